@@ -1,0 +1,59 @@
+/** Numbers as people type and read them. */
+import { InvalidArgumentError } from 'commander'
+
+const UNITS: Readonly<Record<string, number>> = {
+  '': 1,
+  B: 1,
+  K: 2 ** 10,
+  KIB: 2 ** 10,
+  KB: 1e3,
+  M: 2 ** 20,
+  MIB: 2 ** 20,
+  MB: 1e6,
+  G: 2 ** 30,
+  GIB: 2 ** 30,
+  GB: 1e9,
+  T: 2 ** 40,
+  TIB: 2 ** 40,
+  TB: 1e12,
+}
+
+/** `8MiB`, `100KB`, `5` → bytes. A single letter is binary, as in `dd` and `split`. */
+export function parseSize(text: string): number {
+  const match = /^(\d+(?:\.\d+)?)\s*([a-z]*)$/i.exec(text)
+  const unit = UNITS[(match?.[2] ?? '?').toUpperCase()]
+  if (match?.[1] === undefined || unit === undefined) {
+    throw new InvalidArgumentError(`Expected a size such as 8MiB, got "${text}".`)
+  }
+  return Math.round(Number(match[1]) * unit)
+}
+
+export function parseCount(text: string): number {
+  if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError(`Expected a number, got "${text}".`)
+  return Number(text)
+}
+
+export function parseDigest(length: number): (text: string) => string {
+  return text => {
+    if (text.length === length && /^[0-9a-f]+$/i.test(text)) return text.toLowerCase()
+    throw new InvalidArgumentError(`Expected ${length} hexadecimal digits, got "${text}".`)
+  }
+}
+
+/** 12,345,678 → `11.8 MiB`. */
+export function formatBytes(bytes: number): string {
+  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB']
+  let i = 0
+  for (; bytes >= 1024 && i < units.length - 1; i++) bytes /= 1024
+  return `${i === 0 ? bytes : bytes.toFixed(1)} ${units[i]}`
+}
+
+/** 75,000 → `1 min 15 s`. */
+export function formatDuration(ms: number): string {
+  const s = ms / 1000
+  if (s < 10) return `${s.toFixed(1)} s`
+  if (s < 60) return `${Math.round(s)} s`
+  if (s < 3600) return `${Math.floor(s / 60)} min ${Math.round(s % 60)} s`
+  if (s < 86_400) return `${Math.floor(s / 3600)} h ${Math.round((s % 3600) / 60)} min`
+  return `${Math.floor(s / 86_400)} d ${Math.round((s % 86_400) / 3600)} h`
+}

@@ -1,0 +1,159 @@
+/**
+ * The checkpoint: what is durably known of one upload, and the envelope it is written in
+ * (`{"format":1,"digest":"sha256:...","checkpoint":{...}}`). Reading never guesses: a record is
+ * whole and of a known format, or it is refused with the reason (rule 10). Pure functions only.
+ */
+import { createHash } from 'node:crypto'
+import * as v from 'valibot'
+import type { ObjectOptions } from '../oss/object-headers.js'
+
+/** The format this version writes; it reads this one and all before it. */
+export const FORMAT = 1
+
+const count = v.pipe(v.number(), v.safeInteger(), v.minValue(0))
+const time = v.pipe(v.string(), v.isoTimestamp())
+const crc = v.pipe(v.string(), v.regex(/^\d{1,20}$/))
+const fileName = v.pipe(v.string(), v.regex(/^spool-[A-Za-z0-9-]+$/))
+const strings = v.record(v.string(), v.string())
+/** A word that was checked when it was an option; OSS may have new ones by now. */
+const word = <T extends string>() => v.custom<T>(value => typeof value === 'string')
+
+const object = v.strictObject({
+  headers: v.exactOptional(strings),
+  meta: v.exactOptional(strings),
+  mime: v.exactOptional(v.string()),
+  storageClass: v.exactOptional(word<NonNullable<ObjectOptions['storageClass']>>()),
+  acl: v.exactOptional(word<NonNullable<ObjectOptions['acl']>>()),
+  tags: v.exactOptional(strings),
+  overwrite: v.exactOptional(v.boolean()),
+  callback: v.exactOptional(
+    v.strictObject({
+      url: v.string(),
+      body: v.string(),
+      host: v.exactOptional(v.string()),
+      contentType: v.exactOptional(v.string()),
+      callbackSNI: v.exactOptional(v.boolean()),
+      customValue: v.exactOptional(
+        v.record(v.string(), v.union([v.string(), v.number(), v.boolean()])),
+      ),
+    }),
+  ),
+})
+
+/** What is known in every phase. */
+const common = {
+  /** Random id in the object's metadata: "was it us?" (rule 8). */
+  token: v.pipe(v.string(), v.minLength(8)),
+  createdAt: time,
+  updatedAt: time,
+  /** Where parts begin and end. */
+  plan: v.strictObject({ version: v.literal(1), base: count, cap: count }),
+  /** What is sent at initiation, and its digest: an upload id serves only the same. */
+  object,
+  digest: v.string(),
+  replay: v.picklist(['restart', 'offset']),
+  /** Leave a receipt. */
+  once: v.boolean(),
+  /** Name of the temp file in the upload's directory. */
+  file: fileName,
+  uploadId: v.exactOptional(v.string()),
+  /** CRC64 of each part that is whole, in order of part numbers. */
+  crcs: v.array(crc),
+  /** Bytes in the temp file. */
+  spooled: count,
+  /** Bytes and number of acknowledged parts: for people; OSS's list decides (rule 4). */
+  uploaded: count,
+  acknowledged: count,
+  /** Why the last run ended. */
+  error: v.exactOptional(v.strictObject({ code: v.string(), message: v.string(), at: time })),
+}
+
+const whole = { ...common, size: count, crc64: crc, sealedAt: time }
+
+const spooling = v.strictObject({ phase: v.literal('spooling'), ...common })
+const sealed = v.strictObject({ phase: v.literal('sealed'), ...whole })
+const completing = v.strictObject({
+  phase: v.literal('completing'),
+  ...whole,
+  method: v.picklist(['multipart', 'put']),
+  /** By OSS's clock: an object of a stranger's that is not older was written after us. */
+  completingAt: time,
+})
+const published = v.strictObject({
+  phase: v.literal('published'),
+  ...whole,
+  etag: v.string(),
+  parts: count,
+  requestId: v.string(),
+  versionId: v.exactOptional(v.string()),
+})
+
+const checkpoint = v.strictObject({
+  id: v.string(),
+  endpoint: v.string(),
+  region: v.string(),
+  bucket: v.string(),
+  cname: v.boolean(),
+  pathStyle: v.boolean(),
+  key: v.string(),
+  /** The stream that is worked on, or was last. */
+  upload: v.variant('phase', [spooling, sealed, completing, published]),
+  /** What `upload` will supersede once it is sealed; finishable until then (rule 6). */
+  previous: v.exactOptional(v.variant('phase', [sealed, completing, published])),
+  /** Upload ids that are to be aborted on OSS because they are superseded. */
+  superseded: v.array(v.string()),
+})
+
+export type Spooling = Readonly<v.InferOutput<typeof spooling>>
+export type Sealed = Readonly<v.InferOutput<typeof sealed>>
+export type Completing = Readonly<v.InferOutput<typeof completing>>
+export type Published = Readonly<v.InferOutput<typeof published>>
+export type UploadRecord = Spooling | Sealed | Completing | Published
+export type Checkpoint = Readonly<v.InferOutput<typeof checkpoint>>
+
+/** A checkpoint that cannot be used as it stands. */
+export class CheckpointDamage extends Error {
+  override readonly name = 'CheckpointDamage'
+}
+
+/** A checkpoint of a later version of this program: not ours to touch. */
+export class LaterFormat extends Error {
+  override readonly name = 'LaterFormat'
+}
+
+export function encodeCheckpoint(value: Checkpoint): string {
+  const body = JSON.stringify(value)
+  return `{"format":${FORMAT},"digest":"${digestOf(body)}","checkpoint":${body}}\n`
+}
+
+/**
+ * @throws CheckpointDamage when the text is not a whole, unchanged checkpoint
+ * @throws LaterFormat when a later version wrote it
+ */
+export function decodeCheckpoint(text: string): Checkpoint {
+  let envelope: unknown
+  try {
+    envelope = JSON.parse(text)
+  } catch (cause) {
+    throw new CheckpointDamage('it is not JSON', { cause })
+  }
+  if (typeof envelope !== 'object' || envelope === null || !('format' in envelope)) {
+    throw new CheckpointDamage('it is not a checkpoint')
+  }
+  const { format, digest, checkpoint: body } = envelope as Record<string, unknown>
+  if (Number.isSafeInteger(format) && Number(format) > FORMAT) {
+    throw new LaterFormat(`it has format ${String(format)}, this version reads up to ${FORMAT}`)
+  }
+  if (format !== FORMAT) throw new CheckpointDamage(`its format is ${JSON.stringify(format)}`)
+  if (digest !== digestOf(JSON.stringify(body) ?? '')) {
+    throw new CheckpointDamage('its digest does not match its content')
+  }
+  const parsed = v.safeParse(checkpoint, body)
+  if (!parsed.success) throw new CheckpointDamage(v.summarize(parsed.issues))
+  return parsed.output
+}
+
+/** Digest of a text as checkpoints write it. */
+export function digestOf(text: string): string {
+  return `sha256:${createHash('sha256').update(text).digest('hex')}`
+}

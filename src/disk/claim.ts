@@ -1,0 +1,147 @@
+/**
+ * A claim: one upload, locked by this process, with its store. Whoever changes anything in an
+ * upload's directory holds its claim; whoever only looks reads the checkpoint, which is replaced
+ * atomically, without one.
+ */
+import { SpoolError } from '../errors.js'
+import { CheckpointDamage, LaterFormat, type Checkpoint } from './checkpoint.js'
+import { isSystemError } from './durable.js'
+import { Lock, ownerOf } from './lock.js'
+import type { SpoolDirectory } from './spool-directory.js'
+import { CheckpointStore } from './store.js'
+
+export class Claim {
+  readonly id: string
+  readonly directory: string
+  readonly #spool: SpoolDirectory
+  readonly #store: CheckpointStore
+  readonly #lock: Lock
+
+  private constructor(spool: SpoolDirectory, id: string, store: CheckpointStore, lock: Lock) {
+    this.id = id
+    this.directory = spool.directoryOf(id)
+    this.#spool = spool
+    this.#store = store
+    this.#lock = lock
+  }
+
+  /**
+   * Locks `id`, making its directory if there is none, and reads its checkpoint.
+   * @throws SpoolError `ERR_SPOOL_LOCKED`; `ERR_SPOOL_CORRUPT` after what was damaged has been moved
+   * to the quarantine; `ERR_SPOOL_UNREADABLE` for what was left alone
+   */
+  static async make(spool: SpoolDirectory, id: string): Promise<Claim> {
+    for (;;) {
+      await spool.create(id)
+      const claim = await Claim.#lockAndRead(spool, id)
+      if (claim !== undefined) return claim
+    }
+  }
+
+  /** The same for an upload that must be there. @throws SpoolError also `ERR_SPOOL_NOT_FOUND` */
+  static async existing(
+    spool: SpoolDirectory,
+    id: string,
+  ): Promise<Claim & { checkpoint: Checkpoint }> {
+    const notFound = (): SpoolError =>
+      new SpoolError('ERR_SPOOL_NOT_FOUND', `There is no upload ${id}`, { id })
+    const claim = (await spool.ids()).includes(id) ? await Claim.#lockAndRead(spool, id) : undefined
+    if (claim === undefined) throw notFound()
+    if (claim.checkpoint === null) {
+      await claim.remove() // a crash in the first moment
+      throw notFound()
+    }
+    // The null was ruled out in the line above.
+    return claim as Claim & { checkpoint: Checkpoint }
+  }
+
+  /** The checkpoint as it is on the disk or will be after the last `save`. */
+  get checkpoint(): Checkpoint | null {
+    return this.#store.checkpoint
+  }
+
+  /** What a new process would find now. Valid when no `save` is pending. */
+  async durable(): Promise<Checkpoint | null> {
+    await this.#store.settled()
+    return this.#store.durable
+  }
+
+  /** Resolves when `checkpoint` is durable. */
+  save(checkpoint: Checkpoint): Promise<void> {
+    return this.#store.write(checkpoint)
+  }
+
+  /** Removes files that the checkpoint does not name. */
+  async tidy(named: readonly string[]): Promise<void> {
+    await this.#spool.tidy(this.id, named)
+  }
+
+  /** Gives the upload up: its directory is gone, then its lock. */
+  async remove(): Promise<void> {
+    await this.#store.settled()
+    await this.#spool.remove(this.id)
+    await this.#lock.release()
+  }
+
+  /** Leaves the upload as it is, for the next owner. */
+  async release(): Promise<void> {
+    await this.#store.settled()
+    await this.#lock.release()
+  }
+
+  /** After a failure: lets go of what is still held; without a checkpoint there is nothing to keep. */
+  async leave(): Promise<void> {
+    if (this.#lock.released) return
+    await (this.#store.durable === null ? this.remove() : this.release())
+  }
+
+  /** Moves the upload to the quarantine and ends the claim; the error says where it is. */
+  async quarantine(cause: Error): Promise<SpoolError> {
+    await this.#store.settled()
+    const where = await this.#spool.quarantine(this.id)
+    await this.#lock.release()
+    const message = `Upload ${this.id} is damaged: ${cause.message}; it was moved to ${where}`
+    return new SpoolError('ERR_SPOOL_CORRUPT', message, { id: this.id, cause })
+  }
+
+  /** `undefined`: the directory went away while we looked. */
+  static async #lockAndRead(spool: SpoolDirectory, id: string): Promise<Claim | undefined> {
+    const directory = spool.directoryOf(id)
+    const lock = await Lock.acquire(directory).catch((error: unknown) => {
+      throw unreadable(id, error)
+    })
+    if (lock === 'gone') return undefined
+    if (lock === 'owned') {
+      const owner = await ownerOf(directory)
+      const by = owner === undefined ? 'another process' : `process ${owner.pid} on ${owner.host}`
+      throw new SpoolError('ERR_SPOOL_LOCKED', `Upload ${id} is owned by ${by}`, {
+        id,
+        resumable: true,
+      })
+    }
+    const claim = new Claim(spool, id, new CheckpointStore(spool.checkpointOf(id)), lock)
+    try {
+      const checkpoint = await claim.#store.read()
+      if (checkpoint !== null && checkpoint.id !== id) {
+        throw new CheckpointDamage(`its checkpoint is that of ${checkpoint.id}`)
+      }
+      return claim
+    } catch (error) {
+      if (error instanceof CheckpointDamage) throw await claim.quarantine(error)
+      await claim.release()
+      throw unreadable(id, error)
+    }
+  }
+}
+
+/** What cannot be read is not damaged: it stays where it is and is reported (rule 10). */
+export function unreadable(id: string, error: unknown): unknown {
+  if (
+    error instanceof LaterFormat ||
+    isSystemError(error, 'EACCES', 'EPERM', 'EIO', 'ELOOP', 'EISDIR')
+  ) {
+    const message = `The checkpoint of upload ${id} cannot be read: ${error.message}`
+    return new SpoolError('ERR_SPOOL_UNREADABLE', message, { id, cause: error })
+  }
+  return error
+}

@@ -1,0 +1,51 @@
+/**
+ * Durable changes to directories and small files. A file is replaced whole or not at all: written
+ * under a unique name, fsynced, renamed, and the directory fsynced, since a rename that only the
+ * page cache knows is undone by a power cut. (`write-file-atomic` ignores a short write, so on a
+ * full disk it replaces a good file with a truncated one; `steno` does not fsync.)
+ */
+import { randomBytes } from 'node:crypto'
+import { open, rename, unlink } from 'node:fs/promises'
+import { dirname } from 'node:path'
+
+/** Ends of the names of files that are still being written. */
+export const UNFINISHED = '.tmp'
+
+/** Replaces `path` with `text`, mode 0600. When it rejects, the old file is still there, whole. */
+export async function replaceFile(path: string, text: string): Promise<void> {
+  const unfinished = `${path}.${process.pid}-${randomBytes(6).toString('hex')}${UNFINISHED}`
+  try {
+    const file = await open(unfinished, 'wx', 0o600)
+    try {
+      await file.writeFile(text)
+      await file.sync()
+    } finally {
+      await file.close()
+    }
+    await rename(unfinished, path)
+  } catch (error) {
+    await unlink(unfinished).catch(ignoreMissing)
+    throw error
+  }
+  await syncDirectory(dirname(path))
+}
+
+/** Makes the entries of a directory durable; Windows has no such call and does it by itself. */
+export async function syncDirectory(path: string): Promise<void> {
+  if (process.platform === 'win32') return
+  const directory = await open(path, 'r')
+  try {
+    await directory.sync()
+  } finally {
+    await directory.close()
+  }
+}
+
+/** For `.catch()`: what is gone already need not be removed. */
+export function ignoreMissing(error: unknown): void {
+  if (!isSystemError(error, 'ENOENT')) throw error
+}
+
+export function isSystemError(error: unknown, ...codes: string[]): error is NodeJS.ErrnoException {
+  return error instanceof Error && 'code' in error && codes.includes(String(error.code))
+}

@@ -1,0 +1,108 @@
+/**
+ * The lock of one upload: a kernel lock (OFD `fcntl`, `flock` or `LockFileEx`, by the platform) on
+ * `lock` in its directory. The kernel frees it the moment its owner dies and keeps it while the
+ * owner is frozen; two owners in one process exclude each other, too (rule 9). The file's content
+ * names the owner for people and decides nothing.
+ */
+import { constants } from 'node:fs'
+import { open, stat, type FileHandle } from 'node:fs/promises'
+import { hostname } from 'node:os'
+import { join } from 'node:path'
+import { tryLock, unlock } from 'fs-native-extensions'
+import { isSystemError } from './durable.js'
+
+/** Who works on an upload. */
+export interface Owner {
+  readonly pid: number
+  readonly host: string
+}
+
+const FILE = 'lock'
+
+/** A probe by `ownerOf` holds the lock for some microseconds: not a reason to give up. */
+const TRIES = 4
+const PAUSE = 10
+
+export class Lock {
+  readonly #file: FileHandle
+
+  private constructor(file: FileHandle) {
+    this.#file = file
+  }
+
+  /**
+   * Locks the upload in `directory`, which must exist.
+   * @returns the lock, or `'owned'` when another one has it, or `'gone'` when the directory was
+   * renamed away or removed meanwhile: the caller looks again.
+   */
+  static async acquire(directory: string): Promise<Lock | 'owned' | 'gone'> {
+    const path = join(directory, FILE)
+    let file: FileHandle
+    try {
+      file = await open(path, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o600)
+    } catch (error) {
+      if (isSystemError(error, 'ENOENT')) return 'gone'
+      throw error
+    }
+    try {
+      for (let i = 1; !tryLock(file.fd); i++) {
+        if (i === TRIES) return await closed(file, 'owned')
+        await new Promise(resolve => setTimeout(resolve, PAUSE))
+      }
+      // A lock on a file that is no longer at its path protects nothing.
+      if (!(await isAt(file, path))) return await closed(file, 'gone')
+      const owner: Owner = { pid: process.pid, host: hostname() }
+      await file.truncate(0)
+      await file.write(JSON.stringify(owner), 0)
+      return new Lock(file)
+    } catch (error) {
+      await file.close()
+      throw error
+    }
+  }
+
+  released = false
+
+  async release(): Promise<void> {
+    this.released = true
+    await this.#file.close()
+  }
+}
+
+/** The live owner of the upload in `directory`, if there is one. */
+export async function ownerOf(directory: string): Promise<Owner | undefined> {
+  let file: FileHandle
+  try {
+    file = await open(join(directory, FILE), constants.O_RDONLY | constants.O_NOFOLLOW)
+  } catch (error) {
+    if (isSystemError(error, 'ENOENT')) return undefined
+    throw error
+  }
+  try {
+    if (tryLock(file.fd, { shared: true })) {
+      unlock(file.fd)
+      return undefined
+    }
+    return parseOwner(await file.readFile('utf8'))
+  } finally {
+    await file.close()
+  }
+}
+
+function parseOwner(text: string): Owner {
+  const match = /^\{"pid":(\d+),"host":"([^"\\]*)"\}$/.exec(text)
+  return { pid: Number(match?.[1] ?? 0), host: match?.[2] ?? 'unknown' }
+}
+
+async function isAt(file: FileHandle, path: string): Promise<boolean> {
+  const [held, there] = await Promise.all([
+    file.stat({ bigint: true }),
+    stat(path, { bigint: true }).catch(() => undefined),
+  ])
+  return held.ino === there?.ino && held.dev === there.dev
+}
+
+async function closed<T>(file: FileHandle, answer: T): Promise<T> {
+  await file.close()
+  return answer
+}

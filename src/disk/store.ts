@@ -1,0 +1,86 @@
+/**
+ * The lowdb store of one upload's checkpoint. lowdb's own adapters neither fsync nor notice damage
+ * (a `null` file reads as empty); this adapter does both. Writes never overlap: while one is under
+ * way, later ones wait and are merged into one that writes the latest state.
+ */
+import { readFile } from 'node:fs/promises'
+import { Low, type Adapter } from 'lowdb'
+import { decodeCheckpoint, encodeCheckpoint, type Checkpoint } from './checkpoint.js'
+import { isSystemError, replaceFile } from './durable.js'
+
+/** A lowdb adapter whose `write` has reached the disk when it resolves. */
+export class DurableCheckpointFile implements Adapter<Checkpoint | null> {
+  readonly #path: string
+
+  constructor(path: string) {
+    this.#path = path
+  }
+
+  /** `null` only when there is no file. @throws CheckpointDamage, LaterFormat, system errors */
+  async read(): Promise<Checkpoint | null> {
+    try {
+      return decodeCheckpoint(await readFile(this.#path, 'utf8'))
+    } catch (error) {
+      if (isSystemError(error, 'ENOENT')) return null
+      throw error
+    }
+  }
+
+  async write(checkpoint: Checkpoint | null): Promise<void> {
+    if (checkpoint === null) throw new TypeError('There is no checkpoint to write')
+    await replaceFile(this.#path, encodeCheckpoint(checkpoint))
+  }
+}
+
+export class CheckpointStore {
+  readonly #db: Low<Checkpoint | null>
+  #writing: Promise<void> = Promise.resolve()
+  #next: Promise<void> | undefined
+  #durable: Checkpoint | null = null
+
+  constructor(path: string) {
+    this.#db = new Low<Checkpoint | null>(new DurableCheckpointFile(path), null)
+  }
+
+  /** The checkpoint as it was last read or written; perhaps not yet on the disk. */
+  get checkpoint(): Checkpoint | null {
+    return this.#db.data
+  }
+
+  /** The checkpoint that is certainly on the disk. */
+  get durable(): Checkpoint | null {
+    return this.#durable
+  }
+
+  async read(): Promise<Checkpoint | null> {
+    await this.#db.read()
+    return (this.#durable = this.#db.data)
+  }
+
+  /** Resolves when this state, or a later one, is on the disk. */
+  write(checkpoint: Checkpoint): Promise<void> {
+    this.#db.data = checkpoint
+    // The write under way may have serialised an older state: one more, shared by all who wait.
+    return (this.#next ??= this.#writing
+      .catch(() => undefined) // told to those who waited for it
+      .then(() => {
+        this.#next = undefined
+        return (this.#writing = this.#flush())
+      }))
+  }
+
+  /** Resolves when no write is under way any more. */
+  async settled(): Promise<void> {
+    let last: Promise<void> | undefined
+    for (let now = this.#writing; now !== last; now = this.#next ?? this.#writing) {
+      last = now
+      await now.catch(() => undefined) // told to those who waited for it
+    }
+  }
+
+  async #flush(): Promise<void> {
+    const state = this.#db.data
+    await this.#db.write()
+    this.#durable = state
+  }
+}

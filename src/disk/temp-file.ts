@@ -1,0 +1,139 @@
+/**
+ * The temp file: the bytes of one upload, appended in batches and read back by region through one
+ * descriptor, so that a rename or a new file of the same name can never change what is sent.
+ */
+import * as fs from 'node:fs'
+import { unlink } from 'node:fs/promises'
+import { basename, join } from 'node:path'
+import { Readable } from 'node:stream'
+import { promisify } from 'node:util'
+import { file as makeTempFile } from 'tmp-promise'
+import { ignoreMissing, syncDirectory } from './durable.js'
+
+const writev = promisify(fs.writev)
+const read = promisify(fs.read)
+const close = promisify(fs.close)
+const fdatasync = promisify(fs.fdatasync)
+const ftruncate = promisify(fs.ftruncate)
+const fstat = promisify(fs.fstat)
+
+/** One read from the disk and one write to a socket: large, since each costs the same. */
+const READ_SIZE = 1024 * 1024
+
+/** The temp file ends before a byte that the checkpoint knows of, or is not there at all. */
+export class TempFileDamage extends Error {
+  override readonly name = 'TempFileDamage'
+}
+
+export class TempFile {
+  readonly #fd: number
+  readonly #path: string
+  #size: number
+
+  private constructor(fd: number, path: string, size: number) {
+    this.#fd = fd
+    this.#path = path
+    this.#size = size
+  }
+
+  /** A new, empty one in `directory`; its directory entry is durable. */
+  static async create(directory: string): Promise<TempFile> {
+    const { fd, path } = await makeTempFile({
+      tmpdir: directory,
+      keep: true,
+      mode: 0o600,
+      prefix: 'spool',
+    })
+    await syncDirectory(directory)
+    return new TempFile(fd, path, 0)
+  }
+
+  /** @throws TempFileDamage when it is gone or not a plain file */
+  static async open(directory: string, name: string): Promise<TempFile> {
+    const path = join(directory, name)
+    const flags = fs.constants.O_RDWR | fs.constants.O_NOFOLLOW
+    const fd = await promisify(fs.open)(path, flags).catch((cause: NodeJS.ErrnoException) => {
+      if (cause.code !== 'ENOENT' && cause.code !== 'ELOOP') throw cause
+      throw new TempFileDamage(`The temp file ${name} is gone`, { cause })
+    })
+    return new TempFile(fd, path, (await fstat(fd)).size)
+  }
+
+  get name(): string {
+    return basename(this.#path)
+  }
+
+  get path(): string {
+    return this.#path
+  }
+
+  /** Bytes written. */
+  get size(): number {
+    return this.#size
+  }
+
+  /** Appends all of `chunks`; a short write is continued, and fails on its own if the disk is full. */
+  async append(chunks: readonly Uint8Array[]): Promise<void> {
+    let rest = chunks
+    while (rest.length > 0) {
+      const { bytesWritten } = await writev(this.#fd, rest, this.#size)
+      this.#size += bytesWritten
+      rest = dropBytes(rest, bytesWritten)
+    }
+  }
+
+  /** Reads exactly `[start, start + size)`. @throws TempFileDamage when the file is shorter */
+  async read(start: number, size: number): Promise<Buffer> {
+    const buffer = Buffer.allocUnsafe(size)
+    await this.#fill(buffer, start)
+    return buffer
+  }
+
+  /** A stream of exactly `[start, start + size)`, for one attempt to send a part. */
+  region(start: number, size: number): Readable {
+    return Readable.from(this.chunks(start, size), { objectMode: false, highWaterMark: READ_SIZE })
+  }
+
+  /** The same bytes, 1 MiB at a time. */
+  async *chunks(start: number, size: number): AsyncGenerator<Buffer> {
+    for (let done = 0; done < size; done += READ_SIZE) {
+      const buffer = Buffer.allocUnsafe(Math.min(READ_SIZE, size - done))
+      await this.#fill(buffer, start + done)
+      yield buffer
+    }
+  }
+
+  /** Cuts what follows the first `size` bytes. */
+  async truncate(size: number): Promise<void> {
+    await ftruncate(this.#fd, size)
+    this.#size = size
+  }
+
+  /** Resolves when every byte is on the disk. */
+  async sync(): Promise<void> {
+    await fdatasync(this.#fd)
+  }
+
+  async close(): Promise<void> {
+    await close(this.#fd)
+  }
+
+  async remove(): Promise<void> {
+    await unlink(this.#path).catch(ignoreMissing)
+  }
+
+  async #fill(buffer: Buffer, start: number): Promise<void> {
+    for (let done = 0; done < buffer.length;) {
+      const { bytesRead } = await read(this.#fd, buffer, done, buffer.length - done, start + done)
+      if (bytesRead === 0) throw new TempFileDamage(`The temp file ends at byte ${start + done}`)
+      done += bytesRead
+    }
+  }
+}
+
+function dropBytes(chunks: readonly Uint8Array[], count: number): readonly Uint8Array[] {
+  let i = 0
+  for (; i < chunks.length && count >= chunks[i]!.length; i++) count -= chunks[i]!.length
+  if (i === chunks.length) return []
+  return [chunks[i]!.subarray(count), ...chunks.slice(i + 1)]
+}

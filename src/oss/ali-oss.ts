@@ -1,0 +1,323 @@
+/**
+ * The port, implemented with the real `ali-oss` 6.23. Everything that is odd about that client ends
+ * here: its typings, lists that are objects, booleans that are strings, quotes, one instance per
+ * bucket, credentials read when a request is signed. `multipartUpload` is never used: it shares one
+ * cancel flag among all uploads, hides errors and cannot verify (ali-oss #1242, #904, #1388).
+ */
+import { createHash } from 'node:crypto'
+import type { Readable } from 'node:stream'
+import { OssFailure } from './failure.js'
+import {
+  TOKEN_HEADER,
+  type Bucket,
+  type Call,
+  type Headers,
+  type ListedPart,
+  type ListedUpload,
+  type ObjectInfo,
+  type PartBody,
+  type Place,
+  type Published,
+  type UploadedPart,
+} from './port.js'
+import type { Settings } from './settings.js'
+import type { Exchange, Transport } from './transport.js'
+
+interface Result {
+  res: { status: number; headers: Record<string, string | string[] | undefined> }
+}
+interface RequestOptions {
+  headers?: Record<string, string>
+  /** A function, because `completeMultipartUpload` deep-copies its options. */
+  ctx: () => Exchange
+}
+type OneOrMany<T> = T | T[] | undefined
+
+/** The part of `ali-oss` that is used here, as it really behaves (its typings differ). */
+interface AliOss {
+  options: { accessKeyId: string; accessKeySecret: string; stsToken?: string | undefined }
+  initMultipartUpload(key: string, o: RequestOptions): Promise<Result & { uploadId: string }>
+  uploadPart(
+    key: string,
+    uploadId: string,
+    number: number,
+    body: Readable,
+    start: number,
+    end: number,
+    o: RequestOptions,
+  ): Promise<Result & { etag: string }>
+  listParts(
+    key: string,
+    uploadId: string,
+    query: Record<string, string>,
+    o: RequestOptions,
+  ): Promise<
+    Result & {
+      parts: OneOrMany<{ PartNumber: string; Size: string; ETag: string; HashCrc64ecma?: string }>
+      isTruncated: string
+      nextPartNumberMarker: string
+    }
+  >
+  completeMultipartUpload(
+    key: string,
+    uploadId: string,
+    parts: readonly { number: number; etag: string }[],
+    o: RequestOptions,
+  ): Promise<Result & { data?: unknown }>
+  abortMultipartUpload(key: string, uploadId: string, o: RequestOptions): Promise<Result>
+  put(key: string, body: Buffer, o: RequestOptions): Promise<Result & { data?: unknown }>
+  head(key: string, o: RequestOptions): Promise<Result>
+  listUploads(
+    query: Record<string, string>,
+    o: RequestOptions,
+  ): Promise<
+    Result & {
+      uploads: { name: string; uploadId: string; initiated: string }[]
+      isTruncated: boolean
+      nextKeyMarker: string
+      nextUploadIdMarker: string
+    }
+  >
+}
+
+export class AliOssBucket implements Bucket {
+  readonly #place: Place
+  readonly #settings: Settings
+  readonly #transport: Transport
+  #client: Promise<AliOss> | undefined
+  /** OSS's clock minus ours, in ms. */
+  #clockOffset = 0
+
+  constructor(place: Place, settings: Settings, transport: Transport) {
+    this.#place = place
+    this.#settings = settings
+    this.#transport = transport
+  }
+
+  now(): number {
+    return Date.now() + this.#clockOffset
+  }
+
+  async initiate(key: string, headers: Headers, call: Call): Promise<string> {
+    const { uploadId } = await this.#do('InitiateMultipartUpload', call, (oss, o) =>
+      oss.initMultipartUpload(key, { ...o, headers: { ...headers } }),
+    )
+    if (!uploadId) throw unusable('InitiateMultipartUpload', 'The reply names no upload id')
+    return uploadId
+  }
+
+  async uploadPart(
+    key: string,
+    uploadId: string,
+    part: PartBody,
+    call: Call,
+  ): Promise<UploadedPart> {
+    const { etag, res } = await this.#do('UploadPart', call, (oss, o) =>
+      oss.uploadPart(key, uploadId, part.number, part.body, 0, part.size, o),
+    )
+    return { etag, ...crcOf(res.headers), reply: res }
+  }
+
+  async listParts(key: string, uploadId: string, call: Call): Promise<Map<number, ListedPart>> {
+    const listed = new Map<number, ListedPart>()
+    let marker = '0'
+    for (;;) {
+      const query = { 'max-parts': '1000', 'part-number-marker': marker }
+      const page = await this.#do('ListParts', call, (oss, o) =>
+        oss.listParts(key, uploadId, query, o),
+      )
+      for (const part of many(page.parts)) {
+        listed.set(Number(part.PartNumber), {
+          number: Number(part.PartNumber),
+          size: Number(part.Size),
+          etag: part.ETag,
+          ...crc64(part.HashCrc64ecma),
+        })
+      }
+      const next = page.nextPartNumberMarker
+      if (page.isTruncated !== 'true') return listed
+      if (!(Number(next) > Number(marker))) throw unusable('ListParts', 'Its pages do not advance')
+      marker = next
+    }
+  }
+
+  async complete(
+    key: string,
+    uploadId: string,
+    parts: readonly { number: number; etag: string }[],
+    headers: Headers,
+    call: Call,
+  ): Promise<Published> {
+    return this.#publish('CompleteMultipartUpload', call, (oss, o) =>
+      oss.completeMultipartUpload(key, uploadId, parts, { ...o, headers: { ...headers } }),
+    )
+  }
+
+  async put(key: string, body: Buffer, headers: Headers, call: Call): Promise<Published> {
+    const md5 = createHash('md5').update(body).digest('base64')
+    return this.#publish('PutObject', call, (oss, o) =>
+      oss.put(key, body, { ...o, headers: { ...headers, 'Content-MD5': md5 } }),
+    )
+  }
+
+  async abort(key: string, uploadId: string, call: Call): Promise<void> {
+    await this.#do('AbortMultipartUpload', call, (oss, o) =>
+      oss.abortMultipartUpload(key, uploadId, o),
+    )
+  }
+
+  async head(key: string, call: Call): Promise<ObjectInfo | undefined> {
+    let headers: Result['res']['headers']
+    try {
+      headers = (await this.#do('HeadObject', call, (oss, o) => oss.head(key, o))).res.headers
+    } catch (error) {
+      if (error instanceof OssFailure && error.status === 404) return undefined
+      throw error
+    }
+    const token = text(headers[TOKEN_HEADER])
+    const versionId = text(headers['x-oss-version-id'])
+    return {
+      size: Number(headers['content-length'] ?? Number.NaN),
+      etag: text(headers.etag) ?? '',
+      lastModified: Date.parse(text(headers['last-modified']) ?? ''),
+      requestId: text(headers['x-oss-request-id']) ?? '',
+      ...crcOf(headers),
+      ...(token === undefined ? {} : { token }),
+      ...(versionId === undefined ? {} : { versionId }),
+    }
+  }
+
+  async listUploads(key: string, call: Call): Promise<ListedUpload[]> {
+    const listed: ListedUpload[] = []
+    let marker: Record<string, string> = {}
+    for (;;) {
+      const query = { prefix: key, 'max-uploads': '1000', ...marker }
+      const page = await this.#do('ListMultipartUploads', call, (oss, o) =>
+        oss.listUploads(query, o),
+      )
+      for (const { name, uploadId, initiated } of page.uploads) {
+        if (name === key) listed.push({ key, uploadId, initiated: Date.parse(initiated) })
+      }
+      // Keys come in order and `key` is the smallest with this prefix: another one ends its list.
+      if (!page.isTruncated || page.nextKeyMarker !== key) return listed
+      marker = { 'key-marker': page.nextKeyMarker, 'upload-id-marker': page.nextUploadIdMarker }
+    }
+  }
+
+  async #publish(
+    operation: string,
+    call: Call,
+    send: (oss: AliOss, options: RequestOptions) => Promise<Result & { data?: unknown }>,
+  ): Promise<Published> {
+    const exchange: Exchange = { ...call }
+    let callbackFailed: string | undefined
+    let data: unknown
+    try {
+      data = (await this.#do(operation, exchange, send)).data
+    } catch (error) {
+      // 203: the object is stored, only the callback to the application's server failed.
+      if (!(error instanceof OssFailure) || error.status !== 203) throw error
+      callbackFailed = error.message
+    }
+    const reply = exchange.reply ?? { status: 0, headers: {} }
+    const versionId = text(reply.headers['x-oss-version-id'])
+    return {
+      etag: text(reply.headers.etag) ?? '',
+      requestId: text(reply.headers['x-oss-request-id']) ?? '',
+      reply,
+      ...crcOf(reply.headers),
+      ...(versionId === undefined ? {} : { versionId }),
+      ...(data === undefined ? {} : { callback: data }),
+      ...(callbackFailed === undefined ? {} : { callbackFailed }),
+    }
+  }
+
+  /** Runs one call of `ali-oss`; turns whatever it throws into an `OssFailure`. */
+  async #do<T>(
+    operation: string,
+    exchange: Exchange,
+    send: (oss: AliOss, options: RequestOptions) => Promise<T>,
+  ): Promise<T> {
+    delete exchange.reply
+    delete exchange.failure
+    try {
+      const oss = await (this.#client ??= this.#connect())
+      Object.assign(oss.options, { stsToken: undefined }, this.#settings.credentials())
+      return await send(oss, { ctx: () => exchange })
+    } catch (error) {
+      throw failureOf(operation, error, exchange, this.#settings.credentials())
+    } finally {
+      this.#readClock(exchange)
+    }
+  }
+
+  #readClock(exchange: Exchange): void {
+    const date = Date.parse(text(exchange.reply?.headers['date']) ?? '')
+    if (!Number.isNaN(date)) this.#clockOffset = date - Date.now()
+  }
+
+  async #connect(): Promise<AliOss> {
+    const { default: OSS } = await import('ali-oss')
+    const { endpoint, region, bucket, cname, pathStyle } = this.#place
+    const options = {
+      ...this.#settings.credentials(),
+      endpoint,
+      region,
+      bucket,
+      cname,
+      sldEnable: pathStyle,
+      authorizationV4: this.#settings.authorizationV4,
+      isRequestPay: this.#settings.isRequestPay,
+      retryMax: 0,
+      refreshSTSTokenInterval: Number.MAX_SAFE_INTEGER, // mutes its advice about stsToken
+      urllib: { request: this.#transport.request },
+    }
+    // Its typings lack half of these options, and describe replies that do not exist.
+    return new OSS(options) as unknown as AliOss
+  }
+}
+
+/** Keeps what helps, drops URLs, headers and keys; `secrets` are struck out of the message. */
+function failureOf(
+  operation: string,
+  error: unknown,
+  { reply, failure }: Exchange,
+  secrets: object,
+): OssFailure {
+  const raw = (failure ?? error) as Error & { code?: string; ecCode?: string; requestId?: string }
+  const headers = reply?.headers ?? {}
+  const code = failure === undefined ? raw.code : undefined // what OSS said; else a system error
+  let message = (raw.message || raw.name).split('\nraw xml:')[0]!.slice(0, 500)
+  for (const secret of Object.values(secrets)) {
+    if (typeof secret === 'string' && secret !== '') message = message.replaceAll(secret, '***')
+  }
+  return new OssFailure({
+    operation,
+    name: failure === undefined ? (code ?? raw.name) : (raw.code ?? raw.name),
+    message,
+    status: reply?.status,
+    ossCode: code,
+    ec: raw.ecCode ?? text(headers['x-oss-ec']),
+    requestId: raw.requestId ?? text(headers['x-oss-request-id']),
+  })
+}
+
+function unusable(operation: string, message: string): OssFailure {
+  return new OssFailure({ operation, name: 'UnusableReply', message })
+}
+
+function many<T>(value: OneOrMany<T>): T[] {
+  return value === undefined ? [] : Array.isArray(value) ? value : [value]
+}
+
+function text(value: string | string[] | undefined): string | undefined {
+  return Array.isArray(value) ? value[0] : value
+}
+
+function crcOf(headers: Result['res']['headers']): { crc64?: bigint } {
+  return crc64(text(headers['x-oss-hash-crc64ecma']))
+}
+
+function crc64(value: string | undefined): { crc64?: bigint } {
+  return value !== undefined && /^\d{1,20}$/.test(value) ? { crc64: BigInt(value) } : {}
+}

@@ -1,0 +1,49 @@
+/**
+ * A connection: settings, sockets, and one bucket adapter per place. Unfinished uploads are reached
+ * where their checkpoint says; only how requests are signed comes from the client (contract).
+ */
+import { invalidValue } from '../errors.js'
+import { AliOssBucket } from './ali-oss.js'
+import type { Bucket, Connection, Place } from './port.js'
+import { readClient, type AliOssClient, type ClientOptions } from './settings.js'
+import { Transport } from './transport.js'
+
+/** Stands for the real address of an embedded OSS, whose port is another one each time. */
+export interface Alias {
+  /** What is recorded: `local:<directory>`. */
+  readonly name: string
+  /** Where it listens now. */
+  readonly endpoint: string
+}
+
+/**
+ * Connects through `client`.
+ * @throws TypeError when `client` is neither an `ali-oss` client nor options to make one.
+ */
+export function connect(client: AliOssClient | ClientOptions, alias?: Alias): Connection {
+  const { settings, place } = readClient(client)
+  const transport = new Transport(settings.agents)
+  const buckets = new Map<string, Bucket>()
+  return {
+    endpoint: alias?.name ?? place.endpoint,
+    place(bucket = place.bucket) {
+      if (bucket === undefined) {
+        throw invalidValue('client.bucket', 'must name the bucket to upload to', undefined)
+      }
+      if (!/^[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]$/.test(bucket)) {
+        throw invalidValue('client.bucket', 'must be a bucket name of 3 to 63 characters', bucket)
+      }
+      return { ...place, endpoint: alias?.name ?? place.endpoint, bucket }
+    },
+    open(at: Place) {
+      const name = JSON.stringify([at.endpoint, at.region, at.bucket, at.cname, at.pathStyle])
+      const known = buckets.get(name)
+      if (known !== undefined) return known
+      const endpoint = at.endpoint === alias?.name ? alias.endpoint : at.endpoint
+      const bucket = new AliOssBucket({ ...at, endpoint }, settings, transport)
+      buckets.set(name, bucket)
+      return bucket
+    },
+    close: () => transport.close(),
+  }
+}

@@ -1,0 +1,130 @@
+/**
+ * What the rest of the project knows of OSS: one bucket, ten calls. `ali-oss.ts` implements it with
+ * the real client; every method rejects with an `OssFailure` and with nothing else.
+ */
+import type { Readable } from 'node:stream'
+
+/** Where a bucket is. Recorded in the checkpoint, so that any later process finds it again. */
+export interface Place {
+  /** `https://oss-cn-hangzhou.aliyuncs.com`, or `local:<directory>` for the embedded OSS. */
+  readonly endpoint: string
+  /** `oss-cn-hangzhou`; part of every V4 signature. */
+  readonly region: string
+  readonly bucket: string
+  /** The endpoint is the bucket's own domain name. */
+  readonly cname: boolean
+  /** The bucket goes into the path instead of the host name (`sldEnable` of `ali-oss`). */
+  readonly pathStyle: boolean
+}
+
+/** Lower-case header names and values ready for the wire. */
+export type Headers = Readonly<Record<string, string>>
+
+/** How one request is made. */
+export interface Call {
+  /** Ends the request at once; the call then rejects with an `OssFailure` named `AbortError`. */
+  readonly signal?: AbortSignal | undefined
+  /** Gives up after so many ms without any byte in either direction. Default 60,000. */
+  readonly idleTimeout?: number | undefined
+}
+
+/** A part's body: exactly `size` bytes, made anew for each attempt. */
+export interface PartBody {
+  readonly number: number
+  readonly size: number
+  readonly body: Readable
+}
+
+/** What OSS says of a part it has. */
+export interface ListedPart {
+  readonly number: number
+  readonly size: number
+  /** With its quotes, as Complete wants it back. */
+  readonly etag: string
+  /** Absent from replies of servers that do not compute it. */
+  readonly crc64?: bigint
+}
+
+/** A reply whose headers `progress` hands on, as `ali-oss` does. */
+export interface Reply {
+  readonly status: number
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>
+}
+
+export interface UploadedPart {
+  readonly etag: string
+  readonly crc64?: bigint
+  readonly reply: Reply
+}
+
+/** The reply to Complete or PutObject. */
+export interface Published {
+  readonly etag: string
+  readonly crc64?: bigint
+  readonly requestId: string
+  readonly versionId?: string
+  /** What the callback's server answered. */
+  readonly callback?: unknown
+  /** The object is stored, but its callback failed (203 CallbackFailed): why. */
+  readonly callbackFailed?: string
+  readonly reply: Reply
+}
+
+export interface ObjectInfo {
+  readonly size: number
+  readonly etag: string
+  readonly crc64?: bigint
+  /** Our token, if the object carries one. */
+  readonly token?: string
+  /** By OSS's clock, in ms; whole seconds. */
+  readonly lastModified: number
+  readonly versionId?: string
+  readonly requestId: string
+}
+
+export interface ListedUpload {
+  readonly key: string
+  readonly uploadId: string
+  /** By OSS's clock, in ms. */
+  readonly initiated: number
+}
+
+/** One bucket. Any number of uploads may use it at the same time. */
+export interface Bucket {
+  /** A new upload id for `key`. */
+  initiate(key: string, headers: Headers, call: Call): Promise<string>
+  uploadPart(key: string, uploadId: string, part: PartBody, call: Call): Promise<UploadedPart>
+  /** All parts under `uploadId`, by part number, page after page. */
+  listParts(key: string, uploadId: string, call: Call): Promise<Map<number, ListedPart>>
+  complete(
+    key: string,
+    uploadId: string,
+    parts: readonly { number: number; etag: string }[],
+    headers: Headers,
+    call: Call,
+  ): Promise<Published>
+  /** Deletes an upload id and its parts. `NoSuchUpload` is a failure like any other. */
+  abort(key: string, uploadId: string, call: Call): Promise<void>
+  /** PutObject, with Content-MD5. */
+  put(key: string, body: Buffer, headers: Headers, call: Call): Promise<Published>
+  /** `undefined` when there is no such object. */
+  head(key: string, call: Call): Promise<ObjectInfo | undefined>
+  /** The unfinished uploads of exactly `key`. */
+  listUploads(key: string, call: Call): Promise<ListedUpload[]>
+  /** Now, by OSS's clock as its replies show it, in ms. */
+  now(): number
+}
+
+/** Opens buckets; owns their sockets. */
+export interface Connection {
+  /** As `Place.endpoint`. */
+  readonly endpoint: string
+  /** Where new uploads go. @throws TypeError when no bucket is configured. */
+  place(bucket?: string): Place
+  open(place: Place): Bucket
+  /** Ends idle sockets, so that a script exits by itself. */
+  close(): void
+}
+
+/** User metadata header that holds our token; from Initiate (or PutObject) on. */
+export const TOKEN_HEADER = 'x-oss-meta-oss-spool-token'

@@ -1,0 +1,141 @@
+/**
+ * What a caller gives us to reach OSS: an `ali-oss` client or the options to make one. It is a
+ * source of settings and credentials and is never changed; `ali-oss` itself is not loaded for it.
+ */
+import { invalidType, invalidValue } from '../errors.js'
+import type { Place } from './port.js'
+import type { Agents } from './transport.js'
+
+/** The options of `ali-oss` that matter here, with its names and defaults but for two. */
+export interface ClientOptions {
+  readonly accessKeyId: string
+  readonly accessKeySecret: string
+  readonly stsToken?: string
+  /** `oss-cn-hangzhou`, ... Part of every V4 signature. */
+  readonly region?: string
+  /** Takes the place of the region's own. */
+  readonly endpoint?: string
+  readonly bucket?: string
+  readonly internal?: boolean
+  /** HTTPS. Default `true` (in `ali-oss`: `false`). */
+  readonly secure?: boolean
+  /** Default `true` (in `ali-oss`: `false`). */
+  readonly authorizationV4?: boolean
+  /** The endpoint is the bucket's own domain name. */
+  readonly cname?: boolean
+  /** Bucket in the path, for servers that are not OSS. */
+  readonly sldEnable?: boolean
+  readonly isRequestPay?: boolean
+  /** Agents for a proxy or a custom CA; they stay the caller's to close. */
+  readonly agent?: Agents['http']
+  readonly httpsAgent?: Agents['https']
+}
+
+/** What makes a request ours: read anew for each request, since tokens are refreshed in place. */
+export interface Credentials {
+  readonly accessKeyId: string
+  readonly accessKeySecret: string
+  readonly stsToken?: string
+}
+
+/** An instance of `ali-oss`; what we read of it is in its untyped `options`. */
+export interface AliOssClient {
+  multipartUpload(...parameters: never[]): Promise<unknown>
+  putBucket(...parameters: never[]): Promise<unknown>
+}
+
+/** Everything but the place: how requests are signed and sent. */
+export interface Settings {
+  credentials(): Credentials
+  readonly authorizationV4: boolean
+  readonly isRequestPay: boolean
+  readonly agents: Partial<Agents>
+}
+
+/** The options inside an `ali-oss` client: ours, but its endpoint is a parsed URL. */
+type InnerOptions = Omit<ClientOptions, 'endpoint'> & {
+  readonly endpoint?: string | { readonly protocol: string; readonly host: string } | null
+}
+
+/**
+ * Splits `client` into settings and the place it names.
+ * @throws TypeError when it is neither a client nor usable options.
+ */
+export function readClient(client: AliOssClient | ClientOptions): {
+  settings: Settings
+  place: Omit<Place, 'bucket'> & { bucket?: string }
+} {
+  if (typeof client !== 'object' || client === null) {
+    throw invalidType('client', 'an ali-oss client or its options', client)
+  }
+  const isClient = 'multipartUpload' in client
+  // An ali-oss client keeps its options in a property that its typings do not declare.
+  const options = (
+    isClient ? (client as unknown as { options: InnerOptions }).options : client
+  ) as InnerOptions
+  for (const name of ['accessKeyId', 'accessKeySecret'] as const) {
+    if (typeof options[name] !== 'string' || options[name].trim() === '') {
+      throw invalidValue(`client.${name}`, 'must be a non-empty string', undefined)
+    }
+  }
+  const { authorizationV4 = true, isRequestPay = false, agent, httpsAgent } = options
+  const region = regionOf(options)
+  return {
+    settings: {
+      credentials: () => ({
+        accessKeyId: options.accessKeyId.trim(),
+        accessKeySecret: options.accessKeySecret.trim(),
+        ...(options.stsToken ? { stsToken: options.stsToken } : {}),
+      }),
+      authorizationV4,
+      isRequestPay,
+      agents: { ...(agent && { http: agent }), ...(httpsAgent && { https: httpsAgent }) },
+    },
+    place: {
+      endpoint: endpointOf(options, region),
+      region,
+      cname: options.cname ?? false,
+      pathStyle: options.sldEnable ?? false,
+      ...(options.bucket ? { bucket: options.bucket } : {}),
+    },
+  }
+}
+
+function regionOf(options: InnerOptions): string {
+  if (options.region !== undefined) {
+    if (!/^[a-z0-9-]{1,64}$/.test(options.region)) {
+      throw invalidValue(
+        'client.region',
+        'must be a region such as oss-cn-hangzhou',
+        options.region,
+      )
+    }
+    return options.region
+  }
+  const endpoint = options.endpoint
+  const named =
+    typeof endpoint === 'string'
+      ? /(oss-[a-z0-9-]+?)(-internal)?\.aliyuncs\.com/.exec(endpoint)
+      : null
+  if (named?.[1] !== undefined) return named[1]
+  if (endpoint && options.authorizationV4 === false) return 'oss-cn-hangzhou' // V1 does not sign it
+  throw invalidValue('client.region', 'must be given: it is part of every V4 signature', undefined)
+}
+
+/** The endpoint in one canonical form, since it is a part of ids: `protocol://host[:port]`. */
+function endpointOf(options: InnerOptions, region: string): string {
+  const { endpoint, secure = true, internal = false } = options
+  if (endpoint && typeof endpoint === 'object') return `${endpoint.protocol}//${endpoint.host}`
+  if (endpoint === undefined || endpoint === null) {
+    const inside = internal && !region.startsWith('vpc100-oss-cn-') ? '-internal' : ''
+    return `http${secure ? 's' : ''}://${region}${inside}.aliyuncs.com`
+  }
+  const text = /^[a-z][a-z0-9+.-]*:\/\//i.test(endpoint)
+    ? endpoint
+    : `http${secure ? 's' : ''}://${endpoint}`
+  const url = URL.canParse(text) ? new URL(text) : undefined
+  if (url === undefined || !['http:', 'https:'].includes(url.protocol) || url.username !== '') {
+    throw invalidValue('client.endpoint', 'must be a host name or an http(s) URL', endpoint)
+  }
+  return url.origin
+}

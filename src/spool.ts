@@ -1,0 +1,330 @@
+/**
+ * The spool directory's public face: makes sinks, finishes what was left, tells what there is. Each
+ * method locks the one upload it works on and leaves it in a state that any process can take up.
+ */
+import { EventEmitter } from 'node:events'
+import { resolve } from 'node:path'
+import { pipeline } from 'node:stream/promises'
+import type { Checkpoint } from './disk/checkpoint.js'
+import { Claim } from './disk/claim.js'
+import { SpoolDirectory } from './disk/spool-directory.js'
+import { SpoolError } from './errors.js'
+import { connect } from './oss/connection.js'
+import type { Connection, Place } from './oss/port.js'
+import type { AliOssClient, ClientOptions } from './oss/settings.js'
+import { giveUp } from './upload/abort.js'
+import { UploadContext, type SpoolWarning } from './upload/context.js'
+import { missed, Intake } from './upload/intake.js'
+import { list } from './upload/list.js'
+import {
+  checkId,
+  checkKey,
+  checkOptions,
+  defaultDirectory,
+  defaultId,
+  type UploadOptions,
+  type UploadSettings,
+} from './upload/options.js'
+import { settlePredecessor } from './upload/predecessor.js'
+import { Progress, type ProgressEvent } from './upload/progress.js'
+import { receiptOf, resultOf, type UploadResult } from './upload/result.js'
+import { finishableSlot, resumeUpload } from './upload/resume.js'
+import { digestsOf } from './upload/sealed-bytes.js'
+import { toSource, type Source, type SourceOptions } from './upload/source.js'
+import type { UploadStatus } from './upload/status.js'
+import { SpoolWriteStream } from './write-stream.js'
+
+export interface SpoolOptions extends Omit<UploadOptions, 'id'> {
+  /** An `ali-oss` client, or the options to make one (then HTTPS and V4 signatures by default). */
+  readonly client: AliOssClient | ClientOptions | Connection
+  /** The spool directory. Default: `$OSS_SPOOL_DIR`, else `oss-spool` in the XDG state directory. */
+  readonly dir?: string
+}
+
+/** Options of `resume`: how, not what. */
+export interface ResumeOptions extends Pick<
+  UploadOptions,
+  'parallel' | 'retry' | 'timeout' | 'signal' | 'progress'
+> {
+  /** Publish even over an object that someone else wrote meanwhile. */
+  readonly force?: boolean
+  readonly onProgress?: (progress: ProgressEvent) => void
+}
+
+/** Emits `warning` (`SpoolWarning`): something failed and is tried again, or was set aside. */
+export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
+  /** Absolute path of the spool directory. */
+  readonly dir: string
+  readonly #connection: Connection
+  readonly #defaults: UploadOptions
+  readonly #spool: SpoolDirectory
+  #swept: Promise<void> | undefined
+
+  /** @throws TypeError or RangeError for options that make no sense; nothing is touched yet */
+  constructor(options: SpoolOptions) {
+    super()
+    const { client, dir, ...defaults } = options
+    this.#connection = 'open' in client ? client : connect(client)
+    this.dir = resolve(dir ?? defaultDirectory())
+    this.#defaults = defaults
+    this.#spool = new SpoolDirectory(this.dir)
+    checkOptions(defaults)
+  }
+
+  /**
+   * A sink for `pipeline()`: `finish` means that OSS holds the whole object. New bytes supersede an
+   * unfinished upload of the same id; parts that OSS already has are not sent again.
+   * @throws TypeError, RangeError, SpoolError `ERR_SPOOL_INVALID_KEY`, before any work
+   */
+  createWriteStream(key: string, options: UploadOptions = {}): SpoolWriteStream {
+    const { place, id, settings } = this.#check(key, options)
+    const stream: SpoolWriteStream = new SpoolWriteStream({
+      id,
+      bucket: place.bucket,
+      key,
+      signal: settings.signal,
+      open: async () => {
+        const claim = await this.#claim(id)
+        return holding(claim, () => {
+          const context = this.#context(claim, place, key, settings, {
+            progress: event => void stream.emit('progress', event),
+            warning: warning => void stream.emit('warning', warning),
+          })
+          return this.#begin(context, place, settings)
+        })
+      },
+    })
+    return stream
+  }
+
+  /**
+   * The step that can be retried: same id, same content. A sealed unfinished upload of that id is
+   * finished and `source` is not called; otherwise it is called and read once.
+   */
+  async upload(key: string, source: Source, options: UploadOptions = {}): Promise<UploadResult> {
+    const { place, id, settings } = this.#check(key, options)
+    const startedAt = performance.now()
+    const claim = await this.#claim(id)
+    return holding(claim, async () => {
+      const context = this.#context(claim, place, key, settings, {})
+      const { checkpoint } = claim
+      if (checkpoint !== null) {
+        sameObject(checkpoint, place, key)
+        const { upload } = checkpoint
+        if (upload.phase === 'published' && upload.once) {
+          await claim.release()
+          return receiptOf(checkpoint, upload, performance.now() - startedAt)
+        }
+        const slot = finishableSlot(checkpoint)
+        if (slot !== undefined && !isTooOld(checkpoint, slot, settings.maxAge)) {
+          await compare(context, checkpoint, slot, settings)
+          return this.#finish(context, checkpoint, slot, settings, false)
+        }
+      }
+      return this.#read(await this.#begin(context, place, settings), source, settings)
+    })
+  }
+
+  /** The unfinished uploads of this client's endpoint, oldest first. */
+  async uploads(options: { all?: boolean; receipts?: boolean } = {}): Promise<UploadStatus[]> {
+    await this.#sweep()
+    const statuses = await list(this.#spool, warning => this.emit('warning', warning))
+    return statuses.filter(
+      ({ endpoint, phase }) =>
+        (options.all === true || endpoint === this.#connection.endpoint) &&
+        (options.receipts === true || phase !== 'receipt'),
+    )
+  }
+
+  /**
+   * Finishes a sealed upload without its source, at the place its checkpoint names.
+   * @throws SpoolError `ERR_SPOOL_NOT_FOUND`, `ERR_SPOOL_UNSEALED`, and all that can end an upload
+   */
+  async resume(id: string, options: ResumeOptions = {}): Promise<UploadResult> {
+    checkId(id)
+    const { force = false, onProgress, ...run } = options
+    const settings = checkOptions({ ...this.#defaults, ...run })
+    const claim = await this.#existing(id)
+    return holding(claim, async () => {
+      const { checkpoint } = claim
+      const context = this.#context(claim, placeOf(checkpoint), checkpoint.key, settings, {
+        progress: event => onProgress?.(event),
+      })
+      const slot = finishableSlot(checkpoint)
+      if (slot !== undefined) return this.#finish(context, checkpoint, slot, settings, force)
+      await claim.release()
+      const { upload } = checkpoint
+      if (upload.phase === 'published') return receiptOf(checkpoint, upload, 0)
+      throw new SpoolError(
+        'ERR_SPOOL_UNSEALED',
+        `The source of upload ${id} (oss://${checkpoint.bucket}/${checkpoint.key}) did not end well: it is needed again`,
+        { id },
+      )
+    })
+  }
+
+  /** Gives an upload up: its upload ids on OSS first, then everything here. */
+  async abort(id: string): Promise<void> {
+    checkId(id)
+    const claim = await this.#existing(id)
+    await holding(claim, async () => {
+      const { checkpoint } = claim
+      const settings = checkOptions(this.#defaults)
+      await giveUp(this.#context(claim, placeOf(checkpoint), checkpoint.key, settings, {}))
+    })
+  }
+
+  async #read(intake: Intake, source: Source, settings: UploadSettings): Promise<UploadResult> {
+    const { context } = intake
+    const stop = new AbortController()
+    const stream = new SpoolWriteStream({
+      id: context.id,
+      bucket: context.checkpoint.bucket,
+      key: context.key,
+      signal: settings.signal,
+      open: async () => intake,
+    })
+    const signal = settings.signal ? AbortSignal.any([settings.signal, stop.signal]) : stop.signal
+    const options: SourceOptions = { offset: intake.offset, signal }
+    try {
+      await pipeline(await toSource(source, options), stream)
+    } catch (error) {
+      stop.abort()
+      if (!stream.destroyed)
+        stream.destroy(error instanceof Error ? error : new Error(String(error)))
+    }
+    return stream.result
+  }
+
+  async #finish(
+    context: UploadContext,
+    checkpoint: Checkpoint,
+    slot: 'upload' | 'previous',
+    settings: UploadSettings,
+    force: boolean,
+  ): Promise<UploadResult> {
+    const stop = (): void => context.stop()
+    settings.signal?.addEventListener('abort', stop, { once: true })
+    if (settings.signal?.aborted) stop()
+    try {
+      const { published, callback } = await resumeUpload(context, slot, force)
+      return resultOf(checkpoint, published, {
+        sent: context.sent,
+        skipped: context.skipped(published.size),
+        sourceRead: false,
+        resumed: true,
+        elapsed: performance.now() - context.startedAt,
+        callback,
+      })
+    } finally {
+      settings.signal?.removeEventListener('abort', stop)
+    }
+  }
+
+  async #begin(context: UploadContext, place: Place, settings: UploadSettings): Promise<Intake> {
+    if (context.claim.checkpoint !== null) {
+      sameObject(context.claim.checkpoint, place, context.key)
+      await settlePredecessor(context)
+    }
+    return Intake.begin(context, place, settings)
+  }
+
+  #check(
+    key: string,
+    options: UploadOptions,
+  ): { place: Place; id: string; settings: UploadSettings } {
+    checkKey(key)
+    const settings = checkOptions({ ...this.#defaults, ...options })
+    const place = this.#connection.place()
+    return { place, id: options.id ?? defaultId(place, key), settings }
+  }
+
+  async #claim(id: string): Promise<Claim> {
+    await this.#sweep()
+    return Claim.make(this.#spool, id)
+  }
+
+  async #existing(id: string): Promise<Claim & { checkpoint: Checkpoint }> {
+    await this.#sweep()
+    return Claim.existing(this.#spool, id)
+  }
+
+  /** Once per spool: what killed removals left behind. */
+  #sweep(): Promise<void> {
+    return (this.#swept ??= this.#spool.sweep())
+  }
+
+  #context(
+    claim: Claim,
+    place: Place,
+    key: string,
+    settings: UploadSettings,
+    listeners: {
+      progress?: (event: ProgressEvent) => void
+      warning?: (warning: SpoolWarning) => void
+    },
+  ): UploadContext {
+    const progress = new Progress(event => listeners.progress?.(event))
+    return new UploadContext(
+      claim,
+      this.#connection.open(place),
+      key,
+      settings,
+      progress,
+      warning => {
+        listeners.warning?.(warning)
+        this.emit('warning', warning)
+      },
+    )
+  }
+}
+
+/** Runs `step` with a claim; if it fails while the claim is still held, the claim is let go. */
+async function holding<T>(claim: Claim, step: () => Promise<T>): Promise<T> {
+  try {
+    return await step()
+  } catch (error) {
+    await claim.leave()
+    throw error
+  }
+}
+
+function placeOf({ endpoint, region, bucket, cname, pathStyle }: Checkpoint): Place {
+  return { endpoint, region, bucket, cname, pathStyle }
+}
+
+function sameObject(checkpoint: Checkpoint, place: Place, key: string): void {
+  const { id, endpoint, bucket } = checkpoint
+  if (bucket === place.bucket && checkpoint.key === key && endpoint === place.endpoint) return
+  throw new SpoolError(
+    'ERR_SPOOL_ID_IN_USE',
+    `The id ${id} belongs to oss://${bucket}/${checkpoint.key} at ${endpoint}`,
+    { id },
+  )
+}
+
+function isTooOld(checkpoint: Checkpoint, slot: 'upload' | 'previous', maxAge = Infinity): boolean {
+  const record = checkpoint[slot]
+  if (record === undefined || !('sealedAt' in record)) return false
+  return Date.now() - Date.parse(record.sealedAt) > maxAge
+}
+
+/** `expect` given to an upload that is sealed already: compared, and nothing is changed. */
+async function compare(
+  context: UploadContext,
+  checkpoint: Checkpoint,
+  slot: 'upload' | 'previous',
+  { expect, size }: UploadSettings,
+): Promise<void> {
+  const record = checkpoint[slot]
+  if (record === undefined || !('size' in record)) return
+  const wanted = { ...(size === undefined ? {} : { bytes: size }), ...expect }
+  const digests = await digestsOf(context.claim.directory, record.file, wanted)
+  const miss = missed(wanted, { bytes: record.size, crc64: record.crc64, ...digests })
+  if (miss === undefined) return
+  throw new SpoolError(
+    'ERR_SPOOL_EXPECTATION',
+    `The sealed upload ${context.id} is not what was expected: ${miss}; it stays as it is`,
+    { id: context.id, hint: `"oss-spool resume ${context.id}" publishes it all the same.` },
+  )
+}

@@ -1,0 +1,124 @@
+/**
+ * What every step of one upload's life has at hand: the claim on disk, the bucket on OSS, how to
+ * call it, and whom to tell. Made once per run by `spool.ts`.
+ */
+import type { Claim } from '../disk/claim.js'
+import type { Checkpoint } from '../disk/checkpoint.js'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { OssFailure } from '../oss/failure.js'
+import type { Bucket, Call } from '../oss/port.js'
+import type { UploadOptions } from './options.js'
+import type { Progress } from './progress.js'
+import type { Attempts, RetryOptions } from './retry.js'
+
+/** Something that did not stop the upload but that its user should see at once. */
+export interface SpoolWarning {
+  /** Id of the upload. */
+  readonly id: string
+  /** One line. */
+  readonly message: string
+  /** Part number, if it is about one part. */
+  readonly part?: number
+  readonly cause?: unknown
+}
+
+/** How this run works, as opposed to what the checkpoint says about the object. */
+export interface RunSettings {
+  readonly parallel: number
+  readonly retry: RetryOptions
+  readonly timeout: number | undefined
+  readonly progress: UploadOptions['progress']
+}
+
+export class UploadContext {
+  readonly claim: Claim
+  readonly bucket: Bucket
+  readonly key: string
+  readonly settings: RunSettings
+  readonly progress: Progress
+  readonly #abort = new AbortController()
+  readonly #warn: (warning: SpoolWarning) => void
+  readonly #warned = new Set<string>()
+  readonly startedAt = performance.now()
+  readonly #sentParts = new Map<number, number>()
+  /** Bytes sent by this run and acknowledged. */
+  sent = 0
+
+  constructor(
+    claim: Claim,
+    bucket: Bucket,
+    key: string,
+    settings: RunSettings,
+    progress: Progress,
+    warn: (warning: SpoolWarning) => void,
+  ) {
+    this.claim = claim
+    this.bucket = bucket
+    this.key = key
+    this.settings = settings
+    this.progress = progress
+    this.#warn = warn
+  }
+
+  get id(): string {
+    return this.claim.id
+  }
+
+  /** Set before anything else happens: see `Intake.begin` and `resume`. */
+  get checkpoint(): Checkpoint {
+    const { checkpoint } = this.claim
+    if (checkpoint === null) throw new Error(`Upload ${this.id} has no checkpoint yet`)
+    return checkpoint
+  }
+
+  get signal(): AbortSignal {
+    return this.#abort.signal
+  }
+
+  get call(): Call {
+    return { signal: this.signal, idleTimeout: this.settings.timeout }
+  }
+
+  /** How a request other than a part is tried again. */
+  get attempts(): Attempts {
+    return {
+      retry: this.settings.retry,
+      onFailure: failure => this.warnOnce(failure),
+      pause: ms => this.pause(ms),
+    }
+  }
+
+  /** Waits; rejects with an `OssFailure` of kind `aborted` when the upload is stopped. */
+  async pause(ms: number): Promise<void> {
+    await sleep(ms, undefined, { signal: this.signal }).catch(() => {
+      throw new OssFailure({ operation: 'Pause', name: 'AbortError', message: 'stopped' })
+    })
+  }
+
+  /** Ends this upload's requests and waits; no other upload's. */
+  stop(): void {
+    this.#abort.abort()
+  }
+
+  countSent(part: { number: number; size: number }): void {
+    this.sent += part.size
+    this.#sentParts.set(part.number, part.size)
+  }
+
+  /** Bytes of an object of `size` that this run did not have to send. */
+  skipped(size: number): number {
+    return size - [...this.#sentParts.values()].reduce((sum, bytes) => sum + bytes, 0)
+  }
+
+  warn(message: string, details: { part?: number; cause?: unknown } = {}): void {
+    this.#warn({ id: this.id, message, ...details })
+  }
+
+  /** Tells of a failed request that will be tried again: each kind of failure once. */
+  warnOnce(failure: OssFailure, part?: number): void {
+    const kind = `${failure.status} ${failure.ossCode ?? failure.name}`
+    if (this.#warned.has(kind)) return
+    this.#warned.add(kind)
+    this.warn(failure.describe(), { cause: failure, ...(part === undefined ? {} : { part }) })
+  }
+}

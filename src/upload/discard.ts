@@ -1,0 +1,48 @@
+/**
+ * Aborting upload ids on OSS: those that were superseded, and those their user gives up. Never
+ * any other (rule 7).
+ */
+import { kindOf, OssFailure } from '../oss/failure.js'
+import type { UploadContext } from './context.js'
+import { withRetry } from './retry.js'
+
+/**
+ * Aborts each of `uploadIds`; one that is gone already is done.
+ * @returns those that could not be aborted now; their user was warned
+ */
+export async function discardUploadIds(
+  context: UploadContext,
+  uploadIds: readonly string[],
+): Promise<string[]> {
+  const leftover: string[] = []
+  for (const uploadId of uploadIds) {
+    try {
+      await discardUploadId(context, uploadId)
+    } catch (error) {
+      if (!(error instanceof OssFailure)) throw error
+      leftover.push(uploadId)
+      context.warn(`Upload id ${uploadId} could not be aborted yet: ${error.describe()}`, {
+        cause: error,
+      })
+    }
+  }
+  return leftover
+}
+
+/**
+ * Aborts until OSS says `NoSuchUpload`: a part that was in flight may survive the first abort (OSS
+ * documentation, "AbortMultipartUpload").
+ */
+export async function discardUploadId(context: UploadContext, uploadId: string): Promise<void> {
+  const { bucket, key, call, attempts } = context
+  try {
+    for (let i = 0; i < 10; i++) {
+      await withRetry(() => bucket.abort(key, uploadId, call), {
+        ...attempts,
+        final: ['no-upload'],
+      })
+    }
+  } catch (error) {
+    if (!(error instanceof OssFailure) || kindOf(error) !== 'no-upload') throw error
+  }
+}

@@ -1,0 +1,65 @@
+/**
+ * From what went wrong to what the user is told: the one place where failures of OSS, of the disk
+ * and of the temp file get their `ERR_SPOOL_*` code.
+ */
+import { isSystemError } from '../disk/durable.js'
+import { SpoolError, type SpoolErrorCode } from '../errors.js'
+import { kindOf, OssFailure, type FailureKind } from '../oss/failure.js'
+
+const CODE_BY_KIND: Readonly<Record<FailureKind, SpoolErrorCode>> = {
+  aborted: 'ERR_SPOOL_ABORTED',
+  denied: 'ERR_SPOOL_DENIED',
+  exists: 'ERR_SPOOL_OBJECT_EXISTS',
+  refused: 'ERR_SPOOL_UPLOAD_FAILED',
+  transient: 'ERR_SPOOL_UPLOAD_FAILED',
+  'no-upload': 'ERR_SPOOL_UPLOAD_FAILED',
+  'stale-part': 'ERR_SPOOL_UPLOAD_FAILED',
+}
+
+/** What the message and the error's fields are made of. */
+export interface FailedUpload {
+  readonly id: string
+  readonly bucket: string
+  readonly key: string
+  /** The seal is durable: the source is not needed any more. */
+  readonly sealed: boolean
+  readonly uploadId?: string | undefined
+  readonly part?: number | undefined
+}
+
+/** Any failure as its user sees it. Errors that are none of ours come back unchanged. */
+export function failed(error: unknown, upload: FailedUpload): unknown {
+  if (error instanceof SpoolError) return error
+  const object = `oss://${upload.bucket}/${upload.key}`
+  const state = upload.sealed ? 'nothing published, all bytes kept' : 'nothing published'
+  const { id, uploadId, part } = upload
+  if (error instanceof OssFailure) {
+    const code = CODE_BY_KIND[kindOf(error)]
+    if (code === 'ERR_SPOOL_ABORTED') return aborted(upload, error)
+    const where = part === undefined ? '' : `part ${part} of `
+    return new SpoolError(code, `${where}${object}: ${error.describe()}; ${state}`, {
+      id,
+      uploadId,
+      part,
+      resumable: upload.sealed && code !== 'ERR_SPOOL_OBJECT_EXISTS',
+      requestId: error.requestId,
+      status: error.status,
+      ossCode: error.ossCode,
+      cause: error,
+    })
+  }
+  if (isSystemError(error, 'ENOSPC', 'EDQUOT')) {
+    const message = `No space left on the disk of the spool (${error.code}) for ${object}; ${state}`
+    return new SpoolError('ERR_SPOOL_FULL', message, { id, resumable: upload.sealed, cause: error })
+  }
+  return error
+}
+
+/** The caller ended it: its signal, or `destroy()` after the end of the source. */
+export function aborted(upload: FailedUpload, cause?: unknown): SpoolError {
+  const { id, sealed } = upload
+  const message = `The upload of oss://${upload.bucket}/${upload.key} was aborted; ${
+    sealed ? 'all bytes are kept' : 'nothing published'
+  }`
+  return new SpoolError('ERR_SPOOL_ABORTED', message, { id, resumable: sealed, cause })
+}

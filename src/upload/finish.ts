@@ -1,0 +1,240 @@
+/**
+ * Finishing a sealed upload: the missing parts, then Complete (or one PutObject), then the proof.
+ * It serves the stream that has just been sealed and the process that comes after a crash alike, so
+ * the way that is taken every day is the one that is taken after a disaster.
+ */
+import { createCrc64 } from '../crc64.js'
+import type { Completing, Published, Sealed } from '../disk/checkpoint.js'
+import { TempFileDamage, type TempFile } from '../disk/temp-file.js'
+import { SpoolError } from '../errors.js'
+import { isAmbiguous, kindOf, OssFailure } from '../oss/failure.js'
+import { completionHeaders, initiationHeaders } from '../oss/object-headers.js'
+import { TOKEN_HEADER, type Published as Reply } from '../oss/port.js'
+import type { UploadContext } from './context.js'
+import { discardUploadIds } from './discard.js'
+import type { Ledger } from './ledger.js'
+import { complete, publish, reopen, settlePrevious, superseded, withUploadId } from './phase.js'
+import { isSinglePut, partsOf } from './plan.js'
+import { retryDelay, withRetry } from './retry.js'
+import { isOurs, settle } from './settle.js'
+import type { CutPart } from './spooler.js'
+import { AlreadyPublished, type Transfer } from './transfer.js'
+
+/** What finishing needs besides the record. */
+export interface Work {
+  readonly context: UploadContext
+  readonly ledger: Ledger
+  /** The temp file; opened when it is needed, which it is not if OSS has the object. */
+  file(): Promise<TempFile>
+  /** The transfer under way, with all parts offered. */
+  transfer(): Promise<Transfer>
+  /** The next `transfer()` is a new one: it asks OSS what is there, or begins a new upload id. */
+  dropTransfer(): void
+}
+
+export interface Finished {
+  readonly published: Published
+  readonly callback?: unknown
+}
+
+type Done = Pick<Reply, 'etag' | 'requestId' | 'versionId' | 'callback'>
+
+/** Complete may work for minutes on thousands of parts without a byte on the line. */
+const COMPLETE_IDLE_TIMEOUT = 15 * 60_000
+
+/** Resolves when OSS holds the whole object and what was needed for it here is removed. */
+export async function finish(work: Work): Promise<Finished> {
+  const { context, ledger } = work
+  const { attempts } = context.settings.retry
+  let done = await inDoubt(work)
+  for (let failures = 0; done === undefined;) {
+    try {
+      done = await attempt(work)
+    } catch (error) {
+      if (error instanceof AlreadyPublished) {
+        done = error.object
+      } else if (error instanceof OssFailure && error.operation !== 'UploadPart') {
+        done = await judge(work, error, ++failures >= attempts)
+        if (done === undefined) await context.pause(retryDelay(context.settings.retry, failures))
+      } else throw error
+    }
+  }
+  return conclude(work, recordOf(ledger), done)
+}
+
+/** A record in `completing` at the start: a crash, or an answer that never came (rule 8). */
+async function inDoubt(work: Work): Promise<Done | undefined> {
+  return recordOf(work.ledger).phase === 'completing' ? decide(work) : undefined
+}
+
+/** One try: the rest of the parts, the announcement on disk, Complete or PutObject, the proof. */
+async function attempt(work: Work): Promise<Done> {
+  const { context, ledger } = work
+  const { bucket, key } = context
+  const sealed = reopen(recordOf(ledger))
+  const headers = completionHeaders(sealed.object)
+  let reply: Reply
+  if (isSinglePut(sealed.plan, sealed.size)) {
+    const body = await wholeBody(work, sealed)
+    await announce(work, complete(sealed, 'put', bucket.now()))
+    const all = { ...initiationHeaders(sealed.object), ...headers, [TOKEN_HEADER]: sealed.token }
+    reply = await bucket.put(key, body, all, context.call)
+    context.countSent({ number: 1, size: sealed.size })
+  } else {
+    const { uploadId, parts } = await (await work.transfer()).settle()
+    await announce(work, complete(reopen(recordOf(ledger)), 'multipart', bucket.now()))
+    const call = { ...context.call, idleTimeout: COMPLETE_IDLE_TIMEOUT }
+    reply = await bucket.complete(key, uploadId, parts, headers, call)
+  }
+  if (reply.callbackFailed !== undefined) {
+    context.warn(`The object is stored, but its callback failed: ${reply.callbackFailed}`)
+  }
+  return verify(work, reply)
+}
+
+/** `completing` is durable before the request that may publish (rule 5). */
+async function announce(work: Work, record: Completing): Promise<void> {
+  await work.ledger.write(record)
+  work.context.progress.update({ phase: 'completing' })
+}
+
+/** The CRC64 in the reply counts; HEAD only where it is missing (rule 1). */
+async function verify(work: Work, reply: Reply): Promise<Done> {
+  const { context, ledger } = work
+  const record = recordOf(ledger)
+  if (String(reply.crc64) === record.crc64) return reply
+  if (reply.crc64 === undefined) {
+    const { bucket, key, call, attempts } = context
+    const object = await withRetry(() => bucket.head(key, call), attempts)
+    if (object !== undefined && isOurs(record, object))
+      return { ...reply, etag: reply.etag || object.etag }
+  }
+  // What is published is wrong: the next run starts with a new upload id, from the temp file.
+  await ledger.write(withUploadId(reopen(record), undefined))
+  work.dropTransfer()
+  const got = reply.crc64 === undefined ? 'no CRC64' : `CRC64 ${reply.crc64}`
+  const message = `OSS reports ${got} for oss://${ledger.checkpoint.bucket}/${context.key}, we have ${record.crc64}; a wrong object may be published there`
+  throw new SpoolError('ERR_SPOOL_VERIFY', message, {
+    id: context.id,
+    resumable: true,
+    requestId: reply.requestId,
+  })
+}
+
+/** A failed request other than a part: whether it took effect after all, and whether to go on. */
+async function judge(work: Work, failure: OssFailure, last: boolean): Promise<Done | undefined> {
+  const { context, ledger } = work
+  if (recordOf(ledger).phase !== 'completing') throw failure // it had its attempts where it failed
+  const kind = kindOf(failure)
+  if (kind === 'aborted') throw failure
+  context.warnOnce(failure)
+  if (kind === 'exists') {
+    const { bucket, key, call, attempts } = context
+    const record = recordOf(ledger)
+    const object = await withRetry(() => bucket.head(key, call), attempts)
+    if (object !== undefined && isOurs(record, object)) return object
+    await ledger.write(reopen(record))
+    throw failure
+  }
+  if (kind === 'no-upload' || (kind === 'transient' && isAmbiguous(failure))) {
+    const done = await decide(work)
+    if (done !== undefined) return done
+  } else {
+    await ledger.write(reopen(recordOf(ledger)))
+    if (kind === 'stale-part') work.dropTransfer()
+  }
+  if (last || kind === 'denied' || kind === 'refused') throw failure
+  return undefined
+}
+
+/** Rule 8: asks OSS, and leaves a record that says what was found. */
+async function decide(work: Work): Promise<Done | undefined> {
+  const { context, ledger } = work
+  const record = recordOf(ledger)
+  if (record.phase !== 'completing') return undefined
+  const { outcome, object } = await withRetry(
+    () => settle(record, context.bucket, context.key, context.call),
+    context.attempts,
+  )
+  switch (outcome) {
+    case 'ours':
+      return object
+    case 'alive':
+      await ledger.write(reopen(record))
+      work.dropTransfer() // the next one asks OSS which parts it has
+      return undefined
+    case 'nothing':
+      await ledger.write(withUploadId(reopen(record), undefined))
+      work.dropTransfer()
+      return undefined
+    case 'strangers':
+      await ledger.write(withUploadId(reopen(record), undefined))
+      throw new SpoolError(
+        'ERR_SPOOL_OBJECT_EXISTS',
+        `oss://${ledger.checkpoint.bucket}/${context.key} was written by someone else while it was being completed; their object stays, all bytes are kept`,
+        { id: context.id, requestId: object?.requestId },
+      )
+  }
+}
+
+/** The object is verified: first what is on OSS, then the temp file, the checkpoint last (rule 6). */
+async function conclude(work: Work, record: Sealed | Completing, done: Done): Promise<Finished> {
+  const { context, ledger } = work
+  const { claim } = context
+  const parts = isSinglePut(record.plan, record.size) ? 1 : record.crcs.length
+  const { etag, requestId, versionId, callback } = done
+  const object = { etag, requestId, parts, ...(versionId === undefined ? {} : { versionId }) }
+  const published = publish(record, object)
+  const finished = { published, ...(callback === undefined ? {} : { callback }) }
+  context.progress.update({
+    phase: 'published',
+    uploaded: record.size,
+    parts: { done: parts, total: parts },
+  })
+  const file = await work.file().catch(() => undefined) // gone already: a killed removal
+  const consumed =
+    parts === 1 && isSinglePut(record.plan, record.size) ? undefined : record.uploadId
+  if (ledger.slot === 'previous') {
+    await ledger.save(settlePrevious(ledger.checkpoint))
+    await file?.remove()
+    await claim.release()
+    return finished
+  }
+  const leftover = await discardUploadIds(
+    context,
+    superseded(ledger.checkpoint, record.uploadId, consumed),
+  )
+  if (record.once || leftover.length > 0) {
+    await ledger.save({ ...ledger.with(published), superseded: leftover })
+    await file?.remove()
+    await claim.release()
+  } else {
+    await claim.remove()
+  }
+  return finished
+}
+
+/** The whole temp file, for PutObject; what was flipped on disk never gets into the object. */
+async function wholeBody(work: Work, sealed: Sealed): Promise<Buffer> {
+  const body = await (await work.file()).read(0, sealed.size)
+  const crc = await createCrc64()
+  crc.update(body)
+  if (String(crc.digest()) !== sealed.crc64) {
+    throw new TempFileDamage('The temp file is not what its checkpoint says')
+  }
+  return body
+}
+
+/** All parts of a sealed upload. */
+export function cutParts(record: Sealed | Completing): CutPart[] {
+  return partsOf(record.plan, record.size).map((part, i) => ({
+    ...part,
+    crc64: BigInt(record.crcs[i] ?? -1),
+  }))
+}
+
+function recordOf(ledger: Ledger): Sealed | Completing {
+  const { record } = ledger
+  if (record.phase === 'sealed' || record.phase === 'completing') return record
+  throw new Error(`An upload in phase ${record.phase} cannot be finished`)
+}

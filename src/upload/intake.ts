@@ -1,0 +1,274 @@
+/**
+ * The intake: a stream's way into the spool, from its first checkpoint to the seal. It owns the rule
+ * that nothing OSS or the network does stops the reading (rule 3), and the other one that only a
+ * source that ended well is ever sealed (rule 2).
+ */
+import type { Checkpoint, Spooling } from '../disk/checkpoint.js'
+import { TempFile, TempFileDamage } from '../disk/temp-file.js'
+import { SpoolError } from '../errors.js'
+import type { Place } from '../oss/port.js'
+import type { UploadContext } from './context.js'
+import { finish, type Finished } from './finish.js'
+import { Ledger } from './ledger.js'
+import type { Expectation, UploadSettings } from './options.js'
+import { adopt, begin, filesOf, open, seal, succeed, supersede, timestamp } from './phase.js'
+import { isSinglePut, planFor } from './plan.js'
+import { PlanExhausted, Spooler, type CutPart } from './spooler.js'
+import type { Transfer } from './transfer.js'
+import { UploadWork } from './work.js'
+
+/**
+ * A stream that is still open after so many ms gets its upload id, however little came: so that a
+ * misspelt bucket is seen in the first second, and short streams cost one request.
+ */
+const EAGER_AFTER = 300
+
+export class Intake {
+  readonly context: UploadContext
+  readonly #ledger: Ledger
+  readonly #settings: UploadSettings
+  readonly #file: TempFile
+  readonly #work: UploadWork
+  readonly #transfer: Transfer
+  #spooler!: Spooler // set by `begin`, before anyone else has this object
+  /** Whole parts that are not offered yet: a short stream goes by PutObject. */
+  #cut: CutPart[] = []
+  #flowing: boolean
+  #timer: NodeJS.Timeout | undefined
+  /** The step under way: the descriptor is closed only after it. */
+  #step: Promise<unknown> = Promise.resolve()
+  /** The claim is no longer ours: finished, or in the quarantine. */
+  #ended = false
+
+  /** Bytes of an earlier run that were verified and need not come again. */
+  offset = 0
+  /** Told when the upload cannot go on and the source should stop at once. */
+  onFatal: (error: unknown) => void = () => {}
+
+  private constructor(
+    context: UploadContext,
+    ledger: Ledger,
+    settings: UploadSettings,
+    file: TempFile,
+  ) {
+    this.context = context
+    this.#ledger = ledger
+    this.#settings = settings
+    this.#file = file
+    this.#flowing = settings.start === 'eager'
+    this.#work = new UploadWork(context, ledger, file)
+    this.#transfer = this.#work.flow(file, error => this.onFatal(error))
+  }
+
+  /** Makes the temp file and the first checkpoint: when this resolves, the intent is durable. */
+  static async begin(
+    context: UploadContext,
+    place: Place,
+    settings: UploadSettings,
+  ): Promise<Intake> {
+    const { claim, key } = context
+    const before = claim.checkpoint
+    const plan = planFor(settings.partSize, settings.size)
+    const kept = before === null ? undefined : await reusable(context, before, settings, plan)
+    const file = kept?.file ?? (await TempFile.create(claim.directory))
+    const ledger = new Ledger(claim)
+    const { object, replay, once } = settings
+    const fresh = begin({ plan, object, replay, once, file: file.name })
+    const crcs = kept?.record.crcs ?? []
+    const record = { ...adoptFrom(before, fresh), crcs, spooled: kept?.record.spooled ?? 0 }
+    const checkpoint =
+      before === null ? open(claim.id, place, key, record) : succeed(before, record)
+    await ledger.save(checkpoint)
+    if (before !== null) await claim.tidy(filesOf(checkpoint))
+    const intake = new Intake(context, ledger, settings, file)
+    intake.#spooler = await Spooler.make(file, plan, settings.expect, part =>
+      intake.#cut.push(part),
+    )
+    intake.offset = await intake.#spooler.replay(crcs.map(BigInt))
+    intake.#spooled()
+    if (intake.#flowing) {
+      intake.#timer = setTimeout(() => intake.#transfer.start(), EAGER_AFTER).unref()
+    }
+    return intake
+  }
+
+  /** Takes the next bytes; resolves when they are in the temp file. */
+  write(chunks: readonly Uint8Array[]): Promise<void> {
+    return this.#during(this.#write(chunks))
+  }
+
+  /** The source ended well: checks what was expected and makes it durable. */
+  seal(): Promise<void> {
+    return this.#during(this.#seal())
+  }
+
+  /** Finishes what was sealed. Resolves when OSS holds the whole object. */
+  finish(): Promise<Finished> {
+    return this.#during(this.#finish())
+  }
+
+  async #write(chunks: readonly Uint8Array[]): Promise<void> {
+    const { size } = this.#settings
+    const after = this.#spooler.size + chunks.reduce((sum, chunk) => sum + chunk.length, 0)
+    if (size !== undefined && after > size) {
+      throw this.#unexpected(`the source has more than the ${size} bytes it was to have`)
+    }
+    try {
+      await this.#spooler.write(chunks)
+    } catch (error) {
+      if (!(error instanceof PlanExhausted)) throw error
+      throw this.#unexpected(`the source is larger than its plan: ${error.message}; give its size`)
+    }
+    this.#spooled()
+  }
+
+  async #seal(): Promise<void> {
+    clearTimeout(this.#timer)
+    const end = this.#spooler.end()
+    this.#check(end)
+    await this.#file.sync()
+    const sealed = seal(this.#spooling(), end)
+    const checkpoint = supersede(this.#ledger.checkpoint, sealed)
+    await this.#ledger.save(checkpoint)
+    const total = isSinglePut(sealed.plan, sealed.size) ? 1 : end.crcs.length
+    const { parts } = this.context.progress.state
+    this.context.progress.update({ phase: 'sealed', size: end.size, parts: { ...parts, total } })
+    this.#work.reporter.sealed(sealed, this.#file.path)
+    await this.context.claim.tidy(filesOf(checkpoint))
+  }
+
+  async #finish(): Promise<Finished> {
+    if (isSinglePut(this.#spooling().plan, this.#spooler.size)) {
+      await this.#transfer.stop() // at most an Initiate is under way; its upload id will be aborted
+    } else {
+      this.#transfer.limit()
+      this.#offer()
+    }
+    try {
+      const finished = await finish(this.#work)
+      this.#ended = true
+      await this.#close()
+      return finished
+    } catch (error) {
+      if (!(error instanceof TempFileDamage)) throw error
+      this.#ended = true
+      await this.#close()
+      throw await this.context.claim.quarantine(error)
+    }
+  }
+
+  /** Ends without success: what is sealed stays, what is not is a record without bytes. */
+  async abandon(error: { code: string; message: string }): Promise<void> {
+    this.context.stop()
+    await this.#step.catch(() => undefined) // its caller has its error
+    if (this.#ended) return
+    await this.#close()
+    const { claim } = this.context
+    const durable = await claim.durable()
+    if (durable === null) return claim.remove()
+    const { upload } = durable
+    const unsealed = upload.phase === 'spooling'
+    const failure = { code: error.code, message: error.message, at: timestamp() }
+    if (unsealed && upload.replay === 'restart') await this.#file.remove()
+    const kept = unsealed && upload.replay === 'offset' ? this.#kept() : {}
+    try {
+      if (upload.phase !== 'published') {
+        await claim.save({ ...durable, upload: { ...upload, ...kept, error: failure } })
+      }
+    } finally {
+      await claim.release()
+    }
+  }
+
+  #during<T>(step: Promise<T>): Promise<T> {
+    this.#step = step
+    return step
+  }
+
+  async #close(): Promise<void> {
+    clearTimeout(this.#timer)
+    this.#ledger.close()
+    this.context.progress.end()
+    await this.#work.close()
+  }
+
+  /** New bytes are in the temp file: tells, notes, and offers parts once this is no short stream. */
+  #spooled(): void {
+    const { size } = this.#spooler
+    this.context.progress.update({ spooled: size })
+    this.#ledger.note(() => (this.#settings.replay === 'offset' ? this.#kept() : { spooled: size }))
+    if (this.#flowing && !isSinglePut(this.#spooling().plan, size)) this.#offer()
+  }
+
+  #kept(): Pick<Spooling, 'spooled' | 'crcs'> {
+    return { spooled: this.#spooler.size, crcs: this.#spooler.crcs.map(String) }
+  }
+
+  #offer(): void {
+    clearTimeout(this.#timer)
+    for (const part of this.#cut.splice(0)) this.#transfer.offer(part)
+  }
+
+  #check(end: { size: number; crc64: bigint; md5?: string; sha256?: string }): void {
+    const { size, expect } = this.#settings
+    const found = { bytes: end.size, crc64: String(end.crc64), md5: end.md5, sha256: end.sha256 }
+    const miss = missed({ ...expect, ...(size === undefined ? {} : { bytes: size }) }, found)
+    const also = miss ?? missed(expect, found)
+    if (also !== undefined) throw this.#unexpected(also)
+  }
+
+  #unexpected(what: string): SpoolError {
+    const object = `oss://${this.#ledger.checkpoint.bucket}/${this.context.key}`
+    return new SpoolError('ERR_SPOOL_EXPECTATION', `${object}: ${what}; nothing published`, {
+      id: this.context.id,
+    })
+  }
+
+  /** The record while it is being written to; sealing is this class's doing alone. */
+  #spooling(): Spooling {
+    return this.#ledger.record as Spooling
+  }
+}
+
+/** The first expectation that the bytes do not meet, in words. */
+export function missed(
+  expect: Expectation,
+  found: { [K in keyof Expectation]: Expectation[K] | undefined },
+): string | undefined {
+  for (const name of ['bytes', 'md5', 'sha256', 'crc64'] as const) {
+    const expected = expect[name]
+    if (expected === undefined || found[name] === undefined) continue
+    if (String(found[name]) === String(expected).toLowerCase()) continue
+    return `${name} of the source is ${found[name]}, ${expected} was expected`
+  }
+  return undefined
+}
+
+/** An upload id of an earlier run serves if all that is sent at initiation is the same (rule 4). */
+function adoptFrom(before: Checkpoint | null, fresh: Spooling): Spooling {
+  for (const donor of [before?.upload, before?.previous]) {
+    const usable = donor?.phase === 'spooling' || donor?.phase === 'sealed'
+    if (usable && donor.digest === fresh.digest && donor.uploadId !== undefined) {
+      return adopt(fresh, donor)
+    }
+  }
+  return fresh
+}
+
+/** The temp file of an unsealed earlier run, where source and caller can continue behind it. */
+async function reusable(
+  context: UploadContext,
+  { upload }: Checkpoint,
+  settings: UploadSettings,
+  plan: Spooling['plan'],
+): Promise<{ file: TempFile; record: Spooling } | undefined> {
+  const wanted = settings.replay === 'offset' && upload.replay === 'offset'
+  if (!wanted || upload.phase !== 'spooling') return undefined
+  if (upload.plan.base !== plan.base || upload.plan.cap !== plan.cap) return undefined
+  try {
+    return { file: await TempFile.open(context.claim.directory, upload.file), record: upload }
+  } catch (error) {
+    if (error instanceof TempFileDamage) return undefined
+    throw error
+  }
+}

@@ -1,0 +1,102 @@
+/**
+ * The ledger: the one record that a run works on, and how its changes reach the disk. A run works on
+ * `upload`, or, when a sealed predecessor is finished while a later stream lies there unsealed, on
+ * `previous`; nobody but this file knows which.
+ */
+import type { Claim } from '../disk/claim.js'
+import type { Checkpoint, UploadRecord } from '../disk/checkpoint.js'
+import { superseded, timestamp, withUploadId } from './phase.js'
+
+/** Checkpoints that only say how far it got are written at most this often, in ms. */
+const INTERVAL = 1_000
+
+export class Ledger {
+  readonly #claim: Claim
+  readonly slot: 'upload' | 'previous'
+  #lastWrite = 0
+  #timer: NodeJS.Timeout | undefined
+
+  constructor(claim: Claim, slot: 'upload' | 'previous' = 'upload') {
+    this.#claim = claim
+    this.slot = slot
+  }
+
+  get checkpoint(): Checkpoint {
+    const { checkpoint } = this.#claim
+    if (checkpoint === null) throw new Error(`Upload ${this.#claim.id} has no checkpoint`)
+    return checkpoint
+  }
+
+  get record(): UploadRecord {
+    const record = this.checkpoint[this.slot]
+    if (record === undefined) throw new Error(`Upload ${this.#claim.id} has no ${this.slot}`)
+    return record
+  }
+
+  /** The checkpoint with `record` in its place. */
+  with(record: UploadRecord): Checkpoint {
+    // `previous` is never given a spooling record: only finishable ones are worked on there.
+    return { ...this.checkpoint, [this.slot]: record } as Checkpoint
+  }
+
+  /** Resolves when `checkpoint` is durable. */
+  async save(checkpoint: Checkpoint): Promise<void> {
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+    await this.#claim.save(checkpoint)
+    this.#lastWrite = Date.now()
+  }
+
+  /** Resolves when `record` is durable. */
+  write(record: UploadRecord): Promise<void> {
+    return this.save(this.with({ ...record, updatedAt: timestamp() }))
+  }
+
+  /**
+   * Writes how far it got, when it is due. Nothing depends on it but what `ls` shows and how much of
+   * a source with `replay: 'offset'` is read again, so a failure to write is left to the next write
+   * that something depends on.
+   */
+  note(change: () => Partial<UploadRecord>): void {
+    if (this.#timer !== undefined) return
+    const due = Math.max(0, this.#lastWrite + INTERVAL - Date.now())
+    this.#timer = setTimeout(() => {
+      // A change of numbers and CRCs keeps the record's type.
+      void this.write({ ...this.record, ...change() } as UploadRecord).catch(() => undefined)
+    }, due).unref()
+  }
+
+  /** Drops a note that is not yet written. */
+  close(): void {
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+  }
+
+  initiated(uploadId: string): Promise<void> {
+    return this.write(withUploadId(this.record, uploadId))
+  }
+
+  /** The upload id is gone on OSS. */
+  async forget(): Promise<void> {
+    await this.write(withUploadId(this.record, undefined))
+  }
+
+  /** True when the upload id is a sealed predecessor's, whose parts must not be changed. */
+  borrows(uploadId: string): boolean {
+    return this.slot === 'upload' && this.checkpoint.previous?.uploadId === uploadId
+  }
+
+  /** Leaves a borrowed upload id to its owner; the next one goes with a token of its own. */
+  async leave(token: string): Promise<void> {
+    await this.write({ ...withUploadId(this.record, undefined), token })
+  }
+
+  /** The upload id stays on OSS but is of no more use: it will be aborted. */
+  async discardUploadId(): Promise<void> {
+    const { uploadId } = this.record
+    await this.save({
+      ...this.with(withUploadId(this.record, undefined)),
+      superseded: superseded(this.checkpoint, uploadId),
+    })
+  }
+}

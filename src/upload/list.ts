@@ -1,0 +1,52 @@
+/**
+ * The list of uploads, read without their locks. One that is damaged is set aside and told of; it
+ * never stops the others (rule 10).
+ */
+import { CheckpointDamage } from '../disk/checkpoint.js'
+import { Claim, unreadable } from '../disk/claim.js'
+import { ownerOf } from '../disk/lock.js'
+import type { SpoolDirectory } from '../disk/spool-directory.js'
+import { DurableCheckpointFile } from '../disk/store.js'
+import { SpoolError } from '../errors.js'
+import type { SpoolWarning } from './context.js'
+import { statusOf, type UploadStatus } from './status.js'
+
+export async function list(
+  spool: SpoolDirectory,
+  warn: (warning: SpoolWarning) => void,
+): Promise<UploadStatus[]> {
+  const statuses: UploadStatus[] = []
+  for (const id of await spool.ids()) {
+    try {
+      const status = await look(spool, id)
+      if (status !== undefined) statuses.push(status)
+    } catch (error) {
+      const reported = unreadable(id, error)
+      if (!(reported instanceof SpoolError)) throw reported
+      warn({ id, message: reported.message, cause: reported })
+    }
+  }
+  return statuses.toSorted((a, b) => a.createdAt.localeCompare(b.createdAt))
+}
+
+async function look(spool: SpoolDirectory, id: string): Promise<UploadStatus | undefined> {
+  try {
+    const checkpoint = await new DurableCheckpointFile(spool.checkpointOf(id)).read()
+    if (checkpoint?.id === id) return statusOf(checkpoint, await ownerOf(spool.directoryOf(id)))
+  } catch (error) {
+    if (!(error instanceof CheckpointDamage)) throw error
+  }
+  // No checkpoint, or a damaged one: whoever gets the lock may clean up or quarantine.
+  await examine(spool, id)
+  return undefined
+}
+
+async function examine(spool: SpoolDirectory, id: string): Promise<void> {
+  try {
+    const claim = await Claim.existing(spool, id)
+    await claim.release() // it was replaced while we looked
+  } catch (error) {
+    const quiet = ['ERR_SPOOL_NOT_FOUND', 'ERR_SPOOL_LOCKED'] // cleaned up, or just being made
+    if (!(error instanceof SpoolError) || !quiet.includes(error.code)) throw error
+  }
+}

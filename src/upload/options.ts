@@ -1,0 +1,230 @@
+/**
+ * The options of one upload: what they mean, their defaults and limits, and the check of all of them
+ * before any work begins.
+ */
+import { homedir } from 'node:os'
+import { createHash } from 'node:crypto'
+import { join } from 'node:path'
+import { invalidType, invalidValue, outOfRange, SpoolError } from '../errors.js'
+import { checkObjectOptions, type ObjectOptions } from '../oss/object-headers.js'
+import type { Place, Reply } from '../oss/port.js'
+import { MAX_PART_SIZE, MAX_PARTS, MIB, MIN_PART_SIZE } from './plan.js'
+import type { RetryOptions } from './retry.js'
+
+/** What `client.multipartUpload(key, file, { checkpoint })` of `ali-oss` can finish by itself. */
+export interface AliOssCheckpoint {
+  readonly file: string
+  readonly name: string
+  readonly fileSize: number
+  readonly partSize: number
+  readonly uploadId: string
+  readonly doneParts: readonly { readonly number: number; readonly etag: string }[]
+}
+
+/** What must hold of the source's bytes, checked before the seal. */
+export interface Expectation {
+  readonly bytes?: number
+  /** Hex, either case. */
+  readonly md5?: string
+  /** Hex, either case. */
+  readonly sha256?: string
+  /** Unsigned decimal, as OSS writes it. */
+  readonly crc64?: string
+}
+
+/** Options of `createWriteStream` and `upload`; each can be a default of the `Spool`, too. */
+export interface UploadOptions extends ObjectOptions {
+  /**
+   * Names the upload: 1 to 128 of `A-Za-z0-9._-`, not starting with a dot. The same id means the
+   * same content. Default: made from endpoint, bucket and key.
+   */
+  readonly id?: string
+  /** Size of the first parts in bytes: 100 KiB to 5 GiB. @default 8 MiB */
+  readonly partSize?: number
+  /** Parts in flight: 1 to 1,000. @default 5 */
+  readonly parallel?: number
+  /** Bytes of the whole stream, if known: the parts are planned for it, and it is checked. */
+  readonly size?: number
+  /** A miss seals and publishes nothing: `ERR_SPOOL_EXPECTATION`. */
+  readonly expect?: Expectation
+  /** Send parts while spooling, or only after the seal. @default 'eager' */
+  readonly start?: 'eager' | 'sealed'
+  /** Not in this version: the source waits while so many bytes are on disk. */
+  readonly maxSpoolBytes?: number
+  /** Whether a source that is read again starts at 0 or behind the verified bytes. @default 'restart' */
+  readonly replay?: 'restart' | 'offset'
+  /** `upload()` only, ms: an upload sealed longer ago is superseded instead of finished. */
+  readonly maxAge?: number
+  /** Leaves a receipt: a later `upload()` of this id returns it and touches nothing. */
+  readonly once?: boolean
+  /** Per part; `attempts` counts from the seal. @default 5 attempts, 200 ms to 20 s */
+  readonly retry?: Partial<RetryOptions>
+  /** Gives a request up after so many ms in which no byte moved. @default 60,000 */
+  readonly timeout?: number
+  /** Ends the upload with `ERR_SPOOL_ABORTED`; its state is kept. */
+  readonly signal?: AbortSignal
+  /**
+   * Called as `ali-oss` calls it, after each part. Before the seal, and when parts have several
+   * sizes, `checkpoint` is `null`. What it throws becomes a warning.
+   */
+  readonly progress?: (
+    fraction: number,
+    checkpoint: AliOssCheckpoint | null,
+    response: Reply | undefined,
+  ) => unknown
+}
+
+/** The options with every default filled in. */
+export interface UploadSettings {
+  readonly partSize: number
+  readonly parallel: number
+  readonly size: number | undefined
+  readonly expect: Expectation
+  readonly start: 'eager' | 'sealed'
+  readonly replay: 'restart' | 'offset'
+  readonly maxAge: number | undefined
+  readonly once: boolean
+  readonly retry: RetryOptions
+  readonly timeout: number | undefined
+  readonly signal: AbortSignal | undefined
+  readonly progress: UploadOptions['progress']
+  readonly object: ObjectOptions
+}
+
+/** @throws TypeError or RangeError that names the option, what it must be and what it is */
+export function checkOptions(options: UploadOptions): UploadSettings {
+  const { id, size, expect = {}, replay = 'restart', start = 'eager', once = false } = options
+  if (id !== undefined) checkId(id)
+  integer('partSize', options.partSize, MIN_PART_SIZE, MAX_PART_SIZE)
+  integer('parallel', options.parallel, 1, 1000)
+  integer('size', size, 0, MAX_PART_SIZE * MAX_PARTS)
+  integer('timeout', options.timeout, 1, 2 ** 31 - 1)
+  integer('maxAge', options.maxAge, 0, Number.MAX_SAFE_INTEGER)
+  integer('expect.bytes', expect.bytes, 0, Number.MAX_SAFE_INTEGER)
+  digest('expect.md5', expect.md5, /^[0-9a-f]{32}$/i, '32 hexadecimal digits')
+  digest('expect.sha256', expect.sha256, /^[0-9a-f]{64}$/i, '64 hexadecimal digits')
+  digest('expect.crc64', expect.crc64, /^\d{1,20}$/, 'an unsigned decimal number')
+  choice('start', start, ['eager', 'sealed'])
+  choice('replay', replay, ['restart', 'offset'])
+  if (typeof once !== 'boolean') throw invalidType('once', 'a boolean', once)
+  if (options.maxSpoolBytes !== undefined) {
+    throw invalidValue('maxSpoolBytes', 'is not available in this version', options.maxSpoolBytes)
+  }
+  const { signal, progress } = options
+  if (signal !== undefined && !(signal instanceof AbortSignal)) {
+    throw invalidType('signal', 'an AbortSignal', signal)
+  }
+  if (progress !== undefined && typeof progress !== 'function') {
+    throw invalidType('progress', 'a function', progress)
+  }
+  const { headers, meta, mime, storageClass, acl, tags, overwrite, callback } = options
+  const object = given({ headers, meta, mime, storageClass, acl, tags, overwrite, callback })
+  checkObjectOptions(object)
+  return {
+    partSize: options.partSize ?? 8 * MIB,
+    parallel: options.parallel ?? 5,
+    size,
+    expect,
+    start,
+    replay,
+    maxAge: options.maxAge,
+    once,
+    retry: checkRetry(options.retry),
+    timeout: options.timeout,
+    signal,
+    progress,
+    object,
+  }
+}
+
+/**
+ * An id is a directory name on every platform, so names that are special on one are refused on all.
+ * @throws TypeError
+ */
+export function checkId(id: unknown): asserts id is string {
+  if (typeof id !== 'string') throw invalidType('id', 'a string', id)
+  const special = /^(quarantine|(con|prn|aux|nul|com\d|lpt\d)(\..*)?|.*\.)$/i
+  if (!/^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$/.test(id) || special.test(id)) {
+    throw invalidValue(
+      'id',
+      'must be 1 to 128 of A-Za-z0-9._- , not begin or end with a dot, and not be a reserved name',
+      id,
+    )
+  }
+}
+
+/**
+ * Keys as OSS takes them and as URLs carry them unchanged (OSS documentation, "Object naming";
+ * `.` and `..` segments are collapsed in URLs but not in signatures).
+ * @throws SpoolError `ERR_SPOOL_INVALID_KEY`
+ */
+export function checkKey(key: unknown): asserts key is string {
+  const why = whyInvalid(key)
+  if (why === undefined) return
+  throw new SpoolError('ERR_SPOOL_INVALID_KEY', `The key ${why}. Received ${JSON.stringify(key)}`, {
+    hint: 'Use another key.',
+  })
+}
+
+function whyInvalid(key: unknown): string | undefined {
+  if (typeof key !== 'string') return 'must be a string'
+  if (key === '') return 'must not be empty'
+  if (!key.isWellFormed()) return 'must be well-formed Unicode'
+  if (Buffer.byteLength(key) > 1023) return 'must not be longer than 1023 bytes in UTF-8'
+  if (/^[/\\]/.test(key)) return 'must not begin with a slash or a backslash'
+  if (/(^|\/)\.\.?(\/|$)/.test(key)) return 'must not have "." or ".." segments'
+  return undefined
+}
+
+/** The id of an upload that was given none: readable, and different for different objects. */
+export function defaultId(place: Place, key: string): string {
+  const hash = createHash('sha256').update(JSON.stringify([place.endpoint, place.bucket, key]))
+  const name = key
+    .slice(key.lastIndexOf('/') + 1)
+    .replace(/[^A-Za-z0-9_-]+/g, '-')
+    .slice(0, 40)
+  return `${name.replace(/^-+|-+$/g, '') || 'upload'}-${hash.digest('hex').slice(0, 24)}`
+}
+
+/** `$OSS_SPOOL_DIR`, else `oss-spool` in the user's state directory (XDG Base Directory). */
+export function defaultDirectory(env: NodeJS.ProcessEnv = process.env): string {
+  if (env['OSS_SPOOL_DIR']) return env['OSS_SPOOL_DIR']
+  return join(env['XDG_STATE_HOME'] || join(homedir(), '.local', 'state'), 'oss-spool')
+}
+
+function checkRetry(retry: Partial<RetryOptions> = {}): RetryOptions {
+  if (typeof retry !== 'object' || retry === null) throw invalidType('retry', 'an object', retry)
+  integer('retry.attempts', retry.attempts, 1, 1_000_000)
+  integer('retry.minDelay', retry.minDelay, 0, 2 ** 31 - 1)
+  integer('retry.maxDelay', retry.maxDelay, 0, 2 ** 31 - 1)
+  const { attempts = 5, minDelay = 200 } = retry
+  return { attempts, minDelay, maxDelay: retry.maxDelay ?? Math.max(20_000, minDelay) }
+}
+
+function integer(name: string, value: unknown, min: number, max: number): void {
+  if (value === undefined) return
+  if (typeof value !== 'number') throw invalidType(name, 'a number', value)
+  if (!Number.isSafeInteger(value) || value < min || value > max) {
+    throw outOfRange(name, `an integer >= ${min} and <= ${max}`, value)
+  }
+}
+
+function digest(name: string, value: unknown, form: RegExp, words: string): void {
+  if (value === undefined) return
+  if (typeof value !== 'string') throw invalidType(name, 'a string', value)
+  if (!form.test(value)) throw invalidValue(name, `must be ${words}`, value)
+}
+
+function choice(name: string, value: unknown, allowed: readonly string[]): void {
+  if (!allowed.includes(String(value))) {
+    throw invalidValue(name, `must be one of ${allowed.map(x => `'${x}'`).join(', ')}`, value)
+  }
+}
+
+/** The object without its undefined properties, so that it is equal after a JSON round trip. */
+function given<T extends object>(object: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
+  // Removing `undefined` values is just what the result type says.
+  return Object.fromEntries(Object.entries(object).filter(([, value]) => value !== undefined)) as {
+    [K in keyof T]?: Exclude<T[K], undefined>
+  }
+}

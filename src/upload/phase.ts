@@ -1,0 +1,182 @@
+/**
+ * The state machine of one upload. Each arrow is a function from one type of record to the next, so
+ * an illegal transition does not compile; a new state counts only once the claim has saved it.
+ *
+ *   phase       durable facts                            what a new process does
+ *   spooling    token, key, plan, maybe an upload id     needs the source; equal parts are not sent again
+ *   sealed      size, CRC64, every byte on this disk     sends what OSS does not list, completes
+ *   completing  Complete or PutObject may be on its way  asks OSS first: was it us? (rule 8)
+ *   published   the object was verified                  removes what is left; keeps a receipt if asked
+ *
+ *   spooling --seal--> sealed --complete--> completing --publish--> published --> (removed)
+ *                        ^------- reopen -------'
+ */
+import { randomUUID } from 'node:crypto'
+import { digestOf } from '../disk/checkpoint.js'
+import type {
+  Checkpoint,
+  Completing,
+  Published,
+  Sealed,
+  Spooling,
+  UploadRecord,
+} from '../disk/checkpoint.js'
+import { initiationHeaders, type ObjectOptions } from '../oss/object-headers.js'
+import type { Place } from '../oss/port.js'
+import type { Plan } from './plan.js'
+
+/** An upload that can be finished without its source. */
+export type Finishable = Sealed | Completing
+
+/** What a stream starts with. */
+export interface Beginning {
+  readonly plan: Plan
+  readonly object: ObjectOptions
+  readonly replay: 'restart' | 'offset'
+  readonly once: boolean
+  /** Name of the temp file. */
+  readonly file: string
+}
+
+/** A new stream's record, with a token of its own. */
+export function begin(beginning: Beginning): Spooling {
+  const now = timestamp()
+  return {
+    phase: 'spooling',
+    ...beginning,
+    token: randomUUID(),
+    digest: initiationDigest(beginning.object),
+    createdAt: now,
+    updatedAt: now,
+    crcs: [],
+    spooled: 0,
+    uploaded: 0,
+    acknowledged: 0,
+  }
+}
+
+/** Takes over an upload id, and with it the token that was sent at its initiation. */
+export function adopt(
+  record: Spooling,
+  from: { token: string; uploadId?: string | undefined },
+): Spooling {
+  return from.uploadId === undefined
+    ? record
+    : { ...record, token: from.token, uploadId: from.uploadId }
+}
+
+/** The source ended well; the caller has synced the temp file. */
+export function seal(
+  record: Spooling,
+  end: { size: number; crc64: bigint; crcs: bigint[] },
+): Sealed {
+  const now = timestamp()
+  const { error: _settled, ...rest } = record
+  return {
+    ...rest,
+    phase: 'sealed',
+    size: end.size,
+    spooled: end.size,
+    crc64: String(end.crc64),
+    crcs: end.crcs.map(String),
+    sealedAt: now,
+    updatedAt: now,
+  }
+}
+
+/** Complete or PutObject is about to be sent; `at` is OSS's time in ms. */
+export function complete(record: Sealed, method: Completing['method'], at: number): Completing {
+  const completingAt = new Date(at).toISOString()
+  return { ...record, phase: 'completing', method, completingAt, updatedAt: timestamp() }
+}
+
+/** It is certain that nothing was published. */
+export function reopen(record: Finishable): Sealed {
+  if (record.phase === 'sealed') return record
+  const { completingAt: _at, method: _method, ...rest } = record
+  return { ...rest, phase: 'sealed', updatedAt: timestamp() }
+}
+
+/** The object is verified on OSS. */
+export function publish(
+  record: Finishable,
+  object: Pick<Published, 'etag' | 'parts' | 'requestId' | 'versionId'>,
+): Published {
+  const { error: _mended, uploadId: _used, ...rest } = reopen(record)
+  return { ...rest, ...object, phase: 'published', uploaded: record.size, updatedAt: timestamp() }
+}
+
+/** The upload id is another one now, or none. */
+export function withUploadId<R extends UploadRecord>(record: R, uploadId: string | undefined): R {
+  const { uploadId: _old, ...rest } = record
+  // Spreading loses the link between `rest` and R; only an optional property was replaced.
+  return { ...rest, ...(uploadId === undefined ? {} : { uploadId }) } as unknown as R
+}
+
+/** Digest of all that is sent at initiation; the token apart, which goes with the upload id. */
+export function initiationDigest(object: ObjectOptions): string {
+  return digestOf(JSON.stringify(Object.entries(initiationHeaders(object)).toSorted()))
+}
+
+// --- the checkpoint around the record -----------------------------------------------------------
+
+/** The first checkpoint of an id. */
+export function open(id: string, place: Place, key: string, upload: Spooling): Checkpoint {
+  return { id, ...place, key, upload, superseded: [] }
+}
+
+/**
+ * A new stream begins where others were: one that can be finished stays finishable until the new
+ * one is sealed, one that cannot is superseded at once.
+ */
+export function succeed(checkpoint: Checkpoint, upload: Spooling): Checkpoint {
+  const { upload: old, previous } = checkpoint
+  if (old.phase !== 'spooling') return { ...checkpoint, upload, previous: old }
+  const borrowed = old.uploadId === previous?.uploadId
+  return {
+    ...checkpoint,
+    upload,
+    superseded: superseded(checkpoint, borrowed ? undefined : old.uploadId, upload.uploadId),
+  }
+}
+
+/** The new stream is sealed: this one write makes it the upload and its predecessor history. */
+export function supersede(checkpoint: Checkpoint, upload: Sealed): Checkpoint {
+  const { previous, ...rest } = checkpoint
+  return {
+    ...rest,
+    upload,
+    superseded: superseded(checkpoint, previous?.uploadId, upload.uploadId),
+  }
+}
+
+/** The predecessor was finished after all; what was begun after it stays as it is. */
+export function settlePrevious(checkpoint: Checkpoint): Checkpoint {
+  const { previous, ...rest } = checkpoint
+  const { upload } = rest
+  const borrowed = upload.uploadId !== undefined && upload.uploadId === previous?.uploadId
+  return { ...rest, upload: borrowed ? withUploadId(upload, undefined) : upload }
+}
+
+/** The upload ids to abort, and one more unless it is still in use. */
+export function superseded(
+  checkpoint: Checkpoint,
+  uploadId: string | undefined,
+  inUse?: string,
+): string[] {
+  const known = checkpoint.superseded.filter(id => id !== inUse)
+  return uploadId === undefined || uploadId === inUse || known.includes(uploadId)
+    ? known
+    : [...known, uploadId]
+}
+
+/** Names of the temp files that the checkpoint still needs. */
+export function filesOf(checkpoint: Checkpoint): string[] {
+  return [checkpoint.upload, checkpoint.previous]
+    .filter(record => record !== undefined && record.phase !== 'published')
+    .map(record => record!.file) // filtered in the line above
+}
+
+export function timestamp(): string {
+  return new Date().toISOString()
+}

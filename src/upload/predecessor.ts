@@ -1,0 +1,41 @@
+/**
+ * Before a new stream supersedes an upload in `completing`, its fate is settled (rule 8), if OSS can
+ * be asked. If it cannot, the new stream is not kept waiting: nothing stops the reading (rule 3).
+ */
+import { TempFile } from '../disk/temp-file.js'
+import { OssFailure } from '../oss/failure.js'
+import type { UploadContext } from './context.js'
+import { Ledger } from './ledger.js'
+import { publish, reopen, withUploadId } from './phase.js'
+import { settle } from './settle.js'
+
+/** The source is waiting. */
+const PATIENCE = 5_000
+
+export async function settlePredecessor(context: UploadContext): Promise<void> {
+  const { claim, bucket, key, signal } = context
+  for (const slot of ['upload', 'previous'] as const) {
+    const record = claim.checkpoint?.[slot]
+    if (record?.phase !== 'completing') continue
+    const ledger = new Ledger(claim, slot)
+    try {
+      const call = { signal, idleTimeout: PATIENCE }
+      const { outcome, object } = await settle(record, bucket, key, call)
+      if (outcome === 'ours' && object !== undefined) {
+        const { etag, requestId } = object
+        await ledger.write(publish(record, { etag, requestId, parts: record.crcs.length }))
+        const file = await TempFile.open(claim.directory, record.file)
+        await file.remove()
+        await file.close()
+      } else {
+        const alive = outcome === 'alive'
+        await ledger.write(alive ? reopen(record) : withUploadId(reopen(record), undefined))
+      }
+    } catch (error) {
+      if (!(error instanceof OssFailure)) throw error
+      context.warn(
+        `It is not known yet whether the upload before this one succeeded: ${error.describe()}`,
+      )
+    }
+  }
+}

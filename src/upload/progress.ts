@@ -1,0 +1,86 @@
+/**
+ * Progress of one upload for people and programs: how many bytes are on disk and on OSS, how fast,
+ * how long it will take. Events are limited to ten a second; the last one is never lost.
+ */
+import type { UploadRecord } from '../disk/checkpoint.js'
+
+/** The `progress` event. */
+export interface ProgressEvent {
+  readonly phase: UploadRecord['phase']
+  /** Bytes in the temp file. */
+  readonly spooled: number
+  /** Bytes in acknowledged parts. */
+  readonly uploaded: number
+  /** Bytes of the whole stream, once known. */
+  readonly size?: number
+  readonly parts: { readonly done: number; readonly total?: number }
+  /** Bytes per second to OSS, over the last seconds. */
+  readonly rate: number
+  /** Seconds to go, once the size is known and something moved. */
+  readonly eta?: number
+}
+
+const INTERVAL = 100
+/** The rate follows about this many ms. */
+const WINDOW = 5_000
+
+export class Progress {
+  readonly #emit: (event: ProgressEvent) => void
+  #state: Omit<ProgressEvent, 'rate' | 'eta'> = {
+    phase: 'spooling',
+    spooled: 0,
+    uploaded: 0,
+    parts: { done: 0 },
+  }
+  /** Points of the recent past, oldest first: [time, uploaded]. */
+  #past: [number, number][] = []
+  #last = -INTERVAL
+  #timer: NodeJS.Timeout | undefined
+
+  constructor(emit: (event: ProgressEvent) => void) {
+    this.#emit = emit
+  }
+
+  get state(): Omit<ProgressEvent, 'rate' | 'eta'> {
+    return this.#state
+  }
+
+  /** Takes over what is new and emits, now or when it is due. */
+  update(change: Partial<Omit<ProgressEvent, 'rate' | 'eta'>>): void {
+    const turned = change.phase !== undefined && change.phase !== this.#state.phase
+    this.#state = { ...this.#state, ...change }
+    const wait = this.#last + INTERVAL - performance.now()
+    if (turned || wait <= 0) this.#fire()
+    else this.#timer ??= setTimeout(() => this.#fire(), wait).unref()
+  }
+
+  /** A part arrived, or was found to be there. */
+  acknowledge(bytes: number): void {
+    const { uploaded, parts } = this.#state
+    this.update({ uploaded: uploaded + bytes, parts: { ...parts, done: parts.done + 1 } })
+  }
+
+  /** Parts that were there are no longer: their upload id is gone. */
+  restart(): void {
+    this.#past = []
+    this.update({ uploaded: 0, parts: { ...this.#state.parts, done: 0 } })
+  }
+
+  /** No event comes after this. */
+  end(): void {
+    if (this.#timer !== undefined) this.#fire()
+  }
+
+  #fire(): void {
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+    const now = (this.#last = performance.now())
+    const { uploaded, size } = this.#state
+    while (this.#past.length > 1 && this.#past[0]![0] < now - WINDOW) this.#past.shift()
+    this.#past.push([now, uploaded])
+    const [then, before] = this.#past[0]!
+    const rate = now > then ? Math.max(0, ((uploaded - before) / (now - then)) * 1000) : 0
+    const eta = size !== undefined && rate > 0 ? (size - uploaded) / rate : undefined
+    this.#emit({ ...this.#state, rate, ...(eta === undefined ? {} : { eta }) })
+  }
+}

@@ -1,0 +1,98 @@
+/**
+ * Finishing an upload whose source is not needed any more, in whatever process and however long
+ * after the seal. Damage found on the way sends the upload to the quarantine, never into an object.
+ */
+import type { Checkpoint } from '../disk/checkpoint.js'
+import { TempFileDamage } from '../disk/temp-file.js'
+import type { UploadContext } from './context.js'
+import { failed } from './failed.js'
+import { finish, type Finished } from './finish.js'
+import { Ledger } from './ledger.js'
+import {
+  initiationDigest,
+  reopen,
+  superseded,
+  timestamp,
+  withUploadId,
+  type Finishable,
+} from './phase.js'
+import { isSinglePut } from './plan.js'
+import { UploadWork } from './work.js'
+
+/** Where in the checkpoint the upload is that can be finished; none: the source is still needed. */
+export function finishableSlot(checkpoint: Checkpoint): 'upload' | 'previous' | undefined {
+  for (const slot of ['upload', 'previous'] as const) {
+    const phase = checkpoint[slot]?.phase
+    if (phase === 'sealed' || phase === 'completing') return slot
+  }
+  return undefined
+}
+
+/**
+ * Finishes the upload in `slot`; ends the claim, whatever happens.
+ * @param force publish over an object of someone else's
+ */
+export async function resumeUpload(
+  context: UploadContext,
+  slot: 'upload' | 'previous',
+  force: boolean,
+): Promise<Finished> {
+  const { claim } = context
+  const ledger = new Ledger(claim, slot)
+  const work = new UploadWork(context, ledger)
+  try {
+    const record = recordIn(ledger)
+    if (force) await insist(ledger, record)
+    const total = isSinglePut(record.plan, record.size) ? 1 : record.crcs.length
+    context.progress.update({
+      phase: record.phase,
+      spooled: record.spooled,
+      size: record.size,
+      parts: { done: 0, total },
+    })
+    return await finish(work)
+  } catch (error) {
+    if (error instanceof TempFileDamage) throw await claim.quarantine(error)
+    const { bucket, key } = ledger.checkpoint
+    const { uploadId } = ledger.record
+    const reported = failed(error, { id: claim.id, bucket, key, sealed: true, uploadId })
+    await keepError(ledger, reported)
+    await claim.release()
+    throw reported
+  } finally {
+    ledger.close()
+    context.progress.end()
+    await work.close()
+  }
+}
+
+/** `--force`: nothing protects what is there; what is sent at initiation changes with it (rule 4). */
+async function insist(ledger: Ledger, record: Finishable): Promise<void> {
+  const { overwrite, ...object } = record.object
+  const { error: _overruled, ...reopened } = reopen(record)
+  if (overwrite !== false) return ledger.write(record.error === undefined ? record : reopened)
+  await ledger.save({
+    ...ledger.with(
+      withUploadId({ ...reopened, object, digest: initiationDigest(object) }, undefined),
+    ),
+    superseded: superseded(ledger.checkpoint, record.uploadId),
+  })
+}
+
+/** Why it ended, for `ls`; its own failure to be written must not hide the reason. */
+async function keepError(ledger: Ledger, error: unknown): Promise<void> {
+  if (!(error instanceof Error)) return
+  const code = 'code' in error ? String(error.code) : error.name
+  const { record } = ledger
+  await ledger
+    .write({ ...record, error: { code, message: error.message, at: timestamp() } })
+    .catch((cause: unknown) => {
+      error.cause ??= cause
+    })
+}
+
+function recordIn(ledger: Ledger): Finishable {
+  const { record } = ledger
+  if (record.phase === 'sealed' || record.phase === 'completing') return record
+  throw new Error(`An upload in phase ${record.phase} cannot be resumed`)
+}

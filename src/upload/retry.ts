@@ -1,0 +1,57 @@
+/**
+ * The retry policy: how long to wait before the next attempt, and the loop that follows it. The
+ * policy is a pure function, so that a test can hold the random numbers in its hand.
+ */
+import { kindOf, OssFailure, type FailureKind } from '../oss/failure.js'
+
+/** The caller's `retry` option with its defaults filled in. */
+export interface RetryOptions {
+  /** Attempts per part, counted from the seal (before it there is no limit). */
+  readonly attempts: number
+  /** Shortest delay before an attempt, in ms. */
+  readonly minDelay: number
+  /** Longest delay before an attempt, in ms. */
+  readonly maxDelay: number
+}
+
+/**
+ * Delay in ms before the attempt after `failures` failed ones (1 or more): full jitter between
+ * `minDelay` and a bound that doubles with every failure up to `maxDelay`.
+ */
+export function retryDelay(retry: RetryOptions, failures: number, random = Math.random): number {
+  const bound = Math.min(retry.maxDelay, retry.minDelay * 2 ** Math.min(failures, 30))
+  return retry.minDelay + random() * Math.max(0, bound - retry.minDelay)
+}
+
+/** How one loop of attempts goes on and is seen. */
+export interface Attempts {
+  readonly retry: RetryOptions
+  /** Kinds of failure that mean something to the caller and are thrown at once. */
+  readonly final?: readonly FailureKind[]
+  /** Told of every failure that will be followed by another attempt. */
+  onFailure?(failure: OssFailure): void
+  /** Waits; may end early, and rejects when the upload was stopped. */
+  pause(ms: number): Promise<void>
+  /** While true (the source flows) there is no limit and nothing is final but what `final` names. */
+  unlimited?(): boolean
+}
+
+/** Calls `attempt` until it succeeds or the policy ends; throws the last `OssFailure`. */
+export async function withRetry<T>(attempt: () => Promise<T>, attempts: Attempts): Promise<T> {
+  let failures = 0
+  let counted = 0
+  for (;;) {
+    const free = attempts.unlimited?.() ?? false
+    try {
+      return await attempt()
+    } catch (error) {
+      if (!(error instanceof OssFailure)) throw error
+      const kind = kindOf(error)
+      if (kind === 'aborted' || attempts.final?.includes(kind)) throw error
+      failures++
+      if (!free && (kind !== 'transient' || ++counted >= attempts.retry.attempts)) throw error
+      attempts.onFailure?.(error)
+      await attempts.pause(retryDelay(attempts.retry, failures))
+    }
+  }
+}

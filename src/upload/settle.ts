@@ -1,0 +1,66 @@
+/**
+ * Did it succeed? The exact answer after any ambiguous reply to Complete or PutObject, and after a
+ * crash in `completing` (rule 8): the object is ours if and only if token, size and CRC64 are.
+ */
+import type { Completing, Sealed } from '../disk/checkpoint.js'
+import { kindOf, OssFailure } from '../oss/failure.js'
+import type { Bucket, Call, ObjectInfo } from '../oss/port.js'
+
+/**
+ * - `ours`: done
+ * - `alive`: not done, and the upload id still lives: go on with it
+ * - `strangers`: someone wrote the key after we began to complete: their object stays
+ * - `nothing`: not done, and there is no upload id: a new one, from the temp file
+ */
+export type Outcome = 'ours' | 'alive' | 'strangers' | 'nothing'
+
+/** The comparison. An object without a CRC64 (from a server that makes none) is never ours. */
+export function isOurs(record: Sealed | Completing, object: ObjectInfo): boolean {
+  return (
+    object.token === record.token &&
+    object.size === record.size &&
+    String(object.crc64) === record.crc64
+  )
+}
+
+/** The decision, from what HEAD and ListParts said. Last-Modified has whole seconds: in doubt, theirs. */
+export function outcomeOf(
+  record: Completing,
+  object: ObjectInfo | undefined,
+  uploadIdLives: boolean,
+): Outcome {
+  if (object !== undefined && isOurs(record, object)) return 'ours'
+  if (uploadIdLives) return 'alive'
+  if (object === undefined || object.token === record.token) return 'nothing'
+  const ourSecond = Math.floor(Date.parse(record.completingAt) / 1000) * 1000
+  return object.lastModified >= ourSecond ? 'strangers' : 'nothing'
+}
+
+/** Asks OSS. Rejects with an `OssFailure` when it cannot be known now: then all state is kept. */
+export async function settle(
+  record: Completing,
+  bucket: Bucket,
+  key: string,
+  call: Call,
+): Promise<{ outcome: Outcome; object: ObjectInfo | undefined }> {
+  const object = await bucket.head(key, call)
+  const ours = object !== undefined && isOurs(record, object)
+  const lives =
+    !ours && record.uploadId !== undefined && (await isAlive(bucket, key, record.uploadId, call))
+  return { outcome: outcomeOf(record, object, lives), object }
+}
+
+async function isAlive(
+  bucket: Bucket,
+  key: string,
+  uploadId: string,
+  call: Call,
+): Promise<boolean> {
+  try {
+    await bucket.listParts(key, uploadId, call)
+    return true
+  } catch (error) {
+    if (error instanceof OssFailure && kindOf(error) === 'no-upload') return false
+    throw error
+  }
+}

@@ -1,0 +1,44 @@
+/**
+ * Where bytes come from in `upload()`: a function that is called only if they are still needed, and
+ * returns anything Node can read from.
+ */
+import { Readable } from 'node:stream'
+import type { ReadableStream } from 'node:stream/web'
+import { invalidType } from '../errors.js'
+
+export interface SourceOptions {
+  /** Bytes of the stream to leave out: 0, or more with `replay: 'offset'`. */
+  readonly offset: number
+  /** Aborted when the bytes are not wanted any more. */
+  readonly signal: AbortSignal
+}
+
+type Bytes = string | Uint8Array
+
+/** Anything that yields strings or bytes. */
+export type Readables =
+  NodeJS.ReadableStream | AsyncIterable<Bytes> | Iterable<Bytes> | ReadableStream<Bytes>
+
+export type Source = (options: SourceOptions) => Readables | Promise<Readables>
+
+/** @throws TypeError when the function returned nothing that can be read */
+export async function toSource(
+  source: Source,
+  options: SourceOptions,
+): Promise<NodeJS.ReadableStream> {
+  if (typeof source !== 'function') throw invalidType('source', 'a function', source)
+  const readable: unknown = await source(options)
+  if (isNodeStream(readable)) return readable
+  if (isIterable(readable)) return Readable.from(readable)
+  throw invalidType('source', 'a function that returns a stream or an iterable of bytes', readable)
+}
+
+function isNodeStream(value: unknown): value is NodeJS.ReadableStream {
+  return typeof value === 'object' && value !== null && 'pipe' in value && 'read' in value
+}
+
+/** A web ReadableStream is an async iterable, too. */
+function isIterable(value: unknown): value is AsyncIterable<Bytes> {
+  if (typeof value !== 'object' || value === null || value instanceof Uint8Array) return false
+  return Symbol.asyncIterator in value || Symbol.iterator in value
+}

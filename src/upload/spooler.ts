@@ -1,0 +1,146 @@
+/**
+ * The spooler: bytes go to the temp file in the batches they come in; on the way every part is
+ * hashed and cut by the plan. The CRC64 of the whole is combined from those of the parts, so each
+ * byte is hashed once.
+ */
+import { createHash, type Hash } from 'node:crypto'
+import { combineCrc64, createCrc64, EMPTY_CRC64, type Crc64 } from '../crc64.js'
+import type { TempFile } from '../disk/temp-file.js'
+import type { Expectation } from './options.js'
+import { firstPart, MAX_PARTS, nextPart, type Part, type Plan } from './plan.js'
+
+/** A part whose bytes are in the temp file. */
+export interface CutPart extends Part {
+  readonly crc64: bigint
+}
+
+/** More bytes came than 10,000 parts of this plan can hold. */
+export class PlanExhausted extends Error {
+  override readonly name = 'PlanExhausted'
+}
+
+export class Spooler {
+  readonly #file: TempFile
+  readonly #plan: Plan
+  readonly #crc: Crc64
+  readonly #hashes: readonly [name: 'md5' | 'sha256', hash: Hash][]
+  readonly #onPart: (part: CutPart) => void
+  readonly #crcs: bigint[] = []
+  #whole = EMPTY_CRC64
+  /** The part that is being filled, and how much of it is. */
+  #open: Part
+  #filled = 0
+
+  private constructor(
+    file: TempFile,
+    plan: Plan,
+    crc: Crc64,
+    expect: Expectation,
+    onPart: (part: CutPart) => void,
+  ) {
+    this.#file = file
+    this.#plan = plan
+    this.#crc = crc
+    this.#onPart = onPart
+    this.#open = firstPart(plan)
+    const names = (['md5', 'sha256'] as const).filter(name => expect[name] !== undefined)
+    this.#hashes = names.map(name => [name, createHash(name)])
+  }
+
+  /** `onPart` is told of each whole part once its bytes are in the file. */
+  static async make(
+    file: TempFile,
+    plan: Plan,
+    expect: Expectation,
+    onPart: (part: CutPart) => void,
+  ): Promise<Spooler> {
+    return new Spooler(file, plan, await createCrc64(), expect, onPart)
+  }
+
+  /** Bytes taken. */
+  get size(): number {
+    return this.#open.start + this.#filled
+  }
+
+  /** CRC64 of each whole part. */
+  get crcs(): readonly bigint[] {
+    return this.#crcs
+  }
+
+  /** Hashes and writes at the same time: the disk works in another thread. */
+  async write(chunks: readonly Uint8Array[]): Promise<void> {
+    const writing = this.#file.append(chunks)
+    let cut: CutPart[]
+    try {
+      cut = chunks.flatMap(chunk => this.#take(chunk))
+    } finally {
+      await writing
+    }
+    for (const part of cut) this.#onPart(part)
+  }
+
+  /**
+   * Continues behind bytes that an earlier run left in the temp file.
+   * @returns how many of them are what their CRCs say; the rest was cut off
+   */
+  async replay(crcs: readonly bigint[]): Promise<number> {
+    for (const expected of crcs) {
+      const part = this.#open
+      if (part.start + part.size > this.#file.size) break
+      if ((await this.#hashRegion(part)) !== expected) break
+      this.#onPart(this.#close(expected))
+    }
+    this.#crc.reset()
+    await this.#file.truncate(this.#open.start)
+    for (const [, hash] of this.#hashes) {
+      for await (const chunk of this.#file.chunks(0, this.#open.start)) hash.update(chunk)
+    }
+    return this.#open.start
+  }
+
+  /** The end of the stream: cuts the last part. Call once. */
+  end(): { size: number; crc64: bigint; crcs: bigint[]; md5?: string; sha256?: string } {
+    const size = this.size
+    if (this.#filled > 0) {
+      this.#open = { ...this.#open, size: this.#filled }
+      this.#onPart(this.#close(this.#crc.digest()))
+    }
+    const digests = this.#hashes.map(([name, hash]) => [name, hash.digest('hex')])
+    return { size, crc64: this.#whole, crcs: [...this.#crcs], ...Object.fromEntries(digests) }
+  }
+
+  /** Hashes a chunk across as many parts as it touches; returns the parts it made whole. */
+  #take(chunk: Uint8Array): CutPart[] {
+    for (const [, hash] of this.#hashes) hash.update(chunk)
+    const cut: CutPart[] = []
+    for (let rest = chunk; rest.length > 0;) {
+      if (this.#open.number > MAX_PARTS) {
+        throw new PlanExhausted(`${MAX_PARTS} parts end at byte ${this.#open.start}`)
+      }
+      const piece = rest.subarray(0, this.#open.size - this.#filled)
+      this.#crc.update(piece)
+      this.#filled += piece.length
+      rest = rest.subarray(piece.length)
+      if (this.#filled === this.#open.size) {
+        cut.push(this.#close(this.#crc.digest()))
+        this.#crc.reset()
+      }
+    }
+    return cut
+  }
+
+  #close(crc64: bigint): CutPart {
+    const part = { ...this.#open, crc64 }
+    this.#crcs.push(crc64)
+    this.#whole = combineCrc64(this.#whole, crc64, part.size)
+    this.#open = nextPart(this.#plan, part)
+    this.#filled = 0
+    return part
+  }
+
+  async #hashRegion(part: Part): Promise<bigint> {
+    this.#crc.reset()
+    for await (const chunk of this.#file.chunks(part.start, part.size)) this.#crc.update(chunk)
+    return this.#crc.digest()
+  }
+}

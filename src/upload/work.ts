@@ -1,0 +1,108 @@
+/**
+ * The work on one upload's bytes: its temp file and the transfer of its parts, made when they are
+ * needed and thrown away when they are of no more use. The live stream and the resuming process
+ * share it.
+ */
+import { createCrc64 } from '../crc64.js'
+import { TempFile, TempFileDamage } from '../disk/temp-file.js'
+import type { UploadContext } from './context.js'
+import { cutParts, type Work } from './finish.js'
+import type { Ledger } from './ledger.js'
+import { Reporter } from './reporter.js'
+import type { CutPart } from './spooler.js'
+import { Transfer, type PartSource } from './transfer.js'
+
+export class UploadWork implements Work {
+  readonly context: UploadContext
+  readonly ledger: Ledger
+  readonly reporter: Reporter
+  #file: Promise<TempFile> | undefined
+  #transfer: Transfer | undefined
+
+  constructor(context: UploadContext, ledger: Ledger, file?: TempFile) {
+    this.context = context
+    this.ledger = ledger
+    this.reporter = new Reporter(context)
+    if (file !== undefined) this.#file = Promise.resolve(file)
+  }
+
+  /** The temp file as the checkpoint knows it. @throws TempFileDamage when its size is another */
+  file(): Promise<TempFile> {
+    return (this.#file ??= this.#openFile())
+  }
+
+  /** The live transfer, while the source flows. */
+  flow(file: TempFile, onFailure: (error: unknown, part: number | undefined) => void): Transfer {
+    return (this.#transfer = this.#makeTransfer(
+      file,
+      true,
+      part => this.#verify(file, part),
+      onFailure,
+    ))
+  }
+
+  async transfer(): Promise<Transfer> {
+    if (this.#transfer !== undefined) return this.#transfer
+    const { record } = this.ledger
+    if (record.phase !== 'sealed' && record.phase !== 'completing') {
+      throw new Error(`An upload in phase ${record.phase} has no parts to send yet`)
+    }
+    const file = await this.file()
+    this.reporter.restart()
+    const transfer = this.#makeTransfer(
+      file,
+      false,
+      part => this.#verify(file, part),
+      () => {},
+    )
+    for (const part of cutParts(record)) transfer.offer(part)
+    return (this.#transfer = transfer)
+  }
+
+  dropTransfer(): void {
+    this.#transfer = undefined
+  }
+
+  /** Ends what is in flight, as far as it has not ended by itself, and closes the file. */
+  async close(): Promise<void> {
+    await this.#transfer?.stop()
+    const file = await this.#file?.catch(() => undefined) // its error was thrown where it was used
+    await file?.close()
+  }
+
+  async #openFile(): Promise<TempFile> {
+    const { record, checkpoint } = this.ledger
+    const file = await TempFile.open(this.context.claim.directory, record.file)
+    if (file.size === record.spooled) return file
+    await file.close()
+    throw new TempFileDamage(
+      `The temp file of ${checkpoint.id} has ${file.size} bytes instead of ${record.spooled}`,
+    )
+  }
+
+  #makeTransfer(
+    file: TempFile,
+    flowing: boolean,
+    verify: PartSource['verify'],
+    onFailure: (error: unknown, part: number | undefined) => void,
+  ): Transfer {
+    const { context, ledger, reporter } = this
+    const source: PartSource = { body: part => file.region(part.start, part.size), verify }
+    return new Transfer(context, ledger, source, flowing, {
+      onDone: (part, done, reply) => {
+        reporter.part(part.size, done, reply, ledger.record, file.path)
+        const { uploaded, parts } = context.progress.state
+        ledger.note(() => ({ uploaded, acknowledged: parts.done }))
+      },
+      onRestart: () => reporter.restart(),
+      onFailure,
+    })
+  }
+
+  async #verify(file: TempFile, part: CutPart): Promise<void> {
+    const crc = await createCrc64()
+    for await (const chunk of file.chunks(part.start, part.size)) crc.update(chunk)
+    if (crc.digest() === part.crc64) return
+    throw new TempFileDamage(`Part ${part.number} in the temp file is not what its checkpoint says`)
+  }
+}

@@ -1,0 +1,170 @@
+/**
+ * The sink. `finish` means done: it comes only when OSS holds the whole object (rule 1). Everything
+ * it does is in `upload/`; here is only what Node's streams ask for.
+ */
+import { Writable } from 'node:stream'
+import { SpoolError } from './errors.js'
+import type { SpoolWarning } from './upload/context.js'
+import { aborted, failed, type FailedUpload } from './upload/failed.js'
+import type { Intake } from './upload/intake.js'
+import type { ProgressEvent } from './upload/progress.js'
+import { resultOf, type UploadResult } from './upload/result.js'
+
+/** Bytes buffered while a batch is written: large batches are what makes the disk fast. */
+const HIGH_WATER_MARK = 4 * 1024 * 1024
+
+/** What a sink is made of. */
+export interface Sink {
+  readonly id: string
+  readonly bucket: string
+  readonly key: string
+  /** Locks the upload and makes its first checkpoint. */
+  readonly open: () => Promise<Intake>
+  readonly signal: AbortSignal | undefined
+}
+
+/** A chunk as `_writev` gets it. */
+interface Buffered {
+  readonly chunk: Buffer
+}
+
+/**
+ * A `Writable` of strings and bytes. Events beside those of a `Writable`: `progress`
+ * (`ProgressEvent`, at most ten a second) and `warning` (`SpoolWarning`: something failed and is
+ * tried again).
+ */
+export class SpoolWriteStream extends Writable {
+  /** Id of the upload. */
+  readonly id: string
+  /** The result; rejects with what ended the upload. Ignoring it is safe. */
+  readonly result: Promise<UploadResult>
+
+  readonly #sink: Sink
+  #intake: Intake | undefined
+  #sealed = false
+  /** What ended us from the inside, as opposed to a source that failed. */
+  #failure: unknown
+  #resolve!: (result: UploadResult) => void // set in the constructor
+  #reject!: (error: unknown) => void // set in the constructor
+  readonly #onAbort = (): void => void this.destroy(this.#fail(aborted(this.#upload())))
+
+  constructor(sink: Sink) {
+    super({ highWaterMark: HIGH_WATER_MARK })
+    this.id = sink.id
+    this.#sink = sink
+    this.result = new Promise((resolve, reject) => {
+      this.#resolve = resolve
+      this.#reject = reject
+    })
+    this.result.catch(() => {}) // the stream's own `error` event is the one that must be handled
+    if (sink.signal?.aborted) this.#onAbort()
+    else sink.signal?.addEventListener('abort', this.#onAbort, { once: true })
+  }
+
+  override _construct(callback: (error?: Error | null) => void): void {
+    this.#run(async () => {
+      const intake = await this.#sink.open()
+      intake.onFatal = error => void this.destroy(this.#fail(error))
+      this.#intake = intake
+    }, callback)
+  }
+
+  override _write(
+    chunk: Buffer,
+    _encoding: string,
+    callback: (error?: Error | null) => void,
+  ): void {
+    this.#run(() => this.#open().write([chunk]), callback)
+  }
+
+  override _writev(chunks: readonly Buffered[], callback: (error?: Error | null) => void): void {
+    this.#run(() => this.#open().write(chunks.map(({ chunk }) => chunk)), callback)
+  }
+
+  override _final(callback: (error?: Error | null) => void): void {
+    this.#run(async () => {
+      const intake = this.#open()
+      const { context } = intake
+      await intake.seal()
+      this.#sealed = true
+      const { checkpoint } = context
+      const { published, callback: answer } = await intake.finish()
+      const result = resultOf(checkpoint, published, {
+        sent: context.sent,
+        skipped: context.skipped(published.size),
+        sourceRead: published.size > intake.offset,
+        resumed: false,
+        elapsed: performance.now() - context.startedAt,
+        callback: answer,
+      })
+      this.#resolve(result)
+    }, callback)
+  }
+
+  override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
+    this.#sink.signal?.removeEventListener('abort', this.#onAbort)
+    const reason = this.#reasonFor(error)
+    const intake = this.#intake
+    const ended = (): void => {
+      this.#reject(reason) // unless it was published before it noticed
+      callback(error)
+    }
+    if (intake === undefined) return ended()
+    intake.abandon(reason).then(ended, (cause: unknown) => {
+      intake.context.warn(`The state of ${this.id} could not be written: ${String(cause)}`, {
+        cause,
+      })
+      ended()
+    })
+  }
+
+  /** For the result: our own failure, or that of whoever fed us. */
+  #reasonFor(error: Error | null): Error & { code: string } {
+    if (this.#failure !== undefined) {
+      const own = this.#failure instanceof Error ? this.#failure : new Error(String(this.#failure))
+      return Object.assign(own, { code: 'code' in own ? String(own.code) : own.name })
+    }
+    if (error instanceof SpoolError) return error
+    if (this.writableEnded && error === null) return aborted(this.#upload())
+    const { bucket, key } = this.#sink
+    const why = error === null ? 'the stream was destroyed before its end' : error.message
+    return new SpoolError(
+      'ERR_SPOOL_SOURCE_FAILED',
+      `The source of oss://${bucket}/${key} failed: ${why}; nothing published`,
+      { id: this.id, ...(error === null ? {} : { cause: error }) },
+    )
+  }
+
+  #run(step: () => Promise<void>, callback: (error?: Error | null) => void): void {
+    step().then(
+      () => callback(),
+      (error: unknown) => callback(this.#fail(error)),
+    )
+  }
+
+  #fail(error: unknown): Error {
+    const reported = failed(error, this.#upload())
+    this.#failure ??= reported
+    return reported instanceof Error ? reported : new Error(String(reported))
+  }
+
+  #upload(): FailedUpload {
+    const { bucket, key } = this.#sink
+    return { id: this.id, bucket, key, sealed: this.#sealed }
+  }
+
+  #open(): Intake {
+    if (this.#intake === undefined) throw aborted(this.#upload())
+    return this.#intake
+  }
+}
+
+/** The two events of our own, so that listeners are typed. */
+export interface SpoolWriteStream {
+  on(event: 'progress', listener: (progress: ProgressEvent) => void): this
+  on(event: 'warning', listener: (warning: SpoolWarning) => void): this
+  on(event: string | symbol, listener: (...args: never[]) => void): this
+  once(event: 'progress', listener: (progress: ProgressEvent) => void): this
+  once(event: 'warning', listener: (warning: SpoolWarning) => void): this
+  once(event: string | symbol, listener: (...args: never[]) => void): this
+}
