@@ -1,0 +1,26 @@
+/** What a request without a signature may do: what the ACLs of bucket and object say. */
+import { OssError } from '../oss-error.js'
+import type { Access } from '../operations/table.js'
+import type { Acl, BucketRecord, ObjectRecord } from '../store/record.js'
+
+const MAY: Readonly<Record<Acl, readonly Access[]>> = {
+  private: [],
+  'public-read': ['read'],
+  'public-read-write': ['read', 'write'],
+}
+
+/** Throws 403 AccessDenied unless an anonymous request may have this access. */
+export function checkAnonymous(
+  access: Access,
+  bucket: BucketRecord | undefined,
+  object: ObjectRecord | undefined,
+): void {
+  const acl = object === undefined || object.acl === 'default' ? bucket?.acl : object.acl
+  if (MAY[acl ?? 'private'].includes(access)) return
+  throw new OssError('AccessDenied', {
+    message:
+      acl === 'private' || acl === undefined
+        ? 'You have no right to access this object because of bucket acl.'
+        : 'You have no right to access this object.',
+  })
+}

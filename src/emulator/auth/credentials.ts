@@ -1,0 +1,92 @@
+/**
+ * Who may sign. Long-lived pairs are given at start; temporary ones (STS) are made here. A token
+ * carries its own facts under a MAC, so every emulator with the same first pair accepts it, also
+ * after a restart; only "expired early" and "revoked" are remembered in memory.
+ */
+import { createHmac, randomBytes } from 'node:crypto'
+import { OssError } from '../oss-error.js'
+import { sameSignature } from './signature.js'
+
+/** A long-lived pair. */
+export interface AccessKey {
+  readonly accessKeyId: string
+  readonly accessKeySecret: string
+}
+
+/** A temporary pair with its token; the names are those of the options of `ali-oss`. */
+export interface StsCredentials extends AccessKey {
+  readonly stsToken: string
+  /** ISO 8601. */
+  readonly expiration: string
+}
+
+/** Makes and ends temporary credentials. */
+export interface Sts {
+  /** New temporary credentials. @param seconds how long they last, default 3600 */
+  issue(seconds?: number): StsCredentials
+  /** From now on the token answers 403 SecurityTokenExpired. */
+  expire(token: string): void
+  /** From now on the token answers 403 InvalidSecurityToken. */
+  revoke(token: string): void
+}
+
+/** All who may sign. */
+export interface Credentials {
+  readonly sts: Sts
+  /** The secret of a pair, or the refusal that OSS would give. @param now ms since the epoch */
+  secretOf(accessKeyId: string, token: string | undefined, now: number): string
+}
+
+interface TokenFacts {
+  readonly id: string
+  readonly expires: number
+}
+
+/** @param keys at least one; the first is the root of all tokens */
+export function createCredentials(keys: readonly [AccessKey, ...AccessKey[]]): Credentials {
+  const root = keys[0].accessKeySecret
+  const mac = (text: string) => createHmac('sha256', root).update(text).digest('base64url')
+  const ended = new Map<string, 'SecurityTokenExpired' | 'InvalidSecurityToken'>()
+
+  function read(token: string): TokenFacts | undefined {
+    const [payload = '', signature = ''] = token.split('.')
+    if (!sameSignature(signature, mac(`token ${payload}`))) return undefined
+    // made by `issue`, as the MAC shows
+    return JSON.parse(Buffer.from(payload, 'base64url').toString()) as TokenFacts
+  }
+
+  function secretOfToken(accessKeyId: string, token: string, now: number): string {
+    const facts = read(token)
+    const end = ended.get(token)
+    if (facts === undefined) throw new OssError('InvalidSecurityToken')
+    if (facts.id !== accessKeyId) throw new OssError('AccessKeyIdAndSecurityTokenNotMatch')
+    if (end !== undefined) throw new OssError(end)
+    if (facts.expires <= now) throw new OssError('SecurityTokenExpired')
+    return mac(`secret ${facts.id}`)
+  }
+
+  return {
+    sts: {
+      issue(seconds = 3600) {
+        const id = `STS.${randomBytes(12).toString('hex')}`
+        const expires = Date.now() + seconds * 1000
+        const payload = Buffer.from(JSON.stringify({ id, expires })).toString('base64url')
+        return {
+          accessKeyId: id,
+          accessKeySecret: mac(`secret ${id}`),
+          stsToken: `${payload}.${mac(`token ${payload}`)}`,
+          expiration: new Date(expires).toISOString(),
+        }
+      },
+      expire: token => void ended.set(token, 'SecurityTokenExpired'),
+      revoke: token => void ended.set(token, 'InvalidSecurityToken'),
+    },
+    secretOf(accessKeyId, token, now) {
+      if (token !== undefined) return secretOfToken(accessKeyId, token, now)
+      const known = keys.find(key => key.accessKeyId === accessKeyId)
+      if (known === undefined)
+        throw new OssError('InvalidAccessKeyId', { extra: { OSSAccessKeyId: accessKeyId } })
+      return known.accessKeySecret
+    },
+  }
+}

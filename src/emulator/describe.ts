@@ -1,0 +1,29 @@
+/** What a person who started an emulator needs to see: where it is, and lines to copy. */
+import type { Emulator } from './emulator.js'
+
+/** Several lines of text without a final newline. */
+export function describe(emulator: Emulator): string {
+  const { endpoint, dir, region, host, adminEndpoint } = emulator
+  const { accessKeyId, accessKeySecret } = emulator.credentials
+  const options = JSON.stringify(emulator.clientOptions('my-bucket'))
+  return [
+    ...(isLoopback(host) ? [] : [WARNING.replace('HOST', host), '']),
+    `OSS emulator at ${endpoint}, objects in ${dir}`,
+    ...(adminEndpoint === undefined ? [] : [`admin port        ${adminEndpoint}`]),
+    `accessKeyId       ${accessKeyId}`,
+    `accessKeySecret   ${accessKeySecret}`,
+    `region            ${region}`,
+    '',
+    'ali-oss:',
+    `  new OSS(${options})`,
+    'ossutil:',
+    `  ossutil ls -e ${endpoint} -i ${accessKeyId} -k ${accessKeySecret} --region ${region.replace(/^oss-/, '')} --addressing-style path`,
+  ].join('\n')
+}
+
+const WARNING =
+  'This is a TEST SERVER listening on HOST: anyone who can reach it can read, change and delete what it stores.'
+
+function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || host.startsWith('127.')
+}

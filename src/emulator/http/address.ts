@@ -1,0 +1,68 @@
+/**
+ * Which bucket and key a request means. On the service the bucket is the first label of the host;
+ * on a developer's machine it may also be the first segment of the path. Where host and path allow
+ * two readings, both are returned, the likelier first, and the signature decides: it covers bucket
+ * and key, so only the reading that the client meant can verify.
+ */
+import { isIP } from 'node:net'
+import { OssError } from '../oss-error.js'
+import { percentDecode } from './target.js'
+
+/** What a request is about. Neither: the service; bucket only: the bucket. */
+export interface Address {
+  readonly bucket: string | undefined
+  readonly key: string | undefined
+}
+
+/** What the emulator knows about its own names. */
+export interface AddressBook {
+  /** Host names (lower case) that stand for a bucket, as a CNAME bound to it does. */
+  readonly cnames: Readonly<Record<string, string>>
+}
+
+/** All readings of `host` and the raw `path`, the likeliest first; never empty. */
+export function addresses(host: string, path: string, book: AddressBook): [Address, ...Address[]] {
+  const name = hostName(host)
+  const bound = Object.hasOwn(book.cnames, name) ? book.cnames[name] : undefined
+  if (bound !== undefined) return [inHost(bound, path)]
+  if (name === '' || name === 'localhost' || isIP(name) !== 0 || !name.includes('.'))
+    return [inPath(path)]
+  const [, label, domain] = /^([^.]*)\.(.*)$/.exec(name) ?? []
+  const service = /^(vpc100-)?oss[a-z0-9-]*\.aliyuncs\.com$|^aliyuncs\.com$/.test(domain ?? '')
+  if (/^(vpc100-)?oss[a-z0-9-]*\.aliyuncs\.com$/.test(name)) return [inPath(path)]
+  if (label === '') return [inPath(path)] // ali-oss' listBuckets() on an IP endpoint: ".oss-..."
+  const virtual = inHost(label ?? '', path)
+  // ali-oss with an IP endpoint and sldEnable names the bucket in both
+  if (service || domain === 'localhost') {
+    const sld = inPath(path)
+    return sld.bucket === virtual.bucket ? [virtual, sld] : [virtual]
+  }
+  return [virtual, inPath(path)]
+}
+
+/** The host without port and brackets, in lower case. */
+export function hostName(host: string): string {
+  const bracketed = /^\[([^\]]*)\]/.exec(host)
+  return (bracketed?.[1] ?? host.replace(/:\d*$/, '')).toLowerCase()
+}
+
+function inHost(bucket: string, path: string): Address {
+  return { bucket, key: decodeKey(path.slice(1)) }
+}
+
+function inPath(path: string): Address {
+  const slash = path.indexOf('/', 1)
+  const bucket = slash === -1 ? path.slice(1) : path.slice(1, slash)
+  if (bucket === '') return { bucket: undefined, key: undefined }
+  return {
+    bucket: percentDecode(bucket) ?? bucket,
+    key: slash === -1 ? undefined : decodeKey(path.slice(slash + 1)),
+  }
+}
+
+function decodeKey(raw: string): string | undefined {
+  if (raw === '') return undefined
+  const key = percentDecode(raw)
+  if (key === undefined) throw new OssError('InvalidObjectName')
+  return key
+}

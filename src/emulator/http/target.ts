@@ -1,0 +1,75 @@
+/**
+ * The request target exactly as it came over the wire. The path is never normalised (`//`, `.`
+ * and `..` are legal parts of a key), so `new URL()` must not touch it.
+ */
+import { OssError } from '../oss-error.js'
+
+/** A parsed request target. */
+export interface Target {
+  /** The host of an absolute-form target (`PUT http://host/key`), else undefined. */
+  readonly host: string | undefined
+  /** The path, still percent-encoded, with its leading slash. */
+  readonly path: string
+  /** Decoded parameters; the last of a repeated name wins; `k` and `k=` both give ''. */
+  readonly query: ReadonlyMap<string, string>
+}
+
+/** Splits `req.url`; 400 when percent-encoding or UTF-8 is broken in the query. */
+export function parseTarget(raw: string): Target {
+  const absolute = /^https?:\/\/([^/?#]*)/i.exec(raw)
+  const rest = absolute ? raw.slice(absolute[0].length) : raw
+  const mark = rest.indexOf('?')
+  const path = mark === -1 ? rest : rest.slice(0, mark)
+  return {
+    host: absolute?.[1],
+    path: path.startsWith('/') ? path : `/${path}`,
+    query: parseQuery(mark === -1 ? '' : rest.slice(mark + 1)),
+  }
+}
+
+function parseQuery(raw: string): Map<string, string> {
+  const query = new Map<string, string>()
+  for (const pair of raw.split('&')) {
+    if (pair === '') continue
+    const equals = pair.indexOf('=')
+    const name = equals === -1 ? pair : pair.slice(0, equals)
+    const value = equals === -1 ? '' : pair.slice(equals + 1)
+    query.set(decodeQuery(name), decodeQuery(value))
+  }
+  return query
+}
+
+// Plus is a space in a query (what the official clients sign says so), but not in a path.
+function decodeQuery(text: string): string {
+  const decoded = percentDecode(text.replaceAll('+', ' '))
+  if (decoded === undefined)
+    throw new OssError('InvalidArgument', { message: 'The query string is not valid UTF-8.' })
+  return decoded
+}
+
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+
+/**
+ * Percent-decodes to text. A stray `%` stays as it is; bytes that are no UTF-8 give undefined.
+ * Node hands raw bytes above 0x7f over as latin1, so they are taken as bytes too.
+ */
+export function percentDecode(text: string): string | undefined {
+  const bytes = Buffer.from(
+    text.replace(/%([0-9a-f]{2})/gi, (_, hex: string) => String.fromCharCode(parseInt(hex, 16))),
+    'latin1',
+  )
+  try {
+    return utf8.decode(bytes)
+  } catch (error) {
+    if (error instanceof TypeError) return undefined // the decoder's word for malformed bytes
+    throw error
+  }
+}
+
+/** Percent-encodes all but the unreserved characters of RFC 3986: upper-case hex, space as %20. */
+export function percentEncode(text: string): string {
+  return encodeURIComponent(text).replace(
+    /[!'()*]/g,
+    char => `%${char.charCodeAt(0).toString(16).toUpperCase()}`,
+  )
+}

@@ -1,0 +1,38 @@
+/** If-Match and its kin. An ETag is compared without its quotes, times by the second. */
+import type { HeaderMap } from '../http/headers.js'
+import { OssError } from '../oss-error.js'
+import type { ObjectRecord } from '../store/record.js'
+
+/**
+ * Throws 412 where a condition fails that should hold; 'unmodified' where the client has the object.
+ * `prefix` is '' for reads and `x-oss-copy-source-` for the source of a copy.
+ */
+export function checkConditions(
+  headers: HeaderMap,
+  record: ObjectRecord,
+  prefix = '',
+): 'modified' | 'unmodified' {
+  const modified = Math.floor(Date.parse(record.modified) / 1000) * 1000
+  const match = headers.get(`${prefix}if-match`)
+  const noneMatch = headers.get(`${prefix}if-none-match`)
+  const since = timeOf(headers.get(`${prefix}if-modified-since`))
+  const unmodifiedSince = timeOf(headers.get(`${prefix}if-unmodified-since`))
+  if (match !== undefined && !lists(match, record.etag)) throw new OssError('PreconditionFailed')
+  if (unmodifiedSince !== undefined && modified > unmodifiedSince)
+    throw new OssError('PreconditionFailed')
+  if (noneMatch !== undefined && lists(noneMatch, record.etag)) return 'unmodified'
+  if (since !== undefined && modified <= since) return 'unmodified'
+  return 'modified'
+}
+
+function lists(header: string, etag: string): boolean {
+  return header.split(',').some(one => {
+    const bare = one.trim().replace(/^"|"$/g, '')
+    return bare === '*' || bare === etag
+  })
+}
+
+function timeOf(header: string | undefined): number | undefined {
+  const time = Date.parse(header ?? '')
+  return Number.isNaN(time) ? undefined : time
+}

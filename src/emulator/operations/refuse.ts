@@ -1,0 +1,59 @@
+/** What OSS can do and the emulator cannot, and what nobody can do. */
+import type { HeaderMap } from '../http/headers.js'
+import { OssError } from '../oss-error.js'
+import type { Operation } from './table.js'
+
+/** Parameters that call for operations the emulator does not have. */
+const NOT_IMPLEMENTED = new Set(
+  (
+    'accessPoint accessPointPolicy archiveDirectRead asyncFetch bucketArchiveDirectRead callback-var cname comp cors encryption ' +
+    'httpsConfig img inventory lifecycle live logging metaQuery policy policyStatus ' +
+    'publicAccessBlock qos qosInfo referer regions replication replicationLocation replicationProgress ' +
+    'requestPayment requesterQoSInfo resourceGroup restore rtc seal select stat status style symlink ' +
+    'transferAcceleration userDefinedLogFieldsConfig versioning versions vod website worm wormExtend ' +
+    'wormId x-oss-process'
+  ).split(' '),
+)
+
+/** Headers that do. */
+const NOT_IMPLEMENTED_HEADERS = ['x-oss-process', 'x-oss-server-side-data-encryption']
+
+function notImplemented(extra: Record<string, string>): Operation {
+  return {
+    name: 'NotImplemented',
+    method: '',
+    level: 'service',
+    query: [],
+    access: 'make',
+    run: () => Promise.reject(new OssError('NotImplemented', { extra })),
+  }
+}
+
+/** An operation that refuses, if the request is for one the emulator does not have. */
+export function refuse(
+  method: string,
+  level: Operation['level'],
+  query: ReadonlyMap<string, string>,
+  headers: HeaderMap,
+): Operation | undefined {
+  const parameter = [...query.keys()].find(name => NOT_IMPLEMENTED.has(name))
+  if (parameter !== undefined) return notImplemented({ Parameter: parameter })
+  const version = query.get('versionId')
+  if (version !== undefined && version !== 'null') return notImplemented({ Parameter: 'versionId' })
+  const header = NOT_IMPLEMENTED_HEADERS.find(name => headers.has(name))
+  if (header !== undefined) return notImplemented({ Header: header })
+  // POST of a form, and preflight requests of browsers
+  if (method === 'OPTIONS' || (method === 'POST' && level === 'bucket' && !query.has('delete')))
+    return notImplemented({ Method: method })
+  return undefined
+}
+
+/** What no line of any table fits. */
+refuse.unknown = {
+  name: 'Unknown',
+  method: '',
+  level: 'service',
+  query: [],
+  access: 'make',
+  run: () => Promise.reject(new OssError('MethodNotAllowed')),
+} satisfies Operation

@@ -1,0 +1,116 @@
+/**
+ * Which operation a request is: the first line of the table whose method, level and query fit. What
+ * OSS has and the emulator has not is listed too, so that it answers NotImplemented rather than
+ * something that looks like success.
+ */
+import type { Address } from '../http/address.js'
+import type { HeaderMap } from '../http/headers.js'
+import type { Reply } from '../reply.js'
+import { deleteBucket, getBucketInfo, getBucketLocation, listBuckets, putBucket } from './bucket.js'
+import type { Call } from './call.js'
+import { completeMultipartUpload } from './complete.js'
+import { abortMultipartUpload, initiateMultipartUpload, uploadPart } from './multipart.js'
+import { listMultipartUploads, listParts } from './multipart-list.js'
+import type { OperationName } from './name.js'
+import { listObjects, listObjectsV2 } from './object-list.js'
+import { getObject, getObjectMeta, headObject } from './object-read.js'
+import { deleteObject, putObject } from './object-write.js'
+import { refuse } from './refuse.js'
+
+/** What a request is about. */
+type Level = 'service' | 'bucket' | 'object'
+
+/**
+ * Who may do it without a signature: whom the ACL lets read, whom it lets write, or nobody. `make`:
+ * nobody, and the bucket need not exist.
+ */
+export type Access = 'read' | 'write' | 'owner' | 'make'
+
+/** One line. */
+export interface Operation {
+  readonly name: OperationName
+  readonly method: string
+  readonly level: Level
+  /** Parameters that must be in the query; `name=value` where the value counts. */
+  readonly query: readonly string[]
+  /** A header that must be there. */
+  readonly header?: string
+  readonly access: Access
+  readonly run: (call: Call) => Promise<Reply>
+}
+
+type Row = [
+  OperationName,
+  method: string,
+  Level,
+  query: string,
+  Access,
+  run: (call: Call) => Promise<Reply>,
+  header?: string,
+]
+
+const ROWS: readonly Row[] = [
+  ['ListBuckets', 'GET', 'service', '', 'owner', listBuckets],
+
+  ['GetBucketInfo', 'GET', 'bucket', 'bucketInfo', 'owner', getBucketInfo],
+  ['GetBucketLocation', 'GET', 'bucket', 'location', 'owner', getBucketLocation],
+  ['ListMultipartUploads', 'GET', 'bucket', 'uploads', 'read', listMultipartUploads],
+
+  ['InitiateMultipartUpload', 'POST', 'object', 'uploads', 'write', initiateMultipartUpload],
+  ['UploadPart', 'PUT', 'object', 'partNumber uploadId', 'write', uploadPart],
+  ['ListParts', 'GET', 'object', 'uploadId', 'read', listParts],
+  ['CompleteMultipartUpload', 'POST', 'object', 'uploadId', 'write', completeMultipartUpload],
+  ['AbortMultipartUpload', 'DELETE', 'object', 'uploadId', 'write', abortMultipartUpload],
+  ['GetObjectMeta', 'HEAD', 'object', 'objectMeta', 'read', getObjectMeta],
+]
+
+/** The same where no sub-resource is named; tried after what is not implemented. */
+const PLAIN: readonly Row[] = [
+  ['PutBucket', 'PUT', 'bucket', '', 'make', putBucket],
+  ['DeleteBucket', 'DELETE', 'bucket', '', 'owner', deleteBucket],
+  ['ListObjectsV2', 'GET', 'bucket', 'list-type=2', 'read', listObjectsV2],
+  ['ListObjects', 'GET', 'bucket', '', 'read', listObjects],
+
+  ['PutObject', 'PUT', 'object', '', 'write', putObject],
+  ['GetObject', 'GET', 'object', '', 'read', getObject],
+  ['HeadObject', 'HEAD', 'object', '', 'read', headObject],
+  ['DeleteObject', 'DELETE', 'object', '', 'write', deleteObject],
+]
+
+const operations = (rows: readonly Row[]): Operation[] =>
+  rows.map(([name, method, level, query, access, run, header]) => ({
+    name,
+    method,
+    level,
+    query: query === '' ? [] : query.split(' '),
+    access,
+    run,
+    ...(header === undefined ? {} : { header }),
+  }))
+
+const NAMED = operations(ROWS)
+const UNNAMED = operations(PLAIN)
+
+/** The operation of a request; never undefined: what is unknown has an operation that says so. */
+export function operationOf(
+  method: string,
+  address: Address,
+  query: ReadonlyMap<string, string>,
+  headers: HeaderMap,
+): Operation {
+  const level =
+    address.bucket === undefined ? 'service' : address.key === undefined ? 'bucket' : 'object'
+  const fits = (operation: Operation) =>
+    operation.method === method &&
+    operation.level === level &&
+    operation.query.every(wanted => isIn(query, wanted)) &&
+    (operation.header === undefined || headers.has(operation.header))
+  return NAMED.find(fits) ?? refuse(method, level, query, headers) ?? UNNAMED.find(fits) ?? UNKNOWN
+}
+
+function isIn(query: ReadonlyMap<string, string>, wanted: string): boolean {
+  const [name = '', value] = wanted.split('=')
+  return value === undefined ? query.has(name) : query.get(name) === value
+}
+
+const UNKNOWN: Operation = refuse.unknown

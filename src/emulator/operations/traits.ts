@@ -1,0 +1,113 @@
+/** What the headers of PutObject, Initiate, Copy and Append say about the object to be. */
+import { invalidArgument, OssError } from '../oss-error.js'
+import type { HeaderMap } from '../http/headers.js'
+import type { ObjectAcl, ObjectTraits, Tag } from '../store/record.js'
+import { percentDecode } from '../http/target.js'
+
+/** Headers that are stored and come back with the object. */
+export const STORED_HEADERS = [
+  'content-type',
+  'cache-control',
+  'content-disposition',
+  'content-encoding',
+  'content-language',
+  'expires',
+] as const
+
+const STORAGE_CLASSES = ['Standard', 'IA', 'Archive', 'ColdArchive', 'DeepColdArchive']
+const ENCRYPTIONS = ['AES256', 'KMS', 'SM4']
+const META = 'x-oss-meta-'
+const MAX_META = 8 * 1024
+
+/** Headers that mean something OSS does not do on a write. */
+const REFUSED_ON_WRITE = ['if-match', 'if-none-match', 'if-modified-since', 'if-unmodified-since']
+
+/** Checks and reads them; `fallbackClass` is the bucket's storage class. */
+export function traitsOf(headers: HeaderMap, fallbackClass: string): ObjectTraits {
+  const refused = REFUSED_ON_WRITE.find(name => headers.has(name))
+  if (refused !== undefined) throw notImplemented(refused, headers.get(refused) ?? '')
+  const encryption = encryptionOf(headers)
+  return {
+    headers: storedHeaders(headers),
+    meta: metaOf(headers),
+    storageClass: storageClassOf(headers.get('x-oss-storage-class'), fallbackClass),
+    acl: objectAclOf(headers.get('x-oss-object-acl') ?? 'default'),
+    tags: tagsOfHeader(headers.get('x-oss-tagging')),
+    ...(encryption === undefined ? {} : { encryption }),
+  }
+}
+
+/** 400 NotImplemented, naming the header. */
+export function notImplemented(header: string, value: string): OssError {
+  return new OssError('NotImplemented', { extra: { Header: header, Value: value } })
+}
+
+export function storedHeaders(headers: HeaderMap): Record<string, string> {
+  const stored: Record<string, string> = {}
+  for (const name of STORED_HEADERS) {
+    const value = headers.get(name)
+    if (value !== undefined && value !== '') stored[name] = value
+  }
+  return stored
+}
+
+export function metaOf(headers: HeaderMap): Record<string, string> {
+  const meta: Record<string, string> = {}
+  let size = 0
+  for (const [name, value] of headers)
+    if (name.startsWith(META)) {
+      meta[name.slice(META.length)] = value
+      size += name.length + value.length
+    }
+  if (size > MAX_META)
+    throw new OssError('InvalidArgument', {
+      message: 'The total size of user metadata must be less than 8 KB.',
+    })
+  return meta
+}
+
+export function storageClassOf(value: string | undefined, fallback: string): string {
+  if (value === undefined) return fallback
+  if (!STORAGE_CLASSES.includes(value))
+    throw invalidArgument('x-oss-storage-class', value, 'The storage class is invalid.')
+  return value
+}
+
+export function objectAclOf(value: string): ObjectAcl {
+  const acl = (['default', 'private', 'public-read', 'public-read-write'] as const).find(
+    known => known === value,
+  )
+  if (acl === undefined)
+    throw invalidArgument('x-oss-object-acl', value, 'no such object access control exists')
+  return acl
+}
+
+function encryptionOf(headers: HeaderMap): string | undefined {
+  const value = headers.get('x-oss-server-side-encryption')
+  if (value !== undefined && !ENCRYPTIONS.includes(value))
+    throw new OssError('InvalidEncryptionAlgorithmError')
+  return value
+}
+
+/** `k1=v1&k2=v2`, percent-encoded. */
+export function tagsOfHeader(value: string | undefined): Tag[] {
+  if (value === undefined || value === '') return []
+  return checkTags(
+    value.split('&').map((pair): Tag => {
+      const [key = '', ...rest] = pair.split('=')
+      const decode = (text: string) => percentDecode(text.replaceAll('+', ' ')) ?? text
+      return [decode(key), decode(rest.join('='))]
+    }),
+  )
+}
+
+/** At most 10, keys of 1 to 128 and values of up to 256 characters, no key twice. */
+export function checkTags(tags: Tag[], most = 10): Tag[] {
+  const keys = new Set(tags.map(([key]) => key))
+  const fits = tags.every(
+    ([key, value]) => key.length >= 1 && key.length <= 128 && value.length <= 256,
+  )
+  if (tags.length > most || keys.size !== tags.length || !fits)
+    throw new OssError('InvalidArgument', { message: 'The tagging is invalid.' })
+  return tags
+}

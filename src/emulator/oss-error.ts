@@ -1,0 +1,221 @@
+/**
+ * What OSS refuses, and in which words. One table holds status, message and EC of each code, so
+ * that an operation only names the code; a code that is not in the table cannot be thrown.
+ * Messages are the service's own, letter by letter, spelling mistakes included.
+ */
+
+/** One line of the table: HTTP status, message, and the EC that OSS gives when there is only one. */
+interface Refusal {
+  readonly status: number
+  readonly message: string
+  readonly ec?: string
+}
+
+const NO_SUCH_UPLOAD =
+  'The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.'
+
+export const REFUSALS = {
+  AccessDenied: { status: 403, message: 'AccessDenied', ec: '0003-00000001' },
+  AccessKeyIdAndSecurityTokenNotMatch: {
+    status: 403,
+    message: 'The OSS access key id and security token you provided does not match.',
+    ec: '0002-00000004',
+  },
+  BadRequest: { status: 400, message: 'Invalid request.' },
+  BucketAlreadyExists: {
+    status: 409,
+    message:
+      'The requested bucket name is not available. The bucket namespace is shared by all users of the system. Please select a different name and try again.',
+    ec: '0015-00000104',
+  },
+  BucketNotEmpty: {
+    status: 409,
+    message: 'The bucket has objects. Please delete them first.',
+    ec: '0015-00000301',
+  },
+  CallbackFailed: { status: 203, message: 'Error status : 502.', ec: '0007-00000203' },
+  EntityTooLarge: {
+    status: 400,
+    message: 'Your proposed upload exceeds the maximum allowed size.',
+  },
+  EntityTooSmall: {
+    status: 400,
+    message: 'Your proposed upload smaller than the minimum allowed size.',
+    ec: '0042-00000213',
+  },
+  FileAlreadyExists: {
+    status: 409,
+    message: 'The object you specified already exists and can not be overwritten.',
+    ec: '0026-00000121',
+  },
+  IncompleteBody: {
+    status: 400,
+    message: 'You did not provide the number of bytes specified by the Content-Length HTTP header.',
+  },
+  InternalError: {
+    status: 500,
+    message: 'Please contact the server administrator, oss@service.aliyun.com.',
+  },
+  InvalidAccessKeyId: {
+    status: 403,
+    message: 'The OSS Access Key Id you provided does not exist in our records.',
+    ec: '0002-00000902',
+  },
+  InvalidArgument: { status: 400, message: 'Invalid Argument.' },
+  InvalidBucketName: { status: 400, message: 'The specified bucket is not valid.' },
+  InvalidCRC64: {
+    status: 400,
+    message: 'The x-oss-hash-crc64ecma you specified does not match what we calculated.',
+  },
+  InvalidDigest: { status: 400, message: 'The Content-MD5 you specified was invalid.' },
+  InvalidEncryptionAlgorithmError: {
+    status: 400,
+    message: 'The Encryption request you specified is not valid. Supported value: AES256/KMS.',
+  },
+  InvalidObjectName: { status: 400, message: 'The specified object is not valid.' },
+  InvalidPart: {
+    status: 400,
+    message:
+      "One or more of the specified parts could not be found or the specified entity tag might not have matched the part's entity tag.",
+  },
+  InvalidPartOrder: {
+    status: 400,
+    message: 'The list of parts was not in ascending order.',
+    ec: '0042-00000209',
+  },
+  InvalidRange: {
+    status: 416,
+    message: 'The requested range cannot be satisfied.',
+    ec: '0026-00000011',
+  },
+  InvalidRequest: { status: 400, message: 'Invalid request.' },
+  InvalidSecurityToken: {
+    status: 403,
+    message: 'The security token you provided is invalid.',
+    ec: '0002-00000008',
+  },
+  MalformedXML: {
+    status: 400,
+    message:
+      'The XML you provided was not well-formed or did not validate against our published schema.',
+    ec: '0042-00000205',
+  },
+  MethodNotAllowed: {
+    status: 405,
+    message: 'The specified method is not allowed against this resource.',
+  },
+  MissingContentLength: {
+    status: 411,
+    message: 'You must provide the Content-Length HTTP header.',
+    ec: '0017-00000101',
+  },
+  NoSuchBucket: {
+    status: 404,
+    message: 'The specified bucket does not exist.',
+    ec: '0015-00000101',
+  },
+  NoSuchKey: { status: 404, message: 'The specified key does not exist.', ec: '0026-00000001' },
+  NoSuchUpload: { status: 404, message: NO_SUCH_UPLOAD, ec: '0042-00000002' },
+  NotImplemented: {
+    status: 400,
+    message: 'A header you provided implies functionality that is not implemented.',
+  },
+  ObjectNotAppendable: {
+    status: 409,
+    message: 'The object is not appendable',
+    ec: '0026-00000018',
+  },
+  PartAlreadyExist: {
+    status: 409,
+    message: "For sequential multipart upload, you can't overwrite uploaded parts.",
+    ec: '0042-00000108',
+  },
+  PartNotSequential: {
+    status: 400,
+    message: 'For sequential multipart upload, you must upload parts in order.',
+  },
+  PositionNotEqualToLength: {
+    status: 409,
+    message: 'Position is not equal to file length',
+    ec: '0026-00000016',
+  },
+  PreconditionFailed: {
+    status: 412,
+    message: 'At least one of the pre-conditions you specified did not hold.',
+  },
+  RequestTimeTooSkewed: {
+    status: 403,
+    message: 'The difference between the request time and the current time is too large.',
+    ec: '0002-00000504',
+  },
+  RequestTimeout: {
+    status: 400,
+    message:
+      'Your socket connection to the server was not read from or written to within the timeout period. Idle connections will be closed.',
+    ec: '0017-00000704',
+  },
+  SecurityTokenExpired: {
+    status: 403,
+    message: 'The security token you provided has expired.',
+    ec: '0002-00000007',
+  },
+  SignatureDoesNotMatch: {
+    status: 403,
+    message:
+      'The request signature we calculated does not match the signature you provided. Check your key and signing method.',
+    ec: '0002-00000040',
+  },
+  TooManyBuckets: {
+    status: 400,
+    message: 'You have attempted to create more buckets than allowed.',
+  },
+} as const satisfies Record<string, Refusal>
+
+/** An error code that an operation of the emulator can answer by itself. */
+export type RefusalCode = keyof typeof REFUSALS
+
+/** What a refusal may say beyond its line in the table. */
+export interface OssErrorDetail {
+  /** Replaces the table's message. */
+  readonly message?: string
+  /** Replaces the table's EC. */
+  readonly ec?: string
+  /** Elements of the error XML between HostId and EC, in order. */
+  readonly extra?: Readonly<Record<string, string>>
+  /** Response headers. */
+  readonly headers?: Readonly<Record<string, string>>
+}
+
+/** A refusal on its way to the client. Thrown by operations, turned into XML in one place. */
+export class OssError extends Error {
+  readonly code: RefusalCode
+  readonly status: number
+  readonly ec: string | undefined
+  readonly extra: Readonly<Record<string, string>>
+  readonly headers: Readonly<Record<string, string>>
+
+  constructor(code: RefusalCode, detail: OssErrorDetail = {}) {
+    const line: Refusal = REFUSALS[code]
+    super(detail.message ?? line.message)
+    this.name = 'OssError'
+    this.code = code
+    this.status = line.status
+    this.ec = detail.ec ?? line.ec
+    this.extra = detail.extra ?? {}
+    this.headers = detail.headers ?? {}
+  }
+}
+
+/** 400 InvalidArgument with the argument's name and value, as OSS reports them. */
+export function invalidArgument(
+  name: string,
+  value: string,
+  message: string,
+  ec?: string,
+): OssError {
+  return new OssError('InvalidArgument', {
+    message,
+    extra: { ArgumentName: name, ArgumentValue: value },
+    ...(ec === undefined ? {} : { ec }),
+  })
+}

@@ -1,0 +1,19 @@
+/** The options of an emulator with their defaults filled in: what operations may depend on. */
+import type { AccessKey } from './auth/credentials.js'
+
+export interface Settings {
+  /** Region id with its prefix, e.g. `oss-cn-hangzhou`. */
+  readonly region: string
+  readonly keys: readonly [AccessKey, ...AccessKey[]]
+  readonly createBuckets: boolean
+  readonly verify: boolean
+  readonly discard: boolean
+  /** ms without a byte of a body until 400 RequestTimeout. */
+  readonly idleTimeout: number
+  readonly cnames: Readonly<Record<string, string>>
+  /** How many entries the log keeps. */
+  readonly logLimit: number
+}
+
+/** The one account that owns everything. */
+export const OWNER = { ID: '1283641033516515', DisplayName: '1283641033516515' }

@@ -1,0 +1,62 @@
+/**
+ * MD5 and CRC-64 of bytes in one pass. The CRC hashers are kept and used again: each is a
+ * WebAssembly instance with memory of its own, and hundreds of requests may come and go a second.
+ */
+import { createHash, randomBytes } from 'node:crypto'
+import { createCrc64, type Crc64 } from '../../crc64.js'
+
+/** The digests of some bytes. */
+export interface Digest {
+  /** Bytes. */
+  readonly size: number
+  /** Upper-case hex. Random where hashing is off: OSS promises only that an ETag is unique. */
+  readonly md5: string
+  /** Absent where hashing is off. */
+  readonly crc64?: bigint
+}
+
+/** A running digest; exactly one of `end` and `drop` must be called. */
+export interface Digester {
+  update(bytes: Uint8Array): void
+  end(): Digest
+  /** Ends it without a result. */
+  drop(): void
+}
+
+const idle: Crc64[] = []
+
+/** A digester; with `verify` false it only counts. */
+export async function createDigester(verify: boolean): Promise<Digester> {
+  let size = 0
+  if (!verify)
+    return {
+      update: bytes => void (size += bytes.length),
+      end: () => ({ size, md5: randomBytes(16).toString('hex').toUpperCase() }),
+      drop: () => undefined,
+    }
+  const md5 = createHash('md5')
+  const crc = idle.pop() ?? (await createCrc64())
+  crc.reset()
+  return {
+    update(bytes) {
+      size += bytes.length
+      md5.update(bytes)
+      crc.update(bytes)
+    },
+    end() {
+      const crc64 = crc.digest()
+      idle.push(crc)
+      return { size, md5: md5.digest('hex').toUpperCase(), crc64 }
+    },
+    drop: () => void idle.push(crc),
+  }
+}
+
+/**
+ * The ETag of a multipart object: MD5 over the upper-case hex MD5s of its parts, a hyphen, their
+ * number. Derived from a recorded reply of the service; its documents promise only uniqueness.
+ */
+export function multipartETag(md5s: readonly string[]): string {
+  const md5 = createHash('md5').update(md5s.join('')).digest('hex').toUpperCase()
+  return `${md5}-${md5s.length}`
+}

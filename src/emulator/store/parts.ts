@@ -1,0 +1,84 @@
+/**
+ * Parts on disk. All that is known about a part is in its file name, so that one rename stores it
+ * and one look into a directory lists a hundred. Of two files of one number the newer counts; the
+ * older is what a part sent again has replaced.
+ */
+import { mkdir, rename } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Digest } from './digest.js'
+import { hasCode, namesIn, removeFile } from './files.js'
+
+/** A part that was uploaded. */
+export interface Part extends Digest {
+  /** 1 to 10000. */
+  readonly number: number
+  /** ms since the epoch. */
+  readonly modified: number
+  /** Its file, relative to the directory of its upload. */
+  readonly file: string
+}
+
+const NAME = /^(\d{5})-(\d{16})-(\d+)-([0-9A-F]{32})-(\d+|x)$/
+
+const shardOf = (number: number): string => String(Math.floor(number / 100)).padStart(3, '0')
+
+function nameOf(number: number, micros: number, { size, md5, crc64 }: Digest): string {
+  const digits = (value: number, count: number) => String(value).padStart(count, '0')
+  return `${digits(number, 5)}-${digits(micros, 16)}-${size}-${md5}-${crc64 ?? 'x'}`
+}
+
+function parse(shard: string, name: string): (Part & { micros: number }) | undefined {
+  const [, number, micros, size, md5 = '', crc64] = NAME.exec(name) ?? []
+  if (number === undefined) return undefined
+  return {
+    number: Number(number),
+    micros: Number(micros),
+    modified: Math.floor(Number(micros) / 1000),
+    size: Number(size),
+    md5,
+    ...(crc64 === undefined || crc64 === 'x' ? {} : { crc64: BigInt(crc64) }),
+    file: `${shard}/${name}`,
+  }
+}
+
+async function inShard(dir: string, shard: string) {
+  const names = await namesIn(join(dir, shard))
+  return names.map(name => parse(shard, name)).filter(part => part !== undefined)
+}
+
+/** Moves `source` into the upload's directory as part `number`. Under the key's lock. */
+export async function storePart(
+  dir: string,
+  number: number,
+  source: string,
+  digest: Digest,
+): Promise<Part> {
+  const shard = shardOf(number)
+  const older = (await inShard(dir, shard)).filter(part => part.number === number)
+  try {
+    await mkdir(join(dir, shard), { mode: 0o700 })
+  } catch (error) {
+    if (!hasCode(error, 'EEXIST')) throw error
+  }
+  // newer than what it replaces even if the clock was set back
+  const micros = Math.max(Date.now() * 1000, ...older.map(part => part.micros + 1))
+  const name = nameOf(number, micros, digest)
+  await rename(source, join(dir, shard, name))
+  for (const part of older) await removeFile(join(dir, part.file))
+  return { ...digest, number, modified: Math.floor(micros / 1000), file: `${shard}/${name}` }
+}
+
+/** The parts of an upload in order of their numbers. */
+export async function listParts(dir: string): Promise<Part[]> {
+  const shards = (await namesIn(dir)).filter(name => /^\d{3}$/.test(name))
+  const all = (await Promise.all(shards.map(shard => inShard(dir, shard)))).flat()
+  all.sort((a, b) => a.number - b.number || b.micros - a.micros)
+  return all.filter((part, i) => part.number !== all[i - 1]?.number)
+}
+
+/** Removes a part. False if it is not there. */
+export async function dropPart(dir: string, number: number): Promise<boolean> {
+  const files = (await inShard(dir, shardOf(number))).filter(part => part.number === number)
+  for (const part of files) await removeFile(join(dir, part.file))
+  return files.length > 0
+}
