@@ -4,6 +4,8 @@
  * causes are cleaned where they come from (`oss/failure.ts`).
  */
 
+import { inspect } from 'node:util'
+
 /** Every code a `SpoolError` can have; the README's table says when each comes and what to do. */
 export type SpoolErrorCode =
   | 'ERR_SPOOL_UPLOAD_FAILED'
@@ -128,7 +130,5 @@ function coded<E extends Error>(error: E, code: string): E {
 function show(value: unknown): string {
   if (typeof value === 'string') return JSON.stringify(value)
   if (value === null || value === undefined) return String(value)
-  if (typeof value === 'object') return `an instance of ${value.constructor?.name ?? 'Object'}`
-  if (typeof value === 'function') return `function ${value.name}`
-  return `${typeof value} (${String(value)})`
+  return `${typeof value} (${inspect(value, { depth: 0, breakLength: Infinity })})`
 }

@@ -3,6 +3,7 @@
  * it does is in `upload/`; here is only what Node's streams ask for.
  */
 import { Writable } from 'node:stream'
+import { inspect } from 'node:util'
 import { SpoolError } from './errors.js'
 import type { SpoolWarning } from './upload/context.js'
 import { aborted, failed, type FailedUpload } from './upload/failed.js'
@@ -33,6 +34,7 @@ interface Buffered {
  * (`ProgressEvent`, at most ten a second) and `warning` (`SpoolWarning`: something failed and is
  * tried again).
  */
+// oxlint-disable-next-line typescript/no-unsafe-declaration-merging -- only adds overloads of `on`
 export class SpoolWriteStream extends Writable {
   /** Id of the upload. */
   readonly id: string
@@ -43,7 +45,7 @@ export class SpoolWriteStream extends Writable {
   #intake: Intake | undefined
   #sealed = false
   /** What ended us from the inside, as opposed to a source that failed. */
-  #failure: unknown
+  #failure: Error | undefined
   #resolve!: (result: UploadResult) => void // set in the constructor
   #reject!: (error: unknown) => void // set in the constructor
   readonly #onAbort = (): void => void this.destroy(this.#fail(aborted(this.#upload())))
@@ -121,7 +123,7 @@ export class SpoolWriteStream extends Writable {
   /** For the result: our own failure, or that of whoever fed us. */
   #reasonFor(error: Error | null): Error & { code: string } {
     if (this.#failure !== undefined) {
-      const own = this.#failure instanceof Error ? this.#failure : new Error(String(this.#failure))
+      const own = this.#failure
       return Object.assign(own, { code: 'code' in own ? String(own.code) : own.name })
     }
     if (error instanceof SpoolError) return error
@@ -144,8 +146,9 @@ export class SpoolWriteStream extends Writable {
 
   #fail(error: unknown): Error {
     const reported = failed(error, this.#upload())
-    this.#failure ??= reported
-    return reported instanceof Error ? reported : new Error(String(reported))
+    const failure = reported instanceof Error ? reported : new Error(inspect(reported))
+    this.#failure ??= failure
+    return failure
   }
 
   #upload(): FailedUpload {
@@ -160,6 +163,7 @@ export class SpoolWriteStream extends Writable {
 }
 
 /** The two events of our own, so that listeners are typed. */
+// oxlint-disable-next-line typescript/no-unsafe-declaration-merging -- only adds overloads of `on`
 export interface SpoolWriteStream {
   on(event: 'progress', listener: (progress: ProgressEvent) => void): this
   on(event: 'warning', listener: (warning: SpoolWarning) => void): this

@@ -3,9 +3,11 @@
  * upload's directory holds its claim; whoever only looks reads the checkpoint, which is replaced
  * atomically, without one.
  */
+import { unlink } from 'node:fs/promises'
+import { join } from 'node:path'
 import { SpoolError } from '../errors.js'
 import { CheckpointDamage, LaterFormat, type Checkpoint } from './checkpoint.js'
-import { isSystemError } from './durable.js'
+import { ignoreMissing, isSystemError } from './durable.js'
 import { Lock, ownerOf } from './lock.js'
 import type { SpoolDirectory } from './spool-directory.js'
 import { CheckpointStore } from './store.js'
@@ -71,7 +73,12 @@ export class Claim {
     return this.#store.write(checkpoint)
   }
 
-  /** Removes files that the checkpoint does not name. */
+  /** Removes a temp file that the checkpoint does not name any more. */
+  async removeFile(name: string): Promise<void> {
+    await unlink(join(this.directory, name)).catch(ignoreMissing)
+  }
+
+  /** Removes all files that are not named here. Only while nothing else is being written. */
   async tidy(named: readonly string[]): Promise<void> {
     await this.#spool.tidy(this.id, named)
   }

@@ -125,7 +125,7 @@ export function checkObjectOptions(object: ObjectOptions): void {
   }
   oneOf('storageClass', STORAGE_CLASSES, object.storageClass)
   oneOf('acl', ACLS, object.acl)
-  if (object.mime !== undefined && !/^[\x21-\x7e]+\/[\x20-\x7e]+$/.test(String(object.mime))) {
+  if (object.mime !== undefined && !/^[\x21-\x7e]+\/[\x20-\x7e]+$/.test(object.mime)) {
     throw invalidValue('mime', 'must be a media type such as text/csv', object.mime)
   }
   if (object.overwrite !== undefined && typeof object.overwrite !== 'boolean') {

@@ -70,9 +70,9 @@ export function readClient(client: AliOssClient | ClientOptions): {
   }
   const isClient = 'multipartUpload' in client
   // An ali-oss client keeps its options in a property that its typings do not declare.
-  const options = (
-    isClient ? (client as unknown as { options: InnerOptions }).options : client
-  ) as InnerOptions
+  const options: InnerOptions = isClient
+    ? (client as unknown as { options: InnerOptions }).options
+    : client
   for (const name of ['accessKeyId', 'accessKeySecret'] as const) {
     if (typeof options[name] !== 'string' || options[name].trim() === '') {
       throw invalidValue(`client.${name}`, 'must be a non-empty string', undefined)

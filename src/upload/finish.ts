@@ -156,25 +156,16 @@ async function decide(work: Work): Promise<Done | undefined> {
     () => settle(record, context.bucket, context.key, context.call),
     context.attempts,
   )
-  switch (outcome) {
-    case 'ours':
-      return object
-    case 'alive':
-      await ledger.write(reopen(record))
-      work.dropTransfer() // the next one asks OSS which parts it has
-      return undefined
-    case 'nothing':
-      await ledger.write(withUploadId(reopen(record), undefined))
-      work.dropTransfer()
-      return undefined
-    case 'strangers':
-      await ledger.write(withUploadId(reopen(record), undefined))
-      throw new SpoolError(
-        'ERR_SPOOL_OBJECT_EXISTS',
-        `oss://${ledger.checkpoint.bucket}/${context.key} was written by someone else while it was being completed; their object stays, all bytes are kept`,
-        { id: context.id, requestId: object?.requestId },
-      )
-  }
+  if (outcome === 'ours') return object
+  const alive = outcome === 'alive'
+  await ledger.write(alive ? reopen(record) : withUploadId(reopen(record), undefined))
+  work.dropTransfer() // the next one asks OSS which parts it has, or begins a new upload id
+  if (outcome !== 'strangers') return undefined
+  throw new SpoolError(
+    'ERR_SPOOL_OBJECT_EXISTS',
+    `oss://${ledger.checkpoint.bucket}/${context.key} was written by someone else while it was being completed; their object stays, all bytes are kept`,
+    { id: context.id, requestId: object?.requestId },
+  )
 }
 
 /** The object is verified: first what is on OSS, then the temp file, the checkpoint last (rule 6). */

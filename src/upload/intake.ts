@@ -128,13 +128,13 @@ export class Intake {
     this.#check(end)
     await this.#file.sync()
     const sealed = seal(this.#spooling(), end)
-    const checkpoint = supersede(this.#ledger.checkpoint, sealed)
-    await this.#ledger.save(checkpoint)
+    const { previous } = this.#ledger.checkpoint
+    await this.#ledger.save(supersede(this.#ledger.checkpoint, sealed))
+    if (previous !== undefined) await this.context.claim.removeFile(previous.file)
     const total = isSinglePut(sealed.plan, sealed.size) ? 1 : end.crcs.length
     const { parts } = this.context.progress.state
     this.context.progress.update({ phase: 'sealed', size: end.size, parts: { ...parts, total } })
     this.#work.reporter.sealed(sealed, this.#file.path)
-    await this.context.claim.tidy(filesOf(checkpoint))
   }
 
   async #finish(): Promise<Finished> {

@@ -35,8 +35,7 @@ export class Ledger {
 
   /** The checkpoint with `record` in its place. */
   with(record: UploadRecord): Checkpoint {
-    // `previous` is never given a spooling record: only finishable ones are worked on there.
-    return { ...this.checkpoint, [this.slot]: record } as Checkpoint
+    return { ...this.checkpoint, [this.slot]: record }
   }
 
   /** Resolves when `checkpoint` is durable. */

@@ -115,7 +115,11 @@ export function withUploadId<R extends UploadRecord>(record: R, uploadId: string
 
 /** Digest of all that is sent at initiation; the token apart, which goes with the upload id. */
 export function initiationDigest(object: ObjectOptions): string {
-  return digestOf(JSON.stringify(Object.entries(initiationHeaders(object)).toSorted()))
+  return digestOf(
+    JSON.stringify(
+      Object.entries(initiationHeaders(object)).toSorted(([a], [b]) => (a < b ? -1 : 1)),
+    ),
+  )
 }
 
 // --- the checkpoint around the record -----------------------------------------------------------
@@ -174,7 +178,7 @@ export function superseded(
 export function filesOf(checkpoint: Checkpoint): string[] {
   return [checkpoint.upload, checkpoint.previous]
     .filter(record => record !== undefined && record.phase !== 'published')
-    .map(record => record!.file) // filtered in the line above
+    .map(record => record.file)
 }
 
 export function timestamp(): string {
