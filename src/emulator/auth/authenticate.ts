@@ -71,7 +71,10 @@ function checkTime({ time, expires }: Claim, now: number): void {
         extra: { Expires: iso(expires), ServerTime: iso(now) },
       })
     if (time !== undefined && time > now + MAX_SKEW)
-      throw new OssError('AccessDenied', { message: 'Request is not valid yet.' })
+      throw new OssError('AccessDenied', {
+        message: 'Request is not valid yet.',
+        ec: '0002-00000235',
+      })
   } else if (time !== undefined && Math.abs(now - time) > MAX_SKEW) {
     throw new OssError('RequestTimeTooSkewed', {
       extra: {

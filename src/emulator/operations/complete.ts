@@ -9,6 +9,7 @@ import { multipartETag } from '../store/digest.js'
 import type { Part } from '../store/parts.js'
 import type { ObjectRecord, UploadRecord } from '../store/record.js'
 import { isoTime, type Call } from './call.js'
+import { callbackOf } from './callback.js'
 import { encodedKey } from './encoding.js'
 import { noSuchUpload, theUpload } from './multipart.js'
 import { crc64Header } from './object-read.js'
@@ -27,12 +28,13 @@ interface Listed {
 export async function completeMultipartUpload(call: Call): Promise<Reply> {
   const { store, bucket, key, settings } = call
   const upload = await theUpload(call, 'complete')
+  const callback = callbackOf(call)
   const listed = await listedParts(call)
   const record = await store.uploads.complete(
     bucket,
     upload,
     (present, old) => {
-      if (forbidsOverwrite(call)) refuseExisting(old)
+      if (forbidsOverwrite(call)) refuseExisting(old, '0042-00000214')
       const parts = listed === 'all' ? present : pick(listed, present)
       checkSizes(parts)
       return { parts, facts: multipartObject(upload, parts, isoTime(call.now)) }
@@ -41,7 +43,7 @@ export async function completeMultipartUpload(call: Call): Promise<Reply> {
   )
   if (record === undefined) throw noSuchUpload(upload.id, 'complete')
   const { name, encoding } = encodedKey(call)
-  return xmlReply(
+  const reply = xmlReply(
     'CompleteMultipartUploadResult',
     {
       ...encoding,
@@ -52,6 +54,7 @@ export async function completeMultipartUpload(call: Call): Promise<Reply> {
     },
     { ETag: `"${record.etag}"`, ...crc64Header(record), ...encryptionHeader(record) },
   )
+  return callback(reply, record)
 }
 
 async function listedParts(call: Call): Promise<readonly Listed[] | 'all'> {

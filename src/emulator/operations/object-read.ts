@@ -70,8 +70,13 @@ export async function getObjectMeta(call: Call): Promise<Reply> {
 /** The object, or 404 NoSuchKey. */
 export async function existing({ store, bucket, key }: Call): Promise<ObjectRecord> {
   const record = await store.objects.get(bucket, key)
-  if (record === undefined) throw new OssError('NoSuchKey', { extra: { Key: key } })
+  if (record === undefined) throw gone(key)
   return record
+}
+
+/** 404 NoSuchKey. */
+export function gone(key: string): OssError {
+  return new OssError('NoSuchKey', { extra: { Key: key } })
 }
 
 /** `x-oss-hash-crc64ecma`, where the object has one. */

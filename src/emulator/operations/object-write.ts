@@ -4,19 +4,22 @@ import { OssError } from '../oss-error.js'
 import type { Digest } from '../store/digest.js'
 import type { ObjectRecord, ObjectTraits } from '../store/record.js'
 import { isoTime, type Call } from './call.js'
+import { callbackOf } from './callback.js'
 import { base64OfHex, digestHeaders, receive } from './receive.js'
 import { traitsOf } from './traits.js'
 
 export async function putObject(call: Call): Promise<Reply> {
-  const { store, bucket, key, headers, settings } = call
+  const { store, bucket, key, headers } = call
+  const callback = callbackOf(call)
   const traits = traitsOf(headers, await bucketClass(call))
   if (forbidsOverwrite(call)) refuseExisting(await store.objects.get(bucket, key))
-  return receive(call, async ({ file, digest }) => {
-    await store.objects.put(bucket, key, settings.discard ? undefined : file, old => {
+  return receive(call, async ({ bytes, digest }) => {
+    const record = await store.objects.put(bucket, key, bytes, old => {
       if (forbidsOverwrite(call)) refuseExisting(old)
       return normalObject(call, traits, digest)
     })
-    return emptyReply(200, { ...digestHeaders(digest), ...encryptionHeader(traits) })
+    const reply = emptyReply(200, { ...digestHeaders(digest), ...encryptionHeader(traits) })
+    return callback(reply, record)
   })
 }
 
@@ -48,8 +51,8 @@ export function forbidsOverwrite({ headers }: Call): boolean {
 }
 
 /** 409 if there is an object. */
-export function refuseExisting(old: ObjectRecord | undefined): void {
-  if (old !== undefined) throw new OssError('FileAlreadyExists')
+export function refuseExisting(old: ObjectRecord | undefined, ec?: string): void {
+  if (old !== undefined) throw new OssError('FileAlreadyExists', ec === undefined ? {} : { ec })
 }
 
 /** The storage class that objects have by default in this bucket. */

@@ -11,7 +11,8 @@ export function parseRange(
   size: number,
   standard: boolean,
 ): Span | 'whole' | 'unsatisfiable' {
-  const [, first, last] = /^bytes=(\d*)-(\d*)$/.exec(header?.trim() ?? '') ?? []
+  // of several ranges the first counts
+  const [, first, last] = /^bytes=(\d*)-(\d*)(?:,.*)?$/.exec(header?.trim() ?? '') ?? []
   if (first === undefined || last === undefined || (first === '' && last === '')) return 'whole'
   const fromEnd = first === ''
   const offset = fromEnd ? Math.max(size - Number(last), 0) : Number(first)

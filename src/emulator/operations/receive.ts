@@ -7,7 +7,7 @@ import { open } from 'node:fs/promises'
 import { OssError } from '../oss-error.js'
 import { createDigester, type Digest } from '../store/digest.js'
 import { removeFile } from '../store/files.js'
-import { touch } from '../store/objects.js'
+import { touch, type Bytes } from '../store/objects.js'
 import type { Call } from './call.js'
 
 /** The most a single PUT, POST or part may hold: 5 GB. */
@@ -17,6 +17,8 @@ export const MAX_PUT = 5 * 1024 ** 3
 export interface Received {
   /** The temp file with its bytes; an empty one where bodies are thrown away. */
   readonly file: string
+  /** The same as the body of an object. */
+  readonly bytes: Bytes
   readonly digest: Digest
 }
 
@@ -27,7 +29,8 @@ export async function receive<T>(call: Call, use: (received: Received) => Promis
   try {
     const digest = await save(call.body.chunks(), file, call.settings)
     checkArrived(call, md5, digest)
-    return await use({ file, digest })
+    const bytes: Bytes = call.settings.discard ? { kind: 'none' } : { kind: 'file', path: file }
+    return await use({ file, bytes, digest })
   } finally {
     await removeFile(file)
   }

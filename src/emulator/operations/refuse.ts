@@ -6,7 +6,7 @@ import type { Operation } from './table.js'
 /** Parameters that call for operations the emulator does not have. */
 const NOT_IMPLEMENTED = new Set(
   (
-    'accessPoint accessPointPolicy archiveDirectRead asyncFetch bucketArchiveDirectRead callback-var cname comp cors encryption ' +
+    'accessPoint accessPointPolicy archiveDirectRead asyncFetch bucketArchiveDirectRead cname comp cors encryption ' +
     'httpsConfig img inventory lifecycle live logging metaQuery policy policyStatus ' +
     'publicAccessBlock qos qosInfo referer regions replication replicationLocation replicationProgress ' +
     'requestPayment requesterQoSInfo resourceGroup restore rtc seal select stat status style symlink ' +

@@ -6,9 +6,13 @@
 import type { Address } from '../http/address.js'
 import type { HeaderMap } from '../http/headers.js'
 import type { Reply } from '../reply.js'
+import { getBucketAcl, getObjectAcl, putBucketAcl, putObjectAcl } from './acl.js'
+import { appendObject } from './append.js'
 import { deleteBucket, getBucketInfo, getBucketLocation, listBuckets, putBucket } from './bucket.js'
 import type { Call } from './call.js'
 import { completeMultipartUpload } from './complete.js'
+import { copyObject, uploadPartCopy } from './copy.js'
+import { deleteMultipleObjects } from './delete-multiple.js'
 import { abortMultipartUpload, initiateMultipartUpload, uploadPart } from './multipart.js'
 import { listMultipartUploads, listParts } from './multipart-list.js'
 import type { OperationName } from './name.js'
@@ -16,6 +20,14 @@ import { listObjects, listObjectsV2 } from './object-list.js'
 import { getObject, getObjectMeta, headObject } from './object-read.js'
 import { deleteObject, putObject } from './object-write.js'
 import { refuse } from './refuse.js'
+import {
+  deleteBucketTags,
+  deleteObjectTagging,
+  getBucketTags,
+  getObjectTagging,
+  putBucketTags,
+  putObjectTagging,
+} from './tagging.js'
 
 /** What a request is about. */
 type Level = 'service' | 'bucket' | 'object'
@@ -49,19 +61,34 @@ type Row = [
   header?: string,
 ]
 
+const COPY = 'x-oss-copy-source'
+
 const ROWS: readonly Row[] = [
   ['ListBuckets', 'GET', 'service', '', 'owner', listBuckets],
 
   ['GetBucketInfo', 'GET', 'bucket', 'bucketInfo', 'owner', getBucketInfo],
   ['GetBucketLocation', 'GET', 'bucket', 'location', 'owner', getBucketLocation],
+  ['GetBucketAcl', 'GET', 'bucket', 'acl', 'owner', getBucketAcl],
+  ['PutBucketAcl', 'PUT', 'bucket', 'acl', 'owner', putBucketAcl],
+  ['GetBucketTags', 'GET', 'bucket', 'tagging', 'owner', getBucketTags],
+  ['PutBucketTags', 'PUT', 'bucket', 'tagging', 'owner', putBucketTags],
+  ['DeleteBucketTags', 'DELETE', 'bucket', 'tagging', 'owner', deleteBucketTags],
   ['ListMultipartUploads', 'GET', 'bucket', 'uploads', 'read', listMultipartUploads],
+  ['DeleteMultipleObjects', 'POST', 'bucket', 'delete', 'write', deleteMultipleObjects],
 
   ['InitiateMultipartUpload', 'POST', 'object', 'uploads', 'write', initiateMultipartUpload],
+  ['UploadPartCopy', 'PUT', 'object', 'partNumber uploadId', 'write', uploadPartCopy, COPY],
   ['UploadPart', 'PUT', 'object', 'partNumber uploadId', 'write', uploadPart],
   ['ListParts', 'GET', 'object', 'uploadId', 'read', listParts],
   ['CompleteMultipartUpload', 'POST', 'object', 'uploadId', 'write', completeMultipartUpload],
   ['AbortMultipartUpload', 'DELETE', 'object', 'uploadId', 'write', abortMultipartUpload],
+  ['AppendObject', 'POST', 'object', 'append', 'write', appendObject],
   ['GetObjectMeta', 'HEAD', 'object', 'objectMeta', 'read', getObjectMeta],
+  ['GetObjectAcl', 'GET', 'object', 'acl', 'owner', getObjectAcl],
+  ['PutObjectAcl', 'PUT', 'object', 'acl', 'owner', putObjectAcl],
+  ['GetObjectTagging', 'GET', 'object', 'tagging', 'read', getObjectTagging],
+  ['PutObjectTagging', 'PUT', 'object', 'tagging', 'write', putObjectTagging],
+  ['DeleteObjectTagging', 'DELETE', 'object', 'tagging', 'write', deleteObjectTagging],
 ]
 
 /** The same where no sub-resource is named; tried after what is not implemented. */
@@ -71,6 +98,7 @@ const PLAIN: readonly Row[] = [
   ['ListObjectsV2', 'GET', 'bucket', 'list-type=2', 'read', listObjectsV2],
   ['ListObjects', 'GET', 'bucket', '', 'read', listObjects],
 
+  ['CopyObject', 'PUT', 'object', '', 'write', copyObject, COPY],
   ['PutObject', 'PUT', 'object', '', 'write', putObject],
   ['GetObject', 'GET', 'object', '', 'read', getObject],
   ['HeadObject', 'HEAD', 'object', '', 'read', headObject],

@@ -56,12 +56,15 @@ export function metaOf(headers: HeaderMap): Record<string, string> {
   let size = 0
   for (const [name, value] of headers)
     if (name.startsWith(META)) {
+      if (!/^[a-z0-9-]+$/.test(name.slice(META.length)))
+        throw invalidArgument(name, value, 'The user metadata key is invalid.', '0011-00000004')
       meta[name.slice(META.length)] = value
       size += name.length + value.length
     }
-  if (size > MAX_META)
+  if (size >= MAX_META)
     throw new OssError('InvalidArgument', {
       message: 'The total size of user metadata must be less than 8 KB.',
+      ec: '0011-00000002',
     })
   return meta
 }

@@ -4,7 +4,7 @@
  * bytes come into the directory before it and leave after it, both under the key's lock. Whatever
  * else a crash left in the directory is swept by the next change of that key.
  */
-import { mkdir, open as openFile, rename, rmdir, truncate } from 'node:fs/promises'
+import { copyFile, link, mkdir, open as openFile, rename, rmdir, truncate } from 'node:fs/promises'
 import { createReadStream, createWriteStream } from 'node:fs'
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
@@ -15,6 +15,7 @@ import {
   hasCode,
   ifThere,
   isThere,
+  makeDir,
   namesIn,
   readJson,
   removeFile,
@@ -26,6 +27,7 @@ import type { ObjectRecord, Segment } from './record.js'
 import type { Place } from './store.js'
 
 const RECORD = 'record.json'
+const MANIFEST = 'manifest.json'
 
 /** What the lock on an object is asked for; uploads to the key take the same one. */
 export const objectTopic = (bucket: string, key: string): string =>
@@ -34,8 +36,13 @@ export const objectTopic = (bucket: string, key: string): string =>
 /** The same by the name of the object's directory. */
 export const directoryTopic = (bucket: string, name: string): string => `object ${bucket}/${name}`
 
-/** Bytes that are to become a body: a temp file, or none where they were thrown away. */
-export type Source = string | undefined
+/** Bytes that are to become a body, where nobody else sees them. */
+export type Bytes =
+  | { readonly kind: 'file'; readonly path: string }
+  /** Parts with their manifest, in a directory. */
+  | { readonly kind: 'parts'; readonly path: string }
+  /** Thrown away. */
+  | { readonly kind: 'none' }
 
 /** The objects of one data directory. */
 export interface Objects {
@@ -49,7 +56,7 @@ export interface Objects {
   put(
     bucket: string,
     key: string,
-    source: Source,
+    bytes: Bytes,
     decide: (old: ObjectRecord | undefined) => Omit<ObjectRecord, 'body'>,
   ): Promise<ObjectRecord>
   /** Changes what is said about an object, not its bytes. Undefined if there is none. */
@@ -58,13 +65,15 @@ export interface Objects {
     key: string,
     edit: (old: ObjectRecord) => ObjectRecord,
   ): Promise<ObjectRecord | undefined>
-  /** As `put`, but the bytes of `source` go behind those that are there. */
+  /** As `put`, but the bytes of a file go behind those that are there. */
   append(
     bucket: string,
     key: string,
-    source: Source,
+    bytes: Bytes,
     decide: (old: ObjectRecord | undefined) => Omit<ObjectRecord, 'body'>,
   ): Promise<ObjectRecord>
+  /** The bytes of a record once more, linked; undefined if the object was replaced meanwhile. */
+  link(bucket: string, record: ObjectRecord): Promise<Bytes | undefined>
   /** False if there was none. */
   remove(bucket: string, key: string): Promise<boolean>
   /** All keys, in no order; a few may be gone by the time they are asked for. */
@@ -87,6 +96,15 @@ export function objectsIn(place: Place): Objects {
       return work(old)
     })
 
+  /** The directory of a body's parts, and their list. */
+  async function partsOf(bucket: string, record: ObjectRecord, id: string) {
+    const moved = join(layout.object(bucket, record.key), id)
+    // for a moment after Complete the parts are still where they were uploaded
+    const dir = (await isThere(moved)) ? moved : layout.upload(bucket, id)
+    const manifest = await readJson<Segment[]>(join(dir, MANIFEST))
+    return manifest && { dir, manifest }
+  }
+
   async function store(bucket: string, record: ObjectRecord): Promise<ObjectRecord> {
     await writeJson(workspace.fresh(), recordPath(bucket, record.key), record)
     await sweep(layout.object(bucket, record.key), record)
@@ -101,37 +119,53 @@ export function objectsIn(place: Place): Objects {
       if (body.kind === 'none') return readZeros(span.length)
       const dir = layout.object(bucket, record.key)
       if (body.kind === 'file') return ifThere(readSegments(dir, [[body.name, record.size]], span))
-      const moved = join(dir, body.id)
-      // for a moment after Complete the parts are still where they were uploaded
-      const parts = (await isThere(moved)) ? moved : layout.upload(bucket, body.id)
-      const manifest = await readJson<Segment[]>(join(parts, 'manifest.json'))
-      return manifest && ifThere(readSegments(parts, manifest, span))
+      const parts = await partsOf(bucket, record, body.id)
+      return parts && ifThere(readSegments(parts.dir, parts.manifest, span))
     },
 
-    put: (bucket, key, source, decide) =>
+    put: (bucket, key, bytes, decide) =>
       locked(bucket, key, async old => {
         const facts = decide(old)
         await makeObjectDir(layout.object(bucket, key))
-        return store(bucket, { ...facts, body: await adopt(layout.object(bucket, key), source) })
+        return store(bucket, { ...facts, body: await adopt(layout.object(bucket, key), bytes) })
       }),
 
     change: (bucket, key, edit) =>
       locked(bucket, key, async old => old && store(bucket, edit(old))),
 
-    append: (bucket, key, source, decide) =>
+    append: (bucket, key, bytes, decide) =>
       locked(bucket, key, async old => {
         const facts = decide(old)
         const dir = layout.object(bucket, key)
         await makeObjectDir(dir)
-        if (old === undefined || old.body.kind !== 'file' || source === undefined)
-          return store(bucket, { ...facts, body: await adopt(dir, source) })
+        if (old === undefined || old.body.kind !== 'file' || bytes.kind !== 'file')
+          return store(bucket, { ...facts, body: await adopt(dir, bytes) })
         // bytes behind the recorded size belong to nobody, so a crash in here changes nothing
         const body = join(dir, old.body.name)
         await truncate(body, old.size)
-        await pipeline(createReadStream(source), createWriteStream(body, { flags: 'a' }))
-        await removeFile(source)
+        await pipeline(createReadStream(bytes.path), createWriteStream(body, { flags: 'a' }))
+        await removeFile(bytes.path)
         return store(bucket, { ...facts, body: old.body })
       }),
+
+    async link(bucket, record) {
+      const { body } = record
+      if (body.kind === 'none') return { kind: 'none' }
+      const path = workspace.fresh()
+      if (body.kind === 'file') {
+        const from = join(layout.object(bucket, record.key), body.name)
+        return (await ifThere(linkOrCopy(from, path))) && { kind: 'file', path }
+      }
+      const parts = await partsOf(bucket, record, body.id)
+      if (parts === undefined) return undefined
+      const segments = parts.manifest.map(([, size], i): Segment => [String(i), size])
+      await makeDir(path)
+      await writeJson(workspace.fresh(), join(path, MANIFEST), segments)
+      for (const [i, [file]] of parts.manifest.entries())
+        if (!(await ifThere(linkOrCopy(join(parts.dir, file), join(path, String(i))))))
+          return undefined
+      return { kind: 'parts', path }
+    },
 
     remove: (bucket, key) =>
       locked(bucket, key, async old => {
@@ -162,11 +196,26 @@ export async function makeObjectDir(dir: string): Promise<void> {
   }
 }
 
-async function adopt(dir: string, source: Source): Promise<ObjectRecord['body']> {
-  if (source === undefined) return { kind: 'none' }
-  const name = `body-${randomBytes(8).toString('hex')}`
-  await rename(source, join(dir, name))
-  return { kind: 'file', name }
+async function adopt(dir: string, bytes: Bytes): Promise<ObjectRecord['body']> {
+  if (bytes.kind === 'none') return { kind: 'none' }
+  const unique = randomBytes(8).toString('hex')
+  const body: ObjectRecord['body'] =
+    bytes.kind === 'file'
+      ? { kind: 'file', name: `body-${unique}` }
+      : { kind: 'parts', id: `copy-${unique}` }
+  await rename(bytes.path, join(dir, body.kind === 'file' ? body.name : body.id))
+  return body
+}
+
+/** One more name for a file; a copy of it where the file system has no links, or no more of them. */
+async function linkOrCopy(from: string, to: string): Promise<true> {
+  try {
+    await link(from, to)
+  } catch (error) {
+    if (!hasCode(error, 'EPERM', 'ENOTSUP', 'EMLINK', 'ENOSYS')) throw error
+    await copyFile(from, to)
+  }
+  return true
 }
 
 /** Finishes a Complete that was cut between its record and the move of its parts. Under the lock. */

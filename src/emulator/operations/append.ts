@@ -1,0 +1,69 @@
+/** AppendObject: bytes behind those that are there, if the client knows how many there are. */
+import { createHash } from 'node:crypto'
+import { combineCrc64 } from '../../crc64.js'
+import { invalidArgument, OssError } from '../oss-error.js'
+import { emptyReply, type Reply } from '../reply.js'
+import type { Digest } from '../store/digest.js'
+import type { ObjectRecord } from '../store/record.js'
+import { isoTime, type Call } from './call.js'
+import { crc64Header } from './object-read.js'
+import { bucketClass } from './object-write.js'
+import { MAX_PUT, receive } from './receive.js'
+import { traitsOf } from './traits.js'
+
+export async function appendObject(call: Call): Promise<Reply> {
+  const { store, bucket, key, headers, settings } = call
+  const position = positionOf(call)
+  const traits = traitsOf(headers, await bucketClass(call))
+  checkPosition(await store.objects.get(bucket, key), position)
+  return receive(call, async ({ bytes, digest }) => {
+    if (position + digest.size > MAX_PUT)
+      throw new OssError('InvalidArgument', { message: 'The object must not exceed 5 GB.' })
+    const record = await store.objects.append(bucket, key, bytes, old => {
+      checkPosition(old, position)
+      return { ...(old ?? { ...traits, key }), ...joined(old, digest), ...stamp(call) }
+    })
+    return emptyReply(200, {
+      ETag: `"${record.etag}"`,
+      'x-oss-next-append-position': String(record.size),
+      ...(settings.verify ? crc64Header(record) : {}),
+    })
+  })
+}
+
+const stamp = ({ now }: Call) => ({ type: 'Appendable' as const, modified: isoTime(now) })
+
+/** Size, CRC-64 and a new ETag of the object with the bytes behind it. Pure. */
+function joined(
+  old: ObjectRecord | undefined,
+  { size, md5, crc64 }: Digest,
+): Pick<ObjectRecord, 'size' | 'etag' | 'crc64'> {
+  if (old === undefined)
+    return { size, etag: md5, ...(crc64 === undefined ? {} : { crc64: String(crc64) }) }
+  return {
+    size: old.size + size,
+    etag: createHash('md5').update(old.etag).update(md5).digest('hex').toUpperCase(),
+    ...(crc64 === undefined || old.crc64 === undefined
+      ? {}
+      : { crc64: String(combineCrc64(BigInt(old.crc64), crc64, size)) }),
+  }
+}
+
+function positionOf({ query }: Call): number {
+  const text = query.get('position') ?? ''
+  if (!/^\d{1,15}$/.test(text))
+    throw invalidArgument(
+      'position',
+      text,
+      'Position should be nonnegative.',
+      text === '' ? '0016-00000501' : undefined,
+    )
+  return Number(text)
+}
+
+function checkPosition(old: ObjectRecord | undefined, position: number): void {
+  const size = old?.size ?? 0
+  const headers = { 'x-oss-next-append-position': String(size) }
+  if (old !== undefined && old.type !== 'Appendable') throw new OssError('ObjectNotAppendable')
+  if (position !== size) throw new OssError('PositionNotEqualToLength', { headers })
+}

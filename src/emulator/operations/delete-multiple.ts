@@ -1,0 +1,29 @@
+/** DeleteMultipleObjects: up to 1000 keys, each deleted whether or not it is there. */
+import { OssError } from '../oss-error.js'
+import { emptyReply, xmlReply, type Reply } from '../reply.js'
+import { percentDecode } from '../http/target.js'
+import type { Call } from './call.js'
+import { encodedKey } from './encoding.js'
+import { xmlBody } from './xml-body.js'
+
+const MAX_KEYS = 1000
+
+export async function deleteMultipleObjects(call: Call): Promise<Reply> {
+  const { store, bucket } = call
+  const { name, encoding } = encodedKey(call)
+  const xml = await xmlBody(call, 'Delete')
+  const objects = xml?.children('Object') ?? []
+  if (objects.length === 0 || objects.length > MAX_KEYS) throw new OssError('MalformedXML')
+  const keys = objects.map(object => {
+    const key = object.text('Key')
+    if (key === undefined || key === '') throw new OssError('MalformedXML')
+    // clients that ask for encoded names send them so
+    return encoding.EncodingType === undefined ? key : (percentDecode(key) ?? key)
+  })
+  for (const key of keys) await store.objects.remove(bucket, key)
+  if (xml?.text('Quiet')?.trim().toLowerCase() === 'true') return emptyReply(200)
+  return xmlReply('DeleteResult', {
+    ...encoding,
+    Deleted: keys.map(key => ({ Key: name(key) })),
+  })
+}
