@@ -7,13 +7,15 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { createCredentials, type AccessKey, type Sts } from './auth/credentials.js'
 import type { Emulation } from './emulation.js'
+import { openAdmin } from './admin.js'
+import { checkFault } from './faults/check-fault.js'
 import { createFaultTable } from './faults/fault-table.js'
 import type { Fault, FaultHandle } from './faults/fault.js'
-import { createLine, type Link } from './link.js'
-import { invalidBucketName, newBucket } from './operations/bucket.js'
+import { checkLink, createLine, type Link } from './link.js'
+import { newBucket } from './operations/bucket.js'
 import { settingsOf, type EmulatorOptions } from './options.js'
 import type { RequestRecord } from './request-log.js'
-import { listen } from './server.js'
+import { listen, type Listening } from './server.js'
 import { isBucketName } from './store/buckets.js'
 import { removeTree } from './store/files.js'
 import { openStore } from './store/store.js'
@@ -60,65 +62,98 @@ export interface ClientOptions {
   secure?: boolean
 }
 
-/** Starts an emulator and resolves when it accepts connections. */
+/**
+ * Starts an emulator and resolves when it accepts connections. Rejects, with nothing left open, if
+ * an option is wrong (`TypeError`, `RangeError`) or the port is taken (`EADDRINUSE`).
+ */
 export async function startEmulator(options: EmulatorOptions = {}): Promise<Emulator> {
   const settings = settingsOf(options)
-  const temporary = options.dir === undefined
+  const faults = createFaultTable()
+  for (const fault of options.faults ?? []) faults.inject(checkFault(fault))
+  const link = checkLink(options.link ?? {})
+  for (const name of options.buckets ?? [])
+    if (!isBucketName(name))
+      throw new TypeError(`Expected \`buckets\` to hold bucket names, got \`${name}\``)
+
   const dir = resolve(options.dir ?? (await mkdtemp(join(tmpdir(), 'oss-emulator-'))))
   const store = await openStore(dir)
-  for (const name of options.buckets ?? []) {
-    if (!isBucketName(name)) throw invalidBucketName(name)
-    await store.buckets.ensure(newBucket(name, Date.now()))
+  const closing = new AbortController()
+  const ends: (() => Promise<void>)[] = []
+  const close = async () => {
+    closing.abort()
+    await Promise.all(ends.map(end => end()))
+    await store.close()
+    if (options.dir === undefined) await removeTree(dir)
   }
 
-  const closing = new AbortController()
-  const faults = createFaultTable()
-  for (const fault of options.faults ?? []) faults.inject(fault)
-  const line = createLine(options.link ?? {}, closing.signal)
   const emulation: Emulation = {
     settings,
     store,
     credentials: createCredentials(settings.keys),
     faults,
-    line,
+    line: createLine(link, closing.signal),
     requests: [],
     signal: closing.signal,
     report: error => process.emitWarning(error instanceof Error ? error : String(error)),
   }
-  const server = await listen(emulation, options)
-  const [key] = settings.keys
+  try {
+    for (const name of options.buckets ?? [])
+      await store.buckets.ensure(newBucket(name, Date.now()))
+    const server = await listen(emulation, options)
+    ends.push(() => server.close())
+    const admin = await openAdmin(emulation, options.admin ?? false)
+    if (admin !== undefined) ends.push(() => admin.close())
+    return present(emulation, { dir, server, adminEndpoint: admin?.endpoint, close })
+  } catch (error) {
+    await close()
+    throw error
+  }
+}
 
+/** What users see of it. */
+function present(
+  { settings, credentials, faults, line, requests }: Emulation,
+  {
+    dir,
+    server,
+    adminEndpoint,
+    close,
+  }: {
+    dir: string
+    server: Listening
+    adminEndpoint: string | undefined
+    close: () => Promise<void>
+  },
+): Emulator {
+  const [key] = settings.keys
+  const { endpoint, host, port } = server
+  let closed: Promise<void> | undefined
   return {
-    endpoint: server.endpoint,
-    host: server.host,
-    port: server.port,
+    endpoint,
+    host,
+    port,
     dir,
     region: settings.region,
     credentials: key,
-    sts: emulation.credentials.sts,
-    requests: emulation.requests,
+    sts: credentials.sts,
+    requests,
     get link() {
       return line.link
     },
     set link(link) {
-      line.link = link
+      line.link = checkLink(link)
     },
-    adminEndpoint: undefined,
+    adminEndpoint,
     clientOptions: bucket => ({
-      endpoint: server.endpoint,
+      endpoint,
       region: settings.region,
       ...key,
       authorizationV4: true,
       ...(bucket === undefined ? {} : { bucket }),
-      ...(options.tls === undefined ? {} : { secure: true }),
+      ...(endpoint.startsWith('https:') ? { secure: true } : {}),
     }),
-    inject: fault => faults.inject(fault),
+    inject: fault => faults.inject(checkFault(fault)),
     clearFaults: () => faults.clear(),
-    async close() {
-      closing.abort()
-      await server.close()
-      await store.close()
-      if (temporary) await removeTree(dir)
-    },
+    close: () => (closed ??= close()),
   }
 }

@@ -17,6 +17,21 @@ export interface Link {
   readonly totalBandwidth?: number
 }
 
+const FIELDS = ['latency', 'jitter', 'bandwidth', 'totalBandwidth']
+
+/** The value as a link; `TypeError` for unknown fields, `RangeError` for wrong numbers. */
+export function checkLink(value: unknown): Link {
+  if (typeof value !== 'object' || value === null)
+    throw new TypeError(`Expected \`link\` to be an object, got \`${String(value)}\``)
+  for (const [name, number] of Object.entries(value)) {
+    if (!FIELDS.includes(name)) throw new TypeError(`\`link\` has no \`${name}\``)
+    const least = name.endsWith('andwidth') ? 1 : 0
+    if (number !== undefined && !(typeof number === 'number' && number >= least))
+      throw new RangeError(`Expected \`link.${name}\` to be a number from ${least} up`)
+  }
+  return value // every field was checked
+}
+
 /** A direction of the line as the client sees it. */
 export type Direction = 'up' | 'down'
 

@@ -81,10 +81,12 @@ export async function uploadPartCopy(call: Call): Promise<Reply> {
     const digest = await save(bytes, file, settings)
     const part = await store.uploads.putPart(bucket, upload, number, file, digest)
     if (part === undefined) throw noSuchUpload(upload.id, 'copy')
-    return xmlReply('CopyPartResult', {
-      LastModified: isoTime(part.modified),
-      ETag: `"${part.md5}"`,
-    })
+    const etag = `"${part.md5}"`
+    return xmlReply(
+      'CopyPartResult',
+      { LastModified: isoTime(part.modified), ETag: etag },
+      { ETag: etag }, // where ali-oss reads it
+    )
   } finally {
     await removeFile(file)
   }
