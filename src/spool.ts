@@ -8,7 +8,7 @@ import { pipeline } from 'node:stream/promises'
 import type { Checkpoint } from './disk/checkpoint.js'
 import { Claim } from './disk/claim.js'
 import { SpoolDirectory } from './disk/spool-directory.js'
-import { SpoolError } from './errors.js'
+import { invalidType, SpoolError } from './errors.js'
 import { connect } from './oss/connection.js'
 import type { Connection, Place } from './oss/port.js'
 import type { AliOssClient, ClientOptions } from './oss/settings.js'
@@ -82,6 +82,7 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
       id,
       bucket: place.bucket,
       key,
+      directory: this.#spool.directoryOf(id),
       signal: settings.signal,
       open: async () => {
         const claim = await this.#claim(id)
@@ -102,6 +103,7 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
    * finished and `source` is not called; otherwise it is called and read once.
    */
   async upload(key: string, source: Source, options: UploadOptions = {}): Promise<UploadResult> {
+    if (typeof source !== 'function') throw invalidType('source', 'a function', source)
     const { place, id, settings } = this.#check(key, options)
     const startedAt = performance.now()
     const claim = await this.#claim(id)
@@ -181,9 +183,11 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
       id: context.id,
       bucket: context.checkpoint.bucket,
       key: context.key,
+      directory: context.claim.directory,
       signal: settings.signal,
       open: async () => intake,
     })
+    stream.on('error', () => {}) // the result rejects with it
     const signal = settings.signal ? AbortSignal.any([settings.signal, stop.signal]) : stop.signal
     const options: SourceOptions = { offset: intake.offset, signal }
     try {

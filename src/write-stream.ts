@@ -4,6 +4,7 @@
  */
 import { Writable } from 'node:stream'
 import { inspect } from 'node:util'
+import { announceEnd } from './disk/claim.js'
 import { SpoolError } from './errors.js'
 import type { SpoolWarning } from './upload/context.js'
 import { aborted, failed, type FailedUpload } from './upload/failed.js'
@@ -19,6 +20,8 @@ export interface Sink {
   readonly id: string
   readonly bucket: string
   readonly key: string
+  /** The upload's directory. */
+  readonly directory: string
   /** Locks the upload and makes its first checkpoint. */
   readonly open: () => Promise<Intake>
   readonly signal: AbortSignal | undefined
@@ -101,6 +104,13 @@ export class SpoolWriteStream extends Writable {
       })
       this.#resolve(result)
     }, callback)
+  }
+
+  override destroy(error?: Error): this {
+    if (!this.destroyed) {
+      announceEnd(this.#sink.directory, new Promise(resolve => this.once('close', resolve)))
+    }
+    return super.destroy(error)
   }
 
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {

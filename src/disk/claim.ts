@@ -12,6 +12,28 @@ import { Lock, ownerOf } from './lock.js'
 import type { SpoolDirectory } from './spool-directory.js'
 import { CheckpointStore } from './store.js'
 
+/** What says that a file is there, but cannot be read now. */
+const NOT_READABLE = ['EACCES', 'EPERM', 'EIO', 'ELOOP', 'EISDIR', 'ENOTDIR'] as const
+
+/** Claims of this process that are about to be let go, by directory. */
+const ending = new Map<string, Promise<void>>()
+
+/**
+ * Announces that the claim of this process on `directory` is about to end. `pipeline()` rejects before
+ * its sink has closed (Node 20): the next attempt in this process waits instead of being refused.
+ */
+export function announceEnd(directory: string, ended: Promise<void>): void {
+  const known = ended.finally(() => {
+    if (ending.get(directory) === known) ending.delete(directory)
+  })
+  ending.set(directory, known)
+}
+
+/** Resolves when no claim of this process is about to be let go. */
+export async function endingClaims(): Promise<void> {
+  await Promise.all(ending.values())
+}
+
 export class Claim {
   readonly id: string
   readonly directory: string
@@ -35,6 +57,11 @@ export class Claim {
   static async make(spool: SpoolDirectory, id: string): Promise<Claim> {
     for (;;) {
       await spool.create(id)
+      if (await spool.isForeign(id)) {
+        const message = `${spool.directoryOf(id)} is not the directory of an upload`
+        const hint = 'Use another id, or another spool directory.'
+        throw new SpoolError('ERR_SPOOL_UNREADABLE', message, { id, hint })
+      }
       const claim = await Claim.#lockAndRead(spool, id)
       if (claim !== undefined) return claim
     }
@@ -47,8 +74,11 @@ export class Claim {
   ): Promise<Claim & { checkpoint: Checkpoint }> {
     const notFound = (): SpoolError =>
       new SpoolError('ERR_SPOOL_NOT_FOUND', `There is no upload ${id}`, { id })
-    const claim = (await spool.ids()).includes(id) ? await Claim.#lockAndRead(spool, id) : undefined
-    if (claim === undefined) throw notFound()
+    let claim: Claim | undefined
+    while (claim === undefined) {
+      if (!(await spool.ids()).includes(id)) throw notFound()
+      claim = await Claim.#lockAndRead(spool, id)
+    }
     if (claim.checkpoint === null) {
       await claim.remove() // a crash in the first moment
       throw notFound()
@@ -86,8 +116,11 @@ export class Claim {
   /** Gives the upload up: its directory is gone, then its lock. */
   async remove(): Promise<void> {
     await this.#store.settled()
-    await this.#spool.remove(this.id)
-    await this.#lock.release()
+    try {
+      await this.#spool.remove(this.id)
+    } finally {
+      await this.#lock.release()
+    }
   }
 
   /** Leaves the upload as it is, for the next owner. */
@@ -105,13 +138,17 @@ export class Claim {
   /** Moves the upload to the quarantine and ends the claim; the error says where it is. */
   async quarantine(cause: Error): Promise<SpoolError> {
     await this.#store.settled()
-    const where = await this.#spool.quarantine(this.id)
-    await this.#lock.release()
+    let where: string
+    try {
+      where = await this.#spool.quarantine(this.id)
+    } finally {
+      await this.#lock.release()
+    }
     const message = `Upload ${this.id} is damaged: ${cause.message}; it was moved to ${where}`
     return new SpoolError('ERR_SPOOL_CORRUPT', message, { id: this.id, cause })
   }
 
-  /** `undefined`: the directory went away while we looked. */
+  /** `undefined`: the directory or its owner went away while we looked. */
   static async #lockAndRead(spool: SpoolDirectory, id: string): Promise<Claim | undefined> {
     const directory = spool.directoryOf(id)
     const lock = await Lock.acquire(directory).catch((error: unknown) => {
@@ -119,6 +156,11 @@ export class Claim {
     })
     if (lock === 'gone') return undefined
     if (lock === 'owned') {
+      const letGo = ending.get(directory)
+      if (letGo !== undefined) {
+        await letGo
+        return undefined
+      }
       const owner = await ownerOf(directory)
       const by = owner === undefined ? 'another process' : `process ${owner.pid} on ${owner.host}`
       throw new SpoolError('ERR_SPOOL_LOCKED', `Upload ${id} is owned by ${by}`, {
@@ -130,6 +172,8 @@ export class Claim {
     try {
       const checkpoint = await claim.#store.read()
       if (checkpoint !== null && checkpoint.id !== id) {
+        // The same directory to a file system that does not tell the case of letters.
+        if (checkpoint.id.toLowerCase() === id.toLowerCase()) throw otherCase(id, checkpoint)
         throw new CheckpointDamage(`its checkpoint is that of ${checkpoint.id}`)
       }
       return claim
@@ -141,12 +185,14 @@ export class Claim {
   }
 }
 
+function otherCase(id: string, { id: other, bucket, key }: Checkpoint): SpoolError {
+  const message = `The id ${id} is taken: ${other} belongs to oss://${bucket}/${key}`
+  return new SpoolError('ERR_SPOOL_ID_IN_USE', message, { id: other })
+}
+
 /** What cannot be read is not damaged: it stays where it is and is reported (rule 10). */
 export function unreadable(id: string, error: unknown): unknown {
-  if (
-    error instanceof LaterFormat ||
-    isSystemError(error, 'EACCES', 'EPERM', 'EIO', 'ELOOP', 'EISDIR')
-  ) {
+  if (error instanceof LaterFormat || isSystemError(error, ...NOT_READABLE)) {
     const message = `The checkpoint of upload ${id} cannot be read: ${error.message}`
     return new SpoolError('ERR_SPOOL_UNREADABLE', message, { id, cause: error })
   }

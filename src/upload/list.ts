@@ -3,7 +3,7 @@
  * never stops the others (rule 10).
  */
 import { CheckpointDamage } from '../disk/checkpoint.js'
-import { Claim, unreadable } from '../disk/claim.js'
+import { Claim, endingClaims, unreadable } from '../disk/claim.js'
 import { ownerOf } from '../disk/lock.js'
 import type { SpoolDirectory } from '../disk/spool-directory.js'
 import { DurableCheckpointFile } from '../disk/store.js'
@@ -15,6 +15,7 @@ export async function list(
   spool: SpoolDirectory,
   warn: (warning: SpoolWarning) => void,
 ): Promise<UploadStatus[]> {
+  await endingClaims()
   const statuses: UploadStatus[] = []
   for (const id of await spool.ids()) {
     try {

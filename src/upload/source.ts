@@ -26,7 +26,6 @@ export async function toSource(
   source: Source,
   options: SourceOptions,
 ): Promise<NodeJS.ReadableStream> {
-  if (typeof source !== 'function') throw invalidType('source', 'a function', source)
   const readable: unknown = await source(options)
   if (isNodeStream(readable)) return readable
   if (isIterable(readable)) return Readable.from(readable)

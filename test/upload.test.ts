@@ -1,0 +1,302 @@
+/** `upload()`, the step that can be retried, and what `resume`, `abort` and a re-read source do. */
+import { readdir, readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { PassThrough, Readable } from 'node:stream'
+import { ReadableStream } from 'node:stream/web'
+import { pipeline } from 'node:stream/promises'
+import t from 'tap'
+import { bench, bytes, failingAfter, sha256, streamOf, type Bench } from './support/oss.js'
+
+const PART = 102_400
+
+const refuse = (
+  { oss }: Bench,
+  operation: 'CompleteMultipartUpload' | 'PutObject' = 'CompleteMultipartUpload',
+) => oss.inject({ operation, do: 'answer', status: 403, code: 'AccessDenied', times: 'always' })
+
+t.test('anything Node can read from is a source', async t => {
+  const { spool, get } = await bench(t)
+  const data = bytes(2 * PART + 9)
+  const sources = {
+    stream: () => streamOf(data),
+    iterable: async function* () {
+      yield data.subarray(0, 100)
+      yield data.subarray(100)
+    },
+    array: () => [data.subarray(0, 7), data.subarray(7)],
+    web: () => ReadableStream.from([data.subarray(0, 50), data.subarray(50)]),
+    promise: async () => Readable.from([data]),
+  }
+  for (const [key, source] of Object.entries(sources)) {
+    const result = await spool.upload(key, source)
+    t.match(result, { size: data.length, sourceRead: true, resumed: false, sent: data.length })
+    t.same(await get(key), data, key)
+  }
+  for (const nothing of [() => undefined, () => 5, () => ({})]) {
+    await t.rejects(spool.upload('none', nothing as never), { code: 'ERR_SPOOL_SOURCE_FAILED' })
+  }
+  await t.rejects(spool.upload('none', 'text' as never), TypeError)
+})
+
+t.test('a sealed upload is finished and its source is not called', async t => {
+  const b = await bench(t)
+  const data = bytes(4 * PART)
+  const refusal = refuse(b)
+  await t.rejects(
+    b.spool.upload('step', () => streamOf(data)),
+    { code: 'ERR_SPOOL_DENIED', resumable: true },
+  )
+  const [sealed] = await b.spool.uploads()
+  await t.rejects(
+    b.spool.upload('step', () => t.fail('called') as never, { expect: { bytes: 1 } }),
+    {
+      code: 'ERR_SPOOL_EXPECTATION',
+    },
+  )
+  await t.rejects(
+    b.spool.upload('step', () => t.fail('called') as never, { expect: { sha256: '0'.repeat(64) } }),
+    { code: 'ERR_SPOOL_EXPECTATION' },
+  )
+  t.equal((await b.spool.uploads())[0]?.phase, 'sealed', 'a missed expectation changes nothing')
+  refusal.remove()
+  const result = await b.another().upload('step', () => t.fail('called') as never, {
+    expect: { sha256: sha256(data) },
+  })
+  t.match(result, { resumed: true, sourceRead: false, sent: 0, skipped: data.length })
+  t.ok(Date.parse(result.sealedAt) >= Date.parse(sealed!.createdAt))
+  t.same(await b.get('step'), data)
+  t.same(await b.spool.uploads(), [])
+})
+
+t.test('maxAge: what was sealed too long ago is superseded', async t => {
+  const b = await bench(t)
+  const refusal = refuse(b)
+  await t.rejects(
+    b.spool.upload('old', () => streamOf(bytes(3 * PART))),
+    { code: 'ERR_SPOOL_DENIED' },
+  )
+  refusal.remove()
+  await new Promise(resolve => setTimeout(resolve, 20))
+  const fresh = bytes(3 * PART)
+  const result = await b.spool.upload('old', () => streamOf(fresh), { maxAge: 10 })
+  t.match(result, { resumed: false, sourceRead: true })
+  t.same(await b.get('old'), fresh)
+})
+
+t.test('a source that is read again: equal parts are not sent, differing ones are', async t => {
+  const b = await bench(t)
+  const data = bytes(6 * PART)
+  await t.rejects(
+    b.spool.upload('again', () =>
+      failingAfter(
+        data.subarray(0, 4 * PART + 50),
+        new Error('gone'),
+        () => b.count('UploadPart') === 4,
+      ),
+    ),
+    {
+      code: 'ERR_SPOOL_SOURCE_FAILED',
+    },
+  )
+  const before = b.count('UploadPart')
+  const changed = Buffer.from(data)
+  changed[PART + 1]! ^= 1
+  const result = await b.another().upload('again', ({ offset }) => {
+    t.equal(offset, 0)
+    return streamOf(changed)
+  })
+  t.equal(result.sent, (6 - before + 1) * PART, 'part 2 and those that were missing')
+  t.equal(result.skipped, (before - 1) * PART)
+  t.equal(b.count('InitiateMultipartUpload'), 1, 'the same upload id')
+  t.same(await b.get('again'), changed)
+})
+
+t.test(
+  'another digest of what is sent at initiation: a new upload id, the old one aborted',
+  async t => {
+    const b = await bench(t)
+    const data = bytes(4 * PART)
+    await t.rejects(
+      b.spool.upload('digest', () =>
+        failingAfter(
+          data.subarray(0, 3 * PART + 50),
+          new Error('gone'),
+          () => b.count('UploadPart') === 3,
+        ),
+      ),
+      {
+        code: 'ERR_SPOOL_SOURCE_FAILED',
+      },
+    )
+    const result = await b.spool.upload('digest', () => streamOf(data), { meta: { a: 'b' } })
+    t.equal(result.sent, data.length)
+    t.equal(b.count('InitiateMultipartUpload'), 2)
+    t.ok(b.count('AbortMultipartUpload') >= 1)
+    t.same(await b.get('digest'), data)
+  },
+)
+
+t.test('replay: offset continues behind the bytes that are verified', async t => {
+  const b = await bench(t, { spool: { replay: 'offset' } })
+  const data = bytes(6 * PART + 3)
+  await t.rejects(
+    b.spool.upload('offset', () =>
+      failingAfter(
+        data.subarray(0, 4 * PART + 50),
+        new Error('gone'),
+        () => b.count('UploadPart') === 4,
+      ),
+    ),
+    {
+      code: 'ERR_SPOOL_SOURCE_FAILED',
+    },
+  )
+  const [status] = await b.spool.uploads()
+  const directory = join(b.dir, status!.id)
+  const name = (await readdir(directory)).find(file => file.startsWith('spool-'))!
+  t.ok(name, 'its temp file stays')
+  const kept = await readFile(join(directory, name))
+  kept[2 * PART + 1]! ^= 1
+  await writeFile(join(directory, name), kept)
+  const result = await b.another().upload('offset', ({ offset }) => {
+    t.equal(offset, 2 * PART, 'cut before the first part that is damaged')
+    return streamOf(data.subarray(offset))
+  })
+  t.equal(result.size, data.length)
+  t.same(await b.get('offset'), data)
+  t.same(await readdir(b.dir), [])
+})
+
+t.test(
+  'once: the receipt answers without source and network; createWriteStream replaces it',
+  async t => {
+    const b = await bench(t)
+    const data = bytes(PART * 2)
+    const first = await b.spool.upload('once', () => streamOf(data), { once: true, id: 'job-1' })
+    t.equal(first.receipt, undefined)
+    const requests = b.oss.requests.length
+    const again = await b.another().upload('once', () => t.fail('called') as never, { id: 'job-1' })
+    t.match(again, {
+      receipt: true,
+      size: data.length,
+      crc64: first.crc64,
+      etag: first.etag,
+      sourceRead: false,
+    })
+    t.equal(b.oss.requests.length, requests)
+    t.same(await b.spool.uploads(), [])
+    t.match(await b.spool.uploads({ receipts: true }), [{ id: 'job-1', phase: 'receipt' }])
+    t.same((await readdir(join(b.dir, 'job-1'))).toSorted(), ['checkpoint.json', 'lock'])
+    const sink = b.spool.createWriteStream('once', { id: 'job-1' })
+    await pipeline(streamOf(bytes(5)), sink)
+    t.same(await readdir(b.dir), [])
+  },
+)
+
+t.test('a sealed predecessor stays finishable until its successor is sealed', async t => {
+  const b = await bench(t)
+  const old = bytes(4 * PART)
+  const refusal = refuse(b)
+  const first = b.spool.createWriteStream('super')
+  await t.rejects(pipeline(streamOf(old), first), { code: 'ERR_SPOOL_DENIED' })
+  refusal.remove()
+  const changed = Buffer.from(old)
+  changed[2 * PART]! ^= 1
+  await t.rejects(
+    pipeline(
+      failingAfter(changed.subarray(0, 3 * PART + 9), new Error('dies')),
+      b.spool.createWriteStream('super'),
+    ),
+    { message: 'dies' },
+  )
+  t.match(await b.spool.uploads(), [{ phase: 'sealed', size: old.length }])
+  t.match(await b.another().resume(first.id), { size: old.length })
+  t.same(await b.get('super'), old, 'the predecessor, whole')
+  t.match(
+    await b.spool.uploads(),
+    [{ phase: 'spooling' }],
+    'what was begun after it is still recorded',
+  )
+  await b.spool.upload('super', () => streamOf(changed))
+  t.same(await b.get('super'), changed)
+  t.same(await readdir(b.dir), [])
+})
+
+t.test(
+  'a successor that is sealed replaces its predecessor; equal parts are not sent again',
+  async t => {
+    const b = await bench(t)
+    const old = bytes(4 * PART)
+    const refusal = refuse(b)
+    await t.rejects(pipeline(streamOf(old), b.spool.createWriteStream('next')), {
+      code: 'ERR_SPOOL_DENIED',
+    })
+    refusal.remove()
+    const longer = Buffer.concat([old, bytes(PART)])
+    const sink = b.spool.createWriteStream('next')
+    await pipeline(streamOf(longer), sink)
+    t.match(await sink.result, { sent: PART, skipped: old.length })
+    t.same(await b.get('next'), longer)
+    t.same(await readdir(b.dir), [])
+    const { uploads } = await uploadsOf(b)
+    t.equal(uploads.length, 0, 'and no upload id is left')
+  },
+)
+
+t.test(
+  'a short stream after an unfinished long one: PutObject, and the old upload id is aborted',
+  async t => {
+    const b = await bench(t)
+    await t.rejects(
+      b.spool.upload('short', () =>
+        failingAfter(bytes(3 * PART), new Error('x'), () => b.count('UploadPart') > 0),
+      ),
+      {
+        code: 'ERR_SPOOL_SOURCE_FAILED',
+      },
+    )
+    const data = bytes(10)
+    t.match(await b.spool.upload('short', () => streamOf(data)), { parts: 1, sent: 10 })
+    t.equal(b.count('PutObject'), 1)
+    t.equal((await uploadsOf(b)).uploads.length, 0)
+    t.same(await b.get('short'), data)
+  },
+)
+
+t.test('abort gives up here and on OSS', async t => {
+  const b = await bench(t)
+  const refusal = refuse(b)
+  const sink = b.spool.createWriteStream('given/up')
+  await t.rejects(pipeline(streamOf(bytes(3 * PART)), sink), { code: 'ERR_SPOOL_DENIED' })
+  refusal.remove()
+  t.equal((await uploadsOf(b)).uploads.length, 1)
+  await b.another().abort(sink.id)
+  t.equal((await uploadsOf(b)).uploads.length, 0)
+  t.same(await readdir(b.dir), [])
+  await t.rejects(b.spool.abort(sink.id), { code: 'ERR_SPOOL_NOT_FOUND' })
+  await t.rejects(b.spool.resume(sink.id), { code: 'ERR_SPOOL_NOT_FOUND' })
+  await t.rejects(b.spool.resume('../etc'), TypeError)
+})
+
+t.test('the source gets a signal that fires when its bytes are not wanted any more', async t => {
+  const b = await bench(t, { spool: { overwrite: false } })
+  await b.spool.upload('taken', () => streamOf(bytes(PART * 2)))
+  let fired = false
+  const source = new PassThrough()
+  const feed = setInterval(() => source.write(bytes(1000)), 5)
+  t.teardown(() => clearInterval(feed))
+  const error = await b.spool
+    .upload('taken', ({ signal }) => {
+      signal.addEventListener('abort', () => (fired = true))
+      return source
+    })
+    .catch((e: unknown) => e)
+  t.match(error, { code: 'ERR_SPOOL_OBJECT_EXISTS', resumable: false }, 'it stops at once')
+  t.ok(fired)
+})
+
+async function uploadsOf(b: Bench) {
+  const { default: OSS } = await import('ali-oss')
+  const client = new OSS(b.oss.clientOptions('test-bucket'))
+  return client.listUploads({ 'max-uploads': 100 }, {})
+}

@@ -1,0 +1,373 @@
+/** The sink: what `finish` means, what ends it, what it leaves. Real `ali-oss`, real emulator. */
+import { once } from 'node:events'
+import { readdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { PassThrough } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import t from 'tap'
+import { SpoolError } from '../src/index.js'
+import { bench, BUCKET, bytes, failingAfter, streamOf } from './support/oss.js'
+
+const PART = 102_400
+
+for (const v4 of [false, true]) {
+  t.test(`every edge size arrives byte for byte, signed with V${v4 ? 4 : 1}`, async t => {
+    const { spool, get, oss, dir } = await bench(t, { v4 })
+    for (const size of [0, 1, PART - 1, PART, PART + 1, 3 * PART + 1]) {
+      const data = bytes(size)
+      const sink = spool.createWriteStream(`edge/${size} &+ü.bin`)
+      await pipeline(streamOf(data), sink)
+      const result = await sink.result
+      t.equal(result.size, size)
+      t.equal(result.sent, size)
+      t.equal(result.skipped, 0)
+      t.equal(result.parts, size <= PART ? 1 : Math.ceil(size / PART))
+      t.same(await get(`edge/${size} &+ü.bin`), data, `${size} bytes`)
+    }
+    t.same(await readdir(dir), [], 'nothing is left in the spool')
+    const puts = oss.requests.filter(r => r.operation === 'PutObject')
+    t.equal(puts.length, 4, 'streams within one part went by PutObject')
+  })
+}
+
+t.test('finish comes only after OSS has completed and answered', async t => {
+  const { spool, oss } = await bench(t)
+  const held = oss.inject({ operation: 'CompleteMultipartUpload', do: 'hang', at: 'received' })
+  const sink = spool.createWriteStream('late')
+  let finished = false
+  sink.on('finish', () => (finished = true))
+  streamOf(bytes(3 * PART)).pipe(sink)
+  await held.hit()
+  t.equal(finished, false)
+  held.remove()
+  await once(sink, 'finish')
+  t.equal((await sink.result).parts, 3)
+})
+
+t.test('strings with an encoding and bytes are both taken', async t => {
+  const { spool, get } = await bench(t)
+  const sink = spool.createWriteStream('text')
+  sink.write('zażółć ')
+  sink.write('6869', 'hex')
+  sink.write(new Uint8Array([33]))
+  sink.end()
+  await once(sink, 'finish')
+  t.equal((await get('text'))?.toString(), 'zażółć hi!')
+})
+
+t.test('parts go out while the source still flows', async t => {
+  const { spool, count } = await bench(t)
+  const source = new PassThrough()
+  const sink = spool.createWriteStream('eager')
+  const done = pipeline(source, sink)
+  source.write(bytes(2 * PART + 1))
+  while (count('UploadPart') < 2) await new Promise(resolve => setTimeout(resolve, 5))
+  t.equal(count('CompleteMultipartUpload'), 0)
+  source.end()
+  await done
+})
+
+t.test('with start: sealed nothing goes out before the end of the source', async t => {
+  const { spool, oss, get } = await bench(t)
+  const data = bytes(3 * PART)
+  const source = new PassThrough()
+  const sink = spool.createWriteStream('after', { start: 'sealed' })
+  const done = pipeline(source, sink)
+  source.write(data)
+  await new Promise(resolve => setTimeout(resolve, 500))
+  t.equal(oss.requests.length, 0)
+  source.end()
+  await done
+  t.same(await get('after'), data)
+})
+
+t.test(
+  'a sink destroyed before its end publishes nothing and leaves a record without bytes',
+  async t => {
+    const { spool, get, count, dir } = await bench(t)
+    const sink = spool.createWriteStream('cut', { id: 'cut' })
+    sink.write(bytes(3 * PART))
+    while (count('UploadPart') < 2) await new Promise(resolve => setTimeout(resolve, 5))
+    sink.destroy()
+    await t.rejects(sink.result, { code: 'ERR_SPOOL_SOURCE_FAILED', resumable: false })
+    await once(sink, 'close').catch(() => undefined)
+    t.equal(await get('cut'), undefined)
+    t.equal(count('CompleteMultipartUpload') + count('PutObject'), 0)
+    t.equal(count('AbortMultipartUpload'), 0, 'never aborted by default')
+    t.match(await spool.uploads(), [
+      { id: 'cut', phase: 'spooling', error: { code: 'ERR_SPOOL_SOURCE_FAILED' } },
+    ])
+    t.same((await readdir(join(dir, 'cut'))).toSorted(), ['checkpoint.json', 'lock'])
+    await t.rejects(spool.resume('cut'), { code: 'ERR_SPOOL_UNSEALED' })
+  },
+)
+
+t.test(
+  'a failing source: its own error from pipeline, ERR_SPOOL_SOURCE_FAILED from the result',
+  async t => {
+    const { spool, get } = await bench(t)
+    const broken = new Error('the database went away')
+    const sink = spool.createWriteStream('source')
+    await t.rejects(pipeline(failingAfter(bytes(2 * PART), broken), sink), broken)
+    await t.rejects(sink.result, { code: 'ERR_SPOOL_SOURCE_FAILED', cause: broken })
+    t.equal(await get('source'), undefined)
+  },
+)
+
+t.test(
+  'a missing bucket is shown at once, the source is read to its end, resume finishes',
+  async t => {
+    const { spool, oss, get, another } = await bench(t)
+    const missing = oss.inject({ do: 'answer', status: 404, code: 'NoSuchBucket', times: 'always' })
+    const data = bytes(5 * PART)
+    const source = new PassThrough()
+    const sink = spool.createWriteStream('misspelt')
+    const warned = once(sink, 'warning')
+    const done = pipeline(source, sink)
+    source.write(data.subarray(0, 1000))
+    const started = performance.now()
+    t.match(await warned, [{ message: /NoSuchBucket/ }])
+    t.ok(performance.now() - started < 1000, 'within the first second, after 1,000 bytes')
+    source.end(data.subarray(1000))
+    const error = await done.catch((e: unknown) => e)
+    t.match(error, {
+      code: 'ERR_SPOOL_DENIED',
+      resumable: true,
+      ossCode: 'NoSuchBucket',
+      status: 404,
+    })
+    t.match(await spool.uploads(), [
+      { phase: 'sealed', size: data.length, error: { code: 'ERR_SPOOL_DENIED' } },
+    ])
+    missing.remove()
+    const result = await another().resume(sink.id)
+    t.match(result, { resumed: true, sourceRead: false, sent: data.length })
+    t.same(await get('misspelt'), data)
+    t.same(await spool.uploads(), [])
+  },
+)
+
+t.test('503 and lost connections are tried again with fresh bodies', async t => {
+  const { spool, oss, get, warnings } = await bench(t)
+  oss.inject({
+    operation: 'InitiateMultipartUpload',
+    do: 'answer',
+    status: 503,
+    code: 'ServiceUnavailable',
+  })
+  oss.inject({ operation: 'UploadPart', partNumber: 1, do: 'reset', at: 'body' })
+  oss.inject({
+    operation: 'UploadPart',
+    partNumber: 2,
+    do: 'answer',
+    status: 500,
+    code: 'InternalError',
+    times: 2,
+  })
+  oss.inject({ operation: 'UploadPart', partNumber: 3, do: 'reset', at: 'done' })
+  oss.inject({
+    operation: 'CompleteMultipartUpload',
+    do: 'answer',
+    status: 503,
+    code: 'ServiceUnavailable',
+  })
+  const data = bytes(4 * PART)
+  const sink = spool.createWriteStream('bumpy')
+  await pipeline(streamOf(data), sink)
+  t.same(await get('bumpy'), data)
+  t.ok(warnings.length >= 3, 'each kind of failure was shown')
+})
+
+t.test('a part that OSS received wrong is sent again; what it holds is what we have', async t => {
+  const { spool, oss, get } = await bench(t)
+  oss.inject({
+    operation: 'UploadPart',
+    partNumber: 2,
+    do: 'lie',
+    headers: { 'x-oss-hash-crc64ecma': '1' },
+  })
+  const data = bytes(3 * PART)
+  const sink = spool.createWriteStream('wrong')
+  await pipeline(streamOf(data), sink)
+  t.equal((await sink.result).sent, data.length)
+  t.same(await get('wrong'), data)
+})
+
+t.test(
+  'OSS that stays away: all parts in flight settle, exit is resumable, resume sends only the rest',
+  async t => {
+    const { spool, oss, another, get } = await bench(t)
+    const away = oss.inject({
+      operation: 'UploadPart',
+      partNumber: [3, 5],
+      do: 'answer',
+      status: 503,
+      code: 'ServiceUnavailable',
+      times: 'always',
+    })
+    const data = bytes(5 * PART + 17)
+    const sink = spool.createWriteStream('rest')
+    const error = await pipeline(streamOf(data), sink).catch((e: unknown) => e)
+    t.match(error, { code: 'ERR_SPOOL_UPLOAD_FAILED', resumable: true, status: 503, id: sink.id })
+    t.ok(error instanceof SpoolError && error.cause instanceof Error, 'the cause is kept')
+    away.remove()
+    const [status] = await spool.uploads()
+    t.equal(status?.phase, 'sealed')
+    const result = await another().resume(sink.id)
+    t.equal(result.sent + result.skipped, data.length)
+    t.ok([2 * PART, 2 * PART + 17].includes(result.sent), 'parts 3 and 5, and 6 unless it got through')
+    t.same(await get('rest'), data)
+  },
+)
+
+t.test('a second sink of the same id is refused while the first lives', async t => {
+  const { spool, another } = await bench(t)
+  const first = spool.createWriteStream('one', { id: 'job' })
+  first.write('x')
+  await new Promise(resolve => setTimeout(resolve, 50))
+  const second = another().createWriteStream('one', { id: 'job' })
+  const [error] = await once(second, 'error')
+  t.match(error, {
+    code: 'ERR_SPOOL_LOCKED',
+    resumable: true,
+    message: new RegExp(`${process.pid}`),
+  })
+  t.match(await spool.uploads(), [{ id: 'job', owner: { pid: process.pid } }])
+  first.end()
+  await once(first, 'finish')
+})
+
+t.test('an id belongs to one object', async t => {
+  const { spool, oss } = await bench(t)
+  oss.inject({ do: 'answer', status: 403, code: 'AccessDenied', times: 'always' })
+  await t.rejects(pipeline(streamOf(bytes(10)), spool.createWriteStream('a', { id: 'x' })), {
+    code: 'ERR_SPOOL_DENIED',
+  })
+  await t.rejects(pipeline(streamOf(bytes(10)), spool.createWriteStream('b', { id: 'x' })), {
+    code: 'ERR_SPOOL_ID_IN_USE',
+  })
+  await t.rejects(
+    spool.upload('b', () => streamOf(bytes(1)), { id: 'x' }),
+    { code: 'ERR_SPOOL_ID_IN_USE' },
+  )
+})
+
+t.test('signal: before the seal nothing is published, after it all is kept', async t => {
+  const { spool, oss, another, get } = await bench(t)
+  const early = new AbortController()
+  const source = new PassThrough()
+  const cut = spool.createWriteStream('early', { signal: early.signal })
+  const done = pipeline(source, cut)
+  source.write(bytes(10))
+  setTimeout(() => early.abort(), 20)
+  await t.rejects(done, { code: 'ERR_SPOOL_ABORTED', resumable: false })
+  source.destroy()
+
+  const late = new AbortController()
+  const held = oss.inject({ operation: 'CompleteMultipartUpload', do: 'hang', times: 'always' })
+  const data = bytes(3 * PART)
+  const sink = spool.createWriteStream('late', { signal: late.signal })
+  const ended = pipeline(streamOf(data), sink)
+  await held.hit()
+  const at = performance.now()
+  late.abort()
+  await t.rejects(ended, { code: 'ERR_SPOOL_ABORTED', resumable: true })
+  t.ok(performance.now() - at < 1000)
+  held.remove()
+  await new Promise(resolve => (sink.closed ? resolve(null) : sink.once('close', resolve)))
+  t.match(await another().resume(sink.id), { size: data.length, sent: 0 })
+  t.same(await get('late'), data)
+})
+
+t.test('bad input is an error before any work', async t => {
+  const { spool, oss, dir } = await bench(t)
+  for (const key of ['', '/a', '\\a', 'a/../b', './a', '..', 'x'.repeat(1024), 'a\ud800']) {
+    t.throws(() => spool.createWriteStream(key), { code: 'ERR_SPOOL_INVALID_KEY' })
+    await t.rejects(
+      spool.upload(key, () => streamOf(bytes(1))),
+      { code: 'ERR_SPOOL_INVALID_KEY' },
+    )
+  }
+  t.throws(() => spool.createWriteStream('k', { partSize: 5 }), RangeError)
+  t.throws(() => spool.createWriteStream('k', { id: '../up' }), TypeError)
+  t.equal(oss.requests.length, 0)
+  await t.rejects(readdir(dir), { code: 'ENOENT' })
+})
+
+t.test('expectations: a miss seals and publishes nothing', async t => {
+  const { spool, get } = await bench(t)
+  const data = bytes(2 * PART)
+  const md5 = '0'.repeat(32)
+  for (const options of [
+    { size: 5 },
+    { size: data.length + 1 },
+    { expect: { md5 } },
+    { expect: { crc64: '1' } },
+  ]) {
+    const sink = spool.createWriteStream('expected', options)
+    await t.rejects(pipeline(streamOf(data), sink), {
+      code: 'ERR_SPOOL_EXPECTATION',
+      resumable: false,
+    })
+    t.equal(await get('expected'), undefined)
+  }
+  const { createHash } = await import('node:crypto')
+  const sha256 = createHash('sha256').update(data).digest('hex').toUpperCase()
+  const sink = spool.createWriteStream('expected', {
+    size: data.length,
+    expect: { sha256, bytes: data.length },
+  })
+  await pipeline(streamOf(data), sink)
+  t.same(await get('expected'), data)
+})
+
+t.test('what is sent about the object arrives', async t => {
+  const { spool, oss } = await bench(t)
+  const { default: OSS } = await import('ali-oss')
+  const client = new OSS(oss.clientOptions(BUCKET))
+  for (const size of [10, 2 * PART]) {
+    const sink = spool.createWriteStream(`meta-${size}.csv`, {
+      meta: { owner: 'me', city: '東京' },
+      headers: { 'Cache-Control': 'no-store' },
+      mime: 'text/x-test',
+    })
+    await pipeline(streamOf(bytes(size)), sink)
+    const head = await client.head(`meta-${size}.csv`)
+    t.match(head.meta, { owner: 'me', city: '%E6%9D%B1%E4%BA%AC' })
+    t.match(head.res.headers, { 'content-type': 'text/x-test', 'cache-control': 'no-store' })
+  }
+})
+
+t.test('progress: events of the sink, and a checkpoint that ali-oss itself can finish', async t => {
+  const { spool, oss, get } = await bench(t)
+  const { default: OSS } = await import('ali-oss')
+  const away = oss.inject({
+    operation: 'CompleteMultipartUpload',
+    do: 'answer',
+    status: 403,
+    code: 'AccessDenied',
+    times: 'always',
+  })
+  const data = bytes(6 * PART + 5)
+  const calls: [number, unknown][] = []
+  const events: { phase: string; uploaded: number }[] = []
+  const sink = spool.createWriteStream('handed-over', {
+    start: 'sealed',
+    progress: (fraction, checkpoint) => {
+      calls.push([fraction, structuredClone(checkpoint)])
+    },
+  })
+  sink.on('progress', event => events.push(event))
+  await t.rejects(pipeline(streamOf(data), sink), { code: 'ERR_SPOOL_DENIED' })
+  away.remove()
+  t.equal(calls.length, 7)
+  t.match(events.at(-1), { size: data.length, uploaded: data.length, parts: { done: 7, total: 7 } })
+  const [fraction, checkpoint] = calls[3]!
+  t.ok(fraction > 0.5 && fraction < 0.7)
+  const client = new OSS(oss.clientOptions(BUCKET))
+  // its typings want a checkpoint's `file` to be a File
+  await client.multipartUpload('handed-over', 'ignored', { checkpoint } as never)
+  t.same(await get('handed-over'), data)
+  const result = await spool.resume(sink.id)
+  t.match(result, { sent: 0, skipped: data.length }, 'and we notice that it was finished')
+})
