@@ -105,6 +105,12 @@ export class UploadContext {
     this.#sentParts.set(part.number, part.size)
   }
 
+  /** The whole object goes in one request; however often, it counts once. */
+  countPut(size: number): void {
+    this.sent = size
+    this.#sentParts.set(1, size)
+  }
+
   /** Bytes of an object of `size` that this run did not have to send. */
   skipped(size: number): number {
     return size - [...this.#sentParts.values()].reduce((sum, bytes) => sum + bytes, 0)

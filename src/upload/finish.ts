@@ -78,8 +78,8 @@ async function attempt(work: Work): Promise<Done> {
     const body = await wholeBody(work, sealed)
     await announce(work, complete(sealed, 'put', bucket.now()))
     const all = { ...initiationHeaders(sealed.object), ...headers, [TOKEN_HEADER]: sealed.token }
+    context.countPut(sealed.size)
     reply = await bucket.put(key, body, all, context.call)
-    context.countSent({ number: 1, size: sealed.size })
   } else {
     const { uploadId, parts } = await (await work.transfer()).settle()
     await announce(work, complete(reopen(recordOf(ledger)), 'multipart', bucket.now()))

@@ -1,0 +1,240 @@
+/** Did it succeed? Rule 8 and what surrounds Complete and PutObject, each answer made ambiguous in turn. */
+import { readdir, readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { pipeline } from 'node:stream/promises'
+import OSS from 'ali-oss'
+import t from 'tap'
+import { bench, BUCKET, bytes, streamOf, type Bench } from '../support/oss.js'
+
+const PART = 102_400
+const cases = [
+  { operation: 'CompleteMultipartUpload', size: 3 * PART },
+  { operation: 'PutObject', size: 1000 },
+] as const
+
+const clientOf = ({ oss }: Bench) => new OSS(oss.clientOptions(BUCKET))
+
+for (const { operation, size } of cases) {
+  t.test(`${operation}: an answer that is lost after the effect is found out by HEAD`, async t => {
+    const b = await bench(t)
+    b.oss.inject({ operation, do: 'reset', at: 'done' })
+    const data = bytes(size)
+    const sink = b.spool.createWriteStream('lost')
+    await pipeline(streamOf(data), sink)
+    t.match(await sink.result, { size, sent: size })
+    t.equal(b.oss.requests.filter(r => r.operation === operation).length, 1, 'it is not repeated')
+    t.equal(b.count('HeadObject'), 1)
+    t.same(await b.get('lost'), data)
+  })
+
+  t.test(`${operation}: an answer cut short, or without its CRC64, is settled by HEAD`, async t => {
+    const b = await bench(t)
+    const data = bytes(size)
+    if (operation !== 'PutObject') b.oss.inject({ operation, do: 'cut' })
+    else b.oss.inject({ operation, do: 'lie', headers: { 'x-oss-hash-crc64ecma': null } })
+    await pipeline(streamOf(data), b.spool.createWriteStream('cut'))
+    t.equal(b.count('HeadObject'), 1)
+    t.same(await b.get('cut'), data)
+  })
+
+  t.test(`${operation}: a request that never took effect is sent again`, async t => {
+    const b = await bench(t)
+    b.oss.inject({ operation, do: 'reset', at: 'received', times: 2 })
+    const data = bytes(size)
+    await pipeline(streamOf(data), b.spool.createWriteStream('never'))
+    t.same(await b.get('never'), data)
+  })
+
+  t.test(`${operation}: a HEAD that is refused keeps all state`, async t => {
+    const b = await bench(t)
+    b.oss.inject({ operation, do: 'reset', at: 'done' })
+    const refused = b.oss.inject({
+      operation: 'HeadObject',
+      do: 'answer',
+      status: 403,
+      code: 'AccessDenied',
+      times: 'always',
+    })
+    const data = bytes(size)
+    const sink = b.spool.createWriteStream('unknown')
+    await t.rejects(pipeline(streamOf(data), sink), { code: 'ERR_SPOOL_DENIED', resumable: true })
+    await sink.result.catch(() => undefined)
+    t.match(await b.spool.uploads(), [{ phase: 'completing' }])
+    refused.remove()
+    t.match(await b.another().resume(sink.id), { sent: 0, skipped: size, resumed: true })
+    t.same(await b.get('unknown'), data)
+    t.same(await readdir(b.dir), [])
+  })
+
+  t.test(
+    `${operation}: OSS reports another CRC64: ERR_SPOOL_VERIFY, resume publishes it right`,
+    async t => {
+      const b = await bench(t)
+      b.oss.inject({ operation, do: 'lie', headers: { 'x-oss-hash-crc64ecma': '42' } })
+      const data = bytes(size)
+      const sink = b.spool.createWriteStream('verify')
+      await t.rejects(pipeline(streamOf(data), sink), { code: 'ERR_SPOOL_VERIFY', resumable: true })
+      await sink.result.catch(() => undefined)
+      t.match(await b.spool.uploads(), [{ phase: 'sealed' }])
+      t.match(await b.another().resume(sink.id), { size })
+      t.same(await b.get('verify'), data)
+    },
+  )
+
+  t.test(
+    `${operation}: someone else wrote the key meanwhile: theirs stays, --force publishes`,
+    async t => {
+      const b = await bench(t)
+      const held = b.oss.inject({ operation, do: 'hang', at: 'start' })
+      const data = bytes(size)
+      const sink = b.spool.createWriteStream('contested')
+      const done = pipeline(streamOf(data), sink)
+      await held.hit()
+      sink.destroy()
+      await done.catch(() => undefined)
+      held.remove()
+      await sink.result.catch(() => undefined)
+      const theirs = bytes(77)
+      const client = clientOf(b)
+      await client.put('contested', theirs)
+      if (operation === 'CompleteMultipartUpload') {
+        for (const { uploadId } of (await client.listUploads({ 'max-uploads': 10 }, {})).uploads) {
+          await client.abortMultipartUpload('contested', uploadId)
+        }
+      }
+      await t.rejects(b.another().resume(sink.id), {
+        code: 'ERR_SPOOL_OBJECT_EXISTS',
+        resumable: false,
+      })
+      t.same(await b.get('contested'), theirs)
+      t.match(await b.spool.uploads(), [
+        { phase: 'sealed', error: { code: 'ERR_SPOOL_OBJECT_EXISTS' } },
+      ])
+      t.match(await b.another().resume(sink.id, { force: true }), { size })
+      t.same(await b.get('contested'), data)
+      t.same(await readdir(b.dir), [])
+    },
+  )
+
+  t.test(`${operation}: the same bytes of a stranger's are not taken for ours`, async t => {
+    const b = await bench(t)
+    const data = bytes(size)
+    await clientOf(b).put('same', data)
+    b.oss.inject({ operation, do: 'reset', at: 'received' })
+    const sink = b.spool.createWriteStream('same')
+    await pipeline(streamOf(data), sink).catch(() => undefined)
+    const published = b.count(operation) - (operation === 'PutObject' ? 1 : 0)
+    const error = await sink.result.then(
+      () => undefined,
+      (e: unknown) => e,
+    )
+    // An object written in the second in which we began to complete may be newer: then it is theirs.
+    if (error === undefined) t.equal(published, 1, 'ours was published')
+    else t.match(error, { code: 'ERR_SPOOL_OBJECT_EXISTS' })
+  })
+
+  t.test(`${operation}: overwrite: false never replaces an object, and knows its own`, async t => {
+    const b = await bench(t, { spool: { overwrite: false } })
+    b.oss.inject({ operation, do: 'reset', at: 'done' })
+    const data = bytes(size)
+    await pipeline(streamOf(data), b.spool.createWriteStream('first'))
+    t.same(await b.get('first'), data, 'our own lost answer counts as success')
+    const second = b.spool.createWriteStream('first')
+    await t.rejects(pipeline(streamOf(bytes(size)), second), {
+      code: 'ERR_SPOOL_OBJECT_EXISTS',
+      resumable: false,
+    })
+    t.same(await b.get('first'), data)
+  })
+}
+
+t.test('an upload id that vanished: everything is sent again from the temp file', async t => {
+  const b = await bench(t)
+  b.oss.inject({ operation: 'UploadPart', partNumber: 4, do: 'forget' })
+  const data = bytes(6 * PART)
+  const sink = b.spool.createWriteStream('vanished')
+  await pipeline(streamOf(data), sink)
+  t.same(await b.get('vanished'), data)
+  t.equal(b.count('InitiateMultipartUpload'), 2)
+  b.oss.inject({ operation: 'CompleteMultipartUpload', do: 'forget' })
+  await pipeline(streamOf(data), b.spool.createWriteStream('vanished-late'))
+  t.same(await b.get('vanished-late'), data)
+})
+
+t.test('upload ids that vanish for ever end in an error, not in a loop', async t => {
+  const b = await bench(t)
+  b.oss.inject({ operation: 'UploadPart', do: 'forget', times: 'always' })
+  const sink = b.spool.createWriteStream('loop')
+  await t.rejects(pipeline(streamOf(bytes(3 * PART)), sink), {
+    code: 'ERR_SPOOL_UPLOAD_FAILED',
+    resumable: true,
+  })
+})
+
+t.test('a part that OSS lost before Complete is sent again', async t => {
+  const b = await bench(t)
+  b.oss.inject({ operation: 'CompleteMultipartUpload', do: 'drop', parts: [2] })
+  const data = bytes(4 * PART)
+  const sink = b.spool.createWriteStream('dropped')
+  await pipeline(streamOf(data), sink)
+  t.match(await sink.result, { sent: 5 * PART })
+  t.same(await b.get('dropped'), data)
+})
+
+t.test('a temp file that was damaged after the seal never reaches an object', async t => {
+  for (const size of [10 * PART, 500]) {
+    const b = await bench(t)
+    const refused = b.oss.inject({
+      do: 'answer',
+      status: 503,
+      code: 'ServiceUnavailable',
+      times: 'always',
+    })
+    const data = bytes(size)
+    const sink = b.spool.createWriteStream('flipped')
+    await t.rejects(pipeline(streamOf(data), sink), { code: 'ERR_SPOOL_UPLOAD_FAILED' })
+    await sink.result.catch(() => undefined)
+    refused.remove()
+    const directory = join(b.dir, sink.id)
+    const name = (await readdir(directory)).find(file => file.startsWith('spool-'))!
+    const kept = await readFile(join(directory, name))
+    kept[size - 1]! ^= 1
+    await writeFile(join(directory, name), kept)
+    await t.rejects(b.another().resume(sink.id), { code: 'ERR_SPOOL_CORRUPT', resumable: false })
+    t.equal(await b.get('flipped'), undefined)
+    t.equal(b.count('PutObject'), 0)
+    t.same(await readdir(b.dir), ['quarantine'])
+    const [set] = await readdir(join(b.dir, 'quarantine'))
+    t.match(await readdir(join(b.dir, 'quarantine', set!)), ['checkpoint.json', 'lock', name])
+    await t.rejects(b.spool.resume(sink.id), { code: 'ERR_SPOOL_NOT_FOUND' })
+  }
+})
+
+t.test('nothing that credentials are made of is in errors, warnings or files', async t => {
+  const b = await bench(t, { v4: false })
+  const { accessKeyId, accessKeySecret } = b.oss.clientOptions(BUCKET)
+  const { Spool } = await import('../../src/index.js')
+  const spool = new Spool({
+    client: { ...b.oss.clientOptions(BUCKET), accessKeySecret: 'wrong-secret-wrong-secret' },
+    dir: b.dir,
+    partSize: PART,
+  })
+  const seen: unknown[] = []
+  spool.on('warning', warning => seen.push(warning))
+  const sink = spool.createWriteStream('denied')
+  const error = await pipeline(streamOf(bytes(3 * PART)), sink).catch((e: unknown) => e)
+  t.match(error, { code: 'ERR_SPOOL_DENIED', ossCode: 'SignatureDoesNotMatch' })
+  await sink.result.catch(() => undefined)
+  const { inspect } = await import('node:util')
+  const checkpoint = await readFile(join(b.dir, sink.id, 'checkpoint.json'), 'utf8')
+  const everything = inspect([error, seen], { depth: 20, showHidden: true }) + checkpoint
+  for (const secret of [
+    accessKeyId,
+    accessKeySecret,
+    'wrong-secret',
+    'Signature=',
+    'authorization',
+  ]) {
+    t.notOk(everything.includes(secret), secret.slice(0, 4))
+  }
+})
