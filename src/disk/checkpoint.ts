@@ -14,7 +14,15 @@ const count = v.pipe(v.number(), v.safeInteger(), v.minValue(0))
 const time = v.pipe(v.string(), v.isoTimestamp())
 const crc = v.pipe(v.string(), v.regex(/^\d{1,20}$/))
 const fileName = v.pipe(v.string(), v.regex(/^spool-[A-Za-z0-9-]+$/))
-const strings = v.record(v.string(), v.string())
+/** Not `v.record`, which silently leaves out names such as `constructor`. */
+const strings = v.custom<Record<string, string>>(
+  value => isRecord(value) && Object.values(value).every(x => typeof x === 'string'),
+)
+const scalars = v.custom<Record<string, string | number | boolean>>(
+  value =>
+    isRecord(value) &&
+    Object.values(value).every(x => ['string', 'number', 'boolean'].includes(typeof x)),
+)
 /** A word that was checked when it was an option; OSS may have new ones by now. */
 const word = <T extends string>() => v.custom<T>(value => typeof value === 'string')
 
@@ -33,9 +41,7 @@ const object = v.strictObject({
       host: v.exactOptional(v.string()),
       contentType: v.exactOptional(v.string()),
       callbackSNI: v.exactOptional(v.boolean()),
-      customValue: v.exactOptional(
-        v.record(v.string(), v.union([v.string(), v.number(), v.boolean()])),
-      ),
+      customValue: v.exactOptional(scalars),
     }),
   ),
 })
@@ -121,8 +127,11 @@ export class LaterFormat extends Error {
   override readonly name = 'LaterFormat'
 }
 
+/** @throws TypeError for what could not be read again: found before it replaces what can be */
 export function encodeCheckpoint(value: Checkpoint): string {
   const body = JSON.stringify(value)
+  const parsed = v.safeParse(checkpoint, JSON.parse(body))
+  if (!parsed.success) throw new TypeError(`Not a checkpoint: ${v.summarize(parsed.issues)}`)
   return `{"format":${FORMAT},"digest":"${digestOf(body)}","checkpoint":${body}}\n`
 }
 
@@ -151,6 +160,10 @@ export function decodeCheckpoint(text: string): Checkpoint {
   const parsed = v.safeParse(checkpoint, body)
   if (!parsed.success) throw new CheckpointDamage(v.summarize(parsed.issues))
   return parsed.output
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 /** Digest of a text as checkpoints write it. */

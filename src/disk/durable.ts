@@ -11,7 +11,10 @@ import { dirname } from 'node:path'
 /** Ends of the names of files that are still being written. */
 export const UNFINISHED = '.tmp'
 
-/** Replaces `path` with `text`, mode 0600. When it rejects, the old file is still there, whole. */
+/**
+ * Replaces `path` with `text`, mode 0600. When it rejects, the old file is still there, whole; only
+ * when nothing but the last fsync failed, it may be the new one.
+ */
 export async function replaceFile(path: string, text: string): Promise<void> {
   const unfinished = `${path}.${process.pid}-${randomBytes(6).toString('hex')}${UNFINISHED}`
   try {
@@ -24,7 +27,7 @@ export async function replaceFile(path: string, text: string): Promise<void> {
     }
     await rename(unfinished, path)
   } catch (error) {
-    await unlink(unfinished).catch(ignoreMissing)
+    await unlink(unfinished).catch(() => undefined) // `tidy` does it; the first error is the cause
     throw error
   }
   await syncDirectory(dirname(path))

@@ -46,14 +46,13 @@ export class Lock {
     }
     try {
       for (let i = 1; !tryLock(file.fd); i++) {
-        if (i === TRIES) return await closed(file, 'owned')
+        // Whoever has it may be removing the upload: then it is not this one that is owned.
+        if (i === TRIES) return await closed(file, (await isAt(file, path)) ? 'owned' : 'gone')
         await new Promise(resolve => setTimeout(resolve, PAUSE))
       }
       // A lock on a file that is no longer at its path protects nothing.
       if (!(await isAt(file, path))) return await closed(file, 'gone')
-      const owner: Owner = { pid: process.pid, host: hostname() }
-      await file.truncate(0)
-      await file.write(JSON.stringify(owner), 0)
+      await nameOwner(file)
       return new Lock(file)
     } catch (error) {
       await file.close()
@@ -86,6 +85,18 @@ export async function ownerOf(directory: string): Promise<Owner | undefined> {
     return parseOwner(await file.readFile('utf8'))
   } finally {
     await file.close()
+  }
+}
+
+/** For people only, so a full disk must not keep anyone from finishing or aborting an upload. */
+async function nameOwner(file: FileHandle): Promise<void> {
+  const owner: Owner = { pid: process.pid, host: hostname() }
+  const text = JSON.stringify(owner)
+  try {
+    await file.write(text, 0) // over the last owner's name: its block is there already
+    await file.truncate(Buffer.byteLength(text))
+  } catch (error) {
+    if (!isSystemError(error, 'ENOSPC', 'EDQUOT')) throw error
   }
 }
 

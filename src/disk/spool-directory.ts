@@ -5,13 +5,19 @@
  */
 import { randomBytes } from 'node:crypto'
 import { mkdir, readdir, rename, rm, stat, unlink } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { ignoreMissing, isSystemError, syncDirectory } from './durable.js'
 
 export const QUARANTINE = 'quarantine'
 export const CHECKPOINT_FILE = 'checkpoint.json'
 
 const REMOVED = '.removed-'
+const REMOVED_NAME = /^\.removed-.+-[0-9a-f]{12}$/
+
+/** Names that can be ids; other directories are none of ours, wherever the spool was put. */
+const ID = /^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$/
+/** Files that an upload's directory is made of. */
+const OURS = /^(lock|checkpoint\.json(\..+\.tmp)?|spool-[A-Za-z0-9-]+)$/
 
 export class SpoolDirectory {
   readonly path: string
@@ -30,14 +36,13 @@ export class SpoolDirectory {
 
   /** Makes the directory of `id`; durable when it resolves. */
   async create(id: string): Promise<void> {
-    await mkdir(this.path, { recursive: true, mode: 0o700 })
-    try {
-      await mkdir(this.directoryOf(id), { mode: 0o700 })
-    } catch (error) {
+    const first = await mkdir(this.path, { recursive: true, mode: 0o700 })
+    await mkdir(this.directoryOf(id), { mode: 0o700 }).catch((error: unknown) => {
       if (!isSystemError(error, 'EEXIST')) throw error
-      return
-    }
+    })
+    // Also when it was there: whoever made it may have died before this line.
     await syncDirectory(this.path)
+    if (first !== undefined) await syncParents(resolve(this.path), resolve(first))
   }
 
   async has(id: string): Promise<boolean> {
@@ -47,9 +52,21 @@ export class SpoolDirectory {
 
   /** Ids of all directories that may hold an upload, in order. */
   async ids(): Promise<string[]> {
-    return (await this.#directories(this.path)).filter(
-      name => !name.startsWith('.') && name !== QUARANTINE,
-    )
+    const ids: string[] = []
+    for (const name of await this.#directories(this.path)) {
+      if (ID.test(name) && name !== QUARANTINE && !(await this.isForeign(name))) ids.push(name)
+    }
+    return ids
+  }
+
+  /**
+   * True for a directory that is someone else's, since the spool was put where other things are:
+   * it is never locked, tidied, moved or removed. One that cannot be looked into counts as ours.
+   */
+  async isForeign(id: string): Promise<boolean> {
+    const names = await readdir(this.directoryOf(id)).catch((): string[] => [])
+    const complete = names.includes('lock') && names.includes(CHECKPOINT_FILE)
+    return !complete && names.some(name => !OURS.test(name))
   }
 
   /** Removes an upload whose lock the caller holds: temp files first, checkpoint last (rule 6). */
@@ -90,7 +107,7 @@ export class SpoolDirectory {
   /** Finishes removals that were killed half-way. */
   async sweep(): Promise<void> {
     for (const name of await this.#directories(this.path)) {
-      if (name.startsWith(REMOVED)) await discard(join(this.path, name))
+      if (REMOVED_NAME.test(name)) await discard(join(this.path, name))
     }
   }
 
@@ -99,7 +116,8 @@ export class SpoolDirectory {
     const directory = this.directoryOf(id)
     const keep = new Set([...named, 'lock', CHECKPOINT_FILE])
     for (const entry of await readdir(directory)) {
-      if (!keep.has(entry)) await unlink(join(directory, entry)).catch(ignoreMissing)
+      if (OURS.test(entry) && !keep.has(entry))
+        await unlink(join(directory, entry)).catch(ignoreMissing)
     }
   }
 
@@ -112,6 +130,17 @@ export class SpoolDirectory {
       .filter(entry => entry.isDirectory())
       .map(entry => entry.name)
       .toSorted()
+  }
+}
+
+/** Makes the entries of `path` and of the directories above it durable, up to that of `first`. */
+async function syncParents(path: string, first: string): Promise<void> {
+  for (let at = path; ; at = dirname(at)) {
+    // A parent that may be written but not listed cannot be synced by us: as durable as it gets.
+    await syncDirectory(dirname(at)).catch((error: unknown) => {
+      if (!isSystemError(error, 'EACCES', 'EPERM')) throw error
+    })
+    if (at === first || at === dirname(at)) return
   }
 }
 

@@ -33,13 +33,15 @@ export class DurableCheckpointFile implements Adapter<Checkpoint | null> {
 }
 
 export class CheckpointStore {
+  readonly #file: DurableCheckpointFile
   readonly #db: Low<Checkpoint | null>
   #writing: Promise<void> = Promise.resolve()
   #next: Promise<void> | undefined
   #durable: Checkpoint | null = null
 
   constructor(path: string) {
-    this.#db = new Low<Checkpoint | null>(new DurableCheckpointFile(path), null)
+    this.#file = new DurableCheckpointFile(path)
+    this.#db = new Low<Checkpoint | null>(this.#file, null)
   }
 
   /** The checkpoint as it was last read or written; perhaps not yet on the disk. */
@@ -47,7 +49,7 @@ export class CheckpointStore {
     return this.#db.data
   }
 
-  /** The checkpoint that is certainly on the disk. */
+  /** The checkpoint that a new process would find on the disk. */
   get durable(): Checkpoint | null {
     return this.#durable
   }
@@ -80,7 +82,13 @@ export class CheckpointStore {
 
   async #flush(): Promise<void> {
     const state = this.#db.data
-    await this.#db.write()
-    this.#durable = state
+    try {
+      await this.#db.write()
+      this.#durable = state
+    } catch (error) {
+      // Mostly the old one; the new one if only the last fsync failed: who relies on it must know.
+      this.#durable = await this.#file.read().catch(() => this.#durable)
+      throw error
+    }
   }
 }

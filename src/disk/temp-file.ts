@@ -8,7 +8,7 @@ import { basename, join } from 'node:path'
 import { Readable } from 'node:stream'
 import { promisify } from 'node:util'
 import { file as makeTempFile } from 'tmp-promise'
-import { ignoreMissing, syncDirectory } from './durable.js'
+import { ignoreMissing, isSystemError, syncDirectory } from './durable.js'
 
 const writev = promisify(fs.writev)
 const read = promisify(fs.read)
@@ -52,11 +52,14 @@ export class TempFile {
   static async open(directory: string, name: string): Promise<TempFile> {
     const path = join(directory, name)
     const flags = fs.constants.O_RDWR | fs.constants.O_NOFOLLOW
-    const fd = await promisify(fs.open)(path, flags).catch((cause: NodeJS.ErrnoException) => {
-      if (cause.code !== 'ENOENT' && cause.code !== 'ELOOP') throw cause
+    const fd = await promisify(fs.open)(path, flags).catch((cause: unknown) => {
+      if (!isSystemError(cause, 'ENOENT', 'ELOOP', 'EISDIR', 'ENXIO')) throw cause
       throw new TempFileDamage(`The temp file ${name} is gone`, { cause })
     })
-    return new TempFile(fd, path, (await fstat(fd)).size)
+    const found = await fstat(fd)
+    if (found.isFile()) return new TempFile(fd, path, found.size)
+    await close(fd)
+    throw new TempFileDamage(`The temp file ${name} is not a file any more`)
   }
 
   get name(): string {
