@@ -44,16 +44,19 @@ export function parseDigest(length: number): (text: string) => string {
 export function formatBytes(bytes: number): string {
   const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB']
   let i = 0
-  for (; bytes >= 1024 && i < units.length - 1; i++) bytes /= 1024
+  // What would be shown as 1024.0 is shown in the next unit.
+  for (; bytes >= (i === 0 ? 1024 : 1023.95) && i < units.length - 1; i++) bytes /= 1024
   return `${i === 0 ? bytes : bytes.toFixed(1)} ${units[i]}`
 }
 
 /** 75,000 → `1 min 15 s`. */
 export function formatDuration(ms: number): string {
-  const s = ms / 1000
-  if (s < 10) return `${s.toFixed(1)} s`
-  if (s < 60) return `${Math.round(s)} s`
-  if (s < 3600) return `${Math.floor(s / 60)} min ${Math.round(s % 60)} s`
-  if (s < 86_400) return `${Math.floor(s / 3600)} h ${Math.round((s % 3600) / 60)} min`
-  return `${Math.floor(s / 86_400)} d ${Math.round((s % 86_400) / 3600)} h`
+  if (ms < 9_950) return `${(ms / 1000).toFixed(1)} s`
+  const s = Math.round(ms / 1000)
+  if (s < 60) return `${s} s`
+  if (s < 3600) return `${Math.floor(s / 60)} min ${s % 60} s`
+  const min = Math.round(s / 60)
+  if (min < 1440) return `${Math.floor(min / 60)} h ${min % 60} min`
+  const h = Math.round(s / 3600)
+  return `${Math.floor(h / 24)} d ${h % 24} h`
 }

@@ -79,7 +79,8 @@ const KIND_BY_CODE: Readonly<Record<string, FailureKind>> = {
 
 export function kindOf(failure: OssFailure): FailureKind {
   if (failure.name === 'AbortError') return 'aborted'
-  const byCode = failure.ossCode === undefined ? undefined : KIND_BY_CODE[failure.ossCode]
+  const { ossCode = '' } = failure // from a server: it may be `constructor`
+  const byCode = Object.hasOwn(KIND_BY_CODE, ossCode) ? KIND_BY_CODE[ossCode] : undefined
   if (byCode !== undefined) return byCode
   const status = failure.status
   if (status === undefined || status < 300) return 'transient' // no reply, or one cut short

@@ -45,7 +45,9 @@ export interface ObjectOptions {
 
 /** Headers that `ali-oss`, the transport or the other options own. */
 const RESERVED =
-  /^(authorization|host|date|content-length|content-md5|transfer-encoding|connection|expect|x-oss-(date|security-token|content-sha256|hash-crc64ecma|forbid-overwrite|callback|callback-var)|proxy-authorization|cookie)$/
+  /^(authorization|host|date|content-length|content-md5|transfer-encoding|connection|keep-alive|te|trailer|upgrade|expect|x-oss-(meta-oss-spool-token|copy-source.*|date|security-token|content-sha256|hash-crc64ecma|forbid-overwrite|callback|callback-var)|proxy-authorization|cookie)$/
+/** What our token takes of the 8 KiB. */
+const TOKEN_SIZE = 'oss-spool-token'.length + 36
 const HEADER_NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
 const HEADER_VALUE = /^[\t\x20-\x7e]*$/
 
@@ -63,7 +65,7 @@ export function initiationHeaders(object: ObjectOptions): Headers {
       throw invalidValue('headers', `has a bad value for ${name}`, value)
     headers[lower] = value
   }
-  let metaSize = 0
+  let metaSize = TOKEN_SIZE
   for (const [name, value] of Object.entries(object.meta ?? {})) {
     const header = `x-oss-meta-${name.toLowerCase()}`
     if (!/^[0-9A-Za-z-]+$/.test(name) || header === TOKEN_HEADER) {
@@ -118,14 +120,17 @@ export function checkObjectOptions(object: ObjectOptions): void {
   for (const name of ['headers', 'meta', 'tags'] as const) {
     const map: unknown = object[name]
     if (map === undefined) continue
-    if (typeof map !== 'object' || map === null) throw invalidType(name, 'an object', map)
+    if (typeof map !== 'object' || map === null || Array.isArray(map))
+      throw invalidType(name, 'an object', map)
     for (const value of Object.values(map)) {
       if (typeof value !== 'string') throw invalidType(name, 'an object of strings', value)
     }
   }
   oneOf('storageClass', STORAGE_CLASSES, object.storageClass)
   oneOf('acl', ACLS, object.acl)
-  if (object.mime !== undefined && !/^[\x21-\x7e]+\/[\x20-\x7e]+$/.test(object.mime)) {
+  const mime: unknown = object.mime
+  if (mime !== undefined && typeof mime !== 'string') throw invalidType('mime', 'a string', mime)
+  if (mime !== undefined && !/^[\x21-\x7e]+\/[\x20-\x7e]+$/.test(mime)) {
     throw invalidValue('mime', 'must be a media type such as text/csv', object.mime)
   }
   if (object.overwrite !== undefined && typeof object.overwrite !== 'boolean') {
@@ -134,14 +139,44 @@ export function checkObjectOptions(object: ObjectOptions): void {
   if (Object.keys(object.tags ?? {}).length > 10) {
     throw invalidValue('tags', 'must not have more than 10 entries', object.tags)
   }
-  const { callback } = object
-  if (
-    callback !== undefined &&
-    (typeof callback.url !== 'string' || typeof callback.body !== 'string')
-  ) {
+  for (const text of Object.entries(object.tags ?? {}).flat()) {
+    if (!text.isWellFormed()) throw invalidValue('tags', 'must be well-formed Unicode', text)
+  }
+  if (object.callback !== undefined) checkCallback(object.callback)
+  initiationHeaders(object)
+}
+
+/** All of it is recorded in the checkpoint, so all of it is checked. */
+function checkCallback(callback: unknown): void {
+  if (typeof callback !== 'object' || callback === null || Array.isArray(callback)) {
     throw invalidType('callback', 'an object with a "url" and a "body"', callback)
   }
-  initiationHeaders(object)
+  // Nothing is assumed of its properties: each is checked below.
+  const properties = callback as Readonly<Record<string, unknown>>
+  for (const name of ['url', 'body'] as const) {
+    if (properties[name] === undefined) throw invalidType(`callback.${name}`, 'a string', undefined)
+  }
+  for (const [name, value] of Object.entries(properties)) {
+    if (value === undefined) continue
+    const full = `callback.${name}`
+    if (name === 'customValue') checkVariables(full, value)
+    else if (name === 'callbackSNI') {
+      if (typeof value !== 'boolean') throw invalidType(full, 'a boolean', value)
+    } else if (['url', 'body', 'host', 'contentType'].includes(name)) {
+      if (typeof value !== 'string') throw invalidType(full, 'a string', value)
+      if (!value.isWellFormed()) throw invalidValue(full, 'must be well-formed Unicode', value)
+    } else throw invalidValue(full, 'is not known', value)
+  }
+}
+
+function checkVariables(name: string, variables: unknown): void {
+  if (typeof variables !== 'object' || variables === null || Array.isArray(variables)) {
+    throw invalidType(name, 'an object', variables)
+  }
+  for (const [variable, value] of Object.entries(variables)) {
+    if (typeof value === 'string' || typeof value === 'boolean' || Number.isFinite(value)) continue
+    throw invalidType(`${name}.${variable}`, 'a string, a number or a boolean', value)
+  }
 }
 
 function oneOf(name: string, allowed: readonly string[], value: string | undefined): void {

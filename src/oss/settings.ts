@@ -115,9 +115,10 @@ function regionOf(options: InnerOptions): string {
   const endpoint = options.endpoint
   const named =
     typeof endpoint === 'string'
-      ? /(oss-[a-z0-9-]+?)(-internal)?\.aliyuncs\.com/.exec(endpoint)
+      ? /(oss-[a-z0-9-]+?)(-internal)?\.aliyuncs\.com/.exec(endpoint.toLowerCase())
       : null
-  if (named?.[1] !== undefined) return named[1]
+  // The accelerated endpoints serve buckets of all regions.
+  if (named?.[1] !== undefined && !named[1].startsWith('oss-accelerate')) return named[1]
   if (endpoint && options.authorizationV4 === false) return 'oss-cn-hangzhou' // V1 does not sign it
   throw invalidValue('client.region', 'must be given: it is part of every V4 signature', undefined)
 }
@@ -134,7 +135,11 @@ function endpointOf(options: InnerOptions, region: string): string {
     ? endpoint
     : `http${secure ? 's' : ''}://${endpoint}`
   const url = URL.canParse(text) ? new URL(text) : undefined
-  if (url === undefined || !['http:', 'https:'].includes(url.protocol) || url.username !== '') {
+  if (url !== undefined && url.username + url.password !== '') {
+    // A password is never repeated in an error.
+    throw invalidValue('client.endpoint', 'must not hold a user name or a password', undefined)
+  }
+  if (url === undefined || !['http:', 'https:'].includes(url.protocol)) {
     throw invalidValue('client.endpoint', 'must be a host name or an http(s) URL', endpoint)
   }
   return url.origin

@@ -93,6 +93,9 @@ export interface UploadSettings {
 
 /** @throws TypeError or RangeError that names the option, what it must be and what it is */
 export function checkOptions(options: UploadOptions): UploadSettings {
+  if (typeof options !== 'object' || options === null) {
+    throw invalidType('options', 'an object', options)
+  }
   const { id, size, expect = {}, replay = 'restart', start = 'eager', once = false } = options
   if (id !== undefined) checkId(id)
   integer('partSize', options.partSize, MIN_PART_SIZE, MAX_PART_SIZE)
@@ -100,6 +103,14 @@ export function checkOptions(options: UploadOptions): UploadSettings {
   integer('size', size, 0, MAX_PART_SIZE * MAX_PARTS)
   integer('timeout', options.timeout, 1, 2 ** 31 - 1)
   integer('maxAge', options.maxAge, 0, Number.MAX_SAFE_INTEGER)
+  if (typeof expect !== 'object' || expect === null)
+    throw invalidType('expect', 'an object', expect)
+  for (const name of Object.keys(expect)) {
+    // A check that is silently not made is worse than none.
+    if (!['bytes', 'md5', 'sha256', 'crc64'].includes(name)) {
+      throw invalidValue('expect', 'must only have "bytes", "md5", "sha256" and "crc64"', name)
+    }
+  }
   integer('expect.bytes', expect.bytes, 0, Number.MAX_SAFE_INTEGER)
   digest('expect.md5', expect.md5, /^[0-9a-f]{32}$/i, '32 hexadecimal digits')
   digest('expect.sha256', expect.sha256, /^[0-9a-f]{64}$/i, '64 hexadecimal digits')
@@ -161,7 +172,8 @@ export function checkId(id: unknown): asserts id is string {
 export function checkKey(key: unknown): asserts key is string {
   const why = whyInvalid(key)
   if (why === undefined) return
-  throw new SpoolError('ERR_SPOOL_INVALID_KEY', `The key ${why}. Received ${JSON.stringify(key)}`, {
+  const received = typeof key === 'string' ? JSON.stringify(key) : `type ${typeof key}`
+  throw new SpoolError('ERR_SPOOL_INVALID_KEY', `The key ${why}. Received ${received}`, {
     hint: 'Use another key.',
   })
 }
@@ -197,8 +209,12 @@ function checkRetry(retry: Partial<RetryOptions> = {}): RetryOptions {
   integer('retry.attempts', retry.attempts, 1, 1_000_000)
   integer('retry.minDelay', retry.minDelay, 0, 2 ** 31 - 1)
   integer('retry.maxDelay', retry.maxDelay, 0, 2 ** 31 - 1)
-  const { attempts = 5, minDelay = 200 } = retry
-  return { attempts, minDelay, maxDelay: retry.maxDelay ?? Math.max(20_000, minDelay) }
+  const { attempts = 5, minDelay = Math.min(200, retry.maxDelay ?? 200) } = retry
+  const { maxDelay = Math.max(20_000, minDelay) } = retry
+  if (maxDelay < minDelay) {
+    throw outOfRange('retry.maxDelay', `an integer >= retry.minDelay (${minDelay})`, maxDelay)
+  }
+  return { attempts, minDelay, maxDelay }
 }
 
 function integer(name: string, value: unknown, min: number, max: number): void {
@@ -216,7 +232,7 @@ function digest(name: string, value: unknown, form: RegExp, words: string): void
 }
 
 function choice(name: string, value: unknown, allowed: readonly string[]): void {
-  if (!allowed.includes(String(value))) {
+  if (typeof value !== 'string' || !allowed.includes(value)) {
     throw invalidValue(name, `must be one of ${allowed.map(x => `'${x}'`).join(', ')}`, value)
   }
 }

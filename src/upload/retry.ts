@@ -16,10 +16,10 @@ export interface RetryOptions {
 
 /**
  * Delay in ms before the attempt after `failures` failed ones (1 or more): full jitter between
- * `minDelay` and a bound that doubles with every failure up to `maxDelay`.
+ * `minDelay` and a bound that doubles with every failure up to `maxDelay`, also from 0.
  */
 export function retryDelay(retry: RetryOptions, failures: number, random = Math.random): number {
-  const bound = Math.min(retry.maxDelay, retry.minDelay * 2 ** Math.min(failures, 30))
+  const bound = Math.min(retry.maxDelay, Math.max(1, retry.minDelay) * 2 ** Math.min(failures, 30))
   return retry.minDelay + random() * Math.max(0, bound - retry.minDelay)
 }
 
