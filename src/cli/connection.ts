@@ -63,8 +63,7 @@ async function openLocal(directory: string, bucket: string | undefined): Promise
 /** The options of a client from flags, environment and `~/.ossutilconfig`, in this order. */
 export function readConfiguration(flags: ConnectionFlags, env: NodeJS.ProcessEnv): ClientOptions {
   const file = readOssutilConfig(join(env['HOME'] ?? homedir(), '.ossutilconfig'))
-  const fromEnv =
-    env['OSS_ACCESS_KEY_ID'] !== undefined && env['OSS_ACCESS_KEY_SECRET'] !== undefined
+  const fromEnv = Boolean(env['OSS_ACCESS_KEY_ID'] && env['OSS_ACCESS_KEY_SECRET'])
   const accessKeyId = fromEnv ? env['OSS_ACCESS_KEY_ID'] : file['accesskeyid']
   const accessKeySecret = fromEnv ? env['OSS_ACCESS_KEY_SECRET'] : file['accesskeysecret']
   const stsToken = fromEnv ? env['OSS_SESSION_TOKEN'] : file['ststoken']
@@ -73,8 +72,9 @@ export function readConfiguration(flags: ConnectionFlags, env: NodeJS.ProcessEnv
       'No credentials: set OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET, or run "ossutil config"; --local needs none',
     )
   }
-  const endpoint = flags.endpoint ?? env['OSS_ENDPOINT'] ?? file['endpoint']
-  const region = flags.region ?? env['OSS_REGION'] ?? file['region']
+  // An empty variable is one that is not set, as everywhere in Unix.
+  const endpoint = flags.endpoint ?? (env['OSS_ENDPOINT'] || file['endpoint'] || undefined)
+  const region = flags.region ?? (env['OSS_REGION'] || file['region'] || undefined)
   if (endpoint === undefined && region === undefined) {
     throw new UsageError('No region: give --region or set OSS_REGION, such as cn-hangzhou')
   }

@@ -25,14 +25,15 @@ export interface Bench {
   count(operation: string): number
 }
 
+let benches = 0
+
 export async function bench(
   t: Test,
   options: { emulator?: EmulatorOptions; spool?: Partial<SpoolOptions>; v4?: boolean } = {},
 ): Promise<Bench> {
   const oss = await startEmulator({ buckets: [BUCKET], dir: t.testdir({}), ...options.emulator })
   t.teardown(() => oss.close())
-  const root = t.testdirName
-  const dir = `${root}-spool`
+  const dir = `${t.testdirName}-spool-${benches++}`
   const authorizationV4 = options.v4 ?? true
   const client = { ...oss.clientOptions(BUCKET), authorizationV4 }
   const warnings: SpoolWarning[] = []

@@ -1,0 +1,293 @@
+/** The command line as a real process: what it stores, what it prints where, and its exit status. */
+import { spawn, type ChildProcess } from 'node:child_process'
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Readable } from 'node:stream'
+import { text } from 'node:stream/consumers'
+import { fileURLToPath } from 'node:url'
+import { pipeline } from 'node:stream/promises'
+import OSS from 'ali-oss'
+import t, { type Test } from 'tap'
+import { startEmulator } from '../../src/emulator/index.js'
+import { BUCKET, bytes, streamOf } from '../support/oss.js'
+
+/** As it is shipped: `npm test` builds before it tests. */
+const BIN = fileURLToPath(new URL('../../dist/cli/bin.js', import.meta.url))
+const PART = 102_400
+
+interface Run {
+  readonly child: ChildProcess
+  readonly done: Promise<{ status: number | null; out: string; err: string }>
+}
+
+/** Starts `oss-spool ARGS` in `cwd`, with nothing of this machine's configuration. */
+function start(
+  cwd: string,
+  args: string[],
+  input?: Readable | Buffer,
+  env: Record<string, string> = {},
+): Run {
+  const child = spawn(process.execPath, [BIN, ...args], {
+    cwd,
+    stdio: ['pipe', 'pipe', 'pipe'],
+    env: { PATH: process.env['PATH'], HOME: cwd, OSS_SPOOL_DIR: join(cwd, 'spool'), ...env },
+  })
+  const source =
+    input === undefined || Buffer.isBuffer(input) ? streamOf(input ?? Buffer.alloc(0)) : input
+  pipeline(source, child.stdin).catch(() => undefined) // a command that ends early closes its input
+  const done = Promise.all([
+    text(child.stdout),
+    text(child.stderr),
+    new Promise<number | null>(resolve => child.once('close', resolve)),
+  ]).then(([out, err, status]) => ({ out, err, status }))
+  return { child, done }
+}
+
+const run = (cwd: string, args: string[], input?: Buffer, env?: Record<string, string>) =>
+  start(cwd, args, input, env).done
+
+/** Reads an object of the embedded OSS as any client would. */
+async function stored(t: Test, dir: string, bucket: string, key: string): Promise<Buffer> {
+  const oss = await startEmulator({ dir: join(dir, 'oss-data') })
+  t.teardown(() => oss.close())
+  const { content } = await new OSS(oss.clientOptions(bucket)).get(key)
+  return Buffer.from(content)
+}
+
+t.test('put: standard input and a file, for people and for programs', async t => {
+  const dir = t.testdir({})
+  const data = bytes(10 * PART + 1)
+  const put = await run(
+    dir,
+    ['put', '--local', 'oss://bucket/from stdin', '--part-size', '100KiB'],
+    data,
+  )
+  t.match(put, {
+    status: 0,
+    err: '',
+    out: /^oss:\/\/bucket\/from stdin: 1000\.0 KiB in 11 parts, CRC64 \d+, .*\n$/,
+  })
+  t.same(await stored(t, dir, 'bucket', 'from stdin'), data)
+
+  await writeFile(join(dir, 'file.bin'), data)
+  const json = await run(dir, [
+    'put',
+    '--json',
+    '--local=oss-data',
+    'oss://bucket/f.bin',
+    'file.bin',
+    '--meta',
+    'a=b',
+  ])
+  t.match(json, { status: 0, err: '' })
+  t.match(JSON.parse(json.out), {
+    bucket: 'bucket',
+    key: 'f.bin',
+    size: data.length,
+    parts: 1,
+    sourceRead: true,
+  })
+  t.same(await stored(t, dir, 'bucket', 'f.bin'), data)
+  t.same(await readdir(join(dir, 'spool')), [])
+})
+
+t.test(
+  'killed after the seal: resume --all finishes it with closed stdin, sending only what is missing',
+  async t => {
+    const dir = t.testdir({})
+    const oss = await startEmulator({ dir: join(dir, 'server'), buckets: [BUCKET] })
+    t.teardown(() => oss.close())
+    const env = environment(oss.endpoint, oss.credentials)
+    const held = oss.inject({
+      operation: 'UploadPart',
+      partNumber: [7, 8, 9, 10],
+      do: 'hang',
+      times: 'always',
+    })
+    const data = bytes(10 * PART)
+    const { child, done } = start(
+      dir,
+      ['put', `oss://${BUCKET}/k`, '--part-size=100KiB', '--id=k'],
+      streamOf(data),
+      env,
+    )
+    for (;;) {
+      const listed = await run(dir, ['ls', '--json'], undefined, env)
+      if (listed.out !== '' && JSON.parse(listed.out).phase === 'sealed') {
+        const acknowledged = oss.requests.filter(
+          r => r.operation === 'UploadPart' && r.status === 200,
+        )
+        if (acknowledged.length === 6) break
+      }
+    }
+    child.kill('SIGKILL')
+    await done
+    held.remove()
+    const table = await run(dir, ['ls'], undefined, env)
+    t.match(table, { status: 0, out: /ID +OBJECT +PHASE.*\nk +oss:\/\/test-bucket\/k +sealed/ })
+    const resumed = await run(dir, ['resume', '--all', '--json'], undefined, env)
+    t.match(resumed, { status: 0 })
+    t.match(JSON.parse(resumed.out), {
+      id: 'k',
+      resumed: true,
+      sourceRead: false,
+      skipped: 6 * PART,
+      sent: 4 * PART,
+    })
+    const { content } = await new OSS(oss.clientOptions(BUCKET)).get('k')
+    t.same(content, data)
+    t.match(await run(dir, ['resume', '--all'], undefined, env), {
+      status: 0,
+      err: /nothing to do/,
+      out: '',
+    })
+  },
+)
+
+t.test('failures that can be resumed end with 75 and say how', async t => {
+  const dir = t.testdir({})
+  const oss = await startEmulator({ dir: join(dir, 'server') })
+  t.teardown(() => oss.close())
+  const env = environment(oss.endpoint, oss.credentials)
+  const data = bytes(3 * PART)
+  const missing = await run(
+    dir,
+    ['put', `oss://${BUCKET}/k`, '--part-size=100KiB', '--id=m'],
+    data,
+    env,
+  )
+  t.match(missing, { status: 75, out: '' })
+  t.match(missing.err, /^oss-spool: InitiateMultipartUpload: 404 NoSuchBucket/, 'shown at once')
+  t.match(
+    missing.err,
+    /\noss-spool: ERR_SPOOL_DENIED: oss:\/\/test-bucket\/k: .*NoSuchBucket.*\n.*"oss-spool resume m".*\n$/,
+  )
+
+  const wrong = { ...env, OSS_ACCESS_KEY_SECRET: 'not-it' }
+  const refused = await run(dir, ['put', `oss://${BUCKET}/k2`, '--id=r', '--json'], data, wrong)
+  t.match(refused, { status: 75 })
+  t.match(JSON.parse(refused.out), {
+    error: { code: 'ERR_SPOOL_DENIED', resumable: true, id: 'r' },
+  })
+
+  const nobody = { ...env, OSS_ENDPOINT: 'http://127.0.0.1:9' }
+  const down = await run(dir, ['put', `oss://${BUCKET}/k3`, '--id=d', '--retries=2'], data, nobody)
+  t.match(down, { status: 75, err: /ERR_SPOOL_UPLOAD_FAILED.*ECONNREFUSED/ })
+
+  await new OSS(oss.clientOptions()).putBucket(BUCKET)
+  const resumed = await run(dir, ['resume', 'm', 'r', '--json'], undefined, env)
+  t.match(resumed, { status: 0 })
+  t.equal(resumed.out.trim().split('\n').length, 2)
+  t.match(await run(dir, ['abort', 'd', '--json'], undefined, env), {
+    status: 0,
+    out: '{"id":"d","aborted":true}\n',
+  })
+  t.same(await readdir(join(dir, 'spool')), [])
+})
+
+t.test('wrong usage: exit 2, one line that says what was expected, nothing touched', async t => {
+  const dir = t.testdir({ folder: {} })
+  const good = { OSS_ACCESS_KEY_ID: 'a', OSS_ACCESS_KEY_SECRET: 'b', OSS_REGION: 'cn-hangzhou' }
+  const wrong: [string[], Record<string, string>?][] = [
+    [['put', 'oss://b/k']], // a bucket has 3 letters
+    [['put', 'oss://bucket/k']], // no credentials
+    [['put', 'oss://bucket/k'], { ...good, OSS_REGION: '' }],
+    [['put', '--local', 'bucket/k']],
+    [['put', '--local', 'oss://bucket']],
+    [['put', '--local', 'oss://bucket/']],
+    [['put', '--local', 'oss://bucket/a/../b']],
+    [['put', '--local', 'oss://bucket/k', '--part-size', '5']],
+    [['put', '--local', 'oss://bucket/k', '--part-size', 'big']],
+    [['put', '--local', 'oss://bucket/k', '--parallel', '0']],
+    [['put', '--local', 'oss://bucket/k', '--id', '.x']],
+    [['put', '--local', 'oss://bucket/k', '--meta', 'x']],
+    [['put', '--local', 'oss://bucket/k', '--expect-md5', 'x']],
+    [['put', '--local', 'oss://bucket/k', '--storage-class', 'Cheap']],
+    [['put', '--local', 'oss://bucket/k', 'no-such-file']],
+    [['put', '--local', 'oss://bucket/k', 'folder']],
+    [['put', '--local', 'oss://bucket/k', '--partsize', '8MiB']],
+    [['put']],
+    [['resume'], good],
+    [['abort'], good],
+    [['frobnicate']],
+  ]
+  for (const [args, env] of wrong) {
+    const { status, out, err } = await run(dir, args, undefined, env)
+    t.equal(status, 2, args.join(' '))
+    t.equal(out, '')
+    t.ok(err.length > 10 && !/\n\s+at /.test(err), err)
+  }
+  t.notOk((await readdir(dir)).includes('spool'), 'no spool was made')
+})
+
+t.test('what does not exist is exit 1', async t => {
+  const dir = t.testdir({})
+  const env = { OSS_ACCESS_KEY_ID: 'a', OSS_ACCESS_KEY_SECRET: 'b', OSS_REGION: 'cn-hangzhou' }
+  t.match(await run(dir, ['resume', 'nope'], undefined, env), {
+    status: 1,
+    err: /ERR_SPOOL_NOT_FOUND/,
+  })
+})
+
+t.test('SIGINT keeps the state and ends with 130', async t => {
+  const dir = t.testdir({})
+  const oss = await startEmulator({ dir: join(dir, 'server'), buckets: [BUCKET] })
+  t.teardown(() => oss.close())
+  const env = environment(oss.endpoint, oss.credentials)
+  const held = oss.inject({ operation: 'CompleteMultipartUpload', do: 'hang', times: 'always' })
+  const data = bytes(3 * PART)
+  const { child, done } = start(
+    dir,
+    ['put', `oss://${BUCKET}/k`, '--part-size=100KiB', '--id=k'],
+    streamOf(data),
+    env,
+  )
+  await held.hit()
+  child.kill('SIGINT')
+  t.match(await done, { status: 130, out: '', err: /ERR_SPOOL_ABORTED.*\n.*resume k/ })
+  held.remove()
+  t.match(await run(dir, ['resume', 'k'], undefined, env), { status: 0 })
+})
+
+t.test('~/.ossutilconfig is where credentials come from when the environment has none', async t => {
+  const dir = t.testdir({})
+  const oss = await startEmulator({ dir: join(dir, 'server'), buckets: [BUCKET] })
+  t.teardown(() => oss.close())
+  const { accessKeyId, accessKeySecret } = oss.credentials
+  await writeFile(
+    join(dir, '.ossutilconfig'),
+    `[Credentials]\nlanguage=EN\nendpoint=${oss.endpoint}\nregion=cn-hangzhou\naccessKeyID=${accessKeyId}\naccessKeySecret=${accessKeySecret}\n`,
+  )
+  t.match(await run(dir, ['put', `oss://${BUCKET}/k`], Buffer.from('x')), { status: 0 })
+})
+
+t.test('ls and --version load neither ali-oss nor the emulator', async t => {
+  const dir = t.testdir({})
+  await mkdir(join(dir, 'spool'))
+  const trace = join(dir, 'trace.mjs')
+  await writeFile(
+    trace,
+    `import { createRequire } from 'node:module'
+     const { cache } = createRequire(import.meta.url)
+     process.on('exit', () => {
+       if (Object.keys(cache).some(path => path.includes('/ali-oss/'))) process.exitCode = 99
+     })`,
+  )
+  for (const args of [['ls'], ['--version']]) {
+    const env = { NODE_OPTIONS: `--import=${trace}` }
+    t.match(await run(dir, args, undefined, env), { status: 0, err: '' })
+  }
+  const { version } = JSON.parse(
+    await readFile(new URL('../../package.json', import.meta.url), 'utf8'),
+  )
+  t.equal((await run(dir, ['--version'])).out, `${version}\n`)
+})
+
+function environment(endpoint: string, key: { accessKeyId: string; accessKeySecret: string }) {
+  return {
+    OSS_ENDPOINT: endpoint,
+    OSS_REGION: 'cn-hangzhou',
+    OSS_ACCESS_KEY_ID: key.accessKeyId,
+    OSS_ACCESS_KEY_SECRET: key.accessKeySecret,
+  }
+}
