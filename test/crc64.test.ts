@@ -1,0 +1,109 @@
+/**
+ * The checksum that everything is held against: if it were wrong in the same way on both sides, no
+ * other test would notice. So: published vectors, and combining held against hashing the whole.
+ */
+import t from 'tap'
+import { combineCrc64, createCrc64, EMPTY_CRC64 } from '../src/crc64.js'
+import { randomOf } from './support/seed.js'
+
+const hasher = await createCrc64()
+
+function crcOf(...chunks: readonly Uint8Array[]): bigint {
+  hasher.reset()
+  for (const chunk of chunks) hasher.update(chunk)
+  return hasher.digest()
+}
+
+const text = (value: string): Uint8Array => Buffer.from(value)
+
+t.test('gives the values OSS gives', async t => {
+  t.equal(crcOf(), 0n)
+  t.equal(EMPTY_CRC64, 0n)
+  t.equal(crcOf(text('')), 0n)
+  t.equal(crcOf(text('a')), 3675645893302102789n)
+  t.equal(crcOf(text('123456789')), 11051210869376104954n)
+  t.not(crcOf(Buffer.alloc(1)), crcOf(Buffer.alloc(2)), 'zero bytes count, too')
+})
+
+t.test('is the same however the bytes are cut, and starts anew after reset', async t => {
+  const random = randomOf(t)
+  const bytes = Buffer.from(Array.from({ length: 5000 }, () => random() * 256))
+  const whole = crcOf(bytes)
+  for (let i = 0; i < 50; i++) {
+    const [a = 0, b = 0] = [random(), random()]
+      .map(x => Math.floor(x * 5001))
+      .toSorted((x, y) => x - y)
+    t.equal(
+      crcOf(bytes.subarray(0, a), bytes.subarray(a, b), bytes.subarray(b)),
+      whole,
+      `${a} ${b}`,
+    )
+  }
+})
+
+t.test('two hashers do not disturb each other', async t => {
+  const other = await createCrc64()
+  hasher.reset()
+  hasher.update(text('1234'))
+  other.update(text('a'))
+  hasher.update(text('56789'))
+  t.equal(hasher.digest(), 11051210869376104954n)
+  t.equal(other.digest(), 3675645893302102789n)
+})
+
+t.test('combines to the CRC of the whole at random cuts', async t => {
+  const random = randomOf(t)
+  const bytes = Buffer.from(Array.from({ length: 3000 }, () => random() * 256))
+  const wrong: string[] = []
+  for (let i = 0; i < 300; i++) {
+    const length = Math.floor(random() * 3001)
+    const cut = Math.floor(random() * (length + 1))
+    const [first, second] = [bytes.subarray(0, cut), bytes.subarray(cut, length)]
+    const combined = combineCrc64(crcOf(first), crcOf(second), second.length)
+    if (combined !== crcOf(bytes.subarray(0, length))) wrong.push(`cut ${cut} of ${length}`)
+  }
+  t.same(wrong, [])
+})
+
+t.test('combines with nothing and with one byte', async t => {
+  const [nothing, a, b, ab] = ['', 'a', 'b', 'ab'].map(text).map(x => crcOf(x)) as [
+    bigint,
+    bigint,
+    bigint,
+    bigint,
+  ] // four in, four out
+  t.equal(combineCrc64(nothing, nothing, 0), 0n)
+  t.equal(combineCrc64(a, nothing, 0), a)
+  t.equal(combineCrc64(nothing, a, 1), a)
+  t.equal(combineCrc64(a, b, 1), ab)
+})
+
+t.test(
+  'combines as a list of parts is combined: one after the other, equal lengths in a row',
+  async t => {
+    const parts = Array.from({ length: 9 }, (_, i) => Buffer.alloc(i === 8 ? 7 : 1000, i + 1))
+    const whole = parts.reduce(
+      (crc, part) => combineCrc64(crc, crcOf(part), part.length),
+      EMPTY_CRC64,
+    )
+    t.equal(whole, crcOf(...parts))
+  },
+)
+
+t.test('lengths beyond 2^32 obey algebra: the order of combining does not matter', async t => {
+  const random = randomOf(t)
+  const value = (): bigint => BigInt(Math.floor(random() * 2 ** 52)) * 4093n
+  const length = (): number => Math.floor(random() * 2 ** 44)
+  const wrong: string[] = []
+  for (let i = 0; i < 100; i++) {
+    const [a, b, c, m, n] = [value(), value(), value(), length(), length()]
+    const left = combineCrc64(combineCrc64(a, b, m), c, n)
+    const right = combineCrc64(a, combineCrc64(b, c, n), m + n)
+    if (left !== right) wrong.push(`${a} ${b} ${c} ${m} ${n}`)
+  }
+  t.same(wrong, [])
+  // The same zero bytes in one step and in 2^13 steps that are each checked above.
+  let stepwise = crcOf(text('a'))
+  for (let i = 0; i < 2 ** 13; i++) stepwise = combineCrc64(stepwise, EMPTY_CRC64, 2 ** 20)
+  t.equal(combineCrc64(crcOf(text('a')), EMPTY_CRC64, 2 ** 33), stepwise)
+})
