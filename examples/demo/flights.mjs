@@ -1,0 +1,50 @@
+/**
+ * The real input: 3,000,000 US flights of 2001, as `vega-datasets` ships them. One row group (some
+ * 270,000 rows) is in memory at a time; the next is read when the chain has taken the one before.
+ */
+import { Readable } from 'node:stream'
+import { fileURLToPath } from 'node:url'
+import { asyncBufferFromFile, parquetMetadataAsync, parquetReadObjects } from 'hyparquet'
+import { compressors } from 'hyparquet-compressors'
+import chain, { many, none } from 'stream-chain'
+import { batch } from 'stream-chain/utils/batch.js'
+
+export const PARQUET = fileURLToPath(
+  new URL('../data/flights-3m.parquet', import.meta.resolve('vega-datasets')),
+)
+
+const KM_PER_MILE = 1.609344
+
+/** The flights of 100 miles and more as CSV: a readable stream of text. */
+export function flightsAsCsv() {
+  return chain([
+    Readable.from(rowGroups(PARQUET)),
+    rows => many(rows),
+    flight => (flight.distance < 100n ? none : flight),
+    reshape,
+    row => `${Object.values(row).join(',')}\n`,
+    batch(1000), // gzip likes one large text better than a thousand small ones
+    lines => lines.join(''),
+  ])
+}
+
+async function* rowGroups(path) {
+  const file = await asyncBufferFromFile(path)
+  const metadata = await parquetMetadataAsync(file)
+  let rowStart = 0
+  for (const group of metadata.row_groups) {
+    const rowEnd = rowStart + Number(group.num_rows)
+    yield await parquetReadObjects({ file, metadata, rowStart, rowEnd, compressors })
+    rowStart = rowEnd
+  }
+}
+
+function reshape({ date, delay, distance, origin, destination }) {
+  return {
+    departure: date.toISOString().slice(0, 16),
+    from: origin,
+    to: destination,
+    km: Math.round(Number(distance) * KM_PER_MILE),
+    late: delay,
+  }
+}
