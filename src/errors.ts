@@ -52,11 +52,11 @@ export class SpoolError extends Error {
   readonly resumable: boolean
   readonly id: string
   readonly hint: string
-  readonly part?: number
-  readonly uploadId?: string
-  readonly requestId?: string
-  readonly status?: number
-  readonly ossCode?: string
+  declare readonly part?: number
+  declare readonly uploadId?: string
+  declare readonly requestId?: string
+  declare readonly status?: number
+  declare readonly ossCode?: string
 
   constructor(code: SpoolErrorCode, message: string, details: SpoolErrorDetails = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause })

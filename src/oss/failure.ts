@@ -18,10 +18,10 @@ export interface FailureDetails {
 }
 
 export class OssFailure extends Error {
-  readonly status?: number
-  readonly ossCode?: string
-  readonly ec?: string
-  readonly requestId?: string
+  declare readonly status?: number
+  declare readonly ossCode?: string
+  declare readonly ec?: string
+  declare readonly requestId?: string
   readonly operation: string
 
   constructor(details: FailureDetails) {

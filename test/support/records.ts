@@ -1,0 +1,44 @@
+/** Checkpoints as the phases of an upload leave them, made by the real state machine. */
+import type {
+  Checkpoint,
+  Completing,
+  Published,
+  Sealed,
+  Spooling,
+} from '../../src/disk/checkpoint.js'
+import type { ObjectOptions } from '../../src/oss/object-headers.js'
+import type { Place } from '../../src/oss/port.js'
+import { begin, complete, open, publish, seal } from '../../src/upload/phase.js'
+import { MIB, planFor } from '../../src/upload/plan.js'
+
+export const PLACE: Place = {
+  endpoint: 'https://oss-cn-hangzhou.aliyuncs.com',
+  region: 'oss-cn-hangzhou',
+  bucket: 'bucket',
+  cname: false,
+  pathStyle: false,
+}
+
+export const AT = Date.parse('2026-01-02T03:04:05.678Z')
+
+export function spooling(object: ObjectOptions = {}): Spooling {
+  return begin({ plan: planFor(MIB), object, replay: 'restart', once: false, file: 'spool-1-a' })
+}
+
+export function sealed(object: ObjectOptions = {}, uploadId?: string): Sealed {
+  const end = { size: MIB + 5, crc64: 123n, crcs: [4n, 5n] }
+  const record = seal(spooling(object), end)
+  return uploadId === undefined ? record : { ...record, uploadId }
+}
+
+export function completing(uploadId?: string): Completing {
+  return complete(sealed({}, uploadId), 'multipart', AT)
+}
+
+export function published(): Published {
+  return publish(completing('U'), { etag: '"E"', parts: 2, requestId: 'R' })
+}
+
+export function checkpointOf(upload: Checkpoint['upload'], id = 'id'): Checkpoint {
+  return { ...open(id, PLACE, 'a/key.csv', spooling()), upload }
+}
