@@ -15,7 +15,7 @@ const NO_SUCH_UPLOAD =
   'The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.'
 
 export const REFUSALS = {
-  AccessDenied: { status: 403, message: 'AccessDenied', ec: '0003-00000001' },
+  AccessDenied: { status: 403, message: 'AccessDenied' },
   AccessKeyIdAndSecurityTokenNotMatch: {
     status: 403,
     message: 'The OSS access key id and security token you provided does not match.',

@@ -100,7 +100,7 @@ async function allow(
 ): Promise<void> {
   const { store, settings } = emulation
   if (access === 'make' || name === undefined) {
-    if (!signed) throw new OssError('AccessDenied', { message: ANONYMOUS })
+    if (!signed) throw new OssError('AccessDenied', { message: ANONYMOUS, ec: '0003-00000001' })
     return
   }
   if (settings.createBuckets && signed) await store.buckets.ensure(newBucket(name, Date.now()))

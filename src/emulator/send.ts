@@ -31,7 +31,7 @@ export async function sendReply(reply: Reply, sending: Sending): Promise<void> {
   response.writeHead(reply.status, {
     Server: 'AliyunOSS',
     Date: new Date(now).toUTCString(),
-    Connection: last ? 'close' : 'keep-alive',
+    Connection: last || !response.shouldKeepAlive ? 'close' : 'keep-alive',
     'x-oss-request-id': entry.id,
     'x-oss-server-time': String(Math.max(Date.now() - entry.time, 0)),
     ...reply.headers,

@@ -18,6 +18,13 @@ export interface Listening {
   close(): Promise<void>
 }
 
+/** A client's connection. */
+interface Connection {
+  readonly lane: Lane
+  /** The end of the request before. */
+  before: Promise<void>
+}
+
 const SERVER_OPTIONS = {
   requestTimeout: 0, // a slow upload is not an attack here; silence is dealt with elsewhere
   headersTimeout: 60_000,
@@ -29,25 +36,27 @@ const SERVER_OPTIONS = {
 /** Starts to listen. */
 export async function listen(emulation: Emulation, options: EmulatorOptions): Promise<Listening> {
   const { host = '127.0.0.1', port = 0, tls } = options
-  const lanes = new WeakMap<Socket, Lane>()
+  const connections = new WeakMap<Socket, Connection>()
   const active = new Set<Promise<void>>()
 
   const handle =
     (expectsContinue: boolean): RequestListener =>
     (request, response) => {
-      const exchange = serve(emulation, {
-        request,
-        response,
-        lane: laneOf(request),
-        expectsContinue,
-      })
+      const connection = connectionOf(request)
+      const { lane, before } = connection
+      // requests that were pipelined are served one after the other
+      const exchange = before.then(() =>
+        serve(emulation, { request, response, lane, expectsContinue }),
+      )
+      connection.before = exchange
       active.add(exchange)
       void exchange.finally(() => active.delete(exchange))
     }
-  const laneOf = ({ socket }: IncomingMessage): Lane => {
-    const lane = lanes.get(socket) ?? emulation.line.lane()
-    lanes.set(socket, lane)
-    return lane
+  const connectionOf = ({ socket }: IncomingMessage): Connection => {
+    const known = connections.get(socket)
+    const connection = known ?? { lane: emulation.line.lane(), before: Promise.resolve() }
+    connections.set(socket, connection)
+    return connection
   }
 
   const server: Server = tls

@@ -2,6 +2,7 @@
 import { createHmac } from 'node:crypto'
 import { connect } from 'node:net'
 import { request, type IncomingHttpHeaders, type OutgoingHttpHeaders } from 'node:http'
+import type { Test } from 'tap'
 import OSS from 'ali-oss'
 import type { Emulator } from '../../src/emulator/index.js'
 
@@ -98,13 +99,13 @@ export function signed(
 ): Record<string, string> {
   const date = headers['x-oss-date'] ?? new Date().toUTCString()
   const all: Record<string, string> = { 'x-oss-date': date, ...headers }
-  const oss_ = Object.keys(all)
-    .filter(name => name.toLowerCase().startsWith('x-oss-'))
+  const names = Object.keys(all).filter(name => name.toLowerCase().startsWith('x-oss-'))
+  const signedHeaders = names
+    .toSorted((a, b) => (a.toLowerCase() < b.toLowerCase() ? -1 : 1))
     .map(name => `${name.toLowerCase()}:${all[name]}\n`)
-    .toSorted()
   const find = (wanted: string) =>
     Object.entries(all).find(([name]) => name.toLowerCase() === wanted)?.[1] ?? ''
-  const text = `${method}\n${find('content-md5')}\n${find('content-type')}\n${date}\n${oss_.join('')}${resource}`
+  const text = `${method}\n${find('content-md5')}\n${find('content-type')}\n${date}\n${signedHeaders.join('')}${resource}`
   const { accessKeyId, accessKeySecret } = oss.credentials
   const signature = createHmac('sha1', accessKeySecret).update(text).digest('base64')
   return { ...all, Authorization: `OSS ${accessKeyId}:${signature}` }
@@ -136,3 +137,13 @@ export function ask(
 /** The text of the first element of this name. */
 export const tag = (xml: string, name: string): string | undefined =>
   new RegExp(`<${name}>([^<]*)</${name}>`).exec(xml)?.[1]
+
+/** `t.rejects` for errors with the fields of ali-oss, which tap's types do not know. */
+export function rejects(
+  t: Test,
+  work: Promise<unknown>,
+  wanted: object = Error,
+  message = '',
+): Promise<unknown> {
+  return t.rejects(work, wanted as Error, message)
+}

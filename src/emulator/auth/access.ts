@@ -18,6 +18,7 @@ export function checkAnonymous(
   const acl = object === undefined || object.acl === 'default' ? bucket?.acl : object.acl
   if (MAY[acl ?? 'private'].includes(access)) return
   throw new OssError('AccessDenied', {
+    ec: '0003-00000001',
     message:
       acl === 'private' || acl === undefined
         ? 'You have no right to access this object because of bucket acl.'

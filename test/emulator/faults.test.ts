@@ -1,0 +1,355 @@
+/** Each fault: what the real client sees of it, and what is there afterwards. */
+import { randomBytes } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
+import t from 'tap'
+import { startEmulator, type Fault } from '../../src/emulator/index.js'
+import { createFaultTable, matches, randomFrom } from '../../src/emulator/faults/fault-table.js'
+import { aliOss, ask, rejects, tag, type Client } from './clients.js'
+
+const PART = randomBytes(102_400)
+
+t.test('faults', async t => {
+  const oss = await startEmulator({ buckets: ['bkt'], admin: true })
+  t.teardown(() => oss.close())
+  const client = aliOss(oss, 'bkt', { timeout: 5000 })
+  t.afterEach(() => {
+    oss.clearFaults()
+    oss.requests.length = 0
+    oss.link = {}
+  })
+
+  t.test('answer: status and code', async t => {
+    const answers: [status: number, code: string][] = [
+      [429, 'TooManyRequests'],
+      [500, 'InternalError'],
+      [503, 'ServiceUnavailable'],
+      [503, 'UploadTrafficRateLimitExceeded'],
+      [503, 'DownloadTrafficRateLimitExceeded'],
+      [503, 'TotalQpsLimitExceeded'],
+      [503, 'MetaOperationQpsLimitExceeded'],
+      [503, 'ActiveRequestLimitExceeded'],
+      [503, 'CpuLimitExceeded'],
+      [403, 'AccessDenied'],
+      [403, 'SignatureDoesNotMatch'],
+      [403, 'InvalidAccessKeyId'],
+      [403, 'RequestTimeTooSkewed'],
+      [403, 'SecurityTokenExpired'],
+      [403, 'InvalidSecurityToken'],
+      [403, 'UserDisable'],
+      [400, 'RequestTimeout'],
+      [404, 'NoSuchUpload'],
+      [409, 'FileAlreadyExists'],
+    ]
+    for (const [status, code] of answers) {
+      oss.inject({ operation: 'PutObject', do: 'answer', status, code })
+      await rejects(t, client.put('k', PART), { status, code, name: `${code}Error` })
+    }
+    t.equal(oss.requests.length, answers.length)
+    t.match(oss.requests[0], {
+      operation: 'PutObject',
+      bucket: 'bkt',
+      key: 'k',
+      bytes: PART.length,
+      status: 429,
+      code: 'TooManyRequests',
+      fault: 'answer@start',
+    })
+    t.equal((await client.put('k', PART)).res.status, 200, 'each of them once')
+    oss.inject({ operation: 'HeadObject', do: 'answer', status: 403, code: 'AccessDenied' })
+    await rejects(t, client.head('k'), { status: 403, code: 'AccessDenied' })
+    oss.inject({
+      operation: 'GetBucketInfo',
+      do: 'answer',
+      status: 503,
+      code: 'ServiceUnavailable',
+      message: 'Thread pool is almost full, please retry later.',
+      ec: '0001-1',
+    })
+    await rejects(t, client.getBucketInfo('bkt'), { ecCode: '0001-1', message: /Thread pool/ })
+  })
+
+  t.test('answer: HTML of a proxy; answer at done', async t => {
+    oss.inject({ do: 'answer', status: 502, body: '<html><body>Bad Gateway<br></body></html>' })
+    await rejects(t, client.put('k', PART), { status: 502 })
+    const { uploadId } = await client.initMultipartUpload('late')
+    const { etag } = await client.uploadPart('late', uploadId, 1, PART, 0, PART.length)
+    oss.inject({
+      operation: 'CompleteMultipartUpload',
+      do: 'answer',
+      at: 'done',
+      status: 500,
+      code: 'InternalError',
+    })
+    await rejects(t, client.completeMultipartUpload('late', uploadId, [{ number: 1, etag }]), {
+      status: 500,
+    })
+    t.equal((await client.head('late')).status, 200, 'it had its effect')
+  })
+
+  t.test('reset before, within and after the body', async t => {
+    for (const at of ['start', 'body', 'received'] as const) {
+      const fault = oss.inject({ operation: 'PutObject', do: 'reset', at })
+      await rejects(t, client.put(`reset ${at}`, randomBytes(3_000_000)), { status: -1 }, at)
+      t.equal(fault.hits, 1)
+      await rejects(t, client.head(`reset ${at}`), { status: 404 }, 'no effect')
+    }
+    const [start, , body, , received] = oss.requests
+    t.equal(start?.bytes, 0)
+    t.ok(body && body.bytes >= 1_500_000 && body.bytes < 3_000_000)
+    t.match(received, { bytes: 3_000_000, fault: 'reset@received' })
+    t.equal(received?.status, undefined)
+  })
+
+  t.test('the reply lost after the effect', async t => {
+    const { uploadId } = await client.initMultipartUpload('lost')
+    const part = () => client.uploadPart('lost', uploadId, 1, PART, 0, PART.length)
+    oss.inject({ operation: 'UploadPart', do: 'reset', at: 'done' })
+    await rejects(t, part(), { status: -1 })
+    t.equal((await client.listParts('lost', uploadId)).parts.PartNumber, '1', 'the part is there')
+    const { etag } = await part()
+    oss.inject({ operation: 'CompleteMultipartUpload', do: 'reset', at: 'done' })
+    const complete = () => client.completeMultipartUpload('lost', uploadId, [{ number: 1, etag }])
+    await rejects(t, complete(), { status: -1 })
+    await rejects(t, complete(), { code: 'NoSuchUpload' }, 'the second one comes too late')
+    t.equal((await client.head('lost')).status, 200)
+    oss.inject({ operation: 'InitiateMultipartUpload', do: 'reset', at: 'done' })
+    await rejects(t, client.initMultipartUpload('orphan'))
+    t.equal((await client.listUploads({ 'max-uploads': 9 })).uploads[0].name, 'orphan')
+  })
+
+  t.test('reset in the middle of the reply', async t => {
+    await client.put('big', randomBytes(1_000_000))
+    oss.inject({ operation: 'GetObject', do: 'reset', at: 'reply', after: 1000 })
+    await rejects(t, client.get('big'), { status: -1 })
+    t.equal(oss.requests.at(-1)?.sent, 1000)
+  })
+
+  t.test('hang', async t => {
+    const impatient = aliOss(oss, 'bkt', { timeout: 150 })
+    for (const at of ['start', 'body', 'received', 'done', 'reply'] as const) {
+      const fault = oss.inject({ operation: 'PutObject', do: 'hang', at })
+      const put = impatient.put(`hang ${at}`, randomBytes(200_000))
+      await Promise.all([fault.hit(), rejects(t, put, { name: /Timeout|RequestError|Error/ }, at)])
+      const there = await client.head(`hang ${at}`).then(
+        () => true,
+        () => false,
+      )
+      t.equal(there, at === 'done' || at === 'reply', `effect at ${at}`)
+    }
+    const fault = oss.inject({ operation: 'PutObject', do: 'hang', at: 'received' })
+    const put = client.put('released', PART)
+    await fault.hit()
+    fault.release()
+    t.equal((await put).res.status, 200, 'goes on when released')
+  })
+
+  t.test('delay and slow', async t => {
+    oss.inject({ operation: 'PutObject', do: 'delay', ms: 200 })
+    const start = performance.now()
+    await client.put('k', PART)
+    t.ok(performance.now() - start >= 190)
+    oss.inject({ operation: 'GetObject', do: 'slow', bandwidth: 500_000 })
+    const get = performance.now()
+    t.ok(PART.equals((await client.get('k')).content))
+    t.ok(performance.now() - get >= 150, '100 KiB at 500 kB/s')
+  })
+
+  t.test('cut: a 200 whose XML ends early', async t => {
+    const { uploadId } = await client.initMultipartUpload('cut')
+    const { etag } = await client.uploadPart('cut', uploadId, 1, PART, 0, PART.length)
+    oss.inject({ operation: 'CompleteMultipartUpload', do: 'cut' })
+    await rejects(
+      t,
+      client.completeMultipartUpload('cut', uploadId, [{ number: 1, etag }]),
+      /Unclosed root tag|Unexpected/,
+    )
+    t.equal((await client.head('cut')).status, 200)
+  })
+
+  t.test('lie', async t => {
+    const crc = 'x-oss-hash-crc64ecma'
+    oss.inject({ operation: 'PutObject', do: 'lie', headers: { [crc]: '42' } })
+    t.equal((await client.put('k', PART)).res.headers[crc], '42')
+    oss.inject({ operation: 'PutObject', do: 'lie', headers: { 'X-OSS-Hash-CRC64ecma': null } })
+    t.notOk(crc in (await client.put('k', PART)).res.headers, 'left out')
+    const { uploadId } = await client.initMultipartUpload('lie')
+    const part = () => client.uploadPart('lie', uploadId, 1, PART, 0, PART.length)
+    oss.inject({ operation: 'UploadPart', do: 'lie', headers: { etag: null } })
+    await rejects(t, part(), /etag of expose-headers/)
+    oss.inject({ operation: 'UploadPart', do: 'lie', headers: { etag: '"0"' } })
+    t.equal((await part()).etag, '"0"')
+    oss.inject({ operation: 'ListParts', do: 'lie', replace: [['<Size>102400<', '<Size>7<']] })
+    t.equal((await client.listParts('lie', uploadId)).parts.Size, '7')
+  })
+
+  t.test('drop a stored part', async t => {
+    const { uploadId } = await client.initMultipartUpload('drop')
+    const part = (n: number) => client.uploadPart('drop', uploadId, n, PART, 0, PART.length)
+    const parts = [1, 2].map(async number => ({ number, etag: (await part(number)).etag }))
+    const done = await Promise.all(parts)
+    oss.inject({ operation: 'CompleteMultipartUpload', do: 'drop', parts: [2] })
+    await rejects(t, client.completeMultipartUpload('drop', uploadId, done), {
+      code: 'InvalidPart',
+    })
+    oss.inject({ operation: 'UploadPart', partNumber: 2, do: 'drop', at: 'done' })
+    await part(2)
+    t.equal(
+      (await client.listParts('drop', uploadId)).parts.PartNumber,
+      '1',
+      '200, and yet it is lost',
+    )
+    await part(2)
+    t.equal(
+      (await client.completeMultipartUpload('drop', uploadId, done)).res.status,
+      200,
+      'the id stayed usable',
+    )
+  })
+
+  t.test('forget the upload', async t => {
+    const { uploadId } = await client.initMultipartUpload('forget')
+    oss.inject({ operation: 'UploadPart', nth: 2, do: 'forget' })
+    await client.uploadPart('forget', uploadId, 1, PART, 0, PART.length)
+    await rejects(t, client.uploadPart('forget', uploadId, 2, PART, 0, PART.length), {
+      status: 404,
+      code: 'NoSuchUpload',
+      ecCode: '0042-00000104',
+    })
+    await rejects(t, client.listParts('forget', uploadId), { code: 'NoSuchUpload' }, 'really')
+  })
+
+  t.test('expire the token, skew the clock', async t => {
+    const token = oss.sts.issue()
+    const refresh = { refreshSTSToken: () => Promise.resolve(token), refreshSTSTokenInterval: 1e9 }
+    const sts = aliOss(oss, 'bkt', { ...token, ...refresh })
+    oss.inject({ operation: 'PutObject', nth: 2, do: 'expire' })
+    await sts.put('k', PART)
+    await rejects(t, sts.put('k', PART), { status: 403, code: 'SecurityTokenExpired' })
+    await rejects(t, sts.get('k'), { code: 'SecurityTokenExpired' }, 'from then on')
+    const skew = oss.inject({ do: 'skew', ms: 20 * 60_000, times: 'always' })
+    await rejects(t, client.put('k', PART), { status: 403, code: 'RequestTimeTooSkewed' })
+    const amended = aliOss(oss, 'bkt', { amendTimeSkewed: 20 * 60_000 })
+    const { res } = await amended.put('k', PART)
+    t.ok(
+      Date.parse(res.headers.date) > Date.now() + 19 * 60_000,
+      'Date tells the time of the server',
+    )
+    skew.remove()
+    t.equal((await client.put('k', PART)).res.status, 200)
+  })
+
+  t.test('over the admin port', async t => {
+    const admin = async (method: string, path: string, body?: unknown) => {
+      const response = await fetch(`${oss.adminEndpoint}${path}`, {
+        method,
+        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      })
+      return { status: response.status, body: (await response.json()) as Client }
+    }
+    const fault: Fault = { operation: 'PutObject', do: 'hang', at: 'received', times: 'always' }
+    const { id } = (await admin('POST', '/faults', fault)).body
+    const waiting = admin('GET', `/faults/${id}?hits=1`)
+    const put = client.put('admin', PART)
+    t.same((await waiting).body, { id, fault, hits: 1 })
+    t.same((await admin('GET', '/faults')).body, [{ id, fault, hits: 1 }])
+    await admin('POST', `/faults/${id}/release`)
+    t.equal((await put).res.status, 200)
+    t.same((await admin('DELETE', `/faults/${id}`)).body, {})
+    t.equal((await admin('GET', `/faults/${id}`)).status, 404)
+    t.match((await admin('GET', '/requests')).body, [{ operation: 'PutObject', key: 'admin' }])
+    await admin('DELETE', '/requests')
+    t.equal(oss.requests.length, 0)
+    t.same((await admin('PUT', '/link', { latency: 5 })).body, { latency: 5 })
+    t.same(oss.link, { latency: 5 })
+    t.same((await admin('PUT', '/link', { speed: 5 })).status, 400)
+    t.match((await admin('POST', '/faults', { do: 'hang', opration: 'X' })).body, {
+      error: /opration/,
+    })
+    t.match((await admin('POST', '/faults', { do: 'nothing' })).status, 400)
+    const { body: token } = await admin('POST', '/sts', { seconds: 60 })
+    await admin('POST', '/sts/expire', { token: token.stsToken })
+    const refresh = { refreshSTSToken: () => Promise.resolve(token), refreshSTSTokenInterval: 1e9 }
+    await rejects(t, aliOss(oss, 'bkt', { ...token, ...refresh }).get('k'), {
+      code: 'SecurityTokenExpired',
+    })
+    const page = await fetch(`${oss.adminEndpoint}/requests`, {
+      headers: { Origin: 'http://evil' },
+    })
+    t.equal(page.status, 403)
+  })
+
+  t.test('link', async t => {
+    const time = async (work: () => Promise<unknown>) => {
+      const start = performance.now()
+      await work()
+      return performance.now() - start
+    }
+    await client.put('k', PART)
+    oss.link = { latency: 100, jitter: 20 }
+    t.ok((await time(() => client.head('k'))) >= 95)
+    oss.link = { bandwidth: 500_000 }
+    const one = await time(() => client.put('k', PART))
+    t.ok(one >= 190 && one < 600, `100 KiB at 500 kB/s took ${one} ms`)
+    const two = await time(() => Promise.all([client.get('k'), client.get('k')]))
+    t.ok(two < 380, 'each connection has its own')
+    oss.link = { totalBandwidth: 500_000 }
+    const shared = await time(() => Promise.all([client.get('k'), client.get('k')]))
+    t.ok(shared >= 390, 'all of them together')
+    oss.link = {}
+    t.ok((await time(() => client.put('k', PART))) < 100)
+    t.throws(() => (oss.link = { bandwidth: 0 }), RangeError)
+    const slow = client.put('slow', randomBytes(400_000))
+    oss.link = { bandwidth: 100_000 }
+    await sleep(50)
+    oss.link = {}
+    await slow
+  })
+})
+
+t.test('which requests a fault meets', t => {
+  const put = { operation: 'PutObject', bucket: 'b', key: 'k', partNumber: undefined } as const
+  const part = { operation: 'UploadPart', bucket: 'b', key: 'k', partNumber: 3 } as const
+  const reset = { do: 'reset' } as const
+  t.ok(matches({ ...reset }, put))
+  t.ok(matches({ ...reset, operation: ['PutObject', 'UploadPart'], key: 'k' }, part))
+  t.ok(matches({ ...reset, partNumber: [2, 3] }, part))
+  t.notOk(matches({ ...reset, partNumber: 3 }, put))
+  t.notOk(matches({ ...reset, bucket: 'c' }, put))
+
+  const met = (fault: Fault, count: number) => {
+    const table = createFaultTable()
+    table.inject(fault)
+    return Array.from({ length: count }, () => table.meet(put).length).join('')
+  }
+  t.equal(met({ ...reset }, 4), '1000')
+  t.equal(met({ ...reset, nth: 2, times: 2 }, 5), '01100')
+  t.equal(met({ ...reset, nth: 3, times: 'always' }, 5), '00111')
+  const chance = met({ ...reset, probability: 0.5, seed: 7 }, 40)
+  t.equal(
+    chance,
+    met({ ...reset, probability: 0.5, seed: 7 }, 40),
+    'the same seed, the same choices',
+  )
+  t.not(chance, met({ ...reset, probability: 0.5, seed: 8 }, 40))
+  t.match(chance, /1.*0.*1/)
+  const random = randomFrom(1)
+  const mean = Array.from({ length: 1000 }, random).reduce((a, b) => a + b) / 1000
+  t.ok(Math.abs(mean - 0.5) < 0.05)
+  t.end()
+})
+
+t.test('close ends what hangs', async t => {
+  const oss = await startEmulator({
+    buckets: ['bkt'],
+    faults: [{ do: 'hang', times: 'always', at: 'received' }],
+    link: { latency: 10 },
+  })
+  const put = ask(oss, 'PUT', '/bkt/k', { body: 'x' })
+  put.catch(() => undefined)
+  await sleep(80)
+  const start = performance.now()
+  await oss.close()
+  await rejects(t, put)
+  t.ok(performance.now() - start < 500)
+  t.equal(tag('<a>1</a>', 'a'), '1')
+})
