@@ -12,7 +12,7 @@ export type Client = any
 
 /** An ali-oss client; `extra` overrides its options. */
 export function aliOss(oss: Emulator, bucket?: string, extra: object = {}): Client {
-  return new OSS({ ...oss.clientOptions(bucket), ...extra } as OSS.Options)
+  return new OSS({ ...oss.clientOptions(bucket), ...extra })
 }
 
 /** How ali-oss can be told to sign and to address. */

@@ -95,5 +95,5 @@ t.test('from a file, after a restart of both sides', async t => {
   t.equal(result.res.status, 200)
   t.ok(BYTES.equals((await client.get('object-name')).content))
   const parts = second.requests.filter(r => r.operation === 'UploadPart').map(r => r.partNumber)
-  t.same(parts.toSorted(), [3, 4], 'only what was missing')
+  t.same(new Set(parts), new Set([3, 4]), 'only what was missing')
 })
