@@ -26,12 +26,14 @@ export class SpoolDirectory {
     this.path = path
   }
 
+  /** @throws TypeError for what cannot be an id: no path ever leads out of the spool */
   directoryOf(id: string): string {
+    if (!ID.test(id)) throw new TypeError(`${JSON.stringify(id)} is no id`)
     return join(this.path, id)
   }
 
   checkpointOf(id: string): string {
-    return join(this.path, id, CHECKPOINT_FILE)
+    return join(this.directoryOf(id), CHECKPOINT_FILE)
   }
 
   /** Makes the directory of `id`; durable when it resolves. */

@@ -1,0 +1,388 @@
+/**
+ * The two kinds of file an upload has. The checkpoint is replaced whole or not at all, whatever step
+ * of it fails; the temp file gives back exactly the bytes it was given, or says that it cannot.
+ */
+import { execFileSync } from 'node:child_process'
+import * as fs from 'node:fs'
+import * as fsp from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
+import { buffer } from 'node:stream/consumers'
+import { promisify } from 'node:util'
+import t, { type Test } from 'tap'
+import type { Checkpoint } from '../../src/disk/checkpoint.js'
+import { CheckpointStore, DurableCheckpointFile } from '../../src/disk/store.js'
+import { TempFile, TempFileDamage } from '../../src/disk/temp-file.js'
+import { checkpointOf, spooling } from '../support/records.js'
+import { tinyDisk } from '../support/tiny-disk.js'
+
+const checkpoint = (spooled: number, key = 'key'): Checkpoint => ({
+  ...checkpointOf({ ...spooling(), spooled }),
+  key,
+})
+
+const read = (path: string): Promise<Checkpoint | null> => new DurableCheckpointFile(path).read()
+
+/** The system calls that replace a checkpoint. */
+const STEPS = [
+  'open',
+  'write',
+  'short write',
+  'sync',
+  'close',
+  'rename',
+  'open directory',
+  'sync directory',
+] as const
+type Step = (typeof STEPS)[number] | 'unlink'
+
+interface FaultyStore {
+  readonly store: CheckpointStore
+  readonly counts: { replaced: number }
+  /** The steps that were made. */
+  readonly steps: Step[]
+  /** Lets the next such step fail. */
+  fail(step: Step, code?: string): void
+}
+
+/** A store whose file system fails on demand. */
+async function faultyStore(t: Test, path: string): Promise<FaultyStore> {
+  const failing = new Map<Step, string>()
+  const steps: Step[] = []
+  const counts = { replaced: 0 }
+  const step = (name: Step): void => {
+    steps.push(name)
+    const code = failing.get(name)
+    if (!failing.delete(name)) return
+    throw Object.assign(new Error(`${code}: ${name}`), { code, syscall: name })
+  }
+  /** A file handle as far as it is used here. */
+  const open = async (at: string, flags: string, mode?: number): Promise<object> => {
+    const of = flags === 'r' ? ' directory' : ''
+    step(`open${of}`)
+    const file = await fsp.open(at, flags, mode)
+    return {
+      writeFile: async (text: string) => {
+        if (failing.has('short write')) {
+          await file.writeFile(text.slice(0, text.length / 2))
+          step('short write')
+        }
+        step('write')
+        await file.writeFile(text)
+      },
+      sync: async () => {
+        step(`sync${of}`)
+        await file.sync()
+      },
+      close: async () => {
+        await file.close()
+        if (of === '') step('close')
+      },
+    }
+  }
+  const rename = async (from: string, to: string): Promise<void> => {
+    step('rename')
+    await fsp.rename(from, to)
+    counts.replaced++
+  }
+  const unlink = async (at: string): Promise<void> => {
+    step('unlink')
+    await fsp.unlink(at)
+  }
+  // Mocks reach one module deep.
+  const durable = await t.mockImport<typeof import('../../src/disk/durable.js')>(
+    '../../src/disk/durable.js',
+    { 'node:fs/promises': t.createMock(fsp, { open, rename, unlink }) },
+  )
+  const { CheckpointStore: Store } = await t.mockImport<typeof import('../../src/disk/store.js')>(
+    '../../src/disk/store.js',
+    { '../../src/disk/durable.js': durable },
+  )
+  return {
+    store: new Store(path),
+    counts,
+    steps,
+    fail: (name, code = 'EIO') => void failing.set(name, code),
+  }
+}
+
+t.test('the checkpoint store', async t => {
+  const pathIn = (t: Test): string => join(t.testdir({}), 'checkpoint.json')
+
+  t.test('reads nothing where nothing is, and what was written', async t => {
+    const path = pathIn(t)
+    t.equal(await new CheckpointStore(path).read(), null)
+    const state = checkpoint(1)
+    await new CheckpointStore(path).write(state)
+    const store = new CheckpointStore(path)
+    t.same(await store.read(), state)
+    t.same([store.checkpoint, store.durable], [state, state])
+    t.equal((await fsp.stat(path)).mode & 0o777, 0o600)
+    t.same(await fsp.readdir(dirname(path)), ['checkpoint.json'])
+  })
+
+  t.test('never shows a reader half a checkpoint', async t => {
+    const path = pathIn(t)
+    const store = new CheckpointStore(path)
+    await store.write(checkpoint(0))
+    const state = { writing: true }
+    const writer = (async () => {
+      for (let i = 1; i <= 50; i++) await store.write(checkpoint(i, 'k'.repeat((i * 37) % 900)))
+      state.writing = false
+    })()
+    let reads = 0
+    for (let last = 0; state.writing; reads++) {
+      const { upload } = (await read(path))! // never without a file
+      if (upload.spooled < last) t.fail('an older one came back')
+      last = upload.spooled
+    }
+    await writer
+    t.ok(reads > 0, `${reads} reads`)
+  })
+
+  t.test('a write resolves when its state or a later one can be read; many are merged', async t => {
+    const path = pathIn(t)
+    const { store, counts } = await faultyStore(t, path)
+    let latest = -1
+    const wrong: string[] = []
+    const writers = Array.from({ length: 300 }, async (_, i) => {
+      await new Promise(resolve => setTimeout(resolve, i % 40))
+      const mine = ++latest
+      await store.write(checkpoint(mine))
+      const there = (await read(path))!.upload.spooled // it was written before
+      if (there < mine) wrong.push(`${there} after ${mine}`)
+    })
+    await Promise.all(writers)
+    t.same(wrong, [])
+    const burst = counts.replaced
+    const all = Array.from({ length: 500 }, (_, i) => store.write(checkpoint(i)))
+    await Promise.all(all)
+    t.ok(
+      counts.replaced > burst && counts.replaced - burst <= 2,
+      `${counts.replaced - burst} for 500`,
+    )
+    t.equal((await read(path))?.upload.spooled, 499, 'the last one wins')
+    t.equal(store.durable?.upload.spooled, 499)
+  })
+
+  t.test('a write during a write is on the disk when it resolves', async t => {
+    const path = pathIn(t)
+    const store = new CheckpointStore(path)
+    for (let i = 0; i < 20; i += 2) {
+      const first = store.write(checkpoint(i))
+      await new Promise(setImmediate) // the first one is under way
+      const second = store.write(checkpoint(i + 1))
+      await first
+      t.ok((store.durable?.upload.spooled ?? -1) >= i)
+      await second
+      t.equal((await read(path))?.upload.spooled, i + 1)
+    }
+  })
+
+  t.test('settled waits for what is under way, also for what fails', async t => {
+    const path = pathIn(t)
+    const store = new CheckpointStore(path)
+    void store.write(checkpoint(1))
+    void store.write(checkpoint(2))
+    await store.settled()
+    t.equal(store.durable?.upload.spooled, 2)
+    await fsp.rm(dirname(path), { recursive: true })
+    const failing = store.write(checkpoint(3)).catch((error: unknown) => error)
+    await store.settled()
+    t.match(await failing, { code: 'ENOENT' })
+    await store.settled()
+  })
+
+  for (const step of STEPS) {
+    t.test(`survives a failed ${step}`, async t => {
+      const path = pathIn(t)
+      const faulty = await faultyStore(t, path)
+      const { store } = faulty
+      await store.write(checkpoint(1))
+      faulty.fail(step)
+      await t.rejects(store.write(checkpoint(2)), { code: 'EIO' })
+      const there = await read(path)
+      // After the rename it is the new one, and only its durability is in doubt.
+      t.equal(there?.upload.spooled, step.endsWith('directory') ? 2 : 1)
+      t.same(store.durable, there, 'the store knows which one')
+      t.same(await fsp.readdir(dirname(path)), ['checkpoint.json'], 'nothing is left over')
+      await store.write(checkpoint(3))
+      t.equal((await read(path))?.upload.spooled, 3, 'and goes on')
+    })
+  }
+
+  t.test('the first error is told, not that of cleaning up after it', async t => {
+    const path = pathIn(t)
+    const faulty = await faultyStore(t, path)
+    faulty.fail('write')
+    faulty.fail('unlink', 'EROFS')
+    await t.rejects(faulty.store.write(checkpoint(1)), { code: 'EIO' })
+  })
+
+  t.test('syncs the file before the rename and the directory after it', async t => {
+    const { store, steps } = await faultyStore(t, pathIn(t))
+    await store.write(checkpoint(1))
+    t.same(steps, ['open', 'write', 'sync', 'close', 'rename', 'open directory', 'sync directory'])
+  })
+
+  t.test('keeps the old checkpoint whole on a disk that is full', async t => {
+    const disk = tinyDisk(t)
+    if (disk === undefined) return
+    const path = join(disk.path, 'checkpoint.json')
+    const store = new CheckpointStore(path)
+    await store.write(checkpoint(1))
+    disk.fill()
+    await t.rejects(store.write(checkpoint(2)), { code: 'ENOSPC' })
+    t.equal((await read(path))?.upload.spooled, 1)
+    t.equal(store.durable?.upload.spooled, 1)
+    fs.truncateSync(join(disk.path, 'filling'), 48 * 1024)
+    // Room for a part of it only: this write is short before it fails.
+    await t.rejects(store.write(checkpoint(3, 'k'.repeat(60_000))), { code: 'ENOSPC' })
+    t.equal((await read(path))?.upload.spooled, 1)
+    t.same(fs.readdirSync(disk.path).toSorted(), ['checkpoint.json', 'filling'])
+    await store.write(checkpoint(4))
+    t.equal((await read(path))?.upload.spooled, 4)
+  })
+})
+
+t.test('the temp file', async t => {
+  const bytes = Buffer.from(Array.from({ length: 3 * 2 ** 20 + 17 }, (_, i) => (i * 31) >> (i % 5)))
+  const make = async (t: Test, size = 0): Promise<TempFile> => {
+    const file = await TempFile.create(t.testdir({}))
+    t.teardown(() => file.close())
+    await file.append([bytes.subarray(0, size)])
+    return file
+  }
+
+  t.test('is private, has a name of ours, and is new each time', async t => {
+    const [one, other] = [await make(t), await TempFile.create(t.testdirName)]
+    t.teardown(() => other.close())
+    t.equal(fs.statSync(one.path).mode & 0o777, 0o600)
+    t.match(one.name, /^spool-[A-Za-z0-9-]+$/, 'as the checkpoint demands it')
+    t.not(one.name, other.name)
+    t.equal(dirname(one.path), t.testdirName)
+  })
+
+  t.test('takes more chunks than one system call can, and empty ones', async t => {
+    const file = await make(t)
+    const chunks = Array.from({ length: 5000 }, (_, i) => bytes.subarray(i * 7, i * 7 + (i % 8)))
+    await file.append([])
+    await file.append([Buffer.alloc(0), Buffer.alloc(0)])
+    t.equal(file.size, 0)
+    await file.append(chunks)
+    await file.append([Buffer.alloc(0), Buffer.from('end'), Buffer.alloc(0)])
+    const expected = Buffer.concat([...chunks, Buffer.from('end')])
+    t.equal(file.size, expected.length)
+    t.same(fs.readFileSync(file.path), expected)
+  })
+
+  t.test('continues a short write', async t => {
+    // At most 5 bytes a call, as on a disk that is nearly full or after a signal.
+    const short = (
+      fd: number,
+      chunks: readonly Uint8Array[],
+      at: number,
+    ): { bytesWritten: number } => ({
+      bytesWritten: fs.writeSync(fd, Buffer.concat(chunks).subarray(0, 5), 0, 5, at),
+    })
+    const writev = Object.assign(() => {}, {
+      [promisify.custom]: async (fd: number, chunks: readonly Uint8Array[], at: number) =>
+        Buffer.concat(chunks).length < 5
+          ? promisify(fs.writev)(fd, chunks, at)
+          : short(fd, chunks, at),
+    })
+    const mocked = await t.mockImport<typeof import('../../src/disk/temp-file.js')>(
+      '../../src/disk/temp-file.js',
+      { 'node:fs': t.createMock(fs, { writev }) },
+    )
+    const { path } = await make(t)
+    const file = await mocked.TempFile.open(dirname(path), basename(path))
+    t.teardown(() => file.close())
+    const chunks = [3, 0, 1, 8, 2, 5, 0, 4].map((size, i) => bytes.subarray(i * 10, i * 10 + size))
+    await file.append(chunks)
+    t.same(fs.readFileSync(path), Buffer.concat(chunks))
+    t.equal(file.size, 23)
+  })
+
+  t.test('gives back exactly the region that was asked for', async t => {
+    const size = bytes.length
+    const file = await make(t, size)
+    for (const [start, length] of [
+      [0, 0],
+      [0, 1],
+      [0, size],
+      [size - 1, 1],
+      [size, 0],
+      [5, 2 ** 20],
+      [2 ** 20 - 1, 2 ** 20 + 2],
+    ] as const) {
+      const expected = bytes.subarray(start, start + length)
+      t.ok(expected.equals(await file.read(start, length)), `read ${start}+${length}`)
+      t.ok(expected.equals(await buffer(file.region(start, length))), `region ${start}+${length}`)
+    }
+  })
+
+  t.test('a file that is too short is damage, never fewer bytes', async t => {
+    const file = await make(t, 1000)
+    fs.truncateSync(file.path, 900)
+    await t.rejects(file.read(0, 1000), TempFileDamage)
+    await t.rejects(buffer(file.region(500, 500)), TempFileDamage)
+    t.same(await file.read(0, 900), bytes.subarray(0, 900))
+  })
+
+  t.test('reads through its descriptor, whatever happens to its name', async t => {
+    const file = await make(t, 100)
+    fs.renameSync(file.path, `${file.path}-moved`)
+    fs.writeFileSync(file.path, 'another file of the same name')
+    t.same(await file.read(0, 100), bytes.subarray(0, 100))
+    fs.rmSync(`${file.path}-moved`)
+    t.same(await buffer(file.region(50, 50)), bytes.subarray(50, 100))
+  })
+
+  t.test('a region that nobody reads to its end costs nothing and harms nobody', async t => {
+    const file = await make(t, bytes.length)
+    const region = file.region(0, bytes.length)
+    region.destroy()
+    for await (const _ of file.region(0, bytes.length)) break
+    t.same(await file.read(0, 10), bytes.subarray(0, 10))
+  })
+
+  t.test('goes on where it was cut', async t => {
+    const file = await make(t, 100)
+    await file.truncate(40)
+    t.equal(file.size, 40)
+    await file.append([Buffer.from('xyz')])
+    await file.sync()
+    t.same(fs.readFileSync(file.path), Buffer.concat([bytes.subarray(0, 40), Buffer.from('xyz')]))
+  })
+
+  t.test('opened again it is the same; what is no file of ours is damage', async t => {
+    const file = await make(t, 100)
+    const directory = dirname(file.path)
+    const again = await TempFile.open(directory, file.name)
+    t.equal(again.size, 100)
+    await again.append([Buffer.from('more')])
+    t.equal(fs.statSync(file.path).size, 104)
+    await again.remove()
+    await again.remove()
+    await again.close()
+    fs.mkdirSync(join(directory, 'directory'))
+    fs.symlinkSync('/etc/hostname', join(directory, 'link'))
+    const names = [file.name, 'directory', 'link']
+    if (process.platform !== 'win32') {
+      execFileSync('mkfifo', [join(directory, 'fifo')])
+      names.push('fifo')
+    }
+    for (const name of names) await t.rejects(TempFile.open(directory, name), TempFileDamage, name)
+  })
+
+  t.test('a full disk is an error, and what was written stays', async t => {
+    const disk = tinyDisk(t)
+    if (disk === undefined) return
+    const file = await TempFile.create(disk.path)
+    await file.append([bytes.subarray(0, 40_000)])
+    await t.rejects(file.append([bytes.subarray(40_000, 80_000)]), { code: 'ENOSPC' })
+    t.ok(file.size >= 40_000 && file.size <= 65_536, `${file.size} bytes`)
+    t.ok(bytes.subarray(0, file.size).equals(await file.read(0, file.size)))
+    await file.close()
+  })
+})
