@@ -1,0 +1,529 @@
+/**
+ * Who may touch an upload, and what becomes of what cannot be trusted: locks between processes and
+ * inside one, removal and quarantine, and that nothing but uploads is ever touched.
+ */
+import { spawn, type ChildProcess } from 'node:child_process'
+import * as fs from 'node:fs'
+import { hostname } from 'node:os'
+import { basename, join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { setTimeout as sleep } from 'node:timers/promises'
+import t, { type Test } from 'tap'
+import { encodeCheckpoint } from '../../src/disk/checkpoint.js'
+import { Claim } from '../../src/disk/claim.js'
+import { Lock, ownerOf } from '../../src/disk/lock.js'
+import { SpoolDirectory } from '../../src/disk/spool-directory.js'
+import { SpoolError } from '../../src/errors.js'
+import type { SpoolWarning } from '../../src/upload/context.js'
+import { list } from '../../src/upload/list.js'
+import { checkpointOf, sealed } from '../support/records.js'
+import { tinyDisk } from '../support/tiny-disk.js'
+
+const lockChild = new URL('../support/lock-child.ts', import.meta.url).pathname
+
+/** A child at the lock, once it has said its first line. */
+async function child(t: Test, ...args: string[]): Promise<{ process: ChildProcess; said: string }> {
+  const child = spawn(process.execPath, [...process.execArgv, lockChild, ...args], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  t.teardown(() => child.kill('SIGKILL'))
+  const lines = createInterface({ input: child.stdout })
+  const said = await new Promise<string>(resolve => lines.once('line', resolve))
+  return { process: child, said }
+}
+
+async function lock(directory: string): Promise<Lock> {
+  const answer = await Lock.acquire(directory)
+  if (typeof answer === 'string') throw new Error(answer)
+  return answer
+}
+
+/** A spool with an upload of each name, each with a lock, a checkpoint and a temp file. */
+function spoolWith(t: Test, ...ids: string[]): SpoolDirectory {
+  const spool = new SpoolDirectory(t.testdir({}))
+  for (const id of ids) upload(spool, id, encodeCheckpoint(checkpointOf(sealed(), id)))
+  return spool
+}
+
+function upload(spool: SpoolDirectory, id: string, checkpoint?: string): void {
+  fs.mkdirSync(spool.directoryOf(id))
+  fs.writeFileSync(join(spool.directoryOf(id), 'lock'), '')
+  fs.writeFileSync(join(spool.directoryOf(id), 'spool-1-a'), `bytes of ${id}`)
+  if (checkpoint !== undefined) fs.writeFileSync(spool.checkpointOf(id), checkpoint)
+}
+
+/** Every file under `path`, with its content. */
+function tree(path: string): Record<string, string> {
+  return Object.fromEntries(
+    fs
+      .readdirSync(path, { recursive: true, withFileTypes: true })
+      .filter(entry => !entry.isDirectory())
+      .map(entry => join(entry.parentPath, entry.name))
+      .map(file => [file.slice(path.length + 1), fs.readFileSync(file, 'utf8')]),
+  )
+}
+
+const quarantineOf = (spool: SpoolDirectory): string[] =>
+  fs.existsSync(join(spool.path, 'quarantine'))
+    ? fs.readdirSync(join(spool.path, 'quarantine'))
+    : []
+
+t.test('the lock', async t => {
+  t.test('has one owner, also inside one process, and names it', async t => {
+    const directory = t.testdir({})
+    t.equal(await ownerOf(directory), undefined)
+    const first = await lock(directory)
+    t.equal(await Lock.acquire(directory), 'owned')
+    t.same(await ownerOf(directory), { pid: process.pid, host: hostname() })
+    await first.release()
+    t.equal(await ownerOf(directory), undefined)
+    const second = await lock(directory)
+    await first.release() // again: harms nobody
+    t.equal(await Lock.acquire(directory), 'owned')
+    await second.release()
+    t.equal(fs.statSync(join(directory, 'lock')).mode & 0o777, 0o600)
+  })
+
+  t.test('of another process: kept while it is frozen, free once it is killed', async t => {
+    const directory = t.testdir({})
+    const { process: owner, said } = await child(t, 'hold', directory)
+    t.equal(said, 'holding')
+    t.equal(await Lock.acquire(directory), 'owned')
+    t.same(await ownerOf(directory), { pid: owner.pid, host: hostname() })
+    owner.kill('SIGSTOP')
+    await sleep(300)
+    t.equal(await Lock.acquire(directory), 'owned', 'frozen')
+    const gone = new Promise(resolve => owner.once('exit', resolve))
+    owner.kill('SIGKILL')
+    await gone
+    t.equal(await ownerOf(directory), undefined)
+    await (await lock(directory)).release()
+  })
+
+  t.test('is never refused because someone only looks', async t => {
+    const directory = t.testdir({})
+    await Promise.all([child(t, 'probe', directory), child(t, 'probe', directory)])
+    const refused: number[] = []
+    for (let i = 0; i < 300; i++) {
+      const answer = await Lock.acquire(directory)
+      if (typeof answer === 'string') refused.push(i)
+      else await answer.release()
+    }
+    t.same(refused, [])
+  })
+
+  t.test('of a directory that was renamed away meanwhile is worth nothing', async t => {
+    const root = t.testdir({ upload: {}, next: {} })
+    const directory = join(root, 'upload')
+    t.equal(await Lock.acquire(join(root, 'none')), 'gone')
+    const owner = await lock(directory)
+    const [waiter, waiterInVain] = [Lock.acquire(directory), Lock.acquire(directory)]
+    await sleep(5) // they have opened the file and wait
+    fs.renameSync(directory, join(root, '.removed'))
+    t.equal(await waiterInVain, 'gone', 'not owned: what is owned is elsewhere')
+    await owner.release()
+    t.equal(await waiter, 'gone')
+    fs.renameSync(join(root, 'next'), directory)
+    const successor = await lock(directory)
+    t.equal(await Lock.acquire(directory), 'owned')
+    await successor.release()
+  })
+
+  t.test(
+    'that was freed and whose directory was renamed is not taken for the one there',
+    async t => {
+      const root = t.testdir({ upload: {} })
+      const directory = join(root, 'upload')
+      const owner = await lock(directory)
+      const waiter = Lock.acquire(directory)
+      await sleep(5)
+      fs.renameSync(directory, join(root, '.removed'))
+      fs.mkdirSync(directory)
+      const successor = await lock(directory)
+      await owner.release()
+      t.equal(await waiter, 'gone')
+      await successor.release()
+    },
+  )
+
+  t.test('follows no symbolic link and passes no error over', async t => {
+    const directory = t.testdir({ link: {}, folder: { lock: {} }, file: '' })
+    fs.symlinkSync(join(directory, 'file'), join(directory, 'link', 'lock'))
+    await t.rejects(Lock.acquire(join(directory, 'link')), { code: 'ELOOP' })
+    await t.rejects(Lock.acquire(join(directory, 'folder')), { code: 'EISDIR' })
+    await t.rejects(Lock.acquire(join(directory, 'file')), { code: 'ENOTDIR' })
+  })
+
+  t.test('can be had on a full disk, or nobody could finish or abort anything', async t => {
+    const disk = tinyDisk(t)
+    if (disk === undefined) return
+    const [used, fresh] = [join(disk.path, 'used'), join(disk.path, 'fresh')]
+    for (const path of [used, fresh]) fs.mkdirSync(path)
+    await (await lock(used)).release()
+    disk.fill()
+    for (const path of [used, fresh]) {
+      const owner = await lock(path)
+      t.equal(await Lock.acquire(path), 'owned')
+      t.ok(await ownerOf(path), 'owned, if perhaps by an unknown one')
+      await owner.release()
+    }
+  })
+
+  t.test('whose owner cannot be read has an unknown one', async t => {
+    const directory = t.testdir({})
+    const owner = await lock(directory)
+    for (const text of ['', 'garbage', '{"pid":1}', '\0'.repeat(40)]) {
+      fs.writeFileSync(join(directory, 'lock'), text)
+      t.same(await ownerOf(directory), { pid: 0, host: 'unknown' })
+    }
+    await owner.release()
+  })
+})
+
+t.test('the spool directory', async t => {
+  t.test('is made with its parents, private, and lists only what can be an upload', async t => {
+    const spool = new SpoolDirectory(join(t.testdir({}), 'a', 'b'))
+    t.same(await spool.ids(), [])
+    await spool.create('one')
+    await spool.create('one')
+    t.equal(fs.statSync(spool.path).mode & 0o777, 0o700)
+    t.equal(fs.statSync(spool.directoryOf('one')).mode & 0o777, 0o700)
+    for (const name of ['quarantine', '.removed-x', '.hidden', 'lost+found']) {
+      fs.mkdirSync(join(spool.path, name))
+    }
+    fs.writeFileSync(join(spool.path, 'file'), '')
+    await spool.create('A')
+    t.same(await spool.ids(), ['A', 'one'])
+  })
+
+  t.test('no id leads out of it', async t => {
+    const root = t.testdir({ outside: { 'checkpoint.json': '{}' }, spool: {} })
+    const spool = new SpoolDirectory(join(root, 'spool'))
+    for (const id of ['..', '.', '', '../outside', '/etc', 'a/b', 'a\\b', '.hidden', 'a\0b']) {
+      t.throws(() => spool.directoryOf(id), TypeError)
+      await t.rejects(Claim.make(spool, id), TypeError)
+      await t.rejects(Claim.existing(spool, id), { code: 'ERR_SPOOL_NOT_FOUND' })
+    }
+    t.same(fs.readdirSync(root).toSorted(), ['outside', 'spool'])
+    t.same(tree(root), { 'outside/checkpoint.json': '{}' })
+  })
+
+  t.test('removal: nothing is left', async t => {
+    const spool = spoolWith(t, 'one', 'other')
+    await spool.remove('one')
+    t.same(fs.readdirSync(spool.path), ['other'])
+    await t.rejects(spool.remove('one'), { code: 'ENOENT' })
+  })
+
+  t.test('removal: renamed away first, the checkpoint last', async t => {
+    const fsp = await import('node:fs/promises')
+    const spool = spoolWith(t, 'one')
+    const order: string[] = []
+    const mocked = await t.mockImport<typeof import('../../src/disk/spool-directory.js')>(
+      '../../src/disk/spool-directory.js',
+      {
+        'node:fs/promises': t.createMock(fsp, {
+          rename: async (from: string, to: string) => {
+            order.push(`rename ${basename(from)}`)
+            await fsp.rename(from, to)
+          },
+          rm: async (path: string, options: fs.RmOptions) => {
+            order.push(basename(path).startsWith('.removed-one-') ? 'the rest' : basename(path))
+            await fsp.rm(path, options)
+          },
+        }),
+      },
+    )
+    await new mocked.SpoolDirectory(spool.path).remove('one')
+    t.same(order, ['rename one', 'lock', 'spool-1-a', 'the rest'])
+  })
+
+  t.test('a removal that was killed half-way is finished, by one or by several', async t => {
+    const spool = spoolWith(t, 'one', 'two', 'stays')
+    const removed = (id: string): string => join(spool.path, `.removed-${id}-0123456789ab`)
+    fs.renameSync(spool.directoryOf('one'), removed('one'))
+    fs.renameSync(spool.directoryOf('two'), removed('two'))
+    fs.unlinkSync(join(removed('two'), 'spool-1-a'))
+    for (const name of ['.removed-', '.removed-by-me']) fs.mkdirSync(join(spool.path, name))
+    t.same(await spool.ids(), ['stays'])
+    await Promise.all([spool.sweep(), new SpoolDirectory(spool.path).sweep(), spool.sweep()])
+    t.same(fs.readdirSync(spool.path).toSorted(), ['.removed-', '.removed-by-me', 'stays'])
+    await new SpoolDirectory(join(spool.path, 'none')).sweep()
+  })
+
+  t.test('quarantine keeps everything', async t => {
+    const spool = spoolWith(t, 'one')
+    const before = tree(spool.directoryOf('one'))
+    const path = await spool.quarantine('one')
+    t.match(basename(path), /^one-\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d\.\d{3}Z$/)
+    t.same(tree(path), before)
+    t.same(await spool.ids(), [])
+    const [found, ...more] = await spool.quarantined()
+    t.match(found, { name: basename(path), path })
+    t.ok(Math.abs((found?.since ?? 0) - Date.now()) < 60_000)
+    t.same(more, [])
+    await spool.discardQuarantined(basename(path))
+    t.same(await spool.quarantined(), [])
+  })
+
+  t.test('tidying removes our files that nothing names, and no others', async t => {
+    const spool = spoolWith(t, 'one')
+    const directory = spool.directoryOf('one')
+    for (const name of ['spool-2-b', 'spool-3-c', 'checkpoint.json.1-ab.tmp', 'notes.txt']) {
+      fs.writeFileSync(join(directory, name), '')
+    }
+    fs.mkdirSync(join(directory, 'folder'))
+    await spool.tidy('one', ['spool-2-b'])
+    const left = ['checkpoint.json', 'folder', 'lock', 'notes.txt', 'spool-2-b']
+    t.same(fs.readdirSync(directory).toSorted(), left)
+  })
+})
+
+t.test('a spool that was put where other things are touches none of them', async t => {
+  const home = t.testdir({
+    'file.txt': 'mine',
+    Documents: { 'thesis.tex': 'mine', deep: { er: 'mine' } },
+    project: { 'checkpoint.json': '{"step":7}', 'model.bin': 'mine' },
+    locked: { lock: '', 'data.db': 'mine' },
+    'lost+found': { '#1': 'mine' },
+    '.removed-by-me': { a: 'mine' },
+  })
+  const before = tree(home)
+  const spool = new SpoolDirectory(home)
+  const warnings: SpoolWarning[] = []
+  t.same(await list(spool, warning => warnings.push(warning)), [])
+  t.same(warnings, [])
+  await spool.sweep()
+  for (const id of ['Documents', 'project', 'locked', 'file.txt']) {
+    await t.rejects(Claim.make(spool, id), { code: 'ERR_SPOOL_UNREADABLE' }, id)
+    await t.rejects(Claim.existing(spool, id), { code: 'ERR_SPOOL_NOT_FOUND' }, id)
+  }
+  t.same(tree(home), before)
+  const claim = await Claim.make(spool, 'upload')
+  await claim.save(checkpointOf(sealed(), 'upload'))
+  await claim.release()
+  t.match(await list(spool, warning => warnings.push(warning)), [{ id: 'upload' }])
+  await (await Claim.existing(spool, 'upload')).remove()
+  t.same(tree(home), before)
+})
+
+t.test('a claim', async t => {
+  t.test('makes what is not there, keeps what is saved, and is exclusive', async t => {
+    const spool = spoolWith(t)
+    const claim = await Claim.make(spool, 'one')
+    t.equal(claim.checkpoint, null)
+    const state = checkpointOf(sealed(), 'one')
+    await claim.save(state)
+    t.same(await claim.durable(), state)
+    for (const method of ['make', 'existing'] as const) {
+      await t.rejects(Claim[method](spool, 'one'), {
+        code: 'ERR_SPOOL_LOCKED',
+        resumable: true,
+        id: 'one',
+      })
+    }
+    const other = await Claim.make(spool, 'two')
+    await other.release()
+    await claim.release()
+    const again = await Claim.existing(spool, 'one')
+    t.same(again.checkpoint, state)
+    await again.remove()
+    t.notOk(fs.existsSync(again.directory))
+    await t.rejects(Claim.existing(spool, 'one'), { code: 'ERR_SPOOL_NOT_FOUND' })
+  })
+
+  t.test('is won by one of many', async t => {
+    const spool = spoolWith(t, 'one')
+    const answers = await Promise.allSettled(
+      Array.from({ length: 20 }, () => Claim.make(spool, 'one')),
+    )
+    const won = answers.filter(answer => answer.status === 'fulfilled')
+    const codes = answers.map(answer => answer.status === 'rejected' && answer.reason.code)
+    t.equal(won.length, 1)
+    t.same(new Set(codes), new Set([false, 'ERR_SPOOL_LOCKED']))
+    await won[0]?.value.release()
+  })
+
+  t.test(
+    'is exclusive also while uploads are made, looked at and removed all the time',
+    async t => {
+      const spool = spoolWith(t)
+      let [owners, rounds] = [0, 0]
+      const failures: unknown[] = []
+      const end = Date.now() + 700
+      const work = async (i: number): Promise<void> => {
+        while (Date.now() < end) {
+          try {
+            const claim = await Claim.make(spool, 'one')
+            if (++owners > 1) failures.push('two owners')
+            if (i % 2 === 0) await claim.save(checkpointOf(sealed(), 'one'))
+            await sleep(1)
+            owners--
+            rounds++
+            await claim.remove()
+          } catch (error) {
+            if (!(error instanceof SpoolError && error.code === 'ERR_SPOOL_LOCKED'))
+              failures.push(error)
+          }
+        }
+      }
+      const look = async (): Promise<void> => {
+        while (Date.now() < end) await list(spool, warning => failures.push(warning))
+      }
+      await Promise.all([work(0), work(1), work(2), look()])
+      t.same(failures, [])
+      t.ok(rounds > 5, `${rounds} rounds`)
+      await list(spool, warning => failures.push(warning))
+      t.same(fs.readdirSync(spool.path), [])
+    },
+  )
+
+  t.test('without a checkpoint leaves nothing behind, with one everything', async t => {
+    const spool = spoolWith(t)
+    const first = await Claim.make(spool, 'one')
+    await first.leave()
+    t.same(fs.readdirSync(spool.path), [])
+    const second = await Claim.make(spool, 'one')
+    await second.save(checkpointOf(sealed(), 'one'))
+    await second.leave()
+    await second.leave()
+    const third = await Claim.existing(spool, 'one')
+    t.equal(third.checkpoint.id, 'one')
+    await third.release()
+  })
+
+  t.test('is let go even if its directory was taken from under it', async t => {
+    const spool = spoolWith(t, 'one')
+    const claim = await Claim.existing(spool, 'one')
+    fs.renameSync(claim.directory, join(spool.path, '.mine'))
+    await t.rejects(claim.remove(), { code: 'ENOENT' })
+    fs.renameSync(join(spool.path, '.mine'), claim.directory)
+    await (await Claim.existing(spool, 'one')).release()
+  })
+
+  t.test('of an upload that crashed in its first moment cleans it up, quietly', async t => {
+    const spool = spoolWith(t)
+    await spool.create('empty')
+    upload(spool, 'no-checkpoint')
+    fs.writeFileSync(join(spool.directoryOf('no-checkpoint'), 'checkpoint.json.9-ab.tmp'), '{"fo')
+    for (const id of ['empty', 'no-checkpoint']) {
+      await t.rejects(Claim.existing(spool, id), { code: 'ERR_SPOOL_NOT_FOUND' })
+    }
+    t.same(fs.readdirSync(spool.path), [])
+  })
+})
+
+t.test('what cannot be trusted', async t => {
+  const whole = encodeCheckpoint(checkpointOf(sealed(), 'bad'))
+  const damages: Record<string, string> = {
+    truncated: whole.slice(0, -40),
+    empty: '',
+    null: 'null',
+    'an empty object': '{}',
+    garbage: '\0\0\0\0',
+    'a changed byte': whole.replace('a/key.csv', 'a/key.tsv'),
+    'the checkpoint of another id': encodeCheckpoint(checkpointOf(sealed(), 'other')),
+  }
+  for (const [name, text] of Object.entries(damages)) {
+    t.test(`${name}: moved to the quarantine with its temp file, and told`, async t => {
+      const spool = spoolWith(t, 'good')
+      upload(spool, 'bad', text)
+      const before = tree(spool.directoryOf('bad'))
+      await t.rejects(Claim.make(spool, 'bad'), { code: 'ERR_SPOOL_CORRUPT', resumable: false })
+      t.notOk(fs.existsSync(spool.directoryOf('bad')))
+      const [where = ''] = quarantineOf(spool)
+      t.match({ ...tree(join(spool.path, 'quarantine', where)), lock: '' }, before)
+      const claim = await Claim.make(spool, 'bad')
+      t.equal(claim.checkpoint, null, 'its id can be used again')
+      await claim.remove()
+      const good = await Claim.existing(spool, 'good') // the others are as they were
+      await good.release()
+    })
+  }
+
+  const later = JSON.stringify({ format: 2, digest: 'new', checkpoint: {} })
+  const untouchable: Record<string, (spool: SpoolDirectory) => void> = {
+    'of a later format': spool => upload(spool, 'bad', later),
+    'not a file': spool => {
+      upload(spool, 'bad')
+      fs.mkdirSync(spool.checkpointOf('bad'))
+    },
+    'a link in a circle': spool => {
+      upload(spool, 'bad')
+      fs.symlinkSync('checkpoint.json', spool.checkpointOf('bad'))
+    },
+    'locked by a directory': spool => {
+      upload(spool, 'bad', whole)
+      fs.rmSync(join(spool.directoryOf('bad'), 'lock'))
+      fs.mkdirSync(join(spool.directoryOf('bad'), 'lock'))
+    },
+  }
+  for (const [name, make] of Object.entries(untouchable)) {
+    t.test(`${name}: left where it is, and told`, async t => {
+      const spool = spoolWith(t, 'good')
+      make(spool)
+      const before = fs.readdirSync(spool.directoryOf('bad'))
+      for (const method of ['make', 'existing'] as const) {
+        await t.rejects(Claim[method](spool, 'bad'), {
+          code: 'ERR_SPOOL_UNREADABLE',
+          resumable: false,
+        })
+      }
+      t.same(fs.readdirSync(spool.directoryOf('bad')), before)
+      t.same(quarantineOf(spool), [])
+    })
+  }
+
+  t.test('an id that differs from another by case only, on a disk that does not tell', async t => {
+    const spool = spoolWith(t)
+    // What such a disk shows of the upload Orders when it is asked for orders.
+    upload(spool, 'orders', encodeCheckpoint(checkpointOf(sealed(), 'Orders')))
+    await t.rejects(Claim.make(spool, 'orders'), { code: 'ERR_SPOOL_ID_IN_USE' })
+    t.same(quarantineOf(spool), [])
+    t.ok(fs.existsSync(spool.checkpointOf('orders')))
+  })
+
+  t.test('only the holder of the lock quarantines', async t => {
+    const spool = spoolWith(t, 'bad')
+    const owner = await Claim.existing(spool, 'bad')
+    fs.writeFileSync(spool.checkpointOf('bad'), 'garbage')
+    const warnings: SpoolWarning[] = []
+    t.same(await list(spool, warning => warnings.push(warning)), [])
+    t.same(quarantineOf(spool), [])
+    await owner.release()
+    await list(spool, warning => warnings.push(warning))
+    t.equal(quarantineOf(spool).length, 1)
+  })
+
+  t.test('never stops the list of the others, and is told once', async t => {
+    const spool = spoolWith(t, 'a', 'c')
+    upload(spool, 'damaged', '{')
+    upload(spool, 'later', later)
+    upload(spool, 'crashed')
+    await spool.create('empty')
+    const look = async (): Promise<[string[], unknown[]]> => {
+      const warnings: SpoolWarning[] = []
+      const statuses = await list(spool, warning => warnings.push(warning))
+      return [statuses.map(status => status.id), warnings.map(({ cause }) => codeOf(cause))]
+    }
+    const [first, told] = await look()
+    t.same(first.toSorted(), ['a', 'c'])
+    t.same(told, ['ERR_SPOOL_CORRUPT', 'ERR_SPOOL_UNREADABLE'])
+    t.same(await look(), [first, ['ERR_SPOOL_UNREADABLE']])
+    t.same(fs.readdirSync(spool.path).toSorted(), ['a', 'c', 'later', 'quarantine'])
+  })
+
+  t.test('shows who owns an upload', async t => {
+    const spool = spoolWith(t, 'one')
+    const claim = await Claim.existing(spool, 'one')
+    const owner = { pid: process.pid, host: hostname() }
+    t.match(await list(spool, () => {}), [{ id: 'one', phase: 'sealed', owner }])
+    await claim.release()
+    const [status] = await list(spool, () => {})
+    t.notOk(status === undefined || 'owner' in status)
+  })
+})
+
+function codeOf(error: unknown): unknown {
+  return error instanceof SpoolError ? error.code : error
+}
