@@ -60,9 +60,11 @@ function inPath(path: string): Address {
   }
 }
 
+// The service takes a plus in a path for a space: the Go SDK sends spaces so, and all official
+// clients send %2B for a plus.
 function decodeKey(raw: string): string | undefined {
   if (raw === '') return undefined
-  const key = percentDecode(raw)
+  const key = percentDecode(raw.replaceAll('+', ' '))
   if (key === undefined) throw new OssError('InvalidObjectName')
   return key
 }

@@ -39,7 +39,7 @@ function parseQuery(raw: string): Map<string, string> {
   return query
 }
 
-// Plus is a space in a query (what the official clients sign says so), but not in a path.
+// Plus is a space: what the official clients sign says so.
 function decodeQuery(text: string): string {
   const decoded = percentDecode(text.replaceAll('+', ' '))
   if (decoded === undefined)

@@ -1,7 +1,7 @@
 /** ACLs of buckets and objects: stored, returned, and applied to anonymous requests. */
 import { emptyReply, xmlReply, type Reply } from '../reply.js'
 import { OWNER } from '../settings.js'
-import { aclOf, theBucket } from './bucket.js'
+import { aclOf, newBucket, theBucket } from './bucket.js'
 import type { Call } from './call.js'
 import { existing, gone } from './object-read.js'
 import { objectAclOf } from './traits.js'
@@ -13,9 +13,11 @@ export async function getBucketAcl(call: Call): Promise<Reply> {
   return policy((await theBucket(call)).acl)
 }
 
+/** Makes the bucket if it is not there, as the service does. */
 export async function putBucketAcl(call: Call): Promise<Reply> {
   const acl = aclOf(call.headers.get('x-oss-acl') ?? '')
-  await call.store.buckets.put({ ...(await theBucket(call)), acl })
+  const { store, bucket, now } = call
+  await store.buckets.put({ ...((await store.buckets.get(bucket)) ?? newBucket(bucket, now)), acl })
   return emptyReply(200)
 }
 

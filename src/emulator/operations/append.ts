@@ -16,12 +16,15 @@ export async function appendObject(call: Call): Promise<Reply> {
   const position = positionOf(call)
   const traits = traitsOf(headers, await bucketClass(call))
   checkPosition(await store.objects.get(bucket, key), position)
+  // of what later appends say about the object only the ACL counts
+  const aclOf = (old: ObjectRecord) => (headers.has('x-oss-object-acl') ? traits.acl : old.acl)
   return receive(call, async ({ bytes, digest }) => {
     if (position + digest.size > MAX_PUT)
       throw new OssError('InvalidArgument', { message: 'The object must not exceed 5 GB.' })
     const record = await store.objects.append(bucket, key, bytes, old => {
       checkPosition(old, position)
-      return { ...(old ?? { ...traits, key }), ...joined(old, digest), ...stamp(call) }
+      const facts = old === undefined ? { ...traits, key } : { ...old, acl: aclOf(old) }
+      return { ...facts, ...joined(old, digest), ...stamp(call) }
     })
     return emptyReply(200, {
       ETag: `"${record.etag}"`,

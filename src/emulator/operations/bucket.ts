@@ -95,6 +95,9 @@ export async function listBuckets(call: Call): Promise<Reply> {
   const max = Number(query.get('max-keys') ?? 100)
   if (!Number.isInteger(max) || max < 1 || max > 1000)
     throw invalidArgument('max-keys', String(max), 'Argument max-keys must be between 1 and 1000.')
+  // recorded: the service refuses a prefix that no bucket can have
+  if (!/^[a-z0-9_-]*$/.test(prefix))
+    throw invalidArgument('prefix', prefix, 'The prefix is invalid.')
   const all = await store.buckets.list()
   const found = all.filter(({ name }) => name.startsWith(prefix) && name > marker)
   const shown = found.slice(0, max)

@@ -14,6 +14,7 @@ import { encodedKey } from './encoding.js'
 import { noSuchUpload, theUpload } from './multipart.js'
 import { crc64Header } from './object-read.js'
 import { encryptionHeader, forbidsOverwrite, refuseExisting } from './object-write.js'
+import { aclIn } from './traits.js'
 import { xmlBody } from './xml-body.js'
 
 /** All parts but the last have at least so many bytes. */
@@ -29,6 +30,7 @@ export async function completeMultipartUpload(call: Call): Promise<Reply> {
   const { store, bucket, key, settings } = call
   const upload = await theUpload(call, 'complete')
   const callback = callbackOf(call)
+  const acl = aclIn(call.headers)
   const listed = await listedParts(call)
   const record = await store.uploads.complete(
     bucket,
@@ -37,7 +39,7 @@ export async function completeMultipartUpload(call: Call): Promise<Reply> {
       if (forbidsOverwrite(call)) refuseExisting(old, '0042-00000214')
       const parts = listed === 'all' ? present : pick(listed, present)
       checkSizes(parts)
-      return { parts, facts: multipartObject(upload, parts, isoTime(call.now)) }
+      return { parts, facts: { ...multipartObject(upload, parts, isoTime(call.now)), acl } }
     },
     settings.discard,
   )

@@ -7,7 +7,7 @@ import { isoTime, type Call } from './call.js'
 import { bucketClass, encryptionHeader, forbidsOverwrite, refuseExisting } from './object-write.js'
 import { encodedKey } from './encoding.js'
 import { digestHeaders, receive } from './receive.js'
-import { traitsOf } from './traits.js'
+import { uploadTraitsOf } from './traits.js'
 
 const MAX_PART_NUMBER = 10_000
 
@@ -22,7 +22,7 @@ export const NO_SUCH_UPLOAD_EC = {
 
 export async function initiateMultipartUpload(call: Call): Promise<Reply> {
   const { store, bucket, key, headers, query, now } = call
-  const traits = traitsOf(headers, await bucketClass(call))
+  const traits = uploadTraitsOf(headers, await bucketClass(call))
   if (forbidsOverwrite(call)) refuseExisting(await store.objects.get(bucket, key))
   const upload = await store.uploads.create(bucket, {
     ...traits,

@@ -69,7 +69,7 @@ const ROWS: readonly Row[] = [
   ['GetBucketInfo', 'GET', 'bucket', 'bucketInfo', 'owner', getBucketInfo],
   ['GetBucketLocation', 'GET', 'bucket', 'location', 'owner', getBucketLocation],
   ['GetBucketAcl', 'GET', 'bucket', 'acl', 'owner', getBucketAcl],
-  ['PutBucketAcl', 'PUT', 'bucket', 'acl', 'owner', putBucketAcl],
+  ['PutBucketAcl', 'PUT', 'bucket', 'acl', 'make', putBucketAcl],
   ['GetBucketTags', 'GET', 'bucket', 'tagging', 'owner', getBucketTags],
   ['PutBucketTags', 'PUT', 'bucket', 'tagging', 'owner', putBucketTags],
   ['DeleteBucketTags', 'DELETE', 'bucket', 'tagging', 'owner', deleteBucketTags],

@@ -22,19 +22,32 @@ const MAX_META = 8 * 1024
 /** Headers that mean something OSS does not do on a write. */
 const REFUSED_ON_WRITE = ['if-match', 'if-none-match', 'if-modified-since', 'if-unmodified-since']
 
-/** Checks and reads them; `fallbackClass` is the bucket's storage class. */
+/** Checks and reads them for an object; `fallbackClass` is the bucket's storage class. */
 export function traitsOf(headers: HeaderMap, fallbackClass: string): ObjectTraits {
   const refused = REFUSED_ON_WRITE.find(name => headers.has(name))
   if (refused !== undefined) throw notImplemented(refused, headers.get(refused) ?? '')
+  return { ...uploadTraitsOf(headers, fallbackClass), acl: aclIn(headers) }
+}
+
+/**
+ * The same for a multipart upload. The service passes over conditions and the ACL here; the ACL
+ * is what Complete says.
+ */
+export function uploadTraitsOf(headers: HeaderMap, fallbackClass: string): ObjectTraits {
   const encryption = encryptionOf(headers)
   return {
     headers: storedHeaders(headers),
     meta: metaOf(headers),
     storageClass: storageClassOf(headers.get('x-oss-storage-class'), fallbackClass),
-    acl: objectAclOf(headers.get('x-oss-object-acl') ?? 'default'),
+    acl: 'default',
     tags: tagsOfHeader(headers.get('x-oss-tagging')),
     ...(encryption === undefined ? {} : { encryption }),
   }
+}
+
+/** The ACL that the headers ask for. */
+export function aclIn(headers: HeaderMap): ObjectAcl {
+  return objectAclOf(headers.get('x-oss-object-acl') ?? 'default')
 }
 
 /** 400 NotImplemented, naming the header. */
