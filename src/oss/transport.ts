@@ -80,6 +80,11 @@ export class Transport {
     const { host, path, hostname, port } = splitUrl(url)
     return new Promise((resolve, reject) => {
       const body = params.stream
+      const aborted = (): Error => named('AbortError', 'The request was aborted')
+      if (exchange.signal?.aborted) {
+        body?.destroy()
+        return reject(aborted())
+      }
       const request = (secure ? https : http).request({
         method: params.method,
         hostname,
@@ -93,7 +98,7 @@ export class Transport {
         reject(error)
         request.destroy()
       }
-      const onAbort = (): void => fail(named('AbortError', 'The request was aborted'))
+      const onAbort = (): void => fail(aborted())
       const settle = watch(request, exchange, fail, () => {
         exchange.signal?.removeEventListener('abort', onAbort)
         body?.destroy()
@@ -109,7 +114,6 @@ export class Transport {
           resolve({ status, headers, data, res: { status, headers, requestUrls: [url] } })
         }, fail)
       })
-      if (exchange.signal?.aborted) return onAbort()
       exchange.signal?.addEventListener('abort', onAbort, { once: true })
       if (body === undefined) {
         request.end(params.content)
@@ -129,17 +133,19 @@ function watch(
   release: () => void,
 ): () => void {
   const idle = call.idleTimeout ?? IDLE_TIMEOUT
-  const connecting = setTimeout(
-    () => fail(named('ConnectTimeout', `No connection within ${CONNECT_TIMEOUT} ms`)),
-    Math.min(CONNECT_TIMEOUT, idle),
-  )
+  let watching = true
+  const patience = Math.min(CONNECT_TIMEOUT, idle)
+  let connecting: NodeJS.Timeout | undefined
+  // Not before: with `maxSockets` of the caller's agent, a request first waits for its turn.
   request.on('socket', socket => {
-    const connected = (): void => clearTimeout(connecting)
-    if (socket.connecting) socket.once('connect', connected)
-    else connected()
+    if (!watching || !socket.connecting) return
+    connecting = setTimeout(
+      () => fail(named('ConnectTimeout', `No connection within ${patience} ms`)),
+      patience,
+    )
+    socket.once('connect', () => clearTimeout(connecting))
   })
   request.setTimeout(idle, () => fail(named('IdleTimeout', `No byte moved for ${idle} ms`)))
-  let watching = true
   return () => {
     if (!watching) return
     watching = false
