@@ -1,0 +1,367 @@
+/**
+ * What is said to OSS and understood of it without a network: headers of an object, settings of a
+ * client, what a failure means; and that no secret is in anything a person gets to see.
+ */
+import { inspect } from 'node:util'
+import OSS from 'ali-oss'
+import t from 'tap'
+import { connect } from '../../src/oss/connection.js'
+import {
+  isAmbiguous,
+  kindOf,
+  OssFailure,
+  type FailureDetails,
+  type FailureKind,
+} from '../../src/oss/failure.js'
+import {
+  checkObjectOptions,
+  completionHeaders,
+  initiationHeaders,
+  type ObjectOptions,
+} from '../../src/oss/object-headers.js'
+import { readClient, type ClientOptions } from '../../src/oss/settings.js'
+
+t.test('headers of an object', async t => {
+  t.test('everything that can be said has its header', async t => {
+    t.same(
+      initiationHeaders({
+        headers: { 'Cache-Control': 'no-cache', 'x-oss-server-side-encryption': 'AES256' },
+        meta: { Author: 'me', a: '' },
+        mime: 'text/csv',
+        storageClass: 'IA',
+        acl: 'private',
+        tags: { 'a b': 'c&d', e: '' },
+        overwrite: false,
+      }),
+      {
+        'cache-control': 'no-cache',
+        'x-oss-server-side-encryption': 'AES256',
+        'x-oss-meta-author': 'me',
+        'x-oss-meta-a': '',
+        'content-type': 'text/csv',
+        'x-oss-storage-class': 'IA',
+        'x-oss-object-acl': 'private',
+        'x-oss-tagging': 'a%20b=c%26d&e=',
+        'x-oss-forbid-overwrite': 'true',
+      },
+    )
+    t.same(initiationHeaders({}), {})
+    t.same(initiationHeaders({ overwrite: true, tags: {}, meta: {} }), {})
+  })
+
+  t.test('metadata of any language is ASCII on the wire, and can be read back', async t => {
+    for (const value of ['日本', '😀 ü', 'tab\tand\nline', '\x7f', 'plain 100%', '\ud800']) {
+      const sent = initiationHeaders({ meta: { a: value } })['x-oss-meta-a'] ?? ''
+      t.match(sent, /^[\x20-\x7e]*$/)
+      if (!value.includes('%')) t.equal(decodeURIComponent(sent), value.toWellFormed())
+    }
+  })
+
+  t.test('what is ours, the transport’s or another option’s cannot be set', async t => {
+    for (const name of [
+      'Authorization',
+      'HOST',
+      'Date',
+      'Content-Length',
+      'content-md5',
+      'Transfer-Encoding',
+      'Connection',
+      'TE',
+      'Trailer',
+      'Upgrade',
+      'Expect',
+      'Cookie',
+      'x-oss-security-token',
+      'X-OSS-Meta-OSS-Spool-Token',
+      'x-oss-copy-source',
+      'x-oss-callback',
+      'x-oss-forbid-overwrite',
+      'bad name',
+      'bäd',
+      '',
+    ]) {
+      const object = { headers: { [name]: 'x' } }
+      t.throws(() => checkObjectOptions(object), { code: 'ERR_INVALID_ARG_VALUE' }, name)
+    }
+    for (const value of ['a\r\nb: c', '\0', 'ü']) {
+      const object = { headers: { a: value } }
+      t.throws(() => checkObjectOptions(object), { code: 'ERR_INVALID_ARG_VALUE' })
+    }
+    for (const name of ['oss-spool-token', 'OSS-Spool-Token', 'a_b', 'a b', 'a:b', '']) {
+      const object = { meta: { [name]: 'x' } }
+      t.throws(() => checkObjectOptions(object), { code: 'ERR_INVALID_ARG_VALUE' }, name)
+    }
+  })
+
+  t.test('metadata may fill 8 KiB, our token included', async t => {
+    const token = 'oss-spool-token'.length + 36
+    const fits = 'x'.repeat(8 * 1024 - token - 1)
+    t.doesNotThrow(() => checkObjectOptions({ meta: { a: fits } }))
+    t.throws(() => checkObjectOptions({ meta: { a: `${fits}x` } }), {
+      code: 'ERR_INVALID_ARG_VALUE',
+    })
+    const wide = 'ü'.repeat(1400) // 6 bytes each on the wire
+    t.throws(() => checkObjectOptions({ meta: { a: wide } }), { code: 'ERR_INVALID_ARG_VALUE' })
+  })
+
+  t.test('a callback goes with Complete, encoded as OSS wants it', async t => {
+    const object: ObjectOptions = {
+      overwrite: false,
+      callback: {
+        url: 'http://x.example/a b',
+        body: 'k=${object}&v=${x:id}',
+        host: 'h',
+        contentType: 'application/json',
+        callbackSNI: true,
+        customValue: { id: 7, on: true, s: 'ü' },
+      },
+    }
+    t.doesNotThrow(() => checkObjectOptions(object))
+    t.notOk('x-oss-callback' in initiationHeaders(object))
+    const headers = completionHeaders(object)
+    const decode = (name: string): unknown =>
+      JSON.parse(Buffer.from(headers[name] ?? '', 'base64').toString())
+    t.equal(headers['x-oss-forbid-overwrite'], 'true')
+    t.same(decode('x-oss-callback'), {
+      callbackUrl: 'http://x.example/a%20b',
+      callbackBody: 'k=${object}&v=${x:id}',
+      callbackHost: 'h',
+      callbackBodyType: 'application/json',
+      callbackSNI: true,
+    })
+    t.same(decode('x-oss-callback-var'), { 'x:id': '7', 'x:on': 'true', 'x:s': 'ü' })
+    const plain = completionHeaders({ callback: { url: 'http://x', body: '' } })
+    t.same(Object.keys(plain), ['x-oss-callback'])
+    t.same(completionHeaders({}), {})
+  })
+})
+
+const keys = { accessKeyId: 'id', accessKeySecret: 'secret' }
+
+t.test('settings of a client', async t => {
+  t.test('region and endpoint make one canonical endpoint', async t => {
+    const region = 'oss-cn-hangzhou'
+    const table: [options: Partial<ClientOptions>, endpoint: string, region: string][] = [
+      [{ region }, 'https://oss-cn-hangzhou.aliyuncs.com', region],
+      [{ region, secure: false }, 'http://oss-cn-hangzhou.aliyuncs.com', region],
+      [{ region, internal: true }, 'https://oss-cn-hangzhou-internal.aliyuncs.com', region],
+      [
+        { endpoint: 'oss-eu-west-1.aliyuncs.com' },
+        'https://oss-eu-west-1.aliyuncs.com',
+        'oss-eu-west-1',
+      ],
+      [
+        { endpoint: 'http://oss-eu-west-1-internal.aliyuncs.com/' },
+        'http://oss-eu-west-1-internal.aliyuncs.com',
+        'oss-eu-west-1',
+      ],
+      [
+        { endpoint: 'HTTPS://OSS-EU-West-1.aliyuncs.com:443' },
+        'https://oss-eu-west-1.aliyuncs.com',
+        'oss-eu-west-1',
+      ],
+      [{ endpoint: 'my-oss-data.oss-cn-beijing.aliyuncs.com', cname: true }, '', 'oss-cn-beijing'],
+      [{ endpoint: 'http://127.0.0.1:9000/path?q', region }, 'http://127.0.0.1:9000', region],
+      [{ endpoint: 'localhost:9000', region, secure: false }, 'http://localhost:9000', region],
+      [{ endpoint: 'files.example.com', authorizationV4: false }, '', 'oss-cn-hangzhou'],
+      [{ endpoint: 'oss-accelerate.aliyuncs.com', region }, '', region],
+    ]
+    for (const [options, endpoint, region] of table) {
+      const { place } = readClient({ ...keys, ...options })
+      t.equal(place.region, region, JSON.stringify(options))
+      t.equal(place.endpoint, endpoint || `https://${options.endpoint}`)
+    }
+  })
+
+  t.test('of an ali-oss client are its own', async t => {
+    const options = { ...keys, bucket: 'bucket', region: 'oss-cn-beijing', secure: true }
+    const of = readClient(new OSS(options)).place
+    t.match(of, { endpoint: 'https://oss-cn-beijing.aliyuncs.com', region: 'oss-cn-beijing' })
+    t.same(of, readClient(options).place, 'and make the same ids as its options')
+  })
+
+  t.test('that would not work are refused', async t => {
+    for (const options of [
+      { region: 'oss cn' },
+      { region: '' },
+      {},
+      { endpoint: 'files.example.com' },
+      { endpoint: 'oss-accelerate.aliyuncs.com' },
+      { endpoint: 'ftp://oss-cn-beijing.aliyuncs.com' },
+      { endpoint: 'http://oss-cn-beijing.aliyuncs.com:99999' },
+      { region: 'oss-cn-beijing', accessKeyId: ' ' },
+      { region: 'oss-cn-beijing', accessKeySecret: undefined },
+      { region: 'oss-cn-beijing', accessKeySecret: 5 },
+    ]) {
+      const client = { ...keys, ...options } as ClientOptions // wrong as JavaScript may have it
+      t.throws(() => readClient(client), { code: 'ERR_INVALID_ARG_VALUE' }, JSON.stringify(options))
+    }
+    for (const client of [null, undefined, 'client', 5]) {
+      t.throws(() => readClient(client as never), { code: 'ERR_INVALID_ARG_TYPE' })
+    }
+  })
+
+  t.test('hold credentials that are read anew each time', async t => {
+    const client = { ...keys, region: 'oss-cn-beijing', accessKeyId: ' id\n' }
+    const { settings } = readClient(client)
+    t.same(settings.credentials(), keys)
+    Object.assign(client, { accessKeyId: 'id2', accessKeySecret: 's2', stsToken: 'token' })
+    t.same(settings.credentials(), {
+      accessKeyId: 'id2',
+      accessKeySecret: 's2',
+      stsToken: 'token',
+    })
+  })
+
+  t.test('the bucket is checked when it is used', async t => {
+    const of = (bucket?: string) =>
+      connect({ ...keys, region: 'oss-cn-beijing', ...(bucket && { bucket }) })
+    t.equal(of('bucket').place().bucket, 'bucket')
+    t.equal(of('bucket').place('other').bucket, 'other')
+    for (const bucket of [undefined, 'ab', 'Bucket', 'a/b', '-ab', 'a'.repeat(64)]) {
+      t.throws(() => of(bucket).place(), { code: 'ERR_INVALID_ARG_VALUE' }, String(bucket))
+    }
+    const place = of('bucket').place()
+    const connection = of()
+    t.equal(connection.open(place), connection.open({ ...place }), 'one adapter per place')
+    t.not(connection.open(place), connection.open({ ...place, bucket: 'other' }))
+  })
+
+  t.test('an alias hides the address', async t => {
+    const alias = { name: 'local:/data', endpoint: 'http://127.0.0.1:5' }
+    const connection = connect({ ...keys, region: 'oss-local', endpoint: alias.endpoint }, alias)
+    t.equal(connection.endpoint, 'local:/data')
+    t.equal(connection.place('bucket').endpoint, 'local:/data')
+  })
+
+  t.test('no secret is in an error', async t => {
+    const secret = 'hunter2'
+    for (const options of [
+      { accessKeySecret: secret, region: 'not a region' },
+      { accessKeySecret: secret, region: 'oss-cn-beijing', accessKeyId: '' },
+      { endpoint: `https://user:${secret}@oss-cn-beijing.aliyuncs.com` },
+      { endpoint: `https://:${secret}@oss-cn-beijing.aliyuncs.com` },
+      { endpoint: `https://${secret}@oss-cn-beijing.aliyuncs.com` },
+      { region: 'oss-cn-beijing', stsToken: secret, bucket: 'BAD' },
+    ]) {
+      const place = (): unknown => connect({ ...keys, ...options }).place()
+      t.throws(place, { code: 'ERR_INVALID_ARG_VALUE' })
+      t.notMatch(inspect(thrownBy(place), { depth: 9 }), secret)
+    }
+  })
+})
+
+t.test('what a failure means', async t => {
+  const kinds: Record<
+    FailureKind,
+    [status: number | undefined, code?: string | undefined, name?: string][]
+  > = {
+    aborted: [[undefined, undefined, 'AbortError']],
+    'no-upload': [[404, 'NoSuchUpload']],
+    exists: [
+      [409, 'FileAlreadyExists'],
+      [409, 'FileImmutable'],
+    ],
+    'stale-part': [
+      [400, 'InvalidPart'],
+      [400, 'InvalidPartOrder'],
+    ],
+    denied: [
+      [403, 'AccessDenied'],
+      [403, 'SignatureDoesNotMatch'],
+      [403, 'InvalidAccessKeyId'],
+      [403],
+      [401],
+      [404, 'NoSuchBucket'],
+      [400, 'InvalidSecurityToken'],
+    ],
+    refused: [
+      [400, 'InvalidArgument'],
+      [400, 'EntityTooSmall'],
+      [404, 'NoSuchKey'],
+      [405],
+      [409],
+      [301],
+      [400, 'constructor'],
+      [400, '__proto__'],
+    ],
+    transient: [
+      [undefined, undefined, 'ECONNRESET'],
+      [undefined, undefined, 'ConnectTimeout'],
+      [200],
+      [203],
+      [408],
+      [429],
+      [500, 'InternalError'],
+      [502],
+      [503, 'ServiceUnavailable'],
+      [403, 'RequestTimeTooSkewed'],
+      [400, 'InvalidDigest'],
+      [400, 'RequestTimeout'],
+      [503, 'toString'],
+    ],
+  }
+  for (const [kind, cases] of Object.entries(kinds)) {
+    for (const [status, ossCode, name] of cases) {
+      t.equal(
+        kindOf(failure({ status, ossCode, name: name ?? ossCode ?? 'x' })),
+        kind,
+        `${status} ${ossCode ?? name}`,
+      )
+    }
+  }
+
+  t.test('and whether it may have taken effect all the same', async t => {
+    for (const status of [undefined, 200, 203, 301, 408, 500, 503]) {
+      t.ok(isAmbiguous(failure({ status, name: 'ECONNRESET' })), String(status))
+    }
+    for (const status of [400, 403, 404, 409, 412, 429]) {
+      t.notOk(isAmbiguous(failure({ status })), String(status))
+    }
+    for (const name of ['ECONNREFUSED', 'ENOTFOUND', 'ConnectTimeout']) {
+      t.notOk(isAmbiguous(failure({ name })), `${name}: it was never sent`)
+    }
+  })
+
+  t.test('in one line for people', async t => {
+    const full = failure({ status: 503, ossCode: 'SlowDown', requestId: 'R', message: 'slow' })
+    t.equal(full.describe(), 'UploadPart: 503 SlowDown (request R): slow')
+    t.equal(failure({ name: 'EPIPE', message: 'm' }).describe(), 'UploadPart: EPIPE: m')
+    t.notOk('requestId' in failure({}), 'what is not known is not there')
+  })
+})
+
+t.test('no secret gets from a request into its failure', async t => {
+  const secrets = { accessKeyId: 'LTAIsecretid', accessKeySecret: 'hunter2', stsToken: 'tok/en' }
+  const bucket = (endpoint: string) => {
+    const connection = connect({ ...secrets, endpoint, region: 'oss-x', bucket: 'bucket' })
+    t.teardown(() => connection.close())
+    return connection.open(connection.place())
+  }
+  const failures: unknown[] = []
+  // Nobody there, and an endpoint that makes ali-oss itself throw.
+  for (const endpoint of ['http://127.0.0.1:1', 'http://localhost:1']) {
+    const at = bucket(endpoint)
+    failures.push(await at.head('key', {}).catch((error: unknown) => error))
+    failures.push(await at.put('key', Buffer.from('x'), {}, {}).catch((error: unknown) => error))
+    failures.push(await at.initiate('key', { a: 'b\nc' }, {}).catch((error: unknown) => error))
+  }
+  for (const reason of failures) {
+    t.type(reason, OssFailure)
+    const seen = inspect(reason, { depth: 20, showHidden: true }) + JSON.stringify(reason)
+    for (const secret of Object.values(secrets)) t.notMatch(seen, secret)
+    t.notMatch(seen, /Signature|Credential=/)
+  }
+})
+
+function failure(details: Partial<FailureDetails>): OssFailure {
+  return new OssFailure({ name: 'x', message: 'm', operation: 'UploadPart', ...details })
+}
+
+function thrownBy(step: () => unknown): unknown {
+  try {
+    return step()
+  } catch (error) {
+    return error
+  }
+}
