@@ -38,10 +38,10 @@ async function serve(dir) {
 
 async function main() {
   const cases = [
-    ['64 parallel uploads of 4 parts of 8 MiB', manyUploads],
-    ['a 5 GiB object, put and got', bigObject],
+    { name: '64 parallel uploads of 4 parts of 8 MiB', run: manyUploads },
+    { name: 'a 5 GiB object, put and got', run: bigObject },
   ]
-  for (const [name, run] of cases) {
+  for (const { name, run } of cases) {
     const dir = await mkdtemp(join(tmpdir(), 'oss-heavy-'))
     const child = spawn(process.execPath, [fileURLToPath(import.meta.url), 'serve', dir], {
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],

@@ -289,7 +289,7 @@ t.test('parts on disk', async t => {
   await put(99, 'A'.repeat(32))
   const newest = await put(99, 'B'.repeat(32))
   // an older file of the same number that could not be removed in time
-  const left = newest.file.replace(/-\d{16}-/, '-0000000000000001-')
+  const left = newest.file.replace(/-\d{16}-(\d+)-B+/, `-0000000000000001-$1-${'C'.repeat(32)}`)
   writeFileSync(join(dir, left), 'x')
   const parts = await listParts(dir)
   t.same(
