@@ -369,3 +369,12 @@ t.test('10,000 parts', async t => {
   const { content } = await client.get('many', { headers: { Range: 'bytes=512000000-512000099' } })
   t.ok(PART.subarray(0, 100).equals(content))
 })
+
+t.test('the script of heavy checks is at least legible', async t => {
+  const script = fileURLToPath(new URL('heavy.mjs', import.meta.url))
+  const [code] = await once(
+    spawn(process.execPath, ['--check', script], { stdio: 'inherit' }),
+    'exit',
+  )
+  t.equal(code, 0)
+})
