@@ -7,9 +7,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Emulation } from '../emulation.js'
 import type { RequestRecord } from '../request-log.js'
 import type { Reply } from '../reply.js'
-import { xmlDocument } from '../xml.js'
-import { momentOf, type Fault, type FaultAction, type Moment } from './fault.js'
+import { momentOf, type Fault, type Moment } from './fault.js'
 import { labelOf, type Firing } from './fault-table.js'
+import { answerOf, cutReply, lieIn } from './false-reply.js'
 
 /** Another answer than the real one. */
 export class Instead extends Error {
@@ -90,8 +90,8 @@ export class Strikes {
     let changed = reply
     for (const firing of this.#firing) {
       const { fault } = firing
-      if (fault.do === 'lie') changed = lie(changed, fault)
-      else if (fault.do === 'cut') changed = cut(changed, fault.after)
+      if (fault.do === 'lie') changed = lieIn(changed, fault)
+      else if (fault.do === 'cut') changed = cutReply(changed, fault.after)
       else continue
       this.#hit(firing)
     }
@@ -117,7 +117,7 @@ export class Strikes {
     switch (fault.do) {
       case 'answer':
         this.#hit(firing)
-        throw new Instead(answer(fault, this.#struck.entry))
+        throw new Instead(answerOf(fault, this.#struck.entry))
       case 'reset':
         this.#hit(firing)
         throw new Cut()
@@ -181,58 +181,4 @@ export class Strikes {
     const found = await this.#upload()
     if (found) await this.#emulation.store.uploads.abort(found.bucket, found.upload)
   }
-}
-
-type Answer = Extract<FaultAction, { do: 'answer' }>
-type Lie = Extract<FaultAction, { do: 'lie' }>
-
-function answer(fault: Answer, entry: RequestRecord): Reply {
-  const { status, code, message, ec, body, headers } = fault
-  if (code !== undefined) entry.code = code
-  if (code === undefined)
-    return {
-      status,
-      headers: { 'Content-Type': 'text/html', ...headers },
-      ...(body === undefined ? {} : { body }),
-    }
-  const xml = xmlDocument('Error', {
-    Code: code,
-    Message: message ?? code,
-    RequestId: entry.id,
-    HostId: entry.bucket ?? '',
-    EC: ec,
-  })
-  const known = { ...(ec === undefined ? {} : { 'x-oss-ec': ec }), ...headers }
-  if (entry.method === 'HEAD')
-    return { status, headers: { 'x-oss-err': Buffer.from(xml).toString('base64'), ...known } }
-  return { status, headers: { 'Content-Type': 'application/xml', ...known }, body: body ?? xml }
-}
-
-function lie(reply: Reply, { headers = {}, replace = [] }: Lie): Reply {
-  const told = new Map(Object.entries(reply.headers))
-  for (const [name, value] of Object.entries(headers)) {
-    for (const known of told.keys())
-      if (known.toLowerCase() === name.toLowerCase()) told.delete(known)
-    if (value !== null) told.set(name, value)
-  }
-  const body =
-    typeof reply.body === 'string'
-      ? replace.reduce((text, [search, by]) => text.replaceAll(search, by), reply.body)
-      : reply.body
-  return {
-    status: reply.status,
-    headers: Object.fromEntries(told),
-    ...(body === undefined ? {} : { body }),
-  }
-}
-
-function cut(reply: Reply, after: number | undefined): Reply {
-  const whole = Number(reply.headers['Content-Length'] ?? lengthOf(reply.body))
-  const length = Math.min(after ?? Math.floor(whole / 2), whole)
-  return { ...reply, headers: { ...reply.headers, 'Content-Length': String(length) } }
-}
-
-function lengthOf(body: Reply['body']): number {
-  if (typeof body === 'string') return Buffer.byteLength(body)
-  return Buffer.isBuffer(body) ? body.length : 0
 }

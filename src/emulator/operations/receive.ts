@@ -7,7 +7,7 @@ import { open } from 'node:fs/promises'
 import { OssError } from '../oss-error.js'
 import { createDigester, type Digest } from '../store/digest.js'
 import { removeFile } from '../store/files.js'
-import { touch, type Bytes } from '../store/objects.js'
+import { touch, type Bytes } from '../store/object-dir.js'
 import type { Call } from './call.js'
 
 /** The most a single PUT, POST or part may hold: 5 GB. */

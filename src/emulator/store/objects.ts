@@ -4,45 +4,28 @@
  * bytes come into the directory before it and leave after it, both under the key's lock. Whatever
  * else a crash left in the directory is swept by the next change of that key.
  */
-import { copyFile, link, mkdir, open as openFile, rename, rmdir, truncate } from 'node:fs/promises'
 import { createReadStream, createWriteStream } from 'node:fs'
-import { randomBytes } from 'node:crypto'
+import { truncate } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { readSegments, readZeros, type Span } from './body.js'
+import { ifThere, isThere, makeDir, namesIn, readJson, removeFile, writeJson } from './files.js'
+import { keyOfFileName } from './layout.js'
 import {
-  hasCode,
-  ifThere,
-  isThere,
-  makeDir,
-  namesIn,
-  readJson,
-  removeFile,
-  removeTree,
-  writeJson,
-} from './files.js'
-import { keyFileName, keyOfFileName } from './layout.js'
+  adopt,
+  linkOrCopy,
+  makeObjectDir,
+  objectTopic,
+  RECORD,
+  settle,
+  sweep,
+  type Bytes,
+} from './object-dir.js'
 import type { ObjectRecord, Segment } from './record.js'
 import type { Place } from './store.js'
 
-const RECORD = 'record.json'
 const MANIFEST = 'manifest.json'
-
-/** What the lock on an object is asked for; uploads to the key take the same one. */
-export const objectTopic = (bucket: string, key: string): string =>
-  directoryTopic(bucket, keyFileName(key))
-
-/** The same by the name of the object's directory. */
-export const directoryTopic = (bucket: string, name: string): string => `object ${bucket}/${name}`
-
-/** Bytes that are to become a body, where nobody else sees them. */
-export type Bytes =
-  | { readonly kind: 'file'; readonly path: string }
-  /** Parts with their manifest, in a directory. */
-  | { readonly kind: 'parts'; readonly path: string }
-  /** Thrown away. */
-  | { readonly kind: 'none' }
 
 /** The objects of one data directory. */
 export interface Objects {
@@ -185,62 +168,4 @@ export function objectsIn(place: Place): Objects {
 
 async function keyOf(objects: string, name: string): Promise<string | undefined> {
   return keyOfFileName(name) ?? (await readJson<ObjectRecord>(join(objects, name, RECORD)))?.key
-}
-
-/** Makes the directory of an object; its bucket's must be there. */
-export async function makeObjectDir(dir: string): Promise<void> {
-  try {
-    await mkdir(dir, { mode: 0o700 })
-  } catch (error) {
-    if (!hasCode(error, 'EEXIST')) throw error
-  }
-}
-
-async function adopt(dir: string, bytes: Bytes): Promise<ObjectRecord['body']> {
-  if (bytes.kind === 'none') return { kind: 'none' }
-  const unique = randomBytes(8).toString('hex')
-  const body: ObjectRecord['body'] =
-    bytes.kind === 'file'
-      ? { kind: 'file', name: `body-${unique}` }
-      : { kind: 'parts', id: `copy-${unique}` }
-  await rename(bytes.path, join(dir, body.kind === 'file' ? body.name : body.id))
-  return body
-}
-
-/** One more name for a file; a copy of it where the file system has no links, or no more of them. */
-async function linkOrCopy(from: string, to: string): Promise<true> {
-  try {
-    await link(from, to)
-  } catch (error) {
-    if (!hasCode(error, 'EPERM', 'ENOTSUP', 'EMLINK', 'ENOSYS')) throw error
-    await copyFile(from, to)
-  }
-  return true
-}
-
-/** Finishes a Complete that was cut between its record and the move of its parts. Under the lock. */
-export async function settle(
-  { layout }: Place,
-  bucket: string,
-  { key, body }: ObjectRecord,
-): Promise<void> {
-  if (body.kind !== 'parts') return
-  await ifThere(rename(layout.upload(bucket, body.id), join(layout.object(bucket, key), body.id)))
-}
-
-/** Removes from an object's directory what its record does not name; all of it without a record. */
-export async function sweep(dir: string, record: ObjectRecord | undefined): Promise<void> {
-  const keep = new Set<string>()
-  if (record !== undefined) {
-    keep.add(RECORD)
-    if (record.body.kind === 'file') keep.add(record.body.name)
-    if (record.body.kind === 'parts') keep.add(record.body.id)
-  }
-  for (const name of await namesIn(dir)) if (!keep.has(name)) await removeTree(join(dir, name))
-  if (record === undefined) await ifThere(rmdir(dir))
-}
-
-/** Creates an empty file: what stands for bytes that were thrown away. */
-export async function touch(path: string): Promise<void> {
-  await (await openFile(path, 'w', 0o600)).close()
 }

@@ -8,7 +8,8 @@ import { bucketsIn, type Buckets } from './buckets.js'
 import { makeDir, namesIn, readJson } from './files.js'
 import { layoutOf, type Layout } from './layout.js'
 import { locksIn, type Exclusive } from './lock.js'
-import { directoryTopic, objectsIn, settle, sweep, type Objects } from './objects.js'
+import { directoryTopic, RECORD, settle, sweep } from './object-dir.js'
+import { objectsIn, type Objects } from './objects.js'
 import type { ObjectRecord } from './record.js'
 import { uploadsIn, type Uploads } from './uploads.js'
 import { openWorkspace, type Workspace } from './workspace.js'
@@ -53,7 +54,7 @@ async function mend(place: Place): Promise<void> {
     for (const name of await namesIn(layout.objects(bucket))) {
       const dir = join(layout.objects(bucket), name)
       await exclusive(directoryTopic(bucket, name), async () => {
-        const record = await readJson<ObjectRecord>(join(dir, 'record.json'))
+        const record = await readJson<ObjectRecord>(join(dir, RECORD))
         if (record !== undefined) await settle(place, bucket, record)
         await sweep(dir, record)
       })

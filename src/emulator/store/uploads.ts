@@ -9,7 +9,7 @@ import { join } from 'node:path'
 import type { Digest } from './digest.js'
 import { makeDir, namesIn, readJson, removeFile, removeTree, writeJson } from './files.js'
 import { isUploadId } from './layout.js'
-import { makeObjectDir, objectTopic, settle, sweep } from './objects.js'
+import { makeObjectDir, objectTopic, RECORD, settle, sweep } from './object-dir.js'
 import { dropPart, listParts, storePart, type Part } from './parts.js'
 import type { ObjectRecord, Segment, UploadRecord } from './record.js'
 import type { Place } from './store.js'
@@ -47,7 +47,7 @@ export function uploadsIn(place: Place): Uploads {
   const { layout, workspace, exclusive } = place
   const recordPath = (bucket: string, id: string) => join(layout.upload(bucket, id), 'upload.json')
   const objectRecord = (bucket: string, key: string) =>
-    readJson<ObjectRecord>(join(layout.object(bucket, key), 'record.json'))
+    readJson<ObjectRecord>(join(layout.object(bucket, key), RECORD))
 
   async function read(bucket: string, id: string): Promise<UploadRecord | undefined> {
     const upload = await readJson<UploadRecord>(recordPath(bucket, id))
@@ -119,7 +119,7 @@ export function uploadsIn(place: Place): Uploads {
           ...facts,
           body: discarded ? { kind: 'none' } : { kind: 'parts', id },
         }
-        await writeJson(workspace.fresh(), join(dir, 'record.json'), record) // from here it is done
+        await writeJson(workspace.fresh(), join(dir, RECORD), record) // from here it is done
         await rename(from, join(dir, id))
         await sweep(dir, record)
 
