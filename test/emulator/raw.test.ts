@@ -3,7 +3,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import { createServer } from 'node:net'
 import { request as httpsRequest } from 'node:https'
 import t from 'tap'
-import { startEmulator, type Emulator } from '../../src/emulator/index.js'
+import { describe, startEmulator, type Emulator } from '../../src/emulator/index.js'
 import { addresses } from '../../src/emulator/http/address.js'
 import { parseRange } from '../../src/emulator/operations/range.js'
 import { aliOss, ask, rejects, send, sendBytes, signed, tag, type Answer } from './clients.js'
@@ -587,6 +587,25 @@ t.test('options', async t => {
     )
     await t.rejects(cut)
     t.equal(fault.hits, 1)
+  })
+
+  t.test('what the command line prints', async t => {
+    const oss = await startEmulator()
+    t.teardown(() => oss.close())
+    const text = describe(oss)
+    for (const wanted of [
+      oss.endpoint,
+      oss.dir,
+      oss.credentials.accessKeySecret,
+      'new OSS(',
+      'ossutil ls',
+    ])
+      t.ok(text.includes(wanted), wanted)
+    t.notMatch(text, /TEST SERVER/)
+    const open = await startEmulator({ host: '0.0.0.0' })
+    t.teardown(() => open.close())
+    t.match(describe(open), /TEST SERVER listening on 0\.0\.0\.0/)
+    t.match(open.endpoint, /^http:\/\/127\.0\.0\.1:/)
   })
 
   t.test('wrong ones', async t => {
