@@ -244,7 +244,7 @@ t.test('settings of a client', async t => {
       { endpoint: `https://${secret}@oss-cn-beijing.aliyuncs.com` },
       { region: 'oss-cn-beijing', stsToken: secret, bucket: 'BAD' },
     ]) {
-      const place = (): unknown => connect({ ...keys, ...options }).place()
+      const place = (): unknown => connect({ ...keys, bucket: 'bucket', ...options }).place()
       t.throws(place, { code: 'ERR_INVALID_ARG_VALUE' })
       t.notMatch(inspect(thrownBy(place), { depth: 9 }), secret)
     }
