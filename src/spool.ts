@@ -26,6 +26,7 @@ import {
   type UploadSettings,
 } from './upload/options.js'
 import { settlePredecessor } from './upload/predecessor.js'
+import { prune, type Pruned, type PruneOptions, type Pruner } from './upload/prune.js'
 import { Progress, type ProgressEvent } from './upload/progress.js'
 import { receiptOf, resultOf, type UploadResult } from './upload/result.js'
 import { finishableSlot, resumeUpload } from './upload/resume.js'
@@ -172,8 +173,29 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
     await holding(claim, async () => {
       const { checkpoint } = claim
       const settings = checkOptions(this.#defaults)
-      await giveUp(this.#context(claim, placeOf(checkpoint), checkpoint.key, settings, {}))
+      const context = this.#context(claim, placeOf(checkpoint), checkpoint.key, settings, {})
+      await giveUp(context, this.#spool)
     })
+  }
+
+  /**
+   * Removes what was idle for `olderThan` and is not owned: unsealed uploads (aborted on OSS),
+   * receipts, the quarantine; sealed uploads and orphans only when asked.
+   * @returns what was removed, or would be with `dryRun`
+   */
+  async prune(options: PruneOptions = {}): Promise<Pruned[]> {
+    await this.#sweep()
+    const settings = checkOptions(this.#defaults)
+    const pruner: Pruner = {
+      spool: this.#spool,
+      contextOf: (claim, checkpoint) =>
+        this.#context(claim, placeOf(checkpoint), checkpoint.key, settings, {}),
+      warn: (id, cause) => {
+        const message = cause instanceof Error ? cause.message : String(cause)
+        this.emit('warning', { id, message, cause })
+      },
+    }
+    return prune(pruner, options)
   }
 
   async #read(intake: Intake, source: Source, settings: UploadSettings): Promise<UploadResult> {

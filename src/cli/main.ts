@@ -7,11 +7,12 @@ import { Command, CommanderError, Option } from 'commander'
 import type { AbortOptions } from './commands/abort.js'
 import type { EmulatorOptions } from './commands/emulator.js'
 import type { LsOptions } from './commands/ls.js'
+import type { PruneOptions } from './commands/prune.js'
 import type { PutOptions } from './commands/put.js'
 import type { ResumeOptions } from './commands/resume.js'
 import { DEFAULT_LOCAL } from './connection.js'
 import { EXIT_USAGE } from './exit-status.js'
-import { parseCount, parseDigest, parseSize } from './quantities.js'
+import { parseCount, parseDigest, parsePeriod, parseSize } from './quantities.js'
 import { reportError } from './report.js'
 import { Session, type Io } from './session.js'
 
@@ -87,6 +88,17 @@ function build(session: Session, run: Run): Command {
     .option('--yes', 'do not ask')
     .action((ids: string[], options: AbortOptions) =>
       run(async () => (await import('./commands/abort.js')).abort(session, ids, options)),
+    )
+
+  common(program.command('prune'), true)
+    .description('remove what nobody came back for')
+    .option('--older-than <TIME>', 'only what was idle for so long', parsePeriod, parsePeriod('7d'))
+    .option('--sealed', 'sealed uploads, too: their bytes are lost')
+    .option('--orphans', 'upload ids on OSS that lost answers left behind')
+    .option('--dry-run', 'remove nothing, say what would be removed')
+    .option('--yes', 'do not ask')
+    .action((options: PruneOptions) =>
+      run(async () => (await import('./commands/prune.js')).prune(session, options)),
     )
 
   program

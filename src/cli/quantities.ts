@@ -28,6 +28,17 @@ export function parseSize(text: string): number {
   return Math.round(Number(match[1]) * unit)
 }
 
+const PERIODS: Readonly<Record<string, number>> = { s: 1e3, m: 6e4, h: 36e5, d: 864e5, w: 6048e5 }
+
+/** `7d`, `12h`, `0s` → ms. */
+export function parsePeriod(text: string): number {
+  const match = /^(\d{1,9})([smhdw])$/.exec(text)
+  const unit = PERIODS[match?.[2] ?? '']
+  if (unit === undefined)
+    throw new InvalidArgumentError(`Expected a time such as 7d, got "${text}".`)
+  return Number(match?.[1]) * unit
+}
+
 export function parseCount(text: string): number {
   if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError(`Expected a number, got "${text}".`)
   return Number(text)

@@ -46,6 +46,9 @@ const object = v.strictObject({
   ),
 })
 
+/** A time in which an Initiate may have taken effect, by our clock. */
+const window = v.strictObject({ from: time, to: time })
+
 /** What is known in every phase. */
 const common = {
   /** Random id in the object's metadata: "was it us?" (rule 8). */
@@ -63,6 +66,8 @@ const common = {
   /** Name of the temp file in the upload's directory. */
   file: fileName,
   uploadId: v.exactOptional(v.string()),
+  /** Initiate is on its way: written before it is sent, cleared by its answer (rule 5). */
+  initiating: v.exactOptional(window),
   /** CRC64 of each part that is whole, in order of part numbers. */
   crcs: v.array(crc),
   /** Bytes in the temp file. */
@@ -108,6 +113,8 @@ const checkpoint = v.strictObject({
   previous: v.exactOptional(v.variant('phase', [sealed, completing, published])),
   /** Upload ids that are to be aborted on OSS because they are superseded. */
   superseded: v.array(v.string()),
+  /** When Initiates were sent whose answers were lost: each may have left an upload id. */
+  lost: v.array(window),
 })
 
 export type Spooling = Readonly<v.InferOutput<typeof spooling>>
@@ -116,6 +123,7 @@ export type Completing = Readonly<v.InferOutput<typeof completing>>
 export type Published = Readonly<v.InferOutput<typeof published>>
 export type UploadRecord = Spooling | Sealed | Completing | Published
 export type Checkpoint = Readonly<v.InferOutput<typeof checkpoint>>
+export type LostWindow = Readonly<v.InferOutput<typeof window>>
 
 /** A checkpoint that cannot be used as it stands. */
 export class CheckpointDamage extends Error {

@@ -86,7 +86,7 @@ export class AliOssBucket implements Bucket {
   readonly #transport: Transport
   #client: Promise<AliOss> | undefined
   /** OSS's clock minus ours, in ms. */
-  #clockOffset = 0
+  #clockOffset = -Infinity
 
   constructor(place: Place, settings: Settings, transport: Transport) {
     this.#place = place
@@ -95,7 +95,7 @@ export class AliOssBucket implements Bucket {
   }
 
   now(): number {
-    return Date.now() + this.#clockOffset
+    return Date.now() + (Number.isFinite(this.#clockOffset) ? this.#clockOffset : 0)
   }
 
   async initiate(key: string, headers: Headers, call: Call): Promise<string> {
@@ -253,7 +253,12 @@ export class AliOssBucket implements Bucket {
 
   #readClock(exchange: Exchange): void {
     const date = Date.parse(text(exchange.reply?.headers['date']) ?? '')
-    if (!Number.isNaN(date)) this.#clockOffset = date - Date.now()
+    if (Number.isNaN(date)) return
+    const offset = date - Date.now()
+    // The header has whole seconds and took its time, so it can only be late: the latest one is
+    // nearest, unless a clock was set.
+    const jumped = Math.abs(offset - this.#clockOffset) > 2_000
+    this.#clockOffset = jumped ? offset : Math.max(offset, this.#clockOffset)
   }
 
   async #connect(): Promise<AliOss> {

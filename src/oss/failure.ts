@@ -89,8 +89,19 @@ export function kindOf(failure: OssFailure): FailureKind {
   return 'refused'
 }
 
+/** The request never reached a server. */
+const NEVER_SENT: ReadonlySet<string> = new Set([
+  'ECONNREFUSED',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'ConnectTimeout',
+])
+
 /** True when OSS may have carried the request out although we were not told so. */
 export function isAmbiguous(failure: OssFailure): boolean {
-  const { status } = failure
+  const { status, name } = failure
+  if (NEVER_SENT.has(name)) return false
   return status === undefined || status < 400 || status === 408 || status >= 500
 }

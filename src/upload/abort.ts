@@ -2,23 +2,31 @@
  * Giving an upload up because its user says so: on OSS first, so that as long as parts are stored
  * (and billed) there, something here knows of them.
  */
+import type { SpoolDirectory } from '../disk/spool-directory.js'
 import type { UploadContext } from './context.js'
 import { discardUploadId } from './discard.js'
 import { failed } from './failed.js'
+import { findOrphans, usedUploadIds } from './orphans.js'
+import { takeOver } from './phase.js'
 
-/** Aborts every upload id of the checkpoint, then removes the upload; ends the claim. */
-export async function giveUp(context: UploadContext): Promise<void> {
-  const { checkpoint, claim } = context
-  const { id, bucket, key, upload, previous } = checkpoint
-  const uploadIds = new Set([upload.uploadId, previous?.uploadId, ...checkpoint.superseded])
-  for (const uploadId of uploadIds) {
-    if (uploadId === undefined) continue
-    try {
-      await discardUploadId(context, uploadId)
-    } catch (error) {
-      const sealed = upload.phase !== 'spooling'
-      throw failed(error, { id, bucket, key, sealed, uploadId })
+/**
+ * Aborts every upload id of the checkpoint and what its lost Initiates left, then removes the
+ * upload; ends the claim.
+ */
+export async function giveUp(context: UploadContext, spool: SpoolDirectory): Promise<void> {
+  const { claim } = context
+  const checkpoint = takeOver(context.checkpoint)
+  const { id, bucket, key, upload, previous, superseded, lost } = checkpoint
+  const own = [upload.uploadId, previous?.uploadId, ...superseded]
+  const uploadIds = new Set(own.filter(uploadId => uploadId !== undefined))
+  try {
+    for (const uploadId of uploadIds) await discardUploadId(context, uploadId)
+    if (lost.length > 0) {
+      const orphans = await findOrphans(context, lost, await usedUploadIds(spool, checkpoint))
+      for (const uploadId of orphans) await discardUploadId(context, uploadId)
     }
+  } catch (error) {
+    throw failed(error, { id, bucket, key, sealed: upload.phase !== 'spooling' })
   }
   await claim.remove()
 }

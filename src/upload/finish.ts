@@ -13,7 +13,16 @@ import { TOKEN_HEADER, type Published as Reply } from '../oss/port.js'
 import type { UploadContext } from './context.js'
 import { discardUploadIds } from './discard.js'
 import type { Ledger } from './ledger.js'
-import { complete, publish, reopen, settlePrevious, superseded, withUploadId } from './phase.js'
+import { mayHaveOrphans } from './orphans.js'
+import {
+  complete,
+  publish,
+  reopen,
+  settlePrevious,
+  superseded,
+  takeOver,
+  withUploadId,
+} from './phase.js'
 import { isSinglePut, partsOf } from './plan.js'
 import { retryDelay, withRetry } from './retry.js'
 import { isOurs, settle } from './settle.js'
@@ -195,8 +204,11 @@ async function conclude(work: Work, record: Sealed | Completing, done: Done): Pr
     context,
     superseded(ledger.checkpoint, record.uploadId, consumed),
   )
-  if (record.once || leftover.length > 0) {
-    await ledger.save({ ...ledger.with(published), superseded: leftover })
+  const { lost } = takeOver(ledger.checkpoint)
+  const orphans = lost.length > 0 && (await mayHaveOrphans(context, lost, new Set(leftover)))
+  if (record.once || leftover.length > 0 || orphans) {
+    const left = { superseded: leftover, lost: orphans ? lost : [] }
+    await ledger.save({ ...ledger.with(published), ...left })
     await file?.remove()
     await claim.release()
   } else {

@@ -11,7 +11,17 @@ import type { UploadContext } from './context.js'
 import { finish, type Finished } from './finish.js'
 import { Ledger } from './ledger.js'
 import type { Expectation, UploadSettings } from './options.js'
-import { adopt, begin, filesOf, open, seal, succeed, supersede, timestamp } from './phase.js'
+import {
+  adopt,
+  begin,
+  filesOf,
+  open,
+  seal,
+  succeed,
+  supersede,
+  takeOver,
+  timestamp,
+} from './phase.js'
 import { isSinglePut, planFor } from './plan.js'
 import { PlanExhausted, Spooler, type CutPart } from './spooler.js'
 import type { Transfer } from './transfer.js'
@@ -67,7 +77,7 @@ export class Intake {
     settings: UploadSettings,
   ): Promise<Intake> {
     const { claim, key } = context
-    const before = claim.checkpoint
+    const before = claim.checkpoint === null ? null : takeOver(claim.checkpoint)
     const plan = planFor(settings.partSize, settings.size)
     const kept = before === null ? undefined : await reusable(context, before, settings, plan)
     const file = kept?.file ?? (await TempFile.create(claim.directory))

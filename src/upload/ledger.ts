@@ -5,7 +5,7 @@
  */
 import type { Claim } from '../disk/claim.js'
 import type { Checkpoint, UploadRecord } from '../disk/checkpoint.js'
-import { superseded, timestamp, withUploadId } from './phase.js'
+import { timestamp, withoutInitiating, withUploadId } from './phase.js'
 
 /** Checkpoints that only say how far it got are written at most this often, in ms. */
 const INTERVAL = 1_000
@@ -71,8 +71,20 @@ export class Ledger {
     this.#timer = undefined
   }
 
-  initiated(uploadId: string): Promise<void> {
-    return this.write(withUploadId(this.record, uploadId))
+  /** Initiate is about to be sent, and may take effect until `to`. */
+  async initiating(from: number, to: number): Promise<void> {
+    const window = { from: new Date(from).toISOString(), to: new Date(to).toISOString() }
+    await this.write({ ...this.record, initiating: window })
+  }
+
+  /** Initiate was answered; `lost`: the answer to an earlier attempt was not. */
+  async initiated(uploadId: string, lost: boolean): Promise<void> {
+    const { record } = this
+    const window = lost && record.initiating !== undefined ? [record.initiating] : []
+    await this.save({
+      ...this.with(withUploadId(withoutInitiating(record), uploadId)),
+      lost: [...this.checkpoint.lost, ...window],
+    })
   }
 
   /** The upload id is gone on OSS. */
@@ -88,14 +100,5 @@ export class Ledger {
   /** Leaves a borrowed upload id to its owner; the next one goes with a token of its own. */
   async leave(token: string): Promise<void> {
     await this.write({ ...withUploadId(this.record, undefined), token })
-  }
-
-  /** The upload id stays on OSS but is of no more use: it will be aborted. */
-  async discardUploadId(): Promise<void> {
-    const { uploadId } = this.record
-    await this.save({
-      ...this.with(withUploadId(this.record, undefined)),
-      superseded: superseded(this.checkpoint, uploadId),
-    })
   }
 }

@@ -102,7 +102,7 @@ export function publish(
   record: Finishable,
   object: Pick<Published, 'etag' | 'parts' | 'requestId' | 'versionId'>,
 ): Published {
-  const { error: _mended, uploadId: _used, ...rest } = reopen(record)
+  const { error: _mended, uploadId: _used, initiating: _lost, ...rest } = reopen(record)
   return { ...rest, ...object, phase: 'published', uploaded: record.size, updatedAt: timestamp() }
 }
 
@@ -126,7 +126,27 @@ export function initiationDigest(object: ObjectOptions): string {
 
 /** The first checkpoint of an id. */
 export function open(id: string, place: Place, key: string, upload: Spooling): Checkpoint {
-  return { id, ...place, key, upload, superseded: [] }
+  return { id, ...place, key, upload, superseded: [], lost: [] }
+}
+
+/** A run begins on what another one left: an Initiate that was on its way then was lost. */
+export function takeOver(checkpoint: Checkpoint): Checkpoint {
+  const { upload, previous } = checkpoint
+  const lost = [upload.initiating, previous?.initiating].filter(window => window !== undefined)
+  if (lost.length === 0) return checkpoint
+  return {
+    ...checkpoint,
+    upload: withoutInitiating(upload),
+    ...(previous === undefined ? {} : { previous: withoutInitiating(previous) }),
+    lost: [...checkpoint.lost, ...lost],
+  }
+}
+
+/** Initiate was answered, or can no longer be. */
+export function withoutInitiating<R extends UploadRecord>(record: R): R {
+  const { initiating: _answered, ...rest } = record
+  // Spreading loses the link between `rest` and R; only an optional property was removed.
+  return rest as unknown as R
 }
 
 /**

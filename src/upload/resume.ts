@@ -12,6 +12,7 @@ import {
   initiationDigest,
   reopen,
   superseded,
+  takeOver,
   timestamp,
   withUploadId,
   type Finishable,
@@ -41,6 +42,8 @@ export async function resumeUpload(
   const ledger = new Ledger(claim, slot)
   const work = new UploadWork(context, ledger)
   try {
+    const taken = takeOver(ledger.checkpoint)
+    if (taken !== ledger.checkpoint) await ledger.save(taken)
     const record = recordIn(ledger)
     if (force) await insist(ledger, record)
     const total = isSinglePut(record.plan, record.size) ? 1 : record.crcs.length

@@ -6,7 +6,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { kindOf, OssFailure } from '../oss/failure.js'
+import { isAmbiguous, kindOf, OssFailure } from '../oss/failure.js'
 import { TOKEN_HEADER, type ListedPart, type ObjectInfo, type Reply } from '../oss/port.js'
 import { initiationHeaders } from '../oss/object-headers.js'
 import type { UploadContext } from './context.js'
@@ -59,6 +59,9 @@ export class AlreadyPublished extends Error {
 
 /** Upload ids that vanish one after the other are not a network's doing. */
 const MAX_SESSIONS = 5
+
+/** OSS refuses a request that is signed longer ago, in ms: it cannot take effect any more. */
+const LATEST_EFFECT = 15 * 60_000
 
 export class Transfer {
   readonly #context: UploadContext
@@ -268,8 +271,19 @@ export class Transfer {
     const { bucket, key, call } = this.#context
     const { token, object } = this.#ledger.record
     const headers = { ...initiationHeaders(object), [TOKEN_HEADER]: token }
-    const uploadId = await withRetry(() => bucket.initiate(key, headers, call), this.#attempts())
-    await this.#ledger.initiated(uploadId)
+    const from = Date.now()
+    let lost = false
+    const attempt = async (): Promise<string> => {
+      await this.#ledger.initiating(from, Date.now() + LATEST_EFFECT)
+      try {
+        return await bucket.initiate(key, headers, call)
+      } catch (error) {
+        lost ||= error instanceof OssFailure && isAmbiguous(error)
+        throw error
+      }
+    }
+    const uploadId = await withRetry(attempt, this.#attempts())
+    await this.#ledger.initiated(uploadId, lost)
     return uploadId
   }
 

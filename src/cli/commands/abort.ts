@@ -1,5 +1,5 @@
 /** `oss-spool abort`: gives uploads up, here and on OSS. */
-import { createInterface } from 'node:readline/promises'
+import { confirmed } from '../confirm.js'
 import type { ConnectionFlags } from '../connection.js'
 import { EXIT_DONE, EXIT_FAILED, UsageError, worst } from '../exit-status.js'
 import { reportError, type ReportFlags } from '../report.js'
@@ -18,7 +18,9 @@ export async function abort(
   const spool = await session.spool(flags)
   const chosen = flags.all ? (await spool.uploads()).map(({ id }) => id) : ids
   if (chosen.length === 0) return EXIT_DONE
-  if (!flags.yes && !(await confirmed(session, chosen))) return EXIT_FAILED
+  const what = chosen.length === 1 ? chosen[0] : `${chosen.length} uploads`
+  const question = `Give up ${what}, here and on OSS? Their bytes are lost.`
+  if (!flags.yes && !(await confirmed(io, question))) return EXIT_FAILED
   const statuses: number[] = []
   for (const id of chosen) {
     try {
@@ -32,19 +34,4 @@ export async function abort(
     }
   }
   return worst(statuses)
-}
-
-/** Asks a person; a script is taken at its word. */
-async function confirmed({ io }: Session, ids: readonly string[]): Promise<boolean> {
-  if (!io.stdin.isTTY || !io.stderr.isTTY) return true
-  const prompt = createInterface({ input: io.stdin, output: io.stderr })
-  try {
-    const what = ids.length === 1 ? ids[0] : `${ids.length} uploads`
-    const answer = await prompt.question(
-      `Give up ${what}, here and on OSS? Their bytes are lost. [y/N] `,
-    )
-    return /^y(es)?$/i.test(answer.trim())
-  } finally {
-    prompt.close()
-  }
 }

@@ -1,0 +1,143 @@
+/**
+ * Pruning: what nobody came back for. Unsealed uploads, receipts and the quarantine go by age; sealed
+ * uploads and orphans only when they are asked for. An upload that is owned is never touched.
+ */
+import { Claim } from '../disk/claim.js'
+import type { Checkpoint } from '../disk/checkpoint.js'
+import type { SpoolDirectory } from '../disk/spool-directory.js'
+import { DurableCheckpointFile } from '../disk/store.js'
+import { invalidType, outOfRange, SpoolError } from '../errors.js'
+import { giveUp } from './abort.js'
+import type { UploadContext } from './context.js'
+import { discardUploadId, discardUploadIds } from './discard.js'
+import { findOrphans, usedUploadIds } from './orphans.js'
+import { takeOver } from './phase.js'
+
+export interface PruneOptions {
+  /** Only what was idle for so long, in ms. @default 7 days */
+  readonly olderThan?: number
+  /** Sealed uploads, too: their bytes are lost. @default false */
+  readonly sealed?: boolean
+  /** Upload ids on OSS that lost answers to Initiate left behind, whatever their age. @default false */
+  readonly orphans?: boolean
+  /** Removes nothing; tells what it would. @default false */
+  readonly dryRun?: boolean
+}
+
+/** One thing that was removed, or would be. */
+export interface Pruned {
+  readonly kind: 'upload' | 'receipt' | 'quarantine' | 'orphan'
+  /** Of the upload; the folder's name in the quarantine. */
+  readonly id: string
+  readonly bucket?: string
+  readonly key?: string
+  /** Of an orphan. */
+  readonly uploadId?: string
+}
+
+export const WEEK = 7 * 24 * 60 * 60 * 1000
+
+/** What pruning asks of its caller. */
+export interface Pruner {
+  readonly spool: SpoolDirectory
+  contextOf(claim: Claim, checkpoint: Checkpoint): UploadContext
+  warn(id: string, error: unknown): void
+}
+
+export async function prune(pruner: Pruner, options: PruneOptions): Promise<Pruned[]> {
+  const { olderThan = WEEK, dryRun = false } = options
+  if (typeof olderThan !== 'number') throw invalidType('olderThan', 'a number', olderThan)
+  if (!(olderThan >= 0)) throw outOfRange('olderThan', '>= 0', olderThan)
+  const pruned: Pruned[] = []
+  for (const id of await pruner.spool.ids()) {
+    try {
+      pruned.push(...(await pruneUpload(pruner, id, { ...options, olderThan, dryRun })))
+    } catch (error) {
+      if (!(error instanceof SpoolError)) throw error
+      if (error.code !== 'ERR_SPOOL_LOCKED') pruner.warn(id, error)
+    }
+  }
+  for (const { name, since } of await pruner.spool.quarantined()) {
+    if (Date.now() - since < olderThan) continue
+    if (!dryRun) await pruner.spool.discardQuarantined(name)
+    pruned.push({ kind: 'quarantine', id: name })
+  }
+  return pruned
+}
+
+type Decided = PruneOptions & { readonly olderThan: number; readonly dryRun: boolean }
+
+async function pruneUpload(pruner: Pruner, id: string, options: Decided): Promise<Pruned[]> {
+  const seen = await new DurableCheckpointFile(pruner.spool.checkpointOf(id))
+    .read()
+    .catch(() => null)
+  if (seen !== null && !concerns(seen, options)) return []
+  const claim = await Claim.existing(pruner.spool, id).catch((error: unknown) => {
+    if (error instanceof SpoolError && error.code === 'ERR_SPOOL_NOT_FOUND') return undefined
+    throw error
+  })
+  if (claim === undefined) return [] // rubbish of a crash: it has just been cleaned up
+  try {
+    return await pruneClaimed(pruner, claim, options)
+  } finally {
+    await claim.leave()
+  }
+}
+
+async function pruneClaimed(
+  pruner: Pruner,
+  claim: Claim & { checkpoint: Checkpoint },
+  options: Decided,
+): Promise<Pruned[]> {
+  const { checkpoint } = claim
+  const { id, bucket, key } = checkpoint
+  const context = pruner.contextOf(claim, checkpoint)
+  const kind = kindOf(checkpoint, options)
+  if (kind !== undefined) {
+    if (!options.dryRun) await giveUp(context, pruner.spool)
+    return [{ kind, id, bucket, key }]
+  }
+  const pruned: Pruned[] = []
+  if (options.orphans === true) {
+    const { lost } = takeOver(checkpoint)
+    const used = await usedUploadIds(pruner.spool, checkpoint)
+    const orphans = await findOrphans(context, lost, used)
+    for (const uploadId of orphans) {
+      if (!options.dryRun) await discardUploadId(context, uploadId)
+      pruned.push({ kind: 'orphan', id, bucket, key, uploadId })
+    }
+    if (!options.dryRun && lost.length > 0 && !used.initiating) {
+      await claim.save({ ...takeOver(checkpoint), lost: [] })
+    }
+  }
+  if (!options.dryRun) await tidyPublished(context, claim)
+  return pruned
+}
+
+/** What is published, has no receipt and nothing left to clean up needs no record any more. */
+async function tidyPublished(
+  context: UploadContext,
+  claim: Claim & { checkpoint: Checkpoint },
+): Promise<void> {
+  const { upload, lost } = claim.checkpoint
+  if (upload.phase !== 'published') return
+  const superseded = await discardUploadIds(context, claim.checkpoint.superseded)
+  if (!upload.once && superseded.length === 0 && lost.length === 0) return claim.remove()
+  await claim.save({ ...claim.checkpoint, superseded })
+}
+
+/** Whether it is worth a lock. */
+function concerns(checkpoint: Checkpoint, options: Decided): boolean {
+  if (kindOf(checkpoint, options) !== undefined) return true
+  if (options.orphans === true && takeOver(checkpoint).lost.length > 0) return true
+  return checkpoint.upload.phase === 'published' && checkpoint.superseded.length > 0
+}
+
+/** As what it is to be removed; `undefined`: it stays. */
+function kindOf(checkpoint: Checkpoint, options: Decided): 'upload' | 'receipt' | undefined {
+  const { upload, previous } = checkpoint
+  if (Date.now() - Date.parse(upload.updatedAt) < options.olderThan) return undefined
+  if (upload.phase === 'published') return upload.once ? 'receipt' : undefined
+  const finishable = upload.phase !== 'spooling' || (previous && previous.phase !== 'published')
+  return finishable && options.sealed !== true ? undefined : 'upload'
+}

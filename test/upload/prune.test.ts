@@ -1,0 +1,131 @@
+/** Pruning, orphans, and that neither touches what is owned or somebody else's. */
+import { readdir } from 'node:fs/promises'
+import { PassThrough } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import OSS from 'ali-oss'
+import t from 'tap'
+import { bench, BUCKET, bytes, failingAfter, streamOf, type Bench } from '../support/oss.js'
+
+const PART = 102_400
+const clientOf = ({ oss }: Bench) => new OSS(oss.clientOptions(BUCKET))
+const uploadIds = async (b: Bench) =>
+  (await clientOf(b).listUploads({ 'max-uploads': 100 }, {})).uploads.map(u => u.uploadId)
+
+t.test(
+  'by age: unsealed uploads, receipts and the quarantine; sealed ones only when asked',
+  async t => {
+    const b = await bench(t)
+    const failed = b.spool.upload(
+      'unsealed',
+      () => failingAfter(bytes(3 * PART), new Error('x'), () => b.count('UploadPart') > 0),
+      { id: 'unsealed' },
+    )
+    await t.rejects(failed, { code: 'ERR_SPOOL_SOURCE_FAILED' })
+    await b.spool.upload('receipt', () => streamOf(bytes(5)), { id: 'receipt', once: true })
+    const refused = b.oss.inject({
+      operation: 'CompleteMultipartUpload',
+      do: 'answer',
+      status: 403,
+      code: 'AccessDenied',
+      times: 'always',
+    })
+    await t.rejects(b.spool.upload('sealed', () => streamOf(bytes(3 * PART)), { id: 'sealed' }))
+    refused.remove()
+    const open = b.spool.createWriteStream('owned', { id: 'owned' })
+    open.write('x')
+    await new Promise(resolve => setTimeout(resolve, 50))
+
+    t.same(await b.spool.prune(), [], 'nothing is a week old')
+    const would = await b.spool.prune({ olderThan: 0, dryRun: true })
+    t.same(would.map(p => [p.kind, p.id]).toSorted(), [
+      ['receipt', 'receipt'],
+      ['upload', 'unsealed'],
+    ])
+    t.equal((await uploadIds(b)).length, 2)
+    t.same(await b.another().prune({ olderThan: 0 }), would)
+    t.equal((await uploadIds(b)).length, 1, 'the unsealed one was aborted on OSS')
+    t.match(await b.spool.prune({ olderThan: 0, sealed: true }), [{ kind: 'upload', id: 'sealed' }])
+    t.same(await uploadIds(b), [])
+    t.same(await readdir(b.dir), ['owned'], 'what is owned stays')
+    open.end()
+    await open.result
+    await t.rejects(b.spool.prune({ olderThan: -1 }), RangeError)
+  },
+)
+
+t.test('an upload id whose Initiate was never answered is found and aborted, no other', async t => {
+  const b = await bench(t)
+  const client = clientOf(b)
+  const before = await client.initMultipartUpload('orphan') // another program's, made before ours
+  await new Promise(resolve => setTimeout(resolve, 2100))
+  b.oss.inject({ operation: 'InitiateMultipartUpload', do: 'reset', at: 'done' })
+  const data = bytes(3 * PART)
+  await pipeline(streamOf(data), b.spool.createWriteStream('orphan', { id: 'o' }))
+  t.same(await b.get('orphan'), data)
+  t.equal((await uploadIds(b)).length, 2, 'theirs, and the one whose answer was lost')
+  t.same(await b.spool.uploads(), [], 'nothing to do for anyone')
+  const withPart = await client.initMultipartUpload('orphan') // another program's, and it has begun
+  await client.uploadPart('orphan', withPart.uploadId, 1, Buffer.alloc(10) as never, 0, 10)
+  await new Promise(resolve => setTimeout(resolve, 2100))
+  const dry = await b.spool.prune({ orphans: true, dryRun: true })
+  t.match(dry, [{ kind: 'orphan', id: 'o', key: 'orphan' }])
+  t.same(await b.another().prune({ orphans: true }), dry)
+  t.same((await uploadIds(b)).toSorted(), [before.uploadId, withPart.uploadId].toSorted())
+  t.same(await b.another().prune({ orphans: true }), [])
+  t.same(await readdir(b.dir), [], 'and its note is gone')
+})
+
+t.test('an Initiate that was refused, or never sent, leaves no note', async t => {
+  const b = await bench(t)
+  b.oss.inject({
+    operation: 'InitiateMultipartUpload',
+    do: 'answer',
+    status: 403,
+    code: 'AccessDenied',
+  })
+  await pipeline(streamOf(bytes(3 * PART)), b.spool.createWriteStream('refused'))
+  t.same(await readdir(b.dir), [])
+})
+
+t.test('another upload of the same key keeps its empty upload id', async t => {
+  const b = await bench(t)
+  b.oss.inject({ operation: 'InitiateMultipartUpload', do: 'reset', at: 'done' })
+  await pipeline(streamOf(bytes(3 * PART)), b.spool.createWriteStream('shared', { id: 'first' }))
+  const source = new PassThrough()
+  const sink = b.another().createWriteStream('shared', { id: 'second' })
+  const done = pipeline(source, sink)
+  source.write('x')
+  while (b.count('InitiateMultipartUpload') < 2)
+    await new Promise(resolve => setTimeout(resolve, 10))
+  await new Promise(resolve => setTimeout(resolve, 2200))
+  t.equal((await b.spool.prune({ orphans: true })).length, 1)
+  t.equal((await uploadIds(b)).length, 1)
+  const data = bytes(3 * PART)
+  source.end(data)
+  await done
+  t.equal((await sink.result).size, data.length + 1)
+})
+
+t.test('superseded upload ids that could not be aborted are not forgotten', async t => {
+  const b = await bench(t)
+  await t.rejects(
+    b.spool.upload('left', () =>
+      failingAfter(bytes(3 * PART), new Error('x'), () => b.count('UploadPart') > 0),
+    ),
+  )
+  const refused = b.oss.inject({
+    operation: 'AbortMultipartUpload',
+    do: 'answer',
+    status: 503,
+    code: 'ServiceUnavailable',
+    times: 'always',
+  })
+  await b.spool.upload('left', () => streamOf(bytes(9)))
+  t.equal(b.warnings.filter(w => /could not be aborted/.test(w.message)).length, 1)
+  t.same(await b.spool.uploads(), [])
+  t.equal((await uploadIds(b)).length, 1)
+  refused.remove()
+  await b.spool.prune()
+  t.same(await uploadIds(b), [])
+  t.same(await readdir(b.dir), [])
+})
