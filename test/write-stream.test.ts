@@ -333,11 +333,20 @@ t.test('what is sent about the object arrives', async t => {
       meta: { owner: 'me', city: '東京' },
       headers: { 'Cache-Control': 'no-store' },
       mime: 'text/x-test',
+      acl: 'public-read',
+      storageClass: 'IA',
+      tags: { team: 'a&b' },
     })
     await pipeline(streamOf(bytes(size)), sink)
     const head = await client.head(`meta-${size}.csv`)
     t.match(head.meta, { owner: 'me', city: '%E6%9D%B1%E4%BA%AC' })
-    t.match(head.res.headers, { 'content-type': 'text/x-test', 'cache-control': 'no-store' })
+    t.match(await client.getACL(`meta-${size}.csv`), { acl: 'public-read' })
+    t.match(await client.getObjectTagging(`meta-${size}.csv`), { tag: { team: 'a&b' } })
+    t.match(head.res.headers, {
+      'x-oss-storage-class': 'IA',
+      'content-type': 'text/x-test',
+      'cache-control': 'no-store',
+    })
   }
 })
 

@@ -77,19 +77,25 @@ export function initiationHeaders(object: ObjectOptions): Headers {
   if (metaSize > 8 * 1024) throw invalidValue('meta', 'must not be larger than 8 KiB', object.meta)
   if (object.mime !== undefined) headers['content-type'] = object.mime
   if (object.storageClass !== undefined) headers['x-oss-storage-class'] = object.storageClass
-  if (object.acl !== undefined) headers['x-oss-object-acl'] = object.acl
   const tags = Object.entries(object.tags ?? {})
   if (tags.length > 0) {
     headers['x-oss-tagging'] = tags
       .map(([name, value]) => `${encodeURIComponent(name)}=${encodeURIComponent(value)}`)
       .join('&')
   }
-  return { ...headers, ...overwriteHeader(object) }
+  return { ...headers, ...aclHeader(object), ...overwriteHeader(object) }
 }
 
-/** The headers of Complete; those of PutObject in addition to `initiationHeaders`. */
+/**
+ * The headers of Complete; those of PutObject in addition to `initiationHeaders`. The ACL is among
+ * them because OSS takes it from Complete and ignores it at Initiate (aliyun-oss-go-sdk, live tests).
+ */
 export function completionHeaders(object: ObjectOptions): Headers {
-  return { ...overwriteHeader(object), ...callbackHeaders(object.callback) }
+  return { ...overwriteHeader(object), ...aclHeader(object), ...callbackHeaders(object.callback) }
+}
+
+function aclHeader({ acl }: ObjectOptions): Headers {
+  return acl === undefined ? {} : { 'x-oss-object-acl': acl }
 }
 
 function overwriteHeader(object: ObjectOptions): Headers {

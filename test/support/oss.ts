@@ -68,8 +68,9 @@ export async function bench(
       }
     },
     count: operation =>
-      oss.requests.filter(({ operation: name, status }) => name === operation && status < 300)
-        .length,
+      oss.requests.filter(
+        ({ operation: name, status }) => name === operation && status !== undefined && status < 300,
+      ).length,
   }
 }
 
