@@ -4,8 +4,10 @@ import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { PassThrough } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
+import OSS from 'ali-oss'
 import t from 'tap'
 import { SpoolError } from '../src/index.js'
+import { connect } from '../src/oss/connection.js'
 import { bench, BUCKET, bytes, failingAfter, streamOf } from './support/oss.js'
 
 const PART = 102_400
@@ -213,12 +215,14 @@ t.test(
     away.remove()
     const [status] = await spool.uploads()
     t.equal(status?.phase, 'sealed')
+    const connection = connect(oss.clientOptions(BUCKET))
+    const bucket = connection.open(connection.place())
+    const parts = await bucket.listParts('rest', status?.uploadId ?? '', {})
+    const there = [...parts.values()].reduce((sum, { size }) => sum + size, 0)
+    t.ok(there > 0)
     const result = await another().resume(sink.id)
-    t.equal(result.sent + result.skipped, data.length)
-    t.ok(
-      [2 * PART, 2 * PART + 17].includes(result.sent),
-      'parts 3 and 5, and 6 unless it got through',
-    )
+    t.equal(result.skipped, there, 'what OSS has is not sent again')
+    t.equal(result.sent, data.length - there)
     t.same(await get('rest'), data)
   },
 )
@@ -326,8 +330,9 @@ t.test('expectations: a miss seals and publishes nothing', async t => {
 
 t.test('what is sent about the object arrives', async t => {
   const { spool, oss } = await bench(t)
-  const { default: OSS } = await import('ali-oss')
   const client = new OSS(oss.clientOptions(BUCKET))
+  // a method that the typings of ali-oss have forgotten
+  const tagging = client as unknown as { getObjectTagging(key: string): Promise<unknown> }
   for (const size of [10, 2 * PART]) {
     const sink = spool.createWriteStream(`meta-${size}.csv`, {
       meta: { owner: 'me', city: '東京' },
@@ -341,7 +346,7 @@ t.test('what is sent about the object arrives', async t => {
     const head = await client.head(`meta-${size}.csv`)
     t.match(head.meta, { owner: 'me', city: '%E6%9D%B1%E4%BA%AC' })
     t.match(await client.getACL(`meta-${size}.csv`), { acl: 'public-read' })
-    t.match(await client.getObjectTagging(`meta-${size}.csv`), { tag: { team: 'a&b' } })
+    t.match(await tagging.getObjectTagging(`meta-${size}.csv`), { tag: { team: 'a&b' } })
     t.match(head.res.headers, {
       'x-oss-storage-class': 'IA',
       'content-type': 'text/x-test',
@@ -352,7 +357,6 @@ t.test('what is sent about the object arrives', async t => {
 
 t.test('progress: events of the sink, and a checkpoint that ali-oss itself can finish', async t => {
   const { spool, oss, get } = await bench(t)
-  const { default: OSS } = await import('ali-oss')
   const away = oss.inject({
     operation: 'CompleteMultipartUpload',
     do: 'answer',
