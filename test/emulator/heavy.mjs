@@ -26,11 +26,9 @@ else await main()
 
 async function serve(dir) {
   const oss = await startEmulator({ dir, buckets: ['bkt'] })
-  process.on('message', async message => {
-    if (message === 'close') {
-      await oss.close()
-      process.disconnect()
-    } else
+  process.on('message', message => {
+    if (message === 'close') void oss.close().then(() => process.disconnect())
+    else
       process.send({ rss: process.memoryUsage().rss, peak: process.resourceUsage().maxRSS * 1024 })
   })
   process.send({ port: oss.port, credentials: oss.credentials })

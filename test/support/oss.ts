@@ -18,11 +18,11 @@ export interface Bench {
   /** Warnings the spool gave. */
   readonly warnings: SpoolWarning[]
   /** Another spool on the same directory, as another process would have it. */
-  another(options?: Partial<SpoolOptions>): Spool
+  readonly another: (options?: Partial<SpoolOptions>) => Spool
   /** The object's bytes, or `undefined`. */
-  get(key: string): Promise<Buffer | undefined>
+  readonly get: (key: string) => Promise<Buffer | undefined>
   /** Number of requests of an operation that were answered with success. */
-  count(operation: string): number
+  readonly count: (operation: string) => number
 }
 
 let benches = 0
