@@ -93,13 +93,13 @@ export class SpoolDirectory {
   /** What is in the quarantine: names and when they came there. */
   async quarantined(): Promise<{ name: string; path: string; since: number }[]> {
     const folder = join(this.path, QUARANTINE)
-    const names = await this.#directories(folder)
-    return Promise.all(
-      names.map(async name => {
-        const path = join(folder, name)
-        return { name, path, since: (await stat(path)).ctimeMs }
-      }),
-    )
+    const found = []
+    for (const name of await this.#directories(folder)) {
+      const path = join(folder, name)
+      const stats = await stat(path).catch(ignoreMissing) // pruned by another process meanwhile
+      if (stats !== undefined) found.push({ name, path, since: stats.ctimeMs })
+    }
+    return found
   }
 
   async discardQuarantined(name: string): Promise<void> {
@@ -109,7 +109,8 @@ export class SpoolDirectory {
   /** Finishes removals that were killed half-way. */
   async sweep(): Promise<void> {
     for (const name of await this.#directories(this.path)) {
-      if (REMOVED_NAME.test(name)) await discard(join(this.path, name))
+      // What cannot be removed now is only rubbish: the next sweep tries again.
+      if (REMOVED_NAME.test(name)) await discard(join(this.path, name)).catch(() => undefined)
     }
   }
 

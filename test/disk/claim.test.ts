@@ -251,6 +251,19 @@ t.test('the spool directory', async t => {
     await new SpoolDirectory(join(spool.path, 'none')).sweep()
   })
 
+  t.test('rubbish that cannot be removed stops nobody', async t => {
+    const spool = spoolWith(t)
+    const fsp = await import('node:fs/promises')
+    const rm = (): Promise<void> =>
+      Promise.reject(Object.assign(new Error('x'), { code: 'EACCES' }))
+    const mocked = await t.mockImport<typeof import('../../src/disk/spool-directory.js')>(
+      '../../src/disk/spool-directory.js',
+      { 'node:fs/promises': t.createMock(fsp, { rm }) },
+    )
+    fs.mkdirSync(join(spool.path, '.removed-one-0123456789ab'))
+    await t.resolves(new mocked.SpoolDirectory(spool.path).sweep())
+  })
+
   t.test('quarantine keeps everything', async t => {
     const spool = spoolWith(t, 'one')
     const before = tree(spool.directoryOf('one'))
