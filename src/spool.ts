@@ -7,6 +7,7 @@ import { resolve } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import type { Checkpoint } from './disk/checkpoint.js'
 import { Claim } from './disk/claim.js'
+import { checkFileSystem } from './disk/file-system.js'
 import { SpoolDirectory } from './disk/spool-directory.js'
 import { invalidType, SpoolError } from './errors.js'
 import { connect } from './oss/connection.js'
@@ -60,6 +61,7 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
   readonly #defaults: UploadOptions
   readonly #spool: SpoolDirectory
   #swept: Promise<void> | undefined
+  #checked: Promise<void> | undefined
 
   /** @throws TypeError or RangeError for options that make no sense; nothing is touched yet */
   constructor(options: SpoolOptions) {
@@ -266,6 +268,10 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
   }
 
   async #claim(id: string): Promise<Claim> {
+    await (this.#checked ??= this.#checkFileSystem(id).catch((error: unknown) => {
+      this.#checked = undefined
+      throw error
+    }))
     await this.#sweep()
     return Claim.make(this.#spool, id)
   }
@@ -275,9 +281,19 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
     return Claim.existing(this.#spool, id)
   }
 
+  /** Once per spool, before its first upload: that locks exclude. */
+  async #checkFileSystem(id: string): Promise<void> {
+    const message = await checkFileSystem(this.dir)
+    if (message !== undefined) this.emit('warning', { id, message })
+  }
+
   /** Once per spool: what killed removals left behind. */
   #sweep(): Promise<void> {
-    return (this.#swept ??= this.#spool.sweep())
+    this.#swept ??= this.#spool.sweep().catch((error: unknown) => {
+      this.#swept = undefined
+      throw error
+    })
+    return this.#swept
   }
 
   #context(

@@ -12,9 +12,6 @@ import { Lock, ownerOf } from './lock.js'
 import type { SpoolDirectory } from './spool-directory.js'
 import { CheckpointStore } from './store.js'
 
-/** What says that a file is there, but cannot be read now. */
-const NOT_READABLE = ['EACCES', 'EPERM', 'EIO', 'ELOOP', 'EISDIR', 'ENOTDIR'] as const
-
 /** Claims of this process that are about to be let go, by directory. */
 const ending = new Map<string, Promise<void>>()
 
@@ -192,7 +189,10 @@ function otherCase(id: string, { id: other, bucket, key }: Checkpoint): SpoolErr
 
 /** What cannot be read is not damaged: it stays where it is and is reported (rule 10). */
 export function unreadable(id: string, error: unknown): unknown {
-  if (error instanceof LaterFormat || isSystemError(error, ...NOT_READABLE)) {
+  // A full disk is another matter: it says nothing about what is there.
+  const refused =
+    error instanceof Error && 'syscall' in error && !isSystemError(error, 'ENOSPC', 'EDQUOT')
+  if (error instanceof LaterFormat || refused) {
     const message = `The checkpoint of upload ${id} cannot be read: ${error.message}`
     return new SpoolError('ERR_SPOOL_UNREADABLE', message, { id, cause: error })
   }

@@ -83,6 +83,13 @@ export function kindOf(failure: OssFailure): FailureKind {
   const byCode = Object.hasOwn(KIND_BY_CODE, ossCode) ? KIND_BY_CODE[ossCode] : undefined
   if (byCode !== undefined) return byCode
   const status = failure.status
+  // Node refused to make such a request (a header's bytes, a wrong argument): it always will.
+  if (
+    status === undefined &&
+    /^(ERR_(INVALID|UNESCAPED|HTTP_INVALID|OUT_OF_RANGE)|URIError)/.test(failure.name)
+  ) {
+    return 'refused'
+  }
   if (status === undefined || status < 300) return 'transient' // no reply, or one cut short
   if (status === 401 || status === 403) return 'denied'
   if (status === 408 || status === 429 || status >= 500) return 'transient'

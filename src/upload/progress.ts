@@ -32,10 +32,13 @@ export class Progress {
     uploaded: 0,
     parts: { done: 0 },
   }
-  /** Points of the recent past, oldest first: [time, uploaded]. */
+  /** Points of the recent past, oldest first: [time, bytes moved]. */
   #past: [number, number][] = []
   #last = -INTERVAL
   #timer: NodeJS.Timeout | undefined
+  /** Bytes that OSS had already: no measure of the line's speed. */
+  #found = 0
+  #ended = false
 
   constructor(emit: (event: ProgressEvent) => void) {
     this.#emit = emit
@@ -49,12 +52,19 @@ export class Progress {
   update(change: Partial<Omit<ProgressEvent, 'rate' | 'eta'>>): void {
     const turned = change.phase !== undefined && change.phase !== this.#state.phase
     this.#state = { ...this.#state, ...change }
+    if (this.#ended) return
     const wait = this.#last + INTERVAL - performance.now()
     if (turned || wait <= 0) this.#fire()
     else this.#timer ??= setTimeout(() => this.#fire(), wait).unref()
   }
 
-  /** A part arrived, or was found to be there. */
+  /** A part was found on OSS: it is there, but nothing moved. */
+  found(bytes: number): void {
+    this.#found += bytes
+    this.acknowledge(bytes)
+  }
+
+  /** A part arrived. */
   acknowledge(bytes: number): void {
     const { uploaded, parts } = this.#state
     this.update({ uploaded: uploaded + bytes, parts: { ...parts, done: parts.done + 1 } })
@@ -63,12 +73,14 @@ export class Progress {
   /** Parts that were there are no longer: their upload id is gone. */
   restart(): void {
     this.#past = []
+    this.#found = 0
     this.update({ uploaded: 0, parts: { ...this.#state.parts, done: 0 } })
   }
 
   /** No event comes after this. */
   end(): void {
     if (this.#timer !== undefined) this.#fire()
+    this.#ended = true
   }
 
   #fire(): void {
@@ -77,9 +89,10 @@ export class Progress {
     const now = (this.#last = performance.now())
     const { uploaded, size } = this.#state
     while (this.#past.length > 1 && this.#past[0]![0] < now - WINDOW) this.#past.shift()
-    this.#past.push([now, uploaded])
+    const moved = uploaded - this.#found
+    this.#past.push([now, moved])
     const [then, before] = this.#past[0]!
-    const rate = now > then ? Math.max(0, ((uploaded - before) / (now - then)) * 1000) : 0
+    const rate = now > then ? Math.max(0, ((moved - before) / (now - then)) * 1000) : 0
     const eta = size !== undefined && rate > 0 ? (size - uploaded) / rate : undefined
     this.#emit({ ...this.#state, rate, ...(eta === undefined ? {} : { eta }) })
   }

@@ -32,7 +32,8 @@ export class Reporter {
     path: string,
   ): void {
     this.#done.push(done)
-    this.#context.progress.acknowledge(size)
+    if (reply === undefined) this.#context.progress.found(size)
+    else this.#context.progress.acknowledge(size)
     this.#call(record, path, reply)
   }
 

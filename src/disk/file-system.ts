@@ -1,0 +1,60 @@
+/**
+ * What the file system under the spool directory can do, found out once at the start: kernel locks
+ * are what keeps two processes from working on one upload, so a directory without them is refused,
+ * and one where they depend on a server or a driver is spoken of.
+ */
+import { randomBytes } from 'node:crypto'
+import { mkdir, open, statfs, unlink } from 'node:fs/promises'
+import { join } from 'node:path'
+import { tryLock } from 'fs-native-extensions'
+import { SpoolError } from '../errors.js'
+import { ignoreMissing } from './durable.js'
+
+/** Magic numbers of file systems whose locks are as good as what is behind them (statfs(2)). */
+const REMOTE: ReadonlyMap<number, string> = new Map([
+  [0x6969, 'NFS'],
+  [0xff534d42, 'CIFS'],
+  [0xfe534d42, 'SMB'],
+  [0x65735546, 'FUSE'],
+  [0x01021997, '9P'],
+])
+
+/**
+ * Makes the spool directory and checks it.
+ * @returns what its user should know about locks there, if anything
+ * @throws SpoolError `ERR_SPOOL_NO_LOCKS`
+ */
+export async function checkFileSystem(directory: string): Promise<string | undefined> {
+  await mkdir(directory, { recursive: true, mode: 0o700 })
+  if (!(await locksExclude(directory))) {
+    const message = `The file system of ${directory} has no kernel file locks`
+    const hint =
+      'Put the spool directory on a local disk: without locks two processes could work on one upload.'
+    throw new SpoolError('ERR_SPOOL_NO_LOCKS', message, { hint })
+  }
+  const name = REMOTE.get((await statfs(directory)).type)
+  if (name === undefined) return undefined
+  return `The spool directory ${directory} is on ${name}: its locks hold only as far as ${name}'s do, and a lost connection may free them; a local disk is safer`
+}
+
+/** Two open files of one process exclude each other just as two processes do. */
+async function locksExclude(directory: string): Promise<boolean> {
+  const path = join(directory, `.probe-${process.pid}-${randomBytes(6).toString('hex')}`)
+  const [first, second] = [await open(path, 'wx+', 0o600), await open(path, 'r+')]
+  try {
+    return lock(first.fd) && !lock(second.fd)
+  } finally {
+    await unlink(path).catch(ignoreMissing)
+    await first.close()
+    await second.close()
+  }
+}
+
+/** `false` also where locks are not known at all (ENOLCK, ENOTSUP, EINVAL, ...). */
+function lock(fd: number): boolean {
+  try {
+    return tryLock(fd)
+  } catch {
+    return false // whatever the reason is: this file system cannot lock
+  }
+}

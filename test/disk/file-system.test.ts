@@ -1,0 +1,30 @@
+/** Locks are tried out before they are relied on. */
+import { readdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import t from 'tap'
+import { checkFileSystem } from '../../src/disk/file-system.js'
+
+t.test('a local directory is made, found good, and left empty', async t => {
+  const directory = join(t.testdir({}), 'deep', 'spool')
+  t.equal(await checkFileSystem(directory), undefined)
+  t.same(await readdir(directory), [])
+})
+
+for (const [name, tryLock] of [
+  ['that gives a lock to everyone', () => true],
+  [
+    'that knows no locks',
+    () => {
+      throw Object.assign(new Error('no locks available'), { code: 'ENOLCK' })
+    },
+  ],
+] as const) {
+  t.test(`a file system ${name} is refused`, async t => {
+    const { checkFileSystem: check } = await t.mockImport<
+      typeof import('../../src/disk/file-system.js')
+    >('../../src/disk/file-system.js', { 'fs-native-extensions': { tryLock } })
+    const directory = t.testdir({})
+    await t.rejects(check(directory), { code: 'ERR_SPOOL_NO_LOCKS', resumable: false })
+    t.same(await readdir(directory), [])
+  })
+}
