@@ -4,6 +4,7 @@
  */
 import type { Claim } from '../disk/claim.js'
 import type { Checkpoint } from '../disk/checkpoint.js'
+import { setMaxListeners } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { OssFailure } from '../oss/failure.js'
 import type { Bucket, Call } from '../oss/port.js'
@@ -58,6 +59,7 @@ export class UploadContext {
     this.settings = settings
     this.progress = progress
     this.#warn = warn
+    setMaxListeners(0, this.#abort.signal) // one for each part in flight
   }
 
   get id(): string {

@@ -181,6 +181,7 @@ async function decide(work: Work): Promise<Done | undefined> {
 async function conclude(work: Work, record: Sealed | Completing, done: Done): Promise<Finished> {
   const { context, ledger } = work
   const { claim } = context
+  ledger.close()
   const parts = isSinglePut(record.plan, record.size) ? 1 : record.crcs.length
   const { etag, requestId, versionId, callback } = done
   const object = { etag, requestId, parts, ...(versionId === undefined ? {} : { versionId }) }

@@ -6,6 +6,7 @@
 import type { Checkpoint, Spooling } from '../disk/checkpoint.js'
 import { TempFile, TempFileDamage } from '../disk/temp-file.js'
 import { SpoolError } from '../errors.js'
+import { kindOf, OssFailure } from '../oss/failure.js'
 import type { Place } from '../oss/port.js'
 import type { UploadContext } from './context.js'
 import { finish, type Finished } from './finish.js'
@@ -67,7 +68,10 @@ export class Intake {
     this.#file = file
     this.#flowing = settings.start === 'eager'
     this.#work = new UploadWork(context, ledger, file)
-    this.#transfer = this.#work.flow(file, error => this.onFatal(error))
+    this.#transfer = this.#work.flow(file, error => {
+      // What OSS or the network do never stops the reading (rule 3), but for a key that is taken.
+      if (!(error instanceof OssFailure) || kindOf(error) === 'exists') this.onFatal(error)
+    })
   }
 
   /** Makes the temp file and the first checkpoint: when this resolves, the intent is durable. */

@@ -15,6 +15,7 @@ export class Ledger {
   readonly slot: 'upload' | 'previous'
   #lastWrite = 0
   #timer: NodeJS.Timeout | undefined
+  #closed = false
 
   constructor(claim: Claim, slot: 'upload' | 'previous' = 'upload') {
     this.#claim = claim
@@ -57,7 +58,7 @@ export class Ledger {
    * that something depends on.
    */
   note(change: () => Partial<UploadRecord>): void {
-    if (this.#timer !== undefined) return
+    if (this.#timer !== undefined || this.#closed) return
     const due = Math.max(0, this.#lastWrite + INTERVAL - Date.now())
     this.#timer = setTimeout(() => {
       // A change of numbers and CRCs keeps the record's type.
@@ -65,8 +66,9 @@ export class Ledger {
     }, due).unref()
   }
 
-  /** Drops a note that is not yet written. */
+  /** Drops a note that is not yet written, and all to come: the claim is about to end. */
   close(): void {
+    this.#closed = true
     clearTimeout(this.#timer)
     this.#timer = undefined
   }

@@ -55,6 +55,8 @@ export async function resumeUpload(
     })
     return await finish(work)
   } catch (error) {
+    await work.close() // nothing may note anything once the claim has ended
+    ledger.close()
     if (error instanceof TempFileDamage) throw await claim.quarantine(error)
     const { bucket, key } = ledger.checkpoint
     const { uploadId } = ledger.record

@@ -177,6 +177,7 @@ export class Transfer {
         const reply = await this.#ensure(session, part)
         const done = session.done.get(part.number)
         if (this.#session === opening && done !== undefined) {
+          this.#sessions = 1
           return this.#events.onDone(part, done, reply)
         }
       } catch (error) {

@@ -63,10 +63,12 @@ export class UploadWork implements Work {
     this.#transfer = undefined
   }
 
-  /** Ends what is in flight, as far as it has not ended by itself, and closes the file. */
+  /** Ends what is in flight, as far as it has not ended by itself, and closes the file; once. */
   async close(): Promise<void> {
     await this.#transfer?.stop()
-    const file = await this.#file?.catch(() => undefined) // its error was thrown where it was used
+    const opening = this.#file
+    this.#file = undefined // a descriptor's number is soon another file's
+    const file = await opening?.catch(() => undefined) // its error was thrown where it was used
     await file?.close()
   }
 
