@@ -1,0 +1,106 @@
+/** The kill matrix: SIGKILL at every request and at every change of the disk, then a new process. */
+import t from 'tap'
+import type { OperationName } from '../../src/emulator/operations/name.js'
+import type { Moment } from '../../src/emulator/index.js'
+import { bench } from '../support/oss.js'
+import { Batch, type Kill } from './batch.js'
+import { SCENARIOS, setUp, type Scenario } from './scenario.js'
+
+t.setTimeout(110_000)
+
+/** The requests of a scenario, in the order in which they come. */
+type Requests = readonly (OperationName | readonly ['UploadPart', number])[]
+
+const PARTS = [1, 2, 3, 4, 5].map(number => ['UploadPart', number] as const)
+
+const REQUESTS: readonly (readonly [Scenario, Requests])[] = [
+  [SCENARIOS.small, ['PutObject']],
+  [SCENARIOS.slow, ['InitiateMultipartUpload', 'PutObject', 'AbortMultipartUpload']],
+  [SCENARIOS.parts, ['InitiateMultipartUpload', ...PARTS, 'CompleteMultipartUpload']],
+  [SCENARIOS.spooling, ['InitiateMultipartUpload', ['UploadPart', 1], ['UploadPart', 4]]],
+  [SCENARIOS.resume, ['ListParts', ['UploadPart', 3], 'CompleteMultipartUpload']],
+  [SCENARIOS.unanswered, ['HeadObject', 'ListParts', 'CompleteMultipartUpload']],
+  [SCENARIOS.answered, ['HeadObject']],
+  [
+    SCENARIOS.supersede,
+    [
+      'ListParts',
+      'InitiateMultipartUpload',
+      ['UploadPart', 1],
+      ['UploadPart', 5],
+      'CompleteMultipartUpload',
+      'AbortMultipartUpload',
+    ],
+  ],
+  [SCENARIOS.successor, ['ListParts', 'InitiateMultipartUpload', ['UploadPart', 2]]],
+  [SCENARIOS.offset, ['ListParts', ['UploadPart', 4], 'CompleteMultipartUpload']],
+  [SCENARIOS.once, ['InitiateMultipartUpload', ['UploadPart', 2], 'CompleteMultipartUpload']],
+]
+
+const MOMENTS: readonly Exclude<Moment, 'reply'>[] = ['start', 'body', 'received', 'done']
+
+t.test('SIGKILL at each moment of each request', async t => {
+  const b = await bench(t)
+  const batch = new Batch(t, b)
+  await batch.run(atRequests())
+  t.comment(JSON.stringify(batch.tally))
+  t.equal(batch.tally.ended, 0, 'every moment was reached')
+
+  function* atRequests(): Generator<Kill> {
+    for (const [scenario, requests] of REQUESTS) {
+      for (const request of requests) {
+        const [operation, partNumber] = typeof request === 'string' ? [request, undefined] : request
+        for (const at of MOMENTS) {
+          yield {
+            scenario,
+            where: `${operation} ${partNumber ?? ''} ${at}`,
+            kill: async site => {
+              const part = partNumber === undefined ? {} : { partNumber }
+              const match = { operation, key: site.key, ...part }
+              const fault = b.oss.inject({ ...match, do: 'hang', at })
+              const child = site.work(scenario.job)
+              await Promise.race([fault.hit(), child.ended])
+              const ending = await child.kill()
+              fault.remove()
+              return ending
+            },
+          }
+        }
+      }
+    }
+  }
+})
+
+/** What each step of the disk is tried with. */
+const STEPS: readonly (readonly [Scenario, readonly ('before' | 'after')[]])[] = [
+  [SCENARIOS.small, ['before', 'after']],
+  [SCENARIOS.parts, ['before', 'after']],
+  [SCENARIOS.resume, ['before']],
+  [SCENARIOS.answered, ['before']],
+  [SCENARIOS.supersede, ['before']],
+  [SCENARIOS.offset, ['before']],
+  [SCENARIOS.once, ['before']],
+]
+
+t.test('SIGKILL at each change of the disk', async t => {
+  const b = await bench(t)
+  const batch = new Batch(t, b)
+  const kills: Kill[] = []
+  for (const [scenario, whens] of STEPS) {
+    const probe = await setUp(b, scenario)
+    const { operations = 0 } = await probe.work(scenario.job, { root: probe.dir }).ended
+    t.ok(operations > 5, `${scenario.name} changes the disk ${operations} times`)
+    for (let at = 1; at <= operations; at++) {
+      for (const when of whens) {
+        kills.push({
+          scenario,
+          where: `${when} step ${at}`,
+          kill: site => site.work(scenario.job, { root: site.dir, at, do: 'kill', when }).ended,
+        })
+      }
+    }
+  }
+  await batch.run(kills)
+  t.comment(JSON.stringify(batch.tally))
+  t.ok(batch.tally.kills > batch.tally.ended * 10, 'nearly all were killed')
+})
