@@ -4,11 +4,13 @@
  */
 import { EventEmitter } from 'node:events'
 import { resolve } from 'node:path'
+import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import type { Checkpoint } from './disk/checkpoint.js'
 import { Claim } from './disk/claim.js'
 import { checkFileSystem } from './disk/file-system.js'
 import { SpoolDirectory } from './disk/spool-directory.js'
+import { TempFileDamage } from './disk/temp-file.js'
 import { invalidType, SpoolError } from './errors.js'
 import { connect } from './oss/connection.js'
 import type { Connection, Place } from './oss/port.js'
@@ -215,7 +217,9 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
     const signal = settings.signal ? AbortSignal.any([settings.signal, stop.signal]) : stop.signal
     const options: SourceOptions = { offset: intake.offset, signal }
     try {
-      await pipeline(await toSource(source, options), stream)
+      // A source that is still being made must not keep an upload that was aborted.
+      if (!stream.destroyed)
+        await pipeline(await Promise.race([readable(source, options), never(stream)]), stream)
     } catch (error) {
       stop.abort()
       if (!stream.destroyed)
@@ -331,6 +335,19 @@ async function holding<T>(claim: Claim, step: () => Promise<T>): Promise<T> {
   }
 }
 
+/** The source; one that comes too late is closed. */
+async function readable(source: Source, options: SourceOptions): Promise<NodeJS.ReadableStream> {
+  const made = await toSource(source, options)
+  if (options.signal.aborted && made instanceof Readable) made.destroy()
+  return made
+}
+
+/** Rejects when the sink ends before it was given a source. */
+async function never({ result }: SpoolWriteStream): Promise<never> {
+  await result
+  throw new Error('A sink cannot finish before it has a source')
+}
+
 function placeOf({ endpoint, region, bucket, cname, pathStyle }: Checkpoint): Place {
   return { endpoint, region, bucket, cname, pathStyle }
 }
@@ -361,7 +378,12 @@ async function compare(
   const record = checkpoint[slot]
   if (record === undefined || !('size' in record)) return
   const wanted = { ...(size === undefined ? {} : { bytes: size }), ...expect }
-  const digests = await digestsOf(context.claim.directory, record.file, wanted)
+  const { claim } = context
+  const digests = await digestsOf(claim.directory, record.file, record.size, wanted).catch(
+    async (error: unknown) => {
+      throw error instanceof TempFileDamage ? await claim.quarantine(error) : error
+    },
+  )
   const miss = missed(wanted, { bytes: record.size, crc64: record.crc64, ...digests })
   if (miss === undefined) return
   throw new SpoolError(

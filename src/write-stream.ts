@@ -5,7 +5,7 @@
 import { Writable } from 'node:stream'
 import { inspect } from 'node:util'
 import { announceEnd } from './disk/claim.js'
-import { SpoolError } from './errors.js'
+import { invalidType, SpoolError } from './errors.js'
 import type { SpoolWarning } from './upload/context.js'
 import { aborted, failed, type FailedUpload } from './upload/failed.js'
 import type { Intake } from './upload/intake.js'
@@ -26,6 +26,8 @@ export interface Sink {
   readonly open: () => Promise<Intake>
   readonly signal: AbortSignal | undefined
 }
+
+type WriteCallback = (error: Error | null | undefined) => void
 
 /** A chunk as `_writev` gets it. */
 interface Buffered {
@@ -74,6 +76,25 @@ export class SpoolWriteStream extends Writable {
     }, callback)
   }
 
+  /** An object is its source's failure; `Writable` would throw into whoever pipes, past `pipeline()`. */
+  override write(
+    chunk: unknown,
+    encoding?: BufferEncoding | WriteCallback,
+    callback?: WriteCallback,
+  ): boolean {
+    if (typeof chunk !== 'string' && !ArrayBuffer.isView(chunk)) {
+      const error = invalidType('chunk', 'a string, Buffer, TypedArray or DataView', chunk)
+      const told = typeof encoding === 'function' ? encoding : callback
+      if (told !== undefined) process.nextTick(told, error)
+      this.destroy(error)
+      return false
+    }
+    if (typeof encoding === 'function') return super.write(chunk, encoding)
+    return encoding === undefined
+      ? super.write(chunk, callback)
+      : super.write(chunk, encoding, callback)
+  }
+
   override _write(
     chunk: Buffer,
     _encoding: string,
@@ -115,14 +136,18 @@ export class SpoolWriteStream extends Writable {
 
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
     this.#sink.signal?.removeEventListener('abort', this.#onAbort)
-    const reason = this.#reasonFor(error)
+    let reason = this.#reasonFor(error)
     const intake = this.#intake
     const ended = (): void => {
       this.#reject(reason) // unless it was published before it noticed
-      callback(error)
+      callback(error !== null && error === this.#failure ? reason : error)
     }
     if (intake === undefined) return ended()
-    intake.abandon(reason).then(ended, (cause: unknown) => {
+    const abandoned = intake.abandon(sealed => {
+      this.#sealed = sealed
+      return (reason = this.#reasonFor(error))
+    })
+    abandoned.then(ended, (cause: unknown) => {
       intake.context.warn(`The state of ${this.id} could not be written: ${String(cause)}`, {
         cause,
       })
@@ -134,10 +159,15 @@ export class SpoolWriteStream extends Writable {
   #reasonFor(error: Error | null): Error & { code: string } {
     if (this.#failure !== undefined) {
       const own = this.#failure
+      // The caller's signal: by now it is known whether the seal, then under way, is durable.
+      const was = own instanceof SpoolError && own.code === 'ERR_SPOOL_ABORTED'
+      if (was && own.resumable !== this.#sealed) return aborted(this.#upload(), own.cause)
       return Object.assign(own, { code: 'code' in own ? String(own.code) : own.name })
     }
     if (error instanceof SpoolError) return error
-    if (this.writableEnded && error === null) return aborted(this.#upload())
+    if (this.#sealed || (this.writableEnded && error === null)) {
+      return aborted(this.#upload(), error ?? undefined) // the source has ended well before
+    }
     const { bucket, key } = this.#sink
     const why = error === null ? 'the stream was destroyed before its end' : error.message
     return new SpoolError(
@@ -157,7 +187,7 @@ export class SpoolWriteStream extends Writable {
   #fail(error: unknown): Error {
     const reported = failed(error, this.#upload())
     const failure = reported instanceof Error ? reported : new Error(inspect(reported))
-    this.#failure ??= failure
+    if (!this.destroyed) this.#failure ??= failure // what fails afterwards, fails because of it
     return failure
   }
 

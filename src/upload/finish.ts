@@ -24,8 +24,9 @@ import {
   withUploadId,
 } from './phase.js'
 import { isSinglePut, partsOf } from './plan.js'
+import type { Reporter } from './reporter.js'
 import { retryDelay, withRetry } from './retry.js'
-import { isOurs, settle } from './settle.js'
+import { isOurs, settle, unpublished } from './settle.js'
 import type { CutPart } from './spooler.js'
 import { AlreadyPublished, type Transfer } from './transfer.js'
 
@@ -33,6 +34,7 @@ import { AlreadyPublished, type Transfer } from './transfer.js'
 export interface Work {
   readonly context: UploadContext
   readonly ledger: Ledger
+  readonly reporter: Reporter
   /** The temp file; opened when it is needed, which it is not if OSS has the object. */
   file(): Promise<TempFile>
   /** The transfer under way, with all parts offered. */
@@ -46,7 +48,8 @@ export interface Finished {
   readonly callback?: unknown
 }
 
-type Done = Pick<Reply, 'etag' | 'requestId' | 'versionId' | 'callback'>
+type Done = Pick<Reply, 'etag' | 'requestId' | 'versionId' | 'callback'> &
+  Partial<Pick<Reply, 'reply'>>
 
 /** Complete may work for minutes on thousands of parts without a byte on the line. */
 const COMPLETE_IDLE_TIMEOUT = 15 * 60_000
@@ -68,7 +71,9 @@ export async function finish(work: Work): Promise<Finished> {
       } else throw error
     }
   }
-  return conclude(work, recordOf(ledger), done)
+  const finished = await conclude(work, recordOf(ledger), done)
+  work.reporter.published(done.reply)
+  return finished
 }
 
 /** A record in `completing` at the start: a crash, or an answer that never came (rule 8). */
@@ -166,10 +171,12 @@ async function decide(work: Work): Promise<Done | undefined> {
     context.attempts,
   )
   if (outcome === 'ours') return object
-  const alive = outcome === 'alive'
-  await ledger.write(alive ? reopen(record) : withUploadId(reopen(record), undefined))
-  work.dropTransfer() // the next one asks OSS which parts it has, or begins a new upload id
-  if (outcome !== 'strangers') return undefined
+  if (outcome !== 'strangers') {
+    await ledger.write(unpublished(record, outcome))
+    work.dropTransfer() // the next one asks OSS which parts it has, or begins a new upload id
+    return undefined
+  }
+  // It stays in `completing`, so that every later run asks again and none overwrites their object.
   throw new SpoolError(
     'ERR_SPOOL_OBJECT_EXISTS',
     `oss://${ledger.checkpoint.bucket}/${context.key} was written by someone else while it was being completed; their object stays, all bytes are kept`,

@@ -50,6 +50,7 @@ export class Intake {
   #step: Promise<unknown> = Promise.resolve()
   /** The claim is no longer ours: finished, or in the quarantine. */
   #ended = false
+  #abandoned = false
 
   /** Bytes of an earlier run that were verified and need not come again. */
   offset = 0
@@ -80,16 +81,35 @@ export class Intake {
     place: Place,
     settings: UploadSettings,
   ): Promise<Intake> {
-    const { claim, key } = context
+    const { claim } = context
     const before = claim.checkpoint === null ? null : takeOver(claim.checkpoint)
     const plan = planFor(settings.partSize, settings.size)
     const kept = before === null ? undefined : await reusable(context, before, settings, plan)
     const file = kept?.file ?? (await TempFile.create(claim.directory))
+    try {
+      return await Intake.#make(context, place, settings, plan, before, file, kept?.record)
+    } catch (error) {
+      await file.close()
+      if (kept === undefined) await file.remove()
+      throw error
+    }
+  }
+
+  static async #make(
+    context: UploadContext,
+    place: Place,
+    settings: UploadSettings,
+    plan: Spooling['plan'],
+    before: Checkpoint | null,
+    file: TempFile,
+    kept: Spooling | undefined,
+  ): Promise<Intake> {
+    const { claim, key } = context
     const ledger = new Ledger(claim)
     const { object, replay, once } = settings
     const fresh = begin({ plan, object, replay, once, file: file.name })
-    const crcs = kept?.record.crcs ?? []
-    const record = { ...adoptFrom(before, fresh), crcs, spooled: kept?.record.spooled ?? 0 }
+    const crcs = kept?.crcs ?? []
+    const record = { ...adoptFrom(before, fresh), crcs, spooled: kept?.spooled ?? 0 }
     const checkpoint =
       before === null ? open(claim.id, place, key, record) : succeed(before, record)
     await ledger.save(checkpoint)
@@ -141,6 +161,7 @@ export class Intake {
     const end = this.#spooler.end()
     this.#check(end)
     await this.#file.sync()
+    this.#refuseIfAbandoned()
     const sealed = seal(this.#spooling(), end)
     const { previous } = this.#ledger.checkpoint
     await this.#ledger.save(supersede(this.#ledger.checkpoint, sealed))
@@ -152,6 +173,7 @@ export class Intake {
   }
 
   async #finish(): Promise<Finished> {
+    this.#refuseIfAbandoned()
     if (isSinglePut(this.#spooling().plan, this.#spooler.size)) {
       await this.#transfer.stop() // at most an Initiate is under way; its upload id will be aborted
     } else {
@@ -171,8 +193,17 @@ export class Intake {
     }
   }
 
-  /** Ends without success: what is sealed stays, what is not is a record without bytes. */
-  async abandon(error: { code: string; message: string }): Promise<void> {
+  /** Nothing begins once the end was announced: the claim will be let go. */
+  #refuseIfAbandoned(): void {
+    if (this.#abandoned) throw new Error(`Upload ${this.context.id} was given up`)
+  }
+
+  /**
+   * Ends without success: what is sealed stays, what is not is a record without bytes. `reason` is
+   * asked once it is known whether the seal, which may be under way, is durable.
+   */
+  async abandon(reason: (sealed: boolean) => { code: string; message: string }): Promise<void> {
+    this.#abandoned = true
     this.context.stop()
     await this.#step.catch(() => undefined) // its caller has its error
     if (this.#ended) return
@@ -182,6 +213,7 @@ export class Intake {
     if (durable === null) return claim.remove()
     const { upload } = durable
     const unsealed = upload.phase === 'spooling'
+    const error = reason(!unsealed)
     const failure = { code: error.code, message: error.message, at: timestamp() }
     if (unsealed && upload.replay === 'restart') await this.#file.remove()
     const kept = unsealed && upload.replay === 'offset' ? this.#kept() : {}

@@ -6,8 +6,8 @@ import { TempFile } from '../disk/temp-file.js'
 import { OssFailure } from '../oss/failure.js'
 import type { UploadContext } from './context.js'
 import { Ledger } from './ledger.js'
-import { publish, reopen, withUploadId } from './phase.js'
-import { settle } from './settle.js'
+import { publish } from './phase.js'
+import { settle, unpublished } from './settle.js'
 
 /** The source is waiting. */
 const PATIENCE = 5_000
@@ -27,10 +27,9 @@ export async function settlePredecessor(context: UploadContext): Promise<void> {
         const file = await TempFile.open(claim.directory, record.file)
         await file.remove()
         await file.close()
-      } else {
-        const alive = outcome === 'alive'
-        await ledger.write(alive ? reopen(record) : withUploadId(reopen(record), undefined))
-      }
+      } else if (outcome === 'alive' || outcome === 'nothing') {
+        await ledger.write(unpublished(record, outcome))
+      } // a stranger's object: as long as it is there, only `--force` may write over it
     } catch (error) {
       if (!(error instanceof OssFailure)) throw error
       context.warn(

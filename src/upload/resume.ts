@@ -75,7 +75,7 @@ export async function resumeUpload(
 async function insist(ledger: Ledger, record: Finishable): Promise<void> {
   const { overwrite, ...object } = record.object
   const { error: _overruled, ...reopened } = reopen(record)
-  if (overwrite !== false) return ledger.write(record.error === undefined ? record : reopened)
+  if (overwrite !== false) return ledger.write(reopened)
   await ledger.save({
     ...ledger.with(
       withUploadId({ ...reopened, object, digest: initiationDigest(object) }, undefined),

@@ -2,13 +2,14 @@
  * Digests of a sealed temp file, for an expectation that came after the seal.
  */
 import { createHash } from 'node:crypto'
-import { TempFile } from '../disk/temp-file.js'
+import { TempFile, TempFileDamage } from '../disk/temp-file.js'
 import type { Expectation } from './options.js'
 
 /** The digests that `expect` names, in hex. Reads the file only if there are any. */
 export async function digestsOf(
   directory: string,
   name: string,
+  size: number,
   expect: Expectation,
 ): Promise<{ md5?: string; sha256?: string }> {
   const names = (['md5', 'sha256'] as const).filter(algorithm => expect[algorithm] !== undefined)
@@ -16,7 +17,10 @@ export async function digestsOf(
   const hashes = names.map(algorithm => createHash(algorithm))
   const file = await TempFile.open(directory, name)
   try {
-    for await (const chunk of file.chunks(0, file.size)) {
+    if (file.size !== size) {
+      throw new TempFileDamage(`The temp file has ${file.size} bytes instead of ${size}`)
+    }
+    for await (const chunk of file.chunks(0, size)) {
       for (const hash of hashes) hash.update(chunk)
     }
   } finally {

@@ -5,6 +5,7 @@
 import type { Completing, Sealed } from '../disk/checkpoint.js'
 import { kindOf, OssFailure } from '../oss/failure.js'
 import type { Bucket, Call, ObjectInfo } from '../oss/port.js'
+import { reopen, withUploadId } from './phase.js'
 
 /**
  * - `ours`: done
@@ -46,7 +47,11 @@ export async function settle(
   const object = await bucket.head(key, call)
   const ours = object !== undefined && isOurs(record, object)
   const lives =
-    !ours && record.uploadId !== undefined && (await isAlive(bucket, key, record.uploadId, call))
+    !ours &&
+    // Of a PutObject, an upload id (got early, never used) says nothing.
+    record.method === 'multipart' &&
+    record.uploadId !== undefined &&
+    (await isAlive(bucket, key, record.uploadId, call))
   return { outcome: outcomeOf(record, object, lives), object }
 }
 
@@ -63,4 +68,12 @@ async function isAlive(
     if (error instanceof OssFailure && kindOf(error) === 'no-upload') return false
     throw error
   }
+}
+
+/** The record once it is certain that nothing was published, and no stranger came after us. */
+export function unpublished(record: Completing, outcome: 'alive' | 'nothing'): Sealed {
+  const sealed = reopen(record)
+  // An upload id that PutObject did not use is still to be aborted.
+  const known = outcome === 'alive' || record.method === 'put'
+  return known ? sealed : withUploadId(sealed, undefined)
 }

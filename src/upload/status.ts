@@ -40,7 +40,8 @@ export function statusOf(
 ): UploadStatus | undefined {
   const { id, endpoint, region, bucket, key, upload, previous } = checkpoint
   const dead = upload.phase === 'spooling' && owner === undefined
-  const record = dead && previous !== undefined ? previous : upload
+  const finishable = previous !== undefined && previous.phase !== 'published'
+  const record = dead && finishable ? previous : upload
   if (record.phase === 'published' && !record.once) return undefined
   const { phase, spooled, uploaded, acknowledged, createdAt, updatedAt, uploadId, error } = record
   return {

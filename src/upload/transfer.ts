@@ -11,7 +11,7 @@ import { TOKEN_HEADER, type ListedPart, type ObjectInfo, type Reply } from '../o
 import { initiationHeaders } from '../oss/object-headers.js'
 import type { UploadContext } from './context.js'
 import type { Ledger } from './ledger.js'
-import { withRetry, type Attempts } from './retry.js'
+import { retryDelay, withRetry, type Attempts } from './retry.js'
 import { isOurs } from './settle.js'
 import type { CutPart } from './spooler.js'
 
@@ -118,6 +118,7 @@ export class Transfer {
   /** The source has ended: attempts count from now on, and those who pause try again at once. */
   limit(): void {
     this.#unlimited = false
+    this.#sessions = 0
     this.#wake.abort()
     this.#wake = new AbortController()
   }
@@ -252,7 +253,11 @@ export class Transfer {
 
   /** The upload id we have, with what OSS lists under it; else a new one. */
   async #begin(): Promise<Session> {
-    if (++this.#sessions > MAX_SESSIONS) throw vanished()
+    if (++this.#sessions > MAX_SESSIONS) {
+      if (!this.#unlimited) throw vanished()
+      // While the source flows only its pace changes (rule 3).
+      await this.#pause(retryDelay(this.#context.settings.retry, this.#sessions - MAX_SESSIONS))
+    }
     const { uploadId } = this.#ledger.record
     if (uploadId !== undefined) {
       const { bucket, key, call } = this.#context

@@ -108,7 +108,7 @@ for (const { operation, size } of cases) {
       })
       t.same(await b.get('contested'), theirs)
       t.match(await b.spool.uploads(), [
-        { phase: 'sealed', error: { code: 'ERR_SPOOL_OBJECT_EXISTS' } },
+        { phase: 'completing', error: { code: 'ERR_SPOOL_OBJECT_EXISTS' } },
       ])
       t.match(await b.another().resume(sink.id, { force: true }), { size })
       t.same(await b.get('contested'), data)
