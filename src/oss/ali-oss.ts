@@ -6,7 +6,8 @@
  */
 import { createHash } from 'node:crypto'
 import type { Readable } from 'node:stream'
-import { OssFailure } from './failure.js'
+import type { Credentials } from './credentials.js'
+import { kindOf, OssFailure } from './failure.js'
 import {
   TOKEN_HEADER,
   type Bucket,
@@ -35,7 +36,13 @@ type OneOrMany<T> = T | T[] | undefined
 
 /** The part of `ali-oss` that is used here, as it really behaves (its typings differ). */
 interface AliOss {
-  options: { accessKeyId: string; accessKeySecret: string; stsToken?: string | undefined }
+  options: {
+    accessKeyId: string
+    accessKeySecret: string
+    stsToken?: string | undefined
+    /** Added to our clock when a request is dated, in ms. */
+    amendTimeSkewed?: number
+  }
   initMultipartUpload(key: string, o: RequestOptions): Promise<Result & { uploadId: string }>
   uploadPart(
     key: string,
@@ -240,15 +247,31 @@ export class AliOssBucket implements Bucket {
   ): Promise<T> {
     delete exchange.reply
     delete exchange.failure
+    const { credentials } = this.#settings
+    const keys = await credentials.get()
     try {
-      const oss = await (this.#client ??= this.#connect())
-      Object.assign(oss.options, { stsToken: undefined }, this.#settings.credentials())
+      const oss = await (this.#client ??= this.#connect(keys))
+      Object.assign(oss.options, { stsToken: undefined }, keys)
       return await send(oss, { ctx: () => exchange })
     } catch (error) {
-      throw failureOf(operation, error, exchange, this.#settings.credentials())
+      const failure = failureOf(operation, error, exchange, keys)
+      this.#readClock(exchange)
+      if (!(await this.#mend(failure, keys))) throw failure
+      throw failureOf(operation, error, exchange, keys, true)
     } finally {
       this.#readClock(exchange)
     }
+  }
+
+  /** Whether the failure's cause could be removed, so that the same request may succeed now. */
+  async #mend(failure: OssFailure, keys: Credentials): Promise<boolean> {
+    const kind = kindOf(failure)
+    if (kind === 'expired') return this.#settings.credentials.renew(keys)
+    if (kind !== 'skewed' || !Number.isFinite(this.#clockOffset)) return false
+    const oss = await this.#client
+    if (oss === undefined || oss.options.amendTimeSkewed === this.#clockOffset) return false
+    oss.options.amendTimeSkewed = this.#clockOffset
+    return true
   }
 
   #readClock(exchange: Exchange): void {
@@ -261,11 +284,11 @@ export class AliOssBucket implements Bucket {
     this.#clockOffset = jumped ? offset : Math.max(offset, this.#clockOffset)
   }
 
-  async #connect(): Promise<AliOss> {
+  async #connect(keys: Credentials): Promise<AliOss> {
     const { default: OSS } = await import('ali-oss')
     const { endpoint, region, bucket, cname, pathStyle } = this.#place
     const options = {
-      ...this.#settings.credentials(),
+      ...keys,
       endpoint,
       region,
       bucket,
@@ -287,7 +310,8 @@ function failureOf(
   operation: string,
   error: unknown,
   { reply, failure }: Exchange,
-  secrets: object,
+  secrets: Credentials,
+  mended = false,
 ): OssFailure {
   const raw = (failure ?? error) as Error & { code?: string; ecCode?: string; requestId?: string }
   const headers = reply?.headers ?? {}
@@ -298,6 +322,7 @@ function failureOf(
   }
   return new OssFailure({
     operation,
+    mended,
     name: failure === undefined ? (code ?? raw.name) : (raw.code ?? raw.name),
     message,
     status: reply?.status,

@@ -1,8 +1,11 @@
 /**
  * One request that failed, cleaned: `ali-oss` and `urllib` errors carry signed URLs, headers, access
  * key ids and strings to sign, so none of them leaves this folder. An `OssFailure` keeps what a
- * person or a retry policy needs, and `kindOf` is the one table that decides what it means.
+ * person or a retry policy needs; `failure-kinds.ts` says what it means.
  */
+import { kindByTable, type FailureKind } from './failure-kinds.js'
+
+export type { FailureKind }
 
 export interface FailureDetails {
   /** Error name as Node, our transport or OSS gave it: `ECONNREFUSED`, `NoSuchBucket`, ... */
@@ -15,6 +18,8 @@ export interface FailureDetails {
   readonly requestId?: string | undefined
   /** Operation in OSS's words, such as `UploadPart`. */
   readonly operation: string
+  /** What caused it is gone: new credentials, or the server's clock. */
+  readonly mended?: boolean | undefined
 }
 
 export class OssFailure extends Error {
@@ -23,11 +28,13 @@ export class OssFailure extends Error {
   declare readonly ec?: string
   declare readonly requestId?: string
   readonly operation: string
+  readonly mended: boolean
 
   constructor(details: FailureDetails) {
     super(details.message)
     this.name = details.name
     this.operation = details.operation
+    this.mended = details.mended ?? false
     if (details.status !== undefined) this.status = details.status
     if (details.ossCode !== undefined) this.ossCode = details.ossCode
     if (details.ec !== undefined) this.ec = details.ec
@@ -42,58 +49,9 @@ export class OssFailure extends Error {
   }
 }
 
-/**
- * What a failure means:
- * - `aborted`: we ended the request ourselves
- * - `no-upload`: the upload id is gone
- * - `exists`: the key is taken and must not be overwritten
- * - `stale-part`: Complete does not know a part as we named it
- * - `denied`: credentials, permission, signature, bucket: a person has to mend it
- * - `refused`: OSS will not take this request, however often it is sent
- * - `transient`: worth another attempt; the request may or may not have taken effect
- */
-export type FailureKind =
-  'aborted' | 'no-upload' | 'exists' | 'stale-part' | 'denied' | 'refused' | 'transient'
-
-const KIND_BY_CODE: Readonly<Record<string, FailureKind>> = {
-  NoSuchUpload: 'no-upload',
-  FileAlreadyExists: 'exists',
-  ObjectAlreadyExists: 'exists',
-  FileImmutable: 'exists',
-  InvalidPart: 'stale-part',
-  InvalidPartOrder: 'stale-part',
-  EntityTooSmall: 'refused',
-  NoSuchBucket: 'denied',
-  InvalidBucketName: 'denied',
-  // Transmission errors that OSS reports as the client's fault; a fresh body heals them.
-  InvalidDigest: 'transient',
-  InvalidCRC64: 'transient',
-  IncompleteBody: 'transient',
-  RequestTimeout: 'transient',
-  BadRequest: 'transient',
-  RequestTimeTooSkewed: 'transient',
-  // Tokens expire; the credentials' source may have a newer one at the next attempt.
-  SecurityTokenExpired: 'denied',
-  InvalidSecurityToken: 'denied',
-}
-
+/** What a failure means, and so what is done about it. */
 export function kindOf(failure: OssFailure): FailureKind {
-  if (failure.name === 'AbortError') return 'aborted'
-  const { ossCode = '' } = failure // from a server: it may be `constructor`
-  const byCode = Object.hasOwn(KIND_BY_CODE, ossCode) ? KIND_BY_CODE[ossCode] : undefined
-  if (byCode !== undefined) return byCode
-  const status = failure.status
-  // Node refused to make such a request (a header's bytes, a wrong argument): it always will.
-  if (
-    status === undefined &&
-    /^(ERR_(INVALID|UNESCAPED|HTTP_INVALID|OUT_OF_RANGE)|URIError)/.test(failure.name)
-  ) {
-    return 'refused'
-  }
-  if (status === undefined || status < 300) return 'transient' // no reply, or one cut short
-  if (status === 401 || status === 403) return 'denied'
-  if (status === 408 || status === 429 || status >= 500) return 'transient'
-  return 'refused'
+  return failure.mended ? 'mended' : kindByTable(failure)
 }
 
 /** The request never reached a server. */

@@ -3,14 +3,24 @@
  * source of settings and credentials and is never changed; `ali-oss` itself is not loaded for it.
  */
 import { invalidType, invalidValue } from '../errors.js'
+import {
+  keptCredentials,
+  ProvidedSource,
+  type Credentials,
+  type CredentialSource,
+  type CredentialsProvider,
+} from './credentials.js'
 import type { Place } from './port.js'
-import type { Agents } from './transport.js'
+import type { Agents, CertificateAuthorities } from './transport.js'
 
 /** The options of `ali-oss` that matter here, with its names and defaults but for two. */
 export interface ClientOptions {
-  readonly accessKeyId: string
-  readonly accessKeySecret: string
+  /** With `accessKeySecret`; or `credentials`. */
+  readonly accessKeyId?: string
+  readonly accessKeySecret?: string
   readonly stsToken?: string
+  /** Fetches temporary credentials, ahead of their expiry and when OSS refuses them. */
+  readonly credentials?: CredentialsProvider
   /** `oss-cn-hangzhou`, ... Part of every V4 signature. */
   readonly region?: string
   /** Takes the place of the region's own. */
@@ -26,16 +36,11 @@ export interface ClientOptions {
   /** Bucket in the path, for servers that are not OSS. */
   readonly sldEnable?: boolean
   readonly isRequestPay?: boolean
-  /** Agents for a proxy or a custom CA; they stay the caller's to close. */
+  /** PEM certificates to trust instead of Node's own list: the CA of a private OSS or proxy. */
+  readonly ca?: CertificateAuthorities
+  /** They win over `ca` and over proxies of the environment, and stay the caller's to close. */
   readonly agent?: Agents['http']
   readonly httpsAgent?: Agents['https']
-}
-
-/** What makes a request ours: read anew for each request, since tokens are refreshed in place. */
-export interface Credentials {
-  readonly accessKeyId: string
-  readonly accessKeySecret: string
-  readonly stsToken?: string
 }
 
 /** An instance of `ali-oss`; what we read of it is in its untyped `options`. */
@@ -46,14 +51,18 @@ export interface AliOssClient {
 
 /** Everything but the place: how requests are signed and sent. */
 export interface Settings {
-  credentials(): Credentials
+  readonly credentials: CredentialSource
   readonly authorizationV4: boolean
   readonly isRequestPay: boolean
   readonly agents: Partial<Agents>
+  readonly ca: CertificateAuthorities | undefined
 }
 
 /** The options inside an `ali-oss` client: ours, but its endpoint is a parsed URL. */
 type InnerOptions = Omit<ClientOptions, 'endpoint'> & {
+  readonly refreshSTSToken?: CredentialsProvider | null
+  /** ms; 5 minutes unless given. */
+  readonly refreshSTSTokenInterval?: number
   readonly endpoint?: string | { readonly protocol: string; readonly host: string } | null
 }
 
@@ -73,22 +82,14 @@ export function readClient(client: AliOssClient | ClientOptions): {
   const options: InnerOptions = isClient
     ? (client as unknown as { options: InnerOptions }).options
     : client
-  for (const name of ['accessKeyId', 'accessKeySecret'] as const) {
-    if (typeof options[name] !== 'string' || options[name].trim() === '') {
-      throw invalidValue(`client.${name}`, 'must be a non-empty string', undefined)
-    }
-  }
   const { authorizationV4 = true, isRequestPay = false, agent, httpsAgent } = options
   const region = regionOf(options)
   return {
     settings: {
-      credentials: () => ({
-        accessKeyId: options.accessKeyId.trim(),
-        accessKeySecret: options.accessKeySecret.trim(),
-        ...(options.stsToken ? { stsToken: options.stsToken } : {}),
-      }),
+      credentials: credentialsOf(options),
       authorizationV4,
       isRequestPay,
+      ca: checkCa(options.ca),
       agents: { ...(agent && { http: agent }), ...(httpsAgent && { https: httpsAgent }) },
     },
     place: {
@@ -99,6 +100,42 @@ export function readClient(client: AliOssClient | ClientOptions): {
       ...(options.bucket ? { bucket: options.bucket } : {}),
     },
   }
+}
+
+/** @throws TypeError when there is nothing to sign with */
+function credentialsOf(options: InnerOptions): CredentialSource {
+  const { credentials, refreshSTSToken, refreshSTSTokenInterval = 5 * 60_000 } = options
+  if (credentials !== undefined) {
+    if (typeof credentials === 'function') return new ProvidedSource(credentials)
+    throw invalidType('client.credentials', 'a function', credentials)
+  }
+  for (const name of ['accessKeyId', 'accessKeySecret'] as const) {
+    if (typeof options[name] !== 'string' || options[name].trim() === '') {
+      throw invalidValue(`client.${name}`, 'must be a non-empty string', undefined)
+    }
+  }
+  const read = (): Credentials => ({
+    accessKeyId: (options.accessKeyId ?? '').trim(),
+    accessKeySecret: (options.accessKeySecret ?? '').trim(),
+    ...(options.stsToken ? { stsToken: options.stsToken } : {}),
+  })
+  if (!options.stsToken || typeof refreshSTSToken !== 'function') return keptCredentials(read)
+  // As ali-oss: the token it was made with is good for one interval, then its function is asked.
+  let first = true
+  return new ProvidedSource(async () => {
+    const keys = first ? read() : await refreshSTSToken()
+    first = false
+    return { ...keys, expiration: Date.now() + refreshSTSTokenInterval }
+  })
+}
+
+/** @throws TypeError */
+function checkCa(ca: unknown): CertificateAuthorities | undefined {
+  const one = (x: unknown): x is string | Buffer => typeof x === 'string' || Buffer.isBuffer(x)
+  if (ca === undefined || ca === null) return undefined
+  if (one(ca)) return ca
+  if (Array.isArray(ca) && ca.every(one)) return ca
+  throw invalidType('client.ca', 'a string, a Buffer or an array of them', ca)
 }
 
 function regionOf(options: InnerOptions): string {

@@ -42,6 +42,7 @@ export class UploadContext {
   readonly #warned = new Set<string>()
   readonly startedAt = performance.now()
   readonly #sentParts = new Map<number, number>()
+  #patientUntil = 0
   /** Bytes sent by this run and acknowledged. */
   sent = 0
 
@@ -87,6 +88,7 @@ export class UploadContext {
       retry: this.settings.retry,
       onFailure: failure => this.warnOnce(failure),
       pause: ms => this.pause(ms),
+      patient: () => this.patient,
     }
   }
 
@@ -95,6 +97,16 @@ export class UploadContext {
     await sleep(ms, undefined, { signal: this.signal }).catch(() => {
       throw new OssFailure({ operation: 'Pause', name: 'AbortError', message: 'stopped' })
     })
+  }
+
+  /** The source is not needed any more: from here on attempts count, and patience runs. */
+  startPatience(): void {
+    this.#patientUntil = performance.now() + (this.settings.retry.patience ?? 0)
+  }
+
+  /** While true, attempts go on although they are used up. */
+  get patient(): boolean {
+    return performance.now() < this.#patientUntil
   }
 
   /** Ends this upload's requests and waits; no other upload's. */

@@ -25,7 +25,7 @@ import {
 } from './phase.js'
 import { isSinglePut, partsOf } from './plan.js'
 import type { Reporter } from './reporter.js'
-import { retryDelay, withRetry } from './retry.js'
+import { isPassing, retryDelay, withRetry } from './retry.js'
 import { isOurs, settle, unpublished } from './settle.js'
 import type { CutPart } from './spooler.js'
 import { AlreadyPublished, type Transfer } from './transfer.js'
@@ -66,7 +66,7 @@ export async function finish(work: Work): Promise<Finished> {
       if (error instanceof AlreadyPublished) {
         done = error.object
       } else if (error instanceof OssFailure && error.operation !== 'UploadPart') {
-        done = await judge(work, error, ++failures >= attempts)
+        done = await judge(work, error, ++failures >= attempts && !context.patient)
         if (done === undefined) await context.pause(retryDelay(context.settings.retry, failures))
       } else throw error
     }
@@ -150,14 +150,14 @@ async function judge(work: Work, failure: OssFailure, last: boolean): Promise<Do
     await ledger.write(reopen(record))
     throw failure
   }
-  if (kind === 'no-upload' || (kind === 'transient' && isAmbiguous(failure))) {
+  if (kind === 'no-upload' || (isPassing(kind) && isAmbiguous(failure))) {
     const done = await decide(work)
     if (done !== undefined) return done
   } else {
     await ledger.write(reopen(recordOf(ledger)))
     if (kind === 'stale-part') work.dropTransfer()
   }
-  if (last || kind === 'denied' || kind === 'refused') throw failure
+  if (last || (!isPassing(kind) && kind !== 'no-upload' && kind !== 'stale-part')) throw failure
   return undefined
 }
 

@@ -174,6 +174,7 @@ export class Intake {
 
   async #finish(): Promise<Finished> {
     this.#refuseIfAbandoned()
+    this.context.startPatience()
     if (isSinglePut(this.#spooling().plan, this.#spooler.size)) {
       await this.#transfer.stop() // at most an Initiate is under way; its upload id will be aborted
     } else {

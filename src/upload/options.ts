@@ -57,7 +57,10 @@ export interface UploadOptions extends ObjectOptions {
   readonly maxAge?: number
   /** Leaves a receipt: a later `upload()` of this id returns it and touches nothing. */
   readonly once?: boolean
-  /** Per part; `attempts` counts from the seal. @default 5 attempts, 200 ms to 20 s */
+  /**
+   * Per part; `attempts` counts from the seal, and anew with every part that arrives. `patience` (ms)
+   * goes on for so long after the seal. @default 5 attempts, 200 ms to 20 s, no patience
+   */
   readonly retry?: Partial<RetryOptions>
   /** Gives a request up after so many ms in which no byte moved. @default 60,000 */
   readonly timeout?: number
@@ -209,12 +212,14 @@ function checkRetry(retry: Partial<RetryOptions> = {}): RetryOptions {
   integer('retry.attempts', retry.attempts, 1, 1_000_000)
   integer('retry.minDelay', retry.minDelay, 0, 2 ** 31 - 1)
   integer('retry.maxDelay', retry.maxDelay, 0, 2 ** 31 - 1)
+  integer('retry.patience', retry.patience, 0, Number.MAX_SAFE_INTEGER)
   const { attempts = 5, minDelay = Math.min(200, retry.maxDelay ?? 200) } = retry
   const { maxDelay = Math.max(20_000, minDelay) } = retry
   if (maxDelay < minDelay) {
     throw outOfRange('retry.maxDelay', `an integer >= retry.minDelay (${minDelay})`, maxDelay)
   }
-  return { attempts, minDelay, maxDelay }
+  const patience = retry.patience === undefined ? {} : { patience: retry.patience }
+  return { attempts, minDelay, maxDelay, ...patience }
 }
 
 function integer(name: string, value: unknown, min: number, max: number): void {

@@ -42,6 +42,7 @@ export async function resumeUpload(
   const ledger = new Ledger(claim, slot)
   const work = new UploadWork(context, ledger)
   try {
+    context.startPatience()
     const taken = takeOver(ledger.checkpoint)
     if (taken !== ledger.checkpoint) await ledger.save(taken)
     const record = recordIn(ledger)

@@ -12,6 +12,8 @@ export interface RetryOptions {
   readonly minDelay: number
   /** Longest delay before an attempt, in ms. */
   readonly maxDelay: number
+  /** For so many ms after the seal, attempts go on although they are used up. */
+  readonly patience?: number
 }
 
 /**
@@ -34,12 +36,29 @@ export interface Attempts {
   pause(ms: number): Promise<void>
   /** While true (the source flows) there is no limit and nothing is final but what `final` names. */
   unlimited?(): boolean
+  /** While true, attempts that may help go on although they are used up. */
+  patient?(): boolean
+  /** A number that grows with every part that arrives: then attempts count from the start again. */
+  progress?(): number
 }
+
+/** What may be over by the next attempt; anything else stays as it is. */
+const PASSING: ReadonlySet<FailureKind> = new Set(['transient', 'throttled', 'skewed', 'mended'])
+
+/** True for what may be over by the next attempt. */
+export function isPassing(kind: FailureKind): boolean {
+  return PASSING.has(kind)
+}
+
+/** What was mended and fails again the same way so often was not. */
+const MAX_MENDED = 3
 
 /** Calls `attempt` until it succeeds or the policy ends; throws the last `OssFailure`. */
 export async function withRetry<T>(attempt: () => Promise<T>, attempts: Attempts): Promise<T> {
   let failures = 0
   let counted = 0
+  let mended = 0
+  let arrived = attempts.progress?.()
   for (;;) {
     const free = attempts.unlimited?.() ?? false
     try {
@@ -48,8 +67,17 @@ export async function withRetry<T>(attempt: () => Promise<T>, attempts: Attempts
       if (!(error instanceof OssFailure)) throw error
       const kind = kindOf(error)
       if (kind === 'aborted' || attempts.final?.includes(kind)) throw error
+      if (kind === 'mended' && ++mended <= MAX_MENDED) {
+        await attempts.pause(0)
+        continue
+      }
+      const now = attempts.progress?.()
+      if (now !== arrived) [arrived, counted, failures] = [now, 0, 0]
       failures++
-      if (!free && (kind !== 'transient' || ++counted >= attempts.retry.attempts)) throw error
+      if (!free) {
+        const usedUp = ++counted >= attempts.retry.attempts && attempts.patient?.() !== true
+        if (!PASSING.has(kind) || usedUp) throw error
+      }
       attempts.onFailure?.(error)
       await attempts.pause(retryDelay(attempts.retry, failures))
     }

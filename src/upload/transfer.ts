@@ -9,6 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { isAmbiguous, kindOf, OssFailure } from '../oss/failure.js'
 import { TOKEN_HEADER, type ListedPart, type ObjectInfo, type Reply } from '../oss/port.js'
 import { initiationHeaders } from '../oss/object-headers.js'
+import { Congestion } from './congestion.js'
 import type { UploadContext } from './context.js'
 import type { Ledger } from './ledger.js'
 import { retryDelay, withRetry, type Attempts } from './retry.js'
@@ -76,9 +77,12 @@ export class Transfer {
   #failure: { error: unknown; part?: number } | undefined
   #unlimited: boolean
   #stopped = false
+  readonly #congestion: Congestion
   /** Ends all pauses when it changes. */
   #wake = new AbortController()
   #idle: (() => void)[] = []
+  /** Parts that were sent and acknowledged. */
+  #arrived = 0
 
   /** `flowing`: the source still flows; there is no limit until `limit()`. */
   constructor(
@@ -93,6 +97,7 @@ export class Transfer {
     this.#source = source
     this.#unlimited = flowing
     this.#events = events
+    this.#congestion = new Congestion(context.settings.parallel)
   }
 
   /** Why it cannot go on, if so. */
@@ -140,7 +145,7 @@ export class Transfer {
   }
 
   #pump(): void {
-    while (this.#active < this.#context.settings.parallel && this.#failure === undefined) {
+    while (this.#active < this.#congestion.limit && this.#failure === undefined) {
       const part = this.#queue.shift()
       if (part === undefined) return
       this.#active++
@@ -197,6 +202,7 @@ export class Transfer {
       }
       if (this.#ledger.borrows(session.uploadId)) throw new Borrowed()
     }
+    if (this.#congestion.pause > 0) await this.#pause(this.#congestion.pause)
     const uploaded = await withRetry(
       () => this.#send(session, part),
       this.#attempts(part.number, async failure => {
@@ -204,6 +210,7 @@ export class Transfer {
       }),
     )
     session.done.set(part.number, { number: part.number, etag: uploaded.etag })
+    this.#arrived++
     this.#context.countSent(part)
     return uploaded.reply
   }
@@ -212,6 +219,7 @@ export class Transfer {
     const { bucket, key, call } = this.#context
     const body = { number: part.number, size: part.size, body: this.#source.body(part) }
     const uploaded = await bucket.uploadPart(key, session.uploadId, body, call)
+    this.#congestion.succeeded()
     if (uploaded.crc64 !== undefined && uploaded.crc64 !== part.crc64) {
       throw new OssFailure({
         operation: 'UploadPart',
@@ -228,13 +236,18 @@ export class Transfer {
       retry: this.#context.settings.retry,
       final: ['no-upload', 'exists'],
       unlimited: () => this.#unlimited,
+      patient: () => this.#context.patient,
+      progress: () => this.#arrived,
       onFailure: failure => {
         this.#context.warnOnce(failure, part)
+        if (kindOf(failure) === 'throttled') {
+          this.#congestion.throttled(times => retryDelay(this.#context.settings.retry, times))
+        }
         if (inspect !== undefined) inspection = inspect(failure)
       },
       pause: async ms => {
         await inspection
-        await this.#pause(ms)
+        await this.#pause(Math.max(ms, this.#congestion.pause))
       },
     }
   }

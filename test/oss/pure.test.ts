@@ -204,9 +204,9 @@ t.test('settings of a client', async t => {
   t.test('hold credentials that are read anew each time', async t => {
     const client = { ...keys, region: 'oss-cn-beijing', accessKeyId: ' id\n' }
     const { settings } = readClient(client)
-    t.same(settings.credentials(), keys)
+    t.same(await settings.credentials.get(), keys)
     Object.assign(client, { accessKeyId: 'id2', accessKeySecret: 's2', stsToken: 'token' })
-    t.same(settings.credentials(), {
+    t.same(await settings.credentials.get(), {
       accessKeyId: 'id2',
       accessKeySecret: 's2',
       stsToken: 'token',
@@ -269,11 +269,31 @@ t.test('what a failure means', async t => {
     denied: [
       [403, 'AccessDenied'],
       [403, 'SignatureDoesNotMatch'],
-      [403, 'InvalidAccessKeyId'],
+      [403, 'UserDisable'],
       [403],
-      [401],
+      [undefined, undefined, 'DEPTH_ZERO_SELF_SIGNED_CERT'],
+      [undefined, undefined, 'CredentialsUnavailable'],
       [404, 'NoSuchBucket'],
-      [400, 'InvalidSecurityToken'],
+    ],
+    expired: [
+      [403, 'SecurityTokenExpired'],
+      [403, 'InvalidSecurityToken'],
+      [403, 'InvalidAccessKeyId'],
+      [403, 'AccessKeyIdAndSecurityTokenNotMatch'],
+      [401],
+    ],
+    skewed: [[403, 'RequestTimeTooSkewed']],
+    mended: [],
+    throttled: [
+      [429],
+      [503],
+      [503, 'ServiceUnavailable'],
+      [503, 'UploadTrafficRateLimitExceeded'],
+      [503, 'TotalQpsLimitExceeded'],
+      [503, 'MetaOperationQpsLimitExceeded'],
+      [503, 'ActiveRequestLimitExceeded'],
+      [503, 'CpuLimitExceeded'],
+      [503, 'toString'],
     ],
     refused: [
       [400, 'InvalidArgument'],
@@ -291,14 +311,11 @@ t.test('what a failure means', async t => {
       [200],
       [203],
       [408],
-      [429],
       [500, 'InternalError'],
       [502],
-      [503, 'ServiceUnavailable'],
-      [403, 'RequestTimeTooSkewed'],
+      [504],
       [400, 'InvalidDigest'],
       [400, 'RequestTimeout'],
-      [503, 'toString'],
     ],
   }
   for (const [kind, cases] of Object.entries(kinds)) {
