@@ -11,7 +11,7 @@ import { Claim } from './disk/claim.js'
 import { checkFileSystem } from './disk/file-system.js'
 import { SpoolDirectory } from './disk/spool-directory.js'
 import { TempFileDamage } from './disk/temp-file.js'
-import { invalidType, SpoolError } from './errors.js'
+import { invalidType, outOfRange, SpoolError } from './errors.js'
 import { connect } from './oss/connection.js'
 import type { Connection, Place } from './oss/port.js'
 import type { AliOssClient, ClientOptions } from './oss/settings.js'
@@ -43,6 +43,8 @@ export interface SpoolOptions extends Omit<UploadOptions, 'id'> {
   readonly client: AliOssClient | ClientOptions | Connection
   /** The spool directory. Default: `$OSS_SPOOL_DIR`, else `oss-spool` in the XDG state directory. */
   readonly dir?: string
+  /** Bytes per second that all uploads of this spool send together: 1024 or more. Default: no limit. */
+  readonly maxRate?: number
 }
 
 /** Options of `resume`: how, not what. */
@@ -68,8 +70,10 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
   /** @throws TypeError or RangeError for options that make no sense; nothing is touched yet */
   constructor(options: SpoolOptions) {
     super()
-    const { client, dir, ...defaults } = options
+    const { client, dir, maxRate, ...defaults } = options
+    checkRate(maxRate)
     this.#connection = 'open' in client ? client : connect(client)
+    if (maxRate !== undefined) this.#connection.limit(maxRate)
     this.dir = resolve(dir ?? defaultDirectory())
     this.#defaults = defaults
     this.#spool = new SpoolDirectory(this.dir)
@@ -322,6 +326,14 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
         this.emit('warning', warning)
       },
     )
+  }
+}
+
+function checkRate(maxRate: unknown): void {
+  if (maxRate === undefined) return
+  if (typeof maxRate !== 'number') throw invalidType('maxRate', 'a number', maxRate)
+  if (!(maxRate >= 1024 && maxRate <= Number.MAX_SAFE_INTEGER)) {
+    throw outOfRange('maxRate', '>= 1024 bytes/s', maxRate)
   }
 }
 

@@ -12,7 +12,7 @@ import type { PutOptions } from './commands/put.js'
 import type { ResumeOptions } from './commands/resume.js'
 import { DEFAULT_LOCAL } from './connection.js'
 import { EXIT_USAGE } from './exit-status.js'
-import { parseCount, parseDigest, parsePeriod, parseSize } from './quantities.js'
+import { parseCount, parseDigest, parsePeriod, parseRate, parseSize } from './quantities.js'
 import { reportError } from './report.js'
 import { Session, type Io } from './session.js'
 
@@ -77,6 +77,7 @@ function build(session: Session, run: Run): Command {
     .option('--force', 'publish over an object that someone else wrote')
     .option('--parallel <N>', 'parts in flight', parseCount)
     .option('--retries <N>', 'attempts per part', parseCount)
+    .option('--max-rate <SIZE>', 'bytes per second to send at most, such as 500KB', parseRate)
     .action((ids: string[], options: ResumeOptions) =>
       run(async () => (await import('./commands/resume.js')).resume(session, ids, options)),
     )
@@ -150,6 +151,7 @@ function uploadOptions(command: Command): Command {
     .option('--content-type <TYPE>', 'default: by the extension of the key')
     .option('--storage-class <CLASS>', 'Standard, IA, Archive, ColdArchive or DeepColdArchive')
     .option('--retries <N>', 'attempts per part after the source has ended', parseCount)
+    .option('--max-rate <SIZE>', 'bytes per second to send at most, such as 500KB', parseRate)
 }
 
 /** `--local[=DIR]`: its value is never the next argument, which may be the object. */

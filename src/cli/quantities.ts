@@ -28,6 +28,13 @@ export function parseSize(text: string): number {
   return Math.round(Number(match[1]) * unit)
 }
 
+/** `500KB`, per second; a limit that would stop everything is a slip of the pen. */
+export function parseRate(text: string): number {
+  const rate = parseSize(text)
+  if (rate < 1024) throw new InvalidArgumentError(`Expected 1KiB or more, got "${text}".`)
+  return rate
+}
+
 const PERIODS: Readonly<Record<string, number>> = { s: 1e3, m: 6e4, h: 36e5, d: 864e5, w: 6048e5 }
 
 /** `7d`, `12h`, `0s` → ms. */

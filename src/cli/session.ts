@@ -40,7 +40,7 @@ export class Session {
 
   /** A spool over the OSS that flags and environment name. @throws UsageError without credentials */
   async spool(
-    flags: ConnectionFlags & { spool?: string; quiet?: boolean },
+    flags: ConnectionFlags & { spool?: string; quiet?: boolean; maxRate?: number },
     bucket?: string,
   ): Promise<Spool> {
     const connection = await openConnection(flags, this.io.env, bucket)
@@ -48,6 +48,7 @@ export class Session {
     const spool = new Spool({
       client: connection,
       ...(flags.spool === undefined ? {} : { dir: flags.spool }),
+      ...(flags.maxRate === undefined ? {} : { maxRate: flags.maxRate }),
     })
     spool.on('warning', ({ message }) => void this.io.stderr.write(`oss-spool: ${message}\n`))
     return spool

@@ -22,7 +22,7 @@ export interface Alias {
  */
 export function connect(client: AliOssClient | ClientOptions, alias?: Alias): Connection {
   const { settings, place } = readClient(client)
-  const transport = new Transport(settings.agents)
+  const transport = new Transport(settings.agents, settings.ca)
   const buckets = new Map<string, Bucket>()
   return {
     endpoint: alias?.name ?? place.endpoint,
@@ -44,6 +44,7 @@ export function connect(client: AliOssClient | ClientOptions, alias?: Alias): Co
       buckets.set(name, bucket)
       return bucket
     },
+    limit: bytesPerSecond => transport.limit(bytesPerSecond),
     close: () => transport.close(),
   }
 }

@@ -122,6 +122,8 @@ export interface Connection {
   /** Where new uploads go. @throws TypeError when no bucket is configured. */
   place(bucket?: string): Place
   open(place: Place): Bucket
+  /** Limits what all requests send together, in bytes/s; `undefined`: no limit. */
+  limit(bytesPerSecond: number | undefined): void
   /** Ends idle sockets, so that a script exits by itself. */
   close(): void
 }

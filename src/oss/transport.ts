@@ -7,13 +7,15 @@
 import * as http from 'node:http'
 import * as https from 'node:https'
 import type { Readable } from 'node:stream'
-import type { ClientRequest, IncomingMessage } from 'node:http'
+import type { IncomingMessage } from 'node:http'
+import { identityOf } from './identity.js'
+import { watch, type Line } from './patience.js'
 import type { Call, Reply } from './port.js'
+import { proxyFor, refusal, TunnelAgent, unreachable, type Proxy } from './proxy.js'
+import { Rate } from './rate.js'
 
 /** Replies are XML of at most 1,000 parts or a callback's JSON (1 MiB); more is not OSS. */
 const MAX_REPLY = 8 * 1024 * 1024
-const CONNECT_TIMEOUT = 10_000
-const IDLE_TIMEOUT = 60_000
 
 /** What travels from our call through `ali-oss` to the transport and back (its `ctx` option). */
 export interface Exchange extends Call {
@@ -45,20 +47,45 @@ export interface Agents {
   readonly https: http.Agent
 }
 
-export class Transport {
-  readonly #agents: Agents
-  readonly #own: http.Agent[] = []
+/** PEM certificates that are trusted, instead of those that come with Node. */
+export type CertificateAuthorities = string | Buffer | readonly (string | Buffer)[]
 
-  /** `agents`: the caller's own, for a proxy or a custom CA; default: keep-alive agents of ours. */
-  constructor(agents: Partial<Agents> = {}) {
-    const own = <A extends http.Agent>(agent: A): A => {
-      this.#own.push(agent)
-      return agent
+/** Where a request goes first, and how it is put there. */
+interface Way {
+  readonly proxy?: Proxy
+  readonly secure: boolean
+  readonly options: https.RequestOptions
+  /** Besides those of the request, which win. */
+  readonly headers: Readonly<Record<string, string>>
+}
+
+export class Transport {
+  readonly #given: Partial<Agents>
+  readonly #own: Agents
+  /** By the proxy's and the user's name. */
+  readonly #tunnels = new Map<string, TunnelAgent>()
+  readonly #tls: https.AgentOptions
+  readonly #line: Line = { sending: 0 }
+  #rate: Rate | undefined
+
+  /**
+   * @param agents the caller's own; they win over `ca` and over proxies. Default: keep-alive ones
+   * @param ca for HTTPS, also through a proxy
+   */
+  constructor(agents: Partial<Agents> = {}, ca?: CertificateAuthorities) {
+    this.#given = agents
+    // Node's typings want an array they may write to.
+    this.#tls =
+      ca === undefined ? {} : { ca: typeof ca === 'object' && !Buffer.isBuffer(ca) ? [...ca] : ca }
+    this.#own = {
+      http: new http.Agent({ keepAlive: true }),
+      https: new https.Agent({ keepAlive: true, ...this.#tls }),
     }
-    this.#agents = {
-      http: agents.http ?? own(new http.Agent({ keepAlive: true })),
-      https: agents.https ?? own(new https.Agent({ keepAlive: true })),
-    }
+  }
+
+  /** Limits the bodies of all requests together; `undefined`: no limit, and no work for it. */
+  limit(bytesPerSecond: number | undefined): void {
+    this.#rate = bytesPerSecond === undefined ? undefined : new Rate(bytesPerSecond)
   }
 
   /** Sends one request. An arrow property: `ali-oss` calls it without its receiver. */
@@ -72,87 +99,138 @@ export class Transport {
 
   /** Ends our sockets. Idle ones never keep a process alive, so this is for the impatient. */
   close(): void {
-    for (const agent of this.#own) agent.destroy()
+    for (const agent of [this.#own.http, this.#own.https, ...this.#tunnels.values()]) {
+      agent.destroy()
+    }
   }
 
   #send(url: string, params: TransportRequest, exchange: Exchange): Promise<TransportResponse> {
-    const secure = url.startsWith('https:')
-    const { host, path, hostname, port } = splitUrl(url)
     return new Promise((resolve, reject) => {
-      const body = params.stream
+      const { stream } = params
       const aborted = (): Error => named('AbortError', 'The request was aborted')
-      if (exchange.signal?.aborted) {
-        body?.destroy()
-        return reject(aborted())
+      // Ends what the request waits for: its turn under the rate limit, its tunnel.
+      const ended = new AbortController()
+      const content =
+        typeof params.content === 'string' ? Buffer.from(params.content) : params.content
+      const source = stream ?? content
+      const paced = source && this.#rate?.pace(source, ended.signal)
+      let way: Way
+      let request: http.ClientRequest
+      try {
+        if (exchange.signal?.aborted) throw aborted()
+        way = this.#way(url, ended.signal)
+        request = (way.secure ? https : http).request({
+          ...way.options,
+          method: params.method,
+          headers: { ...way.headers, ...params.headers, ...lengthOf(paced && content) },
+        })
+      } catch (error) {
+        stream?.destroy()
+        return reject(error)
       }
-      const request = (secure ? https : http).request({
-        method: params.method,
-        hostname,
-        port: port ?? (secure ? 443 : 80),
-        path,
-        headers: { host, ...params.headers },
-        agent: secure ? this.#agents.https : this.#agents.http,
-      })
+      const { proxy } = way
+      const tunnel = way.options.agent instanceof TunnelAgent
       const fail = (error: Error): void => {
         settle()
         reject(error)
         request.destroy()
       }
       const onAbort = (): void => fail(aborted())
-      const settle = watch(request, exchange, fail, () => {
-        exchange.signal?.removeEventListener('abort', onAbort)
-        body?.destroy()
+      const unwatch = watch({
+        request,
+        call: exchange,
+        line: this.#line,
+        size: content?.length ?? sizeOf(params.headers),
+        waits: paced?.waits,
+        tunnel,
+        fail,
       })
-      request.on('error', fail)
+      if (source !== undefined) this.#line.sending++
+      const settle = (): void => {
+        if (ended.signal.aborted) return
+        ended.abort()
+        if (source !== undefined) this.#line.sending--
+        unwatch()
+        exchange.signal?.removeEventListener('abort', onAbort)
+        paced?.body.destroy()
+        stream?.destroy()
+      }
+      request.on('error', (error: NodeJS.ErrnoException) => {
+        const connecting = error.syscall === 'connect' || error.syscall === 'getaddrinfo'
+        fail(proxy !== undefined && connecting && !tunnel ? unreachable(proxy, error) : error)
+      })
       request.on('response', response => {
-        exchange.reply = { status: response.statusCode ?? 0, headers: response.headers }
+        const { statusCode: status = 0, headers } = response
+        if (status === 407 && proxy !== undefined) return fail(refusal(proxy, status))
+        exchange.reply = { status, headers }
         collect(response).then(data => {
           settle()
           // A reply before the end of the body (an early refusal): this socket is of no more use.
           if (!request.writableFinished) request.destroy()
-          const { statusCode: status = 0, headers } = response
           resolve({ status, headers, data, res: { status, headers, requestUrls: [url] } })
         }, fail)
       })
       exchange.signal?.addEventListener('abort', onAbort, { once: true })
+      const body = paced?.body ?? stream
       if (body === undefined) {
-        request.end(params.content)
+        request.end(content)
       } else {
+        stream?.on('error', fail)
         body.on('error', fail)
         body.pipe(request)
       }
     })
   }
+
+  /** Straight on, or by the proxy that the environment names, unless the agent is the caller's. */
+  #way(url: string, ended: AbortSignal): Way {
+    const secure = url.startsWith('https:')
+    const { host, path, hostname, port = secure ? 443 : 80 } = splitUrl(url)
+    const headers = { host }
+    const target = { hostname, port, path }
+    const given = secure ? this.#given.https : this.#given.http
+    const proxy = given === undefined ? proxyFor(url) : undefined
+    if (proxy === undefined) {
+      const agent = given ?? (secure ? this.#own.https : this.#own.http)
+      const options = { ...target, agent, ...(secure && identityOf(hostname)) }
+      return { secure, options, headers }
+    }
+    if (secure) {
+      const tunnel = { tunnelSignal: ended, agent: this.#tunnel(proxy) }
+      const options = { ...target, ...identityOf(hostname), ...tunnel }
+      return { proxy, secure, options, headers }
+    }
+    const options = {
+      hostname: proxy.hostname,
+      port: proxy.port,
+      path: url,
+      agent: proxy.secure ? this.#own.https : this.#own.http,
+      ...(proxy.secure && identityOf(proxy.hostname)),
+    }
+    return { proxy, secure: proxy.secure, options, headers: { ...headers, ...proxy.headers } }
+  }
+
+  #tunnel(proxy: Proxy): TunnelAgent {
+    const name = JSON.stringify(proxy)
+    let agent = this.#tunnels.get(name)
+    if (agent === undefined) {
+      agent = new TunnelAgent(proxy, this.#tls)
+      this.#tunnels.set(name, agent)
+    }
+    return agent
+  }
 }
 
-/** Fails a request that cannot connect in time or goes silent; returns what ends the watch. */
-function watch(
-  request: ClientRequest,
-  call: Call,
-  fail: (error: Error) => void,
-  release: () => void,
-): () => void {
-  const idle = call.idleTimeout ?? IDLE_TIMEOUT
-  let watching = true
-  const patience = Math.min(CONNECT_TIMEOUT, idle)
-  let connecting: NodeJS.Timeout | undefined
-  // Not before: with `maxSockets` of the caller's agent, a request first waits for its turn.
-  request.on('socket', socket => {
-    if (!watching || !socket.connecting) return
-    connecting = setTimeout(
-      () => fail(named('ConnectTimeout', `No connection within ${patience} ms`)),
-      patience,
-    )
-    socket.once('connect', () => clearTimeout(connecting))
-  })
-  request.setTimeout(idle, () => fail(named('IdleTimeout', `No byte moved for ${idle} ms`)))
-  return () => {
-    if (!watching) return
-    watching = false
-    clearTimeout(connecting)
-    request.setTimeout(0)
-    release()
+/** A body that is given as a whole keeps its length when it is sent in slices. */
+function lengthOf(content: Buffer | undefined): Record<string, number> {
+  return content === undefined ? {} : { 'content-length': content.length }
+}
+
+function sizeOf(headers: TransportRequest['headers']): number | undefined {
+  for (const [name, value] of Object.entries(headers)) {
+    if (name.toLowerCase() === 'content-length') return Number(value)
   }
+  return undefined
 }
 
 async function collect(response: IncomingMessage): Promise<Buffer> {

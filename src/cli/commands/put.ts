@@ -29,7 +29,7 @@ export interface UploadFlags {
 
 export type PutOptions = ConnectionFlags &
   ReportFlags &
-  UploadFlags & { spool?: string; quiet?: boolean }
+  UploadFlags & { spool?: string; quiet?: boolean; maxRate?: number }
 
 export async function put(
   session: Session,

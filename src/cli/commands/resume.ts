@@ -15,6 +15,7 @@ export type ResumeOptions = ConnectionFlags &
     force?: boolean
     parallel?: number
     retries?: number
+    maxRate?: number
   }
 
 export async function resume(
