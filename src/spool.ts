@@ -100,7 +100,7 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
             progress: event => void stream.emit('progress', event),
             warning: warning => void stream.emit('warning', warning),
           })
-          return this.#begin(context, place, settings)
+          return this.#begin(context, place, settings, false)
         })
       },
     })
@@ -132,7 +132,7 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
           return this.#finish(context, checkpoint, slot, settings, false)
         }
       }
-      return this.#read(await this.#begin(context, place, settings), source, settings)
+      return this.#read(await this.#begin(context, place, settings, true), source, settings)
     })
   }
 
@@ -257,12 +257,17 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
     }
   }
 
-  async #begin(context: UploadContext, place: Place, settings: UploadSettings): Promise<Intake> {
+  async #begin(
+    context: UploadContext,
+    place: Place,
+    settings: UploadSettings,
+    continues: boolean,
+  ): Promise<Intake> {
     if (context.claim.checkpoint !== null) {
       sameObject(context.claim.checkpoint, place, context.key)
       await settlePredecessor(context)
     }
-    return Intake.begin(context, place, settings)
+    return Intake.begin(context, place, settings, continues)
   }
 
   #check(

@@ -162,7 +162,7 @@ export class SpoolWriteStream extends Writable {
       // The caller's signal: by now it is known whether the seal, then under way, is durable.
       const was = own instanceof SpoolError && own.code === 'ERR_SPOOL_ABORTED'
       if (was && own.resumable !== this.#sealed) return aborted(this.#upload(), own.cause)
-      return Object.assign(own, { code: 'code' in own ? String(own.code) : own.name })
+      return Object.assign(own, { code: own instanceof SpoolError ? own.code : codeOf(own) })
     }
     if (error instanceof SpoolError) return error
     if (this.#sealed || (this.writableEnded && error === null)) {
@@ -200,6 +200,11 @@ export class SpoolWriteStream extends Writable {
     if (this.#intake === undefined) throw aborted(this.#upload())
     return this.#intake
   }
+}
+
+/** For the record: a system error's code, else the error's name. */
+function codeOf(error: Error): string {
+  return 'code' in error && typeof error.code === 'string' ? error.code : error.name
 }
 
 /** The two events of our own, so that listeners are typed. */

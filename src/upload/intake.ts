@@ -75,16 +75,21 @@ export class Intake {
     })
   }
 
-  /** Makes the temp file and the first checkpoint: when this resolves, the intent is durable. */
+  /**
+   * Makes the temp file and the first checkpoint: when this resolves, the intent is durable.
+   * `continues`: whoever brings the bytes heeds `offset`.
+   */
   static async begin(
     context: UploadContext,
     place: Place,
     settings: UploadSettings,
+    continues: boolean,
   ): Promise<Intake> {
     const { claim } = context
     const before = claim.checkpoint === null ? null : takeOver(claim.checkpoint)
     const plan = planFor(settings.partSize, settings.size)
-    const kept = before === null ? undefined : await reusable(context, before, settings, plan)
+    const may = continues && before !== null
+    const kept = may ? await reusable(context, before, settings, plan) : undefined
     const file = kept?.file ?? (await TempFile.create(claim.directory))
     try {
       return await Intake.#make(context, place, settings, plan, before, file, kept?.record)

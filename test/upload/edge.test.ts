@@ -11,6 +11,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import OSS from 'ali-oss'
 import t from 'tap'
 import { SpoolError } from '../../src/index.js'
+import { tinyDisk } from '../support/tiny-disk.js'
 import { bench, BUCKET, bytes, streamOf, type Bench } from '../support/oss.js'
 
 const PART = 102_400
@@ -245,6 +246,33 @@ t.test('descriptors, timers and listeners are let go, also by uploads that fail'
   const after = await open()
   t.ok(after <= before + 4, `${before} descriptors before, ${after} after`)
   t.equal(getEventListeners(stop.signal, 'abort').length, 0)
+})
+
+t.test('replay: offset is for sources that are told the offset, not for a new sink', async t => {
+  const b = await bench(t, { spool: { replay: 'offset' } })
+  const data = bytes(4 * PART + 7)
+  const first = b.spool.createWriteStream('from-start')
+  await new Promise(resolve => first.write(data.subarray(0, 2 * PART + 5), resolve))
+  first.destroy()
+  await first.result.catch(() => undefined)
+  await pipeline(streamOf(data), b.spool.createWriteStream('from-start'))
+  t.ok((await b.get('from-start'))?.equals(data))
+  t.same(await readdir(b.dir), [])
+})
+
+t.test('a disk that is full as the stream begins: no descriptor is left open', async t => {
+  const disk = tinyDisk(t)
+  if (disk === undefined) return
+  const b = await bench(t, { spool: { dir: join(disk.path, 'spool') } })
+  disk.fill()
+  const open = async () => (await readdir('/proc/self/fd')).length
+  const before = await open()
+  for (let i = 0; i < 20; i++) {
+    const sink = b.spool.createWriteStream(`full-${i}`)
+    sink.on('error', () => {})
+    await t.rejects(sink.result, { code: 'ERR_SPOOL_FULL', resumable: false })
+  }
+  t.ok((await open()) <= before + 2)
 })
 
 t.test('odd input: no write, empty writes, one huge chunk, thousands of tiny ones', async t => {
