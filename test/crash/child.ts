@@ -21,7 +21,7 @@ export interface Job {
   /** Waits for `go()` when all is loaded. */
   readonly wait?: boolean
   /** Another upload, after this one has ended somehow. */
-  readonly next?: string
+  readonly next?: true
 }
 
 /** What `preload.mjs` is to do with the worker's disk. */

@@ -81,7 +81,7 @@ export const SCENARIOS = {
   slow: {
     name: 'a small stream that takes its time',
     size: SMALL,
-    job: { step: 'stream', pace: 250 },
+    job: { step: 'stream', pace: 400 },
   },
   parts: { name: 'a stream of five parts', size: FIVE_PARTS, job: { step: 'stream' } },
   spooling: {
@@ -110,7 +110,7 @@ export const SCENARIOS = {
   supersede: {
     name: 'new bytes over a sealed upload',
     size: FIVE_PARTS,
-    job: { step: 'stream' },
+    job: { step: 'stream', pace: 10 }, // time to see that the parts there are not its own
     prepare: site => seal(site, other(site)),
     predecessor: other,
   },

@@ -23,9 +23,9 @@ if (job.wait) {
 }
 say({ started: true })
 await attempt()
-if (job.next !== undefined) {
+if (job.next) {
   // After a failure the process must be able to go on with other uploads.
-  const { sent } = await spool.upload(job.next, () => source(0), { id: job.next })
+  const { sent } = await spool.upload(`${key}-next`, () => source(0), { id: `${id}-next` })
   say({ next: sent })
 }
 process.exit(0)

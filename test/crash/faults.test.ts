@@ -1,0 +1,93 @@
+/** A disk that fails once, at each of the steps that change it: nothing sealed is lost by it. */
+import { inspect } from 'node:util'
+import t from 'tap'
+import type { Checkpoint } from '../../src/disk/checkpoint.js'
+import { bench } from '../support/oss.js'
+import { recover, check } from './recovery.js'
+import { isSealedBefore, SCENARIOS, setUp, type Scenario } from './scenario.js'
+
+t.setTimeout(110_000)
+
+const FULL = ['ENOSPC', 'EDQUOT']
+const CODES = [...FULL, 'EIO'] as const
+const AT_A_TIME = 4
+
+/** Every scenario's steps; the codes take turns where one is as good as another. */
+const TRIED: readonly (readonly [Scenario, (step: number) => readonly string[]])[] = [
+  [SCENARIOS.small, () => CODES],
+  [SCENARIOS.resume, step => [CODES[step % CODES.length]!]],
+  [SCENARIOS.supersede, step => [CODES[step % CODES.length]!]],
+  [SCENARIOS.offset, step => [CODES[step % CODES.length]!]],
+]
+
+for (const [scenario, codesOf] of TRIED) {
+  t.test(`${scenario.name}: each change of the disk fails once`, async t => {
+    const b = await bench(t)
+    const probe = await setUp(b, scenario)
+    const { operations = 0 } = await probe.work(scenario.job, { root: probe.dir }).ended
+    const cases: { at: number; code: string }[] = []
+    for (let at = 1; at <= operations; at++) {
+      for (const code of codesOf(at)) cases.push({ at, code })
+    }
+    const lane = async (): Promise<void> => {
+      for (let one = cases.shift(); one !== undefined; one = cases.shift()) {
+        const name = `step ${one.at} fails with ${one.code}`
+        try {
+          t.pass(`${name}: ${await failOnce(one.at, one.code)}`)
+        } catch (error) {
+          t.fail(name, { found: inspect(error) })
+        }
+      }
+    }
+    await Promise.all(Array.from({ length: AT_A_TIME }, lane))
+
+    async function failOnce(at: number, code: string): Promise<string> {
+      const site = await setUp(b, scenario)
+      const before = await site.checkpoint()
+      const child = site.work(
+        { ...scenario.job, next: true },
+        { root: site.dir, at, do: 'fail', code },
+      )
+      const ending = await child.ended
+      const { error, failed, result, sealed } = ending
+      const where = failed === undefined ? 'not reached' : `${failed.op} of ${named(failed.path)}`
+      try {
+        check(ending.next !== undefined, 'the process goes on with another upload')
+        check((result === undefined) !== (error === undefined), 'it ends, one way or the other')
+        if (error !== undefined) {
+          const codes = FULL.includes(code) ? ['ERR_SPOOL_FULL'] : [code]
+          check(
+            codes.includes(error.code ?? ''),
+            `${error.code} says what failed: ${error.message}`,
+          )
+        }
+        const after = await site.checkpoint() // throws if it is not whole
+        check(result !== undefined || isNotLess(before, after), 'a checkpoint is not lost')
+        const predecessor = scenario.predecessor?.(site)
+        await recover(site, {
+          before: predecessor === undefined ? [] : [predecessor],
+          sealed: sealed || isSealedBefore(scenario),
+          finished: result !== undefined,
+          superseding: predecessor !== undefined,
+        })
+      } catch (cause) {
+        throw new Error(`${where}: ${inspect(ending)}`, { cause })
+      }
+      return `${where}: ${error?.code ?? 'went on'}`
+    }
+  })
+}
+
+/** What could be finished before can still be, under whatever name. */
+function isNotLess(before: Checkpoint | undefined, after: Checkpoint | undefined): boolean {
+  if (before === undefined || before.upload.phase === 'spooling') return true
+  return after !== undefined && (after.upload.phase !== 'spooling' || after.previous !== undefined)
+}
+
+/** Without what is random. */
+function named(path: string): string {
+  return path
+    .split('/')
+    .slice(-1)[0]!
+    .replace(/spool-.*/, 'the temp file')
+}

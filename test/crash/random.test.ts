@@ -1,0 +1,95 @@
+/**
+ * SIGKILL at random moments, also of those who recover. `npm run torture` runs this for long; the
+ * seed is printed, and with `SEED` the same uploads are killed at the same times after their start.
+ */
+import { setTimeout as sleep } from 'node:timers/promises'
+import t from 'tap'
+import { bench } from '../support/oss.js'
+import { Batch, type Kill } from './batch.js'
+import type { Ending } from './child.js'
+import { SCENARIOS, type Scenario } from './scenario.js'
+import type { Site } from './site.js'
+
+const KILLS = Number(process.env['KILLS'] ?? 80)
+const SEED = Number(process.env['SEED'] ?? Math.floor(Math.random() * 2 ** 31))
+
+/** Somewhat longer than an upload takes, in ms. */
+const LONGEST = 400
+const EVERY = 100
+
+t.setTimeout(0)
+t.comment(`repeat with SEED=${SEED}`)
+
+t.test(`${KILLS} random kills`, async t => {
+  const b = await bench(t)
+  const batch = new Batch(t, b)
+  const { tally } = batch
+  const startedAt = Date.now()
+  const long = process.env['KILLS'] !== undefined
+  const say = (what: string): void => {
+    const seconds = Math.round((Date.now() - startedAt) / 1000)
+    console.error(`torture: ${what} ${seconds} s, seed ${SEED}, ${JSON.stringify(tally)}`)
+  }
+  batch.onKill = () => {
+    if (long && (tally.kills + tally.ended) % EVERY === 0) say('going on,')
+  }
+  await batch.run(kills(() => tally.kills))
+  if (long || tally.failed > 0) say(tally.failed === 0 ? 'passed,' : 'FAILED,')
+  t.ok(tally.kills >= KILLS, `${tally.kills} kills, seed ${SEED}`)
+})
+
+/** Until so many have been killed: some end before their time. */
+function* kills(done: () => number): Generator<Kill> {
+  const random = randomOf(SEED)
+  const scenarios: readonly Scenario[] = Object.values(SCENARIOS)
+  for (let i = 0; done() < KILLS; i++) {
+    const scenario = scenarios[Math.floor(random() * scenarios.length)]!
+    const first = random() * LONGEST
+    const second = random() < 0.3 ? random() * LONGEST : undefined
+    const then = second === undefined ? '' : `, and the next after ${second.toFixed(1)} ms`
+    yield {
+      scenario,
+      where: `kill ${i} of seed ${SEED}, after ${first.toFixed(1)} ms${then}`,
+      kill: site => killed(site, scenario, first, second),
+    }
+  }
+}
+
+async function killed(
+  site: Site,
+  scenario: Scenario,
+  first: number,
+  second: number | undefined,
+): Promise<Ending> {
+  const ending = await killAfter(site, scenario.job, first)
+  if (second === undefined || !ending.killed) return ending
+  // A rerun, as a supervisor does it: it may finish what is sealed, or need the source.
+  const again = await killAfter(site, { step: 'upload' }, second)
+  if (again.error !== undefined) throw new Error(`${again.error.code}: ${again.error.message}`)
+  // When the rerun came to an end, what it finished may have been a predecessor.
+  const { result, ...unfinished } = again
+  return {
+    ...(scenario.predecessor === undefined ? again : unfinished),
+    killed: true,
+    sealed: ending.sealed && result === undefined,
+  }
+}
+
+async function killAfter(site: Site, job: Scenario['job'], after: number): Promise<Ending> {
+  const child = site.work({ ...job, wait: true })
+  await child.said('ready')
+  child.go()
+  await Promise.race([sleep(after), child.ended])
+  return child.kill()
+}
+
+/** mulberry32 */
+function randomOf(seed: number): () => number {
+  let state = seed
+  return () => {
+    state = (state + 0x6d2b79f5) | 0
+    let x = Math.imul(state ^ (state >>> 15), 1 | state)
+    x = (x + Math.imul(x ^ (x >>> 7), 61 | x)) ^ x
+    return ((x ^ (x >>> 14)) >>> 0) / 2 ** 32
+  }
+}
