@@ -1,5 +1,7 @@
 /** The public names of `oss-spool`. */
 export { SpoolError, type SpoolErrorCode, type SpoolErrorDetails } from './errors.js'
+export type { Credentials, CredentialsProvider, ProvidedCredentials } from './oss/credentials.js'
+export { defaultCredentials } from './oss/default-credentials.js'
 export type { CallbackOptions, ObjectOptions } from './oss/object-headers.js'
 export type { Reply } from './oss/port.js'
 export type { AliOssClient, ClientOptions } from './oss/settings.js'

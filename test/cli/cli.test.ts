@@ -30,7 +30,13 @@ function start(
   const child = spawn(process.execPath, [BIN, ...args], {
     cwd,
     stdio: ['pipe', 'pipe', 'pipe'],
-    env: { PATH: process.env['PATH'], HOME: cwd, OSS_SPOOL_DIR: join(cwd, 'spool'), ...env },
+    env: {
+      PATH: process.env['PATH'],
+      HOME: cwd,
+      OSS_SPOOL_DIR: join(cwd, 'spool'),
+      ALIBABA_CLOUD_ECS_METADATA_DISABLED: 'true',
+      ...env,
+    },
   })
   const source =
     input === undefined || Buffer.isBuffer(input) ? streamOf(input ?? Buffer.alloc(0)) : input
@@ -262,6 +268,28 @@ t.test('~/.ossutilconfig is where credentials come from when the environment has
     `[Credentials]\nlanguage=EN\nendpoint=${oss.endpoint}\nregion=cn-hangzhou\naccessKeyID=${accessKeyId}\naccessKeySecret=${accessKeySecret}\n`,
   )
   t.match(await run(dir, ['put', `oss://${BUCKET}/k`], Buffer.from('x')), { status: 0 })
+})
+
+t.test("Alibaba's default chain is asked when nothing else has credentials", async t => {
+  const dir = t.testdir({ '.alibabacloud': { credentials: '' } })
+  const oss = await startEmulator({ dir: join(dir, 'server'), buckets: [BUCKET] })
+  t.teardown(() => oss.close())
+  const { accessKeyId, accessKeySecret } = oss.credentials
+  const place = { OSS_ENDPOINT: oss.endpoint, OSS_REGION: 'cn-hangzhou' }
+  const fromEnvironment = {
+    ...place,
+    ALIBABA_CLOUD_ACCESS_KEY_ID: accessKeyId,
+    ALIBABA_CLOUD_ACCESS_KEY_SECRET: accessKeySecret,
+  }
+  const args = ['put', `oss://${BUCKET}/k`]
+  t.match(await run(dir, args, Buffer.from('x'), fromEnvironment), { status: 0, err: '' })
+  await writeFile(
+    join(dir, '.alibabacloud', 'credentials'),
+    `[default]\ntype = access_key\naccess_key_id = ${accessKeyId}\naccess_key_secret = ${accessKeySecret}\n`,
+  )
+  t.match(await run(dir, args, Buffer.from('x'), place), { status: 0, err: '' })
+  await writeFile(join(dir, '.alibabacloud', 'credentials'), '')
+  t.match(await run(dir, args, undefined, place), { status: 2, out: '', err: /No credentials/ })
 })
 
 t.test('ls and --version load neither ali-oss nor the emulator', async t => {

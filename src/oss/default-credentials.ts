@@ -1,0 +1,49 @@
+/**
+ * Alibaba's default credential chain (environment, OIDC, profile, ECS RAM role, URI), through its own
+ * package, which is loaded only when it is asked for and need not be installed.
+ */
+import type { CredentialsProvider } from './credentials.js'
+
+/** The chain keeps and renews what it found by itself; so often, in ms, we ask it again. */
+const ASK_AGAIN = 60_000
+
+interface Chain {
+  getCredentials(): Promise<{
+    accessKeyId: string
+    accessKeySecret: string
+    securityToken?: string | undefined
+  }>
+}
+
+/**
+ * A provider for `client: { credentials: defaultCredentials() }`. Needs the package
+ * `@alicloud/credentials` (2.4 or later).
+ */
+export function defaultCredentials(): CredentialsProvider {
+  let chain: Chain | undefined
+  return async () => {
+    try {
+      chain ??= await load()
+      const { accessKeyId, accessKeySecret, securityToken } = await chain.getCredentials()
+      return {
+        accessKeyId,
+        accessKeySecret,
+        expiration: Date.now() + ASK_AGAIN,
+        ...(securityToken ? { stsToken: securityToken } : {}),
+      }
+    } catch (error) {
+      chain = undefined // it sticks to the provider that failed last
+      throw error
+    }
+  }
+}
+
+async function load(): Promise<Chain> {
+  const { DefaultCredentialsProvider } = await import('@alicloud/credentials')
+  return DefaultCredentialsProvider.builder().build()
+}
+
+/** True for the error of `import()` when the package is not installed. */
+export function isNotInstalled(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'ERR_MODULE_NOT_FOUND'
+}
