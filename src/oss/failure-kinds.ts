@@ -73,6 +73,7 @@ const BY_CODE: Readonly<Record<string, FailureKind>> = {
 const BY_NAME: Readonly<Record<string, FailureKind>> = {
   AbortError: 'aborted',
   CredentialsUnavailable: 'denied',
+  ProxyDenied: 'denied',
 
   // A certificate that does not prove who answers: nothing is sent to strangers.
   DEPTH_ZERO_SELF_SIGNED_CERT: 'denied',

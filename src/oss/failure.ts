@@ -62,6 +62,8 @@ const NEVER_SENT: ReadonlySet<string> = new Set([
   'EHOSTUNREACH',
   'ENETUNREACH',
   'ConnectTimeout',
+  'ProxyDenied',
+  'ProxyFailure',
 ])
 
 /** True when OSS may have carried the request out although we were not told so. */
