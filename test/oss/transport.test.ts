@@ -10,6 +10,9 @@ import { Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { Transport, type Exchange } from '../../src/oss/transport.js'
+import { useProxies } from '../support/no-proxy.js'
+
+useProxies()
 
 type Handler = (request: http.IncomingMessage, response: http.ServerResponse) => void
 
@@ -164,6 +167,42 @@ t.test('silence ends a request; slowness does not', async t => {
     const sent = transport.request(url, put(stream, { idleTimeout: 200 }))
     await t.rejects(sent, { name: 'IdleTimeout' })
     t.ok(stream.destroyed)
+  })
+  t.test('within a reply that drips for ever', async t => {
+    const { url, transport } = await bench(t, (request, response) => {
+      response.writeHead(200)
+      const timer = setInterval(() => response.write('.'), 50)
+      request.socket.on('close', () => clearInterval(timer))
+    })
+    const at = performance.now()
+    const request = transport.request(url, get({ idleTimeout: 200 }))
+    await t.rejects(request, { name: 'DeadlineExceeded', message: /No whole reply within/ })
+    const took = performance.now() - at
+    t.ok(took > 350 && took < 1000, `twice the idle limit: ${took} ms`)
+  })
+  t.test('within a body that is taken drop by drop; the more, the longer', async t => {
+    const { url, transport } = await bench(t, answer)
+    // 4 KiB/s is the least for all requests together, beyond the idle limit.
+    async function* drops(): AsyncGenerator<Buffer> {
+      for (;;) {
+        await sleep(50)
+        yield Buffer.from('x')
+      }
+    }
+    const small = (): Promise<unknown> =>
+      transport
+        .request(url, {
+          ...put(Readable.from(drops()), { idleTimeout: 200 }),
+          headers: { 'content-length': 800 },
+        })
+        .catch((error: unknown) => error)
+    const at = performance.now()
+    t.match(await small(), { name: 'DeadlineExceeded', message: /^800 bytes were not taken/ })
+    const alone = performance.now() - at
+    t.ok(alone > 350 && alone < 700, `alone: ${alone} ms`)
+    await Promise.all([small(), small(), small(), small()])
+    const together = performance.now() - at - alone
+    t.ok(together > 900 && together < 1500, `four share the line: ${together} ms`)
   })
   t.test('not while bytes trickle either way, for longer than the timeout', async t => {
     const { url, transport } = await bench(t, (request, response) => {

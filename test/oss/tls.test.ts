@@ -1,0 +1,174 @@
+/**
+ * HTTPS against the emulator, with a certificate authority of our own: who is trusted, who is refused
+ * and what that does to an upload; and a script over it ends by itself.
+ */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import * as https from 'node:https'
+import { text } from 'node:stream/consumers'
+import { fileURLToPath } from 'node:url'
+import t, { type Test } from 'tap'
+import { startEmulator, type Emulator } from '../../src/emulator/index.js'
+import { Spool } from '../../src/index.js'
+import type { ClientOptions } from '../../src/oss/settings.js'
+import { CERT, KEY } from '../emulator/certificate.js'
+import { makeAuthority } from '../support/authority.js'
+import { useProxies } from '../support/no-proxy.js'
+import { BUCKET, bytes, streamOf } from '../support/oss.js'
+
+useProxies()
+
+const authority = makeAuthority(t)
+const skip = authority === undefined && 'needs openssl'
+const { ca, path: caPath } = authority ?? { ca: '', path: '' }
+const sign = (...names: string[]): { key: string; cert: string } =>
+  authority?.sign(...names) ?? { key: '', cert: '' }
+
+async function emulator(t: Test, tls: { key: string; cert: string }): Promise<Emulator> {
+  const oss = await startEmulator({ buckets: [BUCKET], tls })
+  t.teardown(() => oss.close())
+  return oss
+}
+
+interface Case {
+  readonly spool: Spool
+  readonly warnings: string[]
+}
+
+function spoolFor(oss: Emulator, dir: string, more: Partial<ClientOptions> = {}): Case {
+  const spool = new Spool({
+    client: { ...oss.clientOptions(BUCKET), ...more },
+    dir,
+    partSize: 102_400,
+  })
+  const warnings: string[] = []
+  spool.on('warning', ({ message }) => warnings.push(message))
+  return { spool, warnings }
+}
+
+const upload = (spool: Spool, data: Buffer) => spool.upload('k', () => streamOf(data), { id: 'k' })
+
+t.test('a CA of one’s own, with an IP address for an endpoint', { skip }, async t => {
+  // `ali-oss` sends the bucket's domain as Host: it is the endpoint's host that must be in there.
+  const oss = await emulator(t, sign('IP:127.0.0.1'))
+  t.match(oss.endpoint, /^https:\/\/127/)
+  const forms: ClientOptions['ca'][] = [ca, Buffer.from(ca), [CERT, ca]]
+  for (const [i, form] of forms.entries()) {
+    const data = bytes(300_000)
+    const result = await upload(spoolFor(oss, t.testdir({}), { ca: form! }).spool, data) // all are given
+    t.equal(result.parts, 3, `form ${i}`)
+  }
+  // A fake reader would prove nothing: what was stored is checked by its CRC64 on the way.
+  t.ok(oss.requests.some(({ operation }) => operation === 'CompleteMultipartUpload'))
+})
+
+t.test('the caller’s own agent wins', { skip }, async t => {
+  const oss = await emulator(t, sign('IP:127.0.0.1'))
+  const httpsAgent = new https.Agent({ ca })
+  t.teardown(() => httpsAgent.destroy())
+  const { spool } = spoolFor(oss, t.testdir({}), { httpsAgent, ca: CERT })
+  t.equal((await upload(spool, bytes(1000))).size, 1000)
+})
+
+t.test('a certificate that proves nothing: given up at once, resumably', { skip }, async t => {
+  const own = sign('IP:127.0.0.1')
+  const cases: [string, { key: string; cert: string }, Partial<ClientOptions>, RegExp][] = [
+    ['a CA that is not trusted', own, {}, /UNABLE_TO_VERIFY|SELF_SIGNED|ISSUER/],
+    ['another CA', own, { ca: CERT }, /UNABLE_TO_VERIFY|SELF_SIGNED|ISSUER/],
+    ['signed by itself', { key: KEY, cert: CERT }, { ca }, /DEPTH_ZERO_SELF_SIGNED_CERT/],
+    ['for another host', sign('DNS:elsewhere.test'), { ca }, /ERR_TLS_CERT_ALTNAME_INVALID/],
+    // What the Host header says is not who we talk to.
+    ['for the bucket’s domain only', sign('DNS:*.oss-cn-hangzhou.aliyuncs.com'), { ca }, /ALTNAME/],
+  ]
+  for (const [what, tls, client, cause] of cases) {
+    for (const size of [1000, 300_000]) {
+      const oss = await emulator(t, tls)
+      const { spool, warnings } = spoolFor(oss, t.testdir({}), client)
+      const at = performance.now()
+      const error: unknown = await upload(spool, bytes(size)).catch((error: unknown) => error)
+      t.match(error, { code: 'ERR_SPOOL_DENIED', resumable: true, message: cause }, what)
+      t.ok(performance.now() - at < 3000, `${what}: not after many attempts`)
+      t.ok(warnings.length <= 1, `${what}: ${warnings.join('; ')}`)
+      t.same(oss.requests, [], `${what}: nothing was said to a stranger`)
+      await oss.close()
+    }
+  }
+})
+
+t.test('mended, it is resumed', { skip }, async t => {
+  const oss = await emulator(t, sign('IP:127.0.0.1'))
+  const dir = t.testdir({})
+  const data = bytes(300_000)
+  await t.rejects(upload(spoolFor(oss, dir).spool, data), { code: 'ERR_SPOOL_DENIED' })
+  const result = await spoolFor(oss, dir, { ca }).spool.resume('k')
+  t.match(result, { size: data.length, sourceRead: false, resumed: true })
+})
+
+t.test('ca is checked', t => {
+  const client = {
+    accessKeyId: 'a',
+    accessKeySecret: 'b',
+    region: 'oss-cn-hangzhou',
+    bucket: 'abc',
+  }
+  for (const wrong of [1, {}, [1]]) {
+    const make = () => new Spool({ client: { ...client, ca: wrong as unknown as string } }) // wrong on purpose
+    t.throws(make, { name: 'TypeError', code: 'ERR_INVALID_ARG_TYPE', message: /client\.ca/ })
+  }
+  t.end()
+})
+
+async function run(
+  args: readonly string[],
+  input: Buffer,
+  env: Readonly<Record<string, string>>,
+): Promise<{ status: unknown; out: string; err: string; at: number }> {
+  const child = spawn(process.execPath, args, { env: { PATH: process.env['PATH'], ...env } })
+  child.stdin.on('error', () => undefined) // it may end before it has read all
+  child.stdin.end(input)
+  const closed = once(child, 'close')
+  const [out, err] = await Promise.all([text(child.stdout), text(child.stderr)])
+  const [status] = (await closed) as unknown[]
+  return { status, out, err, at: Date.now() }
+}
+
+t.test('the command line: NODE_EXTRA_CA_CERTS', { skip }, async t => {
+  const oss = await emulator(t, sign('IP:127.0.0.1'))
+  const HOME = t.testdir({})
+  const { accessKeyId, accessKeySecret } = oss.clientOptions()
+  const env = { HOME, OSS_ACCESS_KEY_ID: accessKeyId, OSS_ACCESS_KEY_SECRET: accessKeySecret }
+  const bin = fileURLToPath(new URL('../../dist/cli/bin.js', import.meta.url))
+  const connection = ['--endpoint', oss.endpoint, '--region', 'cn-hangzhou']
+  const put = [bin, 'put', `oss://${BUCKET}/k`, '--id=k', ...connection]
+  const refused = await run(put, bytes(1000), env)
+  t.match(refused, { status: 75, err: /ERR_SPOOL_DENIED.*certificate/ })
+  const trusting = { ...env, NODE_EXTRA_CA_CERTS: caPath }
+  t.match(await run([bin, 'resume', 'k', ...connection], bytes(0), trusting), { status: 0 })
+  t.match(await run(put, bytes(300_000), trusting), { status: 0, err: '' })
+})
+
+t.test('a script ends by itself, after finish and after failure', { skip }, async t => {
+  const oss = await emulator(t, sign('IP:127.0.0.1'))
+  const script = `
+    import { Spool } from ${JSON.stringify(new URL('../../dist/index.js', import.meta.url).href)}
+    const [client, dir, maxRate] = JSON.parse(process.argv[1])
+    const spool = new Spool({ client, dir, partSize: 102400, maxRate: maxRate ?? undefined, retry: { attempts: 2, maxDelay: 10 } })
+    await spool.upload('k', () => process.stdin).then(({ size }) => console.log(size, Date.now()),
+      ({ code }) => console.log(code, Date.now()))`
+  const client = oss.clientOptions(BUCKET)
+  const cases: [string, object, number | undefined, RegExp][] = [
+    ['finish', { ...client, ca }, undefined, /^300000 /],
+    ['finish under a rate limit', { ...client, ca }, 1e6, /^300000 /],
+    ['failure', client, undefined, /^ERR_SPOOL_DENIED /],
+    ['nobody there', { ...client, endpoint: 'https://127.0.0.1:1', ca }, 1e6, /UPLOAD_FAILED /],
+  ]
+  for (const [what, options, maxRate, says] of cases) {
+    const argument = JSON.stringify([options, t.testdir({}), maxRate])
+    const args = ['--input-type=module', '-e', script, argument]
+    const { status, out, err, at } = await run(args, bytes(300_000), { HOME: t.testdirName })
+    t.equal(status, 0, `${what}: ${err}`)
+    t.match(out, says, what)
+    const lingered = at - Number(out.split(' ')[1])
+    t.ok(lingered < 1000, `${what}: gone ${lingered} ms later`)
+  }
+})
