@@ -43,6 +43,8 @@ t.test('every sequence ends as the rules say', { timeout: 24 * 3600_000 }, async
   const again = `SEED=${seed} FC_PATH=${details.counterexamplePath ?? ''}`
   t.notOk(
     details.failed,
-    details.failed ? `${fc.defaultReportMessage(details)}\n${again}` : `${runs} runs`,
+    details.failed
+      ? `${String(details.errorInstance)}\n${again}\n${fc.defaultReportMessage(details)}`
+      : `${runs} runs`,
   )
 })

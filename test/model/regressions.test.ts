@@ -1,0 +1,75 @@
+/**
+ * Sequences that once broke a rule, by name: what random search or reading found, in its shortest
+ * form, so that it is tried every time and not only when a seed happens to hit it.
+ */
+import t from 'tap'
+import { startEmulator } from '../../src/emulator/index.js'
+import { BUCKET } from '../support/oss.js'
+import { Run, Worker, type Command } from './commands.js'
+
+const plain = { overwrite: true, offset: false, once: false }
+const SHORT = 1000
+const LONG = 307_250
+
+const sequences: Readonly<Record<string, Command[]>> = {
+  "a stranger's object stays at the second resume, too; --force publishes": [
+    { do: 'fault', fault: { operation: 'PutObject', do: 'reset', at: 'received' } },
+    { do: 'fault', fault: { operation: 'HeadObject', do: 'answer', status: 403, times: 1 } },
+    { do: 'upload', id: 'a', size: SHORT, flip: 0, ...plain },
+    { do: 'stranger', id: 'a' },
+    { do: 'resume', id: 'a', force: false },
+    { do: 'resume', id: 'a', force: false },
+    { do: 'upload', id: 'a', size: SHORT, flip: 0, ...plain },
+    { do: 'resume', id: 'a', force: true },
+  ],
+  'a new sink with replay: offset does not go behind the bytes that were kept': [
+    { do: 'open', id: 'a', overwrite: true, offset: true, once: false },
+    { do: 'write', id: 'a', size: LONG },
+    { do: 'fail', id: 'a' },
+    { do: 'open', id: 'a', overwrite: true, offset: true, once: false },
+    { do: 'write', id: 'a', size: LONG },
+    { do: 'end', id: 'a' },
+  ],
+  'a predecessor that had been published, behind a stream that died, hides nothing': [
+    { do: 'fault', fault: { operation: 'CompleteMultipartUpload', do: 'reset', at: 'done' } },
+    { do: 'fault', fault: { operation: 'HeadObject', do: 'answer', status: 403, times: 1 } },
+    { do: 'upload', id: 'a', size: LONG, flip: 0, ...plain },
+    { do: 'open', id: 'a', ...plain },
+    { do: 'write', id: 'a', size: LONG },
+    { do: 'fail', id: 'a' },
+    { do: 'resume', id: 'a', force: false },
+    { do: 'prune', sealed: false, orphans: true },
+  ],
+  ...Object.fromEntries(
+    [0, 1, 2, 3, 4, 6].map(after => [
+      `destroyed ${after} ms after its end: what the error says is what holds`,
+      [
+        { do: 'open', id: 'a', ...plain },
+        { do: 'write', id: 'a', size: SHORT },
+        { do: 'cut', id: 'a', after },
+        { do: 'resume', id: 'a', force: false },
+      ] satisfies Command[],
+    ]),
+  ),
+}
+
+t.test('sequences that once broke a rule', async t => {
+  const oss = await startEmulator({ buckets: [BUCKET], dir: t.testdir({}) })
+  const worker = new Worker()
+  t.teardown(() => {
+    worker.end()
+    return oss.close()
+  })
+  for (const [i, [name, sequence]] of Object.entries(sequences).entries()) {
+    const run = await Run.begin(oss, worker, i)
+    try {
+      for (const command of sequence) await run.step(command)
+      await run.end()
+      t.pass(name)
+    } catch (error) {
+      t.fail(`${name}: ${String(error)}`)
+    } finally {
+      run.clear()
+    }
+  }
+})
