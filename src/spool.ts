@@ -10,6 +10,7 @@ import type { Checkpoint } from './disk/checkpoint.js'
 import { Claim } from './disk/claim.js'
 import { checkFileSystem } from './disk/file-system.js'
 import { SpoolDirectory } from './disk/spool-directory.js'
+import { DurableCheckpointFile } from './disk/store.js'
 import { TempFileDamage } from './disk/temp-file.js'
 import { invalidType, outOfRange, SpoolError } from './errors.js'
 import { connect } from './oss/connection.js'
@@ -17,6 +18,7 @@ import type { Connection, Place } from './oss/port.js'
 import type { AliOssClient, ClientOptions } from './oss/settings.js'
 import { giveUp } from './upload/abort.js'
 import { UploadContext, type SpoolWarning } from './upload/context.js'
+import { failed } from './upload/failed.js'
 import { missed, Intake } from './upload/intake.js'
 import { list } from './upload/list.js'
 import {
@@ -115,24 +117,9 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
     if (typeof source !== 'function') throw invalidType('source', 'a function', source)
     const { place, id, settings } = this.#check(key, options)
     const startedAt = performance.now()
-    const claim = await this.#claim(id)
-    return holding(claim, async () => {
-      const context = this.#context(claim, place, key, settings, {})
-      const { checkpoint } = claim
-      if (checkpoint !== null) {
-        sameObject(checkpoint, place, key)
-        const { upload } = checkpoint
-        if (upload.phase === 'published' && upload.once) {
-          await claim.release()
-          return receiptOf(checkpoint, upload, performance.now() - startedAt)
-        }
-        const slot = finishableSlot(checkpoint)
-        if (slot !== undefined && !isTooOld(checkpoint, slot, settings.maxAge)) {
-          await compare(context, checkpoint, slot, settings)
-          return this.#finish(context, checkpoint, slot, settings, false)
-        }
-      }
-      return this.#read(await this.#begin(context, place, settings, true), source, settings)
+    return this.#told(id, { bucket: place.bucket, key }, async () => {
+      const claim = await this.#claim(id)
+      return holding(claim, () => this.#upload(claim, place, key, source, settings, startedAt))
     })
   }
 
@@ -155,22 +142,9 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
     checkId(id)
     const { force = false, onProgress, ...run } = options
     const settings = checkOptions({ ...this.#defaults, ...run })
-    const claim = await this.#existing(id)
-    return holding(claim, async () => {
-      const { checkpoint } = claim
-      const context = this.#context(claim, placeOf(checkpoint), checkpoint.key, settings, {
-        progress: event => onProgress?.(event),
-      })
-      const slot = finishableSlot(checkpoint)
-      if (slot !== undefined) return this.#finish(context, checkpoint, slot, settings, force)
-      await claim.release()
-      const { upload } = checkpoint
-      if (upload.phase === 'published') return receiptOf(checkpoint, upload, 0)
-      throw new SpoolError(
-        'ERR_SPOOL_UNSEALED',
-        `The source of upload ${id} (oss://${checkpoint.bucket}/${checkpoint.key}) did not end well: it is needed again`,
-        { id },
-      )
+    return this.#told(id, undefined, async () => {
+      const claim = await this.#existing(id)
+      return holding(claim, () => this.#resume(claim, settings, force, onProgress))
     })
   }
 
@@ -204,6 +178,72 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
       },
     }
     return prune(pruner, options)
+  }
+
+  async #upload(
+    claim: Claim,
+    place: Place,
+    key: string,
+    source: Source,
+    settings: UploadSettings,
+    startedAt: number,
+  ): Promise<UploadResult> {
+    const context = this.#context(claim, place, key, settings, {})
+    const { checkpoint } = claim
+    if (checkpoint !== null) {
+      sameObject(checkpoint, place, key)
+      const { upload } = checkpoint
+      if (upload.phase === 'published' && upload.once) {
+        await claim.release()
+        return receiptOf(checkpoint, upload, performance.now() - startedAt)
+      }
+      const slot = finishableSlot(checkpoint)
+      if (slot !== undefined && !isTooOld(checkpoint, slot, settings.maxAge)) {
+        await compare(context, checkpoint, slot, settings)
+        return this.#finish(context, checkpoint, slot, settings, false)
+      }
+    }
+    return this.#read(await this.#begin(context, place, settings, true), source, settings)
+  }
+
+  async #resume(
+    claim: Claim & { checkpoint: Checkpoint },
+    settings: UploadSettings,
+    force: boolean,
+    onProgress: ResumeOptions['onProgress'],
+  ): Promise<UploadResult> {
+    const { id, checkpoint } = claim
+    const context = this.#context(claim, placeOf(checkpoint), checkpoint.key, settings, {
+      progress: event => onProgress?.(event),
+    })
+    const slot = finishableSlot(checkpoint)
+    if (slot !== undefined) return this.#finish(context, checkpoint, slot, settings, force)
+    await claim.release()
+    const { upload } = checkpoint
+    if (upload.phase === 'published') return receiptOf(checkpoint, upload, 0)
+    throw new SpoolError(
+      'ERR_SPOOL_UNSEALED',
+      `The source of upload ${id} (oss://${checkpoint.bucket}/${checkpoint.key}) did not end well: it is needed again`,
+      { id },
+    )
+  }
+
+  /** What fails before an upload has begun is told as what fails in it. */
+  async #told<T>(
+    id: string,
+    object: { bucket: string; key: string } | undefined,
+    step: () => Promise<T>,
+  ): Promise<T> {
+    try {
+      return await step()
+    } catch (error) {
+      const file = new DurableCheckpointFile(this.#spool.checkpointOf(id))
+      const checkpoint = await file.read().catch(() => null)
+      const { bucket, key } = object ?? checkpoint ?? {}
+      if (bucket === undefined || key === undefined) throw error
+      const sealed = checkpoint !== null && finishableSlot(checkpoint) !== undefined
+      throw failed(error, { id, bucket, key, sealed })
+    }
   }
 
   async #read(intake: Intake, source: Source, settings: UploadSettings): Promise<UploadResult> {

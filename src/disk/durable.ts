@@ -5,8 +5,8 @@
  * full disk it replaces a good file with a truncated one; `steno` does not fsync.)
  */
 import { randomBytes } from 'node:crypto'
-import { open, rename, unlink } from 'node:fs/promises'
-import { dirname } from 'node:path'
+import { mkdir, open, rename, unlink } from 'node:fs/promises'
+import { dirname, resolve } from 'node:path'
 
 /** Ends of the names of files that are still being written. */
 export const UNFINISHED = '.tmp'
@@ -41,6 +41,23 @@ export async function syncDirectory(path: string): Promise<void> {
     await directory.sync()
   } finally {
     await directory.close()
+  }
+}
+
+/** Makes a directory, and those above it that are missing; durable when it resolves. */
+export async function makeDirectory(path: string): Promise<void> {
+  const first = await mkdir(path, { recursive: true, mode: 0o700 })
+  if (first !== undefined) await syncParents(resolve(path), resolve(first))
+}
+
+/** Makes the entries of `path` and of the directories above it durable, up to that of `first`. */
+async function syncParents(path: string, first: string): Promise<void> {
+  for (let at = path; ; at = dirname(at)) {
+    // A parent that may be written but not listed cannot be synced by us: as durable as it gets.
+    await syncDirectory(dirname(at)).catch((error: unknown) => {
+      if (!isSystemError(error, 'EACCES', 'EPERM')) throw error
+    })
+    if (at === first || at === dirname(at)) return
   }
 }
 

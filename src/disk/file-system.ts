@@ -4,11 +4,12 @@
  * and one where they depend on a server or a driver is spoken of.
  */
 import { randomBytes } from 'node:crypto'
-import { mkdir, open, statfs, unlink } from 'node:fs/promises'
+import { open, statfs, unlink, type FileHandle } from 'node:fs/promises'
 import { join } from 'node:path'
 import { tryLock } from 'fs-native-extensions'
 import { SpoolError } from '../errors.js'
-import { ignoreMissing } from './durable.js'
+import { ignoreMissing, makeDirectory } from './durable.js'
+import { PROBE } from './spool-directory.js'
 
 /** Magic numbers of file systems whose locks are as good as what is behind them (statfs(2)). */
 const REMOTE: ReadonlyMap<number, string> = new Map([
@@ -25,7 +26,7 @@ const REMOTE: ReadonlyMap<number, string> = new Map([
  * @throws SpoolError `ERR_SPOOL_NO_LOCKS`
  */
 export async function checkFileSystem(directory: string): Promise<string | undefined> {
-  await mkdir(directory, { recursive: true, mode: 0o700 })
+  await makeDirectory(directory)
   if (!(await locksExclude(directory))) {
     const message = `The file system of ${directory} has no kernel file locks`
     const hint =
@@ -39,14 +40,18 @@ export async function checkFileSystem(directory: string): Promise<string | undef
 
 /** Two open files of one process exclude each other just as two processes do. */
 async function locksExclude(directory: string): Promise<boolean> {
-  const path = join(directory, `.probe-${process.pid}-${randomBytes(6).toString('hex')}`)
-  const [first, second] = [await open(path, 'wx+', 0o600), await open(path, 'r+')]
+  const path = join(directory, `${PROBE}${randomBytes(6).toString('hex')}`)
+  const first = await open(path, 'wx+', 0o600)
+  let second: FileHandle | undefined
   try {
+    second = (await open(path, 'r+').catch(ignoreMissing)) ?? undefined
+    // Another process's sweep was quicker: again, with another file.
+    if (second === undefined) return await locksExclude(directory)
     return lock(first.fd) && !lock(second.fd)
   } finally {
-    await unlink(path).catch(ignoreMissing)
+    await unlink(path).catch(() => undefined) // the next sweep does it
     await first.close()
-    await second.close()
+    await second?.close()
   }
 }
 

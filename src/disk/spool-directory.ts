@@ -5,14 +5,18 @@
  */
 import { randomBytes } from 'node:crypto'
 import { mkdir, readdir, rename, rm, stat, unlink } from 'node:fs/promises'
-import { dirname, join, resolve } from 'node:path'
-import { ignoreMissing, isSystemError, syncDirectory } from './durable.js'
+import { join } from 'node:path'
+import { ignoreMissing, isSystemError, makeDirectory, syncDirectory } from './durable.js'
 
 export const QUARANTINE = 'quarantine'
 export const CHECKPOINT_FILE = 'checkpoint.json'
 
 const REMOVED = '.removed-'
 const REMOVED_NAME = /^\.removed-.+-[0-9a-f]{12}$/
+
+/** A file on which locks are tried out; whoever makes it does without it when it is taken away. */
+export const PROBE = '.probe-'
+const PROBE_NAME = /^\.probe-[0-9a-f]{12}$/
 
 /** Names that can be ids; other directories are none of ours, wherever the spool was put. */
 const ID = /^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$/
@@ -38,13 +42,12 @@ export class SpoolDirectory {
 
   /** Makes the directory of `id`; durable when it resolves. */
   async create(id: string): Promise<void> {
-    const first = await mkdir(this.path, { recursive: true, mode: 0o700 })
+    await makeDirectory(this.path)
     await mkdir(this.directoryOf(id), { mode: 0o700 }).catch((error: unknown) => {
       if (!isSystemError(error, 'EEXIST')) throw error
     })
     // Also when it was there: whoever made it may have died before this line.
     await syncDirectory(this.path)
-    if (first !== undefined) await syncParents(resolve(this.path), resolve(first))
   }
 
   async has(id: string): Promise<boolean> {
@@ -75,7 +78,8 @@ export class SpoolDirectory {
   async remove(id: string): Promise<void> {
     const away = join(this.path, `${REMOVED}${id}-${randomBytes(6).toString('hex')}`)
     await rename(this.directoryOf(id), away)
-    await discard(away)
+    // Its name is gone, so it is: what cannot be removed now is only rubbish for the next sweep.
+    await discard(away).catch(() => undefined)
   }
 
   /** Moves an upload whose lock the caller holds to the quarantine; resolves to its new path. */
@@ -106,11 +110,14 @@ export class SpoolDirectory {
     await rm(join(this.path, QUARANTINE, name), { recursive: true, force: true })
   }
 
-  /** Finishes removals that were killed half-way. */
+  /** Finishes removals and probes that were killed half-way. */
   async sweep(): Promise<void> {
-    for (const name of await this.#directories(this.path)) {
+    const names = await readdir(this.path).catch(ignoreMissing)
+    for (const name of names ?? []) {
       // What cannot be removed now is only rubbish: the next sweep tries again.
-      if (REMOVED_NAME.test(name)) await discard(join(this.path, name)).catch(() => undefined)
+      const path = join(this.path, name)
+      if (REMOVED_NAME.test(name)) await discard(path).catch(() => undefined)
+      else if (PROBE_NAME.test(name)) await unlink(path).catch(() => undefined)
     }
   }
 
@@ -133,17 +140,6 @@ export class SpoolDirectory {
       .filter(entry => entry.isDirectory())
       .map(entry => entry.name)
       .toSorted()
-  }
-}
-
-/** Makes the entries of `path` and of the directories above it durable, up to that of `first`. */
-async function syncParents(path: string, first: string): Promise<void> {
-  for (let at = path; ; at = dirname(at)) {
-    // A parent that may be written but not listed cannot be synced by us: as durable as it gets.
-    await syncDirectory(dirname(at)).catch((error: unknown) => {
-      if (!isSystemError(error, 'EACCES', 'EPERM')) throw error
-    })
-    if (at === first || at === dirname(at)) return
   }
 }
 
