@@ -12,9 +12,9 @@ const FULL = ['ENOSPC', 'EDQUOT']
 const CODES = [...FULL, 'EIO'] as const
 const AT_A_TIME = 4
 
-/** Every scenario's steps; the codes take turns where one is as good as another. */
+/** The codes take turns: what is done about them is one thing, told by three names. */
 const TRIED: readonly (readonly [Scenario, (step: number) => readonly string[]])[] = [
-  [SCENARIOS.small, () => CODES],
+  [SCENARIOS.small, step => [CODES[step % CODES.length]!]],
   [SCENARIOS.resume, step => [CODES[step % CODES.length]!]],
   [SCENARIOS.supersede, step => [CODES[step % CODES.length]!]],
   [SCENARIOS.offset, step => [CODES[step % CODES.length]!]],
@@ -56,6 +56,8 @@ for (const [scenario, codesOf] of TRIED) {
         check((result === undefined) !== (error === undefined), 'it ends, one way or the other')
         if (error !== undefined) {
           const codes = FULL.includes(code) ? ['ERR_SPOOL_FULL'] : [code]
+          // Of a lock that cannot be written nobody can say whose upload it is.
+          if (code === 'EIO' && failed?.path.endsWith('lock')) codes.push('ERR_SPOOL_UNREADABLE')
           check(
             codes.includes(error.code ?? ''),
             `${error.code} says what failed: ${error.message}`,

@@ -22,10 +22,12 @@ if (job.wait) {
   await new Promise(resolve => process.stdin.once('data', resolve))
 }
 say({ started: true })
-await attempt()
+const failed = await attempt()
 if (job.next) {
   // After a failure the process must be able to go on with other uploads.
-  const { sent } = await spool.upload(`${key}-next`, () => source(0), { id: `${id}-next` })
+  const next = () => spool.upload(`${key}-next`, () => source(0), { id: `${id}-next` })
+  // When the one failure is still to come, it comes here.
+  const { sent } = await next().catch(error => (failed ? Promise.reject(error) : next()))
   say({ next: sent })
 }
 process.exit(0)
@@ -33,8 +35,10 @@ process.exit(0)
 async function attempt() {
   try {
     say({ result: await run() })
+    return false
   } catch ({ code, message, resumable }) {
     say({ error: { code, message, resumable } })
+    return true
   }
 }
 

@@ -1,0 +1,166 @@
+/**
+ * What a disk holds after a power cut: a trace of what a process did, played into a model of a file
+ * system that keeps two states of everything, the one that was synced and the one that was not.
+ */
+import { chmodSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { basename, dirname, join } from 'node:path'
+
+/** A line of the trace, as `preload.mjs` writes it. */
+export interface TraceEntry {
+  readonly op:
+    'open' | 'mkdir' | 'unlink' | 'rm' | 'rename' | 'append' | 'write' | 'truncate' | 'sync'
+  readonly path: string
+  readonly to?: string
+  /** Number of the open file. */
+  readonly file?: number
+  readonly data?: string
+  readonly position?: number
+  readonly size?: number
+  /** How many operations were over when this one began. */
+  readonly before: number
+}
+
+/**
+ * What was lost:
+ * - `all`: everything that was not synced, entries and data;
+ * - `data`: entries are as they were, but unsynced data is zeros;
+ * - `names`: entries of the spool directory are undone, inside of an upload's they are not, and
+ *   files are cut to what was synced.
+ */
+export type Loss = 'all' | 'data' | 'names'
+
+interface FileNode {
+  readonly kind: 'file'
+  now: Buffer
+  synced: Buffer
+  /** States of `now`, by how many operations were over: what a sync that began then covers. */
+  readonly history: { at: number; content: Buffer }[]
+}
+
+interface DirectoryNode {
+  readonly kind: 'directory'
+  now: Map<string, Node>
+  synced: Map<string, Node>
+  readonly history: { at: number; entries: Map<string, Node> }[]
+}
+
+type Node = FileNode | DirectoryNode
+
+export class DiskImage {
+  readonly #root: string
+  readonly #top: DirectoryNode
+  readonly #open = new Map<number, Node>()
+  #over = 0
+
+  /** `root` is there and synced. */
+  constructor(root: string) {
+    this.#root = root
+    this.#top = directory()
+  }
+
+  play(entry: TraceEntry): void {
+    this.#over++
+    const { op, path, file = 0 } = entry
+    const data = Buffer.from(entry.data ?? '', 'base64')
+    if (op === 'mkdir') this.#makeDirectory(path)
+    else if (op === 'unlink' || op === 'rm')
+      this.#change(dirname(path), e => e.delete(basename(path)))
+    else if (op === 'rename') this.#rename(path, entry.to ?? path)
+    else if (op === 'open') this.#open.set(file, this.#find(path) ?? this.#create(path))
+    else if (op === 'sync') this.#sync(this.#open.get(file), entry.before)
+    else if (op === 'truncate') {
+      this.#write(file, now => Buffer.concat([now, Buffer.alloc(entry.size ?? 0)], entry.size ?? 0))
+    } else {
+      this.#write(file, now => {
+        const at = op === 'append' ? now.length : (entry.position ?? now.length)
+        const after = now.subarray(at + data.length)
+        return Buffer.concat([
+          now.subarray(0, at),
+          Buffer.alloc(Math.max(0, at - now.length)),
+          data,
+          after,
+        ])
+      })
+    }
+  }
+
+  /** Replaces the real directory by what is left. */
+  restore(loss: Loss): void {
+    rmSync(this.#root, { recursive: true, force: true })
+    put(this.#root, this.#top, loss, 0)
+  }
+
+  #find(path: string): Node | undefined {
+    if (path === this.#root) return this.#top
+    const parent = this.#find(dirname(path))
+    return parent?.kind === 'directory' ? parent.now.get(basename(path)) : undefined
+  }
+
+  #create(path: string): Node {
+    const node = file()
+    this.#change(dirname(path), entries => entries.set(basename(path), node))
+    return node
+  }
+
+  #makeDirectory(path: string): void {
+    if (this.#find(path) !== undefined) return
+    if (this.#find(dirname(path)) === undefined) this.#makeDirectory(dirname(path))
+    this.#change(dirname(path), entries => entries.set(basename(path), directory()))
+  }
+
+  #rename(from: string, to: string): void {
+    const node = this.#find(from)
+    if (node === undefined) throw new Error(`${from} is not in the trace`)
+    this.#change(dirname(from), entries => entries.delete(basename(from)))
+    this.#change(dirname(to), entries => entries.set(basename(to), node))
+  }
+
+  #change(path: string, change: (entries: Map<string, Node>) => void): void {
+    const node = this.#find(path)
+    if (node?.kind !== 'directory') return // removed with what it was in
+    change(node.now)
+    node.history.push({ at: this.#over, entries: new Map(node.now) })
+  }
+
+  #write(number: number, change: (now: Buffer) => Buffer): void {
+    const node = this.#open.get(number)
+    if (node?.kind !== 'file') throw new Error('what is written was not opened')
+    node.now = change(node.now)
+    node.history.push({ at: this.#over, content: node.now })
+  }
+
+  #sync(node: Node | undefined, before: number): void {
+    if (node?.kind === 'file') {
+      node.synced = node.history.findLast(({ at }) => at <= before)?.content ?? node.synced
+    } else if (node?.kind === 'directory') {
+      node.synced = node.history.findLast(({ at }) => at <= before)?.entries ?? node.synced
+    }
+  }
+}
+
+function file(): FileNode {
+  return { kind: 'file', now: Buffer.alloc(0), synced: Buffer.alloc(0), history: [] }
+}
+
+function directory(): DirectoryNode {
+  return { kind: 'directory', now: new Map(), synced: new Map(), history: [] }
+}
+
+function put(path: string, node: Node, loss: Loss, depth: number): void {
+  if (node.kind === 'file') {
+    writeFileSync(path, loss === 'data' ? zeroed(node) : node.synced, { mode: 0o600 })
+    return
+  }
+  mkdirSync(path, { mode: 0o700 })
+  chmodSync(path, 0o700)
+  const current = loss === 'data' || (loss === 'names' && depth > 1)
+  for (const [name, child] of current ? node.now : node.synced) {
+    put(join(path, name), child, loss, depth + 1)
+  }
+}
+
+/** Its size is that of the file, its blocks were never written. */
+function zeroed({ now, synced }: FileNode): Buffer {
+  const kept = synced.subarray(0, now.length)
+  return Buffer.concat([kept, Buffer.alloc(now.length - kept.length)])
+}
