@@ -47,7 +47,13 @@ interface Upload {
   sealed?: Stream | undefined
   live: boolean
   object: Buffer | undefined
+  phase?: string | undefined
+  /** A stranger wrote after our PutObject may have taken effect: theirs stays (rule 8). */
+  contested?: boolean
 }
+
+/** Streams up to here go by PutObject. */
+const PART = 102_400
 
 /** Codes that a caller may see, by whether they leave something to resume. */
 const RESUMABLE = [
@@ -79,7 +85,11 @@ export class Model {
 
   /** A stranger wrote the id's key. */
   stranger(id: string, bytes: Buffer): void {
-    this.of(id).object = bytes
+    const upload = this.of(id)
+    upload.object = bytes
+    // With parts, whether the upload id lives decides; of PutObject nothing else is known.
+    const { length = Infinity } = upload.sealed?.bytes ?? {}
+    upload.contested = !upload.live && upload.phase === 'completing' && length <= PART
   }
 
   /** Takes the step in; returns in words what no rule allows. */
@@ -99,6 +109,10 @@ export class Model {
     unless(!changed || published !== undefined, 'the object is none that may be published')
     if (changed && published?.overwrite === false && !facts.force) {
       unless(before.object === undefined, 'overwrite: false replaced an object')
+    }
+
+    if (before.contested && facts.force !== true && ended === undefined) {
+      unless(!changed, "a stranger's object was overwritten (rule 8)")
     }
 
     // What the caller was told.
@@ -147,7 +161,10 @@ export class Model {
 
     upload.object = seen.object
     upload.live = facts.live ?? false
-    if (!facts.live) upload.sealed = listed ? now : undefined
+    if (facts.live) return wrong
+    upload.sealed = listed ? now : undefined
+    upload.phase = seen.phase
+    if (changed || upload.sealed !== before.sealed) upload.contested = false
     return wrong
   }
 }
