@@ -18,16 +18,21 @@ t.setTimeout(110_000)
 const LOSSES: readonly Loss[] = ['all', 'data', 'names']
 const AT_A_TIME = 4
 
-/** Those that begin with an empty disk: the trace is all there is. */
-const TRIED: readonly Scenario[] = [SCENARIOS.small, SCENARIOS.parts]
+/** Those that begin with an empty disk: the trace is all there is. With every loss, or in turns. */
+const TRIED: readonly (readonly [Scenario, boolean])[] = [
+  [SCENARIOS.small, true],
+  [SCENARIOS.parts, process.env['KILLS'] !== undefined],
+]
 
-for (const scenario of TRIED) {
+for (const [scenario, every] of TRIED) {
   t.test(`${scenario.name}: the power fails after each change of the disk`, async t => {
     const b = await bench(t)
     const probe = await setUp(b, scenario)
     const { operations = 0 } = await probe.work(scenario.job, { root: probe.dir }).ended
     const cases: { at: number; loss: Loss }[] = []
-    for (let at = 1; at <= operations; at++) for (const loss of LOSSES) cases.push({ at, loss })
+    for (let at = 1; at <= operations; at++) {
+      for (const [i, loss] of LOSSES.entries()) if (every || at % 3 === i) cases.push({ at, loss })
+    }
     const lane = async (): Promise<void> => {
       for (let one = cases.shift(); one !== undefined; one = cases.shift()) {
         const name = `step ${one.at}, lost: ${one.loss}`
