@@ -276,12 +276,13 @@ export class Run {
       if ([parts ?? []].flat().length > 0)
         this.#broken([`upload id ${uploadId} is left with parts`])
     }
-    if (orphans > lost + this.#kills)
+    if (orphans > lost + this.#interrupted)
       this.#broken([`${orphans} upload ids left, ${lost} lost replies`])
     await rm(this.dir, { recursive: true, force: true })
   }
 
-  #kills = 0
+  /** Requests may have been cut off by us: an Initiate among them leaves an empty upload id. */
+  #interrupted = 0
 
   /** No fault from now on. */
   clear(): FaultHandle[] {
@@ -335,6 +336,7 @@ export class Run {
     const asked = this.#prepare(command)
     if (asked === undefined) return false
     const answer = await this.worker.ask(asked.step, asked.parameters)
+    if (['fail', 'destroy', 'cut'].includes(command.do)) this.#interrupted++
     await this.#compare(asked.facts(answer))
     return true
   }
@@ -468,7 +470,7 @@ export class Run {
     await sleep(after)
     await this.worker.kill()
     const answer = await answering
-    this.#kills++
+    this.#interrupted++
     await sleep(60) // what was on its way to OSS arrives
     await this.#restart()
     this.log.push(`SIGKILL ${usable ? `during ${usable.do} ${usable.id}` : ''}`)
