@@ -3,10 +3,11 @@ import { inspect } from 'node:util'
 import t from 'tap'
 import type { Checkpoint } from '../../src/disk/checkpoint.js'
 import { bench } from '../support/oss.js'
+import { patience } from './patience.js'
 import { recover, check } from './recovery.js'
 import { isSealedBefore, SCENARIOS, setUp, type Scenario } from './scenario.js'
 
-t.setTimeout(110_000)
+patience(t)
 
 const FULL = ['ENOSPC', 'EDQUOT']
 const CODES = [...FULL, 'EIO'] as const

@@ -5,9 +5,10 @@ import type { OperationName } from '../../src/emulator/operations/name.js'
 import type { Moment } from '../../src/emulator/index.js'
 import { bench } from '../support/oss.js'
 import { Batch, type Kill } from './batch.js'
+import { patience } from './patience.js'
 import { SCENARIOS, setUp, type Scenario } from './scenario.js'
 
-t.setTimeout(110_000)
+patience(t)
 
 /** The requests of a scenario, in the order in which they come. */
 type Requests = readonly (OperationName | readonly ['UploadPart', number])[]
@@ -82,7 +83,7 @@ t.test('SIGKILL at each moment of each request', async t => {
   }
 })
 
-/** What each step of the disk is tried with. */
+/** Each step of the disk is tried, or, where they are much the same, every other one. */
 const STEPS: readonly (readonly [Scenario, readonly ('before' | 'after')[]])[] = [
   [SCENARIOS.small, ['before', 'after']],
   [SCENARIOS.parts, ['before', 'after']],
@@ -102,6 +103,7 @@ t.test('SIGKILL at each change of the disk', async t => {
     const { operations = 0 } = await probe.work(scenario.job, { root: probe.dir }).ended
     t.ok(operations > 5, `${scenario.name} changes the disk ${operations} times`)
     for (let at = 1; at <= operations; at++) {
+      if (whens.length === 1 && at % 2 === 1) continue
       for (const when of whens) {
         kills.push({
           scenario,

@@ -10,10 +10,11 @@ import { inspect } from 'node:util'
 import t from 'tap'
 import { bench } from '../support/oss.js'
 import { DiskImage, type Loss, type TraceEntry } from './disk-image.js'
+import { patience } from './patience.js'
 import { recover } from './recovery.js'
 import { SCENARIOS, setUp, type Scenario } from './scenario.js'
 
-t.setTimeout(110_000)
+patience(t)
 
 const LOSSES: readonly Loss[] = ['all', 'data', 'names']
 const AT_A_TIME = 4

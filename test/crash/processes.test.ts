@@ -5,10 +5,11 @@ import t from 'tap'
 import { Claim } from '../../src/disk/claim.js'
 import { SpoolDirectory } from '../../src/disk/spool-directory.js'
 import { bench } from '../support/oss.js'
+import { patience } from './patience.js'
 import { SCENARIOS, setUp } from './scenario.js'
 import { Site } from './site.js'
 
-t.setTimeout(110_000)
+patience(t)
 
 t.test('a frozen owner keeps its lock, and goes on when it is thawed', async t => {
   const b = await bench(t)

@@ -1,0 +1,9 @@
+/** Processes take their time on a busy machine: longer than tests have by default. */
+import type { Test } from 'tap'
+
+const LIMIT = 400_000
+
+export function patience(t: Test): void {
+  t.setTimeout(LIMIT)
+  t.comment(`timeout=${LIMIT}`) // the runner, which has a limit of its own for a file, reads this
+}
