@@ -35,7 +35,7 @@ export function proxyFor(url: string): Proxy | undefined {
   }
   const secure = parsed.protocol === 'https:'
   const { hostname, host, port, username, password } = parsed
-  const user = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`
+  const user = `${decoded(username)}:${decoded(password)}`
   return {
     name: `${parsed.protocol}//${host}`,
     secure,
@@ -137,6 +137,15 @@ function withScheme(proxy: string): string {
     'ALL_PROXY',
   ]
   return asGiven.some(name => env[name] === proxy) ? proxy : proxy.replace(/^https:/, 'http:')
+}
+
+/** A password may hold a `%` that nobody has escaped. */
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return text
+  }
 }
 
 function isLoopback(hostname: string): boolean {

@@ -178,6 +178,9 @@ t.test('who goes straight on', async t => {
     useProxies({ HTTPS_PROXY: 'proxy.test:3128', HTTP_PROXY: 'https://proxy.test' })
     t.match(proxyFor('https://a.test/'), { name: 'http://proxy.test:3128', secure: false })
     t.match(proxyFor('http://a.test/'), { secure: true, port: 443, headers: {} })
+    const headers = { 'proxy-authorization': `Basic ${btoa('user:50%')}` }
+    useProxies({ http_proxy: 'http://user:50%@proxy.test' })
+    t.match(proxyFor('http://a.test/'), { name: 'http://proxy.test', port: 80, headers })
     useProxies({ ALL_PROXY: 'http://[::2]' })
     t.match(proxyFor('http://a.test/'), { hostname: '::2', port: 80 })
   })
