@@ -26,7 +26,7 @@ import {
 import { isSinglePut, planFor } from './plan.js'
 import { PlanExhausted, Spooler, type CutPart } from './spooler.js'
 import type { Transfer } from './transfer.js'
-import { UploadWork } from './work.js'
+import { arrived, UploadWork } from './work.js'
 
 /**
  * A stream that is still open after so many ms gets its upload id, however little came: so that a
@@ -123,6 +123,11 @@ export class Intake {
     intake.#spooler = await Spooler.make(file, plan, settings.expect, part =>
       intake.#cut.push(part),
     )
+    const continues = settings.replay === 'offset'
+    ledger.howFar = () => ({
+      ...arrived(context),
+      ...(continues ? intake.#kept() : { spooled: intake.#spooler.size }),
+    })
     intake.offset = await intake.#spooler.replay(crcs.map(BigInt))
     intake.#spooled()
     if (intake.#flowing) {
@@ -248,7 +253,7 @@ export class Intake {
   #spooled(): void {
     const { size } = this.#spooler
     this.context.progress.update({ spooled: size })
-    this.#ledger.note(() => (this.#settings.replay === 'offset' ? this.#kept() : { spooled: size }))
+    this.#ledger.note()
     if (this.#flowing && !isSinglePut(this.#spooling().plan, size)) this.#offer()
   }
 

@@ -10,12 +10,18 @@ import { timestamp, withoutInitiating, withUploadId } from './phase.js'
 /** Checkpoints that only say how far it got are written at most this often, in ms. */
 const INTERVAL = 1_000
 
+/** What a record says for people, and for a source that continues behind verified bytes. */
+export type HowFar = Pick<UploadRecord, 'spooled' | 'crcs' | 'uploaded' | 'acknowledged'>
+
 export class Ledger {
   readonly #claim: Claim
   readonly slot: 'upload' | 'previous'
   #lastWrite = 0
   #timer: NodeJS.Timeout | undefined
   #closed = false
+
+  /** How far the work has got; set by whoever does it. */
+  howFar: () => Partial<HowFar> = () => ({})
 
   constructor(claim: Claim, slot: 'upload' | 'previous' = 'upload') {
     this.#claim = claim
@@ -49,7 +55,9 @@ export class Ledger {
 
   /** Resolves when `record` is durable. */
   write(record: UploadRecord): Promise<void> {
-    return this.save(this.with({ ...record, updatedAt: timestamp() }))
+    // Numbers and CRCs: they keep the record's type.
+    const now = { ...record, ...this.howFar(), updatedAt: timestamp() } as UploadRecord
+    return this.save(this.with(now))
   }
 
   /**
@@ -57,12 +65,11 @@ export class Ledger {
    * a source with `replay: 'offset'` is read again, so a failure to write is left to the next write
    * that something depends on.
    */
-  note(change: () => Partial<UploadRecord>): void {
+  note(): void {
     if (this.#timer !== undefined || this.#closed) return
     const due = Math.max(0, this.#lastWrite + INTERVAL - Date.now())
     this.#timer = setTimeout(() => {
-      // A change of numbers and CRCs keeps the record's type.
-      void this.write({ ...this.record, ...change() } as UploadRecord).catch(() => undefined)
+      void this.write(this.record).catch(() => undefined)
     }, due).unref()
   }
 

@@ -7,7 +7,7 @@ import { createCrc64 } from '../crc64.js'
 import { TempFile, TempFileDamage } from '../disk/temp-file.js'
 import type { UploadContext } from './context.js'
 import { cutParts, type Work } from './finish.js'
-import type { Ledger } from './ledger.js'
+import type { HowFar, Ledger } from './ledger.js'
 import { Reporter } from './reporter.js'
 import type { CutPart } from './spooler.js'
 import { Transfer, type PartSource } from './transfer.js'
@@ -24,6 +24,7 @@ export class UploadWork implements Work {
     this.ledger = ledger
     this.reporter = new Reporter(context)
     if (file !== undefined) this.#file = Promise.resolve(file)
+    ledger.howFar = () => arrived(context)
   }
 
   /** The temp file as the checkpoint knows it. @throws TempFileDamage when its size is another */
@@ -93,8 +94,7 @@ export class UploadWork implements Work {
     return new Transfer(context, ledger, source, flowing, {
       onDone: (part, done, reply) => {
         reporter.part(part.size, done, reply, ledger.record, file.path)
-        const { uploaded, parts } = context.progress.state
-        ledger.note(() => ({ uploaded, acknowledged: parts.done }))
+        ledger.note()
       },
       onRestart: () => reporter.restart(),
       onFailure,
@@ -107,4 +107,10 @@ export class UploadWork implements Work {
     if (crc.digest() === part.crc64) return
     throw new TempFileDamage(`Part ${part.number} in the temp file is not what its checkpoint says`)
   }
+}
+
+/** Acknowledged bytes and parts, as a record has them. */
+export function arrived({ progress }: UploadContext): Pick<HowFar, 'uploaded' | 'acknowledged'> {
+  const { uploaded, parts } = progress.state
+  return { uploaded, acknowledged: parts.done }
 }
