@@ -218,6 +218,7 @@ async function conclude(work: Work, record: Sealed | Completing, done: Done): Pr
     const left = { superseded: leftover, lost: orphans ? lost : [] }
     await ledger.save({ ...ledger.with(published), ...left })
     await file?.remove()
+    await claim.tidy([]) // a predecessor's, whose removal failed or was killed
     await claim.release()
   } else {
     await claim.remove()
