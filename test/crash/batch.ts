@@ -35,6 +35,8 @@ export class Batch {
   readonly #bench: Bench
   readonly #sites: { site: Site; name: string }[] = []
   readonly tally: Tally = { kills: 0, ended: 0, failed: 0, resumed: 0, read: 0 }
+  /** Only what fails is an assertion of its own. */
+  quiet = false
   /** Told after each kill. */
   onKill: () => void = () => {}
 
@@ -74,7 +76,7 @@ export class Batch {
       })
       this.tally.resumed += resumed
       this.tally.read += read
-      this.#t.pass(`${name}: ${killed ? 'killed' : 'ended'}`)
+      if (!this.quiet) this.#t.pass(`${name}: ${killed ? 'killed' : 'ended'}`)
       this.#sites.push({ site, name })
       if (this.#sites.length === 500) await this.#prune()
     } catch (error) {

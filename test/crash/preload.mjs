@@ -24,7 +24,10 @@ process.on('exit', () => {
   fs.writeSync(1, `${JSON.stringify({ operations: count })}\n`)
 })
 
-const inside = path => `${path}${sep}`.startsWith(`${plan.root}${sep}`)
+/** What a worker does after its one failure is another upload, and no step of this one. */
+const NEXT = /-next(-[0-9a-f]{12})?(\/|$)/
+
+const inside = path => `${path}${sep}`.startsWith(`${plan.root}${sep}`) && !NEXT.test(path)
 const die = () => process.kill(process.pid, 'SIGKILL')
 
 function record(entry) {

@@ -28,6 +28,7 @@ t.test(`${KILLS} random kills`, async t => {
   const { tally } = batch
   const startedAt = Date.now()
   const long = process.env['KILLS'] !== undefined
+  batch.quiet = long
   const say = (what: string): void => {
     const seconds = Math.round((Date.now() - startedAt) / 1000)
     console.error(`torture: ${what} ${seconds} s, seed ${SEED}, ${JSON.stringify(tally)}`)
