@@ -359,7 +359,10 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
       warning?: (warning: SpoolWarning) => void
     },
   ): UploadContext {
-    const progress = new Progress(event => listeners.progress?.(event))
+    const progress = new Progress(event =>
+      // Later, so that a listener that throws is its owner's uncaught exception, not our failed part.
+      process.nextTick(() => listeners.progress?.(event)),
+    )
     return new UploadContext(
       claim,
       this.#connection.open(place),

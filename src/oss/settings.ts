@@ -82,8 +82,9 @@ export function readClient(client: AliOssClient | ClientOptions): {
   const options: InnerOptions = isClient
     ? (client as unknown as { options: InnerOptions }).options
     : client
-  const { authorizationV4 = true, isRequestPay = false, agent, httpsAgent } = options
-  const region = regionOf(options)
+  // A client signs as ali-oss does by itself: V1, and with its default region.
+  const { authorizationV4 = !isClient, isRequestPay = false, agent, httpsAgent } = options
+  const region = isClient && options.region === undefined ? 'oss-cn-hangzhou' : regionOf(options)
   return {
     settings: {
       credentials: credentialsOf(options),

@@ -23,7 +23,7 @@ export async function giveUp(context: UploadContext, spool: SpoolDirectory): Pro
     for (const uploadId of uploadIds) await discardUploadId(context, uploadId)
     if (lost.length > 0) {
       const orphans = await findOrphans(context, lost, await usedUploadIds(spool, checkpoint))
-      for (const uploadId of orphans) await discardUploadId(context, uploadId)
+      for (const { uploadId } of orphans) await discardUploadId(context, uploadId)
     }
   } catch (error) {
     throw failed(error, { id, bucket, key, sealed: upload.phase !== 'spooling' })

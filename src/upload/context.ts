@@ -131,7 +131,8 @@ export class UploadContext {
   }
 
   warn(message: string, details: { part?: number; cause?: unknown } = {}): void {
-    this.#warn({ id: this.id, message, ...details })
+    // Later, so that a listener that throws is its owner's uncaught exception and not our failed part.
+    process.nextTick(this.#warn, { id: this.id, message, ...details })
   }
 
   /** Tells of a failed request that will be tried again: each kind of failure once. */

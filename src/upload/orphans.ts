@@ -47,24 +47,43 @@ export async function usedUploadIds(
   return { uploadIds, at, initiating }
 }
 
+/** An upload id that nobody got, and when it was made by our clock. */
+export interface Orphan {
+  readonly uploadId: string
+  readonly time: number
+}
+
 /** The orphans of this upload's key. None while it cannot be told which upload id is whose. */
 export async function findOrphans(
   context: UploadContext,
   lost: readonly LostWindow[],
   used: UsedUploadIds,
-): Promise<string[]> {
+): Promise<Orphan[]> {
   if (lost.length === 0 || used.initiating) return []
   const { bucket, key, call, attempts } = context
   const listed = await withRetry(() => bucket.listUploads(key, call), attempts)
   const offset = bucket.now() - Date.now()
-  const orphans: string[] = []
+  const orphans: Orphan[] = []
   for (const { uploadId, initiated } of listed) {
     const time = initiated - offset
     if (used.uploadIds.has(uploadId) || time > used.at - TOLERANCE || !isWithin(time, lost))
       continue
-    if (await isEmpty(context, uploadId)) orphans.push(uploadId)
+    if (await isEmpty(context, uploadId)) orphans.push({ uploadId, time })
   }
   return orphans
+}
+
+/** The times that have to be looked at again: nothing was found yet, and something may still come. */
+export function stillLost(
+  lost: readonly LostWindow[],
+  found: readonly Orphan[],
+  used: UsedUploadIds,
+): LostWindow[] {
+  if (used.initiating) return [...lost]
+  return lost.filter(
+    window =>
+      Date.parse(window.to) > used.at && !found.some(({ time }) => isWithin(time, [window])),
+  )
 }
 
 function isWithin(time: number, windows: readonly LostWindow[]): boolean {
