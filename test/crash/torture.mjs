@@ -6,6 +6,9 @@
  * It is `test/crash/random.test.ts` with larger numbers; exits 1 if anything was lost or wrong.
  */
 import { spawn } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 
@@ -20,10 +23,15 @@ for (const number of [values.kills, seed]) {
 }
 
 const path = name => fileURLToPath(new URL(name, import.meta.url))
-const child = spawn(process.execPath, [path('../run.mjs'), '--timeout=0', path('random.test.ts')], {
-  stdio: 'inherit',
-  env: { ...process.env, KILLS: values.kills, SEED: seed },
-})
+const tapPackage = createRequire(import.meta.url).resolve('tap/package.json')
+const { bin } = JSON.parse(readFileSync(tapPackage, 'utf8'))
+const tap = join(dirname(tapPackage), bin.tap)
+const child = spawn(
+  process.execPath,
+  // This reporter lets the lines through that the test writes itself.
+  [tap, 'run', '--reporter=tap', '--timeout=0', path('random.test.ts')],
+  { stdio: 'inherit', env: { ...process.env, KILLS: values.kills, SEED: seed } },
+)
 child.on('close', code => {
   process.exitCode = code ?? 1
 })
