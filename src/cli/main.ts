@@ -124,7 +124,7 @@ function common(command: Command, connects: boolean): Command {
     .option('--json', 'machine-readable result on standard output')
     .option('--quiet', 'no progress')
     .option('--debug', 'stack traces')
-    .addOption(new Option('--local <DIR>', 'an embedded OSS over DIR (default: ./oss-data)'))
+    .addOption(new Option('--local [DIR]', 'an embedded OSS over DIR (default: ./oss-data)'))
     .option('--endpoint <URL>', 'endpoint of OSS')
     .option('--region <REGION>', 'region, such as cn-hangzhou')
     .option('--internal', "the region's internal endpoint")
