@@ -193,7 +193,7 @@ export function unreadable(id: string, error: unknown): unknown {
   const refused =
     error instanceof Error && 'syscall' in error && !isSystemError(error, 'ENOSPC', 'EDQUOT')
   if (error instanceof LaterFormat || refused) {
-    const message = `The checkpoint of upload ${id} cannot be read: ${error.message}`
+    const message = `Upload ${id} cannot be read now: ${error.message}`
     return new SpoolError('ERR_SPOOL_UNREADABLE', message, { id, cause: error })
   }
   return error

@@ -67,14 +67,7 @@ const steps = {
   uploads: () => spool.uploads({ receipts: true }),
 }
 
-process.on('message', async ({ n, step, ...parameters }) => {
-  try {
-    process.send({ n, value: await steps[step](parameters) })
-  } catch (error) {
-    const { code, resumable, name, message, called, stack } = error
-    process.send({ n, error: { code, resumable, name, message, called, stack } })
-  }
-})
+process.on('message', message => void answer(message))
 process.on('disconnect', () => process.exit())
 process.send({ n: 0 })
 
@@ -86,4 +79,14 @@ function taken(id) {
 
 function summary({ size, resumed, sourceRead, receipt }) {
   return { size, resumed, sourceRead, receipt }
+}
+
+/** Runs one step and sends what came of it. */
+async function answer({ n, step, ...parameters }) {
+  try {
+    process.send({ n, value: await steps[step](parameters) })
+  } catch (error) {
+    const { code, resumable, name, message, called, stack } = error
+    process.send({ n, error: { code, resumable, name, message, called, stack } })
+  }
 }

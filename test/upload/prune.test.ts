@@ -31,7 +31,7 @@ t.test(
     })
     await t.rejects(b.spool.upload('sealed', () => streamOf(bytes(3 * PART)), { id: 'sealed' }))
     refused.remove()
-    const open = b.spool.createWriteStream('owned', { id: 'owned' })
+    const open = b.spool.createWriteStream('owned', { id: 'owned', start: 'sealed' })
     open.write('x')
     await new Promise(resolve => setTimeout(resolve, 50))
 
