@@ -194,6 +194,7 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
       sameObject(checkpoint, place, key)
       const { upload } = checkpoint
       if (upload.phase === 'published' && upload.once) {
+        await claim.tidy([]) // a crash may have left its temp file
         await claim.release()
         return receiptOf(checkpoint, upload, performance.now() - startedAt)
       }

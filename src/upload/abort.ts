@@ -6,7 +6,7 @@ import type { SpoolDirectory } from '../disk/spool-directory.js'
 import type { UploadContext } from './context.js'
 import { discardUploadId } from './discard.js'
 import { failed } from './failed.js'
-import { findOrphans, usedUploadIds } from './orphans.js'
+import { findOrphans } from './orphans.js'
 import { takeOver } from './phase.js'
 
 /**
@@ -21,10 +21,8 @@ export async function giveUp(context: UploadContext, spool: SpoolDirectory): Pro
   const uploadIds = new Set(own.filter(uploadId => uploadId !== undefined))
   try {
     for (const uploadId of uploadIds) await discardUploadId(context, uploadId)
-    if (lost.length > 0) {
-      const orphans = await findOrphans(context, lost, await usedUploadIds(spool, checkpoint))
-      for (const { uploadId } of orphans) await discardUploadId(context, uploadId)
-    }
+    const { orphans } = await findOrphans(context, spool, lost)
+    for (const { uploadId } of orphans) await discardUploadId(context, uploadId)
   } catch (error) {
     throw failed(error, { id, bucket, key, sealed: upload.phase !== 'spooling' })
   }

@@ -15,7 +15,7 @@ import { withRetry } from './retry.js'
 const TOLERANCE = 1_000
 
 /** Upload ids of a key that some upload of this spool uses. */
-export interface UsedUploadIds {
+interface UsedUploadIds {
   readonly uploadIds: ReadonlySet<string>
   /** When they were read, by our clock: an upload id made after that may be in use, too. */
   readonly at: number
@@ -24,9 +24,9 @@ export interface UsedUploadIds {
 }
 
 /** Reads what the checkpoints of a spool say of an object; damaged ones are for others to report. */
-export async function usedUploadIds(
+async function usedUploadIds(
   spool: SpoolDirectory,
-  object: Pick<Checkpoint, 'endpoint' | 'bucket' | 'key'>,
+  object: Pick<Checkpoint, 'id' | 'endpoint' | 'bucket' | 'key'>,
 ): Promise<UsedUploadIds> {
   const at = Date.now()
   const uploadIds = new Set<string>()
@@ -40,49 +40,72 @@ export async function usedUploadIds(
     for (const uploadId of [upload.uploadId, previous?.uploadId, ...superseded]) {
       if (uploadId !== undefined) uploadIds.add(uploadId)
     }
-    if (upload.initiating !== undefined && (await ownerOf(spool.directoryOf(id))) !== undefined) {
-      initiating = true
-    }
+    const other = upload.initiating !== undefined && id !== object.id
+    if (other && (await ownerOf(spool.directoryOf(id))) !== undefined) initiating = true
   }
   return { uploadIds, at, initiating }
 }
 
 /** An upload id that nobody got, and when it was made by our clock. */
-export interface Orphan {
+interface Orphan {
   readonly uploadId: string
   readonly time: number
 }
 
-/** The orphans of this upload's key. None while it cannot be told which upload id is whose. */
+/** What a search found, and the times in which something may still come to light. */
+interface Search {
+  readonly orphans: readonly Orphan[]
+  readonly stillLost: readonly LostWindow[]
+}
+
+/**
+ * Looks for the orphans of an upload whose claim the caller holds. An upload id that is too young to
+ * tell whose it is, is waited for, two seconds at most.
+ */
 export async function findOrphans(
   context: UploadContext,
+  spool: SpoolDirectory,
   lost: readonly LostWindow[],
-  used: UsedUploadIds,
+): Promise<Search> {
+  if (lost.length === 0) return { orphans: [], stillLost: [] }
+  for (let last = false; ; last = true) {
+    const used = await usedUploadIds(spool, context.checkpoint)
+    if (used.initiating) return { orphans: [], stillLost: lost }
+    const candidates = await candidatesOf(context, lost, used.uploadIds)
+    const orphans = candidates.filter(({ time }) => time <= used.at - TOLERANCE)
+    if (orphans.length === candidates.length || last) {
+      return { orphans, stillLost: stillLost(lost, orphans, used.at) }
+    }
+    await context.pause(2 * TOLERANCE)
+  }
+}
+
+/** Empty upload ids of the key that nobody of `used` is, made when an answer of ours was lost. */
+async function candidatesOf(
+  context: UploadContext,
+  lost: readonly LostWindow[],
+  used: ReadonlySet<string>,
 ): Promise<Orphan[]> {
-  if (lost.length === 0 || used.initiating) return []
   const { bucket, key, call, attempts } = context
   const listed = await withRetry(() => bucket.listUploads(key, call), attempts)
   const offset = bucket.now() - Date.now()
-  const orphans: Orphan[] = []
+  const candidates: Orphan[] = []
   for (const { uploadId, initiated } of listed) {
     const time = initiated - offset
-    if (used.uploadIds.has(uploadId) || time > used.at - TOLERANCE || !isWithin(time, lost))
-      continue
-    if (await isEmpty(context, uploadId)) orphans.push({ uploadId, time })
+    if (used.has(uploadId) || !isWithin(time, lost)) continue
+    if (await isEmpty(context, uploadId)) candidates.push({ uploadId, time })
   }
-  return orphans
+  return candidates
 }
 
 /** The times that have to be looked at again: nothing was found yet, and something may still come. */
-export function stillLost(
+function stillLost(
   lost: readonly LostWindow[],
   found: readonly Orphan[],
-  used: UsedUploadIds,
+  now: number,
 ): LostWindow[] {
-  if (used.initiating) return [...lost]
   return lost.filter(
-    window =>
-      Date.parse(window.to) > used.at && !found.some(({ time }) => isWithin(time, [window])),
+    window => Date.parse(window.to) > now && !found.some(({ time }) => isWithin(time, [window])),
   )
 }
 
@@ -111,11 +134,10 @@ async function isEmpty(context: UploadContext, uploadId: string): Promise<boolea
 export async function mayHaveOrphans(
   context: UploadContext,
   lost: readonly LostWindow[],
-  uploadIds: ReadonlySet<string>,
+  used: ReadonlySet<string>,
 ): Promise<boolean> {
-  const used = { uploadIds, at: Date.now() + 2 * TOLERANCE, initiating: false }
   try {
-    return (await findOrphans(context, lost, used)).length > 0
+    return (await candidatesOf(context, lost, used)).length > 0
   } catch (error) {
     if (error instanceof OssFailure) return true
     throw error

@@ -10,7 +10,7 @@ import { invalidType, outOfRange, SpoolError } from '../errors.js'
 import { giveUp } from './abort.js'
 import type { UploadContext } from './context.js'
 import { discardUploadId, discardUploadIds } from './discard.js'
-import { findOrphans, stillLost, usedUploadIds } from './orphans.js'
+import { findOrphans } from './orphans.js'
 import { takeOver } from './phase.js'
 
 export interface PruneOptions {
@@ -100,14 +100,13 @@ async function pruneClaimed(
   const pruned: Pruned[] = []
   if (options.orphans === true) {
     const { lost } = takeOver(checkpoint)
-    const used = await usedUploadIds(pruner.spool, checkpoint)
-    const orphans = await findOrphans(context, lost, used)
+    const { orphans, stillLost } = await findOrphans(context, pruner.spool, lost)
     for (const { uploadId } of orphans) {
       if (!options.dryRun) await discardUploadId(context, uploadId)
       pruned.push({ kind: 'orphan', id, bucket, key, uploadId })
     }
     if (!options.dryRun && lost.length > 0) {
-      await claim.save({ ...takeOver(checkpoint), lost: stillLost(lost, orphans, used) })
+      await claim.save({ ...takeOver(checkpoint), lost: [...stillLost] })
     }
   }
   if (!options.dryRun) await tidyPublished(context, claim)
