@@ -203,8 +203,8 @@ async function conclude(work: Work, record: Sealed | Completing, done: Done): Pr
   const consumed =
     parts === 1 && isSinglePut(record.plan, record.size) ? undefined : record.uploadId
   if (ledger.slot === 'previous') {
-    await ledger.save(settlePrevious(ledger.checkpoint))
     await file?.remove()
+    await ledger.save(settlePrevious(ledger.checkpoint))
     await claim.release()
     return finished
   }
@@ -216,8 +216,8 @@ async function conclude(work: Work, record: Sealed | Completing, done: Done): Pr
   const orphans = lost.length > 0 && (await mayHaveOrphans(context, lost, new Set(leftover)))
   if (record.once || leftover.length > 0 || orphans) {
     const left = { superseded: leftover, lost: orphans ? lost : [] }
-    await ledger.save({ ...ledger.with(published), ...left })
     await file?.remove()
+    await ledger.save({ ...ledger.with(published), ...left })
     await claim.tidy([]) // a predecessor's, whose removal failed or was killed
     await claim.release()
   } else {
