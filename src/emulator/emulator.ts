@@ -2,6 +2,7 @@
  * Starting and stopping. What an emulator holds (sockets, timers, locks, temp files) is let go by
  * `close()`; what it stored stays in its directory for the next one.
  */
+import { setMaxListeners } from 'node:events'
 import { mkdtemp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
@@ -78,6 +79,7 @@ export async function startEmulator(options: EmulatorOptions = {}): Promise<Emul
   const dir = resolve(options.dir ?? (await mkdtemp(join(tmpdir(), 'oss-emulator-'))))
   const store = await openStore(dir)
   const closing = new AbortController()
+  setMaxListeners(0, closing.signal) // one for each request that waits
   const ends: (() => Promise<void>)[] = []
   const close = async () => {
     closing.abort()
