@@ -50,11 +50,6 @@ export class SpoolDirectory {
     await syncDirectory(this.path)
   }
 
-  async has(id: string): Promise<boolean> {
-    const found = await stat(this.checkpointOf(id)).catch(ignoreMissing)
-    return found !== undefined
-  }
-
   /** Ids of all directories that may hold an upload, in order. */
   async ids(): Promise<string[]> {
     const ids: string[] = []

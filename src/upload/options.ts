@@ -243,7 +243,7 @@ function choice(name: string, value: unknown, allowed: readonly string[]): void 
 }
 
 /** The object without its undefined properties, so that it is equal after a JSON round trip. */
-function given<T extends object>(object: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
+export function given<T extends object>(object: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
   // Removing `undefined` values is just what the result type says.
   return Object.fromEntries(Object.entries(object).filter(([, value]) => value !== undefined)) as {
     [K in keyof T]?: Exclude<T[K], undefined>

@@ -100,11 +100,6 @@ export class Transfer {
     this.#congestion = new Congestion(context.settings.parallel)
   }
 
-  /** Why it cannot go on, if so. */
-  get failure(): { error: unknown; part?: number } | undefined {
-    return this.#failure
-  }
-
   /** Makes sure that there is an upload id, ahead of the first part. */
   start(): void {
     this.#active++

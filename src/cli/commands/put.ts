@@ -3,7 +3,7 @@ import { open } from 'node:fs/promises'
 import { pipeline } from 'node:stream/promises'
 import type { Readable } from 'node:stream'
 import type { ObjectOptions } from '../../oss/object-headers.js'
-import type { UploadOptions } from '../../upload/options.js'
+import { given, type UploadOptions } from '../../upload/options.js'
 import type { ConnectionFlags } from '../connection.js'
 import { EXIT_DONE, UsageError } from '../exit-status.js'
 import { progressDisplay } from '../progress-bar.js'
@@ -73,13 +73,6 @@ export function uploadOptions(flags: UploadFlags): UploadOptions {
     expect: given({ bytes: expectBytes, md5: expectMd5, sha256: expectSha256 }),
   }
   return given(all)
-}
-
-function given<T extends object>(object: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
-  // Removing `undefined` values is just what the result type says.
-  return Object.fromEntries(Object.entries(object).filter(([, v]) => v !== undefined)) as {
-    [K in keyof T]?: Exclude<T[K], undefined>
-  }
 }
 
 function pairs(
