@@ -120,9 +120,7 @@ export class Intake {
     await ledger.save(checkpoint)
     if (before !== null) await claim.tidy(filesOf(checkpoint))
     const intake = new Intake(context, ledger, settings, file)
-    intake.#spooler = await Spooler.make(file, plan, settings.expect, part =>
-      intake.#cut.push(part),
-    )
+    intake.#spooler = new Spooler(file, plan, settings.expect, part => intake.#cut.push(part))
     const continues = settings.replay === 'offset'
     ledger.howFar = () => ({
       ...arrived(context),

@@ -3,7 +3,7 @@
  * needed and thrown away when they are of no more use. The live stream and the resuming process
  * share it.
  */
-import { createCrc64 } from '../crc64.js'
+import { Crc64 } from '../crc64.js'
 import { TempFile, TempFileDamage } from '../disk/temp-file.js'
 import type { UploadContext } from './context.js'
 import { cutParts, type Work } from './finish.js'
@@ -102,7 +102,7 @@ export class UploadWork implements Work {
   }
 
   async #verify(file: TempFile, part: CutPart): Promise<void> {
-    const crc = await createCrc64()
+    const crc = new Crc64()
     for await (const chunk of file.chunks(part.start, part.size)) crc.update(chunk)
     if (crc.digest() === part.crc64) return
     throw new TempFileDamage(`Part ${part.number} in the temp file is not what its checkpoint says`)

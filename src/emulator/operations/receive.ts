@@ -42,26 +42,21 @@ export async function save(
   file: string,
   { verify, discard }: { verify: boolean; discard: boolean },
 ): Promise<Digest> {
-  const digester = await createDigester(verify)
+  const digester = createDigester(verify)
+  if (discard) {
+    await touch(file)
+    for await (const chunk of bytes) digester.update(chunk)
+    return digester.end()
+  }
+  const handle = await open(file, 'wx', 0o600)
   try {
-    if (discard) {
-      await touch(file)
-      for await (const chunk of bytes) digester.update(chunk)
-    } else {
-      const handle = await open(file, 'wx', 0o600)
-      try {
-        for await (const chunk of bytes) {
-          const written = handle.writeFile(chunk) // goes on behind what was written before
-          digester.update(chunk)
-          await written
-        }
-      } finally {
-        await handle.close()
-      }
+    for await (const chunk of bytes) {
+      const written = handle.writeFile(chunk) // goes on behind what was written before
+      digester.update(chunk)
+      await written
     }
-  } catch (error) {
-    digester.drop()
-    throw error
+  } finally {
+    await handle.close()
   }
   return digester.end()
 }
