@@ -102,8 +102,8 @@ const WAT = `(module
 
 /** The text of `src/crc64-wasm.ts`. */
 export async function generate() {
-  const { parseWat } = await wabt()
-  const module = parseWat('crc64.wat', WAT)
+  const compiler = await wabt()
+  const module = compiler.parseWat('crc64.wat', WAT)
   const { buffer } = module.toBinary({})
   module.destroy()
   const lines = Buffer.from(buffer)

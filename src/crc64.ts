@@ -15,9 +15,9 @@ declare const WebAssembly: {
 interface Kernel {
   readonly memory: { readonly buffer: ArrayBuffer }
   /** The state after `length` bytes at `DATA`, of which `3 * third` go in three lanes. */
-  update(state: bigint, length: number, third: number, shift: bigint): bigint
+  readonly update: (state: bigint, length: number, third: number, shift: bigint) => bigint
   /** a(x) * b(x) modulo the polynomial, in reflected form: the highest bit is x^0. */
-  multiply(a: bigint, b: bigint): bigint
+  readonly multiply: (a: bigint, b: bigint) => bigint
 }
 
 const module = new WebAssembly.Module(Buffer.from(CRC64_WASM, 'base64'))

@@ -5,7 +5,6 @@
 import * as fs from 'node:fs'
 import { unlink } from 'node:fs/promises'
 import { basename, join } from 'node:path'
-import { Readable } from 'node:stream'
 import { promisify } from 'node:util'
 import { file as makeTempFile } from 'tmp-promise'
 import { ignoreMissing, isSystemError, syncDirectory } from './durable.js'
@@ -18,7 +17,14 @@ const ftruncate = promisify(fs.ftruncate)
 const fstat = promisify(fs.fstat)
 
 /** One read from the disk and one write to a socket: large, since each costs the same. */
-const READ_SIZE = 1024 * 1024
+const READ_SIZE = 512 * 1024
+
+/**
+ * Buffers that regions are read into, again and again: the pages of a fresh one cost more to get than
+ * to fill.
+ */
+const idle: Buffer[] = []
+const MAX_IDLE = 32
 
 /** The temp file ends before a byte that the checkpoint knows of, or is not there at all. */
 export class TempFileDamage extends Error {
@@ -92,18 +98,16 @@ export class TempFile {
     return buffer
   }
 
-  /** A stream of exactly `[start, start + size)`, for one attempt to send a part. */
-  region(start: number, size: number): Readable {
-    return Readable.from(this.chunks(start, size), { objectMode: false, highWaterMark: READ_SIZE })
-  }
-
-  /** The same bytes, 1 MiB at a time. */
-  async *chunks(start: number, size: number): AsyncGenerator<Buffer> {
+  /** Exactly `[start, start + size)`, in order; each chunk is valid until the next is asked for. */
+  async *chunks(start: number, size: number): AsyncGenerator<Buffer, void, undefined> {
+    const buffer = idle.pop() ?? Buffer.allocUnsafeSlow(READ_SIZE)
     for (let done = 0; done < size; done += READ_SIZE) {
-      const buffer = Buffer.allocUnsafe(Math.min(READ_SIZE, size - done))
-      await this.#fill(buffer, start + done)
-      yield buffer
+      const chunk = buffer.subarray(0, size - done)
+      await this.#fill(chunk, start + done)
+      yield chunk
     }
+    // Not when it was broken off: then the socket may still hold it.
+    if (idle.length < MAX_IDLE) idle.push(buffer)
   }
 
   /** Cuts what follows the first `size` bytes. */

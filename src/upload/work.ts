@@ -90,7 +90,7 @@ export class UploadWork implements Work {
     onFailure: (error: unknown, part: number | undefined) => void,
   ): Transfer {
     const { context, ledger, reporter } = this
-    const source: PartSource = { body: part => file.region(part.start, part.size), verify }
+    const source: PartSource = { body: part => file.chunks(part.start, part.size), verify }
     return new Transfer(context, ledger, source, flowing, {
       onDone: (part, done, reply) => {
         reporter.part(part.size, done, reply, ledger.record, file.path)

@@ -28,7 +28,7 @@ export async function receive<T>(call: Call, use: (received: Received) => Promis
   const file = call.store.fresh()
   try {
     const digest = await save(call.body.chunks(), file, call.settings)
-    checkArrived(call, md5, digest)
+    checkArrived(call, call.settings.verify === true ? md5 : undefined, digest)
     const bytes: Bytes = call.settings.discard ? { kind: 'none' } : { kind: 'file', path: file }
     return await use({ file, bytes, digest })
   } finally {
@@ -40,7 +40,7 @@ export async function receive<T>(call: Call, use: (received: Received) => Promis
 export async function save(
   bytes: AsyncIterable<Uint8Array>,
   file: string,
-  { verify, discard }: { verify: boolean; discard: boolean },
+  { verify, discard }: Pick<Call['settings'], 'verify' | 'discard'>,
 ): Promise<Digest> {
   const digester = createDigester(verify)
   if (discard) {
@@ -77,7 +77,6 @@ function checkAnnounced({ headers, body }: Call): string | undefined {
 
 function checkArrived({ headers }: Call, md5: string | undefined, digest: Digest): void {
   if (digest.size > MAX_PUT) throw new OssError('EntityTooLarge')
-  if (digest.crc64 === undefined) return // hashing is off
   const actual = base64OfHex(digest.md5)
   if (md5 !== undefined && md5 !== actual)
     throw new OssError('InvalidDigest', {
@@ -85,6 +84,7 @@ function checkArrived({ headers }: Call, md5: string | undefined, digest: Digest
       extra: { ExpectedDigest: md5, CalculatedDigest: actual },
     })
   const crc64 = headers.get('x-oss-hash-crc64ecma')
+  if (digest.crc64 === undefined) return // hashing is off
   if (crc64 !== undefined && crc64 !== String(digest.crc64)) throw new OssError('InvalidCRC64')
 }
 

@@ -18,23 +18,21 @@ export interface Digester {
   end(): Digest
 }
 
-/** A digester; with `verify` false it only counts. */
-export function createDigester(verify: boolean): Digester {
+/** A digester; `verify`: true for both, `'crc64'`, or false: it only counts. */
+export function createDigester(verify: boolean | 'crc64'): Digester {
   let size = 0
-  if (!verify)
-    return {
-      update: bytes => void (size += bytes.length),
-      end: () => ({ size, md5: randomBytes(16).toString('hex').toUpperCase() }),
-    }
-  const md5 = createHash('md5')
-  const crc = new Crc64()
+  const md5 = verify === true ? createHash('md5') : undefined
+  const crc = verify === false ? undefined : new Crc64()
   return {
     update(bytes) {
       size += bytes.length
-      md5.update(bytes)
-      crc.update(bytes)
+      md5?.update(bytes)
+      crc?.update(bytes)
     },
-    end: () => ({ size, md5: md5.digest('hex').toUpperCase(), crc64: crc.digest() }),
+    end() {
+      const hex = md5?.digest('hex') ?? randomBytes(16).toString('hex')
+      return { size, md5: hex.toUpperCase(), ...(crc && { crc64: crc.digest() }) }
+    },
   }
 }
 
