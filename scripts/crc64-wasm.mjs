@@ -15,7 +15,6 @@ import wabt from 'wabt'
 const POLYNOMIAL = '0xc96c5795d7870f42' // ECMA-182, reflected
 const DATA = 65_536
 const TABLE = 2_048 // bytes of one table
-const LANES = ['$a', '$b', '$c']
 
 /** The entry of table `k` for the byte that `shifted` has at bits 3 to 10. */
 const entry = (k, shifted) =>

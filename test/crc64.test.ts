@@ -63,7 +63,7 @@ t.test(
 t.test('the WebAssembly is what its source makes', async t => {
   // @ts-expect-error -- a script, without types
   const { generate } = (await import('../scripts/crc64-wasm.mjs')) as {
-    generate(): Promise<string>
+    readonly generate: () => Promise<string>
   }
   t.equal(
     await readFile(new URL('../src/crc64-wasm.ts', import.meta.url), 'utf8'),

@@ -20,6 +20,12 @@ const fstat = promisify(fs.fstat)
 const READ_SIZE = 512 * 1024
 
 /**
+ * After so many bytes the disk is asked to take them, while the source goes on: so the seal waits for
+ * few.
+ */
+const SYNC_EVERY = 64 * 1024 * 1024
+
+/**
  * Buffers that regions are read into, again and again: the pages of a fresh one cost more to get than
  * to fill.
  */
@@ -35,11 +41,14 @@ export class TempFile {
   readonly #fd: number
   readonly #path: string
   #size: number
+  #synced = 0
+  #syncing: Promise<void> = Promise.resolve()
 
   private constructor(fd: number, path: string, size: number) {
     this.#fd = fd
     this.#path = path
     this.#size = size
+    this.#synced = size
   }
 
   /** A new, empty one in `directory`; its directory entry is durable. */
@@ -89,6 +98,7 @@ export class TempFile {
       this.#size += bytesWritten
       rest = dropBytes(rest, bytesWritten)
     }
+    if (this.#size - this.#synced >= SYNC_EVERY) this.#sync().catch(() => undefined) // told by `sync`
   }
 
   /** Reads exactly `[start, start + size)`. @throws TempFileDamage when the file is shorter */
@@ -118,10 +128,17 @@ export class TempFile {
 
   /** Resolves when every byte is on the disk. */
   async sync(): Promise<void> {
-    await fdatasync(this.#fd)
+    await this.#sync()
+  }
+
+  /** One after the other; once one has failed, all do: the system tells of lost pages only once. */
+  #sync(): Promise<void> {
+    this.#synced = this.#size
+    return (this.#syncing = this.#syncing.then(() => fdatasync(this.#fd)))
   }
 
   async close(): Promise<void> {
+    await this.#syncing.catch(() => undefined) // told by `sync`
     await close(this.#fd)
   }
 

@@ -6,7 +6,13 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { isAmbiguous, kindOf, OssFailure } from '../oss/failure.js'
-import { TOKEN_HEADER, type Body, type ListedPart, type ObjectInfo, type Reply } from '../oss/port.js'
+import {
+  TOKEN_HEADER,
+  type Body,
+  type ListedPart,
+  type ObjectInfo,
+  type Reply,
+} from '../oss/port.js'
 import { initiationHeaders } from '../oss/object-headers.js'
 import { Congestion } from './congestion.js'
 import type { UploadContext } from './context.js'

@@ -364,6 +364,27 @@ t.test('the temp file', async t => {
     t.equal(buffers.size, 1)
   })
 
+  t.test('pages that were lost on their way to the disk are told of at the seal', async t => {
+    let syncs = 0
+    const fdatasync = (fd: number, done: (error: Error | null) => void): void => {
+      const lost = Object.assign(new Error('EIO: i/o error, fdatasync'), { code: 'EIO' })
+      if (++syncs === 1)
+        setImmediate(done, lost) // the kernel says so once, then all seems well
+      else fs.fdatasync(fd, done)
+    }
+    const mocked = await t.mockImport<typeof import('../../src/disk/temp-file.js')>(
+      '../../src/disk/temp-file.js',
+      { 'node:fs': t.createMock(fs, { fdatasync }) },
+    )
+    const file = await mocked.TempFile.create(t.testdir({}))
+    t.teardown(() => file.close())
+    const batch = Buffer.alloc(16 * 2 ** 20)
+    for (let i = 0; i < 4; i++) await file.append([batch])
+    await new Promise(resolve => setTimeout(resolve, 20))
+    t.equal(syncs, 1, 'asked while bytes still come')
+    await t.rejects(file.sync(), { code: 'EIO' })
+  })
+
   t.test('goes on where it was cut', async t => {
     const file = await make(t, 100)
     await file.truncate(40)
