@@ -30,7 +30,7 @@ export class Bench {
   /** One run of one subject. */
   async run(subject, spec) {
     await this.ask('forget')
-    const key = `${subject}-${this.#runs++}`
+    const { key = `${subject}-${this.#runs++}` } = spec
     const before = await this.ask('cpu')
     const child = fork(here('child.mjs'))
     child.send({ ...spec, subject, key, places: this.places })

@@ -13,13 +13,13 @@ import { crcOf, sourceOf } from './source.mjs'
 const WARM_UP = 32 * 2 ** 20
 const MOST_TOUCHED = 2 ** 30
 
-process.once('message', async spec => {
-  try {
-    process.send({ measured: await measure(spec) })
-  } catch (error) {
-    process.send({ failed: error.stack ?? String(error) })
-  }
-  process.disconnect()
+process.once('message', spec => {
+  measure(spec)
+    .then(
+      measured => process.send({ measured }),
+      error => process.send({ failed: error.stack ?? String(error) }),
+    )
+    .finally(() => process.disconnect())
 })
 
 async function measure(spec) {
@@ -52,7 +52,8 @@ async function once(subject, spec, dir) {
   const file = join(dir, 'prepared')
   if (subject.needsFile) await writeFile(file, sourceOf(size))
   const memory = []
-  const sampling = spec.watchMemory && setInterval(() => memory.push(process.memoryUsage.rss()), 250)
+  const sampling =
+    spec.watchMemory && setInterval(() => memory.push(process.memoryUsage.rss()), 250)
   const delay = monitorEventLoopDelay({ resolution: 2 })
   const source = sourceOf(size, rate)
   let sourceEnded
@@ -116,5 +117,5 @@ async function check(where, { places, key, size }, dir, expected) {
     found = [(await stat(join(dir, 'file'))).size, expected]
   } else return
   if (found[0] === size && found[1] === expected) return
-  throw new Error(`${key}: ${found} arrived, ${[size, expected]} was sent`)
+  throw new Error(`${key}: ${found.join(' ')} arrived, ${size} ${expected} was sent`)
 }

@@ -23,6 +23,7 @@ export async function check({ places, key, size }) {
   const client = new OSS(places.oss)
   await inParallel(16, objects(key, size), async ({ name, bytes }) => {
     const { headers } = (await client.head(name)).res
-    if (headers['x-oss-hash-crc64ecma'] !== String(crc64(bytes))) throw new Error(`${name} is wrong`)
+    if (headers['x-oss-hash-crc64ecma'] !== String(crc64(bytes)))
+      throw new Error(`${name} is wrong`)
   })
 }

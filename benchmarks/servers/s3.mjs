@@ -11,47 +11,60 @@ import { listening } from './listening.mjs'
 export function startS3() {
   const uploads = new Map()
   const objects = new Map()
+
+  const answers = {
+    initiate() {
+      const id = randomBytes(8).toString('hex')
+      uploads.set(id, new Map())
+      return xml('InitiateMultipartUploadResult', `<UploadId>${id}</UploadId>`)
+    },
+    put({ id, number, path }, body) {
+      if (id === null) objects.set(path, body)
+      else uploads.get(id)?.set(number, body)
+      return { status: 200, headers: { etag: body.etag } }
+    },
+    complete({ id, path }) {
+      const parts = [...(uploads.get(id) ?? [])].toSorted(([a], [b]) => a - b)
+      let crc = EMPTY_CRC64
+      for (const [, part] of parts) crc = combineCrc64(crc, part.crc, part.size)
+      const size = parts.reduce((sum, [, part]) => sum + part.size, 0)
+      objects.set(path, { size, crc, etag: '"multipart"' })
+      return xml('CompleteMultipartUploadResult', `<ETag>"multipart"</ETag>`)
+    },
+    head({ path }) {
+      const object = objects.get(path)
+      if (object === undefined) return { status: 404 }
+      const { size, etag, crc } = object
+      const modified = { 'last-modified': new Date().toUTCString() }
+      const headers = { 'content-length': size, etag, 'x-bench-crc64': String(crc), ...modified }
+      return { status: 200, headers }
+    },
+  }
+
+  const serve = async (request, response) => {
+    const { pathname: path, searchParams } = new URL(request.url, 'http://s3')
+    const id = searchParams.get('uploadId')
+    const number = Number(searchParams.get('partNumber'))
+    const name = nameOf(request.method, searchParams)
+    const { status, headers, body } = answers[name]({ id, number, path }, await take(request))
+    response.writeHead(status, headers).end(body)
+  }
   return listening(
     createServer((request, response) => {
-      const url = new URL(request.url, 'http://s3')
-      const id = url.searchParams.get('uploadId')
-      const xml = (name, inner) =>
-        response
-          .writeHead(200, { 'content-type': 'application/xml' })
-          .end(`<?xml version="1.0" encoding="UTF-8"?>\n<${name}>${inner}</${name}>`)
-      if (request.method === 'POST' && url.searchParams.has('uploads')) {
-        const made = randomBytes(8).toString('hex')
-        uploads.set(made, new Map())
-        request.resume()
-        return xml('InitiateMultipartUploadResult', `<UploadId>${made}</UploadId>`)
-      }
-      if (request.method === 'PUT') {
-        return take(request).then(part => {
-          if (id === null) objects.set(url.pathname, part)
-          else uploads.get(id)?.set(Number(url.searchParams.get('partNumber')), part)
-          response.writeHead(200, { etag: part.etag }).end()
-        })
-      }
-      if (request.method === 'POST' && id !== null) {
-        const parts = [...(uploads.get(id) ?? [])].toSorted(([a], [b]) => a - b)
-        let crc = EMPTY_CRC64
-        for (const [, part] of parts) crc = combineCrc64(crc, part.crc, part.size)
-        const size = parts.reduce((sum, [, part]) => sum + part.size, 0)
-        objects.set(url.pathname, { size, crc, etag: '"multipart"' })
-        request.resume()
-        return xml('CompleteMultipartUploadResult', `<ETag>"${size}-${crc}"</ETag>`)
-      }
-      request.resume()
-      const object = objects.get(url.pathname)
-      const headers = object && {
-        'content-length': object.size,
-        etag: object.etag,
-        'last-modified': new Date().toUTCString(),
-        'x-bench-crc64': String(object.crc),
-      }
-      response.writeHead(object ? 200 : 404, headers).end()
+      serve(request, response).catch(() => response.destroy())
     }),
   )
+}
+
+function nameOf(method, query) {
+  if (method === 'PUT') return 'put'
+  if (method === 'POST') return query.has('uploads') ? 'initiate' : 'complete'
+  return 'head'
+}
+
+function xml(name, inner) {
+  const body = `<?xml version="1.0" encoding="UTF-8"?>\n<${name}>${inner}</${name}>`
+  return { status: 200, headers: { 'content-type': 'application/xml' }, body }
 }
 
 /** Reads a body, also one in AWS's own chunks. */

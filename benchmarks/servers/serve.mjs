@@ -41,12 +41,12 @@ const calls = {
     oss.requests.map(({ operation, time, bytes, status }) => ({ operation, time, bytes, status })),
 }
 
-process.on('message', async ({ name, argument }) => {
-  process.send({ answer: await calls[name](argument) })
+process.on('message', ({ name, argument }) => {
+  process.send({ answer: calls[name](argument) })
 })
-process.on('disconnect', async () => {
-  await Promise.all([oss.close(), s3.close(), noop.close()])
-  await rm(dir, { recursive: true, force: true })
-  process.exit()
+process.on('disconnect', () => {
+  void Promise.all([oss.close(), s3.close(), noop.close()])
+    .then(() => rm(dir, { recursive: true, force: true }))
+    .then(() => process.exit())
 })
 process.send({ answer: 'ready' })

@@ -7,7 +7,7 @@ import { unlink } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { promisify } from 'node:util'
 import { file as makeTempFile } from 'tmp-promise'
-import { ignoreMissing, isSystemError, syncDirectory } from './durable.js'
+import { ignoreMissing, isSystemError } from './durable.js'
 
 const writev = promisify(fs.writev)
 const read = promisify(fs.read)
@@ -51,7 +51,7 @@ export class TempFile {
     this.#synced = size
   }
 
-  /** A new, empty one in `directory`; its directory entry is durable. */
+  /** A new, empty one in `directory`; its entry is durable with the checkpoint that is written next. */
   static async create(directory: string): Promise<TempFile> {
     const { fd, path } = await makeTempFile({
       tmpdir: directory,
@@ -59,7 +59,6 @@ export class TempFile {
       mode: 0o600,
       prefix: 'spool',
     })
-    await syncDirectory(directory)
     return new TempFile(fd, path, 0)
   }
 

@@ -75,7 +75,7 @@ export class Spooler {
       this.#onPart(this.#close(expected))
     }
     this.#crc.reset()
-    await this.#file.truncate(this.#open.start)
+    if (this.#file.size > this.#open.start) await this.#file.truncate(this.#open.start)
     for (const [, hash] of this.#hashes) {
       for await (const chunk of this.#file.chunks(0, this.#open.start)) hash.update(chunk)
     }
