@@ -1,5 +1,6 @@
 /** The sink: what `finish` means, what ends it, what it leaves. Real `ali-oss`, real emulator. */
 import { once } from 'node:events'
+import { existsSync, mkdirSync, watch } from 'node:fs'
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { PassThrough } from 'node:stream'
@@ -389,32 +390,29 @@ t.test('progress: events of the sink, and a checkpoint that ali-oss itself can f
 })
 
 t.test('a short stream needs one checkpoint, and is not said to be sealed before that', async t => {
-  const durable = await import('../src/disk/durable.js')
-  const written: string[] = []
-  const replaceFile = async (path: string, text: string): Promise<void> => {
-    written.push(String(JSON.parse(text).checkpoint.upload.phase))
-    await durable.replaceFile(path, text)
-  }
-  const { Spool: Counted } = await t.mockImport<typeof import('../src/index.js')>(
-    '../src/index.js',
-    { '../src/disk/durable.js': t.createMock(durable, { replaceFile }) },
-  )
   const b = await bench(t)
-  const spool = new Counted({ client: b.oss.clientOptions(BUCKET), dir: b.dir, partSize: 102_400 })
-  const phases = new Set<string>()
-  const small = spool.createWriteStream('small')
-  small.on('progress', ({ phase }) => phases.add(phase))
-  await pipeline(streamOf(bytes(50_000)), small)
-  t.same(written, ['completing'])
-  t.same([...phases], ['spooling', 'completing', 'published'])
+  /** The phases that are told, and how often a checkpoint took the place of another. */
+  const observe = (id: string) => {
+    const sink = b.spool.createWriteStream('k', { id })
+    const seen = { phases: new Set<string>(), checkpoints: 0 }
+    sink.on('progress', ({ phase }) => seen.phases.add(phase))
+    mkdirSync(join(b.dir, id), { recursive: true })
+    const watcher = watch(join(b.dir, id), (_event, name) => {
+      if (name === 'checkpoint.json' && existsSync(join(b.dir, id, name))) seen.checkpoints++
+    })
+    sink.once('close', () => watcher.close())
+    return { sink, seen }
+  }
+  const short = observe('short')
+  await pipeline(streamOf(bytes(50_000)), short.sink)
+  t.equal(short.seen.checkpoints, 1)
+  t.same([...short.seen.phases], ['spooling', 'completing', 'published'])
 
-  written.length = 0
-  const slow = spool.createWriteStream('slow')
-  slow.write('early')
-  while (written.length === 0) await new Promise(resolve => setTimeout(resolve, 5))
-  t.same(written, ['spooling'], 'one that stays open is on disk soon')
-  t.match(await spool.uploads(), [{ key: 'slow', phase: 'spooling' }])
-  slow.end()
-  await slow.result
-  t.same(written.slice(1), ['sealed', 'completing'])
+  const slow = observe('slow')
+  slow.sink.write('early')
+  while (slow.seen.checkpoints === 0) await new Promise(resolve => setTimeout(resolve, 5))
+  t.match(await b.spool.uploads(), [{ id: 'slow', phase: 'spooling' }], 'on disk soon')
+  slow.sink.end()
+  await slow.sink.result
+  t.same([...slow.seen.phases], ['spooling', 'sealed', 'completing', 'published'])
 })

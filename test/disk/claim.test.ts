@@ -227,15 +227,19 @@ t.test('the spool directory', async t => {
             order.push(`rename ${basename(from)}`)
             await fsp.rename(from, to)
           },
-          rm: async (path: string, options: fs.RmOptions) => {
-            order.push(basename(path).startsWith('.removed-one-') ? 'the rest' : basename(path))
-            await fsp.rm(path, options)
+          unlink: async (path: string) => {
+            order.push(basename(path))
+            await fsp.unlink(path)
+          },
+          rmdir: async (path: string) => {
+            order.push('the directory')
+            await fsp.rmdir(path)
           },
         }),
       },
     )
     await new mocked.SpoolDirectory(spool.path).remove('one')
-    t.same(order, ['rename one', 'lock', 'spool-1-a', 'the rest'])
+    t.same(order, ['rename one', 'lock', 'spool-1-a', 'checkpoint.json', 'the directory'])
   })
 
   t.test('a removal that was killed half-way is finished, by one or by several', async t => {
