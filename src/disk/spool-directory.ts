@@ -7,6 +7,7 @@ import { randomBytes } from 'node:crypto'
 import { mkdir, readdir, rename, rm, rmdir, stat, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ignoreMissing, isSystemError, makeDirectory, syncDirectory } from './durable.js'
+import { Merged } from './merged.js'
 
 export const QUARANTINE = 'quarantine'
 export const CHECKPOINT_FILE = 'checkpoint.json'
@@ -25,6 +26,8 @@ const OURS = /^(lock|checkpoint\.json(\..+\.tmp)?|spool-[A-Za-z0-9-]+)$/
 
 export class SpoolDirectory {
   readonly path: string
+  /** Many uploads that begin together wait for one sync. */
+  readonly #syncs = new Merged(() => syncDirectory(this.path))
 
   constructor(path: string) {
     this.path = path
@@ -57,7 +60,7 @@ export class SpoolDirectory {
         },
       )
     // Also when it was there: whoever made it may have died before this line.
-    await syncDirectory(this.path)
+    await this.#syncs.run()
     return made
   }
 

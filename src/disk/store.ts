@@ -1,12 +1,13 @@
 /**
  * The lowdb store of one upload's checkpoint. lowdb's own adapters neither fsync nor notice damage
- * (a `null` file reads as empty); this adapter does both. Writes never overlap: while one is under
- * way, later ones wait and are merged into one that writes the latest state.
+ * (a `null` file reads as empty); this adapter does both. Writes never overlap; those that wait are
+ * merged into one that writes the latest state.
  */
 import { readFile } from 'node:fs/promises'
 import { Low, type Adapter } from 'lowdb'
 import { decodeCheckpoint, encodeCheckpoint, type Checkpoint } from './checkpoint.js'
 import { isSystemError, replaceFile } from './durable.js'
+import { Merged } from './merged.js'
 
 /** A lowdb adapter whose `write` has reached the disk when it resolves. */
 export class DurableCheckpointFile implements Adapter<Checkpoint | null> {
@@ -35,8 +36,7 @@ export class DurableCheckpointFile implements Adapter<Checkpoint | null> {
 export class CheckpointStore {
   readonly #file: DurableCheckpointFile
   readonly #db: Low<Checkpoint | null>
-  #writing: Promise<void> = Promise.resolve()
-  #next: Promise<void> | undefined
+  readonly #writes = new Merged(() => this.#flush())
   #durable: Checkpoint | null = null
 
   constructor(path: string) {
@@ -67,22 +67,12 @@ export class CheckpointStore {
   /** Resolves when this state, or a later one, is on the disk. */
   write(checkpoint: Checkpoint): Promise<void> {
     this.#db.data = checkpoint
-    // The write under way may have serialised an older state: one more, shared by all who wait.
-    return (this.#next ??= this.#writing
-      .catch(() => undefined) // told to those who waited for it
-      .then(() => {
-        this.#next = undefined
-        return (this.#writing = this.#flush())
-      }))
+    return this.#writes.run()
   }
 
   /** Resolves when no write is under way any more. */
-  async settled(): Promise<void> {
-    let last: Promise<void> | undefined
-    for (let now = this.#writing; now !== last; now = this.#next ?? this.#writing) {
-      last = now
-      await now.catch(() => undefined) // told to those who waited for it
-    }
+  settled(): Promise<void> {
+    return this.#writes.settled()
   }
 
   async #flush(): Promise<void> {
