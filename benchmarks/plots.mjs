@@ -77,7 +77,7 @@ export function partSize({ measured }) {
         y: {
           field: 'parallel',
           type: 'ordinal',
-          sort: ['1', '4', '5', '16', '32'],
+          sort: ['1', '5', '16', '32'],
           title: 'in flight',
         },
       },

@@ -2,11 +2,11 @@
 import { MIB, table, verdict } from '../figures.mjs'
 
 const PART_SIZES = [100 * 1024, MIB, 4 * MIB, 8 * MIB, 16 * MIB, 64 * MIB, 256 * MIB]
-const PARALLEL = [1, 4, 5, 16, 32]
+const PARALLEL = [1, 5, 16, 32]
 const LATENCIES = [0, 20, 100]
 const LINKS = [10, 100, 1000]
 /** A part that is under way for longer, in s, says nothing more in a bench. */
-const LONGEST_PART = 3
+const LONGEST_PART = 1
 
 export const title = 'Part size × parts in flight × latency × link, MB/s'
 
@@ -39,8 +39,8 @@ function cellsOf(link, latency) {
   for (const partSize of PART_SIZES) {
     if (partSize / (link * 1e6) > LONGEST_PART) continue
     for (const parallel of PARALLEL) {
-      const rounds = latency === 0 ? Infinity : 1500 / latency
-      const most = Math.ceil((link * 1e6 * 0.6) / partSize)
+      const rounds = latency === 0 ? Infinity : 800 / latency
+      const most = Math.ceil((link * 1e6 * 0.3) / partSize)
       const parts = Math.max(2, Math.min(most, rounds * parallel))
       cells.push({ partSize, parallel, size: parts * partSize })
     }
