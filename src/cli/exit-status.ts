@@ -1,5 +1,6 @@
 /** The exit statuses, and which failure gets which. */
 import { SpoolError } from '../errors.js'
+import { CommandFailed } from './producer.js'
 
 export const EXIT_DONE = 0
 /** Failed, nothing to resume. */
@@ -17,6 +18,7 @@ export class UsageError extends Error {
 
 export function statusOf(error: unknown): number {
   if (error instanceof SpoolError) {
+    if (error.cause instanceof CommandFailed) return error.cause.status
     if (error.code === 'ERR_SPOOL_INVALID_KEY') return EXIT_USAGE
     return error.resumable ? EXIT_RESUMABLE : EXIT_FAILED
   }

@@ -1,101 +1,130 @@
-/** `oss-spool put`: a file or standard input through the spool. */
-import { open } from 'node:fs/promises'
+/** `oss-spool put`: files, or standard input, through the spool. */
+import { createReadStream } from 'node:fs'
 import { pipeline } from 'node:stream/promises'
-import type { Readable } from 'node:stream'
-import type { ObjectOptions } from '../../oss/object-headers.js'
-import { given, type UploadOptions } from '../../upload/options.js'
-import type { ConnectionFlags } from '../connection.js'
-import { EXIT_DONE, UsageError } from '../exit-status.js'
-import { progressDisplay } from '../progress-bar.js'
-import { reportResult, type ReportFlags } from '../report.js'
+import { Option, type Command } from 'commander'
+import type { Spool } from '../../spool.js'
+import type { UploadOptions } from '../../upload/options.js'
+import type { UploadResult } from '../../upload/result.js'
+import type { CliConnection } from '../connection.js'
+import { EXIT_DONE, UsageError, worst } from '../exit-status.js'
+import { countOption, examples, uploadOptions as withUploadOptions } from '../option.js'
+import { inParallel } from '../parallel.js'
+import { display, type Display } from '../progress.js'
+import { reportError, reportResult, type Result } from '../report.js'
 import type { Session } from '../session.js'
-import { parseTarget } from '../target.js'
+import { flagOf } from '../settings.js'
+import { checkInput } from '../standard-input.js'
+import { targetsOf, type Target } from '../target.js'
+import { unchanged } from '../unchanged.js'
+import { uploadOptions, type UploadFlags } from '../upload-flags.js'
 
-export interface UploadFlags {
-  readonly id?: string
-  readonly partSize?: number
-  readonly parallel?: number
-  readonly size?: number
-  readonly expectBytes?: number
-  readonly expectMd5?: string
-  readonly expectSha256?: string
-  readonly overwrite?: boolean
-  readonly meta?: string[]
-  readonly header?: string[]
-  readonly contentType?: string
-  readonly storageClass?: string
-  readonly retries?: number
+type PutFlags = UploadFlags & { readonly ifChanged?: boolean; readonly parallelUploads?: number }
+
+export function definePut(program: Command, session: Session): void {
+  const command = withUploadOptions(program.command('put'))
+    .description('upload files or standard input')
+    .argument('<oss://BUCKET/KEY>', 'with a slash at its end: the folder that the files go into')
+    .argument('[FILE...]', 'files or quoted patterns; - or nothing: standard input')
+    .addOption(
+      new Option('--if-changed', 'leave an object alone whose size and CRC64 are the same'),
+    )
+    .addOption(countOption('--parallel-uploads <N>', 'files at a time (default: 4)'))
+    .action((target: string, files: string[], flags: PutFlags) =>
+      session.run(flags, merged => put(session, target, files, merged)),
+    )
+  examples(command, [
+    'mysqldump mydb | gzip | oss-spool put "oss://backups/mydb-$(date +%F).sql.gz"',
+    `oss-spool put --if-changed oss://site/photos/ 'photos/**/*.jpg'`,
+    'oss-spool put --local oss://demo/report.csv report.csv',
+  ])
 }
 
-export type PutOptions = ConnectionFlags &
-  ReportFlags &
-  UploadFlags & { spool?: string; quiet?: boolean; maxRate?: number }
-
-export async function put(
+async function put(
   session: Session,
   target: string,
-  file: string,
-  flags: PutOptions,
+  files: readonly string[],
+  flags: PutFlags,
 ): Promise<number> {
-  const { io } = session
-  const { bucket, key } = parseTarget(target)
-  const source = file === '-' ? io.stdin : await openFile(file)
-  const spool = await session.spool(flags, bucket)
-  const sink = spool.createWriteStream(key, { ...uploadOptions(flags), signal: session.signal })
-  const display = await progressDisplay(io, target, flags)
-  sink.on('progress', event => display.show(event))
-  try {
-    await pipeline(source, sink)
-  } catch {
-    // The result rejects with the same failure, and with its code when it was the source's.
-  } finally {
-    display.end()
-  }
-  reportResult(io, await sink.result, flags)
-  return EXIT_DONE
-}
-
-/** The library's options from the command's flags. @throws UsageError */
-export function uploadOptions(flags: UploadFlags): UploadOptions {
-  const { id, partSize, parallel, size, retries, expectBytes, expectMd5, expectSha256 } = flags
-  const storageClass = flags.storageClass as ObjectOptions['storageClass'] // checked by the library
-  const all = {
-    id,
-    partSize,
-    parallel,
-    size,
-    storageClass,
-    mime: flags.contentType,
-    overwrite: flags.overwrite === false ? false : undefined,
-    retry: retries === undefined ? undefined : { attempts: retries },
-    meta: pairs('--meta', flags.meta),
-    headers: pairs('--header', flags.header),
-    expect: given({ bytes: expectBytes, md5: expectMd5, sha256: expectSha256 }),
-  }
-  return given(all)
-}
-
-function pairs(
-  flag: string,
-  values: readonly string[] | undefined,
-): Record<string, string> | undefined {
-  if (values === undefined) return undefined
-  return Object.fromEntries(
-    values.map(value => {
-      const at = value.indexOf('=')
-      if (at < 1) throw new UsageError(`Expected ${flag} NAME=VALUE, got "${value}"`)
-      return [value.slice(0, at), value.slice(at + 1)]
-    }),
-  )
-}
-
-async function openFile(path: string): Promise<Readable> {
-  const file = await open(path, 'r').catch((error: NodeJS.ErrnoException) => {
-    throw new UsageError(`${path} cannot be read: ${error.code}`)
+  const targets = await targetsOf(target, files)
+  const options = await uploadOptions(flags)
+  checkTogether(targets, flags)
+  if (targets.some(({ file }) => file === undefined)) checkInput(session)
+  const connection = await session.connect(flags, targets[0]?.bucket)
+  const spool = await session.spool(flags, connection)
+  const shown = display(session, target, flags, targets.length)
+  const one = new Put(session, connection, spool, options, shown, flags)
+  const statuses = await inParallel(flags.parallelUploads ?? 4, targets, async each => {
+    if (session.signal.aborted) return EXIT_DONE // what was not begun is not spoken of
+    try {
+      reportResult(session, await one.upload(each), flags)
+      return EXIT_DONE
+    } catch (error) {
+      return reportError(session, error, flags, 'oss-spool put')
+    }
   })
-  if ((await file.stat()).isDirectory()) {
-    await file.close()
-    throw new UsageError(`${path} is a directory`)
+  shown.end()
+  return worst(statuses)
+}
+
+/** One file or standard input after the other, under the same options. */
+class Put {
+  readonly #session: Session
+  readonly #connection: CliConnection
+  readonly #spool: Spool
+  readonly #options: UploadOptions
+  readonly #display: Display
+  readonly #flags: PutFlags
+
+  constructor(
+    session: Session,
+    connection: CliConnection,
+    spool: Spool,
+    options: UploadOptions,
+    shown: Display,
+    flags: PutFlags,
+  ) {
+    this.#session = session
+    this.#connection = connection
+    this.#spool = spool
+    this.#options = { ...options, signal: session.signal }
+    this.#display = shown
+    this.#flags = flags
   }
-  return file.createReadStream({ highWaterMark: 1024 * 1024 })
+
+  async upload({ key, file }: Target): Promise<Result> {
+    if (file === undefined) return this.#standardInput(key)
+    if (this.#flags.ifChanged) {
+      const same = await unchanged(this.#connection, key, file, this.#flags.id, this.#session)
+      if (same !== undefined) return same
+    }
+    const source = () => createReadStream(file, { highWaterMark: 1024 * 1024 })
+    return this.#spool.upload(key, source, {
+      ...this.#options,
+      maxAge: 0, // the file as it is now, not what was sealed of it before
+      onProgress: event => this.#display.show(key, event),
+    })
+  }
+
+  async #standardInput(key: string): Promise<UploadResult> {
+    const sink = this.#spool.createWriteStream(key, this.#options)
+    sink.on('progress', event => this.#display.show(key, event))
+    await pipeline(this.#session.io.stdin, sink).catch(() => {
+      // The result rejects with the same failure, and with its code when it was the source's.
+    })
+    return sink.result
+  }
+}
+
+/** What is said of one stream makes no sense for several. */
+function checkTogether(targets: readonly Target[], flags: PutFlags): void {
+  const one = ['id', 'size', 'expectBytes', 'expectMd5', 'expectSha256'] as const
+  const wrong = one.find(name => flags[name] !== undefined)
+  if (targets.length > 1 && wrong !== undefined) {
+    throw new UsageError(
+      `${flagOf(wrong)} is about one stream, but there are ${targets.length} files`,
+    )
+  }
+  if (flags.ifChanged && targets.some(({ file }) => file === undefined)) {
+    throw new UsageError('--if-changed needs a FILE: standard input can be read only once')
+  }
 }
