@@ -1,6 +1,5 @@
 /** The exit statuses, and which failure gets which. */
 import { SpoolError } from '../errors.js'
-import { CommandFailed } from './producer.js'
 
 export const EXIT_DONE = 0
 /** Failed, nothing to resume. */
@@ -14,6 +13,18 @@ export const EXIT_RESUMABLE = 75
 export class UsageError extends Error {
   override readonly name = 'UsageError'
   readonly code = 'ERR_USAGE'
+}
+
+/** The command of `run` did not succeed; `status` is what a shell would report. */
+export class CommandFailed extends Error {
+  override readonly name = 'CommandFailed'
+  readonly code = 'ERR_COMMAND_FAILED'
+  readonly status: number
+
+  constructor(message: string, status: number, options?: ErrorOptions) {
+    super(message, options)
+    this.status = status
+  }
 }
 
 export function statusOf(error: unknown): number {

@@ -6,18 +6,7 @@ import { spawn, type ChildProcessByStdio } from 'node:child_process'
 import { once } from 'node:events'
 import { constants } from 'node:os'
 import type { Readable } from 'node:stream'
-
-/** The command did not succeed; `status` is what a shell would report. */
-export class CommandFailed extends Error {
-  override readonly name = 'CommandFailed'
-  readonly code = 'ERR_COMMAND_FAILED'
-  readonly status: number
-
-  constructor(message: string, status: number, options?: ErrorOptions) {
-    super(message, options)
-    this.status = status
-  }
-}
+import { CommandFailed } from './exit-status.js'
 
 export class Producer {
   readonly #command: string
