@@ -24,7 +24,7 @@ export function barLine(name: string, state: Sum, columns: number, look: Look): 
   while (figures.length > 1 && stringWidth(figures.join('  ')) + MIN_BAR + 4 > width) figures.pop()
   const text = figures.join('  ')
   const room = width - stringWidth(text) - 4 // brackets, and the gap before the text
-  if (room < MIN_BAR) return cut(text, width)
+  if (room < MIN_BAR) return cut(stringWidth(text) > width ? percent(state) : text, width)
   const label = room > MIN_BAR * 2 ? cut(printable(name), room - MIN_BAR - 2) : ''
   const taken = label === '' ? 0 : stringWidth(label) + 2
   const bar = parts(state, Math.min(MAX_BAR, room - taken), look)
@@ -34,6 +34,10 @@ export function barLine(name: string, state: Sum, columns: number, look: Look): 
 /** The same without a bar, for a log. */
 export function describe(state: Sum): string {
   return [state.stage, ...pieces(state)].join(', ')
+}
+
+function percent({ uploaded, spooled, size = spooled }: Sum): string {
+  return `${Math.floor((uploaded / Math.max(1, size)) * 100)}%`
 }
 
 /** The most important first. */

@@ -31,14 +31,12 @@ export async function main(argv: readonly string[], io: Io): Promise<number> {
   const args = spellOutLocal(argv)
   try {
     const program = await build(session, args[0])
-    await program.parseAsync(args, { from: 'user' })
-    return session.interruptedStatus() ?? session.status
+    await program.parseAsync(withoutStrangeValues(args, program), { from: 'user' })
   } catch (error) {
-    const failed = fail(session, error, args)
-    return session.interruptedStatus() ?? failed
-  } finally {
-    await session.close()
+    session.status = fail(session, error, args)
   }
+  await session.close()
+  return session.exitStatus()
 }
 
 /** The program with the one command that is called, or with all of them. */
@@ -76,15 +74,15 @@ resume; 2 wrong usage; of run, the command's own; 130 or 143 after SIGINT or SIG
 
 /** What went wrong outside of any upload. Help and version are "errors" of commander's, too. */
 function fail(session: Session, error: unknown, args: readonly string[]): number {
-  const command = COMMANDS.has(args[0] ?? '') ? `oss-spool ${args[0]}` : 'oss-spool'
+  const about = { command: COMMANDS.has(args[0] ?? '') ? `oss-spool ${args[0]}` : 'oss-spool' }
   const end = args.indexOf('--')
   const own = end < 0 ? args : args.slice(0, end)
   const flags = { json: own.includes('--json'), debug: own.includes('--debug') }
-  if (!(error instanceof CommanderError)) return reportError(session, error, flags, command)
+  if (!(error instanceof CommanderError)) return reportError(session, error, flags, about)
   if (error.exitCode === 0) return EXIT_DONE
   if (error.code === 'commander.help') return EXIT_USAGE // help is what it showed
   const message = error.message.replace(/^error: /, '')
-  return reportError(session, new UsageError(message), flags, command)
+  return reportError(session, new UsageError(message), flags, about)
 }
 
 /** `--local[=DIR]`: its value is never the next argument, which may be the object. */
@@ -93,6 +91,17 @@ function spellOutLocal(argv: readonly string[]): string[] {
   return argv.map((arg, i) =>
     arg === '--local' && (end < 0 || i < end) ? `--local=${DEFAULT_LOCAL}` : arg,
   )
+}
+
+/** `--partsize=8MiB` → `--partsize`: what is no option is to be found by its name alone. */
+function withoutStrangeValues(args: readonly string[], program: Command): string[] {
+  const all = program.commands.flatMap(command => [command, ...command.commands])
+  const known = new Set(all.flatMap(({ options }) => options.map(({ long }) => long)))
+  const end = args.indexOf('--')
+  return args.map((arg, i) => {
+    const name = /^(--[a-z-]+)=/.exec(arg)?.[1]
+    return name === undefined || known.has(name) || (end >= 0 && i > end) ? arg : name
+  })
 }
 
 const DEFAULT_LOCAL = './oss-data'

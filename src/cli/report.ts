@@ -21,17 +21,22 @@ export function reportResult(session: Session, result: Result, flags: ReportFlag
   session.print(flags.json ? JSON.stringify(result) : printable(describeResult(result)))
 }
 
-/**
- * Says what failed; returns the exit status that goes with it.
- * @param help the command whose help says more about wrong usage, such as `oss-spool put`
- */
+/** What a failure is about, where it does not say so itself. */
+export interface About {
+  /** The command whose help says more about wrong usage, such as `oss-spool put`. */
+  readonly command: string
+  /** The object that was to be made. */
+  readonly object?: string
+}
+
+/** Says what failed; returns the exit status that goes with it. */
 export function reportError(
   session: Session,
   error: unknown,
   flags: ReportFlags,
-  help = 'oss-spool',
+  about: About,
 ): number {
-  const { code, message, resumable, id, hint } = describeError(error, help)
+  const { code, message, resumable, id, hint } = describeError(error, about)
   if (flags.json) session.print(JSON.stringify({ error: { code, message, resumable, id } }))
   session.say(`${code}: ${message}`)
   session.advise(hint)
@@ -59,20 +64,20 @@ interface Described {
   readonly hint: string
 }
 
-function describeError(error: unknown, help: string): Described {
+function describeError(error: unknown, about: About): Described {
   if (error instanceof SpoolError) {
     const { code, message, resumable, id, hint } = error
     return { code, message, resumable, id, hint }
   }
-  const message = error instanceof Error ? error.message : String(error)
+  const text = error instanceof Error ? error.message : String(error)
   const code = error instanceof Error && 'code' in error ? String(error.code) : 'ERR_UNEXPECTED'
-  return { code, message, resumable: false, id: '', hint: hintFor(code, help) }
+  const isUsage = code === 'ERR_USAGE' || /^ERR_(INVALID_ARG|OUT_OF_RANGE)/.test(code)
+  const message = isUsage || about.object === undefined ? text : `${about.object}: ${text}`
+  const usage = `Nothing was read or published. "${about.command} --help" shows how it is used.`
+  return { code, message, resumable: false, id: '', hint: isUsage ? usage : hintFor(code) }
 }
 
-function hintFor(code: string, help: string): string {
-  if (code === 'ERR_USAGE' || /^ERR_(INVALID_ARG|OUT_OF_RANGE)/.test(code)) {
-    return `Nothing was read or published. "${help} --help" shows how it is used.`
-  }
+function hintFor(code: string): string {
   if (/^E(ACCES|PERM|ROFS|NOTDIR|ISDIR|NOENT|IO|MFILE|NFILE)$/.test(code)) {
     return 'Nothing was published. "oss-spool doctor" checks the spool directory; --spool DIR uses another one.'
   }

@@ -68,7 +68,7 @@ function describeRequest(
   return {
     method,
     operation: operationOf(method, url.searchParams),
-    host: request.host,
+    host: String(request.getHeader('host') ?? request.host), // that of the bucket, also by address
     path: decode(url.pathname),
     outcome: status ?? error?.code ?? 'ERROR',
     elapsed,

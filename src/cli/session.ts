@@ -66,9 +66,10 @@ export class Session {
     return this.#abort.signal
   }
 
-  /** 128 + n after a signal. */
-  interruptedStatus(): number | undefined {
-    return this.#interrupted && 128 + constants.signals[this.#interrupted]
+  /** 128 + n after a signal; else that of the command, unless nobody could be given its result. */
+  exitStatus(): number {
+    if (this.#interrupted !== undefined) return 128 + constants.signals[this.#interrupted]
+    return this.#outputFailed && this.status === EXIT_DONE ? EXIT_FAILED : this.status
   }
 
   /** Runs a command with its flags, and with what the configuration says where there is no flag. */
@@ -78,7 +79,6 @@ export class Session {
       this.onClose(logRequests(line => this.say(line)))
     }
     this.status = await command({ ...(await this.configuration(flags)).values, ...flags })
-    if (this.#outputFailed && this.status === EXIT_DONE) this.status = EXIT_FAILED
   }
 
   configuration(flags: Flags): Promise<Configuration> {
@@ -128,7 +128,7 @@ export class Session {
   }
 
   async close(): Promise<void> {
-    for (const signal of SIGNALS) this.io.off(signal, this.#onSignal)
     for (const close of this.#closing.splice(0).toReversed()) await close()
+    for (const signal of SIGNALS) this.io.off(signal, this.#onSignal)
   }
 }

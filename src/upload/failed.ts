@@ -65,5 +65,7 @@ export function aborted(upload: FailedUpload, cause?: unknown): SpoolError {
   const message = `The upload of oss://${upload.bucket}/${upload.key} was aborted; ${
     sealed ? 'all bytes are kept' : 'nothing published'
   }`
-  return new SpoolError('ERR_SPOOL_ABORTED', message, { id, resumable: sealed, cause })
+  const again = 'Run it again from its source: parts that OSS has by now are not sent again.'
+  const hint = sealed ? undefined : again
+  return new SpoolError('ERR_SPOOL_ABORTED', message, { id, resumable: sealed, hint, cause })
 }

@@ -1,6 +1,7 @@
 /** The command line as it is shipped, as a real process on pipes or on a real pseudo-terminal. */
 import { spawn, type ChildProcess } from 'node:child_process'
-import { join } from 'node:path'
+import { existsSync, mkdirSync, symlinkSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import type { Readable } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import { pipeline } from 'node:stream/promises'
@@ -66,29 +67,34 @@ export async function run(
   return start(cwd, args, input, env).done
 }
 
+/** `bare`, and `oss-spool` on the path. */
+function withCommand(cwd: string, env: Env): Record<string, string> {
+  const bin = join(cwd, '.bin')
+  mkdirSync(bin, { recursive: true })
+  const command = join(bin, 'oss-spool')
+  if (!existsSync(command)) symlinkSync(BIN, command)
+  const all = bare(cwd, env)
+  return { ...all, PATH: `${bin}:${dirname(process.execPath)}:${all['PATH']}` }
+}
+
 /** Runs a line of bash in which `oss-spool` is this one. */
 export function shell(cwd: string, line: string, env: Env = {}): Run {
-  const script = `oss-spool() { "${process.execPath}" "${BIN}" "$@"; }\n${line}`
-  const child = spawn('bash', ['-c', script], {
+  const child = spawn('bash', ['-c', line], {
     cwd,
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: bare(cwd, env),
+    env: withCommand(cwd, env),
   })
   return { child, done: ended(child) }
 }
 
 /** Runs a line of bash on a pseudo-terminal of `columns`; what the terminal got is in `out`. */
 export function terminal(cwd: string, line: string, columns: number, env: Env = {}): Run {
-  const script = `oss-spool() { "${process.execPath}" "${BIN}" "$@"; }\nstty cols ${columns} rows 24\n${line}`
-  const child = spawn(
-    'script',
-    ['-qefc', `bash -c '${script.replaceAll("'", `'\\''`)}'`, '/dev/null'],
-    {
-      cwd,
-      stdio: ['pipe', 'pipe', 'pipe'],
-      env: bare(cwd, { TERM: 'xterm-256color', LANG: 'C.UTF-8', SHELL: '/bin/bash', ...env }),
-    },
-  )
+  const script = `stty cols ${columns} rows 24\n${line}`.replaceAll("'", `'\\''`)
+  const child = spawn('script', ['-qefc', `bash -c '${script}'`, '/dev/null'], {
+    cwd,
+    stdio: ['pipe', 'pipe', 'pipe'],
+    env: withCommand(cwd, { TERM: 'xterm-256color', LANG: 'C.UTF-8', SHELL: '/bin/bash', ...env }),
+  })
   return { child, done: ended(child) }
 }
 

@@ -36,7 +36,7 @@ async function abort(session: Session, ids: readonly string[], flags: AbortFlags
       session.print(flags.json ? JSON.stringify({ id, aborted: true }) : `${id}: aborted`)
       statuses.push(EXIT_DONE)
     } catch (error) {
-      statuses.push(reportError(session, error, flags, 'oss-spool abort'))
+      statuses.push(reportError(session, error, flags, { command: 'oss-spool abort' }))
     }
   }
   return worst(statuses)

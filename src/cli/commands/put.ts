@@ -59,7 +59,10 @@ async function put(
       reportResult(session, await one.upload(each), flags)
       return EXIT_DONE
     } catch (error) {
-      return reportError(session, error, flags, 'oss-spool put')
+      return reportError(session, error, flags, {
+        command: 'oss-spool put',
+        object: `oss://${each.bucket}/${each.key}`,
+      })
     }
   })
   shown.end()

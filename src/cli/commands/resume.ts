@@ -74,7 +74,7 @@ async function resumeOne(
     reportResult(session, result, flags)
     return EXIT_DONE
   } catch (error) {
-    return reportError(session, error, flags, 'oss-spool resume')
+    return reportError(session, error, flags, { command: 'oss-spool resume' })
   }
 }
 

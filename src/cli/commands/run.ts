@@ -7,7 +7,7 @@ import { EXIT_DONE, UsageError } from '../exit-status.js'
 import { examples, periodOption, uploadOptions as withUploadOptions } from '../option.js'
 import { Producer } from '../producer.js'
 import { display } from '../progress.js'
-import { reportResult } from '../report.js'
+import { reportError, reportResult } from '../report.js'
 import type { Session } from '../session.js'
 import { parseTarget } from '../target.js'
 import { uploadOptions, type UploadFlags } from '../upload-flags.js'
@@ -55,8 +55,10 @@ async function run(
     shown.end()
     reportResult(session, result, flags)
     return EXIT_DONE
-  } finally {
+  } catch (error) {
     shown.end()
+    return reportError(session, error, flags, { command: 'oss-spool run', object: target })
+  } finally {
     await producer.ended()
   }
 }
