@@ -32,7 +32,10 @@ export class Producer {
     const child = await this.#spawn()
     const end = once(child, 'close') as Promise<[number | null, NodeJS.Signals | null]>
     this.#ended = end
-    const stop = (): void => void child.kill(signal.reason === 'SIGINT' ? 'SIGINT' : 'SIGTERM')
+    const stop = (): void => {
+      child.kill(signal.reason === 'SIGINT' ? 'SIGINT' : 'SIGTERM')
+      child.stdout.destroy() // whoever else holds its other end would keep us waiting
+    }
     signal.addEventListener('abort', stop, { once: true })
     if (signal.aborted) stop()
     try {

@@ -127,8 +127,10 @@ export class Session {
     this.#closing.push(close)
   }
 
+  /** Ends what is open; the result has been read, or is known to be lost, when it resolves. */
   async close(): Promise<void> {
     for (const close of this.#closing.splice(0).toReversed()) await close()
+    await new Promise<void>(resolve => this.io.stdout.write('', () => resolve()))
     for (const signal of SIGNALS) this.io.off(signal, this.#onSignal)
   }
 }

@@ -130,7 +130,7 @@ t.test(
 t.test('an id of another object, and one that a live process has', async t => {
   const dir = t.testdir({})
   const { env } = await server(t, dir)
-  const line = `oss-spool run ${K} --id=x -- sh -c "echo up > ready; sleep 60" &
+  const line = `oss-spool run ${K} --id=x -- sh -c "echo up > ready; exec sleep 60" &
     while [ ! -e ready ]; do sleep 0.05; done
     oss-spool put ${K} --id=x --json < /dev/null; echo " is $?"
     kill $!; wait
