@@ -16,6 +16,9 @@ export const BIN = fileURLToPath(new URL('../../dist/cli/bin.js', import.meta.ur
 /** The smallest part size. */
 export const PART = 102_400
 
+/** For `env`: tap loads itself into all that is spawned, which is slow and not what is shipped. */
+const UNOBSERVED = ['-u', 'NODE_OPTIONS']
+
 export interface Ended {
   readonly status: number | null
   readonly out: string
@@ -47,7 +50,7 @@ export function start(
   input?: Readable | Buffer,
   env: Env = {},
 ): Run {
-  const child = spawn(process.execPath, [BIN, ...args], {
+  const child = spawn('env', [...UNOBSERVED, process.execPath, BIN, ...args], {
     cwd,
     stdio: ['pipe', 'pipe', 'pipe'],
     env: bare(cwd, env),
@@ -79,7 +82,7 @@ function withCommand(cwd: string, env: Env): Record<string, string> {
 
 /** Runs a line of bash in which `oss-spool` is this one. */
 export function shell(cwd: string, line: string, env: Env = {}): Run {
-  const child = spawn('bash', ['-c', line], {
+  const child = spawn('env', [...UNOBSERVED, 'bash', '-c', line], {
     cwd,
     stdio: ['ignore', 'pipe', 'pipe'],
     env: withCommand(cwd, env),
@@ -90,7 +93,8 @@ export function shell(cwd: string, line: string, env: Env = {}): Run {
 /** Runs a line of bash on a pseudo-terminal of `columns`; what the terminal got is in `out`. */
 export function terminal(cwd: string, line: string, columns: number, env: Env = {}): Run {
   const script = `stty cols ${columns} rows 24\n${line}`.replaceAll("'", `'\\''`)
-  const child = spawn('script', ['-qefc', `bash -c '${script}'`, '/dev/null'], {
+  const command = ['script', '-qefc', `bash -c '${script}'`, '/dev/null']
+  const child = spawn('env', [...UNOBSERVED, ...command], {
     cwd,
     stdio: ['pipe', 'pipe', 'pipe'],
     env: withCommand(cwd, { TERM: 'xterm-256color', LANG: 'C.UTF-8', SHELL: '/bin/bash', ...env }),
