@@ -1,4 +1,5 @@
 /** `oss-spool ls`: what is in the spool. Needs no credentials: it reads the spool directory only. */
+import { existsSync, realpathSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { Option, type Command } from 'commander'
 import type { UploadStatus } from '../../upload/status.js'
@@ -41,9 +42,14 @@ async function ls(session: Session, flags: LsFlags, asked: ConnectionFlags): Pro
 
 /** Only what was asked for counts: a configured endpoint does not hide the uploads of another one. */
 function concerns(status: UploadStatus, { local, endpoint, region }: ConnectionFlags): boolean {
-  if (local !== undefined) return status.endpoint === `local:${resolve(local)}`
+  if (local !== undefined) return status.endpoint === `local:${realPathOf(local)}`
   const same = endpoint === undefined || status.endpoint.endsWith(`//${hostOf(endpoint)}`)
   return same && (region === undefined || status.region.replace(/^oss-/, '') === bare(region))
+}
+
+/** As it is recorded. */
+function realPathOf(directory: string): string {
+  return existsSync(directory) ? realpathSync(directory) : resolve(directory)
 }
 
 function hostOf(endpoint: string): string {
