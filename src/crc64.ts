@@ -3,73 +3,95 @@
  * OSS returns for parts and for whole objects, so the one that every byte here is held against.
  * A CRC is a `bigint` in memory and an unsigned decimal string on the wire and on disk.
  */
-import { createCRC64 } from 'hash-wasm'
+import { CRC64_WASM } from './crc64-wasm.js'
 
-/** A running CRC-64. Calls are synchronous; one instance serves one sequence of bytes at a time. */
-export interface Crc64 {
-  /** Feeds the next bytes. */
-  update(bytes: Uint8Array): void
-  /** The CRC of all bytes since the last `reset()`; ends the sequence: `reset()` must come next. */
-  digest(): bigint
-  /** Starts a new sequence. */
-  reset(): void
+/** What is used of it here: TypeScript declares it for browsers only. */
+declare const WebAssembly: {
+  Module: new (binary: Uint8Array) => object
+  Instance: new (module: object) => { readonly exports: object }
 }
 
-/** A new hasher at the start of a sequence. Asynchronous because its WebAssembly is compiled once. */
-export async function createCrc64(): Promise<Crc64> {
-  const hasher = await createCRC64()
-  hasher.init()
-  return {
-    update: bytes => void hasher.update(bytes),
-    digest: () => BigInt(`0x${hasher.digest('hex')}`),
-    reset: () => void hasher.init(),
+/** What `scripts/crc64-wasm.mjs` makes. */
+interface Kernel {
+  readonly memory: { readonly buffer: ArrayBuffer }
+  /** The state after `length` bytes at `DATA`, of which `3 * third` go in three lanes. */
+  readonly update: (state: bigint, length: number, third: number, shift: bigint) => bigint
+  /** a(x) * b(x) modulo the polynomial, in reflected form: the highest bit is x^0. */
+  readonly multiply: (a: bigint, b: bigint) => bigint
+}
+
+const module = new WebAssembly.Module(Buffer.from(CRC64_WASM, 'base64'))
+// What a module exports has no type but that of its author's word.
+const kernel = new WebAssembly.Instance(module).exports as Kernel
+const data = new Uint8Array(kernel.memory.buffer, 65_536)
+
+/** Below this, joining three lanes costs more than they save. */
+const LANES_FROM = 3 * 1024
+
+/** Bits that a CRC starts from and is inverted with at its end. */
+const ONES = 2n ** 64n - 1n
+
+/** A running CRC-64. Calls are synchronous. */
+export class Crc64 {
+  #state = ONES
+
+  /** Feeds the next bytes. */
+  update(bytes: Uint8Array): void {
+    for (let at = 0; at < bytes.length; at += data.length) {
+      const piece = bytes.subarray(at, at + data.length)
+      data.set(piece)
+      const third = piece.length < LANES_FROM ? 0 : Math.floor(piece.length / 24) * 8
+      this.#state = kernel.update(this.#state, piece.length, third, shiftBy(third))
+    }
   }
+
+  /** The CRC of all bytes so far. */
+  digest(): bigint {
+    return BigInt.asUintN(64, ~this.#state)
+  }
+
+  /** Starts a new sequence. */
+  reset(): void {
+    this.#state = ONES
+  }
+}
+
+/** The CRC-64 of `bytes`. */
+export function crc64(bytes: Uint8Array): bigint {
+  const crc = new Crc64()
+  crc.update(bytes)
+  return crc.digest()
 }
 
 /** The CRC-64 of no bytes. */
 export const EMPTY_CRC64 = 0n
 
-const POLYNOMIAL = 0xc96c5795d7870f42n
-const ONE = 1n << 63n // x^0: the reflected form keeps the lowest power in the highest bit
+/** x^(8 * 2^k): what 2^k zero bytes do to a CRC; x^0 is the highest bit. Filled on demand. */
+const shiftOfPowerOfTwo: bigint[] = [1n << 55n]
 
-/** a(x) * b(x) modulo the polynomial, in reflected form. */
-function multiply(a: bigint, b: bigint): bigint {
-  let product = 0n
-  for (let bit = ONE; bit !== 0n; bit >>= 1n) {
-    if ((a & bit) !== 0n) product ^= b
-    b = (b & 1n) === 0n ? b >> 1n : (b >> 1n) ^ POLYNOMIAL
-  }
-  return product
-}
-
-/** x^(8 * 2^k): what 2^k zero bytes do to a CRC; filled on demand. */
-const shiftOfPowerOfTwo: bigint[] = [ONE >> 8n]
+/** Shifts by length: those of parts and chunks are few, and come in a row. */
+const known = new Map<number, bigint>()
+const MAX_KNOWN = 64
 
 /** x^(8 * length): what `length` zero bytes do to a CRC. */
 function shiftBy(length: number): bigint {
-  let shift = ONE
-  for (let k = 0; length > 0; k++, length = Math.floor(length / 2)) {
-    const power = (shiftOfPowerOfTwo[k] ??= multiply(
-      shiftOfPowerOfTwo[k - 1]!, // k - 1 was filled in the round before
-      shiftOfPowerOfTwo[k - 1]!,
-    ))
-    if (length % 2 === 1) shift = multiply(shift, power)
+  const before = known.get(length)
+  if (before !== undefined) return before
+  let shift = 1n << 63n
+  for (let k = 0, left = length; left > 0; k++, left = Math.floor(left / 2)) {
+    const last = shiftOfPowerOfTwo[k - 1] ?? 0n // k - 1 was filled in the round before
+    const power = (shiftOfPowerOfTwo[k] ??= kernel.multiply(last, last))
+    if (left % 2 === 1) shift = kernel.multiply(shift, power)
   }
+  if (known.size === MAX_KNOWN) known.clear()
+  known.set(length, shift)
   return shift
 }
 
-let lastLength = -1
-let lastShift = ONE
-
 /**
  * The CRC-64 of two sequences joined, from the CRC of each and the length of the second in bytes
- * (zlib's `crc32_combine` carried over to 64 bits). Equal lengths in a row, as parts have them,
- * cost one multiplication each.
+ * (zlib's `crc32_combine` carried over to 64 bits).
  */
 export function combineCrc64(first: bigint, second: bigint, secondLength: number): bigint {
-  if (secondLength !== lastLength) {
-    lastShift = shiftBy(secondLength)
-    lastLength = secondLength
-  }
-  return multiply(lastShift, first) ^ second
+  return BigInt.asUintN(64, kernel.multiply(shiftBy(secondLength), first)) ^ second
 }

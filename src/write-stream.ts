@@ -48,7 +48,8 @@ export class SpoolWriteStream extends Writable {
 
   readonly #sink: Sink
   #intake: Intake | undefined
-  #sealed = false
+  /** Whether the seal was durable when it ended. */
+  #sealed: boolean | undefined
   /** What ended us from the inside, as opposed to a source that failed. */
   #failure: Error | undefined
   #resolve!: (result: UploadResult) => void // set in the constructor
@@ -112,7 +113,6 @@ export class SpoolWriteStream extends Writable {
       const intake = this.#open()
       const { context } = intake
       await intake.seal()
-      this.#sealed = true
       const { checkpoint } = context
       const { published, callback: answer } = await intake.finish()
       const result = resultOf(checkpoint, published, {
@@ -161,11 +161,11 @@ export class SpoolWriteStream extends Writable {
       const own = this.#failure
       // The caller's signal: by now it is known whether the seal, then under way, is durable.
       const was = own instanceof SpoolError && own.code === 'ERR_SPOOL_ABORTED'
-      if (was && own.resumable !== this.#sealed) return aborted(this.#upload(), own.cause)
+      if (was && own.resumable !== this.#isSealed) return aborted(this.#upload(), own.cause)
       return Object.assign(own, { code: own instanceof SpoolError ? own.code : codeOf(own) })
     }
     if (error instanceof SpoolError) return error
-    if (this.#sealed || (this.writableEnded && error === null)) {
+    if (this.#isSealed || (this.writableEnded && error === null)) {
       return aborted(this.#upload(), error ?? undefined) // the source has ended well before
     }
     const { bucket, key } = this.#sink
@@ -193,7 +193,11 @@ export class SpoolWriteStream extends Writable {
 
   #upload(): FailedUpload {
     const { bucket, key } = this.#sink
-    return { id: this.id, bucket, key, sealed: this.#sealed }
+    return { id: this.id, bucket, key, sealed: this.#isSealed }
+  }
+
+  get #isSealed(): boolean {
+    return this.#sealed ?? this.#intake?.sealed ?? false
   }
 
   #open(): Intake {

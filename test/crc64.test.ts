@@ -2,11 +2,13 @@
  * The checksum that everything is held against: if it were wrong in the same way on both sides, no
  * other test would notice. So: published vectors, and combining held against hashing the whole.
  */
+import { readFile } from 'node:fs/promises'
+import { createCRC64 } from 'hash-wasm'
 import t from 'tap'
-import { combineCrc64, createCrc64, EMPTY_CRC64 } from '../src/crc64.js'
+import { combineCrc64, crc64, Crc64, EMPTY_CRC64 } from '../src/crc64.js'
 import { randomOf } from './support/seed.js'
 
-const hasher = await createCrc64()
+const hasher = new Crc64()
 
 function crcOf(...chunks: readonly Uint8Array[]): bigint {
   hasher.reset()
@@ -41,8 +43,36 @@ t.test('is the same however the bytes are cut, and starts anew after reset', asy
   }
 })
 
+t.test(
+  'another implementation finds the same, at all lengths where its lanes begin and end',
+  async t => {
+    const random = randomOf(t)
+    const bytes = Buffer.from(Array.from({ length: 200_000 }, () => random() * 256))
+    const other = await createCRC64()
+    const edges = [8, 3 * 1024, 2 ** 16, 2 * 2 ** 16, 3 * 2 ** 16 - 24]
+    const lengths = edges.flatMap(edge => Array.from({ length: 60 }, (_, i) => edge - 30 + i))
+    const wrong = lengths.filter(length => {
+      const some = bytes.subarray(3, 3 + Math.max(0, length))
+      const expected = BigInt(`0x${other.init().update(some).digest('hex')}`)
+      return crc64(some) !== expected
+    })
+    t.same(wrong, [])
+  },
+)
+
+t.test('the WebAssembly is what its source makes', async t => {
+  // @ts-expect-error -- a script, without types
+  const { generate } = (await import('../scripts/crc64-wasm.mjs')) as {
+    readonly generate: () => Promise<string>
+  }
+  t.equal(
+    await readFile(new URL('../src/crc64-wasm.ts', import.meta.url), 'utf8'),
+    await generate(),
+  )
+})
+
 t.test('two hashers do not disturb each other', async t => {
-  const other = await createCrc64()
+  const other = new Crc64()
   hasher.reset()
   hasher.update(text('1234'))
   other.update(text('a'))

@@ -53,8 +53,8 @@ export class Claim {
    */
   static async make(spool: SpoolDirectory, id: string): Promise<Claim> {
     for (;;) {
-      await spool.create(id)
-      if (await spool.isForeign(id)) {
+      const made = await spool.create(id)
+      if (!made && (await spool.isForeign(id))) {
         const message = `${spool.directoryOf(id)} is not the directory of an upload`
         const hint = 'Use another id, or another spool directory.'
         throw new SpoolError('ERR_SPOOL_UNREADABLE', message, { id, hint })
@@ -93,6 +93,16 @@ export class Claim {
   async durable(): Promise<Checkpoint | null> {
     await this.#store.settled()
     return this.#store.durable
+  }
+
+  /** What a new process would find, as far as is known: a `save` may be pending. */
+  get known(): Checkpoint | null {
+    return this.#store.durable
+  }
+
+  /** The next `save` writes it, or what follows from it. */
+  hold(checkpoint: Checkpoint): void {
+    this.#store.hold(checkpoint)
   }
 
   /** Resolves when `checkpoint` is durable. */

@@ -4,7 +4,7 @@
  * owner is frozen; two owners in one process exclude each other, too (rule 9). The file's content
  * names the owner for people and decides nothing.
  */
-import { constants } from 'node:fs'
+import { constants, type BigIntStats } from 'node:fs'
 import { open, stat, type FileHandle } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
@@ -47,12 +47,13 @@ export class Lock {
     try {
       for (let i = 1; !tryLock(file.fd); i++) {
         // Whoever has it may be removing the upload: then it is not this one that is owned.
-        if (i === TRIES) return await closed(file, (await isAt(file, path)) ? 'owned' : 'gone')
+        if (i === TRIES) return await closed(file, (await statAt(file, path)) ? 'owned' : 'gone')
         await new Promise(resolve => setTimeout(resolve, PAUSE))
       }
       // A lock on a file that is no longer at its path protects nothing.
-      if (!(await isAt(file, path))) return await closed(file, 'gone')
-      await nameOwner(file)
+      const found = await statAt(file, path)
+      if (found === undefined) return await closed(file, 'gone')
+      await nameOwner(file, Number(found.size))
       return new Lock(file)
     } catch (error) {
       await file.close()
@@ -89,12 +90,13 @@ export async function ownerOf(directory: string): Promise<Owner | undefined> {
 }
 
 /** For people only, so a full disk must not keep anyone from finishing or aborting an upload. */
-async function nameOwner(file: FileHandle): Promise<void> {
+async function nameOwner(file: FileHandle, size: number): Promise<void> {
   const owner: Owner = { pid: process.pid, host: hostname() }
   const text = JSON.stringify(owner)
   try {
     await file.write(text, 0) // over the last owner's name: its block is there already
-    await file.truncate(Buffer.byteLength(text))
+    const length = Buffer.byteLength(text)
+    if (size > length) await file.truncate(length)
   } catch (error) {
     if (!isSystemError(error, 'ENOSPC', 'EDQUOT')) throw error
   }
@@ -105,12 +107,13 @@ function parseOwner(text: string): Owner {
   return { pid: Number(match?.[1] ?? 0), host: match?.[2] ?? 'unknown' }
 }
 
-async function isAt(file: FileHandle, path: string): Promise<boolean> {
+/** `undefined`: it is not at this path any more. */
+async function statAt(file: FileHandle, path: string): Promise<BigIntStats | undefined> {
   const [held, there] = await Promise.all([
     file.stat({ bigint: true }),
     stat(path, { bigint: true }).catch(() => undefined),
   ])
-  return held.ino === there?.ino && held.dev === there.dev
+  return held.ino === there?.ino && held.dev === there.dev ? held : undefined
 }
 
 async function closed<T>(file: FileHandle, answer: T): Promise<T> {

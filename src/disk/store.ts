@@ -59,6 +59,11 @@ export class CheckpointStore {
     return (this.#durable = this.#db.data)
   }
 
+  /** Takes over this state without writing it. */
+  hold(checkpoint: Checkpoint): void {
+    this.#db.data = checkpoint
+  }
+
   /** Resolves when this state, or a later one, is on the disk. */
   write(checkpoint: Checkpoint): Promise<void> {
     this.#db.data = checkpoint

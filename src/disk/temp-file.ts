@@ -5,10 +5,9 @@
 import * as fs from 'node:fs'
 import { unlink } from 'node:fs/promises'
 import { basename, join } from 'node:path'
-import { Readable } from 'node:stream'
 import { promisify } from 'node:util'
 import { file as makeTempFile } from 'tmp-promise'
-import { ignoreMissing, isSystemError, syncDirectory } from './durable.js'
+import { ignoreMissing, isSystemError } from './durable.js'
 
 const writev = promisify(fs.writev)
 const read = promisify(fs.read)
@@ -18,7 +17,20 @@ const ftruncate = promisify(fs.ftruncate)
 const fstat = promisify(fs.fstat)
 
 /** One read from the disk and one write to a socket: large, since each costs the same. */
-const READ_SIZE = 1024 * 1024
+const READ_SIZE = 512 * 1024
+
+/**
+ * After so many bytes the disk is asked to take them, while the source goes on: so the seal waits for
+ * few.
+ */
+const SYNC_EVERY = 64 * 1024 * 1024
+
+/**
+ * Buffers that regions are read into, again and again: the pages of a fresh one cost more to get than
+ * to fill.
+ */
+const idle: Buffer[] = []
+const MAX_IDLE = 32
 
 /** The temp file ends before a byte that the checkpoint knows of, or is not there at all. */
 export class TempFileDamage extends Error {
@@ -29,14 +41,17 @@ export class TempFile {
   readonly #fd: number
   readonly #path: string
   #size: number
+  #synced = 0
+  #syncing: Promise<void> = Promise.resolve()
 
   private constructor(fd: number, path: string, size: number) {
     this.#fd = fd
     this.#path = path
     this.#size = size
+    this.#synced = size
   }
 
-  /** A new, empty one in `directory`; its directory entry is durable. */
+  /** A new, empty one in `directory`; its entry is durable with the checkpoint that is written next. */
   static async create(directory: string): Promise<TempFile> {
     const { fd, path } = await makeTempFile({
       tmpdir: directory,
@@ -44,7 +59,6 @@ export class TempFile {
       mode: 0o600,
       prefix: 'spool',
     })
-    await syncDirectory(directory)
     return new TempFile(fd, path, 0)
   }
 
@@ -83,6 +97,7 @@ export class TempFile {
       this.#size += bytesWritten
       rest = dropBytes(rest, bytesWritten)
     }
+    if (this.#size - this.#synced >= SYNC_EVERY) this.#sync().catch(() => undefined) // told by `sync`
   }
 
   /** Reads exactly `[start, start + size)`. @throws TempFileDamage when the file is shorter */
@@ -92,18 +107,16 @@ export class TempFile {
     return buffer
   }
 
-  /** A stream of exactly `[start, start + size)`, for one attempt to send a part. */
-  region(start: number, size: number): Readable {
-    return Readable.from(this.chunks(start, size), { objectMode: false, highWaterMark: READ_SIZE })
-  }
-
-  /** The same bytes, 1 MiB at a time. */
-  async *chunks(start: number, size: number): AsyncGenerator<Buffer> {
+  /** Exactly `[start, start + size)`, in order; each chunk is valid until the next is asked for. */
+  async *chunks(start: number, size: number): AsyncGenerator<Buffer, void, undefined> {
+    const buffer = idle.pop() ?? Buffer.allocUnsafeSlow(READ_SIZE)
     for (let done = 0; done < size; done += READ_SIZE) {
-      const buffer = Buffer.allocUnsafe(Math.min(READ_SIZE, size - done))
-      await this.#fill(buffer, start + done)
-      yield buffer
+      const chunk = buffer.subarray(0, size - done)
+      await this.#fill(chunk, start + done)
+      yield chunk
     }
+    // Not when it was broken off: then the socket may still hold it.
+    if (idle.length < MAX_IDLE) idle.push(buffer)
   }
 
   /** Cuts what follows the first `size` bytes. */
@@ -114,10 +127,17 @@ export class TempFile {
 
   /** Resolves when every byte is on the disk. */
   async sync(): Promise<void> {
-    await fdatasync(this.#fd)
+    await this.#sync()
+  }
+
+  /** One after the other; once one has failed, all do: the system tells of lost pages only once. */
+  #sync(): Promise<void> {
+    this.#synced = this.#size
+    return (this.#syncing = this.#syncing.then(() => fdatasync(this.#fd)))
   }
 
   async close(): Promise<void> {
+    await this.#syncing.catch(() => undefined) // told by `sync`
     await close(this.#fd)
   }
 

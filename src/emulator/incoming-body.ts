@@ -36,6 +36,9 @@ export class IncomingBody {
   #halfPassed = false
   #begun = false
   #silent = false
+  #timer: NodeJS.Timeout | undefined
+  /** Ends the wait; between waits it ends none. */
+  #wake: (moved: boolean) => void = () => {}
   readonly #waitsToBegin: boolean
   readonly #request: IncomingMessage
   readonly #hooks: BodyHooks
@@ -128,17 +131,19 @@ export class IncomingBody {
 
   /** Waits until the stream has something to say; false if it stays silent for too long. */
   #moved(): Promise<boolean> {
-    const request = this.#request
+    this.#timer ??= this.#listen()
+    this.#timer.refresh()
     return new Promise(resolve => {
-      const done = (moved: boolean) => {
-        clearTimeout(timer)
-        for (const event of EVENTS) request.off(event, onEvent)
-        resolve(moved)
-      }
-      const onEvent = () => done(true)
-      const timer = setTimeout(() => done(false), this.#hooks.idleTimeout)
-      for (const event of EVENTS) request.on(event, onEvent)
+      this.#wake = resolve
     })
+  }
+
+  /** One timer and one set of listeners for all chunks: there are thousands. */
+  #listen(): NodeJS.Timeout {
+    const timer = setTimeout(() => this.#wake(false), this.#hooks.idleTimeout)
+    for (const event of EVENTS) this.#request.on(event, () => this.#wake(true))
+    this.#request.once('close', () => clearTimeout(timer))
+    return timer
   }
 }
 

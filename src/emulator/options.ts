@@ -24,8 +24,11 @@ export interface EmulatorOptions {
   readonly faults?: readonly Fault[]
   /** Speed of the line. Default: no limit. */
   readonly link?: Link
-  /** False: nothing is hashed; ETags are random, CRC64 is left out. For benchmarks. Default true. */
-  readonly verify?: boolean
+  /**
+   * `'crc64'`: no MD5, so ETags are random and Content-MD5 is not checked. False: CRC64 is left out,
+   * too. For benchmarks. Default true.
+   */
+  readonly verify?: boolean | 'crc64'
   /** True: bodies are hashed and thrown away; objects read as zeros. For benchmarks. Default false. */
   readonly discard?: boolean
   /** PEM key and certificate: serves HTTPS. */

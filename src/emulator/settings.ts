@@ -6,7 +6,7 @@ export interface Settings {
   readonly region: string
   readonly keys: readonly [AccessKey, ...AccessKey[]]
   readonly createBuckets: boolean
-  readonly verify: boolean
+  readonly verify: boolean | 'crc64'
   readonly discard: boolean
   /** ms without a byte of a body until 400 RequestTimeout. */
   readonly idleTimeout: number

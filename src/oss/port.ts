@@ -2,8 +2,6 @@
  * What the rest of the project knows of OSS: one bucket, ten calls. `ali-oss.ts` implements it with
  * the real client; every method rejects with an `OssFailure` and with nothing else.
  */
-import type { Readable } from 'node:stream'
-
 /** Where a bucket is. Recorded in the checkpoint, so that any later process finds it again. */
 export interface Place {
   /** `https://oss-cn-hangzhou.aliyuncs.com`, or `local:<directory>` for the embedded OSS. */
@@ -28,11 +26,14 @@ export interface Call {
   readonly idleTimeout?: number | undefined
 }
 
+/** Bytes in order; a chunk is valid until the next one is asked for. */
+export type Body = AsyncIterable<Buffer>
+
 /** A part's body: exactly `size` bytes, made anew for each attempt. */
 export interface PartBody {
   readonly number: number
   readonly size: number
-  readonly body: Readable
+  readonly body: Body
 }
 
 /** What OSS says of a part it has. */

@@ -3,7 +3,7 @@
  * always holds: no more than about 150 ms worth of bytes goes out at once, those who wait are served
  * in turn, slice by slice, and a wait ends with the request it belongs to.
  */
-import { Readable } from 'node:stream'
+import type { Body } from './port.js'
 
 /** The bucket holds what flows in so many ms; a slice is half of that. */
 const BURST = 100
@@ -16,7 +16,7 @@ interface Waiter {
 
 /** A body under a rate limit, and how long it was held back. */
 export interface PacedBody {
-  readonly body: Readable
+  readonly body: Body
   readonly waits: Waits
 }
 
@@ -90,22 +90,13 @@ export class Rate {
   }
 
   /** `source` in slices, each when its turn comes; ended early when `signal` is aborted. */
-  pace(source: Readable | Buffer, signal: AbortSignal): PacedBody {
+  pace(source: Body | Buffer, signal: AbortSignal): PacedBody {
     const waits = new Waits()
-    const body = Readable.from(this.#slices(source, waits, signal), {
-      objectMode: false,
-      highWaterMark: 1, // reading ahead would take turns that cannot be used yet
-    })
-    return { body, waits }
+    return { body: this.#slices(source, waits, signal), waits }
   }
 
-  async *#slices(
-    source: Readable | Buffer,
-    waits: Waits,
-    signal: AbortSignal,
-  ): AsyncGenerator<Buffer> {
-    const chunks = Buffer.isBuffer(source) ? [source] : (source as AsyncIterable<Buffer>) // no encoding is set
-    for await (const chunk of chunks) {
+  async *#slices(source: Body | Buffer, waits: Waits, signal: AbortSignal): AsyncGenerator<Buffer> {
+    for await (const chunk of Buffer.isBuffer(source) ? [source] : source) {
       for (let at = 0; at < chunk.length; at += this.slice) {
         const slice = chunk.subarray(at, at + this.slice)
         await waits.during(this.take(slice.length, signal))

@@ -6,11 +6,10 @@
  */
 import * as http from 'node:http'
 import * as https from 'node:https'
-import type { Readable } from 'node:stream'
 import type { IncomingMessage } from 'node:http'
 import { identityOf } from './identity.js'
 import { watch, type Line } from './patience.js'
-import type { Call, Reply } from './port.js'
+import type { Body, Call, Reply } from './port.js'
 import { proxyFor, refusal, TunnelAgent, unreachable, type Proxy } from './proxy.js'
 import { Rate } from './rate.js'
 
@@ -19,6 +18,8 @@ const MAX_REPLY = 8 * 1024 * 1024
 
 /** What travels from our call through `ali-oss` to the transport and back (its `ctx` option). */
 export interface Exchange extends Call {
+  /** The request's body, where `ali-oss` was given none. */
+  readonly body?: Body
   /** The reply, as soon as its headers are there. */
   reply?: Reply
   /** Why there is no complete reply: `ali-oss` drops the original error's code. */
@@ -30,7 +31,6 @@ export interface TransportRequest {
   method: string
   headers: Record<string, string | number>
   content?: Buffer | string
-  stream?: Readable
   ctx?: () => Exchange
 }
 
@@ -106,13 +106,13 @@ export class Transport {
 
   #send(url: string, params: TransportRequest, exchange: Exchange): Promise<TransportResponse> {
     return new Promise((resolve, reject) => {
-      const { stream } = params
+      const { body } = exchange
       const aborted = (): Error => named('AbortError', 'The request was aborted')
       // Ends what the request waits for: its turn under the rate limit, its tunnel.
       const ended = new AbortController()
       const content =
         typeof params.content === 'string' ? Buffer.from(params.content) : params.content
-      const source = stream ?? content
+      const source = body ?? content
       const paced = source && this.#rate?.pace(source, ended.signal)
       let way: Way
       let request: http.ClientRequest
@@ -125,7 +125,6 @@ export class Transport {
           headers: { ...way.headers, ...params.headers, ...lengthOf(paced && content) },
         })
       } catch (error) {
-        stream?.destroy()
         return reject(error)
       }
       const { proxy } = way
@@ -152,8 +151,6 @@ export class Transport {
         if (source !== undefined) this.#line.sending--
         unwatch()
         exchange.signal?.removeEventListener('abort', onAbort)
-        paced?.body.destroy()
-        stream?.destroy()
       }
       request.on('error', (error: NodeJS.ErrnoException) => {
         const connecting = error.syscall === 'connect' || error.syscall === 'getaddrinfo'
@@ -171,14 +168,9 @@ export class Transport {
         }, fail)
       })
       exchange.signal?.addEventListener('abort', onAbort, { once: true })
-      const body = paced?.body ?? stream
-      if (body === undefined) {
-        request.end(content)
-      } else {
-        stream?.on('error', fail)
-        body.on('error', fail)
-        body.pipe(request)
-      }
+      const chunks = paced?.body ?? body
+      if (chunks === undefined) request.end(content)
+      else pour(chunks, request).catch(fail)
     })
   }
 
@@ -219,6 +211,24 @@ export class Transport {
     }
     return agent
   }
+}
+
+/**
+ * Writes `body` to `request` and ends it. Each chunk is the kernel's before the next is asked for, so
+ * that they may share one buffer.
+ */
+async function pour(body: Body, request: http.ClientRequest): Promise<void> {
+  let resume = (): void => {}
+  request.once('close', () => resume()) // what was not written by then never will be
+  for await (const chunk of body) {
+    if (request.destroyed) return
+    await new Promise<void>(resolve => {
+      resume = resolve
+      request.write(chunk, () => resolve())
+    })
+    if (request.destroyed) return
+  }
+  request.end()
 }
 
 /** A body that is given as a whole keeps its length when it is sent in slices. */

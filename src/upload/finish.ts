@@ -3,7 +3,7 @@
  * It serves the stream that has just been sealed and the process that comes after a crash alike, so
  * the way that is taken every day is the one that is taken after a disaster.
  */
-import { createCrc64 } from '../crc64.js'
+import { crc64 } from '../crc64.js'
 import type { Completing, Published, Sealed } from '../disk/checkpoint.js'
 import { TempFileDamage, type TempFile } from '../disk/temp-file.js'
 import { SpoolError } from '../errors.js'
@@ -229,9 +229,7 @@ async function conclude(work: Work, record: Sealed | Completing, done: Done): Pr
 /** The whole temp file, for PutObject; what was flipped on disk never gets into the object. */
 async function wholeBody(work: Work, sealed: Sealed): Promise<Buffer> {
   const body = await (await work.file()).read(0, sealed.size)
-  const crc = await createCrc64()
-  crc.update(body)
-  if (String(crc.digest()) !== sealed.crc64) {
+  if (String(crc64(body)) !== sealed.crc64) {
     throw new TempFileDamage('The temp file is not what its checkpoint says')
   }
   return body

@@ -3,7 +3,7 @@
  * that nothing OSS or the network does stops the reading (rule 3), and the other one that only a
  * source that ended well is ever sealed (rule 2).
  */
-import type { Checkpoint, Spooling } from '../disk/checkpoint.js'
+import type { Checkpoint, Sealed, Spooling } from '../disk/checkpoint.js'
 import { TempFile, TempFileDamage } from '../disk/temp-file.js'
 import { SpoolError } from '../errors.js'
 import { kindOf, OssFailure } from '../oss/failure.js'
@@ -76,7 +76,7 @@ export class Intake {
   }
 
   /**
-   * Makes the temp file and the first checkpoint: when this resolves, the intent is durable.
+   * Makes the temp file and the first checkpoint.
    * `continues`: whoever brings the bytes heeds `offset`.
    */
   static async begin(
@@ -117,12 +117,14 @@ export class Intake {
     const record = { ...adoptFrom(before, fresh), crcs, spooled: kept?.spooled ?? 0 }
     const checkpoint =
       before === null ? open(claim.id, place, key, record) : succeed(before, record)
-    await ledger.save(checkpoint)
-    if (before !== null) await claim.tidy(filesOf(checkpoint))
+    if (before === null) {
+      ledger.begin(checkpoint)
+    } else {
+      await ledger.save(checkpoint)
+      await claim.tidy(filesOf(checkpoint))
+    }
     const intake = new Intake(context, ledger, settings, file)
-    intake.#spooler = await Spooler.make(file, plan, settings.expect, part =>
-      intake.#cut.push(part),
-    )
+    intake.#spooler = new Spooler(file, plan, settings.expect, part => intake.#cut.push(part))
     const continues = settings.replay === 'offset'
     ledger.howFar = () => ({
       ...arrived(context),
@@ -141,7 +143,13 @@ export class Intake {
     return this.#during(this.#write(chunks))
   }
 
-  /** The source ended well: checks what was expected and makes it durable. */
+  /** True once the seal is durable: the source is not needed any more. */
+  get sealed(): boolean {
+    const { known } = this.context.claim
+    return known !== null && known.upload.phase !== 'spooling'
+  }
+
+  /** The source ended well: checks what was expected and seals it. */
   seal(): Promise<void> {
     return this.#during(this.#seal())
   }
@@ -173,13 +181,20 @@ export class Intake {
     await this.#file.sync()
     this.#refuseIfAbandoned()
     const sealed = seal(this.#spooling(), end)
+    const single = isSinglePut(sealed.plan, sealed.size)
+    // Of a short stream nothing may have been written yet: `completing`, which comes next, says it all.
+    const held = single && this.#ledger.hold(sealed)
+    if (!held) await this.#save(sealed)
+    const parts = { ...this.context.progress.state.parts, total: single ? 1 : end.crcs.length }
+    // Nobody is told of a seal that is not durable.
+    this.context.progress.update({ size: end.size, parts, ...(held ? {} : { phase: 'sealed' }) })
+    this.#work.reporter.sealed(sealed, this.#file.path)
+  }
+
+  async #save(sealed: Sealed): Promise<void> {
     const { previous } = this.#ledger.checkpoint
     await this.#ledger.save(supersede(this.#ledger.checkpoint, sealed))
     if (previous !== undefined) await this.context.claim.removeFile(previous.file)
-    const total = isSinglePut(sealed.plan, sealed.size) ? 1 : end.crcs.length
-    const { parts } = this.context.progress.state
-    this.context.progress.update({ phase: 'sealed', size: end.size, parts: { ...parts, total } })
-    this.#work.reporter.sealed(sealed, this.#file.path)
   }
 
   async #finish(): Promise<Finished> {
@@ -220,9 +235,10 @@ export class Intake {
     if (this.#ended) return
     await this.#close()
     const { claim } = this.context
-    const durable = await claim.durable()
-    if (durable === null) return claim.remove()
-    const { upload } = durable
+    // Of a short stream nothing may have been written yet.
+    const state = (await claim.durable()) ?? claim.checkpoint
+    if (state === null) return claim.remove()
+    const { upload } = state
     const unsealed = upload.phase === 'spooling'
     const error = reason(!unsealed)
     const failure = { code: error.code, message: error.message, at: timestamp() }
@@ -230,10 +246,13 @@ export class Intake {
     const kept = unsealed && upload.replay === 'offset' ? this.#kept() : {}
     try {
       if (upload.phase !== 'published') {
-        await claim.save({ ...durable, upload: { ...upload, ...kept, error: failure } })
+        await claim.save({ ...state, upload: { ...upload, ...kept, error: failure } })
       }
+    } catch (cause) {
+      if (claim.known === null) reason(false)
+      throw cause
     } finally {
-      await claim.release()
+      await claim.leave()
     }
   }
 

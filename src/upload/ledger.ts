@@ -10,6 +10,9 @@ import { timestamp, withoutInitiating, withUploadId } from './phase.js'
 /** Checkpoints that only say how far it got are written at most this often, in ms. */
 const INTERVAL = 1_000
 
+/** A short stream is over by then, in ms, and one checkpoint is all it needs. */
+const SOON = 20
+
 /** What a record says for people, and for a source that continues behind verified bytes. */
 export type HowFar = Pick<UploadRecord, 'spooled' | 'crcs' | 'uploaded' | 'acknowledged'>
 
@@ -43,6 +46,27 @@ export class Ledger {
   /** The checkpoint with `record` in its place. */
   with(record: UploadRecord): Checkpoint {
     return { ...this.checkpoint, [this.slot]: record }
+  }
+
+  /**
+   * The first checkpoint of a stream: written soon, or with what is written before that. Until then
+   * nothing depends on it: whatever goes to OSS is announced first, and nothing is sealed.
+   */
+  begin(checkpoint: Checkpoint): void {
+    this.#claim.hold(checkpoint)
+    this.#lastWrite = Date.now() - INTERVAL + SOON
+    this.note()
+  }
+
+  /**
+   * Takes over `record` without a write of its own, as long as nothing of this upload is durable:
+   * what is written next contains it.
+   * @returns false when it must be written
+   */
+  hold(record: UploadRecord): boolean {
+    if (this.#claim.known !== null) return false
+    this.#claim.hold(this.with(record))
+    return true
   }
 
   /** Resolves when `checkpoint` is durable. */

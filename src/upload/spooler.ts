@@ -4,7 +4,7 @@
  * byte is hashed once.
  */
 import { createHash, type Hash } from 'node:crypto'
-import { combineCrc64, createCrc64, EMPTY_CRC64, type Crc64 } from '../crc64.js'
+import { combineCrc64, Crc64, EMPTY_CRC64 } from '../crc64.js'
 import type { TempFile } from '../disk/temp-file.js'
 import type { Expectation } from './options.js'
 import { firstPart, MAX_PARTS, nextPart, type Part, type Plan } from './plan.js'
@@ -22,7 +22,7 @@ export class PlanExhausted extends Error {
 export class Spooler {
   readonly #file: TempFile
   readonly #plan: Plan
-  readonly #crc: Crc64
+  readonly #crc = new Crc64()
   readonly #hashes: readonly [name: 'md5' | 'sha256', hash: Hash][]
   readonly #onPart: (part: CutPart) => void
   readonly #crcs: bigint[] = []
@@ -31,30 +31,14 @@ export class Spooler {
   #open: Part
   #filled = 0
 
-  private constructor(
-    file: TempFile,
-    plan: Plan,
-    crc: Crc64,
-    expect: Expectation,
-    onPart: (part: CutPart) => void,
-  ) {
+  /** `onPart` is told of each whole part once its bytes are in the file. */
+  constructor(file: TempFile, plan: Plan, expect: Expectation, onPart: (part: CutPart) => void) {
     this.#file = file
     this.#plan = plan
-    this.#crc = crc
     this.#onPart = onPart
     this.#open = firstPart(plan)
     const names = (['md5', 'sha256'] as const).filter(name => expect[name] !== undefined)
     this.#hashes = names.map(name => [name, createHash(name)])
-  }
-
-  /** `onPart` is told of each whole part once its bytes are in the file. */
-  static async make(
-    file: TempFile,
-    plan: Plan,
-    expect: Expectation,
-    onPart: (part: CutPart) => void,
-  ): Promise<Spooler> {
-    return new Spooler(file, plan, await createCrc64(), expect, onPart)
   }
 
   /** Bytes taken. */
@@ -91,7 +75,7 @@ export class Spooler {
       this.#onPart(this.#close(expected))
     }
     this.#crc.reset()
-    await this.#file.truncate(this.#open.start)
+    if (this.#file.size > this.#open.start) await this.#file.truncate(this.#open.start)
     for (const [, hash] of this.#hashes) {
       for await (const chunk of this.#file.chunks(0, this.#open.start)) hash.update(chunk)
     }

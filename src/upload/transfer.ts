@@ -4,10 +4,15 @@
  * source flows nothing here ends the upload but a key that is taken; `limit()` starts the counting.
  */
 import { randomUUID } from 'node:crypto'
-import type { Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { isAmbiguous, kindOf, OssFailure } from '../oss/failure.js'
-import { TOKEN_HEADER, type ListedPart, type ObjectInfo, type Reply } from '../oss/port.js'
+import {
+  TOKEN_HEADER,
+  type Body,
+  type ListedPart,
+  type ObjectInfo,
+  type Reply,
+} from '../oss/port.js'
 import { initiationHeaders } from '../oss/object-headers.js'
 import { Congestion } from './congestion.js'
 import type { UploadContext } from './context.js'
@@ -19,7 +24,7 @@ import type { CutPart } from './spooler.js'
 /** Where a part's bytes come from. */
 export interface PartSource {
   /** A fresh body for each attempt. */
-  body(part: CutPart): Readable
+  body(part: CutPart): Body
   /** Rejects when the bytes on disk are not what the checkpoint says. */
   verify(part: CutPart): Promise<void>
 }

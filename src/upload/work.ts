@@ -3,7 +3,7 @@
  * needed and thrown away when they are of no more use. The live stream and the resuming process
  * share it.
  */
-import { createCrc64 } from '../crc64.js'
+import { Crc64 } from '../crc64.js'
 import { TempFile, TempFileDamage } from '../disk/temp-file.js'
 import type { UploadContext } from './context.js'
 import { cutParts, type Work } from './finish.js'
@@ -90,7 +90,7 @@ export class UploadWork implements Work {
     onFailure: (error: unknown, part: number | undefined) => void,
   ): Transfer {
     const { context, ledger, reporter } = this
-    const source: PartSource = { body: part => file.region(part.start, part.size), verify }
+    const source: PartSource = { body: part => file.chunks(part.start, part.size), verify }
     return new Transfer(context, ledger, source, flowing, {
       onDone: (part, done, reply) => {
         reporter.part(part.size, done, reply, ledger.record, file.path)
@@ -102,7 +102,7 @@ export class UploadWork implements Work {
   }
 
   async #verify(file: TempFile, part: CutPart): Promise<void> {
-    const crc = await createCrc64()
+    const crc = new Crc64()
     for await (const chunk of file.chunks(part.start, part.size)) crc.update(chunk)
     if (crc.digest() === part.crc64) return
     throw new TempFileDamage(`Part ${part.number} in the temp file is not what its checkpoint says`)

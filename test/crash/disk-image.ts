@@ -63,7 +63,7 @@ export class DiskImage {
     const { op, path, file = 0 } = entry
     const data = Buffer.from(entry.data ?? '', 'base64')
     if (op === 'mkdir') this.#makeDirectory(path)
-    else if (op === 'unlink' || op === 'rm')
+    else if (['unlink', 'rm', 'rmdir'].includes(op))
       this.#change(dirname(path), e => e.delete(basename(path)))
     else if (op === 'rename') this.#rename(path, entry.to ?? path)
     else if (op === 'open') this.#open.set(file, this.#find(path) ?? this.#create(path))

@@ -86,7 +86,7 @@ const base64 = data => Buffer.from(data).toString('base64')
 // --- node:fs/promises ---------------------------------------------------------------------------
 
 const original = { ...fsp }
-for (const op of ['mkdir', 'unlink', 'rm']) {
+for (const op of ['mkdir', 'unlink', 'rm', 'rmdir']) {
   fsp[op] = (path, options) => step({ op, path }, () => original[op](path, options))
 }
 fsp.rename = (path, to) => step({ op: 'rename', path, to }, () => original.rename(path, to))

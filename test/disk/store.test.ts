@@ -6,7 +6,6 @@ import { execFileSync } from 'node:child_process'
 import * as fs from 'node:fs'
 import * as fsp from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
-import { buffer } from 'node:stream/consumers'
 import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
 import type { Checkpoint } from '../../src/disk/checkpoint.js'
@@ -253,6 +252,13 @@ t.test('the temp file', async t => {
     return file
   }
 
+  /** Copies: a chunk is valid until the next is asked for. */
+  const collect = async (chunks: AsyncIterable<Buffer>): Promise<Buffer> => {
+    const copies: Buffer[] = []
+    for await (const chunk of chunks) copies.push(Buffer.from(chunk))
+    return Buffer.concat(copies)
+  }
+
   t.test('is private, has a name of ours, and is new each time', async t => {
     const [one, other] = [await make(t), await TempFile.create(t.testdirName)]
     t.teardown(() => other.close())
@@ -317,7 +323,7 @@ t.test('the temp file', async t => {
     ] as const) {
       const expected = bytes.subarray(start, start + length)
       t.ok(expected.equals(await file.read(start, length)), `read ${start}+${length}`)
-      t.ok(expected.equals(await buffer(file.region(start, length))), `region ${start}+${length}`)
+      t.ok(expected.equals(await collect(file.chunks(start, length))), `chunks ${start}+${length}`)
     }
   })
 
@@ -325,7 +331,7 @@ t.test('the temp file', async t => {
     const file = await make(t, 1000)
     fs.truncateSync(file.path, 900)
     await t.rejects(file.read(0, 1000), TempFileDamage)
-    await t.rejects(buffer(file.region(500, 500)), TempFileDamage)
+    await t.rejects(collect(file.chunks(500, 500)), TempFileDamage)
     t.same(await file.read(0, 900), bytes.subarray(0, 900))
   })
 
@@ -335,15 +341,48 @@ t.test('the temp file', async t => {
     fs.writeFileSync(file.path, 'another file of the same name')
     t.same(await file.read(0, 100), bytes.subarray(0, 100))
     fs.rmSync(`${file.path}-moved`)
-    t.same(await buffer(file.region(50, 50)), bytes.subarray(50, 100))
+    t.same(await collect(file.chunks(50, 50)), bytes.subarray(50, 100))
   })
 
-  t.test('a region that nobody reads to its end costs nothing and harms nobody', async t => {
+  t.test('a chunk that was broken off at stays as it is: a socket may still hold it', async t => {
     const file = await make(t, bytes.length)
-    const region = file.region(0, bytes.length)
-    region.destroy()
-    for await (const _ of file.region(0, bytes.length)) break
-    t.same(await file.read(0, 10), bytes.subarray(0, 10))
+    let held: Buffer = Buffer.alloc(0)
+    for await (const chunk of file.chunks(1000, bytes.length - 1000)) {
+      held = chunk
+      break
+    }
+    for (let i = 0; i < 3; i++) await collect(file.chunks(0, bytes.length))
+    t.same(held, bytes.subarray(1000, 1000 + held.length))
+  })
+
+  t.test('buffers are used again: the next region does not need new ones', async t => {
+    const file = await make(t, bytes.length)
+    const buffers = new Set<ArrayBufferLike>()
+    for (let i = 0; i < 5; i++) {
+      for await (const chunk of file.chunks(0, bytes.length)) buffers.add(chunk.buffer)
+    }
+    t.equal(buffers.size, 1)
+  })
+
+  t.test('pages that were lost on their way to the disk are told of at the seal', async t => {
+    let syncs = 0
+    const fdatasync = (fd: number, done: (error: Error | null) => void): void => {
+      const lost = Object.assign(new Error('EIO: i/o error, fdatasync'), { code: 'EIO' })
+      if (++syncs === 1)
+        setImmediate(done, lost) // the kernel says so once, then all seems well
+      else fs.fdatasync(fd, done)
+    }
+    const mocked = await t.mockImport<typeof import('../../src/disk/temp-file.js')>(
+      '../../src/disk/temp-file.js',
+      { 'node:fs': t.createMock(fs, { fdatasync }) },
+    )
+    const file = await mocked.TempFile.create(t.testdir({}))
+    t.teardown(() => file.close())
+    const batch = Buffer.alloc(16 * 2 ** 20)
+    for (let i = 0; i < 4; i++) await file.append([batch])
+    await new Promise(resolve => setTimeout(resolve, 20))
+    t.equal(syncs, 1, 'asked while bytes still come')
+    await t.rejects(file.sync(), { code: 'EIO' })
   })
 
   t.test('goes on where it was cut', async t => {

@@ -25,8 +25,8 @@ const never = new AbortController().signal
 /** When how many bytes came, in ms. */
 type Arrivals = { at: number; bytes: number }[]
 
-async function read(body: Readable, arrivals: Arrivals = []): Promise<Arrivals> {
-  for await (const chunk of body as AsyncIterable<Buffer>) {
+async function read(body: AsyncIterable<Buffer>, arrivals: Arrivals = []): Promise<Arrivals> {
+  for await (const chunk of body) {
     arrivals.push({ at: performance.now(), bytes: chunk.length })
   }
   return arrivals
@@ -135,7 +135,8 @@ t.test('a request under a limit arrives whole, with its length, in slices', asyn
   await transport.request(url, { ...params, content: Buffer.alloc(30_000) })
   await transport.request(url, { ...params, content: 'a text' })
   const headers = { 'Content-Length': 30_000 }
-  await transport.request(url, { ...params, headers, stream: Readable.from([bytes(30_000)]) })
+  const exchange = { body: Readable.from([bytes(30_000)]) }
+  await transport.request(url, { ...params, headers, ctx: () => exchange })
   t.same(lengths, ['30000', '6', '30000'])
   t.equal(sum(arrivals), 60_006)
   t.ok(peak(arrivals, 20) <= 25_000, `${peak(arrivals, 20)} bytes within 20 ms`)
@@ -164,9 +165,9 @@ t.test('an abort ends the wait and the request within 100 ms', async t => {
   const transport = limited(t, 1024)
   const stop = new AbortController()
   const request = (): Promise<unknown> => {
-    const stream = Readable.from([Buffer.alloc(100_000)])
+    const body = Readable.from([Buffer.alloc(100_000)])
     const headers = { 'content-length': 100_000 }
-    const params = { method: 'PUT', headers, stream, ctx: () => ({ signal: stop.signal }) }
+    const params = { method: 'PUT', headers, ctx: () => ({ body, signal: stop.signal }) }
     return transport.request(url, params).catch((error: unknown) => error)
   }
   const requests = Array.from({ length: 5 }, request)
@@ -183,13 +184,12 @@ t.test('an abort ends the wait and the request within 100 ms', async t => {
 t.test('a body that fails is still the reason', async t => {
   const { url } = await sink(t)
   const broken = new Error('the disk')
-  const stream = Readable.from(
-    (async function* () {
-      yield Buffer.alloc(1000)
-      throw broken
-    })(),
-  )
-  const request = limited(t, 4096).request(url, { method: 'PUT', headers: {}, stream })
+  async function* body(): AsyncGenerator<Buffer> {
+    yield Buffer.alloc(1000)
+    throw broken
+  }
+  const params = { method: 'PUT', headers: {}, ctx: () => ({ body: body() }) }
+  const request = limited(t, 4096).request(url, params)
   t.equal(await request.catch((error: unknown) => error), broken)
 })
 

@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto'
 import { isDeepStrictEqual } from 'node:util'
 import * as fc from 'fast-check'
 import t from 'tap'
-import { createCrc64 } from '../../src/crc64.js'
+import { Crc64 } from '../../src/crc64.js'
 import { TempFile } from '../../src/disk/temp-file.js'
 import {
   firstPart,
@@ -184,7 +184,7 @@ t.test('a single PutObject takes what fits its first part and memory, and nothin
 t.test('the spooler', async t => {
   const plan: Plan = { version: 1, base: 1000, cap: 1000 } // quick to fill
   const data = Buffer.from(Array.from({ length: 5500 }, (_, i) => (i * 7 + (i >> 8)) % 256))
-  const crc = await createCrc64()
+  const crc = new Crc64()
   const crcOf = (bytes: Uint8Array): bigint => {
     crc.reset()
     crc.update(bytes)
@@ -196,7 +196,7 @@ t.test('the spooler', async t => {
   ): Promise<{ file: TempFile; spooler: Spooler; cut: CutPart[] }> => {
     const cut: CutPart[] = []
     const file = await TempFile.create(t.testdir({}))
-    return { file, cut, spooler: await Spooler.make(file, of, expect, part => cut.push(part)) }
+    return { file, cut, spooler: new Spooler(file, of, expect, part => cut.push(part)) }
   }
 
   t.test('cuts where the plan says, whatever the chunks', async t => {
@@ -234,7 +234,7 @@ t.test('the spooler', async t => {
   t.test('tells of a part only when its bytes are in the file', async t => {
     const file = await TempFile.create(t.testdir({}))
     const sizes: number[] = []
-    const s = await Spooler.make(file, plan, {}, part => {
+    const s = new Spooler(file, plan, {}, part => {
       t.ok(file.size >= part.start + part.size)
       sizes.push(part.size)
     })
@@ -271,7 +271,7 @@ t.test('the spooler', async t => {
       ] as const) {
         const file = await TempFile.open(directory, first.file.name)
         const cut: CutPart[] = []
-        const s = await Spooler.make(file, plan, { sha256: 'x' }, part => cut.push(part))
+        const s = new Spooler(file, plan, { sha256: 'x' }, part => cut.push(part))
         t.equal(await s.replay(known), verified)
         t.equal(file.size, verified)
         t.equal(cut.length, verified / 1000)

@@ -28,7 +28,7 @@ export async function receive<T>(call: Call, use: (received: Received) => Promis
   const file = call.store.fresh()
   try {
     const digest = await save(call.body.chunks(), file, call.settings)
-    checkArrived(call, md5, digest)
+    checkArrived(call, call.settings.verify === true ? md5 : undefined, digest)
     const bytes: Bytes = call.settings.discard ? { kind: 'none' } : { kind: 'file', path: file }
     return await use({ file, bytes, digest })
   } finally {
@@ -40,28 +40,23 @@ export async function receive<T>(call: Call, use: (received: Received) => Promis
 export async function save(
   bytes: AsyncIterable<Uint8Array>,
   file: string,
-  { verify, discard }: { verify: boolean; discard: boolean },
+  { verify, discard }: Pick<Call['settings'], 'verify' | 'discard'>,
 ): Promise<Digest> {
-  const digester = await createDigester(verify)
+  const digester = createDigester(verify)
+  if (discard) {
+    await touch(file)
+    for await (const chunk of bytes) digester.update(chunk)
+    return digester.end()
+  }
+  const handle = await open(file, 'wx', 0o600)
   try {
-    if (discard) {
-      await touch(file)
-      for await (const chunk of bytes) digester.update(chunk)
-    } else {
-      const handle = await open(file, 'wx', 0o600)
-      try {
-        for await (const chunk of bytes) {
-          const written = handle.writeFile(chunk) // goes on behind what was written before
-          digester.update(chunk)
-          await written
-        }
-      } finally {
-        await handle.close()
-      }
+    for await (const chunk of bytes) {
+      const written = handle.writeFile(chunk) // goes on behind what was written before
+      digester.update(chunk)
+      await written
     }
-  } catch (error) {
-    digester.drop()
-    throw error
+  } finally {
+    await handle.close()
   }
   return digester.end()
 }
@@ -82,7 +77,6 @@ function checkAnnounced({ headers, body }: Call): string | undefined {
 
 function checkArrived({ headers }: Call, md5: string | undefined, digest: Digest): void {
   if (digest.size > MAX_PUT) throw new OssError('EntityTooLarge')
-  if (digest.crc64 === undefined) return // hashing is off
   const actual = base64OfHex(digest.md5)
   if (md5 !== undefined && md5 !== actual)
     throw new OssError('InvalidDigest', {
@@ -90,6 +84,7 @@ function checkArrived({ headers }: Call, md5: string | undefined, digest: Digest
       extra: { ExpectedDigest: md5, CalculatedDigest: actual },
     })
   const crc64 = headers.get('x-oss-hash-crc64ecma')
+  if (digest.crc64 === undefined) return // hashing is off
   if (crc64 !== undefined && crc64 !== String(digest.crc64)) throw new OssError('InvalidCRC64')
 }
 

@@ -1,9 +1,6 @@
-/**
- * MD5 and CRC-64 of bytes in one pass. The CRC hashers are kept and used again: each is a
- * WebAssembly instance with memory of its own, and hundreds of requests may come and go a second.
- */
+/** MD5 and CRC-64 of bytes in one pass. */
 import { createHash, randomBytes } from 'node:crypto'
-import { createCrc64, type Crc64 } from '../../crc64.js'
+import { Crc64 } from '../../crc64.js'
 
 /** The digests of some bytes. */
 export interface Digest {
@@ -15,40 +12,27 @@ export interface Digest {
   readonly crc64?: bigint
 }
 
-/** A running digest; exactly one of `end` and `drop` must be called. */
+/** A running digest. */
 export interface Digester {
   update(bytes: Uint8Array): void
   end(): Digest
-  /** Ends it without a result. */
-  drop(): void
 }
 
-const idle: Crc64[] = []
-
-/** A digester; with `verify` false it only counts. */
-export async function createDigester(verify: boolean): Promise<Digester> {
+/** A digester; `verify`: true for both, `'crc64'`, or false: it only counts. */
+export function createDigester(verify: boolean | 'crc64'): Digester {
   let size = 0
-  if (!verify)
-    return {
-      update: bytes => void (size += bytes.length),
-      end: () => ({ size, md5: randomBytes(16).toString('hex').toUpperCase() }),
-      drop: () => undefined,
-    }
-  const md5 = createHash('md5')
-  const crc = idle.pop() ?? (await createCrc64())
-  crc.reset()
+  const md5 = verify === true ? createHash('md5') : undefined
+  const crc = verify === false ? undefined : new Crc64()
   return {
     update(bytes) {
       size += bytes.length
-      md5.update(bytes)
-      crc.update(bytes)
+      md5?.update(bytes)
+      crc?.update(bytes)
     },
     end() {
-      const crc64 = crc.digest()
-      idle.push(crc)
-      return { size, md5: md5.digest('hex').toUpperCase(), crc64 }
+      const hex = md5?.digest('hex') ?? randomBytes(16).toString('hex')
+      return { size, md5: hex.toUpperCase(), ...(crc && { crc64: crc.digest() }) }
     },
-    drop: () => void idle.push(crc),
   }
 }
 

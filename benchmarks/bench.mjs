@@ -1,0 +1,69 @@
+/**
+ * The bench: a server in a process of its own, and one fresh process for each run of a subject.
+ * Subjects that are compared take turns (A B C A B C ...), since the machine's speed drifts.
+ */
+import { fork } from 'node:child_process'
+import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
+
+const here = name => fileURLToPath(new URL(name, import.meta.url))
+
+export class Bench {
+  #server
+  #runs = 0
+
+  static async open() {
+    const bench = new Bench()
+    bench.#server = fork(here('servers/serve.mjs'))
+    await once(bench.#server, 'message')
+    bench.places = await bench.ask('places')
+    return bench
+  }
+
+  /** Asks the server's process. */
+  async ask(name, argument) {
+    this.#server.send({ name, argument })
+    const [{ answer }] = await once(this.#server, 'message')
+    return answer
+  }
+
+  /** One run of one subject. */
+  async run(subject, spec) {
+    await this.ask('forget')
+    const { key = `${subject}-${this.#runs++}` } = spec
+    const before = await this.ask('cpu')
+    const child = fork(here('child.mjs'))
+    child.send({ ...spec, subject, key, places: this.places })
+    const [{ measured, failed }] = await Promise.race([
+      once(child, 'message'),
+      once(child, 'exit').then(([code]) => [{ failed: `${subject} ended with ${code}` }]),
+    ])
+    if (child.exitCode === null) await once(child, 'exit')
+    if (failed !== undefined) throw new Error(failed)
+    const after = await this.ask('cpu')
+    const server = (after.user + after.system - before.user - before.system) / 1e6
+    return { ...measured, server }
+  }
+
+  /**
+   * `runs` rounds of all `cases` in turn.
+   * @param cases `{ label: { subject, ...spec } }`
+   * @returns the measurements by label
+   */
+  async compare(cases, runs) {
+    const measured = Object.fromEntries(Object.keys(cases).map(label => [label, []]))
+    for (let round = 0; round < runs; round++) {
+      for (const [label, { subject, ...spec }] of Object.entries(cases)) {
+        measured[label].push(await this.run(subject, spec))
+        process.stderr.write('.')
+      }
+    }
+    process.stderr.write('\n')
+    return measured
+  }
+
+  async close() {
+    this.#server.disconnect()
+    await once(this.#server, 'exit')
+  }
+}

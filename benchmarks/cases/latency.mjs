@@ -1,0 +1,33 @@
+/** Parts in flight against a line with 100 ms latency. */
+import { MIB, ratio, spread, table, verdict } from '../figures.mjs'
+
+const SIZE = 64 * MIB
+const SPEC = { subject: 'oss-spool', size: SIZE, partSize: MIB / 4, warmUp: false }
+
+export const title = '100 ms latency: 256 parts of 256 KiB, 1, 4 and 16 in flight'
+
+export async function run(bench, { runs }) {
+  await bench.ask('link', { latency: 100 })
+  const cases = Object.fromEntries([1, 4, 16].map(parallel => [parallel, { ...SPEC, parallel }]))
+  // Most of it is waiting, and one in flight takes half a minute: two rounds say as much as five.
+  const measured = await bench.compare(cases, Math.min(runs, 2))
+  const times = parallel => measured[parallel].map(({ ms }) => ms)
+  return {
+    measured,
+    text: table(
+      ['in flight', 's', 'faster than one by'],
+      [1, 4, 16].map(parallel => [
+        parallel,
+        spread(
+          times(parallel).map(ms => ms / 1000),
+          2,
+        ),
+        `${ratio(times(1), times(parallel)).toFixed(1)} ×`,
+      ]),
+    ),
+    targets: [
+      verdict('4 in flight against 1', ratio(times(1), times(4)), { must: 3, reach: 3.8 }),
+      verdict('16 in flight against 1', ratio(times(1), times(16)), { must: 8, reach: 14 }),
+    ],
+  }
+}

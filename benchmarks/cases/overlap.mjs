@@ -1,0 +1,69 @@
+/** Reading and sending at the same time: how little is left to do when the source has ended. */
+import { median, MIB, spread, table, verdict } from '../figures.mjs'
+
+const SIZE = 192 * MIB
+const PART = 8 * MIB
+const CONNECTION = 25e6
+const LINK = { latency: 30, bandwidth: CONNECTION, totalBandwidth: 100e6 }
+const SPEC = { size: SIZE, partSize: PART, parallel: 4 }
+/** How long one part is under way alone, in ms. */
+const PART_MS = (PART / CONNECTION) * 1000 + LINK.latency
+
+export const title =
+  'Overlap: a source of 60 MB/s, a link of 100 MB/s over 4 connections, 30 ms latency'
+
+export async function run(bench, { runs }) {
+  await bench.ask('link', LINK)
+  const measured = await bench.compare(
+    {
+      'oss-spool': { subject: 'oss-spool', ...SPEC, rate: 60e6, watchProgress: true },
+      'the usual recipe': { subject: 'usual-recipe', ...SPEC, rate: 60e6 },
+      '`@aws-sdk/lib-storage`, a link without limits': {
+        subject: 'lib-storage',
+        ...SPEC,
+        rate: 60e6,
+      },
+    },
+    runs,
+  )
+  const ours = measured['oss-spool']
+  const source = (SIZE / 60e6) * 1000
+  const line = (SIZE / 100e6) * 1000
+  const over = all => all.map(({ ms }) => ms / Math.max(source, line))
+  return {
+    measured,
+    text: table(
+      [
+        '',
+        's',
+        'of the longer of source and link alone',
+        's from the end of the source to `finish`',
+      ],
+      Object.entries(measured).map(([label, all]) => [
+        label,
+        spread(
+          all.map(({ ms }) => ms / 1000),
+          2,
+        ),
+        `${median(over(all)).toFixed(3)} ×`,
+        spread(
+          all.map(({ afterSource }) => afterSource / 1000),
+          2,
+        ),
+      ]),
+    ),
+    targets: [
+      verdict('total against the longer of the two alone', median(over(ours)), {
+        must: 1.1,
+        reach: 1.05,
+        atMost: true,
+        digits: 3,
+      }),
+      verdict(
+        'from the end of the source to `finish`, in times of one part',
+        median(ours.map(({ afterSource }) => afterSource / PART_MS)),
+        { must: 3, reach: 2, atMost: true },
+      ),
+    ],
+  }
+}

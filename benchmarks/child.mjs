@@ -1,0 +1,121 @@
+/**
+ * The process of one run: one subject, once, measured from the first byte asked for to the answer, and
+ * the answer held against the bytes. A small run before it warms up code and connections.
+ */
+import { existsSync, statSync, watch } from 'node:fs'
+import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { monitorEventLoopDelay } from 'node:perf_hooks'
+import OSS from 'ali-oss'
+import { crcOf, sourceOf } from './source.mjs'
+
+const WARM_UP = 32 * 2 ** 20
+const MOST_TOUCHED = 2 ** 30
+
+process.once('message', spec => {
+  measure(spec)
+    .then(
+      measured => process.send({ measured }),
+      error => process.send({ failed: error.stack ?? String(error) }),
+    )
+    .finally(() => process.disconnect())
+})
+
+async function measure(spec) {
+  const subject = await import(`./subjects/${spec.subject}.mjs`)
+  const dir = await mkdtemp(join(tmpdir(), 'oss-spool-bench-'))
+  try {
+    await touchMemory(Math.min(spec.size, MOST_TOUCHED), join(dir, 'touched'))
+    if (spec.warmUp !== false) {
+      const size = Math.min(WARM_UP, spec.size)
+      await once(subject, { ...spec, key: `${spec.key}-warm`, size, rate: undefined }, dir)
+    }
+    return await once(subject, spec, dir)
+  } finally {
+    await rm(dir, { recursive: true, force: true })
+  }
+}
+
+/**
+ * A virtual machine gets the pages of its file cache from its host at their first use, which takes
+ * longer than writing them: they are used once before anything is measured.
+ */
+async function touchMemory(size, file) {
+  await writeFile(file, sourceOf(size))
+  await rm(file)
+}
+
+async function once(subject, spec, dir) {
+  const { size, rate, key } = spec
+  const expected = crcOf(size)
+  const file = join(dir, 'prepared')
+  if (subject.needsFile) await writeFile(file, sourceOf(size))
+  const memory = []
+  const sampling =
+    spec.watchMemory && setInterval(() => memory.push(process.memoryUsage.rss()), 250)
+  const delay = monitorEventLoopDelay({ resolution: 2 })
+  const source = sourceOf(size, rate)
+  let sourceEnded
+  source.once('end', () => (sourceEnded = performance.now()))
+  delay.enable()
+  const cpu = process.cpuUsage()
+  const start = performance.now()
+  const checkpoints = spec.watchCheckpoints && watchCheckpoints(dir)
+  const extra = await subject.run({ ...spec, dir, file, source })
+  const end = performance.now()
+  const { user, system } = process.cpuUsage(cpu)
+  delay.disable()
+  clearInterval(sampling)
+  if (checkpoints) extra.checkpoints = checkpoints.stop()
+  if (subject.check) await subject.check(spec)
+  else await check(subject.where, spec, dir, expected)
+  return {
+    ms: end - start,
+    afterSource: sourceEnded === undefined ? undefined : end - sourceEnded,
+    cpu: (user + system) / 1e6,
+    rss: process.resourceUsage().maxRSS * 1024,
+    delay: { p99: delay.percentile(99) / 1e6, max: delay.max / 1e6 },
+    memory,
+    key,
+    ...extra,
+  }
+}
+
+/** Counts what is written for checkpoints: each is a new file that takes the place of the old one. */
+function watchCheckpoints(dir) {
+  const seen = { files: 0, bytes: 0 }
+  const ends = []
+  const look = upload => (_event, name) => {
+    if (name !== 'checkpoint.json') return
+    const size = statSync(join(upload, name), { throwIfNoEntry: false })?.size ?? 0
+    seen.files += size > 0 ? 1 : 0
+    seen.bytes += size
+  }
+  const uploads = watch(dir, (_event, name) => {
+    const upload = join(dir, name)
+    if (name.startsWith('.') || !existsSync(upload)) return
+    ends.push(watch(upload, look(upload)))
+  })
+  return {
+    stop() {
+      for (const watcher of [uploads, ...ends]) watcher.close()
+      return seen
+    },
+  }
+}
+
+async function check(where, { places, key, size }, dir, expected) {
+  let found
+  if (where === 'oss') {
+    const { headers } = (await new OSS(places.oss).head(key)).res
+    found = [Number(headers['content-length']), headers['x-oss-hash-crc64ecma']]
+  } else if (where === 's3') {
+    const { headers } = await fetch(`${places.s3}/bench/${key}`, { method: 'HEAD' })
+    found = [Number(headers.get('content-length')), headers.get('x-bench-crc64')]
+  } else if (where === 'disk') {
+    found = [(await stat(join(dir, 'file'))).size, expected]
+  } else return
+  if (found[0] === size && found[1] === expected) return
+  throw new Error(`${key}: ${found.join(' ')} arrived, ${size} ${expected} was sent`)
+}

@@ -1,0 +1,53 @@
+/**
+ * `npm run bench`: all cases, or those that are named.
+ *
+ *     npm run bench -- throughput memory --runs 9
+ *
+ * Prints tables; with all cases it also writes `results.json`, `RESULTS.md` and the plots.
+ */
+import { parseArgs } from 'node:util'
+import { Bench } from './bench.mjs'
+import { installed } from './installed.mjs'
+import { publish } from './results.mjs'
+
+export const CASES = [
+  'throughput',
+  'overlap',
+  'many-parts',
+  'latency',
+  'memory',
+  'resume',
+  'small-objects',
+  'cli-start',
+  'part-size',
+]
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { runs: { type: 'string', default: '5' } },
+})
+const unknown = positionals.find(name => !CASES.includes(name))
+if (unknown !== undefined) {
+  console.error(`There is no bench "${unknown}"; there are: ${CASES.join(', ')}`)
+  process.exit(2)
+}
+const chosen = positionals.length === 0 ? CASES : positionals
+const results = {}
+for (const name of chosen) {
+  const { title, run } = await import(`./cases/${name}.mjs`)
+  console.log(`\n## ${title}\n`)
+  const bench = await Bench.open()
+  const from = performance.now()
+  try {
+    results[name] = { title, ...(await run(bench, { runs: Number(values.runs), installed })) }
+  } finally {
+    await bench.close()
+  }
+  const { text, targets } = results[name]
+  console.log(text)
+  for (const { name: target, text: value, must, reach, met } of targets) {
+    console.log(`${target}: ${value} (must ${must}, reach for ${reach}): ${met}`)
+  }
+  console.log(`${((performance.now() - from) / 1000).toFixed(0)} s`)
+}
+if (positionals.length === 0) await publish(results)

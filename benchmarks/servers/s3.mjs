@@ -1,0 +1,106 @@
+/**
+ * A server in S3's form that throws bodies away and does to each byte what the emulator does: CRC-64,
+ * no MD5. Only what `@aws-sdk/lib-storage` and `rclone` ask for; signatures are not looked at. The
+ * whole object's size and CRC-64 are in the reply to Complete, where the bench checks them.
+ */
+import { randomBytes } from 'node:crypto'
+import { createServer } from 'node:http'
+import { combineCrc64, Crc64, EMPTY_CRC64 } from '../../dist/crc64.js'
+import { listening } from './listening.mjs'
+
+export function startS3() {
+  const uploads = new Map()
+  const objects = new Map()
+
+  const answers = {
+    initiate() {
+      const id = randomBytes(8).toString('hex')
+      uploads.set(id, new Map())
+      return xml('InitiateMultipartUploadResult', `<UploadId>${id}</UploadId>`)
+    },
+    put({ id, number, path }, body) {
+      if (id === null) objects.set(path, body)
+      else uploads.get(id)?.set(number, body)
+      return { status: 200, headers: { etag: body.etag } }
+    },
+    complete({ id, path }) {
+      const parts = [...(uploads.get(id) ?? [])].toSorted(([a], [b]) => a - b)
+      let crc = EMPTY_CRC64
+      for (const [, part] of parts) crc = combineCrc64(crc, part.crc, part.size)
+      const size = parts.reduce((sum, [, part]) => sum + part.size, 0)
+      objects.set(path, { size, crc, etag: '"multipart"' })
+      return xml('CompleteMultipartUploadResult', `<ETag>"multipart"</ETag>`)
+    },
+    head({ path }) {
+      const object = objects.get(path)
+      if (object === undefined) return { status: 404 }
+      const { size, etag, crc } = object
+      const modified = { 'last-modified': new Date().toUTCString() }
+      const headers = { 'content-length': size, etag, 'x-bench-crc64': String(crc), ...modified }
+      return { status: 200, headers }
+    },
+  }
+
+  const serve = async (request, response) => {
+    const { pathname: path, searchParams } = new URL(request.url, 'http://s3')
+    const id = searchParams.get('uploadId')
+    const number = Number(searchParams.get('partNumber'))
+    const name = nameOf(request.method, searchParams)
+    const { status, headers, body } = answers[name]({ id, number, path }, await take(request))
+    response.writeHead(status, headers).end(body)
+  }
+  return listening(
+    createServer((request, response) => {
+      serve(request, response).catch(() => response.destroy())
+    }),
+  )
+}
+
+function nameOf(method, query) {
+  if (method === 'PUT') return 'put'
+  if (method === 'POST') return query.has('uploads') ? 'initiate' : 'complete'
+  return 'head'
+}
+
+function xml(name, inner) {
+  const body = `<?xml version="1.0" encoding="UTF-8"?>\n<${name}>${inner}</${name}>`
+  return { status: 200, headers: { 'content-type': 'application/xml' }, body }
+}
+
+/** Reads a body, also one in AWS's own chunks. */
+async function take(request) {
+  const crc = new Crc64()
+  let size = 0
+  const put = bytes => {
+    size += bytes.length
+    crc.update(bytes)
+  }
+  const chunked = (request.headers['content-encoding'] ?? '').includes('aws-chunked')
+  const feed = chunked ? awsChunks(put) : put
+  for await (const chunk of request) feed(chunk)
+  return { size, crc: crc.digest(), etag: `"${randomBytes(16).toString('hex')}"` }
+}
+
+/** `SIZE;...\r\n`, so many bytes, `\r\n`, ..., a chunk of 0 bytes, trailers. */
+function awsChunks(put) {
+  let head = ''
+  let left = -2 // what follows a chunk's bytes: its line end
+  return bytes => {
+    let at = 0
+    while (at < bytes.length) {
+      if (left > 0) {
+        const piece = bytes.subarray(at, at + left)
+        put(piece)
+        left -= piece.length
+        at += piece.length
+        continue
+      }
+      const end = bytes.indexOf(10, at)
+      head += bytes.toString('latin1', at, end < 0 ? bytes.length : end)
+      at = end < 0 ? bytes.length : end + 1
+      if (end < 0) continue
+      if (head.trim() !== '') left = Number.parseInt(head, 16) || 0
+      head = ''
+    }
+  }
+}

@@ -1,0 +1,52 @@
+/**
+ * The server's process: the emulator, throwing bodies away; the same in S3's form; and one that does
+ * nothing, to show what a server costs by itself. All three are asked over IPC.
+ */
+import { existsSync } from 'node:fs'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { startEmulator } from '../../dist/emulator/index.js'
+import { startNoop } from './noop.mjs'
+import { startS3 } from './s3.mjs'
+
+/** In memory where that is possible: the server's files are none of the subjects' doing. */
+const parent = existsSync('/dev/shm') ? '/dev/shm' : tmpdir()
+const dir = await mkdtemp(join(parent, 'oss-spool-bench-oss-'))
+const oss = await startEmulator({ dir, buckets: ['bench'], discard: true, verify: 'crc64' })
+const [s3, noop] = await Promise.all([startS3(), startNoop()])
+
+/** What the bench may ask for. */
+const calls = {
+  places: () => ({
+    oss: oss.clientOptions('bench'),
+    s3: s3.endpoint,
+    noop: noop.endpoint,
+  }),
+  link: link => void (oss.link = link),
+  /** Parts from the `nth` on are refused until `heal`. */
+  refuse: nth =>
+    void oss.inject({
+      operation: 'UploadPart',
+      do: 'answer',
+      status: 403,
+      code: 'AccessDenied',
+      nth,
+      times: 'always',
+    }),
+  heal: () => oss.clearFaults(),
+  forget: () => void oss.requests.splice(0),
+  cpu: () => process.cpuUsage(),
+  requests: () =>
+    oss.requests.map(({ operation, time, bytes, status }) => ({ operation, time, bytes, status })),
+}
+
+process.on('message', ({ name, argument }) => {
+  process.send({ answer: calls[name](argument) })
+})
+process.on('disconnect', () => {
+  void Promise.all([oss.close(), s3.close(), noop.close()])
+    .then(() => rm(dir, { recursive: true, force: true }))
+    .then(() => process.exit())
+})
+process.send({ answer: 'ready' })
