@@ -33,8 +33,8 @@ export async function unchanged(
 }
 
 async function crcOf(file: string): Promise<bigint> {
-  const { createCrc64 } = await import('../crc64.js')
-  const crc = await createCrc64()
+  const { Crc64 } = await import('../crc64.js')
+  const crc = new Crc64()
   for await (const chunk of createReadStream(file, { highWaterMark: 1024 * 1024 })) {
     crc.update(chunk as Buffer) // no encoding was set
   }
