@@ -3,6 +3,7 @@
  * and of the temp file get their `ERR_SPOOL_*` code.
  */
 import { isSystemError } from '../disk/durable.js'
+import { LinkedFileChanged } from '../disk/link.js'
 import { SpoolError, type SpoolErrorCode } from '../errors.js'
 import { kindOf, OssFailure, type FailureKind } from '../oss/failure.js'
 
@@ -55,6 +56,11 @@ export function failed(error: unknown, upload: FailedUpload): unknown {
   if (isSystemError(error, 'ENOSPC', 'EDQUOT')) {
     const message = `No space left on the disk of the spool (${error.code}) for ${object}; ${state}`
     return new SpoolError('ERR_SPOOL_FULL', message, { id, resumable: upload.sealed, cause: error })
+  }
+  if (error instanceof LinkedFileChanged) {
+    const message = `The file of ${object} changed while it was uploaded in place (${error.message}); nothing published`
+    const hint = 'Upload it again, as it is now.'
+    return new SpoolError('ERR_SPOOL_SOURCE_FAILED', message, { id, hint, cause: error })
   }
   return error
 }

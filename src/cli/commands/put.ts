@@ -1,5 +1,5 @@
 /** `oss-spool put`: files, or standard input, through the spool. */
-import { createReadStream } from 'node:fs'
+import { createReadStream, statSync } from 'node:fs'
 import { pipeline } from 'node:stream/promises'
 import { Option, type Command } from 'commander'
 import type { Spool } from '../../spool.js'
@@ -18,7 +18,11 @@ import { targetsOf, type Target } from '../target.js'
 import { unchanged } from '../unchanged.js'
 import { uploadOptions, type UploadFlags } from '../upload-flags.js'
 
-type PutFlags = UploadFlags & { readonly ifChanged?: boolean; readonly parallelUploads?: number }
+type PutFlags = UploadFlags & {
+  readonly ifChanged?: boolean
+  readonly inPlace?: boolean
+  readonly parallelUploads?: number
+}
 
 export function definePut(program: Command, session: Session): void {
   const command = withUploadOptions(program.command('put'))
@@ -27,6 +31,9 @@ export function definePut(program: Command, session: Session): void {
     .argument('[FILE...]', 'files or quoted patterns; - or nothing: standard input')
     .addOption(
       new Option('--if-changed', 'leave an object alone whose size and CRC64 are the same'),
+    )
+    .addOption(
+      new Option('--in-place', 'do not copy FILE: read it where it is; it must not change'),
     )
     .addOption(countOption('--parallel-uploads <N>', 'files at a time (default: 4)'))
     .action((target: string, files: string[], flags: PutFlags) =>
@@ -103,6 +110,7 @@ class Put {
     const source = () => createReadStream(file, { highWaterMark: 1024 * 1024 })
     return this.#spool.upload(key, source, {
       ...this.#options,
+      ...(this.#flags.inPlace ? { inPlace: file } : {}),
       maxAge: 0, // the file as it is now, not what was sealed of it before
       onProgress: event => this.#display.show(key, event),
     })
@@ -127,7 +135,12 @@ function checkTogether(targets: readonly Target[], flags: PutFlags): void {
       `${flagOf(wrong)} is about one stream, but there are ${targets.length} files`,
     )
   }
-  if (flags.ifChanged && targets.some(({ file }) => file === undefined)) {
-    throw new UsageError('--if-changed needs a FILE: standard input can be read only once')
+  const fileFlag = flags.ifChanged ? '--if-changed' : flags.inPlace ? '--in-place' : undefined
+  if (fileFlag !== undefined && targets.some(({ file }) => file === undefined)) {
+    throw new UsageError(`${fileFlag} needs a FILE: standard input can be read only once`)
+  }
+  const odd = targets.find(({ file }) => file !== undefined && !statSync(file).isFile())?.file
+  if (fileFlag !== undefined && odd !== undefined) {
+    throw new UsageError(`${fileFlag} needs plain files: ${odd} can be read only once`)
   }
 }

@@ -100,5 +100,6 @@ function whyNot({ phase, owner, error }: UploadStatus, force: boolean): string |
   if (error?.code === 'ERR_SPOOL_OBJECT_EXISTS' && !force) {
     return 'the object is there already; --force publishes over it'
   }
+  if (error?.code === 'ERR_SPOOL_SOURCE_FAILED') return 'its file has changed: put it again'
   return undefined
 }
