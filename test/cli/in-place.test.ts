@@ -35,13 +35,20 @@ async function sealedAndKilled(t: Test): Promise<{
   const data = bytes(3 * PART)
   await writeFile(join(dir, 'file'), data)
   const { oss, env } = await server(t, dir)
-  const held = oss.inject({ operation: 'UploadPart', partNumber: 2, do: 'hang', times: 'always' })
-  const { child, done } = start(dir, PUT, undefined, env)
-  await held.hit()
-  await until(async () => (await run(dir, ['ls', '--json'])).out.includes('"phase":"sealed"'))
+  const unavailable = { do: 'answer', status: 503, code: 'ServiceUnavailable' } as const
+  const fault = oss.inject({
+    operation: 'UploadPart',
+    partNumber: 2,
+    ...unavailable,
+    times: 'always',
+  })
+  const { child, done } = start(dir, [...PUT, '--retries=1000'], undefined, env)
+  await until(async () =>
+    /"phase":"sealed".*"parts":2/.test((await run(dir, ['ls', '--json'])).out),
+  )
   child.kill('SIGKILL')
   await done
-  held.remove()
+  fault.remove()
   return { dir, env, oss, data }
 }
 
