@@ -1,10 +1,9 @@
 /** `oss-spool put`: files, or standard input, through the spool. */
-import { createReadStream, statSync } from 'node:fs'
+import { createReadStream, statSync, type ReadStream } from 'node:fs'
 import { pipeline } from 'node:stream/promises'
 import { Option, type Command } from 'commander'
 import type { Spool } from '../../spool.js'
 import type { UploadOptions } from '../../upload/options.js'
-import type { UploadResult } from '../../upload/result.js'
 import type { CliConnection } from '../connection.js'
 import { EXIT_DONE, UsageError, worst } from '../exit-status.js'
 import { countOption, examples, uploadOptions as withUploadOptions } from '../option.js'
@@ -59,71 +58,57 @@ async function put(
   const connection = await session.connect(flags, targets[0]?.bucket)
   const spool = await session.spool(flags, connection)
   const shown = display(session, target, flags, targets.length)
-  const one = new Put(session, connection, spool, options, shown, flags)
+  const work: Work = { session, connection, spool, options, shown, flags }
   const statuses = await inParallel(flags.parallelUploads ?? 4, targets, async each => {
     if (session.signal.aborted) return EXIT_DONE // what was not begun is not spoken of
     try {
-      reportResult(session, await one.upload(each), flags)
+      const { file } = each
+      const uploading =
+        file === undefined ? putInput(work, each.key) : putFile(work, each.key, file)
+      reportResult(session, await uploading, flags)
       return EXIT_DONE
     } catch (error) {
-      return reportError(session, error, flags, {
-        command: 'oss-spool put',
-        object: `oss://${each.bucket}/${each.key}`,
-      })
+      const object = `oss://${each.bucket}/${each.key}`
+      return reportError(session, error, flags, { command: 'oss-spool put', object })
     }
   })
   shown.end()
   return worst(statuses)
 }
 
-/** One file or standard input after the other, under the same options. */
-class Put {
-  readonly #session: Session
-  readonly #connection: CliConnection
-  readonly #spool: Spool
-  readonly #options: UploadOptions
-  readonly #display: Display
-  readonly #flags: PutFlags
+/** What each of the uploads is done with. */
+interface Work {
+  readonly session: Session
+  readonly connection: CliConnection
+  readonly spool: Spool
+  readonly options: UploadOptions
+  readonly shown: Display
+  readonly flags: PutFlags
+}
 
-  constructor(
-    session: Session,
-    connection: CliConnection,
-    spool: Spool,
-    options: UploadOptions,
-    shown: Display,
-    flags: PutFlags,
-  ) {
-    this.#session = session
-    this.#connection = connection
-    this.#spool = spool
-    this.#options = { ...options, signal: session.signal }
-    this.#display = shown
-    this.#flags = flags
+async function putFile(work: Work, key: string, file: string): Promise<Result> {
+  const { session, connection, spool, options, shown, flags } = work
+  if (flags.ifChanged) {
+    const same = await unchanged(connection, key, file, flags.id, session)
+    if (same !== undefined) return same
   }
+  const source = (): ReadStream => createReadStream(file, { highWaterMark: 1024 * 1024 })
+  return spool.upload(key, source, {
+    ...options,
+    ...(flags.inPlace ? { inPlace: file } : {}),
+    maxAge: 0, // the file as it is now, not what was sealed of it before
+    signal: session.signal,
+    onProgress: event => shown.show(key, event),
+  })
+}
 
-  async upload({ key, file }: Target): Promise<Result> {
-    if (file === undefined) return this.#standardInput(key)
-    if (this.#flags.ifChanged) {
-      const same = await unchanged(this.#connection, key, file, this.#flags.id, this.#session)
-      if (same !== undefined) return same
-    }
-    const source = () => createReadStream(file, { highWaterMark: 1024 * 1024 })
-    return this.#spool.upload(key, source, {
-      ...this.#options,
-      ...(this.#flags.inPlace ? { inPlace: file } : {}),
-      maxAge: 0, // the file as it is now, not what was sealed of it before
-      onProgress: event => this.#display.show(key, event),
-    })
-  }
-
-  async #standardInput(key: string): Promise<UploadResult> {
-    const sink = this.#spool.createWriteStream(key, this.#options)
-    sink.on('progress', event => this.#display.show(key, event))
-    await pipeline(this.#session.io.stdin, sink).catch(() => {
-      // The result rejects with the same failure, and with its code when it was the source's.
-    })
-    return sink.result
-  }
+async function putInput({ session, spool, options, shown }: Work, key: string): Promise<Result> {
+  const sink = spool.createWriteStream(key, { ...options, signal: session.signal })
+  sink.on('progress', event => shown.show(key, event))
+  await pipeline(session.io.stdin, sink).catch(() => {
+    // The result rejects with the same failure, and with its code when it was the source's.
+  })
+  return sink.result
 }
 
 /** What is said of one stream makes no sense for several. */
