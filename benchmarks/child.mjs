@@ -61,8 +61,12 @@ async function once(subject, spec, dir) {
   delay.enable()
   const cpu = process.cpuUsage()
   const start = performance.now()
+  const timeline = []
+  const told = ({ spooled, uploaded }) =>
+    timeline.push([performance.now() - start, spooled, uploaded])
   const checkpoints = spec.watchCheckpoints && watchCheckpoints(dir)
-  const extra = await subject.run({ ...spec, dir, file, source })
+  const extra =
+    (await subject.run({ ...spec, dir, file, source, ...(spec.watchProgress && { told }) })) ?? {}
   const end = performance.now()
   const { user, system } = process.cpuUsage(cpu)
   delay.disable()
@@ -77,6 +81,7 @@ async function once(subject, spec, dir) {
     rss: process.resourceUsage().maxRSS * 1024,
     delay: { p99: delay.percentile(99) / 1e6, max: delay.max / 1e6 },
     memory,
+    timeline,
     key,
     ...extra,
   }

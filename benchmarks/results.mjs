@@ -1,1 +1,79 @@
-export async function publish() {}
+/** Writes what a whole run measured: `results.json`, the plots, and `RESULTS.md` around them. */
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { MIB, table } from './figures.mjs'
+import { installed } from './installed.mjs'
+import { memory, overlap, partSize, svgOf, throughput } from './plots.mjs'
+
+const at = name => new URL(name, import.meta.url)
+/** What follows is written by people, and stays. */
+const BY_HAND = '## Findings'
+
+const PLOTS = {
+  throughput: result => throughput(result, 512 * MIB),
+  overlap,
+  memory,
+  'part-size': partSize,
+}
+
+export async function publish(results) {
+  await mkdir(at('plots/'), { recursive: true })
+  for (const [name, plot] of Object.entries(PLOTS)) {
+    await writeFile(at(`plots/${name}.svg`), await svgOf(plot(results[name])))
+  }
+  const short = JSON.stringify({ ...installed, results }, leaveOut, 1)
+  await writeFile(at('results.json'), `${short}\n`)
+  const before = await readFile(at('RESULTS.md'), 'utf8').catch(() => '')
+  const byHand = before.includes(BY_HAND) ? before.slice(before.indexOf(BY_HAND)) : `${BY_HAND}\n`
+  await writeFile(
+    at('RESULTS.md'),
+    `${head()}\n${targets(results)}\n${sections(results)}\n${byHand}`,
+  )
+}
+
+/** Samples are in the plots; a figure has no more digits than it deserves. */
+function leaveOut(name, value) {
+  if (['memory', 'timeline', 'text', 'key'].includes(name)) return undefined
+  return typeof value === 'number' ? Number(value.toPrecision(5)) : value
+}
+
+function head() {
+  const { node, machine, commit, versions, rclone } = installed
+  const peers = Object.entries(versions).map(([name, version]) => `\`${name}\` ${version}`)
+  return `# Results
+
+Made by \`npm run bench\` at commit ${commit}; what each number means and which cases we lose is under
+[Findings](#findings).
+
+- **Machine**: ${machine}. Node ${node}. ${peers.join(', ')}, ${rclone ?? 'rclone not installed'}.
+- **Method**: the server is this project's emulator in a process of its own; it throws bodies away after
+  computing their CRC-64 (\`discard\`, \`verify: 'crc64'\`). \`@aws-sdk/lib-storage\` has a server in S3's form that does
+  the same to each byte. Client and server share the machine. Every run is a fresh process with a small run
+  before it; those that are compared take turns; each answer is held against the size and CRC-64 of what was
+  sent. Figures are medians, with the smallest and the largest in brackets; ratios are medians of the ratios of
+  neighbouring runs. MB = 10^6 bytes. Before each run as many bytes are written and removed: a virtual machine
+  gets the memory of its file cache from its host at first use.
+`
+}
+
+function targets(results) {
+  const rows = Object.entries(results).flatMap(([name, { targets: all }]) =>
+    all.map(({ name: what, text, must, reach, atMost, met }) => [
+      `[${name}](#${name})`,
+      what,
+      text,
+      `${atMost ? '≤' : '≥'} ${must}`,
+      `${atMost ? '≤' : '≥'} ${reach}`,
+      met,
+    ]),
+  )
+  return `## Targets\n\n${table(['', '', 'measured', 'must', 'reach for', ''], rows)}\n`
+}
+
+function sections(results) {
+  return Object.entries(results)
+    .map(([name, { title, text }]) => {
+      const picture = name in PLOTS ? `\n\n![${title}](plots/${name}.svg)` : ''
+      return `## ${name}\n\n${title}.\n\n${text}${picture}\n`
+    })
+    .join('\n')
+}

@@ -387,3 +387,34 @@ t.test('progress: events of the sink, and a checkpoint that ali-oss itself can f
   const result = await spool.resume(sink.id)
   t.match(result, { sent: 0, skipped: data.length }, 'and we notice that it was finished')
 })
+
+t.test('a short stream needs one checkpoint, and is not said to be sealed before that', async t => {
+  const durable = await import('../src/disk/durable.js')
+  const written: string[] = []
+  const replaceFile = async (path: string, text: string): Promise<void> => {
+    written.push(String(JSON.parse(text).checkpoint.upload.phase))
+    await durable.replaceFile(path, text)
+  }
+  const { Spool: Counted } = await t.mockImport<typeof import('../src/index.js')>(
+    '../src/index.js',
+    { '../src/disk/durable.js': t.createMock(durable, { replaceFile }) },
+  )
+  const b = await bench(t)
+  const spool = new Counted({ client: b.oss.clientOptions(BUCKET), dir: b.dir, partSize: 102_400 })
+  const phases = new Set<string>()
+  const small = spool.createWriteStream('small')
+  small.on('progress', ({ phase }) => phases.add(phase))
+  await pipeline(streamOf(bytes(50_000)), small)
+  t.same(written, ['completing'])
+  t.same([...phases], ['spooling', 'completing', 'published'])
+
+  written.length = 0
+  const slow = spool.createWriteStream('slow')
+  slow.write('early')
+  while (written.length === 0) await new Promise(resolve => setTimeout(resolve, 5))
+  t.same(written, ['spooling'], 'one that stays open is on disk soon')
+  t.match(await spool.uploads(), [{ key: 'slow', phase: 'spooling' }])
+  slow.end()
+  await slow.result
+  t.same(written.slice(1), ['sealed', 'completing'])
+})

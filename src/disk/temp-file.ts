@@ -26,7 +26,7 @@ const READ_SIZE = 512 * 1024
  * After so many bytes the disk is asked to take them, while the source goes on: so the seal waits for
  * few.
  */
-const SYNC_EVERY = 64 * 1024 * 1024
+const SYNC_EVERY = 32 * 1024 * 1024
 
 /**
  * Buffers that regions are read into, again and again: the pages of a fresh one cost more to get than

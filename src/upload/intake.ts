@@ -178,10 +178,11 @@ export class Intake {
     clearTimeout(this.#timer)
     const end = this.#spooler.end()
     this.#check(end)
+    const single = isSinglePut(this.#spooling().plan, end.size)
+    if (this.#flowing && !single) this.#offer() // the last part is under way while the disk works
     await this.#file.sync()
     this.#refuseIfAbandoned()
     const sealed = seal(this.#spooling(), end)
-    const single = isSinglePut(sealed.plan, sealed.size)
     // Of a short stream nothing may have been written yet: `completing`, which comes next, says it all.
     const held = single && this.#ledger.hold(sealed)
     if (!held) await this.#save(sealed)

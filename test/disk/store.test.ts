@@ -379,7 +379,7 @@ t.test('the temp file', async t => {
     const file = await mocked.TempFile.create(t.testdir({}))
     t.teardown(() => file.close())
     const batch = Buffer.alloc(16 * 2 ** 20)
-    for (let i = 0; i < 4; i++) await file.append([batch])
+    for (let i = 0; i < 2; i++) await file.append([batch])
     await new Promise(resolve => setTimeout(resolve, 20))
     t.equal(syncs, 1, 'asked while bytes still come')
     await t.rejects(file.sync(), { code: 'EIO' })

@@ -1,0 +1,86 @@
+/** Which part size and how many in flight: for lines of several speeds and lengths. */
+import { MIB, table, verdict } from '../figures.mjs'
+
+const PART_SIZES = [100 * 1024, MIB, 4 * MIB, 8 * MIB, 16 * MIB, 64 * MIB, 256 * MIB]
+const PARALLEL = [1, 4, 5, 16, 32]
+const LATENCIES = [0, 20, 100]
+const LINKS = [10, 100, 1000]
+/** A part that is under way for longer, in s, says nothing more in a bench. */
+const LONGEST_PART = 3
+
+export const title = 'Part size × parts in flight × latency × link, MB/s'
+
+export const nameOf = bytes => (bytes < MIB ? `${bytes / 1024} KiB` : `${bytes / MIB} MiB`)
+
+export async function run(bench) {
+  const measured = []
+  for (const link of LINKS) {
+    for (const latency of LATENCIES) {
+      await bench.ask('link', { latency, totalBandwidth: link * 1e6 })
+      const cells = cellsOf(link, latency)
+      const spec = { cells, size: MIB, warmUp: link === 1000 }
+      const { rates } = await bench.run('matrix', spec)
+      for (const [i, cell] of cells.entries()) {
+        measured.push({ link, latency, ...cell, rate: rates[i] })
+      }
+      process.stderr.write('.')
+    }
+  }
+  process.stderr.write('\n')
+  return {
+    measured,
+    text: LINKS.map(link => tableOf(measured, link)).join('\n\n'),
+    targets: targets(measured),
+  }
+}
+
+function cellsOf(link, latency) {
+  const cells = []
+  for (const partSize of PART_SIZES) {
+    if (partSize / (link * 1e6) > LONGEST_PART) continue
+    for (const parallel of PARALLEL) {
+      const rounds = latency === 0 ? Infinity : 1500 / latency
+      const most = Math.ceil((link * 1e6 * 0.6) / partSize)
+      const parts = Math.max(2, Math.min(most, rounds * parallel))
+      cells.push({ partSize, parallel, size: parts * partSize })
+    }
+  }
+  return cells
+}
+
+function tableOf(measured, link) {
+  const rows = PART_SIZES.flatMap(partSize => {
+    const of = (parallel, latency) =>
+      measured.find(
+        m =>
+          m.link === link &&
+          m.latency === latency &&
+          m.partSize === partSize &&
+          m.parallel === parallel,
+      )?.rate
+    if (of(1, 0) === undefined) return []
+    const cells = LATENCIES.flatMap(latency =>
+      PARALLEL.map(parallel => of(parallel, latency).toPrecision(2)),
+    )
+    return [[nameOf(partSize), ...cells.map(text => String(Number(text)))]]
+  })
+  const head = LATENCIES.flatMap(latency => PARALLEL.map(p => `${latency} ms × ${p}`))
+  return `A link of ${link} MB/s:\n\n${table(['', ...head], rows)}`
+}
+
+/** The default, 8 MiB × 5, against the best setting, on the worst of the lines. */
+function targets(measured) {
+  const shares = LINKS.flatMap(link =>
+    LATENCIES.map(latency => {
+      const here = measured.filter(m => m.link === link && m.latency === latency)
+      const usual = here.find(m => m.partSize === 8 * MIB && m.parallel === 5)
+      return usual.rate / Math.max(...here.map(({ rate }) => rate))
+    }),
+  )
+  return [
+    verdict('the default against the best setting, on the worst line', Math.min(...shares), {
+      must: 0.25,
+      reach: 0.5,
+    }),
+  ]
+}

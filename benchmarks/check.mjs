@@ -1,0 +1,43 @@
+/**
+ * `npm run bench:check`: a short form of the benches. Ends with status 1 when a ratio says that a
+ * change made us slower. Ratios of neighbouring runs only: the machine's speed does not matter.
+ */
+import { Bench } from './bench.mjs'
+import { MIB, ratio } from './figures.mjs'
+import { OBJECT } from './small-objects.mjs'
+
+const ROUNDS = 3
+const STREAM = { size: 192 * MIB, partSize: 8 * MIB, parallel: 5 }
+const PARTS = { size: 1000 * 100 * 1024, partSize: 100 * 1024, parallel: 5 }
+const SMALL = { size: 200 * OBJECT, parallel: 16 }
+
+/** Ours must take at most `most` times as long as the other. */
+const CHECKS = [
+  { name: 'lib-storage', ours: 'oss-spool', other: 'lib-storage', spec: STREAM, most: 1 / 1.1 },
+  {
+    name: 'the usual recipe',
+    ours: 'oss-spool',
+    other: 'usual-recipe',
+    spec: STREAM,
+    most: 1 / 1.8,
+  },
+  { name: 'raw HTTP PUT', ours: 'oss-spool', other: 'raw-put', spec: STREAM, most: 1 / 0.25 },
+  { name: 'a bare part loop', ours: 'oss-spool', other: 'part-loop', spec: PARTS, most: 1.2 },
+  { name: 'client.put', ours: 'small-objects', other: 'small-puts', spec: SMALL, most: 1 / 0.4 },
+]
+
+const bench = await Bench.open()
+try {
+  for (const { name, ours, other, spec, most } of CHECKS) {
+    const cases = { ours: { subject: ours, ...spec }, other: { subject: other, ...spec } }
+    const measured = await bench.compare(cases, ROUNDS)
+    const times = label => measured[label].map(({ ms }) => ms)
+    const value = ratio(times('ours'), times('other'))
+    const slower = value > most
+    if (slower) process.exitCode = 1
+    const verdict = slower ? 'TOO SLOW' : 'ok'
+    console.log(`${verdict}: ${value.toFixed(2)} × the time of ${name}, at most ${most.toFixed(2)}`)
+  }
+} finally {
+  await bench.close()
+}

@@ -1,0 +1,145 @@
+/** The pictures, drawn by Vega. Each function gives a Vega-Lite specification. */
+import { parse, View } from 'vega'
+import { compile } from 'vega-lite'
+import { mib, median, rates } from './figures.mjs'
+import { nameOf } from './cases/part-size.mjs'
+
+export async function svgOf(specification) {
+  const config = {
+    background: 'white',
+    font: 'sans-serif',
+    axis: { labelFontSize: 11, titleFontSize: 11 },
+    view: { stroke: null },
+  }
+  const { spec } = compile({ ...specification, config })
+  return new View(parse(spec), { renderer: 'none' }).toSVG()
+}
+
+const plain = label => label.replaceAll('`', '')
+
+/** Bars, ours in another colour. */
+export function throughput({ measured }, size) {
+  const values = Object.entries(measured).map(([label, all]) => ({
+    label: plain(label),
+    rate: Math.round(median(rates(size, all))),
+    ours: label === 'oss-spool',
+  }))
+  return {
+    data: { values },
+    width: 420,
+    height: { step: 22 },
+    encoding: {
+      y: { field: 'label', type: 'nominal', sort: '-x', title: null, axis: { labelLimit: 300 } },
+      x: { field: 'rate', type: 'quantitative', title: 'MB/s, median' },
+    },
+    layer: [
+      {
+        mark: 'bar',
+        encoding: {
+          color: {
+            field: 'ours',
+            type: 'nominal',
+            scale: { domain: [true, false], range: ['#c2410c', '#94a3b8'] },
+            legend: null,
+          },
+        },
+      },
+      {
+        mark: { type: 'text', align: 'left', dx: 4 },
+        encoding: { text: { field: 'rate', type: 'quantitative' } },
+      },
+    ],
+  }
+}
+
+/** Which share of the link's speed each setting gets. */
+export function partSize({ measured }) {
+  const values = measured.map(({ link, latency, partSize: bytes, parallel, rate }) => ({
+    link: `${link} MB/s`,
+    latency: `${latency} ms`,
+    bytes,
+    part: nameOf(bytes),
+    parallel: String(parallel),
+    share: Math.min(1, rate / link),
+    rate: Math.round(rate),
+  }))
+  return {
+    data: { values },
+    facet: {
+      row: { field: 'link', title: 'link', sort: { field: 'link' }, header: { labelAngle: 0 } },
+      column: { field: 'latency', title: 'latency', sort: ['0 ms', '20 ms', '100 ms'] },
+    },
+    spec: {
+      width: { step: 44 },
+      height: { step: 22 },
+      encoding: {
+        x: { field: 'part', type: 'ordinal', sort: { field: 'bytes' }, title: 'part size' },
+        y: {
+          field: 'parallel',
+          type: 'ordinal',
+          sort: ['1', '4', '5', '16', '32'],
+          title: 'in flight',
+        },
+      },
+      layer: [
+        {
+          mark: 'rect',
+          encoding: {
+            color: {
+              field: 'share',
+              type: 'quantitative',
+              scale: { scheme: 'viridis', domain: [0, 1] },
+              legend: { title: 'of the link', format: '.0%' },
+            },
+          },
+        },
+        {
+          mark: { type: 'text', fontSize: 10 },
+          encoding: {
+            text: { field: 'rate', type: 'quantitative' },
+            color: {
+              condition: { test: 'datum.share > 0.6', value: 'black' },
+              value: 'white',
+            },
+          },
+        },
+      ],
+    },
+  }
+}
+
+/** Bytes in the spool and on OSS over the time of one run. */
+export function overlap({ measured }) {
+  const [{ timeline }] = measured['oss-spool']
+  const values = timeline.flatMap(([ms, spooled, uploaded]) => [
+    { seconds: ms / 1000, MB: spooled / 1e6, where: 'in the spool' },
+    { seconds: ms / 1000, MB: uploaded / 1e6, where: 'on OSS' },
+  ])
+  return lines(values, { x: 'seconds', y: 'MB', color: 'where' })
+}
+
+/** Memory over the time of a run, as a share of it. */
+export function memory({ measured }) {
+  const values = Object.entries(measured).flatMap(([label, [{ memory: samples }]]) =>
+    samples.map((rss, i) => ({
+      'part of the run': i / Math.max(1, samples.length - 1),
+      MiB: mib(rss),
+      stream: plain(label),
+    })),
+  )
+  return lines(values, { x: 'part of the run', y: 'MiB', color: 'stream' })
+}
+
+function lines(values, { x, y, color }) {
+  return {
+    data: { values },
+    width: 480,
+    height: 240,
+    mark: { type: 'line', strokeWidth: 1.5 },
+    encoding: {
+      x: { field: x, type: 'quantitative' },
+      y: { field: y, type: 'quantitative', title: y, scale: { zero: true } },
+      color: { field: color, type: 'nominal', title: null },
+    },
+  }
+}
