@@ -49,6 +49,11 @@ export interface SpoolOptions extends Omit<UploadOptions, 'id'> {
   readonly maxRate?: number
 }
 
+/** Options of `upload`. */
+export interface StepOptions extends UploadOptions {
+  readonly onProgress?: (progress: ProgressEvent) => void
+}
+
 /** Options of `resume`: how, not what. */
 export interface ResumeOptions extends Pick<
   UploadOptions,
@@ -113,13 +118,18 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
    * The step that can be retried: same id, same content. A sealed unfinished upload of that id is
    * finished and `source` is not called; otherwise it is called and read once.
    */
-  async upload(key: string, source: Source, options: UploadOptions = {}): Promise<UploadResult> {
+  async upload(key: string, source: Source, options: StepOptions = {}): Promise<UploadResult> {
     if (typeof source !== 'function') throw invalidType('source', 'a function', source)
-    const { place, id, settings } = this.#check(key, options)
+    const { onProgress, ...upload } = options
+    const { place, id, settings } = this.#check(key, upload)
     const startedAt = performance.now()
     return this.#told(id, { bucket: place.bucket, key }, async () => {
       const claim = await this.#claim(id)
-      return holding(claim, () => this.#upload(claim, place, key, source, settings, startedAt))
+      return holding(claim, () => {
+        const progress = (event: ProgressEvent): void => onProgress?.(event)
+        const context = this.#context(claim, place, key, settings, { progress })
+        return this.#upload(context, place, source, settings, startedAt)
+      })
     })
   }
 
@@ -181,17 +191,16 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
   }
 
   async #upload(
-    claim: Claim,
+    context: UploadContext,
     place: Place,
-    key: string,
     source: Source,
     settings: UploadSettings,
     startedAt: number,
   ): Promise<UploadResult> {
-    const context = this.#context(claim, place, key, settings, {})
+    const { claim } = context
     const { checkpoint } = claim
     if (checkpoint !== null) {
-      sameObject(checkpoint, place, key)
+      sameObject(checkpoint, place, context.key)
       const { upload } = checkpoint
       if (upload.phase === 'published' && upload.once) {
         await claim.tidy([]) // a crash may have left its temp file

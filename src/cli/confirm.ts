@@ -1,17 +1,18 @@
 /** Asks a person before something is lost; a script is taken at its word. */
 import { createInterface } from 'node:readline/promises'
-import type { Io } from './session.js'
+import type { Session } from './session.js'
 
 /** True without asking unless standard input and standard error are a terminal. */
-export async function confirmed(
-  io: Pick<Io, 'stdin' | 'stderr'>,
-  question: string,
-): Promise<boolean> {
-  if (!io.stdin.isTTY || !io.stderr.isTTY) return true
-  const prompt = createInterface({ input: io.stdin, output: io.stderr })
+export async function confirmed(session: Session, question: string): Promise<boolean> {
+  const { stdin, stderr } = session.io
+  if (!stdin.isTTY || !stderr.isTTY) return true
+  const prompt = createInterface({ input: stdin, output: stderr })
   try {
-    const answer = await prompt.question(`${question} [y/N] `)
+    const answer = await prompt.question(`${question} [y/N] `, { signal: session.signal })
     return /^y(es)?$/i.test(answer.trim())
+  } catch (error) {
+    if (session.signal.aborted) return false
+    throw error
   } finally {
     prompt.close()
   }

@@ -1,16 +1,14 @@
 /**
- * How the command line reaches OSS: flags, then the environment, then `~/.ossutilconfig`; or the
- * embedded OSS. Secrets come from the environment or a file, never from an argument.
+ * How the command line reaches OSS: as flags and configuration say, or the embedded OSS. Secrets
+ * come from the environment or a file, never from an argument.
  */
 import { mkdir, realpath } from 'node:fs/promises'
-import { homedir } from 'node:os'
-import { join } from 'node:path'
 import { connect } from '../oss/connection.js'
+import { defaultCredentials, isNotInstalled } from '../oss/default-credentials.js'
 import type { Connection } from '../oss/port.js'
 import type { ClientOptions } from '../oss/settings.js'
-import { findCredentials } from './credentials.js'
+import type { ConfiguredKeys } from './configuration.js'
 import { UsageError } from './exit-status.js'
-import { readOssutilConfig } from './ossutil-config.js'
 
 export interface ConnectionFlags {
   readonly local?: string
@@ -20,24 +18,30 @@ export interface ConnectionFlags {
   readonly cname?: boolean
 }
 
-export const DEFAULT_LOCAL = './oss-data'
-
 /** A connection that also ends the embedded OSS, if it started one. */
 export type CliConnection = Omit<Connection, 'close'> & { close(): Promise<void> }
 
+const NO_CREDENTIALS =
+  'No credentials: set OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET, or run "ossutil config"'
+
 /**
- * Connects to what flags and environment name.
- * @param bucket the bucket of the command's object; none for `ls`, `resume` and `abort`
- * @throws UsageError when no credentials are configured
+ * Connects to what flags and configuration name.
+ * @param keys none: Alibaba's default credential chain is asked
+ * @param bucket the bucket of the command's object; none for `resume`, `abort` and `prune`
+ * @throws UsageError when there are no credentials or no region
  */
 export async function openConnection(
   flags: ConnectionFlags,
-  env: NodeJS.ProcessEnv,
+  keys: ConfiguredKeys | undefined,
   bucket?: string,
 ): Promise<CliConnection> {
   if (flags.local !== undefined) return openLocal(flags.local, bucket)
-  const options = await readConfiguration(flags, env)
-  const connection = connect(bucket === undefined ? options : { ...options, bucket })
+  const options = {
+    ...(await credentialsOf(keys)),
+    ...placeOf(flags),
+    ...(bucket === undefined ? {} : { bucket }),
+  }
+  const connection = connect(options)
   return { ...connection, close: async () => connection.close() }
 }
 
@@ -61,26 +65,34 @@ async function openLocal(directory: string, bucket: string | undefined): Promise
   }
 }
 
-/** The options of a client from flags, environment and `~/.ossutilconfig`, in this order. */
-export async function readConfiguration(
-  flags: ConnectionFlags,
-  env: NodeJS.ProcessEnv,
-): Promise<ClientOptions> {
-  const file = readOssutilConfig(join(env['HOME'] ?? homedir(), '.ossutilconfig'))
-  // An empty variable is one that is not set, as everywhere in Unix.
-  const endpoint = flags.endpoint ?? (env['OSS_ENDPOINT'] || file['endpoint'] || undefined)
-  const region = flags.region ?? (env['OSS_REGION'] || file['region'] || undefined)
-  const credentials = await findCredentials(env, file)
+function placeOf({ endpoint, region, internal, cname }: ConnectionFlags): ClientOptions {
   if (endpoint === undefined && region === undefined) {
     throw new UsageError('No region: give --region or set OSS_REGION, such as cn-hangzhou')
   }
   return {
-    ...credentials,
     ...(endpoint === undefined ? {} : { endpoint }),
     ...(region === undefined
       ? {}
       : { region: region.startsWith('oss-') ? region : `oss-${region}` }),
-    ...(flags.internal === true ? { internal: true } : {}),
-    ...(flags.cname === true ? { cname: true } : {}),
+    ...(internal === true ? { internal } : {}),
+    ...(cname === true ? { cname } : {}),
+  }
+}
+
+/** The default chain is asked once here, so that an empty one is told before the source is read. */
+async function credentialsOf(keys: ConfiguredKeys | undefined): Promise<ClientOptions> {
+  if (keys !== undefined) {
+    const { accessKeyId, accessKeySecret, sessionToken } = keys
+    return { accessKeyId, accessKeySecret, ...(sessionToken ? { stsToken: sessionToken } : {}) }
+  }
+  const credentials = defaultCredentials()
+  try {
+    await credentials()
+    return { credentials }
+  } catch (error) {
+    const why = isNotInstalled(error)
+      ? ", or install @alicloud/credentials for Alibaba's default chain"
+      : "; Alibaba's default chain finds none either"
+    throw new UsageError(`${NO_CREDENTIALS}${why}; --local needs none`)
   }
 }

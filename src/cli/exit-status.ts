@@ -15,8 +15,21 @@ export class UsageError extends Error {
   readonly code = 'ERR_USAGE'
 }
 
+/** The command of `run` did not succeed; `status` is what a shell would report. */
+export class CommandFailed extends Error {
+  override readonly name = 'CommandFailed'
+  readonly code = 'ERR_COMMAND_FAILED'
+  readonly status: number
+
+  constructor(message: string, status: number, options?: ErrorOptions) {
+    super(message, options)
+    this.status = status
+  }
+}
+
 export function statusOf(error: unknown): number {
   if (error instanceof SpoolError) {
+    if (error.cause instanceof CommandFailed) return error.cause.status
     if (error.code === 'ERR_SPOOL_INVALID_KEY') return EXIT_USAGE
     return error.resumable ? EXIT_RESUMABLE : EXIT_FAILED
   }

@@ -1,157 +1,88 @@
 /**
- * The command line: what can be said, and nothing of how it is done. A command's module is loaded
- * when it is called, so that `--version` and `ls` need neither `ali-oss` nor the emulator.
+ * The command line. Each command describes itself in its own module, of which only the one that is
+ * called is loaded; what it works with is loaded when it works.
  */
 import { readFileSync } from 'node:fs'
-import { Command, CommanderError, Option } from 'commander'
-import type { AbortOptions } from './commands/abort.js'
-import type { EmulatorOptions } from './commands/emulator.js'
-import type { LsOptions } from './commands/ls.js'
-import type { PruneOptions } from './commands/prune.js'
-import type { PutOptions } from './commands/put.js'
-import type { ResumeOptions } from './commands/resume.js'
-import { DEFAULT_LOCAL } from './connection.js'
-import { EXIT_USAGE } from './exit-status.js'
-import { parseCount, parseDigest, parsePeriod, parseRate, parseSize } from './quantities.js'
+import { Command, CommanderError } from 'commander'
+import { EXIT_DONE, EXIT_USAGE, UsageError } from './exit-status.js'
 import { reportError } from './report.js'
 import { Session, type Io } from './session.js'
+
+type Define = (program: Command, session: Session) => void
+
+/** In the order of the help. */
+const COMMANDS: ReadonlyMap<string, () => Promise<Define>> = new Map([
+  ['put', async () => (await import('./commands/put.js')).definePut],
+  ['run', async () => (await import('./commands/run.js')).defineRun],
+  ['ls', async () => (await import('./commands/ls.js')).defineLs],
+  ['show', async () => (await import('./commands/show.js')).defineShow],
+  ['resume', async () => (await import('./commands/resume.js')).defineResume],
+  ['abort', async () => (await import('./commands/abort.js')).defineAbort],
+  ['prune', async () => (await import('./commands/prune.js')).definePrune],
+  ['doctor', async () => (await import('./commands/doctor.js')).defineDoctor],
+  ['config', async () => (await import('./commands/config.js')).defineConfig],
+  ['completion', async () => (await import('./commands/completion.js')).defineCompletion],
+  ['emulator', async () => (await import('./commands/emulator.js')).defineEmulator],
+])
 
 /** Runs one command; resolves to the exit status and never rejects. */
 export async function main(argv: readonly string[], io: Io): Promise<number> {
   const session = new Session(io)
-  let status = 0
-  const program = build(session, async run => {
-    status = await run()
-  })
   const args = spellOutLocal(argv)
   try {
-    await program.parseAsync(args, { from: 'user' })
-    return session.interruptedStatus() ?? status
+    const program = await build(session, args[0])
+    await program.parseAsync(withoutStrangeValues(args, program), { from: 'user' })
   } catch (error) {
-    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT_USAGE
-    const flags = { json: args.includes('--json'), debug: args.includes('--debug') }
-    const failed = reportError(io, error, flags)
-    return session.interruptedStatus() ?? failed
-  } finally {
-    await session.close()
+    session.status = fail(session, error, args)
   }
+  await session.close()
+  return session.exitStatus()
 }
 
-type Run = (command: () => Promise<number>) => Promise<void>
-
-function build(session: Session, run: Run): Command {
-  const { io } = session
+/** The program with the one command that is called, or with all of them. */
+async function build(session: Session, name: string | undefined): Promise<Command> {
+  const { stdout, stderr } = session.io
   const program = new Command('oss-spool')
     .description('Streams into Alibaba Cloud OSS that survive failure.')
     .version(version(), '-V, --version')
     .exitOverride()
     .showSuggestionAfterError()
     .configureOutput({
-      writeOut: text => void io.stdout.write(text),
-      writeErr: text => void io.stderr.write(text),
+      writeOut: text => void stdout.write(text),
+      writeErr: text => void stderr.write(text),
+      getOutHelpWidth: () => (stdout.isTTY ? stdout.columns : 100),
+      getErrHelpWidth: () => (stderr.isTTY ? stderr.columns : 100),
+      outputError: () => {}, // `fail` says it
     })
-
-  uploadOptions(common(program.command('put'), true))
-    .description('upload a file or standard input')
-    .argument('<oss://BUCKET/KEY>')
-    .argument('[FILE]', '- or nothing: standard input', '-')
-    .action((target: string, file: string, options: PutOptions) =>
-      run(async () => (await import('./commands/put.js')).put(session, target, file, options)),
-    )
     .addHelpText(
       'after',
-      '\nExamples:\n  pg_dump mydb | gzip | oss-spool put oss://backups/mydb.sql.gz\n  oss-spool put --local oss://demo/report.csv report.csv',
-    )
+      `
+Examples:
+  oss-spool run "oss://backups/mydb-$(date +%F).dump" -- pg_dump -Fc mydb
+  tar c photos | zstd | oss-spool put oss://backups/photos.tar.zst
+  oss-spool resume --all
 
-  common(program.command('ls'), false)
-    .description('list the unfinished uploads')
-    .option('--all', 'of all endpoints, not only of the configured one')
-    .action((options: LsOptions) =>
-      run(async () => (await import('./commands/ls.js')).ls(session, options)),
+Exit status: 0 done; 75 failed, "oss-spool resume" will finish it; 1 failed, nothing to
+resume; 2 wrong usage; of run, the command's own; 130 or 143 after SIGINT or SIGTERM.`,
     )
-
-  common(program.command('resume'), true)
-    .description('finish sealed uploads, without their sources')
-    .argument('[ID...]')
-    .option('--all', 'every sealed upload of this endpoint')
-    .option('--force', 'publish over an object that someone else wrote')
-    .option('--parallel <N>', 'parts in flight', parseCount)
-    .option('--retries <N>', 'attempts per part', parseCount)
-    .option('--max-rate <SIZE>', 'bytes per second to send at most, such as 500KB', parseRate)
-    .action((ids: string[], options: ResumeOptions) =>
-      run(async () => (await import('./commands/resume.js')).resume(session, ids, options)),
-    )
-
-  common(program.command('abort'), true)
-    .description('give uploads up, here and on OSS')
-    .argument('[ID...]')
-    .option('--all', 'every unfinished upload of this endpoint')
-    .option('--yes', 'do not ask')
-    .action((ids: string[], options: AbortOptions) =>
-      run(async () => (await import('./commands/abort.js')).abort(session, ids, options)),
-    )
-
-  common(program.command('prune'), true)
-    .description('remove what nobody came back for')
-    .option('--older-than <TIME>', 'only what was idle for so long', parsePeriod, parsePeriod('7d'))
-    .option('--sealed', 'sealed uploads, too: their bytes are lost')
-    .option('--orphans', 'upload ids on OSS that lost answers left behind')
-    .option('--dry-run', 'remove nothing, say what would be removed')
-    .option('--yes', 'do not ask')
-    .action((options: PruneOptions) =>
-      run(async () => (await import('./commands/prune.js')).prune(session, options)),
-    )
-
-  program
-    .command('emulator')
-    .description('a local OSS')
-    .option('--dir <DIR>', 'where buckets and objects are kept', './oss-data')
-    .option('--port <N>', 'port; 0 takes a free one', parseCount, 0)
-    .option('--host <H>', 'address to listen on', '127.0.0.1')
-    .action((options: EmulatorOptions) =>
-      run(async () => (await import('./commands/emulator.js')).emulator(session, options)),
-    )
+  if (name === '--version' || name === '-V') return program
+  const called = name === 'completion' ? undefined : COMMANDS.get(name ?? '')
+  const loading = called === undefined ? [...COMMANDS.values()] : [called]
+  for (const define of await Promise.all(loading.map(load => load()))) define(program, session)
   return program
 }
 
-/** Options that every command on the spool has; `connects`: it talks to OSS. */
-function common(command: Command, connects: boolean): Command {
-  command
-    .option(
-      '--spool <DIR>',
-      'spool directory (default: $OSS_SPOOL_DIR, else the XDG state directory)',
-    )
-    .option('--json', 'machine-readable result on standard output')
-    .option('--quiet', 'no progress')
-    .option('--debug', 'stack traces')
-    .addOption(new Option('--local [DIR]', 'an embedded OSS over DIR (default: ./oss-data)'))
-    .option('--endpoint <URL>', 'endpoint of OSS')
-    .option('--region <REGION>', 'region, such as cn-hangzhou')
-    .option('--internal', "the region's internal endpoint")
-  return connects ? command.option('--cname', "the endpoint is the bucket's own domain") : command
-}
-
-function uploadOptions(command: Command): Command {
-  const collect = (value: string, all: string[] = []): string[] => [...all, value]
-  return command
-    .option('--id <ID>', 'name of the upload (default: made from bucket and key)')
-    .option('--part-size <SIZE>', 'size of the first parts, such as 8MiB', parseSize)
-    .option('--parallel <N>', 'parts in flight', parseCount)
-    .option('--size <SIZE>', 'bytes of the whole stream, if known', parseSize)
-    .option(
-      '--expect-bytes <SIZE>',
-      'publish nothing unless the stream has so many bytes',
-      parseSize,
-    )
-    .option('--expect-md5 <HEX>', 'publish nothing unless this is its MD5', parseDigest(32))
-    .option('--expect-sha256 <HEX>', 'publish nothing unless this is its SHA-256', parseDigest(64))
-    .option('--no-overwrite', 'never replace an object')
-    .option('--meta <K=V>', 'user metadata; may be repeated', collect)
-    .option('--header <K=V>', 'any other header; may be repeated', collect)
-    .option('--content-type <TYPE>', 'default: by the extension of the key')
-    .option('--storage-class <CLASS>', 'Standard, IA, Archive, ColdArchive or DeepColdArchive')
-    .option('--retries <N>', 'attempts per part after the source has ended', parseCount)
-    .option('--max-rate <SIZE>', 'bytes per second to send at most, such as 500KB', parseRate)
+/** What went wrong outside of any upload. Help and version are "errors" of commander's, too. */
+function fail(session: Session, error: unknown, args: readonly string[]): number {
+  const about = { command: COMMANDS.has(args[0] ?? '') ? `oss-spool ${args[0]}` : 'oss-spool' }
+  const end = args.indexOf('--')
+  const own = end < 0 ? args : args.slice(0, end)
+  const flags = { json: own.includes('--json'), debug: own.includes('--debug') }
+  if (!(error instanceof CommanderError)) return reportError(session, error, flags, about)
+  if (error.exitCode === 0) return EXIT_DONE
+  if (error.code === 'commander.help') return EXIT_USAGE // help is what it showed
+  const message = error.message.replace(/^error: /, '')
+  return reportError(session, new UsageError(message), flags, about)
 }
 
 /** `--local[=DIR]`: its value is never the next argument, which may be the object. */
@@ -161,6 +92,19 @@ function spellOutLocal(argv: readonly string[]): string[] {
     arg === '--local' && (end < 0 || i < end) ? `--local=${DEFAULT_LOCAL}` : arg,
   )
 }
+
+/** `--partsize=8MiB` → `--partsize`: what is no option is to be found by its name alone. */
+function withoutStrangeValues(args: readonly string[], program: Command): string[] {
+  const all = program.commands.flatMap(command => [command, ...command.commands])
+  const known = new Set(all.flatMap(({ options }) => options.map(({ long }) => long)))
+  const end = args.indexOf('--')
+  return args.map((arg, i) => {
+    const name = /^(--[a-z-]+)=/.exec(arg)?.[1]
+    return name === undefined || known.has(name) || (end >= 0 && i > end) ? arg : name
+  })
+}
+
+const DEFAULT_LOCAL = './oss-data'
 
 function version(): string {
   const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8')

@@ -46,8 +46,24 @@ export async function syncDirectory(path: string): Promise<void> {
 
 /** Makes a directory, and those above it that are missing; durable when it resolves. */
 export async function makeDirectory(path: string): Promise<void> {
-  const first = await mkdir(path, { recursive: true, mode: 0o700 })
+  const first = await mkdir(path, { recursive: true, mode: 0o700 }).catch(
+    async (error: unknown) => {
+      throw isSystemError(error, 'ENOENT') ? await whyNot(resolve(path), error) : error
+    },
+  )
   if (first !== undefined) await syncParents(resolve(path), resolve(first))
+}
+
+/** On a read-only file system `recursive` ends with ENOENT; one directory alone says why. */
+async function whyNot(path: string, error: NodeJS.ErrnoException): Promise<unknown> {
+  try {
+    await mkdir(path, { mode: 0o700 })
+    return error
+  } catch (cause) {
+    if (isSystemError(cause, 'ENOENT') && dirname(path) !== path)
+      return whyNot(dirname(path), error)
+    return cause
+  }
 }
 
 /** Makes the entries of `path` and of the directories above it durable, up to that of `first`. */

@@ -1,6 +1,7 @@
 /**
  * The temp file: the bytes of one upload, appended in batches and read back by region through one
- * descriptor, so that a rename or a new file of the same name can never change what is sent.
+ * descriptor, so that a rename or a new file of the same name can never change what is sent. It may
+ * be a link to a file of the user's (`link.ts`), which is only ever read.
  */
 import * as fs from 'node:fs'
 import { unlink } from 'node:fs/promises'
@@ -8,6 +9,7 @@ import { basename, join } from 'node:path'
 import { promisify } from 'node:util'
 import { file as makeTempFile } from 'tmp-promise'
 import { ignoreMissing, isSystemError } from './durable.js'
+import { isLink, isSame, LinkedFileChanged, makeLink } from './link.js'
 
 const writev = promisify(fs.writev)
 const read = promisify(fs.read)
@@ -15,6 +17,7 @@ const close = promisify(fs.close)
 const fdatasync = promisify(fs.fdatasync)
 const ftruncate = promisify(fs.ftruncate)
 const fstat = promisify(fs.fstat)
+const bigStat = (fd: number): Promise<fs.BigIntStats> => promisify(fs.fstat)(fd, { bigint: true })
 
 /** One read from the disk and one write to a socket: large, since each costs the same. */
 const READ_SIZE = 512 * 1024
@@ -62,8 +65,23 @@ export class TempFile {
     return new TempFile(fd, path, 0)
   }
 
-  /** @throws TempFileDamage when it is gone or not a plain file */
+  /**
+   * A file of the user's in the place of a temp file: `append` takes the bytes that are there already,
+   * in their order, and writes nothing.
+   * @param path absolute
+   */
+  static async link(directory: string, path: string): Promise<TempFile> {
+    const file = await TempFile.open(directory, await makeLink(directory, path))
+    file.#size = 0
+    return file
+  }
+
+  /**
+   * @throws TempFileDamage when it is gone or not a plain file; LinkedFileChanged for a file of the
+   * user's that is not the same any more
+   */
   static async open(directory: string, name: string): Promise<TempFile> {
+    if (isLink(name)) return TempFile.#openLink(directory, name)
     const path = join(directory, name)
     const flags = fs.constants.O_RDWR | fs.constants.O_NOFOLLOW
     const fd = await promisify(fs.open)(path, flags).catch((cause: unknown) => {
@@ -74,6 +92,23 @@ export class TempFile {
     if (found.isFile()) return new TempFile(fd, path, found.size)
     await close(fd)
     throw new TempFileDamage(`The temp file ${name} is not a file any more`)
+  }
+
+  /** For reading only: nothing here can ever change it. */
+  static async #openLink(directory: string, name: string): Promise<TempFile> {
+    const path = join(directory, name)
+    const fd = await promisify(fs.open)(path, fs.constants.O_RDONLY).catch((cause: unknown) => {
+      if (!isSystemError(cause, 'ENOENT')) throw cause
+      throw new LinkedFileChanged('the file is gone', { cause })
+    })
+    const file = new TempFile(fd, path, Number((await bigStat(fd)).size))
+    try {
+      await file.#checkLink()
+      return file
+    } catch (error) {
+      await close(fd)
+      throw error
+    }
   }
 
   get name(): string {
@@ -91,6 +126,10 @@ export class TempFile {
 
   /** Appends all of `chunks`; a short write is continued, and fails on its own if the disk is full. */
   async append(chunks: readonly Uint8Array[]): Promise<void> {
+    if (isLink(this.name)) {
+      this.#size += chunks.reduce((sum, chunk) => sum + chunk.length, 0)
+      return
+    }
     let rest = chunks
     while (rest.length > 0) {
       const { bytesWritten } = await writev(this.#fd, rest, this.#size)
@@ -121,13 +160,27 @@ export class TempFile {
 
   /** Cuts what follows the first `size` bytes. */
   async truncate(size: number): Promise<void> {
-    await ftruncate(this.#fd, size)
+    if (!isLink(this.name)) await ftruncate(this.#fd, size)
     this.#size = size
   }
 
   /** Resolves when every byte is on the disk. */
   async sync(): Promise<void> {
     await this.#sync()
+    if (isLink(this.name)) await this.#checkLink()
+  }
+
+  /** What it means when its bytes are not what the checkpoint says. */
+  damage(message: string): Error {
+    return isLink(this.name) ? new LinkedFileChanged(message) : new TempFileDamage(message)
+  }
+
+  /** Also by its path: another file may have taken its place. */
+  async #checkLink(): Promise<void> {
+    const found = await bigStat(this.#fd)
+    const there = await promisify(fs.stat)(this.#path, { bigint: true }).catch(ignoreMissing)
+    const same = there !== undefined && isSame(this.name, there) && isSame(this.name, found)
+    if (!same || Number(found.size) !== this.#size) throw this.damage('the file has changed')
   }
 
   /** One after the other; once one has failed, all do: the system tells of lost pages only once. */
@@ -148,7 +201,7 @@ export class TempFile {
   async #fill(buffer: Buffer, start: number): Promise<void> {
     for (let done = 0; done < buffer.length;) {
       const { bytesRead } = await read(this.#fd, buffer, done, buffer.length - done, start + done)
-      if (bytesRead === 0) throw new TempFileDamage(`The temp file ends at byte ${start + done}`)
+      if (bytesRead === 0) throw this.damage(`The temp file ends at byte ${start + done}`)
       done += bytesRead
     }
   }

@@ -3,6 +3,7 @@
  * and of the temp file get their `ERR_SPOOL_*` code.
  */
 import { isSystemError } from '../disk/durable.js'
+import { LinkedFileChanged } from '../disk/link.js'
 import { SpoolError, type SpoolErrorCode } from '../errors.js'
 import { kindOf, OssFailure, type FailureKind } from '../oss/failure.js'
 
@@ -56,6 +57,11 @@ export function failed(error: unknown, upload: FailedUpload): unknown {
     const message = `No space left on the disk of the spool (${error.code}) for ${object}; ${state}`
     return new SpoolError('ERR_SPOOL_FULL', message, { id, resumable: upload.sealed, cause: error })
   }
+  if (error instanceof LinkedFileChanged) {
+    const message = `The file of ${object} changed while it was uploaded in place (${error.message}); nothing published`
+    const hint = 'Upload it again, as it is now.'
+    return new SpoolError('ERR_SPOOL_SOURCE_FAILED', message, { id, hint, cause: error })
+  }
   return error
 }
 
@@ -65,5 +71,7 @@ export function aborted(upload: FailedUpload, cause?: unknown): SpoolError {
   const message = `The upload of oss://${upload.bucket}/${upload.key} was aborted; ${
     sealed ? 'all bytes are kept' : 'nothing published'
   }`
-  return new SpoolError('ERR_SPOOL_ABORTED', message, { id, resumable: sealed, cause })
+  const again = 'Run it again from its source: parts that OSS has by now are not sent again.'
+  const hint = sealed ? undefined : again
+  return new SpoolError('ERR_SPOOL_ABORTED', message, { id, resumable: sealed, hint, cause })
 }

@@ -5,7 +5,7 @@
  */
 import { crc64 } from '../crc64.js'
 import type { Completing, Published, Sealed } from '../disk/checkpoint.js'
-import { TempFileDamage, type TempFile } from '../disk/temp-file.js'
+import type { TempFile } from '../disk/temp-file.js'
 import { SpoolError } from '../errors.js'
 import { isAmbiguous, kindOf, OssFailure } from '../oss/failure.js'
 import { completionHeaders, initiationHeaders } from '../oss/object-headers.js'
@@ -228,9 +228,10 @@ async function conclude(work: Work, record: Sealed | Completing, done: Done): Pr
 
 /** The whole temp file, for PutObject; what was flipped on disk never gets into the object. */
 async function wholeBody(work: Work, sealed: Sealed): Promise<Buffer> {
-  const body = await (await work.file()).read(0, sealed.size)
+  const file = await work.file()
+  const body = await file.read(0, sealed.size)
   if (String(crc64(body)) !== sealed.crc64) {
-    throw new TempFileDamage('The temp file is not what its checkpoint says')
+    throw file.damage('The temp file is not what its checkpoint says')
   }
   return body
 }

@@ -90,7 +90,7 @@ export class Intake {
     const plan = planFor(settings.partSize, settings.size)
     const may = continues && before !== null
     const kept = may ? await reusable(context, before, settings, plan) : undefined
-    const file = kept?.file ?? (await TempFile.create(claim.directory))
+    const file = kept?.file ?? (await makeFile(claim.directory, settings.inPlace))
     try {
       return await Intake.#make(context, place, settings, plan, before, file, kept?.record)
     } catch (error) {
@@ -305,6 +305,10 @@ export class Intake {
   #spooling(): Spooling {
     return this.#ledger.record as Spooling
   }
+}
+
+function makeFile(directory: string, inPlace: string | undefined): Promise<TempFile> {
+  return inPlace === undefined ? TempFile.create(directory) : TempFile.link(directory, inPlace)
 }
 
 /** The first expectation that the bytes do not meet, in words. */

@@ -4,7 +4,7 @@
  */
 import { homedir } from 'node:os'
 import { createHash } from 'node:crypto'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { invalidType, invalidValue, outOfRange, SpoolError } from '../errors.js'
 import { checkObjectOptions, type ObjectOptions } from '../oss/object-headers.js'
 import type { Place, Reply } from '../oss/port.js'
@@ -55,6 +55,12 @@ export interface UploadOptions extends ObjectOptions {
   readonly replay?: 'restart' | 'offset'
   /** `upload()` only, ms: an upload sealed longer ago is superseded instead of finished. */
   readonly maxAge?: number
+  /**
+   * The file whose bytes the source brings, all of them in order: they are not copied, it is read
+   * again where it is. It is never moved, changed or removed; if it changes before the upload is
+   * done, that is `ERR_SPOOL_SOURCE_FAILED`, also after the seal, and nothing is published.
+   */
+  readonly inPlace?: string
   /** Leaves a receipt: a later `upload()` of this id returns it and touches nothing. */
   readonly once?: boolean
   /**
@@ -86,6 +92,7 @@ export interface UploadSettings {
   readonly start: 'eager' | 'sealed'
   readonly replay: 'restart' | 'offset'
   readonly maxAge: number | undefined
+  readonly inPlace: string | undefined
   readonly once: boolean
   readonly retry: RetryOptions
   readonly timeout: number | undefined
@@ -99,7 +106,15 @@ export function checkOptions(options: UploadOptions): UploadSettings {
   if (typeof options !== 'object' || options === null) {
     throw invalidType('options', 'an object', options)
   }
-  const { id, size, expect = {}, replay = 'restart', start = 'eager', once = false } = options
+  const {
+    id,
+    size,
+    expect = {},
+    replay = 'restart',
+    start = 'eager',
+    once = false,
+    inPlace,
+  } = options
   if (id !== undefined) checkId(id)
   integer('partSize', options.partSize, MIN_PART_SIZE, MAX_PART_SIZE)
   integer('parallel', options.parallel, 1, 1000)
@@ -120,6 +135,9 @@ export function checkOptions(options: UploadOptions): UploadSettings {
   digest('expect.crc64', expect.crc64, /^\d{1,20}$/, 'an unsigned decimal number')
   choice('start', start, ['eager', 'sealed'])
   choice('replay', replay, ['restart', 'offset'])
+  if (inPlace !== undefined && typeof inPlace !== 'string') {
+    throw invalidType('inPlace', 'a string', inPlace)
+  }
   if (typeof once !== 'boolean') throw invalidType('once', 'a boolean', once)
   if (options.maxSpoolBytes !== undefined) {
     throw invalidValue('maxSpoolBytes', 'is not available in this version', options.maxSpoolBytes)
@@ -142,6 +160,7 @@ export function checkOptions(options: UploadOptions): UploadSettings {
     start,
     replay,
     maxAge: options.maxAge,
+    inPlace: inPlace === undefined ? undefined : resolve(inPlace),
     once,
     retry: checkRetry(options.retry),
     timeout: options.timeout,

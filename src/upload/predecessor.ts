@@ -2,7 +2,6 @@
  * Before a new stream supersedes an upload in `completing`, its fate is settled (rule 8), if OSS can
  * be asked. If it cannot, the new stream is not kept waiting: nothing stops the reading (rule 3).
  */
-import { TempFile } from '../disk/temp-file.js'
 import { OssFailure } from '../oss/failure.js'
 import type { UploadContext } from './context.js'
 import { Ledger } from './ledger.js'
@@ -24,9 +23,7 @@ export async function settlePredecessor(context: UploadContext): Promise<void> {
       if (outcome === 'ours' && object !== undefined) {
         const { etag, requestId } = object
         await ledger.write(publish(record, { etag, requestId, parts: record.crcs.length }))
-        const file = await TempFile.open(claim.directory, record.file)
-        await file.remove()
-        await file.close()
+        await claim.removeFile(record.file)
       } else if (outcome === 'alive' || outcome === 'nothing') {
         await ledger.write(unpublished(record, outcome))
       } // a stranger's object: as long as it is there, only `--force` may write over it

@@ -2,7 +2,7 @@
  * Digests of a sealed temp file, for an expectation that came after the seal.
  */
 import { createHash } from 'node:crypto'
-import { TempFile, TempFileDamage } from '../disk/temp-file.js'
+import { TempFile } from '../disk/temp-file.js'
 import type { Expectation } from './options.js'
 
 /** The digests that `expect` names, in hex. Reads the file only if there are any. */
@@ -18,7 +18,7 @@ export async function digestsOf(
   const file = await TempFile.open(directory, name)
   try {
     if (file.size !== size) {
-      throw new TempFileDamage(`The temp file has ${file.size} bytes instead of ${size}`)
+      throw file.damage(`The temp file has ${file.size} bytes instead of ${size}`)
     }
     for await (const chunk of file.chunks(0, size)) {
       for (const hash of hashes) hash.update(chunk)

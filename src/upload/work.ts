@@ -4,7 +4,7 @@
  * share it.
  */
 import { Crc64 } from '../crc64.js'
-import { TempFile, TempFileDamage } from '../disk/temp-file.js'
+import { TempFile } from '../disk/temp-file.js'
 import type { UploadContext } from './context.js'
 import { cutParts, type Work } from './finish.js'
 import type { HowFar, Ledger } from './ledger.js'
@@ -78,7 +78,7 @@ export class UploadWork implements Work {
     const file = await TempFile.open(this.context.claim.directory, record.file)
     if (file.size === record.spooled) return file
     await file.close()
-    throw new TempFileDamage(
+    throw file.damage(
       `The temp file of ${checkpoint.id} has ${file.size} bytes instead of ${record.spooled}`,
     )
   }
@@ -105,7 +105,7 @@ export class UploadWork implements Work {
     const crc = new Crc64()
     for await (const chunk of file.chunks(part.start, part.size)) crc.update(chunk)
     if (crc.digest() === part.crc64) return
-    throw new TempFileDamage(`Part ${part.number} in the temp file is not what its checkpoint says`)
+    throw file.damage(`Part ${part.number} in the temp file is not what its checkpoint says`)
   }
 }
 

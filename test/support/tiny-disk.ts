@@ -9,6 +9,8 @@ export interface TinyDisk {
   readonly path: string
   /** Leaves no block free; 0-byte files can still be made. */
   fill(): void
+  /** From now on nothing can be written. */
+  protect(): void
 }
 
 /** Mounts it on a directory of its own until the test is over; `undefined`, and said, if refused. */
@@ -32,5 +34,8 @@ export function tinyDisk(t: Test): TinyDisk | undefined {
       if (!(error instanceof Error && 'code' in error && error.code === 'ENOSPC')) throw error
     }
   }
-  return { path, fill }
+  const protect = (): void => {
+    execFileSync('mount', ['-o', 'remount,ro', path], { stdio: 'pipe' })
+  }
+  return { path, fill, protect }
 }

@@ -1,50 +1,104 @@
-/** `oss-spool ls`: the unfinished uploads. Needs no credentials: it reads the spool directory. */
-import { SpoolDirectory } from '../../disk/spool-directory.js'
-import { list } from '../../upload/list.js'
-import { defaultDirectory } from '../../upload/options.js'
+/** `oss-spool ls`: what is in the spool. Needs no credentials: it reads the spool directory only. */
+import { existsSync, realpathSync } from 'node:fs'
+import { resolve } from 'node:path'
+import { Option, type Command } from 'commander'
 import type { UploadStatus } from '../../upload/status.js'
 import type { ConnectionFlags } from '../connection.js'
 import { EXIT_DONE } from '../exit-status.js'
+import { connectionOptions, examples } from '../option.js'
 import { formatBytes, formatDuration } from '../quantities.js'
-import type { ReportFlags } from '../report.js'
-import type { Session } from '../session.js'
+import type { Session, SpoolFlags } from '../session.js'
+import { look, type Quarantined } from '../spool-content.js'
+import { table } from '../table.js'
+import { printable } from '../text.js'
 
-export type LsOptions = ConnectionFlags & ReportFlags & { spool?: string; all?: boolean }
+type LsFlags = SpoolFlags & { readonly all?: boolean }
 
-export async function ls({ io }: Session, flags: LsOptions): Promise<number> {
-  const spool = new SpoolDirectory(flags.spool ?? defaultDirectory(io.env))
-  const statuses = (
-    await list(spool, ({ message }) => void io.stderr.write(`oss-spool: ${message}\n`))
-  ).filter(({ phase }) => phase !== 'receipt')
+export function defineLs(program: Command, session: Session): void {
+  const command = connectionOptions(program.command('ls'))
+    .description('list the unfinished uploads, and what is in the quarantine')
+    .addOption(new Option('--all', 'receipts, too; with --json also the quarantine'))
+    .action((flags: LsFlags) => session.run(flags, merged => ls(session, merged, flags)))
+  examples(command, ['oss-spool ls', `oss-spool ls --json | jq -r 'select(.phase == "sealed").id'`])
+}
+
+async function ls(session: Session, flags: LsFlags, asked: ConnectionFlags): Promise<number> {
+  const { uploads, quarantine } = await look(session, flags)
+  const chosen = uploads.filter(
+    status => concerns(status, asked) && (flags.all || status.phase !== 'receipt'),
+  )
   if (flags.json) {
-    for (const status of statuses) io.stdout.write(`${JSON.stringify(status)}\n`)
-  } else if (statuses.length > 0) {
-    io.stdout.write(table(statuses, Date.now()))
+    for (const status of chosen) session.print(JSON.stringify(status))
+    if (flags.all)
+      for (const each of quarantine) session.print(JSON.stringify({ quarantine: each }))
+    return EXIT_DONE
+  }
+  for (const line of describe(chosen, quarantine, session.io.stdout)) session.print(line)
+  if (chosen.length + quarantine.length === 0 && session.io.stdout.isTTY && !flags.quiet) {
+    session.say('no unfinished uploads')
   }
   return EXIT_DONE
 }
 
-function table(statuses: readonly UploadStatus[], now: number): string {
-  const rows = [
-    ['ID', 'OBJECT', 'PHASE', 'SENT', 'AGE', 'OWNER', 'LAST ERROR'],
-    ...statuses.map(s => [
-      s.id,
-      `oss://${s.bucket}/${s.key}`,
-      s.phase,
-      `${formatBytes(s.uploaded)} / ${formatBytes(s.size ?? s.spooled)}`,
-      formatDuration(Math.max(0, now - Date.parse(s.createdAt))),
-      s.owner === undefined ? '-' : `${s.owner.pid}@${s.owner.host}`,
-      s.error?.code ?? '-',
-    ]),
+/** Only what was asked for counts: a configured endpoint does not hide the uploads of another one. */
+function concerns(status: UploadStatus, { local, endpoint, region }: ConnectionFlags): boolean {
+  if (local !== undefined) return status.endpoint === `local:${realPathOf(local)}`
+  const same = endpoint === undefined || status.endpoint.endsWith(`//${hostOf(endpoint)}`)
+  return same && (region === undefined || status.region.replace(/^oss-/, '') === bare(region))
+}
+
+/** As it is recorded. */
+function realPathOf(directory: string): string {
+  return existsSync(directory) ? realpathSync(directory) : resolve(directory)
+}
+
+function hostOf(endpoint: string): string {
+  return endpoint.replace(/^[a-z]+:\/\//, '').replace(/\/.*$/, '')
+}
+
+function bare(region: string): string {
+  return region.replace(/^oss-/, '')
+}
+
+function describe(
+  uploads: readonly UploadStatus[],
+  quarantine: readonly Quarantined[],
+  { isTTY, columns }: NodeJS.WriteStream,
+): string[] {
+  const width = isTTY ? columns : undefined
+  const now = Date.now()
+  const age = (since: string): string => formatDuration(Math.max(0, now - Date.parse(since)))
+  const rows = uploads.map(status => [
+    status.id,
+    printable(`oss://${status.bucket}/${status.key}`),
+    status.phase,
+    progressOf(status),
+    age(status.createdAt),
+    status.owner === undefined ? '-' : `${status.owner.pid}@${status.owner.host}`,
+    status.error?.code ?? '-',
+  ])
+  const set = quarantine.map(({ name, path, since }) => [name, printable(path), age(since)])
+  return [
+    ...(rows.length === 0 ? [] : table(UPLOADS, rows, width)),
+    ...(rows.length === 0 || set.length === 0 ? [] : ['']),
+    ...(set.length === 0 ? [] : table(QUARANTINE, set, width)),
   ]
-  const widths = rows[0]!.map((_, i) => Math.max(...rows.map(row => row[i]!.length)))
-  return rows
-    .map(row =>
-      row
-        .map((cell, i) => cell.padEnd(widths[i]!))
-        .join('  ')
-        .trimEnd(),
-    )
-    .map(line => `${line}\n`)
-    .join('')
+}
+
+const UPLOADS = [
+  { name: 'ID' },
+  { name: 'OBJECT', min: 16 },
+  { name: 'PHASE' },
+  { name: 'SENT' },
+  { name: 'AGE' },
+  { name: 'OWNER', min: 6 },
+  { name: 'LAST ERROR', min: 10 },
+]
+
+const QUARANTINE = [{ name: 'QUARANTINE' }, { name: 'PATH', min: 16 }, { name: 'SINCE' }]
+
+function progressOf({ uploaded, size, spooled }: UploadStatus): string {
+  const total = size ?? spooled
+  const percent = total === 0 ? '' : ` (${Math.floor((uploaded / total) * 100)}%)`
+  return `${formatBytes(uploaded)} / ${formatBytes(total)}${percent}`
 }

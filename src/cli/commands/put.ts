@@ -1,101 +1,131 @@
-/** `oss-spool put`: a file or standard input through the spool. */
-import { open } from 'node:fs/promises'
+/** `oss-spool put`: files, or standard input, through the spool. */
+import { createReadStream, statSync, type ReadStream } from 'node:fs'
 import { pipeline } from 'node:stream/promises'
-import type { Readable } from 'node:stream'
-import type { ObjectOptions } from '../../oss/object-headers.js'
-import { given, type UploadOptions } from '../../upload/options.js'
-import type { ConnectionFlags } from '../connection.js'
-import { EXIT_DONE, UsageError } from '../exit-status.js'
-import { progressDisplay } from '../progress-bar.js'
-import { reportResult, type ReportFlags } from '../report.js'
+import { Option, type Command } from 'commander'
+import type { Spool } from '../../spool.js'
+import type { UploadOptions } from '../../upload/options.js'
+import type { CliConnection } from '../connection.js'
+import { EXIT_DONE, UsageError, worst } from '../exit-status.js'
+import { countOption, examples, uploadOptions as withUploadOptions } from '../option.js'
+import { inParallel } from '../parallel.js'
+import { display, type Display } from '../progress.js'
+import { reportError, reportResult, type Result } from '../report.js'
 import type { Session } from '../session.js'
-import { parseTarget } from '../target.js'
+import { flagOf } from '../settings.js'
+import { checkInput } from '../standard-input.js'
+import { targetsOf, type Target } from '../target.js'
+import { unchanged } from '../unchanged.js'
+import { uploadOptions, type UploadFlags } from '../upload-flags.js'
 
-export interface UploadFlags {
-  readonly id?: string
-  readonly partSize?: number
-  readonly parallel?: number
-  readonly size?: number
-  readonly expectBytes?: number
-  readonly expectMd5?: string
-  readonly expectSha256?: string
-  readonly overwrite?: boolean
-  readonly meta?: string[]
-  readonly header?: string[]
-  readonly contentType?: string
-  readonly storageClass?: string
-  readonly retries?: number
+type PutFlags = UploadFlags & {
+  readonly ifChanged?: boolean
+  readonly inPlace?: boolean
+  readonly parallelUploads?: number
 }
 
-export type PutOptions = ConnectionFlags &
-  ReportFlags &
-  UploadFlags & { spool?: string; quiet?: boolean; maxRate?: number }
+export function definePut(program: Command, session: Session): void {
+  const command = withUploadOptions(program.command('put'))
+    .description('upload files or standard input')
+    .argument('<oss://BUCKET/KEY>', 'with a slash at its end: the folder that the files go into')
+    .argument('[FILE...]', 'files or quoted patterns; - or nothing: standard input')
+    .addOption(
+      new Option('--if-changed', 'leave an object alone whose size and CRC64 are the same'),
+    )
+    .addOption(
+      new Option('--in-place', 'do not copy FILE: read it where it is; it must not change'),
+    )
+    .addOption(countOption('--parallel-uploads <N>', 'files at a time (default: 4)'))
+    .action((target: string, files: string[], flags: PutFlags) =>
+      session.run(flags, merged => put(session, target, files, merged)),
+    )
+  examples(command, [
+    'mysqldump mydb | gzip | oss-spool put "oss://backups/mydb-$(date +%F).sql.gz"',
+    `oss-spool put --if-changed oss://site/photos/ 'photos/**/*.jpg'`,
+    'oss-spool put --local oss://demo/report.csv report.csv',
+  ])
+}
 
-export async function put(
+async function put(
   session: Session,
   target: string,
-  file: string,
-  flags: PutOptions,
+  files: readonly string[],
+  flags: PutFlags,
 ): Promise<number> {
-  const { io } = session
-  const { bucket, key } = parseTarget(target)
-  const source = file === '-' ? io.stdin : await openFile(file)
-  const spool = await session.spool(flags, bucket)
-  const sink = spool.createWriteStream(key, { ...uploadOptions(flags), signal: session.signal })
-  const display = await progressDisplay(io, target, flags)
-  sink.on('progress', event => display.show(event))
-  try {
-    await pipeline(source, sink)
-  } catch {
-    // The result rejects with the same failure, and with its code when it was the source's.
-  } finally {
-    display.end()
-  }
-  reportResult(io, await sink.result, flags)
-  return EXIT_DONE
-}
-
-/** The library's options from the command's flags. @throws UsageError */
-export function uploadOptions(flags: UploadFlags): UploadOptions {
-  const { id, partSize, parallel, size, retries, expectBytes, expectMd5, expectSha256 } = flags
-  const storageClass = flags.storageClass as ObjectOptions['storageClass'] // checked by the library
-  const all = {
-    id,
-    partSize,
-    parallel,
-    size,
-    storageClass,
-    mime: flags.contentType,
-    overwrite: flags.overwrite === false ? false : undefined,
-    retry: retries === undefined ? undefined : { attempts: retries },
-    meta: pairs('--meta', flags.meta),
-    headers: pairs('--header', flags.header),
-    expect: given({ bytes: expectBytes, md5: expectMd5, sha256: expectSha256 }),
-  }
-  return given(all)
-}
-
-function pairs(
-  flag: string,
-  values: readonly string[] | undefined,
-): Record<string, string> | undefined {
-  if (values === undefined) return undefined
-  return Object.fromEntries(
-    values.map(value => {
-      const at = value.indexOf('=')
-      if (at < 1) throw new UsageError(`Expected ${flag} NAME=VALUE, got "${value}"`)
-      return [value.slice(0, at), value.slice(at + 1)]
-    }),
-  )
-}
-
-async function openFile(path: string): Promise<Readable> {
-  const file = await open(path, 'r').catch((error: NodeJS.ErrnoException) => {
-    throw new UsageError(`${path} cannot be read: ${error.code}`)
+  const targets = await targetsOf(target, files)
+  const options = await uploadOptions(flags)
+  checkTogether(targets, flags)
+  if (targets.some(({ file }) => file === undefined)) checkInput(session)
+  const connection = await session.connect(flags, targets[0]?.bucket)
+  const spool = await session.spool(flags, connection)
+  const shown = display(session, target, flags, targets.length)
+  const work: Work = { session, connection, spool, options, shown, flags }
+  const statuses = await inParallel(flags.parallelUploads ?? 4, targets, async each => {
+    if (session.signal.aborted) return EXIT_DONE // what was not begun is not spoken of
+    try {
+      const { file } = each
+      const uploading =
+        file === undefined ? putInput(work, each.key) : putFile(work, each.key, file)
+      reportResult(session, await uploading, flags)
+      return EXIT_DONE
+    } catch (error) {
+      const object = `oss://${each.bucket}/${each.key}`
+      return reportError(session, error, flags, { command: 'oss-spool put', object })
+    }
   })
-  if ((await file.stat()).isDirectory()) {
-    await file.close()
-    throw new UsageError(`${path} is a directory`)
+  shown.end()
+  return worst(statuses)
+}
+
+/** What each of the uploads is done with. */
+interface Work {
+  readonly session: Session
+  readonly connection: CliConnection
+  readonly spool: Spool
+  readonly options: UploadOptions
+  readonly shown: Display
+  readonly flags: PutFlags
+}
+
+async function putFile(work: Work, key: string, file: string): Promise<Result> {
+  const { session, connection, spool, options, shown, flags } = work
+  if (flags.ifChanged) {
+    const same = await unchanged(connection, key, file, flags.id, session)
+    if (same !== undefined) return same
   }
-  return file.createReadStream({ highWaterMark: 1024 * 1024 })
+  const source = (): ReadStream => createReadStream(file, { highWaterMark: 1024 * 1024 })
+  return spool.upload(key, source, {
+    ...options,
+    ...(flags.inPlace ? { inPlace: file } : {}),
+    maxAge: 0, // the file as it is now, not what was sealed of it before
+    signal: session.signal,
+    onProgress: event => shown.show(key, event),
+  })
+}
+
+async function putInput({ session, spool, options, shown }: Work, key: string): Promise<Result> {
+  const sink = spool.createWriteStream(key, { ...options, signal: session.signal })
+  sink.on('progress', event => shown.show(key, event))
+  await pipeline(session.io.stdin, sink).catch(() => {
+    // The result rejects with the same failure, and with its code when it was the source's.
+  })
+  return sink.result
+}
+
+/** What is said of one stream makes no sense for several. */
+function checkTogether(targets: readonly Target[], flags: PutFlags): void {
+  const one = ['id', 'size', 'expectBytes', 'expectMd5', 'expectSha256'] as const
+  const wrong = one.find(name => flags[name] !== undefined)
+  if (targets.length > 1 && wrong !== undefined) {
+    throw new UsageError(
+      `${flagOf(wrong)} is about one stream, but there are ${targets.length} files`,
+    )
+  }
+  const fileFlag = flags.ifChanged ? '--if-changed' : flags.inPlace ? '--in-place' : undefined
+  if (fileFlag !== undefined && targets.some(({ file }) => file === undefined)) {
+    throw new UsageError(`${fileFlag} needs a FILE: standard input can be read only once`)
+  }
+  const odd = targets.find(({ file }) => file !== undefined && !statSync(file).isFile())?.file
+  if (fileFlag !== undefined && odd !== undefined) {
+    throw new UsageError(`${fileFlag} needs plain files: ${odd} can be read only once`)
+  }
 }

@@ -1,40 +1,58 @@
-/** `oss-spool resume`: finishes what is sealed, without the sources. */
+/** `oss-spool resume`: finishes what is sealed, without the sources. Made to be run by cron. */
+import { Option, type Command } from 'commander'
 import type { Spool } from '../../spool.js'
 import type { UploadStatus } from '../../upload/status.js'
-import type { ConnectionFlags } from '../connection.js'
 import { EXIT_DONE, UsageError, worst } from '../exit-status.js'
-import { progressDisplay } from '../progress-bar.js'
-import { reportError, reportResult, type ReportFlags } from '../report.js'
-import type { Session } from '../session.js'
+import { countOption, examples, transferOptions } from '../option.js'
+import { inParallel } from '../parallel.js'
+import { display, type Display, type DisplayFlags } from '../progress.js'
+import { reportError, reportResult } from '../report.js'
+import type { Session, SpoolFlags } from '../session.js'
 
-export type ResumeOptions = ConnectionFlags &
-  ReportFlags & {
-    spool?: string
-    quiet?: boolean
-    all?: boolean
-    force?: boolean
-    parallel?: number
-    retries?: number
-    maxRate?: number
+type ResumeFlags = SpoolFlags &
+  DisplayFlags & {
+    readonly all?: boolean
+    readonly force?: boolean
+    readonly parallel?: number
+    readonly parallelUploads?: number
+    readonly retries?: number
   }
 
-export async function resume(
+export function defineResume(program: Command, session: Session): void {
+  const command = transferOptions(program.command('resume'))
+    .description('finish sealed uploads, without their sources')
+    .argument('[ID...]')
+    .addOption(new Option('--all', 'every sealed upload of this endpoint'))
+    .addOption(new Option('--force', 'publish over an object that someone else wrote'))
+    .addOption(countOption('--parallel-uploads <N>', 'uploads at a time (default: 1)'))
+    .action((ids: string[], flags: ResumeFlags) =>
+      session.run(flags, merged => resume(session, ids, merged)),
+    )
+  examples(command, [
+    'oss-spool resume --all --quiet   # from cron: says nothing unless something was done or failed',
+    'oss-spool resume mydb-2026-11-23',
+  ])
+}
+
+async function resume(
   session: Session,
   ids: readonly string[],
-  flags: ResumeOptions,
+  flags: ResumeFlags,
 ): Promise<number> {
   if (ids.length === 0 && !flags.all) throw new UsageError('Expected the IDs of uploads, or --all')
-  const { io } = session
-  const spool = await session.spool(flags)
-  const chosen = flags.all ? await finishable(session, spool, flags.force === true) : ids
-  const statuses: number[] = []
-  for (const id of chosen) {
-    if (session.signal.aborted) break
-    statuses.push(await resumeOne(session, spool, id, flags))
-  }
-  if (flags.all && chosen.length === 0 && !flags.quiet && !flags.json) {
-    io.stderr.write('oss-spool: nothing to do\n')
-  }
+  if (ids.length > 0 && flags.all) throw new UsageError('Expected IDs or --all, not both')
+  const spool = await session.spool(flags, await session.connect(flags))
+  const chosen = flags.all ? await finishable(session, spool, flags) : [...new Set(ids)]
+  if (chosen.length === 0 && !flags.quiet) session.say('nothing to do')
+  if (chosen.length === 0) return EXIT_DONE
+  const name = chosen.length === 1 ? (chosen[0] ?? '') : `${chosen.length} uploads`
+  const shown = display(session, name, flags, chosen.length)
+  const statuses = await inParallel(flags.parallelUploads ?? 1, chosen, id =>
+    session.signal.aborted
+      ? Promise.resolve(EXIT_DONE) // what was not begun is not spoken of
+      : resumeOne(session, spool, id, shown, flags),
+  )
+  shown.end()
   return worst(statuses)
 }
 
@@ -42,48 +60,46 @@ async function resumeOne(
   session: Session,
   spool: Spool,
   id: string,
-  flags: ResumeOptions,
+  shown: Display,
+  flags: ResumeFlags,
 ): Promise<number> {
-  const { io, signal } = session
-  const display = await progressDisplay(io, id, flags)
   try {
     const result = await spool.resume(id, {
-      signal,
+      signal: session.signal,
       force: flags.force === true,
-      onProgress: event => display.show(event),
+      onProgress: event => shown.show(id, event),
       ...(flags.parallel === undefined ? {} : { parallel: flags.parallel }),
       ...(flags.retries === undefined ? {} : { retry: { attempts: flags.retries } }),
     })
-    display.end()
-    reportResult(io, result, flags)
+    reportResult(session, result, flags)
     return EXIT_DONE
   } catch (error) {
-    display.end()
-    return reportError(io, error, flags)
+    return reportError(session, error, flags, { command: 'oss-spool resume' })
   }
 }
 
 /** The ids that can be finished; the others are named on standard error. */
-async function finishable({ io }: Session, spool: Spool, force: boolean): Promise<string[]> {
-  const why = (status: UploadStatus): string | undefined => {
-    if (status.phase === 'spooling') {
-      return status.owner === undefined
-        ? 'its source is needed again'
-        : 'its source is still being read'
-    }
-    if (status.error?.code === 'ERR_SPOOL_OBJECT_EXISTS' && !force) {
-      return 'the object is there already; --force publishes over it'
-    }
-    return undefined
-  }
+async function finishable(session: Session, spool: Spool, flags: ResumeFlags): Promise<string[]> {
   const chosen: string[] = []
   for (const status of await spool.uploads()) {
-    const reason = why(status)
-    if (reason === undefined) chosen.push(status.id)
-    else
-      io.stderr.write(
-        `oss-spool: ${status.id} (oss://${status.bucket}/${status.key}) is left alone: ${reason}\n`,
-      )
+    const reason = whyNot(status, flags.force === true)
+    if (reason === undefined) {
+      chosen.push(status.id)
+    } else if (!flags.quiet) {
+      const object = `oss://${status.bucket}/${status.key}`
+      session.say(`${status.id} (${object}) is left alone: ${reason}`)
+    }
   }
   return chosen
+}
+
+function whyNot({ phase, owner, error }: UploadStatus, force: boolean): string | undefined {
+  if (phase === 'spooling') {
+    return owner === undefined ? 'its source is needed again' : 'its source is still being read'
+  }
+  if (error?.code === 'ERR_SPOOL_OBJECT_EXISTS' && !force) {
+    return 'the object is there already; --force publishes over it'
+  }
+  if (error?.code === 'ERR_SPOOL_SOURCE_FAILED') return 'its file has changed: put it again'
+  return undefined
 }

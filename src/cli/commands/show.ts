@@ -1,0 +1,130 @@
+/** `oss-spool show`: one upload in words: what it is, where it stands, what comes next. */
+import { join } from 'node:path'
+import type { Command } from 'commander'
+import type { Checkpoint, UploadRecord } from '../../disk/checkpoint.js'
+import { checkId } from '../../upload/options.js'
+import type { UploadStatus } from '../../upload/status.js'
+import { EXIT_DONE } from '../exit-status.js'
+import { examples, spoolOptions } from '../option.js'
+import { formatBytes, formatDuration } from '../quantities.js'
+import type { Flags, Session } from '../session.js'
+import { look } from '../spool-content.js'
+import { printable } from '../text.js'
+
+export function defineShow(program: Command, session: Session): void {
+  const command = spoolOptions(program.command('show'))
+    .description('say in words what is known of one upload')
+    .argument('<ID>')
+    .action((id: string, flags: Flags) => session.run(flags, merged => show(session, id, merged)))
+  examples(command, [
+    'oss-spool show mydb-2026-11-23',
+    'oss-spool show mydb-2026-11-23 --json | jq .crc64',
+  ])
+}
+
+/** What `--json` prints: the status, and what the checkpoint says beside it. */
+interface Details extends UploadStatus {
+  readonly directory: string
+  readonly file?: string
+  readonly token: string
+  readonly partSize: number
+  readonly sealedAt?: string
+  readonly crc64?: string
+  readonly object: Checkpoint['upload']['object']
+  readonly superseded: readonly string[]
+}
+
+async function show(session: Session, id: string, flags: Flags): Promise<number> {
+  checkId(id)
+  const { directory, uploads } = await look(session, flags)
+  const status = uploads.find(each => each.id === id)
+  const checkpoint = status && (await readCheckpoint(directory, id))
+  if (status === undefined || !checkpoint) {
+    const { SpoolError } = await import('../../errors.js')
+    throw new SpoolError('ERR_SPOOL_NOT_FOUND', `There is no upload ${id} in ${directory}`, { id })
+  }
+  const details = detailsOf(status, checkpoint, join(directory, id))
+  if (flags.json) session.print(JSON.stringify(details))
+  else for (const line of describe(details, checkpoint)) session.print(printable(line))
+  return EXIT_DONE
+}
+
+async function readCheckpoint(directory: string, id: string): Promise<Checkpoint | null> {
+  const { DurableCheckpointFile } = await import('../../disk/store.js')
+  return new DurableCheckpointFile(join(directory, id, 'checkpoint.json')).read()
+}
+
+function detailsOf(status: UploadStatus, checkpoint: Checkpoint, directory: string): Details {
+  const record = recordOf(status, checkpoint)
+  const { token, file, plan, object } = record
+  return {
+    ...status,
+    directory,
+    token,
+    partSize: plan.base,
+    object,
+    superseded: checkpoint.superseded,
+    ...(record.phase === 'published' ? {} : { file: join(directory, file) }),
+    ...('sealedAt' in record ? { sealedAt: record.sealedAt, crc64: record.crc64 } : {}),
+  }
+}
+
+/** The record that the status is about. */
+function recordOf({ phase }: UploadStatus, { upload, previous }: Checkpoint): UploadRecord {
+  const shown = phase === 'receipt' ? 'published' : phase
+  return upload.phase !== shown && previous !== undefined ? previous : upload
+}
+
+function describe(details: Details, checkpoint: Checkpoint): string[] {
+  const { id, bucket, key, endpoint, createdAt, updatedAt, owner, error } = details
+  const now = Date.now()
+  const ago = (time: string): string => `${formatDuration(Math.max(0, now - Date.parse(time)))} ago`
+  const { cname, previous } = checkpoint
+  return [
+    `Upload ${id} is on its way to oss://${bucket}/${key}`.replace(
+      'is on its way',
+      details.phase === 'receipt' ? 'went' : 'is on its way',
+    ),
+    `  at ${endpoint}${cname ? " (the bucket's own domain)" : ''}`,
+    `  begun ${ago(createdAt)} (${createdAt}), last written down ${ago(updatedAt)}`,
+    `  ${owner === undefined ? 'nobody works on it now' : `process ${owner.pid} on ${owner.host} works on it`}`,
+    ...phaseLines(details),
+    ...(details.uploadId === undefined ? [] : [`  upload id on OSS: ${details.uploadId}`]),
+    ...(details.file === undefined ? [] : [`  its bytes: ${details.file}`]),
+    ...(previous !== undefined && details.phase === 'spooling'
+      ? ['  until it is sealed, an older sealed upload of this id is kept']
+      : []),
+    ...(error === undefined ? [] : [`  the last run ended with ${error.code}: ${error.message}`]),
+    `Next: ${next(details)}`,
+  ]
+}
+
+function phaseLines(details: Details): string[] {
+  const { phase, spooled, uploaded, parts, size, crc64, sealedAt, partSize } = details
+  const sent = `${formatBytes(uploaded)} in ${parts} ${parts === 1 ? 'part' : 'parts'} acknowledged by OSS`
+  const whole = `${formatBytes(size ?? 0)} (${size} bytes), CRC64 ${crc64}, sealed ${sealedAt}`
+  if (phase === 'spooling') {
+    return [
+      `  spooling: its source has not ended well yet; ${formatBytes(spooled)} read, ${sent}`,
+      `  parts begin with ${formatBytes(partSize)}`,
+    ]
+  }
+  if (phase === 'receipt') return [`  published: ${whole}; this is its receipt (--once)`]
+  const what =
+    phase === 'sealed'
+      ? 'sealed: every byte is on this disk, the source is not needed any more'
+      : 'completing: OSS was asked to put it together, and its answer is not known'
+  return [`  ${what}`, `  ${whole}`, `  ${sent}`]
+}
+
+function next({ id, phase, owner, error }: Details): string {
+  if (owner !== undefined) return 'wait for its owner'
+  if (phase === 'receipt') return `nothing; "oss-spool prune" removes receipts in time`
+  if (phase === 'spooling') {
+    return `run its source again (parts that OSS has are not sent again), or "oss-spool abort ${id}"`
+  }
+  if (error?.code === 'ERR_SPOOL_OBJECT_EXISTS') {
+    return `"oss-spool resume --force ${id}" publishes over what is there, "oss-spool abort ${id}" gives it up`
+  }
+  return `"oss-spool resume ${id}"`
+}

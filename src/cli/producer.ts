@@ -1,0 +1,67 @@
+/**
+ * The producer: the command that `run` starts. Its standard output is the source, and the source
+ * ends well only after the command has exited with 0 (rule 2): the end of a pipe proves nothing.
+ */
+import { spawn, type ChildProcessByStdio } from 'node:child_process'
+import { once } from 'node:events'
+import { constants } from 'node:os'
+import type { Readable } from 'node:stream'
+import { CommandFailed } from './exit-status.js'
+
+export class Producer {
+  readonly #command: string
+  readonly #args: readonly string[]
+  #ended: Promise<unknown> | undefined
+
+  constructor([command = '', ...args]: readonly string[]) {
+    this.#command = command
+    this.#args = args
+  }
+
+  /** Resolves when the command has ended, or was never started. */
+  async ended(): Promise<void> {
+    await this.#ended
+  }
+
+  /**
+   * Starts the command, without a shell, and yields what it prints.
+   * @param signal its reason is the signal that the command gets, else SIGTERM
+   * @throws CommandFailed
+   */
+  async *output(signal: AbortSignal): AsyncGenerator<Buffer> {
+    const child = await this.#spawn()
+    const end = once(child, 'close') as Promise<[number | null, NodeJS.Signals | null]>
+    this.#ended = end
+    const stop = (): void => {
+      child.kill(signal.reason === 'SIGINT' ? 'SIGINT' : 'SIGTERM')
+      child.stdout.destroy() // whoever else holds its other end would keep us waiting
+    }
+    signal.addEventListener('abort', stop, { once: true })
+    if (signal.aborted) stop()
+    try {
+      yield* child.stdout
+      const [code, name] = await end
+      if (name !== null) throw this.#failed(`was killed by ${name}`, 128 + constants.signals[name])
+      if (code !== 0) throw this.#failed(`exited with ${code}`, code ?? 1)
+    } finally {
+      signal.removeEventListener('abort', stop)
+      if (child.exitCode === null && !child.killed) stop() // its output is not wanted any more
+    }
+  }
+
+  async #spawn(): Promise<ChildProcessByStdio<null, Readable, null>> {
+    try {
+      const child = spawn(this.#command, this.#args, { stdio: ['inherit', 'pipe', 'inherit'] })
+      await once(child, 'spawn')
+      return child
+    } catch (error) {
+      const code = error instanceof Error && 'code' in error ? error.code : undefined
+      if (code === 'ENOENT') throw this.#failed('was not found', 127, error)
+      throw this.#failed(`cannot be executed (${String(code)})`, 126, error)
+    }
+  }
+
+  #failed(what: string, status: number, cause?: unknown): CommandFailed {
+    return new CommandFailed(`${this.#command} ${what}`, status, { cause })
+  }
+}

@@ -1,0 +1,35 @@
+/** What is in a spool directory, read without credentials and without a connection. */
+import type { UploadStatus } from '../upload/status.js'
+import type { Flags, Session } from './session.js'
+
+/** What was set aside because it could not be trusted. */
+export interface Quarantined {
+  /** `<id>-<time>`. */
+  readonly name: string
+  readonly path: string
+  /** ISO 8601, UTC. */
+  readonly since: string
+}
+
+export interface Content {
+  readonly directory: string
+  /** With receipts; oldest first. */
+  readonly uploads: readonly UploadStatus[]
+  readonly quarantine: readonly Quarantined[]
+}
+
+/** Damaged records are set aside on the way and told of (rule 10). */
+export async function look(session: Session, flags: Flags): Promise<Content> {
+  const { SpoolDirectory } = await import('../disk/spool-directory.js')
+  const { defaultDirectory } = await import('../upload/options.js')
+  const { list } = await import('../upload/list.js')
+  const directory = flags.spool ?? defaultDirectory(session.io.env)
+  const spool = new SpoolDirectory(directory)
+  const uploads = await list(spool, ({ message }) => session.say(message))
+  const quarantine = (await spool.quarantined()).map(({ name, path, since }) => ({
+    name,
+    path,
+    since: new Date(since).toISOString(),
+  }))
+  return { directory, uploads, quarantine }
+}

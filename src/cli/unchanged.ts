@@ -1,0 +1,66 @@
+/** `--if-changed`: whether an object is what a file is, by size and CRC64. */
+import { createReadStream } from 'node:fs'
+import { stat } from 'node:fs/promises'
+import type { ObjectInfo } from '../oss/port.js'
+import type { CliConnection } from './connection.js'
+import type { Result } from './report.js'
+import type { Session } from './session.js'
+
+/**
+ * The object as a result, if it is the same; the file is read only if their sizes are equal. When
+ * OSS cannot be asked, the file counts as changed: the upload then has its own way with failures.
+ */
+export async function unchanged(
+  connection: CliConnection,
+  key: string,
+  file: string,
+  id: string | undefined,
+  session: Session,
+): Promise<Result | undefined> {
+  const startedAt = performance.now()
+  const place = connection.place()
+  const object = await connection
+    .open(place)
+    .head(key, { signal: session.signal })
+    .catch((error: Error) => {
+      session.say(`${file} counts as changed, since OSS does not tell: ${error.message}`)
+    })
+  if (object?.crc64 === undefined || object.size !== (await stat(file)).size) return undefined
+  if ((await crcOf(file)) !== object.crc64) return undefined
+  const { defaultId } = await import('../upload/options.js')
+  const of = { id: id ?? defaultId(place, key), bucket: place.bucket, key }
+  return resultOf(of, object, object.crc64, performance.now() - startedAt)
+}
+
+async function crcOf(file: string): Promise<bigint> {
+  const { Crc64 } = await import('../crc64.js')
+  const crc = new Crc64()
+  for await (const chunk of createReadStream(file, { highWaterMark: 1024 * 1024 })) {
+    crc.update(chunk as Buffer) // no encoding was set
+  }
+  return crc.digest()
+}
+
+function resultOf(
+  of: { id: string; bucket: string; key: string },
+  { size, etag, lastModified, requestId, versionId }: ObjectInfo,
+  crc64: bigint,
+  elapsed: number,
+): Result {
+  return {
+    ...of,
+    size,
+    crc64: String(crc64),
+    etag,
+    parts: Number(/-(\d+)"?$/.exec(etag)?.[1] ?? 1),
+    sent: 0,
+    skipped: size,
+    sourceRead: false,
+    resumed: false,
+    sealedAt: new Date(lastModified).toISOString(),
+    elapsed: Math.round(elapsed),
+    requestId,
+    ...(versionId === undefined ? {} : { versionId }),
+    unchanged: true,
+  }
+}

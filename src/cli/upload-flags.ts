@@ -1,0 +1,62 @@
+/** The flags of `put` and `run` as the library's options. */
+import type { ObjectOptions } from '../oss/object-headers.js'
+import type { UploadOptions } from '../upload/options.js'
+import { UsageError } from './exit-status.js'
+import type { DisplayFlags } from './progress.js'
+import type { SpoolFlags } from './session.js'
+
+export type UploadFlags = SpoolFlags &
+  DisplayFlags & {
+    readonly id?: string
+    readonly partSize?: number
+    readonly parallel?: number
+    readonly size?: number
+    readonly expectBytes?: number
+    readonly expectMd5?: string
+    readonly expectSha256?: string
+    readonly once?: boolean
+    readonly overwrite?: boolean
+    readonly meta?: string[]
+    readonly header?: string[]
+    readonly contentType?: string
+    readonly storageClass?: string
+    readonly retries?: number
+  }
+
+/** @throws UsageError, TypeError, RangeError: all that is wrong with them is found here */
+export async function uploadOptions(flags: UploadFlags): Promise<UploadOptions> {
+  const { checkOptions, given } = await import('../upload/options.js')
+  const { id, partSize, parallel, size, once, retries } = flags
+  const { expectBytes: bytes, expectMd5: md5, expectSha256: sha256 } = flags
+  const storageClass = flags.storageClass as ObjectOptions['storageClass'] // checked below
+  const options = given({
+    id,
+    partSize,
+    parallel,
+    size,
+    once,
+    storageClass,
+    mime: flags.contentType,
+    overwrite: flags.overwrite === false ? false : undefined,
+    retry: retries === undefined ? undefined : { attempts: retries },
+    meta: pairs('--meta', flags.meta),
+    headers: pairs('--header', flags.header),
+    expect: given({ bytes, md5, sha256 }),
+  })
+  checkOptions(options)
+  return options
+}
+
+function pairs(
+  flag: string,
+  values: readonly string[] | undefined,
+): Record<string, string> | undefined {
+  if (values === undefined) return undefined
+  return Object.fromEntries(
+    values.map(value => {
+      const at = value.indexOf('=')
+      if (at < 1) throw new UsageError(`Expected ${flag} NAME=VALUE, got "${value}"`)
+      return [value.slice(0, at), value.slice(at + 1)]
+    }),
+  )
+}

@@ -1,0 +1,212 @@
+/** `doctor`, `config show` and what programs read: JSON as the published schemas say. */
+import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import t from 'tap'
+import { SETTINGS } from '../../src/cli/settings.js'
+import { run, server, shell, type Env } from '../support/command-line.js'
+import { BUCKET } from '../support/oss.js'
+import { read, schema } from '../support/schema.js'
+
+const WHERE = `oss://${BUCKET}/in/`
+
+interface Report {
+  readonly ok: boolean
+  readonly checks: readonly { check: string; state: string; message: string; mend?: string }[]
+}
+
+async function doctor(
+  dir: string,
+  env: Env,
+  where = WHERE,
+): Promise<Report & { status: number | null }> {
+  const { out, status } = await run(dir, ['doctor', where, '--json'], undefined, env)
+  const report: Report = JSON.parse(out)
+  schema('doctor')(report)
+  return { ...report, status }
+}
+
+function stateOf({ checks }: Report, name: string): string | undefined {
+  return checks.find(({ check }) => check === name)?.state
+}
+
+t.test('doctor: all is well, and its probe leaves nothing behind', async t => {
+  const dir = t.testdir({})
+  const { oss, env } = await server(t, dir)
+  const report = await doctor(dir, env)
+  t.equal(report.status, 0)
+  t.ok(report.ok)
+  const bad = report.checks.filter(({ state }) => state !== 'ok')
+  // A test directory may well be in memory.
+  t.same(
+    bad.filter(({ check }) => check !== 'fsync'),
+    [],
+  )
+  const operations = oss.requests.map(({ operation }) => operation)
+  t.same(operations, ['InitiateMultipartUpload', 'ListParts', 'HeadObject', 'AbortMultipartUpload'])
+  t.ok(oss.requests.every(({ key }) => key?.startsWith('in/.oss-spool-probe-')))
+  const human = await run(dir, ['doctor', WHERE], undefined, env)
+  t.match(human.out, /^ok {7}spool directory {2}.*\n(.*\n)*ok {7}may abort/)
+})
+
+t.test('doctor: what is wrong, and how to mend it', async t => {
+  const dir = t.testdir({})
+  const { oss, env } = await server(t, dir)
+  const key = { ...env, OSS_ACCESS_KEY_SECRET: 'wr0ng' }
+  const denied = await doctor(dir, key)
+  t.equal(denied.status, 1)
+  t.equal(stateOf(denied, 'credentials'), 'failed')
+  t.notMatch(JSON.stringify(denied), 'wr0ng')
+  t.equal(stateOf(await doctor(dir, env, 'oss://no-such-bucket/'), 'bucket'), 'failed')
+  t.equal(
+    stateOf(await doctor(dir, { ...env, OSS_ENDPOINT: 'http://127.0.0.1:9' }), 'endpoint'),
+    'failed',
+  )
+  const none = await doctor(dir, {})
+  t.equal(stateOf(none, 'credentials'), 'failed')
+  for (const { checks } of [denied, none]) {
+    for (const { state, mend } of checks) if (state === 'failed') t.ok(mend)
+  }
+
+  const forbid = (operation: 'ListParts' | 'AbortMultipartUpload') =>
+    oss.inject({ operation, do: 'answer', status: 403, code: 'AccessDenied', times: 'always' })
+  const faults = [forbid('ListParts'), forbid('AbortMultipartUpload')]
+  oss.inject({ do: 'skew', ms: 10 * 60_000, times: 'always', operation: 'InitiateMultipartUpload' })
+  await mkdir(join(dir, 'spool', 'quarantine', 'x-2026'), { recursive: true })
+  await chmod(join(dir, 'spool'), 0o777)
+  const partly = await doctor(dir, env)
+  t.equal(partly.status, 1)
+  t.equal(stateOf(partly, 'may list parts'), 'failed')
+  t.equal(stateOf(partly, 'may abort'), 'failed')
+  t.equal(stateOf(partly, 'may read'), 'ok')
+  t.equal(stateOf(partly, 'spool directory'), 'warning')
+  t.equal(stateOf(partly, 'quarantine'), 'warning')
+  for (const fault of faults) fault.remove()
+})
+
+t.test(
+  'configuration: flags, environment, --config or the default file, ~/.ossutilconfig',
+  async t => {
+    const dir = t.testdir({
+      '.ossutilconfig':
+        '[Credentials]\nregion=cn-ossutil\nendpoint=http://ossutil\naccessKeyID=LTAIossutilossutil\naccessKeySecret=s3cret-1\n',
+      '.config': {
+        'oss-spool': {
+          'config.json': '{"$schema":"x","partSize":"1MiB","region":"cn-default","parallel":3}',
+        },
+      },
+      'other.json':
+        '{"region":"cn-other","maxRate":500000,"accessKeyId":"LTAIotherother","accessKeySecret":"s3cret-2"}',
+    })
+    await chmod(join(dir, 'other.json'), 0o600)
+    const show = async (args: string[], env: Env = {}) => {
+      const { out, status, err } = await run(
+        dir,
+        ['config', 'show', '--json', ...args],
+        undefined,
+        env,
+      )
+      t.equal(status, 0, err)
+      t.notMatch(out, 's3cret')
+      return JSON.parse(out)
+    }
+    t.match(await show([]), {
+      endpoint: { value: 'http://ossutil', from: join(dir, '.ossutilconfig') },
+      region: { value: 'cn-default', from: join(dir, '.config/oss-spool/config.json') },
+      partSize: { value: 1_048_576 },
+      accessKeyId: { value: 'LTAI********', from: join(dir, '.ossutilconfig') },
+      accessKeySecret: { value: '********' },
+      spool: { value: join(dir, 'spool'), from: '$OSS_SPOOL_DIR' },
+    })
+    const env = { OSS_ENDPOINT: 'http://env', OSS_REGION: '', OSS_ACCESS_KEY_ID: 'only-half' }
+    t.match(await show(['--config=other.json', '--region=cn-flag'], env), {
+      endpoint: { value: 'http://env', from: '$OSS_ENDPOINT' },
+      region: { value: 'cn-flag', from: '--region' },
+      maxRate: { value: 500_000, from: 'other.json' },
+      accessKeyId: { value: 'LTAI********', from: 'other.json' },
+      parallel: { from: 'default' },
+    })
+    const xdg = await show([], { XDG_CONFIG_HOME: join(dir, 'nowhere') })
+    t.match(xdg, { region: { value: 'cn-ossutil' }, partSize: { from: 'default' } })
+  },
+)
+
+t.test('what is configured is used', async t => {
+  const dir = t.testdir({})
+  const { oss, env } = await server(t, dir)
+  const {
+    OSS_ENDPOINT: endpoint,
+    OSS_ACCESS_KEY_ID: accessKeyId,
+    OSS_ACCESS_KEY_SECRET: accessKeySecret,
+  } = env
+  const file = join(dir, 'c.json')
+  const settings = {
+    endpoint,
+    region: 'cn-hangzhou',
+    accessKeyId,
+    accessKeySecret,
+    partSize: '100KiB',
+    spool: join(dir, 'other'),
+  }
+  schema('config')(settings)
+  await writeFile(file, JSON.stringify(settings), { mode: 0o600 })
+  const put = ['put', `oss://${BUCKET}/k`, '--config=c.json', '--json', '--once', '--id=k']
+  const done = await run(dir, put, Buffer.alloc(300_000), { OSS_SPOOL_DIR: '' })
+  t.match(JSON.parse(done.out), { parts: 3 }, done.err)
+  t.ok(await readFile(join(dir, 'other', 'k', 'checkpoint.json')))
+  t.equal(oss.requests.filter(({ operation }) => operation === 'UploadPart').length, 3)
+})
+
+t.test('the published schemas are those of the table and of real output', async t => {
+  t.same(
+    Object.keys(read('config').properties)
+      .filter(name => name !== '$schema')
+      .toSorted(),
+    SETTINGS.map(({ name }) => name).toSorted(),
+  )
+  for (const right of [{}, { partSize: 5, maxRate: '1.5 MB' }]) t.ok(schema('config')(right))
+  for (const wrong of [{ regio: 'x' }, { partSize: 'big' }, { internal: 'yes' }, []]) {
+    t.throws(() => schema('config')(wrong))
+  }
+  const dir = t.testdir({ file: 'x' })
+  const { oss, env } = await server(t, dir)
+  const put = ['put', WHERE, 'file', '--json', '--id=f']
+  const changed = ['put', WHERE, 'file', '--json', '--if-changed', '--id=other']
+  for (const args of [[...put, '--once'], put, changed]) {
+    t.ok(schema('result')(JSON.parse((await run(dir, args, undefined, env)).out)))
+  }
+  oss.inject({
+    operation: 'PutObject',
+    do: 'answer',
+    status: 403,
+    code: 'AccessDenied',
+    times: 'always',
+  })
+  const failed = await run(
+    dir,
+    ['put', `oss://${BUCKET}/f`, '--json', '--retries=1', '--id=k'],
+    Buffer.from('x'),
+    env,
+  )
+  t.ok(schema('error')(JSON.parse(failed.out)))
+  await run(dir, ['run', `oss://${BUCKET}/r`, '--id=r', '--', 'false'], undefined, env)
+  await mkdir(join(dir, 'spool', 'damaged'))
+  await writeFile(join(dir, 'spool', 'damaged', 'checkpoint.json'), '{')
+  const ls = await run(dir, ['ls', '--json'])
+  t.match(ls.err, /damaged/)
+  const listed = ls.out
+    .trim()
+    .split('\n')
+    .map(line => JSON.parse(line))
+  for (const status of listed) t.ok(schema('status')(status))
+  t.same(listed.map(({ id }) => String(id)).toSorted(), ['k', 'r'], 'no receipt, no quarantine')
+  const all = (await run(dir, ['ls', '--json', '--all'])).out
+  t.match(all, '"phase":"receipt"')
+  t.match(all, '{"quarantine":{"name":"damaged-')
+  t.match((await run(dir, ['ls'])).out, /\n\nQUARANTINE +PATH +SINCE\ndamaged-/)
+  for (const id of ['k', 'r', 'f']) {
+    t.ok(schema('show')(JSON.parse((await run(dir, ['show', id, '--json'])).out)))
+  }
+  t.match(await run(dir, ['show', 'nope', '--json']), { status: 1, out: /ERR_SPOOL_NOT_FOUND/ })
+  const piped = await shell(dir, 'oss-spool doctor --json | head -c 20', env).done
+  t.equal(piped.out, '{"ok":true,"checks":')
+})

@@ -1,0 +1,98 @@
+/** Help, completion and start-up: the command line explains itself, and does so at once. */
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { spawnSync } from 'node:child_process'
+import t from 'tap'
+import { run, server, shell } from '../support/command-line.js'
+import { BUCKET } from '../support/oss.js'
+
+const COMMANDS = 'put run ls show resume abort prune doctor config completion emulator'.split(' ')
+
+t.test('every command has help with two examples, on standard output', async t => {
+  const dir = t.testdir({})
+  const line = COMMANDS.map(name => `echo "== ${name}"; oss-spool ${name} --help`).join('\n')
+  const { out, err, status } = await shell(dir, `${line}\noss-spool`, {}).done
+  t.equal(status, 2, 'no command at all is wrong usage')
+  const pages = out.split(/^== .*\n/m).slice(1)
+  t.equal(pages.length, COMMANDS.length)
+  pages.forEach((page, i) => {
+    const examples = page.split('\nExamples:\n')[1] ?? ''
+    t.ok(examples.trim().split('\n').length >= 2, COMMANDS[i] ?? '')
+    t.match(examples, `oss-spool ${COMMANDS[i]}`)
+    t.match(page, /^Usage: oss-spool /)
+  })
+  for (const name of COMMANDS) t.match(err, `\n  ${name}`)
+})
+
+t.test('bash completes commands, options, words, ids and files', async t => {
+  const dir = t.testdir({ 'some-file': '' })
+  const { env } = await server(t, dir)
+  await run(dir, ['run', `oss://${BUCKET}/k`, '--id=my-upload', '--', 'false'], undefined, env)
+  const asked = [
+    'oss-spool pr',
+    'oss-spool put --pa',
+    'oss-spool put --progress ',
+    'oss-spool resume my',
+    'oss-spool completion ',
+    'oss-spool config ',
+    'oss-spool put oss://b/k some',
+    'oss-spool ls --spool some',
+  ]
+  const ask = asked.map(
+    line =>
+      `COMP_WORDS=(${line.replace(/ $/, ` ''`)}); COMP_CWORD=$((\${#COMP_WORDS[@]}-1)); _oss_spool; echo "\${COMPREPLY[*]}"`,
+  )
+  const script = `eval "$(oss-spool completion bash)"; complete -p oss-spool\n${ask.join('\n')}`
+  const { out, err } = await shell(dir, script).done
+  t.equal(err, '')
+  t.same(out.trim().split('\n'), [
+    'complete -o filenames -F _oss_spool oss-spool',
+    'prune',
+    '--parallel --part-size --parallel-uploads',
+    'auto json',
+    'my-upload',
+    'bash zsh fish',
+    'show',
+    'some-file',
+    'some-file',
+  ])
+})
+
+t.test('zsh and fish take their scripts', async t => {
+  const dir = t.testdir({})
+  for (const shellName of ['zsh', 'fish']) {
+    const { out } = await run(dir, ['completion', shellName])
+    for (const name of COMMANDS) t.match(out, name)
+    const file = join(dir, `completion.${shellName}`)
+    await writeFile(file, out)
+    const checked = spawnSync(shellName, ['-n', file], { encoding: 'utf8' })
+    if (checked.error === undefined) t.match(checked, { status: 0, stderr: '' })
+    else t.pass(`${shellName} is not installed: apt-get install ${shellName}`, { skip: true })
+  }
+})
+
+t.test('ls and --version load nothing that they do not need', async t => {
+  const dir = t.testdir({})
+  const hook = join(dir, 'hook.mjs')
+  await writeFile(
+    hook,
+    `export async function load(url, context, next) {
+       console.error('loads ' + url)
+       return next(url, context)
+     }`,
+  )
+  const register = `data:text/javascript,import { register } from 'node:module'; register('file://${hook}')`
+  for (const [args, most] of [
+    [['--version'], 16],
+    [['ls'], 48],
+  ] as const) {
+    const line = `node --import="${register}" .bin/oss-spool ${args.join(' ')}`
+    const { err, status } = await shell(dir, line).done
+    t.equal(status, 0, err)
+    const loaded = err.split('\n').filter(line => line.startsWith('loads file:'))
+    t.ok(loaded.length > 3 && loaded.length <= most, `${args[0]}: ${loaded.join('\n')}`)
+    for (const name of ['ali-oss', 'emulator', 'tinyglobby', 'hash-wasm', '/spool.js']) {
+      t.notMatch(err, name)
+    }
+  }
+})

@@ -1,0 +1,140 @@
+/** `put`: several files, patterns, folders, what is unchanged, and standard input that is not there. */
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import t from 'tap'
+import { get, run, server, shell } from '../support/command-line.js'
+import { BUCKET } from '../support/oss.js'
+
+const FOLDER = `oss://${BUCKET}/in/`
+
+t.test('files go into a folder by their names, patterns keep what is below them', async t => {
+  const dir = t.testdir({
+    a: 'A',
+    'b [1].txt': 'B',
+    logs: { 'x.log': 'X', deep: { 'y.log': 'Y', 'z.txt': 'Z' }, '.hidden.log': 'H' },
+  })
+  const { oss, env } = await server(t, dir)
+  const done = await run(
+    dir,
+    ['put', FOLDER, 'a', 'b [1].txt', 'logs/**/*.log', '--json', '--meta=k=v'],
+    undefined,
+    env,
+  )
+  t.equal(done.status, 0, done.err)
+  const keys = done.out
+    .trim()
+    .split('\n')
+    .map(line => String(JSON.parse(line).key))
+  t.same(keys.toSorted(), ['in/a', 'in/b [1].txt', 'in/deep/y.log', 'in/x.log'])
+  t.equal(String(await get(oss, 'in/deep/y.log')), 'Y')
+  t.equal(String(await get(oss, 'in/b [1].txt')), 'B')
+  t.equal(await get(oss, 'in/.hidden.log'), undefined)
+  for (const name of ['a', 'logs/x.log']) t.ok(await readFile(join(dir, name)), 'files are copied')
+
+  const one = await run(dir, ['put', `oss://${BUCKET}/`, 'logs/x.log', '--quiet'], undefined, env)
+  t.equal(one.status, 0)
+  t.equal(String(await get(oss, 'x.log')), 'X')
+})
+
+t.test('of several files each has its own fate; 75 if any can be resumed', async t => {
+  const dir = t.testdir({ a: 'A', b: 'B', c: 'C' })
+  const { oss, env } = await server(t, dir)
+  const answer = { operation: 'PutObject', do: 'answer', times: 'always' } as const
+  oss.inject({ ...answer, key: 'in/b', status: 403, code: 'AccessDenied' })
+  const done = await run(
+    dir,
+    ['put', FOLDER, 'a', 'b', 'c', '--json', '--retries=1', '--parallel-uploads=2'],
+    undefined,
+    env,
+  )
+  t.equal(done.status, 75)
+  const lines = done.out
+    .trim()
+    .split('\n')
+    .map(line => JSON.parse(line))
+  t.same(lines.map(line => String(line.key ?? line.error.code)).toSorted(), [
+    'ERR_SPOOL_DENIED',
+    'in/a',
+    'in/c',
+  ])
+  const taken = await run(dir, ['put', FOLDER, 'a', '--no-overwrite'], undefined, env)
+  t.match(taken, { status: 1, err: /ERR_SPOOL_OBJECT_EXISTS.*\n.*resume --force/ })
+})
+
+t.test('--if-changed sends only what differs in size or CRC64', async t => {
+  const dir = t.testdir({ a: 'same', b: 'old', c: 'one' })
+  const { oss, env } = await server(t, dir)
+  const put = ['put', FOLDER, 'a', 'b', 'c', 'd', '--if-changed', '--json']
+  await writeFile(join(dir, 'd'), '')
+  t.equal((await run(dir, put, undefined, env)).status, 0)
+  await writeFile(join(dir, 'b'), 'new')
+  await writeFile(join(dir, 'c'), 'longer')
+  const sent = oss.requests.length
+  const again = await run(dir, put, undefined, env)
+  t.equal(again.status, 0, again.err)
+  const lines = again.out
+    .trim()
+    .split('\n')
+    .map(line => JSON.parse(line))
+  const unchanged = lines.filter(line => line.unchanged)
+  t.same(unchanged.map(line => String(line.key)).toSorted(), ['in/a', 'in/d'])
+  t.match(
+    unchanged.find(line => line.key === 'in/a'),
+    { size: 4, sent: 0, skipped: 4, sourceRead: false },
+  )
+  const bodies = oss.requests.slice(sent).filter(({ operation }) => operation === 'PutObject')
+  t.same(bodies.map(({ key }) => String(key)).toSorted(), ['in/b', 'in/c'])
+  t.equal(String(await get(oss, 'in/b')), 'new')
+
+  oss.inject({ operation: 'HeadObject', do: 'answer', status: 403, code: 'AccessDenied' })
+  const blind = await run(dir, ['put', FOLDER, 'a', '--if-changed', '--json'], undefined, env)
+  t.match(blind, { status: 0, err: /counts as changed/ })
+  t.equal(JSON.parse(blind.out).unchanged, undefined)
+})
+
+t.test('a file that is put again supersedes what was sealed of it', async t => {
+  const dir = t.testdir({ a: 'old' })
+  const { oss, env } = await server(t, dir)
+  const fault = oss.inject({
+    operation: 'PutObject',
+    do: 'answer',
+    status: 403,
+    code: 'AccessDenied',
+    times: 'always',
+  })
+  t.equal((await run(dir, ['put', FOLDER, 'a', '--retries=1'], undefined, env)).status, 75)
+  fault.remove()
+  await writeFile(join(dir, 'a'), 'new')
+  t.equal((await run(dir, ['put', FOLDER, 'a'], undefined, env)).status, 0)
+  t.equal(String(await get(oss, 'in/a')), 'new')
+})
+
+t.test('closed standard input is no empty object, /dev/null is one', async t => {
+  const dir = t.testdir({})
+  const { oss, env } = await server(t, dir)
+  const K = `oss://${BUCKET}/k`
+  const closed = await shell(dir, `oss-spool put ${K} <&-`, env).done
+  t.match(closed, { status: 2, out: '', err: /ERR_USAGE: Standard input is closed/ })
+  t.equal(await get(oss, 'k'), undefined)
+  t.equal((await shell(dir, `oss-spool put ${K} - </dev/null`, env).done).status, 0)
+  t.equal((await get(oss, 'k'))?.length, 0)
+})
+
+t.test('a file that vanishes while it waits is its own failure', async t => {
+  const dir = t.testdir({})
+  const { env } = await server(t, dir)
+  await mkdir(join(dir, 'many'))
+  await writeFile(join(dir, 'many', 'a'), 'A')
+  await writeFile(join(dir, 'many', 'b'), 'B')
+  const fifo = shell(
+    dir,
+    `mkfifo many/c; oss-spool put ${FOLDER} many/c many/a --parallel-uploads=1 --json`,
+    env,
+  )
+  await new Promise(resolve => setTimeout(resolve, 1500))
+  await rm(join(dir, 'many', 'a'))
+  await writeFile(join(dir, 'many', 'c'), 'from a pipe')
+  const done = await fifo.done
+  t.equal(done.status, 1, done.err)
+  t.match(done.out, /"key":"in\/c".*\n.*ERR_SPOOL_SOURCE_FAILED/)
+})

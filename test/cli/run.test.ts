@@ -1,0 +1,209 @@
+/** `run`: a producer that dies publishes nothing; one whose bytes are sealed is not started again. */
+import { existsSync } from 'node:fs'
+import { readdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import t from 'tap'
+import { get, PART, run, server, shell, start, until } from '../support/command-line.js'
+import { BUCKET } from '../support/oss.js'
+
+const K = `oss://${BUCKET}/k`
+const ARGS = ['run', K, '--part-size=100KiB', '--id=k']
+
+t.test(
+  'a command that succeeds: its output is the object, its stderr is passed through',
+  async t => {
+    const dir = t.testdir({})
+    const { oss, env } = await server(t, dir)
+    const done = await run(
+      dir,
+      [...ARGS, '--json', '--', 'sh', '-c', 'echo "$0 $1"; cat; echo heard >&2', 'a b', '--json'],
+      Buffer.from('stdin is inherited'),
+      env,
+    )
+    t.match(done, { status: 0, err: 'heard\n' })
+    t.match(JSON.parse(done.out), { id: 'k', size: 29, sourceRead: true, resumed: false })
+    t.equal(String(await get(oss, 'k')), 'a b --json\nstdin is inherited')
+    t.same(await readdir(join(dir, 'spool')), [])
+  },
+)
+
+t.test('a command that fails: its own status, nothing published, whatever it printed', async t => {
+  const dir = t.testdir({ plain: 'not executable' })
+  const { oss, env } = await server(t, dir)
+  for (const [status, ...command] of [
+    [3, 'sh', '-c', 'head -c 500000 /dev/zero; exit 3'],
+    [1, 'sh', '-c', 'exit 1'],
+    [75, 'sh', '-c', 'echo its own 75; exit 75'],
+    [137, 'sh', '-c', 'head -c 500000 /dev/zero; kill -KILL $$'],
+    [143, 'sh', '-c', 'kill -TERM $$'],
+    [127, 'no-such-command'],
+    [126, './plain'],
+  ] as const) {
+    const done = await run(dir, [...ARGS, '--json', '--', ...command], undefined, env)
+    t.equal(done.status, status, `${command.join(' ')}\n${done.err}`)
+    t.match(JSON.parse(done.out), {
+      error: { code: 'ERR_SPOOL_SOURCE_FAILED', resumable: false, id: 'k' },
+    })
+    t.notMatch(done.err, /\n\s+at /)
+    t.equal(await get(oss, 'k'), undefined)
+  }
+  const listed = await run(dir, ['ls', '--json'])
+  t.match(JSON.parse(listed.out), { phase: 'spooling', error: { code: 'ERR_SPOOL_SOURCE_FAILED' } })
+  t.notOk(oss.requests.some(({ operation }) => operation.startsWith('Complete')))
+})
+
+t.test('the end of its output is not its success: the status is waited for', async t => {
+  const dir = t.testdir({})
+  const { oss, env } = await server(t, dir)
+  const late = 'echo all of it; exec >&-; sleep 0.5; exit 4'
+  const done = await run(dir, [...ARGS, '--', 'sh', '-c', late], undefined, env)
+  t.equal(done.status, 4)
+  t.equal(await get(oss, 'k'), undefined)
+})
+
+t.test('OSS fails: the command is heard to its end, and never started again', async t => {
+  const dir = t.testdir({})
+  const { oss, env } = await server(t, dir)
+  const fault = oss.inject({
+    operation: 'UploadPart',
+    do: 'answer',
+    status: 403,
+    code: 'AccessDenied',
+    times: 'always',
+  })
+  const command = ['sh', '-c', 'echo x >> started; head -c 300000 /dev/zero']
+  const failed = await run(dir, [...ARGS, '--retries=1', '--', ...command], undefined, env)
+  t.equal(failed.status, 75, failed.err)
+  t.match(failed.err, /\n.*"oss-spool resume k".*\n$/)
+  fault.remove()
+  const again = await run(dir, [...ARGS, '--json', '--', ...command], undefined, env)
+  t.match(again, { status: 0, err: /sh was not started/ })
+  t.match(JSON.parse(again.out), { sourceRead: false, resumed: true, size: 300_000 })
+  t.equal(await readFile(join(dir, 'started'), 'utf8'), 'x\n')
+  t.same(await get(oss, 'k'), Buffer.alloc(300_000))
+})
+
+t.test('--max-age starts it again when what is sealed is older', async t => {
+  const dir = t.testdir({})
+  const { oss, env } = await server(t, dir)
+  const fault = oss.inject({
+    operation: 'PutObject',
+    do: 'answer',
+    status: 403,
+    code: 'AccessDenied',
+    times: 'always',
+  })
+  await run(dir, [...ARGS, '--retries=1', '--', 'echo', 'old'], undefined, env)
+  fault.remove()
+  const done = await run(dir, [...ARGS, '--max-age=0s', '--', 'echo', 'new'], undefined, env)
+  t.equal(done.status, 0)
+  t.equal(String(await get(oss, 'k')), 'new\n')
+})
+
+t.test('--once: the receipt answers run and put FILE; put - replaces it', async t => {
+  const dir = t.testdir({ file: 'from a file' })
+  const { oss, env } = await server(t, dir)
+  const command = ['sh', '-c', 'echo x >> started; echo first']
+  t.equal((await run(dir, [...ARGS, '--once', '--', ...command], undefined, env)).status, 0)
+  const before = oss.requests.length
+  for (const args of [
+    [...ARGS, '--json', '--', ...command],
+    ['put', K, 'file', '--id=k', '--json'],
+  ]) {
+    const done = await run(dir, args, undefined, env)
+    t.equal(done.status, 0)
+    t.match(JSON.parse(done.out), { receipt: true, sourceRead: false, size: 6 })
+  }
+  t.equal(oss.requests.length, before, 'OSS was not asked')
+  t.equal(await readFile(join(dir, 'started'), 'utf8'), 'x\n')
+  t.equal((await run(dir, ['put', K, '--id=k'], Buffer.from('new'), env)).status, 0)
+  t.equal(String(await get(oss, 'k')), 'new')
+})
+
+t.test('expectations hold, and a sealed upload is compared with them', async t => {
+  const dir = t.testdir({})
+  const { oss, env } = await server(t, dir)
+  const missed = await run(dir, [...ARGS, '--expect-bytes=7', '--', 'echo', 'four'], undefined, env)
+  t.match(missed, { status: 1, err: /ERR_SPOOL_EXPECTATION/ })
+  t.equal(await get(oss, 'k'), undefined)
+  t.equal(
+    (await run(dir, [...ARGS, '--expect-bytes=5', '--', 'echo', 'four'], undefined, env)).status,
+    0,
+  )
+})
+
+t.test('SIGTERM and SIGINT go to the command; nothing is published; 143 and 130', async t => {
+  const dir = t.testdir({})
+  const { oss, env } = await server(t, dir)
+  for (const [signal, status] of [
+    ['SIGTERM', 143],
+    ['SIGINT', 130],
+  ] as const) {
+    const trap = `trap "echo got > ${signal}; exit 0" TERM INT; echo up > ${signal}.ready; while :; do sleep 0.05; done`
+    const { child, done } = start(dir, [...ARGS, '--', 'bash', '-c', trap], undefined, env)
+    await until(() => existsSync(join(dir, `${signal}.ready`)))
+    child.kill(signal)
+    t.match(await done, { status, out: '', err: /ERR_SPOOL_ABORTED.*\n.*again/ })
+    t.ok(existsSync(join(dir, signal)), 'the command was told, and waited for')
+    t.equal(await get(oss, 'k'), undefined)
+    await run(dir, ['abort', 'k', '--quiet'], undefined, env)
+  }
+})
+
+t.test('a second signal ends it at once, though the command does not listen', async t => {
+  const dir = t.testdir({})
+  const { env } = await server(t, dir)
+  const deaf = 'trap "" TERM INT; echo $$ > ready; while :; do sleep 0.05; done'
+  const { child, done } = start(dir, [...ARGS, '--', 'bash', '-c', deaf], undefined, env)
+  await until(() => existsSync(join(dir, 'ready')))
+  const pid = Number(await readFile(join(dir, 'ready'), 'utf8'))
+  t.teardown(() => process.kill(pid, 'SIGKILL'))
+  child.kill('SIGTERM')
+  await new Promise(resolve => setTimeout(resolve, 300))
+  t.equal(child.exitCode, null, 'the first one waits for the command')
+  child.kill('SIGTERM')
+  await new Promise(resolve => child.once('exit', resolve))
+  t.equal(child.exitCode, 143)
+  process.kill(pid, 'SIGKILL')
+  await done.catch(() => undefined)
+})
+
+t.test('killed in each phase, the next run finds what it can use', async t => {
+  const dir = t.testdir({})
+  const { oss, env } = await server(t, dir)
+  const size = 5 * PART
+  const command = ['sh', '-c', `echo x >> started; head -c ${size} /dev/zero`]
+  const slow = ['sh', '-c', `head -c ${size} /dev/zero; while sleep 0.1; do echo; done`]
+
+  const spooling = start(dir, [...ARGS, '--', ...slow], undefined, env)
+  await until(
+    () => oss.requests.filter(r => r.operation === 'UploadPart' && r.status === 200).length >= 4,
+  )
+  spooling.child.kill('SIGKILL')
+  await new Promise(resolve => spooling.child.once('exit', resolve))
+  t.equal(await get(oss, 'k'), undefined)
+
+  const held = oss.inject({ operation: 'CompleteMultipartUpload', do: 'hang', times: 'always' })
+  const completing = start(dir, [...ARGS, '--', ...command], undefined, env)
+  await held.hit()
+  completing.child.kill('SIGKILL')
+  await completing.done
+  held.remove()
+  t.equal(await get(oss, 'k'), undefined)
+
+  const done = await run(dir, [...ARGS, '--json', '--', ...command], undefined, env)
+  t.match(done, { status: 0 }, done.err)
+  t.match(JSON.parse(done.out), { resumed: true, sourceRead: false, size, skipped: size })
+  t.equal(await readFile(join(dir, 'started'), 'utf8'), 'x\n', 'sealed: not started again')
+  t.same(await get(oss, 'k'), Buffer.alloc(size))
+})
+
+t.test('in a shell pipeline the dead producer shows the difference to put', async t => {
+  const dir = t.testdir({})
+  const { oss, env } = await server(t, dir)
+  const line = `(echo half; exit 9) | oss-spool put ${K} --quiet; oss-spool run ${K}2 -- sh -c "echo half; exit 9"; echo $?`
+  const { out } = await shell(dir, line, env).done
+  t.match(out, /\n9\n$/)
+  t.equal(String(await get(oss, 'k')), 'half\n', 'a pipe cannot know')
+  t.equal(await get(oss, 'k2'), undefined)
+})
