@@ -305,6 +305,9 @@ export class AliOssBucket implements Bucket {
   }
 }
 
+/** Between ali-oss's own words and the text of the reply. */
+const RAW_XML = '\nraw xml:'
+
 /** Keeps what helps, drops URLs, headers and keys; `secrets` are struck out of the message. */
 function failureOf(
   operation: string,
@@ -316,13 +319,16 @@ function failureOf(
   const raw = (failure ?? error) as Error & { code?: string; ecCode?: string; requestId?: string }
   const headers = reply?.headers ?? {}
   const code = failure === undefined ? raw.code : undefined // what OSS said; else a system error
-  let message = (raw.message || raw.name).split('\nraw xml:')[0]!.slice(0, 500)
+  let message = (raw.message || raw.name).split(RAW_XML)[0]!.slice(0, 500)
   for (const secret of Object.values(secrets)) {
     if (typeof secret === 'string' && secret !== '') message = message.replaceAll(secret, '***')
   }
+  // ali-oss shows what it could not read; without a request id it is not OSS's but a proxy's page.
+  const unreadable = raw.message.includes(RAW_XML) && headers['x-oss-request-id'] !== undefined
   return new OssFailure({
     operation,
     mended,
+    cut: failure !== undefined || unreadable,
     name: failure === undefined ? (code ?? raw.name) : (raw.code ?? raw.name),
     message,
     status: reply?.status,

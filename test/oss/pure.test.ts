@@ -328,6 +328,19 @@ t.test('what a failure means', async t => {
     }
   }
 
+  t.test('when its reply did not come whole: worth another attempt, but for what we ended', t => {
+    for (const status of [301, 400, 401, 403, 404, 409, 412, 500, 502]) {
+      t.equal(kindOf(failure({ status, name: 'ECONNRESET', cut: true })), 'transient', `${status}`)
+    }
+    for (const status of [429, 503]) {
+      t.equal(kindOf(failure({ status, name: 'IdleTimeout', cut: true })), 'throttled')
+    }
+    for (const status of [undefined, 200, 403, 404, 500, 503]) {
+      t.equal(kindOf(failure({ status, name: 'AbortError', cut: true })), 'aborted', `${status}`)
+    }
+    t.end()
+  })
+
   t.test('and whether it may have taken effect all the same', async t => {
     for (const status of [undefined, 200, 203, 301, 408, 500, 503]) {
       t.ok(isAmbiguous(failure({ status, name: 'ECONNRESET' })), String(status))
