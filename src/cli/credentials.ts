@@ -2,7 +2,7 @@
  * Where the command line finds credentials: the environment, `~/.ossutilconfig`, Alibaba's default
  * chain. None at all is wrong usage, said before a byte is read; they are never an argument.
  */
-import { defaultCredentials, isNotInstalled } from '../oss/default-credentials.js'
+import { defaultCredentials, NotInstalled } from '../oss/default-credentials.js'
 import type { ClientOptions } from '../oss/settings.js'
 import { UsageError } from './exit-status.js'
 
@@ -43,9 +43,10 @@ async function defaultChain(): Promise<NonNullable<Found['credentials']>> {
     await provider()
     return provider
   } catch (error) {
-    const why = isNotInstalled(error)
-      ? ", or install @alicloud/credentials for Alibaba's default chain"
-      : "; Alibaba's default chain finds none either"
+    const why =
+      error instanceof NotInstalled
+        ? ", or install @alicloud/credentials for Alibaba's default chain"
+        : "; Alibaba's default chain finds none either"
     throw new UsageError(`${NONE}${why}; --local needs none`)
   }
 }
