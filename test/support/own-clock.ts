@@ -37,7 +37,7 @@ export function useOwnClocks(t: Test): void {
     return sleep(0, value, options)
   }
   replace(
-    { setTimeout: pause as typeof sleep }, // its overloads
+    { setTimeout: pause },
     () => now() + (current.getStore()?.passed ?? 0),
     () => (current.getStore() === undefined ? random() : 0.5),
   )

@@ -18,6 +18,7 @@ import { ownClock, useOwnClocks } from '../support/own-clock.js'
 import { bytes, streamOf } from '../support/oss.js'
 
 useOwnClocks(t)
+t.setTimeout(600_000) // half a minute of work, for machines that are busy with something else
 
 const PART = 102_400
 const PARTS = 2
@@ -31,8 +32,8 @@ const AT_ONCE = [0, 0, 0]
 /** Upload ids of one key that may vanish in a row. */
 const SESSIONS = 5
 
-/** ms of silence, where silence is the fault. */
-const TIMEOUT = 800
+/** ms of silence, where silence is the fault: more than a busy machine makes by itself. */
+const TIMEOUT = 3000
 
 type Operation = Extract<
   OperationName,
@@ -681,10 +682,18 @@ t.test('every operation × every fault × once, twice, five times, for ever', as
   t.testdir({})
   const oss = await startEmulator({ createBuckets: true })
   t.teardown(() => oss.close())
-  // Those that wait for silence go first, while the others work.
-  const todo = [...cells()].sort((a, b) => Number('timeout' in b.row) - Number('timeout' in a.row))
-  const next = async (): Promise<void> => {
-    for (let cell = todo.shift(); cell !== undefined; cell = todo.shift()) await check(t, oss, cell)
+  /** Works `cells` off, `width` at a time. */
+  const work = async (cells: Cell[], width: number): Promise<void> => {
+    const next = async (): Promise<void> => {
+      for (let cell = cells.shift(); cell; cell = cells.shift()) await check(t, oss, cell)
+    }
+    await Promise.all(Array.from({ length: width }, next))
   }
-  await Promise.all(Array.from({ length: 24 }, next))
+  const all = [...cells()]
+  const silent = all.filter(({ row }) => row.timeout !== undefined)
+  await work(silent, 50) // they only wait
+  await work(
+    all.filter(({ row }) => row.timeout === undefined),
+    8,
+  )
 })

@@ -64,23 +64,6 @@ t.test(
   },
 )
 
-t.test('patience ends: 75 for the shell, and resume finishes it', async t => {
-  const b = await bench(t, {
-    spool: { retry: { attempts: 2, minDelay: 5, maxDelay: 20, patience: 300 } },
-  })
-  const away = b.oss.inject({ do: 'reset', at: 'start', times: 'always' })
-  const started = performance.now()
-  const sink = b.spool.createWriteStream('patience')
-  await t.rejects(pipeline(streamOf(bytes(3 * PART)), sink), {
-    code: 'ERR_SPOOL_UPLOAD_FAILED',
-    resumable: true,
-  })
-  t.ok(performance.now() - started >= 300)
-  await sink.result.catch(() => undefined)
-  away.remove()
-  t.match(await b.spool.resume(sink.id), { size: 3 * PART })
-})
-
 // --- credentials ---------------------------------------------------------------------------------
 
 function provided(b: Bench, life: number) {
@@ -176,6 +159,18 @@ t.test(
     t.same(await b.get('clock'), data)
   },
 )
+
+// --- silence -------------------------------------------------------------------------------------
+
+t.test('Complete may be silent for longer than any other request', async t => {
+  const b = await bench(t, { spool: { timeout: 300 } })
+  b.oss.inject({ operation: 'CompleteMultipartUpload', do: 'delay', ms: 1500, at: 'received' })
+  const data = bytes(3 * PART)
+  await pipeline(streamOf(data), b.spool.createWriteStream('slow to complete'))
+  t.same(await b.get('slow to complete'), data)
+  t.equal(b.count('CompleteMultipartUpload'), 1)
+  t.equal(b.count('HeadObject'), 0, 'there was nothing to doubt')
+})
 
 // --- callbacks -----------------------------------------------------------------------------------
 
