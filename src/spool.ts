@@ -100,14 +100,14 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
       key,
       directory: this.#spool.directoryOf(id),
       signal: settings.signal,
-      open: async () => {
+      open: async signal => {
         const claim = await this.#claim(id)
         return holding(claim, () => {
           const context = this.#context(claim, place, key, settings, {
             progress: event => void stream.emit('progress', event),
             warning: warning => void stream.emit('warning', warning),
           })
-          return this.#begin(context, place, settings, false)
+          return this.#begin(context, place, { ...settings, signal }, false)
         })
       },
     })
@@ -289,22 +289,17 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
     settings: UploadSettings,
     force: boolean,
   ): Promise<UploadResult> {
-    const stop = (): void => context.stop()
-    settings.signal?.addEventListener('abort', stop, { once: true })
-    if (settings.signal?.aborted) stop()
-    try {
-      const { published, callback } = await resumeUpload(context, slot, force)
-      return resultOf(checkpoint, published, {
-        sent: context.sent,
-        skipped: context.skipped(published.size),
-        sourceRead: false,
-        resumed: true,
-        elapsed: performance.now() - context.startedAt,
-        callback,
-      })
-    } finally {
-      settings.signal?.removeEventListener('abort', stop)
-    }
+    const { published, callback } = await stopping(context, settings.signal, () =>
+      resumeUpload(context, slot, force),
+    )
+    return resultOf(checkpoint, published, {
+      sent: context.sent,
+      skipped: context.skipped(published.size),
+      sourceRead: false,
+      resumed: true,
+      elapsed: performance.now() - context.startedAt,
+      callback,
+    })
   }
 
   async #begin(
@@ -315,7 +310,7 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
   ): Promise<Intake> {
     if (context.claim.checkpoint !== null) {
       sameObject(context.claim.checkpoint, place, context.key)
-      await settlePredecessor(context)
+      await stopping(context, settings.signal, () => settlePredecessor(context))
     }
     return Intake.begin(context, place, settings, continues)
   }
@@ -392,6 +387,22 @@ function checkRate(maxRate: unknown): void {
   if (typeof maxRate !== 'number') throw invalidType('maxRate', 'a number', maxRate)
   if (!(maxRate >= 1024 && maxRate <= Number.MAX_SAFE_INTEGER)) {
     throw outOfRange('maxRate', '>= 1024 bytes/s', maxRate)
+  }
+}
+
+/** Runs `step`; the signal stops what it does on the line. */
+async function stopping<T>(
+  context: UploadContext,
+  signal: AbortSignal | undefined,
+  step: () => Promise<T>,
+): Promise<T> {
+  const stop = (): void => context.stop()
+  signal?.addEventListener('abort', stop, { once: true })
+  if (signal?.aborted) stop()
+  try {
+    return await step()
+  } finally {
+    signal?.removeEventListener('abort', stop)
   }
 }
 

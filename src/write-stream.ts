@@ -22,8 +22,8 @@ export interface Sink {
   readonly key: string
   /** The upload's directory. */
   readonly directory: string
-  /** Locks the upload and makes its first checkpoint. */
-  readonly open: () => Promise<Intake>
+  /** Locks the upload and makes its first checkpoint; `signal`: it is not wanted any more. */
+  readonly open: (signal: AbortSignal) => Promise<Intake>
   readonly signal: AbortSignal | undefined
 }
 
@@ -47,9 +47,11 @@ export class SpoolWriteStream extends Writable {
   readonly result: Promise<UploadResult>
 
   readonly #sink: Sink
+  readonly #opening = new AbortController()
   #intake: Intake | undefined
   /** Whether the seal was durable when it ended. */
   #sealed: boolean | undefined
+  #published = false
   /** What ended us from the inside, as opposed to a source that failed. */
   #failure: Error | undefined
   #resolve!: (result: UploadResult) => void // set in the constructor
@@ -71,7 +73,7 @@ export class SpoolWriteStream extends Writable {
 
   override _construct(callback: (error?: Error | null) => void): void {
     this.#run(async () => {
-      const intake = await this.#sink.open()
+      const intake = await this.#sink.open(this.#opening.signal)
       intake.onFatal = error => void this.destroy(this.#fail(error))
       this.#intake = intake
     }, callback)
@@ -123,12 +125,14 @@ export class SpoolWriteStream extends Writable {
         elapsed: performance.now() - context.startedAt,
         callback: answer,
       })
+      this.#published = true
       this.#resolve(result)
     }, callback)
   }
 
   override destroy(error?: Error): this {
     if (!this.destroyed) {
+      this.#opening.abort() // `_destroy` comes only after `_construct`
       announceEnd(this.#sink.directory, new Promise(resolve => this.once('close', resolve)))
     }
     return super.destroy(error)
@@ -140,7 +144,7 @@ export class SpoolWriteStream extends Writable {
     const intake = this.#intake
     const ended = (): void => {
       this.#reject(reason) // unless it was published before it noticed
-      callback(error !== null && error === this.#failure ? reason : error)
+      callback(error === this.#failure || this.#wouldPass(error) ? reason : error)
     }
     if (intake === undefined) return ended()
     const abandoned = intake.abandon(sealed => {
@@ -175,6 +179,15 @@ export class SpoolWriteStream extends Writable {
       `The source of oss://${bucket}/${key} failed: ${why}; nothing published`,
       { id: this.id, ...(error === null ? {} : { cause: error }) },
     )
+  }
+
+  /**
+   * Node takes a sink that is destroyed between `end()` and `finish` for one that is done: `pipeline()`
+   * would resolve. Where nobody listens, nobody is misled, and an `error` would end the process.
+   */
+  #wouldPass(error: Error | null): boolean {
+    if (error !== null || this.#published) return false
+    return this.writableEnded && this.listenerCount('error') > 0
   }
 
   #run(step: () => Promise<void>, callback: (error?: Error | null) => void): void {

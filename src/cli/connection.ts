@@ -4,7 +4,7 @@
  */
 import { mkdir, realpath } from 'node:fs/promises'
 import { connect } from '../oss/connection.js'
-import { defaultCredentials, isNotInstalled } from '../oss/default-credentials.js'
+import { defaultCredentials, NotInstalled } from '../oss/default-credentials.js'
 import type { Connection } from '../oss/port.js'
 import type { ClientOptions } from '../oss/settings.js'
 import type { ConfiguredKeys } from './configuration.js'
@@ -90,9 +90,10 @@ async function credentialsOf(keys: ConfiguredKeys | undefined): Promise<ClientOp
     await credentials()
     return { credentials }
   } catch (error) {
-    const why = isNotInstalled(error)
-      ? ", or install @alicloud/credentials for Alibaba's default chain"
-      : "; Alibaba's default chain finds none either"
+    const why =
+      error instanceof NotInstalled
+        ? ", or install @alicloud/credentials for Alibaba's default chain"
+        : "; Alibaba's default chain finds none either"
     throw new UsageError(`${NO_CREDENTIALS}${why}; --local needs none`)
   }
 }

@@ -10,7 +10,7 @@ import { CheckpointDamage, LaterFormat, type Checkpoint } from './checkpoint.js'
 import { ignoreMissing, isSystemError } from './durable.js'
 import { Lock, ownerOf } from './lock.js'
 import type { SpoolDirectory } from './spool-directory.js'
-import { CheckpointStore } from './store.js'
+import { CheckpointStore, DurableCheckpointFile } from './store.js'
 
 /** Claims of this process that are about to be let go, by directory. */
 const ending = new Map<string, Promise<void>>()
@@ -158,8 +158,11 @@ export class Claim {
   /** `undefined`: the directory or its owner went away while we looked. */
   static async #lockAndRead(spool: SpoolDirectory, id: string): Promise<Claim | undefined> {
     const directory = spool.directoryOf(id)
-    const lock = await Lock.acquire(directory).catch((error: unknown) => {
-      throw unreadable(id, error)
+    const lock = await Lock.acquire(directory).catch(async (error: unknown) => {
+      // Only the lock is out of reach: what is sealed can be finished once it is mended.
+      const file = new DurableCheckpointFile(spool.checkpointOf(id))
+      const checkpoint = await file.read().catch(() => null)
+      throw unreadable(id, error, checkpoint !== null && holdsSealed(checkpoint))
     })
     if (lock === 'gone') return undefined
     if (lock === 'owned') {
@@ -192,19 +195,24 @@ export class Claim {
   }
 }
 
+function holdsSealed({ upload, previous }: Checkpoint): boolean {
+  const phases = [upload.phase, previous?.phase]
+  return phases.includes('sealed') || phases.includes('completing')
+}
+
 function otherCase(id: string, { id: other, bucket, key }: Checkpoint): SpoolError {
   const message = `The id ${id} is taken: ${other} belongs to oss://${bucket}/${key}`
   return new SpoolError('ERR_SPOOL_ID_IN_USE', message, { id: other })
 }
 
 /** What cannot be read is not damaged: it stays where it is and is reported (rule 10). */
-export function unreadable(id: string, error: unknown): unknown {
+export function unreadable(id: string, error: unknown, resumable = false): unknown {
   // A full disk is another matter: it says nothing about what is there.
   const refused =
     error instanceof Error && 'syscall' in error && !isSystemError(error, 'ENOSPC', 'EDQUOT')
   if (error instanceof LaterFormat || refused) {
     const message = `Upload ${id} cannot be read now: ${error.message}`
-    return new SpoolError('ERR_SPOOL_UNREADABLE', message, { id, cause: error })
+    return new SpoolError('ERR_SPOOL_UNREADABLE', message, { id, resumable, cause: error })
   }
   return error
 }

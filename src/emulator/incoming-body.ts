@@ -34,6 +34,7 @@ export class IncomingBody {
   #received = 0
   #over = false
   #halfPassed = false
+  #endPassed = false
   #begun = false
   #silent = false
   #timer: NodeJS.Timeout | undefined
@@ -70,9 +71,16 @@ export class IncomingBody {
     await this.pass()
   }
 
-  /** The moments of a body that is not there, or is over. */
+  /** Nothing comes: none is announced, or one of no bytes (which `chunks` may still be asked for). */
+  get empty(): boolean {
+    return !this.present || this.length === 0
+  }
+
+  /** The moments of a body that is empty, or is over; once. */
   async pass(): Promise<void> {
     await this.#passHalf()
+    if (this.#endPassed) return
+    this.#endPassed = true
     await this.#hooks.end()
   }
 

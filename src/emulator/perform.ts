@@ -45,7 +45,7 @@ export async function perform(exchange: Exchange): Promise<Reply> {
     mayRead: (bucket, key) => allow(exchange, 'read', { bucket, key }, signed),
   }
   await allow(exchange, operation.access, address, signed)
-  if (!body.present) await body.pass()
+  if (body.empty) await body.pass()
   return operation.run(call)
 }
 

@@ -309,6 +309,16 @@ export class AliOssBucket implements Bucket {
   }
 }
 
+/** The fields of its errors. */
+interface Said extends Error {
+  code: string
+  ecCode: string
+  requestId: string
+}
+
+/** Between ali-oss's own words and the text of the reply. */
+const RAW_XML = '\nraw xml:'
+
 /** Keeps what helps, drops URLs, headers and keys; `secrets` are struck out of the message. */
 function failureOf(
   operation: string,
@@ -317,17 +327,22 @@ function failureOf(
   secrets: Credentials,
   mended = false,
 ): OssFailure {
-  const raw = (failure ?? error) as Error & { code?: string; ecCode?: string; requestId?: string }
+  // What is thrown may be a plain object.
+  const raw: Partial<Said> = Object(failure ?? error)
   const headers = reply?.headers ?? {}
   const code = failure === undefined ? raw.code : undefined // what OSS said; else a system error
-  let message = (raw.message || raw.name).split('\nraw xml:')[0]!.slice(0, 500)
+  const said = raw.message || raw.name || 'It failed without a reason'
+  let message = said.split(RAW_XML)[0]!.slice(0, 500)
   for (const secret of Object.values(secrets)) {
     if (typeof secret === 'string' && secret !== '') message = message.replaceAll(secret, '***')
   }
+  // ali-oss shows what it could not read; without a request id it is not OSS's but a proxy's page.
+  const unreadable = said.includes(RAW_XML) && headers['x-oss-request-id'] !== undefined
   return new OssFailure({
     operation,
     mended,
-    name: failure === undefined ? (code ?? raw.name) : (raw.code ?? raw.name),
+    cut: failure !== undefined || unreadable,
+    name: (failure === undefined ? code : raw.code) ?? raw.name ?? 'Error',
     message,
     status: reply?.status,
     ossCode: code,

@@ -94,6 +94,7 @@ export class ProvidedSource implements CredentialSource {
       provided = await this.#provider()
       check(provided)
     } catch (cause) {
+      if (cause instanceof OssFailure) throw cause // ours
       const reason = cause instanceof Error ? cause.name : typeof cause
       throw new OssFailure({
         operation: 'Credentials',

@@ -3,6 +3,7 @@
  * package, which is loaded only when it is asked for and need not be installed.
  */
 import type { CredentialsProvider } from './credentials.js'
+import { OssFailure } from './failure.js'
 
 /** The chain keeps and renews what it found by itself; so often, in ms, we ask it again. */
 const ASK_AGAIN = 60_000
@@ -38,12 +39,24 @@ export function defaultCredentials(): CredentialsProvider {
   }
 }
 
+/** @throws NotInstalled */
 async function load(): Promise<Chain> {
-  const { DefaultCredentialsProvider } = await import('@alicloud/credentials')
-  return DefaultCredentialsProvider.builder().build()
+  try {
+    const { DefaultCredentialsProvider } = await import('@alicloud/credentials')
+    return DefaultCredentialsProvider.builder().build()
+  } catch (error) {
+    const missing = error instanceof Error && 'code' in error && error.code
+    throw missing === 'ERR_MODULE_NOT_FOUND' ? new NotInstalled() : error
+  }
 }
 
-/** True for the error of `import()` when the package is not installed. */
-export function isNotInstalled(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && error.code === 'ERR_MODULE_NOT_FOUND'
+/** There is no chain to ask: a failure that may be shown as it is, since it was made here. */
+export class NotInstalled extends OssFailure {
+  constructor() {
+    super({
+      operation: 'Credentials',
+      name: 'CredentialsUnavailable',
+      message: "Alibaba's default chain needs the package @alicloud/credentials: install it",
+    })
+  }
 }

@@ -71,7 +71,6 @@ const BY_CODE: Readonly<Record<string, FailureKind>> = {
 }
 
 const BY_NAME: Readonly<Record<string, FailureKind>> = {
-  AbortError: 'aborted',
   CredentialsUnavailable: 'denied',
   ProxyDenied: 'denied',
 
@@ -111,13 +110,19 @@ export interface FailureFacts {
   readonly name: string
   readonly status?: number | undefined
   readonly ossCode?: string | undefined
+  /** The reply did not come whole: what else it would have said is not known. */
+  readonly cut?: boolean | undefined
 }
 
-export function kindByTable({ name, status, ossCode }: FailureFacts): FailureKind {
+export function kindByTable({ name, status, ossCode, cut }: FailureFacts): FailureKind {
   const byCode = lookUp(BY_CODE, ossCode)
   if (byCode !== undefined) return byCode
+  if (name === 'AbortError') return 'aborted' // whatever the reply began to say
   if (status === undefined || status < 300) return lookUp(BY_NAME, name) ?? 'transient' // or cut short
-  return lookUp(BY_STATUS, status) ?? (status >= 500 ? 'transient' : 'refused')
+  if (status >= 500 || status === 429) return lookUp(BY_STATUS, status) ?? 'transient'
+  // Why it is refused is in the body: a part that came too slowly and a bucket that is not there
+  // differ by nothing else.
+  return cut === true ? 'transient' : (lookUp(BY_STATUS, status) ?? 'refused')
 }
 
 /** Names come from servers: `constructor` is not in the table. */

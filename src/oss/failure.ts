@@ -20,6 +20,8 @@ export interface FailureDetails {
   readonly operation: string
   /** What caused it is gone: new credentials, or the server's clock. */
   readonly mended?: boolean | undefined
+  /** The reply ended before it was whole. */
+  readonly cut?: boolean | undefined
 }
 
 export class OssFailure extends Error {
@@ -29,12 +31,14 @@ export class OssFailure extends Error {
   declare readonly requestId?: string
   readonly operation: string
   readonly mended: boolean
+  readonly cut: boolean
 
   constructor(details: FailureDetails) {
     super(details.message)
     this.name = details.name
     this.operation = details.operation
     this.mended = details.mended ?? false
+    this.cut = details.cut ?? false
     if (details.status !== undefined) this.status = details.status
     if (details.ossCode !== undefined) this.ossCode = details.ossCode
     if (details.ec !== undefined) this.ec = details.ec

@@ -86,6 +86,9 @@ export class Transfer {
   /** Ends all pauses when it changes. */
   #wake = new AbortController()
   #idle: (() => void)[] = []
+  /** Parts that are on the line now; others of those in flight pause or wait for their turn. */
+  #sending = 0
+  #waiting: (() => void)[] = []
   /** Parts that were sent and acknowledged. */
   #arrived = 0
 
@@ -202,7 +205,6 @@ export class Transfer {
       }
       if (this.#ledger.borrows(session.uploadId)) throw new Borrowed()
     }
-    if (this.#congestion.pause > 0) await this.#pause(this.#congestion.pause)
     const uploaded = await withRetry(
       () => this.#send(session, part),
       this.#attempts(part.number, async failure => {
@@ -216,10 +218,11 @@ export class Transfer {
   }
 
   async #send(session: Session, part: CutPart): Promise<{ etag: string; reply: Reply }> {
-    const { bucket, key, call } = this.#context
-    const body = { number: part.number, size: part.size, body: this.#source.body(part) }
-    const uploaded = await bucket.uploadPart(key, session.uploadId, body, call)
-    this.#congestion.succeeded()
+    const uploaded = await this.#inTurn(() => {
+      const { bucket, key, call } = this.#context
+      const body = { number: part.number, size: part.size, body: this.#source.body(part) }
+      return bucket.uploadPart(key, session.uploadId, body, call)
+    })
     if (uploaded.crc64 !== undefined && uploaded.crc64 !== part.crc64) {
       throw new OssFailure({
         operation: 'UploadPart',
@@ -228,6 +231,32 @@ export class Transfer {
       })
     }
     return uploaded
+  }
+
+  /** Sends when OSS is not to be left alone and fewer are on the line than it takes. */
+  async #inTurn<T>(send: () => Promise<T>): Promise<T> {
+    while (this.#congestion.pause > 0 || this.#sending >= this.#congestion.limit) {
+      if (this.#congestion.pause > 0) await this.#pause(this.#congestion.pause)
+      else await new Promise<void>(resolve => this.#waiting.push(resolve))
+      this.#refuseIfEnded()
+    }
+    this.#sending++
+    try {
+      const reply = await send()
+      this.#congestion.succeeded()
+      return reply
+    } catch (error) {
+      this.#heed(error) // before the next one's turn
+      throw error
+    } finally {
+      this.#sending--
+      for (const look of this.#waiting.splice(0)) look()
+    }
+  }
+
+  #heed(error: unknown): void {
+    if (!(error instanceof OssFailure) || kindOf(error) !== 'throttled') return
+    this.#congestion.throttled(times => retryDelay(this.#context.settings.retry, times))
   }
 
   #attempts(part?: number, inspect?: (failure: OssFailure) => Promise<void>): Attempts {
@@ -240,9 +269,7 @@ export class Transfer {
       progress: () => this.#arrived,
       onFailure: failure => {
         this.#context.warnOnce(failure, part)
-        if (kindOf(failure) === 'throttled') {
-          this.#congestion.throttled(times => retryDelay(this.#context.settings.retry, times))
-        }
+        if (part === undefined) this.#heed(failure)
         if (inspect !== undefined) inspection = inspect(failure)
       },
       pause: async ms => {
@@ -255,6 +282,10 @@ export class Transfer {
   async #pause(ms: number): Promise<void> {
     const signal = AbortSignal.any([this.#wake.signal, this.#context.signal])
     await sleep(ms, undefined, { signal }).catch(() => undefined) // woken: go on at once
+    this.#refuseIfEnded()
+  }
+
+  #refuseIfEnded(): void {
     if (this.#stopped || this.#context.signal.aborted || this.#failure !== undefined) {
       throw new OssFailure({ operation: 'UploadPart', name: 'AbortError', message: 'stopped' })
     }

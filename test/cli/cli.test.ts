@@ -1,6 +1,8 @@
 /** The command line as a real process: what it stores, what it prints where, and its exit status. */
-import { readdir, readFile, writeFile } from 'node:fs/promises'
+import { cp, mkdir, mkdtemp, readdir, readFile, realpath, rm, symlink, writeFile } from 'node:fs/promises' // prettier-ignore
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import OSS from 'ali-oss'
 import t, { type Test } from 'tap'
 import { startEmulator } from '../../src/emulator/index.js'
@@ -245,6 +247,40 @@ t.test("Alibaba's default chain is asked when nothing else has credentials", asy
   t.match(await run(dir, args, Buffer.from('x'), place), { status: 0, err: '' })
   await writeFile(join(dir, '.alibabacloud', 'credentials'), '')
   t.match(await run(dir, args, undefined, place), { status: 2, out: '', err: /No credentials/ })
+})
+
+t.test('without @alicloud/credentials, everything else works, and it is named', async t => {
+  // As it is installed without its optional peers: nothing but its dependencies is in reach.
+  const root = await realpath(await mkdtemp(join(tmpdir(), 'oss-spool-bare-')))
+  t.teardown(() => rm(root, { recursive: true, force: true }))
+  const home = fileURLToPath(new URL('../..', import.meta.url))
+  await cp(join(home, 'dist'), join(root, 'dist'), { recursive: true })
+  await cp(join(home, 'package.json'), join(root, 'package.json'))
+  await mkdir(join(root, 'node_modules'))
+  const { dependencies } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8'))
+  for (const name of Object.keys(dependencies)) {
+    await symlink(join(home, 'node_modules', name), join(root, 'node_modules', name))
+  }
+  const bare = (args: string[], input?: Buffer) =>
+    start(root, args, input, { OSS_REGION: 'cn-hangzhou' }, join(root, 'dist/cli/bin.js')).done
+
+  t.match(await bare(['put', 'oss://bucket/k', '--local'], bytes(10)), { status: 0, err: '' })
+  const refused = await bare(['put', 'oss://bucket/k'])
+  t.match(refused, { status: 2, out: '', err: /or install @alicloud\/credentials/ })
+
+  const script = join(root, 'script.mjs')
+  await writeFile(
+    script,
+    `import { Spool, defaultCredentials } from './dist/index.js'
+     const client = { region: 'oss-cn-hangzhou', bucket: 'bucket', credentials: defaultCredentials() }
+     const spool = new Spool({ client, dir: 'spool' })
+     const sink = spool.createWriteStream('k', { id: 'k' })
+     sink.on('error', ({ code, resumable, message }) => console.log(code, resumable, message))
+     sink.end('bytes')`,
+  )
+  const library = await start(root, [], undefined, {}, script).done
+  t.match(library, { status: 0, err: '' })
+  t.match(library.out, /^ERR_SPOOL_DENIED true .*needs the package @alicloud\/credentials/)
 })
 
 t.test('--version is that of the package', async t => {

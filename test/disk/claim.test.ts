@@ -16,7 +16,7 @@ import { SpoolDirectory } from '../../src/disk/spool-directory.js'
 import { SpoolError } from '../../src/errors.js'
 import type { SpoolWarning } from '../../src/upload/context.js'
 import { list } from '../../src/upload/list.js'
-import { checkpointOf, sealed } from '../support/records.js'
+import { checkpointOf, sealed, spooling } from '../support/records.js'
 import { tinyDisk } from '../support/tiny-disk.js'
 
 const lockChild = new URL('../support/lock-child.ts', import.meta.url).pathname
@@ -483,7 +483,7 @@ t.test('what cannot be trusted', async t => {
       for (const method of ['make', 'existing'] as const) {
         await t.rejects(Claim[method](spool, 'bad'), {
           code: 'ERR_SPOOL_UNREADABLE',
-          resumable: false,
+          resumable: name.startsWith('locked'), // it is sealed, and its checkpoint says so
         })
       }
       t.same(fs.readdirSync(spool.directoryOf('bad')), before)
@@ -544,3 +544,18 @@ t.test('what cannot be trusted', async t => {
 function codeOf(error: unknown): unknown {
   return error instanceof SpoolError ? error.code : error
 }
+
+t.test('a lock that is out of reach: resumable if what it locks is sealed', async t => {
+  const spool = spoolWith(t, 'sealed')
+  upload(spool, 'spooling', encodeCheckpoint(checkpointOf(spooling(), 'spooling')))
+  upload(spool, 'damaged', 'no checkpoint')
+  for (const id of ['sealed', 'spooling', 'damaged']) {
+    const path = join(spool.directoryOf(id), 'lock')
+    fs.rmSync(path)
+    fs.symlinkSync('elsewhere', path) // is never followed: ELOOP
+    const before = fs.readdirSync(spool.path, { recursive: true })
+    const resumable = id === 'sealed'
+    await t.rejects(Claim.existing(spool, id), { code: 'ERR_SPOOL_UNREADABLE', resumable }, id)
+    t.same(fs.readdirSync(spool.path, { recursive: true }), before, 'left as it is')
+  }
+})

@@ -100,6 +100,31 @@ t.test('faults', async t => {
     t.equal(received?.status, undefined)
   })
 
+  t.test('a request without a body passes its moments, once, before it has an effect', async t => {
+    const { uploadId } = await client.initMultipartUpload('none')
+    const requests = {
+      InitiateMultipartUpload: () => client.initMultipartUpload('more'), // Content-Length: 0
+      PutObject: () => client.put('empty', Buffer.alloc(0)),
+      HeadObject: () => client.head('none'),
+      AbortMultipartUpload: () => client.abortMultipartUpload('none', uploadId),
+    }
+    for (const [operation, send] of Object.entries(requests)) {
+      for (const at of ['body', 'received'] as const) {
+        // They are the names of the table above.
+        const met = { operation: operation as keyof typeof requests, at }
+        const reset = oss.inject({ ...met, do: 'reset' })
+        await rejects(t, send(), { status: -1 }, operation)
+        t.equal(reset.hits, 1, `${operation} ${at}`)
+      }
+    }
+    await client.listParts('none', uploadId)
+    t.equal((await client.listUploads({ 'max-uploads': 9 })).uploads.length, 1, 'nothing was done')
+    const twice = oss.inject({ operation: 'PutObject', do: 'delay', ms: 1, at: 'received' })
+    await client.put('empty', Buffer.alloc(0))
+    t.equal(twice.hits, 1)
+    await client.abortMultipartUpload('none', uploadId)
+  })
+
   t.test('the reply lost after the effect', async t => {
     const { uploadId } = await client.initMultipartUpload('lost')
     const part = () => client.uploadPart('lost', uploadId, 1, PART, 0, PART.length)

@@ -5,6 +5,7 @@
 import { inspect } from 'node:util'
 import OSS from 'ali-oss'
 import t from 'tap'
+import { AliOssBucket } from '../../src/oss/ali-oss.js'
 import { connect } from '../../src/oss/connection.js'
 import {
   isAmbiguous,
@@ -20,6 +21,7 @@ import {
   type ObjectOptions,
 } from '../../src/oss/object-headers.js'
 import { readClient, type ClientOptions } from '../../src/oss/settings.js'
+import { Transport } from '../../src/oss/transport.js'
 
 t.test('headers of an object', async t => {
   t.test('everything that can be said has its header', async t => {
@@ -328,6 +330,85 @@ t.test('what a failure means', async t => {
     }
   }
 
+  t.test('every code that OSS documents', t => {
+    const codes: Partial<Record<FailureKind, [status: number, ...codes: string[]][]>> = {
+      refused: [
+        [400, 'InvalidObjectName', 'InvalidArgument', 'EntityTooSmall', 'EntityTooLarge'],
+        [400, 'MalformedXML', 'NotImplemented'],
+        [404, 'NoSuchKey'],
+        [405, 'MethodNotAllowed'],
+        [409, 'BucketAlreadyExists', 'BucketNotEmpty', 'PartAlreadyExist'],
+        [411, 'MissingContentLength'],
+        [412, 'PreconditionFailed'],
+        [416, 'InvalidRange'],
+      ],
+      transient: [
+        [400, 'InvalidDigest', 'RequestTimeout', 'IncompleteBody', 'InvalidCRC64', 'BadRequest'],
+        [500, 'InternalError'],
+      ],
+      'stale-part': [[400, 'InvalidPart', 'InvalidPartOrder']],
+      denied: [
+        [400, 'InvalidBucketName'],
+        [403, 'AccessDenied', 'SignatureDoesNotMatch', 'UserDisable', 'SecondLevelDomainForbidden'],
+        [404, 'NoSuchBucket'],
+      ],
+      expired: [
+        [403, 'InvalidAccessKeyId', 'SecurityTokenExpired', 'InvalidSecurityToken'],
+        [403, 'AccessKeyIdAndSecurityTokenNotMatch'],
+      ],
+      skewed: [[403, 'RequestTimeTooSkewed']],
+      'no-upload': [[404, 'NoSuchUpload']],
+      exists: [[409, 'FileAlreadyExists', 'FileImmutable', 'ObjectAlreadyExists']],
+      throttled: [
+        [503, 'ServiceUnavailable', 'UploadTrafficRateLimitExceeded'],
+        [503, 'DownloadTrafficRateLimitExceeded', 'TotalQpsLimitExceeded', 'CpuLimitExceeded'],
+        [503, 'MetaOperationQpsLimitExceeded', 'ActiveRequestLimitExceeded'],
+      ],
+    }
+    for (const [kind, rows] of Object.entries(codes)) {
+      for (const [status, ...names] of rows) {
+        for (const ossCode of names)
+          t.equal(kindOf(failure({ status, ossCode, name: ossCode })), kind, ossCode)
+      }
+    }
+    t.end()
+  })
+
+  t.test('every shape that ali-oss and urllib give to an error', async t => {
+    const shapes: [thrown: unknown, kind: FailureKind][] = [
+      [{ status: 0, name: 'abort' }, 'transient'], // a plain object, without a message
+      [named('ResponseTimeoutError', { status: -1 }), 'transient'],
+      [named('ConnectionTimeoutError', { status: -2 }), 'transient'],
+      [named('SocketAssignTimeoutError', { status: -2 }), 'transient'],
+      [named('ResponseError', { status: -1, code: 'ECONNRESET' }), 'transient'],
+      [named('Error', {}), 'transient'],
+    ]
+    for (const [thrown, kind] of shapes) {
+      const transport = new Transport()
+      // urllib as ali-oss has it by default: it tells nobody but ali-oss what went wrong.
+      const request = (): Promise<never> => Promise.reject(thrown)
+      Object.assign(transport, { request })
+      const { settings, place } = readClient({ ...keys, region: 'oss-x' })
+      const bucket = new AliOssBucket({ ...place, bucket: 'bucket' }, settings, transport)
+      const reason: unknown = await bucket.head('key', {}).catch((error: unknown) => error)
+      t.type(reason, OssFailure, JSON.stringify(thrown))
+      if (reason instanceof OssFailure) t.equal(kindOf(reason), kind, reason.describe())
+    }
+  })
+
+  t.test('when its reply did not come whole: worth another attempt, but for what we ended', t => {
+    for (const status of [301, 400, 401, 403, 404, 409, 412, 500, 502]) {
+      t.equal(kindOf(failure({ status, name: 'ECONNRESET', cut: true })), 'transient', `${status}`)
+    }
+    for (const status of [429, 503]) {
+      t.equal(kindOf(failure({ status, name: 'IdleTimeout', cut: true })), 'throttled')
+    }
+    for (const status of [undefined, 200, 403, 404, 500, 503]) {
+      t.equal(kindOf(failure({ status, name: 'AbortError', cut: true })), 'aborted', `${status}`)
+    }
+    t.end()
+  })
+
   t.test('and whether it may have taken effect all the same', async t => {
     for (const status of [undefined, 200, 203, 301, 408, 500, 503]) {
       t.ok(isAmbiguous(failure({ status, name: 'ECONNRESET' })), String(status))
@@ -373,6 +454,10 @@ t.test('no secret gets from a request into its failure', async t => {
 
 function failure(details: Partial<FailureDetails>): OssFailure {
   return new OssFailure({ name: 'x', message: 'm', operation: 'UploadPart', ...details })
+}
+
+function named(name: string, more: object): Error {
+  return Object.assign(new Error('m'), { name, ...more })
 }
 
 function thrownBy(step: () => unknown): unknown {

@@ -49,8 +49,9 @@ export function start(
   args: readonly string[],
   input?: Readable | Buffer,
   env: Env = {},
+  program = BIN,
 ): Run {
-  const child = spawn('env', [...UNOBSERVED, process.execPath, BIN, ...args], {
+  const child = spawn('env', [...UNOBSERVED, process.execPath, program, ...args], {
     cwd,
     stdio: ['pipe', 'pipe', 'pipe'],
     env: bare(cwd, env),

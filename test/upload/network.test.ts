@@ -6,113 +6,12 @@ import { PassThrough } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import t from 'tap'
 import { Spool } from '../../src/index.js'
-import type { Fault, OperationName } from '../../src/emulator/index.js'
 import { bench, BUCKET, bytes, streamOf, type Bench } from '../support/oss.js'
 
 const PART = 102_400
 const QUICK = { attempts: 6, minDelay: 1, maxDelay: 5 }
 
 const sleep = (ms: number) => new Promise(resolve => setTimeout(resolve, ms))
-
-// --- every operation × every fault × how often ---------------------------------------------------
-
-const FAULTS: Record<string, (operation: OperationName) => Fault> = {
-  '500': operation => ({ operation, do: 'answer', status: 500, code: 'InternalError' }),
-  '502 with HTML': operation => ({
-    operation,
-    do: 'answer',
-    status: 502,
-    body: '<html><p>bad gateway</html>',
-  }),
-  '503': operation => ({ operation, do: 'answer', status: 503, code: 'ServiceUnavailable' }),
-  '503 QPS': operation => ({ operation, do: 'answer', status: 503, code: 'TotalQpsLimitExceeded' }),
-  '429': operation => ({ operation, do: 'answer', status: 429, body: '' }),
-  '400 RequestTimeout': operation => ({
-    operation,
-    do: 'answer',
-    status: 400,
-    code: 'RequestTimeout',
-  }),
-  'reset at start': operation => ({ operation, do: 'reset', at: 'start' }),
-  'reset in the body': operation => ({ operation, do: 'reset', at: 'body' }),
-  'reset after the effect': operation => ({ operation, do: 'reset', at: 'done' }),
-}
-
-/** Faults that leave their effect behind: the request need not be repeated. */
-const EFFECTIVE = 'reset after the effect'
-
-/**
- * Every operation, with a stream that makes it: `before` is what happens first, the fault is injected,
- * then `run` is what must survive it.
- */
-const SCENARIOS: {
-  operation: OperationName
-  size: number
-  before?: (b: Bench, id: string, data: Buffer) => Promise<unknown>
-  run: (b: Bench, id: string, data: Buffer) => Promise<unknown>
-}[] = [
-  { operation: 'InitiateMultipartUpload', size: 3 * PART, run: put },
-  { operation: 'UploadPart', size: 3 * PART, run: put },
-  { operation: 'CompleteMultipartUpload', size: 3 * PART, run: put },
-  { operation: 'PutObject', size: 1000, run: put },
-  { operation: 'ListParts', size: 3 * PART, before: sealOnly, run: (b, id) => b.spool.resume(id) },
-  { operation: 'HeadObject', size: 3 * PART, before: loseAnswer, run: put },
-]
-
-async function put(b: Bench, id: string, data: Buffer): Promise<unknown> {
-  return b.spool.upload(id, () => streamOf(data), { id, start: 'sealed' })
-}
-
-async function sealOnly(b: Bench, id: string, data: Buffer): Promise<void> {
-  b.oss.inject({
-    operation: 'CompleteMultipartUpload',
-    key: id,
-    do: 'answer',
-    status: 403,
-    code: 'AccessDenied',
-  })
-  await put(b, id, data).catch(() => undefined)
-}
-
-async function loseAnswer(b: Bench, id: string): Promise<void> {
-  b.oss.inject({ operation: 'CompleteMultipartUpload', key: id, do: 'reset', at: 'done' })
-}
-
-for (const { operation, size, before, run } of SCENARIOS) {
-  t.test(`${operation}: every fault once, twice, five times and for ever`, async t => {
-    const b = await bench(t, { spool: { retry: QUICK } })
-    const hasBody = /^(UploadPart|Put|Complete)/.test(operation)
-    for (const [name, fault] of Object.entries(FAULTS)) {
-      if (name === 'reset in the body' && !hasBody) continue
-      for (const times of [1, 2, 5, 'always'] as const) {
-        const id = `${operation}-${name}-${times}`.replaceAll(' ', '-')
-        const data = bytes(size)
-        await before?.(b, id, data)
-        const injected = b.oss.inject({ ...fault(operation), key: id, times })
-        const made = () =>
-          b.oss.requests.filter(r => r.key === id && r.operation === operation).length
-        const already = made()
-        const error: unknown = await run(b, id, data).then(
-          () => undefined,
-          (e: unknown) => e,
-        )
-        const settledByHead = name === EFFECTIVE && /^(Complete|Put)/.test(operation)
-        if (times !== 'always' || settledByHead) {
-          t.equal(error, undefined, id)
-          const needed = operation === 'UploadPart' ? 3 : 1
-          t.ok(made() - already <= needed + injected.hits, `${id}: nothing is sent without need`)
-        } else {
-          t.match(error, { code: 'ERR_SPOOL_UPLOAD_FAILED', resumable: true }, id)
-          t.ok(injected.hits <= QUICK.attempts * 3, `${id}: ${injected.hits} attempts`)
-          injected.remove()
-          t.match(await b.spool.resume(id), { size })
-        }
-        injected.remove()
-        t.ok((await b.get(id))?.equals(data), `${id}: the object`)
-      }
-    }
-  })
-}
 
 // --- throttling ----------------------------------------------------------------------------------
 
@@ -164,23 +63,6 @@ t.test(
     t.same(await b.get('outage'), data)
   },
 )
-
-t.test('patience ends: 75 for the shell, and resume finishes it', async t => {
-  const b = await bench(t, {
-    spool: { retry: { attempts: 2, minDelay: 5, maxDelay: 20, patience: 300 } },
-  })
-  const away = b.oss.inject({ do: 'reset', at: 'start', times: 'always' })
-  const started = performance.now()
-  const sink = b.spool.createWriteStream('patience')
-  await t.rejects(pipeline(streamOf(bytes(3 * PART)), sink), {
-    code: 'ERR_SPOOL_UPLOAD_FAILED',
-    resumable: true,
-  })
-  t.ok(performance.now() - started >= 300)
-  await sink.result.catch(() => undefined)
-  away.remove()
-  t.match(await b.spool.resume(sink.id), { size: 3 * PART })
-})
 
 // --- credentials ---------------------------------------------------------------------------------
 
@@ -277,6 +159,18 @@ t.test(
     t.same(await b.get('clock'), data)
   },
 )
+
+// --- silence -------------------------------------------------------------------------------------
+
+t.test('Complete may be silent for longer than any other request', async t => {
+  const b = await bench(t, { spool: { timeout: 300 } })
+  b.oss.inject({ operation: 'CompleteMultipartUpload', do: 'delay', ms: 1500, at: 'received' })
+  const data = bytes(3 * PART)
+  await pipeline(streamOf(data), b.spool.createWriteStream('slow to complete'))
+  t.same(await b.get('slow to complete'), data)
+  t.equal(b.count('CompleteMultipartUpload'), 1)
+  t.equal(b.count('HeadObject'), 0, 'there was nothing to doubt')
+})
 
 // --- callbacks -----------------------------------------------------------------------------------
 

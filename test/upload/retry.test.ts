@@ -1,0 +1,218 @@
+/**
+ * How long and how often: delays, attempts, patience and congestion by a clock that goes on only in
+ * pauses, so that an hour takes a second and every delay is a number.
+ */
+import { once } from 'node:events'
+import { PassThrough } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
+import t from 'tap'
+import { OssFailure } from '../../src/oss/failure.js'
+import { Congestion } from '../../src/upload/congestion.js'
+import { retryDelay, withRetry, type Attempts } from '../../src/upload/retry.js'
+import { ownClock, useOwnClocks } from '../support/own-clock.js'
+import { bench, bytes, streamOf } from '../support/oss.js'
+
+useOwnClocks(t)
+
+const PART = 102_400
+const RETRY = { attempts: 5, minDelay: 200, maxDelay: 20_000 }
+const HOUR = 3_600_000
+
+const reset = () => new OssFailure({ name: 'ECONNRESET', message: 'm', operation: 'UploadPart' })
+const mended = () =>
+  new OssFailure({ name: 'x', message: 'm', operation: 'UploadPart', mended: true })
+
+t.test('the delays of one loop of attempts', async t => {
+  /** Fails `failures` times; what comes of it, and how long it paused. */
+  const run = async (failures: number, more: Partial<Attempts> = {}, fail = reset) => {
+    const clock = ownClock()
+    let tries = 0
+    const attempt = async (): Promise<string> => {
+      if (++tries <= failures) throw fail()
+      return 'done'
+    }
+    const pause = (ms: number) => sleep(ms)
+    const ended = await clock
+      .run(() => withRetry(attempt, { retry: RETRY, pause, ...more }))
+      .catch((error: Error) => error.name)
+    return { ended, tries, pauses: clock.pauses }
+  }
+
+  t.test('double, up to the longest', async t => {
+    const flowing = { unlimited: () => true }
+    const { pauses } = await run(9, flowing)
+    t.same(pauses, [300, 500, 900, 1700, 3300, 6500, 10_100, 10_100, 10_100])
+  })
+  t.test('end with the attempts', async t => {
+    const pauses = [300, 500, 900, 1700]
+    t.same(await run(4), { ended: 'done', tries: 5, pauses })
+    t.same(await run(5), { ended: 'ECONNRESET', tries: 5, pauses })
+  })
+  t.test('start again, as the attempts do, when a part has arrived meanwhile', async t => {
+    let arrived = 0
+    // Another part arrives before every third failure.
+    const progress = () => Math.floor(arrived++ / 3)
+    const { ended, tries, pauses } = await run(30, { progress })
+    t.match({ ended, tries }, { ended: 'done', tries: 31 })
+    t.same(pauses.slice(0, 7), [300, 500, 300, 500, 900, 300, 500])
+    t.ok(Math.max(...pauses) <= 900)
+  })
+  t.test('go on while there is patience', async t => {
+    const clock = ownClock()
+    const until = performance.now() + HOUR
+    const patient = () => performance.now() < until
+    let tries = 0
+    const attempt = async (): Promise<never> => {
+      tries++
+      throw reset()
+    }
+    const pause = (ms: number) => sleep(ms)
+    const work = withRetry.bind(null, attempt, { retry: RETRY, pause, patient })
+    await t.rejects(clock.run(work), { name: 'ECONNRESET' })
+    const alone = clock.pauses.slice(0, 6)
+    t.same(alone, [300, 500, 900, 1700, 3300, 6500])
+    const expected = 6 + Math.ceil((HOUR - 13_200) / 10_100)
+    // The real time of hundreds of attempts counts, too.
+    t.ok(expected - clock.pauses.length < 10, `${clock.pauses.length} of ${expected} pauses`)
+    t.equal(tries, clock.pauses.length + 1)
+  })
+  t.test('are none for what was mended, three times', async t => {
+    t.same(await run(3, {}, mended), { ended: 'done', tries: 4, pauses: [0, 0, 0] })
+    t.same(await run(5, {}, mended), { ended: 'done', tries: 6, pauses: [0, 0, 0, 300, 500] })
+    const pauses = [0, 0, 0, 300, 500, 900, 1700]
+    t.same(await run(99, {}, mended), { ended: 'x', tries: 8, pauses })
+  })
+})
+
+t.test('congestion', async t => {
+  const delay = (times: number): number => retryDelay(RETRY, times)
+  const under = (work: (congestion: Congestion) => Promise<void>): Promise<void> =>
+    ownClock().run(() => work(new Congestion(16)))
+
+  t.test('halves at each refusal after a pause, never below one', () =>
+    under(async congestion => {
+      const seen: number[][] = []
+      for (let i = 0; i < 6; i++) {
+        congestion.throttled(delay)
+        seen.push([congestion.limit, Math.round(congestion.pause)])
+        await sleep(congestion.pause)
+      }
+      t.same(seen, [
+        [8, 300],
+        [4, 500],
+        [2, 900],
+        [1, 1700],
+        [1, 3300],
+        [1, 6500],
+      ])
+      t.equal(congestion.pause, 0)
+    }),
+  )
+  t.test('counts those that were refused together once', () =>
+    under(async congestion => {
+      for (let i = 0; i < 16; i++) congestion.throttled(delay)
+      t.equal(congestion.limit, 8)
+      t.ok(congestion.pause > 200 && congestion.pause <= 300, 'and pauses no longer')
+    }),
+  )
+  t.test('grows by one for each round of successes, up to what it was', () =>
+    under(async congestion => {
+      for (let i = 0; i < 3; i++) {
+        congestion.throttled(delay)
+        await sleep(congestion.pause)
+      }
+      const rounds: number[] = []
+      for (let round = 0; round < 20; round++) {
+        // Rounding leaves a round just short of the next whole number.
+        for (let i = congestion.limit; i >= 0; i--) congestion.succeeded()
+        rounds.push(congestion.limit)
+      }
+      t.ok(rounds[0] === 3 && rounds.every((limit, i) => limit - (rounds[i - 1] ?? 2) <= 2))
+      t.equal(rounds.at(-1), 16)
+      congestion.throttled(delay)
+      t.ok(congestion.pause <= 300, 'the delay starts again')
+    }),
+  )
+})
+
+t.test('all parts of an upload heed that OSS throttles', async t => {
+  const DELAY = 400
+  const b = await bench(t, {
+    spool: { parallel: 16, retry: { attempts: 20, minDelay: DELAY, maxDelay: DELAY } },
+  })
+  const of = { operation: 'UploadPart' } as const
+  const refused = b.oss.inject({ ...of, do: 'answer', status: 503, code: 'SlowDown', times: 16 })
+  const held = b.oss.inject({ ...of, do: 'hang', nth: 17, times: 'always' })
+  const data = bytes(40 * PART)
+  const done = b.spool.upload('k', () => streamOf(data, 1_000_000), { start: 'sealed' })
+  await held.hit(8)
+  await sleep(DELAY)
+  t.equal(refused.hits, 16)
+  t.equal(held.hits, 8, 'half as many go out after that, although 16 were under way')
+  const sent = b.oss.requests.filter(({ operation }) => operation === 'UploadPart')
+  const first = sent.findIndex(({ fault }) => fault?.startsWith('hang'))
+  const quiet = (sent[first]?.time ?? 0) - (sent[0]?.time ?? Infinity)
+  t.ok(quiet >= DELAY - 5, `${quiet} ms of quiet, for all of them`)
+  for (const more of [8, 9, 10]) {
+    const hits = held.hits
+    held.release()
+    await held.hit(hits + more)
+    await sleep(50)
+    t.equal(held.hits, hits + more, 'one more for each round of successes')
+  }
+  held.remove()
+  t.equal((await done).size, data.length)
+  t.ok((await b.get('k'))?.equals(data))
+})
+
+t.test('an hour without OSS in the middle of a stream', async t => {
+  const patience = 2 * HOUR
+  const b = await bench(t, { spool: { parallel: 1, retry: { ...RETRY, patience } } })
+  const data = bytes(4 * PART)
+  const clock = ownClock()
+  await clock.run(async () => {
+    const source = new PassThrough()
+    const sink = b.spool.createWriteStream('k', { id: 'k' })
+    const done = pipeline(source, sink)
+    source.write(data.subarray(0, 2 * PART))
+    while (b.count('UploadPart') < 1) await soon()
+    const away = b.oss.inject({ do: 'reset', times: 'always' })
+    source.write(data.subarray(2 * PART, 3 * PART))
+    while (clock.passed < HOUR) await soon()
+    t.match(await b.spool.uploads(), [{ phase: 'spooling', spooled: 3 * PART }], 'it is read on')
+    const flowing = clock.passed
+    source.end(data.subarray(3 * PART))
+    while ((await b.spool.uploads())[0]?.phase !== 'sealed') await soon()
+    while (clock.passed < flowing + HOUR) await soon()
+    t.ok(source.readableEnded && !sink.writableFinished, 'the source is done, the sink waits')
+    away.remove()
+    await done
+    t.match(await sink.result, { size: data.length, sourceRead: true })
+  })
+  t.ok((await b.get('k'))?.equals(data))
+  t.equal(b.count('InitiateMultipartUpload'), 1, 'under the same upload id')
+  t.equal(b.warnings.length, 1, 'said once, not in each of hundreds of attempts')
+})
+
+/** Later, by the real clock. */
+const soon = () => new Promise(resolve => setTimeout(resolve, 2))
+
+t.test('patience ends: resumable, and resume finishes it without the source', async t => {
+  const b = await bench(t, { spool: { parallel: 1, retry: { ...RETRY, patience: HOUR } } })
+  const away = b.oss.inject({ do: 'reset', times: 'always' })
+  const data = bytes(3 * PART)
+  const clock = ownClock()
+  await clock.run(async () => {
+    const sink = b.spool.createWriteStream('k', { id: 'k', start: 'sealed' })
+    const done = pipeline(streamOf(data), sink)
+    await t.rejects(done, { code: 'ERR_SPOOL_UPLOAD_FAILED', resumable: true })
+    if (!sink.closed) await once(sink, 'close')
+  })
+  // The time that is real counts, too.
+  t.ok(Math.abs(clock.passed - HOUR) < 60_000, `after ${clock.passed} ms`)
+  t.same(clock.pauses.slice(0, 6), [300, 500, 900, 1700, 3300, 6500])
+  away.remove()
+  t.match(await b.another().resume('k'), { size: data.length, sourceRead: false })
+  t.ok((await b.get('k'))?.equals(data))
+})
