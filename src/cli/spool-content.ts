@@ -1,4 +1,5 @@
 /** What is in a spool directory, read without credentials and without a connection. */
+import type { SpoolDirectory } from '../disk/spool-directory.js'
 import type { UploadStatus } from '../upload/status.js'
 import type { Flags, Session } from './session.js'
 
@@ -22,14 +23,19 @@ export interface Content {
 export async function look(session: Session, flags: Flags): Promise<Content> {
   const { SpoolDirectory } = await import('../disk/spool-directory.js')
   const { defaultDirectory } = await import('../upload/options.js')
-  const { list } = await import('../upload/list.js')
   const directory = flags.spool ?? defaultDirectory(session.io.env)
   const spool = new SpoolDirectory(directory)
-  const uploads = await list(spool, ({ message }) => session.say(message))
+  const uploads = (await spool.ids()).length === 0 ? [] : await listed(spool, session)
   const quarantine = (await spool.quarantined()).map(({ name, path, since }) => ({
     name,
     path,
     since: new Date(since).toISOString(),
   }))
   return { directory, uploads, quarantine }
+}
+
+/** What reads checkpoints and locks takes a while to load. */
+async function listed(spool: SpoolDirectory, session: Session): Promise<UploadStatus[]> {
+  const { list } = await import('../upload/list.js')
+  return list(spool, ({ message }) => session.say(message))
 }

@@ -9,7 +9,6 @@ import { connectionOptions, examples } from '../option.js'
 import { formatBytes, formatDuration } from '../quantities.js'
 import type { Session, SpoolFlags } from '../session.js'
 import { look, type Quarantined } from '../spool-content.js'
-import { table } from '../table.js'
 import { printable } from '../text.js'
 
 type LsFlags = SpoolFlags & { readonly all?: boolean }
@@ -33,8 +32,10 @@ async function ls(session: Session, flags: LsFlags, asked: ConnectionFlags): Pro
       for (const each of quarantine) session.print(JSON.stringify({ quarantine: each }))
     return EXIT_DONE
   }
-  for (const line of describe(chosen, quarantine, session.io.stdout)) session.print(line)
-  if (chosen.length + quarantine.length === 0 && session.io.stdout.isTTY && !flags.quiet) {
+  if (chosen.length + quarantine.length > 0) {
+    const lines = await describe(chosen, quarantine, session.io.stdout)
+    for (const line of lines) session.print(line)
+  } else if (session.io.stdout.isTTY && !flags.quiet) {
     session.say('no unfinished uploads')
   }
   return EXIT_DONE
@@ -60,11 +61,12 @@ function bare(region: string): string {
   return region.replace(/^oss-/, '')
 }
 
-function describe(
+async function describe(
   uploads: readonly UploadStatus[],
   quarantine: readonly Quarantined[],
   { isTTY, columns }: NodeJS.WriteStream,
-): string[] {
+): Promise<string[]> {
+  const { table } = await import('../table.js')
   const width = isTTY ? columns : undefined
   const now = Date.now()
   const age = (since: string): string => formatDuration(Math.max(0, now - Date.parse(since)))
