@@ -12,8 +12,11 @@ import type { Intake } from './upload/intake.js'
 import type { ProgressEvent } from './upload/progress.js'
 import { resultOf, type UploadResult } from './upload/result.js'
 
-/** Bytes buffered while a batch is written: large batches are what makes the disk fast. */
-const HIGH_WATER_MARK = 4 * 1024 * 1024
+/**
+ * Bytes buffered while a batch is written. Large batches make the disk fast; larger ones keep the event
+ * loop from the sockets for too long, and parts wait.
+ */
+const HIGH_WATER_MARK = 1024 * 1024
 
 /** What a sink is made of. */
 export interface Sink {

@@ -13,7 +13,7 @@ export async function run({ places, key, partSize, parallel, source }) {
   ].join(',')
   const rclone = spawn('rclone', ['rcat', `${remote}:bench/${key}`], {
     stdio: ['pipe', 'inherit', 'inherit'],
-    env: { ...process.env, RCLONE_CONFIG: '/dev/null' },
+    env: { PATH: process.env.PATH, RCLONE_CONFIG: '/dev/null' }, // nothing of the user's settings
   })
   const [[code]] = await Promise.all([once(rclone, 'exit'), pipeline(source, rclone.stdin)])
   if (code !== 0) throw new Error(`rclone ended with ${code}`)

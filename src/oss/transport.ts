@@ -16,6 +16,9 @@ import { Rate } from './rate.js'
 /** Replies are XML of at most 1,000 parts or a callback's JSON (1 MiB); more is not OSS. */
 const MAX_REPLY = 8 * 1024 * 1024
 
+/** For signals that only end a wait: an `AbortError` of its own, with a stack, for each costs time. */
+const OVER = 'the request is over'
+
 /** What travels from our call through `ali-oss` to the transport and back (its `ctx` option). */
 export interface Exchange extends Call {
   /** The request's body, where `ali-oss` was given none. */
@@ -147,7 +150,7 @@ export class Transport {
       if (source !== undefined) this.#line.sending++
       const settle = (): void => {
         if (ended.signal.aborted) return
-        ended.abort()
+        ended.abort(OVER)
         if (source !== undefined) this.#line.sending--
         unwatch()
         exchange.signal?.removeEventListener('abort', onAbort)
