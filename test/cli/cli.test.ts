@@ -1,8 +1,6 @@
 /** The command line as a real process: what it stores, what it prints where, and its exit status. */
-import { cp, mkdir, mkdtemp, readdir, readFile, realpath, rm, symlink, writeFile } from 'node:fs/promises' // prettier-ignore
-import { tmpdir } from 'node:os'
+import { readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import OSS from 'ali-oss'
 import t, { type Test } from 'tap'
 import { startEmulator } from '../../src/emulator/index.js'
@@ -250,35 +248,29 @@ t.test("Alibaba's default chain is asked when nothing else has credentials", asy
 })
 
 t.test('without @alicloud/credentials, everything else works, and it is named', async t => {
-  // As it is installed without its optional peers: nothing but its dependencies is in reach.
-  const root = await realpath(await mkdtemp(join(tmpdir(), 'oss-spool-bare-')))
-  t.teardown(() => rm(root, { recursive: true, force: true }))
-  const home = fileURLToPath(new URL('../..', import.meta.url))
-  await cp(join(home, 'dist'), join(root, 'dist'), { recursive: true })
-  await cp(join(home, 'package.json'), join(root, 'package.json'))
-  await mkdir(join(root, 'node_modules'))
-  const { dependencies } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8'))
-  for (const name of Object.keys(dependencies)) {
-    await symlink(join(home, 'node_modules', name), join(root, 'node_modules', name))
-  }
-  const bare = (args: string[], input?: Buffer) =>
-    start(root, args, input, { OSS_REGION: 'cn-hangzhou' }, join(root, 'dist/cli/bin.js')).done
-
-  t.match(await bare(['put', 'oss://bucket/k', '--local'], bytes(10)), { status: 0, err: '' })
-  const refused = await bare(['put', 'oss://bucket/k'])
+  const hooks = `export async function resolve(name, context, next) {
+    if (name !== '@alicloud/credentials') return next(name, context)
+    throw Object.assign(new Error('hidden'), { code: 'ERR_MODULE_NOT_FOUND' })
+  }`
+  const hide = `import { register } from 'node:module'
+    register('data:text/javascript,' + encodeURIComponent(${JSON.stringify(hooks)}))\n`
+  const dist = new URL('../../dist/', import.meta.url)
+  const dir = t.testdir({
+    'cli.mjs': `${hide} await import('${dist}cli/bin.js')`,
+    'library.mjs': `${hide}
+      const { Spool, defaultCredentials } = await import('${dist}index.js')
+      const credentials = defaultCredentials()
+      const client = { region: 'oss-cn-hangzhou', bucket: 'bucket', credentials }
+      const sink = new Spool({ client, dir: 'spool' }).createWriteStream('k', { id: 'k' })
+      sink.on('error', ({ code, resumable, message }) => console.log(code, resumable, message))
+      sink.end('bytes')`,
+  })
+  const cli = (args: string[], input?: Buffer) =>
+    start(dir, args, input, { OSS_REGION: 'cn-hangzhou' }, join(dir, 'cli.mjs')).done
+  t.match(await cli(['put', 'oss://bucket/k', '--local'], bytes(10)), { status: 0, err: '' })
+  const refused = await cli(['put', 'oss://bucket/k'])
   t.match(refused, { status: 2, out: '', err: /or install @alicloud\/credentials/ })
-
-  const script = join(root, 'script.mjs')
-  await writeFile(
-    script,
-    `import { Spool, defaultCredentials } from './dist/index.js'
-     const client = { region: 'oss-cn-hangzhou', bucket: 'bucket', credentials: defaultCredentials() }
-     const spool = new Spool({ client, dir: 'spool' })
-     const sink = spool.createWriteStream('k', { id: 'k' })
-     sink.on('error', ({ code, resumable, message }) => console.log(code, resumable, message))
-     sink.end('bytes')`,
-  )
-  const library = await start(root, [], undefined, {}, script).done
+  const library = await start(dir, [], undefined, {}, join(dir, 'library.mjs')).done
   t.match(library, { status: 0, err: '' })
   t.match(library.out, /^ERR_SPOOL_DENIED true .*needs the package @alicloud\/credentials/)
 })
