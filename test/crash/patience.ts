@@ -1,7 +1,7 @@
 /** Processes take their time on a busy machine: longer than tests have by default. */
 import type { Test } from 'tap'
 
-const LIMIT = 400_000
+const LIMIT = 1_200_000
 
 export function patience(t: Test): void {
   t.setTimeout(LIMIT)

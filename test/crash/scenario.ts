@@ -110,7 +110,7 @@ export const SCENARIOS = {
   supersede: {
     name: 'new bytes over a sealed upload',
     size: FIVE_PARTS,
-    job: { step: 'stream', pace: 10 }, // time to see that the parts there are not its own
+    job: { step: 'stream', pace: 50 }, // time to see that the parts there are not its own
     prepare: site => seal(site, other(site)),
     predecessor: other,
   },

@@ -86,6 +86,11 @@ async function neighbour(t: Test, b: Bench): Promise<{ goesOn(): Promise<void> }
   const data = bytes(4 * PART)
   const done = b.spool.upload('other', () => streamOf(data), { id: 'other' })
   await hang.hit()
+  const arrived = () =>
+    b.oss.requests.filter(
+      r => r.operation === 'UploadPart' && r.key === 'other' && r.status === 200,
+    )
+  while (arrived().length < 3 || openFor('other') > 1) await sleep(1) // the others are through
   return {
     async goesOn() {
       t.equal(openFor('other'), 1, 'the other one’s request is not touched')
