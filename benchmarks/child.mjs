@@ -11,7 +11,6 @@ import OSS from 'ali-oss'
 import { crcOf, sourceOf } from './source.mjs'
 
 const WARM_UP = 32 * 2 ** 20
-const MOST_TOUCHED = 2 ** 30
 
 process.once('message', spec => {
   measure(spec)
@@ -26,7 +25,6 @@ async function measure(spec) {
   const subject = await import(`./subjects/${spec.subject}.mjs`)
   const dir = await mkdtemp(join(tmpdir(), 'oss-spool-bench-'))
   try {
-    await touchMemory(Math.min(spec.size, MOST_TOUCHED), join(dir, 'touched'))
     if (spec.warmUp !== false) {
       const size = Math.min(WARM_UP, spec.size)
       await once(subject, { ...spec, key: `${spec.key}-warm`, size, rate: undefined }, dir)
@@ -35,15 +33,6 @@ async function measure(spec) {
   } finally {
     await rm(dir, { recursive: true, force: true })
   }
-}
-
-/**
- * A virtual machine gets the pages of its file cache from its host at their first use, which takes
- * longer than writing them: they are used once before anything is measured.
- */
-async function touchMemory(size, file) {
-  await writeFile(file, sourceOf(size))
-  await rm(file)
 }
 
 async function once(subject, spec, dir) {

@@ -1,4 +1,7 @@
-/** Writes what a whole run measured: `results.json`, the plots, and `RESULTS.md` around them. */
+/**
+ * Writes what was measured: `results.json`, the plots, and `RESULTS.md` around them. What was not
+ * measured this time stays as it was.
+ */
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { MIB, table } from './figures.mjs'
 import { installed } from './installed.mjs'
@@ -15,13 +18,15 @@ const PLOTS = {
   'part-size': partSize,
 }
 
-export async function publish(results) {
+export async function publish(measured) {
   await mkdir(at('plots/'), { recursive: true })
   for (const [name, plot] of Object.entries(PLOTS)) {
-    await writeFile(at(`plots/${name}.svg`), await svgOf(plot(results[name])))
+    if (name in measured)
+      await writeFile(at(`plots/${name}.svg`), await svgOf(plot(measured[name])))
   }
-  const short = JSON.stringify({ ...installed, results }, leaveOut, 1)
-  await writeFile(at('results.json'), `${short}\n`)
+  const known = await readFile(at('results.json'), 'utf8').catch(() => '{"results":{}}')
+  const results = { ...JSON.parse(known).results, ...measured }
+  await writeFile(at('results.json'), `${JSON.stringify({ ...installed, results }, leaveOut, 1)}\n`)
   const before = await readFile(at('RESULTS.md'), 'utf8').catch(() => '')
   const byHand = before.includes(BY_HAND) ? before.slice(before.indexOf(BY_HAND)) : `${BY_HAND}\n`
   await writeFile(
@@ -32,7 +37,7 @@ export async function publish(results) {
 
 /** Samples are in the plots; a figure has no more digits than it deserves. */
 function leaveOut(name, value) {
-  if (['memory', 'timeline', 'text', 'key'].includes(name)) return undefined
+  if (name === 'key' || (['memory', 'timeline'].includes(name) && Array.isArray(value))) return undefined
   return typeof value === 'number' ? Number(value.toPrecision(5)) : value
 }
 

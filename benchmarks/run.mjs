@@ -3,7 +3,7 @@
  *
  *     npm run bench -- throughput memory --runs 9
  *
- * Prints tables; with all cases it also writes `results.json`, `RESULTS.md` and the plots.
+ * Prints tables; with all cases, or with `--publish`, it also writes `results.json`, `RESULTS.md` and the plots.
  */
 import { parseArgs } from 'node:util'
 import { Bench } from './bench.mjs'
@@ -24,7 +24,7 @@ export const CASES = [
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { runs: { type: 'string', default: '5' } },
+  options: { runs: { type: 'string', default: '5' }, publish: { type: 'boolean', default: false } },
 })
 const unknown = positionals.find(name => !CASES.includes(name))
 if (unknown !== undefined) {
@@ -50,4 +50,4 @@ for (const name of chosen) {
   }
   console.log(`${((performance.now() - from) / 1000).toFixed(0)} s`)
 }
-if (positionals.length === 0) await publish(results)
+if (positionals.length === 0 || values.publish) await publish(results)

@@ -40,7 +40,7 @@ function cellsOf(link, latency) {
     if (partSize / (link * 1e6) > LONGEST_PART) continue
     for (const parallel of PARALLEL) {
       const rounds = latency === 0 ? Infinity : 800 / latency
-      const most = Math.ceil((link * 1e6 * 0.3) / partSize)
+      const most = Math.min(300, Math.ceil((link * 1e6 * 0.3) / partSize))
       const parts = Math.max(2, Math.min(most, rounds * parallel))
       cells.push({ partSize, parallel, size: parts * partSize })
     }
