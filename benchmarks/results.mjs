@@ -37,7 +37,8 @@ export async function publish(measured) {
 
 /** Samples are in the plots; a figure has no more digits than it deserves. */
 function leaveOut(name, value) {
-  if (name === 'key' || (['memory', 'timeline'].includes(name) && Array.isArray(value))) return undefined
+  if (name === 'key' || (['memory', 'timeline'].includes(name) && Array.isArray(value)))
+    return undefined
   return typeof value === 'number' ? Number(value.toPrecision(5)) : value
 }
 

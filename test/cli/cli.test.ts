@@ -254,7 +254,7 @@ t.test('without @alicloud/credentials, everything else works, and it is named', 
   }`
   const hide = `import { register } from 'node:module'
     register('data:text/javascript,' + encodeURIComponent(${JSON.stringify(hooks)}))\n`
-  const dist = new URL('../../dist/', import.meta.url)
+  const { href: dist } = new URL('../../dist/', import.meta.url)
   const dir = t.testdir({
     'cli.mjs': `${hide} await import('${dist}cli/bin.js')`,
     'library.mjs': `${hide}
