@@ -19,17 +19,19 @@ const plain = label => label.replaceAll('`', '')
 
 /** Bars, ours in another colour. */
 export function throughput({ measured }, size) {
-  const values = Object.entries(measured).map(([label, all]) => ({
-    label: plain(label),
-    rate: Math.round(median(rates(size, all))),
-    ours: label === 'oss-spool',
-  }))
+  const values = Object.entries(measured)
+    .map(([label, all]) => ({
+      label: plain(label),
+      rate: Math.round(median(rates(size, all))),
+      ours: label === 'oss-spool',
+    }))
+    .toSorted((a, b) => b.rate - a.rate)
   return {
     data: { values },
     width: 420,
     height: { step: 22 },
     encoding: {
-      y: { field: 'label', type: 'nominal', sort: '-x', title: null, axis: { labelLimit: 300 } },
+      y: { field: 'label', type: 'nominal', sort: null, title: null, axis: { labelLimit: 300 } },
       x: { field: 'rate', type: 'quantitative', title: 'MB/s, median' },
     },
     layer: [

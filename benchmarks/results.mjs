@@ -2,6 +2,7 @@
  * Writes what was measured: `results.json`, the plots, and `RESULTS.md` around them. What was not
  * measured this time stays as it was.
  */
+import { existsSync } from 'node:fs'
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { MIB, table } from './figures.mjs'
 import { installed } from './installed.mjs'
@@ -21,7 +22,7 @@ const PLOTS = {
 export async function publish(measured) {
   await mkdir(at('plots/'), { recursive: true })
   for (const [name, plot] of Object.entries(PLOTS)) {
-    if (name in measured)
+    if (measured[name]?.measured)
       await writeFile(at(`plots/${name}.svg`), await svgOf(plot(measured[name])))
   }
   const known = await readFile(at('results.json'), 'utf8').catch(() => '{"results":{}}')
@@ -78,7 +79,9 @@ function targets(results) {
 function sections(results) {
   return Object.entries(results)
     .map(([name, { title, text }]) => {
-      const picture = name in PLOTS ? `\n\n![${title}](plots/${name}.svg)` : ''
+      const picture = existsSync(at(`plots/${name}.svg`))
+        ? `\n\n![${title}](plots/${name}.svg)`
+        : ''
       return `## ${name}\n\n${title}.\n\n${text}${picture}\n`
     })
     .join('\n')

@@ -6,7 +6,7 @@ const PARALLEL = [1, 5, 16, 32]
 const LATENCIES = [0, 20, 100]
 const LINKS = [10, 100, 1000]
 /** A part that is under way for longer, in s, says nothing more in a bench. */
-const LONGEST_PART = 1
+const LONGEST_PART = 0.5
 
 export const title = 'Part size × parts in flight × latency × link, MB/s'
 
@@ -40,7 +40,7 @@ function cellsOf(link, latency) {
     if (partSize / (link * 1e6) > LONGEST_PART) continue
     for (const parallel of PARALLEL) {
       const rounds = latency === 0 ? Infinity : 800 / latency
-      const most = Math.min(300, Math.ceil((link * 1e6 * 0.3) / partSize))
+      const most = Math.min(100, Math.ceil((link * 1e6 * 0.3) / partSize))
       const parts = Math.max(2, Math.min(most, rounds * parallel))
       cells.push({ partSize, parallel, size: parts * partSize })
     }
