@@ -1,6 +1,7 @@
 /**
  * Runs tap and ends with the one line that sums it up, `N passed, N failed, N skipped`, after tap's
- * own report. Arguments are handed on to tap: files, `--jobs=1`, ...
+ * own report and a short list of what failed: a log that keeps only its end still tells.
+ * Arguments are handed on to tap: files, `--jobs=1`, ...
  */
 import { spawn } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
@@ -19,20 +20,32 @@ const child = spawn(
   { stdio: 'inherit' },
 )
 child.on('close', (code, signal) => {
-  const { pass, fail, skip } = count(output)
+  const tapLines = readFileSync(output, 'utf8')
+  const { pass, fail, skip } = count(tapLines)
   // A file that timed out or crashed fails the run even if none of its assertions did.
   const failed = fail === 0 && code !== 0 ? 1 : fail
+  if (failed > 0) console.log(failures(tapLines))
   console.log(`${pass} passed, ${failed} failed, ${skip} skipped`)
   rmSync(directory, { recursive: true, force: true })
   process.exitCode = code ?? (signal === null ? 0 : 1)
 })
 
 /** The totals in the last `# { total: 5, pass: 4, skip: 1 }` of tap's output. */
-function count(path) {
-  const totals =
-    readFileSync(path, 'utf8')
-      .match(/^# \{ total: .*\}$/gm)
-      ?.at(-1) ?? ''
+function count(tapLines) {
+  const totals = tapLines.match(/^# \{ total: .*\}$/gm)?.at(-1) ?? ''
   const of = name => Number(new RegExp(`${name}: (\\d+)`).exec(totals)?.[1] ?? 0)
   return { pass: of('pass'), fail: of('fail'), skip: of('skip') + of('todo') }
+}
+
+/** Every `not ok` line, innermost first, with the first lines of its diagnosis. */
+function failures(tapLines) {
+  const lines = tapLines.split('\n')
+  return lines
+    .flatMap((line, at) => {
+      if (!/^ *not ok /.test(line)) return []
+      const end = lines.findIndex((l, i) => i > at && /^ *\.\.\.$/.test(l))
+      const diagnosis = /^ *---$/.test(lines[at + 1] ?? '') ? lines.slice(at + 2, end) : []
+      return [line, ...diagnosis.slice(0, 20)]
+    })
+    .join('\n')
 }
