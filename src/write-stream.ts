@@ -135,7 +135,7 @@ export class SpoolWriteStream extends Writable {
 
   override destroy(error?: Error): this {
     if (!this.destroyed) {
-      this.#opening.abort() // `_destroy` comes only after `_construct`
+      if (this.#intake === undefined) this.#opening.abort() // `_destroy` comes after `_construct`
       announceEnd(this.#sink.directory, new Promise(resolve => this.once('close', resolve)))
     }
     return super.destroy(error)
@@ -143,6 +143,7 @@ export class SpoolWriteStream extends Writable {
 
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
     this.#sink.signal?.removeEventListener('abort', this.#onAbort)
+    if (this.#published) return callback(error) // all was let go before
     let reason = this.#reasonFor(error)
     const intake = this.#intake
     const ended = (): void => {

@@ -126,14 +126,14 @@ export class Claim {
     try {
       await this.#spool.remove(this.id)
     } finally {
-      await this.#lock.release()
+      this.#lock.release()
     }
   }
 
   /** Leaves the upload as it is, for the next owner. */
   async release(): Promise<void> {
     await this.#store.settled()
-    await this.#lock.release()
+    this.#lock.release()
   }
 
   /** After a failure: lets go of what is still held; without a checkpoint there is nothing to keep. */
@@ -149,7 +149,7 @@ export class Claim {
     try {
       where = await this.#spool.quarantine(this.id)
     } finally {
-      await this.#lock.release()
+      this.#lock.release()
     }
     const message = `Upload ${this.id} is damaged: ${cause.message}; it was moved to ${where}`
     return new SpoolError('ERR_SPOOL_CORRUPT', message, { id: this.id, cause })

@@ -3,13 +3,16 @@
  * are what keeps two processes from working on one upload, so a directory without them is refused,
  * and one where they depend on a server or a driver is spoken of.
  */
-import { randomBytes } from 'node:crypto'
-import { open, statfs, unlink, type FileHandle } from 'node:fs/promises'
+import * as fs from 'node:fs'
+import { statfs, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
+import { promisify } from 'node:util'
 import { tryLock } from 'fs-native-extensions'
 import { SpoolError } from '../errors.js'
-import { ignoreMissing, makeDirectory } from './durable.js'
+import { ignoreMissing, makeDirectory, randomName } from './durable.js'
 import { PROBE } from './spool-directory.js'
+
+const open = promisify(fs.open)
 
 /** Magic numbers of file systems whose locks are as good as what is behind them (statfs(2)). */
 const REMOTE: ReadonlyMap<number, string> = new Map([
@@ -40,18 +43,18 @@ export async function checkFileSystem(directory: string): Promise<string | undef
 
 /** Two open files of one process exclude each other just as two processes do. */
 async function locksExclude(directory: string): Promise<boolean> {
-  const path = join(directory, `${PROBE}${randomBytes(6).toString('hex')}`)
+  const path = join(directory, `${PROBE}${randomName()}`)
   const first = await open(path, 'wx+', 0o600)
-  let second: FileHandle | undefined
+  let second: number | undefined
   try {
     second = (await open(path, 'r+').catch(ignoreMissing)) ?? undefined
     // Another process's sweep was quicker: again, with another file.
     if (second === undefined) return await locksExclude(directory)
-    return lock(first.fd) && !lock(second.fd)
+    return lock(first) && !lock(second)
   } finally {
     await unlink(path).catch(() => undefined) // the next sweep does it
-    await first.close()
-    await second?.close()
+    fs.closeSync(first)
+    if (second !== undefined) fs.closeSync(second)
   }
 }
 

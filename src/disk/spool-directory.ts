@@ -3,10 +3,16 @@
  * removed by renaming its directory to a dotted name first (no id begins with a dot), so that what
  * a killed removal leaves behind is recognised as rubbish by whoever comes next.
  */
-import { randomBytes } from 'node:crypto'
+import { readdirSync } from 'node:fs'
 import { mkdir, readdir, rename, rm, rmdir, stat, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
-import { ignoreMissing, isSystemError, makeDirectory, syncDirectory } from './durable.js'
+import {
+  ignoreMissing,
+  isSystemError,
+  makeDirectory,
+  randomName,
+  syncDirectory,
+} from './durable.js'
 import { Merged } from './merged.js'
 
 export const QUARANTINE = 'quarantine'
@@ -85,7 +91,7 @@ export class SpoolDirectory {
 
   /** Removes an upload whose lock the caller holds: temp files first, checkpoint last (rule 6). */
   async remove(id: string): Promise<void> {
-    const away = join(this.path, `${REMOVED}${id}-${randomBytes(6).toString('hex')}`)
+    const away = join(this.path, `${REMOVED}${id}-${randomName()}`)
     await rename(this.directoryOf(id), away)
     // Its name is gone, so it is: what cannot be removed now is only rubbish for the next sweep.
     await discard(away).catch(() => undefined)
@@ -153,7 +159,7 @@ export class SpoolDirectory {
 }
 
 async function discard(path: string): Promise<void> {
-  const names = (await readdir(path).catch(ignoreMissing)) ?? []
+  const names = readdirSync(path)
   const last = names.filter(name => name === CHECKPOINT_FILE)
   for (const name of [...names.filter(other => other !== CHECKPOINT_FILE), ...last]) {
     const file = join(path, name)

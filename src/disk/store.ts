@@ -3,6 +3,7 @@
  * (a `null` file reads as empty); this adapter does both. Writes never overlap; those that wait are
  * merged into one that writes the latest state.
  */
+import { statSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { Low, type Adapter } from 'lowdb'
 import { decodeCheckpoint, encodeCheckpoint, type Checkpoint } from './checkpoint.js'
@@ -19,6 +20,7 @@ export class DurableCheckpointFile implements Adapter<Checkpoint | null> {
 
   /** `null` only when there is no file. @throws CheckpointDamage, LaterFormat, system errors */
   async read(): Promise<Checkpoint | null> {
+    if (statSync(this.#path, { throwIfNoEntry: false }) === undefined) return null
     try {
       return decodeCheckpoint(await readFile(this.#path, 'utf8'))
     } catch (error) {

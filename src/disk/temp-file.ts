@@ -7,7 +7,7 @@ import * as fs from 'node:fs'
 import { unlink } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { promisify } from 'node:util'
-import { file as makeTempFile } from 'tmp-promise'
+import { fileSync as makeTempFile } from 'tmp-promise'
 import { ignoreMissing, isSystemError } from './durable.js'
 import { isLink, isSame, LinkedFileChanged, makeLink } from './link.js'
 
@@ -55,14 +55,11 @@ export class TempFile {
   }
 
   /** A new, empty one in `directory`; its entry is durable with the checkpoint that is written next. */
-  static async create(directory: string): Promise<TempFile> {
-    const { fd, path } = await makeTempFile({
-      tmpdir: directory,
-      keep: true,
-      mode: 0o600,
-      prefix: 'spool',
-    })
-    return new TempFile(fd, path, 0)
+  static create(directory: string): TempFile {
+    const options = { tmpdir: directory, keep: true, mode: 0o600, prefix: 'spool' }
+    // Not the other form, which goes to a thread and back for each directory above this one.
+    const { fd, name } = makeTempFile(options)
+    return new TempFile(fd, name, 0)
   }
 
   /**

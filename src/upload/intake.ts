@@ -179,7 +179,8 @@ export class Intake {
     const end = this.#spooler.end()
     this.#check(end)
     const single = isSinglePut(this.#spooling().plan, end.size)
-    if (this.#flowing && !single) this.#offer() // the last part is under way while the disk works
+    if (single) this.#ledger.dropNote()
+    else if (this.#flowing) this.#offer() // the last part is under way while the disk works
     await this.#file.sync()
     this.#refuseIfAbandoned()
     const sealed = seal(this.#spooling(), end)
@@ -307,7 +308,7 @@ export class Intake {
   }
 }
 
-function makeFile(directory: string, inPlace: string | undefined): Promise<TempFile> {
+async function makeFile(directory: string, inPlace: string | undefined): Promise<TempFile> {
   return inPlace === undefined ? TempFile.create(directory) : TempFile.link(directory, inPlace)
 }
 

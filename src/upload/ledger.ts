@@ -71,8 +71,7 @@ export class Ledger {
 
   /** Resolves when `checkpoint` is durable. */
   async save(checkpoint: Checkpoint): Promise<void> {
-    clearTimeout(this.#timer)
-    this.#timer = undefined
+    this.dropNote()
     await this.#claim.save(checkpoint)
     this.#lastWrite = Date.now()
   }
@@ -97,11 +96,16 @@ export class Ledger {
     }, due).unref()
   }
 
+  /** Drops a note that is not yet written: what is about to be written says more. */
+  dropNote(): void {
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+  }
+
   /** Drops a note that is not yet written, and all to come: the claim is about to end. */
   close(): void {
     this.#closed = true
-    clearTimeout(this.#timer)
-    this.#timer = undefined
+    this.dropNote()
   }
 
   /** Initiate is about to be sent, and may take effect until `to`. */

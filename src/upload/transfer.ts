@@ -69,6 +69,9 @@ const MAX_SESSIONS = 5
 /** OSS refuses a request that is signed longer ago, in ms: it cannot take effect any more. */
 const LATEST_EFFECT = 15 * 60_000
 
+/** Why a pause ends early; a constant, since a `DOMException` with its stack is dear. */
+const WOKEN = new Error('woken')
+
 export class Transfer {
   readonly #context: UploadContext
   readonly #ledger: Ledger
@@ -127,7 +130,7 @@ export class Transfer {
   limit(): void {
     this.#unlimited = false
     this.#sessions = 0
-    this.#wake.abort()
+    this.#wake.abort(WOKEN)
     this.#wake = new AbortController()
   }
 
@@ -143,7 +146,7 @@ export class Transfer {
   async stop(): Promise<void> {
     this.#stopped = true
     this.#queue = []
-    this.#wake.abort()
+    this.#wake.abort(WOKEN)
     await this.#settled()
   }
 
@@ -168,7 +171,7 @@ export class Transfer {
   #fail(error: unknown, part?: number): void {
     this.#failure ??= part === undefined ? { error } : { error, part }
     this.#queue = []
-    this.#wake.abort()
+    this.#wake.abort(WOKEN)
     this.#events.onFailure(error, part)
   }
 

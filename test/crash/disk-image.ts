@@ -7,8 +7,7 @@ import { basename, dirname, join } from 'node:path'
 
 /** A line of the trace, as `preload.mjs` writes it. */
 export interface TraceEntry {
-  readonly op:
-    'open' | 'mkdir' | 'unlink' | 'rm' | 'rename' | 'append' | 'write' | 'truncate' | 'sync'
+  readonly op: 'open' | 'mkdir' | 'unlink' | 'rm' | 'rename' | 'write' | 'truncate' | 'sync'
   readonly path: string
   readonly to?: string
   /** Number of the open file. */
@@ -72,7 +71,7 @@ export class DiskImage {
       this.#write(file, now => Buffer.concat([now, Buffer.alloc(entry.size ?? 0)], entry.size ?? 0))
     } else {
       this.#write(file, now => {
-        const at = op === 'append' ? now.length : (entry.position ?? now.length)
+        const at = entry.position ?? now.length
         const after = now.subarray(at + data.length)
         return Buffer.concat([
           now.subarray(0, at),
