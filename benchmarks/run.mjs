@@ -18,6 +18,7 @@ export const CASES = [
   'memory',
   'resume',
   'small-objects',
+  'checkpoint',
   'cli-start',
   'part-size',
 ]

@@ -66,7 +66,9 @@ export class Lock {
 
   released = false
 
+  /** Once: the number of a closed descriptor is soon another file's. */
   release(): void {
+    if (this.released) return
     this.released = true
     fs.closeSync(this.#file)
   }
