@@ -73,7 +73,7 @@ export class Claim {
       new SpoolError('ERR_SPOOL_NOT_FOUND', `There is no upload ${id}`, { id })
     let claim: Claim | undefined
     while (claim === undefined) {
-      if (!(await spool.ids()).includes(id)) throw notFound()
+      if (!(await spool.has(id))) throw notFound()
       claim = await Claim.#lockAndRead(spool, id)
     }
     if (claim.checkpoint === null) {

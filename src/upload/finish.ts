@@ -89,11 +89,10 @@ async function attempt(work: Work): Promise<Done> {
   const headers = completionHeaders(sealed.object)
   let reply: Reply
   if (isSinglePut(sealed.plan, sealed.size)) {
-    const body = await wholeBody(work, sealed)
     await announce(work, complete(sealed, 'put', bucket.now()))
     const all = { ...initiationHeaders(sealed.object), ...headers, [TOKEN_HEADER]: sealed.token }
     context.countPut(sealed.size)
-    reply = await bucket.put(key, body, all, context.call)
+    reply = await bucket.put(key, () => wholeBody(work, sealed), all, context.call)
   } else {
     const { uploadId, parts } = await (await work.transfer()).settle()
     await announce(work, complete(reopen(recordOf(ledger)), 'multipart', bucket.now()))
