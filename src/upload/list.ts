@@ -28,12 +28,12 @@ export async function list(
       throw reported
     }
   })
-  for (const cause of seen) {
-    if (cause instanceof SpoolError) warn({ id: cause.id, message: cause.message, cause })
+  const statuses: UploadStatus[] = []
+  for (const each of seen) {
+    if (each instanceof SpoolError) warn({ id: each.id, message: each.message, cause: each })
+    else if (each !== undefined) statuses.push(each)
   }
-  return seen
-    .filter(status => status !== undefined && !(status instanceof SpoolError))
-    .toSorted((a, b) => a.createdAt.localeCompare(b.createdAt))
+  return statuses.toSorted((a, b) => a.createdAt.localeCompare(b.createdAt))
 }
 
 async function look(spool: SpoolDirectory, id: string): Promise<UploadStatus | undefined> {
