@@ -154,6 +154,7 @@ export class SpoolWriteStream extends Writable {
     let reason = this.#reasonFor(error)
     const intake = this.#intake
     const ended = (): void => {
+      if (!this.#published) intake?.context.telemetry.failed(reason)
       this.#reject(reason) // unless it was published before it noticed
       callback(error === this.#failure || this.#wouldPass(error) ? reason : error)
     }

@@ -84,6 +84,11 @@ export class Claim {
     return claim as Claim & { checkpoint: Checkpoint }
   }
 
+  /** Told of each write of the checkpoint, as `CheckpointStore.onWritten`. */
+  set onWritten(told: CheckpointStore['onWritten']) {
+    this.#store.onWritten = told
+  }
+
   /** The checkpoint as it is on the disk or will be after the last `save`. */
   get checkpoint(): Checkpoint | null {
     return this.#store.checkpoint

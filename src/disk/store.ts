@@ -43,6 +43,9 @@ export class CheckpointStore {
   readonly #writes = new Merged(() => this.#flush())
   #durable: Checkpoint | null = null
 
+  /** Told of each write that has reached the disk: what was there, what is there, the ms it took. */
+  onWritten: (before: Checkpoint | null, now: Checkpoint, elapsed: number) => void = () => {}
+
   constructor(path: string) {
     this.#file = new DurableCheckpointFile(path)
     this.#db = new Low<Checkpoint | null>(this.#file, null)
@@ -81,6 +84,8 @@ export class CheckpointStore {
 
   async #flush(): Promise<void> {
     const state = this.#db.data
+    const before = this.#durable
+    const from = performance.now()
     try {
       await this.#db.write()
       this.#durable = state
@@ -89,5 +94,6 @@ export class CheckpointStore {
       this.#durable = await this.#file.read().catch(() => this.#durable)
       throw error
     }
+    if (state !== null) this.onWritten(before, state, performance.now() - from)
   }
 }

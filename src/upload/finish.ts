@@ -73,6 +73,8 @@ export async function finish(work: Work): Promise<Finished> {
   }
   const finished = await conclude(work, recordOf(ledger), done)
   work.reporter.published(done.reply)
+  const { size, parts } = finished.published
+  context.telemetry.published({ size, parts, sent: context.sent, skipped: context.skipped(size) })
   return finished
 }
 
@@ -92,7 +94,9 @@ async function attempt(work: Work): Promise<Done> {
     await announce(work, complete(sealed, 'put', bucket.now()))
     const all = { ...initiationHeaders(sealed.object), ...headers, [TOKEN_HEADER]: sealed.token }
     context.countPut(sealed.size)
+    const since = performance.now()
     reply = await bucket.put(key, () => wholeBody(work, sealed), all, context.call)
+    context.telemetry.partSent({ number: 1, size: sealed.size }, since)
   } else {
     const { uploadId, parts } = await (await work.transfer()).settle()
     await announce(work, complete(reopen(recordOf(ledger)), 'multipart', bucket.now()))

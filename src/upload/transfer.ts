@@ -205,6 +205,7 @@ export class Transfer {
       }
       if (this.#ledger.borrows(session.uploadId)) throw new Borrowed()
     }
+    const since = performance.now()
     const uploaded = await withRetry(
       () => this.#send(session, part),
       this.#attempts(part.number, async failure => {
@@ -213,7 +214,7 @@ export class Transfer {
     )
     session.done.set(part.number, { number: part.number, etag: uploaded.etag })
     this.#arrived++
-    this.#context.countSent(part)
+    this.#context.countSent(part, since)
     return uploaded.reply
   }
 
