@@ -1,14 +1,9 @@
 /**
  * Turns: how all who share a number of places take them. What always holds: no more are out than there
  * are places, and a place that becomes free goes to whoever has the fewest out, among equals to the one
- * who has waited longest. So a huge upload fills what nobody else wants, and between two turns of one
- * upload each other one that waits had its own.
+ * whose last turn is longest ago. So a huge upload fills what nobody else wants, and neither it nor a
+ * crowd of small ones keeps anyone waiting for more than one turn of each of the others.
  */
-
-interface Waiter {
-  readonly share: Share
-  readonly go: () => void
-}
 
 /** One member's part in the turns. */
 export interface Share {
@@ -16,13 +11,22 @@ export interface Share {
   take<T>(signal: AbortSignal | undefined, step: () => Promise<T>): Promise<T>
 }
 
-/** How many steps of a share are out now. */
-type Out = Map<Share, number>
+interface Member {
+  /** Turns that it has now. */
+  out: number
+  /** When it had its last one, or came: a count of such events. */
+  last: number
+}
+
+interface Waiter {
+  readonly member: Member
+  readonly go: () => void
+}
 
 export class Turns {
   #places: number
   #taken = 0
-  readonly #out: Out = new Map()
+  #count = 0
   #waiting: Waiter[] = []
 
   constructor(places: number) {
@@ -32,55 +36,53 @@ export class Turns {
   /** A new member; `most`: there are places for so many of its steps at least. */
   share(most = 1): Share {
     this.#places = Math.max(this.#places, most)
-    const share: Share = {
+    const member: Member = { out: 0, last: ++this.#count }
+    return {
       take: async (signal, step) => {
-        await this.#enter(share, signal)
+        await this.#enter(member, signal)
         try {
           return await step()
         } finally {
-          this.#leave(share)
+          this.#leave(member)
         }
       },
     }
-    return share
   }
 
-  async #enter(share: Share, signal: AbortSignal | undefined): Promise<void> {
-    if (this.#taken < this.#places || signal?.aborted === true) return this.#grant(share)
+  async #enter(member: Member, signal: AbortSignal | undefined): Promise<void> {
+    if (this.#taken < this.#places || signal?.aborted === true) return this.#grant(member)
     await new Promise<void>(resolve => {
       const go = (): void => {
         signal?.removeEventListener('abort', go)
-        this.#waiting = this.#waiting.filter(other => other !== waiter)
-        this.#grant(share)
+        this.#waiting.splice(this.#waiting.indexOf(waiter), 1)
+        this.#grant(member)
         resolve()
       }
-      const waiter: Waiter = { share, go }
+      const waiter: Waiter = { member, go }
       signal?.addEventListener('abort', go, { once: true })
       this.#waiting.push(waiter)
     })
   }
 
-  #grant(share: Share): void {
+  #grant(member: Member): void {
     this.#taken++
-    this.#out.set(share, this.#outOf(share) + 1)
+    member.out++
+    member.last = ++this.#count
   }
 
-  #leave(share: Share): void {
+  #leave(member: Member): void {
     this.#taken--
-    const left = this.#outOf(share) - 1
-    if (left > 0) this.#out.set(share, left)
-    else this.#out.delete(share)
+    member.out--
     while (this.#taken < this.#places && this.#waiting.length > 0) this.#next().go()
   }
 
-  /** The first of those with the fewest out. */
   #next(): Waiter {
     return this.#waiting.reduce((best, waiter) =>
-      this.#outOf(waiter.share) < this.#outOf(best.share) ? waiter : best,
+      isBefore(waiter.member, best.member) ? waiter : best,
     )
   }
+}
 
-  #outOf(share: Share): number {
-    return this.#out.get(share) ?? 0
-  }
+function isBefore(a: Member, b: Member): boolean {
+  return a.out < b.out || (a.out === b.out && a.last < b.last)
 }

@@ -89,7 +89,7 @@ export class UploadContext {
   get attempts(): Attempts {
     return {
       retry: this.settings.retry,
-      onFailure: failure => this.warnOnce(failure),
+      onFailure: failure => this.tryAgain(failure),
       pause: ms => this.pause(ms),
       patient: () => this.patient,
     }
@@ -140,9 +140,14 @@ export class UploadContext {
     process.nextTick(this.#warn, { id: this.id, message, ...details })
   }
 
-  /** Tells of a failed request that will be tried again; warns of each kind of failure once. */
-  warnOnce(failure: OssFailure, part?: number): void {
+  /** Tells of a failed request that will be made again. */
+  tryAgain(failure: OssFailure, part?: number): void {
     this.telemetry.retry(failure, part)
+    this.warnOnce(failure, part)
+  }
+
+  /** Warns of a failed request: of each kind of failure once. */
+  warnOnce(failure: OssFailure, part?: number): void {
     const kind = `${failure.status} ${failure.ossCode ?? failure.name}`
     if (this.#warned.has(kind)) return
     this.#warned.add(kind)

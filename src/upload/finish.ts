@@ -67,7 +67,10 @@ export async function finish(work: Work): Promise<Finished> {
         done = error.object
       } else if (error instanceof OssFailure && error.operation !== 'UploadPart') {
         done = await judge(work, error, ++failures >= attempts && !context.patient)
-        if (done === undefined) await context.pause(retryDelay(context.settings.retry, failures))
+        if (done === undefined) {
+          context.telemetry.retry(error)
+          await context.pause(retryDelay(context.settings.retry, failures))
+        }
       } else throw error
     }
   }

@@ -59,7 +59,7 @@ export interface SpoolEvents {
   }
   /** OSS has a part already with the same bytes: it is not sent. */
   'oss-spool:part:found': EventSubject & { readonly part: number; readonly size: number }
-  /** A request failed and will be made again; of Complete and PutObject: or OSS is asked what it did. */
+  /** A request failed and will be made again; a part under a new upload id, if the old one is gone. */
   'oss-spool:retry': EventSubject & {
     /** In OSS's words, such as `UploadPart`. */
     readonly operation: string
@@ -142,7 +142,7 @@ export class Telemetry {
     this.#tell('oss-spool:part:found', () => ({ part, size }))
   }
 
-  retry(failure: OssFailure, part: number | undefined): void {
+  retry(failure: OssFailure, part?: number): void {
     this.#tell('oss-spool:retry', () => {
       const { operation, status, ossCode, requestId } = failure
       return {

@@ -269,7 +269,7 @@ export class Transfer {
       patient: () => this.#context.patient,
       progress: () => this.#arrived,
       onFailure: failure => {
-        this.#context.warnOnce(failure, part)
+        this.#context.tryAgain(failure, part)
         if (part === undefined) this.#heed(failure)
         if (inspect !== undefined) inspection = inspect(failure)
       },
@@ -346,7 +346,7 @@ export class Transfer {
       this.#queue = [...this.#parts.filter(part => done.has(part.number)), ...this.#queue]
       this.#events.onRestart()
       if (cause instanceof OssFailure) {
-        this.#context.warnOnce(cause)
+        this.#context.tryAgain(cause)
         await this.#lose()
       } else {
         await this.#ledger.leave(randomUUID())
