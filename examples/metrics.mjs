@@ -36,13 +36,13 @@ function metrics() {
     count('oss_spool_checkpoint_seconds_total', {}, elapsed / 1000)
   })
   return () => {
-    const lines = [...counters].toSorted().map(([series, value]) => `${series} ${value}\n`)
+    const lines = [...counters].map(([series, value]) => `${series} ${value}\n`)
     const names = [...counters.keys()].map(series => series.replace(/\{.*/, ''))
     return (
       [...new Set(names)]
         .map(name => `# TYPE ${name} counter\n`)
         .toSorted()
-        .join('') + lines.join('')
+        .join('') + lines.toSorted().join('')
     )
   }
 }

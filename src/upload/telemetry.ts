@@ -116,7 +116,10 @@ export class Telemetry {
     const { size, parts, sent, skipped } = object
     this.#tell('oss-spool:upload:published', () => ({
       resumed: this.#resumed,
-      ...{ size, parts, sent, skipped },
+      size,
+      parts,
+      sent,
+      skipped,
       elapsed: this.#elapsed,
     }))
   }

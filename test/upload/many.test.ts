@@ -251,7 +251,10 @@ t.test('1,000 sinks buffer less each, and a later one as much as ever', async t 
   const gate = new Promise<void>(resolve => (refuse = resolve))
   const sink = (i: number): SpoolWriteStream =>
     new SpoolWriteStream({
-      ...{ id: `id-${i}`, bucket: 'bucket', key: 'key', directory: `/nowhere/${i}` },
+      id: `id-${i}`,
+      bucket: 'bucket',
+      key: 'key',
+      directory: `/nowhere/${i}`,
       signal: undefined,
       open: async () => {
         await gate

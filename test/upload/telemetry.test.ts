@@ -64,7 +64,10 @@ t.test('a stream of several parts, one of which is refused once', async t => {
   const [sealed] = heard.of('oss-spool:upload:sealed')
   t.match(sealed, { ...upload, size: data.length, elapsed: Number })
   const parts = heard.of('oss-spool:part:sent')
-  t.same(parts.map(({ part }) => part).toSorted(), [1, 2, 3, 4])
+  t.same(
+    parts.map(({ part }) => part).toSorted((a, b) => a - b),
+    [1, 2, 3, 4],
+  )
   t.equal(
     parts.reduce((sum, { size }) => sum + size, 0),
     result.sent,
@@ -106,7 +109,10 @@ t.test('a source that fails, and the next one, whose first parts are there', asy
 
   const { skipped } = await spool.upload('key', () => streamOf(data), { id: 'id' })
   const found = heard.of('oss-spool:part:found')
-  t.same(found.map(({ part }) => part).toSorted(), [1, 2])
+  t.same(
+    found.map(({ part }) => part).toSorted((a, b) => a - b),
+    [1, 2],
+  )
   t.equal(
     found.reduce((sum, { size }) => sum + size, 0),
     skipped,
@@ -128,10 +134,12 @@ t.test('an upload that is refused, and finished later without its source', async
   t.same(
     heard.names(),
     [
-      ...['upload:start', 'upload:sealed', 'upload:failed'],
-      ...['upload:start', 'upload:failed'],
-      ...['upload:start', 'part:sent', 'upload:published'],
-    ],
+      'upload:start upload:sealed upload:failed',
+      'upload:start upload:failed',
+      'upload:start part:sent upload:published',
+    ]
+      .join(' ')
+      .split(' '),
     'sealed once; each start has one end',
   )
   t.match(heard.of('oss-spool:upload:start').at(-1), { resumed: true, spooled: 10 })
