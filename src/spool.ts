@@ -16,6 +16,8 @@ import { invalidType, outOfRange, SpoolError } from './errors.js'
 import { connect } from './oss/connection.js'
 import type { Connection, Place } from './oss/port.js'
 import type { AliOssClient, ClientOptions } from './oss/settings.js'
+import { inTurn } from './oss/shared-bucket.js'
+import { Turns } from './oss/turns.js'
 import { giveUp } from './upload/abort.js'
 import { UploadContext, type SpoolWarning } from './upload/context.js'
 import { failed } from './upload/failed.js'
@@ -27,6 +29,7 @@ import {
   checkOptions,
   defaultDirectory,
   defaultId,
+  integer,
   type UploadOptions,
   type UploadSettings,
 } from './upload/options.js'
@@ -40,11 +43,22 @@ import { toSource, type Source, type SourceOptions } from './upload/source.js'
 import type { UploadStatus } from './upload/status.js'
 import { SpoolWriteStream } from './write-stream.js'
 
+/** `upload()` and `resume()` at work at a time. */
+const UPLOADS = 64
+
+/** Requests of all uploads at a time, or `parallel` if that is more: so many sockets. */
+const REQUESTS = 32
+
 export interface SpoolOptions extends Omit<UploadOptions, 'id'> {
   /** An `ali-oss` client, or the options to make one (then HTTPS and V4 signatures by default). */
   readonly client: AliOssClient | ClientOptions | Connection
   /** The spool directory. Default: `$OSS_SPOOL_DIR`, else `oss-spool` in the XDG state directory. */
   readonly dir?: string
+  /**
+   * `upload()` and `resume()` at work at a time; the others wait, with nothing open and their sources not
+   * called. Sinks do not wait: each holds two descriptors as long as it is open. @default 64
+   */
+  readonly parallelUploads?: number
   /** Bytes per second that all uploads of this spool send together: 1024 or more. Default: no limit. */
   readonly maxRate?: number
 }
@@ -71,13 +85,15 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
   readonly #connection: Connection
   readonly #defaults: UploadOptions
   readonly #spool: SpoolDirectory
+  readonly #uploads: Turns
+  readonly #requests: Turns
   #swept: Promise<void> | undefined
   #checked: Promise<void> | undefined
 
   /** @throws TypeError or RangeError for options that make no sense; nothing is touched yet */
   constructor(options: SpoolOptions) {
     super()
-    const { client, dir, maxRate, ...defaults } = options
+    const { client, dir, maxRate, parallelUploads = UPLOADS, ...defaults } = options
     checkRate(maxRate)
     this.#connection = 'open' in client ? client : connect(client)
     if (maxRate !== undefined) this.#connection.limit(maxRate)
@@ -85,6 +101,9 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
     this.#defaults = defaults
     this.#spool = new SpoolDirectory(this.dir)
     checkOptions(defaults)
+    integer('parallelUploads', parallelUploads, 1, 100_000)
+    this.#uploads = new Turns(parallelUploads)
+    this.#requests = new Turns(REQUESTS)
   }
 
   /**
@@ -123,7 +142,7 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
     const { onProgress, ...upload } = options
     const { place, id, settings } = this.#check(key, upload)
     const startedAt = performance.now()
-    return this.#told(id, { bucket: place.bucket, key }, async () => {
+    return this.#inTurn(id, { bucket: place.bucket, key }, settings.signal, async () => {
       const claim = await this.#claim(id)
       return holding(claim, () => {
         const progress = (event: ProgressEvent): void => onProgress?.(event)
@@ -152,7 +171,7 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
     checkId(id)
     const { force = false, onProgress, ...run } = options
     const settings = checkOptions({ ...this.#defaults, ...run })
-    return this.#told(id, undefined, async () => {
+    return this.#inTurn(id, undefined, settings.signal, async () => {
       const claim = await this.#existing(id)
       return holding(claim, () => this.#resume(claim, settings, force, onProgress))
     })
@@ -238,14 +257,15 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
     )
   }
 
-  /** What fails before an upload has begun is told as what fails in it. */
-  async #told<T>(
+  /** One of `parallelUploads`. What fails before an upload has begun is told as what fails in it. */
+  async #inTurn<T>(
     id: string,
     object: { bucket: string; key: string } | undefined,
+    signal: AbortSignal | undefined,
     step: () => Promise<T>,
   ): Promise<T> {
     try {
-      return await step()
+      return await this.#uploads.share().take(signal, step)
     } catch (error) {
       const file = new DurableCheckpointFile(this.#spool.checkpointOf(id))
       const checkpoint = await file.read().catch(() => null)
@@ -370,7 +390,7 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
     )
     return new UploadContext(
       claim,
-      this.#connection.open(place),
+      inTurn(this.#connection.open(place), this.#requests.share(settings.parallel)),
       key,
       settings,
       progress,

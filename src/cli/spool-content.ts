@@ -25,7 +25,8 @@ export async function look(session: Session, flags: Flags): Promise<Content> {
   const { defaultDirectory } = await import('../upload/options.js')
   const directory = flags.spool ?? defaultDirectory(session.io.env)
   const spool = new SpoolDirectory(directory)
-  const uploads = (await spool.ids()).length === 0 ? [] : await listed(spool, session)
+  const ids = await spool.ids()
+  const uploads = ids.length === 0 ? [] : await listed(spool, session, ids)
   const quarantine = (await spool.quarantined()).map(({ name, path, since }) => ({
     name,
     path,
@@ -35,7 +36,11 @@ export async function look(session: Session, flags: Flags): Promise<Content> {
 }
 
 /** What reads checkpoints and locks takes a while to load. */
-async function listed(spool: SpoolDirectory, session: Session): Promise<UploadStatus[]> {
+async function listed(
+  spool: SpoolDirectory,
+  session: Session,
+  ids: readonly string[],
+): Promise<UploadStatus[]> {
   const { list } = await import('../upload/list.js')
-  return list(spool, ({ message }) => session.say(message))
+  return list(spool, ({ message }) => session.say(message), ids)
 }

@@ -73,7 +73,7 @@ export class Claim {
       new SpoolError('ERR_SPOOL_NOT_FOUND', `There is no upload ${id}`, { id })
     let claim: Claim | undefined
     while (claim === undefined) {
-      if (!(await spool.ids()).includes(id)) throw notFound()
+      if (!(await spool.has(id))) throw notFound()
       claim = await Claim.#lockAndRead(spool, id)
     }
     if (claim.checkpoint === null) {
@@ -82,6 +82,11 @@ export class Claim {
     }
     // The null was ruled out in the line above.
     return claim as Claim & { checkpoint: Checkpoint }
+  }
+
+  /** Told of each write of the checkpoint, as `CheckpointStore.onWritten`. */
+  set onWritten(told: CheckpointStore['onWritten']) {
+    this.#store.onWritten = told
   }
 
   /** The checkpoint as it is on the disk or will be after the last `save`. */

@@ -4,8 +4,9 @@
  * a killed removal leaves behind is recognised as rubbish by whoever comes next.
  */
 import { readdirSync } from 'node:fs'
-import { mkdir, readdir, rename, rm, rmdir, stat, unlink } from 'node:fs/promises'
+import { lstat, mkdir, readdir, rename, rm, rmdir, stat, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
+import { inParallel } from '../parallel.js'
 import {
   ignoreMissing,
   isSystemError,
@@ -29,6 +30,9 @@ const PROBE_NAME = /^\.probe-[0-9a-f]{12}$/
 const ID = /^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$/
 /** Files that an upload's directory is made of. */
 const OURS = /^(lock|checkpoint\.json(\..+\.tmp)?|spool-[A-Za-z0-9-]+)$/
+
+/** Looks at so many directories at a time: each is a wait for the system, not work. */
+export const LOOKS = 16
 
 export class SpoolDirectory {
   readonly path: string
@@ -72,11 +76,16 @@ export class SpoolDirectory {
 
   /** Ids of all directories that may hold an upload, in order. */
   async ids(): Promise<string[]> {
-    const ids: string[] = []
-    for (const name of await this.#directories(this.path)) {
-      if (ID.test(name) && name !== QUARANTINE && !(await this.isForeign(name))) ids.push(name)
-    }
-    return ids
+    const names = (await this.#directories(this.path)).filter(isId)
+    const foreign = await inParallel(LOOKS, names, name => this.isForeign(name))
+    return names.filter((_, i) => !foreign[i])
+  }
+
+  /** Whether `ids()` names it, without a look at any other. */
+  async has(id: string): Promise<boolean> {
+    if (!isId(id)) return false
+    const stats = await lstat(join(this.path, id)).catch(ignoreMissing)
+    return stats?.isDirectory() === true && !(await this.isForeign(id))
   }
 
   /**
@@ -156,6 +165,10 @@ export class SpoolDirectory {
       .map(entry => entry.name)
       .toSorted()
   }
+}
+
+function isId(name: string): boolean {
+  return ID.test(name) && name !== QUARANTINE
 }
 
 async function discard(path: string): Promise<void> {

@@ -67,12 +67,17 @@ export async function finish(work: Work): Promise<Finished> {
         done = error.object
       } else if (error instanceof OssFailure && error.operation !== 'UploadPart') {
         done = await judge(work, error, ++failures >= attempts && !context.patient)
-        if (done === undefined) await context.pause(retryDelay(context.settings.retry, failures))
+        if (done === undefined) {
+          context.telemetry.retry(error)
+          await context.pause(retryDelay(context.settings.retry, failures))
+        }
       } else throw error
     }
   }
   const finished = await conclude(work, recordOf(ledger), done)
   work.reporter.published(done.reply)
+  const { size, parts } = finished.published
+  context.telemetry.published({ size, parts, sent: context.sent, skipped: context.skipped(size) })
   return finished
 }
 
@@ -89,11 +94,12 @@ async function attempt(work: Work): Promise<Done> {
   const headers = completionHeaders(sealed.object)
   let reply: Reply
   if (isSinglePut(sealed.plan, sealed.size)) {
-    const body = await wholeBody(work, sealed)
     await announce(work, complete(sealed, 'put', bucket.now()))
     const all = { ...initiationHeaders(sealed.object), ...headers, [TOKEN_HEADER]: sealed.token }
     context.countPut(sealed.size)
-    reply = await bucket.put(key, body, all, context.call)
+    const since = performance.now()
+    reply = await bucket.put(key, () => wholeBody(work, sealed), all, context.call)
+    context.telemetry.partSent({ number: 1, size: sealed.size }, since)
   } else {
     const { uploadId, parts } = await (await work.transfer()).settle()
     await announce(work, complete(reopen(recordOf(ledger)), 'multipart', bucket.now()))

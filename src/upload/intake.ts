@@ -135,6 +135,7 @@ export class Intake {
     if (intake.#flowing) {
       intake.#timer = setTimeout(() => intake.#transfer.start(), EAGER_AFTER).unref()
     }
+    context.telemetry.started(false, intake.offset)
     return intake
   }
 

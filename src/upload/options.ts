@@ -241,7 +241,8 @@ function checkRetry(retry: Partial<RetryOptions> = {}): RetryOptions {
   return { attempts, minDelay, maxDelay, ...patience }
 }
 
-function integer(name: string, value: unknown, min: number, max: number): void {
+/** @throws TypeError or RangeError unless it is an integer in these bounds, or undefined */
+export function integer(name: string, value: unknown, min: number, max: number): void {
   if (value === undefined) return
   if (typeof value !== 'number') throw invalidType(name, 'a number', value)
   if (!Number.isSafeInteger(value) || value < min || value > max) {

@@ -38,6 +38,20 @@ export async function resumeUpload(
   slot: 'upload' | 'previous',
   force: boolean,
 ): Promise<Finished> {
+  context.telemetry.started(true, context.checkpoint[slot]?.spooled ?? 0)
+  try {
+    return await finishSealed(context, slot, force)
+  } catch (error) {
+    context.telemetry.failed(error)
+    throw error
+  }
+}
+
+async function finishSealed(
+  context: UploadContext,
+  slot: 'upload' | 'previous',
+  force: boolean,
+): Promise<Finished> {
   const { claim } = context
   const ledger = new Ledger(claim, slot)
   const work = new UploadWork(context, ledger)

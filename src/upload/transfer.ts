@@ -208,6 +208,7 @@ export class Transfer {
       }
       if (this.#ledger.borrows(session.uploadId)) throw new Borrowed()
     }
+    const since = performance.now()
     const uploaded = await withRetry(
       () => this.#send(session, part),
       this.#attempts(part.number, async failure => {
@@ -216,7 +217,7 @@ export class Transfer {
     )
     session.done.set(part.number, { number: part.number, etag: uploaded.etag })
     this.#arrived++
-    this.#context.countSent(part)
+    this.#context.countSent(part, since)
     return uploaded.reply
   }
 
@@ -271,7 +272,7 @@ export class Transfer {
       patient: () => this.#context.patient,
       progress: () => this.#arrived,
       onFailure: failure => {
-        this.#context.warnOnce(failure, part)
+        this.#context.tryAgain(failure, part)
         if (part === undefined) this.#heed(failure)
         if (inspect !== undefined) inspection = inspect(failure)
       },
@@ -348,7 +349,7 @@ export class Transfer {
       this.#queue = [...this.#parts.filter(part => done.has(part.number)), ...this.#queue]
       this.#events.onRestart()
       if (cause instanceof OssFailure) {
-        this.#context.warnOnce(cause)
+        this.#context.tryAgain(cause)
         await this.#lose()
       } else {
         await this.#ledger.leave(randomUUID())
