@@ -231,15 +231,14 @@ t.test('a small upload is not kept waiting by two huge ones', async t => {
   const hang = oss.inject({ operation: 'UploadPart', do: 'hang', times: 32 })
   const huge = (key: string) =>
     spool.upload(key, () => streamOf(bytes(64 * PART), PART), { parallel: 32, start: 'sealed' })
-  const first = huge('first')
+  const both = [huge('first'), huge('second')]
   await hang.hit(32)
-  const second = huge('second')
-  await sleep(500) // its parts wait now
+  await sleep(500) // 32 more of their parts wait now
   const small = spool.upload('small', () => streamOf(bytes(10)))
   await sleep(500)
   hang.release()
   await small
-  await Promise.all([first, second])
+  await Promise.all(both)
   const parts = oss.requests.filter(({ operation }) => /UploadPart|PutObject/.test(operation))
   const at = parts.findIndex(({ operation }) => operation === 'PutObject')
   t.ok(at < 32 + 16, `after ${at} parts of 128`)
