@@ -93,7 +93,11 @@ export interface RotateSettings<T> {
   readonly manifestKey: string
   readonly partitionBy: ((record: T) => string | number) | undefined
   readonly time: ((record: T) => Date | number) | undefined
-  readonly every: { readonly records: number; readonly bytes: number; readonly ms: number | undefined }
+  readonly every: {
+    readonly records: number
+    readonly bytes: number
+    readonly ms: number | undefined
+  }
   readonly cutBefore: ((record: T, previous: T) => boolean) | undefined
   readonly format: Format<T>
   readonly transforms: () => readonly Duplex[]
@@ -117,10 +121,16 @@ export function checkRotate<T>(options: RotateBase<T> & { format?: Format<T> }):
   }
   for (const name of ['partitionBy', 'time', 'cutBefore', 'format', 'mark'] as const) {
     const given = options[name]
-    if (given !== undefined && typeof given !== 'function') throw invalidType(name, 'a function', given)
+    if (given !== undefined && typeof given !== 'function')
+      throw invalidType(name, 'a function', given)
   }
   const template = new KeyTemplate('key', options.key)
-  together('partitionBy', options.partitionBy !== undefined, '{partition}', template.names.has('partition'))
+  together(
+    'partitionBy',
+    options.partitionBy !== undefined,
+    '{partition}',
+    template.names.has('partition'),
+  )
   together('time', options.time !== undefined, 'a date', template.hasDate)
   const calendar = new Calendar(options.timeZone)
   checkKey(template.key({ ...SAMPLE, job, date: calendar.fields(0) }))
@@ -179,7 +189,11 @@ function transformsOf(transform: Transforms | undefined): () => readonly Duplex[
     // Node has it from 22.15 on; the types are those of Node 20.
     const { createZstdCompress } = zlib as { createZstdCompress?: () => Duplex }
     if (createZstdCompress !== undefined) return () => [createZstdCompress()]
-    throw invalidValue('transform', `must not be 'zstd': Node ${process.version} has none`, transform)
+    throw invalidValue(
+      'transform',
+      `must not be 'zstd': Node ${process.version} has none`,
+      transform,
+    )
   }
   if (typeof transform !== 'function') {
     throw invalidType('transform', "'gzip', 'zstd' or a function that makes streams", transform)

@@ -138,7 +138,10 @@ export class Outgoing<T> {
     throw new SpoolError(
       'ERR_SPOOL_EXPECTATION',
       `oss://${bucket}/${key} was written by an earlier run of this job, with other records: it has ${size} bytes and CRC64 ${crc64}, now they make ${bytes} and ${found.digest()}; it stays as it is`,
-      { id, hint: 'The same job must get the same records in the same order: give other ones another job name.' },
+      {
+        id,
+        hint: 'The same job must get the same records in the same order: give other ones another job name.',
+      },
     )
   }
 }

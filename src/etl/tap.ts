@@ -36,33 +36,41 @@ export function tap<T>(
 ): Tap<T> {
   if (typeof tell !== 'function') throw invalidType('tell', 'a function', tell)
   if (typeof perSecond !== 'number') throw invalidType('perSecond', 'a number', perSecond)
-  if (!(perSecond > 0 && perSecond <= 1000)) throw outOfRange('perSecond', '> 0 and <= 1000', perSecond)
+  if (!(perSecond > 0 && perSecond <= 1000))
+    throw outOfRange('perSecond', '> 0 and <= 1000', perSecond)
   const every = 1000 / perSecond
   let startedAt: number | undefined
-  let told = { at: 0, records: 0 }
+  let told: { at: number; records: number } | undefined
   let records = 0
   const rate = (count: number, ms: number): number => (ms > 0 ? (count / ms) * 1000 : 0)
+  const call = (counts: TapCounts, callback: (error: Error | null) => void): void => {
+    try {
+      tell(counts)
+    } catch (error) {
+      return callback(error instanceof Error ? error : new Error(String(error)))
+    }
+    callback(null)
+  }
   const stream = new Transform({
     objectMode: true,
     transform(record, _encoding, callback) {
       records++
       const now = performance.now()
-      if (startedAt === undefined) {
-        startedAt = now
-        told = { at: now, records: 0 }
-      } else if (now - told.at >= every) {
-        const counts = { records, rate: rate(records - told.records, now - told.at) }
-        told = { at: now, records }
-        tell({ ...counts, elapsed: now - startedAt, done: false })
-      }
-      callback(null, record)
+      startedAt ??= now
+      told ??= { at: now, records: 0 }
+      if (now - told.at < every) return callback(null, record)
+      const counts = { records, rate: rate(records - told.records, now - told.at) }
+      told = { at: now, records }
+      call({ ...counts, elapsed: now - startedAt, done: false }, error => callback(error, record))
     },
     flush(callback) {
       const elapsed = startedAt === undefined ? 0 : performance.now() - startedAt
-      tell({ records, rate: rate(records, elapsed), elapsed, done: true })
-      callback()
+      call({ records, rate: rate(records, elapsed), elapsed, done: true }, callback)
     },
   })
   // The two members whose types are narrower than those of a `Transform` exist for types alone.
-  return Object.defineProperty(stream, 'records', { get: () => records, enumerable: true }) as Tap<T>
+  return Object.defineProperty(stream, 'records', {
+    get: () => records,
+    enumerable: true,
+  }) as Tap<T>
 }
