@@ -44,7 +44,11 @@ async function recordsOf(work: Bench, key: string, unpack = plain): Promise<Row[
 }
 
 /** The manifest as OSS has it, which must be what the sink told; and each object what it says. */
-async function manifestOf(work: Bench, sink: RotateStream<never>, key = '_manifest-job.json') {
+async function manifestOf(
+  work: Bench,
+  sink: Pick<RotateStream<unknown>, 'result'>,
+  key = '_manifest-job.json',
+) {
   const manifest = JSON.parse(String(await work.get(key))) as Manifest
   t.same(await sink.result, manifest)
   for (const object of manifest.objects) {
@@ -108,7 +112,7 @@ t.test('every so many bytes, exactly, and a record is never split', async t => {
 
 t.test('with gzip, bytes are those on OSS, and another run cuts at the same records', async t => {
   const work = await bench(t)
-  const texts = Array.from({ length: 3000 }, (_, i) => bytes(150).toString('base64') + `${i}\n`)
+  const texts = Array.from({ length: 6000 }, (_, i) => bytes(150).toString('base64') + `${i}\n`)
   const run = async (job: string, pace: number): Promise<Manifest> => {
     const sink = rotate<string>(work.spool, {
       job,
@@ -133,8 +137,14 @@ t.test('with gzip, bytes are those on OSS, and another run cuts at the same reco
   t.same(what(slow), what(quick))
   const largest = Math.max(...quick.objects.map(({ size }) => size))
   t.ok(largest < 60_000 + 2 * 65_536, `at most two batches more: ${largest}`)
-  const full = quick.objects.filter(({ size }) => size >= 60_000)
-  t.equal(full.length, quick.objects.length - 2, 'all but the last of each partition')
+  for (const partition of ['quick/0', 'quick/1']) {
+    const sizes = quick.objects.filter(({ key }) => key.startsWith(partition)).map(o => o.size)
+    t.ok(sizes.length > 2)
+    t.ok(
+      sizes.slice(0, -1).every(size => size >= 60_000),
+      `all but the last: ${sizes.join()}`,
+    )
+  }
   const contents = await Promise.all(quick.objects.map(({ key }) => work.get(key)))
   const all = contents.map(content => String(gunzipSync(content ?? Buffer.alloc(0)))).join('')
   t.same(new Set(all.split('\n')), new Set(texts.join('').split('\n')))
@@ -183,7 +193,7 @@ t.test('partitions: several objects are open; the least recently used one is end
       maxOpen,
       manifest: '{job}.json',
     })
-    await pipeline(Readable.from('ABACABBC'), sink)
+    await pipeline(Readable.from([...'ABACABBC']), sink)
     const { objects } = await manifestOf(work, sink, `${job}.json`)
     return objects.map(({ key, first, last, records }) => `${key} ${first}-${last} ${records}`)
   }
@@ -382,7 +392,7 @@ t.test('what the functions throw ends the job, and nothing open is published', a
     await t.rejects(pipeline(rows(20), sink), failure, name)
     await t.rejects(sink.result, failure, name)
   }
-  t.equal(work.count('PutObject'), 3, 'the objects whose marks cannot be told')
+  t.equal(work.count('PutObject'), 0)
 })
 
 t.test('destroy() before and after the end publishes nothing that is not finished', async t => {
