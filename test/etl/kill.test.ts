@@ -95,7 +95,7 @@ t.test('killed at random: every object once, the manifest last, little sent agai
 
   const puts = work.oss.requests.filter(({ operation }) => operation === 'PutObject')
   const stored = puts.filter(({ status }) => status === 200).map(({ key }) => key)
-  t.same(stored.toSorted(), [...new Set(stored)].toSorted(), 'no object was stored twice')
+  t.equal(new Set(stored).size, stored.length, 'no object was stored twice')
   t.equal(stored.length, manifest.objects.length + 1)
   t.equal(stored.at(-1), MANIFEST, 'it comes last')
   const sent = puts.reduce((sum, { bytes }) => sum + bytes, 0)

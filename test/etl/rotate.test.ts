@@ -193,7 +193,7 @@ t.test('partitions: several objects are open; the least recently used one is end
       maxOpen,
       manifest: '{job}.json',
     })
-    await pipeline(Readable.from([...'ABACABBC']), sink)
+    await pipeline(Readable.from('ABACABBC'.split('')), sink)
     const { objects } = await manifestOf(work, sink, `${job}.json`)
     return objects.map(({ key, first, last, records }) => `${key} ${first}-${last} ${records}`)
   }
@@ -413,10 +413,8 @@ t.test('destroy() before and after the end publishes nothing that is not finishe
   held.remove()
   t.equal(work.count('PutObject'), 0)
   const left = await work.spool.uploads()
-  t.same(left.map(({ phase, owner }) => [phase, owner]).toSorted(), [
-    ['completing', undefined],
-    ['spooling', undefined],
-  ])
+  t.same(new Set(left.map(({ phase }) => phase)), new Set(['completing', 'spooling']))
+  t.ok(left.every(({ owner }) => owner === undefined))
   const never = rotate<Row>(work.spool, { job: 'never', key: '{seq}', format: jsonl })
   never.destroy()
   await t.rejects(never.result, { code: 'ERR_SPOOL_SOURCE_FAILED' })
