@@ -1,6 +1,6 @@
 /** A rotation: which record goes where, what a failure leaves, and what another run of the job does. */
 import { once } from 'node:events'
-import { PassThrough, Readable, Writable } from 'node:stream'
+import { PassThrough, Readable, Transform, Writable } from 'node:stream'
 import { finished, pipeline } from 'node:stream/promises'
 import { ReadableStream } from 'node:stream/web'
 import { createCipheriv, createDecipheriv } from 'node:crypto'
@@ -102,7 +102,10 @@ t.test('every so many bytes, exactly, and a record is never split', async t => {
   const expected: Buffer[] = []
   let size = Infinity
   for (const chunk of chunks.map(c => Buffer.from(c))) {
-    if (size >= 100) size = expected.push(Buffer.alloc(0)) * 0
+    if (size >= 100) {
+      expected.push(Buffer.alloc(0))
+      size = 0
+    }
     const last = expected.length - 1
     expected[last] = Buffer.concat([expected[last] ?? Buffer.alloc(0), chunk])
     size += chunk.length
@@ -366,11 +369,8 @@ t.test('what the functions throw ends the job, and nothing open is published', a
   const fail = (): never => {
     throw failure
   }
-  const failing = (): Writable => {
-    const stream = createGzip()
-    stream._transform = (_chunk, _encoding, callback) => callback(failure)
-    return stream
-  }
+  const failing = (): Transform =>
+    new Transform({ transform: (_chunk, _encoding, callback) => callback(failure) })
   const base = {
     job: 'job',
     key: '{partition}/{seq}',
