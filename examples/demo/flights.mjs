@@ -28,7 +28,7 @@ export function flightsAsCsv() {
   ])
 }
 
-async function* rowGroups(path) {
+export async function* rowGroups(path) {
   const file = await asyncBufferFromFile(path)
   const metadata = await parquetMetadataAsync(file)
   let rowStart = 0

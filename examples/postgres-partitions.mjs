@@ -1,0 +1,41 @@
+/**
+ * A month of the table `orders` as JSON Lines by region and day, with a manifest: `node
+ * postgres-partitions.mjs 2026-10`. The rows come through a cursor, so memory does not grow with them.
+ * Run again after any failure, it sends only what is missing: the rows have an order, so the same
+ * job makes the same objects. Where the database is, the variables of psql say (PGHOST, ...).
+ */
+import pg from 'pg'
+import QueryStream from 'pg-query-stream'
+import { pipeline } from 'node:stream/promises'
+import { Spool } from 'oss-spool'
+import { jsonl, rotate } from 'oss-spool/etl'
+import { openOss } from './oss.mjs'
+
+const [month] = process.argv.slice(2)
+const oss = await openOss()
+const spool = new Spool({ client: oss.client })
+const database = new pg.Client({ options: '-c TimeZone=UTC' }) // a month of the same days as the keys
+database.on('error', () => {}) // a lost connection: the query that runs on it fails, too
+await database.connect()
+
+const rows = new QueryStream(
+  `SELECT id, region, created_at, amount FROM orders
+   WHERE created_at >= $1::timestamptz AND created_at < $1::timestamptz + interval '1 month'
+   ORDER BY created_at, id`,
+  [`${month}-01`],
+  { batchSize: 1000 },
+)
+const objects = rotate(spool, {
+  job: `orders-${month}`,
+  key: 'orders/region={partition}/{yyyy}-{MM}-{dd}-{seq:03}.jsonl.gz',
+  partitionBy: order => order.region,
+  time: order => order.created_at,
+  every: { bytes: 256 * 1024 * 1024 },
+  format: jsonl,
+  transform: 'gzip',
+  mark: order => order.id, // of the first and the last one, for the manifest
+})
+await pipeline(database.query(rows), objects)
+
+console.log(await objects.result)
+await Promise.all([database.end(), oss.close()])
