@@ -1,0 +1,147 @@
+/**
+ * One object on its way: takes records, and is done when OSS holds it. An object that an earlier run
+ * has sealed or published is not sent again: then the records are only compared with it, byte by
+ * byte (size and CRC64), so that a job never pretends to have written what it has not.
+ */
+import { Readable } from 'node:stream'
+import { Crc64 } from '../crc64.js'
+import { SpoolError } from '../errors.js'
+import type { UploadResult } from '../index.js'
+import { Batch } from './batch.js'
+import type { Stages } from './stages.js'
+
+/** Bytes that wait in memory for the spool. */
+const HIGH_WATER_MARK = 256 * 1024
+
+/** Calls the function, if its bytes are needed, and resolves when OSS holds the object. */
+export type Uploader = (source: () => Readable) => Promise<UploadResult>
+
+export class Outgoing<T> {
+  readonly key: string
+  /** When OSS holds the object. Never unhandled. */
+  readonly done: Promise<UploadResult>
+  records = 0
+  /** The first record and the last one, each with its number in the job. */
+  first: [record: T, index: number] | undefined
+  last: [record: T, index: number] | undefined
+
+  readonly #format: (record: T, isFirst: boolean) => string | Uint8Array
+  readonly #stages: Stages
+  readonly #batch = new Batch()
+  readonly #body: Readable
+  /** Bytes that came out of the transforms. */
+  #size = 0
+  #busy: Promise<void> | undefined
+  #resume: () => void = () => {}
+
+  constructor(
+    key: string,
+    format: (record: T, isFirst: boolean) => string | Uint8Array,
+    stages: Stages,
+    upload: Uploader,
+  ) {
+    this.key = key
+    this.#format = format
+    this.#stages = stages
+    this.#body = new Readable({
+      highWaterMark: HIGH_WATER_MARK,
+      read: () => this.#resume(),
+      destroy: (error, callback) => {
+        this.#resume()
+        callback(error)
+      },
+    })
+    this.#body.on('error', () => {}) // whoever destroys it knows
+    this.done = this.#upload(upload)
+    this.done.catch(() => {})
+  }
+
+  /** Bytes of the object so far. Exact while it is not busy and for what has left the transforms. */
+  get size(): number {
+    return this.#size
+  }
+
+  /** A batch is on its way through the transforms: `idle` before anything else. */
+  get isBusy(): boolean {
+    return this.#busy !== undefined
+  }
+
+  /** Resolves when nothing is on its way through the transforms. */
+  async idle(): Promise<void> {
+    await this.#busy
+    this.#busy = undefined
+  }
+
+  /** Takes a record. Call when it is not busy. */
+  add(record: T, index: number): void {
+    const text = this.#format(record, this.records === 0)
+    this.records++
+    this.first ??= [record, index]
+    this.last = [record, index]
+    this.#batch.add(text)
+    if (this.#stages.isEmpty) this.#size += Buffer.byteLength(text)
+    if (this.#batch.isFull) this.#begin(this.#press(false))
+  }
+
+  /** No more records. Resolves like `done`. */
+  async end(): Promise<UploadResult> {
+    await this.idle()
+    this.#begin(this.#press(true))
+    await this.idle()
+    return this.done
+  }
+
+  /** It is not wanted any more: whoever uploads it is told by its own signal. */
+  destroy(): void {
+    this.#body.destroy()
+    this.#stages.destroy()
+  }
+
+  #begin(step: Promise<void>): void {
+    this.#busy = step
+    step.catch(() => {}) // `idle` tells
+  }
+
+  async #press(isLast: boolean): Promise<void> {
+    await this.#push(await this.#stages.write(this.#batch.take()))
+    if (!isLast) return
+    await this.#push(await this.#stages.end())
+    this.#body.push(null)
+  }
+
+  async #push(chunks: readonly Buffer[]): Promise<void> {
+    for (const chunk of chunks) {
+      if (!this.#stages.isEmpty) this.#size += chunk.length
+      if (this.#body.destroyed) return
+      if (!this.#body.push(chunk)) await new Promise<void>(resolve => (this.#resume = resolve))
+    }
+  }
+
+  async #upload(upload: Uploader): Promise<UploadResult> {
+    let isNeeded = false
+    const result = await upload(() => {
+      isNeeded = true
+      return this.#body
+    })
+    if (!isNeeded) await this.#compare(result)
+    return result
+  }
+
+  async #compare({ id, bucket, key, size, crc64 }: UploadResult): Promise<void> {
+    const found = new Crc64()
+    let bytes = 0
+    for await (const chunk of this.#body as AsyncIterable<Buffer>) {
+      found.update(chunk)
+      bytes += chunk.length
+    }
+    if (bytes === size && String(found.digest()) === crc64) return
+    throw new SpoolError(
+      'ERR_SPOOL_EXPECTATION',
+      `oss://${bucket}/${key} was written by an earlier run of this job, with other records: it has ${size} bytes and CRC64 ${crc64}, now they make ${bytes} and ${found.digest()}; it stays as it is`,
+      {
+        id,
+        hint: 'The same job must get the same records in the same order: give other ones another job name.',
+      },
+    )
+  }
+}
