@@ -8,7 +8,6 @@ import { pipeline } from 'node:stream/promises'
 import { Spool } from 'oss-spool'
 import { jsonl, rotate, tap } from 'oss-spool/etl'
 import chain, { many } from 'stream-chain'
-import { take } from 'stream-chain/utils/take.js'
 import { PARQUET, rowGroups } from './demo/flights.mjs'
 import { openOss } from './oss.mjs'
 
@@ -17,9 +16,8 @@ const oss = await openOss()
 const spool = new Spool({ client: oss.client })
 
 const flights = chain([
-  Readable.from(rowGroups(PARQUET)),
+  Readable.from(rowGroups(PARQUET, rows)),
   group => many(group),
-  take(rows),
   ({ date, origin, destination, distance, delay }) => ({
     departure: date,
     from: origin,
