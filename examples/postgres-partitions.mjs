@@ -5,7 +5,7 @@
  * job makes the same objects. Where the database is, the variables of psql say (PGHOST, ...).
  */
 import pg from 'pg'
-import QueryStream from 'pg-query-stream'
+import Cursor from 'pg-cursor'
 import { pipeline } from 'node:stream/promises'
 import { Spool } from 'oss-spool'
 import { jsonl, rotate } from 'oss-spool/etl'
@@ -18,13 +18,20 @@ const database = new pg.Client({ options: '-c TimeZone=UTC' }) // a month of the
 database.on('error', () => {}) // a lost connection: the query that runs on it fails, too
 await database.connect()
 
-const rows = new QueryStream(
-  `SELECT id, region, created_at, amount FROM orders
-   WHERE created_at >= $1::timestamptz AND created_at < $1::timestamptz + interval '1 month'
-   ORDER BY created_at, id`,
-  [`${month}-01`],
-  { batchSize: 1000 },
-)
+const query = `SELECT id, region, created_at, amount FROM orders
+  WHERE created_at >= $1::timestamptz AND created_at < $1::timestamptz + interval '1 month'
+  ORDER BY created_at, id`
+
+// Not pg-query-stream: when the connection is lost it waits for an answer for ever.
+async function* rows() {
+  const cursor = database.query(new Cursor(query, [`${month}-01`]))
+  for (;;) {
+    const batch = await cursor.read(1000)
+    if (batch.length === 0) return
+    yield* batch
+  }
+}
+
 const objects = rotate(spool, {
   job: `orders-${month}`,
   key: 'orders/region={partition}/{yyyy}-{MM}-{dd}-{seq:03}.jsonl.gz',
@@ -35,7 +42,7 @@ const objects = rotate(spool, {
   transform: 'gzip',
   mark: order => order.id, // of the first and the last one, for the manifest
 })
-await pipeline(database.query(rows), objects)
+await pipeline(rows, objects)
 
 console.log(await objects.result)
 await Promise.all([database.end(), oss.close()])
