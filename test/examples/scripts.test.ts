@@ -11,13 +11,25 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { gunzipSync } from 'node:zlib'
 import t, { type Test } from 'tap'
+import type { Manifest } from '../../src/etl/index.js'
 import { Spool } from '../../src/index.js'
 import { get, server, start, until, type Env, type Run } from '../support/command-line.js'
 import { BUCKET } from '../support/oss.js'
+// @ts-expect-error -- an example has no types
+import { PARQUET, rowGroups } from '../../examples/demo/flights.mjs'
 
 const EXAMPLES = fileURLToPath(new URL('../../examples/', import.meta.url))
 const MIB = 1024 * 1024
+
+interface Flight {
+  readonly date: Date
+  readonly origin: string
+  readonly destination: string
+  readonly distance: bigint
+  readonly delay: bigint
+}
 
 /** A directory, an OSS, and a way to run an example there. */
 async function stage(t: Test, tree: Parameters<Test['testdir']>[0] = {}) {
@@ -216,4 +228,40 @@ t.test('resumable-download: a cut, and a file that changes meanwhile', async t =
     { from: 0, bytes: 700_000 },
   ])
   t.same(readdirSync(join(dir, 'spool')), [], 'what was begun of the earlier file is given up')
+})
+
+t.test('flights-by-origin: every flight in the object of its origin, and once', async t => {
+  const { example, get, oss } = await stage(t)
+  const first = await example('flights-by-origin.mjs', '300').done
+  t.equal(first.status, 0, first.err)
+  t.match(first.err, /300 flights/)
+  const manifest: Manifest = JSON.parse(String(await get('flights/_manifest-flights-300.json')))
+  t.equal(manifest.records, 300)
+  const found: string[] = []
+  for (const { key, records } of manifest.objects) {
+    const lines = gunzipSync((await get(key)) ?? '')
+      .toString()
+      .trimEnd()
+      .split('\n')
+    t.equal(lines.length, records, key)
+    for (const line of lines) {
+      const { from, departure } = JSON.parse(line)
+      if (!key.endsWith(`/origin=${from}/${departure.slice(0, 7)}-000.jsonl.gz`)) t.fail(key)
+      found.push(line)
+    }
+  }
+  const groups: AsyncIterable<Flight[]> = rowGroups(PARQUET, 300)
+  const expected: string[] = []
+  for await (const group of groups) {
+    for (const { date, origin, destination, distance, delay } of group) {
+      const rest = { miles: Number(distance), late: Number(delay) }
+      expected.push(JSON.stringify({ departure: date, from: origin, to: destination, ...rest }))
+    }
+  }
+  t.same(found.toSorted(), expected.toSorted())
+
+  oss.requests.length = 0
+  const again = await example('flights-by-origin.mjs', '300').done
+  t.equal(again.status, 0, again.err)
+  t.same(oss.requests, [], 'what is there is not sent again')
 })
