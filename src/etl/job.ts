@@ -56,16 +56,16 @@ export class Job<T> {
       for (const record of records) {
         const place = this.#sequences.placeOf(record)
         let object = this.#open.get(place.name)?.object
-        if (object?.isBusy) await object.idle()
-        this.#refuseIfStopped()
-        if (object !== undefined && this.#isOver(object, record)) {
+        if (object !== undefined && this.#isCut(object, record)) {
           await this.#end(place.name)
           object = undefined
         }
         object ??= await this.#begin(place)
         this.#use(place.name)
-        object.add(record, this.#records++)
-        if (!object.isBusy && this.#isFull(object)) await this.#end(place.name)
+        const turn = object.add(record, this.#records++)
+        if (turn !== undefined) await turn
+        if (this.#isFull(object)) await this.#end(place.name)
+        this.#refuseIfStopped()
       }
     })
   }
@@ -83,7 +83,7 @@ export class Job<T> {
         id: `${job}-manifest`,
         mime: 'application/json',
       })
-      object.add(`${JSON.stringify(manifest, null, 2)}\n`, 0)
+      await object.add(`${JSON.stringify(manifest, null, 2)}\n`, 0)
       await object.end()
       return manifest
     })
@@ -103,10 +103,8 @@ export class Job<T> {
     return object.records >= records || object.size >= bytes
   }
 
-  #isOver(object: Outgoing<T>, record: T): boolean {
-    const { cutBefore } = this.#settings
-    if (this.#isFull(object)) return true
-    return cutBefore !== undefined && object.last !== undefined && cutBefore(record, object.last[0])
+  #isCut({ last }: Outgoing<T>, record: T): boolean {
+    return last !== undefined && this.#settings.cutBefore?.(record, last[0]) === true
   }
 
   async #begin(place: Place): Promise<Outgoing<T>> {
@@ -160,7 +158,7 @@ export class Job<T> {
       )
       .finally(() => this.#ending.delete(ended))
     this.#ending.add(ended)
-    while (this.#ending.size >= this.#settings.maxEnding) await Promise.race(this.#ending)
+    while (this.#ending.size > this.#settings.maxEnding) await Promise.race(this.#ending)
   }
 
   #outgoing<R>(

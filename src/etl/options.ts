@@ -4,14 +4,24 @@ import * as zlib from 'node:zlib'
 import { invalidType, invalidValue, outOfRange } from '../errors.js'
 import type { UploadOptions } from '../index.js'
 import { checkKey, checkOptions } from '../upload/options.js'
+import { Calendar } from './calendar.js'
 import type { Format } from './format.js'
-import { Calendar, KeyTemplate } from './template.js'
+import { KeyTemplate } from './template.js'
 
 /** What each object is uploaded with. The rest of an upload's options is the job's own business. */
-export type ObjectUpload = Omit<
-  UploadOptions,
-  'id' | 'size' | 'expect' | 'replay' | 'maxAge' | 'inPlace' | 'once' | 'signal' | 'progress'
->
+export type ObjectUpload = Omit<UploadOptions, (typeof OWN)[number]>
+
+const OWN = [
+  'id',
+  'size',
+  'expect',
+  'replay',
+  'maxAge',
+  'inPlace',
+  'once',
+  'signal',
+  'progress',
+] as const
 
 /** What an object's bytes go through: a name, or a function that makes fresh streams for one object. */
 export type Transforms = 'gzip' | 'zstd' | (() => Duplex | readonly Duplex[])
@@ -41,8 +51,8 @@ export interface RotateBase<T> {
     /** Number of records: 1 or more. */
     readonly records?: number
     /**
-     * Bytes as they are on OSS, so after `transform`: an object ends at the first batch (64 KiB of
-     * text) that makes it as large; without a transform, at the first record. 1 or more.
+     * Bytes as they are on OSS, so after `transform`, 1 or more. An object ends with the record that
+     * makes it as large; with a transform, one or two batches (of 64 KiB of text each) later.
      */
     readonly bytes?: number
     /**
@@ -134,12 +144,17 @@ export function checkRotate<T>(options: RotateBase<T> & { format?: Format<T> }):
   together('time', options.time !== undefined, 'a date', template.hasDate)
   const calendar = new Calendar(options.timeZone)
   checkKey(template.key({ ...SAMPLE, job, date: calendar.fields(0) }))
+  if (typeof every !== 'object' || every === null) throw invalidType('every', 'an object', every)
+  known('every', every, ['records', 'bytes', 'ms'])
   integer('every.records', every.records, Number.MAX_SAFE_INTEGER)
   integer('every.bytes', every.bytes, Number.MAX_SAFE_INTEGER)
   integer('every.ms', every.ms, 2 ** 31 - 1)
   integer('maxOpen', options.maxOpen, 1000)
   integer('maxEnding', options.maxEnding, 1000)
   checkOptions(upload)
+  for (const name of OWN) {
+    if (Object.hasOwn(upload, name)) throw invalidValue('upload', `must not have "${name}"`, upload)
+  }
   return {
     job,
     template,
@@ -172,6 +187,15 @@ function together(option: string, isGiven: boolean, placeholder: string, isUsed:
   if (isGiven === isUsed) return
   const reason = isGiven ? `needs ${placeholder} in "key"` : `is needed for ${placeholder} in "key"`
   throw invalidValue(option, reason, isGiven ? 'a function' : undefined)
+}
+
+/** A bound that is silently not kept is worse than none. */
+function known(option: string, object: object, names: readonly string[]): void {
+  for (const name of Object.keys(object)) {
+    if (!names.includes(name)) {
+      throw invalidValue(option, `must only have ${names.map(n => `"${n}"`).join(', ')}`, name)
+    }
+  }
 }
 
 function integer(name: string, value: unknown, max: number): void {

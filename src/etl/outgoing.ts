@@ -21,6 +21,11 @@ export class Outgoing<T> {
   /** When OSS holds the object. Never unhandled. */
   readonly done: Promise<UploadResult>
   records = 0
+  /**
+   * Bytes: exact without transforms; with them, what came out up to the last batch but one, so that it
+   * depends on the records alone.
+   */
+  size = 0
   /** The first record and the last one, each with its number in the job. */
   first: [record: T, index: number] | undefined
   last: [record: T, index: number] | undefined
@@ -29,9 +34,10 @@ export class Outgoing<T> {
   readonly #stages: Stages
   readonly #batch = new Batch()
   readonly #body: Readable
-  /** Bytes that came out of the transforms. */
-  #size = 0
-  #busy: Promise<void> | undefined
+  /** Bytes that came out of the transforms so far: a matter of timing. */
+  #given = 0
+  /** The batch that is on its way through the transforms. */
+  #pressing: Promise<void> = Promise.resolve()
   #resume: () => void = () => {}
 
   constructor(
@@ -56,38 +62,26 @@ export class Outgoing<T> {
     this.done.catch(() => {})
   }
 
-  /** Bytes of the object so far. Exact while it is not busy and for what has left the transforms. */
-  get size(): number {
-    return this.#size
-  }
-
-  /** A batch is on its way through the transforms: `idle` before anything else. */
-  get isBusy(): boolean {
-    return this.#busy !== undefined
-  }
-
-  /** Resolves when nothing is on its way through the transforms. */
-  async idle(): Promise<void> {
-    await this.#busy
-    this.#busy = undefined
-  }
-
-  /** Takes a record. Call when it is not busy. */
-  add(record: T, index: number): void {
+  /**
+   * Takes a record. A full batch goes into the transforms when the one before it is through: then
+   * there is a promise, and the next record must wait for it.
+   */
+  add(record: T, index: number): Promise<void> | undefined {
     const text = this.#format(record, this.records === 0)
     this.records++
     this.first ??= [record, index]
     this.last = [record, index]
     this.#batch.add(text)
-    if (this.#stages.isEmpty) this.#size += Buffer.byteLength(text)
-    if (this.#batch.isFull) this.#begin(this.#press(false))
+    if (this.#stages.isEmpty) this.size += Buffer.byteLength(text)
+    return this.#batch.isFull ? this.#turn() : undefined
   }
 
   /** No more records. Resolves like `done`. */
   async end(): Promise<UploadResult> {
-    await this.idle()
-    this.#begin(this.#press(true))
-    await this.idle()
+    await this.#turn()
+    await this.#pressing
+    await this.#push(await this.#stages.end())
+    this.#body.push(null)
     return this.done
   }
 
@@ -97,21 +91,20 @@ export class Outgoing<T> {
     this.#stages.destroy()
   }
 
-  #begin(step: Promise<void>): void {
-    this.#busy = step
-    step.catch(() => {}) // `idle` tells
+  async #turn(): Promise<void> {
+    await this.#pressing
+    if (!this.#stages.isEmpty) this.size = this.#given
+    this.#pressing = this.#press(this.#batch.take())
+    this.#pressing.catch(() => {}) // the next turn tells
   }
 
-  async #press(isLast: boolean): Promise<void> {
-    await this.#push(await this.#stages.write(this.#batch.take()))
-    if (!isLast) return
-    await this.#push(await this.#stages.end())
-    this.#body.push(null)
+  async #press(batch: readonly Buffer[]): Promise<void> {
+    await this.#push(await this.#stages.write(batch))
   }
 
   async #push(chunks: readonly Buffer[]): Promise<void> {
     for (const chunk of chunks) {
-      if (!this.#stages.isEmpty) this.#size += chunk.length
+      this.#given += chunk.length
       if (this.#body.destroyed) return
       if (!this.#body.push(chunk)) await new Promise<void>(resolve => (this.#resume = resolve))
     }

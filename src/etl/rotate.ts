@@ -55,7 +55,8 @@ class Rotation<T> extends Writable implements RotateStream<T> {
     this.#name = settings.job
     this.#job = new Job(spool, settings, {
       failure: error => void this.destroy(this.#fail(error)),
-      object: object => void this.emit('object', object),
+      // Later, so that a listener that throws is its owner's uncaught exception, not our failed object.
+      object: object => process.nextTick(() => this.emit('object', object)),
     })
     this.result = new Promise((resolve, reject) => {
       this.#resolve = resolve

@@ -44,8 +44,9 @@ class Stage {
   }
 
   destroy(): void {
+    this.#error ??= new Error('The transform was destroyed')
     this.#stream.destroy()
-    this.#onError(new Error('The transform was destroyed'))
+    this.#onError(this.#error)
   }
 
   #step(begin: (done: () => void) => void): Promise<void> {

@@ -18,8 +18,6 @@ export interface TapCounts {
 export interface Tap<T> extends Transform {
   /** Records so far. */
   readonly records: number
-  read(size?: number): T
-  [Symbol.asyncIterator](): NodeJS.AsyncIterator<T>
   /** For `stream-chain`: the type of what it takes. There is nothing at run time. */
   __streamTypeW(): T
   /** For `stream-chain`: the type of what it gives. There is nothing at run time. */
