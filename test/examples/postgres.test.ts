@@ -3,15 +3,12 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { gunzipSync } from 'node:zlib'
 import t, { type Test } from 'tap'
 import type { Manifest } from '../../src/etl/index.js'
-import { get, server, start, until, type Env, type Run } from '../support/command-line.js'
-import { BUCKET } from '../support/oss.js'
+import { until, type Env, type Run } from '../support/command-line.js'
+import { stage } from '../support/example.js'
 import { startPostgres } from '../support/postgres.js'
-
-const EXAMPLES = fileURLToPath(new URL('../../examples/', import.meta.url))
 
 /** A host that leads to the server and hangs up without a word after `limit` bytes from it. */
 async function cuttingHost(t: Test, host: string, limit: number): Promise<Env> {
@@ -40,11 +37,7 @@ async function cuttingHost(t: Test, host: string, limit: number): Promise<Env> {
 t.test('from a real PostgreSQL', async t => {
   const postgres = startPostgres(t)
   if (postgres === undefined) return
-  const dir = t.testdir({})
-  const { oss, env: place } = await server(t, dir)
-  const env: Env = { ...place, ...postgres.env, OSS_BUCKET: BUCKET, PGDATABASE: 'postgres' }
-  const example = (name: string, args: string[], more: Env = {}): Run =>
-    start(dir, args, undefined, { ...env, ...more }, join(EXAMPLES, name))
+  const { example, get } = await stage(t, {}, { ...postgres.env, PGDATABASE: 'postgres' })
   const host = postgres.env['PGHOST'] ?? ''
 
   await t.test('postgres-copy: a query as one CSV, or nothing', async t => {
@@ -65,13 +58,13 @@ t.test('from a real PostgreSQL', async t => {
     postgres.sql(`SELECT pg_terminate_backend(pid) ${running}`)
 
     t.match(await done, { status: 0, err: '' })
-    const csv = gunzipSync((await get(oss, 'codes.csv.gz')) ?? '').toString()
+    const csv = gunzipSync((await get('codes.csv.gz')) ?? '').toString()
     t.ok(csv === `${postgres.sql(`COPY (${query}) TO STDOUT WITH (FORMAT csv, HEADER)`)}\n`)
     t.match(await wrong, { status: 1, err: /no_such_column.* does not exist/ })
     t.match(await silent, { status: 1, err: /ERR_SPOOL_SOURCE_FAILED/ })
     t.match(await ended, { status: 1, err: /ERR_SPOOL_SOURCE_FAILED/ })
     for (const key of ['wrong', 'silent', 'ended']) {
-      t.equal(await get(oss, `${key}.csv.gz`), undefined, 'half a table is not published')
+      t.equal(await get(`${key}.csv.gz`), undefined, 'half a table is not published')
     }
   })
 
@@ -86,10 +79,10 @@ t.test('from a real PostgreSQL', async t => {
 
     const cut = await partitions(await cuttingHost(t, host, 150_000)).done
     t.match(cut, { status: 1, err: /Connection terminated/ })
-    t.equal(await get(oss, manifestKey), undefined, 'no manifest before all is there')
+    t.equal(await get(manifestKey), undefined, 'no manifest before all is there')
 
     t.match(await partitions().done, { status: 0, err: '' })
-    const manifest: Manifest = JSON.parse(String(await get(oss, manifestKey)))
+    const manifest: Manifest = JSON.parse(String(await get(manifestKey)))
     t.equal(manifest.records, 5001 - 24 * 60)
     const days = ['01', '02', '03']
     t.same(
@@ -99,7 +92,7 @@ t.test('from a real PostgreSQL', async t => {
       ),
     )
     for (const { key, records, first, last } of manifest.objects) {
-      const lines = gunzipSync((await get(oss, key)) ?? '')
+      const lines = gunzipSync((await get(key)) ?? '')
         .toString()
         .trimEnd()
         .split('\n')

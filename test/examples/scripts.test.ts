@@ -10,41 +10,11 @@ import { appendFile, truncate, writeFile } from 'node:fs/promises'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { gunzipSync } from 'node:zlib'
 import t, { type Test } from 'tap'
-import type { Manifest } from '../../src/etl/index.js'
-import { Spool } from '../../src/index.js'
-import { get, server, start, until, type Env, type Run } from '../support/command-line.js'
-import { BUCKET } from '../support/oss.js'
-// @ts-expect-error -- an example has no types
-import { PARQUET, rowGroups } from '../../examples/demo/flights.mjs'
+import { start, until } from '../support/command-line.js'
+import { EXAMPLES, stage } from '../support/example.js'
 
-const EXAMPLES = fileURLToPath(new URL('../../examples/', import.meta.url))
 const MIB = 1024 * 1024
-
-interface Flight {
-  readonly date: Date
-  readonly origin: string
-  readonly destination: string
-  readonly distance: bigint
-  readonly delay: bigint
-}
-
-/** A directory, an OSS, and a way to run an example there. */
-async function stage(t: Test, tree: Parameters<Test['testdir']>[0] = {}) {
-  const dir = t.testdir(tree)
-  const { oss, env: place } = await server(t, dir)
-  const env: Env = { ...place, OSS_BUCKET: BUCKET }
-  return {
-    dir,
-    oss,
-    spool: new Spool({ client: oss.clientOptions(BUCKET), dir: join(dir, 'spool') }),
-    example: (name: string, ...args: string[]): Run =>
-      start(dir, args, undefined, env, join(EXAMPLES, name)),
-    get: (key: string) => get(oss, key),
-  }
-}
 
 /** A web server for one test. */
 async function web(
@@ -66,13 +36,12 @@ t.test('every example is short', async t => {
   }
 })
 
-t.test('without an OSS of your own an example brings one, and finds it again', async t => {
+t.test('without an OSS of your own an example brings one', async t => {
   const dir = t.testdir({ logs: { 'a.log': 'A' } })
   const port = await freePort()
-  const example = (): Run =>
-    start(dir, ['logs'], undefined, { OSS_LOCAL_PORT: port }, join(EXAMPLES, 'archive-logs.mjs'))
-  t.match(await example().done, { status: 0, out: /bucket: 'examples'/, err: '' })
-  t.match(await example().done, { status: 0, err: '' })
+  const program = join(EXAMPLES, 'archive-logs.mjs')
+  const { done } = start(dir, ['logs'], undefined, { OSS_LOCAL_PORT: port }, program)
+  t.match(await done, { status: 0, out: /bucket: 'examples'/, err: '' })
   t.same(readdirSync(join(dir, 'oss-data', 'buckets')), ['examples'])
 })
 
@@ -91,7 +60,7 @@ t.test('archive-logs: a folder whose logs are written to meanwhile', async t => 
   })
   const key = `logs/logs-${new Date().toISOString().slice(0, 10)}.tar.gz`
   const growing = join(dir, 'logs', 'access.log')
-  const run = example('archive-logs.mjs', 'logs')
+  const run = example('archive-logs.mjs', ['logs'])
   let ended = false
   const writer = (async () => {
     while (!ended) await appendFile(growing, 'one more line\n')
@@ -110,7 +79,7 @@ t.test('archive-logs: a folder whose logs are written to meanwhile', async t => 
 
   await writeFile(growing, randomBytes(64 * MIB))
   oss.requests.length = 0
-  const cut = example('archive-logs.mjs', 'logs')
+  const cut = example('archive-logs.mjs', ['logs'])
   await until(() => oss.requests.some(({ operation }) => operation === 'UploadPart'))
   await truncate(growing, 0)
   t.match(await cut.done, { status: 1, err: /ERR_SPOOL_SOURCE_FAILED/ })
@@ -144,7 +113,7 @@ t.test('http-to-oss: the whole response or nothing', async t => {
     answers[pathname]?.()
   })
   const fetched = async (name: string) => {
-    const { status, err } = await example('http-to-oss.mjs', `${url}/${name}`, name).done
+    const { status, err } = await example('http-to-oss.mjs', [`${url}/${name}`, name]).done
     return { status, err, object: await get(name) }
   }
   const [length, chunked, lengthCut, chunkedCut, endless, missing] = await Promise.all(
@@ -195,13 +164,13 @@ t.test('resumable-download: killed and started again, it fetches only the rest',
   const total = 25 * MIB + 12_345
   const { url, file } = await fileServer(t, randomBytes(total))
   file.stops.push({ at: 20 * MIB, then: () => undefined })
-  const killed = example('resumable-download.mjs', url, 'big.bin')
+  const killed = example('resumable-download.mjs', [url, 'big.bin'])
   await until(async () => ((await spool.uploads())[0]?.spooled ?? 0) >= 16 * MIB)
   killed.child.kill('SIGKILL')
   await killed.done
   t.equal(await get('big.bin'), undefined)
 
-  const again = await example('resumable-download.mjs', url, 'big.bin').done
+  const again = await example('resumable-download.mjs', [url, 'big.bin']).done
   t.match(again, { status: 0, err: '' })
   t.ok((await get('big.bin'))?.equals(file.content))
   const rest = file.sent[1]?.from ?? 0
@@ -218,7 +187,7 @@ t.test('resumable-download: a cut, and a file that changes meanwhile', async t =
   const cut = (response: ServerResponse) => void setTimeout(() => response.destroy(), 100)
   file.stops.push({ at: 9 * MIB, then: cut })
   file.stops.push({ at: 9.5 * MIB, then: response => ((file.content = after), cut(response)) })
-  const { status, err } = await example('resumable-download.mjs', url, 'file').done
+  const { status, err } = await example('resumable-download.mjs', [url, 'file']).done
   t.equal(status, 0, err)
   t.equal(err.match(/terminated: once more/g)?.length, 2)
   t.ok((await get('file'))?.equals(after), 'never a mixture')
@@ -228,40 +197,4 @@ t.test('resumable-download: a cut, and a file that changes meanwhile', async t =
     { from: 0, bytes: 700_000 },
   ])
   t.same(readdirSync(join(dir, 'spool')), [], 'what was begun of the earlier file is given up')
-})
-
-t.test('flights-by-origin: every flight in the object of its origin, and once', async t => {
-  const { example, get, oss } = await stage(t)
-  const first = await example('flights-by-origin.mjs', '300').done
-  t.equal(first.status, 0, first.err)
-  t.match(first.err, /300 flights/)
-  const manifest: Manifest = JSON.parse(String(await get('flights/_manifest-flights-300.json')))
-  t.equal(manifest.records, 300)
-  const found: string[] = []
-  for (const { key, records } of manifest.objects) {
-    const lines = gunzipSync((await get(key)) ?? '')
-      .toString()
-      .trimEnd()
-      .split('\n')
-    t.equal(lines.length, records, key)
-    for (const line of lines) {
-      const { from, departure } = JSON.parse(line)
-      if (!key.endsWith(`/origin=${from}/${departure.slice(0, 7)}-000.jsonl.gz`)) t.fail(key)
-      found.push(line)
-    }
-  }
-  const groups: AsyncIterable<Flight[]> = rowGroups(PARQUET, 300)
-  const expected: string[] = []
-  for await (const group of groups) {
-    for (const { date, origin, destination, distance, delay } of group) {
-      const rest = { miles: Number(distance), late: Number(delay) }
-      expected.push(JSON.stringify({ departure: date, from: origin, to: destination, ...rest }))
-    }
-  }
-  t.same(found.toSorted(), expected.toSorted())
-
-  oss.requests.length = 0
-  const again = await example('flights-by-origin.mjs', '300').done
-  t.equal(again.status, 0, again.err)
-  t.same(oss.requests, [], 'what is there is not sent again')
 })
