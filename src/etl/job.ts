@@ -8,7 +8,7 @@ import { setMaxListeners } from 'node:events'
 import type { Spool, StepOptions, UploadResult } from '../index.js'
 import { manifestOf, type Manifest, type ManifestObject } from './manifest.js'
 import type { RotateSettings } from './options.js'
-import { Outgoing } from './outgoing.js'
+import { Outgoing, type RecordText } from './outgoing.js'
 import { Sequences, type Place } from './sequences.js'
 import { Stages } from './stages.js'
 
@@ -78,7 +78,8 @@ export class Job<T> {
       const manifest = manifestOf(job, await Promise.all(this.#objects))
       this.#refuseIfStopped()
       const { headers: _headers, callback: _callback, ...rest } = upload
-      const object = this.#outgoing<string>(manifestKey, text => text, new Stages([]), {
+      const text = { format: (json: string) => json, mark: () => 0 }
+      const object = this.#outgoing<string>(manifestKey, text, new Stages([]), {
         ...rest,
         id: `${job}-manifest`,
         mime: 'application/json',
@@ -103,18 +104,18 @@ export class Job<T> {
     return object.records >= records || object.size >= bytes
   }
 
-  #isCut({ last }: Outgoing<T>, record: T): boolean {
-    return last !== undefined && this.#settings.cutBefore?.(record, last[0]) === true
+  #isCut({ latest }: Outgoing<T>, record: T): boolean {
+    return latest !== undefined && this.#settings.cutBefore?.(record, latest[0]) === true
   }
 
   async #begin(place: Place): Promise<Outgoing<T>> {
-    const { maxOpen, format, transforms, every, upload, job } = this.#settings
+    const { maxOpen, transforms, every, upload, job } = this.#settings
     const key = this.#sequences.nextKey(place)
     const [oldest] = this.#open.keys()
     if (this.#open.size >= maxOpen && oldest !== undefined) await this.#end(oldest)
     this.#refuseIfStopped()
     const options = { ...upload, id: idOf(job, key) }
-    const object = this.#outgoing<T>(key, format, new Stages(transforms()), options)
+    const object = this.#outgoing<T>(key, this.#settings, new Stages(transforms()), options)
     const told = object.done.then(result => this.#told(object, result))
     told.catch((error: unknown) => this.#listener.failure(error))
     this.#objects.push(told)
@@ -161,30 +162,21 @@ export class Job<T> {
     while (this.#ending.size > this.#settings.maxEnding) await Promise.race(this.#ending)
   }
 
-  #outgoing<R>(
-    key: string,
-    format: (record: R, isFirst: boolean) => string | Uint8Array,
-    stages: Stages,
-    upload: StepOptions,
-  ): Outgoing<R> {
+  #outgoing<R>(key: string, text: RecordText<R>, stages: Stages, upload: StepOptions): Outgoing<R> {
     const { signal } = this.#stop
     const options = { overwrite: false, ...upload, once: true, signal }
-    const object = new Outgoing<R>(key, format, stages, source =>
+    const object = new Outgoing<R>(key, text, stages, source =>
       this.#spool.upload(key, source, options),
     )
     this.#unfinished.add(object)
     const forget = (): void => void this.#unfinished.delete(object)
-    object.done.then(forget, forget)
+    void object.done.then(forget, forget)
     return object
   }
 
   #told({ key, records, first, last }: Outgoing<T>, result: UploadResult): ManifestObject {
-    const { mark } = this.#settings
-    const markOf = ([record, index]: [T, number]): string | number => mark?.(record) ?? index
-    if (first === undefined || last === undefined) throw new Error(`${key} has no records`)
     const { size, crc64, sealedAt } = result
-    const marks = { first: markOf(first), last: markOf(last) }
-    const object = { key, size, crc64, records, ...marks, created: sealedAt }
+    const object = { key, size, crc64, records, first, last, created: sealedAt }
     this.#listener.object(object)
     return object
   }

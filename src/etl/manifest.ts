@@ -3,6 +3,9 @@
  * objects; and it holds nothing that another run of the job would tell differently.
  */
 
+/** What names a record. */
+export type Mark = string | number
+
 /** One object of a job. */
 export interface ManifestObject {
   readonly key: string
@@ -13,9 +16,9 @@ export interface ManifestObject {
   /** Number of records. */
   readonly records: number
   /** What `mark` says of its first record; by default the record's number in the job, from 0. */
-  readonly first: string | number
+  readonly first: Mark
   /** The same of its last one. */
-  readonly last: string | number
+  readonly last: Mark
   /** When its last byte was on disk: ISO 8601, UTC. */
   readonly created: string
 }

@@ -6,6 +6,7 @@ import type { UploadOptions } from '../index.js'
 import { checkKey, checkOptions } from '../upload/options.js'
 import { Calendar } from './calendar.js'
 import type { Format } from './format.js'
+import type { Mark } from './manifest.js'
 import { KeyTemplate } from './template.js'
 
 /** What each object is uploaded with. The rest of an upload's options is the job's own business. */
@@ -76,7 +77,7 @@ export interface RotateBase<T> {
    * What the manifest's `first` and `last` say of a record, such as its id. Default: its number in
    * the job, from 0.
    */
-  readonly mark?: (record: T) => string | number
+  readonly mark?: (record: T) => Mark
   /** Key of the manifest; may have `{job}`. @default `_manifest-{job}.json` in the folder of `key` */
   readonly manifest?: string
   /** What each object is uploaded with. `overwrite` is false unless given. */
@@ -113,7 +114,7 @@ export interface RotateSettings<T> {
   readonly transforms: () => readonly Duplex[]
   readonly maxOpen: number
   readonly maxEnding: number
-  readonly mark: ((record: T) => string | number) | undefined
+  readonly mark: (record: T, index: number) => Mark
   readonly upload: ObjectUpload
 }
 
@@ -168,7 +169,7 @@ export function checkRotate<T>(options: RotateBase<T> & { format?: Format<T> }):
     transforms: transformsOf(options.transform),
     maxOpen: options.maxOpen ?? 16,
     maxEnding: options.maxEnding ?? 8,
-    mark: options.mark,
+    mark: options.mark ?? ((_record, index) => index),
     upload,
   }
 }
@@ -220,7 +221,8 @@ function transformsOf(transform: Transforms | undefined): () => readonly Duplex[
     )
   }
   if (typeof transform !== 'function') {
-    throw invalidType('transform', "'gzip', 'zstd' or a function that makes streams", transform)
+    const wrong = typeof transform === 'string' ? invalidValue : invalidType
+    throw wrong('transform', "must be 'gzip', 'zstd' or a function that makes streams", transform)
   }
   return () => {
     const made: unknown = transform()

@@ -8,6 +8,8 @@ import { Crc64 } from '../crc64.js'
 import { SpoolError } from '../errors.js'
 import type { UploadResult } from '../index.js'
 import { Batch } from './batch.js'
+import type { Format } from './format.js'
+import type { Mark } from './manifest.js'
 import type { Stages } from './stages.js'
 
 /** Bytes that wait in memory for the spool. */
@@ -15,6 +17,12 @@ const HIGH_WATER_MARK = 256 * 1024
 
 /** Calls the function, if its bytes are needed, and resolves when OSS holds the object. */
 export type Uploader = (source: () => Readable) => Promise<UploadResult>
+
+/** What is made of records. */
+export interface RecordText<T> {
+  readonly format: Format<T>
+  readonly mark: (record: T, index: number) => Mark
+}
 
 export class Outgoing<T> {
   readonly key: string
@@ -26,11 +34,13 @@ export class Outgoing<T> {
    * depends on the records alone.
    */
   size = 0
-  /** The first record and the last one, each with its number in the job. */
-  first: [record: T, index: number] | undefined
-  last: [record: T, index: number] | undefined
+  /** What the manifest says of its first record, and of the last one once it has ended. */
+  first: Mark = 0
+  last: Mark = 0
+  /** The last record so far, and its number in the job. */
+  latest: [record: T, index: number] | undefined
 
-  readonly #format: (record: T, isFirst: boolean) => string | Uint8Array
+  readonly #text: RecordText<T>
   readonly #stages: Stages
   readonly #batch = new Batch()
   readonly #body: Readable
@@ -40,14 +50,9 @@ export class Outgoing<T> {
   #pressing: Promise<void> = Promise.resolve()
   #resume: () => void = () => {}
 
-  constructor(
-    key: string,
-    format: (record: T, isFirst: boolean) => string | Uint8Array,
-    stages: Stages,
-    upload: Uploader,
-  ) {
+  constructor(key: string, text: RecordText<T>, stages: Stages, upload: Uploader) {
     this.key = key
-    this.#format = format
+    this.#text = text
     this.#stages = stages
     this.#body = new Readable({
       highWaterMark: HIGH_WATER_MARK,
@@ -67,10 +72,9 @@ export class Outgoing<T> {
    * there is a promise, and the next record must wait for it.
    */
   add(record: T, index: number): Promise<void> | undefined {
-    const text = this.#format(record, this.records === 0)
-    this.records++
-    this.first ??= [record, index]
-    this.last = [record, index]
+    const text = this.#text.format(record, this.records === 0)
+    if (this.records++ === 0) this.first = this.#text.mark(record, index)
+    this.latest = [record, index]
     this.#batch.add(text)
     if (this.#stages.isEmpty) this.size += Buffer.byteLength(text)
     return this.#batch.isFull ? this.#turn() : undefined
@@ -78,6 +82,7 @@ export class Outgoing<T> {
 
   /** No more records. Resolves like `done`. */
   async end(): Promise<UploadResult> {
+    if (this.latest !== undefined) this.last = this.#text.mark(...this.latest)
     await this.#turn()
     await this.#pressing
     await this.#push(await this.#stages.end())

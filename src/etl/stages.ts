@@ -29,7 +29,7 @@ class Stage {
 
   /** All that comes out until `chunk` is taken in. */
   async write(chunk: Buffer): Promise<Buffer[]> {
-    await this.#step(done => this.#stream.write(chunk, () => done()))
+    await this.#step(done => this.#stream.write(chunk, error => done(error)))
     this.#read()
     return this.#given.splice(0)
   }
@@ -49,11 +49,13 @@ class Stage {
     this.#onError(this.#error)
   }
 
-  #step(begin: (done: () => void) => void): Promise<void> {
+  #step(begin: (done: (error?: Error | null) => void) => void): Promise<void> {
     return new Promise((resolve, reject) => {
       this.#onError = reject
-      if (this.#error !== undefined) reject(this.#error)
-      else begin(() => (this.#error === undefined ? resolve() : reject(this.#error)))
+      const done = (error: Error | null | undefined = this.#error): void =>
+        error ? reject(error) : resolve()
+      if (this.#error === undefined) begin(done)
+      else done()
     })
   }
 

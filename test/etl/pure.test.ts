@@ -121,8 +121,7 @@ t.test('wrong options are refused before any work, each by its kind', t => {
     ['ERR_INVALID_ARG_TYPE', { upload: 7 }],
   ]
   for (const [code, options] of wrong) {
-    // They are wrong on purpose.
-    const all = { ...good, ...options } as { job: string; key: string }
+    const all = { ...good, ...options }
     t.throws(() => rotate(spool, all), { code }, JSON.stringify(options))
   }
   t.throws(() => rotate(spool, undefined as never), { code: 'ERR_INVALID_ARG_TYPE' })
