@@ -34,7 +34,8 @@ async function fill(tar) {
     const { size, mtime, mode } = await file.stat()
     const header = { name: relative(dirname(folder), path), size, mtime, mode }
     const bytes = size === 0 ? [] : file.createReadStream({ end: size - 1 })
-    await pipeline(bytes, tar.entry(header)).finally(() => file.close())
+    await pipeline(bytes, tar.entry(header))
+    await file.close()
   }
 }
 

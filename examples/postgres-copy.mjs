@@ -3,7 +3,7 @@
  * database is, the variables of psql say (PGHOST, PGDATABASE, PGUSER, ...). PostgreSQL ends a COPY in
  * words, so one that is cut is a failure, and half a table is never published.
  */
-import pg from 'pg'
+import { Client } from 'pg'
 import { to as copyTo } from 'pg-copy-streams'
 import { createGzip } from 'node:zlib'
 import { Spool } from 'oss-spool'
@@ -13,7 +13,7 @@ import { openOss } from './oss.mjs'
 const [query, key] = process.argv.slice(2)
 const oss = await openOss()
 const spool = new Spool({ client: oss.client })
-const database = new pg.Client()
+const database = new Client()
 database.on('error', () => {}) // a lost connection: the COPY that runs on it fails, too
 
 async function rows() {

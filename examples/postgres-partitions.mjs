@@ -4,7 +4,7 @@
  * Run again after any failure, it sends only what is missing: the rows have an order, so the same
  * job makes the same objects. Where the database is, the variables of psql say (PGHOST, ...).
  */
-import pg from 'pg'
+import { Client } from 'pg'
 import Cursor from 'pg-cursor'
 import { pipeline } from 'node:stream/promises'
 import { Spool } from 'oss-spool'
@@ -14,7 +14,7 @@ import { openOss } from './oss.mjs'
 const [month] = process.argv.slice(2)
 const oss = await openOss()
 const spool = new Spool({ client: oss.client })
-const database = new pg.Client({ options: '-c TimeZone=UTC' }) // a month of the same days as the keys
+const database = new Client({ options: '-c TimeZone=UTC' }) // a month of the same days as the keys
 database.on('error', () => {}) // a lost connection: the query that runs on it fails, too
 await database.connect()
 

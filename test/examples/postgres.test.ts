@@ -19,9 +19,8 @@ async function cuttingHost(t: Test, host: string, limit: number): Promise<Env> {
     let passed = 0
     upstream.on('data', chunk => {
       passed += chunk.length
-      if (passed < limit) return void client.write(chunk)
-      client.destroy()
-      upstream.destroy()
+      if (passed < limit) client.write(chunk)
+      else for (const end of [client, upstream]) end.destroy()
     })
     client.pipe(upstream)
     for (const end of [client, upstream]) end.on('error', () => undefined)

@@ -19,7 +19,7 @@ const MIB = 1024 * 1024
 /** A web server for one test. */
 async function web(
   t: Test,
-  answer: (request: IncomingMessage, response: ServerResponse) => void,
+  answer: (request: IncomingMessage, response: ServerResponse) => unknown,
 ): Promise<string> {
   const http = createServer(answer).listen(0, '127.0.0.1')
   await once(http, 'listening')
@@ -61,11 +61,11 @@ t.test('archive-logs: a folder whose logs are written to meanwhile', async t => 
   const key = `logs/logs-${new Date().toISOString().slice(0, 10)}.tar.gz`
   const growing = join(dir, 'logs', 'access.log')
   const run = example('archive-logs.mjs', ['logs'])
-  let ended = false
+  const ended = new AbortController()
   const writer = (async () => {
-    while (!ended) await appendFile(growing, 'one more line\n')
+    while (!ended.signal.aborted) await appendFile(growing, 'one more line\n')
   })()
-  const { status, err } = await run.done.finally(() => (ended = true))
+  const { status, err } = await run.done.finally(() => ended.abort())
   await writer
   t.equal(status, 0, err)
   const archive = join(dir, 'archive.tar.gz')
@@ -134,7 +134,7 @@ async function fileServer(t: Test, content: Buffer) {
   const file = {
     content,
     /** Where a response stops, and what happens there. */
-    stops: [] as { at: number; then: (response: ServerResponse) => void }[],
+    stops: [] as { at: number; act: (response: ServerResponse) => void }[],
     /** Of each GET: where it began, and how many bytes of its body were sent. */
     sent: [] as { from: number; bytes: number }[],
   }
@@ -149,12 +149,12 @@ async function fileServer(t: Test, content: Buffer) {
       response.setHeader('content-range', `bytes ${from}-${length - 1}/${length}`)
     }
     response.setHeader('content-length', length - from)
-    if (request.method === 'HEAD') return void response.end()
+    if (request.method === 'HEAD') return response.end()
     const stop = file.stops.shift()
     const body = file.content.subarray(from, stop?.at)
     file.sent.push({ from, bytes: body.length })
-    if (stop === undefined) response.end(body)
-    else response.write(body, () => stop.then(response))
+    if (stop === undefined) return response.end(body)
+    return response.write(body, () => stop.act(response))
   })
   return { url: `${url}/file`, file }
 }
@@ -163,7 +163,7 @@ t.test('resumable-download: killed and started again, it fetches only the rest',
   const { example, get, spool, dir } = await stage(t)
   const total = 25 * MIB + 12_345
   const { url, file } = await fileServer(t, randomBytes(total))
-  file.stops.push({ at: 20 * MIB, then: () => undefined })
+  file.stops.push({ at: 20 * MIB, act: () => undefined })
   const killed = example('resumable-download.mjs', [url, 'big.bin'])
   await until(async () => ((await spool.uploads())[0]?.spooled ?? 0) >= 16 * MIB)
   killed.child.kill('SIGKILL')
@@ -185,8 +185,8 @@ t.test('resumable-download: a cut, and a file that changes meanwhile', async t =
   const [before, after] = [randomBytes(10 * MIB), randomBytes(700_000)]
   const { url, file } = await fileServer(t, before)
   const cut = (response: ServerResponse) => void setTimeout(() => response.destroy(), 100)
-  file.stops.push({ at: 9 * MIB, then: cut })
-  file.stops.push({ at: 9.5 * MIB, then: response => ((file.content = after), cut(response)) })
+  file.stops.push({ at: 9 * MIB, act: cut })
+  file.stops.push({ at: 9.5 * MIB, act: response => ((file.content = after), cut(response)) })
   const { status, err } = await example('resumable-download.mjs', [url, 'file']).done
   t.equal(status, 0, err)
   t.equal(err.match(/terminated: once more/g)?.length, 2)
