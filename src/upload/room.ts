@@ -8,6 +8,12 @@ import type { TempFile } from '../disk/temp-file.js'
 import { isFreed, withFreed, type Freed } from './freed.js'
 import type { Part } from './plan.js'
 
+/**
+ * At least this fraction of the limit is given back at a time, since each time costs a synced write.
+ * Parts in flight and the one being filled are never all the rest, so it comes together in the end.
+ */
+const AT_ONCE = 8
+
 /** No file system has larger blocks, and no part but the last is smaller. */
 const BLOCK = 64 * 1024
 
@@ -20,6 +26,8 @@ export class Room {
   /** Bytes of the parts in `#freed`. */
   #gone: number
   #acknowledged: Part[] = []
+  /** Bytes of those. */
+  #ready = 0
   #look: () => void = () => {}
 
   /**
@@ -53,12 +61,14 @@ export class Room {
   acknowledge(part: Part): void {
     if (isFreed(this.#freed, part.number)) return
     this.#acknowledged.push(part)
+    this.#ready += part.size
     this.#look()
   }
 
   /** What OSS had it may not have any more. */
   doubt(): void {
     this.#acknowledged = []
+    this.#ready = 0
   }
 
   /**
@@ -70,7 +80,7 @@ export class Room {
       this.#signal.throwIfAborted()
       const room = this.#limit - (size - this.#gone)
       if (room > 0) return room
-      if (this.#acknowledged.length > 0) await this.#free()
+      if (this.#ready >= this.#limit / AT_ONCE) await this.#free()
       else await this.#news()
     }
   }
@@ -78,7 +88,7 @@ export class Room {
   /** Written down first: from here on only OSS has these bytes. */
   async #free(): Promise<void> {
     const parts = this.#acknowledged
-    this.#acknowledged = []
+    this.doubt()
     this.#freed = withFreed(this.#freed, parts)
     await this.#writeDown()
     for (const { number, start, size } of parts) {
