@@ -2,6 +2,8 @@
  * Which parts' bytes are no longer in the temp file, as a checkpoint has them: runs of part numbers,
  * `[first, last]`, in order, with a gap between any two. Pure functions.
  */
+import { partsOf, type Part, type Plan } from './plan.js'
+
 export type Freed = readonly (readonly [first: number, last: number])[]
 
 /** OSS does not have bytes any more that were freed here on its word: nobody has them. */
@@ -19,6 +21,15 @@ export function isAnyFreed(record: MayBeFreed): boolean {
 
 export function isFreed(freed: Freed | undefined, number: number): boolean {
   return freed?.some(([first, last]) => first <= number && number <= last) ?? false
+}
+
+/** Those of the parts within the first `size` bytes that are freed. */
+export function freedParts(
+  { plan, freed }: MayBeFreed & { readonly plan: Plan },
+  size: number,
+): Part[] {
+  if (freed === undefined) return []
+  return partsOf(plan, size).filter(({ number }) => isFreed(freed, number))
 }
 
 /** With these parts, too. */

@@ -10,7 +10,7 @@ import { kindOf, OssFailure } from '../oss/failure.js'
 import type { ListedPart, Place } from '../oss/port.js'
 import type { UploadContext } from './context.js'
 import { finish, type Finished } from './finish.js'
-import { isAnyFreed, isFreed, type Freed } from './freed.js'
+import { freedParts, isAnyFreed, isFreed, type Freed } from './freed.js'
 import { Ledger } from './ledger.js'
 import type { Expectation, UploadSettings } from './options.js'
 import {
@@ -25,7 +25,7 @@ import {
   takeOver,
   timestamp,
 } from './phase.js'
-import { isSinglePut, partsOf, planFor, type Part } from './plan.js'
+import { isSinglePut, planFor, type Part } from './plan.js'
 import { withRetry } from './retry.js'
 import { Room } from './room.js'
 import { PlanExhausted, Spooler, type CutPart } from './spooler.js'
@@ -155,7 +155,8 @@ export class Intake {
   }
 
   /** Takes over what an earlier run left: what the file has, and what OSS has of the freed parts. */
-  async #replay({ crcs, freed, plan }: Spooling): Promise<void> {
+  async #replay(record: Spooling): Promise<void> {
+    const { crcs, freed } = record
     const listed = freed === undefined ? undefined : await this.#listed()
     this.offset = await this.#spooler.replay(crcs.map(BigInt), ({ number, size, crc64 }) => {
       if (!isFreed(freed, number)) return undefined
@@ -163,9 +164,7 @@ export class Intake {
       return part?.size === size && part.crc64 === crc64
     })
     if (freed === undefined) return
-    this.#room = this.#makeRoom(
-      partsOf(plan, this.offset).filter(part => isFreed(freed, part.number)),
-    )
+    this.#room = this.#makeRoom(freedParts(record, this.offset))
     await this.#ledger.write({ ...this.#spooling(), freed: this.#room.freed })
   }
 
