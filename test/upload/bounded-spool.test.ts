@@ -79,7 +79,7 @@ t.test('never more than the bound is on the disk, and the object is right', asyn
       holes = Math.max(holes, size - taken)
     })
     const [result] = await Promise.all([sink.result, pipeline(streamOf(data), sink)])
-    t.match(result, { size: data.length, parts: 41, sent: data.length })
+    t.match(result, { size: data.length, parts: 41 - odd, sent: data.length })
     t.same(await b.get('k'), data)
     t.ok(most <= BOUND + 8 * BLOCK, `${most} of ${BOUND} bytes`)
     t.ok(holes > 20 * PART, `${holes} bytes were given back`)
@@ -300,9 +300,9 @@ t.test(
   async t => {
     const b = await bench(t)
     const data = bytes(12 * PART)
-    const dir = t.testdir({ file: data })
-    const { createReadStream } = await import('node:fs')
-    const inPlace = join(dir, 'file')
+    const inPlace = `${t.testdirName}-file`
+    await writeFile(inPlace, data)
+    t.teardown(() => rmSync(inPlace))
     b.oss.inject({ operation: 'UploadPart', partNumber: 9, do: 'forget' })
     await bounded(b).upload('k', () => createReadStream(inPlace), { inPlace })
     t.same(await b.get('k'), data)
