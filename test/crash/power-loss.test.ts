@@ -23,6 +23,7 @@ const AT_A_TIME = 4
 const TRIED: readonly (readonly [Scenario, boolean])[] = [
   [SCENARIOS.small, true],
   [SCENARIOS.parts, process.env['KILLS'] !== undefined],
+  [SCENARIOS.bounded, process.env['KILLS'] !== undefined],
 ]
 
 for (const [scenario, every] of TRIED) {
