@@ -42,7 +42,7 @@ export function failed(error: unknown, upload: FailedUpload): unknown {
   const { id, uploadId, part, sealed, freed } = upload
   const kept = freed === undefined ? 'all bytes kept' : 'all bytes kept, some of them only on OSS'
   const state = sealed ? `nothing published, ${kept}` : 'nothing published'
-  const hint =
+  const retry =
     sealed && freed !== undefined
       ? `"oss-spool resume ${id}" finishes it once the cause is mended, as long as OSS keeps its upload id.`
       : undefined
@@ -65,7 +65,7 @@ export function failed(error: unknown, upload: FailedUpload): unknown {
       uploadId,
       part,
       resumable: sealed && code !== 'ERR_SPOOL_OBJECT_EXISTS',
-      hint: code === 'ERR_SPOOL_OBJECT_EXISTS' ? undefined : hint,
+      hint: code === 'ERR_SPOOL_OBJECT_EXISTS' ? undefined : retry,
       requestId: error.requestId,
       status: error.status,
       ossCode: error.ossCode,
@@ -74,7 +74,12 @@ export function failed(error: unknown, upload: FailedUpload): unknown {
   }
   if (isSystemError(error, 'ENOSPC', 'EDQUOT')) {
     const message = `No space left on the disk of the spool (${error.code}) for ${object}; ${state}`
-    return new SpoolError('ERR_SPOOL_FULL', message, { id, resumable: sealed, hint, cause: error })
+    return new SpoolError('ERR_SPOOL_FULL', message, {
+      id,
+      resumable: sealed,
+      hint: retry,
+      cause: error,
+    })
   }
   if (error instanceof LinkedFileChanged) {
     const message = `The file of ${object} changed while it was uploaded in place (${error.message}); nothing published`

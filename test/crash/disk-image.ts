@@ -141,8 +141,9 @@ export class DiskImage {
 
   /** Nobody waits for a hole to be on the disk; it may be there at once. */
   #trim(number: number, position: number, size: number): void {
+    const within = ({ length }: Buffer, at: number): number => Math.min(at, length)
     const holed = (content: Buffer): Buffer =>
-      Buffer.from(content).fill(0, Math.min(position, content.length), position + size)
+      Buffer.from(content).fill(0, within(content, position), within(content, position + size))
     const node = this.#open.get(number)
     if (node?.kind !== 'file') throw new Error('what is trimmed was not opened')
     for (const state of node.history.splice(0)) {
