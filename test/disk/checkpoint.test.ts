@@ -51,7 +51,7 @@ const CHECKPOINTS: Readonly<Record<string, Checkpoint>> = {
 }
 
 /** A file whose digest fits, whatever its body. */
-function fileOf(body: string, format: unknown = FORMAT): string {
+function fileOf(body: string, format: unknown = 1): string {
   return `{"format":${JSON.stringify(format)},"digest":"${digestOf(body)}","checkpoint":${body}}\n`
 }
 
