@@ -8,7 +8,7 @@ import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import type { Checkpoint } from './disk/checkpoint.js'
 import { Claim } from './disk/claim.js'
-import { checkFileSystem } from './disk/file-system.js'
+import { checkFileSystem, checkHoles } from './disk/file-system.js'
 import { SpoolDirectory } from './disk/spool-directory.js'
 import { DurableCheckpointFile } from './disk/store.js'
 import { TempFileDamage } from './disk/temp-file.js'
@@ -89,6 +89,7 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
   readonly #requests: Turns
   #swept: Promise<void> | undefined
   #checked: Promise<void> | undefined
+  #holes: Promise<void> | undefined
 
   /** @throws TypeError or RangeError for options that make no sense; nothing is touched yet */
   constructor(options: SpoolOptions) {
@@ -170,7 +171,9 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
   async resume(id: string, options: ResumeOptions = {}): Promise<UploadResult> {
     checkId(id)
     const { force = false, onProgress, ...run } = options
-    const settings = checkOptions({ ...this.#defaults, ...run })
+    // There is no source to wait, so a bound says nothing, and must not forbid another `parallel`.
+    const { maxSpoolBytes: _bound, ...defaults } = this.#defaults
+    const settings = checkOptions({ ...defaults, ...run })
     return this.#inTurn(id, undefined, settings.signal, async () => {
       const claim = await this.#existing(id)
       return holding(claim, () => this.#resume(claim, settings, force, onProgress))
@@ -271,8 +274,9 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
       const checkpoint = await file.read().catch(() => null)
       const { bucket, key } = object ?? checkpoint ?? {}
       if (bucket === undefined || key === undefined) throw error
-      const sealed = checkpoint !== null && finishableSlot(checkpoint) !== undefined
-      throw failed(error, { id, bucket, key, sealed })
+      const slot = checkpoint === null ? undefined : finishableSlot(checkpoint)
+      const freed = slot && checkpoint?.[slot]?.freed
+      throw failed(error, { id, bucket, key, sealed: slot !== undefined, freed })
     }
   }
 
@@ -328,11 +332,22 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
     settings: UploadSettings,
     continues: boolean,
   ): Promise<Intake> {
-    if (context.claim.checkpoint !== null) {
-      sameObject(context.claim.checkpoint, place, context.key)
-      await stopping(context, settings.signal, () => settlePredecessor(context))
-    }
-    return Intake.begin(context, place, settings, continues)
+    const { checkpoint } = context.claim
+    if (checkpoint !== null) sameObject(checkpoint, place, context.key)
+    if (settings.maxSpoolBytes !== undefined) await this.#needHoles()
+    return stopping(context, settings.signal, async () => {
+      if (checkpoint !== null) await settlePredecessor(context)
+      return Intake.begin(context, place, settings, continues)
+    })
+  }
+
+  /** Once per spool, before its first bounded stream. */
+  #needHoles(): Promise<void> {
+    this.#holes ??= checkHoles(this.dir).catch((error: unknown) => {
+      this.#holes = undefined
+      throw error
+    })
+    return this.#holes
   }
 
   #check(
@@ -477,14 +492,12 @@ async function compare(
   { expect, size }: UploadSettings,
 ): Promise<void> {
   const record = checkpoint[slot]
-  if (record === undefined || !('size' in record)) return
+  if (record?.phase !== 'sealed' && record?.phase !== 'completing') return
   const wanted = { ...(size === undefined ? {} : { bytes: size }), ...expect }
   const { claim } = context
-  const digests = await digestsOf(claim.directory, record.file, record.size, wanted).catch(
-    async (error: unknown) => {
-      throw error instanceof TempFileDamage ? await claim.quarantine(error) : error
-    },
-  )
+  const digests = await digestsOf(claim.directory, record, wanted).catch(async (error: unknown) => {
+    throw error instanceof TempFileDamage ? await claim.quarantine(error) : error
+  })
   const miss = missed(wanted, { bytes: record.size, crc64: record.crc64, ...digests })
   if (miss === undefined) return
   throw new SpoolError(

@@ -219,7 +219,7 @@ export class SpoolWriteStream extends Writable {
 
   #upload(): FailedUpload {
     const { bucket, key } = this.#sink
-    return { id: this.id, bucket, key, sealed: this.#isSealed }
+    return { id: this.id, bucket, key, sealed: this.#isSealed, freed: this.#intake?.freed }
   }
 
   get #isSealed(): boolean {

@@ -7,6 +7,7 @@ import * as fs from 'node:fs'
 import { unlink } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { promisify } from 'node:util'
+import { sparse, trim } from 'fs-native-extensions'
 import { fileSync as makeTempFile } from 'tmp-promise'
 import { ignoreMissing, isSystemError } from './durable.js'
 import { isLink, isSame, LinkedFileChanged, makeLink } from './link.js'
@@ -46,6 +47,7 @@ export class TempFile {
   #size: number
   #synced = 0
   #syncing: Promise<void> = Promise.resolve()
+  #sparse: Promise<void> | undefined
 
   private constructor(fd: number, path: string, size: number) {
     this.#fd = fd
@@ -159,6 +161,16 @@ export class TempFile {
   async truncate(size: number): Promise<void> {
     if (!isLink(this.name)) await ftruncate(this.#fd, size)
     this.#size = size
+  }
+
+  /**
+   * Gives the blocks of `[start, end)` back to the disk. What was there reads as zeros from then on, so
+   * whoever calls this has written down that it is gone. Both ends are taken to be those of blocks.
+   */
+  async free(start: number, end: number): Promise<void> {
+    this.#sparse ??= sparse(this.#fd)
+    await this.#sparse
+    await trim(this.#fd, start, end - start)
   }
 
   /** Resolves when every byte is on the disk. */

@@ -12,6 +12,7 @@ import { completionHeaders, initiationHeaders } from '../oss/object-headers.js'
 import { TOKEN_HEADER, type Published as Reply } from '../oss/port.js'
 import type { UploadContext } from './context.js'
 import { discardUploadIds } from './discard.js'
+import { BytesLost, isAnyFreed } from './freed.js'
 import type { Ledger } from './ledger.js'
 import { mayHaveOrphans } from './orphans.js'
 import {
@@ -63,6 +64,7 @@ export async function finish(work: Work): Promise<Finished> {
     try {
       done = await attempt(work)
     } catch (error) {
+      if (error instanceof BytesLost) await ledger.unseal()
       if (error instanceof AlreadyPublished) {
         done = error.object
       } else if (error instanceof OssFailure && error.operation !== 'UploadPart') {
@@ -130,13 +132,15 @@ async function verify(work: Work, reply: Reply): Promise<Done> {
       return { ...reply, etag: reply.etag || object.etag }
   }
   // What is published is wrong: the next run starts with a new upload id, from the temp file.
-  await ledger.write(withUploadId(reopen(record), undefined))
+  const resumable = !isAnyFreed(record)
+  if (resumable) await ledger.write(withUploadId(reopen(record), undefined))
+  else await ledger.unseal()
   work.dropTransfer()
   const got = reply.crc64 === undefined ? 'no CRC64' : `CRC64 ${reply.crc64}`
   const message = `OSS reports ${got} for oss://${ledger.checkpoint.bucket}/${context.key}, we have ${record.crc64}; a wrong object may be published there`
   throw new SpoolError('ERR_SPOOL_VERIFY', message, {
     id: context.id,
-    resumable: true,
+    resumable,
     requestId: reply.requestId,
   })
 }

@@ -7,15 +7,17 @@ import type { Checkpoint, Sealed, Spooling } from '../disk/checkpoint.js'
 import { TempFile, TempFileDamage } from '../disk/temp-file.js'
 import { SpoolError } from '../errors.js'
 import { kindOf, OssFailure } from '../oss/failure.js'
-import type { Place } from '../oss/port.js'
+import type { ListedPart, Place } from '../oss/port.js'
 import type { UploadContext } from './context.js'
 import { finish, type Finished } from './finish.js'
+import { freedParts, isAnyFreed, isFreed, type Freed } from './freed.js'
 import { Ledger } from './ledger.js'
 import type { Expectation, UploadSettings } from './options.js'
 import {
   adopt,
   begin,
   filesOf,
+  initiationDigest,
   open,
   seal,
   succeed,
@@ -23,7 +25,9 @@ import {
   takeOver,
   timestamp,
 } from './phase.js'
-import { isSinglePut, planFor } from './plan.js'
+import { isSinglePut, planFor, type Part } from './plan.js'
+import { withRetry } from './retry.js'
+import { Room } from './room.js'
 import { PlanExhausted, Spooler, type CutPart } from './spooler.js'
 import type { Transfer } from './transfer.js'
 import { arrived, UploadWork } from './work.js'
@@ -42,6 +46,8 @@ export class Intake {
   readonly #work: UploadWork
   readonly #transfer: Transfer
   #spooler!: Spooler // set by `begin`, before anyone else has this object
+  /** Replaced once, when it is known what an earlier run has freed. */
+  #room: Room
   /** Whole parts that are not offered yet: a short stream goes by PutObject. */
   #cut: CutPart[] = []
   #flowing: boolean
@@ -68,10 +74,15 @@ export class Intake {
     this.#settings = settings
     this.#file = file
     this.#flowing = settings.start === 'eager'
+    this.#room = this.#makeRoom([])
     this.#work = new UploadWork(context, ledger, file)
-    this.#transfer = this.#work.flow(file, error => {
-      // What OSS or the network do never stops the reading (rule 3), but for a key that is taken.
-      if (!(error instanceof OssFailure) || kindOf(error) === 'exists') this.onFatal(error)
+    this.#transfer = this.#work.flow(file, {
+      onDone: part => this.#room.acknowledge(part),
+      onRestart: () => this.#room.doubt(),
+      onFailure: error => {
+        // What OSS or the network do never stops the reading (rule 3), but for a key that is taken.
+        if (!(error instanceof OssFailure) || kindOf(error) === 'exists') this.onFatal(error)
+      },
     })
   }
 
@@ -87,7 +98,7 @@ export class Intake {
   ): Promise<Intake> {
     const { claim } = context
     const before = claim.checkpoint === null ? null : takeOver(claim.checkpoint)
-    const plan = planFor(settings.partSize, settings.size)
+    const plan = planFor(settings.partSize, settings.size, settings.maxPartSize)
     const may = continues && before !== null
     const kept = may ? await reusable(context, before, settings, plan) : undefined
     const file = kept?.file ?? (await makeFile(claim.directory, settings.inPlace))
@@ -114,7 +125,12 @@ export class Intake {
     const { object, replay, once } = settings
     const fresh = begin({ plan, object, replay, once, file: file.name })
     const crcs = kept?.crcs ?? []
-    const record = { ...adoptFrom(before, fresh), crcs, spooled: kept?.spooled ?? 0 }
+    const record = {
+      ...adoptFrom(before, fresh, settings),
+      crcs,
+      spooled: kept?.spooled ?? 0,
+      ...(kept?.freed === undefined ? {} : { freed: kept.freed }),
+    }
     const checkpoint =
       before === null ? open(claim.id, place, key, record) : succeed(before, record)
     if (before === null) {
@@ -126,17 +142,51 @@ export class Intake {
     const intake = new Intake(context, ledger, settings, file)
     intake.#spooler = new Spooler(file, plan, settings.expect, part => intake.#cut.push(part))
     const continues = settings.replay === 'offset'
-    ledger.howFar = () => ({
-      ...arrived(context),
-      ...(continues ? intake.#kept() : { spooled: intake.#spooler.size }),
-    })
-    intake.offset = await intake.#spooler.replay(crcs.map(BigInt))
+    ledger.howFar = () => {
+      const { spooled, crcs: known, ...freed } = intake.#kept()
+      return { ...arrived(context), ...freed, spooled, ...(continues ? { crcs: known } : {}) }
+    }
+    await intake.#replay(record)
     intake.#spooled()
     if (intake.#flowing) {
       intake.#timer = setTimeout(() => intake.#transfer.start(), EAGER_AFTER).unref()
     }
     context.telemetry.started(false, intake.offset)
     return intake
+  }
+
+  /** Takes over what an earlier run left: what the file has, and what OSS has of the freed parts. */
+  async #replay(record: Spooling): Promise<void> {
+    const { crcs, freed } = record
+    const listed = freed === undefined ? undefined : await this.#listed()
+    this.offset = await this.#spooler.replay(crcs.map(BigInt), ({ number, size, crc64 }) => {
+      if (!isFreed(freed, number)) return undefined
+      const part = listed?.get(number)
+      return part?.size === size && part.crc64 === crc64
+    })
+    if (freed === undefined) return
+    this.#room = this.#makeRoom(freedParts(record, this.offset))
+    await this.#ledger.write({ ...this.#spooling(), freed: this.#room.freed })
+  }
+
+  /** What OSS has of an earlier run. It decides where the source goes on, so it is waited for. */
+  async #listed(): Promise<ReadonlyMap<number, ListedPart> | undefined> {
+    const { bucket, key, call, attempts } = this.context
+    const { uploadId } = this.#ledger.record
+    if (uploadId === undefined) return undefined
+    const patient = { ...attempts, final: ['no-upload' as const], unlimited: () => true }
+    return withRetry(() => bucket.listParts(key, uploadId, call), patient).catch(
+      (error: unknown) => {
+        if (error instanceof OssFailure && kindOf(error) === 'no-upload') return undefined
+        throw error
+      },
+    )
+  }
+
+  #makeRoom(freed: readonly Part[]): Room {
+    const limit = this.#settings.maxSpoolBytes ?? Infinity
+    const writeDown = (): Promise<void> => this.#ledger.write(this.#ledger.record)
+    return new Room(limit, this.#file, freed, writeDown, this.context.signal)
   }
 
   /** Takes the next bytes; resolves when they are in the temp file. */
@@ -166,11 +216,23 @@ export class Intake {
     if (size !== undefined && after > size) {
       throw this.#unexpected(`the source has more than the ${size} bytes it was to have`)
     }
+    for (let rest = chunks; rest.length > 0;) {
+      const [some, later] = splitAt(rest, await this.#room.make(this.#spooler.size))
+      await this.#spool(some)
+      rest = later
+    }
+  }
+
+  async #spool(chunks: readonly Uint8Array[]): Promise<void> {
     try {
       await this.#spooler.write(chunks)
     } catch (error) {
       if (!(error instanceof PlanExhausted)) throw error
-      throw this.#unexpected(`the source is larger than its plan: ${error.message}; give its size`)
+      const bounded = this.#settings.maxSpoolBytes !== undefined
+      const instead = bounded ? 'a larger maxSpoolBytes, fewer in parallel' : 'a larger partSize'
+      throw this.#unexpected(
+        `the source is larger than its plan: ${error.message}; give its size, or ${instead}`,
+      )
     }
     this.#spooled()
   }
@@ -279,8 +341,18 @@ export class Intake {
     if (this.#flowing && !isSinglePut(this.#spooling().plan, size)) this.#offer()
   }
 
-  #kept(): Pick<Spooling, 'spooled' | 'crcs'> {
-    return { spooled: this.#spooler.size, crcs: this.#spooler.crcs.map(String) }
+  #kept(): Pick<Spooling, 'spooled' | 'crcs' | 'freed'> {
+    const { freed } = this.#room
+    return {
+      spooled: this.#spooler.size,
+      crcs: this.#spooler.crcs.map(String),
+      ...(freed.length === 0 ? {} : { freed }),
+    }
+  }
+
+  /** Parts that are no longer on this disk. */
+  get freed(): Freed | undefined {
+    return this.#ledger.record.freed
   }
 
   #offer(): void {
@@ -313,6 +385,22 @@ async function makeFile(directory: string, inPlace: string | undefined): Promise
   return inPlace === undefined ? TempFile.create(directory) : TempFile.link(directory, inPlace)
 }
 
+/** The first `size` bytes, and the rest. */
+function splitAt(
+  chunks: readonly Uint8Array[],
+  size: number,
+): [readonly Uint8Array[], readonly Uint8Array[]] {
+  let left = size
+  for (const [i, chunk] of chunks.entries()) {
+    if (chunk.length > left) {
+      const first = [...chunks.slice(0, i), chunk.subarray(0, left)]
+      return [first, [chunk.subarray(left), ...chunks.slice(i + 1)]]
+    }
+    left -= chunk.length
+  }
+  return [chunks, []]
+}
+
 /** The first expectation that the bytes do not meet, in words. */
 export function missed(
   expect: Expectation,
@@ -327,10 +415,20 @@ export function missed(
   return undefined
 }
 
-/** An upload id of an earlier run serves if all that is sent at initiation is the same (rule 4). */
-function adoptFrom(before: Checkpoint | null, fresh: Spooling): Spooling {
+/**
+ * An upload id of an earlier run serves if all that is sent at initiation is the same (rule 4). A
+ * bounded spool borrows none of a sealed upload: it may have to leave it, and its freed parts with it.
+ */
+function adoptFrom(
+  before: Checkpoint | null,
+  fresh: Spooling,
+  { maxSpoolBytes }: UploadSettings,
+): Spooling {
+  const sealed = before?.previous?.uploadId
   for (const donor of [before?.upload, before?.previous]) {
+    const own = donor?.phase === 'spooling' && donor.uploadId !== sealed
     const usable = donor?.phase === 'spooling' || donor?.phase === 'sealed'
+    if (maxSpoolBytes !== undefined && !own) continue
     if (usable && donor.digest === fresh.digest && donor.uploadId !== undefined) {
       return adopt(fresh, donor)
     }
@@ -348,6 +446,10 @@ async function reusable(
   const wanted = settings.replay === 'offset' && upload.replay === 'offset'
   if (!wanted || upload.phase !== 'spooling') return undefined
   if (upload.plan.base !== plan.base || upload.plan.cap !== plan.cap) return undefined
+  // What is not here can neither be hashed nor be sent under another upload id.
+  const { md5, sha256 } = settings.expect
+  const asIs = initiationDigest(settings.object) === upload.digest && !md5 && !sha256
+  if (isAnyFreed(upload) && !asIs) return undefined
   try {
     return { file: await TempFile.open(context.claim.directory, upload.file), record: upload }
   } catch (error) {

@@ -16,6 +16,7 @@ import {
 import { initiationHeaders } from '../oss/object-headers.js'
 import { Congestion } from './congestion.js'
 import type { UploadContext } from './context.js'
+import { BytesLost, isAnyFreed, isFreed } from './freed.js'
 import type { Ledger } from './ledger.js'
 import { retryDelay, withRetry, type Attempts } from './retry.js'
 import { isOurs } from './settle.js'
@@ -208,6 +209,9 @@ export class Transfer {
       }
       if (this.#ledger.borrows(session.uploadId)) throw new Borrowed()
     }
+    if (isFreed(this.#ledger.record.freed, part.number)) {
+      throw new BytesLost(`OSS has lost part ${part.number}, which is no longer on this disk`)
+    }
     const since = performance.now()
     const uploaded = await withRetry(
       () => this.#send(session, part),
@@ -317,6 +321,7 @@ export class Transfer {
         await this.#lose()
       }
     }
+    this.#refuseIfFreed()
     return { uploadId: await this.#initiate(), listed: new Map(), done: new Map() }
   }
 
@@ -350,7 +355,8 @@ export class Transfer {
       this.#events.onRestart()
       if (cause instanceof OssFailure) {
         this.#context.tryAgain(cause)
-        await this.#lose()
+        // Where all depends on it, OSS is asked for its list before it is believed.
+        if (!isAnyFreed(this.#ledger.record)) await this.#lose()
       } else {
         await this.#ledger.leave(randomUUID())
       }
@@ -367,7 +373,14 @@ export class Transfer {
       const object = await withRetry(() => bucket.head(key, call), this.#attempts())
       if (object !== undefined && isOurs(record, object)) throw new AlreadyPublished(object)
     }
+    this.#refuseIfFreed()
     await this.#ledger.forget()
+  }
+
+  /** Another upload id would have to get parts that are not here any more. */
+  #refuseIfFreed(): void {
+    if (!isAnyFreed(this.#ledger.record)) return
+    throw new BytesLost('its upload id is gone, and with it parts that are no longer on this disk')
   }
 }
 

@@ -38,6 +38,9 @@ const REQUESTS: readonly (readonly [Scenario, Requests])[] = [
   [SCENARIOS.successor, ['ListParts', 'InitiateMultipartUpload', ['UploadPart', 2]]],
   [SCENARIOS.offset, ['ListParts', ['UploadPart', 4], 'CompleteMultipartUpload']],
   [SCENARIOS.once, ['InitiateMultipartUpload', ['UploadPart', 2], 'CompleteMultipartUpload']],
+  [SCENARIOS.bounded, [['UploadPart', 4], 'CompleteMultipartUpload']],
+  [SCENARIOS.rest, ['ListParts', 'CompleteMultipartUpload']],
+  [SCENARIOS.onwards, ['ListParts', ['UploadPart', 5]]],
 ]
 
 const WITH_BODY: readonly OperationName[] = ['PutObject', 'UploadPart', 'CompleteMultipartUpload']
@@ -93,6 +96,7 @@ const STEPS: readonly (readonly [Scenario, readonly ('before' | 'after')[]])[] =
   [SCENARIOS.supersede, ['before']],
   [SCENARIOS.offset, ['before']],
   [SCENARIOS.once, ['before']],
+  [SCENARIOS.bounded, ['before']],
 ]
 
 t.test('SIGKILL at each change of the disk', async t => {

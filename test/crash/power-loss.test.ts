@@ -24,6 +24,7 @@ const AT_A_TIME = 4
 const TRIED: readonly (readonly [Scenario, boolean])[] = [
   [SCENARIOS.small, true],
   [SCENARIOS.parts, process.env['EVERY'] !== undefined],
+  [SCENARIOS.bounded, process.env['EVERY'] !== undefined],
 ]
 
 for (const [scenario, every] of TRIED) {

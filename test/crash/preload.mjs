@@ -5,7 +5,7 @@
  */
 import fs from 'node:fs'
 import fsp from 'node:fs/promises'
-import { syncBuiltinESMExports } from 'node:module'
+import { createRequire, syncBuiltinESMExports } from 'node:module'
 import { sep } from 'node:path'
 import { promisify } from 'node:util'
 
@@ -173,6 +173,11 @@ for (const name of ['fsync', 'fdatasync']) {
   const synchronise = promisify(callbacks[name])
   replace(name, fd => step(onFile(fd, 'sync', {}), () => synchronise(fd)))
 }
+// Not yet imported by anyone: what is replaced here is what they get.
+const native = createRequire(import.meta.url)('fs-native-extensions')
+const { trim } = native
+native.trim = (fd, position, size) =>
+  step(onFile(fd, 'trim', { position, size }), () => trim(fd, position, size))
 const close = promisify(callbacks.close)
 replace('close', fd => {
   files.delete(fd)
