@@ -1,13 +1,13 @@
 /** The options of a rotation: what they mean, their limits, and the check of all of them. */
 import type { Duplex } from 'node:stream'
-import * as zlib from 'node:zlib'
-import { invalidType, invalidValue, outOfRange } from '../errors.js'
+import { invalidType, invalidValue } from '../errors.js'
 import type { UploadOptions } from '../index.js'
-import { checkKey, checkOptions } from '../upload/options.js'
+import { checkKey, checkOptions, integer } from '../upload/options.js'
 import { Calendar } from './calendar.js'
 import type { Format } from './format.js'
 import type { Mark } from './manifest.js'
 import { KeyTemplate } from './template.js'
+import { transformsOf, type Transforms } from './transforms.js'
 
 /** What each object is uploaded with. The rest of an upload's options is the job's own business. */
 export type ObjectUpload = Omit<UploadOptions, (typeof OWN)[number]>
@@ -23,9 +23,6 @@ const OWN = [
   'signal',
   'progress',
 ] as const
-
-/** What an object's bytes go through: a name, or a function that makes fresh streams for one object. */
-export type Transforms = 'gzip' | 'zstd' | (() => Duplex | readonly Duplex[])
 
 /** `T`: a record. */
 export interface RotateBase<T> {
@@ -147,11 +144,11 @@ export function checkRotate<T>(options: RotateBase<T> & { format?: Format<T> }):
   checkKey(template.key({ ...SAMPLE, job, date: calendar.fields(0) }))
   if (typeof every !== 'object' || every === null) throw invalidType('every', 'an object', every)
   known('every', every, ['records', 'bytes', 'ms'])
-  integer('every.records', every.records, Number.MAX_SAFE_INTEGER)
-  integer('every.bytes', every.bytes, Number.MAX_SAFE_INTEGER)
-  integer('every.ms', every.ms, 2 ** 31 - 1)
-  integer('maxOpen', options.maxOpen, 1000)
-  integer('maxEnding', options.maxEnding, 1000)
+  integer('every.records', every.records, 1, Number.MAX_SAFE_INTEGER)
+  integer('every.bytes', every.bytes, 1, Number.MAX_SAFE_INTEGER)
+  integer('every.ms', every.ms, 1, 2 ** 31 - 1)
+  integer('maxOpen', options.maxOpen, 1, 1000)
+  integer('maxEnding', options.maxEnding, 1, 1000)
   checkOptions(upload)
   for (const name of OWN) {
     if (Object.hasOwn(upload, name)) throw invalidValue('upload', `must not have "${name}"`, upload)
@@ -197,47 +194,6 @@ function known(option: string, object: object, names: readonly string[]): void {
       throw invalidValue(option, `must only have ${names.map(n => `"${n}"`).join(', ')}`, name)
     }
   }
-}
-
-function integer(name: string, value: unknown, max: number): void {
-  if (value === undefined) return
-  if (typeof value !== 'number') throw invalidType(name, 'a number', value)
-  if (!Number.isInteger(value) || value < 1 || value > max) {
-    throw outOfRange(name, `an integer >= 1 and <= ${max}`, value)
-  }
-}
-
-function transformsOf(transform: Transforms | undefined): () => readonly Duplex[] {
-  if (transform === undefined) return () => []
-  if (transform === 'gzip') return () => [zlib.createGzip()]
-  if (transform === 'zstd') {
-    // Node has it from 22.15 on; the types are those of Node 20.
-    const { createZstdCompress } = zlib as { createZstdCompress?: () => Duplex }
-    if (createZstdCompress !== undefined) return () => [createZstdCompress()]
-    throw invalidValue(
-      'transform',
-      `must not be 'zstd': Node ${process.version} has none`,
-      transform,
-    )
-  }
-  if (typeof transform !== 'function') {
-    const wrong = typeof transform === 'string' ? invalidValue : invalidType
-    throw wrong('transform', "must be 'gzip', 'zstd' or a function that makes streams", transform)
-  }
-  return () => {
-    const made: unknown = transform()
-    const streams: readonly unknown[] = Array.isArray(made) ? made : [made]
-    for (const stream of streams) {
-      if (isDuplex(stream)) continue
-      throw invalidType('transform', 'a function that makes Node transform streams', stream)
-    }
-    return streams.filter(isDuplex)
-  }
-}
-
-function isDuplex(value: unknown): value is Duplex {
-  if (typeof value !== 'object' || value === null) return false
-  return 'pipe' in value && 'write' in value && 'read' in value
 }
 
 /** For records that are text or bytes. */
