@@ -15,7 +15,7 @@ import { dirname, resolve } from 'node:path'
 import { promisify } from 'node:util'
 
 const open = promisify(fs.open)
-const write = promisify(fs.write)
+const writeFile = promisify(fs.writeFile)
 const fsync = promisify(fs.fsync)
 
 /** Ends of the names of files that are still being written. */
@@ -30,7 +30,7 @@ export async function replaceFile(path: string, text: string): Promise<void> {
   try {
     const file = await open(unfinished, 'wx', 0o600)
     try {
-      await writeAll(file, Buffer.from(text))
+      await writeFile(file, text)
       await fsync(file)
     } finally {
       fs.closeSync(file)
@@ -57,13 +57,6 @@ export async function syncDirectory(path: string): Promise<void> {
 /** 12 hexadecimal digits of chance; `randomUUID` asks the system once for many. */
 export function randomName(): string {
   return randomUUID().slice(-12)
-}
-
-/** A short write is continued, and fails on its own if the disk is full. */
-async function writeAll(file: number, bytes: Buffer): Promise<void> {
-  for (let done = 0; done < bytes.length;) {
-    done += (await write(file, bytes, done, bytes.length - done, done)).bytesWritten
-  }
 }
 
 /** Makes a directory, and those above it that are missing; durable when it resolves. */

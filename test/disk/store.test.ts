@@ -58,7 +58,7 @@ async function faultyStore(t: Test, path: string): Promise<FaultyStore> {
   /** `promisify` takes the custom form. */
   const asynchronous = (run: (...of: never[]) => Promise<unknown>): object =>
     Object.assign(() => undefined, { [promisify.custom]: run })
-  const write = promisify(fs.write)
+  const writeFile = promisify(fs.writeFile)
   const fsync = promisify(fs.fsync)
   const calls = {
     open: asynchronous(async (at: string, flags: string, mode: number) => {
@@ -71,16 +71,14 @@ async function faultyStore(t: Test, path: string): Promise<FaultyStore> {
       directories.add(fd)
       return fd
     },
-    write: asynchronous(
-      async (fd: number, bytes: Buffer, offset: number, length: number, position: number) => {
-        if (failing.has('short write')) {
-          await write(fd, bytes, offset, length / 2, position)
-          step('short write')
-        }
-        step('write')
-        return write(fd, bytes, offset, length, position)
-      },
-    ),
+    writeFile: asynchronous(async (fd: number, text: string) => {
+      if (failing.has('short write')) {
+        await writeFile(fd, text.slice(0, text.length / 2))
+        step('short write')
+      }
+      step('write')
+      await writeFile(fd, text)
+    }),
     fsync: asynchronous(async (fd: number) => {
       step(directories.has(fd) ? 'sync directory' : 'sync')
       await fsync(fd)
