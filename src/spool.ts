@@ -21,7 +21,8 @@ import { Turns, type Share } from './oss/turns.js'
 import { giveUp } from './upload/abort.js'
 import { UploadContext, type SpoolWarning } from './upload/context.js'
 import { failed } from './upload/failed.js'
-import { missed, Intake } from './upload/intake.js'
+import { missed } from './upload/expectation.js'
+import { Intake } from './upload/intake.js'
 import { list } from './upload/list.js'
 import {
   checkId,

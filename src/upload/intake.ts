@@ -9,22 +9,13 @@ import { SpoolError } from '../errors.js'
 import { kindOf, OssFailure } from '../oss/failure.js'
 import type { ListedPart, Place } from '../oss/port.js'
 import type { UploadContext } from './context.js'
+import { missed } from './expectation.js'
 import { finish, type Finished } from './finish.js'
-import { freedParts, isAnyFreed, isFreed, type Freed } from './freed.js'
+import { freedParts, isFreed, type Freed } from './freed.js'
+import { adoptFrom, reusable } from './kept.js'
 import { Ledger } from './ledger.js'
-import type { Expectation, UploadSettings } from './options.js'
-import {
-  adopt,
-  begin,
-  filesOf,
-  initiationDigest,
-  open,
-  seal,
-  succeed,
-  supersede,
-  takeOver,
-  timestamp,
-} from './phase.js'
+import type { UploadSettings } from './options.js'
+import { begin, filesOf, open, seal, succeed, supersede, takeOver, timestamp } from './phase.js'
 import { isSinglePut, planFor, type Part } from './plan.js'
 import { withRetry } from './retry.js'
 import { Room } from './room.js'
@@ -142,10 +133,10 @@ export class Intake {
     const intake = new Intake(context, ledger, settings, file)
     intake.#spooler = new Spooler(file, plan, settings.expect, part => intake.#cut.push(part))
     const continues = settings.replay === 'offset'
-    ledger.howFar = () => {
-      const { spooled, crcs: known, ...freed } = intake.#kept()
-      return { ...arrived(context), ...freed, spooled, ...(continues ? { crcs: known } : {}) }
-    }
+    ledger.howFar = () => ({
+      ...arrived(context),
+      ...(continues ? intake.#kept() : intake.#spooledSoFar()),
+    })
     await intake.#replay(record)
     intake.#spooled()
     if (intake.#flowing) {
@@ -341,13 +332,14 @@ export class Intake {
     if (this.#flowing && !isSinglePut(this.#spooling().plan, size)) this.#offer()
   }
 
+  /** What a source that continues needs besides. */
   #kept(): Pick<Spooling, 'spooled' | 'crcs' | 'freed'> {
+    return { ...this.#spooledSoFar(), crcs: this.#spooler.crcs.map(String) }
+  }
+
+  #spooledSoFar(): Pick<Spooling, 'spooled' | 'freed'> {
     const { freed } = this.#room
-    return {
-      spooled: this.#spooler.size,
-      crcs: this.#spooler.crcs.map(String),
-      ...(freed.length === 0 ? {} : { freed }),
-    }
+    return { spooled: this.#spooler.size, ...(freed.length === 0 ? {} : { freed }) }
   }
 
   /** Parts that are no longer on this disk. */
@@ -399,61 +391,4 @@ function splitAt(
     left -= chunk.length
   }
   return [chunks, []]
-}
-
-/** The first expectation that the bytes do not meet, in words. */
-export function missed(
-  expect: Expectation,
-  found: { [K in keyof Expectation]: Expectation[K] | undefined },
-): string | undefined {
-  for (const name of ['bytes', 'md5', 'sha256', 'crc64'] as const) {
-    const expected = expect[name]
-    if (expected === undefined || found[name] === undefined) continue
-    if (String(found[name]) === String(expected).toLowerCase()) continue
-    return `${name} of the source is ${found[name]}, ${expected} was expected`
-  }
-  return undefined
-}
-
-/**
- * An upload id of an earlier run serves if all that is sent at initiation is the same (rule 4). A
- * bounded spool borrows none of a sealed upload: it may have to leave it, and its freed parts with it.
- */
-function adoptFrom(
-  before: Checkpoint | null,
-  fresh: Spooling,
-  { maxSpoolBytes }: UploadSettings,
-): Spooling {
-  const sealed = before?.previous?.uploadId
-  for (const donor of [before?.upload, before?.previous]) {
-    const own = donor?.phase === 'spooling' && donor.uploadId !== sealed
-    const usable = donor?.phase === 'spooling' || donor?.phase === 'sealed'
-    if (maxSpoolBytes !== undefined && !own) continue
-    if (usable && donor.digest === fresh.digest && donor.uploadId !== undefined) {
-      return adopt(fresh, donor)
-    }
-  }
-  return fresh
-}
-
-/** The temp file of an unsealed earlier run, where source and caller can continue behind it. */
-async function reusable(
-  context: UploadContext,
-  { upload }: Checkpoint,
-  settings: UploadSettings,
-  plan: Spooling['plan'],
-): Promise<{ file: TempFile; record: Spooling } | undefined> {
-  const wanted = settings.replay === 'offset' && upload.replay === 'offset'
-  if (!wanted || upload.phase !== 'spooling') return undefined
-  if (upload.plan.base !== plan.base || upload.plan.cap !== plan.cap) return undefined
-  // What is not here can neither be hashed nor be sent under another upload id.
-  const { md5, sha256 } = settings.expect
-  const asIs = initiationDigest(settings.object) === upload.digest && !md5 && !sha256
-  if (isAnyFreed(upload) && !asIs) return undefined
-  try {
-    return { file: await TempFile.open(context.claim.directory, upload.file), record: upload }
-  } catch (error) {
-    if (error instanceof TempFileDamage) return undefined
-    throw error
-  }
 }

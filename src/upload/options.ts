@@ -8,6 +8,7 @@ import { join, resolve } from 'node:path'
 import { invalidType, invalidValue, outOfRange, SpoolError } from '../errors.js'
 import { checkObjectOptions, type ObjectOptions } from '../oss/object-headers.js'
 import type { Place, Reply } from '../oss/port.js'
+import type { Expectation } from './expectation.js'
 import { largestPart, MAX_PART_SIZE, MAX_PARTS, MIB, MIN_PART_SIZE } from './plan.js'
 import type { RetryOptions } from './retry.js'
 
@@ -19,17 +20,6 @@ export interface AliOssCheckpoint {
   readonly partSize: number
   readonly uploadId: string
   readonly doneParts: readonly { readonly number: number; readonly etag: string }[]
-}
-
-/** What must hold of the source's bytes, checked before the seal. */
-export interface Expectation {
-  readonly bytes?: number
-  /** Hex, either case. */
-  readonly md5?: string
-  /** Hex, either case. */
-  readonly sha256?: string
-  /** Unsigned decimal, as OSS writes it. */
-  readonly crc64?: string
 }
 
 /** Options of `createWriteStream` and `upload`; each can be a default of the `Spool`, too. */

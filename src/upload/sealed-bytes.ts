@@ -4,7 +4,7 @@
 import { createHash } from 'node:crypto'
 import { TempFile } from '../disk/temp-file.js'
 import { isAnyFreed } from './freed.js'
-import type { Expectation } from './options.js'
+import type { Expectation } from './expectation.js'
 import type { Finishable } from './phase.js'
 
 /** Of bytes that are not here any more: equal to no digest. */

@@ -6,7 +6,7 @@
 import { createHash, type Hash } from 'node:crypto'
 import { combineCrc64, Crc64, EMPTY_CRC64 } from '../crc64.js'
 import type { TempFile } from '../disk/temp-file.js'
-import type { Expectation } from './options.js'
+import type { Expectation } from './expectation.js'
 import { firstPart, MAX_PARTS, nextPart, type Part, type Plan } from './plan.js'
 
 /** A part whose bytes are in the temp file. */
