@@ -20,6 +20,7 @@ export const CASES = [
   'resume',
   'small-objects',
   'checkpoint',
+  'cancel',
   'cli-start',
 ]
 

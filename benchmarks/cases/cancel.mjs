@@ -1,0 +1,31 @@
+/** How soon a cancelled upload leaves the line alone. */
+import { MIB, median, spread, table, verdict } from '../figures.mjs'
+
+const SPEC = { size: 256 * MIB, partSize: 8 * MIB, parallel: 5, warmUp: false }
+const LINK = { latency: 30, totalBandwidth: 20e6 }
+
+export const title = 'Cancel: an upload with 5 parts on a line of 20 MB/s, stopped by its signal'
+
+export async function run(bench, { runs }) {
+  await bench.ask('link', LINK)
+  const { cancel } = await bench.compare({ cancel: { subject: 'cancel', ...SPEC } }, runs)
+  const of = name => cancel.map(one => one[name])
+  return {
+    measured: { cancel },
+    text: table(
+      ['until', 'ms'],
+      [
+        ['`pipeline()` rejects', spread(of('settled'))],
+        ['all is closed, the record written', spread(of('closed'))],
+      ],
+    ),
+    targets: [
+      verdict('ms until it has let go', median(of('closed')), {
+        must: 100,
+        reach: 50,
+        atMost: true,
+        digits: 0,
+      }),
+    ],
+  }
+}
