@@ -120,5 +120,5 @@ t.test('SIGKILL at each change of the disk', async t => {
   }
   await batch.run(sampled(t, kills))
   t.comment(JSON.stringify(batch.tally))
-  t.ok(batch.tally.kills > batch.tally.ended * 4, 'nearly all were killed')
+  t.ok(batch.tally.kills > (batch.tally.ended - 1) * 10, 'nearly all were killed')
 })

@@ -60,7 +60,7 @@ t.test('from a real PostgreSQL', async t => {
     const csv = gunzipSync((await get('codes.csv.gz')) ?? '').toString()
     t.ok(csv === `${postgres.sql(`COPY (${query}) TO STDOUT WITH (FORMAT csv, HEADER)`)}\n`)
     t.match(await wrong, { status: 1, err: /no_such_column.* does not exist/ })
-    t.equal((await silent).status, 1)
+    t.match(await silent, { status: 1, err: /ERR_SPOOL_SOURCE_FAILED/ })
     t.match(await ended, { status: 1, err: /ERR_SPOOL_SOURCE_FAILED/ })
     for (const key of ['wrong', 'silent', 'ended']) {
       t.equal(await get(`${key}.csv.gz`), undefined, 'half a table is not published')
@@ -77,7 +77,8 @@ t.test('from a real PostgreSQL', async t => {
     const partitions = (more?: Env): Run => example('postgres-partitions.mjs', ['2026-10'], more)
 
     const cut = await partitions(await cuttingHost(t, host, 150_000)).done
-    t.equal(cut.status, 1, cut.err) // told by the driver or by the system, whoever is first
+    // As the driver or the system tells it, whoever is first.
+    t.match(cut, { status: 1, err: /Connection terminated|EPIPE|ECONNRESET/ })
     t.equal(await get(manifestKey), undefined, 'no manifest before all is there')
 
     t.match(await partitions().done, { status: 0, err: '' })

@@ -163,7 +163,7 @@ t.test('a wait is not silence, and does not count against the time for a body', 
   )
 })
 
-t.test('an abort ends the wait and the request within 100 ms', async t => {
+t.test('an abort ends the wait and the request at once', async t => {
   const { url } = await sink(t)
   const transport = limited(t, 1024)
   const stop = new AbortController()

@@ -6,7 +6,7 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { once } from 'node:events'
 import * as fs from 'node:fs'
 import { join } from 'node:path'
-import { Readable } from 'node:stream'
+import { PassThrough, Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { encodeCheckpoint } from '../../src/disk/checkpoint.js'
@@ -15,7 +15,7 @@ import { SpoolDirectory } from '../../src/disk/spool-directory.js'
 import { SpoolWriteStream } from '../../src/index.js'
 import { Turns } from '../../src/oss/turns.js'
 import { list } from '../../src/upload/list.js'
-import { start } from '../support/command-line.js'
+import { start, until } from '../support/command-line.js'
 import { bench, bytes, streamOf } from '../support/oss.js'
 import { checkpointOf, sealed } from '../support/records.js'
 
@@ -193,17 +193,22 @@ t.test(
 t.test('uploads beyond `parallelUploads` wait with nothing open', async t => {
   const { oss, another } = await bench(t)
   const spool = another({ parallelUploads: 4 })
-  let open = 0
-  let peak = 0
+  const open: PassThrough[] = []
   const source = (): Readable => {
-    peak = Math.max(peak, ++open)
-    return streamOf(bytes(1000)).once('close', () => open--)
+    const stream = new PassThrough()
+    open.push(stream)
+    return stream
   }
-  const upload = (i: number): Promise<unknown> => spool.upload(`key-${i}`, source)
   const refuse = oss.inject({ operation: 'PutObject', do: 'answer', status: 403, times: 'always' })
-  const ended = await Promise.allSettled(Array.from({ length: 12 }, (_, i) => upload(i)))
-  t.ok(ended.every(({ status }) => status === 'rejected'))
-  t.ok(peak <= 4, `${peak} sources at a time`)
+  const uploads = Array.from({ length: 12 }, (_, i) => spool.upload(`key-${i}`, source))
+  const ending = Promise.allSettled(uploads)
+  for (let ended = 0; ended < 12; ended += 4) {
+    await until(() => open.length === ended + 4)
+    await sleep(100)
+    t.equal(open.length, ended + 4, 'four at a time')
+    for (const stream of open.slice(ended)) stream.end(bytes(1000))
+  }
+  t.ok((await ending).every(({ status }) => status === 'rejected'))
 
   refuse.remove()
   const sealedOnes = await spool.uploads()
@@ -216,9 +221,10 @@ t.test('uploads beyond `parallelUploads` wait with nothing open', async t => {
   t.throws(() => another({ parallelUploads: 0 }), RangeError)
   const stop = new AbortController()
   const hang = oss.inject({ operation: 'PutObject', do: 'hang', times: 4 })
-  const busy = Array.from({ length: 4 }, (_, i) => upload(i))
+  const short = (): Readable => streamOf(bytes(1000))
+  const busy = Array.from({ length: 4 }, (_, i) => spool.upload(`key-${i}`, short))
   await hang.hit(4)
-  const waiting = spool.upload('late', source, { signal: stop.signal })
+  const waiting = spool.upload('late', short, { signal: stop.signal })
   stop.abort()
   await t.rejects(waiting, { code: 'ERR_SPOOL_ABORTED' })
   hang.release()
