@@ -9,8 +9,9 @@ import { pipeline } from 'node:stream/promises'
 import type { Checkpoint } from './disk/checkpoint.js'
 import { Claim } from './disk/claim.js'
 import { checkFileSystem } from './disk/file-system.js'
+import { LocalRecords } from './disk/local-records.js'
+import type { Checkpoints, Records } from './disk/records.js'
 import { SpoolDirectory } from './disk/spool-directory.js'
-import { DurableCheckpointFile } from './disk/store.js'
 import { TempFileDamage } from './disk/temp-file.js'
 import { invalidType, outOfRange, SpoolError } from './errors.js'
 import { connect } from './oss/connection.js'
@@ -38,6 +39,7 @@ import { finishableSlot, resumeUpload } from './upload/resume.js'
 import { digestsOf } from './upload/sealed-bytes.js'
 import { toSource, type Source, type SourceOptions } from './upload/source.js'
 import type { UploadStatus } from './upload/status.js'
+import { bereftOf, isDecided, takeover } from './upload/takeover.js'
 import { SpoolWriteStream } from './write-stream.js'
 
 export interface SpoolOptions extends Omit<UploadOptions, 'id'> {
@@ -45,6 +47,11 @@ export interface SpoolOptions extends Omit<UploadOptions, 'id'> {
   readonly client: AliOssClient | ClientOptions | Connection
   /** The spool directory. Default: `$OSS_SPOOL_DIR`, else `oss-spool` in the XDG state directory. */
   readonly dir?: string
+  /**
+   * Where records and locks of uploads are kept instead of `dir`, so that several machines share them:
+   * `redisCheckpoints(connection)` of `oss-spool/redis`. Default: in `dir`, beside the bytes.
+   */
+  readonly checkpoints?: Checkpoints
   /** Bytes per second that all uploads of this spool send together: 1024 or more. Default: no limit. */
   readonly maxRate?: number
 }
@@ -70,20 +77,23 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
   readonly dir: string
   readonly #connection: Connection
   readonly #defaults: UploadOptions
-  readonly #spool: SpoolDirectory
+  readonly #records: Records
   #swept: Promise<void> | undefined
   #checked: Promise<void> | undefined
 
   /** @throws TypeError or RangeError for options that make no sense; nothing is touched yet */
   constructor(options: SpoolOptions) {
     super()
-    const { client, dir, maxRate, ...defaults } = options
+    const { client, dir, checkpoints, maxRate, ...defaults } = options
     checkRate(maxRate)
+    if (checkpoints !== undefined && typeof checkpoints?.beside !== 'function') {
+      throw invalidType('checkpoints', 'a store of checkpoints', checkpoints)
+    }
     this.#connection = 'open' in client ? client : connect(client)
     if (maxRate !== undefined) this.#connection.limit(maxRate)
     this.dir = resolve(dir ?? defaultDirectory())
     this.#defaults = defaults
-    this.#spool = new SpoolDirectory(this.dir)
+    this.#records = checkpoints?.beside(new SpoolDirectory(this.dir)) ?? new LocalRecords(this.dir)
     checkOptions(defaults)
   }
 
@@ -98,7 +108,7 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
       id,
       bucket: place.bucket,
       key,
-      directory: this.#spool.directoryOf(id),
+      directory: this.#records.directoryOf(id),
       signal: settings.signal,
       open: async signal => {
         const claim = await this.#claim(id)
@@ -136,7 +146,7 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
   /** The unfinished uploads of this client's endpoint, oldest first. */
   async uploads(options: { all?: boolean; receipts?: boolean } = {}): Promise<UploadStatus[]> {
     await this.#sweep()
-    const statuses = await list(this.#spool, warning => this.emit('warning', warning))
+    const statuses = await list(this.#records, warning => this.emit('warning', warning))
     return statuses.filter(
       ({ endpoint, phase }) =>
         (options.all === true || endpoint === this.#connection.endpoint) &&
@@ -166,7 +176,7 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
       const { checkpoint } = claim
       const settings = checkOptions(this.#defaults)
       const context = this.#context(claim, placeOf(checkpoint), checkpoint.key, settings, {})
-      await giveUp(context, this.#spool)
+      await giveUp(context, this.#records)
     })
   }
 
@@ -179,7 +189,7 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
     await this.#sweep()
     const settings = checkOptions(this.#defaults)
     const pruner: Pruner = {
-      spool: this.#spool,
+      records: this.#records,
       contextOf: (claim, checkpoint) =>
         this.#context(claim, placeOf(checkpoint), checkpoint.key, settings, {}),
       warn: (id, cause) => {
@@ -207,9 +217,9 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
         await claim.release()
         return receiptOf(checkpoint, upload, performance.now() - startedAt)
       }
-      const slot = finishableSlot(checkpoint)
+      const slot = await this.#finishable(context, checkpoint, settings)
       if (slot !== undefined && !isTooOld(checkpoint, slot, settings.maxAge)) {
-        await compare(context, checkpoint, slot, settings)
+        if (!claim.bereft) await compare(context, checkpoint, slot, settings)
         return this.#finish(context, checkpoint, slot, settings, false)
       }
     }
@@ -226,16 +236,30 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
     const context = this.#context(claim, placeOf(checkpoint), checkpoint.key, settings, {
       progress: event => onProgress?.(event),
     })
-    const slot = finishableSlot(checkpoint)
+    const slot = await this.#finishable(context, checkpoint, settings)
     if (slot !== undefined) return this.#finish(context, checkpoint, slot, settings, force)
     await claim.release()
     const { upload } = checkpoint
     if (upload.phase === 'published') return receiptOf(checkpoint, upload, 0)
+    const lost = claim.bereft && finishableSlot(checkpoint) !== undefined
+    const why = lost ? bereftOf(checkpoint) : 'It did not end well'
     throw new SpoolError(
       'ERR_SPOOL_UNSEALED',
-      `The source of upload ${id} (oss://${checkpoint.bucket}/${checkpoint.key}) did not end well: it is needed again`,
+      `The source of upload ${id} (oss://${checkpoint.bucket}/${checkpoint.key}) is needed again. ${why}`,
       { id },
     )
+  }
+
+  /** What can be finished without a source, from the bytes here or because OSS has the object. */
+  async #finishable(
+    context: UploadContext,
+    checkpoint: Checkpoint,
+    settings: UploadSettings,
+  ): Promise<'upload' | 'previous' | undefined> {
+    const slot = finishableSlot(checkpoint)
+    if (slot === undefined || !context.claim.bereft) return slot
+    const decided = await stopping(context, settings.signal, () => isDecided(context, slot))
+    return decided ? slot : undefined
   }
 
   /** What fails before an upload has begun is told as what fails in it. */
@@ -247,8 +271,7 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
     try {
       return await step()
     } catch (error) {
-      const file = new DurableCheckpointFile(this.#spool.checkpointOf(id))
-      const checkpoint = await file.read().catch(() => null)
+      const checkpoint = await this.#records.read(id).catch(() => null)
       const { bucket, key } = object ?? checkpoint ?? {}
       if (bucket === undefined || key === undefined) throw error
       const sealed = checkpoint !== null && finishableSlot(checkpoint) !== undefined
@@ -310,7 +333,10 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
   ): Promise<Intake> {
     if (context.claim.checkpoint !== null) {
       sameObject(context.claim.checkpoint, place, context.key)
-      await stopping(context, settings.signal, () => settlePredecessor(context))
+      await stopping(context, settings.signal, async () => {
+        await settlePredecessor(context)
+        await takeover(context)
+      })
     }
     return Intake.begin(context, place, settings, continues)
   }
@@ -331,12 +357,12 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
       throw error
     }))
     await this.#sweep()
-    return Claim.make(this.#spool, id)
+    return Claim.make(this.#records, id)
   }
 
   async #existing(id: string): Promise<Claim & { checkpoint: Checkpoint }> {
     await this.#sweep()
-    return Claim.existing(this.#spool, id)
+    return Claim.existing(this.#records, id)
   }
 
   /** Once per spool, before its first upload: that locks exclude. */
@@ -347,7 +373,7 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
 
   /** Once per spool: what killed removals left behind. */
   #sweep(): Promise<void> {
-    this.#swept ??= this.#spool.sweep().catch((error: unknown) => {
+    this.#swept ??= this.#records.sweep().catch((error: unknown) => {
       this.#swept = undefined
       throw error
     })

@@ -1,5 +1,4 @@
 /** What is in a spool directory, read without credentials and without a connection. */
-import type { SpoolDirectory } from '../disk/spool-directory.js'
 import type { UploadStatus } from '../upload/status.js'
 import type { Flags, Session } from './session.js'
 
@@ -25,7 +24,7 @@ export async function look(session: Session, flags: Flags): Promise<Content> {
   const { defaultDirectory } = await import('../upload/options.js')
   const directory = flags.spool ?? defaultDirectory(session.io.env)
   const spool = new SpoolDirectory(directory)
-  const uploads = (await spool.ids()).length === 0 ? [] : await listed(spool, session)
+  const uploads = (await spool.ids()).length === 0 ? [] : await listed(directory, session)
   const quarantine = (await spool.quarantined()).map(({ name, path, since }) => ({
     name,
     path,
@@ -35,7 +34,8 @@ export async function look(session: Session, flags: Flags): Promise<Content> {
 }
 
 /** What reads checkpoints and locks takes a while to load. */
-async function listed(spool: SpoolDirectory, session: Session): Promise<UploadStatus[]> {
+async function listed(directory: string, session: Session): Promise<UploadStatus[]> {
+  const { LocalRecords } = await import('../disk/local-records.js')
   const { list } = await import('../upload/list.js')
-  return list(spool, ({ message }) => session.say(message))
+  return list(new LocalRecords(directory), ({ message }) => session.say(message))
 }

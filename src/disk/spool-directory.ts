@@ -4,8 +4,9 @@
  * a killed removal leaves behind is recognised as rubbish by whoever comes next.
  */
 import { randomBytes } from 'node:crypto'
-import { mkdir, readdir, rename, rm, rmdir, stat, unlink } from 'node:fs/promises'
+import { lstat, mkdir, readdir, rename, rm, rmdir, stat, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
+import { SpoolError } from '../errors.js'
 import { ignoreMissing, isSystemError, makeDirectory, syncDirectory } from './durable.js'
 import { Merged } from './merged.js'
 
@@ -64,13 +65,28 @@ export class SpoolDirectory {
     return made
   }
 
+  /** The same for an upload that is about to begin. @throws SpoolError for someone else's directory */
+  async prepare(id: string): Promise<void> {
+    const made = await this.create(id)
+    if (made || !(await this.isForeign(id))) return
+    const message = `${this.directoryOf(id)} is not the directory of an upload`
+    const hint = 'Use another id, or another spool directory.'
+    throw new SpoolError('ERR_SPOOL_UNREADABLE', message, { id, hint })
+  }
+
   /** Ids of all directories that may hold an upload, in order. */
   async ids(): Promise<string[]> {
     const ids: string[] = []
     for (const name of await this.#directories(this.path)) {
-      if (ID.test(name) && name !== QUARANTINE && !(await this.isForeign(name))) ids.push(name)
+      if (isId(name) && !(await this.isForeign(name))) ids.push(name)
     }
     return ids
+  }
+
+  /** Whether `ids()` names it, without a look at any other. */
+  async has(id: string): Promise<boolean> {
+    const stats = await lstat(this.directoryOf(id)).catch(ignoreMissing)
+    return isId(id) && stats?.isDirectory() === true && !(await this.isForeign(id))
   }
 
   /**
@@ -150,6 +166,10 @@ export class SpoolDirectory {
       .map(entry => entry.name)
       .toSorted()
   }
+}
+
+function isId(name: string): boolean {
+  return ID.test(name) && name !== QUARANTINE
 }
 
 async function discard(path: string): Promise<void> {

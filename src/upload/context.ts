@@ -61,6 +61,7 @@ export class UploadContext {
     this.progress = progress
     this.#warn = warn
     setMaxListeners(0, this.#abort.signal) // one for each part in flight
+    claim.lost?.addEventListener('abort', () => this.stop(), { once: true })
   }
 
   get id(): string {

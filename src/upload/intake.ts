@@ -16,6 +16,9 @@ import {
   adopt,
   begin,
   filesOf,
+  initiationDigest,
+  isDisplaced,
+  onHost,
   open,
   seal,
   succeed,
@@ -25,6 +28,7 @@ import {
 } from './phase.js'
 import { isSinglePut, planFor } from './plan.js'
 import { PlanExhausted, Spooler, type CutPart } from './spooler.js'
+import { acknowledgedPrefix } from './takeover.js'
 import type { Transfer } from './transfer.js'
 import { arrived, UploadWork } from './work.js'
 
@@ -73,6 +77,8 @@ export class Intake {
       // What OSS or the network do never stops the reading (rule 3), but for a key that is taken.
       if (!(error instanceof OssFailure) || kindOf(error) === 'exists') this.onFatal(error)
     })
+    const { lost } = context.claim
+    lost?.addEventListener('abort', () => this.onFatal(lost.reason), { once: true })
   }
 
   /**
@@ -92,7 +98,7 @@ export class Intake {
     const kept = may ? await reusable(context, before, settings, plan) : undefined
     const file = kept?.file ?? (await makeFile(claim.directory, settings.inPlace))
     try {
-      return await Intake.#make(context, place, settings, plan, before, file, kept?.record)
+      return await Intake.#make(context, place, settings, plan, before, file, kept)
     } catch (error) {
       await file.close()
       if (kept === undefined) await file.remove()
@@ -107,7 +113,7 @@ export class Intake {
     plan: Spooling['plan'],
     before: Checkpoint | null,
     file: TempFile,
-    kept: Spooling | undefined,
+    kept: Kept | undefined,
   ): Promise<Intake> {
     const { claim, key } = context
     const ledger = new Ledger(claim)
@@ -116,7 +122,9 @@ export class Intake {
     const crcs = kept?.crcs ?? []
     const record = { ...adoptFrom(before, fresh), crcs, spooled: kept?.spooled ?? 0 }
     const checkpoint =
-      before === null ? open(claim.id, place, key, record) : succeed(before, record)
+      before === null
+        ? onHost(open(claim.id, place, key, record), claim.host)
+        : succeed(before, record)
     if (before === null) {
       ledger.begin(checkpoint)
     } else {
@@ -130,7 +138,10 @@ export class Intake {
       ...arrived(context),
       ...(continues ? intake.#kept() : { spooled: intake.#spooler.size }),
     })
-    intake.offset = await intake.#spooler.replay(crcs.map(BigInt))
+    const known = crcs.map(BigInt)
+    intake.offset = await (kept?.onOss === true
+      ? intake.#spooler.skip(known)
+      : intake.#spooler.replay(known))
     intake.#spooled()
     if (intake.#flowing) {
       intake.#timer = setTimeout(() => intake.#transfer.start(), EAGER_AFTER).unref()
@@ -336,20 +347,47 @@ function adoptFrom(before: Checkpoint | null, fresh: Spooling): Spooling {
   return fresh
 }
 
-/** The temp file of an unsealed earlier run, where source and caller can continue behind it. */
+/** What an unsealed earlier run left, for a source that continues behind it. */
+interface Kept {
+  readonly file: TempFile
+  readonly crcs: string[]
+  /** Bytes in the file. */
+  readonly spooled: number
+  /** The file has a hole in their place. */
+  readonly onOss: boolean
+}
+
+/** Where source and caller can continue: the temp file, or what OSS has of one that is gone. */
 async function reusable(
   context: UploadContext,
   { upload }: Checkpoint,
   settings: UploadSettings,
   plan: Spooling['plan'],
-): Promise<{ file: TempFile; record: Spooling } | undefined> {
+): Promise<Kept | undefined> {
   const wanted = settings.replay === 'offset' && upload.replay === 'offset'
   if (!wanted || upload.phase !== 'spooling') return undefined
   if (upload.plan.base !== plan.base || upload.plan.cap !== plan.cap) return undefined
+  if (isDisplaced(upload)) return behindParts(context, upload, settings)
   try {
-    return { file: await TempFile.open(context.claim.directory, upload.file), record: upload }
+    const file = await TempFile.open(context.claim.directory, upload.file)
+    return { file, crcs: upload.crcs, spooled: upload.spooled, onOss: false }
   } catch (error) {
     if (error instanceof TempFileDamage) return undefined
     throw error
   }
+}
+
+/** The hole is only ever read where OSS loses what it had; then no CRC64 is met, and nothing published. */
+async function behindParts(
+  context: UploadContext,
+  record: Spooling,
+  { object, expect, inPlace }: UploadSettings,
+): Promise<Kept | undefined> {
+  // Digests of the whole need every byte.
+  if (expect.md5 !== undefined || expect.sha256 !== undefined) return undefined
+  if (inPlace !== undefined || record.digest !== initiationDigest(object)) return undefined
+  const crcs = await acknowledgedPrefix(context, record)
+  if (crcs.length === 0) return undefined
+  const file = await TempFile.create(context.claim.directory)
+  return { file, crcs, spooled: 0, onOss: true }
 }

@@ -4,22 +4,20 @@
  */
 import { CheckpointDamage } from '../disk/checkpoint.js'
 import { Claim, endingClaims, unreadable } from '../disk/claim.js'
-import { ownerOf } from '../disk/lock.js'
-import type { SpoolDirectory } from '../disk/spool-directory.js'
-import { DurableCheckpointFile } from '../disk/store.js'
+import type { Records } from '../disk/records.js'
 import { SpoolError } from '../errors.js'
 import type { SpoolWarning } from './context.js'
 import { statusOf, type UploadStatus } from './status.js'
 
 export async function list(
-  spool: SpoolDirectory,
+  records: Records,
   warn: (warning: SpoolWarning) => void,
 ): Promise<UploadStatus[]> {
   await endingClaims()
   const statuses: UploadStatus[] = []
-  for (const id of await spool.ids()) {
+  for (const id of await records.ids()) {
     try {
-      const status = await look(spool, id)
+      const status = await look(records, id)
       if (status !== undefined) statuses.push(status)
     } catch (error) {
       const reported = unreadable(id, error)
@@ -30,21 +28,21 @@ export async function list(
   return statuses.toSorted((a, b) => a.createdAt.localeCompare(b.createdAt))
 }
 
-async function look(spool: SpoolDirectory, id: string): Promise<UploadStatus | undefined> {
+async function look(records: Records, id: string): Promise<UploadStatus | undefined> {
   try {
-    const checkpoint = await new DurableCheckpointFile(spool.checkpointOf(id)).read()
-    if (checkpoint?.id === id) return statusOf(checkpoint, await ownerOf(spool.directoryOf(id)))
+    const checkpoint = await records.read(id)
+    if (checkpoint?.id === id) return statusOf(checkpoint, await records.owner(id))
   } catch (error) {
     if (!(error instanceof CheckpointDamage)) throw error
   }
   // No checkpoint, or a damaged one: whoever gets the lock may clean up or quarantine.
-  await examine(spool, id)
+  await examine(records, id)
   return undefined
 }
 
-async function examine(spool: SpoolDirectory, id: string): Promise<void> {
+async function examine(records: Records, id: string): Promise<void> {
   try {
-    const claim = await Claim.existing(spool, id)
+    const claim = await Claim.existing(records, id)
     await claim.release() // it was replaced while we looked
   } catch (error) {
     const quiet = ['ERR_SPOOL_NOT_FOUND', 'ERR_SPOOL_LOCKED'] // cleaned up, or just being made

@@ -61,7 +61,8 @@ export async function resumeUpload(
     if (error instanceof TempFileDamage) throw await claim.quarantine(error)
     const { bucket, key } = ledger.checkpoint
     const { uploadId } = ledger.record
-    const reported = failed(error, { id: claim.id, bucket, key, sealed: true, uploadId })
+    const cause: unknown = claim.lost?.aborted === true ? claim.lost.reason : error
+    const reported = failed(cause, { id: claim.id, bucket, key, sealed: true, uploadId })
     await keepError(ledger, reported)
     await claim.release()
     throw reported

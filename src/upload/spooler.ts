@@ -82,6 +82,16 @@ export class Spooler {
     return this.#open.start
   }
 
+  /**
+   * Continues behind parts that only OSS has: the temp file gets a hole in their place.
+   * @returns how many bytes they are
+   */
+  async skip(crcs: readonly bigint[]): Promise<number> {
+    for (const crc64 of crcs) this.#onPart(this.#close(crc64))
+    await this.#file.truncate(this.#open.start)
+    return this.#open.start
+  }
+
   /** The end of the stream: cuts the last part. Call once. */
   end(): { size: number; crc64: bigint; crcs: bigint[]; md5?: string; sha256?: string } {
     const size = this.size

@@ -1,0 +1,67 @@
+/**
+ * Takeover: going on with an upload whose bytes were on a disk that is gone with its host. What OSS has
+ * is not sent again (rule 4), and where the source can continue behind it, it is not read again either.
+ */
+import type { Checkpoint, Spooling } from '../disk/checkpoint.js'
+import { kindOf, OssFailure } from '../oss/failure.js'
+import type { ListedPart } from '../oss/port.js'
+import type { UploadContext } from './context.js'
+import { displace } from './phase.js'
+import { firstPart, nextPart } from './plan.js'
+import { withRetry } from './retry.js'
+import { settle } from './settle.js'
+
+/**
+ * Whether the upload in `slot` can be brought to its end without its bytes, since OSS was told to put it
+ * together and has an object there (rule 8): ours, or a stranger's, which is then told.
+ */
+export async function isDecided(
+  context: UploadContext,
+  slot: 'upload' | 'previous',
+): Promise<boolean> {
+  const record = context.checkpoint[slot]
+  if (record?.phase !== 'completing') return false
+  const ask = () => settle(record, context.bucket, context.key, context.call)
+  const { outcome } = await withRetry(ask, context.attempts)
+  return outcome === 'ours' || outcome === 'strangers'
+}
+
+/** The transition, durable when it resolves: the upload is on this host now, and needs its source. */
+export async function takeover(context: UploadContext): Promise<void> {
+  const { claim, checkpoint } = context
+  if (claim.bereft) await claim.save(displace(checkpoint, claim.host))
+}
+
+/**
+ * The CRC64s of the parts at the beginning of the stream that OSS lists just as the record has them,
+ * without a gap. None where OSS cannot be asked now: the source is not kept waiting (rule 3).
+ */
+export async function acknowledgedPrefix(
+  context: UploadContext,
+  record: Spooling,
+): Promise<string[]> {
+  const { bucket, key, call } = context
+  const { uploadId, plan, crcs } = record
+  if (uploadId === undefined) return []
+  let listed: ReadonlyMap<number, ListedPart>
+  try {
+    listed = await bucket.listParts(key, uploadId, call)
+  } catch (error) {
+    if (!(error instanceof OssFailure) || kindOf(error) === 'aborted') throw error
+    context.warnOnce(error)
+    return []
+  }
+  let part = firstPart(plan)
+  const differs = crcs.findIndex(crc => {
+    const { number, size } = part
+    part = nextPart(plan, part)
+    const found = listed.get(number)
+    return found?.size !== size || String(found.crc64) !== crc
+  })
+  return differs < 0 ? [...crcs] : crcs.slice(0, differs)
+}
+
+/** Why an upload that was sealed elsewhere cannot be finished here. */
+export function bereftOf({ host }: Checkpoint): string {
+  return `Its bytes were on host ${host}, which is gone`
+}
