@@ -271,6 +271,7 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
     try {
       return await step()
     } catch (error) {
+      if (error instanceof SpoolError) throw error
       const checkpoint = await this.#records.read(id).catch(() => null)
       const { bucket, key } = object ?? checkpoint ?? {}
       if (bucket === undefined || key === undefined) throw error
@@ -427,6 +428,9 @@ async function stopping<T>(
   if (signal?.aborted) stop()
   try {
     return await step()
+  } catch (error) {
+    const { lost } = context.claim
+    throw lost?.aborted === true ? lost.reason : error
   } finally {
     signal?.removeEventListener('abort', stop)
   }

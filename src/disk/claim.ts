@@ -176,6 +176,7 @@ export class Claim {
   static async #lockAndRead(records: Records, id: string): Promise<Claim | undefined> {
     const directory = records.directoryOf(id)
     const held = await records.lock(id).catch(async (error: unknown) => {
+      if (error instanceof SpoolError) throw error
       // Only the lock is out of reach: what is sealed can be finished once it is mended.
       const checkpoint = await records.read(id).catch(() => null)
       throw unreadable(id, error, checkpoint !== null && holdsSealed(checkpoint))
@@ -192,6 +193,7 @@ export class Claim {
       throw new SpoolError('ERR_SPOOL_LOCKED', `Upload ${id} is owned by ${by}`, {
         id,
         resumable: true,
+        host: owner?.host,
       })
     }
     const store = new CheckpointStore(held)

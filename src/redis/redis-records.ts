@@ -5,8 +5,14 @@
  */
 import { access, readdir } from 'node:fs/promises'
 import { basename, join } from 'node:path'
-import { decodeCheckpoint, encodeCheckpoint, type Checkpoint } from '../disk/checkpoint.js'
-import { Lock, type Owner } from '../disk/lock.js'
+import {
+  CheckpointDamage,
+  decodeCheckpoint,
+  encodeCheckpoint,
+  LaterFormat,
+  type Checkpoint,
+} from '../disk/checkpoint.js'
+import { Lock, ownerOf, type Owner } from '../disk/lock.js'
 import type { HeldRecord, Records } from '../disk/records.js'
 import type { SpoolDirectory } from '../disk/spool-directory.js'
 import { SpoolError } from '../errors.js'
@@ -55,9 +61,8 @@ export class RedisRecords implements Records {
     return holder && { pid: holder.pid, host: holder.host }
   }
 
-  prepare(id: string): Promise<void> {
-    return this.#spool.prepare(id)
-  }
+  /** `lock` does it: the directory may be missing here for an upload that is there. */
+  async prepare(): Promise<void> {}
 
   async lock(id: string): Promise<HeldRecord | 'owned' | 'gone'> {
     await this.#reach(() => this.#hosts.announce(), id)
@@ -76,8 +81,22 @@ export class RedisRecords implements Records {
     return 'owned'
   }
 
+  /** Sets bytes aside that no record names any more: another host went on, or Redis lost what it had. */
   async sweep(): Promise<void> {
     await this.#spool.sweep()
+    for (const id of await this.#spool.ids()) {
+      const directory = this.#spool.directoryOf(id)
+      if ((await ownerOf(directory)) !== undefined) continue
+      const kernel = await Lock.acquire(directory)
+      if (typeof kernel === 'string') continue
+      let isLeft = false
+      try {
+        const record = await this.read(id).catch(unlessDamaged)
+        isLeft = record === null || (record !== undefined && record.host !== this.#settings.host)
+      } finally {
+        await this.#leave(id, kernel, isLeft)
+      }
+    }
   }
 
   async quarantined(): Promise<{ name: string; since: number }[]> {
@@ -96,10 +115,11 @@ export class RedisRecords implements Records {
 
   #hold(id: string, kernel: Lock, lock: RedisLock): HeldRecord {
     const record = [this.#keys.record(id), this.#keys.ids]
+    let isThere = true // later, its name may be that of another one's directory
     return {
       host: this.#settings.host,
       lost: lock.lost,
-      read: () => {
+      read: async () => {
         if (lock.lost.aborted) throw lock.lost.reason
         return this.read(id)
       },
@@ -110,10 +130,12 @@ export class RedisRecords implements Records {
       whereabouts: checkpoint => this.#whereabouts(checkpoint),
       tidy: named => this.#spool.tidy(id, named),
       remove: async () => {
+        isThere = false
         await this.#spool.remove(id)
         await lock.change(REMOVE, record, [id])
       },
       quarantine: async () => {
+        isThere = false
         const where = await this.#spool.quarantine(id)
         const name = basename(where)
         const keys = [...record, this.#keys.quarantined(name), this.#keys.quarantine]
@@ -122,7 +144,7 @@ export class RedisRecords implements Records {
       },
       release: async () => {
         await lock.release()
-        await this.#leave(id, kernel)
+        await (isThere ? this.#leave(id, kernel) : kernel.release())
       },
     }
   }
@@ -151,11 +173,11 @@ export class RedisRecords implements Records {
   }
 
   /** Without bytes there is nothing for a directory to keep. */
-  async #leave(id: string, kernel: Lock): Promise<void> {
+  async #leave(id: string, kernel: Lock, isLeft = false): Promise<void> {
     try {
-      const files = await readdir(this.#spool.directoryOf(id)).catch(() => undefined)
-      const isOurs = !kernel.released && files !== undefined
-      if (isOurs && files.every(name => name === 'lock')) await this.#spool.remove(id)
+      const files = await readdir(this.#spool.directoryOf(id))
+      if (files.every(name => name === 'lock')) await this.#spool.remove(id)
+      else if (isLeft) await this.#spool.quarantine(id)
     } finally {
       await kernel.release()
     }
@@ -181,4 +203,10 @@ export class RedisRecords implements Records {
       throw new SpoolError('ERR_SPOOL_UNREADABLE', message, { id, hint, cause: error })
     }
   }
+}
+
+/** For `.catch()` on a read: what cannot be trusted is not missing. */
+function unlessDamaged(error: unknown): undefined {
+  if (error instanceof CheckpointDamage || error instanceof LaterFormat) return undefined
+  throw error
 }
