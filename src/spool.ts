@@ -217,7 +217,7 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
         await claim.release()
         return receiptOf(checkpoint, upload, performance.now() - startedAt)
       }
-      const slot = await this.#finishable(context, checkpoint, settings)
+      const slot = await this.#finishable(context, checkpoint, settings, false)
       if (slot !== undefined && !isTooOld(checkpoint, slot, settings.maxAge)) {
         if (!claim.bereft) await compare(context, checkpoint, slot, settings)
         return this.#finish(context, checkpoint, slot, settings, false)
@@ -236,7 +236,7 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
     const context = this.#context(claim, placeOf(checkpoint), checkpoint.key, settings, {
       progress: event => onProgress?.(event),
     })
-    const slot = await this.#finishable(context, checkpoint, settings)
+    const slot = await this.#finishable(context, checkpoint, settings, force)
     if (slot !== undefined) return this.#finish(context, checkpoint, slot, settings, force)
     await claim.release()
     const { upload } = checkpoint
@@ -255,10 +255,11 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
     context: UploadContext,
     checkpoint: Checkpoint,
     settings: UploadSettings,
+    force: boolean,
   ): Promise<'upload' | 'previous' | undefined> {
     const slot = finishableSlot(checkpoint)
     if (slot === undefined || !context.claim.bereft) return slot
-    const decided = await stopping(context, settings.signal, () => isDecided(context, slot))
+    const decided = await stopping(context, settings.signal, () => isDecided(context, slot, force))
     return decided ? slot : undefined
   }
 

@@ -13,17 +13,19 @@ import { settle } from './settle.js'
 
 /**
  * Whether the upload in `slot` can be brought to its end without its bytes, since OSS was told to put it
- * together and has an object there (rule 8): ours, or a stranger's, which is then told.
+ * together and has an object there (rule 8): ours, or a stranger's, which is then told. To `force` ours
+ * over theirs needs the bytes.
  */
 export async function isDecided(
   context: UploadContext,
   slot: 'upload' | 'previous',
+  force: boolean,
 ): Promise<boolean> {
   const record = context.checkpoint[slot]
   if (record?.phase !== 'completing') return false
   const ask = () => settle(record, context.bucket, context.key, context.call)
   const { outcome } = await withRetry(ask, context.attempts)
-  return outcome === 'ours' || outcome === 'strangers'
+  return outcome === 'ours' || (outcome === 'strangers' && !force)
 }
 
 /** The transition, durable when it resolves: the upload is on this host now, and needs its source. */
