@@ -2,6 +2,7 @@
  * Checkpoints in Redis: the same guarantees as in the spool directory, and that an upload goes on where
  * its first host ended. Against a real Redis, with real processes as machines.
  */
+import { createHash } from 'node:crypto'
 import { existsSync, readdirSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -11,7 +12,7 @@ import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import { Claim } from '../../src/disk/claim.js'
 import { SpoolDirectory } from '../../src/disk/spool-directory.js'
-import type { Spool, SpoolOptions, UploadOptions } from '../../src/index.js'
+import type { Spool, SpoolOptions } from '../../src/index.js'
 import { redisCheckpoints, type RedisCheckpointOptions } from '../../src/redis/index.js'
 import { displace } from '../../src/upload/phase.js'
 import { Child, type Job } from '../crash/child.js'
@@ -205,72 +206,90 @@ fleetTest('a host whose bytes may come back keeps its upload', async (t, fleet) 
   t.match(await b.upload('key', source(), { id: 'id' }), { size: SIZE }, 'here are no such bytes')
 })
 
-for (const replay of ['restart', 'offset'] as const) {
-  fleetTest(
-    `takeover of what was ${replay === 'offset' ? 'spooling, behind' : 'spooling, with'} the parts that OSS has (${replay})`,
-    async (t, fleet) => {
-      const { oss, get } = fleet.bench
-      const options: UploadOptions = { replay }
-      const a = fleet.worker('a', { step: 'upload', hold: true, options })
-      await fleet.parts(5)
-      // The CRCs are in the record within a second.
-      const record = async () =>
-        JSON.parse((await fleet.redis.get(fleet.key('record', 'id'))) ?? '{}')
-      while (replay === 'offset' && (await record()).checkpoint?.upload.crcs.length < 5)
-        await sleep(20)
-      await a.kill()
-      await fleet.unlock()
+fleetTest('takeover from a killed host: with the parts that OSS has', async (t, fleet) => {
+  const { oss, get } = fleet.bench
+  const a = fleet.worker('a', { step: 'upload', hold: true })
+  await fleet.parts(5)
+  await a.kill()
+  const b = fleet.spool('b')
+  await t.rejects(b.upload('key', source(), { id: 'id' }), { code: 'ERR_SPOOL_LOCKED', host: 'a' })
+  await fleet.unlock()
+  await fleet.checkpoints('b').declareGone('a')
+  const from = oss.requests.length
+  const offsets: number[] = []
+  const result = await b.upload('key', source(offsets), { id: 'id' })
+  t.same(offsets, [0])
+  t.match(result, { size: SIZE, sent: SIZE - 5 * PART, skipped: 5 * PART, sourceRead: true })
+  t.same(fleet.sent(from), [6])
+  t.same(await get('key'), content)
+  t.same(await fleet.left('b'), [])
+  t.equal(oss.requests.filter(r => r.operation === 'InitiateMultipartUpload').length, 1)
 
-      const b = fleet.spool('b', { ...options, checkpoints: fleet.checkpoints('b') })
-      if (replay === 'offset') {
-        await t.rejects(b.upload('key', source(), { id: 'id' }), { code: 'ERR_SPOOL_LOCKED' })
-      }
-      await fleet.checkpoints('b').declareGone('a')
-      const from = oss.requests.length
-      const offsets: number[] = []
-      const result = await b.upload('key', source(offsets), { id: 'id', ...options })
-      t.same(offsets, [replay === 'offset' ? 5 * PART : 0])
-      t.match(result, { size: SIZE, sent: SIZE - 5 * PART, skipped: 5 * PART, sourceRead: true })
-      t.same(fleet.sent(from), [6])
-      t.same(await get('key'), content)
-      t.same(await fleet.left('b'), [])
-      t.equal(oss.requests.filter(r => r.operation === 'InitiateMultipartUpload').length, 1)
+  t.ok(readdirSync(fleet.dir('a')).includes('id'))
+  await fleet.spool('a').uploads()
+  t.same(readdirSync(fleet.dir('a')), ['quarantine'], 'bytes that nothing names are set aside')
+  t.match(await fleet.spool('a').prune({ olderThan: 0 }), [{ kind: 'quarantine' }])
+})
 
-      t.ok(readdirSync(fleet.dir('a')).includes('id'))
-      await fleet.spool('a').uploads()
-      t.same(readdirSync(fleet.dir('a')), ['quarantine'], 'bytes that nothing names are set aside')
-      t.match(await fleet.spool('a').prune({ olderThan: 0 }), [{ kind: 'quarantine' }])
-    },
-  )
+fleetTest(
+  'takeover with replay: offset goes on behind the parts that OSS has',
+  async (t, fleet) => {
+    const { oss, get } = fleet.bench
+    const options = { replay: 'offset' } as const
+    const cut = () =>
+      failingAfter(
+        content.subarray(0, 3 * PART + 5),
+        new Error('cut'),
+        () => fleet.sent().length === 3,
+      )
+    const a = fleet.spool('a', options)
+    await t.rejects(a.upload('key', cut, { id: 'id' }), { code: 'ERR_SPOOL_SOURCE_FAILED' })
+    const b = fleet.spool('b', options)
+    const there = { code: 'ERR_SPOOL_LOCKED', host: 'a' }
+    await t.rejects(b.upload('key', source(), { id: 'id' }), there, 'its bytes can still be used')
+    await fleet.checkpoints('b').declareGone('a')
+    const from = oss.requests.length
+    const offsets: number[] = []
+    const result = await b.upload('key', source(offsets), { id: 'id' })
+    t.same(offsets, [3 * PART])
+    t.match(result, { size: SIZE, sent: SIZE - 3 * PART, skipped: 3 * PART })
+    t.same(fleet.sent(from), [4, 5, 6])
+    t.same(await get('key'), content)
+
+    await t.rejects(a.upload('md5', cut, { id: 'md5' }), { code: 'ERR_SPOOL_SOURCE_FAILED' })
+    const md5 = createHash('md5').update(content).digest('hex')
+    await b.upload('md5', source(offsets), { id: 'md5', expect: { md5 } })
+    t.same(offsets, [3 * PART, 0], 'a digest of the whole needs every byte')
+  },
+)
+
+/** Host a: sealed, Complete was sent and ended `at` that moment, and a is gone. */
+async function completingOnGoneHost(t: Test, fleet: Fleet, at: 'start' | 'done'): Promise<void> {
+  const { oss } = fleet.bench
+  const reset = { do: 'reset', times: 'always' } as const
+  const faults = [
+    oss.inject({ operation: 'CompleteMultipartUpload', at, ...reset }),
+    oss.inject({ operation: 'HeadObject', ...reset }),
+  ]
+  const failed = { code: 'ERR_SPOOL_UPLOAD_FAILED', resumable: true }
+  await t.rejects(fleet.spool('a').upload('key', source(), { id: 'id' }), failed)
+  for (const fault of faults) fault.remove()
+  await fleet.checkpoints('b').declareGone('a')
 }
 
 fleetTest('takeover of what was sealed: its source, but no byte is sent', async (t, fleet) => {
-  const { oss, get } = fleet.bench
-  const hanging = oss.inject({ operation: 'CompleteMultipartUpload', do: 'hang' })
-  const a = fleet.worker('a', { step: 'upload' })
-  await hanging.hit()
-  await a.kill()
-  await fleet.unlock()
-  hanging.remove()
-  await fleet.checkpoints('b').declareGone('a')
+  await completingOnGoneHost(t, fleet, 'start')
   const b = fleet.spool('b')
   await t.rejects(b.resume('id'), { code: 'ERR_SPOOL_UNSEALED', resumable: false })
   t.match(await b.uploads(), [{ phase: 'completing', host: 'a' }], 'nothing is lost by asking')
   const result = await b.upload('key', source(), { id: 'id' })
   t.match(result, { size: SIZE, sent: 0, skipped: SIZE, sourceRead: true })
-  t.same(await get('key'), content)
+  t.same(await fleet.bench.get('key'), content)
   t.same(await fleet.left('b'), [])
 })
 
 fleetTest('takeover of what was published in its last moment: no source', async (t, fleet) => {
-  const { oss } = fleet.bench
-  const hanging = oss.inject({ operation: 'CompleteMultipartUpload', do: 'hang', at: 'done' })
-  const a = fleet.worker('a', { step: 'upload' })
-  await hanging.hit()
-  await a.kill()
-  await fleet.unlock()
-  hanging.remove()
-  await fleet.checkpoints('b').declareGone('a')
+  await completingOnGoneHost(t, fleet, 'done')
   const offsets: number[] = []
   const result = await fleet.spool('b').upload('key', source(offsets), { id: 'id' })
   t.match(result, { size: SIZE, sent: 0, sourceRead: false, resumed: true })
@@ -389,10 +408,13 @@ t.test('Redis that is killed and comes back in the middle', async t => {
   t.same(await fleet.bench.get('key'), content)
   t.same(await fleet.left('a'), [])
 
-  const second = fleet.worker('a', { step: 'upload', pace: 300 }, { lockTimeout: 3_000 })
-  await fleet.parts(8)
+  const checkpoints = fleet.checkpoints('a', { lockTimeout: 2_000 })
+  const endless = () => failingAfter(content, new Error('it was not to end'), () => false)
+  const late = fleet.spool('a', { checkpoints }).upload('key', endless, { id: 'id' })
+  late.catch(() => {}) // looked at below
+  await fleet.parts(11)
   await own.kill()
-  t.match((await second.ended).error, { code: 'ERR_SPOOL_LOCKED' }, 'not back in time')
+  await t.rejects(late, { code: 'ERR_SPOOL_LOCKED', resumable: true }, 'not back in time')
   await own.start()
   t.match(await fleet.spool('a').uploads(), [{ id: 'id', phase: 'spooling' }])
   t.match(await fleet.spool('a').upload('key', source(), { id: 'id' }), { size: SIZE })
