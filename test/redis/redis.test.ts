@@ -236,14 +236,14 @@ fleetTest(
   async (t, fleet) => {
     const { oss, get } = fleet.bench
     const options = { replay: 'offset' } as const
-    const cut = () =>
+    const cut = (arrived: number) => () =>
       failingAfter(
         content.subarray(0, 3 * PART + 5),
         new Error('cut'),
-        () => fleet.sent().length === 3,
+        () => fleet.sent().length === arrived,
       )
     const a = fleet.spool('a', options)
-    await t.rejects(a.upload('key', cut, { id: 'id' }), { code: 'ERR_SPOOL_SOURCE_FAILED' })
+    await t.rejects(a.upload('key', cut(3), { id: 'id' }), { code: 'ERR_SPOOL_SOURCE_FAILED' })
     const b = fleet.spool('b', options)
     const there = { code: 'ERR_SPOOL_LOCKED', host: 'a' }
     await t.rejects(b.upload('key', source(), { id: 'id' }), there, 'its bytes can still be used')
@@ -256,7 +256,7 @@ fleetTest(
     t.same(fleet.sent(from), [4, 5, 6])
     t.same(await get('key'), content)
 
-    await t.rejects(a.upload('md5', cut, { id: 'md5' }), { code: 'ERR_SPOOL_SOURCE_FAILED' })
+    await t.rejects(a.upload('md5', cut(6 + 3), { id: 'md5' }), { code: 'ERR_SPOOL_SOURCE_FAILED' })
     const md5 = createHash('md5').update(content).digest('hex')
     await b.upload('md5', source(offsets), { id: 'md5', expect: { md5 } })
     t.same(offsets, [3 * PART, 0], 'a digest of the whole needs every byte')
@@ -409,12 +409,14 @@ t.test('Redis that is killed and comes back in the middle', async t => {
   t.same(await fleet.left('a'), [])
 
   const checkpoints = fleet.checkpoints('a', { lockTimeout: 2_000 })
-  const endless = () => failingAfter(content, new Error('it was not to end'), () => false)
+  let over = false
+  const endless = () => failingAfter(content, new Error('it was not to end'), () => over)
   const late = fleet.spool('a', { checkpoints }).upload('key', endless, { id: 'id' })
   late.catch(() => {}) // looked at below
   await fleet.parts(11)
   await own.kill()
   await t.rejects(late, { code: 'ERR_SPOOL_LOCKED', resumable: true }, 'not back in time')
+  over = true
   await own.start()
   t.match(await fleet.spool('a').uploads(), [{ id: 'id', phase: 'spooling' }])
   t.match(await fleet.spool('a').upload('key', source(), { id: 'id' }), { size: SIZE })
