@@ -85,8 +85,9 @@ export class SpoolDirectory {
 
   /** Whether `ids()` names it, without a look at any other. */
   async has(id: string): Promise<boolean> {
+    if (!isId(id)) return false
     const stats = await lstat(this.directoryOf(id)).catch(ignoreMissing)
-    return isId(id) && stats?.isDirectory() === true && !(await this.isForeign(id))
+    return stats?.isDirectory() === true && !(await this.isForeign(id))
   }
 
   /**
