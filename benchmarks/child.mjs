@@ -2,7 +2,7 @@
  * The process of one run: one subject, once, measured from the first byte asked for to the answer, and
  * the answer held against the bytes. A small run before it warms up code and connections.
  */
-import { existsSync, statSync, watch } from 'node:fs'
+import { existsSync, readdirSync, statSync, watch } from 'node:fs'
 import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -43,6 +43,8 @@ async function once(subject, spec, dir) {
   const memory = []
   const sampling =
     spec.watchMemory && setInterval(() => memory.push(process.memoryUsage.rss()), 250)
+  const disk = []
+  const looking = spec.watchDisk && setInterval(() => disk.push(taken(dir)), 100)
   const delay = monitorEventLoopDelay({ resolution: 2 })
   const source = sourceOf(size, rate)
   let sourceEnded
@@ -60,6 +62,7 @@ async function once(subject, spec, dir) {
   const { user, system } = process.cpuUsage(cpu)
   delay.disable()
   clearInterval(sampling)
+  clearInterval(looking)
   if (checkpoints) extra.checkpoints = checkpoints.stop()
   if (subject.check) await subject.check(spec)
   else await check(subject.where, spec, dir, expected)
@@ -70,10 +73,21 @@ async function once(subject, spec, dir) {
     rss: process.resourceUsage().maxRSS * 1024,
     delay: { p99: delay.percentile(99) / 1e6, max: delay.max / 1e6 },
     memory,
+    disk,
     timeline,
     key,
     ...extra,
   }
+}
+
+/** Bytes of the disk that all files below a directory take. */
+function taken(dir) {
+  let bytes = 0
+  for (const name of readdirSync(dir, { recursive: true })) {
+    const { blocks = 0 } = statSync(join(dir, name), { throwIfNoEntry: false }) ?? {}
+    bytes += blocks * 512
+  }
+  return bytes
 }
 
 /** Counts what is written for checkpoints: each is a new file that takes the place of the old one. */

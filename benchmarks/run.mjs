@@ -2,6 +2,7 @@
  * `npm run bench`: all cases, or those that are named.
  *
  *     npm run bench -- throughput memory --runs 9
+ *     npm run bench -- huge [--size 40960]     (MiB; not among all)
  *
  * Prints tables; with all cases, or with `--publish`, it also writes `results.json`, `RESULTS.md` and the plots.
  */
@@ -18,20 +19,30 @@ export const CASES = [
   'memory',
   'resume',
   'small-objects',
+  'checkpoint',
   'cli-start',
   'part-size',
 ]
 
+/** Takes long: only when it is named. */
+const LONG = ['huge']
+
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { runs: { type: 'string', default: '5' }, publish: { type: 'boolean', default: false } },
+  options: {
+    runs: { type: 'string', default: '5' },
+    size: { type: 'string', default: '40960' },
+    publish: { type: 'boolean', default: false },
+  },
 })
-const unknown = positionals.find(name => !CASES.includes(name))
+const all = [...CASES, ...LONG]
+const unknown = positionals.find(name => !all.includes(name))
 if (unknown !== undefined) {
-  console.error(`There is no bench "${unknown}"; there are: ${CASES.join(', ')}`)
+  console.error(`There is no bench "${unknown}"; there are: ${all.join(', ')}`)
   process.exit(2)
 }
 const chosen = positionals.length === 0 ? CASES : positionals
+const options = { runs: Number(values.runs), size: Number(values.size) * 2 ** 20, installed }
 const results = {}
 for (const name of chosen) {
   const { title, run } = await import(`./cases/${name}.mjs`)
@@ -39,7 +50,7 @@ for (const name of chosen) {
   const bench = await Bench.open()
   const from = performance.now()
   try {
-    results[name] = { title, ...(await run(bench, { runs: Number(values.runs), installed })) }
+    results[name] = { title, ...(await run(bench, options)) }
   } finally {
     await bench.close()
   }

@@ -8,7 +8,7 @@ import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import type { Checkpoint } from './disk/checkpoint.js'
 import { Claim } from './disk/claim.js'
-import { checkFileSystem } from './disk/file-system.js'
+import { checkFileSystem, checkHoles } from './disk/file-system.js'
 import { LocalRecords } from './disk/local-records.js'
 import type { Checkpoints, Records } from './disk/records.js'
 import { SpoolDirectory } from './disk/spool-directory.js'
@@ -17,6 +17,8 @@ import { invalidType, outOfRange, SpoolError } from './errors.js'
 import { connect } from './oss/connection.js'
 import type { Connection, Place } from './oss/port.js'
 import type { AliOssClient, ClientOptions } from './oss/settings.js'
+import { inTurn } from './oss/shared-bucket.js'
+import { Turns } from './oss/turns.js'
 import { giveUp } from './upload/abort.js'
 import { UploadContext, type SpoolWarning } from './upload/context.js'
 import { failed } from './upload/failed.js'
@@ -28,6 +30,7 @@ import {
   checkOptions,
   defaultDirectory,
   defaultId,
+  integer,
   type UploadOptions,
   type UploadSettings,
 } from './upload/options.js'
@@ -42,6 +45,12 @@ import type { UploadStatus } from './upload/status.js'
 import { bereftOf, isDecided, takeover } from './upload/takeover.js'
 import { SpoolWriteStream } from './write-stream.js'
 
+/** `upload()` and `resume()` at work at a time. */
+const UPLOADS = 64
+
+/** Requests of all uploads at a time, or `parallel` if that is more: so many sockets. */
+const REQUESTS = 32
+
 export interface SpoolOptions extends Omit<UploadOptions, 'id'> {
   /** An `ali-oss` client, or the options to make one (then HTTPS and V4 signatures by default). */
   readonly client: AliOssClient | ClientOptions | Connection
@@ -52,6 +61,11 @@ export interface SpoolOptions extends Omit<UploadOptions, 'id'> {
    * `redisCheckpoints(connection)` of `oss-spool/redis`. Default: in `dir`, beside the bytes.
    */
   readonly checkpoints?: Checkpoints
+  /**
+   * `upload()` and `resume()` at work at a time; the others wait, with nothing open and their sources not
+   * called. Sinks do not wait: each holds two descriptors as long as it is open. @default 64
+   */
+  readonly parallelUploads?: number
   /** Bytes per second that all uploads of this spool send together: 1024 or more. Default: no limit. */
   readonly maxRate?: number
 }
@@ -78,13 +92,16 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
   readonly #connection: Connection
   readonly #defaults: UploadOptions
   readonly #records: Records
+  readonly #uploads: Turns
+  readonly #requests: Turns
   #swept: Promise<void> | undefined
   #checked: Promise<void> | undefined
+  #holes: Promise<void> | undefined
 
   /** @throws TypeError or RangeError for options that make no sense; nothing is touched yet */
   constructor(options: SpoolOptions) {
     super()
-    const { client, dir, checkpoints, maxRate, ...defaults } = options
+    const { client, dir, checkpoints, maxRate, parallelUploads = UPLOADS, ...defaults } = options
     checkRate(maxRate)
     if (checkpoints !== undefined && typeof checkpoints?.beside !== 'function') {
       throw invalidType('checkpoints', 'a store of checkpoints', checkpoints)
@@ -95,6 +112,9 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
     this.#defaults = defaults
     this.#records = checkpoints?.beside(new SpoolDirectory(this.dir)) ?? new LocalRecords(this.dir)
     checkOptions(defaults)
+    integer('parallelUploads', parallelUploads, 1, 100_000)
+    this.#uploads = new Turns(parallelUploads)
+    this.#requests = new Turns(REQUESTS)
   }
 
   /**
@@ -133,7 +153,7 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
     const { onProgress, ...upload } = options
     const { place, id, settings } = this.#check(key, upload)
     const startedAt = performance.now()
-    return this.#told(id, { bucket: place.bucket, key }, async () => {
+    return this.#inTurn(id, { bucket: place.bucket, key }, settings.signal, async () => {
       const claim = await this.#claim(id)
       return holding(claim, () => {
         const progress = (event: ProgressEvent): void => onProgress?.(event)
@@ -161,8 +181,10 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
   async resume(id: string, options: ResumeOptions = {}): Promise<UploadResult> {
     checkId(id)
     const { force = false, onProgress, ...run } = options
-    const settings = checkOptions({ ...this.#defaults, ...run })
-    return this.#told(id, undefined, async () => {
+    // There is no source to wait, so a bound says nothing, and must not forbid another `parallel`.
+    const { maxSpoolBytes: _bound, ...defaults } = this.#defaults
+    const settings = checkOptions({ ...defaults, ...run })
+    return this.#inTurn(id, undefined, settings.signal, async () => {
       const claim = await this.#existing(id)
       return holding(claim, () => this.#resume(claim, settings, force, onProgress))
     })
@@ -263,21 +285,23 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
     return decided ? slot : undefined
   }
 
-  /** What fails before an upload has begun is told as what fails in it. */
-  async #told<T>(
+  /** One of `parallelUploads`. What fails before an upload has begun is told as what fails in it. */
+  async #inTurn<T>(
     id: string,
     object: { bucket: string; key: string } | undefined,
+    signal: AbortSignal | undefined,
     step: () => Promise<T>,
   ): Promise<T> {
     try {
-      return await step()
+      return await this.#uploads.share().take(signal, step)
     } catch (error) {
       if (error instanceof SpoolError) throw error
       const checkpoint = await this.#records.read(id).catch(() => null)
       const { bucket, key } = object ?? checkpoint ?? {}
       if (bucket === undefined || key === undefined) throw error
-      const sealed = checkpoint !== null && finishableSlot(checkpoint) !== undefined
-      throw failed(error, { id, bucket, key, sealed })
+      const slot = checkpoint === null ? undefined : finishableSlot(checkpoint)
+      const freed = slot && checkpoint?.[slot]?.freed
+      throw failed(error, { id, bucket, key, sealed: slot !== undefined, freed })
     }
   }
 
@@ -333,14 +357,25 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
     settings: UploadSettings,
     continues: boolean,
   ): Promise<Intake> {
-    if (context.claim.checkpoint !== null) {
-      sameObject(context.claim.checkpoint, place, context.key)
-      await stopping(context, settings.signal, async () => {
+    const { checkpoint } = context.claim
+    if (checkpoint !== null) sameObject(checkpoint, place, context.key)
+    if (settings.maxSpoolBytes !== undefined) await this.#needHoles()
+    return stopping(context, settings.signal, async () => {
+      if (checkpoint !== null) {
         await settlePredecessor(context)
         await takeover(context)
-      })
-    }
-    return Intake.begin(context, place, settings, continues)
+      }
+      return Intake.begin(context, place, settings, continues)
+    })
+  }
+
+  /** Once per spool, before its first bounded stream. */
+  #needHoles(): Promise<void> {
+    this.#holes ??= checkHoles(this.dir).catch((error: unknown) => {
+      this.#holes = undefined
+      throw error
+    })
+    return this.#holes
   }
 
   #check(
@@ -398,7 +433,7 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
     )
     return new UploadContext(
       claim,
-      this.#connection.open(place),
+      inTurn(this.#connection.open(place), this.#requests.share(settings.parallel)),
       key,
       settings,
       progress,
@@ -488,14 +523,12 @@ async function compare(
   { expect, size }: UploadSettings,
 ): Promise<void> {
   const record = checkpoint[slot]
-  if (record === undefined || !('size' in record)) return
+  if (record?.phase !== 'sealed' && record?.phase !== 'completing') return
   const wanted = { ...(size === undefined ? {} : { bytes: size }), ...expect }
   const { claim } = context
-  const digests = await digestsOf(claim.directory, record.file, record.size, wanted).catch(
-    async (error: unknown) => {
-      throw error instanceof TempFileDamage ? await claim.quarantine(error) : error
-    },
-  )
+  const digests = await digestsOf(claim.directory, record, wanted).catch(async (error: unknown) => {
+    throw error instanceof TempFileDamage ? await claim.quarantine(error) : error
+  })
   const miss = missed(wanted, { bytes: record.size, crc64: record.crc64, ...digests })
   if (miss === undefined) return
   throw new SpoolError(

@@ -18,6 +18,13 @@ import { resultOf, type UploadResult } from './upload/result.js'
  */
 const HIGH_WATER_MARK = 1024 * 1024
 
+/** What the sinks of a process may buffer together, more or less: of many, the later ones get less. */
+const MEMORY = 64 * 1024 * 1024
+const LOWEST_MARK = 64 * 1024
+
+/** Sinks of this process that have not closed yet. */
+let open = 0
+
 /** What a sink is made of. */
 export interface Sink {
   readonly id: string
@@ -62,7 +69,7 @@ export class SpoolWriteStream extends Writable {
   readonly #onAbort = (): void => void this.destroy(this.#fail(aborted(this.#upload())))
 
   constructor(sink: Sink) {
-    super({ highWaterMark: HIGH_WATER_MARK })
+    super({ highWaterMark: highWaterMark(++open) })
     this.id = sink.id
     this.#sink = sink
     this.result = new Promise((resolve, reject) => {
@@ -135,17 +142,20 @@ export class SpoolWriteStream extends Writable {
 
   override destroy(error?: Error): this {
     if (!this.destroyed) {
-      this.#opening.abort() // `_destroy` comes only after `_construct`
+      if (this.#intake === undefined) this.#opening.abort() // `_destroy` comes after `_construct`
       announceEnd(this.#sink.directory, new Promise(resolve => this.once('close', resolve)))
     }
     return super.destroy(error)
   }
 
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
+    open--
     this.#sink.signal?.removeEventListener('abort', this.#onAbort)
+    if (this.#published) return callback(error) // all was let go before
     let reason = this.#reasonFor(error)
     const intake = this.#intake
     const ended = (): void => {
+      if (!this.#published) intake?.context.telemetry.failed(reason)
       this.#reject(reason) // unless it was published before it noticed
       callback(error === this.#failure || this.#wouldPass(error) ? reason : error)
     }
@@ -209,7 +219,7 @@ export class SpoolWriteStream extends Writable {
 
   #upload(): FailedUpload {
     const { bucket, key } = this.#sink
-    return { id: this.id, bucket, key, sealed: this.#isSealed }
+    return { id: this.id, bucket, key, sealed: this.#isSealed, freed: this.#intake?.freed }
   }
 
   get #isSealed(): boolean {
@@ -220,6 +230,11 @@ export class SpoolWriteStream extends Writable {
     if (this.#intake === undefined) throw aborted(this.#upload())
     return this.#intake
   }
+}
+
+/** Bytes that a sink buffers before it asks its source to wait, when so many sinks are open. */
+function highWaterMark(sinks: number): number {
+  return Math.min(HIGH_WATER_MARK, Math.max(LOWEST_MARK, Math.floor(MEMORY / sinks)))
 }
 
 /** For the record: a system error's code, else the error's name. */

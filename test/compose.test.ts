@@ -5,7 +5,7 @@
 import { once } from 'node:events'
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { PassThrough, Readable } from 'node:stream'
+import { PassThrough, Readable, Writable } from 'node:stream'
 import { finished, pipeline } from 'node:stream/promises'
 import { ReadableStream } from 'node:stream/web'
 import { createGzip, gunzipSync } from 'node:zlib'
@@ -72,6 +72,8 @@ const COMPOSITIONS: Readonly<Record<string, Composition>> = {
   },
   'pipeline(async iterable, sink)': (source, sink) => pipeline(source.bytes(), sink),
   'pipeline(web stream, sink)': (source, sink) => pipeline(asWebStream(source), sink),
+  'webStream.pipeTo(Writable.toWeb(sink))': (source, sink) =>
+    asWebStream(source).pipeTo(Writable.toWeb(sink)),
 }
 
 /** What `spool.upload()` is given. */

@@ -1,20 +1,23 @@
 /** Memory against the size of the stream. */
-import { mib, MIB, rates, spread, table, verdict } from '../figures.mjs'
+import { median, mib, MIB, rates, spread, table, verdict } from '../figures.mjs'
 
 const SPEC = { partSize: 8 * MIB, parallel: 5, watchMemory: true }
 const SIZES = { '256 MiB': 256 * MIB, '16 GiB': 16_384 * MIB }
+/** A short run may end before the garbage collector's first round; a long one is its own average. */
+const RUNS = { '256 MiB': 3, '16 GiB': 1 }
 
 export const title = 'Memory: streams of 256 MiB and of 16 GiB'
 
 export async function run(bench) {
   const measured = {}
   for (const [label, size] of Object.entries(SIZES)) {
-    measured[`oss-spool, ${label}`] = [await bench.run('oss-spool', { ...SPEC, size })]
+    const all = (measured[`oss-spool, ${label}`] = [])
+    for (let i = 0; i < RUNS[label]; i++) all.push(await bench.run('oss-spool', { ...SPEC, size }))
   }
   measured['`@aws-sdk/lib-storage`, 256 MiB'] = [
     await bench.run('lib-storage', { ...SPEC, size: SIZES['256 MiB'] }),
   ]
-  const peaks = Object.keys(SIZES).map(label => mib(measured[`oss-spool, ${label}`][0].rss))
+  const peaks = Object.keys(SIZES).map(label => peakOf(measured[`oss-spool, ${label}`]))
   const [small, large] = peaks
   const sizeOf = label => SIZES[label.split(', ').at(-1)]
   return {
@@ -23,7 +26,7 @@ export async function run(bench) {
       ['', 'peak RSS MiB', 'MB/s'],
       Object.entries(measured).map(([label, all]) => [
         label,
-        mib(all[0].rss).toFixed(0),
+        peakOf(all).toFixed(0),
         spread(rates(sizeOf(label), all)),
       ]),
     ),
@@ -43,3 +46,5 @@ export async function run(bench) {
     ],
   }
 }
+
+const peakOf = all => mib(median(all.map(({ rss }) => rss)))

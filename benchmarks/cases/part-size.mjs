@@ -6,7 +6,7 @@ const PARALLEL = [1, 5, 16, 32]
 const LATENCIES = [0, 20, 100]
 const LINKS = [10, 100, 1000]
 /** A part that is under way for longer, in s, says nothing more in a bench. */
-const LONGEST_PART = 0.5
+const LONGEST_PART = 1
 
 export const title = 'Part size × parts in flight × latency × link, MB/s'
 

@@ -28,12 +28,14 @@ export function flightsAsCsv() {
   ])
 }
 
-async function* rowGroups(path) {
+/** Arrays of rows, `limit` rows in all. */
+export async function* rowGroups(path, limit = Infinity) {
   const file = await asyncBufferFromFile(path)
   const metadata = await parquetMetadataAsync(file)
   let rowStart = 0
   for (const group of metadata.row_groups) {
-    const rowEnd = rowStart + Number(group.num_rows)
+    const rowEnd = Math.min(rowStart + Number(group.num_rows), limit)
+    if (rowEnd === rowStart) return
     yield await parquetReadObjects({ file, metadata, rowStart, rowEnd, compressors })
     rowStart = rowEnd
   }

@@ -86,6 +86,11 @@ export function uploadOptions(command: Command): Command {
     single('--id <ID>', 'name of the upload (default: made from endpoint, bucket and key)'),
     single('--part-size <SIZE>', 'size of the first parts (default: 8MiB)', parseSize),
     single(
+      '--max-spool <SIZE>',
+      'bytes on the disk until the source waits (default: all of them)',
+      parseSize,
+    ),
+    single(
       '--size <SIZE>',
       'bytes of the whole stream, if known: planned for and checked',
       parseSize,

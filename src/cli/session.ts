@@ -22,7 +22,8 @@ export interface Flags {
   readonly spool?: string
 }
 
-export type SpoolFlags = Flags & ConnectionFlags & { readonly maxRate?: number }
+export type SpoolFlags = Flags &
+  ConnectionFlags & { readonly maxRate?: number; readonly parallelUploads?: number }
 
 export type Interruption = 'SIGINT' | 'SIGTERM'
 
@@ -101,6 +102,7 @@ export class Session {
       client: connection,
       ...(flags.spool === undefined ? {} : { dir: flags.spool }),
       ...(flags.maxRate === undefined ? {} : { maxRate: flags.maxRate }),
+      ...(flags.parallelUploads === undefined ? {} : { parallelUploads: flags.parallelUploads }),
     })
     spool.on('warning', ({ message }) => this.say(message))
     return spool

@@ -23,6 +23,7 @@ export interface Values {
   readonly cname?: boolean
   readonly spool?: string
   readonly partSize?: number
+  readonly maxSpool?: number
   readonly parallel?: number
   readonly parallelUploads?: number
   readonly retries?: number
@@ -57,6 +58,7 @@ export const SETTINGS: readonly Setting[] = [
   },
   { name: 'spool', env: 'OSS_SPOOL_DIR', read: string },
   { name: 'partSize', read: quantity(parseSize) },
+  { name: 'maxSpool', read: quantity(parseSize) },
   { name: 'parallel', read: quantity(parseCount) },
   { name: 'parallelUploads', read: quantity(parseCount) },
   { name: 'retries', read: quantity(parseCount) },

@@ -24,7 +24,8 @@ export async function look(session: Session, flags: Flags): Promise<Content> {
   const { defaultDirectory } = await import('../upload/options.js')
   const directory = flags.spool ?? defaultDirectory(session.io.env)
   const spool = new SpoolDirectory(directory)
-  const uploads = (await spool.ids()).length === 0 ? [] : await listed(directory, session)
+  const ids = await spool.ids()
+  const uploads = ids.length === 0 ? [] : await listed(directory, session, ids)
   const quarantine = (await spool.quarantined()).map(({ name, path, since }) => ({
     name,
     path,
@@ -34,8 +35,12 @@ export async function look(session: Session, flags: Flags): Promise<Content> {
 }
 
 /** What reads checkpoints and locks takes a while to load. */
-async function listed(directory: string, session: Session): Promise<UploadStatus[]> {
+async function listed(
+  directory: string,
+  session: Session,
+  ids: readonly string[],
+): Promise<UploadStatus[]> {
   const { LocalRecords } = await import('../disk/local-records.js')
   const { list } = await import('../upload/list.js')
-  return list(new LocalRecords(directory), ({ message }) => session.say(message))
+  return list(new LocalRecords(directory), ({ message }) => session.say(message), ids)
 }

@@ -9,6 +9,7 @@ export type UploadFlags = SpoolFlags &
   DisplayFlags & {
     readonly id?: string
     readonly partSize?: number
+    readonly maxSpool?: number
     readonly parallel?: number
     readonly size?: number
     readonly expectBytes?: number
@@ -26,12 +27,13 @@ export type UploadFlags = SpoolFlags &
 /** @throws UsageError, TypeError, RangeError: all that is wrong with them is found here */
 export async function uploadOptions(flags: UploadFlags): Promise<UploadOptions> {
   const { checkOptions, given } = await import('../upload/options.js')
-  const { id, partSize, parallel, size, once, retries } = flags
+  const { id, partSize, maxSpool: maxSpoolBytes, parallel, size, once, retries } = flags
   const { expectBytes: bytes, expectMd5: md5, expectSha256: sha256 } = flags
   const storageClass = flags.storageClass as ObjectOptions['storageClass'] // checked below
   const options = given({
     id,
     partSize,
+    maxSpoolBytes,
     parallel,
     size,
     once,

@@ -7,8 +7,11 @@ import { createHash } from 'node:crypto'
 import * as v from 'valibot'
 import type { ObjectOptions } from '../oss/object-headers.js'
 
-/** The format this version writes; it reads this one and all before it. */
-export const FORMAT = 1
+/**
+ * The latest format; this version reads it and all before it. 2 is 1 with `freed`, which no version that
+ * knows only 1 may overlook: it would send holes. So what has none is written as 1.
+ */
+export const FORMAT = 2
 
 const count = v.pipe(v.number(), v.safeInteger(), v.minValue(0))
 const time = v.pipe(v.string(), v.isoTimestamp())
@@ -75,6 +78,14 @@ const common = {
   /** Bytes and number of acknowledged parts: for people; OSS's list decides (rule 4). */
   uploaded: count,
   acknowledged: count,
+  /** Runs of part numbers whose bytes are not in the temp file any more: only OSS has them. */
+  freed: v.exactOptional(
+    v.pipe(v.array(v.pipe(v.tuple([count, count]), v.readonly())), v.readonly()),
+  ),
+  /** Digests of the whole that were met and cannot be computed again, since bytes are freed. */
+  met: v.exactOptional(
+    v.strictObject({ md5: v.exactOptional(v.string()), sha256: v.exactOptional(v.string()) }),
+  ),
   /** Why the last run ended. */
   error: v.exactOptional(v.strictObject({ code: v.string(), message: v.string(), at: time })),
 }
@@ -142,7 +153,9 @@ export function encodeCheckpoint(value: Checkpoint): string {
   const body = JSON.stringify(value)
   const parsed = v.safeParse(checkpoint, JSON.parse(body))
   if (!parsed.success) throw new TypeError(`Not a checkpoint: ${v.summarize(parsed.issues)}`)
-  return `{"format":${FORMAT},"digest":"${digestOf(body)}","checkpoint":${body}}\n`
+  const { upload, previous } = value
+  const format = [upload, previous].some(record => record?.freed !== undefined) ? FORMAT : 1
+  return `{"format":${format},"digest":"${digestOf(body)}","checkpoint":${body}}\n`
 }
 
 /**
@@ -163,7 +176,8 @@ export function decodeCheckpoint(text: string): Checkpoint {
   if (Number.isSafeInteger(format) && Number(format) > FORMAT) {
     throw new LaterFormat(`it has format ${String(format)}, this version reads up to ${FORMAT}`)
   }
-  if (format !== FORMAT) throw new CheckpointDamage(`its format is ${JSON.stringify(format)}`)
+  if (format !== 1 && format !== FORMAT)
+    throw new CheckpointDamage(`its format is ${JSON.stringify(format)}`)
   if (digest !== digestOf(JSON.stringify(body) ?? '')) {
     throw new CheckpointDamage('its digest does not match its content')
   }

@@ -96,6 +96,11 @@ export class Claim {
     return this.#held.lost
   }
 
+  /** Told of each write of the checkpoint, as `CheckpointStore.onWritten`. */
+  set onWritten(told: CheckpointStore['onWritten']) {
+    this.#store.onWritten = told
+  }
+
   /** The checkpoint as it is on the disk or will be after the last `save`. */
   get checkpoint(): Checkpoint | null {
     return this.#store.checkpoint
@@ -167,7 +172,9 @@ export class Claim {
     return new SpoolError('ERR_SPOOL_CORRUPT', message, { id: this.id, cause })
   }
 
+  /** Once, as `Lock.release`. */
   async #release(): Promise<void> {
+    if (this.#over) return
     this.#over = true
     await this.#held.release()
   }

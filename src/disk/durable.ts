@@ -3,10 +3,20 @@
  * under a unique name, fsynced, renamed, and the directory fsynced, since a rename that only the
  * page cache knows is undone by a power cut. (`write-file-atomic` ignores a short write, so on a
  * full disk it replaces a good file with a truncated one; `steno` does not fsync.)
+ *
+ * Here and in the files beside it: what may wait for the disk goes to Node's threads; what does not
+ * (looking at an open file, opening what is there for reading, closing what is synced) is called
+ * directly, since the way to a thread and back takes many times as long.
  */
-import { randomBytes } from 'node:crypto'
-import { mkdir, open, rename, unlink } from 'node:fs/promises'
+import { randomUUID } from 'node:crypto'
+import * as fs from 'node:fs'
+import { mkdir, rename, unlink } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
+import { promisify } from 'node:util'
+
+const open = promisify(fs.open)
+const write = promisify(fs.write)
+const fsync = promisify(fs.fsync)
 
 /** Ends of the names of files that are still being written. */
 export const UNFINISHED = '.tmp'
@@ -16,14 +26,14 @@ export const UNFINISHED = '.tmp'
  * when nothing but the last fsync failed, it may be the new one.
  */
 export async function replaceFile(path: string, text: string): Promise<void> {
-  const unfinished = `${path}.${process.pid}-${randomBytes(6).toString('hex')}${UNFINISHED}`
+  const unfinished = `${path}.${process.pid}-${randomName()}${UNFINISHED}`
   try {
     const file = await open(unfinished, 'wx', 0o600)
     try {
-      await file.writeFile(text)
-      await file.sync()
+      await writeAll(file, Buffer.from(text))
+      await fsync(file)
     } finally {
-      await file.close()
+      fs.closeSync(file)
     }
     await rename(unfinished, path)
   } catch (error) {
@@ -36,11 +46,23 @@ export async function replaceFile(path: string, text: string): Promise<void> {
 /** Makes the entries of a directory durable; Windows has no such call and does it by itself. */
 export async function syncDirectory(path: string): Promise<void> {
   if (process.platform === 'win32') return
-  const directory = await open(path, 'r')
+  const directory = fs.openSync(path, 'r')
   try {
-    await directory.sync()
+    await fsync(directory)
   } finally {
-    await directory.close()
+    fs.closeSync(directory)
+  }
+}
+
+/** 12 hexadecimal digits of chance; `randomUUID` asks the system once for many. */
+export function randomName(): string {
+  return randomUUID().slice(-12)
+}
+
+/** A short write is continued, and fails on its own if the disk is full. */
+async function writeAll(file: number, bytes: Buffer): Promise<void> {
+  for (let done = 0; done < bytes.length;) {
+    done += (await write(file, bytes, done, bytes.length - done, done)).bytesWritten
   }
 }
 

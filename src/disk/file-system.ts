@@ -1,15 +1,21 @@
 /**
  * What the file system under the spool directory can do, found out once at the start: kernel locks
  * are what keeps two processes from working on one upload, so a directory without them is refused,
- * and one where they depend on a server or a driver is spoken of.
+ * and one where they depend on a server or a driver is spoken of. Holes in files are asked for only
+ * by a spool that is bounded.
  */
-import { randomBytes } from 'node:crypto'
-import { open, statfs, unlink, type FileHandle } from 'node:fs/promises'
+import * as fs from 'node:fs'
+import { statfs, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
-import { tryLock } from 'fs-native-extensions'
+import { promisify } from 'node:util'
+import { sparse, trim, tryLock } from 'fs-native-extensions'
 import { SpoolError } from '../errors.js'
-import { ignoreMissing, makeDirectory } from './durable.js'
+import { ignoreMissing, makeDirectory, randomName } from './durable.js'
 import { PROBE } from './spool-directory.js'
+
+const open = promisify(fs.open)
+const read = promisify(fs.read)
+const write = promisify(fs.write)
 
 /** Magic numbers of file systems whose locks are as good as what is behind them (statfs(2)). */
 const REMOTE: ReadonlyMap<number, string> = new Map([
@@ -38,20 +44,61 @@ export async function checkFileSystem(directory: string): Promise<string | undef
   return `The spool directory ${directory} is on ${name}: its locks hold only as far as ${name}'s do, and a lost connection may free them; a local disk is safer`
 }
 
+/**
+ * Checks, in the spool directory, that a range of a file can be given back to the disk.
+ * @throws SpoolError `ERR_SPOOL_NO_HOLES`
+ */
+export async function checkHoles(directory: string): Promise<void> {
+  const path = probeIn(directory)
+  const file = await open(path, 'wx+', 0o600)
+  try {
+    await write(file, Buffer.alloc(2 * PROBE_SIZE, 1))
+    await makeHole(file, directory)
+    const { buffer } = await read(file, Buffer.alloc(2 * PROBE_SIZE), 0, 2 * PROBE_SIZE, 0)
+    if (buffer.indexOf(1) !== PROBE_SIZE || buffer.includes(0, PROBE_SIZE)) throw noHoles(directory)
+  } finally {
+    await unlink(path).catch(() => undefined) // the next sweep does it
+    fs.closeSync(file)
+  }
+}
+
+/** A multiple of the blocks of all file systems that we know of. */
+const PROBE_SIZE = 64 * 1024
+
+async function makeHole(file: number, directory: string): Promise<void> {
+  try {
+    await sparse(file)
+    await trim(file, 0, PROBE_SIZE)
+  } catch (cause) {
+    throw noHoles(directory, cause)
+  }
+}
+
+function noHoles(directory: string, cause?: unknown): SpoolError {
+  const message = `maxSpoolBytes needs holes in files, which the file system of ${directory} does not have`
+  const hint =
+    'Leave it out, or put the spool directory on a file system with holes, such as ext4, XFS, Btrfs, APFS or NTFS.'
+  return new SpoolError('ERR_SPOOL_NO_HOLES', message, { hint, cause })
+}
+
+function probeIn(directory: string): string {
+  return join(directory, `${PROBE}${randomName()}`)
+}
+
 /** Two open files of one process exclude each other just as two processes do. */
 async function locksExclude(directory: string): Promise<boolean> {
-  const path = join(directory, `${PROBE}${randomBytes(6).toString('hex')}`)
+  const path = probeIn(directory)
   const first = await open(path, 'wx+', 0o600)
-  let second: FileHandle | undefined
+  let second: number | undefined
   try {
     second = (await open(path, 'r+').catch(ignoreMissing)) ?? undefined
     // Another process's sweep was quicker: again, with another file.
     if (second === undefined) return await locksExclude(directory)
-    return lock(first.fd) && !lock(second.fd)
+    return lock(first) && !lock(second)
   } finally {
     await unlink(path).catch(() => undefined) // the next sweep does it
-    await first.close()
-    await second?.close()
+    fs.closeSync(first)
+    if (second !== undefined) fs.closeSync(second)
   }
 }
 

@@ -4,10 +4,10 @@
  * the file. Its name says which file it is: device, inode and time of the last change must stay what
  * they were.
  */
-import { randomBytes } from 'node:crypto'
 import type { BigIntStats } from 'node:fs'
 import { stat, symlink } from 'node:fs/promises'
 import { join } from 'node:path'
+import { randomName } from './durable.js'
 
 /** The file is not the one any more that was read: what was sealed of it is lost. */
 export class LinkedFileChanged extends Error {
@@ -26,7 +26,7 @@ export async function makeLink(directory: string, path: string): Promise<string>
   const stats = await stat(path, { bigint: true })
   if (!stats.isFile()) throw new LinkedFileChanged('it is not a plain file')
   const { dev, ino, mtimeNs } = stats
-  const name = `spool-link-${dev}-${ino}-${mtimeNs}-${randomBytes(6).toString('hex')}`
+  const name = `spool-link-${dev}-${ino}-${mtimeNs}-${randomName()}`
   await symlink(path, join(directory, name))
   return name
 }

@@ -28,7 +28,7 @@ export class LocalRecords extends SpoolDirectory implements Records {
       tidy: named => this.tidy(id, named),
       remove: () => this.remove(id),
       quarantine: () => this.quarantine(id),
-      release: () => lock.release(),
+      release: async () => lock.release(),
     }
   }
 }

@@ -4,10 +4,10 @@
  * owner is frozen; two owners in one process exclude each other, too (rule 9). The file's content
  * names the owner for people and decides nothing.
  */
-import { constants, type BigIntStats } from 'node:fs'
-import { open, stat, type FileHandle } from 'node:fs/promises'
+import * as fs from 'node:fs'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
+import { promisify } from 'node:util'
 import { tryLock, unlock } from 'fs-native-extensions'
 import { isSystemError } from './durable.js'
 
@@ -17,6 +17,9 @@ export interface Owner {
   readonly host: string
 }
 
+const { O_CREAT, O_NOFOLLOW, O_RDONLY, O_RDWR } = fs.constants
+const open = promisify(fs.open)
+
 const FILE = 'lock'
 
 /** A probe by `ownerOf` holds the lock for some microseconds: not a reason to give up. */
@@ -24,9 +27,9 @@ const TRIES = 4
 const PAUSE = 10
 
 export class Lock {
-  readonly #file: FileHandle
+  readonly #file: number
 
-  private constructor(file: FileHandle) {
+  private constructor(file: number) {
     this.#file = file
   }
 
@@ -37,66 +40,68 @@ export class Lock {
    */
   static async acquire(directory: string): Promise<Lock | 'owned' | 'gone'> {
     const path = join(directory, FILE)
-    let file: FileHandle
+    let file: number
     try {
-      file = await open(path, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o600)
+      file = await open(path, O_RDWR | O_CREAT | O_NOFOLLOW, 0o600)
     } catch (error) {
       if (isSystemError(error, 'ENOENT')) return 'gone'
       throw error
     }
     try {
-      for (let i = 1; !tryLock(file.fd); i++) {
+      for (let i = 1; !tryLock(file); i++) {
         // Whoever has it may be removing the upload: then it is not this one that is owned.
-        if (i === TRIES) return await closed(file, (await statAt(file, path)) ? 'owned' : 'gone')
+        if (i === TRIES) return closed(file, statAt(file, path) === undefined ? 'gone' : 'owned')
         await new Promise(resolve => setTimeout(resolve, PAUSE))
       }
       // A lock on a file that is no longer at its path protects nothing.
-      const found = await statAt(file, path)
-      if (found === undefined) return await closed(file, 'gone')
-      await nameOwner(file, Number(found.size))
+      const found = statAt(file, path)
+      if (found === undefined) return closed(file, 'gone')
+      nameOwner(file, Number(found.size))
       return new Lock(file)
     } catch (error) {
-      await file.close()
+      fs.closeSync(file)
       throw error
     }
   }
 
   released = false
 
-  async release(): Promise<void> {
+  /** Once: the number of a closed descriptor is soon another file's. */
+  release(): void {
+    if (this.released) return
     this.released = true
-    await this.#file.close()
+    fs.closeSync(this.#file)
   }
 }
 
 /** The live owner of the upload in `directory`, if there is one. */
 export async function ownerOf(directory: string): Promise<Owner | undefined> {
-  let file: FileHandle
+  let file: number
   try {
-    file = await open(join(directory, FILE), constants.O_RDONLY | constants.O_NOFOLLOW)
+    file = await open(join(directory, FILE), O_RDONLY | O_NOFOLLOW)
   } catch (error) {
     if (isSystemError(error, 'ENOENT')) return undefined
     throw error
   }
   try {
-    if (tryLock(file.fd, { shared: true })) {
-      unlock(file.fd)
+    if (tryLock(file, { shared: true })) {
+      unlock(file)
       return undefined
     }
-    return parseOwner(await file.readFile('utf8'))
+    return parseOwner(fs.readFileSync(file, 'utf8'))
   } finally {
-    await file.close()
+    fs.closeSync(file)
   }
 }
 
 /** For people only, so a full disk must not keep anyone from finishing or aborting an upload. */
-async function nameOwner(file: FileHandle, size: number): Promise<void> {
+function nameOwner(file: number, size: number): void {
   const owner: Owner = { pid: process.pid, host: hostname() }
   const text = JSON.stringify(owner)
   try {
-    await file.write(text, 0) // over the last owner's name: its block is there already
+    fs.writeSync(file, text, 0) // over the last owner's name: its block is there already
     const length = Buffer.byteLength(text)
-    if (size > length) await file.truncate(length)
+    if (size > length) fs.ftruncateSync(file, length)
   } catch (error) {
     if (!isSystemError(error, 'ENOSPC', 'EDQUOT')) throw error
   }
@@ -108,15 +113,13 @@ function parseOwner(text: string): Owner {
 }
 
 /** `undefined`: it is not at this path any more. */
-async function statAt(file: FileHandle, path: string): Promise<BigIntStats | undefined> {
-  const [held, there] = await Promise.all([
-    file.stat({ bigint: true }),
-    stat(path, { bigint: true }).catch(() => undefined),
-  ])
+function statAt(file: number, path: string): fs.BigIntStats | undefined {
+  const held = fs.fstatSync(file, { bigint: true })
+  const there = fs.statSync(path, { bigint: true, throwIfNoEntry: false })
   return held.ino === there?.ino && held.dev === there.dev ? held : undefined
 }
 
-async function closed<T>(file: FileHandle, answer: T): Promise<T> {
-  await file.close()
+function closed<T>(file: number, answer: T): T {
+  fs.closeSync(file)
   return answer
 }

@@ -3,11 +3,18 @@
  * removed by renaming its directory to a dotted name first (no id begins with a dot), so that what
  * a killed removal leaves behind is recognised as rubbish by whoever comes next.
  */
-import { randomBytes } from 'node:crypto'
+import { readdirSync } from 'node:fs'
 import { lstat, mkdir, readdir, rename, rm, rmdir, stat, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { SpoolError } from '../errors.js'
-import { ignoreMissing, isSystemError, makeDirectory, syncDirectory } from './durable.js'
+import { inParallel } from '../parallel.js'
+import {
+  ignoreMissing,
+  isSystemError,
+  makeDirectory,
+  randomName,
+  syncDirectory,
+} from './durable.js'
 import { Merged } from './merged.js'
 
 export const QUARANTINE = 'quarantine'
@@ -24,6 +31,9 @@ const PROBE_NAME = /^\.probe-[0-9a-f]{12}$/
 const ID = /^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$/
 /** Files that an upload's directory is made of. */
 const OURS = /^(lock|checkpoint\.json(\..+\.tmp)?|spool-[A-Za-z0-9-]+)$/
+
+/** Looks at so many directories at a time: each is a wait for the system, not work. */
+export const LOOKS = 16
 
 export class SpoolDirectory {
   readonly path: string
@@ -76,17 +86,15 @@ export class SpoolDirectory {
 
   /** Ids of all directories that may hold an upload, in order. */
   async ids(): Promise<string[]> {
-    const ids: string[] = []
-    for (const name of await this.#directories(this.path)) {
-      if (isId(name) && !(await this.isForeign(name))) ids.push(name)
-    }
-    return ids
+    const names = (await this.#directories(this.path)).filter(isId)
+    const foreign = await inParallel(LOOKS, names, name => this.isForeign(name))
+    return names.filter((_, i) => !foreign[i])
   }
 
   /** Whether `ids()` names it, without a look at any other. */
   async has(id: string): Promise<boolean> {
     if (!isId(id)) return false
-    const stats = await lstat(this.directoryOf(id)).catch(ignoreMissing)
+    const stats = await lstat(join(this.path, id)).catch(ignoreMissing)
     return stats?.isDirectory() === true && !(await this.isForeign(id))
   }
 
@@ -102,7 +110,7 @@ export class SpoolDirectory {
 
   /** Removes an upload whose lock the caller holds: temp files first, checkpoint last (rule 6). */
   async remove(id: string): Promise<void> {
-    const away = join(this.path, `${REMOVED}${id}-${randomBytes(6).toString('hex')}`)
+    const away = join(this.path, `${REMOVED}${id}-${randomName()}`)
     await rename(this.directoryOf(id), away)
     // Its name is gone, so it is: what cannot be removed now is only rubbish for the next sweep.
     await discard(away).catch(() => undefined)
@@ -174,7 +182,7 @@ function isId(name: string): boolean {
 }
 
 async function discard(path: string): Promise<void> {
-  const names = (await readdir(path).catch(ignoreMissing)) ?? []
+  const names = readdirSync(path)
   const last = names.filter(name => name === CHECKPOINT_FILE)
   for (const name of [...names.filter(other => other !== CHECKPOINT_FILE), ...last]) {
     const file = join(path, name)

@@ -7,7 +7,8 @@ import * as fs from 'node:fs'
 import { unlink } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { promisify } from 'node:util'
-import { file as makeTempFile } from 'tmp-promise'
+import { sparse, trim } from 'fs-native-extensions'
+import { fileSync as makeTempFile } from 'tmp-promise'
 import { ignoreMissing, isSystemError } from './durable.js'
 import { isLink, isSame, LinkedFileChanged, makeLink } from './link.js'
 
@@ -46,6 +47,7 @@ export class TempFile {
   #size: number
   #synced = 0
   #syncing: Promise<void> = Promise.resolve()
+  #sparse: Promise<void> | undefined
 
   private constructor(fd: number, path: string, size: number) {
     this.#fd = fd
@@ -55,14 +57,11 @@ export class TempFile {
   }
 
   /** A new, empty one in `directory`; its entry is durable with the checkpoint that is written next. */
-  static async create(directory: string): Promise<TempFile> {
-    const { fd, path } = await makeTempFile({
-      tmpdir: directory,
-      keep: true,
-      mode: 0o600,
-      prefix: 'spool',
-    })
-    return new TempFile(fd, path, 0)
+  static create(directory: string): TempFile {
+    const options = { tmpdir: directory, keep: true, mode: 0o600, prefix: 'spool' }
+    // Not the other form, which goes to a thread and back for each directory above this one.
+    const { fd, name } = makeTempFile(options)
+    return new TempFile(fd, name, 0)
   }
 
   /**
@@ -162,6 +161,16 @@ export class TempFile {
   async truncate(size: number): Promise<void> {
     if (!isLink(this.name)) await ftruncate(this.#fd, size)
     this.#size = size
+  }
+
+  /**
+   * Gives the blocks of `[start, end)` back to the disk. What was there reads as zeros from then on, so
+   * whoever calls this has written down that it is gone. Both ends are taken to be those of blocks.
+   */
+  async free(start: number, end: number): Promise<void> {
+    this.#sparse ??= sparse(this.#fd)
+    await this.#sparse
+    await trim(this.#fd, start, end - start)
   }
 
   /** Resolves when every byte is on the disk. */

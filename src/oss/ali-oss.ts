@@ -164,7 +164,13 @@ export class AliOssBucket implements Bucket {
     )
   }
 
-  async put(key: string, body: Buffer, headers: Headers, call: Call): Promise<Published> {
+  async put(
+    key: string,
+    read: () => Promise<Buffer>,
+    headers: Headers,
+    call: Call,
+  ): Promise<Published> {
+    const body = await read()
     const md5 = createHash('md5').update(body).digest('base64')
     return this.#publish('PutObject', call, (oss, o) =>
       oss.put(key, body, { ...o, headers: { ...headers, 'Content-MD5': md5 } }),

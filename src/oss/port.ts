@@ -106,8 +106,8 @@ export interface Bucket {
   ): Promise<Published>
   /** Deletes an upload id and its parts. `NoSuchUpload` is a failure like any other. */
   abort(key: string, uploadId: string, call: Call): Promise<void>
-  /** PutObject, with Content-MD5. */
-  put(key: string, body: Buffer, headers: Headers, call: Call): Promise<Published>
+  /** PutObject, with Content-MD5. `body` is asked when it is sent; what it rejects with is thrown. */
+  put(key: string, body: () => Promise<Buffer>, headers: Headers, call: Call): Promise<Published>
   /** `undefined` when there is no such object. */
   head(key: string, call: Call): Promise<ObjectInfo | undefined>
   /** The unfinished uploads of exactly `key`. */

@@ -144,7 +144,8 @@ export class RedisRecords implements Records {
       },
       release: async () => {
         await lock.release()
-        await (isThere ? this.#leave(id, kernel) : kernel.release())
+        if (isThere) await this.#leave(id, kernel)
+        else kernel.release()
       },
     }
   }
@@ -179,7 +180,7 @@ export class RedisRecords implements Records {
       if (files.every(name => name === 'lock')) await this.#spool.remove(id)
       else if (isLeft) await this.#spool.quarantine(id)
     } finally {
-      await kernel.release()
+      kernel.release()
     }
   }
 

@@ -11,6 +11,7 @@ import type { Bucket, Call } from '../oss/port.js'
 import type { UploadOptions } from './options.js'
 import type { Progress } from './progress.js'
 import type { Attempts, RetryOptions } from './retry.js'
+import { Telemetry } from './telemetry.js'
 
 /** Something that did not stop the upload but that its user should see at once. */
 export interface SpoolWarning {
@@ -37,6 +38,7 @@ export class UploadContext {
   readonly key: string
   readonly settings: RunSettings
   readonly progress: Progress
+  readonly telemetry = new Telemetry(() => this.checkpoint)
   readonly #abort = new AbortController()
   readonly #warn: (warning: SpoolWarning) => void
   readonly #warned = new Set<string>()
@@ -60,6 +62,7 @@ export class UploadContext {
     this.settings = settings
     this.progress = progress
     this.#warn = warn
+    claim.onWritten = (before, now, elapsed) => this.telemetry.written(before, now, elapsed)
     setMaxListeners(0, this.#abort.signal) // one for each part in flight
     claim.lost?.addEventListener('abort', () => this.stop(), { once: true })
   }
@@ -87,7 +90,7 @@ export class UploadContext {
   get attempts(): Attempts {
     return {
       retry: this.settings.retry,
-      onFailure: failure => this.warnOnce(failure),
+      onFailure: failure => this.tryAgain(failure),
       pause: ms => this.pause(ms),
       patient: () => this.patient,
     }
@@ -115,7 +118,9 @@ export class UploadContext {
     this.#abort.abort()
   }
 
-  countSent(part: { number: number; size: number }): void {
+  /** `since`: when its first attempt began. */
+  countSent(part: { number: number; size: number }, since: number): void {
+    this.telemetry.partSent(part, since)
     this.sent += part.size
     this.#sentParts.set(part.number, part.size)
   }
@@ -136,7 +141,13 @@ export class UploadContext {
     process.nextTick(this.#warn, { id: this.id, message, ...details })
   }
 
-  /** Tells of a failed request that will be tried again: each kind of failure once. */
+  /** Tells of a failed request that will be made again. */
+  tryAgain(failure: OssFailure, part?: number): void {
+    this.telemetry.retry(failure, part)
+    this.warnOnce(failure, part)
+  }
+
+  /** Warns of a failed request: of each kind of failure once. */
   warnOnce(failure: OssFailure, part?: number): void {
     const kind = `${failure.status} ${failure.ossCode ?? failure.name}`
     if (this.#warned.has(kind)) return

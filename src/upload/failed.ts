@@ -6,6 +6,7 @@ import { isSystemError } from '../disk/durable.js'
 import { LinkedFileChanged } from '../disk/link.js'
 import { SpoolError, type SpoolErrorCode } from '../errors.js'
 import { kindOf, OssFailure, type FailureKind } from '../oss/failure.js'
+import { BytesLost, type Freed } from './freed.js'
 
 const CODE_BY_KIND: Readonly<Record<FailureKind, SpoolErrorCode>> = {
   aborted: 'ERR_SPOOL_ABORTED',
@@ -28,6 +29,8 @@ export interface FailedUpload {
   readonly key: string
   /** The seal is durable: the source is not needed any more. */
   readonly sealed: boolean
+  /** Parts that are no longer on this disk. */
+  readonly freed?: Freed | undefined
   readonly uploadId?: string | undefined
   readonly part?: number | undefined
 }
@@ -36,8 +39,23 @@ export interface FailedUpload {
 export function failed(error: unknown, upload: FailedUpload): unknown {
   if (error instanceof SpoolError) return error
   const object = `oss://${upload.bucket}/${upload.key}`
-  const state = upload.sealed ? 'nothing published, all bytes kept' : 'nothing published'
-  const { id, uploadId, part } = upload
+  const { id, uploadId, part, sealed, freed } = upload
+  const kept = freed === undefined ? 'all bytes kept' : 'all bytes kept, some of them only on OSS'
+  const state = sealed ? `nothing published, ${kept}` : 'nothing published'
+  const retry =
+    sealed && freed !== undefined
+      ? `"oss-spool resume ${id}" finishes it once the cause is mended, as long as OSS keeps its upload id.`
+      : undefined
+  if (error instanceof BytesLost) {
+    const message = `${object}: ${error.message}; nothing published`
+    const again = 'Run it again from its source.'
+    return new SpoolError('ERR_SPOOL_UPLOAD_FAILED', message, {
+      id,
+      uploadId,
+      hint: again,
+      cause: error,
+    })
+  }
   if (error instanceof OssFailure) {
     const code = CODE_BY_KIND[kindOf(error)]
     if (code === 'ERR_SPOOL_ABORTED') return aborted(upload, error)
@@ -46,7 +64,8 @@ export function failed(error: unknown, upload: FailedUpload): unknown {
       id,
       uploadId,
       part,
-      resumable: upload.sealed && code !== 'ERR_SPOOL_OBJECT_EXISTS',
+      resumable: sealed && code !== 'ERR_SPOOL_OBJECT_EXISTS',
+      hint: code === 'ERR_SPOOL_OBJECT_EXISTS' ? undefined : retry,
       requestId: error.requestId,
       status: error.status,
       ossCode: error.ossCode,
@@ -55,7 +74,12 @@ export function failed(error: unknown, upload: FailedUpload): unknown {
   }
   if (isSystemError(error, 'ENOSPC', 'EDQUOT')) {
     const message = `No space left on the disk of the spool (${error.code}) for ${object}; ${state}`
-    return new SpoolError('ERR_SPOOL_FULL', message, { id, resumable: upload.sealed, cause: error })
+    return new SpoolError('ERR_SPOOL_FULL', message, {
+      id,
+      resumable: sealed,
+      hint: retry,
+      cause: error,
+    })
   }
   if (error instanceof LinkedFileChanged) {
     const message = `The file of ${object} changed while it was uploaded in place (${error.message}); nothing published`

@@ -12,6 +12,7 @@ import { completionHeaders, initiationHeaders } from '../oss/object-headers.js'
 import { TOKEN_HEADER, type Published as Reply } from '../oss/port.js'
 import type { UploadContext } from './context.js'
 import { discardUploadIds } from './discard.js'
+import { BytesLost, isAnyFreed } from './freed.js'
 import type { Ledger } from './ledger.js'
 import { mayHaveOrphans } from './orphans.js'
 import {
@@ -63,16 +64,22 @@ export async function finish(work: Work): Promise<Finished> {
     try {
       done = await attempt(work)
     } catch (error) {
+      if (error instanceof BytesLost) await ledger.unseal()
       if (error instanceof AlreadyPublished) {
         done = error.object
       } else if (error instanceof OssFailure && error.operation !== 'UploadPart') {
         done = await judge(work, error, ++failures >= attempts && !context.patient)
-        if (done === undefined) await context.pause(retryDelay(context.settings.retry, failures))
+        if (done === undefined) {
+          context.telemetry.retry(error)
+          await context.pause(retryDelay(context.settings.retry, failures))
+        }
       } else throw error
     }
   }
   const finished = await conclude(work, recordOf(ledger), done)
   work.reporter.published(done.reply)
+  const { size, parts } = finished.published
+  context.telemetry.published({ size, parts, sent: context.sent, skipped: context.skipped(size) })
   return finished
 }
 
@@ -89,11 +96,12 @@ async function attempt(work: Work): Promise<Done> {
   const headers = completionHeaders(sealed.object)
   let reply: Reply
   if (isSinglePut(sealed.plan, sealed.size)) {
-    const body = await wholeBody(work, sealed)
     await announce(work, complete(sealed, 'put', bucket.now()))
     const all = { ...initiationHeaders(sealed.object), ...headers, [TOKEN_HEADER]: sealed.token }
     context.countPut(sealed.size)
-    reply = await bucket.put(key, body, all, context.call)
+    const since = performance.now()
+    reply = await bucket.put(key, () => wholeBody(work, sealed), all, context.call)
+    context.telemetry.partSent({ number: 1, size: sealed.size }, since)
   } else {
     const { uploadId, parts } = await (await work.transfer()).settle()
     await announce(work, complete(reopen(recordOf(ledger)), 'multipart', bucket.now()))
@@ -124,13 +132,15 @@ async function verify(work: Work, reply: Reply): Promise<Done> {
       return { ...reply, etag: reply.etag || object.etag }
   }
   // What is published is wrong: the next run starts with a new upload id, from the temp file.
-  await ledger.write(withUploadId(reopen(record), undefined))
+  const resumable = !isAnyFreed(record)
+  if (resumable) await ledger.write(withUploadId(reopen(record), undefined))
+  else await ledger.unseal()
   work.dropTransfer()
   const got = reply.crc64 === undefined ? 'no CRC64' : `CRC64 ${reply.crc64}`
   const message = `OSS reports ${got} for oss://${ledger.checkpoint.bucket}/${context.key}, we have ${record.crc64}; a wrong object may be published there`
   throw new SpoolError('ERR_SPOOL_VERIFY', message, {
     id: context.id,
-    resumable: true,
+    resumable,
     requestId: reply.requestId,
   })
 }

@@ -7,17 +7,16 @@ import type { Checkpoint, Sealed, Spooling } from '../disk/checkpoint.js'
 import { TempFile, TempFileDamage } from '../disk/temp-file.js'
 import { SpoolError } from '../errors.js'
 import { kindOf, OssFailure } from '../oss/failure.js'
-import type { Place } from '../oss/port.js'
+import type { ListedPart, Place } from '../oss/port.js'
 import type { UploadContext } from './context.js'
 import { finish, type Finished } from './finish.js'
+import { freedParts, isFreed, type Freed } from './freed.js'
+import { adoptFrom, reusable, type Kept } from './kept.js'
 import { Ledger } from './ledger.js'
 import type { Expectation, UploadSettings } from './options.js'
 import {
-  adopt,
   begin,
   filesOf,
-  initiationDigest,
-  isDisplaced,
   onHost,
   open,
   seal,
@@ -26,9 +25,10 @@ import {
   takeOver,
   timestamp,
 } from './phase.js'
-import { isSinglePut, planFor } from './plan.js'
+import { isSinglePut, planFor, type Part } from './plan.js'
+import { withRetry } from './retry.js'
+import { Room } from './room.js'
 import { PlanExhausted, Spooler, type CutPart } from './spooler.js'
-import { acknowledgedPrefix } from './takeover.js'
 import type { Transfer } from './transfer.js'
 import { arrived, UploadWork } from './work.js'
 
@@ -46,6 +46,8 @@ export class Intake {
   readonly #work: UploadWork
   readonly #transfer: Transfer
   #spooler!: Spooler // set by `begin`, before anyone else has this object
+  /** Replaced once, when it is known what an earlier run has freed. */
+  #room: Room
   /** Whole parts that are not offered yet: a short stream goes by PutObject. */
   #cut: CutPart[] = []
   #flowing: boolean
@@ -72,10 +74,15 @@ export class Intake {
     this.#settings = settings
     this.#file = file
     this.#flowing = settings.start === 'eager'
+    this.#room = this.#makeRoom([])
     this.#work = new UploadWork(context, ledger, file)
-    this.#transfer = this.#work.flow(file, error => {
-      // What OSS or the network do never stops the reading (rule 3), but for a key that is taken.
-      if (!(error instanceof OssFailure) || kindOf(error) === 'exists') this.onFatal(error)
+    this.#transfer = this.#work.flow(file, {
+      onDone: part => this.#room.acknowledge(part),
+      onRestart: () => this.#room.doubt(),
+      onFailure: error => {
+        // What OSS or the network do never stops the reading (rule 3), but for a key that is taken.
+        if (!(error instanceof OssFailure) || kindOf(error) === 'exists') this.onFatal(error)
+      },
     })
     const { lost } = context.claim
     lost?.addEventListener('abort', () => this.onFatal(lost.reason), { once: true })
@@ -93,7 +100,7 @@ export class Intake {
   ): Promise<Intake> {
     const { claim } = context
     const before = claim.checkpoint === null ? null : takeOver(claim.checkpoint)
-    const plan = planFor(settings.partSize, settings.size)
+    const plan = planFor(settings.partSize, settings.size, settings.maxPartSize)
     const may = continues && before !== null
     const kept = may ? await reusable(context, before, settings, plan) : undefined
     const file = kept?.file ?? (await makeFile(claim.directory, settings.inPlace))
@@ -120,7 +127,12 @@ export class Intake {
     const { object, replay, once } = settings
     const fresh = begin({ plan, object, replay, once, file: file.name })
     const crcs = kept?.crcs ?? []
-    const record = { ...adoptFrom(before, fresh), crcs, spooled: kept?.spooled ?? 0 }
+    const record = {
+      ...adoptFrom(before, fresh, settings),
+      crcs,
+      spooled: kept?.spooled ?? 0,
+      ...(kept?.freed === undefined ? {} : { freed: kept.freed }),
+    }
     const checkpoint =
       before === null
         ? onHost(open(claim.id, place, key, record), claim.host)
@@ -134,19 +146,54 @@ export class Intake {
     const intake = new Intake(context, ledger, settings, file)
     intake.#spooler = new Spooler(file, plan, settings.expect, part => intake.#cut.push(part))
     const continues = settings.replay === 'offset'
-    ledger.howFar = () => ({
-      ...arrived(context),
-      ...(continues ? intake.#kept() : { spooled: intake.#spooler.size }),
-    })
-    const known = crcs.map(BigInt)
-    intake.offset = await (kept?.onOss === true
-      ? intake.#spooler.skip(known)
-      : intake.#spooler.replay(known))
+    ledger.howFar = () => {
+      const { spooled, crcs: known, ...freed } = intake.#kept()
+      return { ...arrived(context), ...freed, spooled, ...(continues ? { crcs: known } : {}) }
+    }
+    await intake.#replay(record)
     intake.#spooled()
     if (intake.#flowing) {
       intake.#timer = setTimeout(() => intake.#transfer.start(), EAGER_AFTER).unref()
     }
+    context.telemetry.started(false, intake.offset)
     return intake
+  }
+
+  /**
+   * Takes over what an earlier run left: what the file has, and what OSS has of the freed parts.
+   * `known`: that, if OSS was asked already.
+   */
+  async #replay(record: Spooling, known: Kept['listed']): Promise<void> {
+    const { crcs, freed } = record
+    const listed = freed === undefined ? undefined : (known ?? (await this.#listed()))
+    this.offset = await this.#spooler.replay(crcs.map(BigInt), ({ number, size, crc64 }) => {
+      if (!isFreed(freed, number)) return undefined
+      const part = listed?.get(number)
+      return part?.size === size && part.crc64 === crc64
+    })
+    if (freed === undefined) return
+    this.#room = this.#makeRoom(freedParts(record, this.offset))
+    await this.#ledger.write({ ...this.#spooling(), freed: this.#room.freed })
+  }
+
+  /** What OSS has of an earlier run. It decides where the source goes on, so it is waited for. */
+  async #listed(): Promise<ReadonlyMap<number, ListedPart> | undefined> {
+    const { bucket, key, call, attempts } = this.context
+    const { uploadId } = this.#ledger.record
+    if (uploadId === undefined) return undefined
+    const patient = { ...attempts, final: ['no-upload' as const], unlimited: () => true }
+    return withRetry(() => bucket.listParts(key, uploadId, call), patient).catch(
+      (error: unknown) => {
+        if (error instanceof OssFailure && kindOf(error) === 'no-upload') return undefined
+        throw error
+      },
+    )
+  }
+
+  #makeRoom(freed: readonly Part[]): Room {
+    const limit = this.#settings.maxSpoolBytes ?? Infinity
+    const writeDown = (): Promise<void> => this.#ledger.write(this.#ledger.record)
+    return new Room(limit, this.#file, freed, writeDown, this.context.signal)
   }
 
   /** Takes the next bytes; resolves when they are in the temp file. */
@@ -176,11 +223,23 @@ export class Intake {
     if (size !== undefined && after > size) {
       throw this.#unexpected(`the source has more than the ${size} bytes it was to have`)
     }
+    for (let rest = chunks; rest.length > 0;) {
+      const [some, later] = splitAt(rest, await this.#room.make(this.#spooler.size))
+      await this.#spool(some)
+      rest = later
+    }
+  }
+
+  async #spool(chunks: readonly Uint8Array[]): Promise<void> {
     try {
       await this.#spooler.write(chunks)
     } catch (error) {
       if (!(error instanceof PlanExhausted)) throw error
-      throw this.#unexpected(`the source is larger than its plan: ${error.message}; give its size`)
+      const bounded = this.#settings.maxSpoolBytes !== undefined
+      const instead = bounded ? 'a larger maxSpoolBytes, fewer in parallel' : 'a larger partSize'
+      throw this.#unexpected(
+        `the source is larger than its plan: ${error.message}; give its size, or ${instead}`,
+      )
     }
     this.#spooled()
   }
@@ -190,7 +249,8 @@ export class Intake {
     const end = this.#spooler.end()
     this.#check(end)
     const single = isSinglePut(this.#spooling().plan, end.size)
-    if (this.#flowing && !single) this.#offer() // the last part is under way while the disk works
+    if (single) this.#ledger.dropNote()
+    else if (this.#flowing) this.#offer() // the last part is under way while the disk works
     await this.#file.sync()
     this.#refuseIfAbandoned()
     const sealed = seal(this.#spooling(), end)
@@ -288,8 +348,18 @@ export class Intake {
     if (this.#flowing && !isSinglePut(this.#spooling().plan, size)) this.#offer()
   }
 
-  #kept(): Pick<Spooling, 'spooled' | 'crcs'> {
-    return { spooled: this.#spooler.size, crcs: this.#spooler.crcs.map(String) }
+  #kept(): Pick<Spooling, 'spooled' | 'crcs' | 'freed'> {
+    const { freed } = this.#room
+    return {
+      spooled: this.#spooler.size,
+      crcs: this.#spooler.crcs.map(String),
+      ...(freed.length === 0 ? {} : { freed }),
+    }
+  }
+
+  /** Parts that are no longer on this disk. */
+  get freed(): Freed | undefined {
+    return this.#ledger.record.freed
   }
 
   #offer(): void {
@@ -318,8 +388,24 @@ export class Intake {
   }
 }
 
-function makeFile(directory: string, inPlace: string | undefined): Promise<TempFile> {
+async function makeFile(directory: string, inPlace: string | undefined): Promise<TempFile> {
   return inPlace === undefined ? TempFile.create(directory) : TempFile.link(directory, inPlace)
+}
+
+/** The first `size` bytes, and the rest. */
+function splitAt(
+  chunks: readonly Uint8Array[],
+  size: number,
+): [readonly Uint8Array[], readonly Uint8Array[]] {
+  let left = size
+  for (const [i, chunk] of chunks.entries()) {
+    if (chunk.length > left) {
+      const first = [...chunks.slice(0, i), chunk.subarray(0, left)]
+      return [first, [chunk.subarray(left), ...chunks.slice(i + 1)]]
+    }
+    left -= chunk.length
+  }
+  return [chunks, []]
 }
 
 /** The first expectation that the bytes do not meet, in words. */
@@ -334,60 +420,4 @@ export function missed(
     return `${name} of the source is ${found[name]}, ${expected} was expected`
   }
   return undefined
-}
-
-/** An upload id of an earlier run serves if all that is sent at initiation is the same (rule 4). */
-function adoptFrom(before: Checkpoint | null, fresh: Spooling): Spooling {
-  for (const donor of [before?.upload, before?.previous]) {
-    const usable = donor?.phase === 'spooling' || donor?.phase === 'sealed'
-    if (usable && donor.digest === fresh.digest && donor.uploadId !== undefined) {
-      return adopt(fresh, donor)
-    }
-  }
-  return fresh
-}
-
-/** What an unsealed earlier run left, for a source that continues behind it. */
-interface Kept {
-  readonly file: TempFile
-  readonly crcs: string[]
-  /** Bytes in the file. */
-  readonly spooled: number
-  /** The file has a hole in their place. */
-  readonly onOss: boolean
-}
-
-/** Where source and caller can continue: the temp file, or what OSS has of one that is gone. */
-async function reusable(
-  context: UploadContext,
-  { upload }: Checkpoint,
-  settings: UploadSettings,
-  plan: Spooling['plan'],
-): Promise<Kept | undefined> {
-  const wanted = settings.replay === 'offset' && upload.replay === 'offset'
-  if (!wanted || upload.phase !== 'spooling') return undefined
-  if (upload.plan.base !== plan.base || upload.plan.cap !== plan.cap) return undefined
-  if (isDisplaced(upload)) return behindParts(context, upload, settings)
-  try {
-    const file = await TempFile.open(context.claim.directory, upload.file)
-    return { file, crcs: upload.crcs, spooled: upload.spooled, onOss: false }
-  } catch (error) {
-    if (error instanceof TempFileDamage) return undefined
-    throw error
-  }
-}
-
-/** The hole is only ever read where OSS loses what it had; then no CRC64 is met, and nothing published. */
-async function behindParts(
-  context: UploadContext,
-  record: Spooling,
-  { object, expect, inPlace }: UploadSettings,
-): Promise<Kept | undefined> {
-  // Digests of the whole need every byte.
-  if (expect.md5 !== undefined || expect.sha256 !== undefined) return undefined
-  if (inPlace !== undefined || record.digest !== initiationDigest(object)) return undefined
-  const crcs = await acknowledgedPrefix(context, record)
-  if (crcs.length === 0) return undefined
-  const file = await TempFile.create(context.claim.directory)
-  return { file, crcs, spooled: 0, onOss: true }
 }

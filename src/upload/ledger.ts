@@ -5,7 +5,7 @@
  */
 import type { Claim } from '../disk/claim.js'
 import type { Checkpoint, UploadRecord } from '../disk/checkpoint.js'
-import { timestamp, withoutInitiating, withUploadId } from './phase.js'
+import { settlePrevious, timestamp, unseal, withoutInitiating, withUploadId } from './phase.js'
 
 /** Checkpoints that only say how far it got are written at most this often, in ms. */
 const INTERVAL = 1_000
@@ -14,7 +14,7 @@ const INTERVAL = 1_000
 const SOON = 20
 
 /** What a record says for people, and for a source that continues behind verified bytes. */
-export type HowFar = Pick<UploadRecord, 'spooled' | 'crcs' | 'uploaded' | 'acknowledged'>
+export type HowFar = Pick<UploadRecord, 'spooled' | 'crcs' | 'uploaded' | 'acknowledged' | 'freed'>
 
 export class Ledger {
   readonly #claim: Claim
@@ -71,8 +71,7 @@ export class Ledger {
 
   /** Resolves when `checkpoint` is durable. */
   async save(checkpoint: Checkpoint): Promise<void> {
-    clearTimeout(this.#timer)
-    this.#timer = undefined
+    this.dropNote()
     await this.#claim.save(checkpoint)
     this.#lastWrite = Date.now()
   }
@@ -97,11 +96,16 @@ export class Ledger {
     }, due).unref()
   }
 
+  /** Drops a note that is not yet written: what is about to be written says more. */
+  dropNote(): void {
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+  }
+
   /** Drops a note that is not yet written, and all to come: the claim is about to end. */
   close(): void {
     this.#closed = true
-    clearTimeout(this.#timer)
-    this.#timer = undefined
+    this.dropNote()
   }
 
   /** Initiate is about to be sent, and may take effect until `to`. */
@@ -123,6 +127,15 @@ export class Ledger {
   /** The upload id is gone on OSS. */
   async forget(): Promise<void> {
     await this.write(withUploadId(this.record, undefined))
+  }
+
+  /** Bytes that only OSS had are lost: what was sealed needs its source again, or is history. */
+  async unseal(): Promise<void> {
+    const { record } = this
+    if (record.phase !== 'sealed' && record.phase !== 'completing') return
+    await this.save(
+      this.slot === 'upload' ? this.with(unseal(record)) : settlePrevious(this.checkpoint),
+    )
   }
 
   /** True when the upload id is a sealed predecessor's, whose parts must not be changed. */

@@ -5,25 +5,32 @@
 import { CheckpointDamage } from '../disk/checkpoint.js'
 import { Claim, endingClaims, unreadable } from '../disk/claim.js'
 import type { Records } from '../disk/records.js'
+import { LOOKS } from '../disk/spool-directory.js'
 import { SpoolError } from '../errors.js'
+import { inParallel } from '../parallel.js'
 import type { SpoolWarning } from './context.js'
 import { statusOf, type UploadStatus } from './status.js'
 
+/** Oldest first. `ids`: those that the caller knows to be there. */
 export async function list(
   records: Records,
   warn: (warning: SpoolWarning) => void,
+  ids?: readonly string[],
 ): Promise<UploadStatus[]> {
   await endingClaims()
-  const statuses: UploadStatus[] = []
-  for (const id of await records.ids()) {
+  const seen = await inParallel(LOOKS, ids ?? (await records.ids()), async id => {
     try {
-      const status = await look(records, id)
-      if (status !== undefined) statuses.push(status)
+      return await look(records, id)
     } catch (error) {
       const reported = unreadable(id, error)
-      if (!(reported instanceof SpoolError)) throw reported
-      warn({ id, message: reported.message, cause: reported })
+      if (reported instanceof SpoolError) return reported
+      throw reported
     }
+  })
+  const statuses: UploadStatus[] = []
+  for (const each of seen) {
+    if (each instanceof SpoolError) warn({ id: each.id, message: each.message, cause: each })
+    else if (each !== undefined) statuses.push(each)
   }
   return statuses.toSorted((a, b) => a.createdAt.localeCompare(b.createdAt))
 }

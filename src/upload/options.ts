@@ -8,7 +8,7 @@ import { join, resolve } from 'node:path'
 import { invalidType, invalidValue, outOfRange, SpoolError } from '../errors.js'
 import { checkObjectOptions, type ObjectOptions } from '../oss/object-headers.js'
 import type { Place, Reply } from '../oss/port.js'
-import { MAX_PART_SIZE, MAX_PARTS, MIB, MIN_PART_SIZE } from './plan.js'
+import { largestPart, MAX_PART_SIZE, MAX_PARTS, MIB, MIN_PART_SIZE } from './plan.js'
 import type { RetryOptions } from './retry.js'
 
 /** What `client.multipartUpload(key, file, { checkpoint })` of `ali-oss` can finish by itself. */
@@ -49,7 +49,12 @@ export interface UploadOptions extends ObjectOptions {
   readonly expect?: Expectation
   /** Send parts while spooling, or only after the seal. @default 'eager' */
   readonly start?: 'eager' | 'sealed'
-  /** Not in this version: the source waits while so many bytes are on disk. */
+  /**
+   * The source waits while so many bytes are on disk, and acknowledged ranges of the temp file are
+   * given back to it: from then on a vanished upload id is the end of the upload. No part is larger
+   * than `maxSpoolBytes / (parallel + 1)`, which must be 100 KiB or more. Needs `start: 'eager'`; says
+   * nothing of bytes that are read in place. @default no limit: all is kept to the end
+   */
   readonly maxSpoolBytes?: number
   /** Whether a source that is read again starts at 0 or behind the verified bytes. @default 'restart' */
   readonly replay?: 'restart' | 'offset'
@@ -90,6 +95,9 @@ export interface UploadSettings {
   readonly size: number | undefined
   readonly expect: Expectation
   readonly start: 'eager' | 'sealed'
+  readonly maxSpoolBytes: number | undefined
+  /** No part is larger, in bytes. */
+  readonly maxPartSize: number
   readonly replay: 'restart' | 'offset'
   readonly maxAge: number | undefined
   readonly inPlace: string | undefined
@@ -114,11 +122,11 @@ export function checkOptions(options: UploadOptions): UploadSettings {
     start = 'eager',
     once = false,
     inPlace,
+    parallel = 5,
   } = options
   if (id !== undefined) checkId(id)
   integer('partSize', options.partSize, MIN_PART_SIZE, MAX_PART_SIZE)
-  integer('parallel', options.parallel, 1, 1000)
-  integer('size', size, 0, MAX_PART_SIZE * MAX_PARTS)
+  integer('parallel', parallel, 1, 1000)
   integer('timeout', options.timeout, 1, 2 ** 31 - 1)
   integer('maxAge', options.maxAge, 0, Number.MAX_SAFE_INTEGER)
   if (typeof expect !== 'object' || expect === null)
@@ -139,9 +147,12 @@ export function checkOptions(options: UploadOptions): UploadSettings {
     throw invalidType('inPlace', 'a string', inPlace)
   }
   if (typeof once !== 'boolean') throw invalidType('once', 'a boolean', once)
-  if (options.maxSpoolBytes !== undefined) {
-    throw invalidValue('maxSpoolBytes', 'is not available in this version', options.maxSpoolBytes)
-  }
+  // Bytes that are read in place are not in the spool.
+  const maxSpoolBytes = inPlace === undefined ? options.maxSpoolBytes : undefined
+  checkBound(maxSpoolBytes, parallel, start)
+  const maxPartSize =
+    maxSpoolBytes === undefined ? MAX_PART_SIZE : largestPart(maxSpoolBytes, parallel)
+  integer('size', size, 0, maxPartSize * MAX_PARTS)
   const { signal, progress } = options
   if (signal !== undefined && !(signal instanceof AbortSignal)) {
     throw invalidType('signal', 'an AbortSignal', signal)
@@ -154,10 +165,12 @@ export function checkOptions(options: UploadOptions): UploadSettings {
   checkObjectOptions(object)
   return {
     partSize: options.partSize ?? 8 * MIB,
-    parallel: options.parallel ?? 5,
+    parallel,
     size,
     expect,
     start,
+    maxSpoolBytes,
+    maxPartSize,
     replay,
     maxAge: options.maxAge,
     inPlace: inPlace === undefined ? undefined : resolve(inPlace),
@@ -226,6 +239,15 @@ export function defaultDirectory(env: NodeJS.ProcessEnv = process.env): string {
   return join(env['XDG_STATE_HOME'] || join(homedir(), '.local', 'state'), 'oss-spool')
 }
 
+/** The smallest part for each that is in flight, and one to fill. */
+function checkBound(maxSpoolBytes: unknown, parallel: number, start: 'eager' | 'sealed'): void {
+  if (maxSpoolBytes === undefined) return
+  const least = MIN_PART_SIZE * (parallel + 1)
+  integer('maxSpoolBytes', maxSpoolBytes, least, Number.MAX_SAFE_INTEGER)
+  if (start === 'eager') return
+  throw invalidValue('start', "must be 'eager' with maxSpoolBytes", start)
+}
+
 function checkRetry(retry: Partial<RetryOptions> = {}): RetryOptions {
   if (typeof retry !== 'object' || retry === null) throw invalidType('retry', 'an object', retry)
   integer('retry.attempts', retry.attempts, 1, 1_000_000)
@@ -241,7 +263,8 @@ function checkRetry(retry: Partial<RetryOptions> = {}): RetryOptions {
   return { attempts, minDelay, maxDelay, ...patience }
 }
 
-function integer(name: string, value: unknown, min: number, max: number): void {
+/** @throws TypeError or RangeError unless it is an integer in these bounds, or undefined */
+export function integer(name: string, value: unknown, min: number, max: number): void {
   if (value === undefined) return
   if (typeof value !== 'number') throw invalidType(name, 'a number', value)
   if (!Number.isSafeInteger(value) || value < min || value > max) {

@@ -5,11 +5,13 @@
  *   phase       durable facts                            what a new process does
  *   spooling    token, key, plan, maybe an upload id     needs the source; equal parts are not sent again
  *   sealed      size, CRC64, every byte on this disk     sends what OSS does not list, completes
+ *               or, of what is freed, on OSS
  *   completing  Complete or PutObject may be on its way  asks OSS first: was it us? (rule 8)
  *   published   the object was verified                  removes what is left; keeps a receipt if asked
  *
  *   spooling --seal--> sealed --complete--> completing --publish--> published --> (removed)
  *      ^                 |^------- reopen -------'|
+ *      |----- unseal ----|------------------------|   OSS lost bytes that only OSS had
  *      '---- displace ---'------------------------'   where the disk is gone that had the bytes
  */
 import { randomUUID } from 'node:crypto'
@@ -24,6 +26,8 @@ import type {
 } from '../disk/checkpoint.js'
 import { initiationHeaders, type ObjectOptions } from '../oss/object-headers.js'
 import type { Place } from '../oss/port.js'
+import { isAnyFreed } from './freed.js'
+import { given } from './options.js'
 import type { Plan } from './plan.js'
 
 /** An upload that can be finished without its source. */
@@ -69,10 +73,11 @@ export function adopt(
 /** The source ended well; the caller has synced the temp file. */
 export function seal(
   record: Spooling,
-  end: { size: number; crc64: bigint; crcs: bigint[] },
+  end: { size: number; crc64: bigint; crcs: bigint[]; md5?: string; sha256?: string },
 ): Sealed {
   const now = timestamp()
   const { error: _settled, ...rest } = record
+  const { md5, sha256 } = end
   return {
     ...rest,
     phase: 'sealed',
@@ -80,9 +85,23 @@ export function seal(
     spooled: end.size,
     crc64: String(end.crc64),
     crcs: end.crcs.map(String),
+    ...(isAnyFreed(record) ? { met: given({ md5, sha256 }) } : {}),
     sealedAt: now,
     updatedAt: now,
   }
+}
+
+/** Bytes are lost that OSS alone had: the source is needed again. */
+export function unseal(record: Finishable): Spooling {
+  const {
+    size: _size,
+    crc64: _crc64,
+    sealedAt: _at,
+    ...rest
+  } = withUploadId(reopen(record), undefined)
+  const { freed: _freed, met: _met, ...bare } = rest
+  const nothing = { crcs: [], spooled: 0, uploaded: 0, acknowledged: 0 }
+  return { ...bare, ...nothing, phase: 'spooling', updatedAt: timestamp() }
 }
 
 /** Complete or PutObject is about to be sent; `at` is OSS's time in ms. */
@@ -104,7 +123,8 @@ export function publish(
   object: Pick<Published, 'etag' | 'parts' | 'requestId' | 'versionId'>,
 ): Published {
   const { error: _mended, uploadId: _used, initiating: _lost, ...rest } = reopen(record)
-  return { ...rest, ...object, phase: 'published', uploaded: record.size, updatedAt: timestamp() }
+  const { freed: _freed, met: _met, ...kept } = rest
+  return { ...kept, ...object, phase: 'published', uploaded: record.size, updatedAt: timestamp() }
 }
 
 /** The upload id is another one now, or none. */
@@ -153,8 +173,12 @@ export function displace(checkpoint: Checkpoint, host: string | undefined): Chec
 function respool(record: UploadRecord): UploadRecord {
   if (record.phase === 'published') return record
   const none = { spooled: 0, uploaded: 0, acknowledged: 0, updatedAt: timestamp() }
-  if (record.phase === 'spooling') return { ...record, ...none }
-  const { size: _size, crc64: _crc64, sealedAt: _sealedAt, ...rest } = reopen(record)
+  if (record.phase === 'spooling') {
+    const { freed: _freed, met: _met, ...rest } = record
+    return { ...rest, ...none }
+  }
+  const { size: _size, crc64: _crc64, sealedAt: _at, ...unsealed } = reopen(record)
+  const { freed: _freed, met: _met, ...rest } = unsealed
   return { ...rest, ...none, phase: 'spooling' }
 }
 

@@ -37,14 +37,26 @@ export interface Part {
  * The plan for a stream.
  * Unknown length: parts grow with the offset, so that more than 30 TB fit into 10,000 parts.
  * Known length (`size`): one size for all parts, the base size or the smallest whole MiB that fits.
- * @throws RangeError when `size` cannot be stored in 10,000 parts of 5 GiB.
+ * @param most no part is larger, in bytes
+ * @throws RangeError when `size` cannot be stored in 10,000 parts of `most` bytes
  */
-export function planFor(base: number, size?: number): Plan {
-  if (size === undefined) return { version: 1, base, cap: MAX_PART_SIZE }
-  const fitting = Math.max(base, roundUp(Math.ceil(size / MAX_PARTS), MIB))
-  const uniform = size <= base * MAX_PARTS ? base : fitting
-  if (uniform > MAX_PART_SIZE) throw new RangeError(`${size} bytes are more than OSS can store`)
+export function planFor(base: number, size?: number, most = MAX_PART_SIZE): Plan {
+  const first = Math.min(base, most)
+  if (size === undefined) return { version: 1, base: first, cap: most }
+  if (size > most * MAX_PARTS) {
+    throw new RangeError(`${size} bytes are more than ${MAX_PARTS} parts of ${most} bytes`)
+  }
+  const fitting = Math.max(first, roundUp(Math.ceil(size / MAX_PARTS), MIB))
+  const uniform = size <= first * MAX_PARTS ? first : Math.min(fitting, most)
   return { version: 1, base: uniform, cap: uniform }
+}
+
+/**
+ * No part of a spool that is bounded to `maxSpoolBytes` is larger than this: while `parallel` parts
+ * are in flight, one more is being filled.
+ */
+export function largestPart(maxSpoolBytes: number, parallel: number): number {
+  return Math.min(MAX_PART_SIZE, Math.floor(maxSpoolBytes / (parallel + 1)))
 }
 
 /** Size of the part that begins at byte `start`. */

@@ -7,7 +7,7 @@ import type { UploadRecord } from '../disk/checkpoint.js'
 /** The `progress` event. */
 export interface ProgressEvent {
   readonly phase: UploadRecord['phase']
-  /** Bytes in the temp file. */
+  /** Bytes taken from the source; of a bounded spool, some are only on OSS. */
   readonly spooled: number
   /** Bytes in acknowledged parts. */
   readonly uploaded: number

@@ -32,8 +32,10 @@ export class Reporter {
     path: string,
   ): void {
     this.#done.push(done)
-    if (reply === undefined) this.#context.progress.found(size)
-    else this.#context.progress.acknowledge(size)
+    if (reply === undefined) {
+      this.#context.progress.found(size)
+      this.#context.telemetry.partFound(done.number, size)
+    } else this.#context.progress.acknowledge(size)
     this.#call(record, path, reply)
   }
 

@@ -2,10 +2,11 @@
  * Finishing an upload whose source is not needed any more, in whatever process and however long
  * after the seal. Damage found on the way sends the upload to the quarantine, never into an object.
  */
-import type { Checkpoint } from '../disk/checkpoint.js'
+import type { Checkpoint, UploadRecord } from '../disk/checkpoint.js'
 import { TempFileDamage } from '../disk/temp-file.js'
 import type { UploadContext } from './context.js'
 import { failed } from './failed.js'
+import { isAnyFreed } from './freed.js'
 import { finish, type Finished } from './finish.js'
 import { Ledger } from './ledger.js'
 import {
@@ -38,9 +39,24 @@ export async function resumeUpload(
   slot: 'upload' | 'previous',
   force: boolean,
 ): Promise<Finished> {
+  context.telemetry.started(true, context.checkpoint[slot]?.spooled ?? 0)
+  try {
+    return await finishSealed(context, slot, force)
+  } catch (error) {
+    context.telemetry.failed(error)
+    throw error
+  }
+}
+
+async function finishSealed(
+  context: UploadContext,
+  slot: 'upload' | 'previous',
+  force: boolean,
+): Promise<Finished> {
   const { claim } = context
   const ledger = new Ledger(claim, slot)
   const work = new UploadWork(context, ledger)
+  const { freed } = ledger.record
   try {
     context.startPatience()
     const taken = takeOver(ledger.checkpoint)
@@ -60,10 +76,11 @@ export async function resumeUpload(
     ledger.close()
     if (error instanceof TempFileDamage) throw await claim.quarantine(error)
     const { bucket, key } = ledger.checkpoint
-    const { uploadId } = ledger.record
+    const record = ledger.checkpoint[slot] // a predecessor that is lost is there no more
+    const uploadId = record?.uploadId
     const cause: unknown = claim.lost?.aborted === true ? claim.lost.reason : error
-    const reported = failed(cause, { id: claim.id, bucket, key, sealed: true, uploadId })
-    await keepError(ledger, reported)
+    const reported = failed(cause, { id: claim.id, bucket, key, sealed: true, freed, uploadId })
+    if (record !== undefined) await keepError(ledger, record, reported)
     await claim.release()
     throw reported
   } finally {
@@ -78,19 +95,19 @@ async function insist(ledger: Ledger, record: Finishable): Promise<void> {
   const { overwrite, ...object } = record.object
   const { error: _overruled, ...reopened } = reopen(record)
   if (overwrite !== false) return ledger.write(reopened)
+  const forced = { ...reopened, object, digest: initiationDigest(object) }
+  // Parts that only OSS has cannot be sent under another upload id: Complete alone is different then.
+  if (isAnyFreed(record)) return ledger.write(forced)
   await ledger.save({
-    ...ledger.with(
-      withUploadId({ ...reopened, object, digest: initiationDigest(object) }, undefined),
-    ),
+    ...ledger.with(withUploadId(forced, undefined)),
     superseded: superseded(ledger.checkpoint, record.uploadId),
   })
 }
 
 /** Why it ended, for `ls`; its own failure to be written must not hide the reason. */
-async function keepError(ledger: Ledger, error: unknown): Promise<void> {
+async function keepError(ledger: Ledger, record: UploadRecord, error: unknown): Promise<void> {
   if (!(error instanceof Error)) return
   const code = 'code' in error ? String(error.code) : error.name
-  const { record } = ledger
   await ledger
     .write({ ...record, error: { code, message: error.message, at: timestamp() } })
     .catch((cause: unknown) => {

@@ -3,17 +3,25 @@
  */
 import { createHash } from 'node:crypto'
 import { TempFile } from '../disk/temp-file.js'
+import { isAnyFreed } from './freed.js'
 import type { Expectation } from './options.js'
+import type { Finishable } from './phase.js'
+
+/** Of bytes that are not here any more: equal to no digest. */
+const UNKNOWN = 'not known (its bytes are only on OSS)'
 
 /** The digests that `expect` names, in hex. Reads the file only if there are any. */
 export async function digestsOf(
   directory: string,
-  name: string,
-  size: number,
+  record: Finishable,
   expect: Expectation,
 ): Promise<{ md5?: string; sha256?: string }> {
   const names = (['md5', 'sha256'] as const).filter(algorithm => expect[algorithm] !== undefined)
   if (names.length === 0) return {}
+  const { file: name, size, met } = record
+  if (isAnyFreed(record)) {
+    return Object.fromEntries(names.map(algorithm => [algorithm, met?.[algorithm] ?? UNKNOWN]))
+  }
   const hashes = names.map(algorithm => createHash(algorithm))
   const file = await TempFile.open(directory, name)
   try {

@@ -65,30 +65,25 @@ export class Spooler {
 
   /**
    * Continues behind bytes that an earlier run left in the temp file.
+   * @param isElsewhere whether the part, of which the file has a hole, is still where it was freed
+   * for; `undefined` for a part that the file must have
    * @returns how many of them are what their CRCs say; the rest was cut off
    */
-  async replay(crcs: readonly bigint[]): Promise<number> {
-    for (const expected of crcs) {
+  async replay(
+    crcs: readonly bigint[],
+    isElsewhere: (part: CutPart) => boolean | undefined = () => undefined,
+  ): Promise<number> {
+    for (const crc64 of crcs) {
       const part = this.#open
       if (part.start + part.size > this.#file.size) break
-      if ((await this.#hashRegion(part)) !== expected) break
-      this.#onPart(this.#close(expected))
+      if (!(isElsewhere({ ...part, crc64 }) ?? (await this.#hashRegion(part)) === crc64)) break
+      this.#onPart(this.#close(crc64))
     }
     this.#crc.reset()
     if (this.#file.size > this.#open.start) await this.#file.truncate(this.#open.start)
     for (const [, hash] of this.#hashes) {
       for await (const chunk of this.#file.chunks(0, this.#open.start)) hash.update(chunk)
     }
-    return this.#open.start
-  }
-
-  /**
-   * Continues behind parts that only OSS has: the temp file gets a hole in their place.
-   * @returns how many bytes they are
-   */
-  async skip(crcs: readonly bigint[]): Promise<number> {
-    for (const crc64 of crcs) this.#onPart(this.#close(crc64))
-    await this.#file.truncate(this.#open.start)
     return this.#open.start
   }
 

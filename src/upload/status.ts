@@ -12,7 +12,7 @@ export interface UploadStatus {
   readonly key: string
   /** `receipt` only when receipts were asked for. */
   readonly phase: 'spooling' | 'sealed' | 'completing' | 'receipt'
-  /** Bytes in the temp file. */
+  /** Bytes taken from the source; of a bounded spool, some are only on OSS. */
   readonly spooled: number
   /** Bytes of the whole stream, once sealed. */
   readonly size?: number

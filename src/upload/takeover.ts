@@ -7,7 +7,6 @@ import { kindOf, OssFailure } from '../oss/failure.js'
 import type { ListedPart } from '../oss/port.js'
 import type { UploadContext } from './context.js'
 import { displace } from './phase.js'
-import { firstPart, nextPart } from './plan.js'
 import { withRetry } from './retry.js'
 import { settle } from './settle.js'
 
@@ -34,33 +33,20 @@ export async function takeover(context: UploadContext): Promise<void> {
   if (claim.bereft) await claim.save(displace(checkpoint, claim.host))
 }
 
-/**
- * The CRC64s of the parts at the beginning of the stream that OSS lists just as the record has them,
- * without a gap. None where OSS cannot be asked now: the source is not kept waiting (rule 3).
- */
-export async function acknowledgedPrefix(
+/** What OSS has of an upload; `undefined` where it cannot be asked now: no source is kept waiting (rule 3). */
+export async function listedNow(
   context: UploadContext,
-  record: Spooling,
-): Promise<string[]> {
+  { uploadId }: Spooling,
+): Promise<ReadonlyMap<number, ListedPart> | undefined> {
+  if (uploadId === undefined) return undefined
   const { bucket, key, call } = context
-  const { uploadId, plan, crcs } = record
-  if (uploadId === undefined) return []
-  let listed: ReadonlyMap<number, ListedPart>
   try {
-    listed = await bucket.listParts(key, uploadId, call)
+    return await bucket.listParts(key, uploadId, call)
   } catch (error) {
     if (!(error instanceof OssFailure) || kindOf(error) === 'aborted') throw error
     context.warnOnce(error)
-    return []
+    return undefined
   }
-  let part = firstPart(plan)
-  const differs = crcs.findIndex(crc => {
-    const { number, size } = part
-    part = nextPart(plan, part)
-    const found = listed.get(number)
-    return found?.size !== size || String(found.crc64) !== crc
-  })
-  return differs < 0 ? [...crcs] : crcs.slice(0, differs)
 }
 
 /** Why an upload that was sealed elsewhere cannot be finished here. */

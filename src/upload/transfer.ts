@@ -16,6 +16,7 @@ import {
 import { initiationHeaders } from '../oss/object-headers.js'
 import { Congestion } from './congestion.js'
 import type { UploadContext } from './context.js'
+import { BytesLost, isAnyFreed, isFreed } from './freed.js'
 import type { Ledger } from './ledger.js'
 import { retryDelay, withRetry, type Attempts } from './retry.js'
 import { isOurs } from './settle.js'
@@ -68,6 +69,9 @@ const MAX_SESSIONS = 5
 
 /** OSS refuses a request that is signed longer ago, in ms: it cannot take effect any more. */
 const LATEST_EFFECT = 15 * 60_000
+
+/** Why a pause ends early; a constant, since a `DOMException` with its stack is dear. */
+const WOKEN = new Error('woken')
 
 export class Transfer {
   readonly #context: UploadContext
@@ -127,7 +131,7 @@ export class Transfer {
   limit(): void {
     this.#unlimited = false
     this.#sessions = 0
-    this.#wake.abort()
+    this.#wake.abort(WOKEN)
     this.#wake = new AbortController()
   }
 
@@ -143,7 +147,7 @@ export class Transfer {
   async stop(): Promise<void> {
     this.#stopped = true
     this.#queue = []
-    this.#wake.abort()
+    this.#wake.abort(WOKEN)
     await this.#settled()
   }
 
@@ -168,7 +172,7 @@ export class Transfer {
   #fail(error: unknown, part?: number): void {
     this.#failure ??= part === undefined ? { error } : { error, part }
     this.#queue = []
-    this.#wake.abort()
+    this.#wake.abort(WOKEN)
     this.#events.onFailure(error, part)
   }
 
@@ -205,6 +209,10 @@ export class Transfer {
       }
       if (this.#ledger.borrows(session.uploadId)) throw new Borrowed()
     }
+    if (isFreed(this.#ledger.record.freed, part.number)) {
+      throw new BytesLost(`OSS has lost part ${part.number}, which is no longer on this disk`)
+    }
+    const since = performance.now()
     const uploaded = await withRetry(
       () => this.#send(session, part),
       this.#attempts(part.number, async failure => {
@@ -213,7 +221,7 @@ export class Transfer {
     )
     session.done.set(part.number, { number: part.number, etag: uploaded.etag })
     this.#arrived++
-    this.#context.countSent(part)
+    this.#context.countSent(part, since)
     return uploaded.reply
   }
 
@@ -268,7 +276,7 @@ export class Transfer {
       patient: () => this.#context.patient,
       progress: () => this.#arrived,
       onFailure: failure => {
-        this.#context.warnOnce(failure, part)
+        this.#context.tryAgain(failure, part)
         if (part === undefined) this.#heed(failure)
         if (inspect !== undefined) inspection = inspect(failure)
       },
@@ -313,6 +321,7 @@ export class Transfer {
         await this.#lose()
       }
     }
+    this.#refuseIfFreed()
     return { uploadId: await this.#initiate(), listed: new Map(), done: new Map() }
   }
 
@@ -345,8 +354,9 @@ export class Transfer {
       this.#queue = [...this.#parts.filter(part => done.has(part.number)), ...this.#queue]
       this.#events.onRestart()
       if (cause instanceof OssFailure) {
-        this.#context.warnOnce(cause)
-        await this.#lose()
+        this.#context.tryAgain(cause)
+        // Where all depends on it, OSS is asked for its list before it is believed.
+        if (!isAnyFreed(this.#ledger.record)) await this.#lose()
       } else {
         await this.#ledger.leave(randomUUID())
       }
@@ -363,7 +373,14 @@ export class Transfer {
       const object = await withRetry(() => bucket.head(key, call), this.#attempts())
       if (object !== undefined && isOurs(record, object)) throw new AlreadyPublished(object)
     }
+    this.#refuseIfFreed()
     await this.#ledger.forget()
+  }
+
+  /** Another upload id would have to get parts that are not here any more. */
+  #refuseIfFreed(): void {
+    if (!isAnyFreed(this.#ledger.record)) return
+    throw new BytesLost('its upload id is gone, and with it parts that are no longer on this disk')
   }
 }
 

@@ -10,7 +10,7 @@ import { cutParts, type Work } from './finish.js'
 import type { HowFar, Ledger } from './ledger.js'
 import { Reporter } from './reporter.js'
 import type { CutPart } from './spooler.js'
-import { Transfer, type PartSource } from './transfer.js'
+import { Transfer, type PartSource, type TransferEvents } from './transfer.js'
 
 export class UploadWork implements Work {
   readonly context: UploadContext
@@ -33,13 +33,8 @@ export class UploadWork implements Work {
   }
 
   /** The live transfer, while the source flows. */
-  flow(file: TempFile, onFailure: (error: unknown, part: number | undefined) => void): Transfer {
-    return (this.#transfer = this.#makeTransfer(
-      file,
-      true,
-      part => this.#verify(file, part),
-      onFailure,
-    ))
+  flow(file: TempFile, watcher: TransferEvents): Transfer {
+    return (this.#transfer = this.#makeTransfer(file, true, watcher))
   }
 
   async transfer(): Promise<Transfer> {
@@ -50,12 +45,7 @@ export class UploadWork implements Work {
     }
     const file = await this.file()
     this.reporter.restart()
-    const transfer = this.#makeTransfer(
-      file,
-      false,
-      part => this.#verify(file, part),
-      () => {},
-    )
+    const transfer = this.#makeTransfer(file, false)
     for (const part of cutParts(record)) transfer.offer(part)
     return (this.#transfer = transfer)
   }
@@ -83,21 +73,23 @@ export class UploadWork implements Work {
     )
   }
 
-  #makeTransfer(
-    file: TempFile,
-    flowing: boolean,
-    verify: PartSource['verify'],
-    onFailure: (error: unknown, part: number | undefined) => void,
-  ): Transfer {
+  #makeTransfer(file: TempFile, flowing: boolean, watcher?: TransferEvents): Transfer {
     const { context, ledger, reporter } = this
-    const source: PartSource = { body: part => file.chunks(part.start, part.size), verify }
+    const source: PartSource = {
+      body: part => file.chunks(part.start, part.size),
+      verify: part => this.#verify(file, part),
+    }
     return new Transfer(context, ledger, source, flowing, {
       onDone: (part, done, reply) => {
         reporter.part(part.size, done, reply, ledger.record, file.path)
+        watcher?.onDone(part, done, reply)
         ledger.note()
       },
-      onRestart: () => reporter.restart(),
-      onFailure,
+      onRestart: () => {
+        reporter.restart()
+        watcher?.onRestart()
+      },
+      onFailure: (error, part) => watcher?.onFailure(error, part),
     })
   }
 

@@ -3,7 +3,8 @@ import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
 import { get, run, server, shell } from '../support/command-line.js'
-import { BUCKET } from '../support/oss.js'
+import { BUCKET, bytes } from '../support/oss.js'
+import { schema } from '../support/schema.js'
 
 const FOLDER = `oss://${BUCKET}/in/`
 
@@ -34,6 +35,27 @@ t.test('files go into a folder by their names, patterns keep what is below them'
   const one = await run(dir, ['put', `oss://${BUCKET}/`, 'logs/x.log', '--quiet'], undefined, env)
   t.equal(one.status, 0)
   t.equal(String(await get(oss, 'x.log')), 'X')
+})
+
+t.test('--max-spool: what is only on OSS is shown, and resumed', async t => {
+  const dir = t.testdir({})
+  const { oss, env } = await server(t, dir)
+  const part = 102_400
+  const data = bytes(8 * part)
+  const refusal = { do: 'answer', status: 403, code: 'AccessDenied', times: 'always' } as const
+  const fault = oss.inject({ operation: 'UploadPart', partNumber: 8, ...refusal })
+  const put = ['put', `oss://${BUCKET}/k`, '--id=k', '--max-spool=400KiB', '--parallel=3']
+  const failed = await run(dir, put, data, env)
+  t.equal(failed.status, 75)
+  t.match(failed.err, /some of them only on OSS/)
+  const shown = await run(dir, ['show', 'k', '--json'])
+  const details = JSON.parse(shown.out)
+  t.ok(schema('show')(details), 'as the schema has it')
+  t.ok(details.freed >= 4 * part, `${details.freed} bytes are freed`)
+  t.match((await run(dir, ['show', 'k'])).out, /only on OSS any more/)
+  fault.remove()
+  t.equal((await run(dir, ['resume', 'k', '--parallel=50'], undefined, env)).status, 0)
+  t.same(await get(oss, 'k'), data)
 })
 
 t.test('of several files each has its own fate; 75 if any can be resumed', async t => {

@@ -33,6 +33,8 @@ t.test('wrong words: exit 2 before anything is touched', async t => {
     [[...put, '--partsize=8MiB'], /--part-size/],
     [['pu', K], /Did you mean put/],
     [[...put, '--part-size=5'], /partSize.*out of range/],
+    [[...put, '--max-spool=1KiB'], /maxSpoolBytes.*out of range/],
+    [[...put, '--max-spool=1MiB', '--size=10GiB'], /"size" is out of range/],
     [[...put, '--id=a', '--id=b'], /--id.*twice/],
     [['put', FOLDER, 'a', 'b', '--id=x'], /--id is about one stream/],
     [['put', K, 'a', 'b'], /slash at its end/],

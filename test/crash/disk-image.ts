@@ -8,7 +8,7 @@ import { basename, dirname, join } from 'node:path'
 /** A line of the trace, as `preload.mjs` writes it. */
 export interface TraceEntry {
   readonly op:
-    'open' | 'mkdir' | 'unlink' | 'rm' | 'rename' | 'append' | 'write' | 'truncate' | 'sync'
+    'open' | 'mkdir' | 'unlink' | 'rm' | 'rename' | 'write' | 'truncate' | 'trim' | 'sync'
   readonly path: string
   readonly to?: string
   /** Number of the open file. */
@@ -68,11 +68,12 @@ export class DiskImage {
     else if (op === 'rename') this.#rename(path, entry.to ?? path)
     else if (op === 'open') this.#open.set(file, this.#find(path) ?? this.#create(path))
     else if (op === 'sync') this.#sync(this.#open.get(file), entry.before)
+    else if (op === 'trim') this.#trim(file, entry.position ?? 0, entry.size ?? 0)
     else if (op === 'truncate') {
       this.#write(file, now => Buffer.concat([now, Buffer.alloc(entry.size ?? 0)], entry.size ?? 0))
     } else {
       this.#write(file, now => {
-        const at = op === 'append' ? now.length : (entry.position ?? now.length)
+        const at = entry.position ?? now.length
         const after = now.subarray(at + data.length)
         return Buffer.concat([
           now.subarray(0, at),
@@ -127,6 +128,20 @@ export class DiskImage {
     if (node?.kind !== 'file') throw new Error('what is written was not opened')
     node.now = change(node.now)
     node.history.push({ at: this.#over, content: node.now })
+  }
+
+  /** Nobody waits for a hole to be on the disk; it may be there at once. */
+  #trim(number: number, position: number, size: number): void {
+    const within = ({ length }: Buffer, at: number): number => Math.min(at, length)
+    const holed = (content: Buffer): Buffer =>
+      Buffer.from(content).fill(0, within(content, position), within(content, position + size))
+    const node = this.#open.get(number)
+    if (node?.kind !== 'file') throw new Error('what is trimmed was not opened')
+    for (const state of node.history.splice(0)) {
+      node.history.push({ ...state, content: holed(state.content) })
+    }
+    node.now = holed(node.now)
+    node.synced = holed(node.synced)
   }
 
   #sync(node: Node | undefined, before: number): void {

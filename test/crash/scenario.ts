@@ -10,6 +10,9 @@ import { PART, Site } from './site.js'
 const FIVE_PARTS = 4 * PART + 40_001
 const SMALL = 40_003
 
+/** Ranges of the temp file are given back from the third part on. */
+const BOUNDED: UploadOptions = { maxSpoolBytes: 2 * PART, parallel: 1 }
+
 export interface Scenario {
   readonly name: string
   readonly size: number
@@ -125,6 +128,27 @@ export const SCENARIOS = {
     name: 'a source that continues where it was cut',
     size: FIVE_PARTS,
     options: { replay: 'offset' },
+    job: { step: 'upload' },
+    prepare: failSource,
+  },
+  bounded: {
+    name: 'a stream through a disk that holds two of its parts',
+    size: FIVE_PARTS,
+    options: BOUNDED,
+    job: { step: 'stream' },
+  },
+  rest: {
+    name: 'resume of an upload of which only OSS has most',
+    size: FIVE_PARTS,
+    options: BOUNDED,
+    job: { step: 'resume' },
+    prepare: site =>
+      interrupted(site, site.content, { operation: 'UploadPart', partNumber: 5 }, 'start'),
+  },
+  onwards: {
+    name: 'a source that continues behind what only OSS has',
+    size: FIVE_PARTS,
+    options: { ...BOUNDED, replay: 'offset' },
     job: { step: 'upload' },
     prepare: failSource,
   },

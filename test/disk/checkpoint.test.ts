@@ -51,7 +51,7 @@ const CHECKPOINTS: Readonly<Record<string, Checkpoint>> = {
 }
 
 /** A file whose digest fits, whatever its body. */
-function fileOf(body: string, format: unknown = FORMAT): string {
+function fileOf(body: string, format: unknown = 1): string {
   return `{"format":${JSON.stringify(format)},"digest":"${digestOf(body)}","checkpoint":${body}}\n`
 }
 
@@ -205,9 +205,21 @@ t.test('damage', async t => {
   })
 })
 
+t.test('what is freed is format 2, which a version that would send holes leaves alone', t => {
+  const { freed: _none, ...record } = sealed({}, 'U')
+  const formatOf = (checkpoint: Checkpoint): unknown =>
+    (JSON.parse(encodeCheckpoint(checkpoint)) as { format: unknown }).format
+  t.equal(formatOf(checkpointOf(record)), 1)
+  const freed = checkpointOf({ ...record, freed: [[1, 7]], met: { md5: 'x' } })
+  t.equal(formatOf(freed), 2)
+  t.equal(formatOf(succeed(freed, spooling())), 2, 'also of a predecessor')
+  t.same(decodeCheckpoint(encodeCheckpoint(freed)), freed)
+  t.end()
+})
+
 t.test('a later format is not damage, whatever its content', async t => {
   const body = JSON.stringify({ all: 'new' })
-  for (const text of [fileOf(body, FORMAT + 1), fileOf(body, 1000), '{"format":2,"zip":"..."}']) {
+  for (const text of [fileOf(body, FORMAT + 1), fileOf(body, 1000), '{"format":3,"zip":"..."}']) {
     t.throws(() => decodeCheckpoint(text), LaterFormat, text.slice(0, 40))
   }
 })

@@ -1,6 +1,7 @@
 /** Locks are tried out before they are relied on. */
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
+import * as native from 'fs-native-extensions'
 import t from 'tap'
 import { checkFileSystem } from '../../src/disk/file-system.js'
 
@@ -22,7 +23,7 @@ for (const [name, tryLock] of [
   t.test(`a file system ${name} is refused`, async t => {
     const { checkFileSystem: check } = await t.mockImport<
       typeof import('../../src/disk/file-system.js')
-    >('../../src/disk/file-system.js', { 'fs-native-extensions': { tryLock } })
+    >('../../src/disk/file-system.js', { 'fs-native-extensions': { ...native, tryLock } })
     const directory = t.testdir({})
     await t.rejects(check(directory), { code: 'ERR_SPOOL_NO_LOCKS', resumable: false })
     t.same(await readdir(directory), [])

@@ -54,29 +54,41 @@ async function faultyStore(t: Test, path: string): Promise<FaultyStore> {
     if (!failing.delete(name)) return
     throw Object.assign(new Error(`${code}: ${name}`), { code, syscall: name })
   }
-  /** A file handle as far as it is used here. */
-  const open = async (at: string, flags: string, mode?: number): Promise<object> => {
-    const of = flags === 'r' ? ' directory' : ''
-    step(`open${of}`)
-    const file = await fsp.open(at, flags, mode)
-    return {
-      writeFile: async (text: string) => {
+  const directories = new Set<number>()
+  /** `promisify` takes the custom form. */
+  const asynchronous = <A extends unknown[], R>(run: (...of: A) => Promise<R>): object =>
+    Object.assign(() => undefined, { [promisify.custom]: run })
+  const write = promisify(fs.write)
+  const fsync = promisify(fs.fsync)
+  const calls = {
+    open: asynchronous(async (at: string, flags: string, mode: number) => {
+      step('open')
+      return promisify(fs.open)(at, flags, mode)
+    }),
+    openSync: (at: string, flags: string) => {
+      step('open directory')
+      const fd = fs.openSync(at, flags)
+      directories.add(fd)
+      return fd
+    },
+    write: asynchronous(
+      async (fd: number, bytes: Buffer, offset: number, length: number, position: number) => {
         if (failing.has('short write')) {
-          await file.writeFile(text.slice(0, text.length / 2))
+          await write(fd, bytes, offset, length / 2, position)
           step('short write')
         }
         step('write')
-        await file.writeFile(text)
+        return write(fd, bytes, offset, length, position)
       },
-      sync: async () => {
-        step(`sync${of}`)
-        await file.sync()
-      },
-      close: async () => {
-        await file.close()
-        if (of === '') step('close')
-      },
-    }
+    ),
+    fsync: asynchronous(async (fd: number) => {
+      step(directories.has(fd) ? 'sync directory' : 'sync')
+      await fsync(fd)
+    }),
+    closeSync: (fd: number) => {
+      fs.closeSync(fd)
+      if (!directories.delete(fd)) step('close')
+    },
   }
   const rename = async (from: string, to: string): Promise<void> => {
     step('rename')
@@ -90,7 +102,10 @@ async function faultyStore(t: Test, path: string): Promise<FaultyStore> {
   // Mocks reach one module deep.
   const durable = await t.mockImport<typeof import('../../src/disk/durable.js')>(
     '../../src/disk/durable.js',
-    { 'node:fs/promises': t.createMock(fsp, { open, rename, unlink }) },
+    {
+      'node:fs': t.createMock(fs, calls),
+      'node:fs/promises': t.createMock(fsp, { rename, unlink }),
+    },
   )
   const { CheckpointStore: Store, DurableCheckpointFile: File } = await t.mockImport<
     typeof import('../../src/disk/store.js')

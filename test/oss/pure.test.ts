@@ -441,7 +441,9 @@ t.test('no secret gets from a request into its failure', async t => {
   for (const endpoint of ['http://127.0.0.1:1', 'http://localhost:1']) {
     const at = bucket(endpoint)
     failures.push(await at.head('key', {}).catch((error: unknown) => error))
-    failures.push(await at.put('key', Buffer.from('x'), {}, {}).catch((error: unknown) => error))
+    failures.push(
+      await at.put('key', async () => Buffer.from('x'), {}, {}).catch((error: unknown) => error),
+    )
     failures.push(await at.initiate('key', { a: 'b\nc' }, {}).catch((error: unknown) => error))
   }
   for (const reason of failures) {

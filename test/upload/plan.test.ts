@@ -13,6 +13,7 @@ import {
   GIB,
   isSinglePut,
   KIB,
+  largestPart,
   MAX_PART_SIZE,
   MAX_PARTS,
   MIB,
@@ -75,6 +76,47 @@ t.test('the parts of a known size are one size, within the limits, up to 48.8 Ti
   t.same(planFor(8 * MIB, 8 * MIB * MAX_PARTS), { version: 1, base: 8 * MIB, cap: 8 * MIB })
   t.same(planFor(8 * MIB, 8 * MIB * MAX_PARTS + 1).base, 9 * MIB, 'the smallest whole MiB')
 })
+
+t.test(
+  'no part is larger than a bounded spool allows, whatever the base and the length',
+  async t => {
+    await holds(
+      t,
+      fc.property(
+        bases,
+        fc.integer({ min: 1, max: 1000 }),
+        fc.double({ min: 0, max: 1, noNaN: true }),
+        fc.double({ min: 0, max: 1, noNaN: true }),
+        fc.boolean(),
+        (base, parallel, bound, length, known) => {
+          // From the smallest bound to one beyond all parts.
+          const least = MIN_PART_SIZE * (parallel + 1)
+          const maxSpoolBytes = Math.floor(least * ((2 * LARGEST) / least) ** bound)
+          const most = largestPart(maxSpoolBytes, parallel)
+          const size = Math.floor((most * MAX_PARTS) ** length)
+          const plan = planFor(base, known ? size : undefined, most)
+          const parts = partsOf(plan, known ? size : Math.min(size, capacityOf(plan)))
+          return (
+            most >= MIN_PART_SIZE &&
+            most * (parallel + 1) <= maxSpoolBytes &&
+            parts.every(part => part.size <= most) &&
+            fault(parts, plan, known ? size : Math.min(size, capacityOf(plan))) === undefined
+          )
+        },
+      ),
+      60,
+    )
+    t.throws(() => planFor(MIB, MIB * MAX_PARTS + 1, MIB), RangeError)
+    t.equal(planFor(8 * MIB, MIB * MAX_PARTS, MIB).base, MIB)
+  },
+)
+
+/** The largest stream that a plan of unknown length can store. */
+function capacityOf(plan: Plan): number {
+  let part = firstPart(plan)
+  while (part.number < MAX_PARTS) part = nextPart(plan, part)
+  return part.start + part.size
+}
 
 t.test(
   'a stream of unknown length fits: 30 TB from the default base, from the smallest 20 TB',

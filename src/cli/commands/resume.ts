@@ -1,10 +1,10 @@
 /** `oss-spool resume`: finishes what is sealed, without the sources. Made to be run by cron. */
 import { Option, type Command } from 'commander'
+import { inParallel } from '../../parallel.js'
 import type { Spool } from '../../spool.js'
 import type { UploadStatus } from '../../upload/status.js'
 import { EXIT_DONE, UsageError, worst } from '../exit-status.js'
 import { countOption, examples, transferOptions } from '../option.js'
-import { inParallel } from '../parallel.js'
 import { display, type Display, type DisplayFlags } from '../progress.js'
 import { reportError, reportResult } from '../report.js'
 import type { Session, SpoolFlags } from '../session.js'
@@ -24,7 +24,7 @@ export function defineResume(program: Command, session: Session): void {
     .argument('[ID...]')
     .addOption(new Option('--all', 'every sealed upload of this endpoint'))
     .addOption(new Option('--force', 'publish over an object that someone else wrote'))
-    .addOption(countOption('--parallel-uploads <N>', 'uploads at a time (default: 1)'))
+    .addOption(countOption('--parallel-uploads <N>', 'uploads at a time (default: 4)'))
     .action((ids: string[], flags: ResumeFlags) =>
       session.run(flags, merged => resume(session, ids, merged)),
     )
@@ -47,7 +47,7 @@ async function resume(
   if (chosen.length === 0) return EXIT_DONE
   const name = chosen.length === 1 ? (chosen[0] ?? '') : `${chosen.length} uploads`
   const shown = display(session, name, flags, chosen.length)
-  const statuses = await inParallel(flags.parallelUploads ?? 1, chosen, id =>
+  const statuses = await inParallel(flags.parallelUploads ?? 4, chosen, id =>
     session.signal.aborted
       ? Promise.resolve(EXIT_DONE) // what was not begun is not spoken of
       : resumeOne(session, spool, id, shown, flags),

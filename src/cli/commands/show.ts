@@ -2,6 +2,7 @@
 import { join } from 'node:path'
 import type { Command } from 'commander'
 import type { Checkpoint, UploadRecord } from '../../disk/checkpoint.js'
+import { freedParts } from '../../upload/freed.js'
 import { checkId } from '../../upload/options.js'
 import type { UploadStatus } from '../../upload/status.js'
 import { EXIT_DONE } from '../exit-status.js'
@@ -28,6 +29,8 @@ interface Details extends UploadStatus {
   readonly file?: string
   readonly token: string
   readonly partSize: number
+  /** Bytes of it that are not on this disk any more (`--max-spool`). */
+  readonly freed?: number
   readonly sealedAt?: string
   readonly crc64?: string
   readonly object: Checkpoint['upload']['object']
@@ -57,16 +60,22 @@ async function readCheckpoint(directory: string, id: string): Promise<Checkpoint
 function detailsOf(status: UploadStatus, checkpoint: Checkpoint, directory: string): Details {
   const record = recordOf(status, checkpoint)
   const { token, file, plan, object } = record
+  const freed = freedBytes(record)
   return {
     ...status,
     directory,
     token,
     partSize: plan.base,
     object,
+    ...(freed === 0 ? {} : { freed }),
     superseded: checkpoint.superseded,
     ...(record.phase === 'published' ? {} : { file: join(directory, file) }),
     ...('sealedAt' in record ? { sealedAt: record.sealedAt, crc64: record.crc64 } : {}),
   }
+}
+
+function freedBytes(record: UploadRecord): number {
+  return freedParts(record, record.spooled).reduce((sum, { size }) => sum + size, 0)
 }
 
 /** The record that the status is about. */
@@ -100,21 +109,24 @@ function describe(details: Details, checkpoint: Checkpoint): string[] {
 }
 
 function phaseLines(details: Details): string[] {
-  const { phase, spooled, uploaded, parts, size, crc64, sealedAt, partSize } = details
+  const { phase, spooled, uploaded, parts, size, crc64, sealedAt, partSize, freed = 0 } = details
+  const only = `  ${formatBytes(freed)} of it are only on OSS any more (--max-spool)`
+  const gone = freed === 0 ? [] : [only]
   const sent = `${formatBytes(uploaded)} in ${parts} ${parts === 1 ? 'part' : 'parts'} acknowledged by OSS`
   const whole = `${formatBytes(size ?? 0)} (${size} bytes), CRC64 ${crc64}, sealed ${sealedAt}`
   if (phase === 'spooling') {
     return [
       `  spooling: its source has not ended well yet; ${formatBytes(spooled)} read, ${sent}`,
       `  parts begin with ${formatBytes(partSize)}`,
+      ...gone,
     ]
   }
   if (phase === 'receipt') return [`  published: ${whole}; this is its receipt (--once)`]
   const what =
     phase === 'sealed'
-      ? 'sealed: every byte is on this disk, the source is not needed any more'
+      ? `sealed: every byte is on this disk${freed === 0 ? '' : ' or on OSS'}, the source is not needed any more`
       : 'completing: OSS was asked to put it together, and its answer is not known'
-  return [`  ${what}`, `  ${whole}`, `  ${sent}`]
+  return [`  ${what}`, `  ${whole}`, `  ${sent}`, ...gone]
 }
 
 function next({ id, phase, owner, error }: Details): string {

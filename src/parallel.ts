@@ -1,4 +1,4 @@
-/** Several uploads at a time. */
+/** Several things at a time: uploads, or looks at their directories. */
 
 /** Runs `work` on every item, `limit` at a time; results in the order of the items. */
 export async function inParallel<T, R>(

@@ -1,0 +1,45 @@
+/**
+ * 3,000,000 flights as JSON Lines by origin and month, with a manifest: `node flights-by-origin.mjs
+ * [ROWS]`. Started again, even after kill -9, it sends only what is missing, since the same job makes
+ * the same objects.
+ */
+import { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import { Spool } from 'oss-spool'
+import { jsonl, rotate, tap } from 'oss-spool/etl'
+import chain, { many } from 'stream-chain'
+import { PARQUET, rowGroups } from './demo/flights.mjs'
+import { openOss } from './oss.mjs'
+
+const rows = Number(process.argv[2] ?? 3_000_000)
+const oss = await openOss()
+const spool = new Spool({ client: oss.client })
+
+const flights = chain([
+  Readable.from(rowGroups(PARQUET, rows)),
+  group => many(group),
+  ({ date, origin, destination, distance, delay }) => ({
+    departure: date,
+    from: origin,
+    to: destination,
+    miles: Number(distance),
+    late: Number(delay),
+  }),
+])
+const objects = rotate(spool, {
+  job: `flights-${rows}`,
+  key: 'flights/{job}/origin={partition}/{yyyy}-{MM}-{seq:03}.jsonl.gz',
+  partitionBy: flight => flight.from,
+  time: flight => flight.departure,
+  format: jsonl,
+  transform: 'gzip',
+  maxOpen: 300, // there are 229 airports, and the flights come by date
+})
+const progress = tap(({ records, rate }) => {
+  console.error(`${records.toLocaleString('en')} flights, ${Math.round(rate)}/s`)
+})
+await pipeline(flights, progress, objects)
+
+const { size, records, objects: made } = await objects.result
+console.log({ objects: made.length, records, size, seconds: Math.round(performance.now() / 1000) })
+await oss.close()

@@ -1,0 +1,48 @@
+/**
+ * A month of the table `orders` as JSON Lines by region and day, with a manifest: `node
+ * postgres-partitions.mjs 2026-10`. The rows come through a cursor, so memory does not grow with them.
+ * Run again after any failure, it sends only what is missing: the rows have an order, so the same
+ * job makes the same objects. Where the database is, the variables of psql say (PGHOST, ...).
+ */
+import { Client } from 'pg'
+import Cursor from 'pg-cursor'
+import { pipeline } from 'node:stream/promises'
+import { Spool } from 'oss-spool'
+import { jsonl, rotate } from 'oss-spool/etl'
+import { openOss } from './oss.mjs'
+
+const [month] = process.argv.slice(2)
+const oss = await openOss()
+const spool = new Spool({ client: oss.client })
+const database = new Client({ options: '-c TimeZone=UTC' }) // a month of the same days as the keys
+database.on('error', () => {}) // a lost connection: the query that runs on it fails, too
+await database.connect()
+
+const query = `SELECT id, region, created_at, amount FROM orders
+  WHERE created_at >= $1::timestamptz AND created_at < $1::timestamptz + interval '1 month'
+  ORDER BY created_at, id`
+
+// Not pg-query-stream: when the connection is lost it waits for an answer for ever.
+async function* rows() {
+  const cursor = database.query(new Cursor(query, [`${month}-01`]))
+  for (;;) {
+    const batch = await cursor.read(1000)
+    if (batch.length === 0) return
+    yield* batch
+  }
+}
+
+const objects = rotate(spool, {
+  job: `orders-${month}`,
+  key: 'orders/region={partition}/{yyyy}-{MM}-{dd}-{seq:03}.jsonl.gz',
+  partitionBy: order => order.region,
+  time: order => order.created_at,
+  every: { bytes: 256 * 1024 * 1024 },
+  format: jsonl,
+  transform: 'gzip',
+  mark: order => order.id, // of the first and the last one, for the manifest
+})
+await pipeline(rows, objects)
+
+console.log(await objects.result)
+await Promise.all([database.end(), oss.close()])

@@ -1,0 +1,126 @@
+/**
+ * The sink of a job: what Node's streams ask of a `Writable`. `finish` means done: it comes when OSS
+ * holds all objects and, written after them, the manifest. Everything it does is in `job.ts`.
+ */
+import { Writable } from 'node:stream'
+import { SpoolError } from '../errors.js'
+import type { Spool } from '../index.js'
+import { Job } from './job.js'
+import type { Manifest, ManifestObject } from './manifest.js'
+import { checkRotate, type RotateOptions, type RotateSettings } from './options.js'
+
+/**
+ * Makes a sink for `pipeline()` and `stream-chain` that spreads records over objects: one after the
+ * other by `every` and `cutBefore`, beside each other by what `key` is made of. Exactly once: ids and
+ * keys follow from the job and the records, objects that an earlier run has sealed are finished and
+ * not sent again (what comes for them is compared), and no object is overwritten.
+ * @throws TypeError, RangeError, SpoolError `ERR_SPOOL_INVALID_KEY`, before any work
+ */
+export function rotate<T = string | Uint8Array>(
+  spool: Spool,
+  options: RotateOptions<T>,
+): RotateStream<T> {
+  return new Rotation<T>(spool, checkRotate<T>(options))
+}
+
+/**
+ * The sink that `rotate` makes. What one `write` gives is a record. It fails with the first failure of
+ * any of its objects: what is sealed by then is finished by `resume` or by the next run of the job, the
+ * rest is not published. Emits `object` (`ManifestObject`) whenever OSS holds one more.
+ */
+export interface RotateStream<T> extends Writable {
+  /** The manifest, once OSS holds it; rejects with what ended the job. Ignoring it is safe. */
+  readonly result: Promise<Manifest>
+  on(event: 'object', listener: (object: ManifestObject) => void): this
+  on(event: string | symbol, listener: (...args: never[]) => void): this
+  once(event: 'object', listener: (object: ManifestObject) => void): this
+  once(event: string | symbol, listener: (...args: never[]) => void): this
+  /** For `stream-chain`: the type of its records. There is nothing at run time. */
+  __streamTypeW(): T
+}
+
+class Rotation<T> extends Writable implements RotateStream<T> {
+  declare readonly __streamTypeW: () => T
+  readonly result: Promise<Manifest>
+  readonly #name: string
+  readonly #job: Job<T>
+  /** What ended us from the inside, as opposed to a source that failed. */
+  #failure: Error | undefined
+  #isDone = false
+  #resolve!: (manifest: Manifest) => void // set in the constructor
+  #reject!: (error: unknown) => void // set in the constructor
+
+  constructor(spool: Spool, settings: RotateSettings<T>) {
+    super({ objectMode: true })
+    this.#name = settings.job
+    this.#job = new Job(spool, settings, {
+      failure: error => void this.destroy(this.#fail(error)),
+      // Later, so that a listener that throws is its owner's uncaught exception, not our failed object.
+      object: object => process.nextTick(() => this.emit('object', object)),
+    })
+    this.result = new Promise((resolve, reject) => {
+      this.#resolve = resolve
+      this.#reject = reject
+    })
+    this.result.catch(() => {}) // the stream's own `error` event is the one that must be handled
+  }
+
+  override _write(record: T, _encoding: string, callback: (error?: Error | null) => void): void {
+    this.#run(this.#job.take([record]), callback)
+  }
+
+  override _writev(
+    records: readonly { readonly chunk: T }[],
+    callback: (error?: Error | null) => void,
+  ): void {
+    this.#run(this.#job.take(records.map(({ chunk }) => chunk)), callback)
+  }
+
+  override _final(callback: (error?: Error | null) => void): void {
+    const finished = this.#job.finish().then(manifest => {
+      this.#isDone = true
+      this.#resolve(manifest)
+    })
+    this.#run(finished, callback)
+  }
+
+  override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
+    const reason = this.#reasonFor(error)
+    // Node takes a sink that is destroyed between `end()` and `finish` for one that is done.
+    const wouldPass = error === null && !this.#isDone && this.writableEnded
+    const told = wouldPass && this.listenerCount('error') > 0 ? reason : error
+    void this.#job.abandon().then(() => {
+      this.#reject(reason) // unless it is done
+      callback(told)
+    })
+  }
+
+  #run(step: Promise<void>, callback: (error?: Error | null) => void): void {
+    step.then(
+      () => callback(),
+      (error: unknown) => callback(this.#fail(error)),
+    )
+  }
+
+  #fail(error: unknown): Error {
+    const failure = error instanceof Error ? error : new Error(String(error))
+    if (!this.destroyed) this.#failure ??= failure // what fails afterwards, fails because of it
+    return this.#failure ?? failure
+  }
+
+  /** For the result: a failure of ours as it is, else that of whoever fed us. */
+  #reasonFor(error: Error | null): Error {
+    if (this.#failure !== undefined) return this.#failure
+    if (error instanceof SpoolError) return error
+    const what = `the manifest of the job ${this.#name} is not published`
+    const hint = 'Run the job again: it sends only what is missing.'
+    if (error === null && this.writableEnded) {
+      const message = `The sink was destroyed before its end; ${what}`
+      return new SpoolError('ERR_SPOOL_ABORTED', message, { hint })
+    }
+    const why = error === null ? 'the sink was destroyed before its end' : error.message
+    const cause = error === null ? {} : { cause: error }
+    const message = `The source of the job ${this.#name} failed: ${why}; ${what}`
+    return new SpoolError('ERR_SPOOL_SOURCE_FAILED', message, { hint, ...cause })
+  }
+}

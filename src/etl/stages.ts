@@ -1,0 +1,110 @@
+/**
+ * Transforms in a row, driven batch by batch: a batch is through when each of them has called back
+ * for it. So how many bytes have come out after a batch depends on the bytes alone, never on timing:
+ * objects that are cut by their size are cut at the same records in every run.
+ */
+import type { Duplex } from 'node:stream'
+
+/** One transform and what it has given. */
+class Stage {
+  readonly #stream: Duplex
+  readonly #given: Buffer[] = []
+  #ended = false
+  #onEnd: () => void = () => {}
+  #onError: (error: Error) => void = () => {}
+  #error: Error | undefined
+
+  constructor(stream: Duplex) {
+    this.#stream = stream
+    stream.on('readable', () => this.#read())
+    stream.once('end', () => {
+      this.#ended = true
+      this.#onEnd()
+    })
+    stream.on('error', error => {
+      this.#error ??= error
+      this.#onError(this.#error)
+    })
+  }
+
+  /** All that comes out until `chunk` is taken in. */
+  async write(chunk: Buffer): Promise<Buffer[]> {
+    await this.#step(done => this.#stream.write(chunk, error => done(error)))
+    this.#read()
+    return this.#given.splice(0)
+  }
+
+  async end(): Promise<Buffer[]> {
+    await this.#step(done => {
+      this.#onEnd = done
+      if (this.#ended) done()
+      else this.#stream.end()
+    })
+    return this.#given.splice(0)
+  }
+
+  destroy(): void {
+    this.#error ??= new Error('The transform was destroyed')
+    this.#stream.destroy()
+    this.#onError(this.#error)
+  }
+
+  #step(begin: (done: (error?: Error | null) => void) => void): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#onError = reject
+      const done = (error: Error | null | undefined = this.#error): void =>
+        error ? reject(error) : resolve()
+      if (this.#error === undefined) begin(done)
+      else done()
+    })
+  }
+
+  #read(): void {
+    for (;;) {
+      const chunk: unknown = this.#stream.read()
+      if (chunk === null) return
+      this.#given.push(Buffer.isBuffer(chunk) ? chunk : Buffer.from(chunk as string | Uint8Array))
+    }
+  }
+}
+
+export class Stages {
+  readonly #stages: readonly Stage[]
+
+  constructor(streams: readonly Duplex[]) {
+    this.#stages = streams.map(stream => new Stage(stream))
+  }
+
+  /** Without transforms, bytes come out as they are, and at once. */
+  get isEmpty(): boolean {
+    return this.#stages.length === 0
+  }
+
+  /** @returns what came out of the last transform until all of `chunks` were taken in */
+  async write(chunks: readonly Buffer[]): Promise<readonly Buffer[]> {
+    return this.#from(0, chunks)
+  }
+
+  /** @returns what is left. Call once, after the last batch is through. */
+  async end(): Promise<readonly Buffer[]> {
+    const rest: Buffer[] = []
+    for (const [i, stage] of this.#stages.entries()) {
+      rest.push(...(await this.#from(i + 1, await stage.end())))
+    }
+    return rest
+  }
+
+  destroy(): void {
+    for (const stage of this.#stages) stage.destroy()
+  }
+
+  async #from(first: number, chunks: readonly Buffer[]): Promise<readonly Buffer[]> {
+    let through = chunks
+    for (const stage of this.#stages.slice(first)) {
+      const next: Buffer[] = []
+      for (const chunk of through) next.push(...(await stage.write(chunk)))
+      through = next
+    }
+    return through
+  }
+}

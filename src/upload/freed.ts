@@ -1,0 +1,45 @@
+/**
+ * Which parts' bytes are no longer in the temp file, as a checkpoint has them: runs of part numbers,
+ * `[first, last]`, in order, with a gap between any two. Pure functions.
+ */
+import { partsOf, type Part, type Plan } from './plan.js'
+
+export type Freed = readonly (readonly [first: number, last: number])[]
+
+/** OSS does not have bytes any more that were freed here on its word: nobody has them. */
+export class BytesLost extends Error {}
+
+/** A record, as far as it matters here. */
+interface MayBeFreed {
+  readonly freed?: Freed
+}
+
+/** True when some bytes are only on OSS: they cannot be sent again. */
+export function isAnyFreed(record: MayBeFreed): boolean {
+  return record.freed !== undefined && record.freed.length > 0
+}
+
+export function isFreed(freed: Freed | undefined, number: number): boolean {
+  return freed?.some(([first, last]) => first <= number && number <= last) ?? false
+}
+
+/** Those of the parts within the first `size` bytes that are freed. */
+export function freedParts(
+  { plan, freed }: MayBeFreed & { readonly plan: Plan },
+  size: number,
+): Part[] {
+  if (freed === undefined) return []
+  return partsOf(plan, size).filter(({ number }) => isFreed(freed, number))
+}
+
+/** With these parts, too. */
+export function withFreed(freed: Freed, parts: readonly { readonly number: number }[]): Freed {
+  const runs = [...freed, ...parts.map(({ number }) => [number, number] as const)]
+  const merged: [number, number][] = []
+  for (const [first, last] of runs.toSorted(([a], [b]) => a - b)) {
+    const before = merged.at(-1)
+    if (before !== undefined && first <= before[1] + 1) before[1] = Math.max(before[1], last)
+    else merged.push([first, last])
+  }
+  return merged
+}

@@ -1,0 +1,109 @@
+/**
+ * The room of a bounded spool: how many bytes may still be written to the temp file. When there is
+ * none, ranges whose parts OSS has acknowledged (rule 4) are given back to the disk; when there are
+ * none of those either, whoever writes waits for the network. As long as there is room everything is
+ * kept, since what is on this disk survives the loss of an upload id.
+ */
+import type { TempFile } from '../disk/temp-file.js'
+import { isFreed, withFreed, type Freed } from './freed.js'
+import type { Part } from './plan.js'
+
+/**
+ * At least this fraction of the limit is given back at a time, since each time costs a synced write.
+ * Parts in flight and the one being filled are never all the rest, so it comes together in the end.
+ */
+const AT_ONCE = 8
+
+/** No file system has larger blocks, and no part but the last is smaller. */
+const BLOCK = 64 * 1024
+
+export class Room {
+  readonly #limit: number
+  readonly #file: TempFile
+  readonly #signal: AbortSignal
+  readonly #writeDown: () => Promise<void>
+  #freed: Freed
+  /** Bytes of the parts in `#freed`. */
+  #gone: number
+  #acknowledged: Part[] = []
+  /** Bytes of those. */
+  #ready = 0
+  #look: () => void = () => {}
+
+  /**
+   * @param limit bytes of the temp file that may be on the disk
+   * @param gone parts that an earlier run has freed
+   * @param writeDown makes `freed` durable: a hole must never be taken for bytes, by any process
+   * @param signal ends the wait
+   */
+  constructor(
+    limit: number,
+    file: TempFile,
+    gone: readonly Part[],
+    writeDown: () => Promise<void>,
+    signal: AbortSignal,
+  ) {
+    this.#limit = limit
+    this.#file = file
+    this.#freed = withFreed([], gone)
+    this.#gone = gone.reduce((sum, { size }) => sum + size, 0)
+    this.#writeDown = writeDown
+    this.#signal = signal
+    signal.addEventListener('abort', () => this.#look(), { once: true })
+  }
+
+  /** Parts whose bytes are not in the temp file any more, or will not be in a moment. */
+  get freed(): Freed {
+    return this.#freed
+  }
+
+  /** OSS has this part. */
+  acknowledge(part: Part): void {
+    if (isFreed(this.#freed, part.number)) return
+    this.#acknowledged.push(part)
+    this.#ready += part.size
+    this.#look()
+  }
+
+  /** What OSS had it may not have any more. */
+  doubt(): void {
+    this.#acknowledged = []
+    this.#ready = 0
+  }
+
+  /**
+   * Resolves with the number of bytes that may be written now, at least 1, to a temp file of `size`
+   * bytes. Rejects when the upload is stopped.
+   */
+  async make(size: number): Promise<number> {
+    for (;;) {
+      this.#signal.throwIfAborted()
+      const room = this.#limit - (size - this.#gone)
+      if (room > 0) return room
+      if (this.#ready >= this.#limit / AT_ONCE) await this.#free()
+      else await this.#news()
+    }
+  }
+
+  /** Written down first: from here on only OSS has these bytes. */
+  async #free(): Promise<void> {
+    const parts = this.#acknowledged
+    this.doubt()
+    this.#freed = withFreed(this.#freed, parts)
+    await this.#writeDown()
+    for (const { number, start, size } of parts) {
+      // The block in which two parts meet goes with the second of them.
+      const from = isFreed(this.#freed, number - 1) ? start - (start % BLOCK) : start
+      const end = start + size
+      const to = isFreed(this.#freed, number + 1) ? Math.ceil(end / BLOCK) * BLOCK : end
+      await this.#file.free(from, to)
+      this.#gone += size
+    }
+  }
+
+  #news(): Promise<void> {
+    return new Promise(resolve => {
+      this.#look = resolve
+    })
+  }
+}

@@ -1,0 +1,181 @@
+/**
+ * What operators can measure: an upload's events on Node's diagnostics channels. Here is every channel,
+ * its shape, and the only place that publishes. Where nobody has subscribed nothing is made, nothing is
+ * ever done per chunk, and no event holds a credential, a header or an error's text.
+ */
+import { channel, type Channel } from 'node:diagnostics_channel'
+import type { Checkpoint } from '../disk/checkpoint.js'
+import { kindOf, type FailureKind, type OssFailure } from '../oss/failure.js'
+import type { CutPart } from './spooler.js'
+
+/** Which upload an event is about; in all of them. */
+export interface EventSubject {
+  readonly id: string
+  readonly endpoint: string
+  readonly bucket: string
+  readonly key: string
+}
+
+/** The channels and what is published on them. Times are in ms, sizes in bytes. */
+export interface SpoolEvents {
+  /** Work on an upload begins; what follows in this process ends with `published` or `failed`. */
+  'oss-spool:upload:start': EventSubject & {
+    /** It was sealed before: it is finished without its source. */
+    readonly resumed: boolean
+    /** Bytes that an earlier run left in the temp file and that are used again. */
+    readonly spooled: number
+  }
+  /** The source has ended well and every byte is on the disk. Not of one that is `resumed`. */
+  'oss-spool:upload:sealed': EventSubject & {
+    readonly size: number
+    /** Since the start. */
+    readonly elapsed: number
+  }
+  /** OSS holds the object, verified. `sent`, `skipped`, `parts`: as in the result. */
+  'oss-spool:upload:published': EventSubject & {
+    readonly resumed: boolean
+    readonly size: number
+    readonly parts: number
+    readonly sent: number
+    readonly skipped: number
+    /** Since the start. */
+    readonly elapsed: number
+  }
+  /** The work ended without an object. */
+  'oss-spool:upload:failed': EventSubject & {
+    /** `ERR_SPOOL_*`, a system error's code, or the error's name. */
+    readonly code: string
+    /** `resume` can finish it without its source. */
+    readonly resumable: boolean
+    /** Since the start. */
+    readonly elapsed: number
+  }
+  /** OSS acknowledged a part that was sent, or the one request of a small object (part 1). */
+  'oss-spool:part:sent': EventSubject & {
+    readonly part: number
+    readonly size: number
+    /** Since its first attempt began, with all waits and retries. */
+    readonly elapsed: number
+  }
+  /** OSS has a part already with the same bytes: it is not sent. */
+  'oss-spool:part:found': EventSubject & { readonly part: number; readonly size: number }
+  /** A request failed and will be made again; a part under a new upload id, if the old one is gone. */
+  'oss-spool:retry': EventSubject & {
+    /** In OSS's words, such as `UploadPart`. */
+    readonly operation: string
+    readonly reason: FailureKind
+    /** HTTP status, if there was a reply. */
+    readonly status?: number
+    readonly ossCode?: string
+    readonly requestId?: string
+    readonly part?: number
+  }
+  /** The checkpoint was written and fsynced: at changes of phase, and once a second at most. */
+  'oss-spool:checkpoint': EventSubject & {
+    readonly phase: Checkpoint['upload']['phase']
+    /** Bytes in the temp file so far. */
+    readonly spooled: number
+    /** Bytes in acknowledged parts so far. */
+    readonly uploaded: number
+    /** What the write took. */
+    readonly elapsed: number
+  }
+}
+
+type Name = keyof SpoolEvents
+
+const channels: Readonly<Record<Name, Channel>> = {
+  'oss-spool:upload:start': channel('oss-spool:upload:start'),
+  'oss-spool:upload:sealed': channel('oss-spool:upload:sealed'),
+  'oss-spool:upload:published': channel('oss-spool:upload:published'),
+  'oss-spool:upload:failed': channel('oss-spool:upload:failed'),
+  'oss-spool:part:sent': channel('oss-spool:part:sent'),
+  'oss-spool:part:found': channel('oss-spool:part:found'),
+  'oss-spool:retry': channel('oss-spool:retry'),
+  'oss-spool:checkpoint': channel('oss-spool:checkpoint'),
+}
+
+/** The events of one upload in one run. */
+export class Telemetry {
+  readonly #upload: () => Checkpoint
+  #startedAt = performance.now()
+  #resumed = false
+
+  /** `upload`: its checkpoint as it is now. */
+  constructor(upload: () => Checkpoint) {
+    this.#upload = upload
+  }
+
+  started(resumed: boolean, spooled: number): void {
+    this.#startedAt = performance.now()
+    this.#resumed = resumed
+    this.#tell('oss-spool:upload:start', () => ({ resumed, spooled }))
+  }
+
+  published(object: { size: number; parts: number; sent: number; skipped: number }): void {
+    const { size, parts, sent, skipped } = object
+    this.#tell('oss-spool:upload:published', () => ({
+      resumed: this.#resumed,
+      size,
+      parts,
+      sent,
+      skipped,
+      elapsed: this.#elapsed,
+    }))
+  }
+
+  failed(error: unknown): void {
+    this.#tell('oss-spool:upload:failed', () => {
+      const { code, name, resumable }: { code?: unknown; name?: unknown; resumable?: unknown } =
+        Object(error)
+      return {
+        code: String(code ?? name),
+        resumable: resumable === true,
+        elapsed: this.#elapsed,
+      }
+    })
+  }
+
+  /** `since`: when its first attempt began, by `performance.now()`. */
+  partSent({ number: part, size }: Pick<CutPart, 'number' | 'size'>, since: number): void {
+    this.#tell('oss-spool:part:sent', () => ({ part, size, elapsed: performance.now() - since }))
+  }
+
+  partFound(part: number, size: number): void {
+    this.#tell('oss-spool:part:found', () => ({ part, size }))
+  }
+
+  retry(failure: OssFailure, part?: number): void {
+    this.#tell('oss-spool:retry', () => {
+      const { operation, status, ossCode, requestId } = failure
+      return {
+        operation,
+        reason: kindOf(failure),
+        ...(status === undefined ? {} : { status }),
+        ...(ossCode === undefined ? {} : { ossCode }),
+        ...(requestId === undefined ? {} : { requestId }),
+        ...(part === undefined ? {} : { part }),
+      }
+    })
+  }
+
+  /** `now` is on the disk, in the place of `before`. */
+  written(before: Checkpoint | null, now: Checkpoint, elapsed: number): void {
+    const { phase, spooled, uploaded } = now.upload
+    this.#tell('oss-spool:checkpoint', () => ({ phase, spooled, uploaded, elapsed }))
+    const open = before === null || before.upload.phase === 'spooling'
+    if (!open || (phase !== 'sealed' && phase !== 'completing')) return
+    this.#tell('oss-spool:upload:sealed', () => ({ size: spooled, elapsed: this.#elapsed }))
+  }
+
+  get #elapsed(): number {
+    return performance.now() - this.#startedAt
+  }
+
+  #tell<N extends Name>(name: N, fields: () => Omit<SpoolEvents[N], keyof EventSubject>): void {
+    const to = channels[name]
+    if (!to.hasSubscribers) return
+    const { id, endpoint, bucket, key } = this.#upload()
+    to.publish({ id, endpoint, bucket, key, ...fields() })
+  }
+}

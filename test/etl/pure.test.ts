@@ -1,0 +1,291 @@
+/** What needs no OSS: templates, dates, formats, taps, options, and the types that users see. */
+import { PassThrough, Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import { createGzip } from 'node:zlib'
+import chain from 'stream-chain'
+import { none } from 'stream-chain/defs.js'
+import t from 'tap'
+import { Calendar } from '../../src/etl/calendar.js'
+import { csv, jsonl, rotate, tap, type RotateStream, type TapCounts } from '../../src/etl/index.js'
+import { checkRotate } from '../../src/etl/options.js'
+import { Sequences } from '../../src/etl/sequences.js'
+import { Stages } from '../../src/etl/stages.js'
+import { KeyTemplate } from '../../src/etl/template.js'
+import { Spool } from '../../src/index.js'
+
+interface Order {
+  id: number
+  country: string
+  at: number
+}
+
+const client = { accessKeyId: 'k', accessKeySecret: 's', region: 'oss-cn-hangzhou', bucket: 'b' }
+const spool = new Spool({ client, dir: '/nonexistent/oss-spool' }) // nothing here touches it
+
+const DATE = new Calendar().fields(Date.UTC(2026, 10, 4, 5, 6, 7))
+const FIELDS = { job: 'j', partition: 'DE', date: DATE, seq: 42 }
+
+t.test('a template makes keys of what it names', t => {
+  const key = (template: string): string => new KeyTemplate('key', template).key(FIELDS)
+  const template = 'events/dt={yyyy}-{MM}-{dd}/{partition}-{seq:05}.jsonl.gz'
+  t.equal(key(template), 'events/dt=2026-11-04/DE-00042.jsonl.gz')
+  t.equal(key('{job}/{HH}{mm}{ss}/{seq}{seq:01}'), 'j/050607/4242')
+  t.equal(key('plain'), 'plain')
+  t.equal(new KeyTemplate('key', 'a/b={job}/{seq}').folder, 'a/')
+  t.equal(new KeyTemplate('key', '{job}/a').folder, '')
+  t.end()
+})
+
+t.test('a template that is wrong is refused', t => {
+  const wrong = [
+    '{',
+    '}',
+    '{}',
+    '{year}',
+    '{seq:5}',
+    '{seq:}',
+    '{partition:05}',
+    '{{seq}}',
+    '{seq:0999}',
+  ]
+  for (const template of wrong) {
+    t.throws(() => new KeyTemplate('key', template), { code: 'ERR_INVALID_ARG_VALUE' }, template)
+  }
+  t.throws(() => new KeyTemplate('key', 7), { code: 'ERR_INVALID_ARG_TYPE' })
+  t.end()
+})
+
+t.test('dates are those of the time zone', t => {
+  const at = (zone: string | undefined, time: Date | number): string => {
+    const { yyyy, MM, dd, HH, mm, ss } = new Calendar(zone).fields(time)
+    return `${yyyy}-${MM}-${dd} ${HH}:${mm}:${ss}`
+  }
+  const newYear = Date.UTC(2026, 0, 1, 0, 0, 59, 999)
+  t.equal(at(undefined, newYear), '2026-01-01 00:00:59')
+  t.equal(at('UTC', new Date(newYear)), '2026-01-01 00:00:59')
+  t.equal(at('Asia/Shanghai', newYear), '2026-01-01 08:00:59')
+  t.equal(at('America/New_York', newYear), '2025-12-31 19:00:59')
+  t.equal(at('Asia/Kathmandu', newYear), '2026-01-01 05:45:59')
+  t.equal(at('Europe/Berlin', Date.UTC(2026, 2, 29, 1)), '2026-03-29 03:00:00', 'summer time')
+  t.equal(at('Europe/Berlin', Date.UTC(2026, 2, 28, 23)), '2026-03-29 00:00:00', 'midnight is 00')
+  t.equal(at('Africa/Monrovia', Date.UTC(1971, 5, 1)), '1971-05-31 23:15:30', 'offsets of seconds')
+  t.equal(at(undefined, Date.parse('0987-06-05T04:03:02Z')), '0987-06-05 04:03:02')
+  t.equal(at(undefined, -1), '1969-12-31 23:59:59')
+  const calendar = new Calendar('Asia/Shanghai')
+  for (let minute = 0; minute < 3000; minute++) calendar.fields(newYear + minute * 60_000)
+  t.match(calendar.fields(newYear), { HH: '08', ss: '59' }, 'more than are remembered')
+  for (const time of [Number.NaN, new Date('x'), '2026', undefined, 1e300]) {
+    t.throws(() => new Calendar().fields(time), { code: 'ERR_INVALID_ARG_TYPE' }, String(time))
+  }
+  t.throws(() => new Calendar('Mars/Olympus'), { code: 'ERR_INVALID_ARG_VALUE' })
+  t.throws(() => new Calendar(8), { code: 'ERR_INVALID_ARG_TYPE' })
+  t.end()
+})
+
+t.test('wrong options are refused before any work, each by its kind', t => {
+  const good = { job: 'j', key: 'a/{seq}' }
+  const wrong: readonly [code: string, options: object][] = [
+    ['ERR_INVALID_ARG_TYPE', { job: 1 }],
+    ['ERR_INVALID_ARG_VALUE', { job: '' }],
+    ['ERR_INVALID_ARG_VALUE', { job: '.j' }],
+    ['ERR_INVALID_ARG_VALUE', { job: 'a/b' }],
+    ['ERR_INVALID_ARG_VALUE', { job: 'j'.repeat(65) }],
+    ['ERR_INVALID_ARG_TYPE', { key: undefined }],
+    ['ERR_INVALID_ARG_VALUE', { key: '{nope}' }],
+    ['ERR_SPOOL_INVALID_KEY', { key: '' }],
+    ['ERR_SPOOL_INVALID_KEY', { key: '/{seq}' }],
+    ['ERR_SPOOL_INVALID_KEY', { key: 'a/../{seq}' }],
+    ['ERR_INVALID_ARG_VALUE', { key: '{partition}/{seq}' }],
+    ['ERR_INVALID_ARG_VALUE', { partitionBy: () => 'x' }],
+    ['ERR_INVALID_ARG_VALUE', { key: '{yyyy}/{seq}' }],
+    ['ERR_INVALID_ARG_VALUE', { time: () => 0 }],
+    ['ERR_INVALID_ARG_TYPE', { key: '{partition}/{seq}', partitionBy: 'country' }],
+    ['ERR_INVALID_ARG_VALUE', { timeZone: 'Mars/Olympus' }],
+    ['ERR_INVALID_ARG_TYPE', { format: 'jsonl' }],
+    ['ERR_INVALID_ARG_TYPE', { mark: 'id' }],
+    ['ERR_INVALID_ARG_TYPE', { cutBefore: 1 }],
+    ['ERR_INVALID_ARG_TYPE', { every: 5 }],
+    ['ERR_INVALID_ARG_VALUE', { every: { hours: 1 } }],
+    ['ERR_INVALID_ARG_TYPE', { every: { records: '5' } }],
+    ['ERR_OUT_OF_RANGE', { every: { records: 0 } }],
+    ['ERR_OUT_OF_RANGE', { every: { bytes: 1.5 } }],
+    ['ERR_OUT_OF_RANGE', { every: { ms: 2 ** 31 } }],
+    ['ERR_OUT_OF_RANGE', { maxOpen: 0 }],
+    ['ERR_OUT_OF_RANGE', { maxEnding: 1001 }],
+    ['ERR_INVALID_ARG_VALUE', { transform: 'brotli' }],
+    ['ERR_INVALID_ARG_TYPE', { transform: 7 }],
+    ['ERR_INVALID_ARG_VALUE', { manifest: 'm-{seq}' }],
+    ['ERR_SPOOL_INVALID_KEY', { manifest: '/m' }],
+    ['ERR_OUT_OF_RANGE', { upload: { partSize: 1 } }],
+    ['ERR_INVALID_ARG_VALUE', { upload: { id: 'mine' } }],
+    ['ERR_INVALID_ARG_TYPE', { upload: 7 }],
+  ]
+  for (const [code, options] of wrong) {
+    const all = { ...good, ...options }
+    t.throws(() => rotate(spool, all), { code }, JSON.stringify(options))
+  }
+  t.throws(() => rotate(spool, undefined as never), { code: 'ERR_INVALID_ARG_TYPE' })
+  t.end()
+})
+
+t.test('zstd where Node has it', async t => {
+  const zlib: object = await import('node:zlib')
+  const make = (): object => rotate(spool, { job: 'j', key: '{seq}', transform: 'zstd' })
+  if ('createZstdCompress' in zlib) t.doesNotThrow(make)
+  else t.throws(make, { code: 'ERR_INVALID_ARG_VALUE' })
+})
+
+t.test('a key is given once per job', t => {
+  const sequences = new Sequences(
+    checkRotate<string>({ job: 'j', key: '{partition}{seq}', partitionBy: record => record }),
+  )
+  const next = (partition: string): string => sequences.nextKey(sequences.placeOf(partition))
+  t.equal(next('a'), 'a0')
+  t.equal(next('a'), 'a1')
+  t.equal(next('a1'), 'a10')
+  for (let i = 2; i < 10; i++) t.equal(next('a'), `a${i}`)
+  t.throws(() => next('a'), { code: 'ERR_SPOOL_OBJECT_EXISTS', resumable: false })
+  t.throws(() => sequences.placeOf(''), { code: 'ERR_INVALID_ARG_VALUE' })
+  t.throws(() => sequences.placeOf(undefined as never), { code: 'ERR_INVALID_ARG_TYPE' })
+  const fixed = new Sequences(checkRotate({ job: 'j', key: 'm', manifest: 'm' }))
+  t.throws(
+    () => fixed.nextKey(fixed.placeOf('')),
+    { code: 'ERR_SPOOL_OBJECT_EXISTS' },
+    'the manifest',
+  )
+  t.end()
+})
+
+t.test('jsonl: a line per record, and nothing that JSON has no text for', t => {
+  t.equal(jsonl({ a: 'x\ny', b: undefined }), '{"a":"x\\ny"}\n')
+  t.equal(jsonl(null), 'null\n')
+  for (const record of [undefined, () => {}, Symbol('s'), 1n])
+    t.throws(() => jsonl(record), TypeError)
+  t.end()
+})
+
+t.test('csv: a header per object, columns from the first record of all', async t => {
+  const format = await csv<{ id?: number; name?: string; more?: string }>()
+  t.equal(format({ id: 1, name: 'a "b", c' }, true), 'id,name\n1,"a ""b"", c"\n')
+  t.equal(format({ name: 'x', id: 2, more: 'not a column' }, false), '2,x\n')
+  t.equal(format({}, true), 'id,name\n,\n')
+  const own = await csv({ columns: ['a', 'b'], header: false, delimiter: ';' })
+  t.equal(own([1, 2], true), '1;2\n')
+})
+
+t.test('a tap hands on what it gets, and tells at most so often', async t => {
+  const told: TapCounts[] = []
+  const counter = tap<number>(counts => told.push(counts), { perSecond: 20 })
+  const source = async function* (): AsyncGenerator<number> {
+    for (let i = 0; i < 300; i++) {
+      yield i
+      await new Promise(resolve => setTimeout(resolve, 1))
+    }
+  }
+  const records: number[] = []
+  await pipeline(source, counter, async numbers => {
+    for await (const n of numbers) records.push(n)
+  })
+  t.same(records, [...Array(300).keys()])
+  t.equal(counter.records, 300)
+  const last = told.at(-1)
+  t.match(last, { records: 300, done: true })
+  t.ok(told.length <= (last?.elapsed ?? 0) / 50 + 1, `${told.length} calls`)
+  t.ok(told.length > 2)
+  t.ok(told.every(({ done }, i) => done === (i === told.length - 1)))
+  t.ok(told.every(({ rate }) => rate > 0))
+})
+
+t.test('a tap: nothing to count, listeners that throw, wrong arguments', async t => {
+  const told: TapCounts[] = []
+  await pipeline(Readable.from([]), tap(counts => told.push(counts)).resume())
+  t.same(told, [{ records: 0, rate: 0, elapsed: 0, done: true }])
+  const failure = new Error('no')
+  const throwing = tap(() => {
+    throw failure
+  })
+  await t.rejects(pipeline(Readable.from([1]), throwing.resume()), failure)
+  t.throws(() => tap(1 as never), { code: 'ERR_INVALID_ARG_TYPE' })
+  t.throws(() => tap(() => {}, { perSecond: 0 }), { code: 'ERR_OUT_OF_RANGE' })
+  t.throws(() => tap(() => {}, { perSecond: '1' as never }), { code: 'ERR_INVALID_ARG_TYPE' })
+})
+
+t.test('what is out after a batch depends on the bytes alone', async t => {
+  const text = Array.from({ length: 40_000 }, (_, i) => `${i * 7919},${i % 13}\n`).join('')
+  const batches = Array.from({ length: 8 }, (_, i) =>
+    Buffer.from(text.slice(i * 50_000, (i + 1) * 50_000)),
+  )
+  const sizes = async (noise: () => Promise<unknown>): Promise<number[]> => {
+    const stages = new Stages([
+      new PassThrough({ highWaterMark: 100 }),
+      createGzip({ chunkSize: 1024 }),
+      createGzip(),
+    ])
+    const all: number[] = []
+    for (const batch of batches) {
+      const out = await stages.write([batch])
+      all.push(out.reduce((sum, chunk) => sum + chunk.length, 0))
+      await noise()
+    }
+    const rest = await stages.end()
+    return [...all, rest.reduce((sum, chunk) => sum + chunk.length, 0)]
+  }
+  const quick = await sizes(async () => {})
+  t.ok(quick.some(size => size > 0))
+  t.same(await sizes(() => new Promise(resolve => setTimeout(resolve, 10))), quick)
+})
+
+t.test('a transform that fails, before, within and after a batch', async t => {
+  const failure = new Error('no')
+  const failing = (at: 'transform' | 'flush'): Stages => {
+    const stream = createGzip()
+    stream[at === 'flush' ? '_flush' : '_transform'] = (...args: unknown[]) =>
+      (args.at(-1) as (error: Error) => void)(failure)
+    return new Stages([stream])
+  }
+  await t.rejects(failing('transform').write([Buffer.from('x')]), failure)
+  await t.rejects(failing('flush').end(), failure)
+  const stages = failing('transform')
+  await stages.write([Buffer.from('x')]).catch(() => {})
+  await t.rejects(stages.write([Buffer.from('x')]), failure)
+  const stuck = new Stages([new PassThrough({ transform: () => {} })])
+  const writing = stuck.write([Buffer.from('x')])
+  stuck.destroy()
+  await t.rejects(writing)
+  await t.rejects(stuck.end())
+})
+
+/** Never called: it must compile, and what has `@ts-expect-error` must not. */
+function types(): void {
+  const options = { job: 'j', key: '{seq}' }
+  const orders: RotateStream<Order> = rotate<Order>(spool, { ...options, format: jsonl })
+  const typed: (order: Order) => string = order => order.country
+  rotate(spool, { ...options, key: '{partition}-{seq}', partitionBy: typed, format: jsonl })
+  // @ts-expect-error -- a property that an order does not have
+  rotate<Order>(spool, { ...options, partitionBy: order => order.nation, format: jsonl })
+  // @ts-expect-error -- objects need a format
+  rotate<Order>(spool, options)
+  const texts: RotateStream<string | Uint8Array> = rotate(spool, options)
+  rotate<string>(spool, options)
+  // @ts-expect-error -- the id of an upload is the job's business
+  rotate(spool, { ...options, upload: { id: 'x' } })
+
+  const row = (line: string): Order => ({ id: line.length, country: 'DE', at: 0 })
+  const keep = (order: Order): Order | typeof none => (order.id > 0 ? order : none)
+  chain([row, tap<Order>(), orders] as const)
+  chain([row, keep, orders] as const)
+  // @ts-expect-error -- a chain that gives numbers, and a sink of orders
+  chain([(line: string) => line.length, orders] as const)
+  // @ts-expect-error -- orders, and a sink of text
+  chain([row, texts] as const)
+  // @ts-expect-error -- a tap of numbers after a step that makes orders
+  chain([row, tap<number>(), orders] as const)
+  orders.on('object', ({ key, records }) => key.repeat(records))
+  void orders.result.then(({ objects }) => objects.map(({ crc64 }) => crc64.length))
+  void csv<Order>().then(format => rotate<Order>(spool, { ...options, format }))
+}
+
+t.test('types follow the records', t => {
+  t.type(types, 'function')
+  t.end()
+})

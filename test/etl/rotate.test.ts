@@ -1,0 +1,461 @@
+/** A rotation: which record goes where, what a failure leaves, and what another run of the job does. */
+import { once } from 'node:events'
+import { PassThrough, Readable, Transform, Writable } from 'node:stream'
+import { finished, pipeline } from 'node:stream/promises'
+import { ReadableStream } from 'node:stream/web'
+import { createCipheriv, createDecipheriv } from 'node:crypto'
+import { createGzip, gunzipSync } from 'node:zlib'
+import OSS from 'ali-oss'
+import chain from 'stream-chain'
+import t from 'tap'
+import {
+  csv,
+  jsonl,
+  rotate,
+  type Manifest,
+  type ManifestObject,
+  type RotateStream,
+} from '../../src/etl/index.js'
+import { bench, BUCKET, bytes, type Bench } from '../support/oss.js'
+
+interface Row {
+  readonly id: number
+  readonly of: string
+  readonly text: string
+}
+
+/** `count` rows, partitions in turn. */
+function* rows(count: number, of = 'ABC'): Generator<Row> {
+  for (let id = 0; id < count; id++) {
+    yield { id, of: of[id % of.length] ?? '', text: `${'x'.repeat(id % 7)}\n` }
+  }
+}
+
+const plain = (content: Buffer): Buffer => content
+
+/** The records of an object, as OSS has it. */
+async function recordsOf(work: Bench, key: string, unpack = plain): Promise<Row[]> {
+  const content = unpack((await work.get(key)) ?? Buffer.alloc(0))
+  return content
+    .toString()
+    .split('\n')
+    .filter(line => line !== '')
+    .map(line => JSON.parse(line) as Row) // `jsonl` wrote them
+}
+
+/** The manifest as OSS has it, which must be what the sink told; and each object what it says. */
+async function manifestOf(
+  work: Bench,
+  sink: Pick<RotateStream<unknown>, 'result'>,
+  key = '_manifest-job.json',
+) {
+  const manifest = JSON.parse(String(await work.get(key))) as Manifest
+  t.same(await sink.result, manifest)
+  for (const object of manifest.objects) {
+    t.equal((await work.get(object.key))?.length, object.size, object.key)
+  }
+  return manifest
+}
+
+const keysOf = ({ objects }: Manifest): string[] => objects.map(({ key }) => key)
+const countsOf = ({ objects }: Manifest): number[] => objects.map(({ records }) => records)
+
+t.test('every so many records, and a manifest that says what is where', async t => {
+  const work = await bench(t)
+  const sink = rotate<Row>(work.spool, {
+    job: 'job',
+    key: 'rows/{seq:03}.jsonl',
+    format: jsonl,
+    every: { records: 10 },
+    mark: ({ id }) => `row ${id}`,
+  })
+  const told: ManifestObject[] = []
+  sink.on('object', object => told.push(object))
+  await pipeline(rows(25), sink)
+  const manifest = await manifestOf(work, sink, 'rows/_manifest-job.json')
+  t.match(manifest, { job: 'job', records: 25 })
+  t.same(keysOf(manifest), ['rows/000.jsonl', 'rows/001.jsonl', 'rows/002.jsonl'])
+  t.match(manifest.objects, [
+    { records: 10, first: 'row 0', last: 'row 9' },
+    { records: 10, first: 'row 10', last: 'row 19' },
+    { records: 5, first: 'row 20', last: 'row 24' },
+  ])
+  t.equal(
+    manifest.size,
+    manifest.objects.reduce((sum, { size }) => sum + size, 0),
+  )
+  const all = await Promise.all(keysOf(manifest).map(key => recordsOf(work, key)))
+  t.same(all.flat(), [...rows(25)])
+  t.same(new Set(told), new Set(manifest.objects))
+  const put = work.oss.requests.filter(({ operation }) => operation === 'PutObject')
+  t.equal(put.at(-1)?.key, 'rows/_manifest-job.json', 'it comes last')
+  t.same(await work.spool.uploads(), [])
+})
+
+t.test('every so many bytes, exactly, and a record is never split', async t => {
+  const work = await bench(t)
+  const texts = Array.from({ length: 30 }, (_, i) => `${'é'.repeat(i)}\n`)
+  const chunks = [...texts, bytes(70_000), bytes(1), new Uint8Array(bytes(150_000))]
+  const sink = rotate(work.spool, { job: 'job', key: '{seq}', every: { bytes: 100 } })
+  await pipeline(Readable.from(chunks), sink)
+  const manifest = await manifestOf(work, sink)
+  const expected: Buffer[] = []
+  let size = Infinity
+  for (const chunk of chunks.map(c => Buffer.from(c))) {
+    if (size >= 100) {
+      expected.push(Buffer.alloc(0))
+      size = 0
+    }
+    const last = expected.length - 1
+    expected[last] = Buffer.concat([expected[last] ?? Buffer.alloc(0), chunk])
+    size += chunk.length
+  }
+  t.same(await Promise.all(keysOf(manifest).map(key => work.get(key))), expected)
+})
+
+t.test('with gzip, bytes are those on OSS, and another run cuts at the same records', async t => {
+  const work = await bench(t)
+  const texts = Array.from({ length: 6000 }, (_, i) => bytes(150).toString('base64') + `${i}\n`)
+  const run = async (job: string, pace: number): Promise<Manifest> => {
+    const sink = rotate<string>(work.spool, {
+      job,
+      key: '{job}/{partition}-{seq}.gz',
+      partitionBy: text => text.charCodeAt(0) % 2,
+      transform: 'gzip',
+      every: { bytes: 60_000 },
+    })
+    const source = async function* (): AsyncGenerator<string> {
+      for (const [i, text] of texts.entries()) {
+        yield text
+        if (pace > 0 && i % 100 === 0) await new Promise(resolve => setTimeout(resolve, pace))
+      }
+    }
+    await pipeline(source(), sink)
+    return sink.result
+  }
+  const [quick, slow] = [await run('quick', 0), await run('slow', 10)]
+  t.ok(quick.objects.length >= 4, `${quick.objects.length} objects`)
+  const what = ({ objects }: Manifest): unknown =>
+    objects.map(({ size, crc64, records, first, last }) => [size, crc64, records, first, last])
+  t.same(what(slow), what(quick))
+  const largest = Math.max(...quick.objects.map(({ size }) => size))
+  t.ok(largest < 60_000 + 2 * 65_536, `at most two batches more: ${largest}`)
+  for (const partition of ['quick/0', 'quick/1']) {
+    const sizes = quick.objects.filter(({ key }) => key.startsWith(partition)).map(o => o.size)
+    t.ok(sizes.length > 2)
+    t.ok(
+      sizes.slice(0, -1).every(size => size >= 60_000),
+      `all but the last: ${sizes.join()}`,
+    )
+  }
+  const contents = await Promise.all(quick.objects.map(({ key }) => work.get(key)))
+  const all = contents.map(content => String(gunzipSync(content ?? Buffer.alloc(0)))).join('')
+  t.same(new Set(all.split('\n')), new Set(texts.join('').split('\n')))
+  t.equal(all.length, texts.join('').length)
+})
+
+t.test('an object ends in time, although no more records come', async t => {
+  const work = await bench(t)
+  const source = new PassThrough({ objectMode: true })
+  const sink = rotate<Row>(work.spool, {
+    job: 'job',
+    key: '{seq}',
+    format: jsonl,
+    every: { ms: 100 },
+  })
+  const done = pipeline(source, sink)
+  const [one, two] = rows(2)
+  source.write(one)
+  t.match((await once(sink, 'object'))[0], { key: '0', records: 1 })
+  source.write(two)
+  t.match((await once(sink, 'object'))[0], { key: '1', records: 1 })
+  source.end()
+  await done
+  t.same(countsOf(await sink.result), [1, 1])
+})
+
+t.test('a new object begins where a function of the record says so', async t => {
+  const work = await bench(t)
+  const sink = rotate<Row>(work.spool, {
+    job: 'job',
+    key: '{seq}',
+    format: jsonl,
+    cutBefore: (row, previous) => row.text.length < previous.text.length,
+  })
+  await pipeline(rows(20), sink)
+  t.same(countsOf(await manifestOf(work, sink)), [7, 7, 6])
+})
+
+t.test('partitions: several objects are open; the least recently used one is ended', async t => {
+  const work = await bench(t)
+  const run = async (job: string, maxOpen: number): Promise<string[]> => {
+    const sink = rotate<string>(work.spool, {
+      job,
+      key: '{job}/{partition}-{seq}',
+      partitionBy: of => of,
+      maxOpen,
+      manifest: '{job}.json',
+    })
+    await pipeline(Readable.from('ABACABBC'.split('')), sink)
+    const { objects } = await manifestOf(work, sink, `${job}.json`)
+    return objects.map(({ key, first, last, records }) => `${key} ${first}-${last} ${records}`)
+  }
+  t.same(await run('three', 3), ['three/A-0 0-4 3', 'three/B-0 1-6 3', 'three/C-0 3-7 2'])
+  t.same(await run('two', 2), [
+    'two/A-0 0-4 3', // B is ended for C, then C for B
+    'two/B-0 1-1 1',
+    'two/C-0 3-3 1',
+    'two/B-1 5-6 2',
+    'two/C-1 7-7 1',
+  ])
+})
+
+t.test('dates are those of the records', async t => {
+  const work = await bench(t)
+  const hours = [22, 23, 24, 25, 23, 47]
+  const sink = rotate<number>(work.spool, {
+    job: 'job',
+    key: 'dt={yyyy}-{MM}-{dd}/{seq:02}.jsonl',
+    time: hour => Date.UTC(2026, 0, 1, hour - 8),
+    timeZone: 'Asia/Shanghai',
+    format: jsonl,
+  })
+  await pipeline(hours, sink)
+  const manifest = await manifestOf(work, sink)
+  t.same(keysOf(manifest), ['dt=2026-01-01/00.jsonl', 'dt=2026-01-02/00.jsonl'])
+  t.equal(String(await work.get('dt=2026-01-01/00.jsonl')), '22\n23\n23\n')
+})
+
+t.test(
+  'transforms by a function, in a row, fresh for each object; options of the upload',
+  async t => {
+    const work = await bench(t)
+    const [secret, iv] = [Buffer.alloc(32, 1), Buffer.alloc(16, 2)]
+    const sink = rotate<Row>(work.spool, {
+      job: 'job',
+      key: '{seq}',
+      format: await csv<Row>({ columns: ['id', 'of'] }),
+      transform: () => [createGzip(), createCipheriv('aes-256-ctr', secret, iv)],
+      every: { records: 5 },
+      upload: { mime: 'application/x-own', tags: { team: 'etl' } },
+    })
+    await pipeline(rows(10), sink)
+    await manifestOf(work, sink)
+    const read = async (key: string): Promise<string> => {
+      const decipher = createDecipheriv('aes-256-ctr', secret, iv)
+      return String(gunzipSync(decipher.update((await work.get(key)) ?? Buffer.alloc(0))))
+    }
+    t.equal(await read('0'), 'id,of\n0,A\n1,B\n2,C\n3,A\n4,B\n')
+    t.equal(await read('1'), 'id,of\n5,C\n6,A\n7,B\n8,C\n9,A\n')
+    const { res } = await new OSS(work.oss.clientOptions(BUCKET)).head('0')
+    t.match(res.headers, { 'content-type': 'application/x-own', 'x-oss-tagging-count': '1' })
+  },
+)
+
+t.test('no records: no object, and a manifest that says so', async t => {
+  const work = await bench(t)
+  const sink = rotate<Row>(work.spool, { job: 'job', key: '{seq}', format: jsonl })
+  await pipeline(rows(0), sink)
+  t.same(await manifestOf(work, sink), { job: 'job', records: 0, size: 0, objects: [] })
+})
+
+t.test('too many objects on their way: records wait', async t => {
+  const work = await bench(t)
+  const held = work.oss.inject({ do: 'hang', operation: 'PutObject', times: 'always' })
+  let taken = 0
+  const source = function* (): Generator<Row> {
+    for (const row of rows(200)) {
+      taken++
+      yield row
+    }
+  }
+  const every = { records: 1 }
+  const options = { job: 'job', key: '{seq}', format: jsonl, every, maxEnding: 2 }
+  const sink = rotate<Row>(work.spool, options)
+  const done = pipeline(source(), sink)
+  await held.hit(3)
+  await new Promise(resolve => setTimeout(resolve, 300))
+  t.ok(taken < 50, `${taken} records were taken`)
+  t.equal(held.hits, 3)
+  held.remove()
+  await done
+  t.equal((await manifestOf(work, sink)).records, 200)
+})
+
+t.test('an object that OSS refuses fails the job; the next run sends what is missing', async t => {
+  const work = await bench(t)
+  const options = { job: 'job', key: '{seq}', format: jsonl, every: { records: 10 } }
+  const fault = { do: 'answer', status: 403, code: 'AccessDenied', times: 'always' } as const
+  const refused = work.oss.inject({ ...fault, key: '3' })
+  const sink = rotate<Row>(work.spool, options)
+  const failure = { code: 'ERR_SPOOL_DENIED', resumable: true }
+  await t.rejects(pipeline(rows(95), sink), failure)
+  await t.rejects(sink.result, failure)
+  t.equal(await work.get('_manifest-job.json'), undefined)
+  const left = await work.spool.uploads()
+  t.match(
+    left.find(({ key }) => key === '3'),
+    { phase: 'sealed' },
+  )
+  const there = work.count('PutObject')
+  refused.remove()
+
+  const again = rotate<Row>(work.another(), options)
+  await pipeline(rows(95), again)
+  const manifest = await manifestOf(work, again)
+  const all = await Promise.all(keysOf(manifest).map(key => recordsOf(work, key)))
+  t.same(all.flat(), [...rows(95)])
+  t.equal(work.count('PutObject'), 10 + 1, `each object once; ${there} in the first run`)
+
+  const before = work.oss.requests.length
+  const third = rotate<Row>(work.another(), options)
+  await pipeline(rows(95), third)
+  t.same(await third.result, manifest)
+  t.equal(work.oss.requests.length, before, 'a job that is done asks for nothing')
+})
+
+t.test('a source that fails: what had ended is kept, what was open is not published', async t => {
+  const work = await bench(t)
+  const options = { job: 'job', key: '{seq}', format: jsonl, every: { records: 10 } }
+  const failure = new Error('the database went away')
+  const source = async function* (): AsyncGenerator<Row> {
+    yield* rows(25)
+    while (work.count('PutObject') < 2) await new Promise(resolve => setTimeout(resolve, 5))
+    throw failure
+  }
+  const sink = rotate<Row>(work.spool, options)
+  await t.rejects(pipeline(source(), sink), failure)
+  await t.rejects(sink.result, { code: 'ERR_SPOOL_SOURCE_FAILED', cause: failure })
+  await (sink.closed || once(sink, 'close').catch(() => undefined))
+  t.match(await work.spool.uploads(), [{ key: '2', phase: 'spooling', owner: undefined }])
+  t.equal(work.count('PutObject'), 2)
+  const again = rotate<Row>(work.spool, options)
+  await pipeline(rows(25), again)
+  t.same(countsOf(await manifestOf(work, again)), [10, 10, 5])
+  t.equal(work.count('PutObject'), 4)
+})
+
+t.test('other records under the same name are refused, and nothing is changed', async t => {
+  const work = await bench(t)
+  const options = { job: 'job', key: '{seq}', format: jsonl, every: { records: 10 } }
+  await pipeline(rows(20), rotate<Row>(work.spool, options))
+  const before = await work.get('0')
+  const other = [...rows(20)].map(row => ({ ...row, id: row.id % 10 }))
+  const sink = rotate<Row>(work.spool, options)
+  await t.rejects(pipeline(other, sink), { code: 'ERR_SPOOL_EXPECTATION', resumable: false })
+  t.same(await work.get('0'), before)
+  const more = rotate<Row>(work.spool, options)
+  await t.rejects(
+    pipeline(rows(30), more),
+    { code: 'ERR_SPOOL_EXPECTATION' },
+    'the manifest differs',
+  )
+})
+
+t.test("a stranger's object is not overwritten", async t => {
+  const work = await bench(t)
+  await new OSS(work.oss.clientOptions(BUCKET)).put('1', Buffer.from('mine'))
+  const options = { job: 'job', key: '{seq}', format: jsonl, every: { records: 10 } }
+  const sink = rotate<Row>(work.spool, options)
+  await t.rejects(pipeline(rows(30), sink), { code: 'ERR_SPOOL_OBJECT_EXISTS', resumable: false })
+  t.equal(String(await work.get('1')), 'mine')
+  const job = { ...options, job: 'other', key: 'x', every: { records: 10 } }
+  const twice = rotate<Row>(work.spool, job)
+  await t.rejects(pipeline(rows(30), twice), { code: 'ERR_SPOOL_OBJECT_EXISTS' }, 'nor our own')
+})
+
+t.test('what the functions throw ends the job, and nothing open is published', async t => {
+  const failure = new Error('no')
+  const fail = (): never => {
+    throw failure
+  }
+  const failing = (): Transform =>
+    new Transform({ transform: (_chunk, _encoding, callback) => callback(failure) })
+  const base = {
+    job: 'job',
+    key: '{partition}/{seq}',
+    partitionBy: ({ of }: Row) => of,
+    format: jsonl,
+  }
+  const wrong: Readonly<Record<string, object>> = {
+    format: { format: fail },
+    partitionBy: { partitionBy: fail },
+    cutBefore: { cutBefore: fail },
+    mark: { mark: fail },
+    'transform, made': { transform: fail },
+    'transform, at work': { transform: failing },
+    time: { key: '{partition}/{yyyy}', time: fail },
+  }
+  const work = await bench(t)
+  for (const [name, options] of Object.entries(wrong)) {
+    const sink = rotate<Row>(work.spool, { ...base, ...options, job: name.replace(/\W+/g, '-') })
+    await t.rejects(pipeline(rows(20), sink), failure, name)
+    await t.rejects(sink.result, failure, name)
+  }
+  t.equal(work.count('PutObject'), 0)
+})
+
+t.test('destroy() before and after the end publishes nothing that is not finished', async t => {
+  const work = await bench(t)
+  const open = rotate<Row>(work.spool, { job: 'open', key: 'o/{seq}', format: jsonl })
+  for (const row of rows(5)) open.write(row)
+  await new Promise(resolve => setTimeout(resolve, 100))
+  open.destroy()
+  await t.rejects(open.result, { code: 'ERR_SPOOL_SOURCE_FAILED' })
+
+  const held = work.oss.inject({ do: 'hang', operation: 'PutObject', times: 'always' })
+  const ended = rotate<Row>(work.spool, { job: 'ended', key: 'e/{seq}', format: jsonl })
+  const done = pipeline(rows(5), ended)
+  await held.hit()
+  ended.destroy()
+  await t.rejects(done, { code: 'ERR_SPOOL_ABORTED' }, 'Node takes such a sink for done')
+  await t.rejects(ended.result, { code: 'ERR_SPOOL_ABORTED' })
+  held.remove()
+  t.equal(work.count('PutObject'), 0)
+  const left = await work.spool.uploads()
+  t.same(new Set(left.map(({ phase }) => phase)), new Set(['completing', 'spooling']))
+  t.ok(left.every(({ owner }) => owner === undefined))
+  const never = rotate<Row>(work.spool, { job: 'never', key: '{seq}', format: jsonl })
+  never.destroy()
+  await t.rejects(never.result, { code: 'ERR_SPOOL_SOURCE_FAILED' })
+})
+
+t.test('as the last item of a chain, and the end of web streams', async t => {
+  const work = await bench(t)
+  const make = (job: string): RotateStream<Row> =>
+    rotate<Row>(work.spool, { job, key: '{job}/{seq}', format: jsonl, manifest: '{job}.json' })
+  const web = (failure?: Error): ReadableStream<Row> => {
+    const iterator = rows(5)
+    return new ReadableStream<Row>({
+      pull(controller) {
+        const { done, value } = iterator.next()
+        if (done !== true) controller.enqueue(value)
+        else if (failure === undefined) controller.close()
+        else controller.error(failure)
+      },
+    })
+  }
+  const ways: Readonly<
+    Record<string, (sink: RotateStream<Row>, failure?: Error) => Promise<unknown>>
+  > = {
+    chain: async sink => {
+      const all = chain([Readable.from(rows(5)), (row: Row) => row, sink])
+      await finished(all).finally(() => all.destroy())
+    },
+    pipeline: (sink, failure) => pipeline(web(failure), sink),
+    pipeTo: (sink, failure) => web(failure).pipeTo(Writable.toWeb(sink)),
+  }
+  for (const [name, run] of Object.entries(ways)) {
+    const sink = make(name)
+    await run(sink)
+    t.same(countsOf(await manifestOf(work, sink, `${name}.json`)), [5], name)
+    t.same(await recordsOf(work, `${name}/0`), [...rows(5)])
+  }
+  const failure = new Error('the socket was closed')
+  for (const name of ['pipeline', 'pipeTo']) {
+    const sink = make(`failed-${name}`)
+    await t.rejects(ways[name]?.(sink, failure) ?? Promise.resolve(), failure, name)
+    await t.rejects(sink.result, { code: 'ERR_SPOOL_SOURCE_FAILED', cause: failure }, name)
+    t.equal(await work.get(`failed-${name}/0`), undefined)
+  }
+})

@@ -1,0 +1,35 @@
+/** The example of metrics, run as it stands: its text is what Prometheus reads, and its sums are right. */
+import { spawnSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import t from 'tap'
+
+const EXAMPLE = fileURLToPath(new URL('../../examples/metrics.mjs', import.meta.url))
+const MIB = 1024 * 1024
+
+t.test('counts two uploads, and the request that was refused at first', async t => {
+  const dir = t.testdir({})
+  const { stdout, stderr, status } = spawnSync(process.execPath, [EXAMPLE], {
+    cwd: dir,
+    encoding: 'utf8',
+    env: { ...process.env, NODE_OPTIONS: '' },
+  })
+  t.equal(status, 0, stderr)
+  const series = new Map<string, number>()
+  for (const line of stdout.split('\n').slice(0, -1)) {
+    if (/^# TYPE oss_spool_[a-z_]+_total counter$/.test(line)) continue
+    const [, name, value] =
+      /^(oss_spool_[a-z_]+(?:\{[a-zA-Z_="',-]*\})?) ([\d.e+-]+)$/.exec(line) ?? []
+    t.ok(name, `a line of Prometheus: ${line}`)
+    series.set(name ?? '', Number(value))
+  }
+  t.equal(series.get('oss_spool_uploads_started_total{resumed="false"}'), 2)
+  t.equal(series.get('oss_spool_uploads_published_total'), 2)
+  t.equal(series.get('oss_spool_parts_sent_total'), 4, 'three parts and a small object')
+  t.equal(series.get('oss_spool_sent_bytes_total'), 20 * MIB + 12)
+  t.equal(series.get('oss_spool_spooled_bytes_total'), 20 * MIB + 12)
+  const throttled = 'oss_spool_retries_total{operation="UploadPart",reason="throttled"}'
+  t.equal(series.get(throttled), 1)
+  t.ok((series.get('oss_spool_checkpoint_writes_total') ?? 0) >= 4)
+  t.ok(readFileSync(EXAMPLE, 'utf8').split('\n').length <= 61, 'sixty lines at most')
+})

@@ -1,0 +1,40 @@
+/** An example of `examples/` as a user runs it: a process of its own, from the built package. */
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import type { Test } from 'tap'
+import type { Emulator } from '../../src/emulator/index.js'
+import { Spool } from '../../src/index.js'
+import { get, server, start, type Env, type Run } from './command-line.js'
+import { BUCKET } from './oss.js'
+
+export const EXAMPLES = fileURLToPath(new URL('../../examples/', import.meta.url))
+
+export interface Stage {
+  readonly dir: string
+  readonly oss: Emulator
+  /** On the spool directory of the examples. */
+  readonly spool: Spool
+  readonly example: (name: string, args: readonly string[], more?: Env) => Run
+  /** The object's bytes, or `undefined`. */
+  readonly get: (key: string) => Promise<Buffer | undefined>
+}
+
+/** A directory with `tree`, an OSS, and a way to run examples there. */
+export async function stage(
+  t: Test,
+  tree: Parameters<Test['testdir']>[0] = {},
+  env: Env = {},
+): Promise<Stage> {
+  const dir = t.testdir(tree)
+  const { oss, env: place } = await server(t, dir)
+  return {
+    dir,
+    oss,
+    spool: new Spool({ client: oss.clientOptions(BUCKET), dir: join(dir, 'spool') }),
+    example: (name, args, more = {}) => {
+      const all = { ...place, OSS_BUCKET: BUCKET, ...env, ...more }
+      return start(dir, args, undefined, all, join(EXAMPLES, name))
+    },
+    get: key => get(oss, key),
+  }
+}

@@ -1,0 +1,363 @@
+/**
+ * A stream that is larger than the disk it passes through: what is on the disk stays below the bound,
+ * the source waits for the network, and what only OSS has is never made up from a hole.
+ */
+import { execFileSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { createReadStream, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs'
+import { readdir, readFile, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import t from 'tap'
+import { decodeCheckpoint, type Checkpoint } from '../../src/disk/checkpoint.js'
+import { Spool, type UploadOptions } from '../../src/index.js'
+import { isAnyFreed } from '../../src/upload/freed.js'
+import { checkOptions } from '../../src/upload/options.js'
+import { bench, bytes, failingAfter, streamOf, type Bench } from '../support/oss.js'
+
+const PART = 102_400
+/** Room for four parts: three in flight, and one to fill. */
+const BOUND = 4 * PART
+const BOUNDED = { maxSpoolBytes: BOUND, parallel: 3 }
+const BLOCK = 4096
+
+/** Bytes of the disk that files of an upload take, and how large they seem. */
+function onDisk(dir: string, id: string): { taken: number; size: number } {
+  const seen = { taken: 0, size: 0 }
+  const names = readdirSync(join(dir, id)).filter(name => name.startsWith('spool-'))
+  for (const name of names) {
+    const { blocks, size } = statSync(join(dir, id, name))
+    seen.taken += blocks * 512
+    seen.size += size
+  }
+  return seen
+}
+
+async function checkpointOf(dir: string, id: string): Promise<Checkpoint> {
+  return decodeCheckpoint(await readFile(join(dir, id, 'checkpoint.json'), 'utf8'))
+}
+
+/** A spool whose uploads are bounded. */
+function bounded(b: Bench, more: UploadOptions = {}): Spool {
+  return b.another({ ...BOUNDED, ...more })
+}
+
+/** Sealed with parts that only OSS has, and one that it does not have. */
+async function sealedButFor(b: Bench, part: number, data: Buffer, more: UploadOptions = {}) {
+  const fault = b.oss.inject({
+    operation: 'UploadPart',
+    partNumber: part,
+    do: 'answer',
+    status: 403,
+    code: 'AccessDenied',
+    times: 'always',
+  })
+  const sink = bounded(b, more).createWriteStream('k', { id: 'k' })
+  await t.rejects(pipeline(streamOf(data), sink), { code: 'ERR_SPOOL_DENIED', resumable: true })
+  fault.remove()
+  const checkpoint = await checkpointOf(b.dir, 'k')
+  t.equal(checkpoint.upload.phase, 'sealed')
+  t.ok(isAnyFreed(checkpoint.upload), 'something was freed')
+  return checkpoint
+}
+
+t.test('never more than the bound is on the disk, and the object is right', async t => {
+  for (const odd of [0, 1]) {
+    const b = await bench(t, { spool: { partSize: PART + odd } })
+    b.oss.link = { latency: 2 }
+    const data = bytes(40 * PART + 7)
+    const spool = bounded(b, { maxSpoolBytes: BOUND + 4 * odd })
+    const sink = spool.createWriteStream('k', { id: 'k' })
+    let most = 0
+    let holes = 0
+    sink.on('progress', ({ phase }) => {
+      if (phase !== 'spooling') return
+      const { taken, size } = onDisk(b.dir, 'k')
+      most = Math.max(most, taken)
+      holes = Math.max(holes, size - taken)
+    })
+    const [result] = await Promise.all([sink.result, pipeline(streamOf(data), sink)])
+    t.match(result, { size: data.length, parts: 41 - odd, sent: data.length })
+    t.same(await b.get('k'), data)
+    t.ok(most <= BOUND + 8 * BLOCK, `${most} of ${BOUND} bytes`)
+    t.ok(holes > 20 * PART, `${holes} bytes were given back`)
+    t.same(await readdir(b.dir), [], 'nothing is left')
+  }
+})
+
+t.test('a stream that fits is kept to its end, and heals', async t => {
+  const b = await bench(t)
+  const data = bytes(3 * PART + 5)
+  const fault = b.oss.inject({ operation: 'UploadPart', partNumber: 3, do: 'forget' })
+  const spool = bounded(b)
+  const result = await spool.upload('k', () => streamOf(data), { id: 'k' })
+  t.ok(fault.hits > 0)
+  t.equal(result.size, data.length)
+  t.same(await b.get('k'), data)
+})
+
+t.test('in an outage the source waits, no byte more is taken, and it goes on after it', async t => {
+  const b = await bench(t)
+  const away = b.oss.inject({ do: 'reset', at: 'start', times: 'always' })
+  const data = bytes(12 * PART)
+  let given = 0
+  const source = Readable.from(
+    (function* () {
+      for (; given < data.length; given += 10_000) yield data.subarray(given, given + 10_000)
+    })(),
+    { objectMode: false, highWaterMark: 1 },
+  )
+  const sink = bounded(b).createWriteStream('k', { id: 'k' })
+  const done = pipeline(source, sink)
+  await away.hit(30)
+  const { taken } = onDisk(b.dir, 'k')
+  t.equal(taken, BOUND, 'the spool is full')
+  const before = given
+  await away.hit(away.hits + 30)
+  t.equal(given, before, 'the source waits')
+  t.equal(onDisk(b.dir, 'k').taken, BOUND)
+  t.match((await b.spool.uploads())[0], { phase: 'spooling' })
+  away.remove()
+  await done
+  t.same(await b.get('k'), data)
+})
+
+t.test('a source that waits can be stopped', async t => {
+  const b = await bench(t)
+  const away = b.oss.inject({ do: 'reset', at: 'start', times: 'always' })
+  const stop = new AbortController()
+  const sink = bounded(b, { signal: stop.signal }).createWriteStream('k', { id: 'k' })
+  const done = pipeline(streamOf(bytes(12 * PART)), sink)
+  await away.hit(20)
+  stop.abort()
+  await t.rejects(done)
+  await t.rejects(sink.result, { code: 'ERR_SPOOL_ABORTED', resumable: false })
+})
+
+t.test(
+  'another process finishes it, with another `parallel`, from the rest and from what OSS has',
+  async t => {
+    const b = await bench(t)
+    const data = bytes(12 * PART + 3)
+    const checkpoint = await sealedButFor(b, 11, data)
+    t.equal(checkpoint.upload.uploadId !== undefined, true)
+    const result = await b.another(BOUNDED).resume('k', { parallel: 50 })
+    t.equal(result.sent, PART, 'one part was sent')
+    t.same(await b.get('k'), data)
+    t.same(await readdir(b.dir), [])
+  },
+)
+
+t.test('what `expect` said is known after the bytes are gone', async t => {
+  const b = await bench(t)
+  const data = bytes(12 * PART)
+  const digest = (name: string): string => createHash(name).update(data).digest('hex')
+  await sealedButFor(b, 11, data, { expect: { sha256: digest('sha256') } })
+  const again = (expect: object) =>
+    bounded(b).upload('k', () => t.fail('it is sealed') as never, { id: 'k', expect })
+  const miss = { code: 'ERR_SPOOL_EXPECTATION' }
+  await t.rejects(again({ sha256: '0'.repeat(64) }), miss)
+  await t.rejects(again({ md5: digest('md5') }), miss, 'it was not computed while it could be')
+  await again({ sha256: digest('sha256') })
+  t.same(await b.get('k'), data)
+})
+
+const LOST = { code: 'ERR_SPOOL_UPLOAD_FAILED', resumable: false }
+
+t.test(
+  'sealed, and OSS loses what only it has: no zeros are sent, the source is needed',
+  async t => {
+    for (const [name, fault] of [
+      ['its upload id', { do: 'forget' }],
+      ['a freed part', { do: 'drop', parts: [2] }],
+    ] as const) {
+      const b = await bench(t)
+      const data = bytes(12 * PART)
+      await sealedButFor(b, 11, data)
+      b.oss.inject({ operation: 'ListParts', ...fault })
+      await t.rejects(b.spool.resume('k'), LOST, name)
+      t.equal(await b.get('k'), undefined, 'nothing is published')
+      t.match(await b.spool.uploads(), [{ phase: 'spooling' }])
+      await t.rejects(b.spool.resume('k'), { code: 'ERR_SPOOL_UNSEALED', resumable: false })
+      const { sourceRead } = await bounded(b).upload('k', () => streamOf(data), { id: 'k' })
+      t.ok(sourceRead, 'a retry reads the source')
+      t.same(await b.get('k'), data)
+    }
+  },
+)
+
+t.test('Complete finds a freed part missing: the same', async t => {
+  const b = await bench(t)
+  await sealedButFor(b, 11, bytes(12 * PART))
+  b.oss.inject({ operation: 'CompleteMultipartUpload', do: 'drop', parts: [2] })
+  await t.rejects(b.spool.resume('k'), LOST)
+  t.equal(await b.get('k'), undefined)
+})
+
+t.test('a wrong CRC64 in the answer to Complete cannot be mended from this disk', async t => {
+  const b = await bench(t)
+  await sealedButFor(b, 11, bytes(12 * PART))
+  const headers = { 'x-oss-hash-crc64ecma': '1' }
+  b.oss.inject({ operation: 'CompleteMultipartUpload', do: 'lie', headers })
+  await t.rejects(b.spool.resume('k'), { code: 'ERR_SPOOL_VERIFY', resumable: false })
+  await t.rejects(b.spool.resume('k'), { code: 'ERR_SPOOL_UNSEALED' })
+})
+
+t.test('while the source flows an upload id vanishes', async t => {
+  const data = bytes(40 * PART)
+  t.test('before anything is freed: all is sent again', async t => {
+    const b = await bench(t)
+    b.oss.inject({ operation: 'UploadPart', partNumber: 2, do: 'forget' })
+    await pipeline(streamOf(data), bounded(b).createWriteStream('k'))
+    t.same(await b.get('k'), data)
+  })
+  t.test('afterwards: the source is stopped at once, and nothing is published', async t => {
+    const b = await bench(t)
+    b.oss.inject({ operation: 'UploadPart', partNumber: 20, do: 'forget' })
+    let given = 0
+    const source = Readable.from(
+      (function* () {
+        for (; given < data.length; given += 10_000) yield data.subarray(given, given + 10_000)
+      })(),
+      { objectMode: false },
+    )
+    await t.rejects(pipeline(source, bounded(b).createWriteStream('k', { id: 'k' })), LOST)
+    t.ok(given < data.length, 'the source is not read to its end')
+    t.equal(await b.get('k'), undefined)
+    await bounded(b).upload('k', () => streamOf(data), { id: 'k' })
+    t.same(await b.get('k'), data, 'the next run has a new upload id')
+  })
+  t.test('only by what an answer says: OSS is asked again, and it goes on', async t => {
+    const b = await bench(t)
+    const code = 'NoSuchUpload'
+    b.oss.inject({ operation: 'UploadPart', partNumber: 20, do: 'answer', status: 404, code })
+    await pipeline(streamOf(data), bounded(b).createWriteStream('k'))
+    t.same(await b.get('k'), data)
+    t.equal(b.count('InitiateMultipartUpload'), 1)
+  })
+})
+
+t.test('a source that can continue does so behind what only OSS has', async t => {
+  const b = await bench(t)
+  const data = bytes(30 * PART)
+  const offset = { ...BOUNDED, replay: 'offset' as const, id: 'k' }
+  const cut = async (at: number): Promise<void> => {
+    const before = b.count('UploadPart')
+    const parts = (): boolean => b.count('UploadPart') > before + 18
+    const source = failingAfter(data.subarray(0, at), new Error('cut'), parts)
+    const run = b.another().upload('k', () => source, offset)
+    await t.rejects(run, { code: 'ERR_SPOOL_SOURCE_FAILED' })
+    t.ok(isAnyFreed((await checkpointOf(b.dir, 'k')).upload))
+  }
+  await cut(20 * PART + 5000)
+  let from = 0
+  const again = (more: UploadOptions = {}) =>
+    b
+      .another()
+      .upload('k', ({ offset: at }) => streamOf(data.subarray((from = at))), { ...offset, ...more })
+  const result = await again()
+  t.equal(from, 20 * PART, 'all whole parts were verified, here or on OSS')
+  t.ok(result.sent <= 14 * PART, `${result.sent} bytes were sent`)
+  t.same(await b.get('k'), data)
+
+  t.test('not when OSS has lost one of them: up to that one', async t => {
+    await cut(20 * PART + 5000)
+    b.oss.inject({ operation: 'ListParts', do: 'drop', parts: [3] })
+    await again()
+    t.equal(from, 2 * PART)
+    t.same(await b.get('k'), data)
+  })
+  t.test('nor when its upload id is gone', async t => {
+    await cut(20 * PART + 5000)
+    b.oss.inject({ operation: 'ListParts', do: 'forget' })
+    await again()
+    t.equal(from, 0)
+    t.same(await b.get('k'), data)
+  })
+  t.test('nor when all bytes are to be hashed', async t => {
+    await cut(20 * PART + 5000)
+    await again({ expect: { sha256: createHash('sha256').update(data).digest('hex') } })
+    t.equal(from, 0)
+    t.same(await b.get('k'), data)
+  })
+})
+
+t.test('new bytes over a sealed upload: each has an upload id of its own', async t => {
+  const b = await bench(t)
+  const old = bytes(12 * PART)
+  await sealedButFor(b, 11, old)
+  // Equal for long enough that its parts would be freed on the word of another's upload id.
+  const data = Buffer.concat([old.subarray(0, 9 * PART), bytes(6 * PART)])
+  await pipeline(streamOf(data), bounded(b).createWriteStream('k', { id: 'k' }))
+  t.same(await b.get('k'), data)
+  t.equal(b.count('AbortMultipartUpload') > 0, true, 'the old one is given up')
+})
+
+t.test(
+  'bytes that are read in place are not in the spool, so a bound says nothing of them',
+  async t => {
+    const b = await bench(t)
+    const data = bytes(12 * PART)
+    const inPlace = `${t.testdirName}-file`
+    await writeFile(inPlace, data)
+    t.teardown(() => rmSync(inPlace))
+    b.oss.inject({ operation: 'UploadPart', partNumber: 9, do: 'forget' })
+    await bounded(b).upload('k', () => createReadStream(inPlace), { inPlace })
+    t.same(await b.get('k'), data)
+  },
+)
+
+t.test('a short stream goes by one PutObject', async t => {
+  const b = await bench(t)
+  await pipeline(streamOf(bytes(PART)), bounded(b).createWriteStream('k'))
+  t.equal(b.count('PutObject'), 1)
+})
+
+t.test('abort and prune give up what is only on OSS, too', async t => {
+  for (const how of ['abort', 'prune'] as const) {
+    const b = await bench(t)
+    await sealedButFor(b, 11, bytes(12 * PART))
+    await (how === 'abort' ? b.spool.abort('k') : b.spool.prune({ olderThan: 0, sealed: true }))
+    t.same(await readdir(b.dir), [])
+    t.ok(b.count('AbortMultipartUpload') > 0)
+  }
+})
+
+t.test('wrong options are refused before any work', async t => {
+  const b = await bench(t)
+  const open = (options: UploadOptions) => () => b.spool.createWriteStream('k', options)
+  t.throws(open({ ...BOUNDED, start: 'sealed' }), TypeError)
+  t.throws(open({ maxSpoolBytes: '1GiB' as never }), TypeError)
+  t.throws(open({ maxSpoolBytes: 6 * PART - 1 }), RangeError, 'six parts of 100 KiB by default')
+  t.throws(open({ maxSpoolBytes: BOUND, parallel: 4 }), RangeError)
+  const largest = 10_000 * PART
+  t.throws(open({ ...BOUNDED, size: largest + 1 }), RangeError)
+  t.equal(checkOptions({ ...BOUNDED, size: largest }).maxPartSize, PART)
+  t.equal(b.oss.requests.length, 0)
+})
+
+t.test('a file system without holes is refused before any work', async t => {
+  const dir = mkdtempSync(join(tmpdir(), 'oss-spool-ramfs-'))
+  try {
+    execFileSync('mount', ['-t', 'ramfs', 'ramfs', dir], { stdio: 'pipe' })
+  } catch (error) {
+    rmSync(dir, { recursive: true })
+    t.pass(`a file system cannot be mounted here: ${String(error)}`, { skip: true })
+    return
+  }
+  t.teardown(() => {
+    execFileSync('umount', ['--lazy', dir])
+    rmSync(dir, { recursive: true })
+  })
+  const b = await bench(t)
+  const spool = b.another({ dir })
+  const no = { code: 'ERR_SPOOL_NO_HOLES', resumable: false }
+  const source = () => t.fail('the source is not asked') as never
+  await t.rejects(spool.upload('k', source, { id: 'k', ...BOUNDED }), no)
+  t.same(await readdir(dir), [], 'nothing is left')
+  t.equal(b.oss.requests.length, 0)
+  await spool.upload('k', () => streamOf(bytes(5 * PART)))
+  t.pass('without a bound it works')
+})

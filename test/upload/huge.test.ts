@@ -1,0 +1,40 @@
+/**
+ * A terabyte in terms of its parts: as many as the plan cuts it into, each a small one, through a spool
+ * that holds one part in twenty.
+ */
+import { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import t from 'tap'
+import { combineCrc64, crc64 } from '../../src/crc64.js'
+import { partsOf, planFor } from '../../src/upload/plan.js'
+import { patience } from '../crash/patience.js'
+import { bench, bytes } from '../support/oss.js'
+
+patience(t)
+
+const PART = 102_400
+
+t.test('1 TB in its number of parts passes through a bounded spool', async t => {
+  const parts = partsOf(planFor(8 * 2 ** 20), 1e12).length
+  t.equal(parts, 3210)
+  const b = await bench(t, { emulator: { discard: true, verify: 'crc64' } })
+  const chunk = bytes(PART) // not the parts' own edges, since the stream begins with a byte more
+  const size = parts * PART
+  const source = Readable.from(
+    (function* () {
+      yield chunk.subarray(0, 1)
+      for (let i = 1; i < parts; i++) yield chunk
+      yield chunk.subarray(1)
+    })(),
+    { objectMode: false },
+  )
+  const options = { size, parallel: 8, maxSpoolBytes: 16 * 2 ** 20 }
+  const sink = b.spool.createWriteStream('k', options)
+  await pipeline(source, sink)
+  const result = await sink.result
+  let whole = crc64(chunk.subarray(0, 1))
+  const crc = crc64(chunk)
+  for (let i = 1; i < parts; i++) whole = combineCrc64(whole, crc, PART)
+  whole = combineCrc64(whole, crc64(chunk.subarray(1)), PART - 1)
+  t.match(result, { size, parts, sent: size, crc64: String(whole) })
+})

@@ -1,0 +1,276 @@
+/**
+ * Many uploads in one spool: how they are listed, and how those of one process share its sockets, its
+ * descriptors and its memory without keeping each other waiting for ever.
+ */
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import { once } from 'node:events'
+import * as fs from 'node:fs'
+import { join } from 'node:path'
+import { Readable } from 'node:stream'
+import { setTimeout as sleep } from 'node:timers/promises'
+import t, { type Test } from 'tap'
+import { encodeCheckpoint } from '../../src/disk/checkpoint.js'
+import { Claim } from '../../src/disk/claim.js'
+import { SpoolDirectory } from '../../src/disk/spool-directory.js'
+import { SpoolWriteStream } from '../../src/index.js'
+import { Turns } from '../../src/oss/turns.js'
+import { list } from '../../src/upload/list.js'
+import { start } from '../support/command-line.js'
+import { bench, bytes, streamOf } from '../support/oss.js'
+import { checkpointOf, sealed } from '../support/records.js'
+
+const MIB = 1024 * 1024
+const PART = 102_400
+
+/** What `now` was at most while this was watched. */
+function peakOf(t: Test, now: () => number): () => number {
+  let peak = 0
+  let watching = true
+  const look = (): void => {
+    peak = Math.max(peak, now())
+    if (watching) setImmediate(look)
+  }
+  look()
+  t.teardown(() => void (watching = false))
+  return () => {
+    watching = false
+    return peak
+  }
+}
+
+/** Requests of this process that are under way. */
+function requestsOf(t: Test): () => number {
+  let out = 0
+  const begun = (): void => void out++
+  const ended = (): void => void out--
+  subscribe('http.client.request.start', begun)
+  subscribe('http.client.response.finish', ended)
+  t.teardown(() => {
+    unsubscribe('http.client.request.start', begun)
+    unsubscribe('http.client.response.finish', ended)
+  })
+  return () => out
+}
+
+t.test('a spool of 1,000 unfinished uploads', async t => {
+  const spool = new SpoolDirectory(t.testdir({}))
+  const ids = Array.from({ length: 1000 }, (_, i) => `upload-${String(i).padStart(4, '0')}`)
+  const record = sealed()
+  for (const [i, id] of ids.entries()) {
+    const createdAt = new Date(Date.UTC(2026, 0, 1) + i * 1000).toISOString()
+    fs.mkdirSync(spool.directoryOf(id))
+    fs.writeFileSync(join(spool.directoryOf(id), 'lock'), '')
+    const text = encodeCheckpoint(checkpointOf({ ...record, createdAt }, id))
+    fs.writeFileSync(spool.checkpointOf(id), text)
+  }
+
+  await t.test('is listed oldest first, a few directories at a time', async t => {
+    const open = (): number => fs.readdirSync('/proc/self/fd').length
+    const before = process.platform === 'linux' ? open() : 0
+    const peak = peakOf(t, process.platform === 'linux' ? open : () => 0)
+    const statuses = await list(spool, () => t.fail('nothing is damaged'))
+    t.same(
+      statuses.map(({ id }) => id),
+      ids,
+    )
+    t.ok(peak() - before <= 50, `${peak()} descriptors, ${before} before`)
+  })
+
+  await t.test('is listed by the command line', async t => {
+    const time = async (...args: string[]): Promise<[lines: number, ms: number]> => {
+      const from = performance.now()
+      const { out, status } = await start(spool.path, args).done
+      t.equal(status, 0)
+      return [out.split('\n').length - 1, performance.now() - from]
+    }
+    const [, bare] = await time('--version')
+    const [lines, ms] = await time('ls', '--spool', spool.path)
+    t.equal(lines, 1001)
+    t.comment(`${Math.round(ms - bare)} ms above --version`)
+  })
+
+  await t.test('has one that is claimed without a look at the others', async t => {
+    class Narrow extends SpoolDirectory {
+      override ids(): Promise<string[]> {
+        throw new Error('all were looked at')
+      }
+    }
+    const claim = await Claim.existing(new Narrow(spool.path), 'upload-0500')
+    t.equal(claim.checkpoint.id, 'upload-0500')
+    await claim.release()
+  })
+})
+
+t.test('turns', async t => {
+  /** Takes a turn and holds it until it is told to end; notes who had one. */
+  const table = (places: number) => {
+    const turns = new Turns(places)
+    const had: string[] = []
+    const holding: { name: string; end: () => void }[] = []
+    const member = (name: string, most?: number) => {
+      const share = turns.share(most)
+      return (signal?: AbortSignal): void =>
+        void share.take(signal, async () => {
+          had.push(name)
+          await new Promise<void>(end => holding.push({ name, end }))
+        })
+    }
+    const end = async (name: string): Promise<void> => {
+      const at = holding.findIndex(each => each.name === name)
+      holding.splice(at, 1)[0]?.end()
+      await sleep(0)
+    }
+    return { member, had, holding, end }
+  }
+
+  t.test('are never more than there are places; one alone may have all', async t => {
+    const { member, had, end } = table(3)
+    const huge = member('huge')
+    for (let i = 0; i < 5; i++) huge()
+    await sleep(0)
+    t.equal(had.length, 3)
+    await end('huge')
+    t.equal(had.length, 4)
+  })
+
+  t.test('go to whoever has the fewest, then to whoever had none for longest', async t => {
+    const { member, had, end } = table(2)
+    const [huge, second, small] = [member('huge'), member('second'), member('small')]
+    for (let i = 0; i < 10; i++) huge()
+    for (let i = 0; i < 10; i++) second()
+    small()
+    await sleep(0)
+    for (const name of ['huge', 'huge', 'second']) await end(name)
+    t.same(had, ['huge', 'huge', 'second', 'small', 'huge'])
+  })
+
+  t.test('let no crowd of small ones keep a huge one out, however many come', async t => {
+    const { member, had, holding, end } = table(2)
+    for (let i = 0; i < 20; i++) member('small')()
+    const huge = member('huge')
+    for (let i = 0; i < 20; i++) huge()
+    await sleep(0)
+    for (let i = 0; i < 30; i++) {
+      member('small')()
+      await end(holding[0]?.name ?? '')
+    }
+    t.ok(had.indexOf('huge') <= 20, 'once each of those before it had a turn')
+  })
+
+  t.test('end their waits with a signal, and grow for who needs more', async t => {
+    const { member, had } = table(1)
+    member('first')()
+    const stop = new AbortController()
+    member('waiting')(stop.signal)
+    await sleep(0)
+    t.same(had, ['first'])
+    stop.abort()
+    await sleep(0)
+    t.same(had, ['first', 'waiting'], 'it runs, to end by itself')
+    const many = member('many', 4)
+    many()
+    many()
+    await sleep(0)
+    t.equal(had.length, 4)
+  })
+})
+
+t.test(
+  '60 sinks at once have 32 requests out at most, and none waits for another to end',
+  async t => {
+    const { spool, get } = await bench(t, { emulator: { link: { latency: 50 } } })
+    const peak = peakOf(t, requestsOf(t))
+    const sinks = Array.from({ length: 60 }, (_, i) => spool.createWriteStream(`key-${i}`))
+    for (const sink of sinks) if (!sink.write('first ')) await once(sink, 'drain')
+    for (const sink of sinks) sink.end('last')
+    await Promise.all(sinks.map(({ result }) => result))
+    t.ok(peak() <= 32, `${peak()} requests at a time`)
+    t.ok(peak() > 16, `${peak()} requests at a time`)
+    t.equal(String(await get('key-59')), 'first last')
+  },
+)
+
+t.test('uploads beyond `parallelUploads` wait with nothing open', async t => {
+  const { oss, another } = await bench(t)
+  const spool = another({ parallelUploads: 4 })
+  let open = 0
+  let peak = 0
+  const source = (): Readable => {
+    peak = Math.max(peak, ++open)
+    return streamOf(bytes(1000))
+  }
+  const upload = async (i: number): Promise<void> =>
+    void (await spool.upload(`key-${i}`, source).finally(() => open--))
+  const refuse = oss.inject({ operation: 'PutObject', do: 'answer', status: 403, times: 'always' })
+  const ended = await Promise.allSettled(Array.from({ length: 12 }, (_, i) => upload(i)))
+  t.ok(ended.every(({ status }) => status === 'rejected'))
+  t.equal(peak, 4)
+
+  refuse.remove()
+  const sealedOnes = await spool.uploads()
+  t.equal(sealedOnes.length, 12)
+  const requests = peakOf(t, requestsOf(t))
+  await Promise.all(sealedOnes.map(({ id }) => spool.resume(id)))
+  t.ok(requests() <= 4, `${requests()} requests at a time`)
+  t.same(await spool.uploads(), [])
+
+  t.throws(() => another({ parallelUploads: 0 }), RangeError)
+  const stop = new AbortController()
+  const hang = oss.inject({ operation: 'PutObject', do: 'hang', times: 4 })
+  const busy = Array.from({ length: 4 }, (_, i) => upload(i))
+  await hang.hit(4)
+  const waiting = spool.upload('late', source, { signal: stop.signal })
+  stop.abort()
+  await t.rejects(waiting, { code: 'ERR_SPOOL_ABORTED' })
+  hang.release()
+  await Promise.all(busy)
+})
+
+t.test('a small upload is not kept waiting by two huge ones', async t => {
+  const { oss, spool } = await bench(t)
+  const hang = oss.inject({ operation: 'UploadPart', do: 'hang', times: 32 })
+  const huge = (key: string) =>
+    spool.upload(key, () => streamOf(bytes(64 * PART), PART), { parallel: 32, start: 'sealed' })
+  const both = [huge('first'), huge('second')]
+  await hang.hit(32)
+  await sleep(500) // 32 more of their parts wait now
+  const small = spool.upload('small', () => streamOf(bytes(10)))
+  await sleep(500)
+  hang.release()
+  await small
+  await Promise.all(both)
+  const parts = oss.requests.filter(({ operation }) => /UploadPart|PutObject/.test(operation))
+  const at = parts.findIndex(({ operation }) => operation === 'PutObject')
+  t.ok(at < 32 + 16, `after ${at} parts of 128`)
+})
+
+t.test('1,000 sinks buffer less each, and a later one as much as ever', async t => {
+  const refused = new Error('not in this test')
+  let refuse = (): void => {}
+  const gate = new Promise<void>(resolve => (refuse = resolve))
+  const sink = (i: number): SpoolWriteStream =>
+    new SpoolWriteStream({
+      id: `id-${i}`,
+      bucket: 'bucket',
+      key: 'key',
+      directory: `/nowhere/${i}`,
+      signal: undefined,
+      open: async () => {
+        await gate
+        throw refused
+      },
+    })
+  const sinks = Array.from({ length: 1000 }, (_, i) => sink(i))
+  t.equal(sinks[0]?.writableHighWaterMark, MIB)
+  t.equal(sinks[999]?.writableHighWaterMark, 65_536 + 1_572)
+  const all = sinks.reduce((sum, { writableHighWaterMark }) => sum + writableHighWaterMark, 0)
+  t.ok(all < 256 * MIB, `${Math.round(all / MIB)} MiB`)
+  for (const each of sinks) each.on('error', () => {})
+  const closed = sinks.map(each => new Promise(resolve => each.once('close', resolve)))
+  refuse()
+  await Promise.all(closed)
+  const later = sink(1000)
+  later.on('error', () => {})
+  t.equal(later.writableHighWaterMark, MIB)
+  await new Promise(resolve => later.once('close', resolve))
+})
