@@ -150,7 +150,7 @@ export class Intake {
       const { spooled, crcs: known, ...freed } = intake.#kept()
       return { ...arrived(context), ...freed, spooled, ...(continues ? { crcs: known } : {}) }
     }
-    await intake.#replay(record)
+    await intake.#replay(record, kept?.listed)
     intake.#spooled()
     if (intake.#flowing) {
       intake.#timer = setTimeout(() => intake.#transfer.start(), EAGER_AFTER).unref()

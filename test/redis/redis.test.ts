@@ -10,6 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { inspect } from 'node:util'
 import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
+import type { Sealed } from '../../src/disk/checkpoint.js'
 import { Claim } from '../../src/disk/claim.js'
 import { SpoolDirectory } from '../../src/disk/spool-directory.js'
 import type { Spool, SpoolOptions } from '../../src/index.js'
@@ -311,7 +312,8 @@ fleetTest('OSS loses what a takeover relied on: nothing wrong is published', asy
   const b = fleet.spool('b', options)
   oss.inject({ operation: 'UploadPart', partNumber: 5, do: 'forget' })
   const offsets: number[] = []
-  await t.rejects(b.upload('key', source(offsets), { id: 'id' }))
+  const lost = { code: 'ERR_SPOOL_UPLOAD_FAILED', resumable: false }
+  await t.rejects(b.upload('key', source(offsets), { id: 'id' }), lost)
   t.same(offsets, [3 * PART])
   t.equal(await get('key'), undefined)
   const result = await b.upload('key', source(offsets), { id: 'id' })
@@ -450,12 +452,15 @@ t.test('wrong uses are found before anything is sent', async t => {
 
 t.test('displaced: what OSS may have is still known, from every phase', async t => {
   const begun = { ...spooling(), uploadId: 'U', crcs: ['4'], spooled: 9 }
-  for (const upload of [begun, sealed({}, 'U'), completing('U')]) {
+  const gone: Pick<Sealed, 'freed' | 'met'> = { freed: [[1, 1]], met: { md5: 'a' } }
+  for (const record of [begun, sealed({}, 'U'), completing('U')]) {
+    const upload = { ...record, ...gone }
     const { token, plan, crcs, digest, uploadId } = upload
     const after = displace({ ...checkpointOf(upload), host: 'a' }, 'b')
     const kept = { phase: 'spooling', token, plan, crcs, digest, uploadId, spooled: 0 }
     t.match(after, { host: 'b', upload: kept, superseded: [] }, upload.phase)
-    t.notOk('size' in after.upload || 'completingAt' in after.upload)
+    const over = ['size', 'completingAt', 'freed', 'met'].filter(name => name in after.upload)
+    t.same(over, [], 'what was true of the bytes is not any more')
   }
   const receipt = { ...checkpointOf(published()), host: 'a' }
   t.match(displace(receipt, 'b'), { host: 'b', upload: receipt.upload })
