@@ -10,6 +10,7 @@ export async function svgOf(specification) {
     font: 'sans-serif',
     axis: { labelFontSize: 11, titleFontSize: 11 },
     view: { stroke: null },
+    legend: { labelLimit: 300 },
   }
   const { spec } = compile({ ...specification, config })
   return new View(parse(spec), { renderer: 'none' }).toSVG()

@@ -21,11 +21,10 @@ export const CASES = [
   'small-objects',
   'checkpoint',
   'cli-start',
-  'part-size',
 ]
 
 /** Takes long: only when it is named. */
-const LONG = ['huge']
+const LONG = ['part-size', 'huge']
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,

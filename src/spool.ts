@@ -18,7 +18,7 @@ import { connect } from './oss/connection.js'
 import type { Connection, Place } from './oss/port.js'
 import type { AliOssClient, ClientOptions } from './oss/settings.js'
 import { inTurn } from './oss/shared-bucket.js'
-import { Turns } from './oss/turns.js'
+import { Turns, type Share } from './oss/turns.js'
 import { giveUp } from './upload/abort.js'
 import { UploadContext, type SpoolWarning } from './upload/context.js'
 import { failed } from './upload/failed.js'
@@ -73,6 +73,11 @@ export interface SpoolOptions extends Omit<UploadOptions, 'id'> {
 /** Options of `upload`. */
 export interface StepOptions extends UploadOptions {
   readonly onProgress?: (progress: ProgressEvent) => void
+  /**
+   * Begins now, whatever `parallelUploads` says: for a source that cannot end before other uploads have
+   * begun. @default false
+   */
+  readonly atOnce?: boolean
 }
 
 /** Options of `resume`: how, not what. */
@@ -150,10 +155,11 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
    */
   async upload(key: string, source: Source, options: StepOptions = {}): Promise<UploadResult> {
     if (typeof source !== 'function') throw invalidType('source', 'a function', source)
-    const { onProgress, ...upload } = options
+    const { onProgress, atOnce = false, ...upload } = options
     const { place, id, settings } = this.#check(key, upload)
     const startedAt = performance.now()
-    return this.#inTurn(id, { bucket: place.bucket, key }, settings.signal, async () => {
+    const turn = atOnce ? new Turns(1).share() : this.#uploads.share()
+    return this.#inTurn(turn, id, { bucket: place.bucket, key }, settings.signal, async () => {
       const claim = await this.#claim(id)
       return holding(claim, () => {
         const progress = (event: ProgressEvent): void => onProgress?.(event)
@@ -184,7 +190,7 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
     // There is no source to wait, so a bound says nothing, and must not forbid another `parallel`.
     const { maxSpoolBytes: _bound, ...defaults } = this.#defaults
     const settings = checkOptions({ ...defaults, ...run })
-    return this.#inTurn(id, undefined, settings.signal, async () => {
+    return this.#inTurn(this.#uploads.share(), id, undefined, settings.signal, async () => {
       const claim = await this.#existing(id)
       return holding(claim, () => this.#resume(claim, settings, force, onProgress))
     })
@@ -287,13 +293,14 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
 
   /** One of `parallelUploads`. What fails before an upload has begun is told as what fails in it. */
   async #inTurn<T>(
+    turn: Share,
     id: string,
     object: { bucket: string; key: string } | undefined,
     signal: AbortSignal | undefined,
     step: () => Promise<T>,
   ): Promise<T> {
     try {
-      return await this.#uploads.share().take(signal, step)
+      return await turn.take(signal, step)
     } catch (error) {
       if (error instanceof SpoolError) throw error
       const checkpoint = await this.#records.read(id).catch(() => null)

@@ -20,8 +20,8 @@ export async function run(bench, { runs }) {
       Object.entries(LABELS).map(([name, label]) => [
         label,
         ...PARTS.flatMap(parts => [
-          cell(parts, run => run[name].ms, 2),
-          cell(parts, run => run[name].bytes / 1024, 1),
+          cell(parts, one => one[name].ms, 2),
+          cell(parts, one => one[name].bytes / 1024, 1),
         ]),
       ]),
     ),

@@ -13,7 +13,7 @@ export const where = 'nowhere'
 
 export async function run({ dir, parts }) {
   return {
-    ours: await timed(join(dir, 'checkpoint.json'), await ours(dir, parts)),
+    ours: await timed(join(dir, 'checkpoint.json'), ours(dir, parts)),
     lowdb: await timed(join(dir, 'lowdb.json'), await usual(dir, parts)),
   }
 }

@@ -7,11 +7,8 @@ import { createHash } from 'node:crypto'
 import * as v from 'valibot'
 import type { ObjectOptions } from '../oss/object-headers.js'
 
-/**
- * The latest format; this version reads it and all before it. 2 is 1 with `freed`, which no version that
- * knows only 1 may overlook: it would send holes. So what has none is written as 1.
- */
-export const FORMAT = 2
+/** The format that this version writes, and the latest that it reads. */
+export const FORMAT = 1
 
 const count = v.pipe(v.number(), v.safeInteger(), v.minValue(0))
 const time = v.pipe(v.string(), v.isoTimestamp())
@@ -153,9 +150,7 @@ export function encodeCheckpoint(value: Checkpoint): string {
   const body = JSON.stringify(value)
   const parsed = v.safeParse(checkpoint, JSON.parse(body))
   if (!parsed.success) throw new TypeError(`Not a checkpoint: ${v.summarize(parsed.issues)}`)
-  const { upload, previous } = value
-  const format = [upload, previous].some(record => record?.freed !== undefined) ? FORMAT : 1
-  return `{"format":${format},"digest":"${digestOf(body)}","checkpoint":${body}}\n`
+  return `{"format":${FORMAT},"digest":"${digestOf(body)}","checkpoint":${body}}\n`
 }
 
 /**
@@ -176,8 +171,7 @@ export function decodeCheckpoint(text: string): Checkpoint {
   if (Number.isSafeInteger(format) && Number(format) > FORMAT) {
     throw new LaterFormat(`it has format ${String(format)}, this version reads up to ${FORMAT}`)
   }
-  if (format !== 1 && format !== FORMAT)
-    throw new CheckpointDamage(`its format is ${JSON.stringify(format)}`)
+  if (format !== FORMAT) throw new CheckpointDamage(`its format is ${JSON.stringify(format)}`)
   if (digest !== digestOf(JSON.stringify(body) ?? '')) {
     throw new CheckpointDamage('its digest does not match its content')
   }

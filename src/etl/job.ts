@@ -164,7 +164,8 @@ export class Job<T> {
 
   #outgoing<R>(key: string, text: RecordText<R>, stages: Stages, upload: StepOptions): Outgoing<R> {
     const { signal } = this.#stop
-    const options = { overwrite: false, ...upload, once: true, signal }
+    // All that are open take records in turn: none may wait for another one's end.
+    const options = { overwrite: false, ...upload, once: true, atOnce: true, signal }
     const object = new Outgoing<R>(key, text, stages, source =>
       this.#spool.upload(key, source, options),
     )

@@ -56,7 +56,7 @@ async function faultyStore(t: Test, path: string): Promise<FaultyStore> {
   }
   const directories = new Set<number>()
   /** `promisify` takes the custom form. */
-  const asynchronous = <A extends unknown[], R>(run: (...of: A) => Promise<R>): object =>
+  const asynchronous = (run: (...of: never[]) => Promise<unknown>): object =>
     Object.assign(() => undefined, { [promisify.custom]: run })
   const write = promisify(fs.write)
   const fsync = promisify(fs.fsync)
@@ -260,7 +260,7 @@ t.test('the checkpoint store', async t => {
 t.test('the temp file', async t => {
   const bytes = Buffer.from(Array.from({ length: 3 * 2 ** 20 + 17 }, (_, i) => (i * 31) >> (i % 5)))
   const make = async (t: Test, size = 0): Promise<TempFile> => {
-    const file = await TempFile.create(t.testdir({}))
+    const file = TempFile.create(t.testdir({}))
     t.teardown(() => file.close())
     await file.append([bytes.subarray(0, size)])
     return file
@@ -274,7 +274,7 @@ t.test('the temp file', async t => {
   }
 
   t.test('is private, has a name of ours, and is new each time', async t => {
-    const [one, other] = [await make(t), await TempFile.create(t.testdirName)]
+    const [one, other] = [await make(t), TempFile.create(t.testdirName)]
     t.teardown(() => other.close())
     t.equal(fs.statSync(one.path).mode & 0o777, 0o600)
     t.match(one.name, /^spool-[A-Za-z0-9-]+$/, 'as the checkpoint demands it')
@@ -390,7 +390,7 @@ t.test('the temp file', async t => {
       '../../src/disk/temp-file.js',
       { 'node:fs': t.createMock(fs, { fdatasync }) },
     )
-    const file = await mocked.TempFile.create(t.testdir({}))
+    const file = mocked.TempFile.create(t.testdir({}))
     t.teardown(() => file.close())
     const batch = Buffer.alloc(16 * 2 ** 20)
     for (let i = 0; i < 2; i++) await file.append([batch])
@@ -431,7 +431,7 @@ t.test('the temp file', async t => {
   t.test('a full disk is an error, and what was written stays', async t => {
     const disk = tinyDisk(t)
     if (disk === undefined) return
-    const file = await TempFile.create(disk.path)
+    const file = TempFile.create(disk.path)
     await file.append([bytes.subarray(0, 40_000)])
     await t.rejects(file.append([bytes.subarray(40_000, 80_000)]), { code: 'ENOSPC' })
     t.ok(file.size >= 40_000 && file.size <= 65_536, `${file.size} bytes`)

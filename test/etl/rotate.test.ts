@@ -60,6 +60,17 @@ async function manifestOf(
 const keysOf = ({ objects }: Manifest): string[] => objects.map(({ key }) => key)
 const countsOf = ({ objects }: Manifest): number[] => objects.map(({ records }) => records)
 
+t.test('objects that are open do not wait for the uploads of their spool', async t => {
+  const work = await bench(t)
+  const spool = work.another({ parallelUploads: 1 })
+  const options = { job: 'job', key: '{partition}-{seq}', format: jsonl, maxOpen: 20 }
+  const sink = rotate<Row>(spool, { ...options, partitionBy: row => row.of })
+  const many = rows(20_000, 'ABCDEFGHIJKLMNOPQRST') // more than is held while nothing is sent
+  const wide = Readable.from(many).map((row: Row) => ({ ...row, text: 'x'.repeat(1000) }))
+  await pipeline(wide, sink)
+  t.equal((await sink.result).objects.length, 20)
+})
+
 t.test('every so many records, and a manifest that says what is where', async t => {
   const work = await bench(t)
   const sink = rotate<Row>(work.spool, {

@@ -237,7 +237,7 @@ t.test('the spooler', async t => {
     of = plan,
   ): Promise<{ file: TempFile; spooler: Spooler; cut: CutPart[] }> => {
     const cut: CutPart[] = []
-    const file = await TempFile.create(t.testdir({}))
+    const file = TempFile.create(t.testdir({}))
     return { file, cut, spooler: new Spooler(file, of, expect, part => cut.push(part)) }
   }
 
@@ -274,7 +274,7 @@ t.test('the spooler', async t => {
   })
 
   t.test('tells of a part only when its bytes are in the file', async t => {
-    const file = await TempFile.create(t.testdir({}))
+    const file = TempFile.create(t.testdir({}))
     const sizes: number[] = []
     const s = new Spooler(file, plan, {}, part => {
       t.ok(file.size >= part.start + part.size)
