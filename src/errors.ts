@@ -40,6 +40,8 @@ export interface SpoolErrorDetails {
   readonly uploadId?: string | undefined
   /** OSS's `x-oss-request-id`: what Alibaba's support asks for. */
   readonly requestId?: string | undefined
+  /** Host that works on the upload or has its bytes, where records are shared. */
+  readonly host?: string | undefined
   /** HTTP status of the reply. */
   readonly status?: number | undefined
   /** OSS's own error code, such as `NoSuchBucket`. */
@@ -57,6 +59,7 @@ export class SpoolError extends Error {
   declare readonly part?: number
   declare readonly uploadId?: string
   declare readonly requestId?: string
+  declare readonly host?: string
   declare readonly status?: number
   declare readonly ossCode?: string
 
@@ -69,6 +72,7 @@ export class SpoolError extends Error {
     if (details.part !== undefined) this.part = details.part
     if (details.uploadId !== undefined) this.uploadId = details.uploadId
     if (details.requestId !== undefined) this.requestId = details.requestId
+    if (details.host !== undefined) this.host = details.host
     if (details.status !== undefined) this.status = details.status
     if (details.ossCode !== undefined) this.ossCode = details.ossCode
   }

@@ -1,4 +1,5 @@
 /** The public names of `oss-spool`. */
+export type { Checkpoints } from './disk/records.js'
 export { SpoolError, type SpoolErrorCode, type SpoolErrorDetails } from './errors.js'
 export type { Credentials, CredentialsProvider, ProvidedCredentials } from './oss/credentials.js'
 export { defaultCredentials } from './oss/default-credentials.js'

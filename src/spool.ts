@@ -9,8 +9,9 @@ import { pipeline } from 'node:stream/promises'
 import type { Checkpoint } from './disk/checkpoint.js'
 import { Claim } from './disk/claim.js'
 import { checkFileSystem, checkHoles } from './disk/file-system.js'
+import { LocalRecords } from './disk/local-records.js'
+import type { Checkpoints, Records } from './disk/records.js'
 import { SpoolDirectory } from './disk/spool-directory.js'
-import { DurableCheckpointFile } from './disk/store.js'
 import { TempFileDamage } from './disk/temp-file.js'
 import { invalidType, outOfRange, SpoolError } from './errors.js'
 import { connect } from './oss/connection.js'
@@ -42,6 +43,7 @@ import { finishableSlot, resumeUpload } from './upload/resume.js'
 import { digestsOf } from './upload/sealed-bytes.js'
 import { toSource, type Source, type SourceOptions } from './upload/source.js'
 import type { UploadStatus } from './upload/status.js'
+import { bereftOf, isDecided, takeover } from './upload/takeover.js'
 import { SpoolWriteStream } from './write-stream.js'
 
 /** `upload()` and `resume()` at work at a time. */
@@ -55,6 +57,11 @@ export interface SpoolOptions extends Omit<UploadOptions, 'id'> {
   readonly client: AliOssClient | ClientOptions | Connection
   /** The spool directory. Default: `$OSS_SPOOL_DIR`, else `oss-spool` in the XDG state directory. */
   readonly dir?: string
+  /**
+   * Where records and locks of uploads are kept instead of `dir`, so that several machines share them:
+   * `redisCheckpoints(connection)` of `oss-spool/redis`. Default: in `dir`, beside the bytes.
+   */
+  readonly checkpoints?: Checkpoints
   /**
    * `upload()` and `resume()` at work at a time; the others wait, with nothing open and their sources not
    * called. Sinks do not wait: each holds two descriptors as long as it is open. @default 64
@@ -90,7 +97,7 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
   readonly dir: string
   readonly #connection: Connection
   readonly #defaults: UploadOptions
-  readonly #spool: SpoolDirectory
+  readonly #records: Records
   readonly #uploads: Turns
   readonly #requests: Turns
   #swept: Promise<void> | undefined
@@ -100,13 +107,16 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
   /** @throws TypeError or RangeError for options that make no sense; nothing is touched yet */
   constructor(options: SpoolOptions) {
     super()
-    const { client, dir, maxRate, parallelUploads = UPLOADS, ...defaults } = options
+    const { client, dir, checkpoints, maxRate, parallelUploads = UPLOADS, ...defaults } = options
     checkRate(maxRate)
+    if (checkpoints !== undefined && typeof checkpoints?.beside !== 'function') {
+      throw invalidType('checkpoints', 'a store of checkpoints', checkpoints)
+    }
     this.#connection = 'open' in client ? client : connect(client)
     if (maxRate !== undefined) this.#connection.limit(maxRate)
     this.dir = resolve(dir ?? defaultDirectory())
     this.#defaults = defaults
-    this.#spool = new SpoolDirectory(this.dir)
+    this.#records = checkpoints?.beside(new SpoolDirectory(this.dir)) ?? new LocalRecords(this.dir)
     checkOptions(defaults)
     integer('parallelUploads', parallelUploads, 1, 100_000)
     this.#uploads = new Turns(parallelUploads)
@@ -124,7 +134,7 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
       id,
       bucket: place.bucket,
       key,
-      directory: this.#spool.directoryOf(id),
+      directory: this.#records.directoryOf(id),
       signal: settings.signal,
       open: async signal => {
         const claim = await this.#claim(id)
@@ -163,7 +173,7 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
   /** The unfinished uploads of this client's endpoint, oldest first. */
   async uploads(options: { all?: boolean; receipts?: boolean } = {}): Promise<UploadStatus[]> {
     await this.#sweep()
-    const statuses = await list(this.#spool, warning => this.emit('warning', warning))
+    const statuses = await list(this.#records, warning => this.emit('warning', warning))
     return statuses.filter(
       ({ endpoint, phase }) =>
         (options.all === true || endpoint === this.#connection.endpoint) &&
@@ -195,7 +205,7 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
       const { checkpoint } = claim
       const settings = checkOptions(this.#defaults)
       const context = this.#context(claim, placeOf(checkpoint), checkpoint.key, settings, {})
-      await giveUp(context, this.#spool)
+      await giveUp(context, this.#records)
     })
   }
 
@@ -208,7 +218,7 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
     await this.#sweep()
     const settings = checkOptions(this.#defaults)
     const pruner: Pruner = {
-      spool: this.#spool,
+      records: this.#records,
       contextOf: (claim, checkpoint) =>
         this.#context(claim, placeOf(checkpoint), checkpoint.key, settings, {}),
       warn: (id, cause) => {
@@ -236,9 +246,9 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
         await claim.release()
         return receiptOf(checkpoint, upload, performance.now() - startedAt)
       }
-      const slot = finishableSlot(checkpoint)
+      const slot = await this.#finishable(context, checkpoint, settings, false)
       if (slot !== undefined && !isTooOld(checkpoint, slot, settings.maxAge)) {
-        await compare(context, checkpoint, slot, settings)
+        if (!claim.bereft) await compare(context, checkpoint, slot, settings)
         return this.#finish(context, checkpoint, slot, settings, false)
       }
     }
@@ -255,16 +265,31 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
     const context = this.#context(claim, placeOf(checkpoint), checkpoint.key, settings, {
       progress: event => onProgress?.(event),
     })
-    const slot = finishableSlot(checkpoint)
+    const slot = await this.#finishable(context, checkpoint, settings, force)
     if (slot !== undefined) return this.#finish(context, checkpoint, slot, settings, force)
     await claim.release()
     const { upload } = checkpoint
     if (upload.phase === 'published') return receiptOf(checkpoint, upload, 0)
+    const lost = claim.bereft && finishableSlot(checkpoint) !== undefined
+    const why = lost ? bereftOf(checkpoint) : 'It did not end well'
     throw new SpoolError(
       'ERR_SPOOL_UNSEALED',
-      `The source of upload ${id} (oss://${checkpoint.bucket}/${checkpoint.key}) did not end well: it is needed again`,
+      `The source of upload ${id} (oss://${checkpoint.bucket}/${checkpoint.key}) is needed again. ${why}`,
       { id },
     )
+  }
+
+  /** What can be finished without a source, from the bytes here or because OSS has the object. */
+  async #finishable(
+    context: UploadContext,
+    checkpoint: Checkpoint,
+    settings: UploadSettings,
+    force: boolean,
+  ): Promise<'upload' | 'previous' | undefined> {
+    const slot = finishableSlot(checkpoint)
+    if (slot === undefined || !context.claim.bereft) return slot
+    const decided = await stopping(context, settings.signal, () => isDecided(context, slot, force))
+    return decided ? slot : undefined
   }
 
   /** One of `parallelUploads`. What fails before an upload has begun is told as what fails in it. */
@@ -278,8 +303,8 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
     try {
       return await turn.take(signal, step)
     } catch (error) {
-      const file = new DurableCheckpointFile(this.#spool.checkpointOf(id))
-      const checkpoint = await file.read().catch(() => null)
+      if (error instanceof SpoolError) throw error
+      const checkpoint = await this.#records.read(id).catch(() => null)
       const { bucket, key } = object ?? checkpoint ?? {}
       if (bucket === undefined || key === undefined) throw error
       const slot = checkpoint === null ? undefined : finishableSlot(checkpoint)
@@ -344,7 +369,10 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
     if (checkpoint !== null) sameObject(checkpoint, place, context.key)
     if (settings.maxSpoolBytes !== undefined) await this.#needHoles()
     return stopping(context, settings.signal, async () => {
-      if (checkpoint !== null) await settlePredecessor(context)
+      if (checkpoint !== null) {
+        await settlePredecessor(context)
+        await takeover(context)
+      }
       return Intake.begin(context, place, settings, continues)
     })
   }
@@ -374,12 +402,12 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
       throw error
     }))
     await this.#sweep()
-    return Claim.make(this.#spool, id)
+    return Claim.make(this.#records, id)
   }
 
   async #existing(id: string): Promise<Claim & { checkpoint: Checkpoint }> {
     await this.#sweep()
-    return Claim.existing(this.#spool, id)
+    return Claim.existing(this.#records, id)
   }
 
   /** Once per spool, before its first upload: that locks exclude. */
@@ -390,7 +418,7 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
 
   /** Once per spool: what killed removals left behind. */
   #sweep(): Promise<void> {
-    this.#swept ??= this.#spool.sweep().catch((error: unknown) => {
+    this.#swept ??= this.#records.sweep().catch((error: unknown) => {
       this.#swept = undefined
       throw error
     })
@@ -444,6 +472,9 @@ async function stopping<T>(
   if (signal?.aborted) stop()
   try {
     return await step()
+  } catch (error) {
+    const { lost } = context.claim
+    throw lost?.aborted === true ? lost.reason : error
   } finally {
     signal?.removeEventListener('abort', stop)
   }

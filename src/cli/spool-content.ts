@@ -1,5 +1,4 @@
 /** What is in a spool directory, read without credentials and without a connection. */
-import type { SpoolDirectory } from '../disk/spool-directory.js'
 import type { UploadStatus } from '../upload/status.js'
 import type { Flags, Session } from './session.js'
 
@@ -26,7 +25,7 @@ export async function look(session: Session, flags: Flags): Promise<Content> {
   const directory = flags.spool ?? defaultDirectory(session.io.env)
   const spool = new SpoolDirectory(directory)
   const ids = await spool.ids()
-  const uploads = ids.length === 0 ? [] : await listed(spool, session, ids)
+  const uploads = ids.length === 0 ? [] : await listed(directory, session, ids)
   const quarantine = (await spool.quarantined()).map(({ name, path, since }) => ({
     name,
     path,
@@ -37,10 +36,11 @@ export async function look(session: Session, flags: Flags): Promise<Content> {
 
 /** What reads checkpoints and locks takes a while to load. */
 async function listed(
-  spool: SpoolDirectory,
+  directory: string,
   session: Session,
   ids: readonly string[],
 ): Promise<UploadStatus[]> {
+  const { LocalRecords } = await import('../disk/local-records.js')
   const { list } = await import('../upload/list.js')
-  return list(spool, ({ message }) => session.say(message), ids)
+  return list(new LocalRecords(directory), ({ message }) => session.say(message), ids)
 }

@@ -109,6 +109,8 @@ const published = v.strictObject({
 
 const checkpoint = v.strictObject({
   id: v.string(),
+  /** Whose disk has the temp files, where records are shared; absent from a record beside its bytes. */
+  host: v.exactOptional(v.string()),
   endpoint: v.string(),
   region: v.string(),
   bucket: v.string(),

@@ -8,9 +8,8 @@ import { join } from 'node:path'
 import { SpoolError } from '../errors.js'
 import { CheckpointDamage, LaterFormat, type Checkpoint } from './checkpoint.js'
 import { ignoreMissing, isSystemError } from './durable.js'
-import { Lock, ownerOf } from './lock.js'
-import type { SpoolDirectory } from './spool-directory.js'
-import { CheckpointStore, DurableCheckpointFile } from './store.js'
+import type { HeldRecord, Records } from './records.js'
+import { CheckpointStore } from './store.js'
 
 /** Claims of this process that are about to be let go, by directory. */
 const ending = new Map<string, Promise<void>>()
@@ -34,47 +33,50 @@ export async function endingClaims(): Promise<void> {
 export class Claim {
   readonly id: string
   readonly directory: string
-  readonly #spool: SpoolDirectory
+  /**
+   * Only what is known of it is left: its bytes were on a disk that is out of reach for good, and the
+   * source is needed again. What it says is changed by the takeover only.
+   */
+  readonly bereft: boolean
+  readonly #held: HeldRecord
   readonly #store: CheckpointStore
-  readonly #lock: Lock
+  #over = false
 
-  private constructor(spool: SpoolDirectory, id: string, store: CheckpointStore, lock: Lock) {
+  private constructor(
+    id: string,
+    directory: string,
+    held: HeldRecord,
+    store: CheckpointStore,
+    bereft: boolean,
+  ) {
     this.id = id
-    this.directory = spool.directoryOf(id)
-    this.#spool = spool
+    this.directory = directory
+    this.bereft = bereft
+    this.#held = held
     this.#store = store
-    this.#lock = lock
   }
 
   /**
    * Locks `id`, making its directory if there is none, and reads its checkpoint.
-   * @throws SpoolError `ERR_SPOOL_LOCKED`; `ERR_SPOOL_CORRUPT` after what was damaged has been moved
+   * @throws SpoolError `ERR_SPOOL_LOCKED`, also where another host has its bytes; `ERR_SPOOL_CORRUPT` after what was damaged has been moved
    * to the quarantine; `ERR_SPOOL_UNREADABLE` for what was left alone
    */
-  static async make(spool: SpoolDirectory, id: string): Promise<Claim> {
+  static async make(records: Records, id: string): Promise<Claim> {
     for (;;) {
-      const made = await spool.create(id)
-      if (!made && (await spool.isForeign(id))) {
-        const message = `${spool.directoryOf(id)} is not the directory of an upload`
-        const hint = 'Use another id, or another spool directory.'
-        throw new SpoolError('ERR_SPOOL_UNREADABLE', message, { id, hint })
-      }
-      const claim = await Claim.#lockAndRead(spool, id)
+      await records.prepare(id)
+      const claim = await Claim.#lockAndRead(records, id)
       if (claim !== undefined) return claim
     }
   }
 
   /** The same for an upload that must be there. @throws SpoolError also `ERR_SPOOL_NOT_FOUND` */
-  static async existing(
-    spool: SpoolDirectory,
-    id: string,
-  ): Promise<Claim & { checkpoint: Checkpoint }> {
+  static async existing(records: Records, id: string): Promise<Claim & { checkpoint: Checkpoint }> {
     const notFound = (): SpoolError =>
       new SpoolError('ERR_SPOOL_NOT_FOUND', `There is no upload ${id}`, { id })
     let claim: Claim | undefined
     while (claim === undefined) {
-      if (!(await spool.has(id))) throw notFound()
-      claim = await Claim.#lockAndRead(spool, id)
+      if (!(await records.has(id))) throw notFound()
+      claim = await Claim.#lockAndRead(records, id)
     }
     if (claim.checkpoint === null) {
       await claim.remove() // a crash in the first moment
@@ -82,6 +84,16 @@ export class Claim {
     }
     // The null was ruled out in the line above.
     return claim as Claim & { checkpoint: Checkpoint }
+  }
+
+  /** Whose disk its bytes go to, where that is a question. */
+  get host(): string | undefined {
+    return this.#held.host
+  }
+
+  /** Aborted when its lock is lost to another owner; the reason is a `SpoolError`. */
+  get lost(): AbortSignal | undefined {
+    return this.#held.lost
   }
 
   /** Told of each write of the checkpoint, as `CheckpointStore.onWritten`. */
@@ -122,28 +134,28 @@ export class Claim {
 
   /** Removes all files that are not named here. Only while nothing else is being written. */
   async tidy(named: readonly string[]): Promise<void> {
-    await this.#spool.tidy(this.id, named)
+    await this.#held.tidy(named)
   }
 
-  /** Gives the upload up: its directory is gone, then its lock. */
+  /** Gives the upload up: its bytes and its record are gone, then its lock. */
   async remove(): Promise<void> {
     await this.#store.settled()
     try {
-      await this.#spool.remove(this.id)
+      await this.#held.remove()
     } finally {
-      this.#lock.release()
+      await this.#release()
     }
   }
 
   /** Leaves the upload as it is, for the next owner. */
   async release(): Promise<void> {
     await this.#store.settled()
-    this.#lock.release()
+    await this.#release()
   }
 
   /** After a failure: lets go of what is still held; without a checkpoint there is nothing to keep. */
   async leave(): Promise<void> {
-    if (this.#lock.released) return
+    if (this.#over) return
     await (this.#store.durable === null ? this.remove() : this.release())
   }
 
@@ -152,47 +164,60 @@ export class Claim {
     await this.#store.settled()
     let where: string
     try {
-      where = await this.#spool.quarantine(this.id)
+      where = await this.#held.quarantine()
     } finally {
-      this.#lock.release()
+      await this.#release()
     }
     const message = `Upload ${this.id} is damaged: ${cause.message}; it was moved to ${where}`
     return new SpoolError('ERR_SPOOL_CORRUPT', message, { id: this.id, cause })
   }
 
+  /** Once, as `Lock.release`. */
+  async #release(): Promise<void> {
+    if (this.#over) return
+    this.#over = true
+    await this.#held.release()
+  }
+
   /** `undefined`: the directory or its owner went away while we looked. */
-  static async #lockAndRead(spool: SpoolDirectory, id: string): Promise<Claim | undefined> {
-    const directory = spool.directoryOf(id)
-    const lock = await Lock.acquire(directory).catch(async (error: unknown) => {
+  static async #lockAndRead(records: Records, id: string): Promise<Claim | undefined> {
+    const directory = records.directoryOf(id)
+    const held = await records.lock(id).catch(async (error: unknown) => {
+      if (error instanceof SpoolError) throw error
       // Only the lock is out of reach: what is sealed can be finished once it is mended.
-      const file = new DurableCheckpointFile(spool.checkpointOf(id))
-      const checkpoint = await file.read().catch(() => null)
+      const checkpoint = await records.read(id).catch(() => null)
       throw unreadable(id, error, checkpoint !== null && holdsSealed(checkpoint))
     })
-    if (lock === 'gone') return undefined
-    if (lock === 'owned') {
+    if (held === 'gone') return undefined
+    if (held === 'owned') {
       const letGo = ending.get(directory)
       if (letGo !== undefined) {
         await letGo
         return undefined
       }
-      const owner = await ownerOf(directory)
+      const owner = await records.owner(id)
       const by = owner === undefined ? 'another process' : `process ${owner.pid} on ${owner.host}`
       throw new SpoolError('ERR_SPOOL_LOCKED', `Upload ${id} is owned by ${by}`, {
         id,
         resumable: true,
+        host: owner?.host,
       })
     }
-    const claim = new Claim(spool, id, new CheckpointStore(spool.checkpointOf(id)), lock)
+    const store = new CheckpointStore(held)
+    const claimed = (bereft: boolean): Claim => new Claim(id, directory, held, store, bereft)
     try {
-      const checkpoint = await claim.#store.read()
+      const checkpoint = await store.read()
       if (checkpoint !== null && checkpoint.id !== id) {
         // The same directory to a file system that does not tell the case of letters.
         if (checkpoint.id.toLowerCase() === id.toLowerCase()) throw otherCase(id, checkpoint)
         throw new CheckpointDamage(`its checkpoint is that of ${checkpoint.id}`)
       }
-      return claim
+      if (checkpoint === null) return claimed(false)
+      const where = await held.whereabouts(checkpoint)
+      if (where === 'elsewhere' && needsBytes(checkpoint)) throw elsewhere(checkpoint)
+      return claimed(where !== 'here')
     } catch (error) {
+      const claim = claimed(false)
       if (error instanceof CheckpointDamage) throw await claim.quarantine(error)
       await claim.release()
       throw unreadable(id, error)
@@ -203,6 +228,19 @@ export class Claim {
 function holdsSealed({ upload, previous }: Checkpoint): boolean {
   const phases = [upload.phase, previous?.phase]
   return phases.includes('sealed') || phases.includes('completing')
+}
+
+/** Whether what is in the temp file may still be read: else any host can begin with the source. */
+function needsBytes(checkpoint: Checkpoint): boolean {
+  const { upload } = checkpoint
+  return holdsSealed(checkpoint) || (upload.phase === 'spooling' && upload.replay === 'offset')
+}
+
+/** Its owner is the host that has its bytes: that one finishes it, unless it is gone. */
+function elsewhere({ id, host }: Checkpoint): SpoolError {
+  const message = `The bytes of upload ${id} are on host ${host}, which is not declared gone`
+  const hint = `Finish it on ${host}; if that host does not come back, declare it gone and run the source again.`
+  return new SpoolError('ERR_SPOOL_LOCKED', message, { id, resumable: true, host, hint })
 }
 
 function otherCase(id: string, { id: other, bucket, key }: Checkpoint): SpoolError {

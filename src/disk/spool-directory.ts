@@ -6,6 +6,7 @@
 import { readdirSync } from 'node:fs'
 import { lstat, mkdir, readdir, rename, rm, rmdir, stat, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
+import { SpoolError } from '../errors.js'
 import { inParallel } from '../parallel.js'
 import {
   ignoreMissing,
@@ -72,6 +73,15 @@ export class SpoolDirectory {
     // Also when it was there: whoever made it may have died before this line.
     await this.#syncs.run()
     return made
+  }
+
+  /** The same for an upload that is about to begin. @throws SpoolError for someone else's directory */
+  async prepare(id: string): Promise<void> {
+    const made = await this.create(id)
+    if (made || !(await this.isForeign(id))) return
+    const message = `${this.directoryOf(id)} is not the directory of an upload`
+    const hint = 'Use another id, or another spool directory.'
+    throw new SpoolError('ERR_SPOOL_UNREADABLE', message, { id, hint })
   }
 
   /** Ids of all directories that may hold an upload, in order. */

@@ -1,7 +1,7 @@
 /**
  * The lowdb store of one upload's checkpoint. lowdb's own adapters neither fsync nor notice damage
- * (a `null` file reads as empty); this adapter does both. Writes never overlap; those that wait are
- * merged into one that writes the latest state.
+ * (a `null` file reads as empty); this adapter does both. Writes never overlap, whatever the adapter;
+ * those that wait are merged into one that writes the latest state.
  */
 import * as fs from 'node:fs'
 import { promisify } from 'node:util'
@@ -39,25 +39,25 @@ export class DurableCheckpointFile implements Adapter<Checkpoint | null> {
 }
 
 export class CheckpointStore {
-  readonly #file: DurableCheckpointFile
+  readonly #adapter: Adapter<Checkpoint | null>
   readonly #db: Low<Checkpoint | null>
   readonly #writes = new Merged(() => this.#flush())
   #durable: Checkpoint | null = null
 
-  /** Told of each write that has reached the disk: what was there, what is there, the ms it took. */
+  /** Told of each write that is durable: what was there, what is there, the ms it took. */
   onWritten: (before: Checkpoint | null, now: Checkpoint, elapsed: number) => void = () => {}
 
-  constructor(path: string) {
-    this.#file = new DurableCheckpointFile(path)
-    this.#db = new Low<Checkpoint | null>(this.#file, null)
+  constructor(adapter: Adapter<Checkpoint | null>) {
+    this.#adapter = adapter
+    this.#db = new Low<Checkpoint | null>(adapter, null)
   }
 
-  /** The checkpoint as it was last read or written; perhaps not yet on the disk. */
+  /** The checkpoint as it was last read or written; perhaps not yet durable. */
   get checkpoint(): Checkpoint | null {
     return this.#db.data
   }
 
-  /** The checkpoint that a new process would find on the disk. */
+  /** The checkpoint that a new process would find. */
   get durable(): Checkpoint | null {
     return this.#durable
   }
@@ -72,7 +72,7 @@ export class CheckpointStore {
     this.#db.data = checkpoint
   }
 
-  /** Resolves when this state, or a later one, is on the disk. */
+  /** Resolves when this state, or a later one, is durable. */
   write(checkpoint: Checkpoint): Promise<void> {
     this.#db.data = checkpoint
     return this.#writes.run()
@@ -92,7 +92,7 @@ export class CheckpointStore {
       this.#durable = state
     } catch (error) {
       // Mostly the old one; the new one if only the last fsync failed: who relies on it must know.
-      this.#durable = await this.#file.read().catch(() => this.#durable)
+      this.#durable = await this.#adapter.read().catch(() => this.#durable)
       throw error
     }
     if (state !== null) this.onWritten(before, state, performance.now() - from)

@@ -2,7 +2,7 @@
  * Giving an upload up because its user says so: on OSS first, so that as long as parts are stored
  * (and billed) there, something here knows of them.
  */
-import type { SpoolDirectory } from '../disk/spool-directory.js'
+import type { Records } from '../disk/records.js'
 import type { UploadContext } from './context.js'
 import { discardUploadId } from './discard.js'
 import { failed } from './failed.js'
@@ -13,7 +13,7 @@ import { takeOver } from './phase.js'
  * Aborts every upload id of the checkpoint and what its lost Initiates left, then removes the
  * upload; ends the claim.
  */
-export async function giveUp(context: UploadContext, spool: SpoolDirectory): Promise<void> {
+export async function giveUp(context: UploadContext, records: Records): Promise<void> {
   const { claim } = context
   const checkpoint = takeOver(context.checkpoint)
   const { id, bucket, key, upload, previous, superseded, lost } = checkpoint
@@ -21,7 +21,7 @@ export async function giveUp(context: UploadContext, spool: SpoolDirectory): Pro
   const uploadIds = new Set(own.filter(uploadId => uploadId !== undefined))
   try {
     for (const uploadId of uploadIds) await discardUploadId(context, uploadId)
-    const { orphans } = await findOrphans(context, spool, lost)
+    const { orphans } = await findOrphans(context, records, lost)
     for (const { uploadId } of orphans) await discardUploadId(context, uploadId)
   } catch (error) {
     throw failed(error, { id, bucket, key, sealed: upload.phase !== 'spooling' })

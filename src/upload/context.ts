@@ -64,6 +64,7 @@ export class UploadContext {
     this.#warn = warn
     claim.onWritten = (before, now, elapsed) => this.telemetry.written(before, now, elapsed)
     setMaxListeners(0, this.#abort.signal) // one for each part in flight
+    claim.lost?.addEventListener('abort', () => this.stop(), { once: true })
   }
 
   get id(): string {

@@ -12,10 +12,20 @@ import type { UploadContext } from './context.js'
 import { missed } from './expectation.js'
 import { finish, type Finished } from './finish.js'
 import { freedParts, isFreed, type Freed } from './freed.js'
-import { adoptFrom, reusable } from './kept.js'
+import { adoptFrom, reusable, type Kept } from './kept.js'
 import { Ledger } from './ledger.js'
 import type { UploadSettings } from './options.js'
-import { begin, filesOf, open, seal, succeed, supersede, takeOver, timestamp } from './phase.js'
+import {
+  begin,
+  filesOf,
+  onHost,
+  open,
+  seal,
+  succeed,
+  supersede,
+  takeOver,
+  timestamp,
+} from './phase.js'
 import { isSinglePut, planFor, type Part } from './plan.js'
 import { withRetry } from './retry.js'
 import { Room } from './room.js'
@@ -75,6 +85,8 @@ export class Intake {
         if (!(error instanceof OssFailure) || kindOf(error) === 'exists') this.onFatal(error)
       },
     })
+    const { lost } = context.claim
+    lost?.addEventListener('abort', () => this.onFatal(lost.reason), { once: true })
   }
 
   /**
@@ -94,7 +106,7 @@ export class Intake {
     const kept = may ? await reusable(context, before, settings, plan) : undefined
     const file = kept?.file ?? (await makeFile(claim.directory, settings.inPlace))
     try {
-      return await Intake.#make(context, place, settings, plan, before, file, kept?.record)
+      return await Intake.#make(context, place, settings, plan, before, file, kept)
     } catch (error) {
       await file.close()
       if (kept === undefined) await file.remove()
@@ -109,7 +121,7 @@ export class Intake {
     plan: Spooling['plan'],
     before: Checkpoint | null,
     file: TempFile,
-    kept: Spooling | undefined,
+    kept: Kept | undefined,
   ): Promise<Intake> {
     const { claim, key } = context
     const ledger = new Ledger(claim)
@@ -123,7 +135,9 @@ export class Intake {
       ...(kept?.freed === undefined ? {} : { freed: kept.freed }),
     }
     const checkpoint =
-      before === null ? open(claim.id, place, key, record) : succeed(before, record)
+      before === null
+        ? onHost(open(claim.id, place, key, record), claim.host)
+        : succeed(before, record)
     if (before === null) {
       ledger.begin(checkpoint)
     } else {
@@ -137,7 +151,7 @@ export class Intake {
       ...arrived(context),
       ...(continues ? intake.#kept() : intake.#spooledSoFar()),
     })
-    await intake.#replay(record)
+    await intake.#replay(record, kept?.listed)
     intake.#spooled()
     if (intake.#flowing) {
       intake.#timer = setTimeout(() => intake.#transfer.start(), EAGER_AFTER).unref()
@@ -146,10 +160,13 @@ export class Intake {
     return intake
   }
 
-  /** Takes over what an earlier run left: what the file has, and what OSS has of the freed parts. */
-  async #replay(record: Spooling): Promise<void> {
+  /**
+   * Takes over what an earlier run left: what the file has, and what OSS has of the freed parts.
+   * `known`: that, if OSS was asked already.
+   */
+  async #replay(record: Spooling, known: Kept['listed']): Promise<void> {
     const { crcs, freed } = record
-    const listed = freed === undefined ? undefined : await this.#listed()
+    const listed = freed === undefined ? undefined : (known ?? (await this.#listed()))
     this.offset = await this.#spooler.replay(crcs.map(BigInt), ({ number, size, crc64 }) => {
       if (!isFreed(freed, number)) return undefined
       const part = listed?.get(number)

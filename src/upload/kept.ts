@@ -1,10 +1,65 @@
-/** What a new stream can use of an earlier run that did not end well: its upload id, and its temp file. */
+/**
+ * What earlier runs left that a new stream can use: an upload id with its parts, and for a source that
+ * continues, the bytes in front of it. Those are in the temp file, or only on OSS: then the file has a
+ * hole in their place, and they count as freed.
+ */
 import type { Checkpoint, Spooling } from '../disk/checkpoint.js'
 import { TempFile, TempFileDamage } from '../disk/temp-file.js'
+import type { ListedPart } from '../oss/port.js'
 import type { UploadContext } from './context.js'
-import { isAnyFreed } from './freed.js'
+import { isAnyFreed, type Freed } from './freed.js'
 import type { UploadSettings } from './options.js'
-import { adopt, initiationDigest } from './phase.js'
+import { adopt, initiationDigest, isDisplaced } from './phase.js'
+import { firstPart, nextPart } from './plan.js'
+import { listedNow } from './takeover.js'
+
+/** What an unsealed earlier run left, for a source that continues behind it. */
+export interface Kept {
+  readonly file: TempFile
+  readonly crcs: string[]
+  /** Bytes in the file, with its holes. */
+  readonly spooled: number
+  readonly freed?: Freed | undefined
+  /** What OSS has of them, where that is known already. */
+  readonly listed?: ReadonlyMap<number, ListedPart>
+}
+
+/** Where source and caller can continue: the temp file, or what OSS has of one that is gone. */
+export async function reusable(
+  context: UploadContext,
+  { upload }: Checkpoint,
+  settings: UploadSettings,
+  plan: Spooling['plan'],
+): Promise<Kept | undefined> {
+  const wanted = settings.replay === 'offset' && upload.replay === 'offset'
+  if (!wanted || upload.phase !== 'spooling') return undefined
+  if (upload.plan.base !== plan.base || upload.plan.cap !== plan.cap) return undefined
+  const displaced = isDisplaced(upload)
+  // What is not here can neither be hashed nor be sent under another upload id.
+  const { md5, sha256 } = settings.expect
+  const asIs = initiationDigest(settings.object) === upload.digest && !md5 && !sha256
+  if ((displaced || isAnyFreed(upload)) && !asIs) return undefined
+  if (displaced) return settings.inPlace === undefined ? onOss(context, upload) : undefined
+  try {
+    const file = await TempFile.open(context.claim.directory, upload.file)
+    return { file, crcs: upload.crcs, spooled: upload.spooled, freed: upload.freed }
+  } catch (error) {
+    if (error instanceof TempFileDamage) return undefined
+    throw error
+  }
+}
+
+/** The bytes went with another disk. As many of them as OSS lists without a gap need not come again. */
+async function onOss(context: UploadContext, record: Spooling): Promise<Kept | undefined> {
+  const { plan, crcs } = record
+  const listed = await listedNow(context, record)
+  if (listed?.has(1) !== true) return undefined
+  let next = firstPart(plan)
+  for (let i = 0; i < crcs.length; i++) next = nextPart(plan, next)
+  const file = TempFile.create(context.claim.directory)
+  await file.truncate(next.start)
+  return { file, crcs, spooled: next.start, freed: [[1, crcs.length]], listed }
+}
 
 /**
  * An upload id of an earlier run serves if all that is sent at initiation is the same (rule 4). A
@@ -25,26 +80,4 @@ export function adoptFrom(
     }
   }
   return fresh
-}
-
-/** The temp file of an unsealed earlier run, where source and caller can continue behind it. */
-export async function reusable(
-  context: UploadContext,
-  { upload }: Checkpoint,
-  settings: UploadSettings,
-  plan: Spooling['plan'],
-): Promise<{ file: TempFile; record: Spooling } | undefined> {
-  const wanted = settings.replay === 'offset' && upload.replay === 'offset'
-  if (!wanted || upload.phase !== 'spooling') return undefined
-  if (upload.plan.base !== plan.base || upload.plan.cap !== plan.cap) return undefined
-  // What is not here can neither be hashed nor be sent under another upload id.
-  const { md5, sha256 } = settings.expect
-  const asIs = initiationDigest(settings.object) === upload.digest && !md5 && !sha256
-  if (isAnyFreed(upload) && !asIs) return undefined
-  try {
-    return { file: await TempFile.open(context.claim.directory, upload.file), record: upload }
-  } catch (error) {
-    if (error instanceof TempFileDamage) return undefined
-    throw error
-  }
 }

@@ -4,9 +4,8 @@
  */
 import { CheckpointDamage } from '../disk/checkpoint.js'
 import { Claim, endingClaims, unreadable } from '../disk/claim.js'
-import { ownerOf } from '../disk/lock.js'
-import { LOOKS, type SpoolDirectory } from '../disk/spool-directory.js'
-import { DurableCheckpointFile } from '../disk/store.js'
+import type { Records } from '../disk/records.js'
+import { LOOKS } from '../disk/spool-directory.js'
 import { SpoolError } from '../errors.js'
 import { inParallel } from '../parallel.js'
 import type { SpoolWarning } from './context.js'
@@ -14,14 +13,14 @@ import { statusOf, type UploadStatus } from './status.js'
 
 /** Oldest first. `ids`: those that the caller knows to be there. */
 export async function list(
-  spool: SpoolDirectory,
+  records: Records,
   warn: (warning: SpoolWarning) => void,
   ids?: readonly string[],
 ): Promise<UploadStatus[]> {
   await endingClaims()
-  const seen = await inParallel(LOOKS, ids ?? (await spool.ids()), async id => {
+  const seen = await inParallel(LOOKS, ids ?? (await records.ids()), async id => {
     try {
-      return await look(spool, id)
+      return await look(records, id)
     } catch (error) {
       const reported = unreadable(id, error)
       if (reported instanceof SpoolError) return reported
@@ -36,21 +35,21 @@ export async function list(
   return statuses.toSorted((a, b) => a.createdAt.localeCompare(b.createdAt))
 }
 
-async function look(spool: SpoolDirectory, id: string): Promise<UploadStatus | undefined> {
+async function look(records: Records, id: string): Promise<UploadStatus | undefined> {
   try {
-    const checkpoint = await new DurableCheckpointFile(spool.checkpointOf(id)).read()
-    if (checkpoint?.id === id) return statusOf(checkpoint, await ownerOf(spool.directoryOf(id)))
+    const checkpoint = await records.read(id)
+    if (checkpoint?.id === id) return statusOf(checkpoint, await records.owner(id))
   } catch (error) {
     if (!(error instanceof CheckpointDamage)) throw error
   }
   // No checkpoint, or a damaged one: whoever gets the lock may clean up or quarantine.
-  await examine(spool, id)
+  await examine(records, id)
   return undefined
 }
 
-async function examine(spool: SpoolDirectory, id: string): Promise<void> {
+async function examine(records: Records, id: string): Promise<void> {
   try {
-    const claim = await Claim.existing(spool, id)
+    const claim = await Claim.existing(records, id)
     await claim.release() // it was replaced while we looked
   } catch (error) {
     const quiet = ['ERR_SPOOL_NOT_FOUND', 'ERR_SPOOL_LOCKED'] // cleaned up, or just being made

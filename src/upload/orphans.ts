@@ -4,9 +4,7 @@
  * which our Initiate may have taken effect, and by holding no part. Aborted only by `prune`.
  */
 import type { Checkpoint, LostWindow } from '../disk/checkpoint.js'
-import { ownerOf } from '../disk/lock.js'
-import type { SpoolDirectory } from '../disk/spool-directory.js'
-import { DurableCheckpointFile } from '../disk/store.js'
+import type { Records } from '../disk/records.js'
 import { kindOf, OssFailure } from '../oss/failure.js'
 import type { UploadContext } from './context.js'
 import { withRetry } from './retry.js'
@@ -25,15 +23,14 @@ interface UsedUploadIds {
 
 /** Reads what the checkpoints of a spool say of an object; damaged ones are for others to report. */
 async function usedUploadIds(
-  spool: SpoolDirectory,
+  records: Records,
   object: Pick<Checkpoint, 'id' | 'endpoint' | 'bucket' | 'key'>,
 ): Promise<UsedUploadIds> {
   const at = Date.now()
   const uploadIds = new Set<string>()
   let initiating = false
-  for (const id of await spool.ids()) {
-    const file = new DurableCheckpointFile(spool.checkpointOf(id))
-    const checkpoint = await file.read().catch(() => null)
+  for (const id of await records.ids()) {
+    const checkpoint = await records.read(id).catch(() => null)
     if (checkpoint === null || checkpoint.key !== object.key) continue
     if (checkpoint.bucket !== object.bucket || checkpoint.endpoint !== object.endpoint) continue
     const { upload, previous, superseded } = checkpoint
@@ -41,7 +38,7 @@ async function usedUploadIds(
       if (uploadId !== undefined) uploadIds.add(uploadId)
     }
     const other = upload.initiating !== undefined && id !== object.id
-    if (other && (await ownerOf(spool.directoryOf(id))) !== undefined) initiating = true
+    if (other && (await records.owner(id)) !== undefined) initiating = true
   }
   return { uploadIds, at, initiating }
 }
@@ -64,12 +61,12 @@ interface Search {
  */
 export async function findOrphans(
   context: UploadContext,
-  spool: SpoolDirectory,
+  records: Records,
   lost: readonly LostWindow[],
 ): Promise<Search> {
   if (lost.length === 0) return { orphans: [], stillLost: [] }
   for (let last = false; ; last = true) {
-    const used = await usedUploadIds(spool, context.checkpoint)
+    const used = await usedUploadIds(records, context.checkpoint)
     if (used.initiating) return { orphans: [], stillLost: lost }
     const candidates = await candidatesOf(context, lost, used.uploadIds)
     const orphans = candidates.filter(({ time }) => time <= used.at - TOLERANCE)

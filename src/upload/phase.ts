@@ -10,8 +10,9 @@
  *   published   the object was verified                  removes what is left; keeps a receipt if asked
  *
  *   spooling --seal--> sealed --complete--> completing --publish--> published --> (removed)
- *            ^             ^------- reopen -------'
- *            '--- unseal --'  (bytes lost that only OSS had: a bounded spool)
+ *      ^                 |^------- reopen -------'|
+ *      |----- unseal ----|------------------------|   OSS lost bytes that only OSS had
+ *      '---- displace ---'------------------------'   where the disk is gone that had the bytes
  */
 import { randomUUID } from 'node:crypto'
 import { digestOf } from '../disk/checkpoint.js'
@@ -147,6 +148,43 @@ export function initiationDigest(object: ObjectOptions): string {
 /** The first checkpoint of an id. */
 export function open(id: string, place: Place, key: string, upload: Spooling): Checkpoint {
   return { id, ...place, key, upload, superseded: [], lost: [] }
+}
+
+/** Whose disk the bytes are on from now on; `undefined` where that is no question. */
+export function onHost(checkpoint: Checkpoint, host: string | undefined): Checkpoint {
+  return host === undefined ? checkpoint : { ...checkpoint, host }
+}
+
+/**
+ * Takeover: the bytes are gone with their disk, so the source is needed again, whatever the phase was.
+ * What OSS may have stays known: upload id, plan, and the CRC64 of each part. The caller knows that no
+ * bytes will ever come back, and that nothing was published.
+ */
+export function displace(checkpoint: Checkpoint, host: string | undefined): Checkpoint {
+  const { upload, previous, ...rest } = checkpoint
+  // A stream that got no upload id yet has nothing on OSS; a sealed predecessor may have.
+  const finishable = previous?.phase === 'published' ? undefined : previous
+  const kept = upload.uploadId === undefined ? (finishable ?? upload) : upload
+  const other = kept === upload ? previous : upload
+  const left = superseded(checkpoint, other?.uploadId, kept.uploadId)
+  return onHost({ ...rest, upload: respool(kept), superseded: left }, host)
+}
+
+function respool(record: UploadRecord): UploadRecord {
+  if (record.phase === 'published') return record
+  const none = { spooled: 0, uploaded: 0, acknowledged: 0, updatedAt: timestamp() }
+  if (record.phase === 'spooling') {
+    const { freed: _freed, met: _met, ...rest } = record
+    return { ...rest, ...none }
+  }
+  const { size: _size, crc64: _crc64, sealedAt: _at, ...unsealed } = reopen(record)
+  const { freed: _freed, met: _met, ...rest } = unsealed
+  return { ...rest, ...none, phase: 'spooling' }
+}
+
+/** True for CRCs of bytes that went with another disk: OSS may have parts that are equal. */
+export function isDisplaced({ spooled, crcs }: Spooling): boolean {
+  return spooled === 0 && crcs.length > 0
 }
 
 /** A run begins on what another one left: an Initiate that was on its way then was lost. */

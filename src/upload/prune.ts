@@ -4,8 +4,7 @@
  */
 import { Claim } from '../disk/claim.js'
 import type { Checkpoint } from '../disk/checkpoint.js'
-import type { SpoolDirectory } from '../disk/spool-directory.js'
-import { DurableCheckpointFile } from '../disk/store.js'
+import type { Records } from '../disk/records.js'
 import { invalidType, outOfRange, SpoolError } from '../errors.js'
 import { giveUp } from './abort.js'
 import type { UploadContext } from './context.js'
@@ -39,7 +38,7 @@ export const WEEK = 7 * 24 * 60 * 60 * 1000
 
 /** What pruning asks of its caller. */
 export interface Pruner {
-  readonly spool: SpoolDirectory
+  readonly records: Records
   contextOf(claim: Claim, checkpoint: Checkpoint): UploadContext
   warn(id: string, error: unknown): void
 }
@@ -49,7 +48,7 @@ export async function prune(pruner: Pruner, options: PruneOptions): Promise<Prun
   if (typeof olderThan !== 'number') throw invalidType('olderThan', 'a number', olderThan)
   if (!(olderThan >= 0)) throw outOfRange('olderThan', '>= 0', olderThan)
   const pruned: Pruned[] = []
-  for (const id of await pruner.spool.ids()) {
+  for (const id of await pruner.records.ids()) {
     try {
       pruned.push(...(await pruneUpload(pruner, id, { ...options, olderThan, dryRun })))
     } catch (error) {
@@ -57,9 +56,9 @@ export async function prune(pruner: Pruner, options: PruneOptions): Promise<Prun
       if (error.code !== 'ERR_SPOOL_LOCKED') pruner.warn(id, error)
     }
   }
-  for (const { name, since } of await pruner.spool.quarantined()) {
+  for (const { name, since } of await pruner.records.quarantined()) {
     if (Date.now() - since < olderThan) continue
-    if (!dryRun) await pruner.spool.discardQuarantined(name)
+    if (!dryRun) await pruner.records.discardQuarantined(name)
     pruned.push({ kind: 'quarantine', id: name })
   }
   return pruned
@@ -68,11 +67,9 @@ export async function prune(pruner: Pruner, options: PruneOptions): Promise<Prun
 type Decided = PruneOptions & { readonly olderThan: number; readonly dryRun: boolean }
 
 async function pruneUpload(pruner: Pruner, id: string, options: Decided): Promise<Pruned[]> {
-  const seen = await new DurableCheckpointFile(pruner.spool.checkpointOf(id))
-    .read()
-    .catch(() => null)
+  const seen = await pruner.records.read(id).catch(() => null)
   if (seen !== null && !concerns(seen, options)) return []
-  const claim = await Claim.existing(pruner.spool, id).catch((error: unknown) => {
+  const claim = await Claim.existing(pruner.records, id).catch((error: unknown) => {
     if (error instanceof SpoolError && error.code === 'ERR_SPOOL_NOT_FOUND') return undefined
     throw error
   })
@@ -94,13 +91,13 @@ async function pruneClaimed(
   const context = pruner.contextOf(claim, checkpoint)
   const kind = kindOf(checkpoint, options)
   if (kind !== undefined) {
-    if (!options.dryRun) await giveUp(context, pruner.spool)
+    if (!options.dryRun) await giveUp(context, pruner.records)
     return [{ kind, id, bucket, key }]
   }
   const pruned: Pruned[] = []
   if (options.orphans === true) {
     const { lost } = takeOver(checkpoint)
-    const { orphans, stillLost } = await findOrphans(context, pruner.spool, lost)
+    const { orphans, stillLost } = await findOrphans(context, pruner.records, lost)
     for (const { uploadId } of orphans) {
       if (!options.dryRun) await discardUploadId(context, uploadId)
       pruned.push({ kind: 'orphan', id, bucket, key, uploadId })

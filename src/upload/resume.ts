@@ -78,7 +78,8 @@ async function finishSealed(
     const { bucket, key } = ledger.checkpoint
     const record = ledger.checkpoint[slot] // a predecessor that is lost is there no more
     const uploadId = record?.uploadId
-    const reported = failed(error, { id: claim.id, bucket, key, sealed: true, freed, uploadId })
+    const cause: unknown = claim.lost?.aborted === true ? claim.lost.reason : error
+    const reported = failed(cause, { id: claim.id, bucket, key, sealed: true, freed, uploadId })
     if (record !== undefined) await keepError(ledger, record, reported)
     await claim.release()
     throw reported

@@ -26,6 +26,8 @@ export interface UploadStatus {
   readonly updatedAt: string
   /** Who works on it now. */
   readonly owner?: Owner
+  /** Whose disk has its bytes, where records are shared. */
+  readonly host?: string
   /** Why the last run ended. */
   readonly error?: { readonly code: string; readonly message: string; readonly at: string }
 }
@@ -38,7 +40,7 @@ export function statusOf(
   checkpoint: Checkpoint,
   owner: Owner | undefined,
 ): UploadStatus | undefined {
-  const { id, endpoint, region, bucket, key, upload, previous } = checkpoint
+  const { id, endpoint, region, bucket, key, host, upload, previous } = checkpoint
   const dead = upload.phase === 'spooling' && owner === undefined
   const finishable = previous !== undefined && previous.phase !== 'published'
   const record = dead && finishable ? previous : upload
@@ -59,6 +61,7 @@ export function statusOf(
     ...('size' in record ? { size: record.size } : {}),
     ...(uploadId === undefined ? {} : { uploadId }),
     ...(owner === undefined ? {} : { owner }),
+    ...(host === undefined ? {} : { host }),
     ...(error === undefined ? {} : { error }),
   }
 }

@@ -2,6 +2,7 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import type { UploadOptions, UploadResult } from '../../src/index.js'
+import type { RedisCheckpointOptions } from '../../src/redis/index.js'
 
 /** What a worker is to do. */
 export interface Job {
@@ -14,6 +15,8 @@ export interface Job {
   readonly seed: number
   readonly size: number
   readonly options: UploadOptions
+  /** Records and locks are in the Redis of this port. */
+  readonly redis?: { readonly port: number } & RedisCheckpointOptions
   /** The source never ends. */
   readonly hold?: boolean
   /** ms between two chunks of the source. */
@@ -41,6 +44,8 @@ export interface DiskPlan {
 interface Line {
   readonly ready?: true
   readonly started?: true
+  /** Where the source was to begin. */
+  readonly offset?: number
   readonly phase?: string
   readonly result?: UploadResult
   readonly error?: { code?: string; message: string; resumable?: boolean }

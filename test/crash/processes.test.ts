@@ -3,7 +3,7 @@ import { readdir } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { Claim } from '../../src/disk/claim.js'
-import { SpoolDirectory } from '../../src/disk/spool-directory.js'
+import { LocalRecords } from '../../src/disk/local-records.js'
 import { bench } from '../support/oss.js'
 import { patience } from './patience.js'
 import { SCENARIOS, setUp } from './scenario.js'
@@ -83,7 +83,7 @@ t.test('processes with uploads of their own share a spool directory', async t =>
 })
 
 t.test('whoever waits while an upload is being removed gets a new one, or none', async t => {
-  const directory = new SpoolDirectory(t.testdir())
+  const directory = new LocalRecords(t.testdir())
   for (let i = 0; i < 200; i++) {
     const owner = await Claim.make(directory, 'same')
     const waiting = Claim.make(directory, 'same').catch((error: unknown) => error)

@@ -12,7 +12,7 @@ const CHUNK = 30_011
 
 const job = JSON.parse(process.argv[2])
 const { step, client, dir, key, id, options } = job
-const spool = new Spool({ client, dir, ...options })
+const spool = new Spool({ client, dir, ...(await checkpoints()), ...options })
 
 // Written synchronously: what was said before a SIGKILL arrives.
 const say = line => writeSync(1, `${JSON.stringify(line)}\n`)
@@ -32,6 +32,16 @@ if (job.next) {
   say({ next: sent })
 }
 process.exit(0)
+
+async function checkpoints() {
+  if (!job.redis) return {}
+  const { port, ...shared } = job.redis
+  const { Redis } = await import('ioredis')
+  const { redisCheckpoints } = await import('../../dist/redis/index.js')
+  const redis = new Redis({ port, host: '127.0.0.1', maxRetriesPerRequest: null })
+  redis.on('error', () => {}) // it connects again
+  return { checkpoints: redisCheckpoints(redis, shared) }
+}
 
 async function attempt() {
   try {
@@ -63,6 +73,7 @@ function source(offset) {
   const content = createCipheriv('aes-256-ctr', name, Buffer.alloc(16)).update(
     Buffer.alloc(job.size),
   )
+  say({ offset })
   return Readable.from(
     (async function* () {
       for (let i = offset; i < content.length; i += CHUNK) {

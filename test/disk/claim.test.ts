@@ -12,7 +12,7 @@ import t, { type Test } from 'tap'
 import { encodeCheckpoint } from '../../src/disk/checkpoint.js'
 import { Claim } from '../../src/disk/claim.js'
 import { Lock, ownerOf } from '../../src/disk/lock.js'
-import { SpoolDirectory } from '../../src/disk/spool-directory.js'
+import { LocalRecords } from '../../src/disk/local-records.js'
 import { SpoolError } from '../../src/errors.js'
 import type { SpoolWarning } from '../../src/upload/context.js'
 import { list } from '../../src/upload/list.js'
@@ -39,13 +39,13 @@ async function lock(directory: string): Promise<Lock> {
 }
 
 /** A spool with an upload of each name, each with a lock, a checkpoint and a temp file. */
-function spoolWith(t: Test, ...ids: string[]): SpoolDirectory {
-  const spool = new SpoolDirectory(t.testdir({}))
+function spoolWith(t: Test, ...ids: string[]): LocalRecords {
+  const spool = new LocalRecords(t.testdir({}))
   for (const id of ids) upload(spool, id, encodeCheckpoint(checkpointOf(sealed(), id)))
   return spool
 }
 
-function upload(spool: SpoolDirectory, id: string, checkpoint?: string): void {
+function upload(spool: LocalRecords, id: string, checkpoint?: string): void {
   fs.mkdirSync(spool.directoryOf(id))
   fs.writeFileSync(join(spool.directoryOf(id), 'lock'), '')
   fs.writeFileSync(join(spool.directoryOf(id), 'spool-1-a'), `bytes of ${id}`)
@@ -63,7 +63,7 @@ function tree(path: string): Record<string, string> {
   )
 }
 
-const quarantineOf = (spool: SpoolDirectory): string[] =>
+const quarantineOf = (spool: LocalRecords): string[] =>
   fs.existsSync(join(spool.path, 'quarantine'))
     ? fs.readdirSync(join(spool.path, 'quarantine'))
     : []
@@ -182,7 +182,7 @@ t.test('the lock', async t => {
 
 t.test('the spool directory', async t => {
   t.test('is made with its parents, private, and lists only what can be an upload', async t => {
-    const spool = new SpoolDirectory(join(t.testdir({}), 'a', 'b'))
+    const spool = new LocalRecords(join(t.testdir({}), 'a', 'b'))
     t.same(await spool.ids(), [])
     await spool.create('one')
     await spool.create('one')
@@ -198,7 +198,7 @@ t.test('the spool directory', async t => {
 
   t.test('no id leads out of it', async t => {
     const root = t.testdir({ outside: { 'checkpoint.json': '{}' }, spool: {} })
-    const spool = new SpoolDirectory(join(root, 'spool'))
+    const spool = new LocalRecords(join(root, 'spool'))
     for (const id of ['..', '.', '', '../outside', '/etc', 'a/b', 'a\\b', '.hidden', 'a\0b']) {
       t.throws(() => spool.directoryOf(id), TypeError)
       await t.rejects(Claim.make(spool, id), TypeError)
@@ -250,9 +250,9 @@ t.test('the spool directory', async t => {
     fs.unlinkSync(join(removed('two'), 'spool-1-a'))
     for (const name of ['.removed-', '.removed-by-me']) fs.mkdirSync(join(spool.path, name))
     t.same(await spool.ids(), ['stays'])
-    await Promise.all([spool.sweep(), new SpoolDirectory(spool.path).sweep(), spool.sweep()])
+    await Promise.all([spool.sweep(), new LocalRecords(spool.path).sweep(), spool.sweep()])
     t.same(fs.readdirSync(spool.path).toSorted(), ['.removed-', '.removed-by-me', 'stays'])
-    await new SpoolDirectory(join(spool.path, 'none')).sweep()
+    await new LocalRecords(join(spool.path, 'none')).sweep()
   })
 
   t.test('rubbish that cannot be removed stops nobody', async t => {
@@ -306,7 +306,7 @@ t.test('a spool that was put where other things are touches none of them', async
     '.removed-by-me': { a: 'mine' },
   })
   const before = tree(home)
-  const spool = new SpoolDirectory(home)
+  const spool = new LocalRecords(home)
   const warnings: SpoolWarning[] = []
   t.same(await list(spool, warning => warnings.push(warning)), [])
   t.same(warnings, [])
@@ -459,7 +459,7 @@ t.test('what cannot be trusted', async t => {
   }
 
   const later = JSON.stringify({ format: 2, digest: 'new', checkpoint: {} })
-  const untouchable: Record<string, (spool: SpoolDirectory) => void> = {
+  const untouchable: Record<string, (spool: LocalRecords) => void> = {
     'of a later format': spool => upload(spool, 'bad', later),
     'not a file': spool => {
       upload(spool, 'bad')

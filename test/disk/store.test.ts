@@ -105,12 +105,11 @@ async function faultyStore(t: Test, path: string): Promise<FaultyStore> {
       'node:fs/promises': t.createMock(fsp, { rename, unlink }),
     },
   )
-  const { CheckpointStore: Store } = await t.mockImport<typeof import('../../src/disk/store.js')>(
-    '../../src/disk/store.js',
-    { '../../src/disk/durable.js': durable },
-  )
+  const { CheckpointStore: Store, DurableCheckpointFile: File } = await t.mockImport<
+    typeof import('../../src/disk/store.js')
+  >('../../src/disk/store.js', { '../../src/disk/durable.js': durable })
   return {
-    store: new Store(path),
+    store: new Store(new File(path)),
     counts,
     steps,
     fail: (name, code = 'EIO') => void failing.set(name, code),
@@ -122,10 +121,10 @@ t.test('the checkpoint store', async t => {
 
   t.test('reads nothing where nothing is, and what was written', async t => {
     const path = pathIn(t)
-    t.equal(await new CheckpointStore(path).read(), null)
+    t.equal(await new CheckpointStore(new DurableCheckpointFile(path)).read(), null)
     const state = checkpoint(1)
-    await new CheckpointStore(path).write(state)
-    const store = new CheckpointStore(path)
+    await new CheckpointStore(new DurableCheckpointFile(path)).write(state)
+    const store = new CheckpointStore(new DurableCheckpointFile(path))
     t.same(await store.read(), state)
     t.same([store.checkpoint, store.durable], [state, state])
     t.equal((await fsp.stat(path)).mode & 0o777, 0o600)
@@ -134,7 +133,7 @@ t.test('the checkpoint store', async t => {
 
   t.test('never shows a reader half a checkpoint', async t => {
     const path = pathIn(t)
-    const store = new CheckpointStore(path)
+    const store = new CheckpointStore(new DurableCheckpointFile(path))
     await store.write(checkpoint(0))
     const state = { writing: true }
     const writer = (async () => {
@@ -178,7 +177,7 @@ t.test('the checkpoint store', async t => {
 
   t.test('a write during a write is on the disk when it resolves', async t => {
     const path = pathIn(t)
-    const store = new CheckpointStore(path)
+    const store = new CheckpointStore(new DurableCheckpointFile(path))
     for (let i = 0; i < 20; i += 2) {
       const first = store.write(checkpoint(i))
       await new Promise(setImmediate) // the first one is under way
@@ -192,7 +191,7 @@ t.test('the checkpoint store', async t => {
 
   t.test('settled waits for what is under way, also for what fails', async t => {
     const path = pathIn(t)
-    const store = new CheckpointStore(path)
+    const store = new CheckpointStore(new DurableCheckpointFile(path))
     void store.write(checkpoint(1))
     void store.write(checkpoint(2))
     await store.settled()
@@ -240,7 +239,7 @@ t.test('the checkpoint store', async t => {
     const disk = tinyDisk(t)
     if (disk === undefined) return
     const path = join(disk.path, 'checkpoint.json')
-    const store = new CheckpointStore(path)
+    const store = new CheckpointStore(new DurableCheckpointFile(path))
     await store.write(checkpoint(1))
     disk.fill()
     await t.rejects(store.write(checkpoint(2)), { code: 'ENOSPC' })

@@ -11,7 +11,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { encodeCheckpoint } from '../../src/disk/checkpoint.js'
 import { Claim } from '../../src/disk/claim.js'
-import { SpoolDirectory } from '../../src/disk/spool-directory.js'
+import { LocalRecords } from '../../src/disk/local-records.js'
 import { SpoolWriteStream } from '../../src/index.js'
 import { Turns } from '../../src/oss/turns.js'
 import { list } from '../../src/upload/list.js'
@@ -53,7 +53,7 @@ function requestsOf(t: Test): () => number {
 }
 
 t.test('a spool of 1,000 unfinished uploads', async t => {
-  const spool = new SpoolDirectory(t.testdir({}))
+  const spool = new LocalRecords(t.testdir({}))
   const ids = Array.from({ length: 1000 }, (_, i) => `upload-${String(i).padStart(4, '0')}`)
   const record = sealed()
   for (const [i, id] of ids.entries()) {
@@ -90,7 +90,7 @@ t.test('a spool of 1,000 unfinished uploads', async t => {
   })
 
   await t.test('has one that is claimed without a look at the others', async t => {
-    class Narrow extends SpoolDirectory {
+    class Narrow extends LocalRecords {
       override ids(): Promise<string[]> {
         throw new Error('all were looked at')
       }

@@ -1,0 +1,7 @@
+/** The public names of `oss-spool/redis`. */
+export type { RedisConnection } from './connection.js'
+export {
+  redisCheckpoints,
+  type RedisCheckpointOptions,
+  type RedisCheckpoints,
+} from './redis-checkpoints.js'

@@ -1,0 +1,46 @@
+/** The names of all keys. On a cluster the prefix has braces, so that they share one slot. */
+export class Keys {
+  readonly #prefix: string
+
+  constructor(prefix: string) {
+    this.#prefix = prefix
+  }
+
+  /** A set: the ids of all uploads. */
+  get ids(): string {
+    return `${this.#prefix}:ids`
+  }
+
+  /** A number: that of the last owner of any upload. */
+  get fence(): string {
+    return `${this.#prefix}:fence`
+  }
+
+  /** A sorted set: names in the quarantine by the time they came there, in ms. */
+  get quarantine(): string {
+    return `${this.#prefix}:quarantine`
+  }
+
+  /** A string: the envelope of `checkpoint.json`. */
+  record(id: string): string {
+    return `${this.#prefix}:record:${id}`
+  }
+
+  lock(id: string): string {
+    return `${this.#prefix}:lock:${id}`
+  }
+
+  quarantined(name: string): string {
+    return `${this.#prefix}:quarantined:${name}`
+  }
+
+  /** There while a process of the host lives, and some time after. */
+  host(host: string): string {
+    return `${this.#prefix}:host:${host}`
+  }
+
+  /** There after the host was declared gone. */
+  gone(host: string): string {
+    return `${this.#prefix}:gone:${host}`
+  }
+}

@@ -1,0 +1,55 @@
+/**
+ * Takeover: going on with an upload whose bytes were on a disk that is gone with its host. What OSS has
+ * is not sent again (rule 4), and where the source can continue behind it, it is not read again either.
+ */
+import type { Checkpoint, Spooling } from '../disk/checkpoint.js'
+import { kindOf, OssFailure } from '../oss/failure.js'
+import type { ListedPart } from '../oss/port.js'
+import type { UploadContext } from './context.js'
+import { displace } from './phase.js'
+import { withRetry } from './retry.js'
+import { settle } from './settle.js'
+
+/**
+ * Whether the upload in `slot` can be brought to its end without its bytes, since OSS was told to put it
+ * together and has an object there (rule 8): ours, or a stranger's, which is then told. To `force` ours
+ * over theirs needs the bytes.
+ */
+export async function isDecided(
+  context: UploadContext,
+  slot: 'upload' | 'previous',
+  force: boolean,
+): Promise<boolean> {
+  const record = context.checkpoint[slot]
+  if (record?.phase !== 'completing') return false
+  const ask = () => settle(record, context.bucket, context.key, context.call)
+  const { outcome } = await withRetry(ask, context.attempts)
+  return outcome === 'ours' || (outcome === 'strangers' && !force)
+}
+
+/** The transition, durable when it resolves: the upload is on this host now, and needs its source. */
+export async function takeover(context: UploadContext): Promise<void> {
+  const { claim, checkpoint } = context
+  if (claim.bereft) await claim.save(displace(checkpoint, claim.host))
+}
+
+/** What OSS has of an upload; `undefined` where it cannot be asked now: no source is kept waiting (rule 3). */
+export async function listedNow(
+  context: UploadContext,
+  { uploadId }: Spooling,
+): Promise<ReadonlyMap<number, ListedPart> | undefined> {
+  if (uploadId === undefined) return undefined
+  const { bucket, key, call } = context
+  try {
+    return await bucket.listParts(key, uploadId, call)
+  } catch (error) {
+    if (!(error instanceof OssFailure) || kindOf(error) === 'aborted') throw error
+    context.warnOnce(error)
+    return undefined
+  }
+}
+
+/** Why an upload that was sealed elsewhere cannot be finished here. */
+export function bereftOf({ host }: Checkpoint): string {
+  return `Its bytes were on host ${host}, which is gone`
+}

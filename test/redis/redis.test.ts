@@ -1,0 +1,472 @@
+/**
+ * Checkpoints in Redis: the same guarantees as in the spool directory, and that an upload goes on where
+ * its first host ended. Against a real Redis, with real processes as machines.
+ */
+import { createHash } from 'node:crypto'
+import { existsSync, readdirSync } from 'node:fs'
+import { rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { inspect } from 'node:util'
+import { Redis } from 'ioredis'
+import t, { type Test } from 'tap'
+import type { Sealed } from '../../src/disk/checkpoint.js'
+import { Claim } from '../../src/disk/claim.js'
+import { SpoolDirectory } from '../../src/disk/spool-directory.js'
+import type { Spool, SpoolOptions } from '../../src/index.js'
+import { redisCheckpoints, type RedisCheckpointOptions } from '../../src/redis/index.js'
+import { displace } from '../../src/upload/phase.js'
+import { Child, type Job } from '../crash/child.js'
+import { contentOf } from '../crash/content.js'
+import { bench, BUCKET, failingAfter, streamOf, type Bench } from '../support/oss.js'
+import { checkpointOf, completing, published, sealed, spooling } from '../support/records.js'
+import { startRedis, type RedisServer } from '../support/redis.js'
+
+const PART = 102_400
+const SIZE = 5 * PART + 1_234
+
+/** Two machines at one Redis and one OSS. */
+class Fleet {
+  readonly bench: Bench
+  readonly server: RedisServer
+  readonly redis: Redis
+  /** Its own keys in a Redis that all tests share. */
+  readonly prefix: string
+  readonly #t: Test
+
+  constructor(t: Test, b: Bench, server: RedisServer) {
+    this.#t = t
+    this.bench = b
+    this.server = server
+    this.redis = server.connect(t)
+    this.prefix = `test-${Math.random().toString(36).slice(2)}`
+  }
+
+  checkpoints(host: string, options: RedisCheckpointOptions = {}) {
+    const checkpoints = redisCheckpoints(this.redis, { prefix: this.prefix, host, ...options })
+    this.#t.teardown(() => checkpoints.close())
+    return checkpoints
+  }
+
+  dir(host: string): string {
+    const dir = `${this.bench.dir}-${host}`
+    this.#t.teardown(() => rm(dir, { recursive: true, force: true }))
+    return dir
+  }
+
+  spool(host: string, options: Partial<SpoolOptions> = {}): Spool {
+    return this.bench.another({
+      dir: this.dir(host),
+      checkpoints: this.checkpoints(host),
+      ...options,
+    })
+  }
+
+  /** A process that is this host. */
+  worker(host: string, job: Partial<Job> & Pick<Job, 'step'>, more: RedisCheckpointOptions = {}) {
+    const { port } = this.server
+    const worker = new Child({
+      client: this.bench.oss.clientOptions(BUCKET),
+      dir: this.dir(host),
+      key: 'key',
+      id: 'id',
+      seed: 1,
+      size: SIZE,
+      redis: { port, prefix: this.prefix, host, ...more },
+      ...job,
+      options: { partSize: PART, ...job.options },
+    })
+    this.#t.teardown(() => worker.kill().catch(() => undefined))
+    return worker
+  }
+
+  key(...names: string[]): string {
+    return [this.prefix, ...names].join(':')
+  }
+
+  /** As when the time of a lock has passed. */
+  async unlock(): Promise<void> {
+    await this.redis.del(this.key('lock', 'id'))
+  }
+
+  /** What is left of all uploads. */
+  async left(host: string): Promise<string[]> {
+    const dir = this.dir(host)
+    const keys = await this.redis.keys(`${this.prefix}:*`)
+    const names = keys.map(key => key.slice(this.prefix.length + 1))
+    const files = existsSync(dir) ? readdirSync(dir) : []
+    return [...names.filter(name => !/^(fence|host:|gone:)/.test(name)), ...files]
+  }
+
+  /** Parts that arrived, as often as they did. */
+  sent(from = 0): number[] {
+    const log = this.bench.oss.requests.slice(from)
+    const parts = log.filter(
+      ({ operation, status }) => operation === 'UploadPart' && status === 200,
+    )
+    return parts.map(({ partNumber = 0 }) => partNumber).toSorted((a, b) => a - b)
+  }
+
+  async parts(count: number): Promise<void> {
+    while (this.sent().length < count) await sleep(10)
+  }
+}
+
+const content = contentOf(1, SIZE)
+
+/** Both tests and workers say what they use. */
+const source =
+  (log: number[] = []) =>
+  ({ offset }: { offset: number }) => {
+    log.push(offset)
+    return streamOf(content.subarray(offset))
+  }
+
+const server = await startRedis(t, '--appendonly', 'yes')
+
+function fleetTest(name: string, run: (t: Test, fleet: Fleet) => Promise<void>): void {
+  if (server === undefined) return
+  t.test(name, async t => run(t, new Fleet(t, await bench(t), server)))
+}
+
+fleetTest('what is published leaves nothing but a number', async (t, fleet) => {
+  const spool = fleet.spool('a')
+  t.match(await spool.upload('small', () => streamOf(content.subarray(0, 99))), { size: 99 })
+  t.match(await spool.upload('large', source()), { size: SIZE, sent: SIZE })
+  t.same(await fleet.bench.get('large'), content)
+  t.same(await fleet.left('a'), [])
+  t.match(await spool.upload('once', source(), { id: 'once', once: true }), { size: SIZE })
+  t.match(await fleet.spool('b').upload('once', source(), { id: 'once', once: true }), {
+    receipt: true,
+  })
+  t.match(await spool.uploads({ receipts: true }), [{ id: 'once', phase: 'receipt', host: 'a' }])
+  t.match(await spool.prune({ olderThan: 0 }), [{ kind: 'receipt', id: 'once' }])
+  t.same(await fleet.left('a'), [])
+})
+
+fleetTest('on its own host, killed in any phase: goes on at once', async (t, fleet) => {
+  const { oss, get, count } = fleet.bench
+  const first = fleet.worker('a', { step: 'upload', hold: true })
+  await fleet.parts(5)
+  t.match(await fleet.spool('a').uploads(), [{ phase: 'spooling', owner: { host: 'a' } }])
+  await t.rejects(fleet.spool('a').upload('key', source(), { id: 'id' }), {
+    code: 'ERR_SPOOL_LOCKED',
+    message: new RegExp(`process ${first.pid} on a`),
+    host: 'a',
+  })
+  await first.kill()
+
+  let from = oss.requests.length
+  const hanging = oss.inject({ operation: 'UploadPart', partNumber: 6, do: 'hang' })
+  const second = fleet.worker('a', { step: 'upload' })
+  await hanging.hit()
+  await second.kill()
+  hanging.remove()
+  t.same(fleet.sent(from), [], 'equal parts are not sent again')
+  t.match(await fleet.spool('a').uploads(), [{ phase: 'sealed', size: SIZE, host: 'a' }])
+
+  from = oss.requests.length
+  const completed = oss.inject({ operation: 'CompleteMultipartUpload', do: 'hang', at: 'done' })
+  const third = fleet.worker('a', { step: 'resume' })
+  await completed.hit()
+  await third.kill()
+  completed.remove()
+  t.same(fleet.sent(from), [6])
+  t.match(await fleet.spool('a').uploads(), [{ phase: 'completing' }])
+
+  t.match(await fleet.spool('a').resume('id'), { size: SIZE, sent: 0, sourceRead: false })
+  t.equal(count('CompleteMultipartUpload'), 1, 'it is not repeated')
+  t.same(await get('key'), content)
+  t.same(await fleet.left('a'), [])
+})
+
+fleetTest('a host whose bytes may come back keeps its upload', async (t, fleet) => {
+  const { oss } = fleet.bench
+  const refused = oss.inject({
+    operation: 'CompleteMultipartUpload',
+    do: 'answer',
+    status: 403,
+    code: 'AccessDenied',
+    times: 'always',
+  })
+  const a = fleet.spool('a')
+  const denied = { code: 'ERR_SPOOL_DENIED', resumable: true }
+  await t.rejects(a.upload('key', source(), { id: 'id' }), denied)
+  const b = fleet.spool('b')
+  const there = { code: 'ERR_SPOOL_LOCKED', resumable: true, host: 'a' }
+  await t.rejects(b.upload('key', source(), { id: 'id' }), there)
+  await t.rejects(b.resume('id'), there)
+  await t.rejects(b.abort('id'), there)
+  t.same(await b.prune({ olderThan: 0, sealed: true }), [])
+  t.same(readdirSync(fleet.dir('b')), [], 'no directory is left where no bytes are')
+  refused.remove()
+  t.match(await a.resume('id'), { size: SIZE, sent: 0 })
+
+  const cut = () => failingAfter(content.subarray(0, 3 * PART), new Error('cut'))
+  await t.rejects(a.upload('key', cut, { id: 'id' }), { code: 'ERR_SPOOL_SOURCE_FAILED' })
+  t.match(await b.upload('key', source(), { id: 'id' }), { size: SIZE }, 'here are no such bytes')
+})
+
+fleetTest('takeover from a killed host: with the parts that OSS has', async (t, fleet) => {
+  const { oss, get } = fleet.bench
+  const a = fleet.worker('a', { step: 'upload', hold: true })
+  await fleet.parts(5)
+  await a.kill()
+  const b = fleet.spool('b')
+  await t.rejects(b.upload('key', source(), { id: 'id' }), { code: 'ERR_SPOOL_LOCKED', host: 'a' })
+  await fleet.unlock()
+  await fleet.checkpoints('b').declareGone('a')
+  const from = oss.requests.length
+  const offsets: number[] = []
+  const result = await b.upload('key', source(offsets), { id: 'id' })
+  t.same(offsets, [0])
+  t.match(result, { size: SIZE, sent: SIZE - 5 * PART, skipped: 5 * PART, sourceRead: true })
+  t.same(fleet.sent(from), [6])
+  t.same(await get('key'), content)
+  t.same(await fleet.left('b'), [])
+  t.equal(oss.requests.filter(r => r.operation === 'InitiateMultipartUpload').length, 1)
+
+  t.ok(readdirSync(fleet.dir('a')).includes('id'))
+  await fleet.spool('a').uploads()
+  t.same(readdirSync(fleet.dir('a')), ['quarantine'], 'bytes that nothing names are set aside')
+  t.match(await fleet.spool('a').prune({ olderThan: 0 }), [{ kind: 'quarantine' }])
+})
+
+fleetTest(
+  'takeover with replay: offset goes on behind the parts that OSS has',
+  async (t, fleet) => {
+    const { oss, get } = fleet.bench
+    const options = { replay: 'offset' } as const
+    const cut = (arrived: number) => () =>
+      failingAfter(
+        content.subarray(0, 3 * PART + 5),
+        new Error('cut'),
+        () => fleet.sent().length === arrived,
+      )
+    const a = fleet.spool('a', options)
+    await t.rejects(a.upload('key', cut(3), { id: 'id' }), { code: 'ERR_SPOOL_SOURCE_FAILED' })
+    const b = fleet.spool('b', options)
+    const there = { code: 'ERR_SPOOL_LOCKED', host: 'a' }
+    await t.rejects(b.upload('key', source(), { id: 'id' }), there, 'its bytes can still be used')
+    await fleet.checkpoints('b').declareGone('a')
+    oss.inject({ operation: 'ListParts', do: 'drop', parts: [2] })
+    const from = oss.requests.length
+    const offsets: number[] = []
+    const result = await b.upload('key', source(offsets), { id: 'id' })
+    t.same(offsets, [PART], 'without a gap')
+    t.match(result, { size: SIZE, sent: SIZE - 2 * PART, skipped: 2 * PART })
+    t.same(fleet.sent(from), [2, 4, 5, 6])
+    t.same(await get('key'), content)
+
+    await t.rejects(a.upload('md5', cut(3 + 4 + 3), { id: 'md5' }), {
+      code: 'ERR_SPOOL_SOURCE_FAILED',
+    })
+    const md5 = createHash('md5').update(content).digest('hex')
+    await b.upload('md5', source(offsets), { id: 'md5', expect: { md5 } })
+    t.same(offsets, [PART, 0], 'a digest of the whole needs every byte')
+  },
+)
+
+/** Host a: sealed, Complete was sent and ended `at` that moment, and a is gone. */
+async function completingOnGoneHost(t: Test, fleet: Fleet, at: 'start' | 'done'): Promise<void> {
+  const { oss } = fleet.bench
+  const reset = { do: 'reset', times: 'always' } as const
+  const faults = [
+    oss.inject({ operation: 'CompleteMultipartUpload', at, ...reset }),
+    oss.inject({ operation: 'HeadObject', ...reset }),
+  ]
+  const failed = { code: 'ERR_SPOOL_UPLOAD_FAILED', resumable: true }
+  await t.rejects(fleet.spool('a').upload('key', source(), { id: 'id' }), failed)
+  for (const fault of faults) fault.remove()
+  await fleet.checkpoints('b').declareGone('a')
+}
+
+fleetTest('takeover of what was sealed: its source, but no byte is sent', async (t, fleet) => {
+  await completingOnGoneHost(t, fleet, 'start')
+  const b = fleet.spool('b')
+  await t.rejects(b.resume('id'), { code: 'ERR_SPOOL_UNSEALED', resumable: false })
+  t.match(await b.uploads(), [{ phase: 'completing', host: 'a' }], 'nothing is lost by asking')
+  const result = await b.upload('key', source(), { id: 'id' })
+  t.match(result, { size: SIZE, sent: 0, skipped: SIZE, sourceRead: true })
+  t.same(await fleet.bench.get('key'), content)
+  t.same(await fleet.left('b'), [])
+})
+
+fleetTest('takeover of what was published in its last moment: no source', async (t, fleet) => {
+  await completingOnGoneHost(t, fleet, 'done')
+  const offsets: number[] = []
+  const result = await fleet.spool('b').upload('key', source(offsets), { id: 'id' })
+  t.match(result, { size: SIZE, sent: 0, sourceRead: false, resumed: true })
+  t.same(offsets, [])
+  t.same(await fleet.left('b'), [])
+})
+
+fleetTest('OSS loses what a takeover relied on: nothing wrong is published', async (t, fleet) => {
+  const { oss, get } = fleet.bench
+  const options = { replay: 'offset' } as const
+  const a = fleet.spool('a', options)
+  const cut = () =>
+    failingAfter(content.subarray(0, 3 * PART), new Error('cut'), () => fleet.sent().length === 3)
+  await t.rejects(a.upload('key', cut, { id: 'id' }), { code: 'ERR_SPOOL_SOURCE_FAILED' })
+  await fleet.checkpoints('b').declareGone('a')
+  const b = fleet.spool('b', options)
+  oss.inject({ operation: 'UploadPart', partNumber: 5, do: 'forget' })
+  const offsets: number[] = []
+  const lost = { code: 'ERR_SPOOL_UPLOAD_FAILED', resumable: false }
+  await t.rejects(b.upload('key', source(offsets), { id: 'id' }), lost)
+  t.same(offsets, [3 * PART])
+  t.equal(await get('key'), undefined)
+  const result = await b.upload('key', source(offsets), { id: 'id' })
+  t.same(offsets, [3 * PART, 0])
+  t.match(result, { size: SIZE })
+  t.same(await get('key'), content)
+})
+
+fleetTest('a host of an old name with a new disk has nothing', async (t, fleet) => {
+  const { oss, get } = fleet.bench
+  oss.inject({ operation: 'CompleteMultipartUpload', do: 'answer', status: 403, times: 1 })
+  await t.rejects(fleet.spool('a').upload('key', source(), { id: 'id' }), {
+    code: 'ERR_SPOOL_DENIED',
+  })
+  await rm(fleet.dir('a'), { recursive: true })
+  await t.rejects(fleet.spool('a').resume('id'), { code: 'ERR_SPOOL_UNSEALED' })
+  t.match(await fleet.spool('a').upload('key', source(), { id: 'id' }), { sent: 0, size: SIZE })
+  t.same(await get('key'), content)
+})
+
+fleetTest('a frozen worker that wakes while another works cannot do anything', async (t, fleet) => {
+  const { oss, get } = fleet.bench
+  // Where much runs at once, loading a module takes a second in which nobody tells of himself.
+  const times = { lockTimeout: 4_000, hostTimeout: 4_000 }
+  const a = fleet.worker('a', { step: 'upload', pace: 150, size: SIZE }, times)
+  await fleet.parts(2)
+  a.signal('SIGSTOP')
+  const checkpoints = fleet.checkpoints('b')
+  while (!(await checkpoints.isGone('a'))) await sleep(50)
+  const b = fleet.worker('b', { step: 'upload', pace: 60 }, times)
+  await b.said('offset')
+  a.signal('SIGCONT')
+  const endings = await Promise.all([a.ended, b.ended])
+  t.match(endings[0].error, { code: 'ERR_SPOOL_LOCKED', resumable: true })
+  t.match(endings[1].result, { size: SIZE, sourceRead: true })
+  t.ok(Number(endings[1].result?.skipped) >= PART, 'what the first one sent is used')
+  t.same(await get('key'), content)
+  t.equal(oss.requests.filter(r => r.operation === 'CompleteMultipartUpload').length, 1)
+  t.same(await fleet.left('b'), [])
+})
+
+fleetTest('whoever lost the lock cannot write, nor remove', async (t, fleet) => {
+  const claimOf = (host: string) =>
+    Claim.make(fleet.checkpoints(host).beside(new SpoolDirectory(fleet.dir(host))), 'id')
+  const a = await claimOf('a')
+  await a.save({ ...checkpointOf(spooling()), host: 'a' })
+  await fleet.unlock()
+  const b = await claimOf('b')
+  await b.save({ ...checkpointOf(sealed()), host: 'b' })
+  const lost = { code: 'ERR_SPOOL_LOCKED' }
+  await t.rejects(a.save({ ...checkpointOf(spooling()), host: 'a' }), lost)
+  t.equal(a.lost?.aborted, true)
+  await t.rejects(a.remove(), lost)
+  const kept = JSON.parse((await fleet.redis.get(fleet.key('record', 'id'))) ?? '')
+  t.match(kept.checkpoint, { host: 'b', upload: { phase: 'sealed' } })
+  await t.rejects(claimOf('c'), { ...lost, host: 'b' }, 'its lock is still there')
+  await b.remove()
+  t.same(await fleet.left('b'), [])
+})
+
+fleetTest('a damaged record is set aside and stops nobody', async (t, fleet) => {
+  const { oss, get } = fleet.bench
+  oss.inject({ operation: 'CompleteMultipartUpload', do: 'answer', status: 403, times: 2 })
+  const a = fleet.spool('a')
+  for (const id of ['bad', 'good']) await t.rejects(a.upload(id, source(), { id }))
+  const record = fleet.key('record', 'bad')
+  const text = (await fleet.redis.get(record)) ?? ''
+  await fleet.redis.set(record, text.replace('"sealed"', '"sealer"'))
+  t.match(await a.uploads(), [{ id: 'good' }])
+  t.match(fleet.bench.warnings.at(-1), { id: 'bad', cause: { code: 'ERR_SPOOL_CORRUPT' } })
+  t.equal(await fleet.redis.exists(record), 0)
+  const [name = ''] = readdirSync(join(fleet.dir('a'), 'quarantine'))
+  t.match(await fleet.redis.get(fleet.key('quarantined', name)), /sealer/)
+  t.ok(readdirSync(join(fleet.dir('a'), 'quarantine', name)).length > 0, 'its bytes are beside it')
+  t.match(await a.upload('bad', source(), { id: 'bad' }), { size: SIZE })
+  t.same(await get('bad'), content)
+  t.match(await a.resume('good'), { size: SIZE })
+
+  await fleet.redis.set(fleet.key('record', 'later'), '{"format":99}')
+  await fleet.redis.sadd(fleet.key('ids'), 'later')
+  await t.rejects(a.upload('later', source(), { id: 'later' }), { code: 'ERR_SPOOL_UNREADABLE' })
+  t.equal(await fleet.redis.get(fleet.key('record', 'later')), '{"format":99}', 'left alone')
+  t.match(await a.prune({ olderThan: 0 }), [{ kind: 'quarantine', id: name }])
+  t.equal(await fleet.redis.exists(fleet.key('quarantined', name)), 0)
+})
+
+t.test('Redis that is killed and comes back in the middle', async t => {
+  const own = await startRedis(t, '--appendonly', 'yes', '--appendfsync', 'always')
+  if (own === undefined) return
+  const fleet = new Fleet(t, await bench(t), own)
+  const worker = fleet.worker('a', { step: 'upload', pace: 150 })
+  await fleet.parts(2)
+  await own.kill()
+  await sleep(800)
+  await own.start()
+  t.match((await worker.ended).result, { size: SIZE, sent: SIZE })
+  t.same(await fleet.bench.get('key'), content)
+  t.same(await fleet.left('a'), [])
+
+  const checkpoints = fleet.checkpoints('a', { lockTimeout: 2_000 })
+  let over = false
+  const endless = () => failingAfter(content, new Error('it was not to end'), () => over)
+  const late = fleet.spool('a', { checkpoints }).upload('key', endless, { id: 'id' })
+  late.catch(() => {}) // looked at below
+  await fleet.parts(11)
+  await own.kill()
+  await t.rejects(late, { code: 'ERR_SPOOL_LOCKED', resumable: true }, 'not back in time')
+  over = true
+  await own.start()
+  t.match(await fleet.spool('a').uploads(), [{ id: 'id', phase: 'spooling' }])
+  t.match(await fleet.spool('a').upload('key', source(), { id: 'id' }), { size: SIZE })
+})
+
+t.test('a password is in no error', async t => {
+  const own = await startRedis(t, '--requirepass', 'right')
+  if (own === undefined) return
+  const redis = new Redis(`redis://:very-secret@127.0.0.1:${own.port}`, { lazyConnect: true })
+  redis.on('error', () => {})
+  t.teardown(() => redis.disconnect())
+  const b = await bench(t, { spool: { checkpoints: redisCheckpoints(redis) } })
+  const error: unknown = await b.spool.upload('key', source()).catch((cause: unknown) => cause)
+  t.match(error, { code: 'ERR_SPOOL_UNREADABLE' })
+  t.notMatch(inspect(error, { depth: 10, showHidden: true }), /very-secret/)
+})
+
+t.test('wrong uses are found before anything is sent', async t => {
+  const silent = { call: () => Promise.reject(new Error('nothing is to be sent')) }
+  // @ts-expect-error -- as from JavaScript
+  t.throws(() => redisCheckpoints('redis://'), { code: 'ERR_INVALID_ARG_TYPE' })
+  for (const host of ['', 'a b', 'a:b']) {
+    t.throws(() => redisCheckpoints(silent, { host }), { code: 'ERR_INVALID_ARG_VALUE' })
+  }
+  t.throws(() => redisCheckpoints(silent, { lockTimeout: 10 }), { code: 'ERR_OUT_OF_RANGE' })
+  t.throws(() => redisCheckpoints(silent, { hostTimeout: NaN }), { code: 'ERR_OUT_OF_RANGE' })
+})
+
+t.test('displaced: what OSS may have is still known, from every phase', async t => {
+  const begun = { ...spooling(), uploadId: 'U', crcs: ['4'], spooled: 9 }
+  const gone: Pick<Sealed, 'freed' | 'met'> = { freed: [[1, 1]], met: { md5: 'a' } }
+  for (const record of [begun, sealed({}, 'U'), completing('U')]) {
+    const upload = { ...record, ...gone }
+    const { token, plan, crcs, digest, uploadId } = upload
+    const after = displace({ ...checkpointOf(upload), host: 'a' }, 'b')
+    const kept = { phase: 'spooling', token, plan, crcs, digest, uploadId, spooled: 0 }
+    t.match(after, { host: 'b', upload: kept, superseded: [] }, upload.phase)
+    const over = ['size', 'completingAt', 'freed', 'met'].filter(name => name in after.upload)
+    t.same(over, [], 'what was true of the bytes is not any more')
+  }
+  const receipt = { ...checkpointOf(published()), host: 'a' }
+  t.match(displace(receipt, 'b'), { host: 'b', upload: receipt.upload })
+  const both = { ...checkpointOf(spooling()), previous: sealed({}, 'P') }
+  t.match(displace(both, 'b'), { upload: { uploadId: 'P' }, superseded: [] })
+  const newer = { ...both, upload: { ...spooling(), uploadId: 'U' } }
+  t.match(displace(newer, 'b'), { upload: { uploadId: 'U' }, superseded: ['P'] })
+  t.notOk('previous' in displace(newer, 'b'))
+})
