@@ -4,7 +4,6 @@ import { OBJECT } from '../small-objects.mjs'
 
 const COUNT = 1000
 const SPEC = { size: COUNT * OBJECT, parallel: 16 }
-const COLD = { ...SPEC, warmUp: false }
 
 export const title = '1,000 objects of 10 KB in one process, 16 at a time'
 
@@ -13,8 +12,6 @@ export async function run(bench, { runs }) {
     {
       'oss-spool': { subject: 'small-objects', ...SPEC },
       '`client.put` of `ali-oss`': { subject: 'small-puts', ...SPEC },
-      'oss-spool, the first of its process': { subject: 'small-objects', ...COLD },
-      '`client.put`, the first of its process': { subject: 'small-puts', ...COLD },
     },
     runs,
   )
