@@ -4,26 +4,28 @@
  */
 import { EventEmitter } from 'node:events'
 import { resolve } from 'node:path'
-import { Readable } from 'node:stream'
-import { pipeline } from 'node:stream/promises'
 import type { Checkpoint } from './disk/checkpoint.js'
 import { Claim } from './disk/claim.js'
 import { checkFileSystem, checkHoles } from './disk/file-system.js'
 import { LocalRecords } from './disk/local-records.js'
-import type { Checkpoints, Records } from './disk/records.js'
+import type { Records } from './disk/records.js'
 import { SpoolDirectory } from './disk/spool-directory.js'
-import { TempFileDamage } from './disk/temp-file.js'
-import { invalidType, outOfRange, SpoolError } from './errors.js'
+import { invalidType, SpoolError } from './errors.js'
 import { connect } from './oss/connection.js'
 import type { Connection, Place } from './oss/port.js'
-import type { AliOssClient, ClientOptions } from './oss/settings.js'
 import { inTurn } from './oss/shared-bucket.js'
 import { Turns, type Share } from './oss/turns.js'
+import {
+  checkSpoolOptions,
+  type ResumeOptions,
+  type SpoolOptions,
+  type StepOptions,
+} from './spool-options.js'
+import { resumeStep, uploadStep } from './step.js'
 import { giveUp } from './upload/abort.js'
+import { begin } from './upload/begin.js'
 import { UploadContext, type SpoolWarning } from './upload/context.js'
 import { failed } from './upload/failed.js'
-import { missed } from './upload/expectation.js'
-import { Intake } from './upload/intake.js'
 import { list } from './upload/list.js'
 import {
   checkId,
@@ -31,19 +33,15 @@ import {
   checkOptions,
   defaultDirectory,
   defaultId,
-  integer,
   type UploadOptions,
   type UploadSettings,
 } from './upload/options.js'
-import { settlePredecessor } from './upload/predecessor.js'
 import { prune, type Pruned, type PruneOptions, type Pruner } from './upload/prune.js'
 import { Progress, type ProgressEvent } from './upload/progress.js'
-import { receiptOf, resultOf, type UploadResult } from './upload/result.js'
-import { finishableSlot, resumeUpload } from './upload/resume.js'
-import { digestsOf } from './upload/sealed-bytes.js'
-import { toSource, type Source, type SourceOptions } from './upload/source.js'
+import type { UploadResult } from './upload/result.js'
+import { finishableSlot } from './upload/resume.js'
+import type { Source } from './upload/source.js'
 import type { UploadStatus } from './upload/status.js'
-import { bereftOf, isDecided, takeover } from './upload/takeover.js'
 import { SpoolWriteStream } from './write-stream.js'
 
 /** `upload()` and `resume()` at work at a time. */
@@ -51,45 +49,6 @@ const UPLOADS = 64
 
 /** Requests of all uploads at a time, or `parallel` if that is more: so many sockets. */
 const REQUESTS = 32
-
-export interface SpoolOptions extends Omit<UploadOptions, 'id'> {
-  /** An `ali-oss` client, or the options to make one (then HTTPS and V4 signatures by default). */
-  readonly client: AliOssClient | ClientOptions | Connection
-  /** The spool directory. Default: `$OSS_SPOOL_DIR`, else `oss-spool` in the XDG state directory. */
-  readonly dir?: string
-  /**
-   * Where records and locks of uploads are kept instead of `dir`, so that several machines share them:
-   * `redisCheckpoints(connection)` of `oss-spool/redis`. Default: in `dir`, beside the bytes.
-   */
-  readonly checkpoints?: Checkpoints
-  /**
-   * `upload()` and `resume()` at work at a time; the others wait, with nothing open and their sources not
-   * called. Sinks do not wait: each holds two descriptors as long as it is open. @default 64
-   */
-  readonly parallelUploads?: number
-  /** Bytes per second that all uploads of this spool send together: 1024 or more. Default: no limit. */
-  readonly maxRate?: number
-}
-
-/** Options of `upload`. */
-export interface StepOptions extends UploadOptions {
-  readonly onProgress?: (progress: ProgressEvent) => void
-  /**
-   * Begins now, whatever `parallelUploads` says: for a source that cannot end before other uploads have
-   * begun. @default false
-   */
-  readonly atOnce?: boolean
-}
-
-/** Options of `resume`: how, not what. */
-export interface ResumeOptions extends Pick<
-  UploadOptions,
-  'parallel' | 'retry' | 'timeout' | 'signal' | 'progress'
-> {
-  /** Publish even over an object that someone else wrote meanwhile. */
-  readonly force?: boolean
-  readonly onProgress?: (progress: ProgressEvent) => void
-}
 
 /** Emits `warning` (`SpoolWarning`): something failed and is tried again, or was set aside. */
 export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
@@ -108,17 +67,13 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
   constructor(options: SpoolOptions) {
     super()
     const { client, dir, checkpoints, maxRate, parallelUploads = UPLOADS, ...defaults } = options
-    checkRate(maxRate)
-    if (checkpoints !== undefined && typeof checkpoints?.beside !== 'function') {
-      throw invalidType('checkpoints', 'a store of checkpoints', checkpoints)
-    }
+    checkSpoolOptions(options)
     this.#connection = 'open' in client ? client : connect(client)
     if (maxRate !== undefined) this.#connection.limit(maxRate)
     this.dir = resolve(dir ?? defaultDirectory())
     this.#defaults = defaults
     this.#records = checkpoints?.beside(new SpoolDirectory(this.dir)) ?? new LocalRecords(this.dir)
     checkOptions(defaults)
-    integer('parallelUploads', parallelUploads, 1, 100_000)
     this.#uploads = new Turns(parallelUploads)
     this.#requests = new Turns(REQUESTS)
   }
@@ -137,13 +92,13 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
       directory: this.#records.directoryOf(id),
       signal: settings.signal,
       open: async signal => {
-        const claim = await this.#claim(id)
+        const claim = await this.#claim(id, settings)
         return holding(claim, () => {
           const context = this.#context(claim, place, key, settings, {
             progress: event => void stream.emit('progress', event),
             warning: warning => void stream.emit('warning', warning),
           })
-          return this.#begin(context, place, { ...settings, signal }, false)
+          return begin(context, place, { ...settings, signal }, false)
         })
       },
     })
@@ -158,14 +113,13 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
     if (typeof source !== 'function') throw invalidType('source', 'a function', source)
     const { onProgress, atOnce = false, ...upload } = options
     const { place, id, settings } = this.#check(key, upload)
-    const startedAt = performance.now()
     const turn = atOnce ? new Turns(1).share() : this.#uploads.share()
     return this.#inTurn(turn, id, { bucket: place.bucket, key }, settings.signal, async () => {
-      const claim = await this.#claim(id)
+      const claim = await this.#claim(id, settings)
       return holding(claim, () => {
         const progress = (event: ProgressEvent): void => onProgress?.(event)
         const context = this.#context(claim, place, key, settings, { progress })
-        return this.#upload(context, place, source, settings, startedAt)
+        return uploadStep(context, place, source, settings)
       })
     })
   }
@@ -193,7 +147,14 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
     const settings = checkOptions({ ...defaults, ...run })
     return this.#inTurn(this.#uploads.share(), id, undefined, settings.signal, async () => {
       const claim = await this.#existing(id)
-      return holding(claim, () => this.#resume(claim, settings, force, onProgress))
+      return holding(claim, () => {
+        const { checkpoint } = claim
+        const progress = (event: ProgressEvent): void => onProgress?.(event)
+        const context = this.#context(claim, placeOf(checkpoint), checkpoint.key, settings, {
+          progress,
+        })
+        return resumeStep(context, settings, force)
+      })
     })
   }
 
@@ -229,69 +190,6 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
     return prune(pruner, options)
   }
 
-  async #upload(
-    context: UploadContext,
-    place: Place,
-    source: Source,
-    settings: UploadSettings,
-    startedAt: number,
-  ): Promise<UploadResult> {
-    const { claim } = context
-    const { checkpoint } = claim
-    if (checkpoint !== null) {
-      sameObject(checkpoint, place, context.key)
-      const { upload } = checkpoint
-      if (upload.phase === 'published' && upload.once) {
-        await claim.tidy([]) // a crash may have left its temp file
-        await claim.release()
-        return receiptOf(checkpoint, upload, performance.now() - startedAt)
-      }
-      const slot = await this.#finishable(context, checkpoint, settings, false)
-      if (slot !== undefined && !isTooOld(checkpoint, slot, settings.maxAge)) {
-        if (!claim.bereft) await compare(context, checkpoint, slot, settings)
-        return this.#finish(context, checkpoint, slot, settings, false)
-      }
-    }
-    return this.#read(await this.#begin(context, place, settings, true), source, settings)
-  }
-
-  async #resume(
-    claim: Claim & { checkpoint: Checkpoint },
-    settings: UploadSettings,
-    force: boolean,
-    onProgress: ResumeOptions['onProgress'],
-  ): Promise<UploadResult> {
-    const { id, checkpoint } = claim
-    const context = this.#context(claim, placeOf(checkpoint), checkpoint.key, settings, {
-      progress: event => onProgress?.(event),
-    })
-    const slot = await this.#finishable(context, checkpoint, settings, force)
-    if (slot !== undefined) return this.#finish(context, checkpoint, slot, settings, force)
-    await claim.release()
-    const { upload } = checkpoint
-    if (upload.phase === 'published') return receiptOf(checkpoint, upload, 0)
-    const lost = claim.bereft && finishableSlot(checkpoint) !== undefined
-    const why = lost ? bereftOf(checkpoint) : 'It did not end well'
-    throw new SpoolError(
-      'ERR_SPOOL_UNSEALED',
-      `The source of upload ${id} (oss://${checkpoint.bucket}/${checkpoint.key}) is needed again. ${why}`,
-      { id },
-    )
-  }
-
-  /** What can be finished without a source, from the bytes here or because OSS has the object. */
-  async #finishable(
-    context: UploadContext,
-    checkpoint: Checkpoint,
-    settings: UploadSettings,
-    force: boolean,
-  ): Promise<'upload' | 'previous' | undefined> {
-    const slot = finishableSlot(checkpoint)
-    if (slot === undefined || !context.claim.bereft) return slot
-    const decided = await stopping(context, settings.signal, () => isDecided(context, slot, force))
-    return decided ? slot : undefined
-  }
-
   /** One of `parallelUploads`. What fails before an upload has begun is told as what fails in it. */
   async #inTurn<T>(
     turn: Share,
@@ -313,70 +211,6 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
     }
   }
 
-  async #read(intake: Intake, source: Source, settings: UploadSettings): Promise<UploadResult> {
-    const { context } = intake
-    const stop = new AbortController()
-    const stream = new SpoolWriteStream({
-      id: context.id,
-      bucket: context.checkpoint.bucket,
-      key: context.key,
-      directory: context.claim.directory,
-      signal: settings.signal,
-      open: async () => intake,
-    })
-    stream.on('error', () => {}) // the result rejects with it
-    const signal = settings.signal ? AbortSignal.any([settings.signal, stop.signal]) : stop.signal
-    const options: SourceOptions = { offset: intake.offset, signal }
-    try {
-      // A source that is still being made must not keep an upload that was aborted.
-      if (!stream.destroyed)
-        await pipeline(await Promise.race([readable(source, options), never(stream)]), stream)
-    } catch (error) {
-      stop.abort()
-      if (!stream.destroyed)
-        stream.destroy(error instanceof Error ? error : new Error(String(error)))
-    }
-    return stream.result
-  }
-
-  async #finish(
-    context: UploadContext,
-    checkpoint: Checkpoint,
-    slot: 'upload' | 'previous',
-    settings: UploadSettings,
-    force: boolean,
-  ): Promise<UploadResult> {
-    const { published, callback } = await stopping(context, settings.signal, () =>
-      resumeUpload(context, slot, force),
-    )
-    return resultOf(checkpoint, published, {
-      sent: context.sent,
-      skipped: context.skipped(published.size),
-      sourceRead: false,
-      resumed: true,
-      elapsed: performance.now() - context.startedAt,
-      callback,
-    })
-  }
-
-  async #begin(
-    context: UploadContext,
-    place: Place,
-    settings: UploadSettings,
-    continues: boolean,
-  ): Promise<Intake> {
-    const { checkpoint } = context.claim
-    if (checkpoint !== null) sameObject(checkpoint, place, context.key)
-    if (settings.maxSpoolBytes !== undefined) await this.#needHoles()
-    return stopping(context, settings.signal, async () => {
-      if (checkpoint !== null) {
-        await settlePredecessor(context)
-        await takeover(context)
-      }
-      return Intake.begin(context, place, settings, continues)
-    })
-  }
-
   /** Once per spool, before its first bounded stream. */
   #needHoles(): Promise<void> {
     this.#holes ??= checkHoles(this.dir).catch((error: unknown) => {
@@ -396,11 +230,12 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
     return { place, id: options.id ?? defaultId(place, key), settings }
   }
 
-  async #claim(id: string): Promise<Claim> {
+  async #claim(id: string, { maxSpoolBytes }: UploadSettings): Promise<Claim> {
     await (this.#checked ??= this.#checkFileSystem(id).catch((error: unknown) => {
       this.#checked = undefined
       throw error
     }))
+    if (maxSpoolBytes !== undefined) await this.#needHoles()
     await this.#sweep()
     return Claim.make(this.#records, id)
   }
@@ -453,33 +288,6 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
   }
 }
 
-function checkRate(maxRate: unknown): void {
-  if (maxRate === undefined) return
-  if (typeof maxRate !== 'number') throw invalidType('maxRate', 'a number', maxRate)
-  if (!(maxRate >= 1024 && maxRate <= Number.MAX_SAFE_INTEGER)) {
-    throw outOfRange('maxRate', '>= 1024 bytes/s', maxRate)
-  }
-}
-
-/** Runs `step`; the signal stops what it does on the line. */
-async function stopping<T>(
-  context: UploadContext,
-  signal: AbortSignal | undefined,
-  step: () => Promise<T>,
-): Promise<T> {
-  const stop = (): void => context.stop()
-  signal?.addEventListener('abort', stop, { once: true })
-  if (signal?.aborted) stop()
-  try {
-    return await step()
-  } catch (error) {
-    const { lost } = context.claim
-    throw lost?.aborted === true ? lost.reason : error
-  } finally {
-    signal?.removeEventListener('abort', stop)
-  }
-}
-
 /** Runs `step` with a claim; if it fails while the claim is still held, the claim is let go. */
 async function holding<T>(claim: Claim, step: () => Promise<T>): Promise<T> {
   try {
@@ -490,58 +298,6 @@ async function holding<T>(claim: Claim, step: () => Promise<T>): Promise<T> {
   }
 }
 
-/** The source; one that comes too late is closed. */
-async function readable(source: Source, options: SourceOptions): Promise<NodeJS.ReadableStream> {
-  const made = await toSource(source, options)
-  if (options.signal.aborted && made instanceof Readable) made.destroy()
-  return made
-}
-
-/** Rejects when the sink ends before it was given a source. */
-async function never({ result }: SpoolWriteStream): Promise<never> {
-  await result
-  throw new Error('A sink cannot finish before it has a source')
-}
-
 function placeOf({ endpoint, region, bucket, cname, pathStyle }: Checkpoint): Place {
   return { endpoint, region, bucket, cname, pathStyle }
-}
-
-function sameObject(checkpoint: Checkpoint, place: Place, key: string): void {
-  const { id, endpoint, bucket } = checkpoint
-  if (bucket === place.bucket && checkpoint.key === key && endpoint === place.endpoint) return
-  throw new SpoolError(
-    'ERR_SPOOL_ID_IN_USE',
-    `The id ${id} belongs to oss://${bucket}/${checkpoint.key} at ${endpoint}`,
-    { id },
-  )
-}
-
-function isTooOld(checkpoint: Checkpoint, slot: 'upload' | 'previous', maxAge = Infinity): boolean {
-  const record = checkpoint[slot]
-  if (record === undefined || !('sealedAt' in record)) return false
-  return Date.now() - Date.parse(record.sealedAt) > maxAge
-}
-
-/** `expect` given to an upload that is sealed already: compared, and nothing is changed. */
-async function compare(
-  context: UploadContext,
-  checkpoint: Checkpoint,
-  slot: 'upload' | 'previous',
-  { expect, size }: UploadSettings,
-): Promise<void> {
-  const record = checkpoint[slot]
-  if (record?.phase !== 'sealed' && record?.phase !== 'completing') return
-  const wanted = { ...(size === undefined ? {} : { bytes: size }), ...expect }
-  const { claim } = context
-  const digests = await digestsOf(claim.directory, record, wanted).catch(async (error: unknown) => {
-    throw error instanceof TempFileDamage ? await claim.quarantine(error) : error
-  })
-  const miss = missed(wanted, { bytes: record.size, crc64: record.crc64, ...digests })
-  if (miss === undefined) return
-  throw new SpoolError(
-    'ERR_SPOOL_EXPECTATION',
-    `The sealed upload ${context.id} is not what was expected: ${miss}; it stays as it is`,
-    { id: context.id, hint: `"oss-spool resume ${context.id}" publishes it all the same.` },
-  )
 }

@@ -71,6 +71,21 @@ export class UploadContext {
     return this.claim.id
   }
 
+  /** Runs `step`; the signal stops what it does on the line. A claim that was lost is what is told. */
+  async during<T>(signal: AbortSignal | undefined, step: () => Promise<T>): Promise<T> {
+    const stop = (): void => this.stop()
+    signal?.addEventListener('abort', stop, { once: true })
+    if (signal?.aborted) stop()
+    try {
+      return await step()
+    } catch (error) {
+      const { lost } = this.claim
+      throw lost?.aborted === true ? lost.reason : error
+    } finally {
+      signal?.removeEventListener('abort', stop)
+    }
+  }
+
   /** Set before anything else happens: see `Intake.begin` and `resume`. */
   get checkpoint(): Checkpoint {
     const { checkpoint } = this.claim

@@ -1,0 +1,59 @@
+/** What a `Spool` and its methods can be told, beside the options of each upload. */
+import type { Checkpoints } from './disk/records.js'
+import { invalidType, outOfRange } from './errors.js'
+import type { Connection } from './oss/port.js'
+import type { AliOssClient, ClientOptions } from './oss/settings.js'
+import { integer, type UploadOptions } from './upload/options.js'
+import type { ProgressEvent } from './upload/progress.js'
+
+export interface SpoolOptions extends Omit<UploadOptions, 'id'> {
+  /** An `ali-oss` client, or the options to make one (then HTTPS and V4 signatures by default). */
+  readonly client: AliOssClient | ClientOptions | Connection
+  /** The spool directory. Default: `$OSS_SPOOL_DIR`, else `oss-spool` in the XDG state directory. */
+  readonly dir?: string
+  /**
+   * Where records and locks of uploads are kept instead of `dir`, so that several machines share them:
+   * `redisCheckpoints(connection)` of `oss-spool/redis`. Default: in `dir`, beside the bytes.
+   */
+  readonly checkpoints?: Checkpoints
+  /**
+   * `upload()` and `resume()` at work at a time; the others wait, with nothing open and their sources not
+   * called. Sinks do not wait: each holds two descriptors as long as it is open. @default 64
+   */
+  readonly parallelUploads?: number
+  /** Bytes per second that all uploads of this spool send together: 1024 or more. Default: no limit. */
+  readonly maxRate?: number
+}
+
+/** Options of `upload`. */
+export interface StepOptions extends UploadOptions {
+  readonly onProgress?: (progress: ProgressEvent) => void
+  /**
+   * Begins now, whatever `parallelUploads` says: for a source that cannot end before other uploads have
+   * begun. @default false
+   */
+  readonly atOnce?: boolean
+}
+
+/** Options of `resume`: how, not what. */
+export interface ResumeOptions extends Pick<
+  UploadOptions,
+  'parallel' | 'retry' | 'timeout' | 'signal' | 'progress'
+> {
+  /** Publish even over an object that someone else wrote meanwhile. */
+  readonly force?: boolean
+  readonly onProgress?: (progress: ProgressEvent) => void
+}
+
+/** @throws TypeError or RangeError for what is not checked with the options of each upload */
+export function checkSpoolOptions({ checkpoints, maxRate, parallelUploads }: SpoolOptions): void {
+  if (checkpoints !== undefined && typeof checkpoints?.beside !== 'function') {
+    throw invalidType('checkpoints', 'a store of checkpoints', checkpoints)
+  }
+  if (parallelUploads !== undefined) integer('parallelUploads', parallelUploads, 1, 100_000)
+  if (maxRate === undefined) return
+  if (typeof maxRate !== 'number') throw invalidType('maxRate', 'a number', maxRate)
+  if (!(maxRate >= 1024 && maxRate <= Number.MAX_SAFE_INTEGER)) {
+    throw outOfRange('maxRate', '>= 1024 bytes/s', maxRate)
+  }
+}

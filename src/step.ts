@@ -1,0 +1,175 @@
+/**
+ * The step that can be retried: finishes what an earlier run sealed, and reads the source only if that
+ * is not possible. `upload()` and `resume()` of a `Spool`, once they have the upload's claim.
+ */
+import { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import type { Checkpoint } from './disk/checkpoint.js'
+import { TempFileDamage } from './disk/temp-file.js'
+import { SpoolError } from './errors.js'
+import type { Place } from './oss/port.js'
+import { begin, sameObject } from './upload/begin.js'
+import type { UploadContext } from './upload/context.js'
+import { missed } from './upload/expectation.js'
+import type { Intake } from './upload/intake.js'
+import type { UploadSettings } from './upload/options.js'
+import { receiptOf, resultOf, type UploadResult } from './upload/result.js'
+import { finishableSlot, resumeUpload } from './upload/resume.js'
+import { digestsOf } from './upload/sealed-bytes.js'
+import { toSource, type Source, type SourceOptions } from './upload/source.js'
+import { bereftOf, isDecided } from './upload/takeover.js'
+import { SpoolWriteStream } from './write-stream.js'
+
+/** Finishes the sealed upload of this id, or calls `source` and reads it once. */
+export async function uploadStep(
+  context: UploadContext,
+  place: Place,
+  source: Source,
+  settings: UploadSettings,
+): Promise<UploadResult> {
+  const { claim } = context
+  const { checkpoint } = claim
+  if (checkpoint !== null) {
+    sameObject(checkpoint, place, context.key)
+    const { upload } = checkpoint
+    if (upload.phase === 'published' && upload.once) {
+      await claim.tidy([]) // a crash may have left its temp file
+      await claim.release()
+      return receiptOf(checkpoint, upload, performance.now() - context.startedAt)
+    }
+    const slot = await finishable(context, checkpoint, settings, false)
+    if (slot !== undefined && !isTooOld(checkpoint, slot, settings.maxAge)) {
+      if (!claim.bereft) await compare(context, checkpoint, slot, settings)
+      return finish(context, checkpoint, slot, settings, false)
+    }
+  }
+  return read(await begin(context, place, settings, true), source, settings)
+}
+
+/**
+ * Finishes a sealed upload without its source.
+ * @param force publish over an object of someone else's
+ */
+export async function resumeStep(
+  context: UploadContext,
+  settings: UploadSettings,
+  force: boolean,
+): Promise<UploadResult> {
+  const { claim, id, checkpoint } = context
+  const slot = await finishable(context, checkpoint, settings, force)
+  if (slot !== undefined) return finish(context, checkpoint, slot, settings, force)
+  await claim.release()
+  const { upload } = checkpoint
+  if (upload.phase === 'published') return receiptOf(checkpoint, upload, 0)
+  const lost = claim.bereft && finishableSlot(checkpoint) !== undefined
+  const why = lost ? bereftOf(checkpoint) : 'It did not end well'
+  throw new SpoolError(
+    'ERR_SPOOL_UNSEALED',
+    `The source of upload ${id} (oss://${checkpoint.bucket}/${checkpoint.key}) is needed again. ${why}`,
+    { id },
+  )
+}
+
+/** What can be finished without a source, from the bytes here or because OSS has the object. */
+async function finishable(
+  context: UploadContext,
+  checkpoint: Checkpoint,
+  settings: UploadSettings,
+  force: boolean,
+): Promise<'upload' | 'previous' | undefined> {
+  const slot = finishableSlot(checkpoint)
+  if (slot === undefined || !context.claim.bereft) return slot
+  const decided = await context.during(settings.signal, () => isDecided(context, slot, force))
+  return decided ? slot : undefined
+}
+
+async function read(
+  intake: Intake,
+  source: Source,
+  settings: UploadSettings,
+): Promise<UploadResult> {
+  const { context } = intake
+  const stop = new AbortController()
+  const stream = new SpoolWriteStream({
+    id: context.id,
+    bucket: context.checkpoint.bucket,
+    key: context.key,
+    directory: context.claim.directory,
+    signal: settings.signal,
+    open: async () => intake,
+  })
+  stream.on('error', () => {}) // the result rejects with it
+  const signal = settings.signal ? AbortSignal.any([settings.signal, stop.signal]) : stop.signal
+  const options: SourceOptions = { offset: intake.offset, signal }
+  try {
+    // A source that is still being made must not keep an upload that was aborted.
+    if (!stream.destroyed)
+      await pipeline(await Promise.race([readable(source, options), never(stream)]), stream)
+  } catch (error) {
+    stop.abort()
+    if (!stream.destroyed) stream.destroy(error instanceof Error ? error : new Error(String(error)))
+  }
+  return stream.result
+}
+
+async function finish(
+  context: UploadContext,
+  checkpoint: Checkpoint,
+  slot: 'upload' | 'previous',
+  settings: UploadSettings,
+  force: boolean,
+): Promise<UploadResult> {
+  const { published, callback } = await context.during(settings.signal, () =>
+    resumeUpload(context, slot, force),
+  )
+  return resultOf(checkpoint, published, {
+    sent: context.sent,
+    skipped: context.skipped(published.size),
+    sourceRead: false,
+    resumed: true,
+    elapsed: performance.now() - context.startedAt,
+    callback,
+  })
+}
+
+/** The source; one that comes too late is closed. */
+async function readable(source: Source, options: SourceOptions): Promise<NodeJS.ReadableStream> {
+  const made = await toSource(source, options)
+  if (options.signal.aborted && made instanceof Readable) made.destroy()
+  return made
+}
+
+/** Rejects when the sink ends before it was given a source. */
+async function never({ result }: SpoolWriteStream): Promise<never> {
+  await result
+  throw new Error('A sink cannot finish before it has a source')
+}
+
+function isTooOld(checkpoint: Checkpoint, slot: 'upload' | 'previous', maxAge = Infinity): boolean {
+  const record = checkpoint[slot]
+  if (record === undefined || !('sealedAt' in record)) return false
+  return Date.now() - Date.parse(record.sealedAt) > maxAge
+}
+
+/** `expect` given to an upload that is sealed already: compared, and nothing is changed. */
+async function compare(
+  context: UploadContext,
+  checkpoint: Checkpoint,
+  slot: 'upload' | 'previous',
+  { expect, size }: UploadSettings,
+): Promise<void> {
+  const record = checkpoint[slot]
+  if (record?.phase !== 'sealed' && record?.phase !== 'completing') return
+  const wanted = { ...(size === undefined ? {} : { bytes: size }), ...expect }
+  const { claim } = context
+  const digests = await digestsOf(claim.directory, record, wanted).catch(async (error: unknown) => {
+    throw error instanceof TempFileDamage ? await claim.quarantine(error) : error
+  })
+  const miss = missed(wanted, { bytes: record.size, crc64: record.crc64, ...digests })
+  if (miss === undefined) return
+  throw new SpoolError(
+    'ERR_SPOOL_EXPECTATION',
+    `The sealed upload ${context.id} is not what was expected: ${miss}; it stays as it is`,
+    { id: context.id, hint: `"oss-spool resume ${context.id}" publishes it all the same.` },
+  )
+}
