@@ -25,6 +25,7 @@ child.on('close', (code, signal) => {
   // A file that timed out or crashed fails the run even if none of its assertions did.
   const failed = fail === 0 && code !== 0 ? 1 : fail
   if (failed > 0) console.log(failures(tapLines))
+  if (process.env['LONG'] === undefined) console.log('What takes long is in "npm run torture".')
   console.log(`${pass} passed, ${failed} failed, ${skip} skipped`)
   rmSync(directory, { recursive: true, force: true })
   process.exitCode = code ?? (signal === null ? 0 : 1)

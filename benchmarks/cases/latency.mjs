@@ -6,7 +6,7 @@ const SPEC = { subject: 'oss-spool', size: SIZE, partSize: MIB / 4, warmUp: fals
 
 export const title = '100 ms latency: 256 parts of 256 KiB, 1, 4 and 16 in flight'
 
-export async function run(bench, { runs }) {
+export async function run(bench) {
   await bench.ask('link', { latency: 100 })
   const cases = Object.fromEntries([1, 4, 16].map(parallel => [parallel, { ...SPEC, parallel }]))
   // All of it is waiting (rounds differ by a thousandth), and one in flight takes half a minute.

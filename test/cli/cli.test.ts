@@ -6,6 +6,7 @@ import t, { type Test } from 'tap'
 import { startEmulator } from '../../src/emulator/index.js'
 import { environment, PART, run, start } from '../support/command-line.js'
 import { BUCKET, bytes, streamOf } from '../support/oss.js'
+import { long } from '../support/long.js'
 
 /** Reads an object of the embedded OSS as any client would. */
 async function stored(t: Test, dir: string, bucket: string, key: string): Promise<Buffer> {
@@ -108,7 +109,7 @@ t.test(
   },
 )
 
-t.test('failures that can be resumed end with 75 and say how', async t => {
+void long(t, 'failures that can be resumed end with 75 and say how', async t => {
   const dir = t.testdir({})
   const oss = await startEmulator({ dir: join(dir, 'server') })
   t.teardown(() => oss.close())
@@ -225,7 +226,7 @@ t.test('~/.ossutilconfig is where credentials come from when the environment has
   t.match(await run(dir, ['put', `oss://${BUCKET}/k`], Buffer.from('x')), { status: 0 })
 })
 
-t.test("Alibaba's default chain is asked when nothing else has credentials", async t => {
+void long(t, "Alibaba's default chain is asked when nothing else has credentials", async t => {
   const dir = t.testdir({ '.alibabacloud': { credentials: '' } })
   const oss = await startEmulator({ dir: join(dir, 'server'), buckets: [BUCKET] })
   t.teardown(() => oss.close())
@@ -247,7 +248,7 @@ t.test("Alibaba's default chain is asked when nothing else has credentials", asy
   t.match(await run(dir, args, undefined, place), { status: 2, out: '', err: /No credentials/ })
 })
 
-t.test('without @alicloud/credentials, everything else works, and it is named', async t => {
+void long(t, 'without @alicloud/credentials, everything else works, and it is named', async t => {
   const hooks = `export async function resolve(name, context, next) {
     if (name !== '@alicloud/credentials') return next(name, context)
     throw Object.assign(new Error('hidden'), { code: 'ERR_MODULE_NOT_FOUND' })

@@ -6,6 +6,7 @@ import { SETTINGS } from '../../src/cli/settings.js'
 import { run, server, shell, type Env } from '../support/command-line.js'
 import { BUCKET } from '../support/oss.js'
 import { read, schema } from '../support/schema.js'
+import { long } from '../support/long.js'
 
 const WHERE = `oss://${BUCKET}/in/`
 
@@ -48,7 +49,7 @@ t.test('doctor: all is well, and its probe leaves nothing behind', async t => {
   t.match(human.out, /^ok {7}spool directory {2}.*\n(.*\n)*ok {7}may abort/)
 })
 
-t.test('doctor: what is wrong, and how to mend it', async t => {
+void long(t, 'doctor: what is wrong, and how to mend it', async t => {
   const dir = t.testdir({})
   const { oss, env } = await server(t, dir)
   const key = { ...env, OSS_ACCESS_KEY_SECRET: 'wr0ng' }
@@ -130,7 +131,7 @@ t.test(
   },
 )
 
-t.test('what is configured is used', async t => {
+void long(t, 'what is configured is used', async t => {
   const dir = t.testdir({})
   const { oss, env } = await server(t, dir)
   const {

@@ -14,6 +14,7 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { get, PART, run, server, start, until, type Env } from '../support/command-line.js'
 import { BUCKET, bytes } from '../support/oss.js'
+import { long } from '../support/long.js'
 
 const K = `oss://${BUCKET}/k`
 const PUT = ['put', K, 'file', '--in-place', '--part-size=100KiB', '--id=k', '--json']
@@ -52,7 +53,7 @@ async function sealedAndKilled(t: Test): Promise<{
   return { dir, env, oss, data }
 }
 
-t.test('the bytes are not copied, and the file stays as it was', async t => {
+void long(t, 'the bytes are not copied, and the file stays as it was', async t => {
   for (const size of [0, 10, 5 * PART + 1]) {
     const dir = t.testdir({})
     const data = bytes(size)
@@ -95,7 +96,8 @@ t.test('killed after the seal: resume reads the file where it is', async t => {
   t.same(await looks(join(dir, 'file')), before)
 })
 
-t.test(
+void long(
+  t,
   'changed after the seal, in any way: SOURCE_FAILED, not resumable, nothing published',
   async t => {
     const { dir, env, oss, data } = await sealedAndKilled(t)
@@ -159,7 +161,7 @@ t.test('changed while it is read: nothing is published', async t => {
   t.equal(await get(oss, 'k'), undefined)
 })
 
-t.test('abort, prune and the quarantine take the link and leave the file', async t => {
+void long(t, 'abort, prune and the quarantine take the link and leave the file', async t => {
   const { dir, env, oss } = await sealedAndKilled(t)
   const before = await looks(join(dir, 'file'))
   await appendFile(join(dir, 'spool', 'k', 'checkpoint.json'), 'damage')

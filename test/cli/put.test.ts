@@ -5,10 +5,11 @@ import t from 'tap'
 import { get, run, server, shell } from '../support/command-line.js'
 import { BUCKET, bytes } from '../support/oss.js'
 import { schema } from '../support/schema.js'
+import { long } from '../support/long.js'
 
 const FOLDER = `oss://${BUCKET}/in/`
 
-t.test('files go into a folder by their names, patterns keep what is below them', async t => {
+void long(t, 'files go into a folder by their names, patterns keep what is below them', async t => {
   const dir = t.testdir({
     a: 'A',
     'b [1].txt': 'B',
@@ -58,7 +59,7 @@ t.test('--max-spool: what is only on OSS is shown, and resumed', async t => {
   t.same(await get(oss, 'k'), data)
 })
 
-t.test('of several files each has its own fate; 75 if any can be resumed', async t => {
+void long(t, 'of several files each has its own fate; 75 if any can be resumed', async t => {
   const dir = t.testdir({ a: 'A', b: 'B', c: 'C' })
   const { oss, env } = await server(t, dir)
   const answer = { operation: 'PutObject', do: 'answer', times: 'always' } as const
@@ -83,7 +84,7 @@ t.test('of several files each has its own fate; 75 if any can be resumed', async
   t.match(taken, { status: 1, err: /ERR_SPOOL_OBJECT_EXISTS.*\n.*resume --force/ })
 })
 
-t.test('--if-changed sends only what differs in size or CRC64', async t => {
+void long(t, '--if-changed sends only what differs in size or CRC64', async t => {
   const dir = t.testdir({ a: 'same', b: 'old', c: 'one' })
   const { oss, env } = await server(t, dir)
   const put = ['put', FOLDER, 'a', 'b', 'c', 'd', '--if-changed', '--json']
@@ -114,7 +115,7 @@ t.test('--if-changed sends only what differs in size or CRC64', async t => {
   t.equal(JSON.parse(blind.out).unchanged, undefined)
 })
 
-t.test('a file that is put again supersedes what was sealed of it', async t => {
+void long(t, 'a file that is put again supersedes what was sealed of it', async t => {
   const dir = t.testdir({ a: 'old' })
   const { oss, env } = await server(t, dir)
   const fault = oss.inject({
@@ -142,7 +143,7 @@ t.test('closed standard input is no empty object, /dev/null is one', async t => 
   t.equal((await get(oss, 'k'))?.length, 0)
 })
 
-t.test('a file that vanishes while it waits is its own failure', async t => {
+void long(t, 'a file that vanishes while it waits is its own failure', async t => {
   const dir = t.testdir({})
   const { env } = await server(t, dir)
   await mkdir(join(dir, 'many'))

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import t from 'tap'
 import { get, PART, run, server, shell, start, until } from '../support/command-line.js'
 import { BUCKET } from '../support/oss.js'
+import { long } from '../support/long.js'
 
 const K = `oss://${BUCKET}/k`
 const ARGS = ['run', K, '--part-size=100KiB', '--id=k']
@@ -27,30 +28,37 @@ t.test(
   },
 )
 
-t.test('a command that fails: its own status, nothing published, whatever it printed', async t => {
-  const dir = t.testdir({ plain: 'not executable' })
-  const { oss, env } = await server(t, dir)
-  for (const [status, ...command] of [
-    [3, 'sh', '-c', 'head -c 500000 /dev/zero; exit 3'],
-    [1, 'sh', '-c', 'exit 1'],
-    [75, 'sh', '-c', 'echo its own 75; exit 75'],
-    [137, 'sh', '-c', 'head -c 500000 /dev/zero; kill -KILL $$'],
-    [143, 'sh', '-c', 'kill -TERM $$'],
-    [127, 'no-such-command'],
-    [126, './plain'],
-  ] as const) {
-    const done = await run(dir, [...ARGS, '--json', '--', ...command], undefined, env)
-    t.equal(done.status, status, `${command.join(' ')}\n${done.err}`)
-    t.match(JSON.parse(done.out), {
-      error: { code: 'ERR_SPOOL_SOURCE_FAILED', resumable: false, id: 'k' },
+void long(
+  t,
+  'a command that fails: its own status, nothing published, whatever it printed',
+  async t => {
+    const dir = t.testdir({ plain: 'not executable' })
+    const { oss, env } = await server(t, dir)
+    for (const [status, ...command] of [
+      [3, 'sh', '-c', 'head -c 500000 /dev/zero; exit 3'],
+      [1, 'sh', '-c', 'exit 1'],
+      [75, 'sh', '-c', 'echo its own 75; exit 75'],
+      [137, 'sh', '-c', 'head -c 500000 /dev/zero; kill -KILL $$'],
+      [143, 'sh', '-c', 'kill -TERM $$'],
+      [127, 'no-such-command'],
+      [126, './plain'],
+    ] as const) {
+      const done = await run(dir, [...ARGS, '--json', '--', ...command], undefined, env)
+      t.equal(done.status, status, `${command.join(' ')}\n${done.err}`)
+      t.match(JSON.parse(done.out), {
+        error: { code: 'ERR_SPOOL_SOURCE_FAILED', resumable: false, id: 'k' },
+      })
+      t.notMatch(done.err, /\n\s+at /)
+      t.equal(await get(oss, 'k'), undefined)
+    }
+    const listed = await run(dir, ['ls', '--json'])
+    t.match(JSON.parse(listed.out), {
+      phase: 'spooling',
+      error: { code: 'ERR_SPOOL_SOURCE_FAILED' },
     })
-    t.notMatch(done.err, /\n\s+at /)
-    t.equal(await get(oss, 'k'), undefined)
-  }
-  const listed = await run(dir, ['ls', '--json'])
-  t.match(JSON.parse(listed.out), { phase: 'spooling', error: { code: 'ERR_SPOOL_SOURCE_FAILED' } })
-  t.notOk(oss.requests.some(({ operation }) => operation.startsWith('Complete')))
-})
+    t.notOk(oss.requests.some(({ operation }) => operation.startsWith('Complete')))
+  },
+)
 
 t.test('the end of its output is not its success: the status is waited for', async t => {
   const dir = t.testdir({})
@@ -61,7 +69,7 @@ t.test('the end of its output is not its success: the status is waited for', asy
   t.equal(await get(oss, 'k'), undefined)
 })
 
-t.test('OSS fails: the command is heard to its end, and never started again', async t => {
+void long(t, 'OSS fails: the command is heard to its end, and never started again', async t => {
   const dir = t.testdir({})
   const { oss, env } = await server(t, dir)
   const fault = oss.inject({
@@ -83,7 +91,7 @@ t.test('OSS fails: the command is heard to its end, and never started again', as
   t.same(await get(oss, 'k'), Buffer.alloc(300_000))
 })
 
-t.test('--max-age starts it again when what is sealed is older', async t => {
+void long(t, '--max-age starts it again when what is sealed is older', async t => {
   const dir = t.testdir({})
   const { oss, env } = await server(t, dir)
   const fault = oss.inject({
@@ -100,7 +108,7 @@ t.test('--max-age starts it again when what is sealed is older', async t => {
   t.equal(String(await get(oss, 'k')), 'new\n')
 })
 
-t.test('--once: the receipt answers run and put FILE; put - replaces it', async t => {
+void long(t, '--once: the receipt answers run and put FILE; put - replaces it', async t => {
   const dir = t.testdir({ file: 'from a file' })
   const { oss, env } = await server(t, dir)
   const command = ['sh', '-c', 'echo x >> started; echo first']

@@ -9,6 +9,7 @@ import t from 'tap'
 import { get, PART, run, server, shell, start, terminal, until } from '../support/command-line.js'
 import { BUCKET, bytes } from '../support/oss.js'
 import { schema } from '../support/schema.js'
+import { long } from '../support/long.js'
 
 const K = `oss://${BUCKET}/k`
 const RATE = ['--part-size=100KiB', '--max-rate=500KB']
@@ -43,7 +44,8 @@ t.test('a terminal gets one bar in two parts, which is gone at the end', async t
   t.ok((await get(oss, 'k'))?.length === 10 * PART)
 })
 
-t.test(
+void long(
+  t,
   'a narrow one gets what fits, and after a resize what fits then; NO_COLOR has none',
   async t => {
     const dir = t.testdir({})
@@ -63,7 +65,7 @@ t.test(
   },
 )
 
-t.test('warnings stand above the bar, retries in it', async t => {
+void long(t, 'warnings stand above the bar, retries in it', async t => {
   const dir = t.testdir({})
   const { oss, env } = await server(t, dir)
   await writeFile(join(dir, 'file'), bytes(5 * PART))
@@ -81,7 +83,7 @@ t.test('warnings stand above the bar, retries in it', async t => {
   t.match(out, /  [1-3] (retry|retries)/)
 })
 
-t.test('ls fits its terminal: cut, then as blocks; on a pipe nothing is cut', async t => {
+void long(t, 'ls fits its terminal: cut, then as blocks; on a pipe nothing is cut', async t => {
   const dir = t.testdir({})
   const { env } = await server(t, dir)
   const key = `a/very/long/way/down/to/报表-\u0007bell.csv`
@@ -98,7 +100,7 @@ t.test('ls fits its terminal: cut, then as blocks; on a pipe nothing is cut', as
   t.match(shown.out, /^Upload k is on its way to oss:.*\n[^]*\nNext: run its source again/)
 })
 
-t.test('abort and prune ask on a terminal; no is no', async t => {
+void long(t, 'abort and prune ask on a terminal; no is no', async t => {
   const dir = t.testdir({})
   const { env } = await server(t, dir)
   await run(dir, ['run', K, '--id=k', '--', 'false'], undefined, env)
@@ -157,7 +159,7 @@ t.test('--debug logs each request, and no secret', async t => {
   t.notMatch(bad.err, 'n0t-it')
 })
 
-t.test('the first signal keeps the state and says how to resume, in every phase', async t => {
+void long(t, 'the first signal keeps the state and says how to resume, in every phase', async t => {
   const dir = t.testdir({})
   const { oss, env } = await server(t, dir)
   const put = ['put', K, '--part-size=100KiB', '--id=k']
@@ -192,19 +194,23 @@ t.test('the first signal keeps the state and says how to resume, in every phase'
   })
 })
 
-t.test('a reader that goes away is no failure of the upload; a full one is told of', async t => {
-  const dir = t.testdir({})
-  const { oss, env } = await server(t, dir)
-  const line = `
+void long(
+  t,
+  'a reader that goes away is no failure of the upload; a full one is told of',
+  async t => {
+    const dir = t.testdir({})
+    const { oss, env } = await server(t, dir)
+    const line = `
     set -o pipefail
     echo a | oss-spool put ${K} | true; echo "is $?" >&2
     echo b | oss-spool put ${K}2 >&-; echo "is $?" >&2
     echo c | oss-spool put ${K}3 2>&- | cat >&2; echo "is $?" >&2
     echo d | oss-spool put ${K}4 > /dev/full; echo "is $?" >&2
     oss-spool --help | head -n 1 >&2; oss-spool completion bash | true; echo "is $?" >&2`
-  const { err } = await shell(dir, line, env).done
-  t.same(err.match(/is \d+/g), ['is 0', 'is 0', 'is 0', 'is 1', 'is 0'], err)
-  t.match(err, /cannot be written to standard output: ENOSPC/)
-  t.notMatch(err, /\n\s+at /)
-  for (const key of ['k', 'k2', 'k3', 'k4']) t.equal((await get(oss, key))?.length, 2)
-})
+    const { err } = await shell(dir, line, env).done
+    t.same(err.match(/is \d+/g), ['is 0', 'is 0', 'is 0', 'is 1', 'is 0'], err)
+    t.match(err, /cannot be written to standard output: ENOSPC/)
+    t.notMatch(err, /\n\s+at /)
+    for (const key of ['k', 'k2', 'k3', 'k4']) t.equal((await get(oss, key))?.length, 2)
+  },
+)

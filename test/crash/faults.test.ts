@@ -5,7 +5,7 @@ import type { Checkpoint } from '../../src/disk/checkpoint.js'
 import { bench } from '../support/oss.js'
 import { patience } from './patience.js'
 import { recover, check } from './recovery.js'
-import { sampled } from './sample.js'
+import { sampled } from '../support/long.js'
 import { isSealedBefore, SCENARIOS, setUp, type Scenario } from './scenario.js'
 
 patience(t)

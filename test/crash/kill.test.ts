@@ -6,7 +6,7 @@ import type { Moment } from '../../src/emulator/index.js'
 import { bench } from '../support/oss.js'
 import { Batch, type Kill } from './batch.js'
 import { patience } from './patience.js'
-import { sampled } from './sample.js'
+import { sampled } from '../support/long.js'
 import { SCENARIOS, setUp, type Scenario } from './scenario.js'
 
 patience(t)

@@ -12,7 +12,7 @@ import { bench } from '../support/oss.js'
 import { DiskImage, type Loss, type TraceEntry } from './disk-image.js'
 import { patience } from './patience.js'
 import { recover } from './recovery.js'
-import { sampled } from './sample.js'
+import { LONG, sampled } from '../support/long.js'
 import { SCENARIOS, setUp, type Scenario } from './scenario.js'
 
 patience(t)
@@ -23,8 +23,8 @@ const AT_A_TIME = 4
 /** Those that begin with an empty disk: the trace is all there is. With every loss, or in turns. */
 const TRIED: readonly (readonly [Scenario, boolean])[] = [
   [SCENARIOS.small, true],
-  [SCENARIOS.parts, process.env['EVERY'] !== undefined],
-  [SCENARIOS.bounded, process.env['EVERY'] !== undefined],
+  [SCENARIOS.parts, LONG],
+  [SCENARIOS.bounded, LONG],
 ]
 
 for (const [scenario, every] of TRIED) {

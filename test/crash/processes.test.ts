@@ -8,10 +8,11 @@ import { bench } from '../support/oss.js'
 import { patience } from './patience.js'
 import { SCENARIOS, setUp } from './scenario.js'
 import { Site } from './site.js'
+import { long } from '../support/long.js'
 
 patience(t)
 
-t.test('a frozen owner keeps its lock, and goes on when it is thawed', async t => {
+void long(t, 'a frozen owner keeps its lock, and goes on when it is thawed', async t => {
   const b = await bench(t)
   const site = await setUp(b, SCENARIOS.resume)
   const fault = b.oss.inject({ operation: 'UploadPart', key: site.key, do: 'hang' })
@@ -66,7 +67,7 @@ t.test('processes that write the same upload: whoever ends well has written it',
   t.same(await site.uploadIds(), [])
 })
 
-t.test('processes with uploads of their own share a spool directory', async t => {
+void long(t, 'processes with uploads of their own share a spool directory', async t => {
   const b = await bench(t)
   const shared = new Site(b, SCENARIOS.parts.size)
   const sites = Array.from({ length: 6 }, () => new Site(b, SCENARIOS.parts.size))

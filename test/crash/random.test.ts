@@ -4,6 +4,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
+import { LONG } from '../support/long.js'
 import { bench } from '../support/oss.js'
 import { Batch, type Kill } from './batch.js'
 import type { Ending } from './child.js'
@@ -11,7 +12,7 @@ import { patience } from './patience.js'
 import { SCENARIOS, type Scenario } from './scenario.js'
 import type { Site } from './site.js'
 
-const KILLS = Number(process.env['KILLS'] ?? 40)
+const KILLS = Number(process.env['KILLS'] ?? (LONG ? 40 : 8))
 const SEED = Number(process.env['SEED'] ?? Math.floor(Math.random() * 2 ** 31))
 
 /** Somewhat longer than an upload takes, in ms. */

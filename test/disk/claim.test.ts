@@ -18,6 +18,7 @@ import type { SpoolWarning } from '../../src/upload/context.js'
 import { list } from '../../src/upload/list.js'
 import { checkpointOf, sealed, spooling } from '../support/records.js'
 import { tinyDisk } from '../support/tiny-disk.js'
+import { long } from '../support/long.js'
 
 const lockChild = new URL('../support/lock-child.ts', import.meta.url).pathname
 
@@ -84,7 +85,7 @@ t.test('the lock', async t => {
     t.equal(fs.statSync(join(directory, 'lock')).mode & 0o777, 0o600)
   })
 
-  t.test('of another process: kept while it is frozen, free once it is killed', async t => {
+  void long(t, 'of another process: kept while it is frozen, free once it is killed', async t => {
     const directory = t.testdir({})
     const { process: owner, said } = await child(t, 'hold', directory)
     t.equal(said, 'holding')
@@ -100,7 +101,7 @@ t.test('the lock', async t => {
     ;(await lock(directory)).release()
   })
 
-  t.test('is never refused because someone only looks', async t => {
+  void long(t, 'is never refused because someone only looks', async t => {
     const directory = t.testdir({})
     await Promise.all([child(t, 'probe', directory), child(t, 'probe', directory)])
     const refused: number[] = []

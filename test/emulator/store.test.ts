@@ -19,6 +19,7 @@ import { keyFileName, keyOfFileName } from '../../src/emulator/store/layout.js'
 import { locksIn } from '../../src/emulator/store/lock.js'
 import { listParts, storePart } from '../../src/emulator/store/parts.js'
 import { aliOss, rejects, type Client } from './clients.js'
+import { long } from '../support/long.js'
 
 const PART = randomBytes(102_400)
 
@@ -167,7 +168,7 @@ t.test('before it is mended, the same is read', async t => {
   t.same(readdirSync(join(bucket, 'uploads')), [])
 })
 
-t.test('several processes over one directory, one of them killed', async t => {
+void long(t, 'several processes over one directory, one of them killed', async t => {
   const dir = t.testdir()
   const here = await startEmulator({ dir, createBuckets: true })
   t.teardown(() => here.close())
@@ -329,7 +330,7 @@ t.test('locks exclude, in order, and survive failures', async t => {
   await one('x', work)
 })
 
-t.test('10,000 parts', async t => {
+void long(t, '10,000 parts', async t => {
   const dir = t.testdir()
   const oss = await startEmulator({ dir, buckets: ['bkt'] })
   t.teardown(() => oss.close())

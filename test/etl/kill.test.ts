@@ -8,6 +8,7 @@ import t, { type Test } from 'tap'
 import type { Manifest } from '../../src/etl/index.js'
 import { bench, BUCKET, type Bench } from '../support/oss.js'
 import { randomOf } from '../support/seed.js'
+import { long } from '../support/long.js'
 
 const WORKER = fileURLToPath(new URL('worker.mjs', import.meta.url))
 const MANIFEST = 'rows/_manifest-job.json'
@@ -65,43 +66,47 @@ async function killed(t: Test, work: Bench): Promise<number> {
   return KILLS
 }
 
-t.test('killed at random: every object once, the manifest last, little sent again', async t => {
-  let expected: unknown
-  await t.test('not killed', async t => {
-    const undisturbed = await bench(t)
-    t.ok(await ended(await start(undisturbed)))
-    expected = (await result(undisturbed)).same
-  })
-  const work = await bench(t)
-  const kills = await killed(t, work)
-  const { manifest, same } = await result(work)
-  t.same(same, expected, `after ${kills} kills as without any`)
-  t.equal(manifest.objects.length, 21)
-  t.equal(manifest.records, RECORDS)
+void long(
+  t,
+  'killed at random: every object once, the manifest last, little sent again',
+  async t => {
+    let expected: unknown
+    await t.test('not killed', async t => {
+      const undisturbed = await bench(t)
+      t.ok(await ended(await start(undisturbed)))
+      expected = (await result(undisturbed)).same
+    })
+    const work = await bench(t)
+    const kills = await killed(t, work)
+    const { manifest, same } = await result(work)
+    t.same(same, expected, `after ${kills} kills as without any`)
+    t.equal(manifest.objects.length, 21)
+    t.equal(manifest.records, RECORDS)
 
-  const ids: number[] = []
-  for (const { key, size } of manifest.objects) {
-    const content = (await work.get(key)) ?? Buffer.alloc(0)
-    t.equal(content.length, size, key)
-    for (const line of String(gunzipSync(content)).trimEnd().split('\n')) {
-      ids.push((JSON.parse(line) as { id: number }).id)
+    const ids: number[] = []
+    for (const { key, size } of manifest.objects) {
+      const content = (await work.get(key)) ?? Buffer.alloc(0)
+      t.equal(content.length, size, key)
+      for (const line of String(gunzipSync(content)).trimEnd().split('\n')) {
+        ids.push((JSON.parse(line) as { id: number }).id)
+      }
     }
-  }
-  t.same(
-    ids.toSorted((a, b) => a - b),
-    [...Array(RECORDS).keys()],
-    'every record once',
-  )
+    t.same(
+      ids.toSorted((a, b) => a - b),
+      [...Array(RECORDS).keys()],
+      'every record once',
+    )
 
-  const puts = work.oss.requests.filter(({ operation }) => operation === 'PutObject')
-  const stored = puts.filter(({ status }) => status === 200).map(({ key }) => key)
-  t.equal(new Set(stored).size, stored.length, 'no object was stored twice')
-  t.equal(stored.length, manifest.objects.length + 1)
-  t.equal(stored.at(-1), MANIFEST, 'it comes last')
-  const sent = puts.reduce((sum, { bytes }) => sum + bytes, 0)
-  const manifestSize = (await work.get(MANIFEST))?.length ?? 0
-  const largest = Math.max(manifestSize, ...manifest.objects.map(({ size }) => size))
-  const once = manifest.size + manifestSize
-  t.ok(sent >= once && sent <= once + kills * UNFINISHED * largest, `${sent} sent for ${once}`)
-  t.same(await work.spool.uploads(), [], 'nothing is left unfinished')
-})
+    const puts = work.oss.requests.filter(({ operation }) => operation === 'PutObject')
+    const stored = puts.filter(({ status }) => status === 200).map(({ key }) => key)
+    t.equal(new Set(stored).size, stored.length, 'no object was stored twice')
+    t.equal(stored.length, manifest.objects.length + 1)
+    t.equal(stored.at(-1), MANIFEST, 'it comes last')
+    const sent = puts.reduce((sum, { bytes }) => sum + bytes, 0)
+    const manifestSize = (await work.get(MANIFEST))?.length ?? 0
+    const largest = Math.max(manifestSize, ...manifest.objects.map(({ size }) => size))
+    const once = manifest.size + manifestSize
+    t.ok(sent >= once && sent <= once + kills * UNFINISHED * largest, `${sent} sent for ${once}`)
+    t.same(await work.spool.uploads(), [], 'nothing is left unfinished')
+  },
+)

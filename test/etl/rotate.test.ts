@@ -17,6 +17,7 @@ import {
   type RotateStream,
 } from '../../src/etl/index.js'
 import { bench, BUCKET, bytes, type Bench } from '../support/oss.js'
+import { long } from '../support/long.js'
 
 interface Row {
   readonly id: number
@@ -270,7 +271,7 @@ t.test('no records: no object, and a manifest that says so', async t => {
   t.same(await manifestOf(work, sink), { job: 'job', records: 0, size: 0, objects: [] })
 })
 
-t.test('too many objects on their way: records wait', async t => {
+void long(t, 'too many objects on their way: records wait', async t => {
   const work = await bench(t)
   const held = work.oss.inject({ do: 'hang', operation: 'PutObject', times: 'always' })
   let taken = 0

@@ -9,6 +9,7 @@ import { existsSync, readdirSync } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
+import { long } from '../support/long.js'
 
 const PROGRAM = join(process.cwd(), 'examples/demo/demo.mjs')
 const SIZE = 600_000
@@ -62,7 +63,7 @@ async function failAt(end: Run['end']): Promise<never> {
 
 const NOTHING = { files: [], processes: [] }
 
-t.test('it kills, resumes, compares, shows the plain way, and leaves nothing', async t => {
+void long(t, 'it kills, resumes, compares, shows the plain way, and leaves nothing', async t => {
   const run = demo(t)
   const { status, output } = await run.end
   t.equal(status, 0, output)
@@ -93,7 +94,7 @@ t.test('an object that is not what the file has fails it', async t => {
   t.same(run.remains(), NOTHING)
 })
 
-t.test('Ctrl-C in the middle leaves nothing', async t => {
+void long(t, 'Ctrl-C in the middle leaves nothing', async t => {
   const run = demo(t)
   await run.said('sealed')
   run.kill('SIGINT')

@@ -13,6 +13,7 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { start, until } from '../support/command-line.js'
 import { EXAMPLES, stage } from '../support/example.js'
+import { long } from '../support/long.js'
 
 const MIB = 1024 * 1024
 
@@ -53,7 +54,7 @@ async function freePort(): Promise<string> {
   return String(port)
 }
 
-t.test('archive-logs: a folder whose logs are written to meanwhile', async t => {
+void long(t, 'archive-logs: a folder whose logs are written to meanwhile', async t => {
   const old = 'GET / 200\n'.repeat(100_000)
   const { dir, example, get, oss } = await stage(t, {
     logs: { 'access.log': '', 'old.log': old, web: { 'error.log': 'oops\n' } },
@@ -89,7 +90,7 @@ t.test('archive-logs: a folder whose logs are written to meanwhile', async t => 
   )
 })
 
-t.test('http-to-oss: the whole response or nothing', async t => {
+void long(t, 'http-to-oss: the whole response or nothing', async t => {
   const { example, get } = await stage(t)
   const body = randomBytes(300_000)
   const half = body.subarray(0, 150_000)
@@ -159,7 +160,7 @@ async function fileServer(t: Test, content: Buffer) {
   return { url: `${url}/file`, file }
 }
 
-t.test('resumable-download: killed and started again, it fetches only the rest', async t => {
+void long(t, 'resumable-download: killed and started again, it fetches only the rest', async t => {
   const { example, get, spool, dir } = await stage(t)
   const total = 25 * MIB + 12_345
   const { url, file } = await fileServer(t, randomBytes(total))

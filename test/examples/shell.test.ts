@@ -10,6 +10,7 @@ import { BUCKET } from '../support/oss.js'
 import { startPostgres } from '../support/postgres.js'
 import { startEmulator } from '../../src/emulator/index.js'
 import OSS from 'ali-oss'
+import { long } from '../support/long.js'
 
 const EXAMPLES = fileURLToPath(new URL('../../examples/', import.meta.url))
 const script = (name: string): string => join(EXAMPLES, 'shell', name)
@@ -21,7 +22,7 @@ function hasZstd(t: Test): boolean {
   return false
 }
 
-t.test('pg_dump and COPY from a real PostgreSQL', async t => {
+void long(t, 'pg_dump and COPY from a real PostgreSQL', async t => {
   const postgres = hasZstd(t) ? startPostgres(t) : undefined
   if (postgres === undefined) return
   const dir = t.testdir({})

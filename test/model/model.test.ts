@@ -5,12 +5,13 @@
 import * as fc from 'fast-check'
 import t from 'tap'
 import { startEmulator } from '../../src/emulator/index.js'
+import { LONG } from '../support/long.js'
 import { BUCKET } from '../support/oss.js'
 import { commands, Run, Worker, type Command } from './commands.js'
 
 const RUNS = Number(process.env['RUNS'] ?? 150)
-/** `npm test` does not wait longer, in ms. */
-const BUDGET = process.env['RUNS'] === undefined ? 20_000 : Infinity
+/** Nobody who did not ask for more waits longer, in ms. */
+const BUDGET = process.env['RUNS'] !== undefined ? Infinity : LONG ? 60_000 : 6000
 const seed = Number(process.env['SEED'] ?? Math.floor(Math.random() * 2 ** 31))
 const path = process.env['FC_PATH']
 

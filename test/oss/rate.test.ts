@@ -18,6 +18,7 @@ import { Spool } from '../../src/index.js'
 import { bench, BUCKET, bytes, streamOf } from '../support/oss.js'
 import { useProxies } from '../support/no-proxy.js'
 import { SLOWEST } from '../support/slowest.js'
+import { long } from '../support/long.js'
 
 useProxies()
 
@@ -226,7 +227,7 @@ t.test('maxRate is checked', t => {
   t.end()
 })
 
-t.test('--max-rate', async t => {
+void long(t, '--max-rate', async t => {
   const { oss, get, dir: cwd } = await bench(t)
   await mkdir(cwd)
   const { accessKeyId, accessKeySecret } = oss.clientOptions()

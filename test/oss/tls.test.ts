@@ -16,6 +16,7 @@ import { makeAuthority } from '../support/authority.js'
 import { useProxies } from '../support/no-proxy.js'
 import { BUCKET, bytes, streamOf } from '../support/oss.js'
 import { SLOWEST } from '../support/slowest.js'
+import { long } from '../support/long.js'
 
 useProxies()
 
@@ -133,43 +134,45 @@ async function run(
   return { status, out, err, at: Date.now() }
 }
 
-t.test('the command line: NODE_EXTRA_CA_CERTS', { skip }, async t => {
-  const oss = await emulator(t, sign('IP:127.0.0.1'))
-  const HOME = t.testdir({})
-  const { accessKeyId, accessKeySecret } = oss.clientOptions()
-  const env = { HOME, OSS_ACCESS_KEY_ID: accessKeyId, OSS_ACCESS_KEY_SECRET: accessKeySecret }
-  const bin = fileURLToPath(new URL('../../dist/cli/bin.js', import.meta.url))
-  const connection = ['--endpoint', oss.endpoint, '--region', 'cn-hangzhou']
-  const put = [bin, 'put', `oss://${BUCKET}/k`, '--id=k', ...connection]
-  const refused = await run(put, bytes(1000), env)
-  t.match(refused, { status: 75, err: /ERR_SPOOL_DENIED.*certificate/ })
-  const trusting = { ...env, NODE_EXTRA_CA_CERTS: caPath }
-  t.match(await run([bin, 'resume', 'k', ...connection], bytes(0), trusting), { status: 0 })
-  t.match(await run(put, bytes(300_000), trusting), { status: 0, err: '' })
-})
+if (!skip)
+  void long(t, 'the command line: NODE_EXTRA_CA_CERTS', async t => {
+    const oss = await emulator(t, sign('IP:127.0.0.1'))
+    const HOME = t.testdir({})
+    const { accessKeyId, accessKeySecret } = oss.clientOptions()
+    const env = { HOME, OSS_ACCESS_KEY_ID: accessKeyId, OSS_ACCESS_KEY_SECRET: accessKeySecret }
+    const bin = fileURLToPath(new URL('../../dist/cli/bin.js', import.meta.url))
+    const connection = ['--endpoint', oss.endpoint, '--region', 'cn-hangzhou']
+    const put = [bin, 'put', `oss://${BUCKET}/k`, '--id=k', ...connection]
+    const refused = await run(put, bytes(1000), env)
+    t.match(refused, { status: 75, err: /ERR_SPOOL_DENIED.*certificate/ })
+    const trusting = { ...env, NODE_EXTRA_CA_CERTS: caPath }
+    t.match(await run([bin, 'resume', 'k', ...connection], bytes(0), trusting), { status: 0 })
+    t.match(await run(put, bytes(300_000), trusting), { status: 0, err: '' })
+  })
 
-t.test('a script ends by itself, after finish and after failure', { skip }, async t => {
-  const oss = await emulator(t, sign('IP:127.0.0.1'))
-  const script = `
+if (!skip)
+  void long(t, 'a script ends by itself, after finish and after failure', async t => {
+    const oss = await emulator(t, sign('IP:127.0.0.1'))
+    const script = `
     import { Spool } from ${JSON.stringify(new URL('../../dist/index.js', import.meta.url).href)}
     const [client, dir, maxRate] = JSON.parse(process.argv[1])
     const spool = new Spool({ client, dir, partSize: 102400, maxRate: maxRate ?? undefined, retry: { attempts: 2, maxDelay: 10 } })
     await spool.upload('k', () => process.stdin).then(({ size }) => console.log(size, Date.now()),
       ({ code }) => console.log(code, Date.now()))`
-  const client = oss.clientOptions(BUCKET)
-  const cases: [string, object, number | undefined, RegExp][] = [
-    ['finish', { ...client, ca }, undefined, /^300000 /],
-    ['finish under a rate limit', { ...client, ca }, 1e6, /^300000 /],
-    ['failure', client, undefined, /^ERR_SPOOL_DENIED /],
-    ['nobody there', { ...client, endpoint: 'https://127.0.0.1:1', ca }, 1e6, /UPLOAD_FAILED /],
-  ]
-  for (const [what, options, maxRate, says] of cases) {
-    const argument = JSON.stringify([options, t.testdir({}), maxRate])
-    const args = ['--input-type=module', '-e', script, argument]
-    const { status, out, err, at } = await run(args, bytes(300_000), { HOME: t.testdirName })
-    t.equal(status, 0, `${what}: ${err}`)
-    t.match(out, says, what)
-    const lingered = at - Number(out.split(' ')[1])
-    t.ok(lingered < SLOWEST, `${what}: gone ${lingered} ms later`)
-  }
-})
+    const client = oss.clientOptions(BUCKET)
+    const cases: [string, object, number | undefined, RegExp][] = [
+      ['finish', { ...client, ca }, undefined, /^300000 /],
+      ['finish under a rate limit', { ...client, ca }, 1e6, /^300000 /],
+      ['failure', client, undefined, /^ERR_SPOOL_DENIED /],
+      ['nobody there', { ...client, endpoint: 'https://127.0.0.1:1', ca }, 1e6, /UPLOAD_FAILED /],
+    ]
+    for (const [what, options, maxRate, says] of cases) {
+      const argument = JSON.stringify([options, t.testdir({}), maxRate])
+      const args = ['--input-type=module', '-e', script, argument]
+      const { status, out, err, at } = await run(args, bytes(300_000), { HOME: t.testdirName })
+      t.equal(status, 0, `${what}: ${err}`)
+      t.match(out, says, what)
+      const lingered = at - Number(out.split(' ')[1])
+      t.ok(lingered < SLOWEST, `${what}: gone ${lingered} ms later`)
+    }
+  })

@@ -12,6 +12,7 @@ import t, { type Test } from 'tap'
 import { Transport, type Exchange } from '../../src/oss/transport.js'
 import { useProxies } from '../support/no-proxy.js'
 import { SLOWEST } from '../support/slowest.js'
+import { long } from '../support/long.js'
 
 useProxies()
 
@@ -154,7 +155,7 @@ t.test('leaves no listener on a signal that outlives it', async t => {
   t.equal(listeners, 0)
 })
 
-t.test('silence ends a request; slowness does not', async t => {
+void long(t, 'silence ends a request; slowness does not', async t => {
   t.test('before the reply', async t => {
     const { url, transport } = await bench(t, () => {})
     const at = performance.now()

@@ -13,6 +13,7 @@ import t from 'tap'
 import { SpoolError } from '../../src/index.js'
 import { tinyDisk } from '../support/tiny-disk.js'
 import { bench, BUCKET, bytes, streamOf, type Bench } from '../support/oss.js'
+import { long } from '../support/long.js'
 
 const PART = 102_400
 
@@ -219,7 +220,7 @@ t.test('a signal ends upload() also while its source is still being made', async
   await t.rejects(upload, { code: 'ERR_SPOOL_ABORTED', resumable: false })
 })
 
-t.test('descriptors, timers and listeners are let go, also by uploads that fail', async t => {
+void long(t, 'descriptors, timers and listeners are let go, also by uploads that fail', async t => {
   const b = await bench(t)
   const stop = new AbortController()
   const open = async () => (await readdir('/proc/self/fd')).length
@@ -260,7 +261,7 @@ t.test('replay: offset is for sources that are told the offset, not for a new si
   t.same(await readdir(b.dir), [])
 })
 
-t.test('a disk that is full as the stream begins: no descriptor is left open', async t => {
+void long(t, 'a disk that is full as the stream begins: no descriptor is left open', async t => {
   const disk = tinyDisk(t)
   if (disk === undefined) return
   const b = await bench(t, { spool: { dir: join(disk.path, 'spool') } })

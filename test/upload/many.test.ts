@@ -18,6 +18,7 @@ import { list } from '../../src/upload/list.js'
 import { start, until } from '../support/command-line.js'
 import { bench, bytes, streamOf } from '../support/oss.js'
 import { checkpointOf, sealed } from '../support/records.js'
+import { long } from '../support/long.js'
 
 const MIB = 1024 * 1024
 const PART = 102_400
@@ -52,7 +53,7 @@ function requestsOf(t: Test): () => number {
   return () => out
 }
 
-t.test('a spool of 1,000 unfinished uploads', async t => {
+void long(t, 'a spool of 1,000 unfinished uploads', async t => {
   const spool = new LocalRecords(t.testdir({}))
   const ids = Array.from({ length: 1000 }, (_, i) => `upload-${String(i).padStart(4, '0')}`)
   const record = sealed()

@@ -7,6 +7,7 @@ import { pipeline } from 'node:stream/promises'
 import t from 'tap'
 import { Spool } from '../../src/index.js'
 import { bench, BUCKET, bytes, streamOf, type Bench } from '../support/oss.js'
+import { long } from '../support/long.js'
 
 const PART = 102_400
 const QUICK = { attempts: 6, minDelay: 1, maxDelay: 5 }
@@ -15,7 +16,8 @@ const sleep = (ms: number) => new Promise(resolve => setTimeout(resolve, ms))
 
 // --- throttling ----------------------------------------------------------------------------------
 
-t.test(
+void long(
+  t,
   'when OSS throttles, fewer parts go out at a time, and more again when it does not',
   async t => {
     const b = await bench(t, {
@@ -87,7 +89,7 @@ function provided(b: Bench, life: number) {
   return { spool, seen }
 }
 
-t.test('tokens that expire all the time under 16 parallel parts', async t => {
+void long(t, 'tokens that expire all the time under 16 parallel parts', async t => {
   const b = await bench(t)
   const { spool, seen } = provided(b, 1000)
   b.oss.link = { latency: 30, totalBandwidth: 8_000_000 }

@@ -5,6 +5,7 @@ import { pipeline } from 'node:stream/promises'
 import OSS from 'ali-oss'
 import t from 'tap'
 import { bench, BUCKET, bytes, failingAfter, streamOf, type Bench } from '../support/oss.js'
+import { long } from '../support/long.js'
 
 const PART = 102_400
 const clientOf = ({ oss }: Bench) => new OSS(oss.clientOptions(BUCKET))
@@ -56,27 +57,31 @@ t.test(
   },
 )
 
-t.test('an upload id whose Initiate was never answered is found and aborted, no other', async t => {
-  const b = await bench(t)
-  const client = clientOf(b)
-  const before = await client.initMultipartUpload('orphan') // another program's, made before ours
-  await new Promise(resolve => setTimeout(resolve, 2100))
-  b.oss.inject({ operation: 'InitiateMultipartUpload', do: 'reset', at: 'done' })
-  const data = bytes(3 * PART)
-  await pipeline(streamOf(data), b.spool.createWriteStream('orphan', { id: 'o' }))
-  t.same(await b.get('orphan'), data)
-  t.equal((await uploadIds(b)).length, 2, 'theirs, and the one whose answer was lost')
-  t.same(await b.spool.uploads(), [], 'nothing to do for anyone')
-  const withPart = await client.initMultipartUpload('orphan') // another program's, and it has begun
-  await client.uploadPart('orphan', withPart.uploadId, 1, Buffer.alloc(10), 0, 10)
-  await new Promise(resolve => setTimeout(resolve, 2100))
-  const dry = await b.spool.prune({ orphans: true, dryRun: true })
-  t.match(dry, [{ kind: 'orphan', id: 'o', key: 'orphan' }])
-  t.same(await b.another().prune({ orphans: true }), dry)
-  t.same((await uploadIds(b)).toSorted(), [before.uploadId, withPart.uploadId].toSorted())
-  t.same(await b.another().prune({ orphans: true }), [])
-  t.same(await readdir(b.dir), [], 'and its note is gone')
-})
+void long(
+  t,
+  'an upload id whose Initiate was never answered is found and aborted, no other',
+  async t => {
+    const b = await bench(t)
+    const client = clientOf(b)
+    const before = await client.initMultipartUpload('orphan') // another program's, made before ours
+    await new Promise(resolve => setTimeout(resolve, 2100))
+    b.oss.inject({ operation: 'InitiateMultipartUpload', do: 'reset', at: 'done' })
+    const data = bytes(3 * PART)
+    await pipeline(streamOf(data), b.spool.createWriteStream('orphan', { id: 'o' }))
+    t.same(await b.get('orphan'), data)
+    t.equal((await uploadIds(b)).length, 2, 'theirs, and the one whose answer was lost')
+    t.same(await b.spool.uploads(), [], 'nothing to do for anyone')
+    const withPart = await client.initMultipartUpload('orphan') // another program's, and it has begun
+    await client.uploadPart('orphan', withPart.uploadId, 1, Buffer.alloc(10), 0, 10)
+    await new Promise(resolve => setTimeout(resolve, 2100))
+    const dry = await b.spool.prune({ orphans: true, dryRun: true })
+    t.match(dry, [{ kind: 'orphan', id: 'o', key: 'orphan' }])
+    t.same(await b.another().prune({ orphans: true }), dry)
+    t.same((await uploadIds(b)).toSorted(), [before.uploadId, withPart.uploadId].toSorted())
+    t.same(await b.another().prune({ orphans: true }), [])
+    t.same(await readdir(b.dir), [], 'and its note is gone')
+  },
+)
 
 t.test('an Initiate that was refused, or never sent, leaves no note', async t => {
   const b = await bench(t)

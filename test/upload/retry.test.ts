@@ -12,6 +12,7 @@ import { Congestion } from '../../src/upload/congestion.js'
 import { retryDelay, withRetry, type Attempts } from '../../src/upload/retry.js'
 import { ownClock, useOwnClocks } from '../support/own-clock.js'
 import { bench, bytes, streamOf } from '../support/oss.js'
+import { long } from '../support/long.js'
 
 useOwnClocks(t)
 
@@ -166,7 +167,7 @@ t.test('all parts of an upload heed that OSS throttles', async t => {
   t.ok((await b.get('k'))?.equals(data))
 })
 
-t.test('an hour without OSS in the middle of a stream', async t => {
+void long(t, 'an hour without OSS in the middle of a stream', async t => {
   const patience = 2 * HOUR
   const b = await bench(t, { spool: { parallel: 1, retry: { ...RETRY, patience } } })
   const data = bytes(4 * PART)
