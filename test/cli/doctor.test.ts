@@ -158,7 +158,9 @@ t.test('what is configured is used', async t => {
 
 t.test('every command with --json has schemas, which say what everything is', async t => {
   const { out } = await run(t.testdir({}), ['completion', 'fish'])
-  const withJson = [...out.matchAll(/__fish_seen_subcommand_from (\w+)' -l json /g)].map(m => m[1])
+  const withJson = [...out.matchAll(/__fish_seen_subcommand_from (\w+)' -l json /g)].map(
+    ([, name = '']) => name,
+  )
   t.same(withJson.toSorted(), Object.keys(OUTPUTS).toSorted())
   const names = readdirSync(new URL('../../schema', import.meta.url)).map(
     file => /^(.+)\.schema\.json$/.exec(file)?.[1] ?? file,
