@@ -46,23 +46,36 @@ export interface SpoolErrorDetails {
   readonly status?: number | undefined
   /** OSS's own error code, such as `NoSuchBucket`. */
   readonly ossCode?: string | undefined
+  /** What failed underneath; cleaned of credentials. */
   readonly cause?: unknown
 }
 
 /** A failure at run time: match on `code`, show `message` and `hint`. */
 export class SpoolError extends Error {
+  /** `'SpoolError'`. */
   override readonly name = 'SpoolError'
+  /** Which failure it is. Stable: later versions only add codes. */
   readonly code: SpoolErrorCode
+  /** True if and only if `resume(id)` can finish the upload without its source, once mended. */
   readonly resumable: boolean
+  /** Id of the upload; empty when there is none yet. */
   readonly id: string
+  /** What to do next: one sentence for people. */
   readonly hint: string
+  /** Part number, when one part failed. */
   declare readonly part?: number
+  /** Upload id on OSS, where it is known. */
   declare readonly uploadId?: string
+  /** OSS's `x-oss-request-id`: what Alibaba's support asks for. */
   declare readonly requestId?: string
+  /** Host that works on the upload or has its bytes, where records are shared. */
   declare readonly host?: string
+  /** HTTP status of the reply, if there was one. */
   declare readonly status?: number
+  /** OSS's own error code, such as `NoSuchBucket`. */
   declare readonly ossCode?: string
 
+  /** For this package and for wrappers of it: users catch errors, they do not make them. */
   constructor(code: SpoolErrorCode, message: string, details: SpoolErrorDetails = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause })
     this.code = code

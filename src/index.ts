@@ -1,4 +1,7 @@
-/** The public names of `oss-spool`. */
+/**
+ * The spool itself: sinks, steps that can be retried, and what finishes them later.
+ * @module oss-spool
+ */
 export type { Checkpoints } from './disk/records.js'
 export { SpoolError, type SpoolErrorCode, type SpoolErrorDetails } from './errors.js'
 export type { Credentials, CredentialsProvider, ProvidedCredentials } from './oss/credentials.js'

@@ -1,14 +1,14 @@
 /** What a `Spool` and its methods can be told, beside the options of each upload. */
 import type { Checkpoints } from './disk/records.js'
 import { invalidType, outOfRange } from './errors.js'
-import type { Connection } from './oss/port.js'
 import type { AliOssClient, ClientOptions } from './oss/settings.js'
 import { integer, type UploadOptions } from './upload/options.js'
 import type { ProgressEvent } from './upload/progress.js'
 
+/** Options of a `Spool`. Those of an upload are defaults for all its uploads. */
 export interface SpoolOptions extends Omit<UploadOptions, 'id'> {
   /** An `ali-oss` client, or the options to make one (then HTTPS and V4 signatures by default). */
-  readonly client: AliOssClient | ClientOptions | Connection
+  readonly client: AliOssClient | ClientOptions
   /** The spool directory. Default: `$OSS_SPOOL_DIR`, else `oss-spool` in the XDG state directory. */
   readonly dir?: string
   /**
@@ -27,6 +27,7 @@ export interface SpoolOptions extends Omit<UploadOptions, 'id'> {
 
 /** Options of `upload`. */
 export interface StepOptions extends UploadOptions {
+  /** Told of progress: ten times a second at most, the last event is never lost. */
   readonly onProgress?: (progress: ProgressEvent) => void
   /**
    * Begins now, whatever `parallelUploads` says: for a source that cannot end before other uploads have
@@ -42,11 +43,16 @@ export interface ResumeOptions extends Pick<
 > {
   /** Publish even over an object that someone else wrote meanwhile. */
   readonly force?: boolean
+  /** Told of progress: ten times a second at most, the last event is never lost. */
   readonly onProgress?: (progress: ProgressEvent) => void
 }
 
 /** @throws TypeError or RangeError for what is not checked with the options of each upload */
-export function checkSpoolOptions({ checkpoints, maxRate, parallelUploads }: SpoolOptions): void {
+export function checkSpoolOptions({
+  checkpoints,
+  maxRate,
+  parallelUploads,
+}: Omit<SpoolOptions, 'client'>): void {
   if (checkpoints !== undefined && typeof checkpoints?.beside !== 'function') {
     throw invalidType('checkpoints', 'a store of checkpoints', checkpoints)
   }

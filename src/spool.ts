@@ -50,8 +50,14 @@ const UPLOADS = 64
 /** Requests of all uploads at a time, or `parallel` if that is more: so many sockets. */
 const REQUESTS = 32
 
-/** Emits `warning` (`SpoolWarning`): something failed and is tried again, or was set aside. */
-export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
+/**
+ * A spool directory and the OSS that its uploads go to. Any number of processes may share one. Emits
+ * `warning` (`SpoolWarning`): something failed and is tried again, or was set aside.
+ */
+export class Spool extends EventEmitter<{
+  /** Something of an upload failed and is tried again, or was set aside. */
+  warning: [SpoolWarning]
+}> {
   /** Absolute path of the spool directory. */
   readonly dir: string
   readonly #connection: Connection
@@ -63,8 +69,18 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
   #checked: Promise<void> | undefined
   #holes: Promise<void> | undefined
 
-  /** @throws TypeError or RangeError for options that make no sense; nothing is touched yet */
-  constructor(options: SpoolOptions) {
+  /**
+   * Nothing is read, made or sent before the first upload.
+   * @throws TypeError or RangeError for options that make no sense
+   */
+  constructor(options: SpoolOptions)
+  /** @internal Over a connection that is open already, as the command line has one. */
+  constructor(options: Omit<SpoolOptions, 'client'> & { readonly client: Connection })
+  constructor(
+    options: Omit<SpoolOptions, 'client'> & {
+      readonly client: SpoolOptions['client'] | Connection
+    },
+  ) {
     super()
     const { client, dir, checkpoints, maxRate, parallelUploads = UPLOADS, ...defaults } = options
     checkSpoolOptions(options)
@@ -108,6 +124,7 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
   /**
    * The step that can be retried: same id, same content. A sealed unfinished upload of that id is
    * finished and `source` is not called; otherwise it is called and read once.
+   * @throws TypeError, RangeError or SpoolError, by rejecting; `resumable` says whether `resume` can finish it
    */
   async upload(key: string, source: Source, options: StepOptions = {}): Promise<UploadResult> {
     if (typeof source !== 'function') throw invalidType('source', 'a function', source)
@@ -124,7 +141,10 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
     })
   }
 
-  /** The unfinished uploads of this client's endpoint, oldest first. */
+  /**
+   * The unfinished uploads of this client's endpoint, oldest first. Takes no lock and asks nothing of OSS.
+   * @param options `all`: of every endpoint; `receipts`: also what is done and left a receipt
+   */
   async uploads(options: { all?: boolean; receipts?: boolean } = {}): Promise<UploadStatus[]> {
     await this.#sweep()
     const statuses = await list(this.#records, warning => this.emit('warning', warning))
@@ -158,7 +178,10 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
     })
   }
 
-  /** Gives an upload up: its upload ids on OSS first, then everything here. */
+  /**
+   * Gives an upload up: its upload ids on OSS first, then everything here.
+   * @throws SpoolError `ERR_SPOOL_NOT_FOUND`, `ERR_SPOOL_LOCKED`, and what OSS refuses: then it is still there
+   */
   async abort(id: string): Promise<void> {
     checkId(id)
     const claim = await this.#existing(id)

@@ -37,8 +37,6 @@ export interface Sink {
   readonly signal: AbortSignal | undefined
 }
 
-type WriteCallback = (error: Error | null | undefined) => void
-
 /** A chunk as `_writev` gets it. */
 interface Buffered {
   readonly chunk: Buffer
@@ -68,6 +66,7 @@ export class SpoolWriteStream extends Writable {
   #reject!: (error: unknown) => void // set in the constructor
   readonly #onAbort = (): void => void this.destroy(this.#fail(aborted(this.#upload())))
 
+  /** @internal Made by `Spool.createWriteStream`. */
   constructor(sink: Sink) {
     super({ highWaterMark: highWaterMark(++open) })
     this.id = sink.id
@@ -81,6 +80,7 @@ export class SpoolWriteStream extends Writable {
     else sink.signal?.addEventListener('abort', this.#onAbort, { once: true })
   }
 
+  /** @internal */
   override _construct(callback: (error?: Error | null) => void): void {
     this.#run(async () => {
       const intake = await this.#sink.open(this.#opening.signal)
@@ -92,8 +92,8 @@ export class SpoolWriteStream extends Writable {
   /** An object is its source's failure; `Writable` would throw into whoever pipes, past `pipeline()`. */
   override write(
     chunk: unknown,
-    encoding?: BufferEncoding | WriteCallback,
-    callback?: WriteCallback,
+    encoding?: BufferEncoding | ((error: Error | null | undefined) => void),
+    callback?: (error: Error | null | undefined) => void,
   ): boolean {
     if (typeof chunk !== 'string' && !ArrayBuffer.isView(chunk)) {
       const error = invalidType('chunk', 'a string, Buffer, TypedArray or DataView', chunk)
@@ -108,6 +108,7 @@ export class SpoolWriteStream extends Writable {
       : super.write(chunk, encoding, callback)
   }
 
+  /** @internal */
   override _write(
     chunk: Buffer,
     _encoding: string,
@@ -116,10 +117,12 @@ export class SpoolWriteStream extends Writable {
     this.#run(() => this.#open().write([chunk]), callback)
   }
 
+  /** @internal */
   override _writev(chunks: readonly Buffered[], callback: (error?: Error | null) => void): void {
     this.#run(() => this.#open().write(chunks.map(({ chunk }) => chunk)), callback)
   }
 
+  /** @internal */
   override _final(callback: (error?: Error | null) => void): void {
     this.#run(async () => {
       const intake = this.#open()
@@ -148,6 +151,7 @@ export class SpoolWriteStream extends Writable {
     return super.destroy(error)
   }
 
+  /** @internal */
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
     open--
     this.#sink.signal?.removeEventListener('abort', this.#onAbort)
@@ -245,10 +249,16 @@ function codeOf(error: Error): string {
 /** The two events of our own, so that listeners are typed. */
 // oxlint-disable-next-line typescript/no-unsafe-declaration-merging -- only adds overloads of `on`
 export interface SpoolWriteStream {
+  /** Emitted ten times a second at most; the last one is never lost. */
   on(event: 'progress', listener: (progress: ProgressEvent) => void): this
+  /** Something failed and is tried again. */
   on(event: 'warning', listener: (warning: SpoolWarning) => void): this
+  /** The events of a `Writable`. */
   on(event: string | symbol, listener: (...args: never[]) => void): this
+  /** As `on`, for the next one only. */
   once(event: 'progress', listener: (progress: ProgressEvent) => void): this
+  /** As `on`, for the next one only. */
   once(event: 'warning', listener: (warning: SpoolWarning) => void): this
+  /** As `on`, for the next one only. */
   once(event: string | symbol, listener: (...args: never[]) => void): this
 }

@@ -10,7 +10,7 @@ import type { SpoolDirectory } from './spool-directory.js'
 
 /** The option `checkpoints` of a `Spool`: where it keeps records and locks. */
 export interface Checkpoints {
-  /** The records of the uploads whose bytes this process puts into `spool`. */
+  /** @internal The records of the uploads whose bytes this process puts into `spool`. */
   beside(spool: SpoolDirectory): Records
 }
 

@@ -27,6 +27,7 @@ export interface Emulator {
   readonly endpoint: string
   /** The host it listens on. */
   readonly host: string
+  /** The TCP port it listens on. */
   readonly port: number
   /** The data directory, absolute. */
   readonly dir: string
@@ -54,12 +55,19 @@ export interface Emulator {
 
 /** What `ali-oss` needs to know. */
 export interface ClientOptions {
+  /** That of the emulator. */
   endpoint: string
+  /** Such as `oss-cn-hangzhou`. */
   region: string
+  /** Of the first pair that may sign. */
   accessKeyId: string
+  /** Its secret. */
   accessKeySecret: string
+  /** `true`. */
   authorizationV4: boolean
+  /** The one that was asked for. */
   bucket?: string
+  /** `true` for an emulator with `tls`. */
   secure?: boolean
 }
 

@@ -7,11 +7,11 @@ import { randomBytes } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Emulation } from './emulation.js'
 import { Cut, Instead, Strikes } from './faults/strikes.js'
-import { headerMap, type HeaderMap } from './http/headers.js'
+import { headerMap } from './http/headers.js'
 import { ClientGone, IncomingBody } from './incoming-body.js'
 import type { Lane } from './link.js'
 import { OssError } from './oss-error.js'
-import { perform } from './perform.js'
+import { perform, type Exchange } from './perform.js'
 import { errorReply, type Reply } from './reply.js'
 import { logRequest, type RequestRecord } from './request-log.js'
 import { sendReply } from './send.js'
@@ -29,17 +29,6 @@ export interface Incoming {
   readonly lane: Lane
   /** The client waits for `100 Continue` before it sends its body. */
   readonly expectsContinue: boolean
-}
-
-/** A request under way. */
-export interface Exchange {
-  readonly emulation: Emulation
-  /** The request target as it came. */
-  readonly url: string
-  readonly headers: HeaderMap
-  readonly body: IncomingBody
-  readonly entry: RequestRecord
-  readonly strikes: Strikes
 }
 
 /** Serves one request. Never rejects. */

@@ -1,4 +1,7 @@
-/** `oss-spool/emulator`: a local OSS for tests, demos and benchmarks. */
+/**
+ * A local OSS for tests, demos and benchmarks.
+ * @module oss-spool/emulator
+ */
 export { describe } from './describe.js'
 export { startEmulator, type ClientOptions, type Emulator } from './emulator.js'
 export { DEFAULT_KEY, type EmulatorOptions } from './options.js'

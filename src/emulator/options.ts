@@ -32,7 +32,12 @@ export interface EmulatorOptions {
   /** True: bodies are hashed and thrown away; objects read as zeros. For benchmarks. Default false. */
   readonly discard?: boolean
   /** PEM key and certificate: serves HTTPS. */
-  readonly tls?: { readonly key: string | Buffer; readonly cert: string | Buffer }
+  readonly tls?: {
+    /** Private key. */
+    readonly key: string | Buffer
+    /** Certificate, with those between it and its root. */
+    readonly cert: string | Buffer
+  }
   /** Opens the admin port on 127.0.0.1: true for a free one, or a port. Default false. */
   readonly admin?: boolean | number
   /** Host names that stand for a bucket, as a CNAME does: `{ 'static.example.com': 'assets' }`. */

@@ -1,18 +1,34 @@
 /** From a request to its operation's answer: what it means, whether it may, the work. */
 import { checkAnonymous } from './auth/access.js'
 import { authenticate } from './auth/authenticate.js'
-import type { Exchange } from './exchange.js'
+import type { Emulation } from './emulation.js'
+import type { Strikes } from './faults/strikes.js'
 import { addresses, type Address } from './http/address.js'
+import type { HeaderMap } from './http/headers.js'
 import { parseTarget, type Target } from './http/target.js'
+import type { IncomingBody } from './incoming-body.js'
 import { invalidBucketName, newBucket, noSuchBucket } from './operations/bucket.js'
 import type { Call } from './operations/call.js'
-import { operationOf, type Operation } from './operations/table.js'
+import type { Operation } from './operations/operation.js'
+import { operationOf } from './operations/table.js'
 import { OssError } from './oss-error.js'
 import type { Reply } from './reply.js'
+import type { RequestRecord } from './request-log.js'
 import { isBucketName } from './store/buckets.js'
 
 /** The longest key, in bytes of UTF-8. */
 const MAX_KEY = 1023
+
+/** A request under way. */
+export interface Exchange {
+  readonly emulation: Emulation
+  /** The request target as it came. */
+  readonly url: string
+  readonly headers: HeaderMap
+  readonly body: IncomingBody
+  readonly entry: RequestRecord
+  readonly strikes: Strikes
+}
 
 /** Rejects with what is to be answered instead. */
 export async function perform(exchange: Exchange): Promise<Reply> {

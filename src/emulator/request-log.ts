@@ -7,11 +7,17 @@ export interface RequestRecord {
   readonly id: string
   /** ms since the epoch. */
   readonly time: number
+  /** HTTP method. */
   readonly method: string
+  /** In OSS's words, such as `UploadPart`. */
   operation: OperationName
+  /** Bucket it is about. */
   bucket?: string
+  /** Key it is about, decoded. */
   key?: string
+  /** Part number of UploadPart. */
   partNumber?: number
+  /** Upload id it is about. */
   uploadId?: string
   /** Bytes of the request's body that were read. */
   bytes: number

@@ -1,7 +1,10 @@
-/** The public names of `oss-spool/etl`: records in, well-named objects out. */
+/**
+ * Records in, well-named objects out.
+ * @module oss-spool/etl
+ */
 export { csv, jsonl, type CsvOptions, type Format } from './format.js'
-export type { Manifest, ManifestObject } from './manifest.js'
-export type { ObjectUpload, RotateOptions } from './options.js'
+export type { Manifest, ManifestObject, Mark } from './manifest.js'
+export type { ObjectUpload, RotateBase, RotateOptions } from './options.js'
 export { rotate, type RotateStream } from './rotate.js'
 export { tap, type Tap, type TapCounts } from './tap.js'
 export type { Transforms } from './transforms.js'

@@ -8,6 +8,7 @@ export type Mark = string | number
 
 /** One object of a job. */
 export interface ManifestObject {
+  /** Key of the object. */
   readonly key: string
   /** Bytes, as they are on OSS: compressed. */
   readonly size: number
@@ -25,6 +26,7 @@ export interface ManifestObject {
 
 /** The JSON of the manifest object. */
 export interface Manifest {
+  /** Name of the job. */
   readonly job: string
   /** Of all objects. */
   readonly records: number

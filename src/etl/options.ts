@@ -10,8 +10,12 @@ import { KeyTemplate } from './template.js'
 import { transformsOf, type Transforms } from './transforms.js'
 
 /** What each object is uploaded with. The rest of an upload's options is the job's own business. */
-export type ObjectUpload = Omit<UploadOptions, (typeof OWN)[number]>
+export type ObjectUpload = Omit<
+  UploadOptions,
+  'id' | 'size' | 'expect' | 'replay' | 'maxAge' | 'inPlace' | 'once' | 'signal' | 'progress'
+>
 
+/** What `ObjectUpload` leaves out. */
 const OWN = [
   'id',
   'size',
@@ -22,9 +26,9 @@ const OWN = [
   'once',
   'signal',
   'progress',
-] as const
+] as const satisfies readonly Exclude<keyof UploadOptions, keyof ObjectUpload>[]
 
-/** `T`: a record. */
+/** The options of `rotate` but for `format`; `T`: a record. */
 export interface RotateBase<T> {
   /**
    * Names the job: 1 to 64 of `A-Za-z0-9._-`, not starting with a dot. The same job means the same

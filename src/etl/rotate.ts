@@ -31,9 +31,13 @@ export function rotate<T = string | Uint8Array>(
 export interface RotateStream<T> extends Writable {
   /** The manifest, once OSS holds it; rejects with what ended the job. Ignoring it is safe. */
   readonly result: Promise<Manifest>
+  /** OSS holds one more object. */
   on(event: 'object', listener: (object: ManifestObject) => void): this
+  /** The events of a `Writable`. */
   on(event: string | symbol, listener: (...args: never[]) => void): this
+  /** As `on`, for the next one only. */
   once(event: 'object', listener: (object: ManifestObject) => void): this
+  /** As `on`, for the next one only. */
   once(event: string | symbol, listener: (...args: never[]) => void): this
   /** For `stream-chain`: the type of its records. There is nothing at run time. */
   __streamTypeW(): T

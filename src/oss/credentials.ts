@@ -8,9 +8,11 @@ import { OssFailure } from './failure.js'
 
 /** What signs a request. */
 export interface Credentials {
+  /** Says whose key it is; sent with every request. */
   readonly accessKeyId: string
+  /** The key itself; never sent, written or shown. */
   readonly accessKeySecret: string
-  /** Of temporary credentials. */
+  /** Of temporary credentials: the session token that goes with them. */
   readonly stsToken?: string
 }
 

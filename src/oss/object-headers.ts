@@ -8,10 +8,15 @@ import { TOKEN_HEADER, type Headers } from './port.js'
 
 /** The callback OSS makes when the object is complete, as `ali-oss` takes it. */
 export interface CallbackOptions {
+  /** Where OSS posts to: one URL, or up to five with `;` between them. */
   readonly url: string
+  /** What it posts; `${bucket}`, `${object}`, `${size}`, ... are filled in by OSS. */
   readonly body: string
+  /** Host header of that request. Default: the host of `url`. */
   readonly host?: string
+  /** Its Content-Type. Default: `application/x-www-form-urlencoded`. */
   readonly contentType?: string
+  /** Whether OSS names the host when it opens TLS. Default `false`. */
   readonly callbackSNI?: boolean
   /** Sent as `x:name` variables. */
   readonly customValue?: Readonly<Record<string, string | number | boolean>>
@@ -34,12 +39,15 @@ export interface ObjectOptions {
   readonly meta?: Readonly<Record<string, string>>
   /** Content-Type. Default: by the key's extension. */
   readonly mime?: string
+  /** Default: that of the bucket. */
   readonly storageClass?: (typeof STORAGE_CLASSES)[number]
+  /** Who may read and write it. Default: as the bucket says. */
   readonly acl?: (typeof ACLS)[number]
-  /** At most 10. */
+  /** Tags of the object: 10 at most. */
   readonly tags?: Readonly<Record<string, string>>
   /** `false`: an object that is there already is never replaced. */
   readonly overwrite?: boolean
+  /** Asks OSS to call a server when the object is there. A callback that fails is a warning: the object is stored. */
   readonly callback?: CallbackOptions
 }
 

@@ -48,7 +48,9 @@ export interface ListedPart {
 
 /** A reply whose headers `progress` hands on, as `ali-oss` does. */
 export interface Reply {
+  /** HTTP status. */
   readonly status: number
+  /** By names in lower case. */
   readonly headers: Readonly<Record<string, string | string[] | undefined>>
 }
 

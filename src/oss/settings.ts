@@ -17,7 +17,9 @@ import type { Agents, CertificateAuthorities } from './transport.js'
 export interface ClientOptions {
   /** With `accessKeySecret`; or `credentials`. */
   readonly accessKeyId?: string
+  /** The secret of `accessKeyId`. */
   readonly accessKeySecret?: string
+  /** Of temporary keys, which are not renewed: better `credentials`. */
   readonly stsToken?: string
   /** Fetches temporary credentials, ahead of their expiry and when OSS refuses them. */
   readonly credentials?: CredentialsProvider
@@ -25,7 +27,9 @@ export interface ClientOptions {
   readonly region?: string
   /** Takes the place of the region's own. */
   readonly endpoint?: string
+  /** Where uploads go. */
   readonly bucket?: string
+  /** The region's endpoint for machines inside Alibaba Cloud. Default `false`. */
   readonly internal?: boolean
   /** HTTPS. Default `true` (in `ali-oss`: `false`). */
   readonly secure?: boolean
@@ -35,17 +39,24 @@ export interface ClientOptions {
   readonly cname?: boolean
   /** Bucket in the path, for servers that are not OSS. */
   readonly sldEnable?: boolean
+  /** Whoever asks pays, in buckets that are set up so. Default `false`. */
   readonly isRequestPay?: boolean
   /** PEM certificates to trust instead of Node's own list: the CA of a private OSS or proxy. */
-  readonly ca?: CertificateAuthorities
-  /** They win over `ca` and over proxies of the environment, and stay the caller's to close. */
+  readonly ca?: string | Buffer | readonly (string | Buffer)[]
+  /**
+   * Node's agent for `http:` endpoints. It wins over `ca` and over proxies of the environment, and stays
+   * the caller's to close.
+   */
   readonly agent?: Agents['http']
+  /** The same for `https:` endpoints. */
   readonly httpsAgent?: Agents['https']
 }
 
 /** An instance of `ali-oss`; what we read of it is in its untyped `options`. */
 export interface AliOssClient {
+  /** What tells it from options; never called. */
   multipartUpload(...parameters: never[]): Promise<unknown>
+  /** Never called. */
   putBucket(...parameters: never[]): Promise<unknown>
 }
 

@@ -1,4 +1,7 @@
-/** The public names of `oss-spool/redis`. */
+/**
+ * Checkpoints that several machines share.
+ * @module oss-spool/redis
+ */
 export type { RedisConnection } from './connection.js'
 export {
   redisCheckpoints,

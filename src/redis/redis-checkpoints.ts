@@ -11,6 +11,7 @@ import { Hosts } from './hosts.js'
 import { Keys } from './keys.js'
 import { RedisRecords } from './redis-records.js'
 
+/** Options of `redisCheckpoints`. */
 export interface RedisCheckpointOptions {
   /**
    * Name of this machine: 1 to 255 of `A-Za-z0-9._-`, one for each spool directory. Two directories of
@@ -58,7 +59,7 @@ export class RedisCheckpoints implements Checkpoints {
     this.#hosts = new Hosts(connection, this.#keys, host, hostTimeout)
   }
 
-  /** For `new Spool({ checkpoints })`. */
+  /** @internal For `new Spool({ checkpoints })`. */
   beside(spool: SpoolDirectory): Records {
     const settings = {
       connection: this.#connection,

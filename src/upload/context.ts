@@ -21,6 +21,7 @@ export interface SpoolWarning {
   readonly message: string
   /** Part number, if it is about one part. */
   readonly part?: number
+  /** What failed underneath. */
   readonly cause?: unknown
 }
 

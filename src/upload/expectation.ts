@@ -2,6 +2,7 @@
 
 /** What must hold of the source's bytes, checked before the seal. */
 export interface Expectation {
+  /** Number of bytes. */
   readonly bytes?: number
   /** Hex, either case. */
   readonly md5?: string

@@ -14,12 +14,23 @@ import type { RetryOptions } from './retry.js'
 
 /** What `client.multipartUpload(key, file, { checkpoint })` of `ali-oss` can finish by itself. */
 export interface AliOssCheckpoint {
+  /** Path of the file with the bytes: our temp file, which goes when the upload is done. */
   readonly file: string
+  /** Key of the object. */
   readonly name: string
+  /** Bytes of the file. */
   readonly fileSize: number
+  /** Bytes of every part but the last one. */
   readonly partSize: number
+  /** On OSS. */
   readonly uploadId: string
-  readonly doneParts: readonly { readonly number: number; readonly etag: string }[]
+  /** The parts that OSS has. */
+  readonly doneParts: readonly {
+    /** Part number, from 1. */
+    readonly number: number
+    /** As OSS gave it, with its quotes. */
+    readonly etag: string
+  }[]
 }
 
 /** Options of `createWriteStream` and `upload`; each can be a default of the `Spool`, too. */

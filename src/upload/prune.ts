@@ -12,6 +12,7 @@ import { discardUploadId, discardUploadIds } from './discard.js'
 import { findOrphans } from './orphans.js'
 import { takeOver } from './phase.js'
 
+/** What `prune` removes. */
 export interface PruneOptions {
   /** Only what was idle for so long, in ms. @default 7 days */
   readonly olderThan?: number
@@ -25,10 +26,13 @@ export interface PruneOptions {
 
 /** One thing that was removed, or would be. */
 export interface Pruned {
+  /** What it was; an orphan is an upload id on OSS that nothing here names. */
   readonly kind: 'upload' | 'receipt' | 'quarantine' | 'orphan'
   /** Of the upload; the folder's name in the quarantine. */
   readonly id: string
+  /** Bucket; not of what is in the quarantine. */
   readonly bucket?: string
+  /** Key of the object; not of what is in the quarantine. */
   readonly key?: string
   /** Of an orphan. */
   readonly uploadId?: string

@@ -3,9 +3,13 @@
  */
 import type { Checkpoint, Published } from '../disk/checkpoint.js'
 
+/** A finished upload: the object as OSS has it, and what this call did for it. */
 export interface UploadResult {
+  /** Name of the upload. */
   readonly id: string
+  /** Bucket of the object. */
   readonly bucket: string
+  /** Key of the object. */
   readonly key: string
   /** Bytes. */
   readonly size: number
@@ -29,6 +33,7 @@ export interface UploadResult {
   readonly elapsed: number
   /** OSS's id of the request that published it, or that confirmed that it is published. */
   readonly requestId: string
+  /** Of the object, in a versioned bucket. */
   readonly versionId?: string
   /** What the callback's server answered. */
   readonly callback?: unknown

@@ -6,6 +6,7 @@ import { Readable } from 'node:stream'
 import type { ReadableStream } from 'node:stream/web'
 import { invalidType } from '../errors.js'
 
+/** What a source is asked for. */
 export interface SourceOptions {
   /** Bytes of the stream to leave out: 0, or more with `replay: 'offset'`. */
   readonly offset: number
@@ -13,12 +14,17 @@ export interface SourceOptions {
   readonly signal: AbortSignal
 }
 
-type Bytes = string | Uint8Array
-
 /** Anything that yields strings or bytes. */
 export type Readables =
-  NodeJS.ReadableStream | AsyncIterable<Bytes> | Iterable<Bytes> | ReadableStream<Bytes>
+  | NodeJS.ReadableStream
+  | AsyncIterable<string | Uint8Array>
+  | Iterable<string | Uint8Array>
+  | ReadableStream<string | Uint8Array>
 
+/**
+ * Gives the bytes of an upload. It is called only if they are still needed, once for each call of `upload()`,
+ * and must give the same ones each time.
+ */
 export type Source = (options: SourceOptions) => Readables | Promise<Readables>
 
 /** @throws TypeError when the function returned nothing that can be read */
@@ -37,7 +43,7 @@ function isNodeStream(value: unknown): value is NodeJS.ReadableStream {
 }
 
 /** A web ReadableStream is an async iterable, too. */
-function isIterable(value: unknown): value is AsyncIterable<Bytes> {
+function isIterable(value: unknown): value is AsyncIterable<unknown> {
   if (typeof value !== 'object' || value === null || value instanceof Uint8Array) return false
   return Symbol.asyncIterator in value || Symbol.iterator in value
 }

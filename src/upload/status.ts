@@ -4,11 +4,17 @@
 import type { Checkpoint } from '../disk/checkpoint.js'
 import type { Owner } from '../disk/lock.js'
 
+/** An upload that is not done yet (or, when asked for, the receipt of one that is). */
 export interface UploadStatus {
+  /** Name of the upload. */
   readonly id: string
+  /** Where it goes; `local:DIR` for the embedded OSS of the command line. */
   readonly endpoint: string
+  /** Such as `oss-cn-hangzhou`. */
   readonly region: string
+  /** Bucket of the object. */
   readonly bucket: string
+  /** Key of the object. */
   readonly key: string
   /** `receipt` only when receipts were asked for. */
   readonly phase: 'spooling' | 'sealed' | 'completing' | 'receipt'
@@ -20,16 +26,30 @@ export interface UploadStatus {
   readonly uploaded: number
   /** Number of acknowledged parts. */
   readonly parts: number
+  /** On OSS, once there is one. */
   readonly uploadId?: string
-  /** ISO 8601, UTC. */
+  /** When it was begun: ISO 8601, UTC. */
   readonly createdAt: string
+  /** When it was last written down: ISO 8601, UTC. */
   readonly updatedAt: string
   /** Who works on it now. */
-  readonly owner?: Owner
+  readonly owner?: {
+    /** Process id. */
+    readonly pid: number
+    /** Name of its machine. */
+    readonly host: string
+  }
   /** Whose disk has its bytes, where records are shared. */
   readonly host?: string
   /** Why the last run ended. */
-  readonly error?: { readonly code: string; readonly message: string; readonly at: string }
+  readonly error?: {
+    /** Such as `ERR_SPOOL_DENIED`. */
+    readonly code: string
+    /** One line for people. */
+    readonly message: string
+    /** When: ISO 8601, UTC. */
+    readonly at: string
+  }
 }
 
 /**

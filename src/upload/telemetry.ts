@@ -10,9 +10,13 @@ import type { CutPart } from './spooler.js'
 
 /** Which upload an event is about; in all of them. */
 export interface EventSubject {
+  /** Name of the upload. */
   readonly id: string
+  /** Where it goes. */
   readonly endpoint: string
+  /** Bucket of the object. */
   readonly bucket: string
+  /** Key of the object. */
   readonly key: string
 }
 
@@ -27,16 +31,22 @@ export interface SpoolEvents {
   }
   /** The source has ended well and every byte is on the disk. Not of one that is `resumed`. */
   'oss-spool:upload:sealed': EventSubject & {
+    /** Bytes of the whole. */
     readonly size: number
     /** Since the start. */
     readonly elapsed: number
   }
   /** OSS holds the object, verified. `sent`, `skipped`, `parts`: as in the result. */
   'oss-spool:upload:published': EventSubject & {
+    /** It was sealed before. */
     readonly resumed: boolean
+    /** Bytes of the object. */
     readonly size: number
+    /** Number of parts; 1 for a single PutObject. */
     readonly parts: number
+    /** Bytes sent by this call. */
     readonly sent: number
+    /** Bytes that OSS had already. */
     readonly skipped: number
     /** Since the start. */
     readonly elapsed: number
@@ -52,26 +62,38 @@ export interface SpoolEvents {
   }
   /** OSS acknowledged a part that was sent, or the one request of a small object (part 1). */
   'oss-spool:part:sent': EventSubject & {
+    /** Part number, from 1. */
     readonly part: number
+    /** Bytes of the part. */
     readonly size: number
     /** Since its first attempt began, with all waits and retries. */
     readonly elapsed: number
   }
   /** OSS has a part already with the same bytes: it is not sent. */
-  'oss-spool:part:found': EventSubject & { readonly part: number; readonly size: number }
+  'oss-spool:part:found': EventSubject & {
+    /** Part number, from 1. */
+    readonly part: number
+    /** Bytes of the part. */
+    readonly size: number
+  }
   /** A request failed and will be made again; a part under a new upload id, if the old one is gone. */
   'oss-spool:retry': EventSubject & {
     /** In OSS's words, such as `UploadPart`. */
     readonly operation: string
+    /** Which kind of failure it was. */
     readonly reason: FailureKind
     /** HTTP status, if there was a reply. */
     readonly status?: number
+    /** OSS's own error code, if it gave one. */
     readonly ossCode?: string
+    /** OSS's id of the failed request, if it gave one. */
     readonly requestId?: string
+    /** Part number, where it is about one. */
     readonly part?: number
   }
   /** The checkpoint was written and fsynced: at changes of phase, and once a second at most. */
   'oss-spool:checkpoint': EventSubject & {
+    /** Where the upload stands. */
     readonly phase: Checkpoint['upload']['phase']
     /** Bytes in the temp file so far. */
     readonly spooled: number

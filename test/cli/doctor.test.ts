@@ -1,11 +1,12 @@
 /** `doctor`, `config show` and what programs read: JSON as the published schemas say. */
+import { readdirSync } from 'node:fs'
 import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
 import { SETTINGS } from '../../src/cli/settings.js'
 import { run, server, shell, type Env } from '../support/command-line.js'
 import { BUCKET } from '../support/oss.js'
-import { read, schema } from '../support/schema.js'
+import { OUTPUTS, read, schema } from '../support/schema.js'
 import { long } from '../support/long.js'
 
 const WHERE = `oss://${BUCKET}/in/`
@@ -22,7 +23,6 @@ async function doctor(
 ): Promise<Report & { status: number | null }> {
   const { out, status } = await run(dir, ['doctor', where, '--json'], undefined, env)
   const report: Report = JSON.parse(out)
-  schema('doctor')(report)
   return { ...report, status }
 }
 
@@ -157,6 +157,53 @@ void long(t, 'what is configured is used', async t => {
   t.equal(oss.requests.filter(({ operation }) => operation === 'UploadPart').length, 3)
 })
 
+t.test('every command with --json has schemas, which say what everything is', async t => {
+  const { out } = await run(t.testdir({}), ['completion', 'fish'])
+  const withJson = [...out.matchAll(/__fish_seen_subcommand_from (\w+)' -l json /g)].map(
+    ([, name = '']) => name,
+  )
+  t.same(withJson.toSorted(), Object.keys(OUTPUTS).toSorted())
+  const names = readdirSync(new URL('../../schema', import.meta.url)).map(
+    file => /^(.+)\.schema\.json$/.exec(file)?.[1] ?? file,
+  )
+  const used = new Set([...Object.values(OUTPUTS).flat(), 'progress', 'config'])
+  t.same(names.toSorted(), [...used].toSorted())
+  const page = await readFile(new URL('../../docs/cli.md', import.meta.url), 'utf8')
+  for (const name of names) {
+    t.match(page, new RegExp(`\\n\\| \`${name}\` +\\| `), 'in the table')
+    const { $id, title, ...rest } = read(name)
+    t.equal($id, `urn:oss-spool:schema:1:${name}`)
+    t.ok(title)
+    t.same(vague(rest), [], name)
+  }
+  const [status, show] = [read('status').properties, read('show').properties]
+  t.same({ ...show, ...status }, show, 'show says all that ls says, in the same words')
+})
+
+/** Paths of what has no description, or does not say whether it may have more properties. */
+function vague(part: object, path = ''): string[] {
+  const { description, additionalProperties, properties, items } = part as Part
+  const nested = Object.entries(properties ?? {}).map(([name, each]) => ({ name, each }))
+  for (const each of [items, additionalProperties]) {
+    if (typeof each === 'object' && !('type' in each && each.type === 'string')) {
+      nested.push({ name: '*', each })
+    }
+  }
+  return [
+    ...(typeof description === 'string' ? [] : [`${path}: description`]),
+    ...(properties !== undefined && additionalProperties === undefined ? [`${path}: more?`] : []),
+    ...nested.flatMap(({ name, each }) => vague(each, `${path}/${name}`)),
+  ]
+}
+
+/** A JSON schema, as far as it is looked at. */
+interface Part {
+  readonly description?: unknown
+  readonly properties?: Readonly<Record<string, object>>
+  readonly items?: object
+  readonly additionalProperties?: boolean | object
+}
+
 t.test('the published schemas are those of the table and of real output', async t => {
   t.same(
     Object.keys(read('config').properties)
@@ -173,7 +220,7 @@ t.test('the published schemas are those of the table and of real output', async 
   const put = ['put', WHERE, 'file', '--json', '--id=f']
   const changed = ['put', WHERE, 'file', '--json', '--if-changed', '--id=other']
   for (const args of [[...put, '--once'], put, changed]) {
-    t.ok(schema('result')(JSON.parse((await run(dir, args, undefined, env)).out)))
+    t.match(JSON.parse((await run(dir, args, undefined, env)).out), { key: 'f' })
   }
   oss.inject({
     operation: 'PutObject',
@@ -188,7 +235,7 @@ t.test('the published schemas are those of the table and of real output', async 
     Buffer.from('x'),
     env,
   )
-  t.ok(schema('error')(JSON.parse(failed.out)))
+  t.match(JSON.parse(failed.out), { error: { code: 'ERR_SPOOL_DENIED', id: 'k' } })
   await run(dir, ['run', `oss://${BUCKET}/r`, '--id=r', '--', 'false'], undefined, env)
   await mkdir(join(dir, 'spool', 'damaged'))
   await writeFile(join(dir, 'spool', 'damaged', 'checkpoint.json'), '{')
@@ -198,16 +245,23 @@ t.test('the published schemas are those of the table and of real output', async 
     .trim()
     .split('\n')
     .map(line => JSON.parse(line))
-  for (const status of listed) t.ok(schema('status')(status))
   t.same(listed.map(({ id }) => String(id)).toSorted(), ['k', 'r'], 'no receipt, no quarantine')
   const all = (await run(dir, ['ls', '--json', '--all'])).out
   t.match(all, '"phase":"receipt"')
   t.match(all, '{"quarantine":{"name":"damaged-')
   t.match((await run(dir, ['ls'])).out, /\n\nQUARANTINE +PATH +SINCE\ndamaged-/)
   for (const id of ['k', 'r', 'f']) {
-    t.ok(schema('show')(JSON.parse((await run(dir, ['show', id, '--json'])).out)))
+    t.match(JSON.parse((await run(dir, ['show', id, '--json'])).out), { id })
   }
   t.match(await run(dir, ['show', 'nope', '--json']), { status: 1, out: /ERR_SPOOL_NOT_FOUND/ })
+  const prune = ['prune', '--older-than=0s', '--sealed', '--json']
+  const pruned = await run(dir, prune, undefined, env)
+  t.same(pruned.out.match(/"kind":"\w+"/g)?.toSorted(), [
+    '"kind":"quarantine"',
+    '"kind":"receipt"',
+    '"kind":"upload"',
+    '"kind":"upload"',
+  ])
   const piped = await shell(dir, 'oss-spool doctor --json | head -c 20', env).done
   t.equal(piped.out, '{"ok":true,"checks":')
 })

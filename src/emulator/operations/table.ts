@@ -19,6 +19,7 @@ import type { OperationName } from './name.js'
 import { listObjects, listObjectsV2 } from './object-list.js'
 import { getObject, getObjectMeta, headObject } from './object-read.js'
 import { deleteObject, putObject } from './object-write.js'
+import type { Access, Level, Operation } from './operation.js'
 import { refuse } from './refuse.js'
 import {
   deleteBucketTags,
@@ -28,28 +29,6 @@ import {
   putBucketTags,
   putObjectTagging,
 } from './tagging.js'
-
-/** What a request is about. */
-type Level = 'service' | 'bucket' | 'object'
-
-/**
- * Who may do it without a signature: whom the ACL lets read, whom it lets write, or nobody. `make`:
- * nobody, and the bucket need not exist.
- */
-export type Access = 'read' | 'write' | 'owner' | 'make'
-
-/** One line. */
-export interface Operation {
-  readonly name: OperationName
-  readonly method: string
-  readonly level: Level
-  /** Parameters that must be in the query; `name=value` where the value counts. */
-  readonly query: readonly string[]
-  /** A header that must be there. */
-  readonly header?: string
-  readonly access: Access
-  readonly run: (call: Call) => Promise<Reply>
-}
 
 type Row = [
   OperationName,

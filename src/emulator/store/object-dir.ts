@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { hasCode, ifThere, namesIn, removeTree } from './files.js'
 import { keyFileName } from './layout.js'
 import type { ObjectRecord } from './record.js'
-import type { Place } from './store.js'
+import type { Place } from './place.js'
 
 /** The file that makes the directory an object. */
 export const RECORD = 'record.json'

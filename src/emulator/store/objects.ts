@@ -23,7 +23,7 @@ import {
   type Bytes,
 } from './object-dir.js'
 import type { ObjectRecord, Segment } from './record.js'
-import type { Place } from './store.js'
+import type { Place } from './place.js'
 
 const MANIFEST = 'manifest.json'
 

@@ -6,20 +6,14 @@
 import { join } from 'node:path'
 import { bucketsIn, type Buckets } from './buckets.js'
 import { makeDir, namesIn, readJson } from './files.js'
-import { layoutOf, type Layout } from './layout.js'
-import { locksIn, type Exclusive } from './lock.js'
+import { layoutOf } from './layout.js'
+import { locksIn } from './lock.js'
 import { directoryTopic, RECORD, settle, sweep } from './object-dir.js'
 import { objectsIn, type Objects } from './objects.js'
+import type { Place } from './place.js'
 import type { ObjectRecord } from './record.js'
 import { uploadsIn, type Uploads } from './uploads.js'
-import { openWorkspace, type Workspace } from './workspace.js'
-
-/** What the parts of the store share. */
-export interface Place {
-  readonly layout: Layout
-  readonly workspace: Workspace
-  readonly exclusive: Exclusive
-}
+import { openWorkspace } from './workspace.js'
 
 /** One data directory, open. */
 export interface Store {

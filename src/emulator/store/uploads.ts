@@ -12,7 +12,7 @@ import { isUploadId } from './layout.js'
 import { makeObjectDir, objectTopic, RECORD, settle, sweep } from './object-dir.js'
 import { dropPart, listParts, storePart, type Part } from './parts.js'
 import type { ObjectRecord, Segment, UploadRecord } from './record.js'
-import type { Place } from './store.js'
+import type { Place } from './place.js'
 
 /** The unfinished uploads of one data directory. `undefined` and false: no such upload. */
 export interface Uploads {

@@ -1,0 +1,109 @@
+/**
+ * The promise to those who upgrade: whatever format an earlier version left on a disk is read, and what
+ * it had sealed is finished. The fixtures were written by that version's code (`fixtures/make.mjs`).
+ */
+import { readdirSync, readFileSync } from 'node:fs'
+import { mkdir, writeFile } from 'node:fs/promises'
+import { basename, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import t, { type Test } from 'tap'
+import { decodeCheckpoint, FORMAT, type Checkpoint } from '../../src/disk/checkpoint.js'
+import { Spool } from '../../src/index.js'
+import { connect } from '../../src/oss/connection.js'
+import { bench, BUCKET, QUICK } from '../support/oss.js'
+
+const FIXTURES = fileURLToPath(new URL('fixtures', import.meta.url))
+/** What the fixtures are of: a rule gives its bytes. */
+const {
+  endpoint: ENDPOINT,
+  size,
+  text,
+} = JSON.parse(readFileSync(join(FIXTURES, 'upload.json'), 'utf8'))
+const CONTENT = Buffer.alloc(size, text)
+const KINDS = ['completing', 'freed', 'host', 'previous', 'published', 'sealed', 'spooling']
+const FINISHABLE = ['completing', 'previous', 'sealed']
+
+const textOf = (format: number, kind: string): string =>
+  readFileSync(join(FIXTURES, `format-${format}`, `${kind}.json`), 'utf8')
+
+/** A spool directory that holds what an earlier version left, over an OSS that holds nothing of it. */
+async function leftBehind(t: Test, format: number, kind: string) {
+  const { oss, dir, get } = await bench(t)
+  const text = textOf(format, kind)
+  const checkpoint = decodeCheckpoint(text)
+  const { id, upload, previous } = checkpoint
+  await mkdir(join(dir, id), { recursive: true, mode: 0o700 })
+  await writeFile(join(dir, id, 'checkpoint.json'), text, { mode: 0o600 })
+  const bytes = (record: Checkpoint['upload']) => CONTENT.subarray(0, record.spooled)
+  for (const record of [upload, previous]) {
+    if (record === undefined || record.phase === 'published') continue
+    await writeFile(join(dir, id, record.file), bytes(record), { mode: 0o600 })
+  }
+  const client = connect(oss.clientOptions(BUCKET), { name: ENDPOINT, endpoint: oss.endpoint })
+  t.teardown(() => client.close())
+  return { id, key: checkpoint.key, spool: new Spool({ client, dir, retry: QUICK }), oss, get }
+}
+
+t.test('there are fixtures of each format up to the one that is written', async t => {
+  const formats = readdirSync(FIXTURES).filter(name => name.startsWith('format-'))
+  t.same(
+    formats.toSorted(),
+    Array.from({ length: FORMAT }, (_, i) => `format-${i + 1}`),
+  )
+})
+
+for (let format = 1; format <= FORMAT; format++) {
+  t.test(`format ${format}: each kind of record is read`, async t => {
+    const files = readdirSync(join(FIXTURES, `format-${format}`))
+    t.same(files.map(file => basename(file, '.json')).toSorted(), KINDS)
+    const read = Object.fromEntries(
+      KINDS.map(kind => [kind, decodeCheckpoint(textOf(format, kind))]),
+    )
+    t.match(read, {
+      spooling: { id: 'spooling', upload: { phase: 'spooling', acknowledged: 2 } },
+      sealed: { id: 'sealed', upload: { phase: 'sealed', size: CONTENT.length } },
+      host: { host: 'web-1', upload: { phase: 'sealed' } },
+      previous: { upload: { phase: 'spooling' }, previous: { phase: 'sealed' } },
+      completing: { upload: { phase: 'completing', method: 'multipart' } },
+      published: { upload: { phase: 'published', once: true, parts: 3 } },
+      freed: { upload: { phase: 'spooling', freed: [[1, 3]] } },
+    })
+    if (format === 1) {
+      const { checkpoint } = JSON.parse(textOf(format, 'previous'))
+      t.same(read['previous'], checkpoint, 'nothing is left out')
+    }
+  })
+
+  for (const kind of FINISHABLE) {
+    t.test(`format ${format}: ${kind} is finished without its source`, async t => {
+      const { id, key, spool, get } = await leftBehind(t, format, kind)
+      t.match(await spool.uploads(), [{ id, key, endpoint: ENDPOINT }])
+      const result = await spool.resume(id)
+      t.match(result, { key, size: CONTENT.length, sent: CONTENT.length, resumed: true })
+      t.same(await get(key), CONTENT)
+      const left = await spool.uploads()
+      t.same(
+        left.filter(({ phase }) => phase !== 'spooling'),
+        [],
+        'a later stream stays',
+      )
+    })
+  }
+
+  t.test(`format ${format}: the source of what was not sealed is read again`, async t => {
+    const { id, key, spool, get } = await leftBehind(t, format, 'spooling')
+    await t.rejects(spool.resume(id), { code: 'ERR_SPOOL_UNSEALED' })
+    t.match(await spool.upload(key, () => [CONTENT], { id }), { size: CONTENT.length })
+    t.same(await get(key), CONTENT)
+  })
+
+  t.test(`format ${format}: a receipt is one`, async t => {
+    const { id, key, spool, oss } = await leftBehind(t, format, 'published')
+    const never = (): never => {
+      throw new Error('its source is not asked')
+    }
+    const result = await spool.upload(key, never, { id, once: true })
+    t.match(result, { receipt: true, size: CONTENT.length, parts: 3 })
+    t.same(oss.requests, [])
+  })
+}

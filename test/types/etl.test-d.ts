@@ -1,0 +1,74 @@
+/** The types of `oss-spool/etl`: records keep theirs on the way. */
+import { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import { createGzip } from 'node:zlib'
+import chain from 'stream-chain'
+import {
+  csv,
+  jsonl,
+  rotate,
+  tap,
+  type Format,
+  type Manifest,
+  type ManifestObject,
+  type RotateStream,
+} from '../../src/etl/index.js'
+import type { Spool } from '../../src/index.js'
+import { same } from './same.js'
+
+declare const spool: Spool
+interface Row {
+  readonly id: number
+  readonly day: Date
+}
+
+const rows = rotate<Row>(spool, {
+  job: 'rows',
+  key: '{partition}/{yyyy}/{seq:05}.jsonl.gz',
+  partitionBy: row => row.id % 2,
+  time: ({ day }) => day,
+  every: { records: 1000, bytes: 1e8 },
+  cutBefore: (row, previous) => row.id !== previous.id,
+  format: jsonl,
+  transform: 'gzip',
+  mark: ({ id }) => id,
+  upload: { storageClass: 'IA' },
+})
+same<typeof rows, RotateStream<Row>>()
+same<typeof rows.result, Promise<Manifest>>()
+rows.on('object', object => same<typeof object, ManifestObject>())
+void rotate<Row>(spool, {
+  job: 'j',
+  key: 'k',
+  format: await csv(),
+  transform: () => [createGzip()],
+})
+
+// Records that are text need no format; others do.
+void rotate(spool, { job: 'j', key: 'k' })
+void rotate<Uint8Array>(spool, { job: 'j', key: 'k' })
+// @ts-expect-error -- what text is a row?
+void rotate<Row>(spool, { job: 'j', key: 'k' })
+// @ts-expect-error -- a format of other records
+void rotate<Row>(spool, { job: 'j', key: 'k', format: (text: string) => text })
+// @ts-expect-error -- ids are the job's business
+void rotate(spool, { job: 'j', key: 'k', upload: { id: 'x' } })
+// @ts-expect-error -- a partition is a text or a number
+void rotate<Row>(spool, { job: 'j', key: 'k', format: jsonl, partitionBy: row => row })
+// @ts-expect-error -- a transform that no Node has
+void rotate(spool, { job: 'j', key: 'k', transform: 'lz4' })
+same<Awaited<ReturnType<typeof csv<Row>>>, Format<Row>>()
+
+// Through stream-chain and pipeline, with a tap on the way.
+const counted = tap<Row>(({ records, rate, done }) => {
+  same<typeof records, number>()
+  same<typeof rate, number>()
+  same<typeof done, boolean>()
+})
+same<typeof counted.records, number>()
+const toRow = (id: number): Row => ({ id, day: new Date() })
+void pipeline(Readable.from([1]), chain([toRow, counted]), rows)
+void pipeline(Readable.from([{ id: 1 }]), tap(), rows)
+void chain([toRow, counted, rows])
+// @ts-expect-error -- the sink takes rows
+void chain([(id: number) => ({ other: id }), rows])
