@@ -13,6 +13,7 @@ import { LocalRecords } from './disk/local-records.js'
 import type { Checkpoints, Records } from './disk/records.js'
 import { SpoolDirectory } from './disk/spool-directory.js'
 import { TempFileDamage } from './disk/temp-file.js'
+import { othersIn } from './disk/trust.js'
 import { invalidType, outOfRange, SpoolError } from './errors.js'
 import { connect } from './oss/connection.js'
 import type { Connection, Place } from './oss/port.js'
@@ -410,10 +411,11 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
     return Claim.existing(this.#records, id)
   }
 
-  /** Once per spool, before its first upload: that locks exclude. */
+  /** Once per spool, before its first upload: that locks exclude, and who else may write there. */
   async #checkFileSystem(id: string): Promise<void> {
-    const message = await checkFileSystem(this.dir)
-    if (message !== undefined) this.emit('warning', { id, message })
+    for (const message of [await checkFileSystem(this.dir), othersIn(this.dir)]) {
+      if (message !== undefined) this.emit('warning', { id, message })
+    }
   }
 
   /** Once per spool: what killed removals left behind. */
