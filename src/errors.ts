@@ -146,8 +146,16 @@ function coded<E extends Error>(error: E, code: string): E {
   return Object.assign(error, { code })
 }
 
+/** As Node shows it: of an object its class alone, since it may hold a secret, or be endless. */
 function show(value: unknown): string {
-  if (typeof value === 'string') return JSON.stringify(value)
+  if (typeof value === 'string') {
+    return JSON.stringify(value.length > LONGEST ? `${value.slice(0, LONGEST)}...` : value)
+  }
   if (value === null || value === undefined) return String(value)
-  return `${typeof value} (${inspect(value, { depth: 0, breakLength: Infinity })})`
+  if (typeof value === 'function') return `function ${value.name}`
+  if (typeof value !== 'object') return `type ${typeof value} (${inspect(value)})`
+  const { constructor } = value
+  return typeof constructor === 'function' ? `an instance of ${constructor.name}` : 'an object'
 }
+
+const LONGEST = 200

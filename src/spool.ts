@@ -10,6 +10,7 @@ import { checkFileSystem, checkHoles } from './disk/file-system.js'
 import { LocalRecords } from './disk/local-records.js'
 import type { Records } from './disk/records.js'
 import { SpoolDirectory } from './disk/spool-directory.js'
+import { othersIn } from './disk/trust.js'
 import { invalidType, SpoolError } from './errors.js'
 import { connect } from './oss/connection.js'
 import type { Connection, Place } from './oss/port.js'
@@ -268,10 +269,11 @@ export class Spool extends EventEmitter<{
     return Claim.existing(this.#records, id)
   }
 
-  /** Once per spool, before its first upload: that locks exclude. */
+  /** Once per spool, before its first upload: that locks exclude, and who else may write there. */
   async #checkFileSystem(id: string): Promise<void> {
-    const message = await checkFileSystem(this.dir)
-    if (message !== undefined) this.emit('warning', { id, message })
+    for (const message of [await checkFileSystem(this.dir), othersIn(this.dir)]) {
+      if (message !== undefined) this.emit('warning', { id, message })
+    }
   }
 
   /** Once per spool: what killed removals left behind. */

@@ -22,10 +22,9 @@ const UNITS: Readonly<Record<string, number>> = {
 export function parseSize(text: string): number {
   const match = /^(\d+(?:\.\d+)?)\s*([a-z]*)$/i.exec(text)
   const unit = UNITS[(match?.[2] ?? '?').toUpperCase()]
-  if (match?.[1] === undefined || unit === undefined) {
-    throw new InvalidArgumentError(`Expected a size such as 8MiB, got "${text}".`)
-  }
-  return Math.round(Number(match[1]) * unit)
+  const bytes = Math.round(Number(match?.[1]) * (unit ?? Number.NaN))
+  if (Number.isSafeInteger(bytes)) return bytes
+  throw new InvalidArgumentError(`Expected a size such as 8MiB, got "${text}".`)
 }
 
 /** `500KB`, per second; a limit that would stop everything is a slip of the pen. */

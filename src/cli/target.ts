@@ -57,12 +57,19 @@ function split(text: string): { bucket: string; key: string } {
   const match = /^oss:\/\/([^/]+)\/(.*)$/s.exec(text)
   const [, bucket, key] = match ?? []
   if (bucket === undefined || key === undefined) {
-    throw new UsageError(`Expected oss://BUCKET/KEY, got "${text}"`)
+    throw new UsageError(`Expected oss://BUCKET/KEY, got "${withoutUser(text)}"`)
   }
   if (!/^[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]$/.test(bucket)) {
-    throw new UsageError(`"${bucket}" is no bucket name: 3 to 63 of a-z, 0-9 and hyphens`)
+    throw new UsageError(
+      `"${withoutUser(bucket)}" is no bucket name: 3 to 63 of a-z, 0-9 and hyphens`,
+    )
   }
   return { bucket, key }
+}
+
+/** Other tools take keys before an `@`: whoever tries that here does not find them in a log. */
+function withoutUser(text: string): string {
+  return text.replace(/^(\w+:\/\/)?[^/@]*@/, '$1***@')
 }
 
 /** A file as it is named, or what a pattern matches; `name`: the part of the path that is kept. */

@@ -11,6 +11,11 @@ import type { ObjectOptions } from '../oss/object-headers.js'
 export const FORMAT = 1
 
 const count = v.pipe(v.number(), v.safeInteger(), v.minValue(0))
+/** What a part may have, in bytes: with less, a plan would have no end. */
+const partSize = v.pipe(count, v.minValue(100 * 1024), v.maxValue(5 * 2 ** 30))
+const MAX_PARTS = 10_000
+/** What goes into URLs as it is. */
+const uploadId = v.pipe(v.string(), v.regex(/^[\x21-\x7e]{1,1024}$/))
 const time = v.pipe(v.string(), v.isoTimestamp())
 const crc = v.pipe(v.string(), v.regex(/^\d{1,20}$/))
 const fileName = v.pipe(v.string(), v.regex(/^spool-[A-Za-z0-9-]+$/))
@@ -56,7 +61,7 @@ const common = {
   createdAt: time,
   updatedAt: time,
   /** Where parts begin and end. */
-  plan: v.strictObject({ version: v.literal(1), base: count, cap: count }),
+  plan: v.strictObject({ version: v.literal(1), base: partSize, cap: partSize }),
   /** What is sent at initiation, and its digest: an upload id serves only the same. */
   object,
   digest: v.string(),
@@ -65,11 +70,11 @@ const common = {
   once: v.boolean(),
   /** Name of the temp file in the upload's directory. */
   file: fileName,
-  uploadId: v.exactOptional(v.string()),
+  uploadId: v.exactOptional(uploadId),
   /** Initiate is on its way: written before it is sent, cleared by its answer (rule 5). */
   initiating: v.exactOptional(window),
   /** CRC64 of each part that is whole, in order of part numbers. */
-  crcs: v.array(crc),
+  crcs: v.pipe(v.array(crc), v.maxLength(MAX_PARTS)),
   /** Bytes in the temp file. */
   spooled: count,
   /** Bytes and number of acknowledged parts: for people; OSS's list decides (rule 4). */
@@ -107,7 +112,7 @@ const published = v.strictObject({
   versionId: v.exactOptional(v.string()),
 })
 
-const checkpoint = v.strictObject({
+const fields = v.strictObject({
   id: v.string(),
   /** Whose disk has the temp files, where records are shared; absent from a record beside its bytes. */
   host: v.exactOptional(v.string()),
@@ -122,10 +127,23 @@ const checkpoint = v.strictObject({
   /** What `upload` will supersede once it is sealed; finishable until then (rule 6). */
   previous: v.exactOptional(v.variant('phase', [sealed, completing, published])),
   /** Upload ids that are to be aborted on OSS because they are superseded. */
-  superseded: v.array(v.string()),
+  superseded: v.array(uploadId),
   /** When Initiates were sent whose answers were lost: each may have left an upload id. */
   lost: v.array(window),
 })
+
+const fits = (upload: v.InferOutput<typeof fields>['upload'] | undefined): boolean =>
+  upload === undefined ||
+  Math.max(upload.spooled, 'size' in upload ? upload.size : 0) <=
+    MAX_PARTS * Math.max(upload.plan.base, upload.plan.cap)
+
+const checkpoint = v.pipe(
+  fields,
+  v.check(
+    ({ upload, previous }) => fits(upload) && fits(previous),
+    'More bytes than parts for them',
+  ),
+)
 
 export type Spooling = Readonly<v.InferOutput<typeof spooling>>
 export type Sealed = Readonly<v.InferOutput<typeof sealed>>
@@ -172,12 +190,21 @@ export function decodeCheckpoint(text: string): Checkpoint {
     throw new LaterFormat(`it has format ${String(format)}, this version reads up to ${FORMAT}`)
   }
   if (format !== FORMAT) throw new CheckpointDamage(`its format is ${JSON.stringify(format)}`)
-  if (digest !== digestOf(JSON.stringify(body) ?? '')) {
+  if (digest !== digestOf(textOf(body))) {
     throw new CheckpointDamage('its digest does not match its content')
   }
   const parsed = v.safeParse(checkpoint, body)
   if (!parsed.success) throw new CheckpointDamage(v.summarize(parsed.issues))
   return parsed.output
+}
+
+/** @throws CheckpointDamage for what is nested deeper than the stack is */
+function textOf(body: unknown): string {
+  try {
+    return JSON.stringify(body) ?? ''
+  } catch (cause) {
+    throw new CheckpointDamage('it is nested too deeply', { cause })
+  }
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

@@ -10,6 +10,7 @@ import { CheckpointDamage, LaterFormat, type Checkpoint } from './checkpoint.js'
 import { ignoreMissing, isSystemError } from './durable.js'
 import type { HeldRecord, Records } from './records.js'
 import { CheckpointStore } from './store.js'
+import { Untrusted } from './trust.js'
 
 /** Claims of this process that are about to be let go, by directory. */
 const ending = new Map<string, Promise<void>>()
@@ -253,7 +254,7 @@ export function unreadable(id: string, error: unknown, resumable = false): unkno
   // A full disk is another matter: it says nothing about what is there.
   const refused =
     error instanceof Error && 'syscall' in error && !isSystemError(error, 'ENOSPC', 'EDQUOT')
-  if (error instanceof LaterFormat || refused) {
+  if (error instanceof LaterFormat || error instanceof Untrusted || refused) {
     const message = `Upload ${id} cannot be read now: ${error.message}`
     return new SpoolError('ERR_SPOOL_UNREADABLE', message, { id, resumable, cause: error })
   }

@@ -6,12 +6,11 @@
  */
 import * as fs from 'node:fs'
 import { statfs, unlink } from 'node:fs/promises'
-import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { sparse, trim, tryLock } from 'fs-native-extensions'
 import { SpoolError } from '../errors.js'
-import { ignoreMissing, makeDirectory, randomName } from './durable.js'
-import { PROBE } from './spool-directory.js'
+import { ignoreMissing, makeDirectory } from './durable.js'
+import { probeIn } from './probe.js'
 
 const open = promisify(fs.open)
 const read = promisify(fs.read)
@@ -79,10 +78,6 @@ function noHoles(directory: string, cause?: unknown): SpoolError {
   const hint =
     'Leave it out, or put the spool directory on a file system with holes, such as ext4, XFS, Btrfs, APFS or NTFS.'
   return new SpoolError('ERR_SPOOL_NO_HOLES', message, { hint, cause })
-}
-
-function probeIn(directory: string): string {
-  return join(directory, `${PROBE}${randomName()}`)
 }
 
 /** Two open files of one process exclude each other just as two processes do. */

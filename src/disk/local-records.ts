@@ -7,9 +7,11 @@ import { Lock, ownerOf, type Owner } from './lock.js'
 import type { HeldRecord, Records } from './records.js'
 import { SpoolDirectory } from './spool-directory.js'
 import { DurableCheckpointFile } from './store.js'
+import { checkDirectory } from './trust.js'
 
 export class LocalRecords extends SpoolDirectory implements Records {
-  read(id: string): Promise<Checkpoint | null> {
+  async read(id: string): Promise<Checkpoint | null> {
+    if (!checkDirectory(this.directoryOf(id))) return null
     return new DurableCheckpointFile(this.checkpointOf(id)).read()
   }
 

@@ -10,6 +10,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { tryLock, unlock } from 'fs-native-extensions'
 import { isSystemError } from './durable.js'
+import { checkDirectory, openPlain, PLAINLY, Untrusted } from './trust.js'
 
 /** Who works on an upload. */
 export interface Owner {
@@ -17,7 +18,7 @@ export interface Owner {
   readonly host: string
 }
 
-const { O_CREAT, O_NOFOLLOW, O_RDONLY, O_RDWR } = fs.constants
+const { O_CREAT, O_RDWR } = fs.constants
 const open = promisify(fs.open)
 
 const FILE = 'lock'
@@ -25,6 +26,9 @@ const FILE = 'lock'
 /** A probe by `ownerOf` holds the lock for some microseconds: not a reason to give up. */
 const TRIES = 4
 const PAUSE = 10
+
+/** Bytes; a host's name has at most 255. */
+const MAX_OWNER = 512
 
 export class Lock {
   readonly #file: number
@@ -42,12 +46,14 @@ export class Lock {
     const path = join(directory, FILE)
     let file: number
     try {
-      file = await open(path, O_RDWR | O_CREAT | O_NOFOLLOW, 0o600)
+      if (!checkDirectory(directory)) return 'gone'
+      file = await open(path, O_RDWR | O_CREAT | PLAINLY, 0o600)
     } catch (error) {
       if (isSystemError(error, 'ENOENT')) return 'gone'
       throw error
     }
     try {
+      if (!fs.fstatSync(file).isFile()) throw new Untrusted(`${path} is not a plain file`)
       for (let i = 1; !tryLock(file); i++) {
         // Whoever has it may be removing the upload: then it is not this one that is owned.
         if (i === TRIES) return closed(file, statAt(file, path) === undefined ? 'gone' : 'owned')
@@ -78,7 +84,7 @@ export class Lock {
 export async function ownerOf(directory: string): Promise<Owner | undefined> {
   let file: number
   try {
-    file = await open(join(directory, FILE), O_RDONLY | O_NOFOLLOW)
+    file = openPlain(join(directory, FILE)).file
   } catch (error) {
     if (isSystemError(error, 'ENOENT')) return undefined
     throw error
@@ -88,7 +94,8 @@ export async function ownerOf(directory: string): Promise<Owner | undefined> {
       unlock(file)
       return undefined
     }
-    return parseOwner(fs.readFileSync(file, 'utf8'))
+    const text = Buffer.alloc(MAX_OWNER)
+    return parseOwner(text.toString('utf8', 0, fs.readSync(file, text, 0, MAX_OWNER, 0)))
   } finally {
     fs.closeSync(file)
   }

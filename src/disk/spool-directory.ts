@@ -16,16 +16,14 @@ import {
   syncDirectory,
 } from './durable.js'
 import { Merged } from './merged.js'
+import { isProbe } from './probe.js'
+import { checkDirectory, isTrusted } from './trust.js'
 
 export const QUARANTINE = 'quarantine'
 export const CHECKPOINT_FILE = 'checkpoint.json'
 
 const REMOVED = '.removed-'
 const REMOVED_NAME = /^\.removed-.+-[0-9a-f]{12}$/
-
-/** A file on which locks are tried out; whoever makes it does without it when it is taken away. */
-export const PROBE = '.probe-'
-const PROBE_NAME = /^\.probe-[0-9a-f]{12}$/
 
 /** Names that can be ids; other directories are none of ours, wherever the spool was put. */
 const ID = /^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$/
@@ -120,6 +118,7 @@ export class SpoolDirectory {
   async quarantine(id: string): Promise<string> {
     const folder = join(this.path, QUARANTINE)
     await mkdir(folder, { recursive: true, mode: 0o700 })
+    checkDirectory(folder)
     const time = new Date().toISOString().replaceAll(':', '-')
     const away = join(folder, `${id}-${time}`)
     await rename(this.directoryOf(id), away)
@@ -132,6 +131,7 @@ export class SpoolDirectory {
   async quarantined(): Promise<{ name: string; path: string; since: number }[]> {
     const folder = join(this.path, QUARANTINE)
     const found = []
+    if (!isTrusted(folder)) return []
     for (const name of await this.#directories(folder)) {
       const path = join(folder, name)
       const stats = await stat(path).catch(ignoreMissing) // pruned by another process meanwhile
@@ -151,7 +151,7 @@ export class SpoolDirectory {
       // What cannot be removed now is only rubbish: the next sweep tries again.
       const path = join(this.path, name)
       if (REMOVED_NAME.test(name)) await discard(path).catch(() => undefined)
-      else if (PROBE_NAME.test(name)) await unlink(path).catch(() => undefined)
+      else if (isProbe(name)) await unlink(path).catch(() => undefined)
     }
   }
 
@@ -181,7 +181,9 @@ function isId(name: string): boolean {
   return ID.test(name) && name !== QUARANTINE
 }
 
+/** @throws Untrusted: what another user or a link has put there is not emptied by us */
 async function discard(path: string): Promise<void> {
+  checkDirectory(path)
   const names = readdirSync(path)
   const last = names.filter(name => name === CHECKPOINT_FILE)
   for (const name of [...names.filter(other => other !== CHECKPOINT_FILE), ...last]) {

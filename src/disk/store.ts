@@ -6,12 +6,21 @@
 import * as fs from 'node:fs'
 import { promisify } from 'node:util'
 import { Low, type Adapter } from 'lowdb'
-import { decodeCheckpoint, encodeCheckpoint, type Checkpoint } from './checkpoint.js'
+import {
+  CheckpointDamage,
+  decodeCheckpoint,
+  encodeCheckpoint,
+  type Checkpoint,
+} from './checkpoint.js'
 import { isSystemError, replaceFile } from './durable.js'
 import { Merged } from './merged.js'
+import { openPlain } from './trust.js'
 
 /** That of `node:fs/promises` costs twice as much, which a list of a thousand uploads is made of. */
 const readFile = promisify(fs.readFile)
+
+/** Bytes; with 10,000 CRCs twice, 8 KiB of metadata and thousands of upload ids it is below 2 MiB. */
+const MAX_SIZE = 64 * 2 ** 20
 
 /** A lowdb adapter whose `write` has reached the disk when it resolves. */
 export class DurableCheckpointFile implements Adapter<Checkpoint | null> {
@@ -21,14 +30,24 @@ export class DurableCheckpointFile implements Adapter<Checkpoint | null> {
     this.#path = path
   }
 
-  /** `null` only when there is no file. @throws CheckpointDamage, LaterFormat, system errors */
+  /**
+   * `null` only when there is no file.
+   * @throws CheckpointDamage, LaterFormat, Untrusted, system errors
+   */
   async read(): Promise<Checkpoint | null> {
-    if (fs.statSync(this.#path, { throwIfNoEntry: false }) === undefined) return null
+    let opened: ReturnType<typeof openPlain>
     try {
-      return decodeCheckpoint(await readFile(this.#path, 'utf8'))
+      opened = openPlain(this.#path)
     } catch (error) {
       if (isSystemError(error, 'ENOENT')) return null
       throw error
+    }
+    const { file, stats } = opened
+    try {
+      if (stats.size > MAX_SIZE) throw new CheckpointDamage(`it has ${stats.size} bytes`)
+      return decodeCheckpoint(await readFile(file, 'utf8'))
+    } finally {
+      fs.closeSync(file)
     }
   }
 

@@ -11,6 +11,7 @@ import { sparse, trim } from 'fs-native-extensions'
 import { fileSync as makeTempFile } from 'tmp-promise'
 import { ignoreMissing, isSystemError } from './durable.js'
 import { isLink, isSame, LinkedFileChanged, makeLink } from './link.js'
+import { PLAINLY, WITHOUT_WAITING } from './trust.js'
 
 const writev = promisify(fs.writev)
 const read = promisify(fs.read)
@@ -82,7 +83,7 @@ export class TempFile {
   static async open(directory: string, name: string): Promise<TempFile> {
     if (isLink(name)) return TempFile.#openLink(directory, name)
     const path = join(directory, name)
-    const flags = fs.constants.O_RDWR | fs.constants.O_NOFOLLOW
+    const flags = fs.constants.O_RDWR | PLAINLY
     const fd = await promisify(fs.open)(path, flags).catch((cause: unknown) => {
       if (!isSystemError(cause, 'ENOENT', 'ELOOP', 'EISDIR', 'ENXIO')) throw cause
       throw new TempFileDamage(`The temp file ${name} is gone`, { cause })
@@ -96,8 +97,9 @@ export class TempFile {
   /** For reading only: nothing here can ever change it. */
   static async #openLink(directory: string, name: string): Promise<TempFile> {
     const path = join(directory, name)
-    const fd = await promisify(fs.open)(path, fs.constants.O_RDONLY).catch((cause: unknown) => {
-      if (!isSystemError(cause, 'ENOENT')) throw cause
+    const flags = fs.constants.O_RDONLY | WITHOUT_WAITING
+    const fd = await promisify(fs.open)(path, flags).catch((cause: unknown) => {
+      if (!isSystemError(cause, 'ENOENT', 'ENXIO')) throw cause
       throw new LinkedFileChanged('the file is gone', { cause })
     })
     const file = new TempFile(fd, path, Number((await bigStat(fd)).size))

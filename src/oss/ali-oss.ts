@@ -90,6 +90,13 @@ interface AliOss {
   >
 }
 
+/** Pages of unfinished uploads of one key: 20,000 of them. */
+const MAX_PAGES = 100
+
+/** What a server's clock may say: no OSS was there before, and later the form of times changes. */
+const EARLIEST = Date.UTC(2000)
+const LATEST = Date.UTC(9000)
+
 export class AliOssBucket implements Bucket {
   readonly #place: Place
   readonly #settings: Settings
@@ -112,8 +119,8 @@ export class AliOssBucket implements Bucket {
     const { uploadId } = await this.#do('InitiateMultipartUpload', call, (oss, o) =>
       oss.initMultipartUpload(key, { ...o, headers: { ...headers } }),
     )
-    if (!uploadId) throw unusable('InitiateMultipartUpload', 'The reply names no upload id')
-    return uploadId
+    if (isUploadId(uploadId)) return uploadId
+    throw unusable('InitiateMultipartUpload', 'The reply names no upload id')
   }
 
   async uploadPart(
@@ -126,6 +133,7 @@ export class AliOssBucket implements Bucket {
     const { etag, res } = await this.#do('UploadPart', { ...call, body }, (oss, o) =>
       oss.uploadPart(key, uploadId, number, IN_EXCHANGE, 0, size, o),
     )
+    if (!isETag(etag)) throw unusable('UploadPart', 'The reply has no ETag')
     return { etag, ...crcOf(res.headers), reply: res }
   }
 
@@ -138,17 +146,16 @@ export class AliOssBucket implements Bucket {
         oss.listParts(key, uploadId, query, o),
       )
       for (const part of many(page.parts)) {
-        listed.set(Number(part.PartNumber), {
-          number: Number(part.PartNumber),
-          size: Number(part.Size),
-          etag: part.ETag,
-          ...crc64(part.HashCrc64ecma),
-        })
+        const [number, size] = [Number(part.PartNumber), Number(part.Size)]
+        const isPart = isPartNumber(number) && Number.isSafeInteger(size) && isETag(part.ETag)
+        if (!isPart) throw unusable('ListParts', 'It lists what cannot be a part')
+        listed.set(number, { number, size, etag: part.ETag, ...crc64(part.HashCrc64ecma) })
       }
-      const next = page.nextPartNumberMarker
       if (page.isTruncated !== 'true') return listed
-      if (!(Number(next) > Number(marker))) throw unusable('ListParts', 'Its pages do not advance')
-      marker = next
+      const next = Number(page.nextPartNumberMarker)
+      const advances = isPartNumber(next) && next > Number(marker)
+      if (!advances) throw unusable('ListParts', 'Its pages do not advance')
+      marker = String(next)
     }
   }
 
@@ -206,18 +213,28 @@ export class AliOssBucket implements Bucket {
 
   async listUploads(key: string, call: Call): Promise<ListedUpload[]> {
     const listed: ListedUpload[] = []
+    const markers = new Set<string>()
     let marker: Record<string, string> = {}
     for (;;) {
-      const query = { prefix: key, 'max-uploads': '1000', ...marker }
+      const query = { prefix: key, 'max-uploads': '200', ...marker }
       const page = await this.#do('ListMultipartUploads', call, (oss, o) =>
         oss.listUploads(query, o),
       )
       for (const { name, uploadId, initiated } of page.uploads) {
-        if (name === key) listed.push({ key, uploadId, initiated: Date.parse(initiated) })
+        if (name !== key) continue
+        if (!isUploadId(uploadId)) {
+          throw unusable('ListMultipartUploads', 'It lists what cannot be an upload')
+        }
+        listed.push({ key, uploadId, initiated: Date.parse(initiated) })
       }
       // Keys come in order and `key` is the smallest with this prefix: another one ends its list.
       if (!page.isTruncated || page.nextKeyMarker !== key) return listed
-      marker = { 'key-marker': page.nextKeyMarker, 'upload-id-marker': page.nextUploadIdMarker }
+      const next = page.nextUploadIdMarker
+      if (!isUploadId(next) || markers.has(next) || markers.size === MAX_PAGES) {
+        throw unusable('ListMultipartUploads', 'Its pages do not advance')
+      }
+      markers.add(next)
+      marker = { 'key-marker': key, 'upload-id-marker': next }
     }
   }
 
@@ -286,7 +303,7 @@ export class AliOssBucket implements Bucket {
 
   #readClock(exchange: Exchange): void {
     const date = Date.parse(text(exchange.reply?.headers['date']) ?? '')
-    if (Number.isNaN(date)) return
+    if (!(date > EARLIEST && date < LATEST)) return
     const offset = date - Date.now()
     // The header has whole seconds and took its time, so it can only be late: the latest one is
     // nearest, unless a clock was set.
@@ -336,9 +353,9 @@ function failureOf(
   // What is thrown may be a plain object.
   const raw: Partial<Said> = Object(failure ?? error)
   const headers = reply?.headers ?? {}
-  const code = failure === undefined ? raw.code : undefined // what OSS said; else a system error
+  const code = failure === undefined ? wordOf(raw.code) : undefined // what OSS said; else a system error
   const said = raw.message || raw.name || 'It failed without a reason'
-  let message = said.split(RAW_XML)[0]!.slice(0, 500)
+  let message = oneLine(said.split(RAW_XML)[0]!).slice(0, 500)
   for (const secret of Object.values(secrets)) {
     if (typeof secret === 'string' && secret !== '') message = message.replaceAll(secret, '***')
   }
@@ -348,17 +365,41 @@ function failureOf(
     operation,
     mended,
     cut: failure !== undefined || unreadable,
-    name: (failure === undefined ? code : raw.code) ?? raw.name ?? 'Error',
+    name: (failure === undefined ? code : raw.code) ?? wordOf(raw.name) ?? 'Error',
     message,
     status: reply?.status,
     ossCode: code,
-    ec: raw.ecCode ?? text(headers['x-oss-ec']),
-    requestId: raw.requestId ?? text(headers['x-oss-request-id']),
+    ec: wordOf(raw.ecCode) ?? wordOf(headers['x-oss-ec']),
+    requestId: wordOf(raw.requestId) ?? wordOf(headers['x-oss-request-id']),
   })
 }
 
 function unusable(operation: string, message: string): OssFailure {
   return new OssFailure({ operation, name: 'UnusableReply', message })
+}
+
+/** A name as servers give them; in place of text, XML may hold elements, and text may be anything. */
+function wordOf(value: unknown): string | undefined {
+  return typeof value === 'string' && /^[\x21-\x7e]{1,128}$/.test(value) ? value : undefined
+}
+
+/** What a server says ends up on terminals and in logs: it must not move a cursor or end a line. */
+function oneLine(message: string): string {
+  return message.replaceAll(/\p{Cc}+/gu, ' ')
+}
+
+/** Ids go into URLs and checkpoints as they are. */
+function isUploadId(value: unknown): value is string {
+  return typeof value === 'string' && /^[\x21-\x7e]{1,1024}$/.test(value)
+}
+
+/** ETags go into the XML of Complete as they are. */
+function isETag(value: unknown): value is string {
+  return typeof value === 'string' && /^"?[\w.+/=:-]{1,128}"?$/.test(value)
+}
+
+function isPartNumber(value: number): boolean {
+  return Number.isInteger(value) && value >= 1 && value <= 10_000
 }
 
 function many<T>(value: OneOrMany<T>): T[] {

@@ -152,7 +152,7 @@ function checkCa(ca: unknown): CertificateAuthorities | undefined {
 
 function regionOf(options: InnerOptions): string {
   if (options.region !== undefined) {
-    if (!/^[a-z0-9-]{1,64}$/.test(options.region)) {
+    if (typeof options.region !== 'string' || !/^[a-z0-9-]{1,64}$/.test(options.region)) {
       throw invalidValue(
         'client.region',
         'must be a region such as oss-cn-hangzhou',
@@ -180,12 +180,13 @@ function endpointOf(options: InnerOptions, region: string): string {
     const inside = internal && !region.startsWith('vpc100-oss-cn-') ? '-internal' : ''
     return `http${secure ? 's' : ''}://${region}${inside}.aliyuncs.com`
   }
+  if (typeof endpoint !== 'string') throw invalidType('client.endpoint', 'a string', endpoint)
   const text = /^[a-z][a-z0-9+.-]*:\/\//i.test(endpoint)
     ? endpoint
     : `http${secure ? 's' : ''}://${endpoint}`
   const url = URL.canParse(text) ? new URL(text) : undefined
-  if (url !== undefined && url.username + url.password !== '') {
-    // A password is never repeated in an error.
+  if (endpoint.includes('@')) {
+    // A password is never repeated in an error, also when the rest makes no URL.
     throw invalidValue('client.endpoint', 'must not hold a user name or a password', undefined)
   }
   if (url === undefined || !['http:', 'https:'].includes(url.protocol)) {

@@ -13,8 +13,11 @@ import type { Body, Call, Reply } from './port.js'
 import { proxyFor, refusal, TunnelAgent, unreachable, type Proxy } from './proxy.js'
 import { Rate } from './rate.js'
 
-/** Replies are XML of at most 1,000 parts or a callback's JSON (1 MiB); more is not OSS. */
-const MAX_REPLY = 8 * 1024 * 1024
+/**
+ * Replies are XML of at most 1,000 parts or 200 uploads, or a callback's JSON (1 MiB); more is not OSS.
+ * As a tree, XML takes up to 70 times its size.
+ */
+const MAX_REPLY = 2 * 1024 * 1024
 
 /** For signals that only end a wait: an `AbortError` of its own, with a stack, for each costs time. */
 const OVER = 'the request is over'

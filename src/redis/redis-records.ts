@@ -13,6 +13,7 @@ import {
   type Checkpoint,
 } from '../disk/checkpoint.js'
 import { Lock, ownerOf, type Owner } from '../disk/lock.js'
+import { isTrusted } from '../disk/trust.js'
 import type { HeldRecord, Records } from '../disk/records.js'
 import type { SpoolDirectory } from '../disk/spool-directory.js'
 import { SpoolError } from '../errors.js'
@@ -86,7 +87,7 @@ export class RedisRecords implements Records {
     await this.#spool.sweep()
     for (const id of await this.#spool.ids()) {
       const directory = this.#spool.directoryOf(id)
-      if ((await ownerOf(directory)) !== undefined) continue
+      if (!isTrusted(directory) || (await ownerOf(directory)) !== undefined) continue
       const kernel = await Lock.acquire(directory)
       if (typeof kernel === 'string') continue
       let isLeft = false

@@ -59,7 +59,11 @@ async function shown(
     const value = values[name]
     if (value === undefined) return { name, from: whereElse(name, flags) }
     const from = given[name] === undefined ? (origins.get(name) ?? 'default') : flagOf(name)
-    return { name, value: secret === true ? masked(name, String(value)) : value, from }
+    return {
+      name,
+      value: secret === true ? masked(name, String(value)) : shownAs(name, value),
+      from,
+    }
   })
   return [
     ...rows,
@@ -71,6 +75,12 @@ async function shown(
 function whereElse(name: string, { local }: ConnectionFlags): string {
   if (!['accessKeyId', 'accessKeySecret', 'sessionToken'].includes(name)) return 'default'
   return local === undefined ? "Alibaba's default credential chain, if anything" : '--local'
+}
+
+/** An endpoint with a password is refused by whoever uses it; until then it is shown without. */
+function shownAs<T>(name: string, value: T): T | string {
+  if (name !== 'endpoint' || typeof value !== 'string') return value
+  return value.replace(/^(\w+:\/\/)?.*@/s, '$1***@')
 }
 
 /** A key id says whose it is by its beginning; of a secret nothing is shown, not even its length. */

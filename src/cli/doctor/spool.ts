@@ -1,11 +1,9 @@
 /** The check-up of the spool directory: what every upload will need of this disk. */
 import { constants } from 'node:fs'
 import { access, open, stat, statfs, unlink } from 'node:fs/promises'
-import { join } from 'node:path'
-import { randomBytes } from 'node:crypto'
 import { makeDirectory, syncDirectory } from '../../disk/durable.js'
 import { checkFileSystem } from '../../disk/file-system.js'
-import { PROBE } from '../../disk/spool-directory.js'
+import { probeIn } from '../../disk/probe.js'
 import type { Content } from '../spool-content.js'
 import { formatBytes } from '../quantities.js'
 import { failed, ok, skipped, warning, type Finding } from './finding.js'
@@ -101,7 +99,7 @@ async function checkLocks(directory: string): Promise<Finding> {
 }
 
 async function checkSync(directory: string): Promise<Finding> {
-  const path = join(directory, `${PROBE}${randomBytes(6).toString('hex')}`)
+  const path = probeIn(directory)
   const startedAt = performance.now()
   try {
     const file = await open(path, 'wx', 0o600)

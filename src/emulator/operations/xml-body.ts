@@ -59,14 +59,23 @@ export async function parseXml(text: string, root: string): Promise<XmlElement> 
     processEntities: { enabled: true, maxTotalExpansions: 1_000_000, maxExpandedLength: MAX_XML },
     htmlEntities: true,
   })
-  // what the parser makes with these options: elements as objects, lists of them, or text
-  const document = parser.parse(text) as Tree
+  const document = orMalformed(() => parser.parse(text) as Tree)
   const value =
     typeof document === 'object' && !Array.isArray(document) ? document[root] : undefined
   if (value === undefined || Array.isArray(value)) throw new OssError('MalformedXML')
   return view(value)
 }
 
+/** The parser finds faults that its validator does not. */
+function orMalformed<T>(parse: () => T): T {
+  try {
+    return parse()
+  } catch {
+    throw new OssError('MalformedXML')
+  }
+}
+
+/** What the parser makes with these options: elements as objects, lists of them, or text. */
 type Tree = string | { readonly [name: string]: Tree } | Tree[]
 
 function view(tree: Tree): XmlElement {

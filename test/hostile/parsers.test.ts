@@ -1,0 +1,441 @@
+/**
+ * Whatever text or bytes our parsers are given, they return what they promise or throw what they
+ * document: at once, without a secret in it, and without touching what all objects share.
+ */
+import * as fc from 'fast-check'
+import { writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import t from 'tap'
+import { readConfigFile } from '../../src/cli/config-file.js'
+import { UsageError } from '../../src/cli/exit-status.js'
+import { readOssutilConfig } from '../../src/cli/ossutil-config.js'
+import { parseCount, parsePeriod, parseRate, parseSize } from '../../src/cli/quantities.js'
+import { bucketOf, parseTarget } from '../../src/cli/target.js'
+import { printable } from '../../src/cli/text.js'
+import {
+  CheckpointDamage,
+  decodeCheckpoint,
+  digestOf,
+  encodeCheckpoint,
+  LaterFormat,
+} from '../../src/disk/checkpoint.js'
+import { SpoolDirectory } from '../../src/disk/spool-directory.js'
+import { OssError } from '../../src/emulator/oss-error.js'
+import { parseXml } from '../../src/emulator/operations/xml-body.js'
+import { SpoolError } from '../../src/errors.js'
+import { proxyFor } from '../../src/oss/proxy.js'
+import { readClient } from '../../src/oss/settings.js'
+import { checkId, checkKey, checkOptions, defaultId } from '../../src/upload/options.js'
+import { partsOf } from '../../src/upload/plan.js'
+import { statusOf } from '../../src/upload/status.js'
+import { Spool } from '../../src/index.js'
+import { useProxies } from '../support/no-proxy.js'
+import { checkpointOf, completing, PLACE, published, sealed, spooling } from '../support/records.js'
+import { holds, randomOf } from '../support/seed.js'
+import { assertUnpolluted, fuzz, mutate, oneOf, runs } from './mutate.js'
+
+const SECRET = 'hunter2-do-not-show'
+
+/** Every kind of text: of keys and paths, of URLs, of anything. */
+const texts = fc.oneof(
+  fc.string({ unit: 'binary', maxLength: 60 }),
+  fc.string({ unit: 'grapheme-composite', maxLength: 400 }),
+  fc
+    .array(
+      fc.constantFrom('..', '.', '/', '\\', '%2e', 'a', '\0', '\n', ':', '@', '?', '#', ' ', '💥'),
+    )
+    .map(parts => parts.join('')),
+  fc.constantFrom('__proto__', 'constructor', 'toString', 'CON', 'nul.txt', 'quarantine'),
+  fc.webUrl({ withQueryParameters: true, withFragments: true }),
+)
+
+const values = fc.anything({
+  withBigInt: true,
+  withNullPrototype: true,
+  withSparseArray: true,
+  withDate: true,
+  withMap: true,
+})
+
+/** `true` when `run` returns; an error that is not as documented is thrown on. */
+function returns(
+  run: () => unknown,
+  isDocumented: (error: Error & { code?: string }) => boolean,
+): boolean {
+  try {
+    run()
+    return true
+  } catch (error) {
+    if (error instanceof Error && isDocumented(error) && !error.message.includes(SECRET))
+      return false
+    throw error
+  } finally {
+    assertUnpolluted()
+  }
+}
+
+const isWrongArgument = (error: Error & { code?: string }): boolean =>
+  (error instanceof TypeError || error instanceof RangeError) &&
+  /^ERR_(INVALID_ARG|OUT_OF_RANGE)/.test(error.code ?? '')
+const isInvalidKey = (error: Error & { code?: string }): boolean =>
+  error instanceof SpoolError && error.code === 'ERR_SPOOL_INVALID_KEY'
+const isUsage = (error: Error & { code?: string }): boolean =>
+  error instanceof UsageError || isInvalidKey(error)
+
+t.test('keys: one that is taken is the path that is signed, and gives a safe id', async t => {
+  await holds(
+    t,
+    fc.property(texts, key => {
+      if (!returns(() => checkKey(key), isInvalidKey)) return
+      const path = encodeURIComponent(key).replaceAll('%2F', '/')
+      if (new URL(`http://h/${path}`).pathname !== `/${path}`)
+        throw new Error('the URL is another one')
+      checkId(defaultId(PLACE, key))
+      if (/[\n\r\x1b]/.test(printable(key))) throw new Error('it would move the cursor')
+    }),
+    runs(400),
+  )
+})
+
+t.test('ids: none leads out of the spool directory', async t => {
+  const spool = new SpoolDirectory('/spool')
+  await holds(
+    t,
+    fc.property(texts, id => {
+      if (
+        returns(() => checkId(id), isWrongArgument) &&
+        dirname(spool.directoryOf(id)) !== '/spool'
+      ) {
+        throw new Error(spool.directoryOf(id))
+      }
+    }),
+    runs(400),
+  )
+})
+
+t.test('options: taken as they are recorded, or refused in the form of Node', async t => {
+  const names = [
+    'id',
+    'partSize',
+    'parallel',
+    'size',
+    'expect',
+    'start',
+    'maxSpoolBytes',
+    'replay',
+    'maxAge',
+  ]
+  names.push(
+    'inPlace',
+    'once',
+    'retry',
+    'timeout',
+    'headers',
+    'meta',
+    'mime',
+    'storageClass',
+    'acl',
+    'tags',
+  )
+  names.push('overwrite', 'callback', 'signal', 'progress')
+  const strings = fc.dictionary(
+    fc.oneof(texts, fc.constant('x-a'), fc.constant('__proto__')),
+    texts,
+  )
+  const likely = fc.oneof(values, strings, texts, fc.integer(), fc.constant(102_400))
+  await holds(
+    t,
+    fc.property(fc.dictionary(fc.constantFrom(...names), likely, { maxKeys: 3 }), options => {
+      if (!returns(() => checkOptions(options), isWrongArgument)) return
+      const { object } = checkOptions(options)
+      const text = encodeCheckpoint(checkpointOf(spooling(object)))
+      if (encoded(encoded(text)) !== encoded(text)) throw new Error('it is read as another')
+    }),
+    runs(600),
+  )
+  for (const value of [null, 5, 'a', Symbol('a'), () => {}, []]) {
+    // What JavaScript callers may do and the types forbid.
+    returns(() => checkOptions(value as never), isWrongArgument)
+  }
+})
+
+t.test('clients: endpoints, regions, credentials', async t => {
+  const random = randomOf(t)
+  const good = { accessKeyId: 'id', accessKeySecret: SECRET, region: 'oss-cn-hangzhou' }
+  const fields = [
+    ...Object.keys(good),
+    'endpoint',
+    'stsToken',
+    'credentials',
+    'ca',
+    'agent',
+    'secure',
+    'bucket',
+  ]
+  await holds(
+    t,
+    fc.property(
+      fc.dictionary(fc.constantFrom(...fields), fc.oneof(values, texts), { maxKeys: 2 }),
+      change => {
+        const client = { ...good, ...change }
+        returns(() => readClient(client as never), isWrongArgument)
+      },
+    ),
+    runs(400),
+  )
+  await fuzz(t, 400, () => {
+    const endpoint = mutate(random, Buffer.from(`https://user:${SECRET}@host:443/`)).toString()
+    if (endpoint.indexOf('@') < endpoint.indexOf(SECRET)) return // what is no password, nobody can know
+    returns(() => readClient({ ...good, endpoint }), isWrongArgument)
+  })
+})
+
+t.test('a secret in the wrong place is not quoted back', async t => {
+  const wrong = [
+    { credentials: { accessKeyId: 'id', accessKeySecret: SECRET } },
+    { endpoint: `https://user:${SECRET}@host:99999` },
+    { endpoint: `user:${SECRET}@` },
+    { ca: { key: SECRET } },
+    { agent: undefined, credentials: [SECRET] },
+  ]
+  for (const each of wrong) {
+    const client = {
+      accessKeyId: 'id',
+      accessKeySecret: SECRET,
+      region: 'oss-cn-hangzhou',
+      ...each,
+    }
+    t.notOk(
+      returns(() => new Spool({ client: client as never }), isWrongArgument),
+      Object.keys(each).join(),
+    )
+  }
+  for (const target of [
+    `oss://id:${SECRET}@bucket/key`,
+    `id:${SECRET}@bucket`,
+    `oss://id:${SECRET}@/k`,
+  ]) {
+    t.notOk(
+      returns(() => parseTarget(target), isUsage),
+      'a target',
+    )
+  }
+})
+
+t.test('targets and quantities of the command line', async t => {
+  const likely = fc.oneof(
+    texts,
+    texts.map(text => `oss://${text}`),
+    texts.map(text => `oss://bucket/${text}`),
+  )
+  await holds(
+    t,
+    fc.property(likely, text => {
+      if (returns(() => parseTarget(text), isUsage)) checkKey(parseTarget(text).key)
+      returns(() => bucketOf(text), isUsage)
+    }),
+    runs(400),
+  )
+  const digits = fc.tuple(
+    fc.stringMatching(/^[0-9.]{0,400}$/),
+    fc.constantFrom('', 'k', 'MiB', 'TB', 'd', 'w', ' X'),
+  )
+  await holds(
+    t,
+    fc.property(
+      fc.oneof(
+        texts,
+        digits.map(parts => parts.join('')),
+      ),
+      text => {
+        for (const parse of [parseSize, parseRate, parsePeriod, parseCount]) {
+          const isNumber = returns(
+            () => {
+              if (!Number.isSafeInteger(parse(text))) throw new Error(`${text}: ${parse(text)}`)
+            },
+            error => error.code === 'commander.invalidArgument',
+          )
+          if (isNumber) continue
+        }
+      },
+    ),
+    runs(400),
+  )
+})
+
+t.test('proxies of the environment', async t => {
+  useProxies()
+  const random = randomOf(t)
+  const isProxyError = (error: Error): boolean => error.name === 'ProxyDenied'
+  t.teardown(() => delete process.env['HTTPS_PROXY'])
+  await fuzz(t, 400, () => {
+    const proxy = mutate(
+      random,
+      Buffer.from(`http://user:${SECRET}@proxy.example:3128/`),
+    ).toString()
+    process.env['HTTPS_PROXY'] = proxy.replaceAll('\0', '')
+    returns(() => {
+      const found = proxyFor('https://oss-cn-hangzhou.aliyuncs.com/')
+      const isSecret =
+        found !== undefined &&
+        found.name.includes(SECRET) &&
+        proxy.lastIndexOf('@') > proxy.indexOf(SECRET)
+      if (isSecret) throw new Error('its password is in its name')
+    }, isProxyError)
+  })
+})
+
+t.test('configuration files, ours and ossutil’s', async t => {
+  const random = randomOf(t)
+  const directory = t.testdir({})
+  const path = join(directory, 'config')
+  const ours = JSON.stringify({
+    $schema: 'x',
+    endpoint: 'https://h',
+    accessKeyId: 'id',
+    accessKeySecret: SECRET,
+    partSize: '8MiB',
+    parallel: 5,
+    internal: true,
+  })
+  const theirs = `[Credentials]\nendpoint = https://h\naccessKeyID = id\naccessKeySecret = ${SECRET}\nstsToken =\n[Bucket-Endpoint]\na=b\n`
+  await fuzz(t, 300, () => {
+    writeFileSync(path, mutate(random, Buffer.from(ours)), { mode: 0o600 })
+    returns(() => readConfigFile(path, true), isUsage)
+    writeFileSync(path, mutate(random, Buffer.from(theirs)), { mode: 0o600 })
+    returns(() => readOssutilConfig(path), isUsage)
+  })
+})
+
+t.test('checkpoints', async t => {
+  const all = [
+    checkpointOf({
+      ...spooling({ meta: { a: 'b' }, tags: { c: 'd' } }),
+      freed: [[1, 2]],
+      met: { md5: 'x' },
+    }),
+    { ...checkpointOf(completing('U1')), previous: sealed({}, 'U2'), superseded: ['U3'] },
+    checkpointOf(published()),
+  ]
+  const isRefusal = (error: Error): boolean =>
+    error instanceof CheckpointDamage || error instanceof LaterFormat
+
+  t.test('bytes changed: refused, or read as they were', async t => {
+    const random = randomOf(t)
+    await fuzz(t, 600, () => {
+      const text = encodeCheckpoint(oneOf(random, all))
+      const mutant = mutate(random, Buffer.from(text)).toString()
+      returns(() => {
+        if (encoded(mutant) !== encoded(text)) throw new Error(`another one is read from ${mutant}`)
+      }, isRefusal)
+    })
+  })
+
+  t.test(
+    'changed behind a digest that fits: refused, or good enough to be shown and planned',
+    async t => {
+      const mutants = fc.tuple(
+        fc.constantFrom(...all),
+        fc.nat(),
+        fc.oneof(fc.jsonValue(), fc.maxSafeInteger(), texts),
+      )
+      const taken = { count: 0 }
+      await holds(
+        t,
+        fc.property(mutants, ([original, where, value]) => {
+          const body = changedAt(structuredClone(original), where, value)
+          const text = enveloped(JSON.stringify(body))
+          if (!returns(() => decodeCheckpoint(text), isRefusal)) return
+          const checkpoint = decodeCheckpoint(text)
+          taken.count++
+          statusOf(checkpoint, undefined)
+          encodeCheckpoint(checkpoint)
+          const { upload } = checkpoint
+          const parts = partsOf(upload.plan, 'size' in upload ? upload.size : upload.spooled)
+          if (parts.length > 10_500) throw new Error(`${parts.length} parts`)
+        }),
+        runs(1500),
+      )
+      t.ok(taken.count > 0, `${taken.count} were taken`)
+    },
+  )
+
+  t.test('nested deeper than the stack: damage', async t => {
+    for (const body of [
+      '['.repeat(1e5) + ']'.repeat(1e5),
+      '{"a":'.repeat(1e5) + '1' + '}'.repeat(1e5),
+    ]) {
+      t.throws(() => decodeCheckpoint(enveloped(body)), CheckpointDamage)
+    }
+  })
+
+  t.test('a plan without an end, or with too many parts: damage', async t => {
+    const [, , done] = all
+    for (const plan of [
+      { base: 0, cap: 0 },
+      { base: 1, cap: 1 },
+      { base: 102_400, cap: 102_400 },
+    ]) {
+      const upload = { ...published(), plan: { version: 1, ...plan }, size: 2 ** 50 }
+      t.throws(
+        () => decodeCheckpoint(enveloped(JSON.stringify({ ...done, upload }))),
+        CheckpointDamage,
+      )
+    }
+  })
+
+  t.test('an upload id that is none: damage', async t => {
+    const [, second] = all
+    for (const id of ['', 'a\nb', 'a b', 'x'.repeat(2000)]) {
+      const wrong = JSON.stringify({ ...second, superseded: [id] })
+      t.throws(() => decodeCheckpoint(enveloped(wrong)), CheckpointDamage)
+    }
+  })
+})
+
+t.test('XML that clients send to the emulator', async t => {
+  await t.rejects(
+    parseXml('<a/><?pi', 'a'),
+    { code: 'MalformedXML' },
+    'an instruction without an end',
+  )
+  const random = randomOf(t)
+  const good = Buffer.from(
+    '<?xml version="1.0"?><CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>"A&amp;"</ETag></Part></CompleteMultipartUpload>',
+  )
+  await fuzz(t, 600, async () => {
+    try {
+      const xml = await parseXml(mutate(random, good).toString(), 'CompleteMultipartUpload')
+      for (const part of xml.children('Part')) part.text('PartNumber')
+      xml.text('__proto__')
+      xml.child('constructor')?.text('a')
+    } catch (error) {
+      if (!(error instanceof OssError)) throw error
+    }
+  })
+})
+
+/** What is read, as it would be written again. */
+function encoded(text: string): string {
+  return encodeCheckpoint(decodeCheckpoint(text))
+}
+
+function enveloped(body: string): string {
+  return `{"format":1,"digest":"${digestOf(body)}","checkpoint":${body}}`
+}
+
+/** The value with one of all its inner values, by number, replaced. */
+function changedAt(root: object, where: number, value: unknown): object {
+  const places: [Record<string, unknown>, string][] = []
+  const visit = (node: unknown): void => {
+    if (typeof node !== 'object' || node === null) return
+    for (const [name, inner] of Object.entries(node)) {
+      places.push([node as Record<string, unknown>, name]) // what JSON consists of
+      visit(inner)
+    }
+  }
+  visit(root)
+  const [node, name] = places[where % places.length]!
+  node[name] = value
+  return root
+}
