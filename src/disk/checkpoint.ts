@@ -13,7 +13,7 @@ export const FORMAT = 1
 const count = v.pipe(v.number(), v.safeInteger(), v.minValue(0))
 const time = v.pipe(v.string(), v.isoTimestamp())
 const crc = v.pipe(v.string(), v.regex(/^\d{1,20}$/))
-const fileName = v.pipe(v.string(), v.regex(/^spool-[A-Za-z0-9-]+$/))
+const fileName = v.pipe(v.string(), v.regex(/^spool-[A-Za-z0-9._-]+$/))
 /** Not `v.record`, which silently leaves out names such as `constructor`. */
 const strings = v.custom<Record<string, string>>(
   value => isRecord(value) && Object.values(value).every(x => typeof x === 'string'),
