@@ -209,6 +209,15 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
     })
   }
 
+  /** Removes the receipt of an upload with `once`; one that is unfinished stays. */
+  async forget(id: string): Promise<void> {
+    checkId(id)
+    const claim = await this.#existing(id)
+    await holding(claim, () =>
+      claim.checkpoint.upload.phase === 'published' ? claim.remove() : claim.release(),
+    )
+  }
+
   /**
    * Removes what was idle for `olderThan` and is not owned: unsealed uploads (aborted on OSS),
    * receipts, the quarantine; sealed uploads and orphans only when asked.
