@@ -16,6 +16,7 @@ import { TempFileDamage } from './disk/temp-file.js'
 import { invalidType, outOfRange, SpoolError } from './errors.js'
 import { connect } from './oss/connection.js'
 import type { Connection, Place } from './oss/port.js'
+import { Rate, type RateLimit } from './oss/rate.js'
 import type { AliOssClient, ClientOptions } from './oss/settings.js'
 import { inTurn } from './oss/shared-bucket.js'
 import { Turns, type Share } from './oss/turns.js'
@@ -69,6 +70,11 @@ export interface SpoolOptions extends Omit<UploadOptions, 'id'> {
   readonly parallelUploads?: number
   /** Bytes per second that all uploads of this spool send together: 1024 or more. Default: no limit. */
   readonly maxRate?: number
+  /**
+   * A limit that is shared with other processes: `fleetRate(connection, bytesPerSecond)` of
+   * `oss-spool/redis`. It comes before `maxRate`. Default: no limit.
+   */
+  readonly fleetRate?: RateLimit
 }
 
 /** Options of `upload`. */
@@ -107,13 +113,20 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
   /** @throws TypeError or RangeError for options that make no sense; nothing is touched yet */
   constructor(options: SpoolOptions) {
     super()
-    const { client, dir, checkpoints, maxRate, parallelUploads = UPLOADS, ...defaults } = options
+    const { client, dir, checkpoints, maxRate, fleetRate, ...rest } = options
+    const { parallelUploads = UPLOADS, ...defaults } = rest
     checkRate(maxRate)
+    if (fleetRate !== undefined && typeof fleetRate?.take !== 'function') {
+      throw invalidType('fleetRate', 'made by fleetRate()', fleetRate)
+    }
     if (checkpoints !== undefined && typeof checkpoints?.beside !== 'function') {
       throw invalidType('checkpoints', 'a store of checkpoints', checkpoints)
     }
     this.#connection = 'open' in client ? client : connect(client)
-    if (maxRate !== undefined) this.#connection.limit(maxRate)
+    const limits = [fleetRate, maxRate === undefined ? undefined : new Rate(maxRate)]
+    if (limits.some(limit => limit !== undefined)) {
+      this.#connection.limit(limits.filter(limit => limit !== undefined))
+    }
     this.dir = resolve(dir ?? defaultDirectory())
     this.#defaults = defaults
     this.#records = checkpoints?.beside(new SpoolDirectory(this.dir)) ?? new LocalRecords(this.dir)

@@ -1,5 +1,6 @@
 /** The public names of `oss-spool/redis`. */
 export type { RedisConnection } from './connection.js'
+export { fleetRate, type FleetRateOptions } from './fleet-rate.js'
 export {
   redisCheckpoints,
   type RedisCheckpointOptions,
