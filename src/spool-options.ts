@@ -1,6 +1,7 @@
 /** What a `Spool` and its methods can be told, beside the options of each upload. */
 import type { Checkpoints } from './disk/records.js'
 import { invalidType, outOfRange } from './errors.js'
+import type { RateLimit } from './oss/rate.js'
 import type { AliOssClient, ClientOptions } from './oss/settings.js'
 import { integer, type UploadOptions } from './upload/options.js'
 import type { ProgressEvent } from './upload/progress.js'
@@ -23,6 +24,11 @@ export interface SpoolOptions extends Omit<UploadOptions, 'id'> {
   readonly parallelUploads?: number
   /** Bytes per second that all uploads of this spool send together: 1024 or more. Default: no limit. */
   readonly maxRate?: number
+  /**
+   * A limit that is shared with other processes: `fleetRate(connection, bytesPerSecond)` of
+   * `oss-spool/redis`. It comes before `maxRate`. Default: no limit.
+   */
+  readonly fleetRate?: RateLimit
 }
 
 /** Options of `upload`. */
@@ -50,11 +56,15 @@ export interface ResumeOptions extends Pick<
 /** @throws TypeError or RangeError for what is not checked with the options of each upload */
 export function checkSpoolOptions({
   checkpoints,
+  fleetRate,
   maxRate,
   parallelUploads,
 }: Omit<SpoolOptions, 'client'>): void {
   if (checkpoints !== undefined && typeof checkpoints?.beside !== 'function') {
     throw invalidType('checkpoints', 'a store of checkpoints', checkpoints)
+  }
+  if (fleetRate !== undefined && typeof fleetRate?.take !== 'function') {
+    throw invalidType('fleetRate', 'made by fleetRate()', fleetRate)
   }
   if (parallelUploads !== undefined) integer('parallelUploads', parallelUploads, 1, 100_000)
   if (maxRate === undefined) return

@@ -14,6 +14,7 @@ import { othersIn } from './disk/trust.js'
 import { invalidType, SpoolError } from './errors.js'
 import { connect } from './oss/connection.js'
 import type { Connection, Place } from './oss/port.js'
+import { Rate } from './oss/rate.js'
 import { inTurn } from './oss/shared-bucket.js'
 import { Turns, type Share } from './oss/turns.js'
 import {
@@ -83,10 +84,14 @@ export class Spool extends EventEmitter<{
     },
   ) {
     super()
-    const { client, dir, checkpoints, maxRate, parallelUploads = UPLOADS, ...defaults } = options
+    const { client, dir, checkpoints, maxRate, fleetRate, ...rest } = options
+    const { parallelUploads = UPLOADS, ...defaults } = rest
     checkSpoolOptions(options)
     this.#connection = 'open' in client ? client : connect(client)
-    if (maxRate !== undefined) this.#connection.limit(maxRate)
+    const limits = [fleetRate, maxRate === undefined ? undefined : new Rate(maxRate)]
+    if (limits.some(limit => limit !== undefined)) {
+      this.#connection.limit(limits.filter(limit => limit !== undefined))
+    }
     this.dir = resolve(dir ?? defaultDirectory())
     this.#defaults = defaults
     this.#records = checkpoints?.beside(new SpoolDirectory(this.dir)) ?? new LocalRecords(this.dir)
@@ -192,6 +197,15 @@ export class Spool extends EventEmitter<{
       const context = this.#context(claim, placeOf(checkpoint), checkpoint.key, settings, {})
       await giveUp(context, this.#records)
     })
+  }
+
+  /** Removes the receipt of an upload with `once`; one that is unfinished stays. */
+  async forget(id: string): Promise<void> {
+    checkId(id)
+    const claim = await this.#existing(id)
+    await holding(claim, () =>
+      claim.checkpoint.upload.phase === 'published' ? claim.remove() : claim.release(),
+    )
   }
 
   /**

@@ -19,6 +19,7 @@ const COMMANDS: ReadonlyMap<string, () => Promise<Define>> = new Map([
   ['resume', async () => (await import('./commands/resume.js')).defineResume],
   ['abort', async () => (await import('./commands/abort.js')).defineAbort],
   ['prune', async () => (await import('./commands/prune.js')).definePrune],
+  ['worker', async () => (await import('./commands/worker.js')).defineWorker],
   ['doctor', async () => (await import('./commands/doctor.js')).defineDoctor],
   ['config', async () => (await import('./commands/config.js')).defineConfig],
   ['completion', async () => (await import('./commands/completion.js')).defineCompletion],

@@ -3,7 +3,14 @@
  * of two ids, the last one is not more likely to be meant than the first.
  */
 import { Command, InvalidArgumentError, Option } from 'commander'
-import { parseCount, parseDigest, parsePeriod, parseRate, parseSize } from './quantities.js'
+import {
+  parseAddress,
+  parseCount,
+  parseDigest,
+  parsePeriod,
+  parseRate,
+  parseSize,
+} from './quantities.js'
 
 /** An option with one value. */
 export function single(flags: string, about: string, parse = (text: string): unknown => text) {
@@ -104,6 +111,32 @@ export function uploadOptions(command: Command): Command {
     several('--header <K=V>', 'any other header; may be repeated'),
     single('--content-type <TYPE>', 'default: by the extension of the key'),
     single('--storage-class <CLASS>', 'Standard, IA, Archive, ColdArchive or DeepColdArchive'),
+  ])
+}
+
+/** What a worker of a fleet is: its queue, its place in the fleet, and how it sends. */
+export function workerOptions(command: Command): Command {
+  return add(connectionOptions(command), [
+    single('--redis <URL>', 'Redis, without its password (default: $REDIS_URL, with it)'),
+    single('--sources <FILE>', 'module whose functions make the bytes').makeOptionMandatory(),
+    single('--bucket <BUCKET>', 'where the objects go (default: $OSS_BUCKET)'),
+    single('--concurrency <N>', 'jobs at a time (default: 4)', parseCount),
+    single('--queue <NAME>', 'name of the queue (default: oss-spool)'),
+    single('--host <NAME>', 'name of this machine in the fleet (default: its host name)'),
+    single('--health <[HOST:]PORT>', 'answer GET /healthz there; on 127.0.0.1 alone', parseAddress),
+    single('--fleet-rate <SIZE>', 'bytes per second of all workers together', parseRate),
+    single('--max-rate <SIZE>', 'bytes per second of this worker', parseRate),
+    single('--part-size <SIZE>', 'size of the first parts (default: 8MiB)', parseSize),
+    single(
+      '--max-spool <SIZE>',
+      'bytes of an upload on the disk until its source waits',
+      parseSize,
+    ),
+    single('--parallel <N>', 'parts in flight per upload (default: 5)', parseCount),
+    single('--retries <N>', 'attempts per part after the source has ended', parseCount),
+    periodOption('--host-timeout <TIME>', 'silence after which a host is gone (default: 15m)'),
+    periodOption('--home-timeout <TIME>', 'a job waits so long for its host (default: 1m)'),
+    periodOption('--lock-timeout <TIME>', 'jobs of a silent worker are free then (default: 30s)'),
   ])
 }
 

@@ -50,6 +50,15 @@ export function parseCount(text: string): number {
   return Number(text)
 }
 
+/** `9091`, `0.0.0.0:9091`, `[::]:9091`; by default on the loopback address. */
+export function parseAddress(text: string): { host: string; port: number } {
+  const [, host = '127.0.0.1', port = ''] = /^(?:\[?([\w.:-]+?)\]?:)?(\d{1,5})$/.exec(text) ?? []
+  if (port === '' || Number(port) > 65_535) {
+    throw new InvalidArgumentError(`Expected [HOST:]PORT, got "${text}".`)
+  }
+  return { host, port: Number(port) }
+}
+
 export function parseDigest(length: number): (text: string) => string {
   return text => {
     if (text.length === length && /^[0-9a-f]+$/i.test(text)) return text.toLowerCase()

@@ -5,6 +5,7 @@
  */
 import { constants } from 'node:os'
 import type { Spool } from '../spool.js'
+import type { SpoolOptions } from '../spool-options.js'
 import { configure, type Configuration } from './configuration.js'
 import type { CliConnection, ConnectionFlags } from './connection.js'
 import { EXIT_DONE, EXIT_FAILED } from './exit-status.js'
@@ -96,13 +97,18 @@ export class Session {
   }
 
   /** A spool over that connection. @throws UsageError without credentials */
-  async spool(flags: SpoolFlags, connection: CliConnection): Promise<Spool> {
+  async spool(
+    flags: SpoolFlags,
+    connection: CliConnection,
+    more: Partial<SpoolOptions> = {},
+  ): Promise<Spool> {
     const { Spool: Class } = await import('../spool.js')
     const spool = new Class({
       client: connection,
       ...(flags.spool === undefined ? {} : { dir: flags.spool }),
       ...(flags.maxRate === undefined ? {} : { maxRate: flags.maxRate }),
       ...(flags.parallelUploads === undefined ? {} : { parallelUploads: flags.parallelUploads }),
+      ...more,
     })
     spool.on('warning', ({ message }) => this.say(message))
     return spool

@@ -18,7 +18,7 @@ const MAX_PARTS = 10_000
 const uploadId = v.pipe(v.string(), v.regex(/^[\x21-\x7e]{1,1024}$/))
 const time = v.pipe(v.string(), v.isoTimestamp())
 const crc = v.pipe(v.string(), v.regex(/^\d{1,20}$/))
-const fileName = v.pipe(v.string(), v.regex(/^spool-[A-Za-z0-9-]+$/))
+const fileName = v.pipe(v.string(), v.regex(/^spool-[A-Za-z0-9._-]+$/))
 /** Not `v.record`, which silently leaves out names such as `constructor`. */
 const strings = v.custom<Record<string, string>>(
   value => isRecord(value) && Object.values(value).every(x => typeof x === 'string'),

@@ -28,7 +28,7 @@ const REMOVED_NAME = /^\.removed-.+-[0-9a-f]{12}$/
 /** Names that can be ids; other directories are none of ours, wherever the spool was put. */
 const ID = /^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$/
 /** Files that an upload's directory is made of. */
-const OURS = /^(lock|checkpoint\.json(\..+\.tmp)?|spool-[A-Za-z0-9-]+)$/
+const OURS = /^(lock|checkpoint\.json(\..+\.tmp)?|spool-([A-Za-z0-9._-]+-)?\d+-[A-Za-z0-9]+)$/
 
 /** Looks at so many directories at a time: each is a wait for the system, not work. */
 export const LOOKS = 16
@@ -114,13 +114,15 @@ export class SpoolDirectory {
     await discard(away).catch(() => undefined)
   }
 
-  /** Moves an upload whose lock the caller holds to the quarantine; resolves to its new path. */
-  async quarantine(id: string): Promise<string> {
+  /**
+   * Moves an upload whose lock the caller holds to the quarantine; resolves to its new path.
+   * @param name what it is to be called there
+   */
+  async quarantine(id: string, name = nameInQuarantine(id)): Promise<string> {
     const folder = join(this.path, QUARANTINE)
     await mkdir(folder, { recursive: true, mode: 0o700 })
     checkDirectory(folder)
-    const time = new Date().toISOString().replaceAll(':', '-')
-    const away = join(folder, `${id}-${time}`)
+    const away = join(folder, name)
     await rename(this.directoryOf(id), away)
     await syncDirectory(folder)
     await syncDirectory(this.path)
@@ -175,6 +177,11 @@ export class SpoolDirectory {
       .map(entry => entry.name)
       .toSorted()
   }
+}
+
+/** Where `quarantine` puts an upload now. */
+export function nameInQuarantine(id: string): string {
+  return `${id}-${new Date().toISOString().replaceAll(':', '-')}`
 }
 
 function isId(name: string): boolean {

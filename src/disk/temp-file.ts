@@ -57,9 +57,13 @@ export class TempFile {
     this.#synced = size
   }
 
-  /** A new, empty one in `directory`; its entry is durable with the checkpoint that is written next. */
-  static create(directory: string): TempFile {
-    const options = { tmpdir: directory, keep: true, mode: 0o600, prefix: 'spool' }
+  /**
+   * A new, empty one in `directory`; its entry is durable with the checkpoint that is written next.
+   * @param host is in its name, where many share the checkpoints
+   */
+  static create(directory: string, host?: string): TempFile {
+    const prefix = host === undefined ? 'spool' : `spool-${host}`
+    const options = { tmpdir: directory, keep: true, mode: 0o600, prefix }
     // Not the other form, which goes to a thread and back for each directory above this one.
     const { fd, name } = makeTempFile(options)
     return new TempFile(fd, name, 0)

@@ -44,7 +44,7 @@ export function connect(client: AliOssClient | ClientOptions, alias?: Alias): Co
       buckets.set(name, bucket)
       return bucket
     },
-    limit: bytesPerSecond => transport.limit(bytesPerSecond),
+    limit: limits => transport.limit(limits),
     close: () => transport.close(),
   }
 }

@@ -2,6 +2,8 @@
  * What the rest of the project knows of OSS: one bucket, ten calls. `ali-oss.ts` implements it with
  * the real client; every method rejects with an `OssFailure` and with nothing else.
  */
+import type { RateLimit } from './rate.js'
+
 /** Where a bucket is. Recorded in the checkpoint, so that any later process finds it again. */
 export interface Place {
   /** `https://oss-cn-hangzhou.aliyuncs.com`, or `local:<directory>` for the embedded OSS. */
@@ -125,8 +127,8 @@ export interface Connection {
   /** Where new uploads go. @throws TypeError when no bucket is configured. */
   place(bucket?: string): Place
   open(place: Place): Bucket
-  /** Limits what all requests send together, in bytes/s; `undefined`: no limit. */
-  limit(bytesPerSecond: number | undefined): void
+  /** Limits what all requests send together; each slice waits for all of them. */
+  limit(limits: readonly RateLimit[]): void
   /** Ends idle sockets, so that a script exits by itself. */
   close(): void
 }

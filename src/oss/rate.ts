@@ -1,13 +1,21 @@
 /**
- * The rate limit of a spool: one token bucket that all its requests draw their bodies from. What
- * always holds: no more than about 150 ms worth of bytes goes out at once, those who wait are served
- * in turn, slice by slice, and a wait ends with the request it belongs to.
+ * Rate limits: what bodies wait for, slice by slice, and the one of a spool: a token bucket that all its
+ * requests draw from. What always holds: no more than about 150 ms worth of bytes goes out at once,
+ * those who wait are served in turn, and a wait ends with the request it belongs to.
  */
 import type { Body } from './port.js'
 
 /** The bucket holds what flows in so many ms; a slice is half of that. */
 const BURST = 100
 const MAX_SLICE = 64 * 1024
+
+/** Something that says when bytes may be sent. */
+export interface RateLimit {
+  /** The most bytes that are taken at a time. */
+  readonly slice: number
+  /** Resolves when `bytes` (at most a slice) may be sent, or as soon as `signal` is aborted. */
+  take(bytes: number, signal: AbortSignal): Promise<void>
+}
 
 interface Waiter {
   readonly bytes: number
@@ -44,8 +52,36 @@ export class Waits {
   }
 }
 
-export class Rate {
-  /** The most bytes that are taken at a time. */
+/** `source` in slices, each when all `limits` let it; ended early when `signal` is aborted. */
+export function pace(
+  limits: readonly RateLimit[],
+  source: Body | Buffer,
+  signal: AbortSignal,
+): PacedBody {
+  const waits = new Waits()
+  return { body: slices(limits, source, waits, signal), waits }
+}
+
+async function* slices(
+  limits: readonly RateLimit[],
+  source: Body | Buffer,
+  waits: Waits,
+  signal: AbortSignal,
+): AsyncGenerator<Buffer> {
+  const most = Math.min(...limits.map(limit => limit.slice))
+  for await (const chunk of Buffer.isBuffer(source) ? [source] : source) {
+    for (let at = 0; at < chunk.length; at += most) {
+      const slice = chunk.subarray(at, at + most)
+      for (const limit of limits) {
+        await waits.during(limit.take(slice.length, signal))
+        if (signal.aborted) return
+      }
+      yield slice
+    }
+  }
+}
+
+export class Rate implements RateLimit {
   readonly slice: number
   readonly #perMs: number
   readonly #full: number
@@ -62,7 +98,6 @@ export class Rate {
     this.#credit = this.slice
   }
 
-  /** Resolves when `bytes` (at most a slice) may be sent, or as soon as `signal` is aborted. */
   async take(bytes: number, signal: AbortSignal): Promise<void> {
     if (signal.aborted) return
     this.#fill()
@@ -87,23 +122,6 @@ export class Rate {
       this.#queue.push(waiter)
       this.#serve()
     })
-  }
-
-  /** `source` in slices, each when its turn comes; ended early when `signal` is aborted. */
-  pace(source: Body | Buffer, signal: AbortSignal): PacedBody {
-    const waits = new Waits()
-    return { body: this.#slices(source, waits, signal), waits }
-  }
-
-  async *#slices(source: Body | Buffer, waits: Waits, signal: AbortSignal): AsyncGenerator<Buffer> {
-    for await (const chunk of Buffer.isBuffer(source) ? [source] : source) {
-      for (let at = 0; at < chunk.length; at += this.slice) {
-        const slice = chunk.subarray(at, at + this.slice)
-        await waits.during(this.take(slice.length, signal))
-        if (signal.aborted) return
-        yield slice
-      }
-    }
   }
 
   #fill(): void {

@@ -11,7 +11,7 @@ import { identityOf } from './identity.js'
 import { watch, type Line } from './patience.js'
 import type { Body, Call, Reply } from './port.js'
 import { proxyFor, refusal, TunnelAgent, unreachable, type Proxy } from './proxy.js'
-import { Rate } from './rate.js'
+import { pace, type RateLimit } from './rate.js'
 
 /**
  * Replies are XML of at most 1,000 parts or 200 uploads, or a callback's JSON (1 MiB); more is not OSS.
@@ -72,7 +72,7 @@ export class Transport {
   readonly #tunnels = new Map<string, TunnelAgent>()
   readonly #tls: https.AgentOptions
   readonly #line: Line = { sending: 0 }
-  #rate: Rate | undefined
+  #limits: readonly RateLimit[] = []
 
   /**
    * @param agents the caller's own; they win over `ca` and over proxies. Default: keep-alive ones
@@ -89,9 +89,9 @@ export class Transport {
     }
   }
 
-  /** Limits the bodies of all requests together; `undefined`: no limit, and no work for it. */
-  limit(bytesPerSecond: number | undefined): void {
-    this.#rate = bytesPerSecond === undefined ? undefined : new Rate(bytesPerSecond)
+  /** Limits the bodies of all requests together; none: no limit, and no work for it. */
+  limit(limits: readonly RateLimit[]): void {
+    this.#limits = limits
   }
 
   /** Sends one request. An arrow property: `ali-oss` calls it without its receiver. */
@@ -119,7 +119,8 @@ export class Transport {
       const content =
         typeof params.content === 'string' ? Buffer.from(params.content) : params.content
       const source = body ?? content
-      const paced = source && this.#rate?.pace(source, ended.signal)
+      const isPaced = source !== undefined && this.#limits.length > 0
+      const paced = isPaced ? pace(this.#limits, source, ended.signal) : undefined
       let way: Way
       let request: http.ClientRequest
       try {

@@ -3,6 +3,7 @@
  * @module oss-spool/redis
  */
 export type { RedisConnection } from './connection.js'
+export { fleetRate, type FleetRateOptions } from './fleet-rate.js'
 export {
   redisCheckpoints,
   type RedisCheckpointOptions,

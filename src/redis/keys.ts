@@ -21,6 +21,11 @@ export class Keys {
     return `${this.#prefix}:quarantine`
   }
 
+  /** A hash: how many bytes the fleet may send now, and when that was so. */
+  get rate(): string {
+    return `${this.#prefix}:rate`
+  }
+
   /** A string: the envelope of `checkpoint.json`. */
   record(id: string): string {
     return `${this.#prefix}:record:${id}`

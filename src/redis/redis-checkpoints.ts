@@ -14,7 +14,7 @@ import { RedisRecords } from './redis-records.js'
 /** Options of `redisCheckpoints`. */
 export interface RedisCheckpointOptions {
   /**
-   * Name of this machine: 1 to 255 of `A-Za-z0-9._-`, one for each spool directory. Two directories of
+   * Name of this machine: 1 to 128 of `A-Za-z0-9._-`, one for each spool directory. Two directories of
    * one machine need two names. @default the system's host name
    */
   readonly host?: string
@@ -112,8 +112,8 @@ export function redisCheckpoints(
 
 function checkHost(host: unknown): void {
   if (typeof host !== 'string') throw invalidType('host', 'a string', host)
-  if (!/^[A-Za-z0-9._-]{1,255}$/.test(host)) {
-    throw invalidValue('host', 'must be 1 to 255 of A-Za-z0-9._-', host)
+  if (!/^[A-Za-z0-9._-]{1,128}$/.test(host)) {
+    throw invalidValue('host', 'must be 1 to 128 of A-Za-z0-9._-', host)
   }
 }
 

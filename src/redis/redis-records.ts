@@ -3,8 +3,8 @@
  * directory of one. The kernel lock there is held, too: a frozen process of this machine keeps it, and
  * the heir of a dead one need not wait for the lock in Redis to end.
  */
-import { access, readdir } from 'node:fs/promises'
-import { basename, join } from 'node:path'
+import { lstat, readdir } from 'node:fs/promises'
+import { join } from 'node:path'
 import {
   CheckpointDamage,
   decodeCheckpoint,
@@ -15,7 +15,8 @@ import {
 import { Lock, ownerOf, type Owner } from '../disk/lock.js'
 import { isTrusted } from '../disk/trust.js'
 import type { HeldRecord, Records } from '../disk/records.js'
-import type { SpoolDirectory } from '../disk/spool-directory.js'
+import { ignoreMissing } from '../disk/durable.js'
+import { nameInQuarantine, type SpoolDirectory } from '../disk/spool-directory.js'
 import { SpoolError } from '../errors.js'
 import { ask, RedisFailure, textOf, textsOf } from './connection.js'
 import type { Hosts } from './hosts.js'
@@ -25,7 +26,8 @@ const WRITE = fenced(`redis.call('set', KEYS[2], ARGV[2])
 redis.call('sadd', KEYS[3], ARGV[3])`)
 const REMOVE = fenced(`redis.call('del', KEYS[2])
 redis.call('srem', KEYS[3], ARGV[2])`)
-const QUARANTINE = fenced(`redis.call('rename', KEYS[2], KEYS[4])
+const QUARANTINE =
+  fenced(`if redis.call('exists', KEYS[2]) == 1 then redis.call('rename', KEYS[2], KEYS[4]) end
 redis.call('srem', KEYS[3], ARGV[2])
 redis.call('zadd', KEYS[5], ARGV[3], ARGV[4])`)
 
@@ -87,17 +89,23 @@ export class RedisRecords implements Records {
     await this.#spool.sweep()
     for (const id of await this.#spool.ids()) {
       const directory = this.#spool.directoryOf(id)
-      if (!isTrusted(directory) || (await ownerOf(directory)) !== undefined) continue
+      if (!isTrusted(directory)) continue
+      // Nobody is refused a lock because of a look at what is in order.
+      if ((await ownerOf(directory)) !== undefined || !(await this.#isLeft(id))) continue
       const kernel = await Lock.acquire(directory)
       if (typeof kernel === 'string') continue
       let isLeft = false
       try {
-        const record = await this.read(id).catch(unlessDamaged)
-        isLeft = record === null || (record !== undefined && record.host !== this.#settings.host)
+        isLeft = await this.#isLeft(id)
       } finally {
         await this.#leave(id, kernel, isLeft)
       }
     }
+  }
+
+  async #isLeft(id: string): Promise<boolean> {
+    const record = await this.read(id).catch(unlessDamaged)
+    return record === null || (record !== undefined && record.host !== this.#settings.host)
   }
 
   async quarantined(): Promise<{ name: string; since: number }[]> {
@@ -130,17 +138,19 @@ export class RedisRecords implements Records {
       },
       whereabouts: checkpoint => this.#whereabouts(checkpoint),
       tidy: named => this.#spool.tidy(id, named),
+      // The directory goes last: without it another process here would take this one for dead.
       remove: async () => {
+        await this.#spool.tidy(id, [])
+        await lock.change(REMOVE, record, [id])
         isThere = false
         await this.#spool.remove(id)
-        await lock.change(REMOVE, record, [id])
       },
       quarantine: async () => {
-        isThere = false
-        const where = await this.#spool.quarantine(id)
-        const name = basename(where)
+        const name = nameInQuarantine(id)
         const keys = [...record, this.#keys.quarantined(name), this.#keys.quarantine]
         await lock.change(QUARANTINE, keys, [id, Date.now(), name])
+        isThere = false
+        const where = await this.#spool.quarantine(id, name)
         return `${where} and ${this.#keys.quarantined(name)}`
       },
       release: async () => {
@@ -151,7 +161,10 @@ export class RedisRecords implements Records {
     }
   }
 
-  /** A host that was set up anew under its old name does not have what it had. */
+  /**
+   * A host that was set up anew under its old name does not have what it had. A disk that cannot be
+   * read is another matter: what is on it is not given up.
+   */
   async #whereabouts({
     id,
     host,
@@ -165,11 +178,8 @@ export class RedisRecords implements Records {
     for (const record of [upload, previous]) {
       if (record === undefined || record.phase === 'published') continue
       const file = join(this.#spool.directoryOf(id), record.file)
-      const there = await access(file).then(
-        () => true,
-        () => false,
-      )
-      if (!there) return 'nowhere'
+      const found = await lstat(file).catch(ignoreMissing)
+      if (found === undefined) return 'nowhere'
     }
     return 'here'
   }

@@ -4,6 +4,7 @@
  * source that ended well is ever sealed (rule 2).
  */
 import type { Checkpoint, Sealed, Spooling } from '../disk/checkpoint.js'
+import type { Claim } from '../disk/claim.js'
 import { TempFile, TempFileDamage } from '../disk/temp-file.js'
 import { SpoolError } from '../errors.js'
 import { kindOf, OssFailure } from '../oss/failure.js'
@@ -104,7 +105,7 @@ export class Intake {
     const plan = planFor(settings.partSize, settings.size, settings.maxPartSize)
     const may = continues && before !== null
     const kept = may ? await reusable(context, before, settings, plan) : undefined
-    const file = kept?.file ?? (await makeFile(claim.directory, settings.inPlace))
+    const file = kept?.file ?? (await makeFile(claim, settings.inPlace))
     try {
       return await Intake.#make(context, place, settings, plan, before, file, kept)
     } catch (error) {
@@ -390,8 +391,13 @@ export class Intake {
   }
 }
 
-async function makeFile(directory: string, inPlace: string | undefined): Promise<TempFile> {
-  return inPlace === undefined ? TempFile.create(directory) : TempFile.link(directory, inPlace)
+async function makeFile(
+  { directory, host }: Claim,
+  inPlace: string | undefined,
+): Promise<TempFile> {
+  return inPlace === undefined
+    ? TempFile.create(directory, host)
+    : TempFile.link(directory, inPlace)
 }
 
 /** The first `size` bytes, and the rest. */

@@ -56,7 +56,7 @@ async function onOss(context: UploadContext, record: Spooling): Promise<Kept | u
   if (listed?.has(1) !== true) return undefined
   let next = firstPart(plan)
   for (let i = 0; i < crcs.length; i++) next = nextPart(plan, next)
-  const file = TempFile.create(context.claim.directory)
+  const file = TempFile.create(context.claim.directory, context.claim.host)
   await file.truncate(next.start)
   return { file, crcs, spooled: next.start, freed: [[1, crcs.length]], listed }
 }

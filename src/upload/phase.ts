@@ -161,7 +161,7 @@ export function onHost(checkpoint: Checkpoint, host: string | undefined): Checkp
  * bytes will ever come back, and that nothing was published.
  */
 export function displace(checkpoint: Checkpoint, host: string | undefined): Checkpoint {
-  const { upload, previous, ...rest } = checkpoint
+  const { upload, previous, ...rest } = takeOver(checkpoint)
   // A stream that got no upload id yet has nothing on OSS; a sealed predecessor may have.
   const finishable = previous?.phase === 'published' ? undefined : previous
   const kept = upload.uploadId === undefined ? (finishable ?? upload) : upload

@@ -12,7 +12,7 @@ import { pipeline } from 'node:stream/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
-import { Rate } from '../../src/oss/rate.js'
+import { pace, Rate } from '../../src/oss/rate.js'
 import { Transport } from '../../src/oss/transport.js'
 import { Spool } from '../../src/index.js'
 import { bench, BUCKET, bytes, streamOf } from '../support/oss.js'
@@ -68,7 +68,7 @@ async function sink(t: Test): Promise<{ url: string; arrivals: Arrivals; lengths
 
 function limited(t: Test, bytesPerSecond: number): Transport {
   const transport = new Transport()
-  transport.limit(bytesPerSecond)
+  transport.limit([new Rate(bytesPerSecond)])
   t.teardown(() => transport.close())
   return transport
 }
@@ -83,7 +83,7 @@ t.test('is smooth at a low rate, whatever the size of a body or of its chunks', 
   const smooth = async (source: Buffer | Readable): Promise<void> => {
     const rate = new Rate(50_000)
     const at = performance.now()
-    const arrivals = await read(rate.pace(source, never).body)
+    const arrivals = await read(pace([rate], source, never).body)
     const took = performance.now() - at
     t.equal(sum(arrivals), 50_000)
     t.ok(took > 850 && took < SLOWEST, `50 KB at 50 KB/s: ${took} ms`)
@@ -98,7 +98,7 @@ t.test('is smooth at a low rate, whatever the size of a body or of its chunks', 
 t.test('keeps its word over time, also at a high rate', async t => {
   const rate = new Rate(40_000_000)
   const at = performance.now()
-  t.equal(sum(await read(rate.pace(Buffer.alloc(20_000_000), never).body)), 20_000_000)
+  t.equal(sum(await read(pace([rate], Buffer.alloc(20_000_000), never).body)), 20_000_000)
   const took = performance.now() - at
   t.ok(took > 350 && took < SLOWEST, `20 MB at 40 MB/s: ${took} ms`)
 })
@@ -108,7 +108,7 @@ t.test('is fair: those who wait are served in turn', async t => {
   const stop = new AbortController()
   const shares: Arrivals[] = [[], [], [], []]
   const at = performance.now()
-  const all = shares.map(share => read(rate.pace(Buffer.alloc(1e6), stop.signal).body, share))
+  const all = shares.map(share => read(pace([rate], Buffer.alloc(1e6), stop.signal).body, share))
   await sleep(600)
   stop.abort()
   await Promise.all(all)

@@ -3,7 +3,7 @@
  * its first host ended. Against a real Redis, with real processes as machines.
  */
 import { createHash } from 'node:crypto'
-import { existsSync, readdirSync } from 'node:fs'
+import { existsSync, readdirSync, writeFileSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -14,7 +14,11 @@ import type { Sealed } from '../../src/disk/checkpoint.js'
 import { Claim } from '../../src/disk/claim.js'
 import { SpoolDirectory } from '../../src/disk/spool-directory.js'
 import type { Spool, SpoolOptions } from '../../src/index.js'
-import { redisCheckpoints, type RedisCheckpointOptions } from '../../src/redis/index.js'
+import {
+  redisCheckpoints,
+  type RedisCheckpointOptions,
+  type RedisConnection,
+} from '../../src/redis/index.js'
 import { displace } from '../../src/upload/phase.js'
 import { Child, type Job } from '../crash/child.js'
 import { contentOf } from '../crash/content.js'
@@ -200,6 +204,11 @@ fleetTest('a host whose bytes may come back keeps its upload', async (t, fleet) 
   t.same(await b.prune({ olderThan: 0, sealed: true }), [])
   t.same(readdirSync(fleet.dir('b')), [], 'no directory is left where no bytes are')
   refused.remove()
+  const names = readdirSync(join(fleet.dir('a'), 'id'))
+  t.ok(
+    names.some(name => /^spool-a-/.test(name)),
+    'a temp file is named with its host',
+  )
   t.match(await a.resume('id'), { size: SIZE, sent: 0 })
 
   const cut = () => failingAfter(content.subarray(0, 3 * PART), new Error('cut'))
@@ -336,14 +345,13 @@ fleetTest('a host of an old name with a new disk has nothing', async (t, fleet) 
 
 fleetTest('a frozen worker that wakes while another works cannot do anything', async (t, fleet) => {
   const { oss, get } = fleet.bench
-  // Where much runs at once, loading a module takes a second in which nobody tells of himself.
-  const times = { lockTimeout: 4_000, hostTimeout: 4_000 }
-  const a = fleet.worker('a', { step: 'upload', pace: 150, size: SIZE }, times)
+  // Its own clock never tells it, as after a sleep of its whole machine: the fencing number must.
+  const a = fleet.worker('a', { step: 'upload', pace: 150 }, { lockTimeout: 600_000 })
   await fleet.parts(2)
   a.signal('SIGSTOP')
-  const checkpoints = fleet.checkpoints('b')
-  while (!(await checkpoints.isGone('a'))) await sleep(50)
-  const b = fleet.worker('b', { step: 'upload', pace: 60 }, times)
+  await fleet.unlock()
+  await fleet.checkpoints('b').declareGone('a')
+  const b = fleet.worker('b', { step: 'upload', pace: 60 })
   await b.said('offset')
   a.signal('SIGCONT')
   const endings = await Promise.all([a.ended, b.ended])
@@ -372,6 +380,27 @@ fleetTest('whoever lost the lock cannot write, nor remove', async (t, fleet) => 
   await t.rejects(claimOf('c'), { ...lost, host: 'b' }, 'its lock is still there')
   await b.remove()
   t.same(await fleet.left('b'), [])
+})
+
+fleetTest('whoever removes an upload is not taken for dead', async (t, fleet) => {
+  const directory = new SpoolDirectory(fleet.dir('a'))
+  const { prefix } = fleet
+  const refused: unknown[] = []
+  const claimOf = (call: RedisConnection['call']) =>
+    Claim.make(redisCheckpoints({ call }, { prefix, host: 'a' }).beside(directory), 'id')
+  // Before each change another process of this host tries to get the upload.
+  const between: RedisConnection['call'] = async (command, ...args) => {
+    const isChange = command === 'EVAL' && args[1] === 3
+    const other = isChange && claimOf((...asked) => fleet.redis.call(...asked))
+    if (other) await other.catch((error: unknown) => refused.push(error))
+    return fleet.redis.call(command, ...args)
+  }
+  const a = await claimOf(between)
+  writeFileSync(join(a.directory, 'spool-a-1-a'), 'bytes')
+  await a.save({ ...checkpointOf(sealed()), host: 'a' })
+  await a.remove()
+  t.match(refused, [{ code: 'ERR_SPOOL_LOCKED' }, { code: 'ERR_SPOOL_LOCKED' }])
+  t.same(await fleet.left('a'), [])
 })
 
 fleetTest('a damaged record is set aside and stops nobody', async (t, fleet) => {
@@ -466,6 +495,9 @@ t.test('displaced: what OSS may have is still known, from every phase', async t 
   t.match(displace(receipt, 'b'), { host: 'b', upload: receipt.upload })
   const both = { ...checkpointOf(spooling()), previous: sealed({}, 'P') }
   t.match(displace(both, 'b'), { upload: { uploadId: 'P' }, superseded: [] })
+  const initiating = { from: '2026-01-02T03:04:05.678Z', to: '2026-01-02T03:19:05.678Z' }
+  const asked = { ...both, upload: { ...spooling(), initiating } }
+  t.match(displace(asked, 'b'), { upload: { uploadId: 'P' }, lost: [initiating] })
   const newer = { ...both, upload: { ...spooling(), uploadId: 'U' } }
   t.match(displace(newer, 'b'), { upload: { uploadId: 'U' }, superseded: ['P'] })
   t.notOk('previous' in displace(newer, 'b'))

@@ -1,0 +1,52 @@
+/**
+ * A page that shows the jobs of a fleet: bull-board, with our progress in it (bytes, parts, host).
+ *
+ *     REDIS_URL=redis://127.0.0.1:6379 PORT=8080 node examples/fleet-board.mjs
+ *
+ * It listens on the loopback only, since whoever sees it can retry and remove jobs: for others, put it
+ * behind something that knows them.
+ */
+import { BullMQAdapter } from '@bull-board/api/bullMQAdapter'
+import { createBullBoard } from '@bull-board/api'
+import { HonoAdapter } from '@bull-board/hono'
+import { serve } from '@hono/node-server'
+import { serveStatic } from '@hono/node-server/serve-static'
+import { Hono } from 'hono'
+import { Redis } from 'ioredis'
+import { UploadQueue } from 'oss-spool/bullmq'
+
+const { REDIS_URL = 'redis://127.0.0.1:6379', PORT = '8080' } = process.env
+
+const redis = new Redis(REDIS_URL, { maxRetriesPerRequest: null })
+const { queue } = new UploadQueue({ connection: redis })
+
+const board = new BullMQAdapter(queue, { description: 'Uploads to OSS' })
+board.setFormatter('name', ({ data }) => data.key)
+board.setFormatter('progress', shown)
+
+/** What bull-board draws a ring of, `progress` in %, and what it shows in the tab Progress. */
+function shown(told) {
+  if (typeof told !== 'object' || told === null) return told
+  const { host, phase, spooled, uploaded, size, parts, rate, eta } = told
+  const total = size ?? spooled
+  return {
+    progress: total > 0 ? Math.floor((100 * uploaded) / total) : 0,
+    host,
+    phase,
+    bytes: `${mib(uploaded)} of ${size === undefined ? `${mib(spooled)} so far` : mib(size)}`,
+    parts: `${parts.done} of ${parts.total ?? '?'}`,
+    rate: `${mib(rate)}/s`,
+    ...(eta === undefined ? {} : { left: `${Math.ceil(eta)} s` }),
+  }
+}
+
+function mib(bytes) {
+  return `${(bytes / 2 ** 20).toFixed(1)} MiB`
+}
+
+const serverAdapter = new HonoAdapter(serveStatic)
+createBullBoard({ queues: [board], serverAdapter })
+const app = new Hono().route('/', serverAdapter.registerPlugin())
+serve({ fetch: app.fetch, port: Number(PORT), hostname: '127.0.0.1' }, ({ port }) => {
+  console.log(`http://127.0.0.1:${port}/`)
+})

@@ -1,0 +1,122 @@
+/**
+ * The command line's way into a fleet: its Redis, and what is made of it. `bullmq` and `ioredis` are
+ * loaded here, and need not be installed for anything else.
+ */
+import type { UploadWorker, Sources } from '../bullmq/index.js'
+import type { RateLimit } from '../oss/rate.js'
+import type { RedisCheckpoints } from '../redis/index.js'
+import type { Spool } from '../spool.js'
+import { given } from '../upload/options.js'
+import { UsageError } from './exit-status.js'
+import type { Session } from './session.js'
+
+export interface FleetFlags {
+  readonly queue?: string
+  readonly host?: string
+  readonly concurrency?: number
+  readonly fleetRate?: number
+  readonly hostTimeout?: number
+  readonly homeTimeout?: number
+  readonly lockTimeout?: number
+}
+
+/** What `/healthz` says. */
+export interface Health {
+  readonly status: 'ok' | 'stopping' | 'unreachable'
+  readonly host: string
+  /** Jobs that are worked on. */
+  readonly active: number
+  /** Whether Redis answers. */
+  readonly redis: boolean
+}
+
+export interface Fleet {
+  /** Name of the queue. */
+  readonly name: string
+  readonly checkpoints: RedisCheckpoints
+  readonly rate: RateLimit | undefined
+  work(spool: Spool, sources: Sources): UploadWorker<Sources>
+  health(worker: UploadWorker<Sources>, isStopping: boolean): Promise<Health>
+}
+
+/** ms that Redis may take to say that it is there. */
+const PATIENCE = 2_000
+
+/**
+ * The address of Redis. Its password is for the environment: arguments can be seen by every user.
+ * @throws UsageError
+ */
+export function redisUrl(flag: string | undefined, env: NodeJS.ProcessEnv): string {
+  const url = flag ?? env['REDIS_URL']
+  if (!url)
+    throw new UsageError('No Redis: give --redis or set REDIS_URL, such as redis://10.0.0.5')
+  // What is wrong with it is not shown: it may hold a password.
+  if (!URL.canParse(url) || !/^rediss?:$/.test(new URL(url).protocol)) {
+    throw new UsageError('The URL of Redis must be redis://HOST[:PORT][/DB] or rediss://...')
+  }
+  if (flag !== undefined && new URL(flag).password !== '') {
+    throw new UsageError(
+      'A password in --redis can be seen by every user: put the URL into REDIS_URL',
+    )
+  }
+  return url
+}
+
+/** Connects, and goes on connecting: Redis may be away now and later. @throws UsageError */
+export async function openFleet(session: Session, url: string, flags: FleetFlags): Promise<Fleet> {
+  const { Redis, UploadWorker: Class } = await load()
+  const { fleetRate, redisCheckpoints } = await import('../redis/index.js')
+  const redis = new Redis(url, { maxRetriesPerRequest: null })
+  let isAway = false
+  redis.on('error', error => {
+    if (!isAway) session.say(`Redis is away: ${error.message}; waiting for it`)
+    isAway = true
+  })
+  redis.on('ready', () => {
+    isAway = false
+  })
+  session.onClose(() => redis.disconnect())
+  const {
+    host,
+    hostTimeout,
+    lockTimeout,
+    homeTimeout,
+    concurrency,
+    queue: name = 'oss-spool',
+  } = flags
+  const checkpoints = redisCheckpoints(redis, given({ host, hostTimeout, lockTimeout }))
+  session.onClose(() => checkpoints.close())
+  const options = given({ concurrency, homeTimeout, lockTimeout })
+  return {
+    name,
+    checkpoints,
+    rate: flags.fleetRate === undefined ? undefined : fleetRate(redis, flags.fleetRate),
+    work: (spool, sources) =>
+      new Class({ connection: redis, name, spool, checkpoints, sources, ...options }),
+    health: async ({ active }, isStopping) => {
+      const answers = await Promise.race([
+        redis.ping().then(
+          () => true,
+          () => false,
+        ),
+        new Promise<false>(resolve => setTimeout(resolve, PATIENCE, false).unref()),
+      ])
+      const status = isStopping ? 'stopping' : answers ? 'ok' : 'unreachable'
+      return { status, host: checkpoints.host, active, redis: answers }
+    },
+  }
+}
+
+async function load() {
+  try {
+    const { Redis } = await import('ioredis')
+    const { UploadWorker } = await import('../bullmq/index.js')
+    return { Redis, UploadWorker }
+  } catch (error) {
+    const missing = error instanceof Error && 'code' in error && error.code
+    if (missing !== 'ERR_MODULE_NOT_FOUND') throw error
+    throw new UsageError('A worker needs the packages bullmq and ioredis: install them', {
+      cause: error,
+    })
+  }
+}

@@ -1,0 +1,143 @@
+/**
+ * One rate limit for all machines: a token bucket in Redis. A process reserves bytes for a fraction of
+ * a second with one script, and is told how long to wait for them; the bucket may go below zero, so
+ * whoever asks later waits longer, and nobody asks twice. What always holds: all that is sent was
+ * reserved before, and while Redis does not answer nothing is.
+ */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { invalidType, outOfRange } from '../errors.js'
+import type { RateLimit } from '../oss/rate.js'
+import { ask, type RedisConnection } from './connection.js'
+import { Keys } from './keys.js'
+
+const MAX_SLICE = 64 * 1024
+/** The bucket holds what flows in so many ms, and no reservation is for more. */
+const BURST = 250
+/** A wait beyond this, in ms: we ask for too much at a time. */
+const LONG = 1_000
+/** ms after which bytes that were reserved and not sent are forgotten. */
+const STALE = 1_000
+/** ms that Redis may take, and until it is asked again when it failed. */
+const PATIENCE = 5_000
+const PAUSE = 500
+
+const RESERVE = `
+local now = redis.call('time')
+now = now[1] * 1000 + now[2] / 1000
+local rate, burst, want = tonumber(ARGV[1]) / 1000, tonumber(ARGV[2]), tonumber(ARGV[3])
+local was = redis.call('hmget', KEYS[1], 'bytes', 'at')
+local bytes = burst
+if was[1] then bytes = math.min(burst, was[1] + math.max(0, now - was[2]) * rate) end
+bytes = bytes - want
+redis.call('hset', KEYS[1], 'bytes', bytes, 'at', string.format('%.3f', now))
+local wait = math.max(0, math.ceil(-bytes / rate))
+redis.call('pexpire', KEYS[1], wait + 60000)
+return wait`
+
+export interface FleetRateOptions {
+  /** What the names of keys begin with: one limit for all that have it in common. @default 'oss-spool' */
+  readonly prefix?: string
+}
+
+interface Waiter {
+  readonly bytes: number
+  readonly grant: () => void
+}
+
+class FleetRate implements RateLimit {
+  readonly slice: number
+  readonly #connection: RedisConnection
+  readonly #key: string
+  readonly #rate: number
+  readonly #most: number
+  /** Bytes of the next reservation. */
+  #batch: number
+  #credit = 0
+  #reservedAt = 0
+  #isReserving = false
+  #queue: Waiter[] = []
+
+  constructor(connection: RedisConnection, key: string, rate: number) {
+    this.#connection = connection
+    this.#key = key
+    this.#rate = rate
+    this.#most = Math.floor((rate * BURST) / 1000)
+    this.slice = Math.min(MAX_SLICE, this.#most)
+    this.#batch = this.#most
+  }
+
+  async take(bytes: number, signal: AbortSignal): Promise<void> {
+    if (signal.aborted) return
+    await new Promise<void>(resolve => {
+      const leave = (): void => {
+        this.#queue = this.#queue.filter(other => other !== waiter)
+        resolve()
+      }
+      const waiter: Waiter = {
+        bytes,
+        grant: () => {
+          signal.removeEventListener('abort', leave)
+          resolve()
+        },
+      }
+      signal.addEventListener('abort', leave, { once: true })
+      this.#queue.push(waiter)
+      this.#serve()
+    })
+  }
+
+  #serve(): void {
+    if (performance.now() - this.#reservedAt > STALE) this.#credit = 0
+    for (;;) {
+      const first = this.#queue[0]
+      if (first === undefined) return
+      if (first.bytes > this.#credit) break
+      this.#credit -= first.bytes
+      this.#queue.shift()
+      first.grant()
+    }
+    if (!this.#isReserving) void this.#reserve()
+  }
+
+  async #reserve(): Promise<void> {
+    this.#isReserving = true
+    const batch = this.#batch
+    try {
+      const args = [1, this.#key, this.#rate, this.#most, batch]
+      const wait = Number(await ask(this.#connection, PATIENCE, 'EVAL', RESERVE, ...args))
+      await sleep(wait)
+      this.#credit += batch
+      this.#reservedAt = performance.now()
+      // The more machines share the rate, the less each takes at a time.
+      if (wait > LONG) this.#batch = Math.max(this.slice, Math.floor(batch / 2))
+      else if (wait < BURST) this.#batch = Math.min(this.#most, batch * 2)
+    } catch {
+      await sleep(PAUSE) // Redis is away: whoever waits goes on waiting
+    }
+    this.#isReserving = false
+    this.#serve()
+  }
+}
+
+/**
+ * A limit of what all machines send together, for `new Spool({ fleetRate })`.
+ * @param connection an `ioredis` client; it stays its caller's
+ * @param bytesPerSecond 1024 or more; all machines should say the same
+ * @throws TypeError or RangeError
+ */
+export function fleetRate(
+  connection: RedisConnection,
+  bytesPerSecond: number,
+  { prefix = 'oss-spool' }: FleetRateOptions = {},
+): RateLimit {
+  if (typeof connection?.call !== 'function') {
+    throw invalidType('connection', 'an ioredis client', typeof connection)
+  }
+  if (typeof bytesPerSecond !== 'number') {
+    throw invalidType('bytesPerSecond', 'a number', bytesPerSecond)
+  }
+  if (!(bytesPerSecond >= 1024 && bytesPerSecond <= Number.MAX_SAFE_INTEGER)) {
+    throw outOfRange('bytesPerSecond', '>= 1024 bytes/s', bytesPerSecond)
+  }
+  return new FleetRate(connection, new Keys(prefix).rate, bytesPerSecond)
+}

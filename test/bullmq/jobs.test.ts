@@ -1,0 +1,314 @@
+/**
+ * Uploads as jobs: what a job becomes, who finishes it, and what is left of it. Real workers on a real
+ * Redis and the emulator; each host has a spool directory of its own.
+ */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { UnrecoverableError } from 'bullmq'
+import t, { type Test } from 'tap'
+import type { JobResult } from '../../src/bullmq/index.js'
+import { failureOf, outcomeOf } from '../../src/bullmq/outcome.js'
+import { SpoolError } from '../../src/index.js'
+import { fleetRate } from '../../src/redis/index.js'
+import { until } from '../support/command-line.js'
+import { bench, bytes, streamOf } from '../support/oss.js'
+import { startRedis } from '../support/redis.js'
+import { Fleet } from './fleet.js'
+
+const PART = 102_400
+const content = bytes(3 * PART + 17)
+
+/** What sources were asked for, and what they wait for. */
+class Workshop {
+  readonly calls: string[] = []
+  /** Sources named `gated` go on when it is opened. */
+  open!: () => void
+  readonly gate = new Promise<void>(resolve => (this.open = resolve))
+  failures = 0
+
+  readonly sources = {
+    bytes: ({ size }: { size: number }) => {
+      this.calls.push(`bytes ${size}`)
+      return streamOf(content.subarray(0, size))
+    },
+    gated: async function* (this: Workshop) {
+      this.calls.push('gated')
+      yield content.subarray(0, 2 * PART)
+      await this.gate
+      yield content.subarray(2 * PART)
+    }.bind(this),
+    broken: ({ retryable }: { retryable: boolean }) => {
+      this.calls.push('broken')
+      if (this.failures-- > 0) throw Object.assign(new Error('broken'), { retryable })
+      return [Buffer.from('whole')]
+    },
+  }
+}
+
+const server = await startRedis(t)
+
+type TestFleet = Fleet<Workshop['sources']>
+
+function fleetTest(
+  name: string,
+  run: (t: Test, fleet: TestFleet, workshop: Workshop) => Promise<void>,
+): void {
+  if (server === undefined) return
+  t.test(name, async t => {
+    const workshop = new Workshop()
+    await run(t, new Fleet(t, await bench(t), server, workshop.sources), workshop)
+  })
+}
+
+const deny = { do: 'answer', status: 403, code: 'AccessDenied' } as const
+
+fleetTest('a job becomes an object, once, and leaves its result', async (t, fleet, { calls }) => {
+  const { queue, bench: b } = fleet
+  const request = { key: 'a/b.bin', source: 'bytes', args: { size: content.length } } as const
+  const job = await queue.add(request)
+  t.equal((await queue.add(request)).id, job.id, 'one unfinished job for a key')
+  t.same((await queue.add(request)).data, job.data)
+  const { worker } = fleet.machine('a')
+  const done = await fleet.reaches(job.id, 'completed')
+  t.match(done.returnvalue, { id: job.id, key: 'a/b.bin', size: content.length, host: 'a' })
+  t.match(done.progress, { uploaded: content.length, parts: { done: 4 }, host: 'a' })
+  t.same(await b.get('a/b.bin'), content)
+  t.same(calls, [`bytes ${content.length}`])
+  await until(async () => (await fleet.records()).length === 0)
+  t.equal(worker.active, 0)
+
+  const again = await queue.add({ ...request, args: { size: 5 } })
+  t.not(again.id, job.id, 'what is done does not stand in the way')
+  await fleet.reaches(again.id, 'completed')
+  t.same(await b.get('a/b.bin'), content.subarray(0, 5))
+  await t.rejects(queue.add({ ...request, key: '/a' }), { code: 'ERR_SPOOL_INVALID_KEY' })
+  await t.rejects(queue.add({ ...request, upload: { partSize: 5 } }), { code: 'ERR_OUT_OF_RANGE' })
+})
+
+fleetTest(
+  'a job that is done but not known to be is not done twice',
+  async (t, fleet, { calls }) => {
+    const { queue, bench: b } = fleet
+    const job = await queue.add({ key: 'k', source: 'bytes', args: { size: content.length } })
+    const { spool } = fleet.disk('a')
+    // As a worker that died between OSS's reply and that to Redis.
+    await spool.upload('k', () => streamOf(content), { id: job.id ?? '', once: true })
+    fleet.machine('b')
+    const { returnvalue } = await fleet.reaches(job.id, 'completed')
+    t.match(returnvalue, { receipt: true, size: content.length })
+    t.same(calls, [])
+    t.equal(b.count('CompleteMultipartUpload'), 1)
+    await until(async () => (await fleet.records()).length === 0)
+  },
+)
+
+fleetTest('what can pass is tried again, the rest is failed for good', async (t, fleet, shop) => {
+  const { queue, bench: b } = fleet
+  const { worker } = fleet.machine('a')
+  const failures: Error[] = []
+  worker.on('failed', (_job, error) => failures.push(error))
+  b.oss.inject({ operation: 'CompleteMultipartUpload', ...deny, times: 2 })
+  const denied = await queue.add({ key: 'd', source: 'bytes', args: { size: content.length } })
+  t.match(await fleet.reaches(denied.id, 'completed'), { attemptsStarted: 3 })
+  t.equal(shop.calls.length, 1, 'the bytes are sealed: their source is not asked again')
+  t.match(failures, [{ code: 'ERR_SPOOL_DENIED' }, { code: 'ERR_SPOOL_DENIED' }])
+
+  shop.failures = 1
+  const broken = await queue.add({ key: 'b', source: 'broken', args: { retryable: false } })
+  const failed = await fleet.reaches(broken.id, 'failed')
+  t.match(failed, { attemptsMade: 1, failedReason: /^ERR_SPOOL_SOURCE_FAILED: .*broken/ })
+  t.ok(failures[2] instanceof UnrecoverableError)
+  t.match(failures[2], { code: 'ERR_SPOOL_SOURCE_FAILED', cause: { resumable: false } })
+  shop.failures = 1
+  const passing = await queue.add({ key: 'p', source: 'broken', args: { retryable: true } })
+  t.match(await fleet.reaches(passing.id, 'completed'), { attemptsMade: 2 })
+
+  await queue.queue.add('none', { key: 'n', source: 'none' }, { jobId: 'n-1', attempts: 2 })
+  const none = await fleet.reaches('n-1', 'failed')
+  t.match(none, { attemptsMade: 2, failedReason: /no source "none"; others may have it/ })
+
+  const locked = (host?: string) =>
+    new SpoolError('ERR_SPOOL_LOCKED', 'x', { host, resumable: true })
+  t.same(outcomeOf(locked('b'), 'a'), { do: 'send home', host: 'b' })
+  t.same(outcomeOf(locked('a'), 'a'), { do: 'wait' })
+  t.same(outcomeOf(locked(), 'a'), { do: 'wait' })
+  t.same(outcomeOf(new SpoolError('ERR_SPOOL_UNREADABLE', 'x'), 'a'), { do: 'retry' })
+  t.same(outcomeOf(new TypeError('x'), 'a'), { do: 'fail' })
+  t.match(failureOf('ERR_X: y', true), { message: 'ERR_X: y' })
+})
+
+fleetTest('a flow ends with the manifest of all its objects', async (t, fleet, shop) => {
+  const { queue, bench: b } = fleet
+  fleet.machine('a')
+  shop.failures = 1
+  const objects = [
+    { key: 'f/2', source: 'bytes', args: { size: 2 } },
+    { key: 'f/b', source: 'broken', args: { retryable: false } },
+    { key: 'f/1', source: 'bytes', args: { size: 200_000 } },
+  ] as const
+  const flow = await queue.addFlow({ job: 'daily', manifest: 'f/manifest.json', objects })
+  await until(async () => (await queue.queue.getFailedCount()) === 1)
+  await until(async () => (await queue.queue.getCompletedCount()) === 2)
+  t.equal(await flow.getState(), 'waiting-children')
+  t.equal(await b.get('f/manifest.json'), undefined, 'not while one is missing')
+  const [failed] = await queue.queue.getFailed()
+  await failed?.retry()
+  const { returnvalue } = await fleet.reaches(flow.id, 'completed')
+  t.match(returnvalue, { key: 'f/manifest.json' })
+  const manifest = JSON.parse(String(await b.get('f/manifest.json')))
+  const jobs = await queue.queue.getCompleted()
+  const made = (key: string): JobResult | undefined =>
+    jobs.find(({ data }) => data.key === key)?.returnvalue
+  t.same(manifest, {
+    job: 'daily',
+    size: 200_007,
+    objects: objects.map(({ key }) => {
+      const { size, crc64, sealedAt } = made(key) ?? {}
+      return { key, size, crc64, created: sealedAt }
+    }),
+  })
+  await t.rejects(queue.addFlow({ job: 'x', manifest: 'm', objects: [] }), TypeError)
+  const twice = [objects[0], objects[0]]
+  await t.rejects(queue.addFlow({ job: 'x', manifest: 'm', objects: twice }), TypeError)
+})
+
+fleetTest('a job that is cancelled leaves nothing', async (t, fleet, shop) => {
+  const { queue, bench: b } = fleet
+  const waiting = await queue.add({ key: 'w', source: 'bytes', args: { size: 1 } })
+  t.equal(await queue.cancel(waiting.id ?? ''), 'removed')
+  t.equal(await queue.find(waiting.id ?? ''), undefined)
+  t.equal(await queue.cancel('nothing'), 'unknown')
+
+  const { spool } = fleet.machine('a')
+  const active = await queue.add({ key: 'a', source: 'gated' })
+  await until(() => b.count('UploadPart') === 2)
+  t.equal(await queue.cancel(active.id ?? ''), 'stopping')
+  const stopped = await fleet.reaches(active.id, 'failed')
+  t.match(stopped, { attemptsMade: 1, failedReason: /^ERR_SPOOL_ABORTED: / })
+  t.equal(b.count('AbortMultipartUpload'), 1)
+  t.same(await spool.uploads({ all: true }), [])
+  t.equal(await queue.cancel(active.id ?? ''), 'ended')
+
+  // Sealed, and waiting for its next attempt.
+  b.oss.inject({ operation: 'CompleteMultipartUpload', ...deny, times: 'always' })
+  const delayed = await queue.add({ key: 'd', source: 'bytes', args: { size: content.length } })
+  await until(async () => (await spool.uploads()).some(({ phase }) => phase === 'sealed'))
+  t.equal(await queue.cancel(delayed.id ?? ''), 'stopping')
+  t.match(await fleet.reaches(delayed.id, 'failed'), { failedReason: /^ERR_SPOOL_ABORTED: / })
+  t.same(await spool.uploads({ all: true }), [])
+  t.same(await fleet.records(), [])
+
+  const objects = [{ key: 'f', source: 'gated' }] as const
+  const flow = await queue.addFlow({ job: 'f', manifest: 'm', objects })
+  await until(() => shop.calls.filter(call => call === 'gated').length === 2)
+  t.equal(await queue.cancel(flow.id ?? ''), 'removed')
+  await until(async () => (await queue.queue.getFailedCount()) === 3)
+  shop.open()
+  t.same(await Promise.all(['a', 'd', 'f', 'm'].map(key => b.get(key))), Array(4).fill(undefined))
+})
+
+fleetTest('a job goes home while its host lives, and costs no attempt', async (t, fleet, shop) => {
+  const { queue, bench: b } = fleet
+  const refusal = b.oss.inject({ operation: 'CompleteMultipartUpload', ...deny, times: 1 })
+  const a = fleet.disk('a')
+  const job = await queue.add({ key: 'k', source: 'bytes', args: { size: content.length } })
+  const id = job.id ?? ''
+  const options = { id, once: true }
+  const denied = { code: 'ERR_SPOOL_DENIED' }
+  await t.rejects(
+    a.spool.upload('k', () => streamOf(content), options),
+    denied,
+  )
+  refusal.remove()
+  const b1 = fleet.machine('b')
+  await fleet.reaches(id, 'waiting-children')
+  t.match(await fleet.job(id), { attemptsMade: 0 })
+  const back = fleet.machine('a')
+  const { returnvalue, attemptsMade } = await fleet.reaches(id, 'completed')
+  t.match(returnvalue, { host: 'a', sent: 0, sourceRead: false, size: content.length })
+  t.equal(attemptsMade, 1, 'completing is the first one')
+  t.same(shop.calls, [])
+  t.same(await b.get('k'), content)
+  await until(async () => (await fleet.records()).length === 0)
+  await Promise.all([back.worker.close(), b1.worker.close()])
+})
+
+fleetTest('a job comes back from a host that is gone, or that is late', async (t, fleet, shop) => {
+  const { queue, bench: b } = fleet
+  const a = fleet.disk('a')
+  const refusal = b.oss.inject({ operation: 'CompleteMultipartUpload', ...deny, times: 'always' })
+  const job = await queue.add({ key: 'k', source: 'bytes', args: { size: content.length } })
+  const id = job.id ?? ''
+  await t.rejects(
+    a.spool.upload('k', () => streamOf(content), { id, once: true }),
+    {
+      code: 'ERR_SPOOL_DENIED',
+    },
+  )
+  refusal.remove()
+  const { checkpoints } = fleet.machine('b', { homeTimeout: 1_000 })
+  await fleet.reaches(id, 'waiting-children')
+  await until(async () => (await fleet.job(id)).attemptsStarted > 1)
+  t.match(await fleet.job(id), { attemptsMade: 0 }, 'it was late: b has looked again')
+  t.same(shop.calls, [], 'but its bytes may still be used')
+  await checkpoints.declareGone('a')
+  const { returnvalue } = await fleet.reaches(id, 'completed')
+  t.match(returnvalue, { host: 'b', sent: 0, skipped: content.length, sourceRead: true })
+  t.same(await b.get('k'), content)
+})
+
+fleetTest('a worker that closes hands its jobs back', async (t, fleet, shop) => {
+  const { queue, bench: b } = fleet
+  const a = fleet.machine('a')
+  const job = await queue.add({ key: 'k', source: 'gated' })
+  await until(() => b.count('UploadPart') === 2)
+  await a.worker.close()
+  t.equal(await job.getState(), 'waiting')
+  t.match(await fleet.job(job.id), { attemptsMade: 0 })
+  shop.open()
+  fleet.machine('b')
+  const { returnvalue } = await fleet.reaches(job.id, 'completed')
+  t.match(returnvalue, { host: 'b', skipped: 2 * PART })
+  t.same(await b.get('k'), content)
+})
+
+fleetTest('a job that another process of its host works on waits', async (t, fleet, shop) => {
+  const { queue, bench: b } = fleet
+  const job = await queue.add({ key: 'k', source: 'bytes', args: { size: 5 } })
+  const own = fleet.disk('a')
+  // The worker of a job that stalled, and does not know it.
+  const twin = own.spool.upload('k', () => shop.sources.gated(), { id: job.id ?? '', once: true })
+  await until(() => b.count('UploadPart') === 2)
+  fleet.machine('a')
+  await fleet.reaches(job.id, 'delayed')
+  shop.open()
+  await twin
+  const { returnvalue, attemptsMade } = await fleet.reaches(job.id, 'completed')
+  t.match(returnvalue, { receipt: true })
+  t.equal(attemptsMade, 1)
+  t.same(await b.get('k'), content)
+})
+
+fleetTest('one rate for all: two machines share it', async (t, fleet) => {
+  const { redis, prefix } = fleet
+  const rate = 400_000
+  const data = bytes(300_000)
+  const at = performance.now()
+  const hosts = ['a', 'b'].map(host => {
+    const limit = fleetRate(redis, rate, { prefix })
+    return fleet.disk(host, { fleetRate: limit }).spool
+  })
+  await Promise.all(hosts.map(spool => spool.upload(spool.dir.slice(-1), () => streamOf(data))))
+  const took = performance.now() - at
+  // The bucket begins with a quarter of a second.
+  t.ok(took > (600_000 / rate - 0.25) * 1000, `600 KB at 400 KB/s: ${took} ms`)
+  t.same(await fleet.bench.get('a'), data)
+
+  const stop = new AbortController()
+  const slow = fleetRate(redis, 1024, { prefix: `${prefix}-slow` })
+  await slow.take(slow.slice, stop.signal)
+  const waiting = [1, 2, 3].map(() => slow.take(slow.slice, stop.signal))
+  await sleep(10)
+  stop.abort()
+  await Promise.all(waiting)
+  t.throws(() => fleetRate(redis, 5), { code: 'ERR_OUT_OF_RANGE' })
+})

@@ -1,0 +1,140 @@
+/**
+ * Chaos: machines of a fleet die at random moments and others take their place, Redis is killed and
+ * comes back, OSS throttles and loses answers. `npm run test:chaos` runs this for long; the seed is
+ * printed and, with `SEED`, gives the same jobs and the same order of deaths.
+ */
+import { setTimeout as sleep } from 'node:timers/promises'
+import OSS from 'ali-oss'
+import t from 'tap'
+import type { FlowManifest, UploadRequest } from '../../src/bullmq/index.js'
+import { crc64 } from '../../src/crc64.js'
+import { contentOf } from '../crash/content.js'
+import { until } from '../support/command-line.js'
+import { BUCKET } from '../support/oss.js'
+import { randomOf } from '../support/seed.js'
+import { Machines, PART, type Machine, type TestSources } from './machines.js'
+
+const JOBS = Number(process.env['JOBS'] ?? 24)
+const KILLS = Number(process.env['KILLS'] ?? 3)
+const isLong = process.env['JOBS'] !== undefined
+/** Objects of a flow; its manifest is a job, too. */
+const IN_FLOW = 11
+const MACHINES = 3
+/** Parts that a machine has on the line: four jobs with five each. */
+const ON_THE_WAY = 4 * 5
+
+if (isLong) t.setTimeout(0)
+
+t.test(`${JOBS} jobs, ${KILLS} machines die`, async t => {
+  const fleet = await Machines.open(t)
+  if (fleet === undefined) return
+  const { bench, queue, server } = fleet
+  const random = randomOf(t)
+  const below = (limit: number): number => Math.floor(random() * limit)
+  const startedAt = Date.now()
+  const tally = { kills: 0, returned: 0, redis: 0, done: 0 }
+  const say = (what: string): void => {
+    const seconds = Math.round((Date.now() - startedAt) / 1000)
+    if (isLong) console.error(`chaos: ${what} ${seconds} s, ${JSON.stringify(tally)}`)
+  }
+
+  const often = { times: 'always', probability: 0.06, seed: below(2 ** 31) } as const
+  const sending = ['UploadPart', 'PutObject'] as const
+  const busy = { do: 'answer', status: 503 } as const
+  bench.oss.inject({ operation: sending, ...busy, code: 'SlowDown', ...often })
+  bench.oss.inject({
+    operation: 'CompleteMultipartUpload',
+    ...busy,
+    code: 'ServiceUnavailable',
+    ...often,
+  })
+  const publishing = ['CompleteMultipartUpload', 'PutObject'] as const
+  bench.oss.inject({ operation: publishing, do: 'reset', at: 'done', ...often })
+
+  const objects = new Map<string, { seed: number; size: number }>()
+  const flows: string[][] = []
+  while (objects.size + flows.length < JOBS) {
+    const keys: string[] = []
+    const requests: UploadRequest<TestSources>[] = []
+    for (let i = Math.min(IN_FLOW, JOBS - objects.size - flows.length - 1); i > 0; i--) {
+      const size = random() < 0.3 ? below(PART) : PART + below(8 * PART)
+      const made = { seed: below(2 ** 31), size }
+      const key = `flow-${flows.length}/${keys.length}.bin`
+      const upload = random() < 0.4 ? ({ replay: 'offset' } as const) : {}
+      requests.push({ key, source: 'content', args: { ...made, pace: 20 + below(80) }, upload })
+      keys.push(key)
+      objects.set(key, made)
+    }
+    const manifest = `flow-${flows.length}/manifest.json`
+    await queue.addFlow({ job: `flow-${flows.length}`, manifest, objects: requests })
+    flows.push(keys)
+  }
+
+  const machines: Machine[] = []
+  const hosts = Array.from({ length: MACHINES }, (_, i) => `m${i}`)
+  for (const host of hosts) machines.push(fleet.start(host))
+  let next = MACHINES
+  const completed = async (): Promise<number> => {
+    tally.done = await queue.queue.getCompletedCount()
+    return tally.done
+  }
+  const reached = (count: number) => until(async () => (await completed()) >= count)
+  for (let i = 0; i < KILLS; i++) {
+    // Spread over the jobs, and not before a worker has begun.
+    await reached(Math.floor((JOBS * (i + 0.3)) / (KILLS + 1)))
+    await sleep(below(600))
+    const [dead] = machines.splice(below(machines.length), 1)
+    if (dead === undefined) throw new Error('all machines are dead')
+    await fleet.kill(dead)
+    tally.kills++
+    // Most never come back; some are only started again, on the disk they have.
+    const returns = random() < 0.2
+    if (returns) tally.returned++
+    else if (random() < 0.5) await fleet.checkpoints.declareGone(dead.host)
+    machines.push(fleet.start(returns ? dead.host : `m${next++}`))
+    if (i === Math.floor(KILLS / 2)) {
+      await server.kill()
+      await sleep(500)
+      await server.start()
+      tally.redis++
+    }
+    say('going on,')
+  }
+  await reached(JOBS)
+  say('all done,')
+  t.same(await queue.queue.getFailed(), [])
+
+  for (const [key, { seed, size }] of objects) {
+    const content = contentOf(seed, size)
+    if (!(await bench.get(key))?.equals(content)) t.fail(`${key} is not what its source made`)
+  }
+  for (const [i, keys] of flows.entries()) {
+    const text = String(await bench.get(`flow-${i}/manifest.json`))
+    const manifest = JSON.parse(text) as FlowManifest
+    const wanted = keys.map(key => {
+      const { seed, size } = objects.get(key) ?? { seed: 0, size: 0 }
+      return { key, size, crc64: String(crc64(contentOf(seed, size))) }
+    })
+    t.match(manifest, { job: `flow-${i}`, objects: wanted }, `manifest ${i}`)
+    t.equal(manifest.objects.length, keys.length)
+  }
+  const published = fleet.done(...publishing).map(({ key }) => key)
+  const all = [...objects.keys(), ...flows.map((_, i) => `flow-${i}/manifest.json`)]
+  t.same(published.toSorted(), all.toSorted(), 'each is published once')
+
+  const sizes = [...objects.values()].reduce((sum, { size }) => sum + size, 0)
+  const sent = fleet.done(...sending).filter(({ key = '' }) => objects.has(key))
+  const again = sent.reduce((sum, { bytes }) => sum + bytes, 0) - sizes
+  say(`${again} bytes sent again, of ${sizes}:`)
+  t.ok(again >= 0 && again <= tally.kills * ON_THE_WAY * PART, `${again} bytes sent again`)
+
+  t.same(await fleet.spool.uploads(), [], 'nothing is unfinished')
+  await fleet.spool.prune({ olderThan: 0, orphans: true })
+  const client = new OSS(bench.oss.clientOptions(BUCKET))
+  const { uploads } = await client.listUploads({ 'max-uploads': 1000 }, {})
+  for (const { name, uploadId } of uploads) {
+    const page = { 'max-parts': 1000, 'part-number-marker': 0, 'encoding-type': 'url' } as const
+    const { parts } = await client.listParts(name, uploadId, page, {})
+    t.same(parts, [], `${name}: an upload id that holds parts is left`)
+  }
+})

@@ -1,0 +1,20 @@
+/** The sources of the workers in these tests: the bytes of `test/crash/content.ts`, as slowly as asked for. */
+import { createCipheriv, createHash } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
+
+const CHUNK = 30_011
+
+/** `pace`: ms between two chunks. */
+export async function* content({ seed, size, pace = 0 }, { offset }) {
+  const name = createHash('sha256').update(String(seed)).digest()
+  const zeros = Buffer.alloc(size)
+  const bytes = createCipheriv('aes-256-ctr', name, Buffer.alloc(16)).update(zeros)
+  for (let i = offset; i < size; i += CHUNK) {
+    if (pace > 0) await sleep(pace)
+    yield bytes.subarray(i, i + CHUNK)
+  }
+}
+
+export async function broken() {
+  throw new Error('the database is not there')
+}
