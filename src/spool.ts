@@ -27,6 +27,7 @@ import { Intake } from './upload/intake.js'
 import { list } from './upload/list.js'
 import {
   checkId,
+  checkImportedKey,
   checkKey,
   checkOptions,
   defaultDirectory,
@@ -52,7 +53,7 @@ const UPLOADS = 64
 /** Requests of all uploads at a time, or `parallel` if that is more: so many sockets. */
 const REQUESTS = 32
 
-export interface SpoolOptions extends Omit<UploadOptions, 'id'> {
+export interface SpoolOptions extends Omit<UploadOptions, 'id' | 'checkpoint'> {
   /** An `ali-oss` client, or the options to make one (then HTTPS and V4 signatures by default). */
   readonly client: AliOssClient | ClientOptions | Connection
   /** The spool directory. Default: `$OSS_SPOOL_DIR`, else `oss-spool` in the XDG state directory. */
@@ -392,6 +393,7 @@ export class Spool extends EventEmitter<{ warning: [SpoolWarning] }> {
   ): { place: Place; id: string; settings: UploadSettings } {
     checkKey(key)
     const settings = checkOptions({ ...this.#defaults, ...options })
+    checkImportedKey(key, settings.checkpoint)
     const place = this.#connection.place()
     return { place, id: options.id ?? defaultId(place, key), settings }
   }

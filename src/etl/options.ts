@@ -17,6 +17,7 @@ const OWN = [
   'size',
   'expect',
   'replay',
+  'checkpoint',
   'maxAge',
   'inPlace',
   'once',
