@@ -6,7 +6,7 @@
 
 import { inspect } from 'node:util'
 
-/** Every code a `SpoolError` can have; the README's table says when each comes and what to do. */
+/** Every code a `SpoolError` can have; `docs/errors.md` says when each comes and what to do. */
 export type SpoolErrorCode =
   | 'ERR_SPOOL_UPLOAD_FAILED'
   | 'ERR_SPOOL_DENIED'

@@ -7,7 +7,7 @@ import { integer, type UploadOptions } from './upload/options.js'
 import type { ProgressEvent } from './upload/progress.js'
 
 /** Options of a `Spool`. Those of an upload are defaults for all its uploads. */
-export interface SpoolOptions extends Omit<UploadOptions, 'id'> {
+export interface SpoolOptions extends Omit<UploadOptions, 'id' | 'checkpoint'> {
   /** An `ali-oss` client, or the options to make one (then HTTPS and V4 signatures by default). */
   readonly client: AliOssClient | ClientOptions
   /** The spool directory. Default: `$OSS_SPOOL_DIR`, else `oss-spool` in the XDG state directory. */

@@ -31,6 +31,7 @@ import { failed } from './upload/failed.js'
 import { list } from './upload/list.js'
 import {
   checkId,
+  checkImportedKey,
   checkKey,
   checkOptions,
   defaultDirectory,
@@ -264,6 +265,7 @@ export class Spool extends EventEmitter<{
   ): { place: Place; id: string; settings: UploadSettings } {
     checkKey(key)
     const settings = checkOptions({ ...this.#defaults, ...options })
+    checkImportedKey(key, settings.checkpoint)
     const place = this.#connection.place()
     return { place, id: options.id ?? defaultId(place, key), settings }
   }

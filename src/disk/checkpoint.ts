@@ -71,6 +71,8 @@ const common = {
   /** Name of the temp file in the upload's directory. */
   file: fileName,
   uploadId: v.exactOptional(uploadId),
+  /** `ali-oss` made that upload id by itself: what is completed under it has no token of ours. */
+  imported: v.exactOptional(v.literal(true)),
   /** Initiate is on its way: written before it is sent, cleared by its answer (rule 5). */
   initiating: v.exactOptional(window),
   /** CRC64 of each part that is whole, in order of part numbers. */

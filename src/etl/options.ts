@@ -12,7 +12,16 @@ import { transformsOf, type Transforms } from './transforms.js'
 /** What each object is uploaded with. The rest of an upload's options is the job's own business. */
 export type ObjectUpload = Omit<
   UploadOptions,
-  'id' | 'size' | 'expect' | 'replay' | 'maxAge' | 'inPlace' | 'once' | 'signal' | 'progress'
+  | 'id'
+  | 'size'
+  | 'expect'
+  | 'replay'
+  | 'checkpoint'
+  | 'maxAge'
+  | 'inPlace'
+  | 'once'
+  | 'signal'
+  | 'progress'
 >
 
 /** What `ObjectUpload` leaves out. */
@@ -21,6 +30,7 @@ const OWN = [
   'size',
   'expect',
   'replay',
+  'checkpoint',
   'maxAge',
   'inPlace',
   'once',

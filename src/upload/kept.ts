@@ -62,14 +62,17 @@ async function onOss(context: UploadContext, record: Spooling): Promise<Kept | u
 }
 
 /**
- * An upload id of an earlier run serves if all that is sent at initiation is the same (rule 4). A
- * bounded spool borrows none of a sealed upload: it may have to leave it, and its freed parts with it.
+ * An upload id of an earlier run serves if all that is sent at initiation is the same (rule 4), one that
+ * `ali-oss` made if nobody here has begun. A bounded spool borrows none of a sealed upload: it may have to leave it, and its freed parts with it.
  */
 export function adoptFrom(
   before: Checkpoint | null,
   fresh: Spooling,
-  { maxSpoolBytes }: UploadSettings,
+  { maxSpoolBytes, checkpoint }: UploadSettings,
 ): Spooling {
+  if (before === null && checkpoint !== undefined) {
+    return adopt(fresh, { token: fresh.token, uploadId: checkpoint.uploadId, imported: true })
+  }
   const sealed = before?.previous?.uploadId
   for (const donor of [before?.upload, before?.previous]) {
     const own = donor?.phase === 'spooling' && donor.uploadId !== sealed

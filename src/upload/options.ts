@@ -12,9 +12,12 @@ import type { Expectation } from './expectation.js'
 import { largestPart, MAX_PART_SIZE, MAX_PARTS, MIB, MIN_PART_SIZE } from './plan.js'
 import type { RetryOptions } from './retry.js'
 
-/** What `client.multipartUpload(key, file, { checkpoint })` of `ali-oss` can finish by itself. */
+/**
+ * What `client.multipartUpload(key, file, { checkpoint })` of `ali-oss` can finish by itself, and what
+ * it gives to its `progress`. Whether a part is done is asked of OSS; `doneParts` is not believed.
+ */
 export interface AliOssCheckpoint {
-  /** Path of the file with the bytes: our temp file, which goes when the upload is done. */
+  /** Path of the file with the bytes; of one of ours the temp file, which goes when the upload is done. */
   readonly file: string
   /** Key of the object. */
   readonly name: string
@@ -59,6 +62,14 @@ export interface UploadOptions extends ObjectOptions {
   readonly maxSpoolBytes?: number
   /** Whether a source that is read again starts at 0 or behind the verified bytes. @default 'restart' */
   readonly replay?: 'restart' | 'offset'
+  /**
+   * An unfinished `multipartUpload` of `ali-oss`: it is finished under its upload id, and parts that OSS
+   * has with the same bytes are not sent again. `partSize` and `size` are those of the checkpoint; what
+   * was fixed by its Initiate (`headers`, `meta`, `mime`, ...) stays and should be given again, for the
+   * case that the upload id is gone and a new one is made. Of no more use once this spool has a
+   * checkpoint of its own.
+   */
+  readonly checkpoint?: AliOssCheckpoint
   /** `upload()` only, ms: an upload sealed longer ago is superseded instead of finished. */
   readonly maxAge?: number
   /**
@@ -100,6 +111,7 @@ export interface UploadSettings {
   /** No part is larger, in bytes. */
   readonly maxPartSize: number
   readonly replay: 'restart' | 'offset'
+  readonly checkpoint: AliOssCheckpoint | undefined
   readonly maxAge: number | undefined
   readonly inPlace: string | undefined
   readonly once: boolean
@@ -117,7 +129,7 @@ export function checkOptions(options: UploadOptions): UploadSettings {
   }
   const {
     id,
-    size,
+    checkpoint,
     expect = {},
     replay = 'restart',
     start = 'eager',
@@ -153,6 +165,9 @@ export function checkOptions(options: UploadOptions): UploadSettings {
   checkBound(maxSpoolBytes, parallel, start)
   const maxPartSize =
     maxSpoolBytes === undefined ? MAX_PART_SIZE : largestPart(maxSpoolBytes, parallel)
+  if (checkpoint !== undefined) checkImported(checkpoint, options.size, maxPartSize)
+  const { partSize = 8 * MIB } = checkpoint ?? options
+  const size = checkpoint?.fileSize ?? options.size
   integer('size', size, 0, maxPartSize * MAX_PARTS)
   const { signal, progress } = options
   if (signal !== undefined && !(signal instanceof AbortSignal)) {
@@ -165,7 +180,7 @@ export function checkOptions(options: UploadOptions): UploadSettings {
   const object = given({ headers, meta, mime, storageClass, acl, tags, overwrite, callback })
   checkObjectOptions(object)
   return {
-    partSize: options.partSize ?? 8 * MIB,
+    partSize,
     parallel,
     size,
     expect,
@@ -173,6 +188,7 @@ export function checkOptions(options: UploadOptions): UploadSettings {
     maxSpoolBytes,
     maxPartSize,
     replay,
+    checkpoint,
     maxAge: options.maxAge,
     inPlace: inPlace === undefined ? undefined : resolve(inPlace),
     once,
@@ -247,6 +263,34 @@ function checkBound(maxSpoolBytes: unknown, parallel: number, start: 'eager' | '
   integer('maxSpoolBytes', maxSpoolBytes, least, Number.MAX_SAFE_INTEGER)
   if (start === 'eager') return
   throw invalidValue('start', "must be 'eager' with maxSpoolBytes", start)
+}
+
+/** It comes from a file or a database, by a way of its owner's. */
+function checkImported(
+  checkpoint: AliOssCheckpoint,
+  size: number | undefined,
+  maxPartSize: number,
+): void {
+  if (typeof checkpoint !== 'object' || checkpoint === null) {
+    throw invalidType('checkpoint', 'an object', checkpoint)
+  }
+  for (const name of ['name', 'uploadId'] as const) {
+    const value: unknown = checkpoint[name]
+    if (typeof value === 'string' && value !== '') continue
+    throw invalidType(`checkpoint.${name}`, 'a text', value)
+  }
+  const { partSize, fileSize } = checkpoint
+  integer('checkpoint.partSize', partSize ?? null, MIN_PART_SIZE, maxPartSize)
+  integer('checkpoint.fileSize', fileSize ?? null, 0, partSize * MAX_PARTS)
+  if (size === undefined || size === fileSize) return
+  throw invalidValue('size', `must be that of the checkpoint, ${fileSize}`, size)
+}
+
+/** @throws TypeError: what `ali-oss` has under that upload id belongs to another key */
+export function checkImportedKey(key: string, checkpoint: AliOssCheckpoint | undefined): void {
+  // It leaves slashes in front of a key away, but notes the key with them.
+  if (checkpoint === undefined || checkpoint.name.replace(/^\/+/, '') === key) return
+  throw invalidValue('checkpoint', `must be one of the key ${JSON.stringify(key)}`, checkpoint.name)
 }
 
 function checkRetry(retry: Partial<RetryOptions> = {}): RetryOptions {

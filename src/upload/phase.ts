@@ -60,14 +60,14 @@ export function begin(beginning: Beginning): Spooling {
   }
 }
 
-/** Takes over an upload id, and with it the token that was sent at its initiation. */
+/** Takes over an upload id, and with it the token, if any, that was sent at its initiation. */
 export function adopt(
   record: Spooling,
-  from: { token: string; uploadId?: string | undefined },
+  from: Pick<Spooling, 'token' | 'uploadId' | 'imported'>,
 ): Spooling {
-  return from.uploadId === undefined
-    ? record
-    : { ...record, token: from.token, uploadId: from.uploadId }
+  const { token, uploadId, imported } = from
+  if (uploadId === undefined) return record
+  return { ...record, token, uploadId, ...(imported === true ? { imported } : {}) }
 }
 
 /** The source ended well; the caller has synced the temp file. */
@@ -122,15 +122,15 @@ export function publish(
   record: Finishable,
   object: Pick<Published, 'etag' | 'parts' | 'requestId' | 'versionId'>,
 ): Published {
-  const { error: _mended, uploadId: _used, initiating: _lost, ...rest } = reopen(record)
+  const { error: _mended, initiating: _lost, ...rest } = withUploadId(reopen(record), undefined)
   const { freed: _freed, met: _met, ...kept } = rest
   return { ...kept, ...object, phase: 'published', uploaded: record.size, updatedAt: timestamp() }
 }
 
-/** The upload id is another one now, or none. */
+/** The upload id is another one now, which we made, or none. */
 export function withUploadId<R extends UploadRecord>(record: R, uploadId: string | undefined): R {
-  const { uploadId: _old, ...rest } = record
-  // Spreading loses the link between `rest` and R; only an optional property was replaced.
+  const { uploadId: _old, imported: _whose, ...rest } = record
+  // Spreading loses the link between `rest` and R; only optional properties were replaced.
   return { ...rest, ...(uploadId === undefined ? {} : { uploadId }) } as unknown as R
 }
 

@@ -6,6 +6,7 @@ import type { Completing, Sealed } from '../disk/checkpoint.js'
 import { kindOf, OssFailure } from '../oss/failure.js'
 import type { Bucket, Call, ObjectInfo } from '../oss/port.js'
 import { reopen, withUploadId } from './phase.js'
+import { isSinglePut } from './plan.js'
 
 /**
  * - `ours`: done
@@ -18,10 +19,18 @@ export type Outcome = 'ours' | 'alive' | 'strangers' | 'nothing'
 /** The comparison. An object without a CRC64 (from a server that makes none) is never ours. */
 export function isOurs(record: Sealed | Completing, object: ObjectInfo): boolean {
   return (
-    object.token === record.token &&
+    object.token === tokenOf(record) &&
     object.size === record.size &&
     String(object.crc64) === record.crc64
   )
+}
+
+/**
+ * The token that the object has if it is ours: none under an upload id that another program made. Then
+ * size and CRC64 alone say that what is there is what was to be there.
+ */
+function tokenOf({ imported, plan, size, token }: Sealed | Completing): string | undefined {
+  return imported === true && !isSinglePut(plan, size) ? undefined : token
 }
 
 /** The decision, from what HEAD and ListParts said. Last-Modified has whole seconds: in doubt, theirs. */
@@ -32,6 +41,7 @@ export function outcomeOf(
 ): Outcome {
   if (object !== undefined && isOurs(record, object)) return 'ours'
   if (uploadIdLives) return 'alive'
+  // Whoever wrote it, an object with our token is an earlier attempt of ours.
   if (object === undefined || object.token === record.token) return 'nothing'
   const ourSecond = Math.floor(Date.parse(record.completingAt) / 1000) * 1000
   return object.lastModified >= ourSecond ? 'strangers' : 'nothing'

@@ -112,7 +112,8 @@ export function terminal(cwd: string, line: string, columns: number, env: Env = 
   return { child, done: ended(child) }
 }
 
-async function ended(child: ChildProcess): Promise<Ended> {
+/** What it printed, once it has ended. */
+export async function ended(child: ChildProcess): Promise<Ended> {
   const { stdout, stderr } = child
   const [out, err, status] = await Promise.all([
     stdout === null ? '' : text(stdout),

@@ -1,0 +1,89 @@
+/**
+ * What the pages take for granted: names that their examples use and do not define, as a reader has
+ * them in a program of his own. They are globals of the process that runs a page's examples.
+ */
+import { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import OSS from 'ali-oss'
+import { Spool } from 'oss-spool'
+import { startEmulator, type Emulator } from 'oss-spool/emulator'
+import chain from 'stream-chain'
+import { many } from 'stream-chain/defs.js'
+
+declare global {
+  interface Order {
+    readonly id: number
+    readonly createdAt: Date
+    readonly country: string
+  }
+  interface Message {
+    readonly id: number
+    readonly at: string
+    readonly body: string
+  }
+  interface Row {
+    readonly id: number
+  }
+  /** A local OSS, and a client and a spool for its bucket `exports`. */
+  var oss: Emulator
+  var client: OSS
+  var spool: Spool
+  /** A new one whenever it is asked for. */
+  var source: Readable
+  var dump: Readable
+  var readRows: () => Readable
+  var readOrders: typeof readOrdersOf
+  var pipeline: typeof import('node:stream/promises').pipeline
+  /** Items of a chain. */
+  var chain: typeof import('stream-chain').default
+  var parse: (bytes: Buffer) => unknown
+  var keep: (row: Row) => Row
+  var toCsv: (row: Row) => string
+  var day: string
+}
+
+const emulator = await startEmulator({ buckets: ['exports'], createBuckets: true })
+
+/** Records for a job; bytes for an upload, which tells from where on. */
+function readOrdersOf(): Readable
+function readOrdersOf(from: { offset: number }): Readable
+function readOrdersOf(from?: { offset: number }): Readable {
+  return from === undefined
+    ? Readable.from(orders())
+    : Readable.from(Buffer.alloc(300_000, 'o').subarray(from.offset))
+}
+
+async function* orders(): AsyncGenerator<Order> {
+  for (let id = 0; id < 1500; id++) {
+    yield { id, createdAt: new Date('2026-11-24T08:00:00Z'), country: 'DE' }
+  }
+}
+
+async function* rows(): AsyncGenerator<Row> {
+  for (let id = 0; id < 1000; id++) yield { id }
+}
+
+const text = (): Readable => Readable.from([Buffer.from('1\n2\n'), Buffer.from('3\n')])
+
+Object.assign(globalThis, {
+  oss: emulator,
+  client: new OSS(emulator.clientOptions('exports')),
+  spool: new Spool({ client: emulator.clientOptions('exports'), dir: './given-spool' }),
+  pipeline,
+  readRows: () => Readable.from(rows()),
+  readOrders: readOrdersOf,
+  chain,
+  parse: (bytes: Buffer) =>
+    many(
+      bytes
+        .toString()
+        .split('\n')
+        .filter(Boolean)
+        .map(line => ({ id: Number(line) })),
+    ),
+  keep: (row: Row) => row,
+  toCsv: ({ id }: Row) => `${id}\n`,
+  day: '2026-11-24',
+})
+Object.defineProperty(globalThis, 'source', { get: text })
+Object.defineProperty(globalThis, 'dump', { get: text })

@@ -1,0 +1,126 @@
+/**
+ * The js and ts blocks of a page as modules. A page is read from top to bottom, so a name that a block
+ * does not define is the one that the page defined last, else what is given (`given.ts`).
+ */
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import ts from 'typescript'
+import { ROOT, type Block, type Page } from './pages.js'
+
+export interface Module {
+  readonly block: Block
+  /** Without extension. */
+  readonly name: string
+  readonly source: string
+}
+
+interface Names {
+  readonly values: readonly string[]
+  readonly types: readonly string[]
+}
+
+const GIVEN_FILE = join(ROOT, 'test/docs/given.ts')
+const GIVEN_SOURCE = readFileSync(GIVEN_FILE, 'utf8')
+/** Names that no page replaces for its next example: theirs are closed by then. */
+const GIVEN = new Set([...GIVEN_SOURCE.matchAll(/^ {2}var (\w+):/gm)].map(([, name]) => name))
+
+/** What `given.ts` is as a module. */
+export const given = (): string => transpile(GIVEN_SOURCE)
+
+export function modulesOf({ blocks }: Page): Module[] {
+  const known = new Map<string, string>()
+  return blocks.filter(isProgram).map(block => {
+    const name = `${block.page.replaceAll(/\W/g, '-')}-${block.line}`
+    const code = `${block.before}\n${block.code.replaceAll("'/var/", "'./var/")}`
+    const file = ts.createSourceFile('block.ts', code, ts.ScriptTarget.Latest, true)
+    const { values, types } = declared(file)
+    const own = new Set([...values, ...types])
+    const needed = [...used(file)].filter(
+      each => known.has(each) && !own.has(each) && !GIVEN.has(each),
+    )
+    const imports = needed
+      .map(each => `import { ${each} } from './${known.get(each)}.js'; `)
+      .join('')
+    if (!block.ownProcess) for (const each of own) known.set(each, name)
+    const exported = `export { ${values.join(', ')} }\nexport type { ${types.join(', ')} }\n`
+    const unchecked = block.language === 'js' ? '// @ts-nocheck\n' : '' // it has no types
+    return { block, name, source: `${unchecked}${imports}${code}${exported}` }
+  })
+}
+
+function isProgram({ language, notRun }: Block): boolean {
+  return ['js', 'ts'].includes(language) && notRun === undefined
+}
+
+export function transpile(source: string): string {
+  const { target, module } = OPTIONS
+  return ts.transpileModule(source, { compilerOptions: { target, module } }).outputText
+}
+
+const OPTIONS = {
+  target: ts.ScriptTarget.ES2022,
+  module: ts.ModuleKind.ESNext,
+  moduleResolution: ts.ModuleResolutionKind.Bundler,
+  lib: ['lib.es2023.d.ts', 'lib.es2024.string.d.ts'],
+  types: ['node'],
+  strict: true,
+  noEmit: true,
+  skipLibCheck: true,
+  typeRoots: [join(ROOT, 'node_modules/@types')],
+}
+
+/** What the compiler says of these files, against the types of the built package. */
+export function typeErrors(files: readonly string[]): string[] {
+  const program = ts.createProgram([...files, GIVEN_FILE], OPTIONS)
+  const host = ts.createCompilerHost(OPTIONS)
+  return ts
+    .getPreEmitDiagnostics(program)
+    .map(diagnostic => ts.formatDiagnostic(diagnostic, host).trim())
+}
+
+/** Names at the top of a module. */
+function declared(file: ts.SourceFile): Names {
+  const values: string[] = []
+  const types: string[] = []
+  const binding = (name: ts.BindingName): void => {
+    if (ts.isIdentifier(name)) values.push(name.text)
+    else
+      for (const element of name.elements) if (ts.isBindingElement(element)) binding(element.name)
+  }
+  for (const statement of file.statements) {
+    if (ts.isVariableStatement(statement)) {
+      for (const { name } of statement.declarationList.declarations) binding(name)
+    } else if (ts.isFunctionDeclaration(statement) || ts.isClassDeclaration(statement)) {
+      if (statement.name !== undefined) values.push(statement.name.text)
+    } else if (ts.isInterfaceDeclaration(statement) || ts.isTypeAliasDeclaration(statement)) {
+      types.push(statement.name.text)
+    } else if (ts.isImportDeclaration(statement) && statement.importClause !== undefined) {
+      const { name, namedBindings, isTypeOnly } = statement.importClause
+      if (name !== undefined) values.push(name.text)
+      if (namedBindings === undefined) continue
+      if (ts.isNamespaceImport(namedBindings)) values.push(namedBindings.name.text)
+      else {
+        for (const each of namedBindings.elements) {
+          ;(isTypeOnly || each.isTypeOnly ? types : values).push(each.name.text)
+        }
+      }
+    }
+  }
+  return { values, types }
+}
+
+/** Names that a module speaks of, but for those of properties. */
+function used(file: ts.SourceFile): Set<string> {
+  const names = new Set<string>()
+  const visit = (node: ts.Node): void => {
+    const { parent } = node
+    const isProperty =
+      parent !== undefined &&
+      ((ts.isPropertyAccessExpression(parent) && parent.name === node) ||
+        (ts.isPropertyAssignment(parent) && parent.name === node))
+    if (ts.isIdentifier(node) && !isProperty) names.add(node.text)
+    ts.forEachChild(node, visit)
+  }
+  visit(file)
+  return names
+}
