@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { UploadQueue } from '../../src/bullmq/index.js'
 import type { Emulator } from '../../src/emulator/index.js'
+import { inParallel } from '../../src/parallel.js'
 import { get, run, server, start, until, type Env, type Run } from '../support/command-line.js'
 import { BUCKET } from '../support/oss.js'
 import { startRedis, type RedisServer } from '../support/redis.js'
@@ -54,7 +55,7 @@ async function site(t: Test, { port }: RedisServer): Promise<Site> {
   const all = { ...env, OSS_BUCKET: BUCKET, REDIS_URL: `redis://:${PASSWORD}@127.0.0.1:${port}` }
   const worker = (host: string, ...args: string[]) => {
     const spool = `--spool=${join(dir, `spool-${host}`)}`
-    const how = ['--lock-timeout=1s', '--part-size=100KiB', '--sources=sources.mjs', ...args]
+    const how = ['--lock-timeout=2s', '--part-size=100KiB', '--sources=sources.mjs', ...args]
     const process = start(
       dir,
       ['worker', spool, `--host=${host}`, `--queue=${name}`, ...how],
@@ -99,7 +100,7 @@ if (redis !== undefined) {
     b.child.kill('SIGKILL')
     await b.done
     writeFileSync(join(dir, 'open'), '')
-    // The bytes of b are not needed; its locks end in a second.
+    // The bytes of b are not needed; its locks end in two seconds.
     const c = worker('c', '--json', '--home-timeout=1s', '--fleet-rate=50MB')
     await until(async () => (await job.getState()) === 'completed')
     t.match(await queue.find(job.id ?? ''), { returnvalue: { host: 'c', size: SIZE } })
@@ -126,10 +127,11 @@ if (redis !== undefined) {
       [['--sources=sources.mjs', '--health=x'], /\[HOST:\]PORT/],
       [[], /required option.*--sources/],
     ]
-    for (const [args, hint, more] of wrong) {
+    // Two at a time, as many as this machine has processors.
+    await inParallel(2, wrong, async ([args, hint, more]) => {
       const { status, err } = await run(dir, ['worker', ...args], undefined, { ...env, ...more })
       t.match({ status, err }, { status: 2, err: hint }, args.join(' '))
       t.notMatch(err, PASSWORD)
-    }
+    })
   })
 }

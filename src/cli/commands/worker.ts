@@ -61,7 +61,7 @@ async function worker(session: Session, flags: WorkerFlags): Promise<number> {
     }),
   })
   const running = fleet.work(spool, sources)
-  running.on('warning', ({ message }) => session.say(message))
+  running.on('warning', ({ message }) => fleet.warn(message))
   running.on('completed', (_job, result) => reportResult(session, result, flags))
   running.on('failed', (job, error) => {
     const object = `oss://${bucket}/${job?.data.key ?? ''}`
