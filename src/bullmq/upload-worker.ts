@@ -145,6 +145,7 @@ export class UploadWorker<S extends Sources> extends EventEmitter<{
     this.#listen(home)
     shared.on('completed', (job, result) => this.emit('completed', job, result))
     shared.on('failed', (job, error) => this.emit('failed', job, error))
+    home.on('failed', (_job, error) => this.#warn(error)) // its parent tells of the end
     checkpoints.announce().catch((error: unknown) => this.#warn(error))
     this.#timers = [
       setInterval(() => this.#attempt(this.#homes.reclaim()), homeTimeout / 4).unref(),

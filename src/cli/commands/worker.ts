@@ -66,7 +66,8 @@ async function worker(session: Session, flags: WorkerFlags): Promise<number> {
   running.on('failed', (job, error) => {
     const object = `oss://${bucket}/${job?.data.key ?? ''}`
     // Attempts that are left come by themselves: a notice, no result.
-    if (job?.finishedOn === undefined) session.say(`${object}: ${error.message}; tried again`)
+    if (job !== undefined && job.finishedOn === undefined)
+      session.say(`${object}: ${error.message}; tried again`)
     else reportError(session, error.cause ?? error, flags, { command: 'oss-spool worker', object })
   })
   if (flags.health !== undefined) {
