@@ -118,6 +118,9 @@ fleetTest('what can pass is tried again, the rest is failed for good', async (t,
   t.match(failed, { attemptsMade: 1, failedReason: /^ERR_SPOOL_SOURCE_FAILED: .*broken/ })
   t.ok(failures[2] instanceof UnrecoverableError)
   t.match(failures[2], { code: 'ERR_SPOOL_SOURCE_FAILED', cause: { resumable: false } })
+  const next = await queue.add({ key: 'b', source: 'broken', args: { retryable: false } })
+  t.not(next.id, broken.id, 'what failed does not stand in the way')
+  await fleet.reaches(next.id, 'completed')
   shop.failures = 1
   const passing = await queue.add({ key: 'p', source: 'broken', args: { retryable: true } })
   t.match(await fleet.reaches(passing.id, 'completed'), { attemptsMade: 2 })
