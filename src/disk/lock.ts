@@ -28,6 +28,7 @@ const PAUSE = 10
 
 export class Lock {
   readonly #file: number
+  #released = false
 
   private constructor(file: number) {
     this.#file = file
@@ -64,12 +65,10 @@ export class Lock {
     }
   }
 
-  released = false
-
   /** Once: the number of a closed descriptor is soon another file's. */
   release(): void {
-    if (this.released) return
-    this.released = true
+    if (this.#released) return
+    this.#released = true
     fs.closeSync(this.#file)
   }
 }

@@ -2,6 +2,7 @@
  * What the rest of the project knows of OSS: one bucket, ten calls. `ali-oss.ts` implements it with
  * the real client; every method rejects with an `OssFailure` and with nothing else.
  */
+
 /** Where a bucket is. Recorded in the checkpoint, so that any later process finds it again. */
 export interface Place {
   /** `https://oss-cn-hangzhou.aliyuncs.com`, or `local:<directory>` for the embedded OSS. */
@@ -61,7 +62,7 @@ export interface UploadedPart {
 }
 
 /** The reply to Complete or PutObject. */
-export interface Published {
+export interface PublishReply {
   readonly etag: string
   readonly crc64?: bigint
   readonly requestId: string
@@ -105,11 +106,11 @@ export interface Bucket {
     parts: readonly { number: number; etag: string }[],
     headers: Headers,
     call: Call,
-  ): Promise<Published>
+  ): Promise<PublishReply>
   /** Deletes an upload id and its parts. `NoSuchUpload` is a failure like any other. */
   abort(key: string, uploadId: string, call: Call): Promise<void>
   /** PutObject, with Content-MD5. `body` is asked when it is sent; what it rejects with is thrown. */
-  put(key: string, body: () => Promise<Buffer>, headers: Headers, call: Call): Promise<Published>
+  put(key: string, body: () => Promise<Buffer>, headers: Headers, call: Call): Promise<PublishReply>
   /** `undefined` when there is no such object. */
   head(key: string, call: Call): Promise<ObjectInfo | undefined>
   /** The unfinished uploads of exactly `key`. */

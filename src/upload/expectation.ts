@@ -11,6 +11,7 @@ export interface Expectation {
   /** Unsigned decimal, as OSS writes it. */
   readonly crc64?: string
 }
+
 /** The first expectation that the bytes do not meet, in words. */
 export function missed(
   expect: Expectation,

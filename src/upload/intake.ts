@@ -23,7 +23,7 @@ import {
   seal,
   succeed,
   supersede,
-  takeOver,
+  withLostInitiates,
   timestamp,
 } from './phase.js'
 import { isSinglePut, planFor, type Part } from './plan.js'
@@ -100,7 +100,7 @@ export class Intake {
     continues: boolean,
   ): Promise<Intake> {
     const { claim } = context
-    const before = claim.checkpoint === null ? null : takeOver(claim.checkpoint)
+    const before = claim.checkpoint === null ? null : withLostInitiates(claim.checkpoint)
     const plan = planFor(settings.partSize, settings.size, settings.maxPartSize)
     const may = continues && before !== null
     const kept = may ? await reusable(context, before, settings, plan) : undefined

@@ -188,7 +188,7 @@ export function isDisplaced({ spooled, crcs }: Spooling): boolean {
 }
 
 /** A run begins on what another one left: an Initiate that was on its way then was lost. */
-export function takeOver(checkpoint: Checkpoint): Checkpoint {
+export function withLostInitiates(checkpoint: Checkpoint): Checkpoint {
   const { upload, previous } = checkpoint
   const lost = [upload.initiating, previous?.initiating].filter(window => window !== undefined)
   if (lost.length === 0) return checkpoint
