@@ -4,7 +4,6 @@
  */
 import { EventEmitter } from 'node:events'
 import { resolve } from 'node:path'
-import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import type { Checkpoint } from './disk/checkpoint.js'
 import { Claim } from './disk/claim.js'
@@ -12,7 +11,6 @@ import { checkFileSystem, checkHoles } from './disk/file-system.js'
 import { LocalRecords } from './disk/local-records.js'
 import type { Checkpoints, Records } from './disk/records.js'
 import { SpoolDirectory } from './disk/spool-directory.js'
-import { TempFileDamage } from './disk/temp-file.js'
 import { invalidType, outOfRange, SpoolError } from './errors.js'
 import { connect } from './oss/connection.js'
 import type { Connection, Place } from './oss/port.js'
@@ -22,7 +20,6 @@ import { Turns, type Share } from './oss/turns.js'
 import { giveUp } from './upload/abort.js'
 import { UploadContext, type SpoolWarning } from './upload/context.js'
 import { failed } from './upload/failed.js'
-import { missed } from './upload/expectation.js'
 import { Intake } from './upload/intake.js'
 import { list } from './upload/list.js'
 import {
@@ -40,7 +37,7 @@ import { prune, type Pruned, type PruneOptions, type Pruner } from './upload/pru
 import { Progress, type ProgressEvent } from './upload/progress.js'
 import { receiptOf, resultOf, type UploadResult } from './upload/result.js'
 import { finishableSlot, resumeUpload } from './upload/resume.js'
-import { digestsOf } from './upload/sealed-bytes.js'
+import { compareSealed } from './upload/sealed-bytes.js'
 import { toSource, type Source, type SourceOptions } from './upload/source.js'
 import type { UploadStatus } from './upload/status.js'
 import { bereftOf, isDecided, takeover } from './upload/takeover.js'
@@ -274,7 +271,7 @@ export class Spool extends EventEmitter<{
       }
       const slot = await this.#finishable(context, checkpoint, settings, false)
       if (slot !== undefined && !isTooOld(checkpoint, slot, settings.maxAge)) {
-        if (!claim.bereft) await compare(context, checkpoint, slot, settings)
+        if (!claim.bereft) await compareSealed(context, checkpoint[slot], settings)
         return this.#finish(context, checkpoint, slot, settings, false)
       }
     }
@@ -356,7 +353,7 @@ export class Spool extends EventEmitter<{
     try {
       // A source that is still being made must not keep an upload that was aborted.
       if (!stream.destroyed)
-        await pipeline(await Promise.race([readable(source, options), never(stream)]), stream)
+        await pipeline(await Promise.race([toSource(source, options), never(stream)]), stream)
     } catch (error) {
       stop.abort()
       if (!stream.destroyed)
@@ -516,13 +513,6 @@ async function holding<T>(claim: Claim, step: () => Promise<T>): Promise<T> {
   }
 }
 
-/** The source; one that comes too late is closed. */
-async function readable(source: Source, options: SourceOptions): Promise<NodeJS.ReadableStream> {
-  const made = await toSource(source, options)
-  if (options.signal.aborted && made instanceof Readable) made.destroy()
-  return made
-}
-
 /** Rejects when the sink ends before it was given a source. */
 async function never({ result }: SpoolWriteStream): Promise<never> {
   await result
@@ -547,27 +537,4 @@ function isTooOld(checkpoint: Checkpoint, slot: 'upload' | 'previous', maxAge = 
   const record = checkpoint[slot]
   if (record === undefined || !('sealedAt' in record)) return false
   return Date.now() - Date.parse(record.sealedAt) > maxAge
-}
-
-/** `expect` given to an upload that is sealed already: compared, and nothing is changed. */
-async function compare(
-  context: UploadContext,
-  checkpoint: Checkpoint,
-  slot: 'upload' | 'previous',
-  { expect, size }: UploadSettings,
-): Promise<void> {
-  const record = checkpoint[slot]
-  if (record?.phase !== 'sealed' && record?.phase !== 'completing') return
-  const wanted = { ...(size === undefined ? {} : { bytes: size }), ...expect }
-  const { claim } = context
-  const digests = await digestsOf(claim.directory, record, wanted).catch(async (error: unknown) => {
-    throw error instanceof TempFileDamage ? await claim.quarantine(error) : error
-  })
-  const miss = missed(wanted, { bytes: record.size, crc64: record.crc64, ...digests })
-  if (miss === undefined) return
-  throw new SpoolError(
-    'ERR_SPOOL_EXPECTATION',
-    `The sealed upload ${context.id} is not what was expected: ${miss}; it stays as it is`,
-    { id: context.id, hint: `"oss-spool resume ${context.id}" publishes it all the same.` },
-  )
 }

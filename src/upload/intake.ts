@@ -370,11 +370,9 @@ export class Intake {
   }
 
   #check(end: { size: number; crc64: bigint; md5?: string; sha256?: string }): void {
-    const { size, expect } = this.#settings
     const found = { bytes: end.size, crc64: String(end.crc64), md5: end.md5, sha256: end.sha256 }
-    const miss = missed({ ...expect, ...(size === undefined ? {} : { bytes: size }) }, found)
-    const also = miss ?? missed(expect, found)
-    if (also !== undefined) throw this.#unexpected(also)
+    const miss = missed(this.#settings, found)
+    if (miss !== undefined) throw this.#unexpected(miss)
   }
 
   #unexpected(what: string): SpoolError {
