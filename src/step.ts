@@ -5,17 +5,15 @@
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import type { Checkpoint } from './disk/checkpoint.js'
-import { TempFileDamage } from './disk/temp-file.js'
 import { SpoolError } from './errors.js'
 import type { Place } from './oss/port.js'
 import { begin, sameObject } from './upload/begin.js'
 import type { UploadContext } from './upload/context.js'
-import { missed } from './upload/expectation.js'
 import type { Intake } from './upload/intake.js'
 import type { UploadSettings } from './upload/options.js'
 import { receiptOf, resultOf, type UploadResult } from './upload/result.js'
 import { finishableSlot, resumeUpload } from './upload/resume.js'
-import { digestsOf } from './upload/sealed-bytes.js'
+import { compareSealed } from './upload/sealed-bytes.js'
 import { toSource, type Source, type SourceOptions } from './upload/source.js'
 import { bereftOf, isDecided } from './upload/takeover.js'
 import { SpoolWriteStream } from './write-stream.js'
@@ -39,7 +37,7 @@ export async function uploadStep(
     }
     const slot = await finishable(context, checkpoint, settings, false)
     if (slot !== undefined && !isTooOld(checkpoint, slot, settings.maxAge)) {
-      if (!claim.bereft) await compare(context, checkpoint, slot, settings)
+      if (!claim.bereft) await compareSealed(context, checkpoint[slot], settings)
       return finish(context, checkpoint, slot, settings, false)
     }
   }
@@ -149,27 +147,4 @@ function isTooOld(checkpoint: Checkpoint, slot: 'upload' | 'previous', maxAge = 
   const record = checkpoint[slot]
   if (record === undefined || !('sealedAt' in record)) return false
   return Date.now() - Date.parse(record.sealedAt) > maxAge
-}
-
-/** `expect` given to an upload that is sealed already: compared, and nothing is changed. */
-async function compare(
-  context: UploadContext,
-  checkpoint: Checkpoint,
-  slot: 'upload' | 'previous',
-  { expect, size }: UploadSettings,
-): Promise<void> {
-  const record = checkpoint[slot]
-  if (record?.phase !== 'sealed' && record?.phase !== 'completing') return
-  const wanted = { ...(size === undefined ? {} : { bytes: size }), ...expect }
-  const { claim } = context
-  const digests = await digestsOf(claim.directory, record, wanted).catch(async (error: unknown) => {
-    throw error instanceof TempFileDamage ? await claim.quarantine(error) : error
-  })
-  const miss = missed(wanted, { bytes: record.size, crc64: record.crc64, ...digests })
-  if (miss === undefined) return
-  throw new SpoolError(
-    'ERR_SPOOL_EXPECTATION',
-    `The sealed upload ${context.id} is not what was expected: ${miss}; it stays as it is`,
-    { id: context.id, hint: `"oss-spool resume ${context.id}" publishes it all the same.` },
-  )
 }

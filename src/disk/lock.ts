@@ -32,6 +32,7 @@ const MAX_OWNER = 512
 
 export class Lock {
   readonly #file: number
+  #released = false
 
   private constructor(file: number) {
     this.#file = file
@@ -70,12 +71,10 @@ export class Lock {
     }
   }
 
-  released = false
-
   /** Once: the number of a closed descriptor is soon another file's. */
   release(): void {
-    if (this.released) return
-    this.released = true
+    if (this.#released) return
+    this.#released = true
     fs.closeSync(this.#file)
   }
 }

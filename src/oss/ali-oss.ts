@@ -18,7 +18,7 @@ import {
   type ObjectInfo,
   type PartBody,
   type Place,
-  type Published,
+  type PublishReply,
   type UploadedPart,
 } from './port.js'
 import type { Settings } from './settings.js'
@@ -165,7 +165,7 @@ export class AliOssBucket implements Bucket {
     parts: readonly { number: number; etag: string }[],
     headers: Headers,
     call: Call,
-  ): Promise<Published> {
+  ): Promise<PublishReply> {
     return this.#publish('CompleteMultipartUpload', call, (oss, o) =>
       oss.completeMultipartUpload(key, uploadId, parts, { ...o, headers: { ...headers } }),
     )
@@ -176,7 +176,7 @@ export class AliOssBucket implements Bucket {
     read: () => Promise<Buffer>,
     headers: Headers,
     call: Call,
-  ): Promise<Published> {
+  ): Promise<PublishReply> {
     const body = await read()
     const md5 = createHash('md5').update(body).digest('base64')
     return this.#publish('PutObject', call, (oss, o) =>
@@ -242,7 +242,7 @@ export class AliOssBucket implements Bucket {
     operation: string,
     call: Call,
     send: (oss: AliOss, options: RequestOptions) => Promise<Result & { data?: unknown }>,
-  ): Promise<Published> {
+  ): Promise<PublishReply> {
     const exchange: Exchange = { ...call }
     let callbackFailed: string | undefined
     let data: unknown

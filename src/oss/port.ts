@@ -63,7 +63,7 @@ export interface UploadedPart {
 }
 
 /** The reply to Complete or PutObject. */
-export interface Published {
+export interface PublishReply {
   readonly etag: string
   readonly crc64?: bigint
   readonly requestId: string
@@ -107,11 +107,11 @@ export interface Bucket {
     parts: readonly { number: number; etag: string }[],
     headers: Headers,
     call: Call,
-  ): Promise<Published>
+  ): Promise<PublishReply>
   /** Deletes an upload id and its parts. `NoSuchUpload` is a failure like any other. */
   abort(key: string, uploadId: string, call: Call): Promise<void>
   /** PutObject, with Content-MD5. `body` is asked when it is sent; what it rejects with is thrown. */
-  put(key: string, body: () => Promise<Buffer>, headers: Headers, call: Call): Promise<Published>
+  put(key: string, body: () => Promise<Buffer>, headers: Headers, call: Call): Promise<PublishReply>
   /** `undefined` when there is no such object. */
   head(key: string, call: Call): Promise<ObjectInfo | undefined>
   /** The unfinished uploads of exactly `key`. */

@@ -7,7 +7,7 @@ import type { UploadContext } from './context.js'
 import { discardUploadId } from './discard.js'
 import { failed } from './failed.js'
 import { findOrphans } from './orphans.js'
-import { takeOver } from './phase.js'
+import { withLostInitiates } from './phase.js'
 
 /**
  * Aborts every upload id of the checkpoint and what its lost Initiates left, then removes the
@@ -15,7 +15,7 @@ import { takeOver } from './phase.js'
  */
 export async function giveUp(context: UploadContext, records: Records): Promise<void> {
   const { claim } = context
-  const checkpoint = takeOver(context.checkpoint)
+  const checkpoint = withLostInitiates(context.checkpoint)
   const { id, bucket, key, upload, previous, superseded, lost } = checkpoint
   const own = [upload.uploadId, previous?.uploadId, ...superseded]
   const uploadIds = new Set(own.filter(uploadId => uploadId !== undefined))

@@ -11,16 +11,19 @@ export interface Expectation {
   /** Unsigned decimal, as OSS writes it. */
   readonly crc64?: string
 }
-/** The first expectation that the bytes do not meet, in words. */
+
+/** The first of `size` and `expect` that the bytes do not meet, in words. */
 export function missed(
-  expect: Expectation,
+  { size, expect }: { readonly size: number | undefined; readonly expect: Expectation },
   found: { [K in keyof Expectation]: Expectation[K] | undefined },
 ): string | undefined {
-  for (const name of ['bytes', 'md5', 'sha256', 'crc64'] as const) {
-    const expected = expect[name]
+  const all = [['bytes', size] as const, ...NAMES.map(name => [name, expect[name]] as const)]
+  for (const [name, expected] of all) {
     if (expected === undefined || found[name] === undefined) continue
     if (String(found[name]) === String(expected).toLowerCase()) continue
     return `${name} of the source is ${found[name]}, ${expected} was expected`
   }
   return undefined
 }
+
+const NAMES = ['bytes', 'md5', 'sha256', 'crc64'] as const

@@ -9,7 +9,7 @@ import type { TempFile } from '../disk/temp-file.js'
 import { SpoolError } from '../errors.js'
 import { isAmbiguous, kindOf, OssFailure } from '../oss/failure.js'
 import { completionHeaders, initiationHeaders } from '../oss/object-headers.js'
-import { TOKEN_HEADER, type Published as Reply } from '../oss/port.js'
+import { TOKEN_HEADER, type PublishReply } from '../oss/port.js'
 import type { UploadContext } from './context.js'
 import { discardUploadIds } from './discard.js'
 import { BytesLost, isAnyFreed } from './freed.js'
@@ -21,7 +21,7 @@ import {
   reopen,
   settlePrevious,
   superseded,
-  takeOver,
+  withLostInitiates,
   withUploadId,
 } from './phase.js'
 import { isSinglePut, partsOf } from './plan.js'
@@ -49,8 +49,8 @@ export interface Finished {
   readonly callback?: unknown
 }
 
-type Done = Pick<Reply, 'etag' | 'requestId' | 'versionId' | 'callback'> &
-  Partial<Pick<Reply, 'reply'>>
+type Done = Pick<PublishReply, 'etag' | 'requestId' | 'versionId' | 'callback'> &
+  Partial<Pick<PublishReply, 'reply'>>
 
 /** Complete may work for minutes on thousands of parts without a byte on the line. */
 const COMPLETE_IDLE_TIMEOUT = 15 * 60_000
@@ -94,7 +94,7 @@ async function attempt(work: Work): Promise<Done> {
   const { bucket, key } = context
   const sealed = reopen(recordOf(ledger))
   const headers = completionHeaders(sealed.object)
-  let reply: Reply
+  let reply: PublishReply
   if (isSinglePut(sealed.plan, sealed.size)) {
     await announce(work, complete(sealed, 'put', bucket.now()))
     const all = { ...initiationHeaders(sealed.object), ...headers, [TOKEN_HEADER]: sealed.token }
@@ -121,7 +121,7 @@ async function announce(work: Work, record: Completing): Promise<void> {
 }
 
 /** The CRC64 in the reply counts; HEAD only where it is missing (rule 1). */
-async function verify(work: Work, reply: Reply): Promise<Done> {
+async function verify(work: Work, reply: PublishReply): Promise<Done> {
   const { context, ledger } = work
   const record = recordOf(ledger)
   if (String(reply.crc64) === record.crc64) return reply
@@ -222,7 +222,7 @@ async function conclude(work: Work, record: Sealed | Completing, done: Done): Pr
     context,
     superseded(ledger.checkpoint, record.uploadId, consumed),
   )
-  const { lost } = takeOver(ledger.checkpoint)
+  const { lost } = withLostInitiates(ledger.checkpoint)
   const orphans = lost.length > 0 && (await mayHaveOrphans(context, lost, new Set(leftover)))
   if (record.once || leftover.length > 0 || orphans) {
     const left = { superseded: leftover, lost: orphans ? lost : [] }

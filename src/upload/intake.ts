@@ -24,7 +24,7 @@ import {
   seal,
   succeed,
   supersede,
-  takeOver,
+  withLostInitiates,
   timestamp,
 } from './phase.js'
 import { isSinglePut, planFor, type Part } from './plan.js'
@@ -101,7 +101,7 @@ export class Intake {
     continues: boolean,
   ): Promise<Intake> {
     const { claim } = context
-    const before = claim.checkpoint === null ? null : takeOver(claim.checkpoint)
+    const before = claim.checkpoint === null ? null : withLostInitiates(claim.checkpoint)
     const plan = planFor(settings.partSize, settings.size, settings.maxPartSize)
     const may = continues && before !== null
     const kept = may ? await reusable(context, before, settings, plan) : undefined
@@ -371,11 +371,9 @@ export class Intake {
   }
 
   #check(end: { size: number; crc64: bigint; md5?: string; sha256?: string }): void {
-    const { size, expect } = this.#settings
     const found = { bytes: end.size, crc64: String(end.crc64), md5: end.md5, sha256: end.sha256 }
-    const miss = missed({ ...expect, ...(size === undefined ? {} : { bytes: size }) }, found)
-    const also = miss ?? missed(expect, found)
-    if (also !== undefined) throw this.#unexpected(also)
+    const miss = missed(this.#settings, found)
+    if (miss !== undefined) throw this.#unexpected(miss)
   }
 
   #unexpected(what: string): SpoolError {

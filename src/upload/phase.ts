@@ -161,7 +161,7 @@ export function onHost(checkpoint: Checkpoint, host: string | undefined): Checkp
  * bytes will ever come back, and that nothing was published.
  */
 export function displace(checkpoint: Checkpoint, host: string | undefined): Checkpoint {
-  const { upload, previous, ...rest } = takeOver(checkpoint)
+  const { upload, previous, ...rest } = withLostInitiates(checkpoint)
   // A stream that got no upload id yet has nothing on OSS; a sealed predecessor may have.
   const finishable = previous?.phase === 'published' ? undefined : previous
   const kept = upload.uploadId === undefined ? (finishable ?? upload) : upload
@@ -188,7 +188,7 @@ export function isDisplaced({ spooled, crcs }: Spooling): boolean {
 }
 
 /** A run begins on what another one left: an Initiate that was on its way then was lost. */
-export function takeOver(checkpoint: Checkpoint): Checkpoint {
+export function withLostInitiates(checkpoint: Checkpoint): Checkpoint {
   const { upload, previous } = checkpoint
   const lost = [upload.initiating, previous?.initiating].filter(window => window !== undefined)
   if (lost.length === 0) return checkpoint

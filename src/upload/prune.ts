@@ -10,7 +10,7 @@ import { giveUp } from './abort.js'
 import type { UploadContext } from './context.js'
 import { discardUploadId, discardUploadIds } from './discard.js'
 import { findOrphans } from './orphans.js'
-import { takeOver } from './phase.js'
+import { withLostInitiates } from './phase.js'
 
 /** What `prune` removes. */
 export interface PruneOptions {
@@ -100,14 +100,14 @@ async function pruneClaimed(
   }
   const pruned: Pruned[] = []
   if (options.orphans === true) {
-    const { lost } = takeOver(checkpoint)
+    const { lost } = withLostInitiates(checkpoint)
     const { orphans, stillLost } = await findOrphans(context, pruner.records, lost)
     for (const { uploadId } of orphans) {
       if (!options.dryRun) await discardUploadId(context, uploadId)
       pruned.push({ kind: 'orphan', id, bucket, key, uploadId })
     }
     if (!options.dryRun && lost.length > 0) {
-      await claim.save({ ...takeOver(checkpoint), lost: [...stillLost] })
+      await claim.save({ ...withLostInitiates(checkpoint), lost: [...stillLost] })
     }
   }
   if (!options.dryRun) await tidyPublished(context, claim)
@@ -129,7 +129,7 @@ async function tidyPublished(
 /** Whether it is worth a lock. */
 function concerns(checkpoint: Checkpoint, options: Decided): boolean {
   if (kindOf(checkpoint, options) !== undefined) return true
-  if (options.orphans === true && takeOver(checkpoint).lost.length > 0) return true
+  if (options.orphans === true && withLostInitiates(checkpoint).lost.length > 0) return true
   return checkpoint.upload.phase === 'published' && checkpoint.superseded.length > 0
 }
 

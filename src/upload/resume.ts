@@ -13,7 +13,7 @@ import {
   initiationDigest,
   reopen,
   superseded,
-  takeOver,
+  withLostInitiates,
   timestamp,
   withUploadId,
   type Finishable,
@@ -59,7 +59,7 @@ async function finishSealed(
   const { freed } = ledger.record
   try {
     context.startPatience()
-    const taken = takeOver(ledger.checkpoint)
+    const taken = withLostInitiates(ledger.checkpoint)
     if (taken !== ledger.checkpoint) await ledger.save(taken)
     const record = recordIn(ledger)
     if (force) await insist(ledger, record)

@@ -1,17 +1,42 @@
 /**
- * Digests of a sealed temp file, for an expectation that came after the seal.
+ * An expectation that came after the seal: the sealed bytes are held against it, and nothing is changed.
  */
 import { createHash } from 'node:crypto'
-import { TempFile } from '../disk/temp-file.js'
+import type { UploadRecord } from '../disk/checkpoint.js'
+import { TempFile, TempFileDamage } from '../disk/temp-file.js'
+import { SpoolError } from '../errors.js'
+import type { UploadContext } from './context.js'
+import { missed, type Expectation } from './expectation.js'
 import { isAnyFreed } from './freed.js'
-import type { Expectation } from './expectation.js'
+import type { UploadSettings } from './options.js'
 import type { Finishable } from './phase.js'
 
 /** Of bytes that are not here any more: equal to no digest. */
 const UNKNOWN = 'not known (its bytes are only on OSS)'
 
+/** @throws SpoolError `ERR_SPOOL_EXPECTATION`, or `ERR_SPOOL_CORRUPT` for bytes that are not what they were */
+export async function compareSealed(
+  { id, claim }: UploadContext,
+  record: UploadRecord | undefined,
+  settings: UploadSettings,
+): Promise<void> {
+  if (record?.phase !== 'sealed' && record?.phase !== 'completing') return
+  const digests = await digestsOf(claim.directory, record, settings.expect).catch(
+    async (error: unknown) => {
+      throw error instanceof TempFileDamage ? await claim.quarantine(error) : error
+    },
+  )
+  const miss = missed(settings, { bytes: record.size, crc64: record.crc64, ...digests })
+  if (miss === undefined) return
+  throw new SpoolError(
+    'ERR_SPOOL_EXPECTATION',
+    `The sealed upload ${id} is not what was expected: ${miss}; it stays as it is`,
+    { id, hint: `"oss-spool resume ${id}" publishes it all the same.` },
+  )
+}
+
 /** The digests that `expect` names, in hex. Reads the file only if there are any. */
-export async function digestsOf(
+async function digestsOf(
   directory: string,
   record: Finishable,
   expect: Expectation,

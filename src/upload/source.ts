@@ -27,12 +27,16 @@ export type Readables =
  */
 export type Source = (options: SourceOptions) => Readables | Promise<Readables>
 
-/** @throws TypeError when the function returned nothing that can be read */
+/**
+ * Calls the source; what it gives too late is closed.
+ * @throws TypeError when it gave nothing that can be read
+ */
 export async function toSource(
   source: Source,
   options: SourceOptions,
 ): Promise<NodeJS.ReadableStream> {
   const readable: unknown = await source(options)
+  if (options.signal.aborted && readable instanceof Readable) readable.destroy()
   if (isNodeStream(readable)) return readable
   if (isIterable(readable)) return Readable.from(readable)
   throw invalidType('source', 'a function that returns a stream or an iterable of bytes', readable)
