@@ -96,6 +96,7 @@ const MAX_PAGES = 100
 /** What a server's clock may say: no OSS was there before, and later the form of times changes. */
 const EARLIEST = Date.UTC(2000)
 const LATEST = Date.UTC(9000)
+const HTTP_DATE = /^\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT$/
 
 export class AliOssBucket implements Bucket {
   readonly #place: Place
@@ -302,7 +303,8 @@ export class AliOssBucket implements Bucket {
   }
 
   #readClock(exchange: Exchange): void {
-    const date = Date.parse(text(exchange.reply?.headers['date']) ?? '')
+    const said = text(exchange.reply?.headers['date']) ?? ''
+    const date = HTTP_DATE.test(said) ? Date.parse(said) : Number.NaN
     if (!(date > EARLIEST && date < LATEST)) return
     const offset = date - Date.now()
     // The header has whole seconds and took its time, so it can only be late: the latest one is

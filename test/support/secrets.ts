@@ -1,0 +1,41 @@
+/** Secrets that tests use, in values that can be found again wherever they should not be. */
+import { readdirSync, readFileSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+
+export const SECRETS = {
+  accessKeySecret: 'hunter2KeySecretDoNotShow',
+  stsToken: 'hunter2StsTokenDoNotShow',
+  endpointPassword: 'hunter2EndpointDoNotShow',
+  proxyPassword: 'hunter2ProxyDoNotShow',
+  redisPassword: 'hunter2RedisDoNotShow',
+} as const
+
+/** The names of the secrets that are in `text`, also encoded as they travel. */
+export function secretsIn(
+  text: string | Buffer,
+  more: Readonly<Record<string, string>> = {},
+): string[] {
+  const where = text.toString('latin1')
+  return Object.entries({ ...SECRETS, ...more })
+    .filter(([, secret]) =>
+      ['utf8', 'base64', 'hex'].some(as => where.includes(core(secret, as as BufferEncoding))),
+    )
+    .map(([name]) => name)
+}
+
+/** The same for all files under `directory`, their names included. */
+export function secretsUnder(directory: string, more?: Readonly<Record<string, string>>): string[] {
+  return readdirSync(directory, { recursive: true })
+    .map(name => join(directory, String(name)))
+    .flatMap(path =>
+      secretsIn(path, more).concat(
+        statSync(path).isFile() ? secretsIn(readFileSync(path), more) : [],
+      ),
+    )
+}
+
+/** The part of an encoded text that does not depend on what stands beside it. */
+function core(secret: string, encoding: BufferEncoding): string {
+  const text = Buffer.from(secret).toString(encoding)
+  return encoding === 'base64' ? text.slice(0, Math.floor(secret.length / 3) * 4) : text
+}
