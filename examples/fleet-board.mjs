@@ -45,7 +45,8 @@ function mib(bytes) {
 }
 
 const serverAdapter = new HonoAdapter(serveStatic)
-createBullBoard({ queues: [board], serverAdapter })
+const uiConfig = { boardTitle: 'Fleet', jobDetails: { defaultTab: 'Progress' } }
+createBullBoard({ queues: [board], serverAdapter, options: { uiConfig } })
 const app = new Hono().route('/', serverAdapter.registerPlugin())
 serve({ fetch: app.fetch, port: Number(PORT), hostname: '127.0.0.1' }, ({ port }) => {
   console.log(`http://127.0.0.1:${port}/`)
