@@ -24,16 +24,16 @@ const board = new BullMQAdapter(queue, { description: 'Uploads to OSS' })
 board.setFormatter('name', ({ data }) => data.key)
 board.setFormatter('progress', shown)
 
-/** What bull-board draws a ring of, `progress` in %, and what it shows in the tab Progress. */
+/** bull-board draws a ring of `progress`, in %; all of it is in the tab Progress. */
 function shown(told) {
   if (typeof told !== 'object' || told === null) return told
   const { host, phase, spooled, uploaded, size, parts, rate, eta } = told
-  const total = size ?? spooled
+  const known = size > 0 && { progress: Math.floor((100 * uploaded) / size) }
   return {
-    progress: total > 0 ? Math.floor((100 * uploaded) / total) : 0,
+    ...known,
     host,
     phase,
-    bytes: `${mib(uploaded)} of ${size === undefined ? `${mib(spooled)} so far` : mib(size)}`,
+    bytes: `${mib(uploaded)} of ${mib(size ?? spooled)}${known ? '' : ' so far'}`,
     parts: `${parts.done} of ${parts.total ?? '?'}`,
     rate: `${mib(rate)}/s`,
     ...(eta === undefined ? {} : { left: `${Math.ceil(eta)} s` }),
@@ -45,7 +45,8 @@ function mib(bytes) {
 }
 
 const serverAdapter = new HonoAdapter(serveStatic)
-createBullBoard({ queues: [board], serverAdapter })
+const uiConfig = { boardTitle: 'Fleet', jobDetails: { defaultTab: 'Progress' } }
+createBullBoard({ queues: [board], serverAdapter, options: { uiConfig } })
 const app = new Hono().route('/', serverAdapter.registerPlugin())
 serve({ fetch: app.fetch, port: Number(PORT), hostname: '127.0.0.1' }, ({ port }) => {
   console.log(`http://127.0.0.1:${port}/`)

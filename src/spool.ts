@@ -204,9 +204,10 @@ export class Spool extends EventEmitter<{
   async forget(id: string): Promise<void> {
     checkId(id)
     const claim = await this.#existing(id)
-    await holding(claim, () =>
-      claim.checkpoint.upload.phase === 'published' ? claim.remove() : claim.release(),
-    )
+    const { upload, superseded, lost } = claim.checkpoint
+    // What may still have to be aborted on OSS is known here alone: `prune` does that.
+    const isOver = upload.phase === 'published' && superseded.length === 0 && lost.length === 0
+    await holding(claim, () => (isOver ? claim.remove() : claim.release()))
   }
 
   /**

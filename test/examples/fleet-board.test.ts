@@ -1,4 +1,5 @@
 /** The page of a fleet's jobs in a real browser; skipped, and said, where there is none. */
+import { once } from 'node:events'
 import { existsSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { chromium } from 'playwright-core'
@@ -13,12 +14,12 @@ import { startRedis } from '../support/redis.js'
 const CHROMIUM = '/usr/bin/chromium'
 const MIB = 2 ** 20
 const EXAMPLE = `${EXAMPLES}fleet-board.mjs`
-/** `SCREENSHOT=1` makes the picture of the page anew. */
+/** Made anew with `SCREENSHOT=1`. */
 const PICTURE = fileURLToPath(new URL('../../docs/fleet-board.png', import.meta.url))
 
 type TestSources = {
-  /** Stops half-way until the test lets it go on. */
-  readonly table: JobSource<{ name: string; rows: number }>
+  /** So many MiB; waits for the test after the first `until` of them. */
+  readonly table: JobSource<{ mib: number; until?: number }>
   readonly broken: JobSource<undefined>
 }
 
@@ -32,81 +33,67 @@ t.test('jobs, progress and a failure are visible', async t => {
   const b = await bench(t, { spool: { partSize: MIB } })
   const redis = server.connect(t)
   const checkpoints = redisCheckpoints(redis, { host: 'worker-1' })
-  const spool = b.another({ checkpoints })
-  const content = bytes(48 * MIB)
+  const content = bytes(8 * MIB)
   let letGo = (): void => {}
-  const held = new Promise<void>(resolve => (letGo = resolve))
-  const sources: TestSources = {
-    table: async function* ({ name, rows }) {
-      const half = Math.floor((rows * MIB * (name === 'customers' ? 0.6 : 0.4)) / 2)
-      if (name !== 'products') {
-        yield* streamOf(content.subarray(0, half), MIB)
-        await held
-      }
-      yield* streamOf(content.subarray(0, rows * MIB), MIB)
-    },
-    broken: () => Promise.reject(new Error('relation "invoices" does not exist')),
-  }
-  const queue = new UploadQueue<TestSources>({ connection: redis, jobs: { attempts: 1 } })
-  const add = (name: string, rows: number) =>
-    queue.add({ key: `exports/${name}.csv.gz`, source: 'table', args: { name, rows } })
-  await add('products', 12)
-  await queue.add({ key: 'exports/invoices.csv.gz', source: 'broken' })
-  const worker = new UploadWorker({
-    connection: redis,
-    spool,
-    checkpoints,
-    sources,
-    concurrency: 2,
+  const held = new Promise<void>(resolve => {
+    letGo = resolve
   })
+  const sources: TestSources = {
+    table: async function* ({ mib, until: stop = mib }) {
+      yield* streamOf(content.subarray(0, stop * MIB), MIB)
+      if (stop < mib) await held
+      yield* streamOf(content.subarray(stop * MIB, mib * MIB), MIB)
+    },
+    broken: () => Promise.reject(new TypeError('relation "invoices" does not exist')),
+  }
+  const queue = new UploadQueue<TestSources>({ connection: redis })
+  const add = (name: string, mib: number, stop: number) =>
+    queue.add({
+      key: `exports/${name}.csv.gz`,
+      source: 'table',
+      args: { mib, until: stop },
+    })
+  const spool = b.another({ checkpoints })
+  const worker = new UploadWorker({ connection: redis, spool, checkpoints, sources })
   t.teardown(async () => {
     letGo()
     await worker.close()
     checkpoints.close()
     await queue.close()
   })
+  await add('products', 2, 2)
+  await queue.add({ key: 'exports/invoices.csv.gz', source: 'broken' })
   await until(async () => (await queue.queue.getCompletedCount()) === 1)
   await until(async () => (await queue.queue.getFailedCount()) === 1)
-  for (const [name, rows] of [
-    ['orders', 40],
-    ['customers', 24],
-    ['returns', 8],
-  ] as const) {
-    await add(name, rows)
-  }
+  const orders = { operation: 'UploadPart', key: 'exports/orders.csv.gz' } as const
+  b.oss.inject({ ...orders, partNumber: [6, 7, 8], do: 'hang', times: 'always' })
+  await add('customers', 8, 3)
+  await until(async () => (await queue.queue.getActiveCount()) === 1)
+  await add('orders', 8, 8)
 
-  const page = start(
-    t.testdirName,
-    [],
-    undefined,
-    {
-      REDIS_URL: `redis://127.0.0.1:${server.port}`,
-      PORT: '0',
-    },
-    EXAMPLE,
-  )
+  const env = { REDIS_URL: `redis://127.0.0.1:${server.port}`, PORT: '0' }
+  const page = start(t.testdirName, [], undefined, env, EXAMPLE)
   t.teardown(() => page.child.kill())
-  const url = await new Promise<string>(resolve =>
-    page.child.stdout?.once('data', (line: Buffer) => resolve(String(line).trim())),
-  )
-  const browser = await chromium.launch({
-    executablePath: CHROMIUM,
-    args: ['--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage'],
-  })
+  const [line] = await once(page.child.stdout ?? page.child, 'data')
+  const browser = await chromium.launch({ executablePath: CHROMIUM, args: ['--no-sandbox'] })
   t.teardown(() => browser.close())
-  const tab = await browser.newPage({ viewport: { width: 1100, height: 820 } })
-  const show = async (status: string): Promise<string> => {
-    await tab.goto(`${url}queue/oss-spool?status=${status}`)
-    await tab.getByText('exports/').first().waitFor()
-    return tab.innerText('main')
+  const tab = await browser.newPage({
+    viewport: { width: 1000, height: 1600 },
+    deviceScaleFactor: 0.75,
+  })
+  await tab.goto(`${String(line).trim()}queue/oss-spool`)
+  // The page asks again every few seconds, the worker tells of its progress each second.
+  await tab.getByText('"5.0 MiB of 8.0 MiB"').waitFor()
+  await tab.getByText('"3.0 MiB of 3.0 MiB so far"').waitFor()
+  await tab.getByText('Error', { exact: true }).last().click() // of the oldest job that is shown
+  await tab.getByText('relation "invoices" does not exist').first().waitFor()
+  const text = await tab.innerText('main')
+  for (const name of ['orders', 'customers', 'invoices', 'products']) {
+    t.match(text, `exports/${name}.csv.gz`)
   }
-  const failed = await show('failed')
-  t.match(failed, 'exports/invoices.csv.gz')
-  t.match(failed, 'relation "invoices" does not exist')
-  t.match(await show('completed'), 'exports/products.csv.gz')
-  const active = await show('active')
-  t.match(active, 'exports/orders.csv.gz')
-  console.error(active)
-  await tab.screenshot({ path: '/tmp/hB-scratch/board.png' })
+  for (const shown of ['"worker-1"', '"5 of 8"', '"3 of ?"', '62%', '100%']) {
+    t.match(text, shown)
+  }
+  if (process.env['SCREENSHOT'] !== undefined) await tab.screenshot({ path: PICTURE })
   t.ok(readFileSync(EXAMPLE, 'utf8').split('\n').length <= 61, 'sixty lines at most')
 })

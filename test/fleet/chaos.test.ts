@@ -123,8 +123,14 @@ t.test(`${JOBS} jobs, ${KILLS} machines die`, async t => {
   t.same(published.toSorted(), all.toSorted(), 'each is published once')
 
   const sizes = [...objects.values()].reduce((sum, { size }) => sum + size, 0)
-  const sent = fleet.done(...sending).filter(({ key = '' }) => objects.has(key))
-  const again = sent.reduce((sum, { bytes }) => sum + bytes, 0) - sizes
+  // All that OSS has read, also of requests that ended with their machine; not what it refused.
+  const read = bench.oss.requests.filter(
+    ({ operation, key = '', fault }) =>
+      ['UploadPart', 'PutObject'].includes(operation) &&
+      objects.has(key) &&
+      fault !== 'answer@start',
+  )
+  const again = read.reduce((sum, { bytes }) => sum + bytes, 0) - sizes
   say(`${again} bytes sent again, of ${sizes}:`)
   t.ok(again >= 0 && again <= tally.kills * ON_THE_WAY * PART, `${again} bytes sent again`)
 
@@ -132,9 +138,5 @@ t.test(`${JOBS} jobs, ${KILLS} machines die`, async t => {
   await fleet.spool.prune({ olderThan: 0, orphans: true })
   const client = new OSS(bench.oss.clientOptions(BUCKET))
   const { uploads } = await client.listUploads({ 'max-uploads': 1000 }, {})
-  for (const { name, uploadId } of uploads) {
-    const page = { 'max-parts': 1000, 'part-number-marker': 0, 'encoding-type': 'url' } as const
-    const { parts } = await client.listParts(name, uploadId, page, {})
-    t.same(parts, [], `${name}: an upload id that holds parts is left`)
-  }
+  t.same(uploads, [], 'no upload id is left')
 })
