@@ -10,7 +10,9 @@ import { QUEUE } from './job.js'
  */
 export type QueueConnection = RedisConnection & ConnectionOptions
 
+/** Which queue, on which Redis: the same for all who share it. */
 export interface QueueOptions {
+  /** Stays its maker's, who closes it. */
   readonly connection: QueueConnection
   /** Name of the queue; one for each bucket. Without `:` and `@`. @default 'oss-spool' */
   readonly name?: string

@@ -6,6 +6,7 @@ export type {
   JobProgress,
   JobResult,
   JobSource,
+  Given,
   JobUpload,
   ManifestData,
   Sources,

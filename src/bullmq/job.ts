@@ -22,6 +22,7 @@ export type JobUpload = Omit<
 /** What is asked for: an object, and the source of its bytes. */
 export type UploadRequest<S extends Sources> = {
   [Name in keyof S & string]: {
+    /** Of the object. */
     readonly key: string
     /** Name of a registered source. */
     readonly source: Name
@@ -31,30 +32,38 @@ export type UploadRequest<S extends Sources> = {
 }[keyof S & string]
 
 /** `args` may be left out for a source that takes none. */
-type Given<Args> = undefined extends Args ? { readonly args?: Args } : { readonly args: Args }
+export type Given<Args> = undefined extends Args
+  ? { readonly args?: Args }
+  : { readonly args: Args }
 
 /** The data of a job, as it is in Redis. */
 export interface UploadData {
+  /** Of the object. */
   readonly key: string
   /** Name of a registered source. */
   readonly source: string
   /** What the source is called with; JSON. */
   readonly args?: unknown
+  /** Options of this upload. */
   readonly upload?: JobUpload
 }
 
 /** The data of the job that writes the manifest of a flow. */
 export interface ManifestData {
+  /** Of the manifest. */
   readonly key: string
+  /** What it tells of. */
   readonly manifest: {
     /** Name of the whole. */
     readonly job: string
     /** Keys of all objects, in the order of the manifest. */
     readonly keys: readonly string[]
   }
+  /** Options of the manifest's upload. */
   readonly upload?: JobUpload
 }
 
+/** The data of a job of the shared queue. */
 export type JobData = UploadData | ManifestData
 
 /** Where a job is: what its progress in Redis says, once a second. */

@@ -42,6 +42,10 @@ export interface FlowRequest<S extends Sources> {
  */
 export type Cancelled = 'removed' | 'stopping' | 'ended' | 'unknown'
 
+/**
+ * The shared queue of a fleet. `S` is the type of its workers' sources: names and arguments are checked
+ * against it.
+ */
 export class UploadQueue<S extends Sources> {
   /** BullMQ's own queue: for its getters, its events, and pages such as bull-board. */
   readonly queue: Queue<UploadJob>

@@ -25,6 +25,7 @@ export interface UploadWorkerOptions<S extends Sources> extends QueueOptions {
   readonly spool: Spool
   /** Of `redisCheckpoints()`: they know this host, and which others live. */
   readonly checkpoints: RedisCheckpoints
+  /** By the names that jobs call them by. */
   readonly sources: S
   /**
    * Jobs at a time; as many more that came back to this host are worked on beside them. 1 or more.
@@ -75,8 +76,11 @@ function workerOptions(
 
 /** Emits `completed` and `failed`, as BullMQ's `Worker`, and `warning`: something is tried again. */
 export class UploadWorker<S extends Sources> extends EventEmitter<{
+  /** OSS has the job's object. */
   completed: [job: UploadJob | HomeJob, result: JobResult]
+  /** An attempt failed; for good when the job is finished. */
   failed: [job: UploadJob | HomeJob | undefined, error: Error]
+  /** Something is tried again. */
   warning: [Error]
 }> {
   /** Name of this machine. */

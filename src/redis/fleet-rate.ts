@@ -34,6 +34,7 @@ local wait = math.max(0, math.ceil(-bytes / rate))
 redis.call('pexpire', KEYS[1], wait + 60000)
 return wait`
 
+/** Options of `fleetRate`. */
 export interface FleetRateOptions {
   /** What the names of keys begin with: one limit for all that have it in common. @default 'oss-spool' */
   readonly prefix?: string
