@@ -87,7 +87,9 @@ t.test('failures.md is the table of the code', async t => {
     rows.flatMap(([kind]) => names(kind)).toSorted(),
     [...kinds.matchAll(/'([\w-]+)'/g)].map(([, kind = '']) => kind).toSorted(),
   )
-  const told = rows.flatMap(([kind, what]) => names(what).map(name => `${name}: ${names(kind)}`))
+  const told = rows.flatMap(([kind, what]) =>
+    names(what).map(name => `${name}: ${names(kind).join()}`),
+  )
   const tables = source.slice(source.indexOf('const BY_CODE'), source.indexOf('interface Fail'))
   const known = [...tables.matchAll(/^ {2}(\w+): '([\w-]+)',$/gm)].map(
     ([, name, k]) => `${name}: ${k}`,
