@@ -18,6 +18,9 @@ import { readPages, ROOT, type Block } from './docs/pages.js'
 /** An example that hangs is ended after so many ms, and told. */
 const LONGEST = 120_000
 
+/** Pages that are linked to before they are there. */
+const TO_COME = ['docs/security.md', 'docs/compatibility.md']
+
 /** All examples that are not run, and why. */
 const NOT_RUN = [
   'README.md: CI does just that',
@@ -46,7 +49,7 @@ t.test('every relative link leads to a file, and its anchor to a heading', async
     const broken = page.links.filter(target => {
       const [file = '', anchor] = target.split('#')
       const path = file === '' ? page.path : join(dirname(page.path), file)
-      if (!existsSync(join(ROOT, path))) return true
+      if (!existsSync(join(ROOT, path))) return !TO_COME.includes(path)
       return anchor !== undefined && anchors.get(path)?.has(anchor) !== true
     })
     t.same(broken, [], page.path)
@@ -107,7 +110,11 @@ async function runPage(t: Test, dir: string, modules: readonly Module[]): Promis
   const main = join(dir, `${modules[0]?.name}-page.js`)
   const end = `console.log('== end')\nprocess.exit()\n`
   writeFileSync(main, ["import './given.js'\n", ...steps, end].join(''))
-  const { status, out, err } = await node(main, t.testdir({ 'package.json': '{}' }), env)
+  const { status, out, err } = await node(
+    main,
+    t.testdir({ 'package.json': '{}', 'report.csv': 'a,b\n' }),
+    env,
+  )
   const failed = status !== 0 || !out.endsWith('== end\n')
   t.notOk(failed, failed ? `at ${/.*== (.*)/s.exec(out)?.[1]}: ${err}` : 'runs to its end')
   if (modules[0]?.block.page !== 'README.md') return

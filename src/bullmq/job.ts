@@ -33,6 +33,14 @@ export type UploadRequest<S extends Sources> = {
 
 /** `args` may be left out for a source that takes none. */
 export type Given<Args> = undefined extends Args
+  ? {
+      /** What the source is called with; JSON. */
+      readonly args?: Args
+    }
+  : {
+      /** What the source is called with; JSON. */
+      readonly args: Args
+    }
   ? { readonly args?: Args }
   : { readonly args: Args }
 

@@ -1,0 +1,160 @@
+/** The tables of the documentation have the rows that the code has: no more, no less, no other words. */
+import { EventEmitter } from 'node:events'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { PassThrough } from 'node:stream'
+import { text } from 'node:stream/consumers'
+import t from 'tap'
+import ts from 'typescript'
+import { statusOf } from '../../src/cli/exit-status.js'
+import { main } from '../../src/cli/main.js'
+import type { Io } from '../../src/cli/session.js'
+import { SETTINGS } from '../../src/cli/settings.js'
+import { SpoolError, type SpoolErrorCode } from '../../src/errors.js'
+import { kindByTable } from '../../src/oss/failure-kinds.js'
+import { ROOT } from './pages.js'
+
+const read = (path: string): string => readFileSync(join(ROOT, path), 'utf8')
+
+/** The cells of all tables of a page, by rows. */
+function rowsOf(page: string): string[][] {
+  return [...read(page).matchAll(/^\|(.*)\|$/gm)]
+    .map(([, row = '']) => row.split(/(?<!\\)\|/).map(cell => cell.trim()))
+    .filter(([first]) => first !== undefined && !/^-+$/.test(first))
+}
+
+/** What is in backticks. */
+function names(cell = ''): string[] {
+  return [...cell.matchAll(/`([^`]*)`/g)].map(([, name = '']) => name)
+}
+
+const sorted = (list: Iterable<string>): string[] => [...new Set(list)].toSorted()
+
+/** Names of the members of an interface. */
+function members(path: string, name: string): string[] {
+  const file = ts.createSourceFile(path, read(path), ts.ScriptTarget.Latest)
+  const found = file.statements.find(
+    statement => ts.isInterfaceDeclaration(statement) && statement.name.text === name,
+  )
+  if (found === undefined || !ts.isInterfaceDeclaration(found)) throw new Error(`no ${name}`)
+  return found.members.map(member => member.name?.getText(file) ?? '')
+}
+
+t.test('options.md has every option of the library', async t => {
+  const options = [
+    ...members('src/spool.ts', 'SpoolOptions'),
+    ...members('src/spool.ts', 'StepOptions'),
+    ...members('src/spool.ts', 'ResumeOptions'),
+    ...members('src/oss/settings.ts', 'ClientOptions'),
+    ...members('src/oss/object-headers.ts', 'ObjectOptions'),
+    ...members('src/upload/options.ts', 'UploadOptions'),
+    ...members('src/upload/retry.ts', 'RetryOptions'),
+    ...members('src/upload/expectation.ts', 'Expectation'),
+    ...members('src/upload/source.ts', 'SourceOptions'),
+    ...members('src/upload/prune.ts', 'PruneOptions'),
+  ]
+  const told = rowsOf('docs/options.md').flatMap(([first]) => names(first))
+  t.same(sorted(told), sorted(options))
+  const callback = /`{ (.*) }`, as in `ali-oss`/.exec(read('docs/options.md'))?.[1] ?? ''
+  t.same(
+    callback.split(', ').toSorted(),
+    members('src/oss/object-headers.ts', 'CallbackOptions').toSorted(),
+  )
+})
+
+t.test('errors.md has every code, and the exit status that it has', async t => {
+  const union = /type SpoolErrorCode =([\s\S]*?)\n\n/.exec(read('src/errors.ts'))?.[1] ?? ''
+  const codes = [...union.matchAll(/'(\w+)'/g)].map(([, code = '']) => code)
+  const rows = rowsOf('docs/errors.md').filter(([code]) => code?.startsWith('`ERR_SPOOL_'))
+  t.same(
+    rows.map(([code]) => names(code)[0]),
+    codes,
+  )
+  for (const [code, , , resumable = '', status] of rows) {
+    const can = resumable === 'no' ? [false] : resumable === 'yes' ? [true] : [true, false]
+    const statuses = can.map(resumable =>
+      statusOf(new SpoolError(names(code)[0] as SpoolErrorCode, '', { resumable })),
+    )
+    t.equal(status, sorted(statuses.map(String)).toReversed().join(' or '), `${code}`)
+  }
+})
+
+t.test('failures.md is the table of the code', async t => {
+  const source = read('src/oss/failure-kinds.ts')
+  const rows = rowsOf('docs/failures.md').slice(1)
+  const kinds = /type FailureKind =([\s\S]*?)\n\n/.exec(source)?.[1] ?? ''
+  t.same(
+    rows.flatMap(([kind]) => names(kind)).toSorted(),
+    [...kinds.matchAll(/'([\w-]+)'/g)].map(([, kind = '']) => kind).toSorted(),
+  )
+  const told = rows.flatMap(([kind, what]) =>
+    names(what).map(name => `${name}: ${names(kind).join()}`),
+  )
+  const tables = source.slice(source.indexOf('const BY_CODE'), source.indexOf('interface Fail'))
+  const known = [...tables.matchAll(/^ {2}(\w+): '([\w-]+)',$/gm)].map(
+    ([, name, k]) => `${name}: ${k}`,
+  )
+  t.same(sorted(told), sorted(known))
+  for (const [status, kind] of [
+    [500, 'transient'],
+    [502, 'transient'],
+    [400, 'refused'],
+    [409, 'refused'],
+    [307, 'refused'],
+    [undefined, 'transient'],
+  ] as const) {
+    t.equal(kindByTable({ name: 'Error', status }), kind, 'what it says of all others')
+  }
+})
+
+t.test('cli.md has every command, option and setting', async t => {
+  const rows = rowsOf('docs/cli.md')
+  const help = async (...args: string[]): Promise<string> => {
+    const stdout = new PassThrough()
+    const streams = { stdin: new PassThrough(), stdout, stderr: stdout, env: {} }
+    const io = Object.assign(new EventEmitter(), streams) as unknown as Io // all that help needs
+    await main(args, io)
+    stdout.end()
+    return text(stdout)
+  }
+  const [, list = ''] = /Commands:\n([\s\S]*?)\n\n/.exec(await help()) ?? []
+  const commands = [...list.matchAll(/^ {2}([a-z]+)/gm)]
+    .map(([, name = '']) => name)
+    .filter(name => name !== 'help')
+  const told = rows.flatMap(([first]) => names(first)).map(code => code.split(' ')[0] ?? '')
+  t.same(
+    commands.filter(name => !told.includes(name)),
+    [],
+  )
+  t.ok(commands.length > 5)
+
+  const pages = await Promise.all(commands.map(name => help(name, '--help')))
+  const flags = pages.flatMap(page => [...page.matchAll(/^ +(?:-\w, )?(--[a-z0-9-]+)/gm)])
+  const known = flags.map(([, flag = '']) => flag).filter(flag => flag !== '--help')
+  const inTables = rows.flatMap(row => row.flatMap(names)).join(' ')
+  t.same(sorted(inTables.match(/--[a-z0-9-]+/g) ?? []), sorted(known))
+
+  const at = rows.findIndex(([first]) => first === 'setting')
+  const settings = rows.slice(at + 1, at + 1 + SETTINGS.length)
+  const pairs = settings.flatMap(([setting, env]) => {
+    const variables = names(env)
+    return names(setting).map((name, i) => `${name} ${variables[i] ?? ''}`)
+  })
+  t.same(sorted(pairs), sorted(SETTINGS.map(({ name, env = '' }) => `${name} ${env}`)))
+})
+
+t.test('checkpoint-format.md has every field', async t => {
+  const source = read('src/disk/checkpoint.ts')
+  const schemas = source.slice(
+    source.indexOf('const common'),
+    source.indexOf('export type Spooling'),
+  )
+  const fields = [...schemas.matchAll(/^ {2}(\w+): /gm)].map(([, name = '']) => name)
+  const page = read('docs/checkpoint-format.md')
+  const told = new Set(names(page.replaceAll(/^```[\s\S]*?^```/gm, '')))
+  t.ok(fields.length > 20)
+  t.same(
+    fields.filter(name => !told.has(name)),
+    [],
+  )
+})
