@@ -41,8 +41,6 @@ export type Given<Args> = undefined extends Args
       /** What the source is called with; JSON. */
       readonly args: Args
     }
-  ? { readonly args?: Args }
-  : { readonly args: Args }
 
 /** The data of a job, as it is in Redis. */
 export interface UploadData {
