@@ -102,6 +102,7 @@ export class Homes {
     if (known !== undefined) return known
     const { connection, prefix } = this.#settings
     const queue = new Queue<HomeJob>(this.nameOf(host), { connection, prefix })
+    queue.on('error', () => {}) // what the connection has to say is heard by the worker
     this.#queues.set(host, queue)
     return queue
   }

@@ -56,6 +56,7 @@ export class UploadQueue<S extends Sources> {
     this.#jobs = { ...JOB_DEFAULTS, ...options.jobs }
     const { connection, name, prefix } = this.#settings
     this.queue = new Queue(name, { connection, prefix })
+    this.queue.on('error', unheard)
     this.#cancellations = new Cancellations(connection, this.queue.toKey(''))
   }
 
@@ -94,7 +95,7 @@ export class UploadQueue<S extends Sources> {
       upload: { mime: 'application/json', ...upload },
     }
     checkRequest(data)
-    this.#flows ??= new FlowProducer({ connection, prefix })
+    this.#flows ??= new FlowProducer({ connection, prefix }).on('error', unheard)
     const node = await this.#flows.add({
       name: 'manifest',
       queueName,
@@ -149,6 +150,9 @@ export class UploadQueue<S extends Sources> {
     for (const key of unprocessed) await this.cancel(key.slice(key.lastIndexOf(':') + 1))
   }
 }
+
+/** What a connection has to say is its owner's; without a listener BullMQ writes to the console. */
+function unheard(): void {}
 
 async function hasEnded(job: UploadJob): Promise<boolean> {
   return ['completed', 'failed', 'unknown'].includes(await job.getState())

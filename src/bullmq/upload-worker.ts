@@ -89,6 +89,7 @@ export class UploadWorker<S extends Sources> extends EventEmitter<{
   readonly #workers: readonly [WorkerOf<UploadJob>, WorkerOf<HomeJob>]
   /** By the id of the upload. */
   readonly #active = new Map<string, Active>()
+  readonly #attempts = new Set<Promise<unknown>>()
   readonly #timers: NodeJS.Timeout[]
   #closing: Promise<void> | undefined
 
@@ -144,6 +145,7 @@ export class UploadWorker<S extends Sources> extends EventEmitter<{
     this.#listen(home)
     shared.on('completed', (job, result) => this.emit('completed', job, result))
     shared.on('failed', (job, error) => this.emit('failed', job, error))
+    home.on('failed', (_job, error) => this.#warn(error)) // its parent tells of the end
     checkpoints.announce().catch((error: unknown) => this.#warn(error))
     this.#timers = [
       setInterval(() => this.#attempt(this.#homes.reclaim()), homeTimeout / 4).unref(),
@@ -169,6 +171,7 @@ export class UploadWorker<S extends Sources> extends EventEmitter<{
     for (const timer of this.#timers) clearInterval(timer)
     for (const worker of this.#workers) worker.cancelAllJobs(CLOSING)
     await Promise.all(this.#workers.map(worker => worker.close()))
+    await Promise.all(this.#attempts)
     await Promise.all([this.#shared.close(), this.#homes.close()])
   }
 
@@ -213,8 +216,12 @@ export class UploadWorker<S extends Sources> extends EventEmitter<{
     await Promise.allSettled(told)
   }
 
+  /** What nothing waits for but the end. */
   #attempt(step: Promise<unknown>): void {
-    step.catch((error: unknown) => this.#warn(error))
+    const attempt = step
+      .catch((error: unknown) => this.#warn(error))
+      .finally(() => this.#attempts.delete(attempt))
+    this.#attempts.add(attempt)
   }
 
   /** Errors of Redis clients may hold the arguments of a command, a password among them. */

@@ -35,6 +35,8 @@ export interface Fleet {
   readonly name: string
   readonly checkpoints: RedisCheckpoints
   readonly rate: RateLimit | undefined
+  /** Says it, unless it follows from what was said: that Redis is away. */
+  warn(message: string): void
   work(spool: Spool, sources: Sources): UploadWorker<Sources>
   health(worker: UploadWorker<Sources>, isStopping: boolean): Promise<Health>
 }
@@ -91,6 +93,9 @@ export async function openFleet(session: Session, url: string, flags: FleetFlags
     name,
     checkpoints,
     rate: flags.fleetRate === undefined ? undefined : fleetRate(redis, flags.fleetRate),
+    warn: message => {
+      if (!isAway) session.say(message)
+    },
     work: (spool, sources) =>
       new Class({ connection: redis, name, spool, checkpoints, sources, ...options }),
     health: async ({ active }, isStopping) => {

@@ -55,7 +55,7 @@ export class Fleet<S extends Sources> {
   disk(host: string, options: Partial<SpoolOptions> = {}) {
     const { redis, prefix } = this
     const dir = `${this.bench.dir}-${host}`
-    const checkpoints = redisCheckpoints(redis, { host, prefix, lockTimeout: 1_000 })
+    const checkpoints = redisCheckpoints(redis, { host, prefix, lockTimeout: 2_000 })
     const spool = this.bench.another({ dir, checkpoints, ...options })
     this.#t.teardown(async () => {
       checkpoints.close()
@@ -67,7 +67,7 @@ export class Fleet<S extends Sources> {
   machine(host: string, options: Partial<UploadWorkerOptions<Sources>> = {}): Machine {
     const { redis: connection, prefix } = this
     const { spool, checkpoints } = this.disk(host)
-    const timeouts = { homeTimeout: 60_000, lockTimeout: 1_000 }
+    const timeouts = { homeTimeout: 60_000, lockTimeout: 2_000 }
     const sources: Sources = this.#sources
     const own = { connection, prefix, spool, checkpoints, sources }
     const worker = new UploadWorker({ ...own, ...timeouts, ...options })

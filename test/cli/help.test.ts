@@ -6,7 +6,8 @@ import t from 'tap'
 import { run, server, shell } from '../support/command-line.js'
 import { BUCKET } from '../support/oss.js'
 
-const COMMANDS = 'put run ls show resume abort prune doctor config completion emulator'.split(' ')
+const COMMANDS =
+  'put run ls show resume abort prune worker doctor config completion emulator'.split(' ')
 
 t.test('every command has help with two examples, on standard output', async t => {
   const dir = t.testdir({})

@@ -27,6 +27,9 @@ type WorkerFlags = SpoolFlags & {
   readonly retries?: number
 }
 
+/** ms that sources may take to end, when their jobs have been handed back. */
+const PATIENCE = 1_000
+
 export function defineWorker(program: Command, session: Session): void {
   const command = workerOptions(program.command('worker'))
     .description('upload the jobs of a queue (BullMQ on Redis), as one of many machines')
@@ -58,12 +61,13 @@ async function worker(session: Session, flags: WorkerFlags): Promise<number> {
     }),
   })
   const running = fleet.work(spool, sources)
-  running.on('warning', ({ message }) => session.say(message))
+  running.on('warning', ({ message }) => fleet.warn(message))
   running.on('completed', (_job, result) => reportResult(session, result, flags))
   running.on('failed', (job, error) => {
     const object = `oss://${bucket}/${job?.data.key ?? ''}`
     // Attempts that are left come by themselves: a notice, no result.
-    if (job?.finishedOn === undefined) session.say(`${object}: ${error.message}; tried again`)
+    if (job !== undefined && job.finishedOn === undefined)
+      session.say(`${object}: ${error.message}; tried again`)
     else reportError(session, error.cause ?? error, flags, { command: 'oss-spool worker', object })
   })
   if (flags.health !== undefined) {
@@ -77,5 +81,7 @@ async function worker(session: Session, flags: WorkerFlags): Promise<number> {
   if (!flags.quiet) session.say(`working on ${fleet.name} as host ${running.host}`)
   if (!session.signal.aborted) await once(session.signal, 'abort')
   await running.close()
+  // A source that goes on whatever its signal says must not keep the process.
+  setTimeout(() => session.io.exit(session.exitStatus()), PATIENCE).unref()
   return EXIT_DONE
 }

@@ -1,0 +1,137 @@
+/** `oss-spool worker` as it is shipped: real processes as machines, ended in order and killed. */
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { UploadQueue } from '../../src/bullmq/index.js'
+import type { Emulator } from '../../src/emulator/index.js'
+import { inParallel } from '../../src/parallel.js'
+import { get, run, server, start, until, type Env, type Run } from '../support/command-line.js'
+import { BUCKET } from '../support/oss.js'
+import { startRedis, type RedisServer } from '../support/redis.js'
+
+/** Sources of 250,000 bytes: one that is quick, one that ends when there is a file named `open`. */
+const SOURCES = `
+import { existsSync } from 'node:fs'
+import { setTimeout } from 'node:timers/promises'
+export default {
+  quick: ({ byte }) => [Buffer.alloc(250_000, byte)],
+  gated: async function* () {
+    yield Buffer.alloc(200_000, 1)
+    while (!existsSync('open')) await setTimeout(20)
+    yield Buffer.alloc(50_000, 1)
+  },
+}`
+const SIZE = 250_000
+const PASSWORD = 'a-password-of-redis'
+
+type Sources = {
+  readonly quick: (args: { readonly byte: number }) => Buffer[]
+  readonly gated: () => Buffer[]
+}
+
+const redis = await startRedis(t, '--requirepass', PASSWORD)
+
+interface Site {
+  readonly dir: string
+  readonly oss: Emulator
+  readonly env: Env
+  readonly queue: UploadQueue<Sources>
+  /** A process that is this host; what it says is in its `err` so far. */
+  readonly worker: (host: string, ...args: string[]) => Run & { readonly said: () => string }
+}
+
+async function site(t: Test, { port }: RedisServer): Promise<Site> {
+  const dir = t.testdir({ 'sources.mjs': SOURCES })
+  const { oss, env } = await server(t, dir)
+  const { Redis } = await import('ioredis')
+  const settings = { port, host: '127.0.0.1', password: PASSWORD, maxRetriesPerRequest: null }
+  const connection = new Redis(settings)
+  const name = `q-${Math.random().toString(36).slice(2)}`
+  const queue = new UploadQueue<Sources>({ connection, name })
+  t.teardown(async () => {
+    await queue.close()
+    connection.disconnect()
+  })
+  const all = { ...env, OSS_BUCKET: BUCKET, REDIS_URL: `redis://:${PASSWORD}@127.0.0.1:${port}` }
+  const worker = (host: string, ...args: string[]) => {
+    const spool = `--spool=${join(dir, `spool-${host}`)}`
+    const how = ['--lock-timeout=2s', '--part-size=100KiB', '--sources=sources.mjs', ...args]
+    const process = start(
+      dir,
+      ['worker', spool, `--host=${host}`, `--queue=${name}`, ...how],
+      undefined,
+      all,
+    )
+    let said = ''
+    process.child.stderr?.on('data', (text: Buffer) => (said += String(text)))
+    t.teardown(() => void process.child.kill('SIGKILL'))
+    return { ...process, said: () => said }
+  }
+  return { dir, oss, env: all, queue, worker }
+}
+
+const parts = (oss: Emulator) =>
+  oss.requests.filter(({ operation, status }) => operation === 'UploadPart' && status === 200)
+    .length
+
+if (redis !== undefined) {
+  t.test('SIGTERM hands the job back, SIGKILL does not lose it', async t => {
+    const { dir, oss, queue, worker } = await site(t, redis)
+    const job = await queue.add({ key: 'k', source: 'gated' })
+    const a = worker('a', '--health=0')
+    await until(() => parts(oss) === 1)
+    await until(() => /health on (\S+)/.test(a.said()))
+    const health = /health on (\S+)/.exec(a.said())?.[1] ?? ''
+    t.match(health, /^http:\/\/127\.0\.0\.1:/)
+    const healthy = await fetch(health)
+    t.equal(healthy.status, 200)
+    t.same(await healthy.json(), { status: 'ok', host: 'a', active: 1, redis: true })
+    t.equal((await fetch(new URL('/', health))).status, 404)
+    a.child.kill('SIGTERM')
+    const ended = await a.done
+    t.equal(ended.status, 143)
+    t.notMatch(ended.err + ended.out, PASSWORD)
+    t.equal(await job.getState(), 'waiting')
+    t.match(await queue.find(job.id ?? ''), { attemptsMade: 0 })
+
+    const b = worker('b')
+    await until(async () => (await job.getState()) === 'active')
+    await until(() => /working on/.test(b.said()))
+    b.child.kill('SIGKILL')
+    await b.done
+    writeFileSync(join(dir, 'open'), '')
+    // The bytes of b are not needed; its locks end in two seconds.
+    const c = worker('c', '--json', '--home-timeout=1s', '--fleet-rate=50MB')
+    await until(async () => (await job.getState()) === 'completed')
+    t.match(await queue.find(job.id ?? ''), { returnvalue: { host: 'c', size: SIZE } })
+    t.same(await get(oss, 'k'), Buffer.alloc(SIZE, 1))
+    c.child.kill('SIGINT')
+    const { status, out } = await c.done
+    t.equal(status, 130)
+    t.match(JSON.parse(out), { id: job.id, key: 'k', size: SIZE })
+    t.equal(parts(oss), 3, 'parts that OSS has are not sent again')
+  })
+
+  t.test('wrong uses: exit 2 before anything is done', async t => {
+    const { dir, env } = await site(t, redis)
+    writeFileSync(join(dir, 'none.mjs'), 'export const a = 1')
+    const secret = `redis://:${PASSWORD}@127.0.0.1`
+    const wrong: [args: string[], hint: RegExp, more?: Env][] = [
+      [['--sources=sources.mjs', `--redis=${secret}`], /password in --redis/],
+      [['--sources=sources.mjs'], /URL of Redis must be/, { REDIS_URL: `http://x:${PASSWORD}@y` }],
+      [['--sources=sources.mjs'], /No Redis/, { REDIS_URL: '' }],
+      [['--sources=sources.mjs'], /No bucket/, { OSS_BUCKET: '' }],
+      [['--sources=missing.mjs'], /missing\.mjs cannot be loaded/],
+      [['--sources=none.mjs'], /exports no functions/],
+      [['--sources=sources.mjs', '--concurrency=0'], /"concurrency"/],
+      [['--sources=sources.mjs', '--health=x'], /\[HOST:\]PORT/],
+      [[], /required option.*--sources/],
+    ]
+    // Two at a time, as many as this machine has processors.
+    await inParallel(2, wrong, async ([args, hint, more]) => {
+      const { status, err } = await run(dir, ['worker', ...args], undefined, { ...env, ...more })
+      t.match({ status, err }, { status: 2, err: hint }, args.join(' '))
+      t.notMatch(err, PASSWORD)
+    })
+  })
+}
