@@ -118,7 +118,7 @@ t.test(`${JOBS} jobs, ${KILLS} machines die`, async t => {
     t.match(manifest, { job: `flow-${i}`, objects: wanted }, `manifest ${i}`)
     t.equal(manifest.objects.length, keys.length)
   }
-  const published = fleet.done(...publishing).map(({ key }) => key)
+  const published = fleet.done(...publishing).map(({ key = '' }) => key)
   const all = [...objects.keys(), ...flows.map((_, i) => `flow-${i}/manifest.json`)]
   t.same(published.toSorted(), all.toSorted(), 'each is published once')
 
