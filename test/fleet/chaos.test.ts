@@ -35,7 +35,10 @@ t.test(`${JOBS} jobs, ${KILLS} machines die`, async t => {
   const tally = { kills: 0, returned: 0, redis: 0, done: 0 }
   const say = (what: string): void => {
     const seconds = Math.round((Date.now() - startedAt) / 1000)
-    if (isLong) console.error(`chaos: ${what} ${seconds} s, ${JSON.stringify(tally)}`)
+    if (isLong)
+      console.error(
+        `chaos: ${what} ${seconds} s, seed ${process.env['SEED']}, ${JSON.stringify(tally)}`,
+      )
   }
 
   const often = { times: 'always', probability: 0.06, seed: below(2 ** 31) } as const
