@@ -3,6 +3,7 @@
  *
  *     npm run bench -- throughput memory --runs 9
  *     npm run bench -- huge [--size 40960]     (MiB; not among all)
+ *     npm run bench -- fleet                   (needs redis-server; not among all)
  *
  * Prints tables; with all cases, or with `--publish`, it also writes `results.json`, `RESULTS.md` and the plots.
  */
@@ -24,8 +25,8 @@ export const CASES = [
   'cli-start',
 ]
 
-/** Takes long: only when it is named. */
-const LONG = ['part-size', 'huge']
+/** Takes long, or needs a Redis: only when it is named. */
+const LONG = ['part-size', 'huge', 'fleet']
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,

@@ -35,7 +35,10 @@ t.test(`${JOBS} jobs, ${KILLS} machines die`, async t => {
   const tally = { kills: 0, returned: 0, redis: 0, done: 0 }
   const say = (what: string): void => {
     const seconds = Math.round((Date.now() - startedAt) / 1000)
-    if (isLong) console.error(`chaos: ${what} ${seconds} s, ${JSON.stringify(tally)}`)
+    if (isLong)
+      console.error(
+        `chaos: ${what} ${seconds} s, seed ${process.env['SEED']}, ${JSON.stringify(tally)}`,
+      )
   }
 
   const often = { times: 'always', probability: 0.06, seed: below(2 ** 31) } as const
@@ -118,7 +121,7 @@ t.test(`${JOBS} jobs, ${KILLS} machines die`, async t => {
     t.match(manifest, { job: `flow-${i}`, objects: wanted }, `manifest ${i}`)
     t.equal(manifest.objects.length, keys.length)
   }
-  const published = fleet.done(...publishing).map(({ key }) => key)
+  const published = fleet.done(...publishing).map(({ key = '' }) => key)
   const all = [...objects.keys(), ...flows.map((_, i) => `flow-${i}/manifest.json`)]
   t.same(published.toSorted(), all.toSorted(), 'each is published once')
 
