@@ -42,9 +42,9 @@ function members(path: string, name: string): string[] {
 
 t.test('options.md has every option of the library', async t => {
   const options = [
-    ...members('src/spool.ts', 'SpoolOptions'),
-    ...members('src/spool.ts', 'StepOptions'),
-    ...members('src/spool.ts', 'ResumeOptions'),
+    ...members('src/spool-options.ts', 'SpoolOptions'),
+    ...members('src/spool-options.ts', 'StepOptions'),
+    ...members('src/spool-options.ts', 'ResumeOptions'),
     ...members('src/oss/settings.ts', 'ClientOptions'),
     ...members('src/oss/object-headers.ts', 'ObjectOptions'),
     ...members('src/upload/options.ts', 'UploadOptions'),
@@ -135,7 +135,8 @@ t.test('cli.md has every command, option and setting', async t => {
   t.same(sorted(inTables.match(/--[a-z0-9-]+/g) ?? []), sorted(known))
 
   const at = rows.findIndex(([first]) => first === 'setting')
-  const settings = rows.slice(at + 1, at + 1 + SETTINGS.length)
+  const end = rows.findIndex(([first], i) => i > at && names(first).length === 0)
+  const settings = rows.slice(at + 1, end)
   const pairs = settings.flatMap(([setting, env]) => {
     const variables = names(env)
     return names(setting).map((name, i) => `${name} ${variables[i] ?? ''}`)
