@@ -153,6 +153,12 @@ t.test('options: taken as they are recorded, or refused in the form of Node', as
     }),
     runs(600),
   )
+  for (const wrong of [new Date(0), new Map([['a', 'b']]), new Headers({ a: 'b' })]) {
+    for (const name of ['headers', 'meta', 'tags', 'callback']) {
+      const taken = returns(() => checkOptions({ [name]: wrong }), isWrongArgument)
+      t.notOk(taken, `${name} from a ${wrong.constructor.name}, whose entries would be lost`)
+    }
+  }
   for (const value of [null, 5, 'a', Symbol('a'), () => {}, []]) {
     // What JavaScript callers may do and the types forbid.
     returns(() => checkOptions(value as never), isWrongArgument)
