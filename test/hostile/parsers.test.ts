@@ -91,7 +91,7 @@ t.test('keys: one that is taken is the path that is signed, and gives a safe id'
       if (new URL(`http://h/${path}`).pathname !== `/${path}`)
         throw new Error('the URL is another one')
       checkId(defaultId(PLACE, key))
-      if (/[\n\r\x1b]/.test(printable(key))) throw new Error('it would move the cursor')
+      if (/\p{Cc}/u.test(printable(key))) throw new Error('it would move the cursor')
     }),
     runs(400),
   )
@@ -184,7 +184,7 @@ t.test('clients: endpoints, regions, credentials', async t => {
       fc.dictionary(fc.constantFrom(...fields), fc.oneof(values, texts), { maxKeys: 2 }),
       change => {
         const client = { ...good, ...change }
-        returns(() => readClient(client as never), isWrongArgument)
+        returns(() => readClient(client), isWrongArgument)
       },
     ),
     runs(400),
