@@ -10,7 +10,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { tryLock, unlock } from 'fs-native-extensions'
 import { isSystemError } from './durable.js'
-import { checkDirectory, openPlain, PLAINLY, Untrusted } from './trust.js'
+import { checkDirectory, PLAINLY, Untrusted } from './trust.js'
 
 /** Who works on an upload. */
 export interface Owner {
@@ -18,7 +18,7 @@ export interface Owner {
   readonly host: string
 }
 
-const { O_CREAT, O_RDWR } = fs.constants
+const { O_CREAT, O_RDONLY, O_RDWR } = fs.constants
 const open = promisify(fs.open)
 
 const FILE = 'lock'
@@ -81,14 +81,16 @@ export class Lock {
 
 /** The live owner of the upload in `directory`, if there is one. */
 export async function ownerOf(directory: string): Promise<Owner | undefined> {
+  const path = join(directory, FILE)
   let file: number
   try {
-    file = openPlain(join(directory, FILE)).file
+    file = await open(path, O_RDONLY | PLAINLY)
   } catch (error) {
     if (isSystemError(error, 'ENOENT')) return undefined
     throw error
   }
   try {
+    if (!fs.fstatSync(file).isFile()) throw new Untrusted(`${path} is not a plain file`)
     if (tryLock(file, { shared: true })) {
       unlock(file)
       return undefined

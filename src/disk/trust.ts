@@ -12,7 +12,7 @@ export class Untrusted extends Error {
   override readonly name = 'Untrusted'
 }
 
-const { O_NOFOLLOW = 0, O_NONBLOCK = 0 } = fs.constants // Windows has neither
+const { O_NOFOLLOW, O_NONBLOCK } = fs.constants // undefined on Windows, where `|` takes it for 0
 
 /** For `open`: a FIFO without a writer does not keep us. */
 export const WITHOUT_WAITING = O_NONBLOCK

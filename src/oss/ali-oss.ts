@@ -5,6 +5,7 @@
  * cancel flag among all uploads, hides errors and cannot verify (ali-oss #1242, #904, #1388).
  */
 import { createHash } from 'node:crypto'
+import { createRequire } from 'node:module'
 import { Readable } from 'node:stream'
 import type { Credentials } from './credentials.js'
 import { kindOf, OssFailure } from './failure.js'
@@ -315,6 +316,7 @@ export class AliOssBucket implements Bucket {
 
   async #connect(keys: Credentials): Promise<AliOss> {
     const { default: OSS } = await import('ali-oss')
+    muteDebug(process.env['DEBUG'])
     const { endpoint, region, bucket, cname, pathStyle } = this.#place
     const options = {
       ...keys,
@@ -332,6 +334,15 @@ export class AliOssBucket implements Bucket {
     // Its typings lack half of these options, and describe replies that do not exist.
     return new OSS(options) as unknown as AliOss
   }
+}
+
+/** `ali-oss` logs headers wherever `DEBUG` tells it to: the security token, and strings to sign. */
+function muteDebug(namespaces: string | undefined): void {
+  if (!namespaces) return
+  const aliOss = createRequire(import.meta.url).resolve('ali-oss')
+  // The one that it uses; its own typings are not ours to install.
+  const debug = createRequire(aliOss)('debug') as { enable(namespaces: string): void }
+  debug.enable(`${namespaces},-ali-oss,-ali-oss:*`)
 }
 
 /** The fields of its errors. */

@@ -134,8 +134,7 @@ export function checkObjectOptions(object: ObjectOptions): void {
   for (const name of ['headers', 'meta', 'tags'] as const) {
     const map: unknown = object[name]
     if (map === undefined) continue
-    if (typeof map !== 'object' || map === null || Array.isArray(map))
-      throw invalidType(name, 'an object', map)
+    if (!isPlain(map)) throw invalidType(name, 'an object', map)
     for (const value of Object.values(map)) {
       if (typeof value !== 'string') throw invalidType(name, 'an object of strings', value)
     }
@@ -162,11 +161,11 @@ export function checkObjectOptions(object: ObjectOptions): void {
 
 /** All of it is recorded in the checkpoint, so all of it is checked. */
 function checkCallback(callback: unknown): void {
-  if (typeof callback !== 'object' || callback === null || Array.isArray(callback)) {
+  if (!isPlain(callback)) {
     throw invalidType('callback', 'an object with a "url" and a "body"', callback)
   }
   // Nothing is assumed of its properties: each is checked below.
-  const properties = callback as Readonly<Record<string, unknown>>
+  const properties = callback
   for (const name of ['url', 'body'] as const) {
     if (properties[name] === undefined) throw invalidType(`callback.${name}`, 'a string', undefined)
   }
@@ -184,13 +183,20 @@ function checkCallback(callback: unknown): void {
 }
 
 function checkVariables(name: string, variables: unknown): void {
-  if (typeof variables !== 'object' || variables === null || Array.isArray(variables)) {
+  if (!isPlain(variables)) {
     throw invalidType(name, 'an object', variables)
   }
   for (const [variable, value] of Object.entries(variables)) {
     if (typeof value === 'string' || typeof value === 'boolean' || Number.isFinite(value)) continue
     throw invalidType(`${name}.${variable}`, 'a string, a number or a boolean', value)
   }
+}
+
+/** Not a `Map`, `Headers` or `Date`, whose entries would be lost without a word. */
+function isPlain(value: unknown): value is Readonly<Record<string, unknown>> {
+  if (typeof value !== 'object' || value === null) return false
+  const prototype: unknown = Object.getPrototypeOf(value)
+  return prototype === null || Object.getPrototypeOf(prototype) === null
 }
 
 function oneOf(name: string, allowed: readonly string[], value: string | undefined): void {

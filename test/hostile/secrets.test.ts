@@ -82,6 +82,7 @@ t.test('the command line', async t => {
   const commands: readonly [name: string, args: readonly string[], env: Env, status: number][] = [
     ['put', put('done', '--progress=json'), env, 0],
     ['put with a token', put('token', '--progress=json'), withToken, 0],
+    ['put with DEBUG=*', put('debug'), { ...withToken, DEBUG: '*' }, 0],
     ['put with a token that is refused', put('refused', '--id=refused'), badToken, 75],
     ['put with a wrong key', put('wrong', '--id=wrong'), wrongKey, 75],
     ['put by a proxy that is not there', put('proxied'), proxied, 75],

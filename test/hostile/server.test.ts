@@ -97,8 +97,10 @@ async function outcome(call: Promise<unknown>): Promise<unknown> {
     if (!(error instanceof OssFailure)) throw error
     kindOf(error)
     const all = `${error.describe()} ${error.name} ${error.ossCode} ${error.requestId} ${error.ec}`
-    if (/\p{Cc}/u.test(all)) throw new Error(`it would move a cursor: ${JSON.stringify(all)}`)
-    if (inspect(error).includes(SECRET)) throw new Error('a secret is in it')
+    if (/\p{Cc}/u.test(all)) {
+      throw new Error(`it would move a cursor: ${JSON.stringify(all)}`, { cause: error })
+    }
+    if (inspect(error).includes(SECRET)) throw new Error('a secret is in it', { cause: error })
     return error
   }
 }

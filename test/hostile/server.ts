@@ -32,7 +32,10 @@ export async function hostileServer(t: Test, behind?: number): Promise<HostileSe
     sockets.add(socket)
     socket.on('error', () => {}).on('close', () => sockets.delete(socket))
     const { respond } = hostile
-    if (respond !== undefined) return void serve(socket, respond, hostile.requests)
+    if (respond !== undefined) {
+      void serve(socket, respond, hostile.requests)
+      return
+    }
     const emulator = net.connect(behind ?? 0, '127.0.0.1')
     sockets.add(emulator)
     emulator.on('error', () => socket.destroy())
