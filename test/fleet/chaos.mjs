@@ -36,7 +36,7 @@ const child = spawn(
   [tap, 'run', '--reporter=tap', '--timeout=0', path('chaos.test.ts')],
   {
     stdio: 'inherit',
-    env: { ...process.env, JOBS: values.jobs, KILLS: values.kills, SEED: seed },
+    env: { ...process.env, LONG: '1', JOBS: values.jobs, KILLS: values.kills, SEED: seed },
   },
 )
 child.on('close', code => {

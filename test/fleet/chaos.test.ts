@@ -9,13 +9,15 @@ import t from 'tap'
 import type { FlowManifest, UploadRequest } from '../../src/bullmq/index.js'
 import { crc64 } from '../../src/crc64.js'
 import { contentOf } from '../crash/content.js'
+import { patience } from '../crash/patience.js'
 import { until } from '../support/command-line.js'
+import { long } from '../support/long.js'
 import { BUCKET } from '../support/oss.js'
 import { randomOf } from '../support/seed.js'
 import { Machines, PART, type Machine, type TestSources } from './machines.js'
 
-const JOBS = Number(process.env['JOBS'] ?? 24)
-const KILLS = Number(process.env['KILLS'] ?? 3)
+const JOBS = Number(process.env['JOBS'] ?? 300)
+const KILLS = Number(process.env['KILLS'] ?? 30)
 const isLong = process.env['JOBS'] !== undefined
 /** Objects of a flow; its manifest is a job, too. */
 const IN_FLOW = 11
@@ -23,9 +25,10 @@ const MACHINES = 3
 /** Parts that a machine has on the line: four jobs with five each. */
 const ON_THE_WAY = 4 * 5
 
+patience(t)
 if (isLong) t.setTimeout(0)
 
-t.test(`${JOBS} jobs, ${KILLS} machines die`, async t => {
+void long(t, `${JOBS} jobs, ${KILLS} machines die`, async t => {
   const fleet = await Machines.open(t)
   if (fleet === undefined) return
   const { bench, queue, server } = fleet

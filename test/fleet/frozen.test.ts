@@ -4,8 +4,9 @@ import t from 'tap'
 import { contentOf } from '../crash/content.js'
 import { until } from '../support/command-line.js'
 import { Machines, PART } from './machines.js'
+import { long } from '../support/long.js'
 
-t.test('a frozen worker that wakes while another works is stopped', async t => {
+void long(t, 'a frozen worker that wakes while another works is stopped', async t => {
   const fleet = await Machines.open(t)
   if (fleet === undefined) return
   const { bench, queue, spool } = fleet

@@ -3,11 +3,12 @@
  * had again, and the look at what no input may ever change: the prototypes that all objects share.
  */
 import type { Test } from 'tap'
+import { LONG } from '../support/long.js'
 
 export type Random = () => number
 
 /** `npm run fuzz` sets `RUNS`; 100 are the short budget of `npm test`. */
-const SCALE = Number(process.env['RUNS'] ?? 100) / 100
+const SCALE = Number(process.env['RUNS'] ?? (LONG ? 1000 : 100)) / 100
 
 export function runs(short: number): number {
   return Math.ceil(short * SCALE)

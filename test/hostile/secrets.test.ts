@@ -13,6 +13,7 @@ import { redisCheckpoints } from '../../src/redis/index.js'
 import { environment, run, start, until, type Env } from '../support/command-line.js'
 import { BUCKET, bytes, streamOf } from '../support/oss.js'
 import { SECRETS, secretsIn, secretsUnder } from '../support/secrets.js'
+import { long } from '../support/long.js'
 
 const { accessKeySecret, stsToken, endpointPassword, proxyPassword, redisPassword } = SECRETS
 const DATA = bytes(150_000)
@@ -26,7 +27,7 @@ t.test('a secret is found, however it travels', async t => {
   t.same(secretsUnder(directory), ['accessKeySecret'])
 })
 
-t.test('the command line', async t => {
+void long(t, 'the command line', async t => {
   const cwd = t.testdir({ file: DATA.toString('latin1') })
   const oss = await startEmulator({
     dir: `${t.testdirName}-server`,
