@@ -1,7 +1,7 @@
 /** What a `Spool` and its methods can be told, beside the options of each upload. */
 import type { Checkpoints } from './disk/records.js'
 import { invalidType, outOfRange } from './errors.js'
-import type { RateLimit } from './oss/rate.js'
+import type { RateLimit } from './oss/port.js'
 import type { AliOssClient, ClientOptions } from './oss/settings.js'
 import { integer, type UploadOptions } from './upload/options.js'
 import type { ProgressEvent } from './upload/progress.js'

@@ -93,9 +93,9 @@ t.test('there are no circles, not even of types', async t => {
   t.same(circles, [])
 })
 
-t.test('no file is imported by more than one in six', async t => {
+t.test('no file is imported by more than one in five', async t => {
   const all = [...imports.values()].flatMap(imported => [...new Set(imported)])
-  const known = files.filter(file => all.filter(each => each === file).length > files.length / 6)
+  const known = files.filter(file => all.filter(each => each === file).length > files.length / 5)
   t.same(known, [])
 })
 

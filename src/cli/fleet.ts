@@ -3,7 +3,7 @@
  * loaded here, and need not be installed for anything else.
  */
 import type { UploadWorker, Sources } from '../bullmq/index.js'
-import type { RateLimit } from '../oss/rate.js'
+import type { RateLimit } from '../oss/port.js'
 import type { RedisCheckpoints } from '../redis/index.js'
 import type { Spool } from '../spool.js'
 import { given } from '../upload/options.js'

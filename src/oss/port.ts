@@ -2,7 +2,14 @@
  * What the rest of the project knows of OSS: one bucket, ten calls. `ali-oss.ts` implements it with
  * the real client; every method rejects with an `OssFailure` and with nothing else.
  */
-import type { RateLimit } from './rate.js'
+
+/** Something that says when bytes may be sent. */
+export interface RateLimit {
+  /** The most bytes that are taken at a time. */
+  readonly slice: number
+  /** Resolves when `bytes` (at most a slice) may be sent, or as soon as `signal` is aborted. */
+  take(bytes: number, signal: AbortSignal): Promise<void>
+}
 
 /** Where a bucket is. Recorded in the checkpoint, so that any later process finds it again. */
 export interface Place {

@@ -3,19 +3,11 @@
  * requests draw from. What always holds: no more than about 150 ms worth of bytes goes out at once,
  * those who wait are served in turn, and a wait ends with the request it belongs to.
  */
-import type { Body } from './port.js'
+import type { Body, RateLimit } from './port.js'
 
 /** The bucket holds what flows in so many ms; a slice is half of that. */
 const BURST = 100
 const MAX_SLICE = 64 * 1024
-
-/** Something that says when bytes may be sent. */
-export interface RateLimit {
-  /** The most bytes that are taken at a time. */
-  readonly slice: number
-  /** Resolves when `bytes` (at most a slice) may be sent, or as soon as `signal` is aborted. */
-  take(bytes: number, signal: AbortSignal): Promise<void>
-}
 
 interface Waiter {
   readonly bytes: number

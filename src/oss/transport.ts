@@ -9,9 +9,9 @@ import * as https from 'node:https'
 import type { IncomingMessage } from 'node:http'
 import { identityOf } from './identity.js'
 import { watch, type Line } from './patience.js'
-import type { Body, Call, Reply } from './port.js'
+import type { Body, Call, RateLimit, Reply } from './port.js'
 import { proxyFor, refusal, TunnelAgent, unreachable, type Proxy } from './proxy.js'
-import { pace, type RateLimit } from './rate.js'
+import { pace } from './rate.js'
 
 /**
  * Replies are XML of at most 1,000 parts or 200 uploads, or a callback's JSON (1 MiB); more is not OSS.

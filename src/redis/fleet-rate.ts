@@ -6,7 +6,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { invalidType, outOfRange } from '../errors.js'
-import type { RateLimit } from '../oss/rate.js'
+import type { RateLimit } from '../oss/port.js'
 import { ask, type RedisConnection } from './connection.js'
 import { Keys } from './keys.js'
 

@@ -16,6 +16,7 @@ export const OUTPUTS: Readonly<Record<string, readonly string[]>> = {
   prune: ['prune', 'error'],
   doctor: ['doctor', 'error'],
   config: ['settings', 'error'],
+  worker: ['result', 'error'],
 }
 
 const ajv = new Ajv({
