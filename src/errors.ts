@@ -142,6 +142,15 @@ export function outOfRange(name: string, range: string, received: unknown): Rang
   )
 }
 
+/** @throws TypeError or RangeError unless it is an integer in these bounds, or undefined */
+export function checkInteger(name: string, value: unknown, min: number, max: number): void {
+  if (value === undefined) return
+  if (typeof value !== 'number') throw invalidType(name, 'a number', value)
+  if (!Number.isSafeInteger(value) || value < min || value > max) {
+    throw outOfRange(name, `an integer >= ${min} and <= ${max}`, value)
+  }
+}
+
 function coded<E extends Error>(error: E, code: string): E {
   return Object.assign(error, { code })
 }

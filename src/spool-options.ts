@@ -1,9 +1,10 @@
 /** What a `Spool` and its methods can be told, beside the options of each upload. */
 import type { Checkpoints } from './disk/records.js'
-import { invalidType, outOfRange } from './errors.js'
+import { checkInteger, invalidType } from './errors.js'
 import type { RateLimit } from './oss/port.js'
+import { checkRate } from './oss/rate.js'
 import type { AliOssClient, ClientOptions } from './oss/settings.js'
-import { integer, type UploadOptions } from './upload/options.js'
+import type { UploadOptions } from './upload/options.js'
 import type { ProgressEvent } from './upload/progress.js'
 
 /** Options of a `Spool`. Those of an upload are defaults for all its uploads. */
@@ -66,10 +67,6 @@ export function checkSpoolOptions({
   if (fleetRate !== undefined && typeof fleetRate?.take !== 'function') {
     throw invalidType('fleetRate', 'made by fleetRate()', fleetRate)
   }
-  if (parallelUploads !== undefined) integer('parallelUploads', parallelUploads, 1, 100_000)
-  if (maxRate === undefined) return
-  if (typeof maxRate !== 'number') throw invalidType('maxRate', 'a number', maxRate)
-  if (!(maxRate >= 1024 && maxRate <= Number.MAX_SAFE_INTEGER)) {
-    throw outOfRange('maxRate', '>= 1024 bytes/s', maxRate)
-  }
+  checkInteger('parallelUploads', parallelUploads, 1, 100_000)
+  if (maxRate !== undefined) checkRate('maxRate', maxRate)
 }

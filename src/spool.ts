@@ -89,10 +89,8 @@ export class Spool extends EventEmitter<{
     const { parallelUploads = UPLOADS, ...defaults } = rest
     checkSpoolOptions(options)
     this.#connection = 'open' in client ? client : connect(client)
-    const limits = [fleetRate, maxRate === undefined ? undefined : new Rate(maxRate)]
-    if (limits.some(limit => limit !== undefined)) {
-      this.#connection.limit(limits.filter(limit => limit !== undefined))
-    }
+    const own = maxRate === undefined ? undefined : new Rate(maxRate)
+    this.#connection.limit([fleetRate, own].filter(limit => limit !== undefined))
     this.dir = resolve(dir ?? defaultDirectory())
     this.#defaults = defaults
     this.#records = checkpoints?.beside(new SpoolDirectory(this.dir)) ?? new LocalRecords(this.dir)

@@ -4,10 +4,9 @@
  */
 import { EventEmitter } from 'node:events'
 import { Queue, Worker, type Job, type RedisQueueBackend, type WorkerOptions } from 'bullmq'
-import { invalidType } from '../errors.js'
+import { checkInteger, invalidType } from '../errors.js'
 import { Spool } from '../index.js'
 import { RedisCheckpoints } from '../redis/redis-checkpoints.js'
-import { integer } from '../upload/options.js'
 import { Cancellations } from './cancellation.js'
 import { checkQueue, type QueueOptions, type QueueSettings } from './connection.js'
 import { Homes, uploadOf, type HomeJob } from './homes.js'
@@ -110,9 +109,9 @@ export class UploadWorker<S extends Sources> extends EventEmitter<{
     if (typeof sources !== 'object' || sources === null) {
       throw invalidType('sources', 'an object of functions', sources)
     }
-    integer('concurrency', concurrency, 1, 10_000)
-    integer('homeTimeout', homeTimeout, 1_000, 2 ** 31 - 1)
-    integer('lockTimeout', lockTimeout, 300, 2 ** 31 - 1)
+    checkInteger('concurrency', concurrency, 1, 10_000)
+    checkInteger('homeTimeout', homeTimeout, 1_000, 2 ** 31 - 1)
+    checkInteger('lockTimeout', lockTimeout, 300, 2 ** 31 - 1)
     const { connection, name, prefix } = settings
     this.host = checkpoints.host
     this.#spool = spool

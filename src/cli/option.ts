@@ -70,9 +70,9 @@ export function connectionOptions(command: Command): Command {
   ])
 }
 
-/** How bytes are sent, and how that is shown. */
-export function transferOptions(command: Command): Command {
-  return add(connectionOptions(command), [
+/** How bytes are sent. */
+function sending(): Option[] {
+  return [
     single('--parallel <N>', 'parts in flight per upload (default: 5)', parseCount),
     single(
       '--retries <N>',
@@ -80,6 +80,25 @@ export function transferOptions(command: Command): Command {
       parseCount,
     ),
     single('--max-rate <SIZE>', 'bytes per second to send at most, such as 500KB', parseRate),
+  ]
+}
+
+/** How bytes are spooled. */
+function spooling(): Option[] {
+  return [
+    single('--part-size <SIZE>', 'size of the first parts (default: 8MiB)', parseSize),
+    single(
+      '--max-spool <SIZE>',
+      'bytes on the disk until the source waits (default: all of them)',
+      parseSize,
+    ),
+  ]
+}
+
+/** How bytes are sent, and how that is shown. */
+export function transferOptions(command: Command): Command {
+  return add(connectionOptions(command), [
+    ...sending(),
     choice('--progress <HOW>', 'auto: what suits standard error; json: lines for programs', [
       'auto',
       'json',
@@ -91,12 +110,7 @@ export function transferOptions(command: Command): Command {
 export function uploadOptions(command: Command): Command {
   return add(transferOptions(command), [
     single('--id <ID>', 'name of the upload (default: made from endpoint, bucket and key)'),
-    single('--part-size <SIZE>', 'size of the first parts (default: 8MiB)', parseSize),
-    single(
-      '--max-spool <SIZE>',
-      'bytes on the disk until the source waits (default: all of them)',
-      parseSize,
-    ),
+    ...spooling(),
     single(
       '--size <SIZE>',
       'bytes of the whole stream, if known: planned for and checked',
@@ -125,15 +139,8 @@ export function workerOptions(command: Command): Command {
     single('--host <NAME>', 'name of this machine in the fleet (default: its host name)'),
     single('--health <[HOST:]PORT>', 'answer GET /healthz there; on 127.0.0.1 alone', parseAddress),
     single('--fleet-rate <SIZE>', 'bytes per second of all workers together', parseRate),
-    single('--max-rate <SIZE>', 'bytes per second of this worker', parseRate),
-    single('--part-size <SIZE>', 'size of the first parts (default: 8MiB)', parseSize),
-    single(
-      '--max-spool <SIZE>',
-      'bytes of an upload on the disk until its source waits',
-      parseSize,
-    ),
-    single('--parallel <N>', 'parts in flight per upload (default: 5)', parseCount),
-    single('--retries <N>', 'attempts per part after the source has ended', parseCount),
+    ...sending(),
+    ...spooling(),
     periodOption('--host-timeout <TIME>', 'silence after which a host is gone (default: 15m)'),
     periodOption('--home-timeout <TIME>', 'a job waits so long for its host (default: 1m)'),
     periodOption('--lock-timeout <TIME>', 'jobs of a silent worker are free then (default: 30s)'),

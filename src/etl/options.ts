@@ -1,8 +1,8 @@
 /** The options of a rotation: what they mean, their limits, and the check of all of them. */
 import type { Duplex } from 'node:stream'
-import { invalidType, invalidValue } from '../errors.js'
+import { checkInteger, invalidType, invalidValue } from '../errors.js'
 import type { UploadOptions } from '../index.js'
-import { checkKey, checkOptions, integer } from '../upload/options.js'
+import { checkKey, checkOptions } from '../upload/options.js'
 import { Calendar } from './calendar.js'
 import type { Format } from './format.js'
 import type { Mark } from './manifest.js'
@@ -158,11 +158,11 @@ export function checkRotate<T>(options: RotateBase<T> & { format?: Format<T> }):
   checkKey(template.key({ ...SAMPLE, job, date: calendar.fields(0) }))
   if (typeof every !== 'object' || every === null) throw invalidType('every', 'an object', every)
   known('every', every, ['records', 'bytes', 'ms'])
-  integer('every.records', every.records, 1, Number.MAX_SAFE_INTEGER)
-  integer('every.bytes', every.bytes, 1, Number.MAX_SAFE_INTEGER)
-  integer('every.ms', every.ms, 1, 2 ** 31 - 1)
-  integer('maxOpen', options.maxOpen, 1, 1000)
-  integer('maxEnding', options.maxEnding, 1, 1000)
+  checkInteger('every.records', every.records, 1, Number.MAX_SAFE_INTEGER)
+  checkInteger('every.bytes', every.bytes, 1, Number.MAX_SAFE_INTEGER)
+  checkInteger('every.ms', every.ms, 1, 2 ** 31 - 1)
+  checkInteger('maxOpen', options.maxOpen, 1, 1000)
+  checkInteger('maxEnding', options.maxEnding, 1, 1000)
   checkOptions(upload)
   for (const name of OWN) {
     if (Object.hasOwn(upload, name)) throw invalidValue('upload', `must not have "${name}"`, upload)

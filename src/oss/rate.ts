@@ -3,16 +3,13 @@
  * requests draw from. What always holds: no more than about 150 ms worth of bytes goes out at once,
  * those who wait are served in turn, and a wait ends with the request it belongs to.
  */
+import { invalidType, outOfRange } from '../errors.js'
 import type { Body, RateLimit } from './port.js'
+import { WaitingLine } from './waiting-line.js'
 
 /** The bucket holds what flows in so many ms; a slice is half of that. */
 const BURST = 100
 const MAX_SLICE = 64 * 1024
-
-interface Waiter {
-  readonly bytes: number
-  readonly grant: () => void
-}
 
 /** A body under a rate limit, and how long it was held back. */
 export interface PacedBody {
@@ -79,7 +76,7 @@ export class Rate implements RateLimit {
   readonly #full: number
   #credit: number
   #filledAt = performance.now()
-  #queue: Waiter[] = []
+  readonly #line = new WaitingLine()
   #timer: NodeJS.Timeout | undefined
 
   /** `bytesPerSecond`: 1024 or more. */
@@ -93,27 +90,13 @@ export class Rate implements RateLimit {
   async take(bytes: number, signal: AbortSignal): Promise<void> {
     if (signal.aborted) return
     this.#fill()
-    if (this.#queue.length === 0 && this.#credit >= bytes) {
+    if (this.#line.wanted === undefined && this.#credit >= bytes) {
       this.#credit -= bytes
       return
     }
-    await new Promise<void>(resolve => {
-      const leave = (): void => {
-        this.#queue = this.#queue.filter(other => other !== waiter)
-        this.#serve()
-        resolve()
-      }
-      const waiter: Waiter = {
-        bytes,
-        grant: () => {
-          signal.removeEventListener('abort', leave)
-          resolve()
-        },
-      }
-      signal.addEventListener('abort', leave, { once: true })
-      this.#queue.push(waiter)
-      this.#serve()
-    })
+    const turn = this.#line.join(bytes, signal, () => this.#serve())
+    this.#serve()
+    await turn
   }
 
   #fill(): void {
@@ -125,17 +108,22 @@ export class Rate implements RateLimit {
   #serve(): void {
     clearTimeout(this.#timer)
     this.#fill()
-    for (;;) {
-      const first = this.#queue[0]
-      if (first === undefined) return
-      const missing = first.bytes - this.#credit
+    for (let { wanted } = this.#line; wanted !== undefined; { wanted } = this.#line) {
+      const missing = wanted - this.#credit
       if (missing > 0) {
         this.#timer = setTimeout(() => this.#serve(), Math.ceil(missing / this.#perMs))
         return
       }
-      this.#queue.shift()
-      this.#credit -= first.bytes
-      first.grant()
+      this.#credit -= wanted
+      this.#line.next()
     }
+  }
+}
+
+/** @throws TypeError or RangeError for what is no limit; one below would stop everything */
+export function checkRate(name: string, bytesPerSecond: unknown): void {
+  if (typeof bytesPerSecond !== 'number') throw invalidType(name, 'a number', bytesPerSecond)
+  if (!(bytesPerSecond >= 1024 && bytesPerSecond <= Number.MAX_SAFE_INTEGER)) {
+    throw outOfRange(name, '>= 1024 bytes/s', bytesPerSecond)
   }
 }

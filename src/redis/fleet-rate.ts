@@ -5,8 +5,10 @@
  * reserved before, and while Redis does not answer nothing is.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { invalidType, outOfRange } from '../errors.js'
+import { invalidType } from '../errors.js'
 import type { RateLimit } from '../oss/port.js'
+import { checkRate } from '../oss/rate.js'
+import { WaitingLine } from '../oss/waiting-line.js'
 import { ask, type RedisConnection } from './connection.js'
 import { Keys } from './keys.js'
 
@@ -40,11 +42,6 @@ export interface FleetRateOptions {
   readonly prefix?: string
 }
 
-interface Waiter {
-  readonly bytes: number
-  readonly grant: () => void
-}
-
 class FleetRate implements RateLimit {
   readonly slice: number
   readonly #connection: RedisConnection
@@ -56,7 +53,7 @@ class FleetRate implements RateLimit {
   #credit = 0
   #reservedAt = 0
   #isReserving = false
-  #queue: Waiter[] = []
+  readonly #line = new WaitingLine()
 
   constructor(connection: RedisConnection, key: string, rate: number) {
     this.#connection = connection
@@ -69,33 +66,19 @@ class FleetRate implements RateLimit {
 
   async take(bytes: number, signal: AbortSignal): Promise<void> {
     if (signal.aborted) return
-    await new Promise<void>(resolve => {
-      const leave = (): void => {
-        this.#queue = this.#queue.filter(other => other !== waiter)
-        resolve()
-      }
-      const waiter: Waiter = {
-        bytes,
-        grant: () => {
-          signal.removeEventListener('abort', leave)
-          resolve()
-        },
-      }
-      signal.addEventListener('abort', leave, { once: true })
-      this.#queue.push(waiter)
-      this.#serve()
-    })
+    const turn = this.#line.join(bytes, signal, () => this.#serve())
+    this.#serve()
+    await turn
   }
 
   #serve(): void {
     if (performance.now() - this.#reservedAt > STALE) this.#credit = 0
     for (;;) {
-      const first = this.#queue[0]
-      if (first === undefined) return
-      if (first.bytes > this.#credit) break
-      this.#credit -= first.bytes
-      this.#queue.shift()
-      first.grant()
+      const { wanted } = this.#line
+      if (wanted === undefined) return
+      if (wanted > this.#credit) break
+      this.#credit -= wanted
+      this.#line.next()
     }
     if (!this.#isReserving) void this.#reserve()
   }
@@ -134,11 +117,6 @@ export function fleetRate(
   if (typeof connection?.call !== 'function') {
     throw invalidType('connection', 'an ioredis client', typeof connection)
   }
-  if (typeof bytesPerSecond !== 'number') {
-    throw invalidType('bytesPerSecond', 'a number', bytesPerSecond)
-  }
-  if (!(bytesPerSecond >= 1024 && bytesPerSecond <= Number.MAX_SAFE_INTEGER)) {
-    throw outOfRange('bytesPerSecond', '>= 1024 bytes/s', bytesPerSecond)
-  }
+  checkRate('bytesPerSecond', bytesPerSecond)
   return new FleetRate(connection, new Keys(prefix).rate, bytesPerSecond)
 }

@@ -5,8 +5,8 @@
 import { hostname } from 'node:os'
 import type { Checkpoints, Records } from '../disk/records.js'
 import type { SpoolDirectory } from '../disk/spool-directory.js'
-import { invalidType, invalidValue, outOfRange } from '../errors.js'
-import { type RedisConnection } from './connection.js'
+import { checkInteger, invalidType, invalidValue } from '../errors.js'
+import type { RedisConnection } from './connection.js'
 import { Hosts } from './hosts.js'
 import { Keys } from './keys.js'
 import { RedisRecords } from './redis-records.js'
@@ -50,8 +50,8 @@ export class RedisCheckpoints implements Checkpoints {
     const { hostTimeout = 15 * 60_000, lockTimeout = 30_000 } = options
     checkHost(host)
     if (typeof prefix !== 'string') throw invalidType('prefix', 'a string', prefix)
-    checkTime('hostTimeout', hostTimeout, 1_000)
-    checkTime('lockTimeout', lockTimeout, 300)
+    checkInteger('hostTimeout', hostTimeout, 1_000, 2 ** 31 - 1)
+    checkInteger('lockTimeout', lockTimeout, 300, 2 ** 31 - 1)
     this.host = host
     this.#connection = connection
     this.#keys = new Keys(prefix)
@@ -114,12 +114,5 @@ function checkHost(host: unknown): void {
   if (typeof host !== 'string') throw invalidType('host', 'a string', host)
   if (!/^[A-Za-z0-9._-]{1,128}$/.test(host)) {
     throw invalidValue('host', 'must be 1 to 128 of A-Za-z0-9._-', host)
-  }
-}
-
-function checkTime(name: string, value: unknown, min: number): void {
-  if (typeof value !== 'number') throw invalidType(name, 'a number', value)
-  if (!Number.isSafeInteger(value) || value < min || value > 2 ** 31 - 1) {
-    throw outOfRange(name, `an integer >= ${min} and <= ${2 ** 31 - 1}`, value)
   }
 }

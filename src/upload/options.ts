@@ -5,7 +5,7 @@
 import { homedir } from 'node:os'
 import { createHash } from 'node:crypto'
 import { join, resolve } from 'node:path'
-import { invalidType, invalidValue, outOfRange, SpoolError } from '../errors.js'
+import { checkInteger, invalidType, invalidValue, outOfRange, SpoolError } from '../errors.js'
 import { checkObjectOptions, type ObjectOptions } from '../oss/object-headers.js'
 import type { Place, Reply } from '../oss/port.js'
 import type { Expectation } from './expectation.js'
@@ -138,10 +138,10 @@ export function checkOptions(options: UploadOptions): UploadSettings {
     parallel = 5,
   } = options
   if (id !== undefined) checkId(id)
-  integer('partSize', options.partSize, MIN_PART_SIZE, MAX_PART_SIZE)
-  integer('parallel', parallel, 1, 1000)
-  integer('timeout', options.timeout, 1, 2 ** 31 - 1)
-  integer('maxAge', options.maxAge, 0, Number.MAX_SAFE_INTEGER)
+  checkInteger('partSize', options.partSize, MIN_PART_SIZE, MAX_PART_SIZE)
+  checkInteger('parallel', parallel, 1, 1000)
+  checkInteger('timeout', options.timeout, 1, 2 ** 31 - 1)
+  checkInteger('maxAge', options.maxAge, 0, Number.MAX_SAFE_INTEGER)
   if (typeof expect !== 'object' || expect === null)
     throw invalidType('expect', 'an object', expect)
   for (const name of Object.keys(expect)) {
@@ -150,7 +150,7 @@ export function checkOptions(options: UploadOptions): UploadSettings {
       throw invalidValue('expect', 'must only have "bytes", "md5", "sha256" and "crc64"', name)
     }
   }
-  integer('expect.bytes', expect.bytes, 0, Number.MAX_SAFE_INTEGER)
+  checkInteger('expect.bytes', expect.bytes, 0, Number.MAX_SAFE_INTEGER)
   digest('expect.md5', expect.md5, /^[0-9a-f]{32}$/i, '32 hexadecimal digits')
   digest('expect.sha256', expect.sha256, /^[0-9a-f]{64}$/i, '64 hexadecimal digits')
   digest('expect.crc64', expect.crc64, /^\d{1,20}$/, 'an unsigned decimal number')
@@ -168,7 +168,7 @@ export function checkOptions(options: UploadOptions): UploadSettings {
   if (checkpoint !== undefined) checkImported(checkpoint, options.size, maxPartSize)
   const { partSize = 8 * MIB } = checkpoint ?? options
   const size = checkpoint?.fileSize ?? options.size
-  integer('size', size, 0, maxPartSize * MAX_PARTS)
+  checkInteger('size', size, 0, maxPartSize * MAX_PARTS)
   const { signal, progress } = options
   if (signal !== undefined && !(signal instanceof AbortSignal)) {
     throw invalidType('signal', 'an AbortSignal', signal)
@@ -260,7 +260,7 @@ export function defaultDirectory(env: NodeJS.ProcessEnv = process.env): string {
 function checkBound(maxSpoolBytes: unknown, parallel: number, start: 'eager' | 'sealed'): void {
   if (maxSpoolBytes === undefined) return
   const least = MIN_PART_SIZE * (parallel + 1)
-  integer('maxSpoolBytes', maxSpoolBytes, least, Number.MAX_SAFE_INTEGER)
+  checkInteger('maxSpoolBytes', maxSpoolBytes, least, Number.MAX_SAFE_INTEGER)
   if (start === 'eager') return
   throw invalidValue('start', "must be 'eager' with maxSpoolBytes", start)
 }
@@ -280,8 +280,8 @@ function checkImported(
     throw invalidType(`checkpoint.${name}`, 'a text', value)
   }
   const { partSize, fileSize } = checkpoint
-  integer('checkpoint.partSize', partSize ?? null, MIN_PART_SIZE, maxPartSize)
-  integer('checkpoint.fileSize', fileSize ?? null, 0, partSize * MAX_PARTS)
+  checkInteger('checkpoint.partSize', partSize ?? null, MIN_PART_SIZE, maxPartSize)
+  checkInteger('checkpoint.fileSize', fileSize ?? null, 0, partSize * MAX_PARTS)
   if (size === undefined || size === fileSize) return
   throw invalidValue('size', `must be that of the checkpoint, ${fileSize}`, size)
 }
@@ -295,10 +295,10 @@ export function checkImportedKey(key: string, checkpoint: AliOssCheckpoint | und
 
 function checkRetry(retry: Partial<RetryOptions> = {}): RetryOptions {
   if (typeof retry !== 'object' || retry === null) throw invalidType('retry', 'an object', retry)
-  integer('retry.attempts', retry.attempts, 1, 1_000_000)
-  integer('retry.minDelay', retry.minDelay, 0, 2 ** 31 - 1)
-  integer('retry.maxDelay', retry.maxDelay, 0, 2 ** 31 - 1)
-  integer('retry.patience', retry.patience, 0, Number.MAX_SAFE_INTEGER)
+  checkInteger('retry.attempts', retry.attempts, 1, 1_000_000)
+  checkInteger('retry.minDelay', retry.minDelay, 0, 2 ** 31 - 1)
+  checkInteger('retry.maxDelay', retry.maxDelay, 0, 2 ** 31 - 1)
+  checkInteger('retry.patience', retry.patience, 0, Number.MAX_SAFE_INTEGER)
   const { attempts = 5, minDelay = Math.min(200, retry.maxDelay ?? 200) } = retry
   const { maxDelay = Math.max(20_000, minDelay) } = retry
   if (maxDelay < minDelay) {
@@ -306,15 +306,6 @@ function checkRetry(retry: Partial<RetryOptions> = {}): RetryOptions {
   }
   const patience = retry.patience === undefined ? {} : { patience: retry.patience }
   return { attempts, minDelay, maxDelay, ...patience }
-}
-
-/** @throws TypeError or RangeError unless it is an integer in these bounds, or undefined */
-export function integer(name: string, value: unknown, min: number, max: number): void {
-  if (value === undefined) return
-  if (typeof value !== 'number') throw invalidType(name, 'a number', value)
-  if (!Number.isSafeInteger(value) || value < min || value > max) {
-    throw outOfRange(name, `an integer >= ${min} and <= ${max}`, value)
-  }
 }
 
 function digest(name: string, value: unknown, form: RegExp, words: string): void {

@@ -3,7 +3,7 @@
  * metadata, so the token cannot be read from them; an orphan is known by its key, by the time in
  * which our Initiate may have taken effect, and by holding no part. Aborted only by `prune`.
  */
-import type { Checkpoint, LostWindow } from '../disk/checkpoint.js'
+import { CheckpointDamage, type Checkpoint, type LostWindow } from '../disk/checkpoint.js'
 import type { Records } from '../disk/records.js'
 import { kindOf, OssFailure } from '../oss/failure.js'
 import type { UploadContext } from './context.js'
@@ -17,8 +17,8 @@ interface UsedUploadIds {
   readonly uploadIds: ReadonlySet<string>
   /** When they were read, by our clock: an upload id made after that may be in use, too. */
   readonly at: number
-  /** Some upload waits for the answer to an Initiate just now. */
-  readonly initiating: boolean
+  /** Not all are known: an upload waits for the answer to an Initiate, or cannot be read now. */
+  readonly incomplete: boolean
 }
 
 /** Reads what the checkpoints of a spool say of an object; damaged ones are for others to report. */
@@ -28,9 +28,12 @@ async function usedUploadIds(
 ): Promise<UsedUploadIds> {
   const at = Date.now()
   const uploadIds = new Set<string>()
-  let initiating = false
+  let incomplete = false
   for (const id of await records.ids()) {
-    const checkpoint = await records.read(id).catch(() => null)
+    const checkpoint = await records.read(id).catch((error: unknown) => {
+      if (!(error instanceof CheckpointDamage)) incomplete = true
+      return null
+    })
     if (checkpoint === null || checkpoint.key !== object.key) continue
     if (checkpoint.bucket !== object.bucket || checkpoint.endpoint !== object.endpoint) continue
     const { upload, previous, superseded } = checkpoint
@@ -38,9 +41,9 @@ async function usedUploadIds(
       if (uploadId !== undefined) uploadIds.add(uploadId)
     }
     const other = upload.initiating !== undefined && id !== object.id
-    if (other && (await records.owner(id)) !== undefined) initiating = true
+    if (other && (await records.owner(id)) !== undefined) incomplete = true
   }
-  return { uploadIds, at, initiating }
+  return { uploadIds, at, incomplete }
 }
 
 /** An upload id that nobody got, and when it was made by our clock. */
@@ -67,7 +70,7 @@ export async function findOrphans(
   if (lost.length === 0) return { orphans: [], stillLost: [] }
   for (let last = false; ; last = true) {
     const used = await usedUploadIds(records, context.checkpoint)
-    if (used.initiating) return { orphans: [], stillLost: lost }
+    if (used.incomplete) return { orphans: [], stillLost: lost }
     const candidates = await candidatesOf(context, lost, used.uploadIds)
     const orphans = candidates.filter(({ time }) => time <= used.at - TOLERANCE)
     if (orphans.length === candidates.length || last) {
