@@ -5,11 +5,11 @@
  */
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, posix } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import ts from 'typescript'
+import { pathOf } from './support/project.js'
 
-const root = fileURLToPath(new URL('..', import.meta.url))
+const root = pathOf('.')
 const page = readFileSync(join(root, 'ARCHITECTURE.md'), 'utf8')
 const files = readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' })
   .filter(file => file.endsWith('.ts') && !file.endsWith('.d.ts'))

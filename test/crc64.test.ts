@@ -7,6 +7,7 @@ import { createCRC64 } from 'hash-wasm'
 import t from 'tap'
 import { combineCrc64, crc64, Crc64, EMPTY_CRC64 } from '../src/crc64.js'
 import { randomOf } from './support/seed.js'
+import { pathOf } from './support/project.js'
 
 const hasher = new Crc64()
 
@@ -61,14 +62,10 @@ t.test(
 )
 
 t.test('the WebAssembly is what its source makes', async t => {
-  // @ts-expect-error -- a script, without types
-  const { generate } = (await import('../scripts/crc64-wasm.mjs')) as {
+  const { generate } = (await import(pathOf('scripts/crc64-wasm.mjs'))) as {
     readonly generate: () => Promise<string>
   }
-  t.equal(
-    await readFile(new URL('../src/crc64-wasm.ts', import.meta.url), 'utf8'),
-    await generate(),
-  )
+  t.equal(await readFile(pathOf('src/crc64-wasm.ts'), 'utf8'), await generate())
 })
 
 t.test('two hashers do not disturb each other', async t => {

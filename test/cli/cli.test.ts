@@ -7,6 +7,7 @@ import { startEmulator } from '../../src/emulator/index.js'
 import { environment, PART, run, start } from '../support/command-line.js'
 import { BUCKET, bytes, streamOf } from '../support/oss.js'
 import { long } from '../support/long.js'
+import { urlOf } from '../support/project.js'
 
 /** Reads an object of the embedded OSS as any client would. */
 async function stored(t: Test, dir: string, bucket: string, key: string): Promise<Buffer> {
@@ -255,7 +256,7 @@ void long(t, 'without @alicloud/credentials, everything else works, and it is na
   }`
   const hide = `import { register } from 'node:module'
     register('data:text/javascript,' + encodeURIComponent(${JSON.stringify(hooks)}))\n`
-  const { href: dist } = new URL('../../dist/', import.meta.url)
+  const { href: dist } = urlOf('dist/')
   const dir = t.testdir({
     'cli.mjs': `${hide} await import('${dist}cli/bin.js')`,
     'library.mjs': `${hide}
@@ -277,8 +278,6 @@ void long(t, 'without @alicloud/credentials, everything else works, and it is na
 })
 
 t.test('--version is that of the package', async t => {
-  const { version } = JSON.parse(
-    await readFile(new URL('../../package.json', import.meta.url), 'utf8'),
-  )
+  const { version } = JSON.parse(await readFile(urlOf('package.json'), 'utf8'))
   t.match(await run(t.testdir({}), ['--version']), { status: 0, out: `${version}\n`, err: '' })
 })

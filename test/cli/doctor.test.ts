@@ -8,6 +8,7 @@ import { run, server, shell, type Env } from '../support/command-line.js'
 import { BUCKET } from '../support/oss.js'
 import { OUTPUTS, read, schema } from '../support/schema.js'
 import { long } from '../support/long.js'
+import { pathOf } from '../support/project.js'
 
 const WHERE = `oss://${BUCKET}/in/`
 
@@ -163,12 +164,12 @@ t.test('every command with --json has schemas, which say what everything is', as
     ([, name = '']) => name,
   )
   t.same(withJson.toSorted(), Object.keys(OUTPUTS).toSorted())
-  const names = readdirSync(new URL('../../schema', import.meta.url)).map(
+  const names = readdirSync(pathOf('schema')).map(
     file => /^(.+)\.schema\.json$/.exec(file)?.[1] ?? file,
   )
   const used = new Set([...Object.values(OUTPUTS).flat(), 'progress', 'config'])
   t.same(names.toSorted(), [...used].toSorted())
-  const page = await readFile(new URL('../../docs/cli.md', import.meta.url), 'utf8')
+  const page = await readFile(pathOf('docs/cli.md'), 'utf8')
   for (const name of names) {
     t.match(page, new RegExp(`\\n\\| \`${name}\` +\\| `), 'in the table')
     const { $id, title, ...rest } = read(name)

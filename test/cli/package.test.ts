@@ -7,13 +7,13 @@ import { execFile } from 'node:child_process'
 import { mkdir, mkdtemp, readdir, readFile, realpath, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
 import { checkOutput } from '../support/schema.js'
+import { pathOf } from '../support/project.js'
 
 const execute = promisify(execFile)
-const root = fileURLToPath(new URL('../..', import.meta.url))
+const root = pathOf('.')
 
 /** Bytes of the tarball, and of what it unpacks to: some more than now. Growth is to be meant. */
 const MAX_PACKED = 340_000

@@ -1,8 +1,8 @@
 /** A worker in a process of its own, and what it said before it ended. */
 import { spawn, type ChildProcess } from 'node:child_process'
-import { fileURLToPath } from 'node:url'
 import type { UploadOptions, UploadResult } from '../../src/index.js'
 import type { RedisCheckpointOptions } from '../../src/redis/index.js'
+import { pathOf } from '../support/project.js'
 
 /** What a worker is to do. */
 export interface Job {
@@ -61,7 +61,7 @@ export interface Ending extends Omit<Line, 'phase'> {
   readonly sealed: boolean
 }
 
-const path = (name: string): string => fileURLToPath(new URL(name, import.meta.url))
+const path = (name: string): string => pathOf(`test/crash/${name}`)
 
 export class Child {
   readonly #process: ChildProcess

@@ -8,6 +8,7 @@ import { hostname } from 'node:os'
 import { basename, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { encodeCheckpoint } from '../../src/disk/checkpoint.js'
 import { Claim } from '../../src/disk/claim.js'
@@ -20,11 +21,11 @@ import { checkpointOf, sealed, spooling } from '../support/records.js'
 import { tinyDisk } from '../support/tiny-disk.js'
 import { long } from '../support/long.js'
 
-const lockChild = new URL('../support/lock-child.ts', import.meta.url).pathname
+const lockChild = fileURLToPath(new URL('../support/lock-child.js', import.meta.url))
 
 /** A child at the lock, once it has said its first line. */
 async function child(t: Test, ...args: string[]): Promise<{ process: ChildProcess; said: string }> {
-  const child = spawn(process.execPath, [...process.execArgv, lockChild, ...args], {
+  const child = spawn(process.execPath, [lockChild, ...args], {
     stdio: ['ignore', 'pipe', 'inherit'],
   })
   t.teardown(() => child.kill('SIGKILL'))
@@ -221,7 +222,7 @@ t.test('the spool directory', async t => {
     const spool = spoolWith(t, 'one')
     const order: string[] = []
     const mocked = await t.mockImport<typeof import('../../src/disk/spool-directory.js')>(
-      '../../src/disk/spool-directory.js',
+      new URL('../../src/disk/spool-directory.js', import.meta.url).href,
       {
         'node:fs/promises': t.createMock(fsp, {
           rename: async (from: string, to: string) => {
@@ -262,7 +263,7 @@ t.test('the spool directory', async t => {
     const rm = (): Promise<void> =>
       Promise.reject(Object.assign(new Error('x'), { code: 'EACCES' }))
     const mocked = await t.mockImport<typeof import('../../src/disk/spool-directory.js')>(
-      '../../src/disk/spool-directory.js',
+      new URL('../../src/disk/spool-directory.js', import.meta.url).href,
       { 'node:fs/promises': t.createMock(fsp, { rm }) },
     )
     fs.mkdirSync(join(spool.path, '.removed-one-0123456789ab'))

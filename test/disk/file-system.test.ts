@@ -23,7 +23,9 @@ for (const [name, tryLock] of [
   t.test(`a file system ${name} is refused`, async t => {
     const { checkFileSystem: check } = await t.mockImport<
       typeof import('../../src/disk/file-system.js')
-    >('../../src/disk/file-system.js', { 'fs-native-extensions': { ...native, tryLock } })
+    >(new URL('../../src/disk/file-system.js', import.meta.url).href, {
+      'fs-native-extensions': { ...native, tryLock },
+    })
     const directory = t.testdir({})
     await t.rejects(check(directory), { code: 'ERR_SPOOL_NO_LOCKS', resumable: false })
     t.same(await readdir(directory), [])

@@ -5,14 +5,14 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { decodeCheckpoint, FORMAT, type Checkpoint } from '../../src/disk/checkpoint.js'
 import { Spool } from '../../src/index.js'
 import { connect } from '../../src/oss/connection.js'
 import { bench, BUCKET, QUICK } from '../support/oss.js'
+import { pathOf } from '../support/project.js'
 
-const FIXTURES = fileURLToPath(new URL('fixtures', import.meta.url))
+const FIXTURES = pathOf('test/disk/fixtures')
 /** What the fixtures are of: a rule gives its bytes. */
 const {
   endpoint: ENDPOINT,

@@ -99,7 +99,7 @@ async function faultyStore(t: Test, path: string): Promise<FaultyStore> {
   }
   // Mocks reach one module deep.
   const durable = await t.mockImport<typeof import('../../src/disk/durable.js')>(
-    '../../src/disk/durable.js',
+    new URL('../../src/disk/durable.js', import.meta.url).href,
     {
       'node:fs': t.createMock(fs, calls),
       'node:fs/promises': t.createMock(fsp, { rename, unlink }),
@@ -107,7 +107,9 @@ async function faultyStore(t: Test, path: string): Promise<FaultyStore> {
   )
   const { CheckpointStore: Store, DurableCheckpointFile: File } = await t.mockImport<
     typeof import('../../src/disk/store.js')
-  >('../../src/disk/store.js', { '../../src/disk/durable.js': durable })
+  >(new URL('../../src/disk/store.js', import.meta.url).href, {
+    [new URL('../../src/disk/durable.js', import.meta.url).href]: durable,
+  })
   return {
     store: new Store(new File(path)),
     counts,
@@ -309,7 +311,7 @@ t.test('the temp file', async t => {
           : short(fd, chunks, at),
     })
     const mocked = await t.mockImport<typeof import('../../src/disk/temp-file.js')>(
-      '../../src/disk/temp-file.js',
+      new URL('../../src/disk/temp-file.js', import.meta.url).href,
       { 'node:fs': t.createMock(fs, { writev }) },
     )
     const { path } = await make(t)
@@ -385,7 +387,7 @@ t.test('the temp file', async t => {
       else fs.fdatasync(fd, done)
     }
     const mocked = await t.mockImport<typeof import('../../src/disk/temp-file.js')>(
-      '../../src/disk/temp-file.js',
+      new URL('../../src/disk/temp-file.js', import.meta.url).href,
       { 'node:fs': t.createMock(fs, { fdatasync }) },
     )
     const file = mocked.TempFile.create(t.testdir({}))

@@ -9,9 +9,9 @@
  */
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { pathOf } from '../support/project.js'
 
-export const ROOT = fileURLToPath(new URL('../..', import.meta.url))
+export const ROOT = pathOf('.')
 
 export interface Block {
   /** Path of the page from the root. */

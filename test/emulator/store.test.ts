@@ -20,6 +20,7 @@ import { locksIn } from '../../src/emulator/store/lock.js'
 import { listParts, storePart } from '../../src/emulator/store/parts.js'
 import { aliOss, rejects, type Client } from './clients.js'
 import { long } from '../support/long.js'
+import { pathOf } from '../support/project.js'
 
 const PART = randomBytes(102_400)
 
@@ -172,8 +173,8 @@ void long(t, 'several processes over one directory, one of them killed', async t
   const dir = t.testdir()
   const here = await startEmulator({ dir, createBuckets: true })
   t.teardown(() => here.close())
-  const script = fileURLToPath(new URL('emulator-process.ts', import.meta.url))
-  const child = spawn(process.execPath, [...process.execArgv, script, dir], {
+  const script = fileURLToPath(new URL('emulator-process.js', import.meta.url))
+  const child = spawn(process.execPath, [script, dir], {
     stdio: ['ignore', 'pipe', 'inherit'],
   })
   const [line] = (await once(child.stdout, 'data')) as [Buffer]
@@ -372,7 +373,7 @@ void long(t, '10,000 parts', async t => {
 })
 
 t.test('the script of heavy checks is at least legible', async t => {
-  const script = fileURLToPath(new URL('heavy.mjs', import.meta.url))
+  const script = pathOf('test/emulator/heavy.mjs')
   const [code] = await once(
     spawn(process.execPath, ['--check', script], { stdio: 'inherit' }),
     'exit',

@@ -2,15 +2,15 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
 import { gunzipSync } from 'node:zlib'
 import t, { type Test } from 'tap'
 import type { Manifest } from '../../src/etl/index.js'
 import { bench, BUCKET, type Bench } from '../support/oss.js'
 import { randomOf } from '../support/seed.js'
 import { long } from '../support/long.js'
+import { pathOf } from '../support/project.js'
 
-const WORKER = fileURLToPath(new URL('worker.mjs', import.meta.url))
+const WORKER = pathOf('test/etl/worker.mjs')
 const MANIFEST = 'rows/_manifest-job.json'
 const RECORDS = 2000
 const KILLS = 6

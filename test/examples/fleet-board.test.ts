@@ -1,7 +1,6 @@
 /** The page of a fleet's jobs in a real browser; skipped, and said, where there is none. */
 import { once } from 'node:events'
 import { existsSync, readFileSync } from 'node:fs'
-import { fileURLToPath } from 'node:url'
 import { chromium } from 'playwright-core'
 import t from 'tap'
 import { UploadQueue, UploadWorker, type JobSource } from '../../src/bullmq/index.js'
@@ -10,12 +9,13 @@ import { start, until } from '../support/command-line.js'
 import { EXAMPLES } from '../support/example.js'
 import { bench, bytes, streamOf } from '../support/oss.js'
 import { startRedis } from '../support/redis.js'
+import { pathOf } from '../support/project.js'
 
 const CHROMIUM = '/usr/bin/chromium'
 const MIB = 2 ** 20
 const EXAMPLE = `${EXAMPLES}fleet-board.mjs`
 /** Made anew with `SCREENSHOT=1`. */
-const PICTURE = fileURLToPath(new URL('../../docs/fleet-board.png', import.meta.url))
+const PICTURE = pathOf('docs/fleet-board.png')
 
 type TestSources = {
   /** So many MiB; waits for the test after the first `until` of them. */

@@ -1,10 +1,10 @@
 /** The example of metrics, run as it stands: its text is what Prometheus reads, and its sums are right. */
 import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
-import { fileURLToPath } from 'node:url'
 import t from 'tap'
+import { pathOf } from '../support/project.js'
 
-const EXAMPLE = fileURLToPath(new URL('../../examples/metrics.mjs', import.meta.url))
+const EXAMPLE = pathOf('examples/metrics.mjs')
 const MIB = 1024 * 1024
 
 t.test('counts two uploads, and the request that was refused at first', async t => {

@@ -3,7 +3,6 @@ import { execFileSync, spawnSync } from 'node:child_process'
 import { chmodSync, readFileSync } from 'node:fs'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { environment, get, server, shell, until, type Env } from '../support/command-line.js'
 import { BUCKET } from '../support/oss.js'
@@ -11,8 +10,9 @@ import { startPostgres } from '../support/postgres.js'
 import { startEmulator } from '../../src/emulator/index.js'
 import OSS from 'ali-oss'
 import { long } from '../support/long.js'
+import { pathOf } from '../support/project.js'
 
-const EXAMPLES = fileURLToPath(new URL('../../examples/', import.meta.url))
+const EXAMPLES = pathOf('examples/')
 const script = (name: string): string => join(EXAMPLES, 'shell', name)
 
 /** Where zstd is missing, what needs it is skipped, and that is said. */

@@ -3,7 +3,6 @@
  * machine with a name and a spool directory of its own.
  */
 import { rm } from 'node:fs/promises'
-import { fileURLToPath } from 'node:url'
 import type { Redis } from 'ioredis'
 import type { Test } from 'tap'
 import { UploadQueue, type JobSource } from '../../src/bullmq/index.js'
@@ -13,6 +12,7 @@ import { redisCheckpoints, type RedisCheckpoints } from '../../src/redis/index.j
 import { environment, start, type Run } from '../support/command-line.js'
 import { bench, BUCKET, type Bench } from '../support/oss.js'
 import { startRedis, type RedisServer } from '../support/redis.js'
+import { pathOf } from '../support/project.js'
 
 export const PART = 102_400
 
@@ -21,7 +21,7 @@ const LOCK = 3
 const HOST = 6
 const HOME = 2
 
-const SOURCES = fileURLToPath(new URL('sources.mjs', import.meta.url))
+const SOURCES = pathOf('test/fleet/sources.mjs')
 
 /** As `sources.mjs` has them. */
 export type TestSources = {

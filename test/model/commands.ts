@@ -7,15 +7,15 @@ import { mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
 import OSS from 'ali-oss'
 import * as fc from 'fast-check'
 import type { Emulator, Fault, FaultHandle } from '../../src/emulator/index.js'
 import { BUCKET } from '../support/oss.js'
 import { Model, type Facts, type Outcome, type Stream } from './model.js'
+import { pathOf } from '../support/project.js'
 
 const PART = 102_400
-const WORKER = fileURLToPath(new URL('./worker.mjs', import.meta.url))
+const WORKER = pathOf('test/model/worker.mjs')
 
 export type Command =
   | { do: 'open'; id: Id; overwrite: boolean; offset: boolean; once: boolean }

@@ -10,7 +10,6 @@ import { Readable } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import { pipeline } from 'node:stream/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { pace, Rate } from '../../src/oss/rate.js'
 import { Transport } from '../../src/oss/transport.js'
@@ -19,6 +18,7 @@ import { bench, BUCKET, bytes, streamOf } from '../support/oss.js'
 import { useProxies } from '../support/no-proxy.js'
 import { SLOWEST } from '../support/slowest.js'
 import { long } from '../support/long.js'
+import { pathOf } from '../support/project.js'
 
 useProxies()
 
@@ -232,7 +232,7 @@ void long(t, '--max-rate', async t => {
   await mkdir(cwd)
   const { accessKeyId, accessKeySecret } = oss.clientOptions()
   const run = async (rate: string, input: Buffer) => {
-    const bin = fileURLToPath(new URL('../../dist/cli/bin.js', import.meta.url))
+    const bin = pathOf('dist/cli/bin.js')
     const args = ['put', `oss://${BUCKET}/k`, '--endpoint', oss.endpoint, '--max-rate', rate]
     const child = spawn(process.execPath, [bin, ...args, '--region', 'cn-hangzhou', '--json'], {
       cwd,

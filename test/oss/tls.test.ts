@@ -6,7 +6,6 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import * as https from 'node:https'
 import { text } from 'node:stream/consumers'
-import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { startEmulator, type Emulator } from '../../src/emulator/index.js'
 import { Spool } from '../../src/index.js'
@@ -17,6 +16,7 @@ import { useProxies } from '../support/no-proxy.js'
 import { BUCKET, bytes, streamOf } from '../support/oss.js'
 import { SLOWEST } from '../support/slowest.js'
 import { long } from '../support/long.js'
+import { pathOf, urlOf } from '../support/project.js'
 
 useProxies()
 
@@ -140,7 +140,7 @@ if (!skip)
     const HOME = t.testdir({})
     const { accessKeyId, accessKeySecret } = oss.clientOptions()
     const env = { HOME, OSS_ACCESS_KEY_ID: accessKeyId, OSS_ACCESS_KEY_SECRET: accessKeySecret }
-    const bin = fileURLToPath(new URL('../../dist/cli/bin.js', import.meta.url))
+    const bin = pathOf('dist/cli/bin.js')
     const connection = ['--endpoint', oss.endpoint, '--region', 'cn-hangzhou']
     const put = [bin, 'put', `oss://${BUCKET}/k`, '--id=k', ...connection]
     const refused = await run(put, bytes(1000), env)
@@ -154,7 +154,7 @@ if (!skip)
   void long(t, 'a script ends by itself, after finish and after failure', async t => {
     const oss = await emulator(t, sign('IP:127.0.0.1'))
     const script = `
-    import { Spool } from ${JSON.stringify(new URL('../../dist/index.js', import.meta.url).href)}
+    import { Spool } from ${JSON.stringify(urlOf('dist/index.js').href)}
     const [client, dir, maxRate] = JSON.parse(process.argv[1])
     const spool = new Spool({ client, dir, partSize: 102400, maxRate: maxRate ?? undefined, retry: { attempts: 2, maxDelay: 10 } })
     await spool.upload('k', () => process.stdin).then(({ size }) => console.log(size, Date.now()),

@@ -5,14 +5,14 @@ import { dirname, join } from 'node:path'
 import type { Readable } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import { pipeline } from 'node:stream/promises'
-import { fileURLToPath } from 'node:url'
 import OSS from 'ali-oss'
 import type { Test } from 'tap'
 import { startEmulator, type Emulator } from '../../src/emulator/index.js'
 import { BUCKET, streamOf } from './oss.js'
+import { pathOf } from './project.js'
 
 /** `npm test` builds before it tests. */
-export const BIN = fileURLToPath(new URL('../../dist/cli/bin.js', import.meta.url))
+export const BIN = pathOf('dist/cli/bin.js')
 /** The smallest part size. */
 export const PART = 102_400
 

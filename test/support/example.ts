@@ -1,13 +1,13 @@
 /** An example of `examples/` as a user runs it: a process of its own, from the built package. */
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
 import type { Emulator } from '../../src/emulator/index.js'
 import { Spool } from '../../src/index.js'
 import { get, server, start, type Env, type Run } from './command-line.js'
 import { BUCKET } from './oss.js'
+import { pathOf } from './project.js'
 
-export const EXAMPLES = fileURLToPath(new URL('../../examples/', import.meta.url))
+export const EXAMPLES = pathOf('examples/')
 
 export interface Stage {
   readonly dir: string

@@ -4,6 +4,7 @@
  */
 import { readFileSync } from 'node:fs'
 import { Ajv, type ValidateFunction } from 'ajv'
+import { urlOf } from './project.js'
 
 /** What a line of `COMMAND --json` may be; a failure is one of any command. */
 export const OUTPUTS: Readonly<Record<string, readonly string[]>> = {
@@ -54,7 +55,7 @@ export interface Schema {
 }
 
 export function read(name: string): Schema {
-  const url = new URL(`../../schema/${name}.schema.json`, import.meta.url)
+  const url = urlOf(`schema/${name}.schema.json`)
   return JSON.parse(readFileSync(url, 'utf8'))
 }
 

@@ -9,6 +9,7 @@ import t, { type Test } from 'tap'
 import type { SpoolEvents } from '../../src/index.js'
 import { Telemetry } from '../../src/upload/telemetry.js'
 import { bench, BUCKET, bytes, failingAfter, streamOf } from '../support/oss.js'
+import { urlOf } from '../support/project.js'
 
 const PART = 102_400
 const NAMES = [
@@ -161,7 +162,7 @@ t.test('nothing is made of an event that nobody listens to', async t => {
 })
 
 t.test('a subscriber that throws is its own uncaught exception, and no failed upload', async t => {
-  const at = (path: string): string => new URL(`../../dist/${path}`, import.meta.url).href
+  const at = (path: string): string => urlOf(`dist/${path}`).href
   const script = `
     import { subscribe } from 'node:diagnostics_channel'
     import { Spool } from ${JSON.stringify(at('index.js'))}
