@@ -1,40 +1,28 @@
 /**
- * Compiles the tests with what they test (`.tests/`), runs tap, and ends with the one line that sums it
- * up, `N passed, N failed, N skipped`, after tap's own report and a short list of what failed: a log
- * that keeps only its end still tells. Compiled once, for all files: a test that compiled what it
- * imports for itself would spend four of its five seconds with that.
- * Arguments: test files (all, if none), and options of tap such as `--jobs=1`.
+ * Runs tap and ends with the one line that sums it up, `N passed, N failed, N skipped`, after tap's
+ * own report and a short list of what failed: a log that keeps only its end still tells.
+ * Arguments: test files (all, if there are none), and options of tap; `--timeout=` is for one file.
  */
-import { spawn, spawnSync } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
-import { dirname, join, relative } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { join, relative } from 'node:path'
 import { glob } from 'tinyglobby'
+import { compiled, program, root } from './compile.mjs'
 
-const root = fileURLToPath(new URL('..', import.meta.url))
-const compiler = spawnSync(process.execPath, [program('typescript', 'tsc'), '-p', 'test'], {
+const args = process.argv.slice(2)
+const named = args.filter(arg => !arg.startsWith('-')).map(file => relative(root, file))
+const files = named.length > 0 ? named : await glob('test/**/*.test.ts', { cwd: root })
+const options = args.filter(arg => arg.startsWith('-'))
+const directory = mkdtempSync(join(tmpdir(), 'oss-spool-test-'))
+const output = join(directory, 'results.tap')
+
+const suite = [...options, ...files.toSorted().map(compiled)].map(arg => `--test-arg=${arg}`)
+const tap = ['run', `--output-file=${output}`, ...options, '--timeout=0', ...suite]
+const child = spawn(process.execPath, [program('tap', 'tap'), ...tap, 'test/suite.mjs'], {
   cwd: root,
   stdio: 'inherit',
 })
-if (compiler.status !== 0) process.exit(1)
-
-const args = process.argv.slice(2)
-const files = args.filter(arg => !arg.startsWith('-'))
-const sources = files.length > 0 ? files : await glob('test/**/*.test.ts', { cwd: root })
-const compiled = sources.map(file =>
-  join('.tests', relative(root, join(process.cwd(), file))).replace(/ts$/, 'js'),
-)
-
-const directory = mkdtempSync(join(tmpdir(), 'oss-spool-test-'))
-const output = join(directory, 'results.tap')
-const options = args.filter(arg => arg.startsWith('-'))
-const child = spawn(
-  process.execPath,
-  [program('tap', 'tap'), 'run', `--output-file=${output}`, ...options, ...compiled],
-  { cwd: root, stdio: 'inherit' },
-)
 child.on('close', (code, signal) => {
   const tapLines = readFileSync(output, 'utf8')
   const { pass, fail, skip } = count(tapLines)
@@ -46,12 +34,6 @@ child.on('close', (code, signal) => {
   rmSync(directory, { recursive: true, force: true })
   process.exitCode = code ?? (signal === null ? 0 : 1)
 })
-
-/** Path of a program that a package brings. */
-function program(name, bin) {
-  const manifest = createRequire(import.meta.url).resolve(`${name}/package.json`)
-  return join(dirname(manifest), JSON.parse(readFileSync(manifest, 'utf8')).bin[bin])
-}
 
 /** The totals in the last `# { total: 5, pass: 4, skip: 1 }` of tap's output. */
 function count(tapLines) {

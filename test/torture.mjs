@@ -8,11 +8,9 @@
  * Ends with 1 if anything was lost or wrong.
  */
 import { spawn } from 'node:child_process'
-import { readFileSync } from 'node:fs'
-import { createRequire } from 'node:module'
-import { dirname, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { compiled, root } from './compile.mjs'
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -23,21 +21,15 @@ for (const number of [values.kills, values.seed]) {
   console.error('usage: npm run torture -- [FILE...] | --kills 10000 [--seed N]')
   process.exit(2)
 }
-const path = name => fileURLToPath(new URL(name, import.meta.url))
 const seed = values.seed === undefined ? {} : { SEED: values.seed }
 const [args, env] =
   values.kills === undefined
-    ? [[path('run.mjs'), ...positionals], { LONG: '1', ...seed }]
-    : [randomKills(), { KILLS: values.kills, ...seed }]
+    ? [[join(root, 'test/run.mjs'), ...positionals], { LONG: '1', ...seed }]
+    : [
+        [join(root, compiled('test/crash/random.test.ts'))],
+        { KILLS: values.kills, TAP_TIMEOUT: '0', ...seed },
+      ]
 const child = spawn(process.execPath, args, { stdio: 'inherit', env: { ...process.env, ...env } })
 child.on('close', code => {
   process.exitCode = code ?? 1
 })
-
-/** This reporter lets the lines through that the test writes itself. */
-function randomKills() {
-  const tapPackage = createRequire(import.meta.url).resolve('tap/package.json')
-  const { bin } = JSON.parse(readFileSync(tapPackage, 'utf8'))
-  const tap = join(dirname(tapPackage), bin.tap)
-  return [tap, 'run', '--reporter=tap', '--timeout=0', path('crash/random.test.ts')]
-}

@@ -2,7 +2,7 @@
  * The command line. Each command describes itself in its own module, of which only the one that is
  * called is loaded; what it works with is loaded when it works.
  */
-import { readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { Command, CommanderError } from 'commander'
 import { EXIT_DONE, EXIT_USAGE, UsageError } from './exit-status.js'
 import { reportError } from './report.js'
@@ -108,6 +108,5 @@ function withoutStrangeValues(args: readonly string[], program: Command): string
 const DEFAULT_LOCAL = './oss-data'
 
 function version(): string {
-  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8')
-  return (JSON.parse(text) as { version: string }).version // our own package.json
+  return String(createRequire(import.meta.url)('oss-spool/package.json').version)
 }

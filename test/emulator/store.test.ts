@@ -173,7 +173,7 @@ void long(t, 'several processes over one directory, one of them killed', async t
   const dir = t.testdir()
   const here = await startEmulator({ dir, createBuckets: true })
   t.teardown(() => here.close())
-  const script = fileURLToPath(new URL('emulator-process.js', import.meta.url))
+  const script = fileURLToPath(new URL('./emulator-process.js', import.meta.url))
   const child = spawn(process.execPath, [script, dir], {
     stdio: ['ignore', 'pipe', 'inherit'],
   })

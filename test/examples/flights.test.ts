@@ -3,8 +3,9 @@ import { gunzipSync } from 'node:zlib'
 import t from 'tap'
 import type { Manifest } from '../../src/etl/index.js'
 import { stage } from '../support/example.js'
-// @ts-expect-error -- an example has no types
-import { PARQUET, rowGroups } from '../../examples/demo/flights.mjs'
+import { pathOf } from '../support/project.js'
+
+const { PARQUET, rowGroups } = await import(pathOf('examples/demo/flights.mjs'))
 
 /** A row of the parquet file. */
 interface Flight {
