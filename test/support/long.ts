@@ -7,7 +7,7 @@ import { randomOf } from './seed.js'
 
 export const LONG = process.env['LONG'] !== undefined
 
-const ONE_IN = 32
+const ONE_IN = 64
 
 /** A test that takes long. */
 export async function long(
@@ -18,7 +18,7 @@ export async function long(
   if (LONG) await t.test(name, body)
 }
 
-/** All cases, or one in 32 of them. */
+/** All cases, or one in 64 of them. */
 export function sampled<T>(t: Test, cases: Iterable<T>): T[] {
   const all = [...cases]
   if (LONG) return all
