@@ -12,7 +12,8 @@ const { values, positionals } = parseArgs({
   strict: false, // the other options are tap's
   options: {
     jobs: { type: 'string', default: '3' },
-    timeout: { type: 'string', default: '600' }, // seconds, of one file; 0: none
+    // Seconds of one file; 0: none. What hangs is to be told, not waited for.
+    timeout: { type: 'string', default: process.env['LONG'] === undefined ? '120' : '1800' },
   },
 })
 t.jobs = Number(values.jobs)

@@ -2,6 +2,7 @@
  * The options of one upload: what they mean, their defaults and limits, and the check of all of them
  * before any work begins.
  */
+import { setMaxListeners } from 'node:events'
 import { homedir } from 'node:os'
 import { createHash } from 'node:crypto'
 import { join, resolve } from 'node:path'
@@ -173,6 +174,7 @@ export function checkOptions(options: UploadOptions): UploadSettings {
   if (signal !== undefined && !(signal instanceof AbortSignal)) {
     throw invalidType('signal', 'an AbortSignal', signal)
   }
+  if (signal !== undefined) setMaxListeners(0, signal) // one may stop any number of uploads
   if (progress !== undefined && typeof progress !== 'function') {
     throw invalidType('progress', 'a function', progress)
   }

@@ -232,6 +232,26 @@ t.test('uploads beyond `parallelUploads` wait with nothing open', async t => {
   await Promise.all(busy)
 })
 
+t.test('one signal stops any number of uploads, and Node sees no leak in that', async t => {
+  const { oss, spool } = await bench(t)
+  const warnings: string[] = []
+  const onWarning = ({ name }: Error): void => void warnings.push(name)
+  process.on('warning', onWarning)
+  t.teardown(() => process.off('warning', onWarning))
+  const stop = new AbortController()
+  const hang = oss.inject({ operation: 'PutObject', do: 'hang', times: 16 })
+  const uploads = Array.from({ length: 16 }, (_, i) =>
+    t.rejects(
+      spool.upload(`key-${i}`, () => streamOf(bytes(1000)), { signal: stop.signal }),
+      { code: 'ERR_SPOOL_ABORTED' },
+    ),
+  )
+  await hang.hit(16)
+  stop.abort()
+  await Promise.all(uploads)
+  t.same(warnings, [])
+})
+
 t.test('a small upload is not kept waiting by two huge ones', async t => {
   const { oss, spool } = await bench(t)
   const hang = oss.inject({ operation: 'UploadPart', do: 'hang', times: 32 })
