@@ -1,7 +1,8 @@
 /**
  * Runs tap and ends with the one line that sums it up, `N passed, N failed, N skipped`, after tap's
  * own report and a short list of what failed: a log that keeps only its end still tells.
- * Arguments: test files (all, if there are none), and options of tap; `--timeout=` is for one file.
+ * Arguments: test files (all, if there are none), and options of tap. A file has two minutes when all
+ * are run, and any time when it is named; `--timeout=` (seconds) says otherwise.
  */
 import { spawn } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
@@ -17,7 +18,10 @@ const options = args.filter(arg => arg.startsWith('-'))
 const directory = mkdtempSync(join(tmpdir(), 'oss-spool-test-'))
 const output = join(directory, 'results.tap')
 
-const suite = [...options, ...files.toSorted().map(compiled)].map(arg => `--test-arg=${arg}`)
+const limit = named.length > 0 ? ['--timeout=0'] : []
+const suite = [...limit, ...options, ...files.toSorted().map(compiled)].map(
+  arg => `--test-arg=${arg}`,
+)
 const tap = ['run', `--output-file=${output}`, ...options, '--timeout=0', ...suite]
 const child = spawn(process.execPath, [program('tap', 'tap'), ...tap, 'test/suite.mjs'], {
   cwd: root,
