@@ -12,7 +12,7 @@ import { patience } from './patience.js'
 import { SCENARIOS, type Scenario } from './scenario.js'
 import type { Site } from './site.js'
 
-const KILLS = Number(process.env['KILLS'] ?? (LONG ? 40 : 8))
+const KILLS = Number(process.env['KILLS'] ?? (LONG ? 40 : 4))
 const SEED = Number(process.env['SEED'] ?? Math.floor(Math.random() * 2 ** 31))
 
 /** Somewhat longer than an upload takes, in ms. */
