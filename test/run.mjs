@@ -9,8 +9,9 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 import { glob } from 'tinyglobby'
-import { compiled, program, root } from './compile.mjs'
+import { compile, compiled, program, root } from './compile.mjs'
 
+compile()
 const args = process.argv.slice(2)
 const named = args.filter(arg => !arg.startsWith('-')).map(file => relative(root, file))
 const files = named.length > 0 ? named : await glob('test/**/*.test.ts', { cwd: root })

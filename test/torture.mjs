@@ -10,7 +10,7 @@
 import { spawn } from 'node:child_process'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { compiled, root } from './compile.mjs'
+import { compile, compiled, root } from './compile.mjs'
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -21,6 +21,7 @@ for (const number of [values.kills, values.seed]) {
   console.error('usage: npm run torture -- [FILE...] | --kills 10000 [--seed N]')
   process.exit(2)
 }
+if (values.kills !== undefined) compile()
 const seed = values.seed === undefined ? {} : { SEED: values.seed }
 const [args, env] =
   values.kills === undefined
