@@ -8,8 +8,8 @@ import { randomBytes } from 'node:crypto'
 import { existsSync, readdirSync } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { join } from 'node:path'
-import t, { type Test } from 'tap'
 import { long } from '../support/long.js'
+import t, { type Test } from 'tap'
 
 const PROGRAM = join(process.cwd(), 'examples/demo/demo.mjs')
 const SIZE = 600_000
@@ -82,7 +82,7 @@ void long(t, 'it kills, resumes, compares, shows the plain way, and leaves nothi
   t.same(run.remains(), NOTHING)
 })
 
-t.test('an object that is not what the file has fails it', async t => {
+void long(t, 'an object that is not what the file has fails it', async t => {
   const run = demo(t)
   await run.said('kill -9')
   const file = await open(run.file, 'r+')
