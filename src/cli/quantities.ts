@@ -39,10 +39,9 @@ const PERIODS: Readonly<Record<string, number>> = { s: 1e3, m: 6e4, h: 36e5, d: 
 /** `7d`, `12h`, `0s` → ms. */
 export function parsePeriod(text: string): number {
   const match = /^(\d{1,9})([smhdw])$/.exec(text)
-  const unit = PERIODS[match?.[2] ?? '']
-  if (unit === undefined)
-    throw new InvalidArgumentError(`Expected a time such as 7d, got "${text}".`)
-  return Number(match?.[1]) * unit
+  const ms = Number(match?.[1]) * (PERIODS[match?.[2] ?? ''] ?? Number.NaN)
+  if (Number.isSafeInteger(ms)) return ms
+  throw new InvalidArgumentError(`Expected a time such as 7d, got "${text}".`)
 }
 
 export function parseCount(text: string): number {

@@ -33,6 +33,11 @@ export function proxyFor(url: string): Proxy | undefined {
     // Its value may hold a password.
     throw proxyError('ProxyDenied', `The proxy for ${new URL(url).origin} is not an http(s) URL`)
   }
+  if (`${parsed.pathname}${parsed.search}${parsed.hash}`.includes('@')) {
+    // A `/`, `?` or `#` in the password ended the host: `http://user:1/2@proxy` names the host `user`.
+    const what = `The proxy for ${new URL(url).origin} has a password that is not percent-encoded`
+    throw proxyError('ProxyDenied', what)
+  }
   const secure = parsed.protocol === 'https:'
   const { hostname, host, port, username, password } = parsed
   const user = `${decoded(username)}:${decoded(password)}`

@@ -6,6 +6,7 @@ import {
   formatDuration,
   parseCount,
   parseDigest,
+  parsePeriod,
   parseSize,
 } from '../../src/cli/quantities.js'
 import { parseTarget } from '../../src/cli/target.js'
@@ -45,6 +46,21 @@ t.test('sizes: binary and decimal units, a single letter is binary', async t => 
     'NaN',
   ]) {
     t.throws(() => parseSize(text), wrong, text)
+  }
+})
+
+t.test('times', async t => {
+  for (const [text, ms] of [
+    ['0s', 0],
+    ['90m', 54e5],
+    ['7d', 6048e5],
+    ['1w', 6048e5],
+    ['100000000d', 864e13], // the longest that a date can be in the past (ECMA-262, "Time Values")
+  ] as const) {
+    t.equal(parsePeriod(text), ms, text)
+  }
+  for (const text of ['', '7', 'd', '1.5d', '-1d', '7D', '7d ', '999999999w']) {
+    t.throws(() => parsePeriod(text), wrong, text)
   }
 })
 

@@ -194,6 +194,14 @@ t.test('who goes straight on', async t => {
       t.notMatch(inspect(error, { depth: 9 }), /pa(%3A|:)ss/)
     }
   })
+  t.test('a password with a slash ends the host: refused, half of it is no host name', async t => {
+    for (const rest of ['12/34', '12?34', '12#34']) {
+      useProxies({ HTTP_PROXY: `http://user:${rest}@proxy.test:3128` })
+      const error = await upload(spoolFor(t, oss, false), bytes(10)).catch((e: unknown) => e)
+      t.match(error, { code: 'ERR_SPOOL_DENIED', resumable: true }, rest)
+      t.notMatch(inspect(error, { depth: 9 }), /user:12|34@/)
+    }
+  })
   t.test('the caller’s own agents', async t => {
     useProxies({ HTTP_PROXY: url, HTTPS_PROXY: url })
     const agent = new http.Agent()
