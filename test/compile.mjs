@@ -9,7 +9,7 @@ export const root = fileURLToPath(new URL('..', import.meta.url))
 
 /** A type error ends the process. */
 export function compile() {
-  const { status } = spawnSync(process.execPath, [program('typescript', 'tsc'), '-p', 'test'], {
+  const { status } = spawnSync(process.execPath, [program('typescript-7', 'tsc'), '-p', 'test'], {
     cwd: root,
     stdio: 'inherit',
   })

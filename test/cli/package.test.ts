@@ -177,7 +177,7 @@ console.log(JSON.stringify({ size, schema, empty, csv: csvError }))
 async function compiled(t: Test, cwd: string, node: string): Promise<void> {
   const lines = importable.map((name, i) => `import * as e${i} from '${name}'\nvoid e${i}`)
   await writeFile(join(cwd, 'types.ts'), lines.join('\n'))
-  const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc')
+  const tsc = join(root, 'node_modules', 'typescript-7', 'bin', 'tsc')
   const options = ['--noEmit', '--strict', '--exactOptionalPropertyTypes', '--module', 'nodenext']
   const types = ['--types', 'node', '--typeRoots', join(root, 'node_modules', '@types')]
   const all = [...options, '--target', 'es2023', ...types]
