@@ -2,7 +2,8 @@
  * The js and ts blocks of a page as modules. A page is read from top to bottom, so a name that a block
  * does not define is the one that the page defined last, else what is given (`given.ts`).
  */
-import { readFileSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import ts from 'typescript'
 import { ROOT, type Block, type Page } from './pages.js'
@@ -53,29 +54,30 @@ function isProgram({ language, notRun }: Block): boolean {
 }
 
 export function transpile(source: string): string {
-  const { target, module } = OPTIONS
-  return ts.transpileModule(source, { compilerOptions: { target, module } }).outputText
+  const compilerOptions = { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext }
+  return ts.transpileModule(source, { compilerOptions }).outputText
 }
 
-const OPTIONS = {
-  target: ts.ScriptTarget.ES2022,
-  module: ts.ModuleKind.ESNext,
-  moduleResolution: ts.ModuleResolutionKind.Bundler,
-  lib: ['lib.es2023.d.ts', 'lib.es2024.string.d.ts'],
-  types: ['node'],
-  strict: true,
-  noEmit: true,
-  skipLibCheck: true,
-  typeRoots: [join(ROOT, 'node_modules/@types')],
-}
-
-/** What the compiler says of these files, against the types of the built package. */
-export function typeErrors(files: readonly string[]): string[] {
-  const program = ts.createProgram([...files, GIVEN_FILE], OPTIONS)
-  const host = ts.createCompilerHost(OPTIONS)
-  return ts
-    .getPreEmitDiagnostics(program)
-    .map(diagnostic => ts.formatDiagnostic(diagnostic, host).trim())
+/** What the compiler says of a directory of modules, against the types of the built package. */
+export function typeErrors(directory: string): string {
+  const config = {
+    compilerOptions: {
+      target: 'es2022',
+      module: 'esnext',
+      moduleResolution: 'bundler',
+      lib: ['es2023', 'es2024.string'],
+      types: ['node'],
+      strict: true,
+      noEmit: true,
+      skipLibCheck: true,
+      typeRoots: [join(ROOT, 'node_modules/@types')],
+    },
+    files: [GIVEN_FILE],
+    include: ['*.ts'],
+  }
+  writeFileSync(join(directory, 'tsconfig.json'), JSON.stringify(config))
+  const tsc = join(ROOT, 'node_modules/typescript-7/bin/tsc')
+  return spawnSync(process.execPath, [tsc, '-p', directory], { encoding: 'utf8' }).stdout
 }
 
 /** Names at the top of a module. */
