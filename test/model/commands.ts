@@ -388,7 +388,7 @@ export class Run {
           parameters: { id: of, key, options: { overwrite, once, replay } },
           facts: answer => ({
             ...facts({})(answer),
-            live: live || (answer !== undefined && answer.error === undefined),
+            live: live || succeeded(answer),
           }),
         }
       }
@@ -402,7 +402,7 @@ export class Run {
           parameters: { id: of, data: after.subarray(before.length) },
           facts: answer => ({
             ...facts({})(answer),
-            live: answer !== undefined && answer.error === undefined,
+            live: succeeded(answer),
           }),
         }
       }
@@ -421,14 +421,26 @@ export class Run {
       case 'destroy':
         if (!live) return undefined
         return { step: command.do, parameters: command, facts: facts({ live: false }) }
+      // A sink may have ended by itself, such as by an Initiate that met a stranger's object: while it
+      // lives, nobody else resumes or aborts its upload, or is asked for its source (rule 9).
       case 'resume':
         return {
           step: 'resume',
           parameters: command,
-          facts: facts({ finishes: !live, force: command.force }),
+          facts: answer => {
+            const free = !live || succeeded(answer)
+            return facts({ finishes: free, force: command.force, live: !free })(answer)
+          },
         }
       case 'abort':
-        return { step: 'abort', parameters: command, facts: facts({ gaveUp: !live }) }
+        return {
+          step: 'abort',
+          parameters: command,
+          facts: answer => {
+            const free = !live || succeeded(answer)
+            return facts({ gaveUp: free, live: !free })(answer)
+          },
+        }
       default: {
         // upload
         const data = this.#bytes(command.size, command.flip)
@@ -450,8 +462,11 @@ export class Run {
             const asked =
               called !== undefined ||
               (answer === undefined && this.#model.of(of).sealed === undefined)
-            if (asked && !live) this.#written.set(of, ended.bytes)
-            return facts({ finishes: !live, ...(asked && !live ? { ended } : {}) })(answer)
+            const free = !live || called !== undefined
+            if (asked && free) this.#written.set(of, ended.bytes)
+            return facts({ finishes: free, live: !free, ...(asked && free ? { ended } : {}) })(
+              answer,
+            )
           },
         }
       }
@@ -537,6 +552,10 @@ export class Run {
     if (flip > 0 && bytes.length > 0) bytes[Math.floor((bytes.length - 1) / flip)]! ^= 1
     return bytes
   }
+}
+
+function succeeded(answer: Answer | undefined): boolean {
+  return answer !== undefined && answer.error === undefined
 }
 
 function outcomeOf(answer: Answer | undefined): Outcome {

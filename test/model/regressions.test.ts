@@ -9,6 +9,7 @@ import { Run, Worker, type Command } from './commands.js'
 
 const plain = { overwrite: true, offset: false, once: false }
 const SHORT = 1000
+const PART = 102_400
 const LONG = 307_250
 
 const sequences: Readonly<Record<string, Command[]>> = {
@@ -40,6 +41,13 @@ const sequences: Readonly<Record<string, Command[]>> = {
     { do: 'resume', id: 'a', force: false },
     { do: 'prune', sealed: false, orphans: true },
   ],
+  'a sink that ended by itself, since its key was taken meanwhile, leaves its bytes to the next source':
+    [
+      { do: 'open', id: 'a', overwrite: false, offset: true, once: false },
+      { do: 'stranger', id: 'a' },
+      { do: 'write', id: 'a', size: PART + 1 },
+      { do: 'upload', id: 'a', size: 0, flip: 0, overwrite: false, offset: true, once: false },
+    ],
   ...Object.fromEntries(
     [0, 1, 2, 3, 4, 6].map(after => [
       `destroyed ${after} ms after its end: what the error says is what holds`,
