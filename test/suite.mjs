@@ -3,7 +3,8 @@
  * for `tap run`, and starts them without `NODE_OPTIONS`, since tap makes every process, and every process
  * that one starts, load what measures coverage: a third of the time of all tests.
  */
-import { readFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import t from 'tap'
 
@@ -17,10 +18,24 @@ const { values, positionals } = parseArgs({
   },
 })
 t.jobs = Number(values.jobs)
+const fixtures = join('.tap', 'fixtures')
+mkdirSync(fixtures, { recursive: true })
 for (const file of positionals) {
   // `mockImport` replaces modules while they are loaded, and is the only one to need a loader.
   const mocks = readFileSync(file, 'utf8').includes('mockImport')
   const node = [process.execPath, ...(mocks ? ['--import=@tapjs/mock/import'] : [])]
   const options = { name: file, buffered: true, timeout: Number(values.timeout) * 1000 }
-  t.spawn('env', ['-u', 'NODE_OPTIONS', ...node, '--enable-source-maps', file], options)
+  const run = ['-u', 'NODE_OPTIONS', 'TAP_SAVE_FIXTURE=1', ...node, '--enable-source-maps', file]
+  void t.spawn('env', run, options).then(() => removeFixtures(file))
+}
+
+/**
+ * What `t.testdir()` made, once the process is gone. By itself, tap removes it before it runs the teardowns: a
+ * file that is written meanwhile fails that, and what is still open keeps the process from ending.
+ */
+function removeFixtures(file) {
+  for (const name of readdirSync(fixtures)) {
+    if (!name.startsWith(file.replaceAll('/', '-'))) continue
+    rmSync(join(fixtures, name), { recursive: true, force: true, maxRetries: 3 })
+  }
 }

@@ -6,7 +6,7 @@ import * as fc from 'fast-check'
 import t from 'tap'
 import { startEmulator } from '../../src/emulator/index.js'
 import { LONG } from '../support/long.js'
-import { BUCKET, closeBeforeRemoval } from '../support/oss.js'
+import { BUCKET } from '../support/oss.js'
 import { commands, Run, Worker, type Command } from './commands.js'
 
 const RUNS = Number(process.env['RUNS'] ?? 150)
@@ -16,7 +16,6 @@ const seed = Number(process.env['SEED'] ?? Math.floor(Math.random() * 2 ** 31))
 const path = process.env['FC_PATH']
 
 t.test('every sequence ends as the rules say', { timeout: 24 * 3600_000 }, async t => {
-  closeBeforeRemoval(t)
   const oss = await startEmulator({ buckets: [BUCKET], dir: t.testdir({}) })
   const worker = new Worker()
   t.teardown(() => {

@@ -4,7 +4,7 @@
  */
 import t from 'tap'
 import { startEmulator } from '../../src/emulator/index.js'
-import { BUCKET, closeBeforeRemoval } from '../support/oss.js'
+import { BUCKET } from '../support/oss.js'
 import { Run, Worker, type Command } from './commands.js'
 
 const plain = { overwrite: true, offset: false, once: false }
@@ -62,7 +62,6 @@ const sequences: Readonly<Record<string, Command[]>> = {
 }
 
 t.test('sequences that once broke a rule', async t => {
-  closeBeforeRemoval(t)
   const oss = await startEmulator({ buckets: [BUCKET], dir: t.testdir({}) })
   const worker = new Worker()
   t.teardown(() => {

@@ -27,20 +27,10 @@ export interface Bench {
 
 let benches = 0
 
-/**
- * What is set to be torn down is, before `t.testdir()` is removed. tap does it the other way round when
- * the directory is made first; a file that is written meanwhile then fails the removal, and what is still
- * open keeps the process from ending.
- */
-export function closeBeforeRemoval(t: Test): void {
-  t.teardown(() => undefined)
-}
-
 export async function bench(
   t: Test,
   options: { emulator?: EmulatorOptions; spool?: Partial<SpoolOptions>; v4?: boolean } = {},
 ): Promise<Bench> {
-  closeBeforeRemoval(t)
   const oss = await startEmulator({ buckets: [BUCKET], dir: t.testdir({}), ...options.emulator })
   t.teardown(() => oss.close())
   const dir = `${t.testdirName}-spool-${benches++}`
