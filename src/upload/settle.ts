@@ -55,14 +55,16 @@ export async function settle(
   call: Call,
 ): Promise<{ outcome: Outcome; object: ObjectInfo | undefined }> {
   const object = await bucket.head(key, call)
-  const ours = object !== undefined && isOurs(record, object)
-  const lives =
-    !ours &&
-    // Of a PutObject, an upload id (got early, never used) says nothing.
-    record.method === 'multipart' &&
-    record.uploadId !== undefined &&
-    (await isAlive(bucket, key, record.uploadId, call))
-  return { outcome: outcomeOf(record, object, lives), object }
+  // Of a PutObject, an upload id (got early, never used) says nothing.
+  const uploadId = record.method === 'multipart' ? record.uploadId : undefined
+  if (uploadId === undefined || (object !== undefined && isOurs(record, object))) {
+    return { outcome: outcomeOf(record, object, false), object }
+  }
+  const lives = await isAlive(bucket, key, uploadId, call)
+  // Nothing completes an upload id that is gone, but since the first look the Complete of a process that
+  // was killed may have: only what is there now is the answer.
+  const now = lives ? object : await bucket.head(key, call)
+  return { outcome: outcomeOf(record, now, lives), object: now }
 }
 
 async function isAlive(

@@ -206,6 +206,11 @@ t.test('did it succeed?', async t => {
     t.equal(await of(undefined, new Map()), 'alive')
     t.same(asked.splice(0), ['head', 'listParts'])
     t.equal(await of(undefined, failure({ status: 404, ossCode: 'NoSuchUpload' })), 'nothing')
+    t.same(
+      asked.splice(0),
+      ['head', 'listParts', 'head'],
+      'once it is gone, what is there is final',
+    )
     t.equal(await of(undefined, new Error('not asked'), completing()), 'nothing', 'a single put')
     for (const error of [failure(), failure({ status: 403 }), failure({ status: 404 })]) {
       await t.rejects(of(undefined, error), error, 'what cannot be known is not guessed')

@@ -270,8 +270,14 @@ const extra = (more: Counts, { pauses = [] as number[], again = 0 } = {}): Rule 
     again: [again, again],
   }))
 
-/** OSS has the object, but does not say that it is ours: once more, from the temp file. */
-const notOurs = extra(add(WHOLE, { ListParts: 1 }), { pauses: DELAYS.slice(0, 1), again: ALL })
+/**
+ * OSS has the object, but does not say that it is ours, nor after its upload id was seen to be gone: once
+ * more, from the temp file.
+ */
+const notOurs = extra(add(WHOLE, { ListParts: 1, HeadObject: 1 }), {
+  pauses: DELAYS.slice(0, 1),
+  again: ALL,
+})
 
 /** Requests to which the server's clock is an hour ahead: it is taken over, and given up again. */
 const skewed: Rule = (operation, n) => {
@@ -306,10 +312,13 @@ const vanishing: Rule = (_, n) => {
     : { requests: add(each, { InitiateMultipartUpload: SESSIONS }), ...more, error: FAILED }
 }
 
-/** The upload id vanishes under Complete: everything again, under a new one. */
+/**
+ * The upload id vanishes under Complete: HEAD before and after that is seen (a late Complete may have come
+ * between), then everything again, under a new one.
+ */
 const lostBeforeComplete: Rule = (_, n) => {
   const times = Math.min(n, ATTEMPTS)
-  const failed = { CompleteMultipartUpload: times, HeadObject: times, ListParts: times }
+  const failed = { CompleteMultipartUpload: times, HeadObject: 2 * times, ListParts: times }
   const renewed = Math.min(n, ATTEMPTS - 1)
   const resent = { InitiateMultipartUpload: renewed, UploadPart: renewed * PARTS }
   return {

@@ -1,4 +1,5 @@
 /** Did it succeed? Rule 8 and what surrounds Complete and PutObject, each answer made ambiguous in turn. */
+import { createHash } from 'node:crypto'
 import { readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
@@ -13,6 +14,36 @@ const cases = [
 ] as const
 
 const clientOf = ({ oss }: Bench) => new OSS(oss.clientOptions(BUCKET))
+
+t.test('a Complete of a killed process that takes effect while OSS is asked is seen', async t => {
+  const b = await bench(t)
+  const held = b.oss.inject({ operation: 'CompleteMultipartUpload', do: 'hang', at: 'start' })
+  const data = bytes(3 * PART)
+  const sink = b.spool.createWriteStream('late')
+  const done = pipeline(streamOf(data), sink)
+  await held.hit()
+  sink.destroy()
+  await done.catch(() => undefined)
+  held.remove()
+  await sink.result.catch(() => undefined)
+
+  // HEAD was answered: there is no object. What the first process had sent arrives only now.
+  const listing = b.oss.inject({ operation: 'ListParts', do: 'hang', at: 'start' })
+  const resumed = b.another().resume(sink.id)
+  await listing.hit()
+  const client = clientOf(b)
+  const [upload] = (await client.listUploads({ 'max-uploads': 10 }, {})).uploads
+  const parts = [0, 1, 2].map(i => {
+    const part = data.subarray(i * PART, (i + 1) * PART)
+    return { number: i + 1, etag: `"${createHash('md5').update(part).digest('hex')}"` }
+  })
+  await client.completeMultipartUpload('late', upload?.uploadId ?? '', parts)
+  listing.remove()
+  t.match(await resumed, { sent: 0, skipped: data.length }, 'no part is sent twice')
+  t.equal(b.count('InitiateMultipartUpload'), 1)
+  t.same(await b.get('late'), data)
+  t.same(await readdir(b.dir), [])
+})
 
 for (const { operation, size } of cases) {
   t.test(`${operation}: an answer that is lost after the effect is found out by HEAD`, async t => {
