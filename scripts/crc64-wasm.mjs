@@ -1,12 +1,17 @@
 /**
  * Makes `src/crc64-wasm.ts`: the inner loops of CRC-64 as WebAssembly, since JavaScript has no 64-bit
- * integers that are fast. Three stretches of the same bytes are hashed at a time: one CRC is a chain
- * in which every table lookup waits for the one before, three keep the processor busy.
+ * integers that are fast.
  *
  *     npm run build:wasm
  *
- * Memory: 16 KiB of tables (slicing-by-8: table k has the effect of a byte that k more bytes follow),
- * from 64 KiB on the bytes to hash.
+ * A CRC is a remainder of a division by the polynomial, and a remainder stays the same when a multiple
+ * of the polynomial is added. One of its multiples has eight terms only, each a power of x^8, so adding
+ * it takes no table and no shift: a byte is gone when it has been added, by XOR, to the seven bytes that
+ * lie `LATER` behind it. All but the end of a piece is cleared away like that, 16 bytes at a time, and
+ * the end alone is hashed by tables, eight bytes at a time (slicing-by-8: table k has the effect of a
+ * byte that k more bytes follow). The idea is that of "Chorba" (arXiv:2412.16398).
+ *
+ * Memory: 16 KiB of tables, zeros, the bytes to hash from 64 KiB on, the end from 128 KiB on.
  */
 import { writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
@@ -14,7 +19,23 @@ import wabt from 'wabt'
 
 const POLYNOMIAL = '0xc96c5795d7870f42' // ECMA-182, reflected
 const DATA = 65_536
+const END = 131_072
 const TABLE = 2_048 // bytes of one table
+
+/**
+ * Bytes: how far behind a byte those are that it is added to; with y = x^8 the multiple is
+ * y^1429 + y^1132 + y^1010 + y^926 + y^641 + y^600 + y^501 + 1. Found by looking for two sets of four
+ * powers with one sum; the polynomial is a multiple of x + 1, so there is none with seven terms. The
+ * smallest is large enough for a processor to have stored what it loads again, the largest is what is
+ * left for the tables.
+ */
+const LATER = [297, 419, 503, 788, 829, 928, 1429]
+
+/** Bytes; the end of a piece is up to 15 bytes longer. */
+const REST = LATER.at(-1)
+
+/** Bytes; below it, clearing away costs more than it saves. */
+const FOLD_FROM = 4_096
 
 /** The entry of table `k` for the byte that `shifted` has at bits 3 to 10. */
 const entry = (k, shifted) =>
@@ -25,17 +46,21 @@ const entries = (word, k) => `(i64.xor
   (i64.xor ${entry(k, `(i32.shl ${word} (i32.const 3))`)} ${entry(k - 1, `(i32.shr_u ${word} (i32.const 5))`)})
   (i64.xor ${entry(k - 2, `(i32.shr_u ${word} (i32.const 13))`)} ${entry(k - 3, `(i32.shr_u ${word} (i32.const 21))`)}))`
 
-/** Takes the 8 bytes at `at` into `crc`. */
-const take8 = (crc, at) => `
-  (local.set $x (i64.xor (local.get ${crc}) (i64.load offset=${DATA} ${at})))
+/** Takes the 8 bytes at `$at` into `$crc`. */
+const take8 = `
+  (local.set $x (i64.xor (local.get $crc) (i64.load offset=${DATA} (local.get $at))))
   (local.set $low (i32.wrap_i64 (local.get $x)))
   (local.set $high (i32.wrap_i64 (i64.shr_u (local.get $x) (i64.const 32))))
-  (local.set ${crc} (i64.xor ${entries('(local.get $low)', 7)} ${entries('(local.get $high)', 3)}))`
+  (local.set $crc (i64.xor ${entries('(local.get $low)', 7)} ${entries('(local.get $high)', 3)}))`
+
+/** What 16 bytes at `$at` are before anything is added, and what comes to them from `by` bytes before. */
+const KEPT = `(v128.load offset=${DATA} (i32.add (local.get $at) (local.get $shift)))`
+const cleared = by => `(v128.load offset=${DATA - by} (local.get $at))`
 
 const advance = (at, by) => `(local.tee ${at} (i32.add (local.get ${at}) (i32.const ${by})))`
 
 const WAT = `(module
-  (memory (export "memory") 2)
+  (memory (export "memory") 3)
 
   ;; a * b modulo the polynomial, reflected: the highest bit is x^0
   (func $multiply (export "multiply") (param $a i64) (param $b i64) (result i64) (local $product i64)
@@ -49,37 +74,45 @@ const WAT = `(module
       (br $bit)))
     (local.get $product))
 
-  ;; The CRC after $length bytes, without its final inversion. Of these, 3 * $third go in three
-  ;; lanes; $shift is what $third zero bytes do to a CRC. $third is a multiple of 8.
-  (func (export "update") (param $a i64) (param $length i32) (param $third i32) (param $shift i64)
-    (result i64)
-    (local $b i64) (local $c i64) (local $x i64) (local $low i32) (local $high i32)
-    (local $at i32) (local $end i32)
-    (if (local.get $third) (then
-      (local.set $end (i32.shl (local.get $third) (i32.const 1)))
-      (loop $lanes
-        ${take8('$a', '(local.get $at)')}
-        ${take8('$b', '(i32.add (local.get $at) (local.get $third))')}
-        ${take8('$c', '(i32.add (local.get $at) (local.get $end))')}
-        (br_if $lanes (i32.lt_u ${advance('$at', 8)} (local.get $third))))
-      (local.set $a (i64.xor (local.get $b) (call $multiply (local.get $a) (local.get $shift))))
-      (local.set $a (i64.xor (local.get $c) (call $multiply (local.get $a) (local.get $shift))))
-      (local.set $at (i32.add (local.get $end) (local.get $third)))))
+  ;; Adds to the bytes from $at to $to what is before them; $shift bytes on is where they are kept.
+  (func $gather (param $at i32) (param $to i32) (param $shift i32)
+    (loop $words
+      (v128.store offset=${DATA} (i32.add (local.get $at) (local.get $shift))
+        ${LATER.reduce((sum, by) => `(v128.xor ${sum} ${cleared(by)})`, KEPT)})
+      (br_if $words (i32.lt_u ${advance('$at', 16)} (local.get $to)))))
+
+  ;; The CRC after $length bytes, without its final inversion.
+  (func (export "update") (param $crc i64) (param $length i32) (result i64)
+    (local $x i64) (local $low i32) (local $high i32) (local $at i32) (local $end i32) (local $shift i32)
+    (if (i32.ge_u (local.get $length) (i32.const ${FOLD_FROM})) (then
+      (i64.store (i32.const ${DATA}) (i64.xor (local.get $crc) (i64.load (i32.const ${DATA}))))
+      (local.set $crc (i64.const 0))
+      (local.set $at (i32.and (i32.sub (local.get $length) (i32.const ${REST})) (i32.const -16)))
+      (call $gather (i32.const 0) (local.get $at) (i32.const 0))
+      ;; The end is not cleared away, so to itself it is zeros.
+      (memory.copy (i32.const ${END}) (i32.add (local.get $at) (i32.const ${DATA}))
+        (i32.sub (local.get $length) (local.get $at)))
+      (memory.fill (i32.add (local.get $at) (i32.const ${DATA})) (i32.const 0)
+        (i32.sub (local.get $length) (local.get $at)))
+      (local.set $shift (i32.sub (i32.const ${END - DATA}) (local.get $at)))
+      (call $gather (local.get $at) (local.get $length) (local.get $shift))
+      (local.set $at (i32.const ${END - DATA}))
+      (local.set $length (i32.add (local.get $length) (local.get $shift)))))
     (local.set $end (i32.sub (local.get $length) (i32.const 7)))
     (block $done (loop $words
       (br_if $done (i32.ge_s (local.get $at) (local.get $end)))
-      ${take8('$a', '(local.get $at)')}
+      ${take8}
       (drop ${advance('$at', 8)})
       (br $words)))
     (block $done (loop $bytes
       (br_if $done (i32.ge_u (local.get $at) (local.get $length)))
-      (local.set $a (i64.xor (i64.shr_u (local.get $a) (i64.const 8))
+      (local.set $crc (i64.xor (i64.shr_u (local.get $crc) (i64.const 8))
         (i64.load (i32.shl (i32.and (i32.const 255)
-          (i32.xor (i32.wrap_i64 (local.get $a)) (i32.load8_u offset=${DATA} (local.get $at))))
+          (i32.xor (i32.wrap_i64 (local.get $crc)) (i32.load8_u offset=${DATA} (local.get $at))))
           (i32.const 3)))))
       (drop ${advance('$at', 1)})
       (br $bytes)))
-    (local.get $a))
+    (local.get $crc))
 
   ;; Fills the tables: table 0 bit by bit, each other one from the one before.
   (func $tables (local $at i32) (local $crc i64) (local $bit i32)

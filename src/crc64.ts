@@ -14,8 +14,8 @@ declare const WebAssembly: {
 /** What `scripts/crc64-wasm.mjs` makes. */
 interface Kernel {
   readonly memory: { readonly buffer: ArrayBuffer }
-  /** The state after `length` bytes at `DATA`, of which `3 * third` go in three lanes. */
-  readonly update: (state: bigint, length: number, third: number, shift: bigint) => bigint
+  /** The state after the first `length` bytes of `data`, which it writes over. */
+  readonly update: (state: bigint, length: number) => bigint
   /** a(x) * b(x) modulo the polynomial, in reflected form: the highest bit is x^0. */
   readonly multiply: (a: bigint, b: bigint) => bigint
 }
@@ -23,10 +23,7 @@ interface Kernel {
 const module = new WebAssembly.Module(Buffer.from(CRC64_WASM, 'base64'))
 // What a module exports has no type but that of its author's word.
 const kernel = new WebAssembly.Instance(module).exports as Kernel
-const data = new Uint8Array(kernel.memory.buffer, 65_536)
-
-/** Below this, joining three lanes costs more than they save. */
-const LANES_FROM = 3 * 1024
+const data = new Uint8Array(kernel.memory.buffer, 65_536, 65_536)
 
 /** Bits that a CRC starts from and is inverted with at its end. */
 const ONES = 2n ** 64n - 1n
@@ -40,8 +37,7 @@ export class Crc64 {
     for (let at = 0; at < bytes.length; at += data.length) {
       const piece = bytes.subarray(at, at + data.length)
       data.set(piece)
-      const third = piece.length < LANES_FROM ? 0 : Math.floor(piece.length / 24) * 8
-      this.#state = kernel.update(this.#state, piece.length, third, shiftBy(third))
+      this.#state = kernel.update(this.#state, piece.length)
     }
   }
 
