@@ -22,7 +22,7 @@ const fstat = promisify(fs.fstat)
 const bigStat = (fd: number): Promise<fs.BigIntStats> => promisify(fs.fstat)(fd, { bigint: true })
 
 /** One read from the disk and one write to a socket; what several parts read fits a processor's cache. */
-const READ_SIZE = 256 * 1024
+const READ_SIZE = 512 * 1024
 
 /**
  * After so many bytes the disk is asked to take them, while the source goes on: so the seal waits for
