@@ -352,7 +352,7 @@ export class Intake {
 
   /** What a source that continues needs besides. */
   #kept(): Pick<Spooling, 'spooled' | 'crcs' | 'freed'> {
-    return { ...this.#spooledSoFar(), crcs: this.#spooler.crcs.map(String) }
+    return { ...this.#spooledSoFar(), crcs: [...this.#spooler.crcs] }
   }
 
   #spooledSoFar(): Pick<Spooling, 'spooled' | 'freed'> {

@@ -73,7 +73,7 @@ export function adopt(
 /** The source ended well; the caller has synced the temp file. */
 export function seal(
   record: Spooling,
-  end: { size: number; crc64: bigint; crcs: bigint[]; md5?: string; sha256?: string },
+  end: { size: number; crc64: bigint; crcs: string[]; md5?: string; sha256?: string },
 ): Sealed {
   const now = timestamp()
   const { error: _settled, ...rest } = record
@@ -84,7 +84,7 @@ export function seal(
     size: end.size,
     spooled: end.size,
     crc64: String(end.crc64),
-    crcs: end.crcs.map(String),
+    crcs: end.crcs,
     ...(isAnyFreed(record) ? { met: given({ md5, sha256 }) } : {}),
     sealedAt: now,
     updatedAt: now,

@@ -25,7 +25,8 @@ export class Spooler {
   readonly #crc = new Crc64()
   readonly #hashes: readonly [name: 'md5' | 'sha256', hash: Hash][]
   readonly #onPart: (part: CutPart) => void
-  readonly #crcs: bigint[] = []
+  /** As the checkpoint has them: it is written each second, and they may be 10,000. */
+  readonly #crcs: string[] = []
   #whole = EMPTY_CRC64
   /** The part that is being filled, and how much of it is. */
   #open: Part
@@ -46,8 +47,8 @@ export class Spooler {
     return this.#open.start + this.#filled
   }
 
-  /** CRC64 of each whole part. */
-  get crcs(): readonly bigint[] {
+  /** CRC64 of each whole part, as a decimal. */
+  get crcs(): readonly string[] {
     return this.#crcs
   }
 
@@ -88,7 +89,7 @@ export class Spooler {
   }
 
   /** The end of the stream: cuts the last part. Call once. */
-  end(): { size: number; crc64: bigint; crcs: bigint[]; md5?: string; sha256?: string } {
+  end(): { size: number; crc64: bigint; crcs: string[]; md5?: string; sha256?: string } {
     const size = this.size
     if (this.#filled > 0) {
       this.#open = { ...this.#open, size: this.#filled }
@@ -120,7 +121,7 @@ export class Spooler {
 
   #close(crc64: bigint): CutPart {
     const part = { ...this.#open, crc64 }
-    this.#crcs.push(crc64)
+    this.#crcs.push(String(crc64))
     this.#whole = combineCrc64(this.#whole, crc64, part.size)
     this.#open = nextPart(this.#plan, part)
     this.#filled = 0

@@ -26,7 +26,7 @@ export function spooling(object: ObjectOptions = {}): Spooling {
 }
 
 export function sealed(object: ObjectOptions = {}, uploadId?: string): Sealed {
-  const end = { size: MIB + 5, crc64: 123n, crcs: [4n, 5n] }
+  const end = { size: MIB + 5, crc64: 123n, crcs: ['4', '5'] }
   const record = seal(spooling(object), end)
   return uploadId === undefined ? record : { ...record, uploadId }
 }
