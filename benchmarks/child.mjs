@@ -29,6 +29,8 @@ async function measure(spec) {
       const size = Math.min(WARM_UP, spec.size)
       await once(subject, { ...spec, key: `${spec.key}-warm`, size, rate: undefined }, dir)
     }
+    process.send({ ready: true })
+    await new Promise(resolve => process.once('message', resolve)) // "go"
     return await once(subject, spec, dir)
   } finally {
     await rm(dir, { recursive: true, force: true })

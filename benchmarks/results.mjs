@@ -57,8 +57,8 @@ Made by \`npm run bench\` at commit ${commit}; what each number means and which 
   the same to each byte. Client and server share the machine. Every run is a fresh process with a small run
   before it; those that are compared take turns; each answer is held against the size and CRC-64 of what was
   sent. Figures are medians, with the smallest and the largest in brackets; ratios are medians of the ratios of
-  neighbouring runs. MB = 10^6 bytes. Before each run as many bytes are written and removed: a virtual machine
-  gets the memory of its file cache from its host at first use.
+  neighbouring runs. MB = 10^6 bytes. Before each run as many bytes are written, and removed in the moment it
+  begins: a virtual machine gets the memory of its file cache from its host at first use.
 `
 }
 
