@@ -35,7 +35,7 @@ export class Crc64 {
   /** Feeds the next bytes. */
   update(bytes: Uint8Array): void {
     for (let at = 0; at < bytes.length; at += data.length) {
-      const piece = bytes.subarray(at, at + data.length)
+      const piece = bytes.length <= data.length ? bytes : bytes.subarray(at, at + data.length)
       data.set(piece)
       this.#state = kernel.update(this.#state, piece.length)
     }

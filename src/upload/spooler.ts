@@ -103,14 +103,15 @@ export class Spooler {
   #take(chunk: Uint8Array): CutPart[] {
     for (const [, hash] of this.#hashes) hash.update(chunk)
     const cut: CutPart[] = []
-    for (let rest = chunk; rest.length > 0;) {
+    for (let at = 0; at < chunk.length;) {
       if (this.#open.number > MAX_PARTS) {
         throw new PlanExhausted(`${MAX_PARTS} parts end at byte ${this.#open.start}`)
       }
-      const piece = rest.subarray(0, this.#open.size - this.#filled)
-      this.#crc.update(piece)
-      this.#filled += piece.length
-      rest = rest.subarray(piece.length)
+      const end = Math.min(chunk.length, at + this.#open.size - this.#filled)
+      // Most chunks lie within one part, and a view of each is garbage worth avoiding.
+      this.#crc.update(end - at === chunk.length ? chunk : chunk.subarray(at, end))
+      this.#filled += end - at
+      at = end
       if (this.#filled === this.#open.size) {
         cut.push(this.#close(this.#crc.digest()))
         this.#crc.reset()
