@@ -65,7 +65,7 @@ export const EMPTY_CRC64 = 0n
 /** x^(8 * 2^k): what 2^k zero bytes do to a CRC; x^0 is the highest bit. Filled on demand. */
 const shiftOfPowerOfTwo: bigint[] = [1n << 55n]
 
-/** Shifts by length: those of parts and chunks are few, and come in a row. */
+/** Shifts by length: those of parts are few, and come in a row. */
 const known = new Map<number, bigint>()
 const MAX_KNOWN = 64
 

@@ -35,8 +35,6 @@ export class DurableCheckpointFile implements Adapter<Checkpoint | null> {
    * @throws CheckpointDamage, LaterFormat, Untrusted, system errors
    */
   async read(): Promise<Checkpoint | null> {
-    // A new upload has none, and asking costs a tenth of an exception.
-    if (fs.lstatSync(this.#path, { throwIfNoEntry: false }) === undefined) return null
     let opened: ReturnType<typeof openPlain>
     try {
       opened = openPlain(this.#path)
