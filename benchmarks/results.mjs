@@ -4,6 +4,8 @@
  */
 import { existsSync } from 'node:fs'
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { fileURLToPath } from 'node:url'
+import * as prettier from 'prettier'
 import { MIB, table } from './figures.mjs'
 import { installed } from './installed.mjs'
 import { memory, overlap, partSize, svgOf, throughput } from './plots.mjs'
@@ -27,13 +29,20 @@ export async function publish(measured) {
   }
   const known = await readFile(at('results.json'), 'utf8').catch(() => '{"results":{}}')
   const results = { ...JSON.parse(known).results, ...measured }
-  await writeFile(at('results.json'), `${JSON.stringify({ ...installed, results }, leaveOut, 1)}\n`)
+  await writeFormatted('results.json', JSON.stringify({ ...installed, results }, leaveOut, 1))
   const before = await readFile(at('RESULTS.md'), 'utf8').catch(() => '')
   const byHand = before.includes(BY_HAND) ? before.slice(before.indexOf(BY_HAND)) : `${BY_HAND}\n`
-  await writeFile(
-    at('RESULTS.md'),
+  await writeFormatted(
+    'RESULTS.md',
     `${head()}\n${targets(results)}\n${sections(results)}\n${byHand}`,
   )
+}
+
+/** As `npm run check` wants it. */
+async function writeFormatted(name, text) {
+  const filepath = fileURLToPath(at(name))
+  const style = await prettier.resolveConfig(filepath)
+  await writeFile(filepath, await prettier.format(text, { ...style, filepath }))
 }
 
 /** Samples are in the plots; a figure has no more digits than it deserves. */
@@ -53,7 +62,8 @@ Made by \`npm run bench\` at commit ${commit}; what each number means and which 
 
 - **Machine**: ${machine}. Node ${node}. ${peers.join(', ')}, ${rclone ?? 'rclone not installed'}.
 - **Method**: the server is this project's emulator in a process of its own; it throws bodies away after
-  computing their CRC-64 (\`discard\`, \`verify: 'crc64'\`). \`@aws-sdk/lib-storage\` has a server in S3's form that does
+  computing their CRC-64 (\`discard\`, \`verify: 'crc64'\`) and begins with a large old heap, so as not to collect
+  it all the time. \`@aws-sdk/lib-storage\` has a server in S3's form that does
   the same to each byte. Client and server share the machine. Every run is a fresh process with a small run
   before it; those that are compared take turns; each answer is held against the size and CRC-64 of what was
   sent. Figures are medians, with the smallest and the largest in brackets; ratios are medians of the ratios of
