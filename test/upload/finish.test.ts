@@ -15,21 +15,32 @@ const cases = [
 
 const clientOf = ({ oss }: Bench) => new OSS(oss.clientOptions(BUCKET))
 
-t.test('a Complete of a killed process that takes effect while OSS is asked is seen', async t => {
-  const b = await bench(t)
-  const held = b.oss.inject({ operation: 'CompleteMultipartUpload', do: 'hang', at: 'start' })
-  const data = bytes(3 * PART)
-  const sink = b.spool.createWriteStream('late')
+/** Uploads until `operation` is under way, which never takes effect; resolves to the upload's id. */
+async function leftAt(
+  operation: (typeof cases)[number]['operation'],
+  b: Bench,
+  key: string,
+  data: Buffer,
+): Promise<string> {
+  const held = b.oss.inject({ operation, do: 'hang', at: 'start' })
+  const sink = b.spool.createWriteStream(key)
   const done = pipeline(streamOf(data), sink)
   await held.hit()
   sink.destroy()
   await done.catch(() => undefined)
   held.remove()
   await sink.result.catch(() => undefined)
+  return sink.id
+}
+
+t.test('a Complete of a killed process that takes effect while OSS is asked is seen', async t => {
+  const b = await bench(t)
+  const data = bytes(3 * PART)
+  const id = await leftAt('CompleteMultipartUpload', b, 'late', data)
 
   // HEAD was answered: there is no object. What the first process had sent arrives only now.
   const listing = b.oss.inject({ operation: 'ListParts', do: 'hang', at: 'start' })
-  const resumed = b.another().resume(sink.id)
+  const resumed = b.another().resume(id)
   await listing.hit()
   const client = clientOf(b)
   const [upload] = (await client.listUploads({ 'max-uploads': 10 }, {})).uploads
@@ -116,15 +127,8 @@ for (const { operation, size } of cases) {
     `${operation}: someone else wrote the key meanwhile: theirs stays, --force publishes`,
     async t => {
       const b = await bench(t)
-      const held = b.oss.inject({ operation, do: 'hang', at: 'start' })
       const data = bytes(size)
-      const sink = b.spool.createWriteStream('contested')
-      const done = pipeline(streamOf(data), sink)
-      await held.hit()
-      sink.destroy()
-      await done.catch(() => undefined)
-      held.remove()
-      await sink.result.catch(() => undefined)
+      const id = await leftAt(operation, b, 'contested', data)
       const theirs = bytes(77)
       const client = clientOf(b)
       await client.put('contested', theirs)
@@ -133,7 +137,7 @@ for (const { operation, size } of cases) {
           await client.abortMultipartUpload('contested', uploadId)
         }
       }
-      await t.rejects(b.another().resume(sink.id), {
+      await t.rejects(b.another().resume(id), {
         code: 'ERR_SPOOL_OBJECT_EXISTS',
         resumable: false,
       })
@@ -141,7 +145,7 @@ for (const { operation, size } of cases) {
       t.match(await b.spool.uploads(), [
         { phase: 'completing', error: { code: 'ERR_SPOOL_OBJECT_EXISTS' } },
       ])
-      t.match(await b.another().resume(sink.id, { force: true }), { size })
+      t.match(await b.another().resume(id, { force: true }), { size })
       t.same(await b.get('contested'), data)
       t.same(await readdir(b.dir), [])
     },
