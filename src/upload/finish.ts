@@ -22,7 +22,6 @@ import {
   settlePrevious,
   superseded,
   withLostInitiates,
-  withUploadId,
 } from './phase.js'
 import { isSinglePut, partsOf } from './plan.js'
 import type { Reporter } from './reporter.js'
@@ -133,8 +132,8 @@ async function verify(work: Work, reply: PublishReply): Promise<Done> {
   }
   // What is published is wrong: the next run starts with a new upload id, from the temp file.
   const resumable = !isAnyFreed(record)
-  if (resumable) await ledger.write(withUploadId(reopen(record), undefined))
-  else await ledger.unseal()
+  await ledger.disown()
+  if (!resumable) await ledger.unseal()
   work.dropTransfer()
   const got = reply.crc64 === undefined ? 'no CRC64' : `CRC64 ${reply.crc64}`
   const message = `OSS reports ${got} for oss://${ledger.checkpoint.bucket}/${context.key}, we have ${record.crc64}; a wrong object may be published there`
@@ -182,7 +181,8 @@ async function decide(work: Work): Promise<Done | undefined> {
   )
   if (outcome === 'ours') return object
   if (outcome !== 'strangers') {
-    await ledger.write(unpublished(record, outcome))
+    if (outcome === 'nothing' && object?.token === record.token) await ledger.disown()
+    else await ledger.write(unpublished(record, outcome))
     work.dropTransfer() // the next one asks OSS which parts it has, or begins a new upload id
     return undefined
   }
@@ -210,18 +210,14 @@ async function conclude(work: Work, record: Sealed | Completing, done: Done): Pr
     parts: { done: parts, total: parts },
   })
   const file = await work.file().catch(() => undefined) // gone already: a killed removal
-  const consumed =
-    parts === 1 && isSinglePut(record.plan, record.size) ? undefined : record.uploadId
+  const given = superseded(ledger.checkpoint, record.uploadId, spent(ledger, record, done))
   if (ledger.slot === 'previous') {
     await file?.remove()
-    await ledger.save(settlePrevious(ledger.checkpoint))
+    await ledger.save({ ...settlePrevious(ledger.checkpoint), superseded: given })
     await claim.release()
     return finished
   }
-  const leftover = await discardUploadIds(
-    context,
-    superseded(ledger.checkpoint, record.uploadId, consumed),
-  )
+  const leftover = await discardUploadIds(context, given)
   const { lost } = withLostInitiates(ledger.checkpoint)
   const orphans = lost.length > 0 && (await mayHaveOrphans(context, lost, new Set(leftover)))
   if (record.once || leftover.length > 0 || orphans) {
@@ -234,6 +230,19 @@ async function conclude(work: Work, record: Sealed | Completing, done: Done): Pr
     await claim.remove()
   }
   return finished
+}
+
+/**
+ * The upload id that is gone, since the object came about under it. HEAD does not tell under which one it
+ * did: where there was an earlier one with the same token, this one may be left.
+ */
+function spent(
+  { checkpoint }: Ledger,
+  { plan, size, uploadId }: Sealed | Completing,
+  { reply }: Done,
+): string | undefined {
+  if (isSinglePut(plan, size)) return undefined
+  return reply !== undefined || checkpoint.superseded.length === 0 ? uploadId : undefined
 }
 
 /** The whole temp file, for PutObject; what was flipped on disk never gets into the object. */

@@ -5,7 +5,15 @@
  */
 import type { Claim } from '../disk/claim.js'
 import type { Checkpoint, UploadRecord } from '../disk/checkpoint.js'
-import { settlePrevious, timestamp, unseal, withoutInitiating, withUploadId } from './phase.js'
+import {
+  reopen,
+  settlePrevious,
+  superseded,
+  timestamp,
+  unseal,
+  withoutInitiating,
+  withUploadId,
+} from './phase.js'
 
 /** Checkpoints that only say how far it got are written at most this often, in ms. */
 const INTERVAL = 1_000
@@ -127,6 +135,17 @@ export class Ledger {
   /** The upload id is gone on OSS. */
   async forget(): Promise<void> {
     await this.write(withUploadId(this.record, undefined))
+  }
+
+  /**
+   * What came about under the upload id is not what was to be, or OSS says so: another one is next. The
+   * old one stays known, since OSS may later say that its object is right after all.
+   */
+  async disown(): Promise<void> {
+    const { record, checkpoint } = this
+    if (record.phase !== 'sealed' && record.phase !== 'completing') return
+    const sealed = withUploadId(reopen(record), undefined)
+    await this.save({ ...this.with(sealed), superseded: superseded(checkpoint, record.uploadId) })
   }
 
   /** Bytes that only OSS had are lost: what was sealed needs its source again, or is history. */

@@ -12,6 +12,10 @@ const SHORT = 1000
 const PART = 102_400
 const LONG = 307_250
 
+const COMPLETE = { operation: 'CompleteMultipartUpload' } as const
+const UNAVAILABLE = { do: 'answer', status: 503, code: 'ServiceUnavailable' } as const
+const WRONG = { do: 'lie', headers: { 'x-oss-hash-crc64ecma': '42' } } as const
+
 const sequences: Readonly<Record<string, Command[]>> = {
   "a stranger's object stays at the second resume, too; --force publishes": [
     { do: 'fault', fault: { operation: 'PutObject', do: 'reset', at: 'received' } },
@@ -48,6 +52,28 @@ const sequences: Readonly<Record<string, Command[]>> = {
       { do: 'write', id: 'a', size: PART + 1 },
       { do: 'upload', id: 'a', size: 0, flip: 0, overwrite: false, offset: true, once: false },
     ],
+  'a Complete whose CRC64 was wrong took effect: when OSS says so later, the next upload id is not left':
+    [
+      { do: 'fault', fault: { ...COMPLETE, ...WRONG, times: 1 } },
+      { do: 'upload', id: 'a', size: LONG, flip: 0, ...plain },
+      { do: 'fault', fault: { ...COMPLETE, ...UNAVAILABLE, times: 1 } },
+      { do: 'upload', id: 'a', size: 0, flip: 0, ...plain },
+    ],
+  'nor after a HEAD whose CRC64 was wrong': [
+    { do: 'fault', fault: { ...COMPLETE, do: 'reset', at: 'done', times: 1 } },
+    { do: 'fault', fault: { operation: 'HeadObject', ...WRONG, times: 2 } },
+    { do: 'fault', fault: { ...COMPLETE, ...UNAVAILABLE, nth: 2, times: 1 } },
+    { do: 'upload', id: 'a', size: LONG, flip: 0, ...plain },
+  ],
+  'nor behind a stream that died': [
+    { do: 'fault', fault: { ...COMPLETE, ...WRONG, times: 1 } },
+    { do: 'upload', id: 'a', size: LONG, flip: 0, ...plain },
+    { do: 'open', id: 'a', ...plain },
+    { do: 'write', id: 'a', size: LONG },
+    { do: 'fail', id: 'a' },
+    { do: 'fault', fault: { ...COMPLETE, ...UNAVAILABLE, times: 1 } },
+    { do: 'resume', id: 'a', force: false },
+  ],
   ...Object.fromEntries(
     [0, 1, 2, 3, 4, 6].map(after => [
       `destroyed ${after} ms after its end: what the error says is what holds`,
