@@ -19,6 +19,8 @@ import {
   type Finishable,
 } from './phase.js'
 import { isSinglePut } from './plan.js'
+import { withRetry } from './retry.js'
+import { isOurs } from './settle.js'
 import { UploadWork } from './work.js'
 
 /** Where in the checkpoint the upload is that can be finished; none: the source is still needed. */
@@ -62,7 +64,7 @@ async function finishSealed(
     const taken = withLostInitiates(ledger.checkpoint)
     if (taken !== ledger.checkpoint) await ledger.save(taken)
     const record = recordIn(ledger)
-    if (force) await insist(ledger, record)
+    if (force && !(await isPublished(context, record))) await insist(ledger, record)
     const total = isSinglePut(record.plan, record.size) ? 1 : record.crcs.length
     context.progress.update({
       phase: record.phase,
@@ -88,6 +90,16 @@ async function finishSealed(
     context.progress.end()
     await work.close()
   }
+}
+
+/** A killed process had its object there already: nothing is to be forced, and its temp file may be gone. */
+async function isPublished(
+  { bucket, key, call, attempts }: UploadContext,
+  record: Finishable,
+): Promise<boolean> {
+  if (record.phase !== 'completing') return false
+  const object = await withRetry(() => bucket.head(key, call), attempts)
+  return object !== undefined && isOurs(record, object)
 }
 
 /** `--force`: nothing protects what is there; what is sent at initiation changes with it (rule 4). */

@@ -379,17 +379,16 @@ export class Run {
       case 'open': {
         const { overwrite, once } = command
         const replay = command.offset ? 'offset' : 'restart'
-        if (!live) {
-          this.#written.set(of, Buffer.alloc(0))
-          this.#options.set(of, { overwrite })
-        }
         return {
           step: 'open',
           parameters: { id: of, key, options: { overwrite, once, replay } },
-          facts: answer => ({
-            ...facts({})(answer),
-            live: live || succeeded(answer),
-          }),
+          facts: answer => {
+            if (!live || succeeded(answer)) {
+              this.#written.set(of, Buffer.alloc(0))
+              this.#options.set(of, { overwrite })
+            }
+            return { ...facts({})(answer), live: live || succeeded(answer) }
+          },
         }
       }
       case 'write': {

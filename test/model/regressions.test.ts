@@ -52,6 +52,14 @@ const sequences: Readonly<Record<string, Command[]>> = {
       { do: 'write', id: 'a', size: PART + 1 },
       { do: 'upload', id: 'a', size: 0, flip: 0, overwrite: false, offset: true, once: false },
     ],
+  'a new sink in the place of one that ended by itself has options of its own': [
+    { do: 'upload', id: 'a', size: LONG, flip: 0, ...plain },
+    { do: 'open', id: 'a', ...plain, overwrite: false },
+    { do: 'fault', fault: { operation: 'UploadPart', do: 'reset', at: 'received', times: 4 } },
+    { do: 'upload', id: 'b', size: LONG, flip: 0, ...plain },
+    { do: 'open', id: 'a', ...plain },
+    { do: 'end', id: 'a' },
+  ],
   'a Complete whose CRC64 was wrong took effect: when OSS says so later, the next upload id is not left':
     [
       { do: 'fault', fault: { ...COMPLETE, ...WRONG, times: 1 } },

@@ -148,6 +148,24 @@ for (const { name, size } of [
     await b.another().resume(sink.id, { force: true })
     t.same(await b.get('forced'), data)
   })
+
+  t.test(`${name}: --force where only the checkpoint is left of what is published`, async t => {
+    const b = await bench(t)
+    b.oss.inject({ operation: name, do: 'reset', at: 'done' })
+    b.oss.inject({ operation: 'HeadObject', do: 'answer', status: 403, code: 'AccessDenied' })
+    const data = bytes(size)
+    const sink = b.spool.createWriteStream('left')
+    sink.on('error', () => {})
+    sink.end(data)
+    await sink.result.catch(() => undefined)
+    // As a process leaves it that is killed after it has removed the temp file (rule 6).
+    for (const file of await readdir(join(b.dir, sink.id))) {
+      if (file.startsWith('spool-')) await rm(join(b.dir, sink.id, file))
+    }
+    t.match(await b.another().resume(sink.id, { force: true }), { size })
+    t.same(await b.get('left'), data)
+    t.same(await readdir(b.dir), [])
+  })
 }
 
 t.test('an expectation of a sealed upload whose temp file is damaged (rule 10)', async t => {
