@@ -15,14 +15,7 @@ import { discardUploadIds } from './discard.js'
 import { BytesLost, isAnyFreed } from './freed.js'
 import type { Ledger } from './ledger.js'
 import { mayHaveOrphans } from './orphans.js'
-import {
-  complete,
-  publish,
-  reopen,
-  settlePrevious,
-  superseded,
-  withLostInitiates,
-} from './phase.js'
+import { complete, publish, reopen, settlePrevious, unusedIds, withLostInitiates } from './phase.js'
 import { isSinglePut, partsOf } from './plan.js'
 import type { Reporter } from './reporter.js'
 import { isPassing, retryDelay, withRetry } from './retry.js'
@@ -181,7 +174,7 @@ async function decide(work: Work): Promise<Done | undefined> {
   )
   if (outcome === 'ours') return object
   if (outcome !== 'strangers') {
-    if (outcome === 'nothing' && object?.token === record.token) await ledger.disown()
+    if (outcome === 'wrong') await ledger.disown()
     else await ledger.write(unpublished(record, outcome))
     work.dropTransfer() // the next one asks OSS which parts it has, or begins a new upload id
     return undefined
@@ -210,14 +203,14 @@ async function conclude(work: Work, record: Sealed | Completing, done: Done): Pr
     parts: { done: parts, total: parts },
   })
   const file = await work.file().catch(() => undefined) // gone already: a killed removal
-  const given = superseded(ledger.checkpoint, record.uploadId, spent(ledger, record, done))
+  const unused = unusedIds(ledger.checkpoint, record, done.reply !== undefined)
   if (ledger.slot === 'previous') {
     await file?.remove()
-    await ledger.save({ ...settlePrevious(ledger.checkpoint), superseded: given })
+    await ledger.save({ ...settlePrevious(ledger.checkpoint), superseded: unused })
     await claim.release()
     return finished
   }
-  const leftover = await discardUploadIds(context, given)
+  const leftover = await discardUploadIds(context, unused)
   const { lost } = withLostInitiates(ledger.checkpoint)
   const orphans = lost.length > 0 && (await mayHaveOrphans(context, lost, new Set(leftover)))
   if (record.once || leftover.length > 0 || orphans) {
@@ -230,19 +223,6 @@ async function conclude(work: Work, record: Sealed | Completing, done: Done): Pr
     await claim.remove()
   }
   return finished
-}
-
-/**
- * The upload id that is gone, since the object came about under it. HEAD does not tell under which one it
- * did: where there was an earlier one with the same token, this one may be left.
- */
-function spent(
-  { checkpoint }: Ledger,
-  { plan, size, uploadId }: Sealed | Completing,
-  { reply }: Done,
-): string | undefined {
-  if (isSinglePut(plan, size)) return undefined
-  return reply !== undefined || checkpoint.superseded.length === 0 ? uploadId : undefined
 }
 
 /** The whole temp file, for PutObject; what was flipped on disk never gets into the object. */

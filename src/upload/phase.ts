@@ -28,7 +28,7 @@ import { initiationHeaders, type ObjectOptions } from '../oss/object-headers.js'
 import type { Place } from '../oss/port.js'
 import { isAnyFreed } from './freed.js'
 import { given } from './options.js'
-import type { Plan } from './plan.js'
+import { isSinglePut, type Plan } from './plan.js'
 
 /** An upload that can be finished without its source. */
 export type Finishable = Sealed | Completing
@@ -250,6 +250,16 @@ export function superseded(
   return uploadId === undefined || uploadId === inUse || known.includes(uploadId)
     ? known
     : [...known, uploadId]
+}
+
+/**
+ * The upload ids to abort once the object of `record` is there. HEAD does not tell under which of several
+ * it came about; `answered`: the Complete of this one did.
+ */
+export function unusedIds(checkpoint: Checkpoint, record: Finishable, answered: boolean): string[] {
+  const { plan, size, uploadId } = record
+  const spent = !isSinglePut(plan, size) && (answered || checkpoint.superseded.length === 0)
+  return superseded(checkpoint, uploadId, spent ? uploadId : undefined)
 }
 
 /** Names of the temp files that the checkpoint still needs. */

@@ -5,7 +5,7 @@
 import { kindOf, OssFailure } from '../oss/failure.js'
 import type { UploadContext } from './context.js'
 import { Ledger } from './ledger.js'
-import { publish } from './phase.js'
+import { publish, unusedIds } from './phase.js'
 import { settle, unpublished } from './settle.js'
 
 /** The source is waiting. */
@@ -22,8 +22,12 @@ export async function settlePredecessor(context: UploadContext): Promise<void> {
       const { outcome, object } = await settle(record, bucket, key, call)
       if (outcome === 'ours' && object !== undefined) {
         const { etag, requestId } = object
-        await ledger.write(publish(record, { etag, requestId, parts: record.crcs.length }))
+        const published = publish(record, { etag, requestId, parts: record.crcs.length })
+        const unused = unusedIds(ledger.checkpoint, record, false)
+        await ledger.save({ ...ledger.with(published), superseded: unused })
         await claim.removeFile(record.file)
+      } else if (outcome === 'wrong') {
+        await ledger.disown()
       } else if (outcome === 'alive' || outcome === 'nothing') {
         await ledger.write(unpublished(record, outcome))
       } // a stranger's object: as long as it is there, only `--force` may write over it

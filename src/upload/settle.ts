@@ -12,9 +12,10 @@ import { isSinglePut } from './plan.js'
  * - `ours`: done
  * - `alive`: not done, and the upload id still lives: go on with it
  * - `strangers`: someone wrote the key after we began to complete: their object stays
- * - `nothing`: not done, and there is no upload id: a new one, from the temp file
+ * - `wrong`: an earlier attempt of ours is there, and it is not right: a new upload id, from the temp file
+ * - `nothing`: not done, and there is no upload id: the same
  */
-export type Outcome = 'ours' | 'alive' | 'strangers' | 'nothing'
+export type Outcome = 'ours' | 'alive' | 'strangers' | 'wrong' | 'nothing'
 
 /** The comparison. An object without a CRC64 (from a server that makes none) is never ours. */
 export function isOurs(record: Sealed | Completing, object: ObjectInfo): boolean {
@@ -41,8 +42,8 @@ export function outcomeOf(
 ): Outcome {
   if (object !== undefined && isOurs(record, object)) return 'ours'
   if (uploadIdLives) return 'alive'
-  // Whoever wrote it, an object with our token is an earlier attempt of ours.
-  if (object === undefined || object.token === record.token) return 'nothing'
+  if (object === undefined) return 'nothing'
+  if (object.token === record.token) return 'wrong' // whoever wrote it
   const ourSecond = Math.floor(Date.parse(record.completingAt) / 1000) * 1000
   return object.lastModified >= ourSecond ? 'strangers' : 'nothing'
 }

@@ -73,6 +73,16 @@ const sequences: Readonly<Record<string, Command[]>> = {
     { do: 'fault', fault: { ...COMPLETE, ...UNAVAILABLE, nth: 2, times: 1 } },
     { do: 'upload', id: 'a', size: LONG, flip: 0, ...plain },
   ],
+  'nor before a new stream': [
+    { do: 'fault', fault: { ...COMPLETE, ...WRONG, times: 1 } },
+    { do: 'upload', id: 'a', size: LONG, flip: 0, ...plain },
+    { do: 'fault', fault: { ...COMPLETE, ...UNAVAILABLE, times: 1 } },
+    { do: 'fault', fault: { operation: 'HeadObject', do: 'answer', status: 403, times: 1 } },
+    { do: 'resume', id: 'a', force: false },
+    { do: 'open', id: 'a', ...plain },
+    { do: 'write', id: 'a', size: LONG },
+    { do: 'end', id: 'a' },
+  ],
   'nor behind a stream that died': [
     { do: 'fault', fault: { ...COMPLETE, ...WRONG, times: 1 } },
     { do: 'upload', id: 'a', size: LONG, flip: 0, ...plain },
