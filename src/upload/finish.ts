@@ -21,7 +21,8 @@ import type { Reporter } from './reporter.js'
 import { isPassing, retryDelay, withRetry } from './retry.js'
 import { isOurs, settle, unpublished } from './settle.js'
 import type { CutPart } from './spooler.js'
-import { AlreadyPublished, type Transfer } from './transfer.js'
+import { AlreadyPublished } from './session.js'
+import type { Transfer } from './transfer.js'
 
 /** What finishing needs besides the record. */
 export interface Work {

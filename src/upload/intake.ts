@@ -8,12 +8,13 @@ import type { Claim } from '../disk/claim.js'
 import { TempFile, TempFileDamage } from '../disk/temp-file.js'
 import { SpoolError } from '../errors.js'
 import { kindOf, OssFailure } from '../oss/failure.js'
-import type { ListedPart, Place } from '../oss/port.js'
+import type { Place } from '../oss/port.js'
+import { leaveUnfinished, type Reason } from './abandon.js'
 import type { UploadContext } from './context.js'
 import { missed } from './expectation.js'
 import { finish, type Finished } from './finish.js'
 import { freedParts, isFreed, type Freed } from './freed.js'
-import { adoptFrom, reusable, type Kept } from './kept.js'
+import { adoptFrom, listedInTheEnd, reusable, type Kept } from './kept.js'
 import { Ledger } from './ledger.js'
 import type { UploadSettings } from './options.js'
 import {
@@ -25,11 +26,9 @@ import {
   succeed,
   supersede,
   withLostInitiates,
-  timestamp,
 } from './phase.js'
 import { isSinglePut, planFor, type Part } from './plan.js'
-import { withRetry } from './retry.js'
-import { Room } from './room.js'
+import { Room, splitAt } from './room.js'
 import { PlanExhausted, Spooler, type CutPart } from './spooler.js'
 import type { Transfer } from './transfer.js'
 import { arrived, UploadWork } from './work.js'
@@ -167,7 +166,8 @@ export class Intake {
    */
   async #replay(record: Spooling, known: Kept['listed']): Promise<void> {
     const { crcs, freed } = record
-    const listed = freed === undefined ? undefined : (known ?? (await this.#listed()))
+    const listed =
+      freed === undefined ? undefined : (known ?? (await listedInTheEnd(this.context, record)))
     this.offset = await this.#spooler.replay(crcs.map(BigInt), ({ number, size, crc64 }) => {
       if (!isFreed(freed, number)) return undefined
       const part = listed?.get(number)
@@ -176,20 +176,6 @@ export class Intake {
     if (freed === undefined) return
     this.#room = this.#makeRoom(freedParts(record, this.offset))
     await this.#ledger.write({ ...this.#spooling(), freed: this.#room.freed })
-  }
-
-  /** What OSS has of an earlier run. It decides where the source goes on, so it is waited for. */
-  async #listed(): Promise<ReadonlyMap<number, ListedPart> | undefined> {
-    const { bucket, key, call, attempts } = this.context
-    const { uploadId } = this.#ledger.record
-    if (uploadId === undefined) return undefined
-    const patient = { ...attempts, final: ['no-upload' as const], unlimited: () => true }
-    return withRetry(() => bucket.listParts(key, uploadId, call), patient).catch(
-      (error: unknown) => {
-        if (error instanceof OssFailure && kindOf(error) === 'no-upload') return undefined
-        throw error
-      },
-    )
   }
 
   #makeRoom(freed: readonly Part[]): Room {
@@ -302,32 +288,13 @@ export class Intake {
    * Ends without success: what is sealed stays, what is not is a record without bytes. `reason` is
    * asked once it is known whether the seal, which may be under way, is durable.
    */
-  async abandon(reason: (sealed: boolean) => { code: string; message: string }): Promise<void> {
+  async abandon(reason: Reason): Promise<void> {
     this.#abandoned = true
     this.context.stop()
     await this.#step.catch(() => undefined) // its caller has its error
     if (this.#ended) return
     await this.#close()
-    const { claim } = this.context
-    // Of a short stream nothing may have been written yet.
-    const state = (await claim.durable()) ?? claim.checkpoint
-    if (state === null) return claim.remove()
-    const { upload } = state
-    const unsealed = upload.phase === 'spooling'
-    const error = reason(!unsealed)
-    const failure = { code: error.code, message: error.message, at: timestamp() }
-    if (unsealed && upload.replay === 'restart') await this.#file.remove()
-    const kept = unsealed && upload.replay === 'offset' ? this.#kept() : {}
-    try {
-      if (upload.phase !== 'published') {
-        await claim.save({ ...state, upload: { ...upload, ...kept, error: failure } })
-      }
-    } catch (cause) {
-      if (claim.known === null) reason(false)
-      throw cause
-    } finally {
-      await claim.leave()
-    }
+    await leaveUnfinished(this.context.claim, this.#file, () => this.#kept(), reason)
   }
 
   #during<T>(step: Promise<T>): Promise<T> {
@@ -396,20 +363,4 @@ async function makeFile(
   return inPlace === undefined
     ? TempFile.create(directory, host)
     : TempFile.link(directory, inPlace)
-}
-
-/** The first `size` bytes, and the rest. */
-function splitAt(
-  chunks: readonly Uint8Array[],
-  size: number,
-): [readonly Uint8Array[], readonly Uint8Array[]] {
-  let left = size
-  for (const [i, chunk] of chunks.entries()) {
-    if (chunk.length > left) {
-      const first = [...chunks.slice(0, i), chunk.subarray(0, left)]
-      return [first, [chunk.subarray(left), ...chunks.slice(i + 1)]]
-    }
-    left -= chunk.length
-  }
-  return [chunks, []]
 }

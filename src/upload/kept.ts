@@ -5,12 +5,14 @@
  */
 import type { Checkpoint, Spooling } from '../disk/checkpoint.js'
 import { TempFile, TempFileDamage } from '../disk/temp-file.js'
+import { kindOf, OssFailure } from '../oss/failure.js'
 import type { ListedPart } from '../oss/port.js'
 import type { UploadContext } from './context.js'
 import { isAnyFreed, type Freed } from './freed.js'
 import type { UploadSettings } from './options.js'
 import { adopt, initiationDigest, isDisplaced } from './phase.js'
 import { firstPart, nextPart } from './plan.js'
+import { withRetry } from './retry.js'
 import { listedNow } from './takeover.js'
 
 /** What an unsealed earlier run left, for a source that continues behind it. */
@@ -61,9 +63,23 @@ async function onOss(context: UploadContext, record: Spooling): Promise<Kept | u
   return { file, crcs, spooled: next.start, freed: [[1, crcs.length]], listed }
 }
 
+/** What OSS has of an earlier run. It decides where the source goes on, so it is waited for. */
+export async function listedInTheEnd(
+  { bucket, key, call, attempts }: UploadContext,
+  { uploadId }: Spooling,
+): Promise<ReadonlyMap<number, ListedPart> | undefined> {
+  if (uploadId === undefined) return undefined
+  const patient = { ...attempts, final: ['no-upload' as const], unlimited: () => true }
+  return withRetry(() => bucket.listParts(key, uploadId, call), patient).catch((error: unknown) => {
+    if (error instanceof OssFailure && kindOf(error) === 'no-upload') return undefined
+    throw error
+  })
+}
+
 /**
  * An upload id of an earlier run serves if all that is sent at initiation is the same (rule 4), one that
- * `ali-oss` made if nobody here has begun. A bounded spool borrows none of a sealed upload: it may have to leave it, and its freed parts with it.
+ * `ali-oss` made if nobody here has begun. A bounded spool borrows none of a sealed upload: it may have to
+ * leave it, and its freed parts with it.
  */
 export function adoptFrom(
   before: Checkpoint | null,

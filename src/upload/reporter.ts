@@ -7,7 +7,7 @@ import type { Reply } from '../oss/port.js'
 import type { UploadContext } from './context.js'
 import type { AliOssCheckpoint } from './options.js'
 import { uniformPartSize } from './plan.js'
-import type { DonePart } from './transfer.js'
+import type { DonePart } from './session.js'
 
 export class Reporter {
   readonly #context: UploadContext

@@ -107,3 +107,19 @@ export class Room {
     })
   }
 }
+
+/** The first `size` bytes, and the rest. */
+export function splitAt(
+  chunks: readonly Uint8Array[],
+  size: number,
+): [readonly Uint8Array[], readonly Uint8Array[]] {
+  let left = size
+  for (const [i, chunk] of chunks.entries()) {
+    if (chunk.length > left) {
+      const first = [...chunks.slice(0, i), chunk.subarray(0, left)]
+      return [first, [chunk.subarray(left), ...chunks.slice(i + 1)]]
+    }
+    left -= chunk.length
+  }
+  return [chunks, []]
+}
