@@ -15,6 +15,8 @@ import { Model, type Facts, type Outcome, type Stream } from './model.js'
 import { pathOf } from '../support/project.js'
 
 const PART = 102_400
+/** ms in which what was on its way to OSS when its sender ended has arrived. */
+const ARRIVAL = 100
 const WORKER = pathOf('test/model/worker.mjs')
 
 export type Command =
@@ -337,6 +339,7 @@ export class Run {
     if (asked === undefined) return false
     const answer = await this.worker.ask(asked.step, asked.parameters)
     if (['fail', 'destroy', 'cut'].includes(command.do)) this.#interrupted++
+    if (command.do === 'cut') await sleep(ARRIVAL)
     await this.#compare(asked.facts(answer))
     return true
   }
@@ -485,7 +488,7 @@ export class Run {
     await this.worker.kill()
     const answer = await answering
     this.#interrupted++
-    await sleep(60) // what was on its way to OSS arrives
+    await sleep(ARRIVAL)
     await this.#restart()
     this.log.push(`SIGKILL ${usable ? `during ${usable.do} ${usable.id}` : ''}`)
     for (const of of ['a', 'b'] as const) {
