@@ -27,7 +27,7 @@ import { resumeStep, uploadStep } from './step.js'
 import { giveUp } from './upload/abort.js'
 import { begin } from './upload/begin.js'
 import { UploadContext, type SpoolWarning } from './upload/context.js'
-import { failed } from './upload/failed.js'
+import { failed, isPublished } from './upload/failed.js'
 import { list } from './upload/list.js'
 import {
   checkId,
@@ -244,8 +244,10 @@ export class Spool extends EventEmitter<{
       const { bucket, key } = object ?? checkpoint ?? {}
       if (bucket === undefined || key === undefined) throw error
       const slot = checkpoint === null ? undefined : finishableSlot(checkpoint)
-      const freed = slot && checkpoint?.[slot]?.freed
-      throw failed(error, { id, bucket, key, sealed: slot !== undefined, freed })
+      const record = slot && checkpoint?.[slot]
+      const published = isPublished(record?.phase)
+      const state = { sealed: slot !== undefined, published, freed: record?.freed }
+      throw failed(error, { id, bucket, key, ...state })
     }
   }
 

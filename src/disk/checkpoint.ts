@@ -128,7 +128,7 @@ const fields = v.strictObject({
   upload: v.variant('phase', [spooling, sealed, completing, published]),
   /** What `upload` will supersede once it is sealed; finishable until then (rule 6). */
   previous: v.exactOptional(v.variant('phase', [sealed, completing, published])),
-  /** Upload ids that are to be aborted on OSS because they are superseded. */
+  /** Upload ids that are to be aborted on OSS: others took their place, and some may be gone already. */
   superseded: v.array(uploadId),
   /** When Initiates were sent whose answers were lost: each may have left an upload id. */
   lost: v.array(window),

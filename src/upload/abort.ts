@@ -5,7 +5,7 @@
 import type { Records } from '../disk/records.js'
 import type { UploadContext } from './context.js'
 import { discardUploadId } from './discard.js'
-import { failed } from './failed.js'
+import { failed, isPublished } from './failed.js'
 import { findOrphans } from './orphans.js'
 import { withLostInitiates } from './phase.js'
 
@@ -24,7 +24,13 @@ export async function giveUp(context: UploadContext, records: Records): Promise<
     const { orphans } = await findOrphans(context, records, lost)
     for (const { uploadId } of orphans) await discardUploadId(context, uploadId)
   } catch (error) {
-    throw failed(error, { id, bucket, key, sealed: upload.phase !== 'spooling' })
+    throw failed(error, {
+      id,
+      bucket,
+      key,
+      sealed: upload.phase !== 'spooling',
+      published: isPublished(upload.phase),
+    })
   }
   await claim.remove()
 }

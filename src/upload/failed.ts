@@ -2,6 +2,7 @@
  * From what went wrong to what the user is told: the one place where failures of OSS, of the disk
  * and of the temp file get their `ERR_SPOOL_*` code.
  */
+import type { UploadRecord } from '../disk/checkpoint.js'
 import { isSystemError } from '../disk/durable.js'
 import { LinkedFileChanged } from '../disk/link.js'
 import { SpoolError, type SpoolErrorCode } from '../errors.js'
@@ -22,6 +23,18 @@ const CODE_BY_KIND: Readonly<Record<FailureKind, SpoolErrorCode>> = {
   'stale-part': 'ERR_SPOOL_UPLOAD_FAILED',
 }
 
+const PUBLISHED: Readonly<Record<FailedUpload['published'], string>> = {
+  no: 'nothing published',
+  unknown: 'it is not known yet whether it is published',
+  yes: 'it is published',
+}
+
+/** By the phase of a record that is durable. */
+export function isPublished(phase: UploadRecord['phase'] | undefined): FailedUpload['published'] {
+  if (phase === 'published') return 'yes'
+  return phase === 'completing' ? 'unknown' : 'no'
+}
+
 /** What the message and the error's fields are made of. */
 export interface FailedUpload {
   readonly id: string
@@ -29,6 +42,8 @@ export interface FailedUpload {
   readonly key: string
   /** The seal is durable: the source is not needed any more. */
   readonly sealed: boolean
+  /** What is known of the object; `unknown` after a Complete or PutObject that nothing was heard of (rule 8). */
+  readonly published: 'no' | 'unknown' | 'yes'
   /** Parts that are no longer on this disk. */
   readonly freed?: Freed | undefined
   readonly uploadId?: string | undefined
@@ -41,7 +56,8 @@ export function failed(error: unknown, upload: FailedUpload): unknown {
   const object = `oss://${upload.bucket}/${upload.key}`
   const { id, uploadId, part, sealed, freed } = upload
   const kept = freed === undefined ? 'all bytes kept' : 'all bytes kept, some of them only on OSS'
-  const state = sealed ? `nothing published, ${kept}` : 'nothing published'
+  const published = PUBLISHED[upload.published]
+  const state = sealed && upload.published !== 'yes' ? `${published}, ${kept}` : published
   const retry =
     sealed && freed !== undefined
       ? `"oss-spool resume ${id}" finishes it once the cause is mended, as long as OSS keeps its upload id.`

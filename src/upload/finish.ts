@@ -126,8 +126,7 @@ async function verify(work: Work, reply: PublishReply): Promise<Done> {
   }
   // What is published is wrong: the next run starts with a new upload id, from the temp file.
   const resumable = !isAnyFreed(record)
-  await ledger.disown()
-  if (!resumable) await ledger.unseal()
+  await (resumable ? ledger.disown() : ledger.unseal())
   work.dropTransfer()
   const got = reply.crc64 === undefined ? 'no CRC64' : `CRC64 ${reply.crc64}`
   const message = `OSS reports ${got} for oss://${ledger.checkpoint.bucket}/${context.key}, we have ${record.crc64}; a wrong object may be published there`
@@ -141,8 +140,9 @@ async function verify(work: Work, reply: PublishReply): Promise<Done> {
 /** A failed request other than a part: whether it took effect after all, and whether to go on. */
 async function judge(work: Work, failure: OssFailure, last: boolean): Promise<Done | undefined> {
   const { context, ledger } = work
-  if (recordOf(ledger).phase !== 'completing') throw failure // it had its attempts where it failed
   const kind = kindOf(failure)
+  // It had its attempts where it failed; but a key may be taken by an earlier attempt of ours.
+  if (recordOf(ledger).phase !== 'completing' && kind !== 'exists') throw failure
   if (kind === 'aborted') throw failure
   context.warnOnce(failure)
   if (kind === 'exists') {

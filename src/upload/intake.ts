@@ -3,7 +3,7 @@
  * that nothing OSS or the network does stops the reading (rule 3), and the other one that only a
  * source that ended well is ever sealed (rule 2).
  */
-import type { Checkpoint, Sealed, Spooling } from '../disk/checkpoint.js'
+import type { Checkpoint, Sealed, Spooling, UploadRecord } from '../disk/checkpoint.js'
 import type { Claim } from '../disk/claim.js'
 import { TempFile, TempFileDamage } from '../disk/temp-file.js'
 import { SpoolError } from '../errors.js'
@@ -191,8 +191,12 @@ export class Intake {
 
   /** True once the seal is durable: the source is not needed any more. */
   get sealed(): boolean {
-    const { known } = this.context.claim
-    return known !== null && known.upload.phase !== 'spooling'
+    return this.phase !== 'spooling'
+  }
+
+  /** That of the record which is durable. */
+  get phase(): UploadRecord['phase'] {
+    return this.context.claim.known?.upload.phase ?? 'spooling'
   }
 
   /** The source ended well: checks what was expected and seals it. */

@@ -152,9 +152,9 @@ export class Ledger {
   async unseal(): Promise<void> {
     const { record } = this
     if (record.phase !== 'sealed' && record.phase !== 'completing') return
-    await this.save(
-      this.slot === 'upload' ? this.with(unseal(record)) : settlePrevious(this.checkpoint),
-    )
+    const { checkpoint } = this
+    const rest = this.slot === 'upload' ? this.with(unseal(record)) : settlePrevious(checkpoint)
+    await this.save({ ...rest, superseded: superseded(checkpoint, record.uploadId) })
   }
 
   /** True when the upload id is a sealed predecessor's, whose parts must not be changed. */

@@ -76,7 +76,7 @@ export class Line {
     this.#wake = new AbortController()
   }
 
-  /** Those who pause or wait, and all who come, are refused. */
+  /** Those who pause, or wait for their turn, are refused. */
   end(): void {
     this.#ended = true
     this.#wake.abort(WOKEN)

@@ -5,7 +5,7 @@
 import { kindOf, OssFailure } from '../oss/failure.js'
 import type { UploadContext } from './context.js'
 import { Ledger } from './ledger.js'
-import { publish, unusedIds } from './phase.js'
+import { publish, settlePrevious, unusedIds } from './phase.js'
 import { settle, unpublished } from './settle.js'
 
 /** The source is waiting. */
@@ -23,8 +23,9 @@ export async function settlePredecessor(context: UploadContext): Promise<void> {
       if (outcome === 'ours' && object !== undefined) {
         const { etag, requestId } = object
         const published = publish(record, { etag, requestId, parts: record.crcs.length })
-        const unused = unusedIds(ledger.checkpoint, record, false)
-        await ledger.save({ ...ledger.with(published), superseded: unused })
+        const { checkpoint } = ledger
+        const rest = slot === 'upload' ? ledger.with(published) : settlePrevious(checkpoint)
+        await ledger.save({ ...rest, superseded: unusedIds(checkpoint, record, false) })
         await claim.removeFile(record.file)
       } else if (outcome === 'wrong') {
         await ledger.disown()

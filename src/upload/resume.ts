@@ -5,7 +5,7 @@
 import type { Checkpoint, UploadRecord } from '../disk/checkpoint.js'
 import { TempFileDamage } from '../disk/temp-file.js'
 import type { UploadContext } from './context.js'
-import { failed } from './failed.js'
+import { failed, isPublished } from './failed.js'
 import { isAnyFreed } from './freed.js'
 import { finish, type Finished } from './finish.js'
 import { Ledger } from './ledger.js'
@@ -19,8 +19,6 @@ import {
   type Finishable,
 } from './phase.js'
 import { isSinglePut } from './plan.js'
-import { withRetry } from './retry.js'
-import { isOurs } from './settle.js'
 import { UploadWork } from './work.js'
 
 /** Where in the checkpoint the upload is that can be finished; none: the source is still needed. */
@@ -64,7 +62,7 @@ async function finishSealed(
     const taken = withLostInitiates(ledger.checkpoint)
     if (taken !== ledger.checkpoint) await ledger.save(taken)
     const record = recordIn(ledger)
-    if (force && !(await isPublished(context, record))) await insist(ledger, record)
+    if (force && (await hasBytes(work))) await insist(ledger, record)
     const total = isSinglePut(record.plan, record.size) ? 1 : record.crcs.length
     context.progress.update({
       phase: record.phase,
@@ -81,7 +79,15 @@ async function finishSealed(
     const record = ledger.checkpoint[slot] // a predecessor that is lost is there no more
     const uploadId = record?.uploadId
     const cause: unknown = claim.lost?.aborted === true ? claim.lost.reason : error
-    const reported = failed(cause, { id: claim.id, bucket, key, sealed: true, freed, uploadId })
+    const reported = failed(cause, {
+      id: claim.id,
+      bucket,
+      key,
+      sealed: true,
+      published: isPublished(record?.phase),
+      freed,
+      uploadId,
+    })
     if (record !== undefined) await keepError(ledger, record, reported)
     await claim.release()
     throw reported
@@ -92,14 +98,15 @@ async function finishSealed(
   }
 }
 
-/** A killed process had its object there already: nothing is to be forced, and its temp file may be gone. */
-async function isPublished(
-  { bucket, key, call, attempts }: UploadContext,
-  record: Finishable,
-): Promise<boolean> {
-  if (record.phase !== 'completing') return false
-  const object = await withRetry(() => bucket.head(key, call), attempts)
-  return object !== undefined && isOurs(record, object)
+/** Without its bytes nothing can be forced: rule 8 alone tells whether a killed process had published them. */
+async function hasBytes(work: UploadWork): Promise<boolean> {
+  try {
+    await work.file()
+    return true
+  } catch (error) {
+    if (error instanceof TempFileDamage) return false
+    throw error
+  }
 }
 
 /** `--force`: nothing protects what is there; what is sent at initiation changes with it (rule 4). */

@@ -68,13 +68,14 @@ export async function loseSession(
   attempts: Policy,
 ): Promise<void> {
   const { record } = ledger
+  let object: ObjectInfo | undefined
   if (record.phase === 'sealed') {
     const { bucket, key, call } = context
-    const object = await withRetry(() => bucket.head(key, call), attempts())
+    object = await withRetry(() => bucket.head(key, call), attempts())
     if (object !== undefined && isOurs(record, object)) throw new AlreadyPublished(object)
   }
   refuseIfFreed(ledger)
-  await ledger.forget()
+  await (object?.token === record.token ? ledger.disown() : ledger.forget())
 }
 
 /** Intent first, then Initiate, then its answer on disk, then parts (rule 5). */

@@ -12,8 +12,8 @@ import { isSinglePut } from './plan.js'
  * - `ours`: done
  * - `alive`: not done, and the upload id still lives: go on with it
  * - `strangers`: someone wrote the key after we began to complete: their object stays
- * - `wrong`: an earlier attempt of ours is there, and it is not right: a new upload id, from the temp file
- * - `nothing`: not done, and there is no upload id: the same
+ * - `wrong`: an earlier attempt of ours is there, and it is not right: all again, from the temp file
+ * - `nothing`: not done, and there is no upload id: the same, under a new one
  */
 export type Outcome = 'ours' | 'alive' | 'strangers' | 'wrong' | 'nothing'
 
