@@ -29,13 +29,10 @@ import { begin } from './upload/begin.js'
 import { UploadContext, type SpoolWarning } from './upload/context.js'
 import { failed, isPublished } from './upload/failed.js'
 import { list } from './upload/list.js'
+import { checkId, checkKey, defaultDirectory, defaultId } from './upload/names.js'
 import {
-  checkId,
   checkImportedKey,
-  checkKey,
   checkOptions,
-  defaultDirectory,
-  defaultId,
   type UploadOptions,
   type UploadSettings,
 } from './upload/options.js'

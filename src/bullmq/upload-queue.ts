@@ -1,6 +1,7 @@
 /** The shared queue as those see it who have something to upload: typed by the sources of the workers. */
 import { FlowProducer, Queue, type JobsOptions } from 'bullmq'
-import { checkKey, checkOptions } from '../upload/options.js'
+import { checkKey } from '../upload/names.js'
+import { checkOptions } from '../upload/options.js'
 import { Cancellations } from './cancellation.js'
 import { checkQueue, type QueueOptions, type QueueSettings } from './connection.js'
 import {

@@ -21,7 +21,7 @@ export interface Content {
 /** Damaged records are set aside on the way and told of (rule 10). */
 export async function look(session: Session, flags: Flags): Promise<Content> {
   const { SpoolDirectory } = await import('../disk/spool-directory.js')
-  const { defaultDirectory } = await import('../upload/options.js')
+  const { defaultDirectory } = await import('../upload/names.js')
   const directory = flags.spool ?? defaultDirectory(session.io.env)
   const spool = new SpoolDirectory(directory)
   const ids = await spool.ids()

@@ -27,7 +27,7 @@ export async function unchanged(
     })
   if (object?.crc64 === undefined || object.size !== (await stat(file)).size) return undefined
   if ((await crcOf(file)) !== object.crc64) return undefined
-  const { defaultId } = await import('../upload/options.js')
+  const { defaultId } = await import('../upload/names.js')
   const of = { id: id ?? defaultId(place, key), bucket: place.bucket, key }
   return resultOf(of, object, object.crc64, performance.now() - startedAt)
 }

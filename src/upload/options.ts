@@ -3,13 +3,12 @@
  * before any work begins.
  */
 import { setMaxListeners } from 'node:events'
-import { homedir } from 'node:os'
-import { createHash } from 'node:crypto'
-import { join, resolve } from 'node:path'
-import { checkInteger, invalidType, invalidValue, outOfRange, SpoolError } from '../errors.js'
+import { resolve } from 'node:path'
+import { checkInteger, invalidType, invalidValue, outOfRange } from '../errors.js'
 import { checkObjectOptions, type ObjectOptions } from '../oss/object-headers.js'
-import type { Place, Reply } from '../oss/port.js'
+import type { Reply } from '../oss/port.js'
 import type { Expectation } from './expectation.js'
+import { checkId } from './names.js'
 import { largestPart, MAX_PART_SIZE, MAX_PARTS, MIB, MIN_PART_SIZE } from './plan.js'
 import type { RetryOptions } from './retry.js'
 
@@ -200,62 +199,6 @@ export function checkOptions(options: UploadOptions): UploadSettings {
     progress,
     object,
   }
-}
-
-/**
- * An id is a directory name on every platform, so names that are special on one are refused on all.
- * @throws TypeError
- */
-export function checkId(id: unknown): asserts id is string {
-  if (typeof id !== 'string') throw invalidType('id', 'a string', id)
-  const special = /^(quarantine|(con|prn|aux|nul|com\d|lpt\d)(\..*)?|.*\.)$/i
-  if (!/^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$/.test(id) || special.test(id)) {
-    throw invalidValue(
-      'id',
-      'must be 1 to 128 of A-Za-z0-9._- , not begin or end with a dot, and not be a reserved name',
-      id,
-    )
-  }
-}
-
-/**
- * Keys as OSS takes them and as URLs carry them unchanged (OSS documentation, "Object naming";
- * `.` and `..` segments are collapsed in URLs but not in signatures).
- * @throws SpoolError `ERR_SPOOL_INVALID_KEY`
- */
-export function checkKey(key: unknown): asserts key is string {
-  const why = whyInvalid(key)
-  if (why === undefined) return
-  const received = typeof key === 'string' ? JSON.stringify(key) : `type ${typeof key}`
-  throw new SpoolError('ERR_SPOOL_INVALID_KEY', `The key ${why}. Received ${received}`, {
-    hint: 'Use another key.',
-  })
-}
-
-function whyInvalid(key: unknown): string | undefined {
-  if (typeof key !== 'string') return 'must be a string'
-  if (key === '') return 'must not be empty'
-  if (!key.isWellFormed()) return 'must be well-formed Unicode'
-  if (Buffer.byteLength(key) > 1023) return 'must not be longer than 1023 bytes in UTF-8'
-  if (/^[/\\]/.test(key)) return 'must not begin with a slash or a backslash'
-  if (/(^|\/)\.\.?(\/|$)/.test(key)) return 'must not have "." or ".." segments'
-  return undefined
-}
-
-/** The id of an upload that was given none: readable, and different for different objects. */
-export function defaultId(place: Place, key: string): string {
-  const hash = createHash('sha256').update(JSON.stringify([place.endpoint, place.bucket, key]))
-  const name = key
-    .slice(key.lastIndexOf('/') + 1)
-    .replace(/[^A-Za-z0-9_-]+/g, '-')
-    .slice(0, 40)
-  return `${name.replace(/^-+|-+$/g, '') || 'upload'}-${hash.digest('hex').slice(0, 24)}`
-}
-
-/** `$OSS_SPOOL_DIR`, else `oss-spool` in the user's state directory (XDG Base Directory). */
-export function defaultDirectory(env: NodeJS.ProcessEnv = process.env): string {
-  if (env['OSS_SPOOL_DIR']) return env['OSS_SPOOL_DIR']
-  return join(env['XDG_STATE_HOME'] || join(homedir(), '.local', 'state'), 'oss-spool')
 }
 
 /** The smallest part for each that is in flight, and one to fill. */

@@ -7,14 +7,8 @@ import type { Checkpoint } from '../../src/disk/checkpoint.js'
 import { invalidType, outOfRange, SpoolError } from '../../src/errors.js'
 import { OssFailure, type FailureDetails } from '../../src/oss/failure.js'
 import type { Bucket, ObjectInfo } from '../../src/oss/port.js'
-import {
-  checkId,
-  checkKey,
-  checkOptions,
-  defaultDirectory,
-  defaultId,
-  type UploadOptions,
-} from '../../src/upload/options.js'
+import { checkId, checkKey, defaultDirectory, defaultId } from '../../src/upload/names.js'
+import { checkOptions, type UploadOptions } from '../../src/upload/options.js'
 import {
   adopt,
   filesOf,

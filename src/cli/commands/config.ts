@@ -51,7 +51,7 @@ async function shown(
   merged: SpoolFlags,
   flags: SpoolFlags,
 ): Promise<readonly Shown[]> {
-  const { defaultDirectory } = await import('../../upload/options.js')
+  const { defaultDirectory } = await import('../../upload/names.js')
   const { origins, credentials, file } = await session.configuration(flags)
   const given: Values = { ...flags }
   const values: Values = { spool: defaultDirectory(session.io.env), ...merged, ...credentials }

@@ -29,7 +29,7 @@ async function doctor(
 ): Promise<number> {
   const place = target === undefined ? undefined : bucketOf(target)
   const { checkContent, checkSpool } = await import('../doctor/spool.js')
-  const { defaultDirectory } = await import('../../upload/options.js')
+  const { defaultDirectory } = await import('../../upload/names.js')
   const disk = await checkSpool(flags.spool ?? defaultDirectory(session.io.env))
   const usable = disk[0]?.state !== 'failed'
   const checks = [
