@@ -464,7 +464,7 @@ export class Run {
             const asked =
               called !== undefined ||
               (answer === undefined && this.#model.of(of).sealed === undefined)
-            const free = !live || called !== undefined
+            const free = !live || called !== undefined || succeeded(answer)
             if (asked && free) this.#written.set(of, ended.bytes)
             return facts({ finishes: free, live: !free, ...(asked && free ? { ended } : {}) })(
               answer,

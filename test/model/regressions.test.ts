@@ -52,6 +52,14 @@ const sequences: Readonly<Record<string, Command[]>> = {
       { do: 'write', id: 'a', size: PART + 1 },
       { do: 'upload', id: 'a', size: 0, flip: 0, overwrite: false, offset: true, once: false },
     ],
+  'a sink that ended by itself leaves a sealed predecessor, which upload() finishes': [
+    { do: 'open', id: 'a', ...plain },
+    { do: 'stranger', id: 'a' },
+    { do: 'cut', id: 'a', after: 0 },
+    { do: 'open', id: 'a', ...plain, overwrite: false },
+    { do: 'write', id: 'a', size: PART + 1 },
+    { do: 'upload', id: 'a', size: 0, flip: 0, ...plain, overwrite: false },
+  ],
   'a new sink in the place of one that ended by itself has options of its own': [
     { do: 'upload', id: 'a', size: LONG, flip: 0, ...plain },
     { do: 'open', id: 'a', ...plain, overwrite: false },
