@@ -124,6 +124,11 @@ export function invalidType(name: string, expected: string, received: unknown): 
   )
 }
 
+/** @throws TypeError for what has no properties to look at */
+export function checkObject(name: string, value: unknown): void {
+  if (typeof value !== 'object' || value === null) throw invalidType(name, 'an object', value)
+}
+
 /** A `TypeError` as Node makes it for an argument whose value makes no sense. */
 export function invalidValue(name: string, reason: string, received: unknown): TypeError {
   return coded(

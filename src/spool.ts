@@ -11,7 +11,7 @@ import { LocalRecords } from './disk/local-records.js'
 import type { Records } from './disk/records.js'
 import { SpoolDirectory } from './disk/spool-directory.js'
 import { othersIn } from './disk/trust.js'
-import { invalidType, SpoolError } from './errors.js'
+import { checkObject, invalidType, SpoolError } from './errors.js'
 import { connect } from './oss/connection.js'
 import type { Connection, Place } from './oss/port.js'
 import { Rate } from './oss/rate.js'
@@ -82,6 +82,8 @@ export class Spool extends EventEmitter<{
     },
   ) {
     super()
+    checkObject('options', options)
+    checkObject('client', options.client)
     const { client, dir, checkpoints, maxRate, fleetRate, ...rest } = options
     const { parallelUploads = UPLOADS, ...defaults } = rest
     checkSpoolOptions(options)
@@ -130,6 +132,7 @@ export class Spool extends EventEmitter<{
    */
   async upload(key: string, source: Source, options: StepOptions = {}): Promise<UploadResult> {
     if (typeof source !== 'function') throw invalidType('source', 'a function', source)
+    checkObject('options', options)
     const { onProgress, atOnce = false, ...upload } = options
     const { place, id, settings } = this.#check(key, upload)
     const turn = atOnce ? new Turns(1).share() : this.#uploads.share()
@@ -148,6 +151,7 @@ export class Spool extends EventEmitter<{
    * @param options `all`: of every endpoint; `receipts`: also what is done and left a receipt
    */
   async uploads(options: { all?: boolean; receipts?: boolean } = {}): Promise<UploadStatus[]> {
+    checkObject('options', options)
     await this.#sweep()
     const statuses = await list(this.#records, warning => this.emit('warning', warning))
     return statuses.filter(
@@ -163,6 +167,7 @@ export class Spool extends EventEmitter<{
    */
   async resume(id: string, options: ResumeOptions = {}): Promise<UploadResult> {
     checkId(id)
+    checkObject('options', options)
     const { force = false, onProgress, ...run } = options
     // There is no source to wait, so a bound says nothing, and must not forbid another `parallel`.
     const { maxSpoolBytes: _bound, ...defaults } = this.#defaults
@@ -211,6 +216,7 @@ export class Spool extends EventEmitter<{
    * @returns what was removed, or would be with `dryRun`
    */
   async prune(options: PruneOptions = {}): Promise<Pruned[]> {
+    checkObject('options', options)
     await this.#sweep()
     const settings = checkOptions(this.#defaults)
     const pruner: Pruner = {
@@ -262,6 +268,7 @@ export class Spool extends EventEmitter<{
     options: UploadOptions,
   ): { place: Place; id: string; settings: UploadSettings } {
     checkKey(key)
+    checkObject('options', options)
     const settings = checkOptions({ ...this.#defaults, ...options })
     checkImportedKey(key, settings.checkpoint)
     const place = this.#connection.place()

@@ -2,8 +2,8 @@
  * The step that can be retried: finishes what an earlier run sealed, and reads the source only if that
  * is not possible. `upload()` and `resume()` of a `Spool`, once they have the upload's claim.
  */
-import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
+import { inspect } from 'node:util'
 import type { Checkpoint } from './disk/checkpoint.js'
 import { SpoolError } from './errors.js'
 import type { Place } from './oss/port.js'
@@ -102,10 +102,11 @@ async function read(
   try {
     // A source that is still being made must not keep an upload that was aborted.
     if (!stream.destroyed)
-      await pipeline(await Promise.race([readable(source, options), never(stream)]), stream)
+      await pipeline(await Promise.race([toSource(source, options), never(stream)]), stream)
   } catch (error) {
     stop.abort()
-    if (!stream.destroyed) stream.destroy(error instanceof Error ? error : new Error(String(error)))
+    if (!stream.destroyed)
+      stream.destroy(error instanceof Error ? error : new Error(inspect(error)))
   }
   return stream.result
 }
@@ -128,13 +129,6 @@ async function finish(
     elapsed: performance.now() - context.startedAt,
     callback,
   })
-}
-
-/** The source; one that comes too late is closed. */
-async function readable(source: Source, options: SourceOptions): Promise<NodeJS.ReadableStream> {
-  const made = await toSource(source, options)
-  if (options.signal.aborted && made instanceof Readable) made.destroy()
-  return made
 }
 
 /** Rejects when the sink ends before it was given a source. */

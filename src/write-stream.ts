@@ -2,7 +2,7 @@
  * The sink. `finish` means done: it comes only when OSS holds the whole object (rule 1). Everything
  * it does is in `upload/`; here is only what Node's streams ask for.
  */
-import { Writable } from 'node:stream'
+import { Writable, type Readable } from 'node:stream'
 import { inspect } from 'node:util'
 import { announceEnd } from './disk/claim.js'
 import { invalidType, SpoolError } from './errors.js'
@@ -64,7 +64,8 @@ export class SpoolWriteStream extends Writable {
   #failure: Error | undefined
   #resolve!: (result: UploadResult) => void // set in the constructor
   #reject!: (error: unknown) => void // set in the constructor
-  readonly #onAbort = (): void => void this.destroy(this.#fail(aborted(this.#upload())))
+  readonly #onAbort = (): void =>
+    void this.destroy(this.#fail(aborted(this.#upload(), this.#sink.signal?.reason)))
 
   /** @internal Made by `Spool.createWriteStream`. */
   constructor(sink: Sink) {
@@ -185,7 +186,7 @@ export class SpoolWriteStream extends Writable {
       if (was && own.resumable !== this.#isSealed) return aborted(this.#upload(), own.cause)
       return Object.assign(own, { code: own instanceof SpoolError ? own.code : codeOf(own) })
     }
-    if (error instanceof SpoolError) return error
+    if (error instanceof SpoolError && error.id === this.id) return error
     if (this.#isSealed || (this.writableEnded && error === null)) {
       return aborted(this.#upload(), error ?? undefined) // the source has ended well before
     }
@@ -261,12 +262,24 @@ export interface SpoolWriteStream {
   on(event: 'progress', listener: (progress: ProgressEvent) => void): this
   /** Something failed and is tried again. */
   on(event: 'warning', listener: (warning: SpoolWarning) => void): this
-  /** The events of a `Writable`. */
+  /** Events of a `Writable`. */
+  on(event: 'error', listener: (error: Error) => void): this
+  /** Events of a `Writable`. */
+  on(event: 'close' | 'drain' | 'finish', listener: () => void): this
+  /** Events of a `Writable`. */
+  on(event: 'pipe' | 'unpipe', listener: (source: Readable) => void): this
+  /** Other events. */
   on(event: string | symbol, listener: (...args: never[]) => void): this
   /** As `on`, for the next one only. */
   once(event: 'progress', listener: (progress: ProgressEvent) => void): this
   /** As `on`, for the next one only. */
   once(event: 'warning', listener: (warning: SpoolWarning) => void): this
+  /** As `on`, for the next one only. */
+  once(event: 'error', listener: (error: Error) => void): this
+  /** As `on`, for the next one only. */
+  once(event: 'close' | 'drain' | 'finish', listener: () => void): this
+  /** As `on`, for the next one only. */
+  once(event: 'pipe' | 'unpipe', listener: (source: Readable) => void): this
   /** As `on`, for the next one only. */
   once(event: string | symbol, listener: (...args: never[]) => void): this
 }

@@ -1,10 +1,13 @@
 /** `upload()`, the step that can be retried, and what `resume`, `abort` and a re-read source do. */
+import { EventEmitter } from 'node:events'
 import { readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { PassThrough, Readable } from 'node:stream'
 import { ReadableStream } from 'node:stream/web'
 import { pipeline } from 'node:stream/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
+import { Spool } from '../src/index.js'
 import { bench, bytes, failingAfter, sha256, streamOf, type Bench } from './support/oss.js'
 
 const PART = 102_400
@@ -36,6 +39,137 @@ t.test('anything Node can read from is a source', async t => {
     await t.rejects(spool.upload('none', nothing as never), { code: 'ERR_SPOOL_SOURCE_FAILED' })
   }
   await t.rejects(spool.upload('none', 'text' as never), TypeError)
+})
+
+t.test(
+  'a source that answers after the end of its upload is closed, whatever it says then',
+  async t => {
+    const { spool } = await bench(t)
+    const closed: string[] = []
+    const failsToClose = (name: string): Readable =>
+      new Readable({
+        read() {},
+        destroy: (_error, callback) => {
+          closed.push(name)
+          callback(new Error('it cannot even be closed'))
+        },
+      })
+    const old = Object.assign(new EventEmitter(), {
+      pipe: () => {},
+      read: () => null,
+      destroy() {
+        closed.push('old')
+        old.emit('error', new Error('nor can this one'))
+      },
+    })
+    const late = {
+      stream: () => failsToClose('stream'),
+      // As those of packages that bring their own: no instance of Node's class.
+      old: () => old as unknown as NodeJS.ReadableStream,
+      iterable: () => ({
+        [Symbol.asyncIterator]: () => ({
+          next: () => Promise.resolve({ done: true as const, value: undefined }),
+          return: () => {
+            closed.push('iterable')
+            return Promise.reject(new Error('nor this'))
+          },
+        }),
+      }),
+    }
+    for (const [key, source] of Object.entries(late)) {
+      const stop = new AbortController()
+      let answer = (): void => {}
+      const asked = new Promise<void>(resolve => (answer = resolve))
+      const uploading = spool.upload(key, async () => (await asked, source()), {
+        signal: stop.signal,
+      })
+      await sleep(20)
+      stop.abort(new Error('changed our mind'))
+      await t.rejects(uploading, {
+        code: 'ERR_SPOOL_ABORTED',
+        cause: { message: 'changed our mind' },
+      })
+      answer()
+    }
+    await sleep(50)
+    t.same(closed, ['stream', 'old', 'iterable'])
+  },
+)
+
+t.test('a stream that was read before is no source: nothing is published', async t => {
+  const { spool, get } = await bench(t)
+  const data = bytes(1000)
+  const stream = streamOf(data)
+  await t.rejects(
+    spool.upload('again', () => stream, { expect: { bytes: 1 } }),
+    { code: 'ERR_SPOOL_EXPECTATION' },
+  )
+  await t.rejects(
+    spool.upload('again', () => stream),
+    { code: 'ERR_SPOOL_SOURCE_FAILED' },
+  )
+  t.equal(await get('again'), undefined)
+})
+
+t.test("a source that fails with another upload's error: this upload says what it is", async t => {
+  const b = await bench(t)
+  refuse(b, 'PutObject')
+  const error = await b.spool
+    .upload('outer', async function* () {
+      yield 'head'
+      await b.spool.upload('inner', () => ['bytes'])
+    })
+    .catch((reason: unknown) => reason)
+  t.match(error, {
+    code: 'ERR_SPOOL_SOURCE_FAILED',
+    resumable: false,
+    id: /^outer-/,
+    cause: { code: 'ERR_SPOOL_DENIED', resumable: true, id: /^inner-/ },
+  })
+})
+
+t.test('what OSS has of an upload that failed is shown at once', async t => {
+  const b = await bench(t)
+  const data = bytes(3 * PART)
+  await t.rejects(
+    b.spool.upload('cut', async function* () {
+      yield data
+      while (b.count('UploadPart') < 3) await sleep(5)
+      await sleep(50)
+      throw new Error('cut')
+    }),
+    { code: 'ERR_SPOOL_SOURCE_FAILED' },
+  )
+  t.match(await b.spool.uploads(), [{ phase: 'spooling', parts: 3, uploaded: 3 * PART }])
+})
+
+t.test('keys with characters that XML has no form for', async t => {
+  const b = await bench(t)
+  const data = bytes(3 * PART)
+  for (const key of ['a\u0000b', 'a\u0001b', 'a\u000bb', 'a\u001fb', 'a\tb', 'a\u007fb']) {
+    await b.spool.upload(key, () => streamOf(data))
+    t.same(await b.get(key), data, JSON.stringify(key))
+  }
+  t.same(await readdir(b.dir), [])
+})
+
+t.test("wrong arguments are told in Node's form", async t => {
+  const { spool, oss, dir } = await bench(t)
+  const wrong = { code: 'ERR_INVALID_ARG_TYPE' }
+  for (const value of [null, 5, 'x'] as never[]) {
+    await t.rejects(
+      spool.upload('k', () => [], value),
+      wrong,
+    )
+    t.throws(() => spool.createWriteStream('k', value), wrong)
+    await t.rejects(spool.resume('id', value), wrong)
+    await t.rejects(spool.prune(value), wrong)
+    await t.rejects(spool.uploads(value), wrong)
+    t.throws(() => new Spool(value), wrong)
+    t.throws(() => new Spool({ dir, client: value }), wrong)
+  }
+  t.throws(() => new Spool({ dir } as never), wrong)
+  t.ok(new Spool({ dir, client: oss.clientOptions('bucket') }))
 })
 
 t.test('a sealed upload is finished and its source is not called', async t => {

@@ -12,6 +12,7 @@ import { watch, type Line } from './patience.js'
 import type { Body, Call, RateLimit, Reply } from './port.js'
 import { proxyFor, refusal, TunnelAgent, unreachable, type Proxy } from './proxy.js'
 import { pace } from './rate.js'
+import { parseable } from './xml.js'
 
 /**
  * Replies are XML of at most 1,000 parts or 200 uploads, or a callback's JSON (1 MiB); more is not OSS.
@@ -171,7 +172,8 @@ export class Transport {
           settle()
           // A reply before the end of the body (an early refusal): this socket is of no more use.
           if (!request.writableFinished) request.destroy()
-          resolve({ status, headers, data, res: { status, headers, requestUrls: [url] } })
+          const whole = parseable(data, headers['content-type'])
+          resolve({ status, headers, data: whole, res: { status, headers, requestUrls: [url] } })
         }, fail)
       })
       exchange.signal?.addEventListener('abort', onAbort, { once: true })

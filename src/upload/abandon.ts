@@ -9,12 +9,12 @@ export type Reason = (sealed: boolean) => { code: string; message: string }
 
 /**
  * Leaves the upload to the next owner; nothing works on it any more.
- * @param kept what a source that continues needs besides (`replay: 'offset'`)
+ * @param howFar what is known of it; `continues`: with what a source that continues needs besides
  */
 export async function leaveUnfinished(
   claim: Claim,
   file: TempFile,
-  kept: () => Partial<Spooling>,
+  howFar: (continues: boolean) => Partial<Spooling>,
   reason: Reason,
 ): Promise<void> {
   // Of a short stream nothing may have been written yet.
@@ -25,10 +25,10 @@ export async function leaveUnfinished(
   const error = reason(!unsealed)
   const failure = { code: error.code, message: error.message, at: timestamp() }
   if (unsealed && upload.replay === 'restart') await file.remove()
-  const more = unsealed && upload.replay === 'offset' ? kept() : {}
+  const now = howFar(unsealed && upload.replay === 'offset')
   try {
     if (upload.phase !== 'published') {
-      await claim.save({ ...state, upload: { ...upload, ...more, error: failure } })
+      await claim.save({ ...state, upload: { ...upload, ...now, error: failure } })
     }
   } catch (cause) {
     if (claim.known === null) reason(false)

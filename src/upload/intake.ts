@@ -298,7 +298,11 @@ export class Intake {
     await this.#step.catch(() => undefined) // its caller has its error
     if (this.#ended) return
     await this.#close()
-    await leaveUnfinished(this.context.claim, this.#file, () => this.#kept(), reason)
+    const howFar = (continues: boolean): Partial<Spooling> => ({
+      ...arrived(this.context),
+      ...(continues ? this.#kept() : {}),
+    })
+    await leaveUnfinished(this.context.claim, this.#file, howFar, reason)
   }
 
   #during<T>(step: Promise<T>): Promise<T> {

@@ -17,9 +17,9 @@ export interface SourceOptions {
 /** Anything that yields strings or bytes. */
 export type Readables =
   | NodeJS.ReadableStream
-  | AsyncIterable<string | Uint8Array>
-  | Iterable<string | Uint8Array>
-  | ReadableStream<string | Uint8Array>
+  | AsyncIterable<string | ArrayBufferView>
+  | Iterable<string | ArrayBufferView>
+  | ReadableStream<string | ArrayBufferView>
 
 /**
  * Gives the bytes of an upload. It is called only if they are still needed, once for each call of `upload()`,
@@ -29,17 +29,33 @@ export type Source = (options: SourceOptions) => Readables | Promise<Readables>
 
 /**
  * Calls the source; what it gives too late is closed.
- * @throws TypeError when it gave nothing that can be read
+ * @throws TypeError when it gave nothing that can be read; Error when that was read already: its bytes
+ * would be missing
  */
 export async function toSource(
   source: Source,
   options: SourceOptions,
 ): Promise<NodeJS.ReadableStream> {
-  const readable: unknown = await source(options)
-  if (options.signal.aborted && readable instanceof Readable) readable.destroy()
-  if (isNodeStream(readable)) return readable
-  if (isIterable(readable)) return Readable.from(readable)
-  throw invalidType('source', 'a function that returns a stream or an iterable of bytes', readable)
+  const given: unknown = await source(options)
+  const readable = isNodeStream(given)
+    ? given
+    : isIterable(given)
+      ? Readable.from(given)
+      : undefined
+  if (readable === undefined) {
+    throw invalidType('source', 'a function that returns a stream or an iterable of bytes', given)
+  }
+  if (options.signal.aborted) close(readable)
+  else if ('readableEnded' in readable && readable.readableEnded === true) {
+    throw new Error('The source gave a stream that was read to its end before')
+  }
+  return readable
+}
+
+/** Nobody waits for it any more, nor for what it says at its end. */
+function close(readable: NodeJS.ReadableStream): void {
+  readable.on('error', () => {})
+  if ('destroy' in readable && typeof readable.destroy === 'function') readable.destroy()
 }
 
 function isNodeStream(value: unknown): value is NodeJS.ReadableStream {

@@ -142,6 +142,13 @@ same<
   | 'ERR_SPOOL_ABORTED'
 >()
 
+// Events of a stream.
+const events = spool.createWriteStream('events')
+events.on('error', error => error.message)
+events.once('error', error => error.message)
+events.on('finish', () => {}).on('pipe', source => source.unpipe())
+events.on('progress', ({ spooled }) => spooled.toFixed())
+
 // Events on diagnostics channels.
 same<SpoolEvents['oss-spool:part:sent']['elapsed'], number>()
 same<SpoolEvents['oss-spool:upload:failed']['resumable'], boolean>()
