@@ -176,6 +176,7 @@ export class Spool extends EventEmitter<{
       const claim = await this.#existing(id)
       return holding(claim, () => {
         const { checkpoint } = claim
+        this.#refuseElsewhere(checkpoint)
         const progress = (event: ProgressEvent): void => onProgress?.(event)
         const context = this.#context(claim, placeOf(checkpoint), checkpoint.key, settings, {
           progress,
@@ -194,6 +195,7 @@ export class Spool extends EventEmitter<{
     const claim = await this.#existing(id)
     await holding(claim, async () => {
       const { checkpoint } = claim
+      this.#refuseElsewhere(checkpoint)
       const settings = checkOptions(this.#defaults)
       const context = this.#context(claim, placeOf(checkpoint), checkpoint.key, settings, {})
       await giveUp(context, this.#records)
@@ -285,6 +287,23 @@ export class Spool extends EventEmitter<{
     return Claim.make(this.#records, id)
   }
 
+  /** An embedded OSS is reached by who has started it, and who has one reaches no other. */
+  #refuseElsewhere({ id, endpoint, upload }: Checkpoint): void {
+    const here = this.#connection.endpoint
+    if (endpoint === here || upload.phase === 'published') return
+    const embedded = [endpoint, here].find(each => each.startsWith(EMBEDDED))
+    if (embedded === undefined) return // the checkpoint's place is reached with this one's signature
+    const hint =
+      embedded === here
+        ? 'Leave --local away.'
+        : `Add --local=${endpoint.slice(EMBEDDED.length)} to the command.`
+    throw new SpoolError('ERR_SPOOL_UPLOAD_FAILED', `Upload ${id} belongs to ${endpoint}`, {
+      id,
+      resumable: upload.phase !== 'spooling',
+      hint,
+    })
+  }
+
   async #existing(id: string): Promise<Claim & { checkpoint: Checkpoint }> {
     await this.#sweep()
     return Claim.existing(this.#records, id)
@@ -333,6 +352,9 @@ export class Spool extends EventEmitter<{
     )
   }
 }
+
+/** Begins what is recorded for an OSS inside a process, in place of a URL; its directory follows. */
+const EMBEDDED = 'local:'
 
 /** Runs `step` with a claim; if it fails while the claim is still held, the claim is let go. */
 async function holding<T>(claim: Claim, step: () => Promise<T>): Promise<T> {

@@ -7,7 +7,7 @@ import { ReadableStream } from 'node:stream/web'
 import { pipeline } from 'node:stream/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import { Spool } from '../src/index.js'
+import { Spool, type Readables } from '../src/index.js'
 import { bench, bytes, failingAfter, sha256, streamOf, type Bench } from './support/oss.js'
 
 const PART = 102_400
@@ -80,18 +80,25 @@ t.test(
       const stop = new AbortController()
       let answer = (): void => {}
       const asked = new Promise<void>(resolve => (answer = resolve))
-      const uploading = spool.upload(key, async () => (await asked, source()), {
-        signal: stop.signal,
-      })
-      await sleep(20)
+      let call = (): void => {}
+      const called = new Promise<void>(resolve => (call = resolve))
+      const slow = async (): Promise<Readables> => {
+        call()
+        await asked
+        return source()
+      }
+      const uploading = spool.upload(key, slow, { signal: stop.signal })
+      await called
       stop.abort(new Error('changed our mind'))
       await t.rejects(uploading, {
         code: 'ERR_SPOOL_ABORTED',
         cause: { message: 'changed our mind' },
       })
+      const before = closed.length
       answer()
+      while (closed.length === before) await sleep(5)
     }
-    await sleep(50)
+    await sleep(20) // what they say at their end is heard by nobody
     t.same(closed, ['stream', 'old', 'iterable'])
   },
 )

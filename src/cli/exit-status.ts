@@ -42,8 +42,9 @@ export function statusOf(error: unknown): number {
   return EXIT_FAILED
 }
 
-/** Of several uploads: resumable wins, else any failure. */
+/** Of several uploads: resumable wins, else any failure; that of one is its own. */
 export function worst(statuses: readonly number[]): number {
+  if (statuses.length === 1) return statuses[0] ?? EXIT_DONE
   if (statuses.includes(EXIT_RESUMABLE)) return EXIT_RESUMABLE
-  return statuses.find(status => status !== EXIT_DONE) ?? EXIT_DONE
+  return statuses.every(status => status === EXIT_DONE) ? EXIT_DONE : EXIT_FAILED
 }

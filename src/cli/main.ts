@@ -82,7 +82,8 @@ function fail(session: Session, error: unknown, args: readonly string[]): number
   if (!(error instanceof CommanderError)) return reportError(session, error, flags, about)
   if (error.exitCode === 0) return EXIT_DONE
   if (error.code === 'commander.help') return EXIT_USAGE // help is what it showed
-  const message = error.message.replace(/^error: /, '')
+  // What follows the letter of an option that is none may be a secret, as behind `-k` of ossutil.
+  const message = error.message.replace(/^error: /, '').replace(/'(-[^-])[^']*'/s, "'$1'")
   return reportError(session, new UsageError(message), flags, about)
 }
 
@@ -100,7 +101,7 @@ function withoutStrangeValues(args: readonly string[], program: Command): string
   const known = new Set(all.flatMap(({ options }) => options.map(({ long }) => long)))
   const end = args.indexOf('--')
   return args.map((arg, i) => {
-    const name = /^(--[a-z-]+)=/.exec(arg)?.[1]
+    const name = /^(--[^=]+)=/s.exec(arg)?.[1]
     return name === undefined || known.has(name) || (end >= 0 && i > end) ? arg : name
   })
 }

@@ -36,12 +36,24 @@ export function reportError(
   flags: ReportFlags,
   about: About,
 ): number {
-  const { code, message, resumable, id, hint } = describeError(error, about)
-  if (flags.json) session.print(JSON.stringify({ error: { code, message, resumable, id } }))
+  const { code, message, hint } = printError(session, error, flags, about)
   session.say(`${code}: ${message}`)
   session.advise(hint)
   if (flags.debug && error instanceof Error) session.io.stderr.write(`${error.stack}\n`)
   return statusOf(error)
+}
+
+/** What standard error was told of already, as a warning; returns the exit status that goes with it. */
+export function reportWarned(session: Session, error: SpoolError, flags: ReportFlags): number {
+  printError(session, error, flags, { command: 'oss-spool' })
+  return statusOf(error)
+}
+
+function printError(session: Session, error: unknown, flags: ReportFlags, about: About): Described {
+  const described = describeError(error, about)
+  const { code, message, resumable, id } = described
+  if (flags.json) session.print(JSON.stringify({ error: { code, message, resumable, id } }))
+  return described
 }
 
 function describeResult(result: Result): string {
@@ -78,7 +90,8 @@ function describeError(error: unknown, about: About): Described {
 }
 
 function hintFor(code: string): string {
-  if (/^E(ACCES|PERM|ROFS|NOTDIR|ISDIR|NOENT|IO|MFILE|NFILE)$/.test(code)) {
+  if (/^EADDR/.test(code)) return 'Another --host or --port may be free.'
+  if (/^E(ACCES|PERM|ROFS|NOTDIR|ISDIR|NOENT|EXIST|IO|MFILE|NFILE)$/.test(code)) {
     return 'Nothing was published. "oss-spool doctor" checks the spool directory; --spool DIR uses another one.'
   }
   return 'This should not happen: please report it, with what --debug prints.'

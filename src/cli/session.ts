@@ -1,6 +1,6 @@
 /**
  * One run of the command line: its streams, its configuration, its signals, and what has to be
- * closed at its end. The first SIGINT or SIGTERM ends the work in order, with all state kept; the
+ * closed at its end. The first SIGINT, SIGTERM or SIGHUP ends the work in order, with all state kept; the
  * second ends the process. What is heavy is loaded when a command asks for it.
  */
 import { constants } from 'node:os'
@@ -26,9 +26,9 @@ export interface Flags {
 export type SpoolFlags = Flags &
   ConnectionFlags & { readonly maxRate?: number; readonly parallelUploads?: number }
 
-export type Interruption = 'SIGINT' | 'SIGTERM'
+export type Interruption = 'SIGINT' | 'SIGTERM' | 'SIGHUP'
 
-const SIGNALS: readonly Interruption[] = ['SIGINT', 'SIGTERM']
+const SIGNALS: readonly Interruption[] = ['SIGINT', 'SIGTERM', 'SIGHUP']
 
 export class Session {
   readonly io: Io

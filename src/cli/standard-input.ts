@@ -1,14 +1,32 @@
 /** Whether standard input can be meant: an upload of nothing by mistake would replace an object. */
-import { fstatSync, readFileSync, statSync } from 'node:fs'
+import { createReadStream, fstatSync, readFileSync, statSync } from 'node:fs'
+import { Socket } from 'node:net'
+import type { Readable } from 'node:stream'
 import { UsageError } from './exit-status.js'
 import type { Session } from './session.js'
 
-/** @throws UsageError for one that is closed; tells when it is a terminal */
-export function checkInput(session: Session): void {
+/**
+ * Standard input; tells when it is a terminal.
+ * @throws UsageError for one that is closed, or that nothing can be read from
+ */
+export function standardInput(session: Session): Readable {
   if (isClosed()) {
     throw new UsageError('Standard input is closed; for an empty object give it /dev/null')
   }
-  if (session.io.stdin.isTTY) session.say('reading from the terminal; Ctrl-D ends it')
+  const { stdin } = session.io
+  if (stdin.isTTY) session.say('reading from the terminal; Ctrl-D ends it')
+  return stdin === process.stdin ? whatNodeKnows(stdin) : stdin
+}
+
+/** Where Node does not know what standard input is, its stream ends at once, as if it were empty. */
+function whatNodeKnows(stdin: Readable): Readable {
+  const stats = fstatSync(0)
+  if (stats.isDirectory()) throw new UsageError('Standard input is a directory')
+  if (stats.isBlockDevice()) return createReadStream('', { fd: 0, autoClose: false })
+  if (stats.isSocket() && !(stdin instanceof Socket)) {
+    throw new UsageError('Standard input is a socket that is no stream of bytes')
+  }
+  return stdin
 }
 
 /**

@@ -67,9 +67,12 @@ function split(text: string): { bucket: string; key: string } {
   return { bucket, key }
 }
 
-/** Other tools take keys before an `@`: whoever tries that here does not find them in a log. */
+/** Other tools take keys before an `@`, joined by a colon: whoever tries that here does not find them in a log. */
 function withoutUser(text: string): string {
-  return text.replace(/^(\w+:\/\/)?[^/@]*@/, '$1***@')
+  const [, scheme = '', rest = ''] = /^(\w+:\/\/)?(.*)$/s.exec(text) ?? []
+  const at = rest.lastIndexOf('@')
+  if (at >= 0) return `${scheme}***${rest.slice(at)}`
+  return /^[^/]*:/.test(rest) ? `${scheme}***` : text
 }
 
 /** A file as it is named, or what a pattern matches; `name`: the part of the path that is kept. */

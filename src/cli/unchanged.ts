@@ -14,7 +14,7 @@ export async function unchanged(
   connection: CliConnection,
   key: string,
   file: string,
-  id: string | undefined,
+  id: string,
   session: Session,
 ): Promise<Result | undefined> {
   const startedAt = performance.now()
@@ -27,8 +27,7 @@ export async function unchanged(
     })
   if (object?.crc64 === undefined || object.size !== (await stat(file)).size) return undefined
   if ((await crcOf(file)) !== object.crc64) return undefined
-  const { defaultId } = await import('../upload/names.js')
-  const of = { id: id ?? defaultId(place, key), bucket: place.bucket, key }
+  const of = { id, bucket: place.bucket, key }
   return resultOf(of, object, object.crc64, performance.now() - startedAt)
 }
 

@@ -143,6 +143,30 @@ t.test('closed standard input is no empty object, /dev/null is one', async t => 
   t.equal((await get(oss, 'k'))?.length, 0)
 })
 
+t.test('standard input that nothing can be read from is no empty object', async t => {
+  const dir = t.testdir({})
+  const { oss, env } = await server(t, dir)
+  const directory = await shell(dir, `oss-spool put oss://${BUCKET}/k < .`, env).done
+  t.match(directory, { status: 2, out: '', err: /ERR_USAGE: Standard input is a directory/ })
+  t.equal(await get(oss, 'k'), undefined)
+})
+
+t.test('--if-changed: what is sealed of an older content is not left to be published', async t => {
+  const dir = t.testdir({ a: 'same' })
+  const { oss, env } = await server(t, dir)
+  const put = ['put', FOLDER, 'a', '--retries=1']
+  t.equal((await run(dir, put, undefined, env)).status, 0)
+  const refusal = { do: 'answer', status: 403, code: 'AccessDenied', times: 'always' } as const
+  const fault = oss.inject({ operation: 'PutObject', ...refusal })
+  await writeFile(join(dir, 'a'), 'other')
+  t.equal((await run(dir, put, undefined, env)).status, 75)
+  fault.remove()
+  await writeFile(join(dir, 'a'), 'same')
+  t.equal((await run(dir, [...put, '--if-changed'], undefined, env)).status, 0)
+  t.equal((await run(dir, ['resume', '--all'], undefined, env)).status, 0)
+  t.equal(String(await get(oss, 'in/a')), 'same')
+})
+
 void long(t, 'a file that vanishes while it waits is its own failure', async t => {
   const dir = t.testdir({})
   const { env } = await server(t, dir)

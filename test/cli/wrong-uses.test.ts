@@ -3,7 +3,7 @@ import { chmodSync, writeFileSync } from 'node:fs'
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { get, PART, run, server, shell, type Ended } from '../support/command-line.js'
+import { get, PART, run, server, shell, start, type Ended } from '../support/command-line.js'
 import { BUCKET, bytes } from '../support/oss.js'
 import { tinyDisk } from '../support/tiny-disk.js'
 
@@ -142,3 +142,70 @@ t.test('an id of another object, and one that a live process has', async t => {
   t.match(out, /"ERR_SPOOL_ID_IN_USE".*\n is 1\n/)
   t.notMatch(err, /\n\s+at /)
 })
+
+t.test('a secret in a misspelt flag or object is not said again', async t => {
+  const dir = t.testdir({})
+  const { env } = await server(t, dir)
+  for (const args of [
+    ['put', '--accessKeySecret=s3cret', K],
+    ['put', '--json', '--access_key_secret=s3cret', K],
+    ['put', '-ks3cret', K],
+    ['put', '-k=s3cret', K],
+    ['put', 'oss://id:s3cret@bucket/k'],
+    ['put', 'oss://id:s3/cret@bucket/k'],
+    ['put', 'id:s3cret@bucket/k'],
+  ]) {
+    const { status, out, err } = await run(dir, args, undefined, env)
+    t.equal(status, 2)
+    t.notMatch(out + err, /s3|cret@/, args.join(' '))
+  }
+})
+
+t.test('a wrong id among others: exit 2 before any of them is finished', async t => {
+  const dir = t.testdir({})
+  const { oss, env } = await server(t, dir)
+  const refusal = { do: 'answer', status: 403, code: 'AccessDenied', times: 'always' } as const
+  const fault = oss.inject({ operation: 'PutObject', ...refusal })
+  const sealed = await run(dir, ['put', K, '--id=k', '--retries=1'], Buffer.from('x'), env)
+  t.equal(sealed.status, 75)
+  fault.remove()
+  for (const command of ['resume', 'abort']) {
+    t.equal((await run(dir, [command, 'k', '../k'], undefined, env)).status, 2)
+  }
+  t.equal(await get(oss, 'k'), undefined)
+  t.match(await run(dir, ['resume', 'k', 'none'], undefined, env), { status: 1 })
+  t.equal(String(await get(oss, 'k')), 'x', 'the other one is finished')
+})
+
+t.test('resume --all tells that an upload is lost by its status, too', async t => {
+  const dir = t.testdir({ spool: { lost: { 'checkpoint.json': '{' } } })
+  const { env } = await server(t, dir)
+  const done = await run(dir, ['resume', '--all', '--json'], undefined, env)
+  t.match(done, { status: 1, err: /damaged/ })
+  t.match(JSON.parse(done.out), { error: { code: 'ERR_SPOOL_CORRUPT', id: 'lost' } })
+  t.match(await run(dir, ['resume', '--all'], undefined, env), { status: 0, err: /nothing to do/ })
+})
+
+t.test('an upload in an embedded OSS is reached by --local alone, and others are not', async t => {
+  const dir = t.testdir({})
+  const { oss, env } = await server(t, dir)
+  const refusal = { do: 'answer', status: 403, code: 'AccessDenied', times: 'always' } as const
+  oss.inject({ operation: 'PutObject', ...refusal })
+  await run(dir, ['put', K, '--id=there', '--retries=1'], Buffer.from('x'), env)
+  t.match(await run(dir, ['resume', '--local=d', 'there']), { status: 75, err: /--local away/ })
+  const flags = ['--local=d', '--id=here', '--max-rate=1KiB', K]
+  const killed = start(dir, ['put', ...flags], bytes(20_000))
+  await until(async () => (await run(dir, ['ls', '--json'])).out.includes('"phase":"completing"'))
+  killed.child.kill('SIGKILL')
+  await killed.done
+  for (const command of ['resume', 'abort']) {
+    const { status, err } = await run(dir, [command, 'here'], undefined, env)
+    t.equal(status, 75)
+    t.match(err, /Add --local=.*d to the command/)
+  }
+  t.equal((await run(dir, ['resume', '--local=d', 'here'])).status, 0)
+})
+
+async function until(isSo: () => Promise<boolean>): Promise<void> {
+  while (!(await isSo())) await new Promise(resolve => setTimeout(resolve, 50))
+}

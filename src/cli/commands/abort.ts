@@ -1,5 +1,6 @@
 /** `oss-spool abort`: gives uploads up, here and on OSS. */
 import { Option, type Command } from 'commander'
+import { checkId } from '../../upload/names.js'
 import { confirmed } from '../confirm.js'
 import { EXIT_DONE, EXIT_FAILED, UsageError, worst } from '../exit-status.js'
 import { connectionOptions, examples } from '../option.js'
@@ -23,6 +24,7 @@ export function defineAbort(program: Command, session: Session): void {
 async function abort(session: Session, ids: readonly string[], flags: AbortFlags): Promise<number> {
   if (ids.length === 0 && !flags.all) throw new UsageError('Expected the IDs of uploads, or --all')
   if (ids.length > 0 && flags.all) throw new UsageError('Expected IDs or --all, not both')
+  for (const id of ids) checkId(id)
   const spool = await session.spool(flags, await session.connect(flags))
   const chosen = flags.all ? (await spool.uploads()).map(({ id }) => id) : [...new Set(ids)]
   if (chosen.length === 0) return EXIT_DONE

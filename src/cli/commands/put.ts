@@ -1,5 +1,6 @@
 /** `oss-spool put`: files, or standard input, through the spool. */
 import { createReadStream, statSync, type ReadStream } from 'node:fs'
+import type { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { Option, type Command } from 'commander'
 import { inParallel } from '../../parallel.js'
@@ -12,7 +13,7 @@ import { display, type Display } from '../progress.js'
 import { reportError, reportResult, type Result } from '../report.js'
 import type { Session } from '../session.js'
 import { flagOf } from '../settings.js'
-import { checkInput } from '../standard-input.js'
+import { standardInput } from '../standard-input.js'
 import { targetsOf, type Target } from '../target.js'
 import { unchanged } from '../unchanged.js'
 import { uploadOptions, type UploadFlags } from '../upload-flags.js'
@@ -54,17 +55,18 @@ async function put(
   const targets = await targetsOf(target, files)
   const options = await uploadOptions(flags)
   checkTogether(targets, flags)
-  if (targets.some(({ file }) => file === undefined)) checkInput(session)
+  const input = targets.some(({ file }) => file === undefined) ? standardInput(session) : undefined
   const connection = await session.connect(flags, targets[0]?.bucket)
   const spool = await session.spool(flags, connection)
   const shown = display(session, target, flags, targets.length)
-  const work: Work = { session, connection, spool, options, shown, flags }
+  const unfinished = flags.ifChanged ? await finishable(spool) : NOTHING
+  const work: Work = { session, connection, spool, options, shown, flags, unfinished }
   const statuses = await inParallel(flags.parallelUploads ?? 4, targets, async each => {
     if (session.signal.aborted) return EXIT_DONE // what was not begun is not spoken of
     try {
       const { file } = each
       const uploading =
-        file === undefined ? putInput(work, each.key) : putFile(work, each.key, file)
+        file === undefined ? putInput(work, each.key, input) : putFile(work, each.key, file)
       reportResult(session, await uploading, flags)
       return EXIT_DONE
     } catch (error) {
@@ -84,12 +86,25 @@ interface Work {
   readonly options: UploadOptions
   readonly shown: Display
   readonly flags: PutFlags
+  /** Ids of uploads that `resume` would finish: an object that is up to date would not stay so. */
+  readonly unfinished: ReadonlySet<string>
+}
+
+const NOTHING: ReadonlySet<string> = new Set()
+
+async function finishable(spool: Spool): Promise<ReadonlySet<string>> {
+  const uploads = await spool.uploads()
+  return new Set(uploads.filter(({ phase }) => phase !== 'spooling').map(({ id }) => id))
 }
 
 async function putFile(work: Work, key: string, file: string): Promise<Result> {
-  const { session, connection, spool, options, shown, flags } = work
+  const { session, connection, spool, options, shown, flags, unfinished } = work
   if (flags.ifChanged) {
-    const same = await unchanged(connection, key, file, flags.id, session)
+    const { defaultId } = await import('../../upload/names.js')
+    const id = flags.id ?? defaultId(connection.place(), key)
+    const same = unfinished.has(id)
+      ? undefined
+      : await unchanged(connection, key, file, id, session)
     if (same !== undefined) return same
   }
   const source = (): ReadStream => createReadStream(file, { highWaterMark: 1024 * 1024 })
@@ -102,10 +117,14 @@ async function putFile(work: Work, key: string, file: string): Promise<Result> {
   })
 }
 
-async function putInput({ session, spool, options, shown }: Work, key: string): Promise<Result> {
+async function putInput(
+  { session, spool, options, shown }: Work,
+  key: string,
+  input: Readable = session.io.stdin,
+): Promise<Result> {
   const sink = spool.createWriteStream(key, { ...options, signal: session.signal })
   sink.on('progress', event => shown.show(key, event))
-  await pipeline(session.io.stdin, sink).catch(() => {
+  await pipeline(input, sink).catch(() => {
     // The result rejects with the same failure, and with its code when it was the source's.
   })
   return sink.result

@@ -2,11 +2,14 @@
 import { Option, type Command } from 'commander'
 import { inParallel } from '../../parallel.js'
 import type { Spool } from '../../spool.js'
+import { SpoolError } from '../../errors.js'
+import type { SpoolWarning } from '../../upload/context.js'
+import { checkId } from '../../upload/names.js'
 import type { UploadStatus } from '../../upload/status.js'
 import { EXIT_DONE, UsageError, worst } from '../exit-status.js'
 import { countOption, examples, transferOptions } from '../option.js'
 import { display, type Display, type DisplayFlags } from '../progress.js'
-import { reportError, reportResult } from '../report.js'
+import { reportError, reportResult, reportWarned } from '../report.js'
 import type { Session, SpoolFlags } from '../session.js'
 
 type ResumeFlags = SpoolFlags &
@@ -41,10 +44,17 @@ async function resume(
 ): Promise<number> {
   if (ids.length === 0 && !flags.all) throw new UsageError('Expected the IDs of uploads, or --all')
   if (ids.length > 0 && flags.all) throw new UsageError('Expected IDs or --all, not both')
+  for (const id of ids) checkId(id)
   const spool = await session.spool(flags, await session.connect(flags))
+  const lost: number[] = []
+  const onWarning = ({ cause }: SpoolWarning): void => {
+    if (cause instanceof SpoolError) lost.push(reportWarned(session, cause, flags))
+  }
+  if (flags.all) spool.on('warning', onWarning) // what the list tells of was not finished, and never will be
   const chosen = flags.all ? await finishable(session, spool, flags) : [...new Set(ids)]
-  if (chosen.length === 0 && !flags.quiet) session.say('nothing to do')
-  if (chosen.length === 0) return EXIT_DONE
+  spool.off('warning', onWarning)
+  if (chosen.length === 0 && lost.length === 0 && !flags.quiet) session.say('nothing to do')
+  if (chosen.length === 0) return worst(lost)
   const name = chosen.length === 1 ? (chosen[0] ?? '') : `${chosen.length} uploads`
   const shown = display(session, name, flags, chosen.length)
   const statuses = await inParallel(flags.parallelUploads ?? 4, chosen, id =>
@@ -53,7 +63,7 @@ async function resume(
       : resumeOne(session, spool, id, shown, flags),
   )
   shown.end()
-  return worst(statuses)
+  return worst([...lost, ...statuses])
 }
 
 async function resumeOne(

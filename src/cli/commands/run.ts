@@ -26,7 +26,7 @@ export function defineRun(program: Command, session: Session): void {
     )
   examples(command, [
     'oss-spool run "oss://backups/mydb-$(date +%F).dump" -- pg_dump -Fc mydb',
-    `oss-spool run oss://logs/web1.tar.zst -- sh -c 'set -o pipefail; tar c /var/log/web | zstd'`,
+    `oss-spool run oss://logs/web1.tar.zst -- bash -o pipefail -c 'tar c /var/log/web | zstd'`,
   ])
 }
 
