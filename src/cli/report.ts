@@ -90,7 +90,7 @@ function describeError(error: unknown, about: About): Described {
 }
 
 function hintFor(code: string): string {
-  if (/^EADDR/.test(code)) return 'Another --host or --port may be free.'
+  if (code.startsWith('EADDR')) return 'Another --host or --port may be free.'
   if (/^E(ACCES|PERM|ROFS|NOTDIR|ISDIR|NOENT|EXIST|IO|MFILE|NFILE)$/.test(code)) {
     return 'Nothing was published. "oss-spool doctor" checks the spool directory; --spool DIR uses another one.'
   }

@@ -252,8 +252,8 @@ function otherCase(id: string, { id: other, bucket, key }: Checkpoint): SpoolErr
 /** What cannot be read is not damaged: it stays where it is and is reported (rule 10). */
 export function unreadable(id: string, error: unknown, resumable = false): unknown {
   // A full disk is another matter, and so are too many open files: they say nothing about what is there.
-  const elsewhere = isSystemError(error, 'ENOSPC', 'EDQUOT', 'EMFILE', 'ENFILE')
-  const refused = error instanceof Error && 'syscall' in error && !elsewhere
+  const passing = isSystemError(error, 'ENOSPC', 'EDQUOT', 'EMFILE', 'ENFILE')
+  const refused = error instanceof Error && 'syscall' in error && !passing
   if (error instanceof LaterFormat || error instanceof Untrusted || refused) {
     const message = `Upload ${id} cannot be read now: ${error.message}`
     return new SpoolError('ERR_SPOOL_UNREADABLE', message, { id, resumable, cause: error })

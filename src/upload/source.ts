@@ -46,7 +46,7 @@ export async function toSource(
     throw invalidType('source', 'a function that returns a stream or an iterable of bytes', given)
   }
   if (options.signal.aborted) close(readable)
-  else if ('readableEnded' in readable && readable.readableEnded === true) {
+  else if ('readableEnded' in readable && readable.readableEnded) {
     throw new Error('The source gave a stream that was read to its end before')
   }
   return readable

@@ -130,9 +130,12 @@ export class Model {
 
     // What is sealed: kept until it is published, superseded by what is sealed, or given up (rule 6).
     const listed = seen.phase === 'sealed' || seen.phase === 'completing'
-    const now = candidates
-      .concat(before.sealed ?? [])
-      .find(({ bytes }) => bytes.length === seen.size)
+    // Two empty streams look the same: one that is not resumable is not the one that is sealed.
+    const isTold = outcome.kind === 'failed' && !outcome.resumable
+    const isOld = isTold && before.sealed !== undefined && same(ended?.bytes, before.sealed.bytes)
+    const now = isOld
+      ? before.sealed
+      : candidates.concat(before.sealed ?? []).find(({ bytes }) => bytes.length === seen.size)
     if (listed)
       unless(
         now !== undefined,
