@@ -140,23 +140,27 @@ t.test('expectations hold, and a sealed upload is compared with them', async t =
   )
 })
 
-t.test('SIGTERM and SIGINT go to the command; nothing is published; 143 and 130', async t => {
-  const dir = t.testdir({})
-  const { oss, env } = await server(t, dir)
-  for (const [signal, status] of [
-    ['SIGTERM', 143],
-    ['SIGINT', 130],
-  ] as const) {
-    const trap = `trap "echo got > ${signal}; exit 0" TERM INT; echo up > ${signal}.ready; while :; do sleep 0.05; done`
-    const { child, done } = start(dir, [...ARGS, '--', 'bash', '-c', trap], undefined, env)
-    await until(() => existsSync(join(dir, `${signal}.ready`)))
-    child.kill(signal)
-    t.match(await done, { status, out: '', err: /ERR_SPOOL_ABORTED.*\n.*again/ })
-    t.ok(existsSync(join(dir, signal)), 'the command was told, and waited for')
-    t.equal(await get(oss, 'k'), undefined)
-    await run(dir, ['abort', 'k', '--quiet'], undefined, env)
-  }
-})
+t.test(
+  'SIGTERM, SIGINT and SIGHUP end the command, too; nothing is published; 143, 130 and 129',
+  async t => {
+    const dir = t.testdir({})
+    const { oss, env } = await server(t, dir)
+    for (const [signal, status] of [
+      ['SIGTERM', 143],
+      ['SIGINT', 130],
+      ['SIGHUP', 129],
+    ] as const) {
+      const trap = `trap "echo got > ${signal}; exit 0" TERM INT; echo up > ${signal}.ready; while :; do sleep 0.05; done`
+      const { child, done } = start(dir, [...ARGS, '--', 'bash', '-c', trap], undefined, env)
+      await until(() => existsSync(join(dir, `${signal}.ready`)))
+      child.kill(signal)
+      t.match(await done, { status, out: '', err: /ERR_SPOOL_ABORTED.*\n.*again/ })
+      t.ok(existsSync(join(dir, signal)), 'the command was told, and waited for')
+      t.equal(await get(oss, 'k'), undefined)
+      await run(dir, ['abort', 'k', '--quiet'], undefined, env)
+    }
+  },
+)
 
 t.test('a second signal ends it at once, though the command does not listen', async t => {
   const dir = t.testdir({})
