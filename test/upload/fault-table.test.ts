@@ -272,9 +272,9 @@ const extra = (more: Counts, { pauses = [] as number[], again = 0 } = {}): Rule 
 
 /**
  * OSS has the object, but does not say that it is ours, nor after its upload id was seen to be gone: once
- * more, from the temp file.
+ * more, from the temp file. What that upload id came to is not known, so it is aborted in the end.
  */
-const notOurs = extra(add(WHOLE, { ListParts: 1, HeadObject: 1 }), {
+const notOurs = extra(add(WHOLE, { ListParts: 1, HeadObject: 1, AbortMultipartUpload: 1 }), {
   pauses: DELAYS.slice(0, 1),
   again: ALL,
 })
