@@ -27,7 +27,7 @@ import { resumeStep, uploadStep } from './step.js'
 import { giveUp } from './upload/abort.js'
 import { begin } from './upload/begin.js'
 import { UploadContext, type SpoolWarning } from './upload/context.js'
-import { failed, isPublished } from './upload/failed.js'
+import { failed, publishedIn } from './upload/failed.js'
 import { list } from './upload/list.js'
 import { checkId, checkKey, defaultDirectory, defaultId } from './upload/names.js'
 import {
@@ -250,7 +250,7 @@ export class Spool extends EventEmitter<{
       if (bucket === undefined || key === undefined) throw error
       const slot = checkpoint === null ? undefined : finishableSlot(checkpoint)
       const record = slot && checkpoint?.[slot]
-      const published = isPublished(record?.phase)
+      const published = publishedIn(record?.phase)
       const state = { sealed: slot !== undefined, published, freed: record?.freed }
       throw failed(error, { id, bucket, key, ...state })
     }
@@ -288,7 +288,8 @@ export class Spool extends EventEmitter<{
   }
 
   /** An embedded OSS is reached by who has started it, and who has one reaches no other. */
-  #refuseElsewhere({ id, endpoint, upload }: Checkpoint): void {
+  #refuseElsewhere(checkpoint: Checkpoint): void {
+    const { id, endpoint, upload } = checkpoint
     const here = this.#connection.endpoint
     if (endpoint === here || upload.phase === 'published') return
     const embedded = [endpoint, here].find(each => each.startsWith(EMBEDDED))
@@ -299,7 +300,7 @@ export class Spool extends EventEmitter<{
         : `Add --local=${endpoint.slice(EMBEDDED.length)} to the command.`
     throw new SpoolError('ERR_SPOOL_UPLOAD_FAILED', `Upload ${id} belongs to ${endpoint}`, {
       id,
-      resumable: upload.phase !== 'spooling',
+      resumable: finishableSlot(checkpoint) !== undefined,
       hint,
     })
   }

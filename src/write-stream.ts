@@ -7,7 +7,7 @@ import { inspect } from 'node:util'
 import { announceEnd } from './disk/claim.js'
 import { invalidType, SpoolError } from './errors.js'
 import type { SpoolWarning } from './upload/context.js'
-import { aborted, failed, isPublished, type FailedUpload } from './upload/failed.js'
+import { aborted, failed, publishedIn, type FailedUpload } from './upload/failed.js'
 import type { Intake } from './upload/intake.js'
 import type { ProgressEvent } from './upload/progress.js'
 import { resultOf, type UploadResult } from './upload/result.js'
@@ -224,7 +224,7 @@ export class SpoolWriteStream extends Writable {
 
   #upload(): FailedUpload {
     const { bucket, key } = this.#sink
-    const published = isPublished(this.#intake?.phase)
+    const published = publishedIn(this.#intake?.phase)
     return {
       id: this.id,
       bucket,

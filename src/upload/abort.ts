@@ -5,7 +5,7 @@
 import type { Records } from '../disk/records.js'
 import type { UploadContext } from './context.js'
 import { discardUploadId } from './discard.js'
-import { failed, isPublished } from './failed.js'
+import { failed, publishedIn } from './failed.js'
 import { findOrphans } from './orphans.js'
 import { withLostInitiates } from './phase.js'
 
@@ -29,7 +29,7 @@ export async function giveUp(context: UploadContext, records: Records): Promise<
       bucket,
       key,
       sealed: upload.phase !== 'spooling',
-      published: isPublished(upload.phase),
+      published: publishedIn(upload.phase),
     })
   }
   await claim.remove()

@@ -29,8 +29,8 @@ const PUBLISHED: Readonly<Record<FailedUpload['published'], string>> = {
   yes: 'it is published',
 }
 
-/** By the phase of a record that is durable. */
-export function isPublished(phase: UploadRecord['phase'] | undefined): FailedUpload['published'] {
+/** What the phase of a durable record says of its object. */
+export function publishedIn(phase: UploadRecord['phase'] | undefined): FailedUpload['published'] {
   if (phase === 'published') return 'yes'
   return phase === 'completing' ? 'unknown' : 'no'
 }

@@ -5,7 +5,7 @@
 import type { Checkpoint, UploadRecord } from '../disk/checkpoint.js'
 import { TempFileDamage } from '../disk/temp-file.js'
 import type { UploadContext } from './context.js'
-import { failed, isPublished } from './failed.js'
+import { failed, publishedIn } from './failed.js'
 import { isAnyFreed } from './freed.js'
 import { finish, type Finished } from './finish.js'
 import { Ledger } from './ledger.js'
@@ -84,7 +84,7 @@ async function finishSealed(
       bucket,
       key,
       sealed: true,
-      published: isPublished(record?.phase),
+      published: publishedIn(record?.phase),
       freed,
       uploadId,
     })
