@@ -9,7 +9,12 @@ const UNPARSEABLE =
 /** The reply with U+FFFD in their places; nothing that is compared or sent again depends on these. */
 export function parseable(data: Buffer, contentType: string | undefined): Buffer {
   if (contentType?.includes('xml') !== true) return data
+  // Almost none has any: no copy of it is made, which a server that means ill would have us keep by the dozen.
+  if (!data.includes('&#') && !data.some(isControl)) return data
   const text = data.toString('latin1') // as many characters as bytes: what is UTF-8 stays so
-  if (text.search(UNPARSEABLE) < 0) return data
   return Buffer.from(text.replace(UNPARSEABLE, '\xef\xbf\xbd'), 'latin1')
+}
+
+function isControl(byte: number): boolean {
+  return byte < 0x20 && byte !== 0x09 && byte !== 0x0a && byte !== 0x0d
 }
