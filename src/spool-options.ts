@@ -1,9 +1,9 @@
 /** What a `Spool` and its methods can be told, beside the options of each upload. */
 import type { Checkpoints } from './disk/records.js'
 import { checkInteger, invalidType } from './errors.js'
-import type { RateLimit } from './oss/port.js'
-import { checkRate } from './oss/rate.js'
-import type { AliOssClient, ClientOptions } from './oss/settings.js'
+import type { RateLimit } from './oss/bucket.js'
+import { checkRate } from './oss/rate-limiter.js'
+import type { AliOssClient, ClientOptions } from './oss/client-options.js'
 import type { UploadOptions } from './upload/options.js'
 import type { ProgressEvent } from './upload/progress.js'
 

@@ -13,10 +13,10 @@ import { SpoolDirectory } from './disk/spool-directory.js'
 import { othersIn } from './disk/trust.js'
 import { checkObject, invalidType, SpoolError } from './errors.js'
 import { connect } from './oss/connection.js'
-import type { Connection, Place } from './oss/port.js'
-import { Rate } from './oss/rate.js'
-import { inTurn } from './oss/shared-bucket.js'
-import { Turns, type Share } from './oss/turns.js'
+import type { OssConnection, Place } from './oss/bucket.js'
+import { TokenBucket } from './oss/rate-limiter.js'
+import { withFairShare } from './oss/shared-bucket.js'
+import { FairSemaphore, type FairShare } from './util/fair-semaphore.js'
 import {
   checkSpoolOptions,
   type ResumeOptions,
@@ -60,11 +60,11 @@ export class Spool extends EventEmitter<{
 }> {
   /** Absolute path of the spool directory. */
   readonly dir: string
-  readonly #connection: Connection
+  readonly #connection: OssConnection
   readonly #defaults: UploadOptions
   readonly #records: Records
-  readonly #uploads: Turns
-  readonly #requests: Turns
+  readonly #uploads: FairSemaphore
+  readonly #requests: FairSemaphore
   #swept: Promise<void> | undefined
   #checked: Promise<void> | undefined
   #holes: Promise<void> | undefined
@@ -75,10 +75,10 @@ export class Spool extends EventEmitter<{
    */
   constructor(options: SpoolOptions)
   /** @internal Over a connection that is open already, as the command line has one. */
-  constructor(options: Omit<SpoolOptions, 'client'> & { readonly client: Connection })
+  constructor(options: Omit<SpoolOptions, 'client'> & { readonly client: OssConnection })
   constructor(
     options: Omit<SpoolOptions, 'client'> & {
-      readonly client: SpoolOptions['client'] | Connection
+      readonly client: SpoolOptions['client'] | OssConnection
     },
   ) {
     super()
@@ -88,14 +88,14 @@ export class Spool extends EventEmitter<{
     const { parallelUploads = UPLOADS, ...defaults } = rest
     checkSpoolOptions(options)
     this.#connection = 'open' in client ? client : connect(client)
-    const own = maxRate === undefined ? undefined : new Rate(maxRate)
-    this.#connection.limit([fleetRate, own].filter(limit => limit !== undefined))
+    const own = maxRate === undefined ? undefined : new TokenBucket(maxRate)
+    this.#connection.setLimits([fleetRate, own].filter(limit => limit !== undefined))
     this.dir = resolve(dir ?? defaultDirectory())
     this.#defaults = defaults
     this.#records = checkpoints?.beside(new SpoolDirectory(this.dir)) ?? new LocalRecords(this.dir)
     checkOptions(defaults)
-    this.#uploads = new Turns(parallelUploads)
-    this.#requests = new Turns(REQUESTS)
+    this.#uploads = new FairSemaphore(parallelUploads)
+    this.#requests = new FairSemaphore(REQUESTS)
   }
 
   /**
@@ -135,7 +135,7 @@ export class Spool extends EventEmitter<{
     checkObject('options', options)
     const { onProgress, atOnce = false, ...upload } = options
     const { place, id, settings } = this.#check(key, upload)
-    const turn = atOnce ? new Turns(1).share() : this.#uploads.share()
+    const turn = atOnce ? new FairSemaphore(1).share() : this.#uploads.share()
     return this.#inTurn(turn, id, { bucket: place.bucket, key }, settings.signal, async () => {
       const claim = await this.#claim(id, settings)
       return holding(claim, () => {
@@ -235,14 +235,14 @@ export class Spool extends EventEmitter<{
 
   /** One of `parallelUploads`. What fails before an upload has begun is told as what fails in it. */
   async #inTurn<T>(
-    turn: Share,
+    turn: FairShare,
     id: string,
     object: { bucket: string; key: string } | undefined,
     signal: AbortSignal | undefined,
     step: () => Promise<T>,
   ): Promise<T> {
     try {
-      return await turn.take(signal, step)
+      return await turn.run(signal, step)
     } catch (error) {
       if (error instanceof SpoolError) throw error
       const checkpoint = await this.#records.read(id).catch(() => null)
@@ -342,7 +342,7 @@ export class Spool extends EventEmitter<{
     )
     return new UploadContext(
       claim,
-      inTurn(this.#connection.open(place), this.#requests.share(settings.parallel)),
+      withFairShare(this.#connection.open(place), this.#requests.share(settings.parallel)),
       key,
       settings,
       progress,

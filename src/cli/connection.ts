@@ -4,9 +4,9 @@
  */
 import { mkdir, realpath } from 'node:fs/promises'
 import { connect } from '../oss/connection.js'
-import { defaultCredentials, NotInstalled } from '../oss/default-credentials.js'
-import type { Connection } from '../oss/port.js'
-import type { ClientOptions } from '../oss/settings.js'
+import { defaultCredentials, CredentialsPackageMissingError } from '../oss/default-credentials.js'
+import type { OssConnection } from '../oss/bucket.js'
+import type { ClientOptions } from '../oss/client-options.js'
 import type { ConfiguredKeys } from './configuration.js'
 import { UsageError } from './exit-status.js'
 
@@ -19,7 +19,7 @@ export interface ConnectionFlags {
 }
 
 /** A connection that also ends the embedded OSS, if it started one. */
-export type CliConnection = Omit<Connection, 'close'> & { close(): Promise<void> }
+export type CliConnection = Omit<OssConnection, 'close'> & { close(): Promise<void> }
 
 const NO_CREDENTIALS =
   'No credentials: set OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET, or run "ossutil config"'
@@ -91,7 +91,7 @@ async function credentialsOf(keys: ConfiguredKeys | undefined): Promise<ClientOp
     return { credentials }
   } catch (error) {
     const why =
-      error instanceof NotInstalled
+      error instanceof CredentialsPackageMissingError
         ? ", or install @alicloud/credentials for Alibaba's default chain"
         : "; Alibaba's default chain finds none either"
     throw new UsageError(`${NO_CREDENTIALS}${why}; --local needs none`)

@@ -3,10 +3,10 @@
  * loaded here, and need not be installed for anything else.
  */
 import type { UploadWorker, Sources } from '../bullmq/index.js'
-import type { RateLimit } from '../oss/port.js'
+import type { RateLimit } from '../oss/bucket.js'
 import type { RedisCheckpoints } from '../redis/index.js'
 import type { Spool } from '../spool.js'
-import { given } from '../upload/options.js'
+import { omitUndefined } from '../util/omit-undefined.js'
 import { UsageError } from './exit-status.js'
 import type { Session } from './session.js'
 
@@ -86,9 +86,9 @@ export async function openFleet(session: Session, url: string, flags: FleetFlags
     concurrency,
     queue: name = 'oss-spool',
   } = flags
-  const checkpoints = redisCheckpoints(redis, given({ host, hostTimeout, lockTimeout }))
+  const checkpoints = redisCheckpoints(redis, omitUndefined({ host, hostTimeout, lockTimeout }))
   session.onClose(() => checkpoints.close())
-  const options = given({ concurrency, homeTimeout, lockTimeout })
+  const options = omitUndefined({ concurrency, homeTimeout, lockTimeout })
   return {
     name,
     checkpoints,

@@ -1,7 +1,7 @@
 /** `--if-changed`: whether an object is what a file is, by size and CRC64. */
 import { createReadStream } from 'node:fs'
 import { stat } from 'node:fs/promises'
-import type { ObjectInfo } from '../oss/port.js'
+import type { ObjectInfo } from '../oss/bucket.js'
 import type { CliConnection } from './connection.js'
 import type { Result } from './report.js'
 import type { Session } from './session.js'

@@ -26,11 +26,12 @@ export type UploadFlags = SpoolFlags &
 
 /** @throws UsageError, TypeError, RangeError: all that is wrong with them is found here */
 export async function uploadOptions(flags: UploadFlags): Promise<UploadOptions> {
-  const { checkOptions, given } = await import('../upload/options.js')
+  const { checkOptions } = await import('../upload/options.js')
+  const { omitUndefined } = await import('../util/omit-undefined.js')
   const { id, partSize, maxSpool: maxSpoolBytes, parallel, size, once, retries } = flags
   const { expectBytes: bytes, expectMd5: md5, expectSha256: sha256 } = flags
   const storageClass = flags.storageClass as ObjectOptions['storageClass'] // checked below
-  const options = given({
+  const options = omitUndefined({
     id,
     partSize,
     maxSpoolBytes,
@@ -43,7 +44,7 @@ export async function uploadOptions(flags: UploadFlags): Promise<UploadOptions> 
     retry: retries === undefined ? undefined : { attempts: retries },
     meta: pairs('--meta', flags.meta),
     headers: pairs('--header', flags.header),
-    expect: given({ bytes, md5, sha256 }),
+    expect: omitUndefined({ bytes, md5, sha256 }),
   })
   checkOptions(options)
   return options

@@ -7,7 +7,7 @@ import { readdirSync } from 'node:fs'
 import { lstat, mkdir, readdir, rename, rm, rmdir, stat, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { SpoolError } from '../errors.js'
-import { inParallel } from '../parallel.js'
+import { mapLimit } from '../util/map-limit.js'
 import {
   ignoreMissing,
   isSystemError,
@@ -15,7 +15,7 @@ import {
   randomName,
   syncDirectory,
 } from './durable.js'
-import { Merged } from './merged.js'
+import { Coalescer } from '../util/coalesce.js'
 import { isProbe } from './probe.js'
 import { checkDirectory, isTrusted } from './trust.js'
 
@@ -36,7 +36,7 @@ export const LOOKS = 16
 export class SpoolDirectory {
   readonly path: string
   /** Many uploads that begin together wait for one sync. */
-  readonly #syncs = new Merged(() => syncDirectory(this.path))
+  readonly #syncs = new Coalescer(() => syncDirectory(this.path))
 
   constructor(path: string) {
     this.path = path
@@ -85,7 +85,7 @@ export class SpoolDirectory {
   /** Ids of all directories that may hold an upload, in order. */
   async ids(): Promise<string[]> {
     const names = (await this.#directories(this.path)).filter(isId)
-    const foreign = await inParallel(LOOKS, names, name => this.isForeign(name))
+    const foreign = await mapLimit(LOOKS, names, name => this.isForeign(name))
     return names.filter((_, i) => !foreign[i])
   }
 

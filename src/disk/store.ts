@@ -13,7 +13,7 @@ import {
   type Checkpoint,
 } from './checkpoint.js'
 import { isSystemError, replaceFile } from './durable.js'
-import { Merged } from './merged.js'
+import { Coalescer } from '../util/coalesce.js'
 import { openPlain } from './trust.js'
 
 /** That of `node:fs/promises` costs twice as much, which a list of a thousand uploads is made of. */
@@ -60,7 +60,7 @@ export class DurableCheckpointFile implements Adapter<Checkpoint | null> {
 export class CheckpointStore {
   readonly #adapter: Adapter<Checkpoint | null>
   readonly #db: Low<Checkpoint | null>
-  readonly #writes = new Merged(() => this.#flush())
+  readonly #writes = new Coalescer(() => this.#flush())
   #durable: Checkpoint | null = null
 
   /** Told of each write that is durable: what was there, what is there, the ms it took. */
@@ -99,7 +99,7 @@ export class CheckpointStore {
 
   /** Resolves when no write is under way any more. */
   settled(): Promise<void> {
-    return this.#writes.settled()
+    return this.#writes.idle()
   }
 
   async #flush(): Promise<void> {

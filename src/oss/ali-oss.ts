@@ -8,33 +8,33 @@ import { createHash } from 'node:crypto'
 import { createRequire } from 'node:module'
 import { Readable } from 'node:stream'
 import type { Credentials } from './credentials.js'
-import { kindOf, OssFailure } from './failure.js'
+import { errorKind, OssRequestError } from './request-error.js'
 import {
   TOKEN_HEADER,
   type Bucket,
-  type Call,
+  type CallOptions,
   type Headers,
   type ListedPart,
   type ListedUpload,
   type ObjectInfo,
   type PartBody,
   type Place,
-  type PublishReply,
+  type PublishResponse,
   type UploadedPart,
-} from './port.js'
-import type { Settings } from './settings.js'
-import type { Exchange, Transport } from './transport.js'
+} from './bucket.js'
+import type { ClientSettings } from './client-options.js'
+import type { TransportContext, Transport } from './transport.js'
 
-interface Result {
+interface AliOssResult {
   res: { status: number; headers: Record<string, string | string[] | undefined> }
 }
-interface RequestOptions {
+interface AliOssRequestOptions {
   headers?: Record<string, string>
   /** A function, because `completeMultipartUpload` deep-copies its options. */
-  ctx: () => Exchange
+  ctx: () => TransportContext
 }
 /** `ali-oss` wants a stream and only hands it on; the bytes themselves travel in the exchange. */
-const IN_EXCHANGE = new Readable({ read() {} })
+const BODY_PLACEHOLDER = new Readable({ read() {} })
 
 type OneOrMany<T> = T | T[] | undefined
 
@@ -47,7 +47,10 @@ interface AliOss {
     /** Added to our clock when a request is dated, in ms. */
     amendTimeSkewed?: number
   }
-  initMultipartUpload(key: string, o: RequestOptions): Promise<Result & { uploadId: string }>
+  initMultipartUpload(
+    key: string,
+    o: AliOssRequestOptions,
+  ): Promise<AliOssResult & { uploadId: string }>
   uploadPart(
     key: string,
     uploadId: string,
@@ -55,15 +58,15 @@ interface AliOss {
     body: Readable,
     start: number,
     end: number,
-    o: RequestOptions,
-  ): Promise<Result & { etag: string }>
+    o: AliOssRequestOptions,
+  ): Promise<AliOssResult & { etag: string }>
   listParts(
     key: string,
     uploadId: string,
     query: Record<string, string>,
-    o: RequestOptions,
+    o: AliOssRequestOptions,
   ): Promise<
-    Result & {
+    AliOssResult & {
       parts: OneOrMany<{ PartNumber: string; Size: string; ETag: string; HashCrc64ecma?: string }>
       isTruncated: string
       nextPartNumberMarker: string
@@ -73,16 +76,24 @@ interface AliOss {
     key: string,
     uploadId: string,
     parts: readonly { number: number; etag: string }[],
-    o: RequestOptions,
-  ): Promise<Result & { data?: unknown }>
-  abortMultipartUpload(key: string, uploadId: string, o: RequestOptions): Promise<Result>
-  put(key: string, body: Buffer, o: RequestOptions): Promise<Result & { data?: unknown }>
-  head(key: string, o: RequestOptions): Promise<Result>
+    o: AliOssRequestOptions,
+  ): Promise<AliOssResult & { data?: unknown }>
+  abortMultipartUpload(
+    key: string,
+    uploadId: string,
+    o: AliOssRequestOptions,
+  ): Promise<AliOssResult>
+  put(
+    key: string,
+    body: Buffer,
+    o: AliOssRequestOptions,
+  ): Promise<AliOssResult & { data?: unknown }>
+  head(key: string, o: AliOssRequestOptions): Promise<AliOssResult>
   listUploads(
     query: Record<string, string>,
-    o: RequestOptions,
+    o: AliOssRequestOptions,
   ): Promise<
-    Result & {
+    AliOssResult & {
       uploads: { name: string; uploadId: string; initiated: string }[]
       isTruncated: boolean
       nextKeyMarker: string
@@ -95,68 +106,72 @@ interface AliOss {
 const MAX_PAGES = 100
 
 /** What a server's clock may say: no OSS was there before, and later the form of times changes. */
-const EARLIEST = Date.UTC(2000)
-const LATEST = Date.UTC(9000)
+const EARLIEST_CLOCK_MS = Date.UTC(2000)
+const LATEST_CLOCK_MS = Date.UTC(9000)
 const HTTP_DATE = /^\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT$/
 
 export class AliOssBucket implements Bucket {
   readonly #place: Place
-  readonly #settings: Settings
+  readonly #settings: ClientSettings
   readonly #transport: Transport
   #client: Promise<AliOss> | undefined
   /** OSS's clock minus ours, in ms. */
-  #clockOffset = -Infinity
+  #clockOffsetMs = -Infinity
 
-  constructor(place: Place, settings: Settings, transport: Transport) {
+  constructor(place: Place, settings: ClientSettings, transport: Transport) {
     this.#place = place
     this.#settings = settings
     this.#transport = transport
   }
 
   now(): number {
-    return Date.now() + (Number.isFinite(this.#clockOffset) ? this.#clockOffset : 0)
+    return Date.now() + (Number.isFinite(this.#clockOffsetMs) ? this.#clockOffsetMs : 0)
   }
 
-  async initiate(key: string, headers: Headers, call: Call): Promise<string> {
-    const { uploadId } = await this.#do('InitiateMultipartUpload', call, (oss, o) =>
+  async initiate(key: string, headers: Headers, call: CallOptions): Promise<string> {
+    const { uploadId } = await this.#request('InitiateMultipartUpload', call, (oss, o) =>
       oss.initMultipartUpload(key, { ...o, headers: { ...headers } }),
     )
-    if (isUploadId(uploadId)) return uploadId
-    throw unusable('InitiateMultipartUpload', 'The reply names no upload id')
+    if (isValidUploadId(uploadId)) return uploadId
+    throw unusableReply('InitiateMultipartUpload', 'The reply names no upload id')
   }
 
   async uploadPart(
     key: string,
     uploadId: string,
     part: PartBody,
-    call: Call,
+    call: CallOptions,
   ): Promise<UploadedPart> {
     const { number, size, body } = part
-    const { etag, res } = await this.#do('UploadPart', { ...call, body }, (oss, o) =>
-      oss.uploadPart(key, uploadId, number, IN_EXCHANGE, 0, size, o),
+    const { etag, res } = await this.#request('UploadPart', { ...call, body }, (oss, o) =>
+      oss.uploadPart(key, uploadId, number, BODY_PLACEHOLDER, 0, size, o),
     )
-    if (!isETag(etag)) throw unusable('UploadPart', 'The reply has no ETag')
-    return { etag, ...crcOf(res.headers), reply: res }
+    if (!isETag(etag)) throw unusableReply('UploadPart', 'The reply has no ETag')
+    return { etag, ...crcHeader(res.headers), reply: res }
   }
 
-  async listParts(key: string, uploadId: string, call: Call): Promise<Map<number, ListedPart>> {
+  async listParts(
+    key: string,
+    uploadId: string,
+    call: CallOptions,
+  ): Promise<Map<number, ListedPart>> {
     const listed = new Map<number, ListedPart>()
     let marker = '0'
     for (;;) {
       const query = { 'max-parts': '1000', 'part-number-marker': marker }
-      const page = await this.#do('ListParts', call, (oss, o) =>
+      const page = await this.#request('ListParts', call, (oss, o) =>
         oss.listParts(key, uploadId, query, o),
       )
-      for (const part of many(page.parts)) {
+      for (const part of toArray(page.parts)) {
         const [number, size] = [Number(part.PartNumber), Number(part.Size)]
         const isPart = isPartNumber(number) && Number.isSafeInteger(size) && isETag(part.ETag)
-        if (!isPart) throw unusable('ListParts', 'It lists what cannot be a part')
-        listed.set(number, { number, size, etag: part.ETag, ...crc64(part.HashCrc64ecma) })
+        if (!isPart) throw unusableReply('ListParts', 'It lists what cannot be a part')
+        listed.set(number, { number, size, etag: part.ETag, ...parseCrc64(part.HashCrc64ecma) })
       }
       if (page.isTruncated !== 'true') return listed
       const next = Number(page.nextPartNumberMarker)
       const advances = isPartNumber(next) && next > Number(marker)
-      if (!advances) throw unusable('ListParts', 'Its pages do not advance')
+      if (!advances) throw unusableReply('ListParts', 'Its pages do not advance')
       marker = String(next)
     }
   }
@@ -166,8 +181,8 @@ export class AliOssBucket implements Bucket {
     uploadId: string,
     parts: readonly { number: number; etag: string }[],
     headers: Headers,
-    call: Call,
-  ): Promise<PublishReply> {
+    call: CallOptions,
+  ): Promise<PublishResponse> {
     return this.#publish('CompleteMultipartUpload', call, (oss, o) =>
       oss.completeMultipartUpload(key, uploadId, parts, { ...o, headers: { ...headers } }),
     )
@@ -177,8 +192,8 @@ export class AliOssBucket implements Bucket {
     key: string,
     read: () => Promise<Buffer>,
     headers: Headers,
-    call: Call,
-  ): Promise<PublishReply> {
+    call: CallOptions,
+  ): Promise<PublishResponse> {
     const body = await read()
     const md5 = createHash('md5').update(body).digest('base64')
     return this.#publish('PutObject', call, (oss, o) =>
@@ -186,54 +201,54 @@ export class AliOssBucket implements Bucket {
     )
   }
 
-  async abort(key: string, uploadId: string, call: Call): Promise<void> {
-    await this.#do('AbortMultipartUpload', call, (oss, o) =>
+  async abort(key: string, uploadId: string, call: CallOptions): Promise<void> {
+    await this.#request('AbortMultipartUpload', call, (oss, o) =>
       oss.abortMultipartUpload(key, uploadId, o),
     )
   }
 
-  async head(key: string, call: Call): Promise<ObjectInfo | undefined> {
-    let headers: Result['res']['headers']
+  async head(key: string, call: CallOptions): Promise<ObjectInfo | undefined> {
+    let headers: AliOssResult['res']['headers']
     try {
-      headers = (await this.#do('HeadObject', call, (oss, o) => oss.head(key, o))).res.headers
+      headers = (await this.#request('HeadObject', call, (oss, o) => oss.head(key, o))).res.headers
     } catch (error) {
-      if (error instanceof OssFailure && error.status === 404) return undefined
+      if (error instanceof OssRequestError && error.status === 404) return undefined
       throw error
     }
-    const token = text(headers[TOKEN_HEADER])
-    const versionId = text(headers['x-oss-version-id'])
+    const token = firstValue(headers[TOKEN_HEADER])
+    const versionId = firstValue(headers['x-oss-version-id'])
     return {
       size: Number(headers['content-length'] ?? Number.NaN),
-      etag: text(headers.etag) ?? '',
-      lastModified: Date.parse(text(headers['last-modified']) ?? ''),
-      requestId: text(headers['x-oss-request-id']) ?? '',
-      ...crcOf(headers),
+      etag: firstValue(headers.etag) ?? '',
+      lastModified: Date.parse(firstValue(headers['last-modified']) ?? ''),
+      requestId: firstValue(headers['x-oss-request-id']) ?? '',
+      ...crcHeader(headers),
       ...(token === undefined ? {} : { token }),
       ...(versionId === undefined ? {} : { versionId }),
     }
   }
 
-  async listUploads(key: string, call: Call): Promise<ListedUpload[]> {
+  async listUploads(key: string, call: CallOptions): Promise<ListedUpload[]> {
     const listed: ListedUpload[] = []
     const markers = new Set<string>()
     let marker: Record<string, string> = {}
     for (;;) {
       const query = { prefix: key, 'max-uploads': '200', ...marker }
-      const page = await this.#do('ListMultipartUploads', call, (oss, o) =>
+      const page = await this.#request('ListMultipartUploads', call, (oss, o) =>
         oss.listUploads(query, o),
       )
       for (const { name, uploadId, initiated } of page.uploads) {
         if (name !== key) continue
-        if (!isUploadId(uploadId)) {
-          throw unusable('ListMultipartUploads', 'It lists what cannot be an upload')
+        if (!isValidUploadId(uploadId)) {
+          throw unusableReply('ListMultipartUploads', 'It lists what cannot be an upload')
         }
         listed.push({ key, uploadId, initiated: Date.parse(initiated) })
       }
       // Keys come in order and `key` is the smallest with this prefix: another one ends its list.
       if (!page.isTruncated || page.nextKeyMarker !== key) return listed
       const next = page.nextUploadIdMarker
-      if (!isUploadId(next) || markers.has(next) || markers.size === MAX_PAGES) {
-        throw unusable('ListMultipartUploads', 'Its pages do not advance')
+      if (!isValidUploadId(next) || markers.has(next) || markers.size === MAX_PAGES) {
+        throw unusableReply('ListMultipartUploads', 'Its pages do not advance')
       }
       markers.add(next)
       marker = { 'key-marker': key, 'upload-id-marker': next }
@@ -242,26 +257,29 @@ export class AliOssBucket implements Bucket {
 
   async #publish(
     operation: string,
-    call: Call,
-    send: (oss: AliOss, options: RequestOptions) => Promise<Result & { data?: unknown }>,
-  ): Promise<PublishReply> {
-    const exchange: Exchange = { ...call }
+    call: CallOptions,
+    send: (
+      oss: AliOss,
+      options: AliOssRequestOptions,
+    ) => Promise<AliOssResult & { data?: unknown }>,
+  ): Promise<PublishResponse> {
+    const exchange: TransportContext = { ...call }
     let callbackFailed: string | undefined
     let data: unknown
     try {
-      data = (await this.#do(operation, exchange, send)).data
+      data = (await this.#request(operation, exchange, send)).data
     } catch (error) {
       // 203: the object is stored, only the callback to the application's server failed.
-      if (!(error instanceof OssFailure) || error.status !== 203) throw error
+      if (!(error instanceof OssRequestError) || error.status !== 203) throw error
       callbackFailed = error.message
     }
     const reply = exchange.reply ?? { status: 0, headers: {} }
-    const versionId = text(reply.headers['x-oss-version-id'])
+    const versionId = firstValue(reply.headers['x-oss-version-id'])
     return {
-      etag: text(reply.headers.etag) ?? '',
-      requestId: text(reply.headers['x-oss-request-id']) ?? '',
+      etag: firstValue(reply.headers.etag) ?? '',
+      requestId: firstValue(reply.headers['x-oss-request-id']) ?? '',
       reply,
-      ...crcOf(reply.headers),
+      ...crcHeader(reply.headers),
       ...(versionId === undefined ? {} : { versionId }),
       ...(data === undefined ? {} : { callback: data }),
       ...(callbackFailed === undefined ? {} : { callbackFailed }),
@@ -269,10 +287,10 @@ export class AliOssBucket implements Bucket {
   }
 
   /** Runs one call of `ali-oss`; turns whatever it throws into an `OssFailure`. */
-  async #do<T>(
+  async #request<T>(
     operation: string,
-    exchange: Exchange,
-    send: (oss: AliOss, options: RequestOptions) => Promise<T>,
+    exchange: TransportContext,
+    send: (oss: AliOss, options: AliOssRequestOptions) => Promise<T>,
   ): Promise<T> {
     delete exchange.reply
     delete exchange.failure
@@ -283,35 +301,35 @@ export class AliOssBucket implements Bucket {
       Object.assign(oss.options, { stsToken: undefined }, keys)
       return await send(oss, { ctx: () => exchange })
     } catch (error) {
-      const failure = failureOf(operation, error, exchange, keys)
+      const failure = toRequestError(operation, error, exchange, keys)
       this.#readClock(exchange)
-      if (!(await this.#mend(failure, keys))) throw failure
-      throw failureOf(operation, error, exchange, keys, true)
+      if (!(await this.#recover(failure, keys))) throw failure
+      throw toRequestError(operation, error, exchange, keys, true)
     } finally {
       this.#readClock(exchange)
     }
   }
 
   /** Whether the failure's cause could be removed, so that the same request may succeed now. */
-  async #mend(failure: OssFailure, keys: Credentials): Promise<boolean> {
-    const kind = kindOf(failure)
+  async #recover(failure: OssRequestError, keys: Credentials): Promise<boolean> {
+    const kind = errorKind(failure)
     if (kind === 'expired') return this.#settings.credentials.renew(keys)
-    if (kind !== 'skewed' || !Number.isFinite(this.#clockOffset)) return false
+    if (kind !== 'skewed' || !Number.isFinite(this.#clockOffsetMs)) return false
     const oss = await this.#client
-    if (oss === undefined || oss.options.amendTimeSkewed === this.#clockOffset) return false
-    oss.options.amendTimeSkewed = this.#clockOffset
+    if (oss === undefined || oss.options.amendTimeSkewed === this.#clockOffsetMs) return false
+    oss.options.amendTimeSkewed = this.#clockOffsetMs
     return true
   }
 
-  #readClock(exchange: Exchange): void {
-    const said = text(exchange.reply?.headers['date']) ?? ''
+  #readClock(exchange: TransportContext): void {
+    const said = firstValue(exchange.reply?.headers['date']) ?? ''
     const date = HTTP_DATE.test(said) ? Date.parse(said) : Number.NaN
-    if (!(date > EARLIEST && date < LATEST)) return
+    if (!(date > EARLIEST_CLOCK_MS && date < LATEST_CLOCK_MS)) return
     const offset = date - Date.now()
     // The header has whole seconds and took its time, so it can only be late: the latest one is
     // nearest, unless a clock was set.
-    const jumped = Math.abs(offset - this.#clockOffset) > 2_000
-    this.#clockOffset = jumped ? offset : Math.max(offset, this.#clockOffset)
+    const jumped = Math.abs(offset - this.#clockOffsetMs) > 2_000
+    this.#clockOffsetMs = jumped ? offset : Math.max(offset, this.#clockOffsetMs)
   }
 
   async #connect(keys: Credentials): Promise<AliOss> {
@@ -346,63 +364,63 @@ function muteDebug(namespaces: string | undefined): void {
 }
 
 /** The fields of its errors. */
-interface Said extends Error {
+interface AliOssError extends Error {
   code: string
   ecCode: string
   requestId: string
 }
 
 /** Between ali-oss's own words and the text of the reply. */
-const RAW_XML = '\nraw xml:'
+const RAW_XML_MARKER = '\nraw xml:'
 
 /** Keeps what helps, drops URLs, headers and keys; `secrets` are struck out of the message. */
-function failureOf(
+function toRequestError(
   operation: string,
   error: unknown,
-  { reply, failure }: Exchange,
+  { reply, failure }: TransportContext,
   secrets: Credentials,
-  mended = false,
-): OssFailure {
+  recovered = false,
+): OssRequestError {
   // What is thrown may be a plain object.
-  const raw: Partial<Said> = Object(failure ?? error)
+  const raw: Partial<AliOssError> = Object(failure ?? error)
   const headers = reply?.headers ?? {}
-  const code = failure === undefined ? wordOf(raw.code) : undefined // what OSS said; else a system error
+  const code = failure === undefined ? toToken(raw.code) : undefined // what OSS said; else a system error
   const said = raw.message || raw.name || 'It failed without a reason'
-  let message = oneLine(said.split(RAW_XML)[0]!).slice(0, 500)
+  let message = toOneLine(said.split(RAW_XML_MARKER)[0]!).slice(0, 500)
   for (const secret of Object.values(secrets)) {
     if (typeof secret === 'string' && secret !== '') message = message.replaceAll(secret, '***')
   }
   // ali-oss shows what it could not read; without a request id it is not OSS's but a proxy's page.
-  const unreadable = said.includes(RAW_XML) && headers['x-oss-request-id'] !== undefined
-  return new OssFailure({
+  const unreadable = said.includes(RAW_XML_MARKER) && headers['x-oss-request-id'] !== undefined
+  return new OssRequestError({
     operation,
-    mended,
-    cut: failure !== undefined || unreadable,
-    name: (failure === undefined ? code : raw.code) ?? wordOf(raw.name) ?? 'Error',
+    recovered: recovered,
+    truncated: failure !== undefined || unreadable,
+    name: (failure === undefined ? code : raw.code) ?? toToken(raw.name) ?? 'Error',
     message,
     status: reply?.status,
     ossCode: code,
-    ec: wordOf(raw.ecCode) ?? wordOf(headers['x-oss-ec']),
-    requestId: wordOf(raw.requestId) ?? wordOf(headers['x-oss-request-id']),
+    ec: toToken(raw.ecCode) ?? toToken(headers['x-oss-ec']),
+    requestId: toToken(raw.requestId) ?? toToken(headers['x-oss-request-id']),
   })
 }
 
-function unusable(operation: string, message: string): OssFailure {
-  return new OssFailure({ operation, name: 'UnusableReply', message })
+function unusableReply(operation: string, message: string): OssRequestError {
+  return new OssRequestError({ operation, name: 'UnusableReply', message })
 }
 
 /** A name as servers give them; in place of text, XML may hold elements, and text may be anything. */
-function wordOf(value: unknown): string | undefined {
+function toToken(value: unknown): string | undefined {
   return typeof value === 'string' && /^[\x21-\x7e]{1,128}$/.test(value) ? value : undefined
 }
 
 /** What a server says ends up on terminals and in logs: it must not move a cursor or end a line. */
-function oneLine(message: string): string {
+function toOneLine(message: string): string {
   return message.replaceAll(/\p{Cc}+/gu, ' ')
 }
 
 /** Ids go into URLs and checkpoints as they are. */
-function isUploadId(value: unknown): value is string {
+function isValidUploadId(value: unknown): value is string {
   return typeof value === 'string' && /^[\x21-\x7e]{1,1024}$/.test(value)
 }
 
@@ -415,18 +433,18 @@ function isPartNumber(value: number): boolean {
   return Number.isInteger(value) && value >= 1 && value <= 10_000
 }
 
-function many<T>(value: OneOrMany<T>): T[] {
+function toArray<T>(value: OneOrMany<T>): T[] {
   return value === undefined ? [] : Array.isArray(value) ? value : [value]
 }
 
-function text(value: string | string[] | undefined): string | undefined {
+function firstValue(value: string | string[] | undefined): string | undefined {
   return Array.isArray(value) ? value[0] : value
 }
 
-function crcOf(headers: Result['res']['headers']): { crc64?: bigint } {
-  return crc64(text(headers['x-oss-hash-crc64ecma']))
+function crcHeader(headers: AliOssResult['res']['headers']): { crc64?: bigint } {
+  return parseCrc64(firstValue(headers['x-oss-hash-crc64ecma']))
 }
 
-function crc64(value: string | undefined): { crc64?: bigint } {
+function parseCrc64(value: string | undefined): { crc64?: bigint } {
   return value !== undefined && /^\d{1,20}$/.test(value) ? { crc64: BigInt(value) } : {}
 }

@@ -4,12 +4,12 @@
  */
 import { invalidValue } from '../errors.js'
 import { AliOssBucket } from './ali-oss.js'
-import type { Bucket, Connection, Place } from './port.js'
-import { readClient, type AliOssClient, type ClientOptions } from './settings.js'
+import type { Bucket, OssConnection, Place } from './bucket.js'
+import { readClient, type AliOssClient, type ClientOptions } from './client-options.js'
 import { Transport } from './transport.js'
 
 /** Stands for the real address of an embedded OSS, whose port is another one each time. */
-export interface Alias {
+export interface EndpointAlias {
   /** What is recorded: `local:<directory>`. */
   readonly name: string
   /** Where it listens now. */
@@ -20,7 +20,10 @@ export interface Alias {
  * Connects through `client`.
  * @throws TypeError when `client` is neither an `ali-oss` client nor options to make one.
  */
-export function connect(client: AliOssClient | ClientOptions, alias?: Alias): Connection {
+export function connect(
+  client: AliOssClient | ClientOptions,
+  alias?: EndpointAlias,
+): OssConnection {
   const { settings, place } = readClient(client)
   const transport = new Transport(settings.agents, settings.ca)
   const buckets = new Map<string, Bucket>()
@@ -44,7 +47,7 @@ export function connect(client: AliOssClient | ClientOptions, alias?: Alias): Co
       buckets.set(name, bucket)
       return bucket
     },
-    limit: limits => transport.limit(limits),
+    setLimits: limits => transport.setLimits(limits),
     close: () => transport.close(),
   }
 }

@@ -4,7 +4,7 @@
  * sends parallel requests with the expired token while it fetches a new one, #1363, #1391.)
  */
 import { invalidType } from '../errors.js'
-import { OssFailure } from './failure.js'
+import { OssRequestError } from './request-error.js'
 
 /** What signs a request. */
 export interface Credentials {
@@ -34,22 +34,22 @@ export interface CredentialSource {
 }
 
 /** Credentials end this long before OSS says so, or after 4/5 of their life if that is later, in ms. */
-const AHEAD = 5 * 60_000
+const REFRESH_AHEAD_MS = 5 * 60_000
 
 /** Credentials that their owner keeps; `read` is called for each request. */
-export function keptCredentials(read: () => Credentials): CredentialSource {
+export function staticCredentials(read: () => Credentials): CredentialSource {
   return {
     get: async () => read(),
-    renew: async rejected => !same(read(), rejected),
+    renew: async rejected => !isSameCredentials(read(), rejected),
   }
 }
 
 /** Credentials of a provider. */
-export class ProvidedSource implements CredentialSource {
+export class RefreshingCredentials implements CredentialSource {
   readonly #provider: CredentialsProvider
   #current: Credentials | undefined
-  #goodUntil = -Infinity
-  #expires = -Infinity
+  #freshUntil = -Infinity
+  #expiresAt = -Infinity
   #fetching: Promise<Credentials> | undefined
 
   constructor(provider: CredentialsProvider) {
@@ -57,64 +57,65 @@ export class ProvidedSource implements CredentialSource {
   }
 
   async get(): Promise<Credentials> {
-    if (this.#current !== undefined && Date.now() < this.#goodUntil) return this.#current
+    if (this.#current !== undefined && Date.now() < this.#freshUntil) return this.#current
     try {
       return await this.#fetch()
     } catch (error) {
       // Ahead of the expiry there is still time to try again.
-      if (this.#current !== undefined && Date.now() < this.#expires) return this.#current
+      if (this.#current !== undefined && Date.now() < this.#expiresAt) return this.#current
       throw error
     }
   }
 
   async renew(rejected: Credentials): Promise<boolean> {
-    if (this.#current !== undefined && same(this.#current, rejected)) this.#goodUntil = -Infinity
+    if (this.#current !== undefined && isSameCredentials(this.#current, rejected))
+      this.#freshUntil = -Infinity
     try {
-      return !same(await this.#fetchUnlessFresh(), rejected)
+      return !isSameCredentials(await this.#fetchUnlessFresh(), rejected)
     } catch (error) {
-      if (error instanceof OssFailure) return false
+      if (error instanceof OssRequestError) return false
       throw error
     }
   }
 
   #fetchUnlessFresh(): Promise<Credentials> {
-    return Date.now() < this.#goodUntil && this.#current !== undefined
+    return Date.now() < this.#freshUntil && this.#current !== undefined
       ? Promise.resolve(this.#current)
       : this.#fetch()
   }
 
   /** One fetch at a time, shared by all who wait. */
   #fetch(): Promise<Credentials> {
-    return (this.#fetching ??= this.#ask().finally(() => {
+    return (this.#fetching ??= this.#callProvider().finally(() => {
       this.#fetching = undefined
     }))
   }
 
-  async #ask(): Promise<Credentials> {
+  async #callProvider(): Promise<Credentials> {
     let provided: ProvidedCredentials
     try {
       provided = await this.#provider()
-      check(provided)
+      checkProvided(provided)
     } catch (cause) {
-      if (cause instanceof OssFailure) throw cause // ours
+      if (cause instanceof OssRequestError) throw cause // ours
       const reason = cause instanceof Error ? cause.name : typeof cause
-      throw new OssFailure({
+      throw new OssRequestError({
         operation: 'Credentials',
         name: 'CredentialsUnavailable',
         message: `The provider of credentials failed (${reason})`, // its own text may name secrets
       })
     }
     const now = Date.now()
-    this.#expires = timeOf(provided.expiration)
-    const life = this.#expires - now
-    this.#goodUntil = this.#expires - Math.min(AHEAD, life / 5)
+    this.#expiresAt = expirationTime(provided.expiration)
+    const life = this.#expiresAt - now
+    this.#freshUntil = this.#expiresAt - Math.min(REFRESH_AHEAD_MS, life / 5)
     const { accessKeyId, accessKeySecret, stsToken } = provided
     this.#current = { accessKeyId, accessKeySecret, ...(stsToken ? { stsToken } : {}) }
     return this.#current
   }
 }
 
-function check(provided: unknown): asserts provided is ProvidedCredentials {
+function checkProvided(provided: unknown): asserts provided is ProvidedCredentials {
   for (const name of ['accessKeyId', 'accessKeySecret']) {
     const value: unknown = Object(provided)[name]
     if (typeof value !== 'string' || value === '') {
@@ -123,13 +124,13 @@ function check(provided: unknown): asserts provided is ProvidedCredentials {
   }
 }
 
-function timeOf(expiration: ProvidedCredentials['expiration']): number {
+function expirationTime(expiration: ProvidedCredentials['expiration']): number {
   const time = expiration === undefined ? Infinity : new Date(expiration).getTime()
   if (Number.isNaN(time)) throw invalidType('credentials().expiration', 'a time', expiration)
   return time
 }
 
-function same(a: Credentials, b: Credentials): boolean {
+function isSameCredentials(a: Credentials, b: Credentials): boolean {
   return (
     a.accessKeyId === b.accessKeyId &&
     a.accessKeySecret === b.accessKeySecret &&

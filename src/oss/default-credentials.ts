@@ -3,12 +3,12 @@
  * package, which is loaded only when it is asked for and need not be installed.
  */
 import type { CredentialsProvider } from './credentials.js'
-import { OssFailure } from './failure.js'
+import { OssRequestError } from './request-error.js'
 
 /** The chain keeps and renews what it found by itself; so often, in ms, we ask it again. */
-const ASK_AGAIN = 60_000
+const REFRESH_INTERVAL_MS = 60_000
 
-interface Chain {
+interface CredentialChain {
   getCredentials(): Promise<{
     accessKeyId: string
     accessKeySecret: string
@@ -21,15 +21,15 @@ interface Chain {
  * `@alicloud/credentials` (2.4 or later).
  */
 export function defaultCredentials(): CredentialsProvider {
-  let chain: Chain | undefined
+  let chain: CredentialChain | undefined
   return async () => {
     try {
-      chain ??= await load()
+      chain ??= await loadCredentialChain()
       const { accessKeyId, accessKeySecret, securityToken } = await chain.getCredentials()
       return {
         accessKeyId,
         accessKeySecret,
-        expiration: Date.now() + ASK_AGAIN,
+        expiration: Date.now() + REFRESH_INTERVAL_MS,
         ...(securityToken ? { stsToken: securityToken } : {}),
       }
     } catch (error) {
@@ -40,18 +40,18 @@ export function defaultCredentials(): CredentialsProvider {
 }
 
 /** @throws NotInstalled */
-async function load(): Promise<Chain> {
+async function loadCredentialChain(): Promise<CredentialChain> {
   try {
     const { DefaultCredentialsProvider } = await import('@alicloud/credentials')
     return DefaultCredentialsProvider.builder().build()
   } catch (error) {
     const missing = error instanceof Error && 'code' in error && error.code
-    throw missing === 'ERR_MODULE_NOT_FOUND' ? new NotInstalled() : error
+    throw missing === 'ERR_MODULE_NOT_FOUND' ? new CredentialsPackageMissingError() : error
   }
 }
 
 /** There is no chain to ask: a failure that may be shown as it is, since it was made here. */
-export class NotInstalled extends OssFailure {
+export class CredentialsPackageMissingError extends OssRequestError {
   constructor() {
     super({
       operation: 'Credentials',

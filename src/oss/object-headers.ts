@@ -4,7 +4,7 @@
  * an upload id of an earlier run can be used again (rule 4).
  */
 import { invalidType, invalidValue } from '../errors.js'
-import { TOKEN_HEADER, type Headers } from './port.js'
+import { TOKEN_HEADER, type Headers } from './bucket.js'
 
 /** The callback OSS makes when the object is complete, as `ali-oss` takes it. */
 export interface CallbackOptions {
@@ -55,7 +55,7 @@ export interface ObjectOptions {
 const RESERVED =
   /^(authorization|host|date|content-length|content-md5|transfer-encoding|connection|keep-alive|te|trailer|upgrade|expect|x-oss-(meta-oss-spool-token|copy-source.*|date|security-token|content-sha256|hash-crc64ecma|forbid-overwrite|callback|callback-var)|proxy-authorization|cookie)$/
 /** What our token takes of the 8 KiB. */
-const TOKEN_SIZE = 'oss-spool-token'.length + 36
+const TOKEN_BYTES = 'oss-spool-token'.length + 36
 const HEADER_NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
 const HEADER_VALUE = /^[\t\x20-\x7e]*$/
 
@@ -73,7 +73,7 @@ export function initiationHeaders(object: ObjectOptions): Headers {
       throw invalidValue('headers', `has a bad value for ${name}`, value)
     headers[lower] = value
   }
-  let metaSize = TOKEN_SIZE
+  let metaSize = TOKEN_BYTES
   for (const [name, value] of Object.entries(object.meta ?? {})) {
     const header = `x-oss-meta-${name.toLowerCase()}`
     if (!/^[0-9A-Za-z-]+$/.test(name) || header === TOKEN_HEADER) {

@@ -11,7 +11,7 @@ import * as http from 'node:http'
 import * as https from 'node:https'
 import type { Duplex } from 'node:stream'
 import { getProxyForUrl } from 'proxy-from-env'
-import { identityOf } from './identity.js'
+import { tlsIdentityOptions } from './tls-identity.js'
 
 export interface Proxy {
   /** For people: without user and password. */
@@ -40,11 +40,11 @@ export function proxyFor(url: string): Proxy | undefined {
   }
   const secure = parsed.protocol === 'https:'
   const { hostname, host, port, username, password } = parsed
-  const user = `${decoded(username)}:${decoded(password)}`
+  const user = `${decodeLeniently(username)}:${decodeLeniently(password)}`
   return {
     name: `${parsed.protocol}//${host}`,
     secure,
-    hostname: unbracketed(hostname),
+    hostname: withoutBrackets(hostname),
     port: port === '' ? (secure ? 443 : 80) : Number(port),
     headers:
       user === ':'
@@ -54,14 +54,14 @@ export function proxyFor(url: string): Proxy | undefined {
 }
 
 /** A proxy that says no: a person has to mend it, unless it is the proxy's own trouble (5xx). */
-export function refusal(proxy: Proxy, status: number): Error {
+export function proxyRefused(proxy: Proxy, status: number): Error {
   const name = status >= 500 || status === 408 || status === 429 ? 'ProxyFailure' : 'ProxyDenied'
   const why = status === 407 ? ': it wants a user name and a password, or other ones' : ''
   return proxyError(name, `The proxy ${proxy.name} answered ${status}${why}`)
 }
 
 /** Says that it was the proxy that could not be reached; the error's code is kept. */
-export function unreachable(proxy: Proxy, error: Error): Error {
+export function proxyUnreachable(proxy: Proxy, error: Error): Error {
   const { code = error.name } = error as NodeJS.ErrnoException // a system error has a code
   return Object.assign(proxyError(error.name, `The proxy ${proxy.name} failed: ${code}`), { code })
 }
@@ -97,7 +97,7 @@ export class TunnelAgent extends https.Agent {
       path: authority,
       headers: { host: authority, ...proxy.headers },
       agent: false,
-      ...(proxy.secure && { ...this.#tls, ...identityOf(proxy.hostname) }),
+      ...(proxy.secure && { ...this.#tls, ...tlsIdentityOptions(proxy.hostname) }),
     })
     let done = false
     const finish = (error: Error | null, stream?: Duplex): void => {
@@ -111,15 +111,15 @@ export class TunnelAgent extends https.Agent {
       finish(new Error('The request ended before its tunnel was there'))
     }
     tunnelSignal.addEventListener('abort', onAbort, { once: true })
-    connect.on('error', error => finish(unreachable(proxy, error)))
+    connect.on('error', error => finish(proxyUnreachable(proxy, error)))
     connect.on('response', response => {
       connect.destroy()
-      finish(refusal(proxy, response.statusCode ?? 0))
+      finish(proxyRefused(proxy, response.statusCode ?? 0))
     })
     connect.on('connect', (response, socket) => {
       if (response.statusCode !== 200 || done) {
         socket.destroy()
-        return finish(refusal(proxy, response.statusCode ?? 0))
+        return finish(proxyRefused(proxy, response.statusCode ?? 0))
       }
       // With a socket it is TLS over that one, and it is made at once.
       const stream = super.createConnection({ ...options, socket } as https.RequestOptions)
@@ -145,7 +145,7 @@ function withScheme(proxy: string): string {
 }
 
 /** A password may hold a `%` that nobody has escaped. */
-function decoded(text: string): string {
+function decodeLeniently(text: string): string {
   try {
     return decodeURIComponent(text)
   } catch {
@@ -157,7 +157,7 @@ function isLoopback(hostname: string): boolean {
   return /^(localhost|.*\.localhost|127(\.\d+){3}|\[::1\])$/i.test(hostname)
 }
 
-function unbracketed(hostname: string): string {
+function withoutBrackets(hostname: string): string {
   return hostname.replace(/^\[|\]$/g, '')
 }
 

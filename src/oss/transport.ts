@@ -7,28 +7,28 @@
 import * as http from 'node:http'
 import * as https from 'node:https'
 import type { IncomingMessage } from 'node:http'
-import { identityOf } from './identity.js'
-import { watch, type Line } from './patience.js'
-import type { Body, Call, RateLimit, Reply } from './port.js'
-import { proxyFor, refusal, TunnelAgent, unreachable, type Proxy } from './proxy.js'
-import { pace } from './rate.js'
-import { parseable } from './xml.js'
+import { tlsIdentityOptions } from './tls-identity.js'
+import { startTimeouts, type ConnectionLoad } from './request-timeouts.js'
+import type { UploadBody, CallOptions, RateLimit, HttpResponse } from './bucket.js'
+import { proxyFor, proxyRefused, TunnelAgent, proxyUnreachable, type Proxy } from './proxy.js'
+import { pace } from './rate-limiter.js'
+import { sanitizeXml } from './sanitize-xml.js'
 
 /**
  * Replies are XML of at most 1,000 parts or 200 uploads, or a callback's JSON (1 MiB); more is not OSS.
  * As a tree, XML takes up to 70 times its size.
  */
-const MAX_REPLY = 2 * 1024 * 1024
+const MAX_RESPONSE_BYTES = 2 * 1024 * 1024
 
 /** For signals that only end a wait: an `AbortError` of its own, with a stack, for each costs time. */
-const OVER = 'the request is over'
+const REQUEST_OVER = 'the request is over'
 
 /** What travels from our call through `ali-oss` to the transport and back (its `ctx` option). */
-export interface Exchange extends Call {
+export interface TransportContext extends CallOptions {
   /** The request's body, where `ali-oss` was given none. */
-  readonly body?: Body
+  readonly body?: UploadBody
   /** The reply, as soon as its headers are there. */
-  reply?: Reply
+  reply?: HttpResponse
   /** Why there is no complete reply: `ali-oss` drops the original error's code. */
   failure?: Error
 }
@@ -38,7 +38,7 @@ export interface TransportRequest {
   method: string
   headers: Record<string, string | number>
   content?: Buffer | string
-  ctx?: () => Exchange
+  ctx?: () => TransportContext
 }
 
 /** The answer as `ali-oss` expects it from `urllib`. */
@@ -58,7 +58,7 @@ export interface Agents {
 export type CertificateAuthorities = string | Buffer | readonly (string | Buffer)[]
 
 /** Where a request goes first, and how it is put there. */
-interface Way {
+interface Route {
   readonly proxy?: Proxy
   readonly secure: boolean
   readonly options: https.RequestOptions
@@ -67,12 +67,12 @@ interface Way {
 }
 
 export class Transport {
-  readonly #given: Partial<Agents>
-  readonly #own: Agents
+  readonly #callerAgents: Partial<Agents>
+  readonly #agents: Agents
   /** By the proxy's and the user's name. */
   readonly #tunnels = new Map<string, TunnelAgent>()
-  readonly #tls: https.AgentOptions
-  readonly #line: Line = { sending: 0 }
+  readonly #tlsOptions: https.AgentOptions
+  readonly #load: ConnectionLoad = { requestsSending: 0 }
   #limits: readonly RateLimit[] = []
 
   /**
@@ -80,18 +80,18 @@ export class Transport {
    * @param ca for HTTPS, also through a proxy
    */
   constructor(agents: Partial<Agents> = {}, ca?: CertificateAuthorities) {
-    this.#given = agents
+    this.#callerAgents = agents
     // Node's typings want an array they may write to.
-    this.#tls =
+    this.#tlsOptions =
       ca === undefined ? {} : { ca: typeof ca === 'object' && !Buffer.isBuffer(ca) ? [...ca] : ca }
-    this.#own = {
+    this.#agents = {
       http: new http.Agent({ keepAlive: true }),
-      https: new https.Agent({ keepAlive: true, ...this.#tls }),
+      https: new https.Agent({ keepAlive: true, ...this.#tlsOptions }),
     }
   }
 
   /** Limits the bodies of all requests together; none: no limit, and no work for it. */
-  limit(limits: readonly RateLimit[]): void {
+  setLimits(limits: readonly RateLimit[]): void {
     this.#limits = limits
   }
 
@@ -106,15 +106,19 @@ export class Transport {
 
   /** Ends our sockets. Idle ones never keep a process alive, so this is for the impatient. */
   close(): void {
-    for (const agent of [this.#own.http, this.#own.https, ...this.#tunnels.values()]) {
+    for (const agent of [this.#agents.http, this.#agents.https, ...this.#tunnels.values()]) {
       agent.destroy()
     }
   }
 
-  #send(url: string, params: TransportRequest, exchange: Exchange): Promise<TransportResponse> {
+  #send(
+    url: string,
+    params: TransportRequest,
+    exchange: TransportContext,
+  ): Promise<TransportResponse> {
     return new Promise((resolve, reject) => {
       const { body } = exchange
-      const aborted = (): Error => named('AbortError', 'The request was aborted')
+      const aborted = (): Error => namedError('AbortError', 'The request was aborted')
       // Ends what the request waits for: its turn under the rate limit, its tunnel.
       const ended = new AbortController()
       const content =
@@ -122,91 +126,97 @@ export class Transport {
       const source = body ?? content
       const isPaced = source !== undefined && this.#limits.length > 0
       const paced = isPaced ? pace(this.#limits, source, ended.signal) : undefined
-      let way: Way
+      let route: Route
       let request: http.ClientRequest
       try {
         if (exchange.signal?.aborted) throw aborted()
-        way = this.#way(url, ended.signal)
-        request = (way.secure ? https : http).request({
-          ...way.options,
+        route = this.#route(url, ended.signal)
+        request = (route.secure ? https : http).request({
+          ...route.options,
           method: params.method,
-          headers: { ...way.headers, ...params.headers, ...lengthOf(paced && content) },
+          headers: {
+            ...route.headers,
+            ...params.headers,
+            ...contentLengthHeader(paced && content),
+          },
         })
       } catch (error) {
         return reject(error)
       }
-      const { proxy } = way
-      const tunnel = way.options.agent instanceof TunnelAgent
+      const { proxy } = route
+      const isTunnel = route.options.agent instanceof TunnelAgent
       const fail = (error: Error): void => {
-        settle()
+        end()
         reject(error)
         request.destroy()
       }
       const onAbort = (): void => fail(aborted())
-      const unwatch = watch({
+      const stopTimeouts = startTimeouts({
         request,
         call: exchange,
-        line: this.#line,
-        size: content?.length ?? sizeOf(params.headers),
-        waits: paced?.waits,
-        tunnel,
+        load: this.#load,
+        size: content?.length ?? contentLengthOf(params.headers),
+        pacing: paced?.delay,
+        isTunnel: isTunnel,
         fail,
       })
-      if (source !== undefined) this.#line.sending++
-      const settle = (): void => {
+      if (source !== undefined) this.#load.requestsSending++
+      const end = (): void => {
         if (ended.signal.aborted) return
-        ended.abort(OVER)
-        if (source !== undefined) this.#line.sending--
-        unwatch()
+        ended.abort(REQUEST_OVER)
+        if (source !== undefined) this.#load.requestsSending--
+        stopTimeouts()
         exchange.signal?.removeEventListener('abort', onAbort)
       }
       request.on('error', (error: NodeJS.ErrnoException) => {
         const connecting = error.syscall === 'connect' || error.syscall === 'getaddrinfo'
-        fail(proxy !== undefined && connecting && !tunnel ? unreachable(proxy, error) : error)
+        fail(
+          proxy !== undefined && connecting && !isTunnel ? proxyUnreachable(proxy, error) : error,
+        )
       })
       request.on('response', response => {
         const { statusCode: status = 0, headers } = response
-        if (status === 407 && proxy !== undefined) return fail(refusal(proxy, status))
+        if (status === 407 && proxy !== undefined) return fail(proxyRefused(proxy, status))
         exchange.reply = { status, headers }
-        collect(response).then(data => {
-          settle()
+        readResponse(response).then(data => {
+          end()
           // A reply before the end of the body (an early refusal): this socket is of no more use.
           if (!request.writableFinished) request.destroy()
-          const whole = parseable(data, headers['content-type'])
+          const whole = sanitizeXml(data, headers['content-type'])
           resolve({ status, headers, data: whole, res: { status, headers, requestUrls: [url] } })
         }, fail)
       })
       exchange.signal?.addEventListener('abort', onAbort, { once: true })
       const chunks = paced?.body ?? body
       if (chunks === undefined) request.end(content)
-      else pour(chunks, request).catch(fail)
+      else pipeBody(chunks, request).catch(fail)
     })
   }
 
   /** Straight on, or by the proxy that the environment names, unless the agent is the caller's. */
-  #way(url: string, ended: AbortSignal): Way {
+  #route(url: string, ended: AbortSignal): Route {
     const secure = url.startsWith('https:')
     const { host, path, hostname, port = secure ? 443 : 80 } = splitUrl(url)
     const headers = { host }
     const target = { hostname, port, path }
-    const given = secure ? this.#given.https : this.#given.http
+    const given = secure ? this.#callerAgents.https : this.#callerAgents.http
     const proxy = given === undefined ? proxyFor(url) : undefined
     if (proxy === undefined) {
-      const agent = given ?? (secure ? this.#own.https : this.#own.http)
-      const options = { ...target, agent, ...(secure && identityOf(hostname)) }
+      const agent = given ?? (secure ? this.#agents.https : this.#agents.http)
+      const options = { ...target, agent, ...(secure && tlsIdentityOptions(hostname)) }
       return { secure, options, headers }
     }
     if (secure) {
       const tunnel = { tunnelSignal: ended, agent: this.#tunnel(proxy) }
-      const options = { ...target, ...identityOf(hostname), ...tunnel }
+      const options = { ...target, ...tlsIdentityOptions(hostname), ...tunnel }
       return { proxy, secure, options, headers }
     }
     const options = {
       hostname: proxy.hostname,
       port: proxy.port,
       path: url,
-      agent: proxy.secure ? this.#own.https : this.#own.http,
-      ...(proxy.secure && identityOf(proxy.hostname)),
+      agent: proxy.secure ? this.#agents.https : this.#agents.http,
+      ...(proxy.secure && tlsIdentityOptions(proxy.hostname)),
     }
     return { proxy, secure: proxy.secure, options, headers: { ...headers, ...proxy.headers } }
   }
@@ -215,7 +225,7 @@ export class Transport {
     const name = JSON.stringify(proxy)
     let agent = this.#tunnels.get(name)
     if (agent === undefined) {
-      agent = new TunnelAgent(proxy, this.#tls)
+      agent = new TunnelAgent(proxy, this.#tlsOptions)
       this.#tunnels.set(name, agent)
     }
     return agent
@@ -226,7 +236,7 @@ export class Transport {
  * Writes `body` to `request` and ends it. Each chunk is the kernel's before the next is asked for, so
  * that they may share one buffer.
  */
-async function pour(body: Body, request: http.ClientRequest): Promise<void> {
+async function pipeBody(body: UploadBody, request: http.ClientRequest): Promise<void> {
   let resume = (): void => {}
   request.once('close', () => resume()) // what was not written by then never will be
   for await (const chunk of body) {
@@ -241,24 +251,24 @@ async function pour(body: Body, request: http.ClientRequest): Promise<void> {
 }
 
 /** A body that is given as a whole keeps its length when it is sent in slices. */
-function lengthOf(content: Buffer | undefined): Record<string, number> {
+function contentLengthHeader(content: Buffer | undefined): Record<string, number> {
   return content === undefined ? {} : { 'content-length': content.length }
 }
 
-function sizeOf(headers: TransportRequest['headers']): number | undefined {
+function contentLengthOf(headers: TransportRequest['headers']): number | undefined {
   for (const [name, value] of Object.entries(headers)) {
     if (name.toLowerCase() === 'content-length') return Number(value)
   }
   return undefined
 }
 
-async function collect(response: IncomingMessage): Promise<Buffer> {
+async function readResponse(response: IncomingMessage): Promise<Buffer> {
   const chunks: Buffer[] = []
   let size = 0
   for await (const chunk of response as AsyncIterable<Buffer>) {
     size += chunk.length
-    if (size > MAX_REPLY)
-      throw named('ReplyTooLarge', `The reply is longer than ${MAX_REPLY} bytes`)
+    if (size > MAX_RESPONSE_BYTES)
+      throw namedError('ReplyTooLarge', `The reply is longer than ${MAX_RESPONSE_BYTES} bytes`)
     chunks.push(chunk)
   }
   return Buffer.concat(chunks, size)
@@ -273,6 +283,6 @@ function splitUrl(url: string): { host: string; hostname: string; port?: number;
   return { host, hostname: plain, path, ...(port === '' ? {} : { port: Number(port) }) }
 }
 
-function named(name: string, message: string): Error {
+function namedError(name: string, message: string): Error {
   return Object.assign(new Error(message), { name })
 }

@@ -6,9 +6,9 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { invalidType } from '../errors.js'
-import type { RateLimit } from '../oss/port.js'
-import { checkRate } from '../oss/rate.js'
-import { WaitingLine } from '../oss/waiting-line.js'
+import type { RateLimit } from '../oss/bucket.js'
+import { checkRate } from '../oss/rate-limiter.js'
+import { WaitQueue } from '../util/wait-queue.js'
 import { ask, type RedisConnection } from './connection.js'
 import { Keys } from './keys.js'
 
@@ -53,7 +53,7 @@ class FleetRate implements RateLimit {
   #credit = 0
   #reservedAt = 0
   #isReserving = false
-  readonly #line = new WaitingLine()
+  readonly #line = new WaitQueue()
 
   constructor(connection: RedisConnection, key: string, rate: number) {
     this.#connection = connection
@@ -74,11 +74,11 @@ class FleetRate implements RateLimit {
   #serve(): void {
     if (performance.now() - this.#reservedAt > STALE) this.#credit = 0
     for (;;) {
-      const { wanted } = this.#line
+      const { nextBytes: wanted } = this.#line
       if (wanted === undefined) return
       if (wanted > this.#credit) break
       this.#credit -= wanted
-      this.#line.next()
+      this.#line.grantNext()
     }
     if (!this.#isReserving) void this.#reserve()
   }

@@ -1,7 +1,7 @@
 /** The way into an upload with new bytes: what earlier runs left is settled before the first of them. */
 import type { Checkpoint } from '../disk/checkpoint.js'
 import { SpoolError } from '../errors.js'
-import type { Place } from '../oss/port.js'
+import type { Place } from '../oss/bucket.js'
 import type { UploadContext } from './context.js'
 import { Intake } from './intake.js'
 import type { UploadSettings } from './options.js'

@@ -6,8 +6,8 @@ import type { Claim } from '../disk/claim.js'
 import type { Checkpoint } from '../disk/checkpoint.js'
 import { setMaxListeners } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { OssFailure } from '../oss/failure.js'
-import type { Bucket, Call } from '../oss/port.js'
+import { OssRequestError } from '../oss/request-error.js'
+import type { Bucket, CallOptions } from '../oss/bucket.js'
 import type { UploadOptions } from './options.js'
 import type { Progress } from './progress.js'
 import type { Attempts, RetryOptions } from './retry.js'
@@ -98,7 +98,7 @@ export class UploadContext {
     return this.#abort.signal
   }
 
-  get call(): Call {
+  get call(): CallOptions {
     return { signal: this.signal, idleTimeout: this.settings.timeout }
   }
 
@@ -115,7 +115,7 @@ export class UploadContext {
   /** Waits; rejects with an `OssFailure` of kind `aborted` when the upload is stopped. */
   async pause(ms: number): Promise<void> {
     await sleep(ms, undefined, { signal: this.signal }).catch(() => {
-      throw new OssFailure({ operation: 'Pause', name: 'AbortError', message: 'stopped' })
+      throw new OssRequestError({ operation: 'Pause', name: 'AbortError', message: 'stopped' })
     })
   }
 
@@ -158,13 +158,13 @@ export class UploadContext {
   }
 
   /** Tells of a failed request that will be made again. */
-  tryAgain(failure: OssFailure, part?: number): void {
+  tryAgain(failure: OssRequestError, part?: number): void {
     this.telemetry.retry(failure, part)
     this.warnOnce(failure, part)
   }
 
   /** Warns of a failed request: of each kind of failure once. */
-  warnOnce(failure: OssFailure, part?: number): void {
+  warnOnce(failure: OssRequestError, part?: number): void {
     const kind = `${failure.status} ${failure.ossCode ?? failure.name}`
     if (this.#warned.has(kind)) return
     this.#warned.add(kind)

@@ -2,7 +2,7 @@
  * Aborting upload ids on OSS: those that were superseded, and those their user gives up. Never
  * any other (rule 7).
  */
-import { kindOf, OssFailure } from '../oss/failure.js'
+import { errorKind, OssRequestError } from '../oss/request-error.js'
 import type { UploadContext } from './context.js'
 import { withRetry } from './retry.js'
 
@@ -19,7 +19,7 @@ export async function discardUploadIds(
     try {
       await discardUploadId(context, uploadId)
     } catch (error) {
-      if (!(error instanceof OssFailure)) throw error
+      if (!(error instanceof OssRequestError)) throw error
       leftover.push(uploadId)
       context.warn(`Upload id ${uploadId} could not be aborted yet: ${error.describe()}`, {
         cause: error,
@@ -43,6 +43,6 @@ export async function discardUploadId(context: UploadContext, uploadId: string):
       })
     }
   } catch (error) {
-    if (!(error instanceof OssFailure) || kindOf(error) !== 'no-upload') throw error
+    if (!(error instanceof OssRequestError) || errorKind(error) !== 'no-upload') throw error
   }
 }

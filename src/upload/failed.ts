@@ -6,7 +6,7 @@ import type { UploadRecord } from '../disk/checkpoint.js'
 import { isSystemError } from '../disk/durable.js'
 import { LinkedFileChanged } from '../disk/link.js'
 import { SpoolError, type SpoolErrorCode } from '../errors.js'
-import { kindOf, OssFailure, type FailureKind } from '../oss/failure.js'
+import { errorKind, OssRequestError, type FailureKind } from '../oss/request-error.js'
 import { BytesLost, type Freed } from './freed.js'
 
 const CODE_BY_KIND: Readonly<Record<FailureKind, SpoolErrorCode>> = {
@@ -72,8 +72,8 @@ export function failed(error: unknown, upload: FailedUpload): unknown {
       cause: error,
     })
   }
-  if (error instanceof OssFailure) {
-    const code = CODE_BY_KIND[kindOf(error)]
+  if (error instanceof OssRequestError) {
+    const code = CODE_BY_KIND[errorKind(error)]
     if (code === 'ERR_SPOOL_ABORTED') return aborted(upload, error)
     const where = part === undefined ? '' : `part ${part} of `
     return new SpoolError(code, `${where}${object}: ${error.describe()}; ${state}`, {

@@ -7,9 +7,9 @@ import { crc64 } from '../crc64.js'
 import type { Completing, Published, Sealed } from '../disk/checkpoint.js'
 import type { TempFile } from '../disk/temp-file.js'
 import { SpoolError } from '../errors.js'
-import { isAmbiguous, kindOf, OssFailure } from '../oss/failure.js'
+import { isAmbiguous, errorKind, OssRequestError } from '../oss/request-error.js'
 import { completionHeaders, initiationHeaders } from '../oss/object-headers.js'
-import { TOKEN_HEADER, type PublishReply } from '../oss/port.js'
+import { TOKEN_HEADER, type PublishResponse } from '../oss/bucket.js'
 import type { UploadContext } from './context.js'
 import { discardUploadIds } from './discard.js'
 import { BytesLost, isAnyFreed } from './freed.js'
@@ -42,8 +42,8 @@ export interface Finished {
   readonly callback?: unknown
 }
 
-type Done = Pick<PublishReply, 'etag' | 'requestId' | 'versionId' | 'callback'> &
-  Partial<Pick<PublishReply, 'reply'>>
+type Done = Pick<PublishResponse, 'etag' | 'requestId' | 'versionId' | 'callback'> &
+  Partial<Pick<PublishResponse, 'reply'>>
 
 /** Complete may work for minutes on thousands of parts without a byte on the line. */
 const COMPLETE_IDLE_TIMEOUT = 15 * 60_000
@@ -60,7 +60,7 @@ export async function finish(work: Work): Promise<Finished> {
       if (error instanceof BytesLost) await ledger.unseal()
       if (error instanceof AlreadyPublished) {
         done = error.object
-      } else if (error instanceof OssFailure && error.operation !== 'UploadPart') {
+      } else if (error instanceof OssRequestError && error.operation !== 'UploadPart') {
         done = await judge(work, error, ++failures >= attempts && !context.patient)
         if (done === undefined) {
           context.telemetry.retry(error)
@@ -87,7 +87,7 @@ async function attempt(work: Work): Promise<Done> {
   const { bucket, key } = context
   const sealed = reopen(recordOf(ledger))
   const headers = completionHeaders(sealed.object)
-  let reply: PublishReply
+  let reply: PublishResponse
   if (isSinglePut(sealed.plan, sealed.size)) {
     await announce(work, complete(sealed, 'put', bucket.now()))
     const all = { ...initiationHeaders(sealed.object), ...headers, [TOKEN_HEADER]: sealed.token }
@@ -114,7 +114,7 @@ async function announce(work: Work, record: Completing): Promise<void> {
 }
 
 /** The CRC64 in the reply counts; HEAD only where it is missing (rule 1). */
-async function verify(work: Work, reply: PublishReply): Promise<Done> {
+async function verify(work: Work, reply: PublishResponse): Promise<Done> {
   const { context, ledger } = work
   const record = recordOf(ledger)
   if (String(reply.crc64) === record.crc64) return reply
@@ -138,9 +138,13 @@ async function verify(work: Work, reply: PublishReply): Promise<Done> {
 }
 
 /** A failed request other than a part: whether it took effect after all, and whether to go on. */
-async function judge(work: Work, failure: OssFailure, last: boolean): Promise<Done | undefined> {
+async function judge(
+  work: Work,
+  failure: OssRequestError,
+  last: boolean,
+): Promise<Done | undefined> {
   const { context, ledger } = work
-  const kind = kindOf(failure)
+  const kind = errorKind(failure)
   // It had its attempts where it failed; but a key may be taken by an earlier attempt of ours.
   if (recordOf(ledger).phase !== 'completing' && kind !== 'exists') throw failure
   if (kind === 'aborted') throw failure

@@ -7,8 +7,8 @@ import type { Checkpoint, Sealed, Spooling, UploadRecord } from '../disk/checkpo
 import type { Claim } from '../disk/claim.js'
 import { TempFile, TempFileDamage } from '../disk/temp-file.js'
 import { SpoolError } from '../errors.js'
-import { kindOf, OssFailure } from '../oss/failure.js'
-import type { Place } from '../oss/port.js'
+import { errorKind, OssRequestError } from '../oss/request-error.js'
+import type { Place } from '../oss/bucket.js'
 import { leaveUnfinished, type Reason } from './abandon.js'
 import type { UploadContext } from './context.js'
 import { missed } from './expectation.js'
@@ -82,7 +82,8 @@ export class Intake {
       onRestart: () => this.#room.doubt(),
       onFailure: error => {
         // What OSS or the network do never stops the reading (rule 3), but for a key that is taken.
-        if (!(error instanceof OssFailure) || kindOf(error) === 'exists') this.onFatal(error)
+        if (!(error instanceof OssRequestError) || errorKind(error) === 'exists')
+          this.onFatal(error)
       },
     })
     const { lost } = context.claim

@@ -5,8 +5,8 @@
  */
 import type { Checkpoint, Spooling } from '../disk/checkpoint.js'
 import { TempFile, TempFileDamage } from '../disk/temp-file.js'
-import { kindOf, OssFailure } from '../oss/failure.js'
-import type { ListedPart } from '../oss/port.js'
+import { errorKind, OssRequestError } from '../oss/request-error.js'
+import type { ListedPart } from '../oss/bucket.js'
 import type { UploadContext } from './context.js'
 import { isAnyFreed, type Freed } from './freed.js'
 import type { UploadSettings } from './options.js'
@@ -71,7 +71,7 @@ export async function listedInTheEnd(
   if (uploadId === undefined) return undefined
   const patient = { ...attempts, final: ['no-upload' as const], unlimited: () => true }
   return withRetry(() => bucket.listParts(key, uploadId, call), patient).catch((error: unknown) => {
-    if (error instanceof OssFailure && kindOf(error) === 'no-upload') return undefined
+    if (error instanceof OssRequestError && errorKind(error) === 'no-upload') return undefined
     throw error
   })
 }

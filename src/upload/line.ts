@@ -4,7 +4,7 @@
  * sent home when the upload ends.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { kindOf, OssFailure } from '../oss/failure.js'
+import { errorKind, OssRequestError } from '../oss/request-error.js'
 import { Congestion } from './congestion.js'
 import type { UploadContext } from './context.js'
 import { retryDelay } from './retry.js'
@@ -55,7 +55,7 @@ export class Line {
 
   /** Slows all down when OSS asks for it. */
   heed(error: unknown): void {
-    if (!(error instanceof OssFailure) || kindOf(error) !== 'throttled') return
+    if (!(error instanceof OssRequestError) || errorKind(error) !== 'throttled') return
     this.#congestion.throttled(times => retryDelay(this.#context.settings.retry, times))
   }
 
@@ -84,6 +84,6 @@ export class Line {
 
   #refuseIfEnded(): void {
     if (!this.#ended && !this.#context.signal.aborted) return
-    throw new OssFailure({ operation: 'UploadPart', name: 'AbortError', message: 'stopped' })
+    throw new OssRequestError({ operation: 'UploadPart', name: 'AbortError', message: 'stopped' })
   }
 }

@@ -7,7 +7,7 @@ import { Claim, endingClaims, unreadable } from '../disk/claim.js'
 import type { Records } from '../disk/records.js'
 import { LOOKS } from '../disk/spool-directory.js'
 import { SpoolError } from '../errors.js'
-import { inParallel } from '../parallel.js'
+import { mapLimit } from '../util/map-limit.js'
 import type { SpoolWarning } from './context.js'
 import { statusOf, type UploadStatus } from './status.js'
 
@@ -18,7 +18,7 @@ export async function list(
   ids?: readonly string[],
 ): Promise<UploadStatus[]> {
   await endingClaims()
-  const seen = await inParallel(LOOKS, ids ?? (await records.ids()), async id => {
+  const seen = await mapLimit(LOOKS, ids ?? (await records.ids()), async id => {
     try {
       return await look(records, id)
     } catch (error) {

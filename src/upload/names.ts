@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { invalidType, invalidValue, SpoolError } from '../errors.js'
-import type { Place } from '../oss/port.js'
+import type { Place } from '../oss/bucket.js'
 
 /**
  * An id is a directory name on every platform, so names that are special on one are refused on all.

@@ -6,7 +6,8 @@ import { setMaxListeners } from 'node:events'
 import { resolve } from 'node:path'
 import { checkInteger, invalidType, invalidValue, outOfRange } from '../errors.js'
 import { checkObjectOptions, type ObjectOptions } from '../oss/object-headers.js'
-import type { Reply } from '../oss/port.js'
+import type { HttpResponse } from '../oss/bucket.js'
+import { omitUndefined } from '../util/omit-undefined.js'
 import type { Expectation } from './expectation.js'
 import { checkId } from './names.js'
 import { largestPart, MAX_PART_SIZE, MAX_PARTS, MIB, MIN_PART_SIZE } from './plan.js'
@@ -96,7 +97,7 @@ export interface UploadOptions extends ObjectOptions {
   readonly progress?: (
     fraction: number,
     checkpoint: AliOssCheckpoint | null,
-    response: Reply | undefined,
+    response: HttpResponse | undefined,
   ) => unknown
 }
 
@@ -178,7 +179,16 @@ export function checkOptions(options: UploadOptions): UploadSettings {
     throw invalidType('progress', 'a function', progress)
   }
   const { headers, meta, mime, storageClass, acl, tags, overwrite, callback } = options
-  const object = given({ headers, meta, mime, storageClass, acl, tags, overwrite, callback })
+  const object = omitUndefined({
+    headers,
+    meta,
+    mime,
+    storageClass,
+    acl,
+    tags,
+    overwrite,
+    callback,
+  })
   checkObjectOptions(object)
   return {
     partSize,
@@ -262,13 +272,5 @@ function digest(name: string, value: unknown, form: RegExp, words: string): void
 function choice(name: string, value: unknown, allowed: readonly string[]): void {
   if (typeof value !== 'string' || !allowed.includes(value)) {
     throw invalidValue(name, `must be one of ${allowed.map(x => `'${x}'`).join(', ')}`, value)
-  }
-}
-
-/** The object without its undefined properties, so that it is equal after a JSON round trip. */
-export function given<T extends object>(object: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
-  // Removing `undefined` values is just what the result type says.
-  return Object.fromEntries(Object.entries(object).filter(([, value]) => value !== undefined)) as {
-    [K in keyof T]?: Exclude<T[K], undefined>
   }
 }

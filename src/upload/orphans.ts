@@ -5,7 +5,7 @@
  */
 import { CheckpointDamage, type Checkpoint, type LostWindow } from '../disk/checkpoint.js'
 import type { Records } from '../disk/records.js'
-import { kindOf, OssFailure } from '../oss/failure.js'
+import { errorKind, OssRequestError } from '../oss/request-error.js'
 import type { UploadContext } from './context.js'
 import { withRetry } from './retry.js'
 
@@ -122,7 +122,7 @@ async function isEmpty(context: UploadContext, uploadId: string): Promise<boolea
     const list = async (): Promise<number> => (await bucket.listParts(key, uploadId, call)).size
     return (await withRetry(list, { ...attempts, final: ['no-upload'] })) === 0
   } catch (error) {
-    if (error instanceof OssFailure && kindOf(error) === 'no-upload') return false
+    if (error instanceof OssRequestError && errorKind(error) === 'no-upload') return false
     throw error
   }
 }
@@ -139,7 +139,7 @@ export async function mayHaveOrphans(
   try {
     return (await candidatesOf(context, lost, used)).length > 0
   } catch (error) {
-    if (error instanceof OssFailure) return true
+    if (error instanceof OssRequestError) return true
     throw error
   }
 }

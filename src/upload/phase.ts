@@ -25,9 +25,9 @@ import type {
   UploadRecord,
 } from '../disk/checkpoint.js'
 import { initiationHeaders, type ObjectOptions } from '../oss/object-headers.js'
-import type { Place } from '../oss/port.js'
+import type { Place } from '../oss/bucket.js'
+import { omitUndefined } from '../util/omit-undefined.js'
 import { isAnyFreed } from './freed.js'
-import { given } from './options.js'
 import { isSinglePut, type Plan } from './plan.js'
 
 /** An upload that can be finished without its source. */
@@ -85,7 +85,7 @@ export function seal(
     spooled: end.size,
     crc64: String(end.crc64),
     crcs: end.crcs,
-    ...(isAnyFreed(record) ? { met: given({ md5, sha256 }) } : {}),
+    ...(isAnyFreed(record) ? { met: omitUndefined({ md5, sha256 }) } : {}),
     sealedAt: now,
     updatedAt: now,
   }

@@ -2,7 +2,7 @@
  * Before a new stream supersedes an upload in `completing`, its fate is settled (rule 8), if OSS can
  * be asked. If it cannot, the new stream is not kept waiting: nothing stops the reading (rule 3).
  */
-import { kindOf, OssFailure } from '../oss/failure.js'
+import { errorKind, OssRequestError } from '../oss/request-error.js'
 import type { UploadContext } from './context.js'
 import { Ledger } from './ledger.js'
 import { publish, settlePrevious, unusedIds } from './phase.js'
@@ -33,7 +33,7 @@ export async function settlePredecessor(context: UploadContext): Promise<void> {
         await ledger.write(unpublished(record, outcome))
       } // a stranger's object: as long as it is there, only `--force` may write over it
     } catch (error) {
-      if (!(error instanceof OssFailure) || kindOf(error) === 'aborted') throw error
+      if (!(error instanceof OssRequestError) || errorKind(error) === 'aborted') throw error
       context.warn(
         `It is not known yet whether the upload before this one succeeded: ${error.describe()}`,
       )

@@ -3,7 +3,7 @@
  * the `progress` event. Whatever the caller's function throws is his warning, not our failure.
  */
 import type { UploadRecord } from '../disk/checkpoint.js'
-import type { Reply } from '../oss/port.js'
+import type { HttpResponse } from '../oss/bucket.js'
 import type { UploadContext } from './context.js'
 import type { AliOssCheckpoint } from './options.js'
 import { uniformPartSize } from './plan.js'
@@ -27,7 +27,7 @@ export class Reporter {
   part(
     size: number,
     done: DonePart,
-    reply: Reply | undefined,
+    reply: HttpResponse | undefined,
     record: UploadRecord,
     path: string,
   ): void {
@@ -44,11 +44,11 @@ export class Reporter {
     if (this.#done.length > 0) this.#call(record, path, undefined)
   }
 
-  published(reply?: Reply): void {
+  published(reply?: HttpResponse): void {
     this.#progress(1, null, reply)
   }
 
-  #call(record: UploadRecord, path: string, reply: Reply | undefined): void {
+  #call(record: UploadRecord, path: string, reply: HttpResponse | undefined): void {
     if (this.#context.settings.progress === undefined) return
     const { uploaded, size } = this.#context.progress.state
     const fraction = size === undefined || size === 0 ? 0 : Math.min(1, uploaded / size)
@@ -63,7 +63,11 @@ export class Reporter {
     return { file, name: this.#context.key, fileSize, partSize, uploadId, doneParts: this.#done }
   }
 
-  #progress(fraction: number, checkpoint: AliOssCheckpoint | null, reply: Reply | undefined): void {
+  #progress(
+    fraction: number,
+    checkpoint: AliOssCheckpoint | null,
+    reply: HttpResponse | undefined,
+  ): void {
     const warn = (cause: unknown): void =>
       this.#context.warn(`The progress function failed: ${String(cause)}`, { cause })
     try {

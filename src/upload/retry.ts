@@ -2,7 +2,7 @@
  * The retry policy: how long to wait before the next attempt, and the loop that follows it. The
  * policy is a pure function, so that a test can hold the random numbers in its hand.
  */
-import { kindOf, OssFailure, type FailureKind } from '../oss/failure.js'
+import { errorKind, OssRequestError, type FailureKind } from '../oss/request-error.js'
 
 /** The caller's `retry` option with its defaults filled in. */
 export interface RetryOptions {
@@ -31,7 +31,7 @@ export interface Attempts {
   /** Kinds of failure that mean something to the caller and are thrown at once. */
   readonly final?: readonly FailureKind[]
   /** Told of every failure that will be followed by another attempt. */
-  onFailure?(failure: OssFailure): void
+  onFailure?(failure: OssRequestError): void
   /** Waits; may end early, and rejects when the upload was stopped. */
   pause(ms: number): Promise<void>
   /** While true (the source flows) there is no limit and nothing is final but what `final` names. */
@@ -64,8 +64,8 @@ export async function withRetry<T>(attempt: () => Promise<T>, attempts: Attempts
     try {
       return await attempt()
     } catch (error) {
-      if (!(error instanceof OssFailure)) throw error
-      const kind = kindOf(error)
+      if (!(error instanceof OssRequestError)) throw error
+      const kind = errorKind(error)
       if (kind === 'aborted' || attempts.final?.includes(kind)) throw error
       if (kind === 'mended' && ++mended <= MAX_MENDED) {
         await attempts.pause(0)

@@ -2,9 +2,9 @@
  * A session: the parts under one upload id. It begins with the id that the checkpoint names and what OSS
  * lists under it, or with a new one, written down before anything is sent under it (rule 5).
  */
-import { isAmbiguous, kindOf, OssFailure } from '../oss/failure.js'
+import { isAmbiguous, errorKind, OssRequestError } from '../oss/request-error.js'
 import { initiationHeaders } from '../oss/object-headers.js'
-import { TOKEN_HEADER, type ListedPart, type ObjectInfo } from '../oss/port.js'
+import { TOKEN_HEADER, type ListedPart, type ObjectInfo } from '../oss/bucket.js'
 import type { UploadContext } from './context.js'
 import { BytesLost, isAnyFreed } from './freed.js'
 import type { Ledger } from './ledger.js'
@@ -93,7 +93,7 @@ async function initiate(
     try {
       return await bucket.initiate(key, headers, call)
     } catch (error) {
-      lost ||= error instanceof OssFailure && isAmbiguous(error)
+      lost ||= error instanceof OssRequestError && isAmbiguous(error)
       throw error
     }
   }
@@ -108,6 +108,6 @@ function refuseIfFreed({ record }: Ledger): void {
   throw new BytesLost('its upload id is gone, and with it parts that are no longer on this disk')
 }
 
-export function isGone(error: unknown): error is OssFailure {
-  return error instanceof OssFailure && kindOf(error) === 'no-upload'
+export function isGone(error: unknown): error is OssRequestError {
+  return error instanceof OssRequestError && errorKind(error) === 'no-upload'
 }

@@ -3,8 +3,8 @@
  * crash in `completing` (rule 8): the object is ours if and only if token, size and CRC64 are.
  */
 import type { Completing, Sealed } from '../disk/checkpoint.js'
-import { kindOf, OssFailure } from '../oss/failure.js'
-import type { Bucket, Call, ObjectInfo } from '../oss/port.js'
+import { errorKind, OssRequestError } from '../oss/request-error.js'
+import type { Bucket, CallOptions, ObjectInfo } from '../oss/bucket.js'
 import { reopen, withUploadId } from './phase.js'
 import { isSinglePut } from './plan.js'
 
@@ -53,7 +53,7 @@ export async function settle(
   record: Completing,
   bucket: Bucket,
   key: string,
-  call: Call,
+  call: CallOptions,
 ): Promise<{ outcome: Outcome; object: ObjectInfo | undefined }> {
   const object = await bucket.head(key, call)
   // Of a PutObject, an upload id (got early, never used) says nothing.
@@ -72,13 +72,13 @@ async function isAlive(
   bucket: Bucket,
   key: string,
   uploadId: string,
-  call: Call,
+  call: CallOptions,
 ): Promise<boolean> {
   try {
     await bucket.listParts(key, uploadId, call)
     return true
   } catch (error) {
-    if (error instanceof OssFailure && kindOf(error) === 'no-upload') return false
+    if (error instanceof OssRequestError && errorKind(error) === 'no-upload') return false
     throw error
   }
 }

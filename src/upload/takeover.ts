@@ -3,8 +3,8 @@
  * is not sent again (rule 4), and where the source can continue behind it, it is not read again either.
  */
 import type { Checkpoint, Spooling } from '../disk/checkpoint.js'
-import { kindOf, OssFailure } from '../oss/failure.js'
-import type { ListedPart } from '../oss/port.js'
+import { errorKind, OssRequestError } from '../oss/request-error.js'
+import type { ListedPart } from '../oss/bucket.js'
 import type { UploadContext } from './context.js'
 import { displace } from './phase.js'
 import { withRetry } from './retry.js'
@@ -43,7 +43,7 @@ export async function listedNow(
   try {
     return await bucket.listParts(key, uploadId, call)
   } catch (error) {
-    if (!(error instanceof OssFailure) || kindOf(error) === 'aborted') throw error
+    if (!(error instanceof OssRequestError) || errorKind(error) === 'aborted') throw error
     context.warnOnce(error)
     return undefined
   }

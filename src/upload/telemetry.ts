@@ -5,7 +5,7 @@
  */
 import { channel, type Channel } from 'node:diagnostics_channel'
 import type { Checkpoint } from '../disk/checkpoint.js'
-import { kindOf, type FailureKind, type OssFailure } from '../oss/failure.js'
+import { errorKind, type FailureKind, type OssRequestError } from '../oss/request-error.js'
 import type { CutPart } from './spooler.js'
 
 /** Which upload an event is about; in all of them. */
@@ -167,12 +167,12 @@ export class Telemetry {
     this.#tell('oss-spool:part:found', () => ({ part, size }))
   }
 
-  retry(failure: OssFailure, part?: number): void {
+  retry(failure: OssRequestError, part?: number): void {
     this.#tell('oss-spool:retry', () => {
       const { operation, status, ossCode, requestId } = failure
       return {
         operation,
-        reason: kindOf(failure),
+        reason: errorKind(failure),
         ...(status === undefined ? {} : { status }),
         ...(ossCode === undefined ? {} : { ossCode }),
         ...(requestId === undefined ? {} : { requestId }),

@@ -4,8 +4,8 @@
  * source flows nothing here ends the upload but a key that is taken; `limit()` starts the counting.
  */
 import { randomUUID } from 'node:crypto'
-import { OssFailure } from '../oss/failure.js'
-import type { Body, Reply } from '../oss/port.js'
+import { OssRequestError } from '../oss/request-error.js'
+import type { UploadBody, HttpResponse } from '../oss/bucket.js'
 import type { UploadContext } from './context.js'
 import { BytesLost, isAnyFreed, isFreed } from './freed.js'
 import type { Ledger } from './ledger.js'
@@ -17,14 +17,14 @@ import type { CutPart } from './spooler.js'
 /** Where a part's bytes come from. */
 export interface PartSource {
   /** A fresh body for each attempt. */
-  body(part: CutPart): Body
+  body(part: CutPart): UploadBody
   /** Rejects when the bytes on disk are not what the checkpoint says. */
   verify(part: CutPart): Promise<void>
 }
 
 /** What the transfer tells while it works. */
 export interface TransferEvents {
-  onDone(part: CutPart, done: DonePart, reply: Reply | undefined): void
+  onDone(part: CutPart, done: DonePart, reply: HttpResponse | undefined): void
   /** What was done is in doubt again: under a new upload id, or until OSS has listed it. */
   onRestart(): void
   /** It cannot go on; `settle()` will reject with the same. */
@@ -156,7 +156,7 @@ export class Transfer {
     }
   }
 
-  async #ensure(session: Session, part: CutPart): Promise<Reply | undefined> {
+  async #ensure(session: Session, part: CutPart): Promise<HttpResponse | undefined> {
     const listed = session.listed.get(part.number)
     if (listed !== undefined) {
       if (listed.size === part.size && listed.crc64 === part.crc64) {
@@ -181,14 +181,14 @@ export class Transfer {
     return uploaded.reply
   }
 
-  async #send(session: Session, part: CutPart): Promise<{ etag: string; reply: Reply }> {
+  async #send(session: Session, part: CutPart): Promise<{ etag: string; reply: HttpResponse }> {
     const uploaded = await this.#line.inTurn(() => {
       const { bucket, key, call } = this.#context
       const body = { number: part.number, size: part.size, body: this.#source.body(part) }
       return bucket.uploadPart(key, session.uploadId, body, call)
     })
     if (uploaded.crc64 !== undefined && uploaded.crc64 !== part.crc64) {
-      throw new OssFailure({
+      throw new OssRequestError({
         operation: 'UploadPart',
         name: 'ChecksumMismatch',
         message: `OSS computed CRC64 ${uploaded.crc64} for part ${part.number}, we ${part.crc64}`,
@@ -197,7 +197,7 @@ export class Transfer {
     return uploaded
   }
 
-  #attempts(part?: number, inspect?: (failure: OssFailure) => Promise<void>): Attempts {
+  #attempts(part?: number, inspect?: (failure: OssRequestError) => Promise<void>): Attempts {
     let inspection = Promise.resolve()
     return {
       retry: this.#context.settings.retry,
@@ -233,13 +233,13 @@ export class Transfer {
   }
 
   /** The upload id is gone, or not ours to change: a new session, once for all parts. */
-  async #renew(cause: OssFailure | Borrowed): Promise<void> {
+  async #renew(cause: OssRequestError | Borrowed): Promise<void> {
     const known = this.#session
     this.#session = (async () => {
       const { done } = (await known) ?? { done: new Map() }
       this.#queue = [...this.#parts.filter(part => done.has(part.number)), ...this.#queue]
       this.#events.onRestart()
-      if (cause instanceof OssFailure) {
+      if (cause instanceof OssRequestError) {
         this.#context.tryAgain(cause)
         // Where all depends on it, OSS is asked for its list before it is believed.
         if (!isAnyFreed(this.#ledger.record)) {
@@ -254,8 +254,8 @@ export class Transfer {
   }
 }
 
-function vanished(): OssFailure {
-  return new OssFailure({
+function vanished(): OssRequestError {
+  return new OssRequestError({
     operation: 'ListParts',
     name: 'UploadIdsVanish',
     message: `${MAX_SESSIONS} upload ids of this key vanished one after the other`,

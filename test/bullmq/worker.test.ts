@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { UploadQueue } from '../../src/bullmq/index.js'
 import type { Emulator } from '../../src/emulator/index.js'
-import { inParallel } from '../../src/parallel.js'
+import { mapLimit } from '../../src/util/map-limit.js'
 import { get, run, server, start, until, type Env, type Run } from '../support/command-line.js'
 import { BUCKET } from '../support/oss.js'
 import { startRedis, type RedisServer } from '../support/redis.js'
@@ -128,7 +128,7 @@ if (redis !== undefined) {
       [[], /required option.*--sources/],
     ]
     // Two at a time, as many as this machine has processors.
-    await inParallel(2, wrong, async ([args, hint, more]) => {
+    await mapLimit(2, wrong, async ([args, hint, more]) => {
       const { status, err } = await run(dir, ['worker', ...args], undefined, { ...env, ...more })
       t.match({ status, err }, { status: 2, err: hint }, args.join(' '))
       t.notMatch(err, PASSWORD)

@@ -11,7 +11,7 @@ import { main } from '../../src/cli/main.js'
 import type { Io } from '../../src/cli/session.js'
 import { SETTINGS } from '../../src/cli/settings.js'
 import { SpoolError, type SpoolErrorCode } from '../../src/errors.js'
-import { kindByTable } from '../../src/oss/failure-kinds.js'
+import { classify } from '../../src/oss/error-kinds.js'
 import { ROOT } from './pages.js'
 
 const read = (path: string): string => readFileSync(join(ROOT, path), 'utf8')
@@ -45,7 +45,7 @@ t.test('options.md has every option of the library', async t => {
     ...members('src/spool-options.ts', 'SpoolOptions'),
     ...members('src/spool-options.ts', 'StepOptions'),
     ...members('src/spool-options.ts', 'ResumeOptions'),
-    ...members('src/oss/settings.ts', 'ClientOptions'),
+    ...members('src/oss/client-options.ts', 'ClientOptions'),
     ...members('src/oss/object-headers.ts', 'ObjectOptions'),
     ...members('src/upload/options.ts', 'UploadOptions'),
     ...members('src/upload/retry.ts', 'RetryOptions'),
@@ -80,7 +80,7 @@ t.test('errors.md has every code, and the exit status that it has', async t => {
 })
 
 t.test('failures.md is the table of the code', async t => {
-  const source = read('src/oss/failure-kinds.ts')
+  const source = read('src/oss/error-kinds.ts')
   const rows = rowsOf('docs/failures.md').slice(1)
   const kinds = /type FailureKind =([\s\S]*?)\n\n/.exec(source)?.[1] ?? ''
   t.same(
@@ -103,7 +103,7 @@ t.test('failures.md is the table of the code', async t => {
     [307, 'refused'],
     [undefined, 'transient'],
   ] as const) {
-    t.equal(kindByTable({ name: 'Error', status }), kind, 'what it says of all others')
+    t.equal(classify({ name: 'Error', status }), kind, 'what it says of all others')
   }
 })
 

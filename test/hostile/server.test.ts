@@ -6,8 +6,8 @@ import { Readable } from 'node:stream'
 import { inspect } from 'node:util'
 import t, { type Test } from 'tap'
 import { connect } from '../../src/oss/connection.js'
-import { kindOf, OssFailure } from '../../src/oss/failure.js'
-import type { Bucket } from '../../src/oss/port.js'
+import { errorKind, OssRequestError } from '../../src/oss/request-error.js'
+import type { Bucket } from '../../src/oss/bucket.js'
 import { Spool, SpoolError } from '../../src/index.js'
 import { bench, BUCKET, bytes, streamOf } from '../support/oss.js'
 import { randomOf } from '../support/seed.js'
@@ -94,8 +94,8 @@ async function outcome(call: Promise<unknown>): Promise<unknown> {
   try {
     return { value: await call }
   } catch (error) {
-    if (!(error instanceof OssFailure)) throw error
-    kindOf(error)
+    if (!(error instanceof OssRequestError)) throw error
+    errorKind(error)
     const all = `${error.describe()} ${error.name} ${error.ossCode} ${error.requestId} ${error.ec}`
     if (/\p{Cc}/u.test(all)) {
       throw new Error(`it would move a cursor: ${JSON.stringify(all)}`, { cause: error })
@@ -118,7 +118,7 @@ t.test('replies, changed byte by byte', async t => {
     const mutant = mutate(random, Buffer.from(right))
     server.respond = () => mutant
     const seen = await outcome(CALLS[name]!(bucket))
-    if (name === 'initiate' && !(seen instanceof OssFailure)) {
+    if (name === 'initiate' && !(seen instanceof OssRequestError)) {
       const { value } = seen as { value: unknown }
       if (typeof value !== 'string' || !/^[!-~]+$/.test(value))
         throw new Error('that is no upload id')
@@ -193,8 +193,8 @@ t.test('what a reply may not say', async t => {
   for (const [name, call, respond] of cases) {
     server.respond = respond
     const failure = await outcome(CALLS[call]!(bucket))
-    if (!(failure instanceof OssFailure)) t.fail(`${name}: ${inspect(failure)}`)
-    else t.equal(kindOf(failure), 'transient', name)
+    if (!(failure instanceof OssRequestError)) t.fail(`${name}: ${inspect(failure)}`)
+    else t.equal(errorKind(failure), 'transient', name)
   }
 })
 

@@ -9,18 +9,18 @@ import { AliOssBucket } from '../../src/oss/ali-oss.js'
 import { connect } from '../../src/oss/connection.js'
 import {
   isAmbiguous,
-  kindOf,
-  OssFailure,
-  type FailureDetails,
+  errorKind,
+  OssRequestError,
+  type OssRequestErrorDetails,
   type FailureKind,
-} from '../../src/oss/failure.js'
+} from '../../src/oss/request-error.js'
 import {
   checkObjectOptions,
   completionHeaders,
   initiationHeaders,
   type ObjectOptions,
 } from '../../src/oss/object-headers.js'
-import { readClient, type ClientOptions } from '../../src/oss/settings.js'
+import { readClient, type ClientOptions } from '../../src/oss/client-options.js'
 import { Transport } from '../../src/oss/transport.js'
 
 t.test('headers of an object', async t => {
@@ -323,7 +323,7 @@ t.test('what a failure means', async t => {
   for (const [kind, cases] of Object.entries(kinds)) {
     for (const [status, ossCode, name] of cases) {
       t.equal(
-        kindOf(failure({ status, ossCode, name: name ?? ossCode ?? 'x' })),
+        errorKind(failure({ status, ossCode, name: name ?? ossCode ?? 'x' })),
         kind,
         `${status} ${ossCode ?? name}`,
       )
@@ -368,7 +368,7 @@ t.test('what a failure means', async t => {
     for (const [kind, rows] of Object.entries(codes)) {
       for (const [status, ...names] of rows) {
         for (const ossCode of names)
-          t.equal(kindOf(failure({ status, ossCode, name: ossCode })), kind, ossCode)
+          t.equal(errorKind(failure({ status, ossCode, name: ossCode })), kind, ossCode)
       }
     }
     t.end()
@@ -391,20 +391,28 @@ t.test('what a failure means', async t => {
       const { settings, place } = readClient({ ...keys, region: 'oss-x' })
       const bucket = new AliOssBucket({ ...place, bucket: 'bucket' }, settings, transport)
       const reason: unknown = await bucket.head('key', {}).catch((error: unknown) => error)
-      t.type(reason, OssFailure, JSON.stringify(thrown))
-      if (reason instanceof OssFailure) t.equal(kindOf(reason), kind, reason.describe())
+      t.type(reason, OssRequestError, JSON.stringify(thrown))
+      if (reason instanceof OssRequestError) t.equal(errorKind(reason), kind, reason.describe())
     }
   })
 
   t.test('when its reply did not come whole: worth another attempt, but for what we ended', t => {
     for (const status of [301, 400, 401, 403, 404, 409, 412, 500, 502]) {
-      t.equal(kindOf(failure({ status, name: 'ECONNRESET', cut: true })), 'transient', `${status}`)
+      t.equal(
+        errorKind(failure({ status, name: 'ECONNRESET', truncated: true })),
+        'transient',
+        `${status}`,
+      )
     }
     for (const status of [429, 503]) {
-      t.equal(kindOf(failure({ status, name: 'IdleTimeout', cut: true })), 'throttled')
+      t.equal(errorKind(failure({ status, name: 'IdleTimeout', truncated: true })), 'throttled')
     }
     for (const status of [undefined, 200, 403, 404, 500, 503]) {
-      t.equal(kindOf(failure({ status, name: 'AbortError', cut: true })), 'aborted', `${status}`)
+      t.equal(
+        errorKind(failure({ status, name: 'AbortError', truncated: true })),
+        'aborted',
+        `${status}`,
+      )
     }
     t.end()
   })
@@ -447,15 +455,15 @@ t.test('no secret gets from a request into its failure', async t => {
     failures.push(await at.initiate('key', { a: 'b\nc' }, {}).catch((error: unknown) => error))
   }
   for (const reason of failures) {
-    t.type(reason, OssFailure)
+    t.type(reason, OssRequestError)
     const seen = inspect(reason, { depth: 20, showHidden: true }) + JSON.stringify(reason)
     for (const secret of Object.values(secrets)) t.notMatch(seen, secret)
     t.notMatch(seen, /Signature|Credential=/)
   }
 })
 
-function failure(details: Partial<FailureDetails>): OssFailure {
-  return new OssFailure({ name: 'x', message: 'm', operation: 'UploadPart', ...details })
+function failure(details: Partial<OssRequestErrorDetails>): OssRequestError {
+  return new OssRequestError({ name: 'x', message: 'm', operation: 'UploadPart', ...details })
 }
 
 function named(name: string, more: object): Error {

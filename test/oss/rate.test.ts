@@ -11,7 +11,7 @@ import { text } from 'node:stream/consumers'
 import { pipeline } from 'node:stream/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { pace, Rate } from '../../src/oss/rate.js'
+import { pace, TokenBucket } from '../../src/oss/rate-limiter.js'
 import { Transport } from '../../src/oss/transport.js'
 import { Spool } from '../../src/index.js'
 import { bench, BUCKET, bytes, streamOf } from '../support/oss.js'
@@ -68,7 +68,7 @@ async function sink(t: Test): Promise<{ url: string; arrivals: Arrivals; lengths
 
 function limited(t: Test, bytesPerSecond: number): Transport {
   const transport = new Transport()
-  transport.limit([new Rate(bytesPerSecond)])
+  transport.setLimits([new TokenBucket(bytesPerSecond)])
   t.teardown(() => transport.close())
   return transport
 }
@@ -81,7 +81,7 @@ t.test('is smooth at a low rate, whatever the size of a body or of its chunks', 
     Readable.from(small),
   ]
   const smooth = async (source: Buffer | Readable): Promise<void> => {
-    const rate = new Rate(50_000)
+    const rate = new TokenBucket(50_000)
     const at = performance.now()
     const arrivals = await read(pace([rate], source, never).body)
     const took = performance.now() - at
@@ -96,7 +96,7 @@ t.test('is smooth at a low rate, whatever the size of a body or of its chunks', 
 })
 
 t.test('keeps its word over time, also at a high rate', async t => {
-  const rate = new Rate(40_000_000)
+  const rate = new TokenBucket(40_000_000)
   const at = performance.now()
   t.equal(sum(await read(pace([rate], Buffer.alloc(20_000_000), never).body)), 20_000_000)
   const took = performance.now() - at
@@ -104,7 +104,7 @@ t.test('keeps its word over time, also at a high rate', async t => {
 })
 
 t.test('is fair: those who wait are served in turn', async t => {
-  const rate = new Rate(100_000)
+  const rate = new TokenBucket(100_000)
   const stop = new AbortController()
   const shares: Arrivals[] = [[], [], [], []]
   const at = performance.now()
@@ -119,7 +119,7 @@ t.test('is fair: those who wait are served in turn', async t => {
 })
 
 t.test('one that gives up leaves its turn to the others, at once', async t => {
-  const rate = new Rate(1024)
+  const rate = new TokenBucket(1024)
   const first = new AbortController()
   const waits = Array.from({ length: 100 }, () => rate.take(51, first.signal))
   const other = rate.take(51, never)

@@ -9,7 +9,7 @@ import * as net from 'node:net'
 import { Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { Transport, type Exchange } from '../../src/oss/transport.js'
+import { Transport, type TransportContext } from '../../src/oss/transport.js'
 import { useProxies } from '../support/no-proxy.js'
 import { SLOWEST } from '../support/slowest.js'
 import { long } from '../support/long.js'
@@ -60,13 +60,13 @@ const answer: Handler = (request, response) => {
   request.resume().on('end', () => response.end('done'))
 }
 
-const get = (exchange: Exchange = {}) => ({
+const get = (exchange: TransportContext = {}) => ({
   method: 'GET',
   headers: {},
   ctx: () => exchange,
 })
 
-const put = (stream: Readable, exchange: Exchange = {}) => ({
+const put = (stream: Readable, exchange: TransportContext = {}) => ({
   method: 'PUT',
   headers: {},
   ctx: () => Object.assign(exchange, { body: stream }),
@@ -88,7 +88,7 @@ t.test('a request arrives as it was made, and its reply as it was given', async 
       response.writeHead(207, { 'x-b': 'c' }).end('body')
     })
   })
-  const exchange: Exchange = {}
+  const exchange: TransportContext = {}
   const path = '/a%2Fb//c%20d/../e?x=%C3%A4&y'
   const host = new URL(url).host
   const response = await transport.request(url.replace('/key', path), {
@@ -122,7 +122,7 @@ t.test('an abort ends a request at once, whatever it waits for', async t => {
     const { url, transport } = await bench(t, handler)
     const stop = new AbortController()
     const stream = body()
-    const exchange: Exchange = { signal: stop.signal }
+    const exchange: TransportContext = { signal: stop.signal }
     const aborted = transport.request(url, put(stream, exchange)).catch((error: unknown) => error)
     await sleep(50)
     const at = performance.now()
@@ -239,7 +239,7 @@ t.test('a server that cannot be reached', async t => {
     const port = portOf(server)
     server.close()
     const transport = new Transport()
-    const exchange: Exchange = {}
+    const exchange: TransportContext = {}
     const stream = body()
     const request = transport.request(`http://127.0.0.1:${port}/`, put(stream, exchange))
     await t.rejects(request, { code: 'ECONNREFUSED' })
@@ -330,7 +330,7 @@ t.test('a refusal while the body is still being sent', async t => {
     })
     const statuses = new Set<unknown>()
     for (let i = 0; i < 20; i++) {
-      const exchange: Exchange = {}
+      const exchange: TransportContext = {}
       const response = await transport
         .request(url, put(body(), exchange))
         .catch(() => exchange.reply)
@@ -357,7 +357,7 @@ t.test('a reply that is cut in mid body is a failure that keeps its head', async
   }
   for (const [name, handler] of Object.entries(cuts)) {
     const { url, transport } = await bench(t, handler)
-    const exchange: Exchange = {}
+    const exchange: TransportContext = {}
     await t.rejects(transport.request(url, get(exchange)), { code: 'ECONNRESET' }, name)
     t.match(exchange.reply, { status: 200, headers: { 'x-oss-request-id': 'R' } }, name)
     t.match(exchange.failure, { code: 'ECONNRESET' }, name)

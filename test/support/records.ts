@@ -7,7 +7,7 @@ import type {
   Spooling,
 } from '../../src/disk/checkpoint.js'
 import type { ObjectOptions } from '../../src/oss/object-headers.js'
-import type { Place } from '../../src/oss/port.js'
+import type { Place } from '../../src/oss/bucket.js'
 import { begin, complete, open, publish, seal } from '../../src/upload/phase.js'
 import { MIB, planFor } from '../../src/upload/plan.js'
 

@@ -5,8 +5,8 @@
 import t, { type Test } from 'tap'
 import type { Checkpoint } from '../../src/disk/checkpoint.js'
 import { invalidType, outOfRange, SpoolError } from '../../src/errors.js'
-import { OssFailure, type FailureDetails } from '../../src/oss/failure.js'
-import type { Bucket, ObjectInfo } from '../../src/oss/port.js'
+import { OssRequestError, type OssRequestErrorDetails } from '../../src/oss/request-error.js'
+import type { Bucket, ObjectInfo } from '../../src/oss/bucket.js'
 import { checkId, checkKey, defaultDirectory, defaultId } from '../../src/upload/names.js'
 import { checkOptions, type UploadOptions } from '../../src/upload/options.js'
 import {
@@ -35,8 +35,8 @@ import {
   spooling,
 } from '../support/records.js'
 
-const failure = (details: Partial<FailureDetails> = {}): OssFailure =>
-  new OssFailure({ name: 'ECONNRESET', message: 'm', operation: 'UploadPart', ...details })
+const failure = (details: Partial<OssRequestErrorDetails> = {}): OssRequestError =>
+  new OssRequestError({ name: 'ECONNRESET', message: 'm', operation: 'UploadPart', ...details })
 
 t.test('the delay before an attempt', async t => {
   const retry = { attempts: 5, minDelay: 200, maxDelay: 20_000 }

@@ -13,7 +13,7 @@ import { encodeCheckpoint } from '../../src/disk/checkpoint.js'
 import { Claim } from '../../src/disk/claim.js'
 import { LocalRecords } from '../../src/disk/local-records.js'
 import { SpoolWriteStream } from '../../src/index.js'
-import { Turns } from '../../src/oss/turns.js'
+import { FairSemaphore } from '../../src/util/fair-semaphore.js'
 import { list } from '../../src/upload/list.js'
 import { start, until } from '../support/command-line.js'
 import { bench, bytes, streamOf } from '../support/oss.js'
@@ -105,13 +105,13 @@ void long(t, 'a spool of 1,000 unfinished uploads', async t => {
 t.test('turns', async t => {
   /** Takes a turn and holds it until it is told to end; notes who had one. */
   const table = (places: number) => {
-    const turns = new Turns(places)
+    const turns = new FairSemaphore(places)
     const had: string[] = []
     const holding: { name: string; end: () => void }[] = []
     const member = (name: string, most?: number) => {
       const share = turns.share(most)
       return (signal?: AbortSignal): void =>
-        void share.take(signal, async () => {
+        void share.run(signal, async () => {
           had.push(name)
           await new Promise<void>(end => holding.push({ name, end }))
         })

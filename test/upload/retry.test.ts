@@ -7,7 +7,7 @@ import { PassThrough } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import { OssFailure } from '../../src/oss/failure.js'
+import { OssRequestError } from '../../src/oss/request-error.js'
 import { Congestion } from '../../src/upload/congestion.js'
 import { retryDelay, withRetry, type Attempts } from '../../src/upload/retry.js'
 import { ownClock, useOwnClocks } from '../support/own-clock.js'
@@ -20,9 +20,10 @@ const PART = 102_400
 const RETRY = { attempts: 5, minDelay: 200, maxDelay: 20_000 }
 const HOUR = 3_600_000
 
-const reset = () => new OssFailure({ name: 'ECONNRESET', message: 'm', operation: 'UploadPart' })
+const reset = () =>
+  new OssRequestError({ name: 'ECONNRESET', message: 'm', operation: 'UploadPart' })
 const mended = () =>
-  new OssFailure({ name: 'x', message: 'm', operation: 'UploadPart', mended: true })
+  new OssRequestError({ name: 'x', message: 'm', operation: 'UploadPart', recovered: true })
 
 t.test('the delays of one loop of attempts', async t => {
   /** Fails `failures` times; what comes of it, and how long it paused. */

@@ -3,7 +3,7 @@ import { createReadStream, statSync, type ReadStream } from 'node:fs'
 import type { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { Option, type Command } from 'commander'
-import { inParallel } from '../../parallel.js'
+import { mapLimit } from '../../util/map-limit.js'
 import type { Spool } from '../../spool.js'
 import type { UploadOptions } from '../../upload/options.js'
 import type { CliConnection } from '../connection.js'
@@ -61,7 +61,7 @@ async function put(
   const shown = display(session, target, flags, targets.length)
   const unfinished = flags.ifChanged ? await finishable(spool) : NOTHING
   const work: Work = { session, connection, spool, options, shown, flags, unfinished }
-  const statuses = await inParallel(flags.parallelUploads ?? 4, targets, async each => {
+  const statuses = await mapLimit(flags.parallelUploads ?? 4, targets, async each => {
     if (session.signal.aborted) return EXIT_DONE // what was not begun is not spoken of
     try {
       const { file } = each

@@ -1,6 +1,6 @@
 /** `oss-spool resume`: finishes what is sealed, without the sources. Made to be run by cron. */
 import { Option, type Command } from 'commander'
-import { inParallel } from '../../parallel.js'
+import { mapLimit } from '../../util/map-limit.js'
 import type { Spool } from '../../spool.js'
 import { SpoolError } from '../../errors.js'
 import type { SpoolWarning } from '../../upload/context.js'
@@ -57,7 +57,7 @@ async function resume(
   if (chosen.length === 0) return worst(lost)
   const name = chosen.length === 1 ? (chosen[0] ?? '') : `${chosen.length} uploads`
   const shown = display(session, name, flags, chosen.length)
-  const statuses = await inParallel(flags.parallelUploads ?? 4, chosen, id =>
+  const statuses = await mapLimit(flags.parallelUploads ?? 4, chosen, id =>
     session.signal.aborted
       ? Promise.resolve(EXIT_DONE) // what was not begun is not spoken of
       : resumeOne(session, spool, id, shown, flags),

@@ -49,10 +49,10 @@ async function worker(session: Session, flags: WorkerFlags): Promise<number> {
   const sources = await loadSources(flags.sources)
   const connection = await session.connect(flags, bucket)
   const fleet = await openFleet(session, url, flags)
-  const { given } = await import('../../upload/options.js')
+  const { omitUndefined } = await import('../../util/omit-undefined.js')
   const spool = await session.spool(flags, connection, {
     checkpoints: fleet.checkpoints,
-    ...given({
+    ...omitUndefined({
       fleetRate: fleet.rate,
       partSize: flags.partSize,
       maxSpoolBytes: flags.maxSpool,

@@ -3,8 +3,8 @@
  * what an upload does. Its probe is an upload id that is made and aborted: no object comes to be.
  */
 import { randomBytes } from 'node:crypto'
-import { kindOf, OssFailure } from '../../oss/failure.js'
-import type { Bucket } from '../../oss/port.js'
+import { errorKind, OssRequestError } from '../../oss/request-error.js'
+import type { Bucket } from '../../oss/bucket.js'
 import type { CliConnection } from '../connection.js'
 import { failed, ok, skipped, warning, type Finding } from './finding.js'
 
@@ -64,7 +64,7 @@ function refused(name: string, error: unknown, bucket: Bucket): Finding[] {
   const rest = ['clock', 'may write', 'may list parts', 'may read', 'may abort']
   const others = (why: string, from = 0): Finding[] =>
     rest.slice(from).map(check => skipped(check, why))
-  if (!(error instanceof OssFailure)) throw error
+  if (!(error instanceof OssRequestError)) throw error
   const { status, ossCode } = error
   const message = describe(error)
   if (status === undefined) {
@@ -82,7 +82,7 @@ function refused(name: string, error: unknown, bucket: Bucket): Finding[] {
     const mend = 'Mend the credentials: "oss-spool config show" says where they come from'
     return [failed('credentials', message, mend), clock, ...others('not let in', 1)]
   }
-  if (kindOf(error) === 'denied') {
+  if (errorKind(error) === 'denied') {
     const mend = `Grant oss:PutObject on ${name}, or mend the region ("oss-spool config show")`
     return [failed('may write', message, mend), clock, ...others('not allowed to write', 2)]
   }
@@ -94,5 +94,5 @@ function refused(name: string, error: unknown, bucket: Bucket): Finding[] {
 }
 
 function describe(error: unknown): string {
-  return error instanceof OssFailure ? error.describe() : String(error)
+  return error instanceof OssRequestError ? error.describe() : String(error)
 }

@@ -7,11 +7,11 @@ interface Waiter {
   readonly grant: () => void
 }
 
-export class WaitingLine {
+export class WaitQueue {
   #waiters: Waiter[] = []
 
   /** Bytes that the first one wants; `undefined`: nobody waits. */
-  get wanted(): number | undefined {
+  get nextBytes(): number | undefined {
     return this.#waiters[0]?.bytes
   }
 
@@ -39,7 +39,7 @@ export class WaitingLine {
   }
 
   /** Lets the first one go. */
-  next(): void {
+  grantNext(): void {
     this.#waiters.shift()?.grant()
   }
 }

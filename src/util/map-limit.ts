@@ -1,7 +1,7 @@
 /** Several things at a time: uploads, or looks at their directories. */
 
 /** Runs `work` on every item, `limit` at a time; results in the order of the items. */
-export async function inParallel<T, R>(
+export async function mapLimit<T, R>(
   limit: number,
   items: readonly T[],
   work: (item: T) => Promise<R>,

@@ -28,7 +28,7 @@ export interface Place {
 export type Headers = Readonly<Record<string, string>>
 
 /** How one request is made. */
-export interface Call {
+export interface CallOptions {
   /** Ends the request at once; the call then rejects with an `OssFailure` named `AbortError`. */
   readonly signal?: AbortSignal | undefined
   /** Gives up after so many ms without any byte in either direction. Default 60,000. */
@@ -36,13 +36,13 @@ export interface Call {
 }
 
 /** Bytes in order; a chunk is valid until the next one is asked for. */
-export type Body = AsyncIterable<Buffer>
+export type UploadBody = AsyncIterable<Buffer>
 
 /** A part's body: exactly `size` bytes, made anew for each attempt. */
 export interface PartBody {
   readonly number: number
   readonly size: number
-  readonly body: Body
+  readonly body: UploadBody
 }
 
 /** What OSS says of a part it has. */
@@ -56,7 +56,7 @@ export interface ListedPart {
 }
 
 /** A reply whose headers `progress` hands on, as `ali-oss` does. */
-export interface Reply {
+export interface HttpResponse {
   /** HTTP status. */
   readonly status: number
   /** By names in lower case. */
@@ -66,11 +66,11 @@ export interface Reply {
 export interface UploadedPart {
   readonly etag: string
   readonly crc64?: bigint
-  readonly reply: Reply
+  readonly reply: HttpResponse
 }
 
 /** The reply to Complete or PutObject. */
-export interface PublishReply {
+export interface PublishResponse {
   readonly etag: string
   readonly crc64?: bigint
   readonly requestId: string
@@ -79,7 +79,7 @@ export interface PublishReply {
   readonly callback?: unknown
   /** The object is stored, but its callback failed (203 CallbackFailed): why. */
   readonly callbackFailed?: string
-  readonly reply: Reply
+  readonly reply: HttpResponse
 }
 
 export interface ObjectInfo {
@@ -104,38 +104,48 @@ export interface ListedUpload {
 /** One bucket. Any number of uploads may use it at the same time. */
 export interface Bucket {
   /** A new upload id for `key`. */
-  initiate(key: string, headers: Headers, call: Call): Promise<string>
-  uploadPart(key: string, uploadId: string, part: PartBody, call: Call): Promise<UploadedPart>
+  initiate(key: string, headers: Headers, call: CallOptions): Promise<string>
+  uploadPart(
+    key: string,
+    uploadId: string,
+    part: PartBody,
+    call: CallOptions,
+  ): Promise<UploadedPart>
   /** All parts under `uploadId`, by part number, page after page. */
-  listParts(key: string, uploadId: string, call: Call): Promise<Map<number, ListedPart>>
+  listParts(key: string, uploadId: string, call: CallOptions): Promise<Map<number, ListedPart>>
   complete(
     key: string,
     uploadId: string,
     parts: readonly { number: number; etag: string }[],
     headers: Headers,
-    call: Call,
-  ): Promise<PublishReply>
+    call: CallOptions,
+  ): Promise<PublishResponse>
   /** Deletes an upload id and its parts. `NoSuchUpload` is a failure like any other. */
-  abort(key: string, uploadId: string, call: Call): Promise<void>
+  abort(key: string, uploadId: string, call: CallOptions): Promise<void>
   /** PutObject, with Content-MD5. `body` is asked when it is sent; what it rejects with is thrown. */
-  put(key: string, body: () => Promise<Buffer>, headers: Headers, call: Call): Promise<PublishReply>
+  put(
+    key: string,
+    body: () => Promise<Buffer>,
+    headers: Headers,
+    call: CallOptions,
+  ): Promise<PublishResponse>
   /** `undefined` when there is no such object. */
-  head(key: string, call: Call): Promise<ObjectInfo | undefined>
+  head(key: string, call: CallOptions): Promise<ObjectInfo | undefined>
   /** The unfinished uploads of exactly `key`. */
-  listUploads(key: string, call: Call): Promise<ListedUpload[]>
+  listUploads(key: string, call: CallOptions): Promise<ListedUpload[]>
   /** Now, by OSS's clock as its replies show it, in ms. */
   now(): number
 }
 
 /** Opens buckets; owns their sockets. */
-export interface Connection {
+export interface OssConnection {
   /** As `Place.endpoint`. */
   readonly endpoint: string
   /** Where new uploads go. @throws TypeError when no bucket is configured. */
   place(bucket?: string): Place
   open(place: Place): Bucket
   /** Limits what all requests send together; each slice waits for all of them. */
-  limit(limits: readonly RateLimit[]): void
+  setLimits(limits: readonly RateLimit[]): void
   /** Ends idle sockets, so that a script exits by itself. */
   close(): void
 }

@@ -4,13 +4,13 @@
  */
 import { invalidType, invalidValue } from '../errors.js'
 import {
-  keptCredentials,
-  ProvidedSource,
+  staticCredentials,
+  RefreshingCredentials,
   type Credentials,
   type CredentialSource,
   type CredentialsProvider,
 } from './credentials.js'
-import type { Place } from './port.js'
+import type { Place } from './bucket.js'
 import type { Agents, CertificateAuthorities } from './transport.js'
 
 /** The options of `ali-oss` that matter here, with its names and defaults but for two. */
@@ -61,7 +61,7 @@ export interface AliOssClient {
 }
 
 /** Everything but the place: how requests are signed and sent. */
-export interface Settings {
+export interface ClientSettings {
   readonly credentials: CredentialSource
   readonly authorizationV4: boolean
   readonly isRequestPay: boolean
@@ -70,7 +70,7 @@ export interface Settings {
 }
 
 /** The options inside an `ali-oss` client: ours, but its endpoint is a parsed URL. */
-type InnerOptions = Omit<ClientOptions, 'endpoint'> & {
+type AliOssClientOptions = Omit<ClientOptions, 'endpoint'> & {
   readonly refreshSTSToken?: CredentialsProvider | null
   /** ms; 5 minutes unless given. */
   readonly refreshSTSTokenInterval?: number
@@ -82,7 +82,7 @@ type InnerOptions = Omit<ClientOptions, 'endpoint'> & {
  * @throws TypeError when it is neither a client nor usable options.
  */
 export function readClient(client: AliOssClient | ClientOptions): {
-  settings: Settings
+  settings: ClientSettings
   place: Omit<Place, 'bucket'> & { bucket?: string }
 } {
   if (typeof client !== 'object' || client === null) {
@@ -90,15 +90,15 @@ export function readClient(client: AliOssClient | ClientOptions): {
   }
   const isClient = 'multipartUpload' in client
   // An ali-oss client keeps its options in a property that its typings do not declare.
-  const options: InnerOptions = isClient
-    ? (client as unknown as { options: InnerOptions }).options
+  const options: AliOssClientOptions = isClient
+    ? (client as unknown as { options: AliOssClientOptions }).options
     : client
   // A client signs as ali-oss does by itself: V1, and with its default region.
   const { authorizationV4 = !isClient, isRequestPay = false, agent, httpsAgent } = options
   const region = isClient && options.region === undefined ? 'oss-cn-hangzhou' : regionOf(options)
   return {
     settings: {
-      credentials: credentialsOf(options),
+      credentials: credentialSource(options),
       authorizationV4,
       isRequestPay,
       ca: checkCa(options.ca),
@@ -115,10 +115,10 @@ export function readClient(client: AliOssClient | ClientOptions): {
 }
 
 /** @throws TypeError when there is nothing to sign with */
-function credentialsOf(options: InnerOptions): CredentialSource {
+function credentialSource(options: AliOssClientOptions): CredentialSource {
   const { credentials, refreshSTSToken, refreshSTSTokenInterval = 5 * 60_000 } = options
   if (credentials !== undefined) {
-    if (typeof credentials === 'function') return new ProvidedSource(credentials)
+    if (typeof credentials === 'function') return new RefreshingCredentials(credentials)
     throw invalidType('client.credentials', 'a function', credentials)
   }
   for (const name of ['accessKeyId', 'accessKeySecret'] as const) {
@@ -131,10 +131,10 @@ function credentialsOf(options: InnerOptions): CredentialSource {
     accessKeySecret: (options.accessKeySecret ?? '').trim(),
     ...(options.stsToken ? { stsToken: options.stsToken } : {}),
   })
-  if (!options.stsToken || typeof refreshSTSToken !== 'function') return keptCredentials(read)
+  if (!options.stsToken || typeof refreshSTSToken !== 'function') return staticCredentials(read)
   // As ali-oss: the token it was made with is good for one interval, then its function is asked.
   let first = true
-  return new ProvidedSource(async () => {
+  return new RefreshingCredentials(async () => {
     const keys = first ? read() : await refreshSTSToken()
     first = false
     return { ...keys, expiration: Date.now() + refreshSTSTokenInterval }
@@ -150,7 +150,7 @@ function checkCa(ca: unknown): CertificateAuthorities | undefined {
   throw invalidType('client.ca', 'a string, a Buffer or an array of them', ca)
 }
 
-function regionOf(options: InnerOptions): string {
+function regionOf(options: AliOssClientOptions): string {
   if (options.region !== undefined) {
     if (typeof options.region !== 'string' || !/^[a-z0-9-]{1,64}$/.test(options.region)) {
       throw invalidValue(
@@ -173,7 +173,7 @@ function regionOf(options: InnerOptions): string {
 }
 
 /** The endpoint in one canonical form, since it is a part of ids: `protocol://host[:port]`. */
-function endpointOf(options: InnerOptions, region: string): string {
+function endpointOf(options: AliOssClientOptions, region: string): string {
   const { endpoint, secure = true, internal = false } = options
   if (endpoint && typeof endpoint === 'object') return `${endpoint.protocol}//${endpoint.host}`
   if (endpoint === undefined || endpoint === null) {

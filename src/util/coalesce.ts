@@ -2,7 +2,7 @@
  * Work that serves all who asked before it began: runs never overlap, and those who ask while one is
  * under way, which may have begun too early for them, share the next.
  */
-export class Merged {
+export class Coalescer {
   readonly #work: () => Promise<void>
   #running: Promise<void> = Promise.resolve()
   #next: Promise<void> | undefined
@@ -22,7 +22,7 @@ export class Merged {
   }
 
   /** Resolves when no run is under way any more. */
-  async settled(): Promise<void> {
+  async idle(): Promise<void> {
     let last: Promise<void> | undefined
     for (let now = this.#running; now !== last; now = this.#next ?? this.#running) {
       last = now

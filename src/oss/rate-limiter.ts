@@ -4,21 +4,21 @@
  * those who wait are served in turn, and a wait ends with the request it belongs to.
  */
 import { invalidType, outOfRange } from '../errors.js'
-import type { Body, RateLimit } from './port.js'
-import { WaitingLine } from './waiting-line.js'
+import type { UploadBody, RateLimit } from './bucket.js'
+import { WaitQueue } from '../util/wait-queue.js'
 
 /** The bucket holds what flows in so many ms; a slice is half of that. */
-const BURST = 100
-const MAX_SLICE = 64 * 1024
+const BURST_MS = 100
+const MAX_SLICE_BYTES = 64 * 1024
 
 /** A body under a rate limit, and how long it was held back. */
 export interface PacedBody {
-  readonly body: Body
-  readonly waits: Waits
+  readonly body: UploadBody
+  readonly delay: PacingDelay
 }
 
 /** The time a body spent waiting for its turn: not the line's fault. */
-export class Waits {
+export class PacingDelay {
   #total = 0
   #since: number | undefined
 
@@ -33,7 +33,7 @@ export class Waits {
   }
 
   /** Counts the time until `turn` comes. */
-  async during(turn: Promise<void>): Promise<void> {
+  async measure(turn: Promise<void>): Promise<void> {
     this.#since = performance.now()
     await turn
     this.#total = this.total
@@ -44,17 +44,17 @@ export class Waits {
 /** `source` in slices, each when all `limits` let it; ended early when `signal` is aborted. */
 export function pace(
   limits: readonly RateLimit[],
-  source: Body | Buffer,
+  source: UploadBody | Buffer,
   signal: AbortSignal,
 ): PacedBody {
-  const waits = new Waits()
-  return { body: slices(limits, source, waits, signal), waits }
+  const waits = new PacingDelay()
+  return { body: slices(limits, source, waits, signal), delay: waits }
 }
 
 async function* slices(
   limits: readonly RateLimit[],
-  source: Body | Buffer,
-  waits: Waits,
+  source: UploadBody | Buffer,
+  waits: PacingDelay,
   signal: AbortSignal,
 ): AsyncGenerator<Buffer> {
   const most = Math.min(...limits.map(limit => limit.slice))
@@ -62,7 +62,7 @@ async function* slices(
     for (let at = 0; at < chunk.length; at += most) {
       const slice = chunk.subarray(at, at + most)
       for (const limit of limits) {
-        await waits.during(limit.take(slice.length, signal))
+        await waits.measure(limit.take(slice.length, signal))
         if (signal.aborted) return
       }
       yield slice
@@ -70,52 +70,57 @@ async function* slices(
   }
 }
 
-export class Rate implements RateLimit {
+export class TokenBucket implements RateLimit {
   readonly slice: number
-  readonly #perMs: number
-  readonly #full: number
-  #credit: number
-  #filledAt = performance.now()
-  readonly #line = new WaitingLine()
+  readonly #bytesPerMs: number
+  readonly #capacity: number
+  #tokens: number
+  #refilledAt = performance.now()
+  readonly #queue = new WaitQueue()
   #timer: NodeJS.Timeout | undefined
 
   /** `bytesPerSecond`: 1024 or more. */
   constructor(bytesPerSecond: number) {
-    this.#perMs = bytesPerSecond / 1000
-    this.slice = Math.min(MAX_SLICE, Math.floor((this.#perMs * BURST) / 2))
-    this.#full = this.#perMs * BURST
-    this.#credit = this.slice
+    this.#bytesPerMs = bytesPerSecond / 1000
+    this.slice = Math.min(MAX_SLICE_BYTES, Math.floor((this.#bytesPerMs * BURST_MS) / 2))
+    this.#capacity = this.#bytesPerMs * BURST_MS
+    this.#tokens = this.slice
   }
 
   async take(bytes: number, signal: AbortSignal): Promise<void> {
     if (signal.aborted) return
-    this.#fill()
-    if (this.#line.wanted === undefined && this.#credit >= bytes) {
-      this.#credit -= bytes
+    this.#refill()
+    if (this.#queue.nextBytes === undefined && this.#tokens >= bytes) {
+      this.#tokens -= bytes
       return
     }
-    const turn = this.#line.join(bytes, signal, () => this.#serve())
-    this.#serve()
+    const turn = this.#queue.join(bytes, signal, () => this.#grantWaiting())
+    this.#grantWaiting()
     await turn
   }
 
-  #fill(): void {
+  #refill(): void {
     const now = performance.now()
-    this.#credit = Math.min(this.#full, this.#credit + (now - this.#filledAt) * this.#perMs)
-    this.#filledAt = now
+    this.#tokens = Math.min(
+      this.#capacity,
+      this.#tokens + (now - this.#refilledAt) * this.#bytesPerMs,
+    )
+    this.#refilledAt = now
   }
 
-  #serve(): void {
+  #grantWaiting(): void {
     clearTimeout(this.#timer)
-    this.#fill()
-    for (let { wanted } = this.#line; wanted !== undefined; { wanted } = this.#line) {
-      const missing = wanted - this.#credit
+    this.#refill()
+    for (;;) {
+      const bytes = this.#queue.nextBytes
+      if (bytes === undefined) return
+      const missing = bytes - this.#tokens
       if (missing > 0) {
-        this.#timer = setTimeout(() => this.#serve(), Math.ceil(missing / this.#perMs))
+        this.#timer = setTimeout(() => this.#grantWaiting(), Math.ceil(missing / this.#bytesPerMs))
         return
       }
-      this.#credit -= wanted
-      this.#line.next()
+      this.#tokens -= bytes
+      this.#queue.grantNext()
     }
   }
 }

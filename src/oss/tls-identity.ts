@@ -7,7 +7,7 @@ import { isIP } from 'node:net'
 import { checkServerIdentity } from 'node:tls'
 
 /** Options of a request to `hostname`; those of an agent win over them. */
-export function identityOf(hostname: string): https.RequestOptions {
+export function tlsIdentityOptions(hostname: string): https.RequestOptions {
   return {
     servername: isIP(hostname) === 0 ? hostname : '', // there is no SNI for addresses
     checkServerIdentity: (_, certificate) => checkServerIdentity(hostname, certificate),

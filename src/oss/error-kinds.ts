@@ -17,7 +17,7 @@
  * - `denied`: credentials, permission, signature, bucket, certificate: give up until a person mends it
  * - `refused`: OSS will not take this request, however often it is sent: give up, resumably
  */
-export type FailureKind =
+export type RequestErrorKind =
   | 'aborted'
   | 'mended'
   | 'throttled'
@@ -30,7 +30,7 @@ export type FailureKind =
   | 'denied'
   | 'refused'
 
-const BY_CODE: Readonly<Record<string, FailureKind>> = {
+const KIND_BY_OSS_CODE: Readonly<Record<string, RequestErrorKind>> = {
   NoSuchUpload: 'no-upload',
   InvalidPart: 'stale-part',
   InvalidPartOrder: 'stale-part',
@@ -70,7 +70,7 @@ const BY_CODE: Readonly<Record<string, FailureKind>> = {
   InternalError: 'transient',
 }
 
-const BY_NAME: Readonly<Record<string, FailureKind>> = {
+const KIND_BY_ERROR_NAME: Readonly<Record<string, RequestErrorKind>> = {
   CredentialsUnavailable: 'denied',
   ProxyDenied: 'denied',
 
@@ -97,7 +97,7 @@ const BY_NAME: Readonly<Record<string, FailureKind>> = {
   URIError: 'refused',
 }
 
-const BY_STATUS: Readonly<Record<number, FailureKind>> = {
+const KIND_BY_STATUS: Readonly<Record<number, RequestErrorKind>> = {
   401: 'expired',
   403: 'denied',
   408: 'transient',
@@ -106,23 +106,28 @@ const BY_STATUS: Readonly<Record<number, FailureKind>> = {
 }
 
 /** What is known of a failure. */
-export interface FailureFacts {
+export interface RequestErrorFacts {
   readonly name: string
   readonly status?: number | undefined
   readonly ossCode?: string | undefined
   /** The reply did not come whole: what else it would have said is not known. */
-  readonly cut?: boolean | undefined
+  readonly truncated?: boolean | undefined
 }
 
-export function kindByTable({ name, status, ossCode, cut }: FailureFacts): FailureKind {
-  const byCode = lookUp(BY_CODE, ossCode)
+export function classify({
+  name,
+  status,
+  ossCode,
+  truncated: cut,
+}: RequestErrorFacts): RequestErrorKind {
+  const byCode = lookUp(KIND_BY_OSS_CODE, ossCode)
   if (byCode !== undefined) return byCode
   if (name === 'AbortError') return 'aborted' // whatever the reply began to say
-  if (status === undefined || status < 300) return lookUp(BY_NAME, name) ?? 'transient' // or cut short
-  if (status >= 500 || status === 429) return lookUp(BY_STATUS, status) ?? 'transient'
+  if (status === undefined || status < 300) return lookUp(KIND_BY_ERROR_NAME, name) ?? 'transient' // or cut short
+  if (status >= 500 || status === 429) return lookUp(KIND_BY_STATUS, status) ?? 'transient'
   // Why it is refused is in the body: a part that came too slowly and a bucket that is not there
   // differ by nothing else.
-  return cut === true ? 'transient' : (lookUp(BY_STATUS, status) ?? 'refused')
+  return cut === true ? 'transient' : (lookUp(KIND_BY_STATUS, status) ?? 'refused')
 }
 
 /** Names come from servers: `constructor` is not in the table. */

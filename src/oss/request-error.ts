@@ -3,11 +3,11 @@
  * key ids and strings to sign, so none of them leaves this folder. An `OssFailure` keeps what a
  * person or a retry policy needs; `failure-kinds.ts` says what it means.
  */
-import { kindByTable, type FailureKind } from './failure-kinds.js'
+import { classify, type RequestErrorKind } from './error-kinds.js'
 
-export type { FailureKind }
+export type { RequestErrorKind as FailureKind }
 
-export interface FailureDetails {
+export interface OssRequestErrorDetails {
   /** Error name as Node, our transport or OSS gave it: `ECONNREFUSED`, `NoSuchBucket`, ... */
   readonly name: string
   readonly message: string
@@ -19,26 +19,26 @@ export interface FailureDetails {
   /** Operation in OSS's words, such as `UploadPart`. */
   readonly operation: string
   /** What caused it is gone: new credentials, or the server's clock. */
-  readonly mended?: boolean | undefined
+  readonly recovered?: boolean | undefined
   /** The reply ended before it was whole. */
-  readonly cut?: boolean | undefined
+  readonly truncated?: boolean | undefined
 }
 
-export class OssFailure extends Error {
+export class OssRequestError extends Error {
   declare readonly status?: number
   declare readonly ossCode?: string
   declare readonly ec?: string
   declare readonly requestId?: string
   readonly operation: string
-  readonly mended: boolean
-  readonly cut: boolean
+  readonly recovered: boolean
+  readonly truncated: boolean
 
-  constructor(details: FailureDetails) {
+  constructor(details: OssRequestErrorDetails) {
     super(details.message)
     this.name = details.name
     this.operation = details.operation
-    this.mended = details.mended ?? false
-    this.cut = details.cut ?? false
+    this.recovered = details.recovered ?? false
+    this.truncated = details.truncated ?? false
     if (details.status !== undefined) this.status = details.status
     if (details.ossCode !== undefined) this.ossCode = details.ossCode
     if (details.ec !== undefined) this.ec = details.ec
@@ -54,8 +54,8 @@ export class OssFailure extends Error {
 }
 
 /** What a failure means, and so what is done about it. */
-export function kindOf(failure: OssFailure): FailureKind {
-  return failure.mended ? 'mended' : kindByTable(failure)
+export function errorKind(failure: OssRequestError): RequestErrorKind {
+  return failure.recovered ? 'mended' : classify(failure)
 }
 
 /** The request never reached a server. */
@@ -71,7 +71,7 @@ const NEVER_SENT: ReadonlySet<string> = new Set([
 ])
 
 /** True when OSS may have carried the request out although we were not told so. */
-export function isAmbiguous(failure: OssFailure): boolean {
+export function isAmbiguous(failure: OssRequestError): boolean {
   const { status, name } = failure
   if (NEVER_SENT.has(name)) return false
   return status === undefined || status < 400 || status === 408 || status >= 500

@@ -6,83 +6,83 @@
  */
 
 /** One member's part in the turns. */
-export interface Share {
+export interface FairShare {
   /** Runs `step` when its turn comes, or at once when `signal` is aborted: then it ends by itself. */
-  take<T>(signal: AbortSignal | undefined, step: () => Promise<T>): Promise<T>
+  run<T>(signal: AbortSignal | undefined, step: () => Promise<T>): Promise<T>
 }
 
 interface Member {
   /** Turns that it has now. */
-  out: number
+  active: number
   /** When it had its last one, or came: a count of such events. */
-  last: number
+  lastGrant: number
 }
 
-interface Waiter {
+interface QueuedRequest {
   readonly member: Member
-  readonly go: () => void
+  readonly start: () => void
 }
 
-export class Turns {
-  #places: number
-  #taken = 0
-  #count = 0
-  #waiting: Waiter[] = []
+export class FairSemaphore {
+  #permits: number
+  #active = 0
+  #grants = 0
+  #queue: QueuedRequest[] = []
 
   constructor(places: number) {
-    this.#places = places
+    this.#permits = places
   }
 
   /** A new member; `most`: there are places for so many of its steps at least. */
-  share(most = 1): Share {
-    this.#places = Math.max(this.#places, most)
-    const member: Member = { out: 0, last: ++this.#count }
+  share(minPermits = 1): FairShare {
+    this.#permits = Math.max(this.#permits, minPermits)
+    const member: Member = { active: 0, lastGrant: ++this.#grants }
     return {
-      take: async (signal, step) => {
-        await this.#enter(member, signal)
+      run: async (signal, step) => {
+        await this.#acquire(member, signal)
         try {
           return await step()
         } finally {
-          this.#leave(member)
+          this.#release(member)
         }
       },
     }
   }
 
-  async #enter(member: Member, signal: AbortSignal | undefined): Promise<void> {
-    if (this.#taken < this.#places || signal?.aborted === true) return this.#grant(member)
+  async #acquire(member: Member, signal: AbortSignal | undefined): Promise<void> {
+    if (this.#active < this.#permits || signal?.aborted === true) return this.#grant(member)
     await new Promise<void>(resolve => {
       const go = (): void => {
         signal?.removeEventListener('abort', go)
-        this.#waiting.splice(this.#waiting.indexOf(waiter), 1)
+        this.#queue.splice(this.#queue.indexOf(waiter), 1)
         this.#grant(member)
         resolve()
       }
-      const waiter: Waiter = { member, go }
+      const waiter: QueuedRequest = { member, start: go }
       signal?.addEventListener('abort', go, { once: true })
-      this.#waiting.push(waiter)
+      this.#queue.push(waiter)
     })
   }
 
   #grant(member: Member): void {
-    this.#taken++
-    member.out++
-    member.last = ++this.#count
+    this.#active++
+    member.active++
+    member.lastGrant = ++this.#grants
   }
 
-  #leave(member: Member): void {
-    this.#taken--
-    member.out--
-    while (this.#taken < this.#places && this.#waiting.length > 0) this.#next().go()
+  #release(member: Member): void {
+    this.#active--
+    member.active--
+    while (this.#active < this.#permits && this.#queue.length > 0) this.#next().start()
   }
 
-  #next(): Waiter {
-    return this.#waiting.reduce((best, waiter) =>
+  #next(): QueuedRequest {
+    return this.#queue.reduce((best, waiter) =>
       isBefore(waiter.member, best.member) ? waiter : best,
     )
   }
 }
 
 function isBefore(a: Member, b: Member): boolean {
-  return a.out < b.out || (a.out === b.out && a.last < b.last)
+  return a.active < b.active || (a.active === b.active && a.lastGrant < b.lastGrant)
 }
