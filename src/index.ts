@@ -2,7 +2,7 @@
  * The spool itself: sinks, steps that can be retried, and what finishes them later.
  * @module oss-spool
  */
-export type { Checkpoints } from './disk/records.js'
+export type { CheckpointStore as Checkpoints } from './disk/record-store.js'
 export { SpoolError, type SpoolErrorCode, type SpoolErrorDetails } from './errors.js'
 export type { Credentials, CredentialsProvider, ProvidedCredentials } from './oss/credentials.js'
 export { defaultCredentials } from './oss/default-credentials.js'

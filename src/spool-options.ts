@@ -1,5 +1,5 @@
 /** What a `Spool` and its methods can be told, beside the options of each upload. */
-import type { Checkpoints } from './disk/records.js'
+import type { CheckpointStore } from './disk/record-store.js'
 import { checkInteger, invalidType } from './errors.js'
 import type { RateLimit } from './oss/bucket.js'
 import { checkRate } from './oss/rate-limiter.js'
@@ -17,7 +17,7 @@ export interface SpoolOptions extends Omit<UploadOptions, 'id' | 'checkpoint'> {
    * Where records and locks of uploads are kept instead of `dir`, so that several machines share them:
    * `redisCheckpoints(connection)` of `oss-spool/redis`. Default: in `dir`, beside the bytes.
    */
-  readonly checkpoints?: Checkpoints
+  readonly checkpoints?: CheckpointStore
   /**
    * `upload()` and `resume()` at work at a time; the others wait, with nothing open and their sources not
    * called. Sinks do not wait: each holds two descriptors as long as it is open. @default 64
@@ -61,7 +61,7 @@ export function checkSpoolOptions({
   maxRate,
   parallelUploads,
 }: Omit<SpoolOptions, 'client'>): void {
-  if (checkpoints !== undefined && typeof checkpoints?.beside !== 'function') {
+  if (checkpoints !== undefined && typeof checkpoints?.recordStoreFor !== 'function') {
     throw invalidType('checkpoints', 'a store of checkpoints', checkpoints)
   }
   if (fleetRate !== undefined && typeof fleetRate?.take !== 'function') {

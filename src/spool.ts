@@ -6,11 +6,11 @@ import { EventEmitter } from 'node:events'
 import { resolve } from 'node:path'
 import type { Checkpoint } from './disk/checkpoint.js'
 import { Claim } from './disk/claim.js'
-import { checkFileSystem, checkHoles } from './disk/file-system.js'
-import { LocalRecords } from './disk/local-records.js'
-import type { Records } from './disk/records.js'
+import { checkFileSystem, checkHolePunching } from './disk/fs-capabilities.js'
+import { LocalRecordStore } from './disk/local-record-store.js'
+import type { RecordStore } from './disk/record-store.js'
 import { SpoolDirectory } from './disk/spool-directory.js'
-import { othersIn } from './disk/trust.js'
+import { unsafePermissionsWarning } from './disk/ownership.js'
 import { checkObject, invalidType, SpoolError } from './errors.js'
 import { connect } from './oss/connection.js'
 import type { OssConnection, Place } from './oss/bucket.js'
@@ -62,7 +62,7 @@ export class Spool extends EventEmitter<{
   readonly dir: string
   readonly #connection: OssConnection
   readonly #defaults: UploadOptions
-  readonly #records: Records
+  readonly #records: RecordStore
   readonly #uploads: FairSemaphore
   readonly #requests: FairSemaphore
   #swept: Promise<void> | undefined
@@ -92,7 +92,8 @@ export class Spool extends EventEmitter<{
     this.#connection.setLimits([fleetRate, own].filter(limit => limit !== undefined))
     this.dir = resolve(dir ?? defaultDirectory())
     this.#defaults = defaults
-    this.#records = checkpoints?.beside(new SpoolDirectory(this.dir)) ?? new LocalRecords(this.dir)
+    this.#records =
+      checkpoints?.recordStoreFor(new SpoolDirectory(this.dir)) ?? new LocalRecordStore(this.dir)
     checkOptions(defaults)
     this.#uploads = new FairSemaphore(parallelUploads)
     this.#requests = new FairSemaphore(REQUESTS)
@@ -258,7 +259,7 @@ export class Spool extends EventEmitter<{
 
   /** Once per spool, before its first bounded stream. */
   #needHoles(): Promise<void> {
-    this.#holes ??= checkHoles(this.dir).catch((error: unknown) => {
+    this.#holes ??= checkHolePunching(this.dir).catch((error: unknown) => {
       this.#holes = undefined
       throw error
     })
@@ -284,7 +285,7 @@ export class Spool extends EventEmitter<{
     }))
     if (maxSpoolBytes !== undefined) await this.#needHoles()
     await this.#sweep()
-    return Claim.make(this.#records, id)
+    return Claim.acquire(this.#records, id)
   }
 
   /** An embedded OSS is reached by who has started it, and who has one reaches no other. */
@@ -307,12 +308,12 @@ export class Spool extends EventEmitter<{
 
   async #existing(id: string): Promise<Claim & { checkpoint: Checkpoint }> {
     await this.#sweep()
-    return Claim.existing(this.#records, id)
+    return Claim.acquireExisting(this.#records, id)
   }
 
   /** Once per spool, before its first upload: that locks exclude, and who else may write there. */
   async #checkFileSystem(id: string): Promise<void> {
-    for (const message of [await checkFileSystem(this.dir), othersIn(this.dir)]) {
+    for (const message of [await checkFileSystem(this.dir), unsafePermissionsWarning(this.dir)]) {
       if (message !== undefined) this.emit('warning', { id, message })
     }
   }
@@ -362,7 +363,7 @@ async function holding<T>(claim: Claim, step: () => Promise<T>): Promise<T> {
   try {
     return await step()
   } catch (error) {
-    await claim.leave()
+    await claim.releaseOrRemove()
     throw error
   }
 }

@@ -31,13 +31,13 @@ export async function uploadStep(
     sameObject(checkpoint, place, context.key)
     const { upload } = checkpoint
     if (upload.phase === 'published' && upload.once) {
-      await claim.tidy([]) // a crash may have left its temp file
+      await claim.removeOtherFiles([]) // a crash may have left its temp file
       await claim.release()
       return receiptOf(checkpoint, upload, performance.now() - context.startedAt)
     }
     const slot = await finishable(context, checkpoint, settings, false)
     if (slot !== undefined && !isTooOld(checkpoint, slot, settings.maxAge)) {
-      if (!claim.bereft) await compareSealed(context, checkpoint[slot], settings)
+      if (!claim.bytesLost) await compareSealed(context, checkpoint[slot], settings)
       return finish(context, checkpoint, slot, settings, false)
     }
   }
@@ -59,7 +59,7 @@ export async function resumeStep(
   await claim.release()
   const { upload } = checkpoint
   if (upload.phase === 'published') return receiptOf(checkpoint, upload, 0)
-  const lost = claim.bereft && finishableSlot(checkpoint) !== undefined
+  const lost = claim.bytesLost && finishableSlot(checkpoint) !== undefined
   const why = lost ? bereftOf(checkpoint) : 'It did not end well'
   throw new SpoolError(
     'ERR_SPOOL_UNSEALED',
@@ -76,7 +76,7 @@ async function finishable(
   force: boolean,
 ): Promise<'upload' | 'previous' | undefined> {
   const slot = finishableSlot(checkpoint)
-  if (slot === undefined || !context.claim.bereft) return slot
+  if (slot === undefined || !context.claim.bytesLost) return slot
   const decided = await context.during(settings.signal, () => isDecided(context, slot, force))
   return decided ? slot : undefined
 }

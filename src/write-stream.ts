@@ -4,7 +4,7 @@
  */
 import { Writable, type Readable } from 'node:stream'
 import { inspect } from 'node:util'
-import { announceEnd } from './disk/claim.js'
+import { announceRelease } from './disk/claim.js'
 import { invalidType, SpoolError } from './errors.js'
 import type { SpoolWarning } from './upload/context.js'
 import { aborted, failed, publishedIn, type FailedUpload } from './upload/failed.js'
@@ -147,7 +147,7 @@ export class SpoolWriteStream extends Writable {
   override destroy(error?: Error): this {
     if (!this.destroyed) {
       if (this.#intake === undefined) this.#opening.abort() // `_destroy` comes after `_construct`
-      announceEnd(this.#sink.directory, new Promise(resolve => this.once('close', resolve)))
+      announceRelease(this.#sink.directory, new Promise(resolve => this.once('close', resolve)))
     }
     return super.destroy(error)
   }

@@ -2,7 +2,7 @@
 import { statSync } from 'node:fs'
 import { join } from 'node:path'
 import { JSONFilePreset } from 'lowdb/node'
-import { CheckpointStore, DurableCheckpointFile } from '../../dist/disk/store.js'
+import { CheckpointDb, CheckpointFile } from '../../dist/disk/checkpoint-db.js'
 import { begin, open } from '../../dist/upload/phase.js'
 import { planFor } from '../../dist/upload/plan.js'
 
@@ -42,7 +42,7 @@ function ours(dir, parts) {
     crcs,
     spooled: parts * PART,
   })
-  const store = new CheckpointStore(new DurableCheckpointFile(join(dir, 'checkpoint.json')))
+  const store = new CheckpointDb(new CheckpointFile(join(dir, 'checkpoint.json')))
   return () => store.write(checkpoint)
 }
 

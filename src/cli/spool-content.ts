@@ -40,7 +40,7 @@ async function listed(
   session: Session,
   ids: readonly string[],
 ): Promise<UploadStatus[]> {
-  const { LocalRecords } = await import('../disk/local-records.js')
+  const { LocalRecordStore: LocalRecordStore } = await import('../disk/local-record-store.js')
   const { list } = await import('../upload/list.js')
-  return list(new LocalRecords(directory), ({ message }) => session.say(message), ids)
+  return list(new LocalRecordStore(directory), ({ message }) => session.say(message), ids)
 }

@@ -10,34 +10,34 @@ import type { ObjectOptions } from '../oss/object-headers.js'
 /** The format that this version writes, and the latest that it reads. */
 export const FORMAT = 1
 
-const count = v.pipe(v.number(), v.safeInteger(), v.minValue(0))
+const countSchema = v.pipe(v.number(), v.safeInteger(), v.minValue(0))
 /** What a part may have, in bytes: with less, a plan would have no end. */
-const partSize = v.pipe(count, v.minValue(100 * 1024), v.maxValue(5 * 2 ** 30))
+const partSizeSchema = v.pipe(countSchema, v.minValue(100 * 1024), v.maxValue(5 * 2 ** 30))
 const MAX_PARTS = 10_000
 /** What goes into URLs as it is. */
-const uploadId = v.pipe(v.string(), v.regex(/^[\x21-\x7e]{1,1024}$/))
-const time = v.pipe(v.string(), v.isoTimestamp())
-const crc = v.pipe(v.string(), v.regex(/^\d{1,20}$/))
-const fileName = v.pipe(v.string(), v.regex(/^spool-[A-Za-z0-9._-]+$/))
+const uploadIdSchema = v.pipe(v.string(), v.regex(/^[\x21-\x7e]{1,1024}$/))
+const timeSchema = v.pipe(v.string(), v.isoTimestamp())
+const crcSchema = v.pipe(v.string(), v.regex(/^\d{1,20}$/))
+const fileNameSchema = v.pipe(v.string(), v.regex(/^spool-[A-Za-z0-9._-]+$/))
 /** Not `v.record`, which silently leaves out names such as `constructor`. */
-const strings = v.custom<Record<string, string>>(
+const stringRecordSchema = v.custom<Record<string, string>>(
   value => isRecord(value) && Object.values(value).every(x => typeof x === 'string'),
 )
-const scalars = v.custom<Record<string, string | number | boolean>>(
+const scalarRecordSchema = v.custom<Record<string, string | number | boolean>>(
   value =>
     isRecord(value) &&
     Object.values(value).every(x => ['string', 'number', 'boolean'].includes(typeof x)),
 )
 /** A word that was checked when it was an option; OSS may have new ones by now. */
-const word = <T extends string>() => v.custom<T>(value => typeof value === 'string')
+const keywordSchema = <T extends string>() => v.custom<T>(value => typeof value === 'string')
 
-const object = v.strictObject({
-  headers: v.exactOptional(strings),
-  meta: v.exactOptional(strings),
+const objectSchema = v.strictObject({
+  headers: v.exactOptional(stringRecordSchema),
+  meta: v.exactOptional(stringRecordSchema),
   mime: v.exactOptional(v.string()),
-  storageClass: v.exactOptional(word<NonNullable<ObjectOptions['storageClass']>>()),
-  acl: v.exactOptional(word<NonNullable<ObjectOptions['acl']>>()),
-  tags: v.exactOptional(strings),
+  storageClass: v.exactOptional(keywordSchema<NonNullable<ObjectOptions['storageClass']>>()),
+  acl: v.exactOptional(keywordSchema<NonNullable<ObjectOptions['acl']>>()),
+  tags: v.exactOptional(stringRecordSchema),
   overwrite: v.exactOptional(v.boolean()),
   callback: v.exactOptional(
     v.strictObject({
@@ -46,75 +46,75 @@ const object = v.strictObject({
       host: v.exactOptional(v.string()),
       contentType: v.exactOptional(v.string()),
       callbackSNI: v.exactOptional(v.boolean()),
-      customValue: v.exactOptional(scalars),
+      customValue: v.exactOptional(scalarRecordSchema),
     }),
   ),
 })
 
 /** A time in which an Initiate may have taken effect, by our clock. */
-const window = v.strictObject({ from: time, to: time })
+const windowSchema = v.strictObject({ from: timeSchema, to: timeSchema })
 
 /** What is known in every phase. */
-const common = {
+const commonFields = {
   /** Random id in the object's metadata: "was it us?" (rule 8). */
   token: v.pipe(v.string(), v.minLength(8)),
-  createdAt: time,
-  updatedAt: time,
+  createdAt: timeSchema,
+  updatedAt: timeSchema,
   /** Where parts begin and end. */
-  plan: v.strictObject({ version: v.literal(1), base: partSize, cap: partSize }),
+  plan: v.strictObject({ version: v.literal(1), base: partSizeSchema, cap: partSizeSchema }),
   /** What is sent at initiation, and its digest: an upload id serves only the same. */
-  object,
+  object: objectSchema,
   digest: v.string(),
   replay: v.picklist(['restart', 'offset']),
   /** Leave a receipt. */
   once: v.boolean(),
   /** Name of the temp file in the upload's directory. */
-  file: fileName,
-  uploadId: v.exactOptional(uploadId),
+  file: fileNameSchema,
+  uploadId: v.exactOptional(uploadIdSchema),
   /** `ali-oss` made that upload id by itself: what is completed under it has no token of ours. */
   imported: v.exactOptional(v.literal(true)),
   /** Initiate is on its way: written before it is sent, cleared by its answer (rule 5). */
-  initiating: v.exactOptional(window),
+  initiating: v.exactOptional(windowSchema),
   /** CRC64 of each part that is whole, in order of part numbers. */
-  crcs: v.pipe(v.array(crc), v.maxLength(MAX_PARTS)),
+  crcs: v.pipe(v.array(crcSchema), v.maxLength(MAX_PARTS)),
   /** Bytes in the temp file. */
-  spooled: count,
+  spooled: countSchema,
   /** Bytes and number of acknowledged parts: for people; OSS's list decides (rule 4). */
-  uploaded: count,
-  acknowledged: count,
+  uploaded: countSchema,
+  acknowledged: countSchema,
   /** Runs of part numbers whose bytes are not in the temp file any more: only OSS has them. */
   freed: v.exactOptional(
-    v.pipe(v.array(v.pipe(v.tuple([count, count]), v.readonly())), v.readonly()),
+    v.pipe(v.array(v.pipe(v.tuple([countSchema, countSchema]), v.readonly())), v.readonly()),
   ),
   /** Digests of the whole that were met and cannot be computed again, since bytes are freed. */
   met: v.exactOptional(
     v.strictObject({ md5: v.exactOptional(v.string()), sha256: v.exactOptional(v.string()) }),
   ),
   /** Why the last run ended. */
-  error: v.exactOptional(v.strictObject({ code: v.string(), message: v.string(), at: time })),
+  error: v.exactOptional(v.strictObject({ code: v.string(), message: v.string(), at: timeSchema })),
 }
 
-const whole = { ...common, size: count, crc64: crc, sealedAt: time }
+const sealedFields = { ...commonFields, size: countSchema, crc64: crcSchema, sealedAt: timeSchema }
 
-const spooling = v.strictObject({ phase: v.literal('spooling'), ...common })
-const sealed = v.strictObject({ phase: v.literal('sealed'), ...whole })
-const completing = v.strictObject({
+const spoolingSchema = v.strictObject({ phase: v.literal('spooling'), ...commonFields })
+const sealedSchema = v.strictObject({ phase: v.literal('sealed'), ...sealedFields })
+const completingSchema = v.strictObject({
   phase: v.literal('completing'),
-  ...whole,
+  ...sealedFields,
   method: v.picklist(['multipart', 'put']),
   /** By OSS's clock: an object of a stranger's that is not older was written after us. */
-  completingAt: time,
+  completingAt: timeSchema,
 })
-const published = v.strictObject({
+const publishedSchema = v.strictObject({
   phase: v.literal('published'),
-  ...whole,
+  ...sealedFields,
   etag: v.string(),
-  parts: count,
+  parts: countSchema,
   requestId: v.string(),
   versionId: v.exactOptional(v.string()),
 })
 
-const fields = v.strictObject({
+const checkpointFields = v.strictObject({
   id: v.string(),
   /** Whose disk has the temp files, where records are shared; absent from a record beside its bytes. */
   host: v.exactOptional(v.string()),
@@ -125,50 +125,50 @@ const fields = v.strictObject({
   pathStyle: v.boolean(),
   key: v.string(),
   /** The stream that is worked on, or was last. */
-  upload: v.variant('phase', [spooling, sealed, completing, published]),
+  upload: v.variant('phase', [spoolingSchema, sealedSchema, completingSchema, publishedSchema]),
   /** What `upload` will supersede once it is sealed; finishable until then (rule 6). */
-  previous: v.exactOptional(v.variant('phase', [sealed, completing, published])),
+  previous: v.exactOptional(v.variant('phase', [sealedSchema, completingSchema, publishedSchema])),
   /** Upload ids that are to be aborted on OSS: others took their place, and some may be gone already. */
-  superseded: v.array(uploadId),
+  superseded: v.array(uploadIdSchema),
   /** When Initiates were sent whose answers were lost: each may have left an upload id. */
-  lost: v.array(window),
+  lost: v.array(windowSchema),
 })
 
-const fits = (upload: v.InferOutput<typeof fields>['upload'] | undefined): boolean =>
+const fitsPlan = (upload: v.InferOutput<typeof checkpointFields>['upload'] | undefined): boolean =>
   upload === undefined ||
   Math.max(upload.spooled, 'size' in upload ? upload.size : 0) <=
     MAX_PARTS * Math.max(upload.plan.base, upload.plan.cap)
 
-const checkpoint = v.pipe(
-  fields,
+const checkpointSchema = v.pipe(
+  checkpointFields,
   v.check(
-    ({ upload, previous }) => fits(upload) && fits(previous),
+    ({ upload, previous }) => fitsPlan(upload) && fitsPlan(previous),
     'More bytes than parts for them',
   ),
 )
 
-export type Spooling = Readonly<v.InferOutput<typeof spooling>>
-export type Sealed = Readonly<v.InferOutput<typeof sealed>>
-export type Completing = Readonly<v.InferOutput<typeof completing>>
-export type Published = Readonly<v.InferOutput<typeof published>>
+export type Spooling = Readonly<v.InferOutput<typeof spoolingSchema>>
+export type Sealed = Readonly<v.InferOutput<typeof sealedSchema>>
+export type Completing = Readonly<v.InferOutput<typeof completingSchema>>
+export type Published = Readonly<v.InferOutput<typeof publishedSchema>>
 export type UploadRecord = Spooling | Sealed | Completing | Published
-export type Checkpoint = Readonly<v.InferOutput<typeof checkpoint>>
-export type LostWindow = Readonly<v.InferOutput<typeof window>>
+export type Checkpoint = Readonly<v.InferOutput<typeof checkpointSchema>>
+export type InitiateWindow = Readonly<v.InferOutput<typeof windowSchema>>
 
 /** A checkpoint that cannot be used as it stands. */
-export class CheckpointDamage extends Error {
+export class CheckpointDamagedError extends Error {
   override readonly name = 'CheckpointDamage'
 }
 
 /** A checkpoint of a later version of this program: not ours to touch. */
-export class LaterFormat extends Error {
+export class LaterFormatError extends Error {
   override readonly name = 'LaterFormat'
 }
 
 /** @throws TypeError for what could not be read again: found before it replaces what can be */
 export function encodeCheckpoint(value: Checkpoint): string {
   const body = JSON.stringify(value)
-  const parsed = v.safeParse(checkpoint, JSON.parse(body))
+  const parsed = v.safeParse(checkpointSchema, JSON.parse(body))
   if (!parsed.success) throw new TypeError(`Not a checkpoint: ${v.summarize(parsed.issues)}`)
   return `{"format":${FORMAT},"digest":"${digestOf(body)}","checkpoint":${body}}\n`
 }
@@ -182,30 +182,32 @@ export function decodeCheckpoint(text: string): Checkpoint {
   try {
     envelope = JSON.parse(text)
   } catch (cause) {
-    throw new CheckpointDamage('it is not JSON', { cause })
+    throw new CheckpointDamagedError('it is not JSON', { cause })
   }
   if (typeof envelope !== 'object' || envelope === null || !('format' in envelope)) {
-    throw new CheckpointDamage('it is not a checkpoint')
+    throw new CheckpointDamagedError('it is not a checkpoint')
   }
   const { format, digest, checkpoint: body } = envelope as Record<string, unknown>
   if (Number.isSafeInteger(format) && Number(format) > FORMAT) {
-    throw new LaterFormat(`it has format ${String(format)}, this version reads up to ${FORMAT}`)
+    throw new LaterFormatError(
+      `it has format ${String(format)}, this version reads up to ${FORMAT}`,
+    )
   }
-  if (format !== FORMAT) throw new CheckpointDamage(`its format is ${JSON.stringify(format)}`)
-  if (digest !== digestOf(textOf(body))) {
-    throw new CheckpointDamage('its digest does not match its content')
+  if (format !== FORMAT) throw new CheckpointDamagedError(`its format is ${JSON.stringify(format)}`)
+  if (digest !== digestOf(stringify(body))) {
+    throw new CheckpointDamagedError('its digest does not match its content')
   }
-  const parsed = v.safeParse(checkpoint, body)
-  if (!parsed.success) throw new CheckpointDamage(v.summarize(parsed.issues))
+  const parsed = v.safeParse(checkpointSchema, body)
+  if (!parsed.success) throw new CheckpointDamagedError(v.summarize(parsed.issues))
   return parsed.output
 }
 
 /** @throws CheckpointDamage for what is nested deeper than the stack is */
-function textOf(body: unknown): string {
+function stringify(body: unknown): string {
   try {
     return JSON.stringify(body) ?? ''
   } catch (cause) {
-    throw new CheckpointDamage('it is nested too deeply', { cause })
+    throw new CheckpointDamagedError('it is nested too deeply', { cause })
   }
 }
 

@@ -6,29 +6,29 @@
 import { unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { SpoolError } from '../errors.js'
-import { CheckpointDamage, LaterFormat, type Checkpoint } from './checkpoint.js'
-import { ignoreMissing, isSystemError } from './durable.js'
-import type { HeldRecord, Records } from './records.js'
-import { CheckpointStore } from './store.js'
-import { Untrusted } from './trust.js'
+import { CheckpointDamagedError, LaterFormatError, type Checkpoint } from './checkpoint.js'
+import { ignoreMissing, isSystemError } from './durable-fs.js'
+import type { LockedRecord, RecordStore } from './record-store.js'
+import { CheckpointDb } from './checkpoint-db.js'
+import { UntrustedFileError } from './ownership.js'
 
 /** Claims of this process that are about to be let go, by directory. */
-const ending = new Map<string, Promise<void>>()
+const releasing = new Map<string, Promise<void>>()
 
 /**
  * Announces that the claim of this process on `directory` is about to end. `pipeline()` rejects before
  * its sink has closed (Node 20): the next attempt in this process waits instead of being refused.
  */
-export function announceEnd(directory: string, ended: Promise<void>): void {
+export function announceRelease(directory: string, ended: Promise<void>): void {
   const known = ended.finally(() => {
-    if (ending.get(directory) === known) ending.delete(directory)
+    if (releasing.get(directory) === known) releasing.delete(directory)
   })
-  ending.set(directory, known)
+  releasing.set(directory, known)
 }
 
 /** Resolves when no claim of this process is about to be let go. */
-export async function endingClaims(): Promise<void> {
-  await Promise.all(ending.values())
+export async function pendingReleases(): Promise<void> {
+  await Promise.all(releasing.values())
 }
 
 export class Claim {
@@ -38,23 +38,23 @@ export class Claim {
    * Only what is known of it is left: its bytes were on a disk that is out of reach for good, and the
    * source is needed again. What it says is changed by the takeover only.
    */
-  readonly bereft: boolean
-  readonly #held: HeldRecord
-  readonly #store: CheckpointStore
-  #over = false
+  readonly bytesLost: boolean
+  readonly #record: LockedRecord
+  readonly #db: CheckpointDb
+  #ended = false
 
   private constructor(
     id: string,
     directory: string,
-    held: HeldRecord,
-    store: CheckpointStore,
+    held: LockedRecord,
+    store: CheckpointDb,
     bereft: boolean,
   ) {
     this.id = id
     this.directory = directory
-    this.bereft = bereft
-    this.#held = held
-    this.#store = store
+    this.bytesLost = bereft
+    this.#record = held
+    this.#db = store
   }
 
   /**
@@ -62,7 +62,7 @@ export class Claim {
    * @throws SpoolError `ERR_SPOOL_LOCKED`, also where another host has its bytes; `ERR_SPOOL_CORRUPT` after what was damaged has been moved
    * to the quarantine; `ERR_SPOOL_UNREADABLE` for what was left alone
    */
-  static async make(records: Records, id: string): Promise<Claim> {
+  static async acquire(records: RecordStore, id: string): Promise<Claim> {
     for (;;) {
       await records.prepare(id)
       const claim = await Claim.#lockAndRead(records, id)
@@ -71,7 +71,10 @@ export class Claim {
   }
 
   /** The same for an upload that must be there. @throws SpoolError also `ERR_SPOOL_NOT_FOUND` */
-  static async existing(records: Records, id: string): Promise<Claim & { checkpoint: Checkpoint }> {
+  static async acquireExisting(
+    records: RecordStore,
+    id: string,
+  ): Promise<Claim & { checkpoint: Checkpoint }> {
     const notFound = (): SpoolError =>
       new SpoolError('ERR_SPOOL_NOT_FOUND', `There is no upload ${id}`, { id })
     let claim: Claim | undefined
@@ -89,43 +92,43 @@ export class Claim {
 
   /** Whose disk its bytes go to, where that is a question. */
   get host(): string | undefined {
-    return this.#held.host
+    return this.#record.host
   }
 
   /** Aborted when its lock is lost to another owner; the reason is a `SpoolError`. */
-  get lost(): AbortSignal | undefined {
-    return this.#held.lost
+  get lockLost(): AbortSignal | undefined {
+    return this.#record.lockLost
   }
 
   /** Told of each write of the checkpoint, as `CheckpointStore.onWritten`. */
-  set onWritten(told: CheckpointStore['onWritten']) {
-    this.#store.onWritten = told
+  set onWritten(told: CheckpointDb['onWritten']) {
+    this.#db.onWritten = told
   }
 
   /** The checkpoint as it is on the disk or will be after the last `save`. */
   get checkpoint(): Checkpoint | null {
-    return this.#store.checkpoint
+    return this.#db.checkpoint
   }
 
   /** What a new process would find now. Valid when no `save` is pending. */
   async durable(): Promise<Checkpoint | null> {
-    await this.#store.settled()
-    return this.#store.durable
+    await this.#db.idle()
+    return this.#db.saved
   }
 
   /** What a new process would find, as far as is known: a `save` may be pending. */
-  get known(): Checkpoint | null {
-    return this.#store.durable
+  get saved(): Checkpoint | null {
+    return this.#db.saved
   }
 
   /** The next `save` writes it, or what follows from it. */
-  hold(checkpoint: Checkpoint): void {
-    this.#store.hold(checkpoint)
+  stage(checkpoint: Checkpoint): void {
+    this.#db.stage(checkpoint)
   }
 
   /** Resolves when `checkpoint` is durable. */
   save(checkpoint: Checkpoint): Promise<void> {
-    return this.#store.write(checkpoint)
+    return this.#db.write(checkpoint)
   }
 
   /** Removes a temp file that the checkpoint does not name any more. */
@@ -134,15 +137,15 @@ export class Claim {
   }
 
   /** Removes all files that are not named here. Only while nothing else is being written. */
-  async tidy(named: readonly string[]): Promise<void> {
-    await this.#held.tidy(named)
+  async removeOtherFiles(named: readonly string[]): Promise<void> {
+    await this.#record.removeOtherFiles(named)
   }
 
   /** Gives the upload up: its bytes and its record are gone, then its lock. */
   async remove(): Promise<void> {
-    await this.#store.settled()
+    await this.#db.idle()
     try {
-      await this.#held.remove()
+      await this.#record.remove()
     } finally {
       await this.#release()
     }
@@ -150,22 +153,22 @@ export class Claim {
 
   /** Leaves the upload as it is, for the next owner. */
   async release(): Promise<void> {
-    await this.#store.settled()
+    await this.#db.idle()
     await this.#release()
   }
 
   /** After a failure: lets go of what is still held; without a checkpoint there is nothing to keep. */
-  async leave(): Promise<void> {
-    if (this.#over) return
-    await (this.#store.durable === null ? this.remove() : this.release())
+  async releaseOrRemove(): Promise<void> {
+    if (this.#ended) return
+    await (this.#db.saved === null ? this.remove() : this.release())
   }
 
   /** Moves the upload to the quarantine and ends the claim; the error says where it is. */
   async quarantine(cause: Error): Promise<SpoolError> {
-    await this.#store.settled()
+    await this.#db.idle()
     let where: string
     try {
-      where = await this.#held.quarantine()
+      where = await this.#record.quarantine()
     } finally {
       await this.#release()
     }
@@ -175,23 +178,23 @@ export class Claim {
 
   /** Once, as `Lock.release`. */
   async #release(): Promise<void> {
-    if (this.#over) return
-    this.#over = true
-    await this.#held.release()
+    if (this.#ended) return
+    this.#ended = true
+    await this.#record.release()
   }
 
   /** `undefined`: the directory or its owner went away while we looked. */
-  static async #lockAndRead(records: Records, id: string): Promise<Claim | undefined> {
+  static async #lockAndRead(records: RecordStore, id: string): Promise<Claim | undefined> {
     const directory = records.directoryOf(id)
     const held = await records.lock(id).catch(async (error: unknown) => {
       if (error instanceof SpoolError) throw error
       // Only the lock is out of reach: what is sealed can be finished once it is mended.
       const checkpoint = await records.read(id).catch(() => null)
-      throw unreadable(id, error, checkpoint !== null && holdsSealed(checkpoint))
+      throw toUnreadableError(id, error, checkpoint !== null && hasSealed(checkpoint))
     })
     if (held === 'gone') return undefined
     if (held === 'owned') {
-      const letGo = ending.get(directory)
+      const letGo = releasing.get(directory)
       if (letGo !== undefined) {
         await letGo
         return undefined
@@ -204,29 +207,29 @@ export class Claim {
         host: owner?.host,
       })
     }
-    const store = new CheckpointStore(held)
+    const store = new CheckpointDb(held)
     const claimed = (bereft: boolean): Claim => new Claim(id, directory, held, store, bereft)
     try {
       const checkpoint = await store.read()
       if (checkpoint !== null && checkpoint.id !== id) {
         // The same directory to a file system that does not tell the case of letters.
-        if (checkpoint.id.toLowerCase() === id.toLowerCase()) throw otherCase(id, checkpoint)
-        throw new CheckpointDamage(`its checkpoint is that of ${checkpoint.id}`)
+        if (checkpoint.id.toLowerCase() === id.toLowerCase()) throw idTakenError(id, checkpoint)
+        throw new CheckpointDamagedError(`its checkpoint is that of ${checkpoint.id}`)
       }
       if (checkpoint === null) return claimed(false)
-      const where = await held.whereabouts(checkpoint)
-      if (where === 'elsewhere' && needsBytes(checkpoint)) throw elsewhere(checkpoint)
+      const where = await held.locateBytes(checkpoint)
+      if (where === 'elsewhere' && needsBytes(checkpoint)) throw bytesElsewhereError(checkpoint)
       return claimed(where !== 'here')
     } catch (error) {
       const claim = claimed(false)
-      if (error instanceof CheckpointDamage) throw await claim.quarantine(error)
+      if (error instanceof CheckpointDamagedError) throw await claim.quarantine(error)
       await claim.release()
-      throw unreadable(id, error)
+      throw toUnreadableError(id, error)
     }
   }
 }
 
-function holdsSealed({ upload, previous }: Checkpoint): boolean {
+function hasSealed({ upload, previous }: Checkpoint): boolean {
   const phases = [upload.phase, previous?.phase]
   return phases.includes('sealed') || phases.includes('completing')
 }
@@ -234,27 +237,27 @@ function holdsSealed({ upload, previous }: Checkpoint): boolean {
 /** Whether what is in the temp file may still be read: else any host can begin with the source. */
 function needsBytes(checkpoint: Checkpoint): boolean {
   const { upload } = checkpoint
-  return holdsSealed(checkpoint) || (upload.phase === 'spooling' && upload.replay === 'offset')
+  return hasSealed(checkpoint) || (upload.phase === 'spooling' && upload.replay === 'offset')
 }
 
 /** Its owner is the host that has its bytes: that one finishes it, unless it is gone. */
-function elsewhere({ id, host }: Checkpoint): SpoolError {
+function bytesElsewhereError({ id, host }: Checkpoint): SpoolError {
   const message = `The bytes of upload ${id} are on host ${host}, which is not declared gone`
   const hint = `Finish it on ${host}; if that host does not come back, declare it gone and run the source again.`
   return new SpoolError('ERR_SPOOL_LOCKED', message, { id, resumable: true, host, hint })
 }
 
-function otherCase(id: string, { id: other, bucket, key }: Checkpoint): SpoolError {
+function idTakenError(id: string, { id: other, bucket, key }: Checkpoint): SpoolError {
   const message = `The id ${id} is taken: ${other} belongs to oss://${bucket}/${key}`
   return new SpoolError('ERR_SPOOL_ID_IN_USE', message, { id: other })
 }
 
 /** What cannot be read is not damaged: it stays where it is and is reported (rule 10). */
-export function unreadable(id: string, error: unknown, resumable = false): unknown {
+export function toUnreadableError(id: string, error: unknown, resumable = false): unknown {
   // A full disk is another matter, and so are too many open files: they say nothing about what is there.
   const passing = isSystemError(error, 'ENOSPC', 'EDQUOT', 'EMFILE', 'ENFILE')
   const refused = error instanceof Error && 'syscall' in error && !passing
-  if (error instanceof LaterFormat || error instanceof Untrusted || refused) {
+  if (error instanceof LaterFormatError || error instanceof UntrustedFileError || refused) {
     const message = `Upload ${id} cannot be read now: ${error.message}`
     return new SpoolError('ERR_SPOOL_UNREADABLE', message, { id, resumable, cause: error })
   }

@@ -9,8 +9,8 @@ import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { tryLock, unlock } from 'fs-native-extensions'
-import { isSystemError } from './durable.js'
-import { checkDirectory, PLAINLY, Untrusted } from './trust.js'
+import { isSystemError } from './durable-fs.js'
+import { checkDirectory, NOFOLLOW_NONBLOCK, UntrustedFileError } from './ownership.js'
 
 /** Who works on an upload. */
 export interface Owner {
@@ -21,14 +21,14 @@ export interface Owner {
 const { O_CREAT, O_RDONLY, O_RDWR } = fs.constants
 const open = promisify(fs.open)
 
-const FILE = 'lock'
+const LOCK_FILE = 'lock'
 
 /** A probe by `ownerOf` holds the lock for some microseconds: not a reason to give up. */
-const TRIES = 4
-const PAUSE = 10
+const MAX_ATTEMPTS = 4
+const RETRY_DELAY_MS = 10
 
 /** Bytes; a host's name has at most 255. */
-const MAX_OWNER = 512
+const MAX_OWNER_BYTES = 512
 
 export class Lock {
   readonly #file: number
@@ -44,26 +44,27 @@ export class Lock {
    * renamed away or removed meanwhile: the caller looks again.
    */
   static async acquire(directory: string): Promise<Lock | 'owned' | 'gone'> {
-    const path = join(directory, FILE)
+    const path = join(directory, LOCK_FILE)
     let file: number
     try {
       if (!checkDirectory(directory)) return 'gone'
-      file = await open(path, O_RDWR | O_CREAT | PLAINLY, 0o600)
+      file = await open(path, O_RDWR | O_CREAT | NOFOLLOW_NONBLOCK, 0o600)
     } catch (error) {
       if (isSystemError(error, 'ENOENT')) return 'gone'
       throw error
     }
     try {
-      if (!fs.fstatSync(file).isFile()) throw new Untrusted(`${path} is not a plain file`)
+      if (!fs.fstatSync(file).isFile()) throw new UntrustedFileError(`${path} is not a plain file`)
       for (let i = 1; !tryLock(file); i++) {
         // Whoever has it may be removing the upload: then it is not this one that is owned.
-        if (i === TRIES) return closed(file, statAt(file, path) === undefined ? 'gone' : 'owned')
-        await new Promise(resolve => setTimeout(resolve, PAUSE))
+        if (i === MAX_ATTEMPTS)
+          return closeAndReturn(file, statIfAtPath(file, path) === undefined ? 'gone' : 'owned')
+        await new Promise(resolve => setTimeout(resolve, RETRY_DELAY_MS))
       }
       // A lock on a file that is no longer at its path protects nothing.
-      const found = statAt(file, path)
-      if (found === undefined) return closed(file, 'gone')
-      nameOwner(file, Number(found.size))
+      const found = statIfAtPath(file, path)
+      if (found === undefined) return closeAndReturn(file, 'gone')
+      writeOwner(file, Number(found.size))
       return new Lock(file)
     } catch (error) {
       fs.closeSync(file)
@@ -81,29 +82,29 @@ export class Lock {
 
 /** The live owner of the upload in `directory`, if there is one. */
 export async function ownerOf(directory: string): Promise<Owner | undefined> {
-  const path = join(directory, FILE)
+  const path = join(directory, LOCK_FILE)
   let file: number
   try {
-    file = await open(path, O_RDONLY | PLAINLY)
+    file = await open(path, O_RDONLY | NOFOLLOW_NONBLOCK)
   } catch (error) {
     if (isSystemError(error, 'ENOENT')) return undefined
     throw error
   }
   try {
-    if (!fs.fstatSync(file).isFile()) throw new Untrusted(`${path} is not a plain file`)
+    if (!fs.fstatSync(file).isFile()) throw new UntrustedFileError(`${path} is not a plain file`)
     if (tryLock(file, { shared: true })) {
       unlock(file)
       return undefined
     }
-    const text = Buffer.alloc(MAX_OWNER)
-    return parseOwner(text.toString('utf8', 0, fs.readSync(file, text, 0, MAX_OWNER, 0)))
+    const text = Buffer.alloc(MAX_OWNER_BYTES)
+    return parseOwner(text.toString('utf8', 0, fs.readSync(file, text, 0, MAX_OWNER_BYTES, 0)))
   } finally {
     fs.closeSync(file)
   }
 }
 
 /** For people only, so a full disk must not keep anyone from finishing or aborting an upload. */
-function nameOwner(file: number, size: number): void {
+function writeOwner(file: number, size: number): void {
   const owner: Owner = { pid: process.pid, host: hostname() }
   const text = JSON.stringify(owner)
   try {
@@ -121,13 +122,13 @@ function parseOwner(text: string): Owner {
 }
 
 /** `undefined`: it is not at this path any more. */
-function statAt(file: number, path: string): fs.BigIntStats | undefined {
+function statIfAtPath(file: number, path: string): fs.BigIntStats | undefined {
   const held = fs.fstatSync(file, { bigint: true })
   const there = fs.statSync(path, { bigint: true, throwIfNoEntry: false })
   return held.ino === there?.ino && held.dev === there.dev ? held : undefined
 }
 
-function closed<T>(file: number, answer: T): T {
+function closeAndReturn<T>(file: number, answer: T): T {
   fs.closeSync(file)
   return answer
 }

@@ -12,31 +12,32 @@ import {
   ignoreMissing,
   isSystemError,
   makeDirectory,
-  randomName,
+  randomSuffix,
   syncDirectory,
-} from './durable.js'
+} from './durable-fs.js'
 import { Coalescer } from '../util/coalesce.js'
 import { isProbe } from './probe.js'
-import { checkDirectory, isTrusted } from './trust.js'
+import { checkDirectory, isTrustedDirectory } from './ownership.js'
 
 export const QUARANTINE = 'quarantine'
 export const CHECKPOINT_FILE = 'checkpoint.json'
 
-const REMOVED = '.removed-'
+const REMOVED_PREFIX = '.removed-'
 const REMOVED_NAME = /^\.removed-.+-[0-9a-f]{12}$/
 
 /** Names that can be ids; other directories are none of ours, wherever the spool was put. */
 const ID = /^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$/
 /** Files that an upload's directory is made of. */
-const OURS = /^(lock|checkpoint\.json(\..+\.tmp)?|spool-([A-Za-z0-9._-]+-)?\d+-[A-Za-z0-9]+)$/
+const UPLOAD_FILE =
+  /^(lock|checkpoint\.json(\..+\.tmp)?|spool-([A-Za-z0-9._-]+-)?\d+-[A-Za-z0-9]+)$/
 
 /** Looks at so many directories at a time: each is a wait for the system, not work. */
-export const LOOKS = 16
+export const LIST_CONCURRENCY = 16
 
 export class SpoolDirectory {
   readonly path: string
   /** Many uploads that begin together wait for one sync. */
-  readonly #syncs = new Coalescer(() => syncDirectory(this.path))
+  readonly #directorySync = new Coalescer(() => syncDirectory(this.path))
 
   constructor(path: string) {
     this.path = path
@@ -48,7 +49,7 @@ export class SpoolDirectory {
     return join(this.path, id)
   }
 
-  checkpointOf(id: string): string {
+  checkpointPath(id: string): string {
     return join(this.directoryOf(id), CHECKPOINT_FILE)
   }
 
@@ -69,7 +70,7 @@ export class SpoolDirectory {
         },
       )
     // Also when it was there: whoever made it may have died before this line.
-    await this.#syncs.run()
+    await this.#directorySync.run()
     return made
   }
 
@@ -85,7 +86,7 @@ export class SpoolDirectory {
   /** Ids of all directories that may hold an upload, in order. */
   async ids(): Promise<string[]> {
     const names = (await this.#directories(this.path)).filter(isId)
-    const foreign = await mapLimit(LOOKS, names, name => this.isForeign(name))
+    const foreign = await mapLimit(LIST_CONCURRENCY, names, name => this.isForeign(name))
     return names.filter((_, i) => !foreign[i])
   }
 
@@ -103,22 +104,22 @@ export class SpoolDirectory {
   async isForeign(id: string): Promise<boolean> {
     const names = await readdir(this.directoryOf(id)).catch((): string[] => [])
     const complete = names.includes('lock') && names.includes(CHECKPOINT_FILE)
-    return !complete && names.some(name => !OURS.test(name))
+    return !complete && names.some(name => !UPLOAD_FILE.test(name))
   }
 
   /** Removes an upload whose lock the caller holds: temp files first, checkpoint last (rule 6). */
   async remove(id: string): Promise<void> {
-    const away = join(this.path, `${REMOVED}${id}-${randomName()}`)
+    const away = join(this.path, `${REMOVED_PREFIX}${id}-${randomSuffix()}`)
     await rename(this.directoryOf(id), away)
     // Its name is gone, so it is: what cannot be removed now is only rubbish for the next sweep.
-    await discard(away).catch(() => undefined)
+    await removeUploadDirectory(away).catch(() => undefined)
   }
 
   /**
    * Moves an upload whose lock the caller holds to the quarantine; resolves to its new path.
    * @param name what it is to be called there
    */
-  async quarantine(id: string, name = nameInQuarantine(id)): Promise<string> {
+  async quarantine(id: string, name = quarantineName(id)): Promise<string> {
     const folder = join(this.path, QUARANTINE)
     await mkdir(folder, { recursive: true, mode: 0o700 })
     checkDirectory(folder)
@@ -133,7 +134,7 @@ export class SpoolDirectory {
   async quarantined(): Promise<{ name: string; path: string; since: number }[]> {
     const folder = join(this.path, QUARANTINE)
     const found = []
-    if (!isTrusted(folder)) return []
+    if (!isTrustedDirectory(folder)) return []
     for (const name of await this.#directories(folder)) {
       const path = join(folder, name)
       const stats = await stat(path).catch(ignoreMissing) // pruned by another process meanwhile
@@ -152,17 +153,17 @@ export class SpoolDirectory {
     for (const name of names ?? []) {
       // What cannot be removed now is only rubbish: the next sweep tries again.
       const path = join(this.path, name)
-      if (REMOVED_NAME.test(name)) await discard(path).catch(() => undefined)
+      if (REMOVED_NAME.test(name)) await removeUploadDirectory(path).catch(() => undefined)
       else if (isProbe(name)) await unlink(path).catch(() => undefined)
     }
   }
 
   /** Removes files of an upload that nothing names any more; the caller holds its lock. */
-  async tidy(id: string, named: readonly string[]): Promise<void> {
+  async removeOtherFiles(id: string, named: readonly string[]): Promise<void> {
     const directory = this.directoryOf(id)
     const keep = new Set([...named, 'lock', CHECKPOINT_FILE])
     for (const entry of await readdir(directory)) {
-      if (OURS.test(entry) && !keep.has(entry))
+      if (UPLOAD_FILE.test(entry) && !keep.has(entry))
         await unlink(join(directory, entry)).catch(ignoreMissing)
     }
   }
@@ -180,7 +181,7 @@ export class SpoolDirectory {
 }
 
 /** Where `quarantine` puts an upload now. */
-export function nameInQuarantine(id: string): string {
+export function quarantineName(id: string): string {
   return `${id}-${new Date().toISOString().replaceAll(':', '-')}`
 }
 
@@ -189,7 +190,7 @@ function isId(name: string): boolean {
 }
 
 /** @throws Untrusted: what another user or a link has put there is not emptied by us */
-async function discard(path: string): Promise<void> {
+async function removeUploadDirectory(path: string): Promise<void> {
   checkDirectory(path)
   const names = readdirSync(path)
   const last = names.filter(name => name === CHECKPOINT_FILE)

@@ -9,9 +9,9 @@ import { basename, join } from 'node:path'
 import { promisify } from 'node:util'
 import { sparse, trim } from 'fs-native-extensions'
 import { fileSync as makeTempFile } from 'tmp-promise'
-import { ignoreMissing, isSystemError } from './durable.js'
-import { isLink, isSame, LinkedFileChanged, makeLink } from './link.js'
-import { PLAINLY, WITHOUT_WAITING } from './trust.js'
+import { ignoreMissing, isSystemError } from './durable-fs.js'
+import { isLink, isSameFile, LinkedFileChangedError, makeLink } from './linked-file.js'
+import { NOFOLLOW_NONBLOCK, NONBLOCK } from './ownership.js'
 
 const writev = promisify(fs.writev)
 const read = promisify(fs.read)
@@ -22,23 +22,23 @@ const fstat = promisify(fs.fstat)
 const bigStat = (fd: number): Promise<fs.BigIntStats> => promisify(fs.fstat)(fd, { bigint: true })
 
 /** One read from the disk and one write to a socket; what several parts read fits a processor's cache. */
-const READ_SIZE = 512 * 1024
+const READ_BYTES = 512 * 1024
 
 /**
  * After so many bytes the disk is asked to take them, while the source goes on: so the seal waits for
  * few.
  */
-const SYNC_EVERY = 32 * 1024 * 1024
+const SYNC_EVERY_BYTES = 32 * 1024 * 1024
 
 /**
  * Buffers that regions are read into, again and again: the pages of a fresh one cost more to get than
  * to fill.
  */
-const idle: Buffer[] = []
-const MAX_IDLE = 32
+const idleBuffers: Buffer[] = []
+const MAX_IDLE_BUFFERS = 32
 
 /** The temp file ends before a byte that the checkpoint knows of, or is not there at all. */
-export class TempFileDamage extends Error {
+export class TempFileDamagedError extends Error {
   override readonly name = 'TempFileDamage'
 }
 
@@ -87,24 +87,24 @@ export class TempFile {
   static async open(directory: string, name: string): Promise<TempFile> {
     if (isLink(name)) return TempFile.#openLink(directory, name)
     const path = join(directory, name)
-    const flags = fs.constants.O_RDWR | PLAINLY
+    const flags = fs.constants.O_RDWR | NOFOLLOW_NONBLOCK
     const fd = await promisify(fs.open)(path, flags).catch((cause: unknown) => {
       if (!isSystemError(cause, 'ENOENT', 'ELOOP', 'EISDIR', 'ENXIO')) throw cause
-      throw new TempFileDamage(`The temp file ${name} is gone`, { cause })
+      throw new TempFileDamagedError(`The temp file ${name} is gone`, { cause })
     })
     const found = await fstat(fd)
     if (found.isFile()) return new TempFile(fd, path, found.size)
     await close(fd)
-    throw new TempFileDamage(`The temp file ${name} is not a file any more`)
+    throw new TempFileDamagedError(`The temp file ${name} is not a file any more`)
   }
 
   /** For reading only: nothing here can ever change it. */
   static async #openLink(directory: string, name: string): Promise<TempFile> {
     const path = join(directory, name)
-    const flags = fs.constants.O_RDONLY | WITHOUT_WAITING
+    const flags = fs.constants.O_RDONLY | NONBLOCK
     const fd = await promisify(fs.open)(path, flags).catch((cause: unknown) => {
       if (!isSystemError(cause, 'ENOENT', 'ENXIO')) throw cause
-      throw new LinkedFileChanged('the file is gone', { cause })
+      throw new LinkedFileChangedError('the file is gone', { cause })
     })
     const file = new TempFile(fd, path, Number((await bigStat(fd)).size))
     try {
@@ -141,7 +141,7 @@ export class TempFile {
       this.#size += bytesWritten
       rest = dropBytes(rest, bytesWritten)
     }
-    if (this.#size - this.#synced >= SYNC_EVERY) this.#sync().catch(() => undefined) // told by `sync`
+    if (this.#size - this.#synced >= SYNC_EVERY_BYTES) this.#sync().catch(() => undefined) // told by `sync`
   }
 
   /** Reads exactly `[start, start + size)`. @throws TempFileDamage when the file is shorter */
@@ -153,14 +153,14 @@ export class TempFile {
 
   /** Exactly `[start, start + size)`, in order; each chunk is valid until the next is asked for. */
   async *chunks(start: number, size: number): AsyncGenerator<Buffer, void, undefined> {
-    const buffer = idle.pop() ?? Buffer.allocUnsafeSlow(READ_SIZE)
-    for (let done = 0; done < size; done += READ_SIZE) {
+    const buffer = idleBuffers.pop() ?? Buffer.allocUnsafeSlow(READ_BYTES)
+    for (let done = 0; done < size; done += READ_BYTES) {
       const chunk = buffer.subarray(0, size - done)
       await this.#fill(chunk, start + done)
       yield chunk
     }
     // Not when it was broken off: then the socket may still hold it.
-    if (idle.length < MAX_IDLE) idle.push(buffer)
+    if (idleBuffers.length < MAX_IDLE_BUFFERS) idleBuffers.push(buffer)
   }
 
   /** Cuts what follows the first `size` bytes. */
@@ -186,16 +186,18 @@ export class TempFile {
   }
 
   /** What it means when its bytes are not what the checkpoint says. */
-  damage(message: string): Error {
-    return isLink(this.name) ? new LinkedFileChanged(message) : new TempFileDamage(message)
+  damagedError(message: string): Error {
+    return isLink(this.name)
+      ? new LinkedFileChangedError(message)
+      : new TempFileDamagedError(message)
   }
 
   /** Also by its path: another file may have taken its place. */
   async #checkLink(): Promise<void> {
     const found = await bigStat(this.#fd)
     const there = await promisify(fs.stat)(this.#path, { bigint: true }).catch(ignoreMissing)
-    const same = there !== undefined && isSame(this.name, there) && isSame(this.name, found)
-    if (!same || Number(found.size) !== this.#size) throw this.damage('the file has changed')
+    const same = there !== undefined && isSameFile(this.name, there) && isSameFile(this.name, found)
+    if (!same || Number(found.size) !== this.#size) throw this.damagedError('the file has changed')
   }
 
   /** One after the other; once one has failed, all do: the system tells of lost pages only once. */
@@ -216,7 +218,7 @@ export class TempFile {
   async #fill(buffer: Buffer, start: number): Promise<void> {
     for (let done = 0; done < buffer.length;) {
       const { bytesRead } = await read(this.#fd, buffer, done, buffer.length - done, start + done)
-      if (bytesRead === 0) throw this.damage(`The temp file ends at byte ${start + done}`)
+      if (bytesRead === 0) throw this.damagedError(`The temp file ends at byte ${start + done}`)
       done += bytesRead
     }
   }

@@ -3,7 +3,7 @@
  * where another one ended. Bytes stay on the machine that took them.
  */
 import { hostname } from 'node:os'
-import type { Checkpoints, Records } from '../disk/records.js'
+import type { CheckpointStore, RecordStore } from '../disk/record-store.js'
 import type { SpoolDirectory } from '../disk/spool-directory.js'
 import { checkInteger, invalidType, invalidValue } from '../errors.js'
 import type { RedisConnection } from './connection.js'
@@ -33,7 +33,7 @@ export interface RedisCheckpointOptions {
 }
 
 /** A store of checkpoints in Redis; one for each process and host name. */
-export class RedisCheckpoints implements Checkpoints {
+export class RedisCheckpoints implements CheckpointStore {
   /** Name of this machine. */
   readonly host: string
   readonly #connection: RedisConnection
@@ -60,7 +60,7 @@ export class RedisCheckpoints implements Checkpoints {
   }
 
   /** @internal For `new Spool({ checkpoints })`. */
-  beside(spool: SpoolDirectory): Records {
+  recordStoreFor(spool: SpoolDirectory): RecordStore {
     const settings = {
       connection: this.#connection,
       keys: this.#keys,

@@ -6,17 +6,17 @@
 import { lstat, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import {
-  CheckpointDamage,
+  CheckpointDamagedError,
   decodeCheckpoint,
   encodeCheckpoint,
-  LaterFormat,
+  LaterFormatError,
   type Checkpoint,
 } from '../disk/checkpoint.js'
 import { Lock, ownerOf, type Owner } from '../disk/lock.js'
-import { isTrusted } from '../disk/trust.js'
-import type { HeldRecord, Records } from '../disk/records.js'
-import { ignoreMissing } from '../disk/durable.js'
-import { nameInQuarantine, type SpoolDirectory } from '../disk/spool-directory.js'
+import { isTrustedDirectory } from '../disk/ownership.js'
+import type { LockedRecord, RecordStore } from '../disk/record-store.js'
+import { ignoreMissing } from '../disk/durable-fs.js'
+import { quarantineName, type SpoolDirectory } from '../disk/spool-directory.js'
 import { SpoolError } from '../errors.js'
 import { ask, RedisFailure, textOf, textsOf } from './connection.js'
 import type { Hosts } from './hosts.js'
@@ -31,7 +31,7 @@ const QUARANTINE =
 redis.call('srem', KEYS[3], ARGV[2])
 redis.call('zadd', KEYS[5], ARGV[3], ARGV[4])`)
 
-export class RedisRecords implements Records {
+export class RedisRecords implements RecordStore {
   readonly #spool: SpoolDirectory
   readonly #settings: LockSettings
   readonly #hosts: Hosts
@@ -67,7 +67,7 @@ export class RedisRecords implements Records {
   /** `lock` does it: the directory may be missing here for an upload that is there. */
   async prepare(): Promise<void> {}
 
-  async lock(id: string): Promise<HeldRecord | 'owned' | 'gone'> {
+  async lock(id: string): Promise<LockedRecord | 'owned' | 'gone'> {
     await this.#reach(() => this.#hosts.announce(), id)
     await this.#spool.prepare(id)
     const kernel = await Lock.acquire(this.#spool.directoryOf(id))
@@ -89,7 +89,7 @@ export class RedisRecords implements Records {
     await this.#spool.sweep()
     for (const id of await this.#spool.ids()) {
       const directory = this.#spool.directoryOf(id)
-      if (!isTrusted(directory)) continue
+      if (!isTrustedDirectory(directory)) continue
       // Nobody is refused a lock because of a look at what is in order.
       if ((await ownerOf(directory)) !== undefined || !(await this.#isLeft(id))) continue
       const kernel = await Lock.acquire(directory)
@@ -122,12 +122,12 @@ export class RedisRecords implements Records {
     await this.#ask('ZREM', this.#keys.quarantine, name)
   }
 
-  #hold(id: string, kernel: Lock, lock: RedisLock): HeldRecord {
+  #hold(id: string, kernel: Lock, lock: RedisLock): LockedRecord {
     const record = [this.#keys.record(id), this.#keys.ids]
     let isThere = true // later, its name may be that of another one's directory
     return {
       host: this.#settings.host,
-      lost: lock.lost,
+      lockLost: lock.lost,
       read: async () => {
         if (lock.lost.aborted) throw lock.lost.reason
         return this.read(id)
@@ -136,17 +136,17 @@ export class RedisRecords implements Records {
         if (checkpoint === null) throw new TypeError('There is no checkpoint to write')
         await lock.change(WRITE, record, [encodeCheckpoint(checkpoint), id])
       },
-      whereabouts: checkpoint => this.#whereabouts(checkpoint),
-      tidy: named => this.#spool.tidy(id, named),
+      locateBytes: checkpoint => this.#whereabouts(checkpoint),
+      removeOtherFiles: named => this.#spool.removeOtherFiles(id, named),
       // The directory goes last: without it another process here would take this one for dead.
       remove: async () => {
-        await this.#spool.tidy(id, [])
+        await this.#spool.removeOtherFiles(id, [])
         await lock.change(REMOVE, record, [id])
         isThere = false
         await this.#spool.remove(id)
       },
       quarantine: async () => {
-        const name = nameInQuarantine(id)
+        const name = quarantineName(id)
         const keys = [...record, this.#keys.quarantined(name), this.#keys.quarantine]
         await lock.change(QUARANTINE, keys, [id, Date.now(), name])
         isThere = false
@@ -219,6 +219,6 @@ export class RedisRecords implements Records {
 
 /** For `.catch()` on a read: what cannot be trusted is not missing. */
 function unlessDamaged(error: unknown): undefined {
-  if (error instanceof CheckpointDamage || error instanceof LaterFormat) return undefined
+  if (error instanceof CheckpointDamagedError || error instanceof LaterFormatError) return undefined
   throw error
 }

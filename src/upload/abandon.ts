@@ -31,9 +31,9 @@ export async function leaveUnfinished(
       await claim.save({ ...state, upload: { ...upload, ...now, error: failure } })
     }
   } catch (cause) {
-    if (claim.known === null) reason(false)
+    if (claim.saved === null) reason(false)
     throw cause
   } finally {
-    await claim.leave()
+    await claim.releaseOrRemove()
   }
 }

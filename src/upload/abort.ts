@@ -2,7 +2,7 @@
  * Giving an upload up because its user says so: on OSS first, so that as long as parts are stored
  * (and billed) there, something here knows of them.
  */
-import type { Records } from '../disk/records.js'
+import type { RecordStore } from '../disk/record-store.js'
 import type { UploadContext } from './context.js'
 import { discardUploadId } from './discard.js'
 import { failed, publishedIn } from './failed.js'
@@ -13,7 +13,7 @@ import { withLostInitiates } from './phase.js'
  * Aborts every upload id of the checkpoint and what its lost Initiates left, then removes the
  * upload; ends the claim.
  */
-export async function giveUp(context: UploadContext, records: Records): Promise<void> {
+export async function giveUp(context: UploadContext, records: RecordStore): Promise<void> {
   const { claim } = context
   const checkpoint = withLostInitiates(context.checkpoint)
   const { id, bucket, key, upload, previous, superseded, lost } = checkpoint

@@ -65,7 +65,7 @@ export class UploadContext {
     this.#warn = warn
     claim.onWritten = (before, now, elapsed) => this.telemetry.written(before, now, elapsed)
     setMaxListeners(0, this.#abort.signal) // one for each part in flight
-    claim.lost?.addEventListener('abort', () => this.stop(), { once: true })
+    claim.lockLost?.addEventListener('abort', () => this.stop(), { once: true })
   }
 
   get id(): string {
@@ -80,7 +80,7 @@ export class UploadContext {
     try {
       return await step()
     } catch (error) {
-      const { lost } = this.claim
+      const { lockLost: lost } = this.claim
       throw lost?.aborted === true ? lost.reason : error
     } finally {
       signal?.removeEventListener('abort', stop)

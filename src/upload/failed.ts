@@ -3,8 +3,8 @@
  * and of the temp file get their `ERR_SPOOL_*` code.
  */
 import type { UploadRecord } from '../disk/checkpoint.js'
-import { isSystemError } from '../disk/durable.js'
-import { LinkedFileChanged } from '../disk/link.js'
+import { isSystemError } from '../disk/durable-fs.js'
+import { LinkedFileChangedError } from '../disk/linked-file.js'
 import { SpoolError, type SpoolErrorCode } from '../errors.js'
 import { errorKind, OssRequestError, type FailureKind } from '../oss/request-error.js'
 import { BytesLost, type Freed } from './freed.js'
@@ -97,7 +97,7 @@ export function failed(error: unknown, upload: FailedUpload): unknown {
       cause: error,
     })
   }
-  if (error instanceof LinkedFileChanged) {
+  if (error instanceof LinkedFileChangedError) {
     const message = `The file of ${object} changed while it was uploaded in place (${error.message}); nothing published`
     const hint = 'Upload it again, as it is now.'
     return new SpoolError('ERR_SPOOL_SOURCE_FAILED', message, { id, hint, cause: error })

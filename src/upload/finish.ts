@@ -222,7 +222,7 @@ async function conclude(work: Work, record: Sealed | Completing, done: Done): Pr
     const left = { superseded: leftover, lost: orphans ? lost : [] }
     await file?.remove()
     await ledger.save({ ...ledger.with(published), ...left })
-    await claim.tidy([]) // a predecessor's, whose removal failed or was killed
+    await claim.removeOtherFiles([]) // a predecessor's, whose removal failed or was killed
     await claim.release()
   } else {
     await claim.remove()
@@ -235,7 +235,7 @@ async function wholeBody(work: Work, sealed: Sealed): Promise<Buffer> {
   const file = await work.file()
   const body = await file.read(0, sealed.size)
   if (String(crc64(body)) !== sealed.crc64) {
-    throw file.damage('The temp file is not what its checkpoint says')
+    throw file.damagedError('The temp file is not what its checkpoint says')
   }
   return body
 }

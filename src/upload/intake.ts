@@ -5,7 +5,7 @@
  */
 import type { Checkpoint, Sealed, Spooling, UploadRecord } from '../disk/checkpoint.js'
 import type { Claim } from '../disk/claim.js'
-import { TempFile, TempFileDamage } from '../disk/temp-file.js'
+import { TempFile, TempFileDamagedError } from '../disk/temp-file.js'
 import { SpoolError } from '../errors.js'
 import { errorKind, OssRequestError } from '../oss/request-error.js'
 import type { Place } from '../oss/bucket.js'
@@ -86,7 +86,7 @@ export class Intake {
           this.onFatal(error)
       },
     })
-    const { lost } = context.claim
+    const { lockLost: lost } = context.claim
     lost?.addEventListener('abort', () => this.onFatal(lost.reason), { once: true })
   }
 
@@ -143,7 +143,7 @@ export class Intake {
       ledger.begin(checkpoint)
     } else {
       await ledger.save(checkpoint)
-      await claim.tidy(filesOf(checkpoint))
+      await claim.removeOtherFiles(filesOf(checkpoint))
     }
     const intake = new Intake(context, ledger, settings, file)
     intake.#spooler = new Spooler(file, plan, settings.expect, part => intake.#cut.push(part))
@@ -197,7 +197,7 @@ export class Intake {
 
   /** That of the record which is durable. */
   get phase(): UploadRecord['phase'] {
-    return this.context.claim.known?.upload.phase ?? 'spooling'
+    return this.context.claim.saved?.upload.phase ?? 'spooling'
   }
 
   /** The source ended well: checks what was expected and seals it. */
@@ -277,7 +277,7 @@ export class Intake {
       await this.#close()
       return finished
     } catch (error) {
-      if (!(error instanceof TempFileDamage)) throw error
+      if (!(error instanceof TempFileDamagedError)) throw error
       this.#ended = true
       await this.#close()
       throw await this.context.claim.quarantine(error)

@@ -4,7 +4,7 @@
  * hole in their place, and they count as freed.
  */
 import type { Checkpoint, Spooling } from '../disk/checkpoint.js'
-import { TempFile, TempFileDamage } from '../disk/temp-file.js'
+import { TempFile, TempFileDamagedError } from '../disk/temp-file.js'
 import { errorKind, OssRequestError } from '../oss/request-error.js'
 import type { ListedPart } from '../oss/bucket.js'
 import type { UploadContext } from './context.js'
@@ -46,7 +46,7 @@ export async function reusable(
     const file = await TempFile.open(context.claim.directory, upload.file)
     return { file, crcs: upload.crcs, spooled: upload.spooled, freed: upload.freed }
   } catch (error) {
-    if (error instanceof TempFileDamage) return undefined
+    if (error instanceof TempFileDamagedError) return undefined
     throw error
   }
 }

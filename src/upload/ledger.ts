@@ -61,7 +61,7 @@ export class Ledger {
    * nothing depends on it: whatever goes to OSS is announced first, and nothing is sealed.
    */
   begin(checkpoint: Checkpoint): void {
-    this.#claim.hold(checkpoint)
+    this.#claim.stage(checkpoint)
     this.#lastWrite = Date.now() - INTERVAL + SOON
     this.note()
   }
@@ -72,8 +72,8 @@ export class Ledger {
    * @returns false when it must be written
    */
   hold(record: UploadRecord): boolean {
-    if (this.#claim.known !== null) return false
-    this.#claim.hold(this.with(record))
+    if (this.#claim.saved !== null) return false
+    this.#claim.stage(this.with(record))
     return true
   }
 

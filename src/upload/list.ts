@@ -2,10 +2,10 @@
  * The list of uploads, read without their locks. One that is damaged is set aside and told of; it
  * never stops the others (rule 10).
  */
-import { CheckpointDamage } from '../disk/checkpoint.js'
-import { Claim, endingClaims, unreadable } from '../disk/claim.js'
-import type { Records } from '../disk/records.js'
-import { LOOKS } from '../disk/spool-directory.js'
+import { CheckpointDamagedError } from '../disk/checkpoint.js'
+import { Claim, pendingReleases, toUnreadableError } from '../disk/claim.js'
+import type { RecordStore } from '../disk/record-store.js'
+import { LIST_CONCURRENCY } from '../disk/spool-directory.js'
 import { SpoolError } from '../errors.js'
 import { mapLimit } from '../util/map-limit.js'
 import type { SpoolWarning } from './context.js'
@@ -13,16 +13,16 @@ import { statusOf, type UploadStatus } from './status.js'
 
 /** Oldest first. `ids`: those that the caller knows to be there. */
 export async function list(
-  records: Records,
+  records: RecordStore,
   warn: (warning: SpoolWarning) => void,
   ids?: readonly string[],
 ): Promise<UploadStatus[]> {
-  await endingClaims()
-  const seen = await mapLimit(LOOKS, ids ?? (await records.ids()), async id => {
+  await pendingReleases()
+  const seen = await mapLimit(LIST_CONCURRENCY, ids ?? (await records.ids()), async id => {
     try {
       return await look(records, id)
     } catch (error) {
-      const reported = unreadable(id, error)
+      const reported = toUnreadableError(id, error)
       if (reported instanceof SpoolError) return reported
       throw reported
     }
@@ -35,21 +35,21 @@ export async function list(
   return statuses.toSorted((a, b) => a.createdAt.localeCompare(b.createdAt))
 }
 
-async function look(records: Records, id: string): Promise<UploadStatus | undefined> {
+async function look(records: RecordStore, id: string): Promise<UploadStatus | undefined> {
   try {
     const checkpoint = await records.read(id)
     if (checkpoint?.id === id) return statusOf(checkpoint, await records.owner(id))
   } catch (error) {
-    if (!(error instanceof CheckpointDamage)) throw error
+    if (!(error instanceof CheckpointDamagedError)) throw error
   }
   // No checkpoint, or a damaged one: whoever gets the lock may clean up or quarantine.
   await examine(records, id)
   return undefined
 }
 
-async function examine(records: Records, id: string): Promise<void> {
+async function examine(records: RecordStore, id: string): Promise<void> {
   try {
-    const claim = await Claim.existing(records, id)
+    const claim = await Claim.acquireExisting(records, id)
     await claim.release() // it was replaced while we looked
   } catch (error) {
     const quiet = ['ERR_SPOOL_NOT_FOUND', 'ERR_SPOOL_LOCKED'] // cleaned up, or just being made

@@ -3,8 +3,8 @@
  * metadata, so the token cannot be read from them; an orphan is known by its key, by the time in
  * which our Initiate may have taken effect, and by holding no part. Aborted only by `prune`.
  */
-import { CheckpointDamage, type Checkpoint, type LostWindow } from '../disk/checkpoint.js'
-import type { Records } from '../disk/records.js'
+import { CheckpointDamagedError, type Checkpoint, type InitiateWindow } from '../disk/checkpoint.js'
+import type { RecordStore } from '../disk/record-store.js'
 import { errorKind, OssRequestError } from '../oss/request-error.js'
 import type { UploadContext } from './context.js'
 import { withRetry } from './retry.js'
@@ -23,7 +23,7 @@ interface UsedUploadIds {
 
 /** Reads what the checkpoints of a spool say of an object; damaged ones are for others to report. */
 async function usedUploadIds(
-  records: Records,
+  records: RecordStore,
   object: Pick<Checkpoint, 'id' | 'endpoint' | 'bucket' | 'key'>,
 ): Promise<UsedUploadIds> {
   const at = Date.now()
@@ -31,7 +31,7 @@ async function usedUploadIds(
   let incomplete = false
   for (const id of await records.ids()) {
     const checkpoint = await records.read(id).catch((error: unknown) => {
-      if (!(error instanceof CheckpointDamage)) incomplete = true
+      if (!(error instanceof CheckpointDamagedError)) incomplete = true
       return null
     })
     if (checkpoint === null || checkpoint.key !== object.key) continue
@@ -55,7 +55,7 @@ interface Orphan {
 /** What a search found, and the times in which something may still come to light. */
 interface Search {
   readonly orphans: readonly Orphan[]
-  readonly stillLost: readonly LostWindow[]
+  readonly stillLost: readonly InitiateWindow[]
 }
 
 /**
@@ -64,8 +64,8 @@ interface Search {
  */
 export async function findOrphans(
   context: UploadContext,
-  records: Records,
-  lost: readonly LostWindow[],
+  records: RecordStore,
+  lost: readonly InitiateWindow[],
 ): Promise<Search> {
   if (lost.length === 0) return { orphans: [], stillLost: [] }
   for (let last = false; ; last = true) {
@@ -83,7 +83,7 @@ export async function findOrphans(
 /** Empty upload ids of the key that nobody of `used` is, made when an answer of ours was lost. */
 async function candidatesOf(
   context: UploadContext,
-  lost: readonly LostWindow[],
+  lost: readonly InitiateWindow[],
   used: ReadonlySet<string>,
 ): Promise<Orphan[]> {
   const { bucket, key, call, attempts } = context
@@ -100,16 +100,16 @@ async function candidatesOf(
 
 /** The times that have to be looked at again: nothing was found yet, and something may still come. */
 function stillLost(
-  lost: readonly LostWindow[],
+  lost: readonly InitiateWindow[],
   found: readonly Orphan[],
   now: number,
-): LostWindow[] {
+): InitiateWindow[] {
   return lost.filter(
     window => Date.parse(window.to) > now && !found.some(({ time }) => isWithin(time, [window])),
   )
 }
 
-function isWithin(time: number, windows: readonly LostWindow[]): boolean {
+function isWithin(time: number, windows: readonly InitiateWindow[]): boolean {
   return windows.some(
     ({ from, to }) => time >= Date.parse(from) - TOLERANCE && time <= Date.parse(to) + TOLERANCE,
   )
@@ -133,7 +133,7 @@ async function isEmpty(context: UploadContext, uploadId: string): Promise<boolea
  */
 export async function mayHaveOrphans(
   context: UploadContext,
-  lost: readonly LostWindow[],
+  lost: readonly InitiateWindow[],
   used: ReadonlySet<string>,
 ): Promise<boolean> {
   try {

@@ -4,7 +4,7 @@
  */
 import { Claim } from '../disk/claim.js'
 import type { Checkpoint } from '../disk/checkpoint.js'
-import type { Records } from '../disk/records.js'
+import type { RecordStore } from '../disk/record-store.js'
 import { invalidType, outOfRange, SpoolError } from '../errors.js'
 import { giveUp } from './abort.js'
 import type { UploadContext } from './context.js'
@@ -42,7 +42,7 @@ export const WEEK = 7 * 24 * 60 * 60 * 1000
 
 /** What pruning asks of its caller. */
 export interface Pruner {
-  readonly records: Records
+  readonly records: RecordStore
   contextOf(claim: Claim, checkpoint: Checkpoint): UploadContext
   warn(id: string, error: unknown): void
 }
@@ -73,7 +73,7 @@ type Decided = PruneOptions & { readonly olderThan: number; readonly dryRun: boo
 async function pruneUpload(pruner: Pruner, id: string, options: Decided): Promise<Pruned[]> {
   const seen = await pruner.records.read(id).catch(() => null)
   if (seen !== null && !concerns(seen, options)) return []
-  const claim = await Claim.existing(pruner.records, id).catch((error: unknown) => {
+  const claim = await Claim.acquireExisting(pruner.records, id).catch((error: unknown) => {
     if (error instanceof SpoolError && error.code === 'ERR_SPOOL_NOT_FOUND') return undefined
     throw error
   })
@@ -81,7 +81,7 @@ async function pruneUpload(pruner: Pruner, id: string, options: Decided): Promis
   try {
     return await pruneClaimed(pruner, claim, options)
   } finally {
-    await claim.leave()
+    await claim.releaseOrRemove()
   }
 }
 

@@ -3,7 +3,7 @@
  * after the seal. Damage found on the way sends the upload to the quarantine, never into an object.
  */
 import type { Checkpoint, UploadRecord } from '../disk/checkpoint.js'
-import { TempFileDamage } from '../disk/temp-file.js'
+import { TempFileDamagedError } from '../disk/temp-file.js'
 import type { UploadContext } from './context.js'
 import { failed, publishedIn } from './failed.js'
 import { isAnyFreed } from './freed.js'
@@ -74,11 +74,11 @@ async function finishSealed(
   } catch (error) {
     await work.close() // nothing may note anything once the claim has ended
     ledger.close()
-    if (error instanceof TempFileDamage) throw await claim.quarantine(error)
+    if (error instanceof TempFileDamagedError) throw await claim.quarantine(error)
     const { bucket, key } = ledger.checkpoint
     const record = ledger.checkpoint[slot] // a predecessor that is lost is there no more
     const uploadId = record?.uploadId
-    const cause: unknown = claim.lost?.aborted === true ? claim.lost.reason : error
+    const cause: unknown = claim.lockLost?.aborted === true ? claim.lockLost.reason : error
     const reported = failed(cause, {
       id: claim.id,
       bucket,
@@ -104,7 +104,7 @@ async function hasBytes(work: UploadWork): Promise<boolean> {
     await work.file()
     return true
   } catch (error) {
-    if (error instanceof TempFileDamage) return false
+    if (error instanceof TempFileDamagedError) return false
     throw error
   }
 }

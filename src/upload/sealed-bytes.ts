@@ -3,7 +3,7 @@
  */
 import { createHash } from 'node:crypto'
 import type { UploadRecord } from '../disk/checkpoint.js'
-import { TempFile, TempFileDamage } from '../disk/temp-file.js'
+import { TempFile, TempFileDamagedError } from '../disk/temp-file.js'
 import { SpoolError } from '../errors.js'
 import type { UploadContext } from './context.js'
 import { missed, type Expectation } from './expectation.js'
@@ -23,7 +23,7 @@ export async function compareSealed(
   if (record?.phase !== 'sealed' && record?.phase !== 'completing') return
   const digests = await digestsOf(claim.directory, record, settings.expect).catch(
     async (error: unknown) => {
-      throw error instanceof TempFileDamage ? await claim.quarantine(error) : error
+      throw error instanceof TempFileDamagedError ? await claim.quarantine(error) : error
     },
   )
   const miss = missed(settings, { bytes: record.size, crc64: record.crc64, ...digests })
@@ -51,7 +51,7 @@ async function digestsOf(
   const file = await TempFile.open(directory, name)
   try {
     if (file.size !== size) {
-      throw file.damage(`The temp file has ${file.size} bytes instead of ${size}`)
+      throw file.damagedError(`The temp file has ${file.size} bytes instead of ${size}`)
     }
     for await (const chunk of file.chunks(0, size)) {
       for (const hash of hashes) hash.update(chunk)

@@ -30,7 +30,7 @@ export async function isDecided(
 /** The transition, durable when it resolves: the upload is on this host now, and needs its source. */
 export async function takeover(context: UploadContext): Promise<void> {
   const { claim, checkpoint } = context
-  if (claim.bereft) await claim.save(displace(checkpoint, claim.host))
+  if (claim.bytesLost) await claim.save(displace(checkpoint, claim.host))
 }
 
 /** What OSS has of an upload; `undefined` where it cannot be asked now: no source is kept waiting (rule 3). */

@@ -68,7 +68,7 @@ export class UploadWork implements Work {
     const file = await TempFile.open(this.context.claim.directory, record.file)
     if (file.size === record.spooled) return file
     await file.close()
-    throw file.damage(
+    throw file.damagedError(
       `The temp file of ${checkpoint.id} has ${file.size} bytes instead of ${record.spooled}`,
     )
   }
@@ -97,7 +97,7 @@ export class UploadWork implements Work {
     const crc = new Crc64()
     for await (const chunk of file.chunks(part.start, part.size)) crc.update(chunk)
     if (crc.digest() === part.crc64) return
-    throw file.damage(`Part ${part.number} in the temp file is not what its checkpoint says`)
+    throw file.damagedError(`Part ${part.number} in the temp file is not what its checkpoint says`)
   }
 }
 

@@ -3,7 +3,7 @@ import { readdir } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { Claim } from '../../src/disk/claim.js'
-import { LocalRecords } from '../../src/disk/local-records.js'
+import { LocalRecordStore } from '../../src/disk/local-record-store.js'
 import { bench } from '../support/oss.js'
 import { patience } from './patience.js'
 import { SCENARIOS, setUp } from './scenario.js'
@@ -84,10 +84,10 @@ void long(t, 'processes with uploads of their own share a spool directory', asyn
 })
 
 t.test('whoever waits while an upload is being removed gets a new one, or none', async t => {
-  const directory = new LocalRecords(t.testdir())
+  const directory = new LocalRecordStore(t.testdir())
   for (let i = 0; i < 200; i++) {
-    const owner = await Claim.make(directory, 'same')
-    const waiting = Claim.make(directory, 'same').catch((error: unknown) => error)
+    const owner = await Claim.acquire(directory, 'same')
+    const waiting = Claim.acquire(directory, 'same').catch((error: unknown) => error)
     // At another point of the waiter's way to the lock each time.
     for (let j = 0; j < i % 10; j++) await new Promise(setImmediate)
     await owner.remove()

@@ -4,12 +4,12 @@
  */
 import t from 'tap'
 import {
-  CheckpointDamage,
+  CheckpointDamagedError,
   decodeCheckpoint,
   digestOf,
   encodeCheckpoint,
   FORMAT,
-  LaterFormat,
+  LaterFormatError,
   type Checkpoint,
 } from '../../src/disk/checkpoint.js'
 import { succeed } from '../../src/upload/phase.js'
@@ -88,7 +88,7 @@ t.test('damage', async t => {
         decodeCheckpoint(bytes.toString('utf8', 0, length))
         accepted.push(length)
       } catch (reason) {
-        if (!(reason instanceof CheckpointDamage)) throw reason
+        if (!(reason instanceof CheckpointDamagedError)) throw reason
       }
     }
     t.same(accepted, [])
@@ -106,8 +106,8 @@ t.test('damage', async t => {
           if (JSON.stringify(decodeCheckpoint(bytes.toString())) !== expected)
             wrong.push(`${i}.${bit}`)
         } catch (reason) {
-          if (reason instanceof LaterFormat) later.add(i)
-          else if (!(reason instanceof CheckpointDamage)) throw reason
+          if (reason instanceof LaterFormatError) later.add(i)
+          else if (!(reason instanceof CheckpointDamagedError)) throw reason
         }
       }
     }
@@ -118,7 +118,7 @@ t.test('damage', async t => {
   t.test('bytes zeroed, as a file system does after a power cut: refused', async t => {
     for (const from of [0, 100, whole.length >> 1]) {
       const bytes = Buffer.from(whole).fill(0, from)
-      t.throws(() => decodeCheckpoint(bytes.toString()), CheckpointDamage)
+      t.throws(() => decodeCheckpoint(bytes.toString()), CheckpointDamagedError)
     }
   })
 
@@ -152,7 +152,7 @@ t.test('damage', async t => {
       fileOf('{}'),
       fileOf('[]'),
     ]) {
-      t.throws(() => decodeCheckpoint(text), CheckpointDamage, text.slice(0, 60))
+      t.throws(() => decodeCheckpoint(text), CheckpointDamagedError, text.slice(0, 60))
     }
   })
 
@@ -179,7 +179,7 @@ t.test('damage', async t => {
       'metadata that is no text': { ...good, upload: { ...upload, object: { meta: { a: 5 } } } },
       'metadata in a list': { ...good, upload: { ...upload, object: { meta: ['a'] } } },
     })) {
-      t.throws(() => decodeCheckpoint(fileOf(JSON.stringify(record))), CheckpointDamage, name)
+      t.throws(() => decodeCheckpoint(fileOf(JSON.stringify(record))), CheckpointDamagedError, name)
     }
   })
 
@@ -196,7 +196,7 @@ t.test('damage', async t => {
       try {
         decodeCheckpoint(text)
       } catch (reason) {
-        t.type(reason, CheckpointDamage)
+        t.type(reason, CheckpointDamagedError)
       }
       t.notOk('polluted' in {})
     }
@@ -214,6 +214,6 @@ t.test('what is freed, and what its digests were, is read back', t => {
 t.test('a later format is not damage, whatever its content', async t => {
   const body = JSON.stringify({ all: 'new' })
   for (const text of [fileOf(body, FORMAT + 1), fileOf(body, 1000), '{"format":2,"zip":"..."}']) {
-    t.throws(() => decodeCheckpoint(text), LaterFormat, text.slice(0, 40))
+    t.throws(() => decodeCheckpoint(text), LaterFormatError, text.slice(0, 40))
   }
 })

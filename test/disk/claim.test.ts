@@ -13,7 +13,7 @@ import t, { type Test } from 'tap'
 import { encodeCheckpoint } from '../../src/disk/checkpoint.js'
 import { Claim } from '../../src/disk/claim.js'
 import { Lock, ownerOf } from '../../src/disk/lock.js'
-import { LocalRecords } from '../../src/disk/local-records.js'
+import { LocalRecordStore } from '../../src/disk/local-record-store.js'
 import { SpoolError } from '../../src/errors.js'
 import type { SpoolWarning } from '../../src/upload/context.js'
 import { list } from '../../src/upload/list.js'
@@ -41,17 +41,17 @@ async function lock(directory: string): Promise<Lock> {
 }
 
 /** A spool with an upload of each name, each with a lock, a checkpoint and a temp file. */
-function spoolWith(t: Test, ...ids: string[]): LocalRecords {
-  const spool = new LocalRecords(t.testdir({}))
+function spoolWith(t: Test, ...ids: string[]): LocalRecordStore {
+  const spool = new LocalRecordStore(t.testdir({}))
   for (const id of ids) upload(spool, id, encodeCheckpoint(checkpointOf(sealed(), id)))
   return spool
 }
 
-function upload(spool: LocalRecords, id: string, checkpoint?: string): void {
+function upload(spool: LocalRecordStore, id: string, checkpoint?: string): void {
   fs.mkdirSync(spool.directoryOf(id))
   fs.writeFileSync(join(spool.directoryOf(id), 'lock'), '')
   fs.writeFileSync(join(spool.directoryOf(id), 'spool-1-a'), `bytes of ${id}`)
-  if (checkpoint !== undefined) fs.writeFileSync(spool.checkpointOf(id), checkpoint)
+  if (checkpoint !== undefined) fs.writeFileSync(spool.checkpointPath(id), checkpoint)
 }
 
 /** Every file under `path`, with its content. */
@@ -65,7 +65,7 @@ function tree(path: string): Record<string, string> {
   )
 }
 
-const quarantineOf = (spool: LocalRecords): string[] =>
+const quarantineOf = (spool: LocalRecordStore): string[] =>
   fs.existsSync(join(spool.path, 'quarantine'))
     ? fs.readdirSync(join(spool.path, 'quarantine'))
     : []
@@ -184,7 +184,7 @@ t.test('the lock', async t => {
 
 t.test('the spool directory', async t => {
   t.test('is made with its parents, private, and lists only what can be an upload', async t => {
-    const spool = new LocalRecords(join(t.testdir({}), 'a', 'b'))
+    const spool = new LocalRecordStore(join(t.testdir({}), 'a', 'b'))
     t.same(await spool.ids(), [])
     await spool.create('one')
     await spool.create('one')
@@ -200,11 +200,11 @@ t.test('the spool directory', async t => {
 
   t.test('no id leads out of it', async t => {
     const root = t.testdir({ outside: { 'checkpoint.json': '{}' }, spool: {} })
-    const spool = new LocalRecords(join(root, 'spool'))
+    const spool = new LocalRecordStore(join(root, 'spool'))
     for (const id of ['..', '.', '', '../outside', '/etc', 'a/b', 'a\\b', '.hidden', 'a\0b']) {
       t.throws(() => spool.directoryOf(id), TypeError)
-      await t.rejects(Claim.make(spool, id), TypeError)
-      await t.rejects(Claim.existing(spool, id), { code: 'ERR_SPOOL_NOT_FOUND' })
+      await t.rejects(Claim.acquire(spool, id), TypeError)
+      await t.rejects(Claim.acquireExisting(spool, id), { code: 'ERR_SPOOL_NOT_FOUND' })
     }
     t.same(fs.readdirSync(root).toSorted(), ['outside', 'spool'])
     t.same(tree(root), { 'outside/checkpoint.json': '{}' })
@@ -252,9 +252,9 @@ t.test('the spool directory', async t => {
     fs.unlinkSync(join(removed('two'), 'spool-1-a'))
     for (const name of ['.removed-', '.removed-by-me']) fs.mkdirSync(join(spool.path, name))
     t.same(await spool.ids(), ['stays'])
-    await Promise.all([spool.sweep(), new LocalRecords(spool.path).sweep(), spool.sweep()])
+    await Promise.all([spool.sweep(), new LocalRecordStore(spool.path).sweep(), spool.sweep()])
     t.same(fs.readdirSync(spool.path).toSorted(), ['.removed-', '.removed-by-me', 'stays'])
-    await new LocalRecords(join(spool.path, 'none')).sweep()
+    await new LocalRecordStore(join(spool.path, 'none')).sweep()
   })
 
   t.test('rubbish that cannot be removed stops nobody', async t => {
@@ -292,7 +292,7 @@ t.test('the spool directory', async t => {
       fs.writeFileSync(join(directory, name), '')
     }
     fs.mkdirSync(join(directory, 'folder'))
-    await spool.tidy('one', ['spool-2-b'])
+    await spool.removeOtherFiles('one', ['spool-2-b'])
     const left = ['checkpoint.json', 'folder', 'lock', 'notes.txt', 'spool-2-b']
     t.same(fs.readdirSync(directory).toSorted(), left)
   })
@@ -308,53 +308,53 @@ t.test('a spool that was put where other things are touches none of them', async
     '.removed-by-me': { a: 'mine' },
   })
   const before = tree(home)
-  const spool = new LocalRecords(home)
+  const spool = new LocalRecordStore(home)
   const warnings: SpoolWarning[] = []
   t.same(await list(spool, warning => warnings.push(warning)), [])
   t.same(warnings, [])
   await spool.sweep()
   for (const id of ['Documents', 'project', 'locked', 'file.txt']) {
-    await t.rejects(Claim.make(spool, id), { code: 'ERR_SPOOL_UNREADABLE' }, id)
-    await t.rejects(Claim.existing(spool, id), { code: 'ERR_SPOOL_NOT_FOUND' }, id)
+    await t.rejects(Claim.acquire(spool, id), { code: 'ERR_SPOOL_UNREADABLE' }, id)
+    await t.rejects(Claim.acquireExisting(spool, id), { code: 'ERR_SPOOL_NOT_FOUND' }, id)
   }
   t.same(tree(home), before)
-  const claim = await Claim.make(spool, 'upload')
+  const claim = await Claim.acquire(spool, 'upload')
   await claim.save(checkpointOf(sealed(), 'upload'))
   await claim.release()
   t.match(await list(spool, warning => warnings.push(warning)), [{ id: 'upload' }])
-  await (await Claim.existing(spool, 'upload')).remove()
+  await (await Claim.acquireExisting(spool, 'upload')).remove()
   t.same(tree(home), before)
 })
 
 t.test('a claim', async t => {
   t.test('makes what is not there, keeps what is saved, and is exclusive', async t => {
     const spool = spoolWith(t)
-    const claim = await Claim.make(spool, 'one')
+    const claim = await Claim.acquire(spool, 'one')
     t.equal(claim.checkpoint, null)
     const state = checkpointOf(sealed(), 'one')
     await claim.save(state)
     t.same(await claim.durable(), state)
-    for (const method of ['make', 'existing'] as const) {
+    for (const method of ['acquire', 'acquireExisting'] as const) {
       await t.rejects(Claim[method](spool, 'one'), {
         code: 'ERR_SPOOL_LOCKED',
         resumable: true,
         id: 'one',
       })
     }
-    const other = await Claim.make(spool, 'two')
+    const other = await Claim.acquire(spool, 'two')
     other.release()
     await claim.release()
-    const again = await Claim.existing(spool, 'one')
+    const again = await Claim.acquireExisting(spool, 'one')
     t.same(again.checkpoint, state)
     await again.remove()
     t.notOk(fs.existsSync(again.directory))
-    await t.rejects(Claim.existing(spool, 'one'), { code: 'ERR_SPOOL_NOT_FOUND' })
+    await t.rejects(Claim.acquireExisting(spool, 'one'), { code: 'ERR_SPOOL_NOT_FOUND' })
   })
 
   t.test('is won by one of many', async t => {
     const spool = spoolWith(t, 'one')
     const answers = await Promise.allSettled(
-      Array.from({ length: 20 }, () => Claim.make(spool, 'one')),
+      Array.from({ length: 20 }, () => Claim.acquire(spool, 'one')),
     )
     const won = answers.filter(answer => answer.status === 'fulfilled')
     const codes = answers.map(answer => answer.status === 'rejected' && answer.reason.code)
@@ -373,7 +373,7 @@ t.test('a claim', async t => {
       const work = async (i: number): Promise<void> => {
         while (Date.now() < end) {
           try {
-            const claim = await Claim.make(spool, 'one')
+            const claim = await Claim.acquire(spool, 'one')
             if (++owners > 1) failures.push('two owners')
             if (i % 2 === 0) await claim.save(checkpointOf(sealed(), 'one'))
             await sleep(1)
@@ -399,25 +399,25 @@ t.test('a claim', async t => {
 
   t.test('without a checkpoint leaves nothing behind, with one everything', async t => {
     const spool = spoolWith(t)
-    const first = await Claim.make(spool, 'one')
-    await first.leave()
+    const first = await Claim.acquire(spool, 'one')
+    await first.releaseOrRemove()
     t.same(fs.readdirSync(spool.path), [])
-    const second = await Claim.make(spool, 'one')
+    const second = await Claim.acquire(spool, 'one')
     await second.save(checkpointOf(sealed(), 'one'))
-    await second.leave()
-    await second.leave()
-    const third = await Claim.existing(spool, 'one')
+    await second.releaseOrRemove()
+    await second.releaseOrRemove()
+    const third = await Claim.acquireExisting(spool, 'one')
     t.equal(third.checkpoint.id, 'one')
     await third.release()
   })
 
   t.test('is let go even if its directory was taken from under it', async t => {
     const spool = spoolWith(t, 'one')
-    const claim = await Claim.existing(spool, 'one')
+    const claim = await Claim.acquireExisting(spool, 'one')
     fs.renameSync(claim.directory, join(spool.path, '.mine'))
     await t.rejects(claim.remove(), { code: 'ENOENT' })
     fs.renameSync(join(spool.path, '.mine'), claim.directory)
-    await (await Claim.existing(spool, 'one')).release()
+    await (await Claim.acquireExisting(spool, 'one')).release()
   })
 
   t.test('of an upload that crashed in its first moment cleans it up, quietly', async t => {
@@ -426,7 +426,7 @@ t.test('a claim', async t => {
     upload(spool, 'no-checkpoint')
     fs.writeFileSync(join(spool.directoryOf('no-checkpoint'), 'checkpoint.json.9-ab.tmp'), '{"fo')
     for (const id of ['empty', 'no-checkpoint']) {
-      await t.rejects(Claim.existing(spool, id), { code: 'ERR_SPOOL_NOT_FOUND' })
+      await t.rejects(Claim.acquireExisting(spool, id), { code: 'ERR_SPOOL_NOT_FOUND' })
     }
     t.same(fs.readdirSync(spool.path), [])
   })
@@ -448,28 +448,28 @@ t.test('what cannot be trusted', async t => {
       const spool = spoolWith(t, 'good')
       upload(spool, 'bad', text)
       const before = tree(spool.directoryOf('bad'))
-      await t.rejects(Claim.make(spool, 'bad'), { code: 'ERR_SPOOL_CORRUPT', resumable: false })
+      await t.rejects(Claim.acquire(spool, 'bad'), { code: 'ERR_SPOOL_CORRUPT', resumable: false })
       t.notOk(fs.existsSync(spool.directoryOf('bad')))
       const [where = ''] = quarantineOf(spool)
       t.match({ ...tree(join(spool.path, 'quarantine', where)), lock: '' }, before)
-      const claim = await Claim.make(spool, 'bad')
+      const claim = await Claim.acquire(spool, 'bad')
       t.equal(claim.checkpoint, null, 'its id can be used again')
       await claim.remove()
-      const good = await Claim.existing(spool, 'good') // the others are as they were
+      const good = await Claim.acquireExisting(spool, 'good') // the others are as they were
       await good.release()
     })
   }
 
   const later = JSON.stringify({ format: 2, digest: 'new', checkpoint: {} })
-  const untouchable: Record<string, (spool: LocalRecords) => void> = {
+  const untouchable: Record<string, (spool: LocalRecordStore) => void> = {
     'of a later format': spool => upload(spool, 'bad', later),
     'not a file': spool => {
       upload(spool, 'bad')
-      fs.mkdirSync(spool.checkpointOf('bad'))
+      fs.mkdirSync(spool.checkpointPath('bad'))
     },
     'a link in a circle': spool => {
       upload(spool, 'bad')
-      fs.symlinkSync('checkpoint.json', spool.checkpointOf('bad'))
+      fs.symlinkSync('checkpoint.json', spool.checkpointPath('bad'))
     },
     'locked by a directory': spool => {
       upload(spool, 'bad', whole)
@@ -482,7 +482,7 @@ t.test('what cannot be trusted', async t => {
       const spool = spoolWith(t, 'good')
       make(spool)
       const before = fs.readdirSync(spool.directoryOf('bad'))
-      for (const method of ['make', 'existing'] as const) {
+      for (const method of ['acquire', 'acquireExisting'] as const) {
         await t.rejects(Claim[method](spool, 'bad'), {
           code: 'ERR_SPOOL_UNREADABLE',
           resumable: name.startsWith('locked'), // it is sealed, and its checkpoint says so
@@ -497,15 +497,15 @@ t.test('what cannot be trusted', async t => {
     const spool = spoolWith(t)
     // What such a disk shows of the upload Orders when it is asked for orders.
     upload(spool, 'orders', encodeCheckpoint(checkpointOf(sealed(), 'Orders')))
-    await t.rejects(Claim.make(spool, 'orders'), { code: 'ERR_SPOOL_ID_IN_USE' })
+    await t.rejects(Claim.acquire(spool, 'orders'), { code: 'ERR_SPOOL_ID_IN_USE' })
     t.same(quarantineOf(spool), [])
-    t.ok(fs.existsSync(spool.checkpointOf('orders')))
+    t.ok(fs.existsSync(spool.checkpointPath('orders')))
   })
 
   t.test('only the holder of the lock quarantines', async t => {
     const spool = spoolWith(t, 'bad')
-    const owner = await Claim.existing(spool, 'bad')
-    fs.writeFileSync(spool.checkpointOf('bad'), 'garbage')
+    const owner = await Claim.acquireExisting(spool, 'bad')
+    fs.writeFileSync(spool.checkpointPath('bad'), 'garbage')
     const warnings: SpoolWarning[] = []
     t.same(await list(spool, warning => warnings.push(warning)), [])
     t.same(quarantineOf(spool), [])
@@ -534,7 +534,7 @@ t.test('what cannot be trusted', async t => {
 
   t.test('shows who owns an upload', async t => {
     const spool = spoolWith(t, 'one')
-    const claim = await Claim.existing(spool, 'one')
+    const claim = await Claim.acquireExisting(spool, 'one')
     const owner = { pid: process.pid, host: hostname() }
     t.match(await list(spool, () => {}), [{ id: 'one', phase: 'sealed', owner }])
     await claim.release()
@@ -557,7 +557,11 @@ t.test('a lock that is out of reach: resumable if what it locks is sealed', asyn
     fs.symlinkSync('elsewhere', path) // is never followed: ELOOP
     const before = fs.readdirSync(spool.path, { recursive: true })
     const resumable = id === 'sealed'
-    await t.rejects(Claim.existing(spool, id), { code: 'ERR_SPOOL_UNREADABLE', resumable }, id)
+    await t.rejects(
+      Claim.acquireExisting(spool, id),
+      { code: 'ERR_SPOOL_UNREADABLE', resumable },
+      id,
+    )
     t.same(fs.readdirSync(spool.path, { recursive: true }), before, 'left as it is')
   }
 })

@@ -13,11 +13,11 @@ import { parseCount, parsePeriod, parseRate, parseSize } from '../../src/cli/qua
 import { bucketOf, parseTarget } from '../../src/cli/target.js'
 import { printable } from '../../src/cli/text.js'
 import {
-  CheckpointDamage,
+  CheckpointDamagedError,
   decodeCheckpoint,
   digestOf,
   encodeCheckpoint,
-  LaterFormat,
+  LaterFormatError,
 } from '../../src/disk/checkpoint.js'
 import { SpoolDirectory } from '../../src/disk/spool-directory.js'
 import { OssError } from '../../src/emulator/oss-error.js'
@@ -331,7 +331,7 @@ t.test('checkpoints', async t => {
     checkpointOf(published()),
   ]
   const isRefusal = (error: Error): boolean =>
-    error instanceof CheckpointDamage || error instanceof LaterFormat
+    error instanceof CheckpointDamagedError || error instanceof LaterFormatError
 
   t.test('bytes changed: refused, or read as they were', async t => {
     const random = randomOf(t)
@@ -378,7 +378,7 @@ t.test('checkpoints', async t => {
       '['.repeat(1e5) + ']'.repeat(1e5),
       '{"a":'.repeat(1e5) + '1' + '}'.repeat(1e5),
     ]) {
-      t.throws(() => decodeCheckpoint(enveloped(body)), CheckpointDamage)
+      t.throws(() => decodeCheckpoint(enveloped(body)), CheckpointDamagedError)
     }
   })
 
@@ -392,7 +392,7 @@ t.test('checkpoints', async t => {
       const upload = { ...published(), plan: { version: 1, ...plan }, size: 2 ** 50 }
       t.throws(
         () => decodeCheckpoint(enveloped(JSON.stringify({ ...done, upload }))),
-        CheckpointDamage,
+        CheckpointDamagedError,
       )
     }
   })
@@ -411,7 +411,7 @@ t.test('checkpoints', async t => {
     const [, second] = all
     for (const id of ['', 'a\nb', 'a b', 'x'.repeat(2000)]) {
       const wrong = JSON.stringify({ ...second, superseded: [id] })
-      t.throws(() => decodeCheckpoint(enveloped(wrong)), CheckpointDamage)
+      t.throws(() => decodeCheckpoint(enveloped(wrong)), CheckpointDamagedError)
     }
   })
 })

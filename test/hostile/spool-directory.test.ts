@@ -7,8 +7,8 @@ import * as fs from 'node:fs'
 import { createServer } from 'node:net'
 import { basename, dirname, join } from 'node:path'
 import t, { type Test } from 'tap'
-import { LocalRecords } from '../../src/disk/local-records.js'
-import { othersIn } from '../../src/disk/trust.js'
+import { LocalRecordStore } from '../../src/disk/local-record-store.js'
+import { unsafePermissionsWarning } from '../../src/disk/ownership.js'
 import { bench, bytes, streamOf, type Bench } from '../support/oss.js'
 
 const skip = process.platform === 'win32' && 'Windows has none of these'
@@ -174,7 +174,7 @@ t.test('names that could be anything', { skip }, async t => {
     fs.writeFileSync(join(b.dir, name, 'precious'), 'precious')
   }
   t.equal(await finishAll(b), 'done')
-  const records = new LocalRecords(b.dir)
+  const records = new LocalRecordStore(b.dir)
   t.same(
     (await records.ids()).filter(id => !/^[\w.-]+$/.test(id)),
     [],
@@ -225,19 +225,19 @@ t.test('another user’s rubbish is left to that user', { skip: skip || asRoot }
 
 t.test('a directory that others may write to is spoken of', { skip }, async t => {
   const directory = t.testdir({})
-  t.equal(othersIn(directory), undefined)
+  t.equal(unsafePermissionsWarning(directory), undefined)
   for (const mode of [0o755, 0o775]) {
     fs.chmodSync(directory, mode)
-    t.equal(othersIn(directory), undefined, mode.toString(8))
+    t.equal(unsafePermissionsWarning(directory), undefined, mode.toString(8))
   }
   for (const mode of [0o777, 0o1777, 0o702]) {
     fs.chmodSync(directory, mode)
-    t.match(othersIn(directory), /everyone can write/, mode.toString(8))
+    t.match(unsafePermissionsWarning(directory), /everyone can write/, mode.toString(8))
   }
   fs.chmodSync(directory, 0o700)
   if (process.getuid?.() === 0) {
     fs.chownSync(directory, STRANGER, STRANGER)
-    t.match(othersIn(directory), /belongs to user 12345/)
+    t.match(unsafePermissionsWarning(directory), /belongs to user 12345/)
   }
   const b = await bench(t)
   fs.mkdirSync(b.dir)

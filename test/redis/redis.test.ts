@@ -365,7 +365,7 @@ fleetTest('a frozen worker that wakes while another works cannot do anything', a
 
 fleetTest('whoever lost the lock cannot write, nor remove', async (t, fleet) => {
   const claimOf = (host: string) =>
-    Claim.make(fleet.checkpoints(host).beside(new SpoolDirectory(fleet.dir(host))), 'id')
+    Claim.acquire(fleet.checkpoints(host).recordStoreFor(new SpoolDirectory(fleet.dir(host))), 'id')
   const a = await claimOf('a')
   await a.save({ ...checkpointOf(spooling()), host: 'a' })
   await fleet.unlock()
@@ -373,7 +373,7 @@ fleetTest('whoever lost the lock cannot write, nor remove', async (t, fleet) => 
   await b.save({ ...checkpointOf(sealed()), host: 'b' })
   const lost = { code: 'ERR_SPOOL_LOCKED' }
   await t.rejects(a.save({ ...checkpointOf(spooling()), host: 'a' }), lost)
-  t.equal(a.lost?.aborted, true)
+  t.equal(a.lockLost?.aborted, true)
   await t.rejects(a.remove(), lost)
   const kept = JSON.parse((await fleet.redis.get(fleet.key('record', 'id'))) ?? '')
   t.match(kept.checkpoint, { host: 'b', upload: { phase: 'sealed' } })
@@ -387,7 +387,7 @@ fleetTest('whoever removes an upload is not taken for dead', async (t, fleet) =>
   const { prefix } = fleet
   const refused: unknown[] = []
   const claimOf = (call: RedisConnection['call']) =>
-    Claim.make(redisCheckpoints({ call }, { prefix, host: 'a' }).beside(directory), 'id')
+    Claim.acquire(redisCheckpoints({ call }, { prefix, host: 'a' }).recordStoreFor(directory), 'id')
   // Before each change another process of this host tries to get the upload.
   const between: RedisConnection['call'] = async (command, ...args) => {
     const isChange = command === 'EVAL' && args[1] === 3

@@ -11,7 +11,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { encodeCheckpoint } from '../../src/disk/checkpoint.js'
 import { Claim } from '../../src/disk/claim.js'
-import { LocalRecords } from '../../src/disk/local-records.js'
+import { LocalRecordStore } from '../../src/disk/local-record-store.js'
 import { SpoolWriteStream } from '../../src/index.js'
 import { FairSemaphore } from '../../src/util/fair-semaphore.js'
 import { list } from '../../src/upload/list.js'
@@ -54,7 +54,7 @@ function requestsOf(t: Test): () => number {
 }
 
 void long(t, 'a spool of 1,000 unfinished uploads', async t => {
-  const spool = new LocalRecords(t.testdir({}))
+  const spool = new LocalRecordStore(t.testdir({}))
   const ids = Array.from({ length: 1000 }, (_, i) => `upload-${String(i).padStart(4, '0')}`)
   const record = sealed()
   for (const [i, id] of ids.entries()) {
@@ -62,7 +62,7 @@ void long(t, 'a spool of 1,000 unfinished uploads', async t => {
     fs.mkdirSync(spool.directoryOf(id))
     fs.writeFileSync(join(spool.directoryOf(id), 'lock'), '')
     const text = encodeCheckpoint(checkpointOf({ ...record, createdAt }, id))
-    fs.writeFileSync(spool.checkpointOf(id), text)
+    fs.writeFileSync(spool.checkpointPath(id), text)
   }
 
   await t.test('is listed oldest first, a few directories at a time', async t => {
@@ -91,12 +91,12 @@ void long(t, 'a spool of 1,000 unfinished uploads', async t => {
   })
 
   await t.test('has one that is claimed without a look at the others', async t => {
-    class Narrow extends LocalRecords {
+    class Narrow extends LocalRecordStore {
       override ids(): Promise<string[]> {
         throw new Error('all were looked at')
       }
     }
-    const claim = await Claim.existing(new Narrow(spool.path), 'upload-0500')
+    const claim = await Claim.acquireExisting(new Narrow(spool.path), 'upload-0500')
     t.equal(claim.checkpoint.id, 'upload-0500')
     await claim.release()
   })

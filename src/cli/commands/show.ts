@@ -53,8 +53,8 @@ async function show(session: Session, id: string, flags: Flags): Promise<number>
 }
 
 async function readCheckpoint(directory: string, id: string): Promise<Checkpoint | null> {
-  const { DurableCheckpointFile } = await import('../../disk/store.js')
-  return new DurableCheckpointFile(join(directory, id, 'checkpoint.json')).read()
+  const { CheckpointFile: CheckpointFile } = await import('../../disk/checkpoint-db.js')
+  return new CheckpointFile(join(directory, id, 'checkpoint.json')).read()
 }
 
 function detailsOf(status: UploadStatus, checkpoint: Checkpoint, directory: string): Details {

@@ -1,9 +1,9 @@
 /** The check-up of the spool directory: what every upload will need of this disk. */
 import { constants } from 'node:fs'
 import { access, open, stat, statfs, unlink } from 'node:fs/promises'
-import { makeDirectory, syncDirectory } from '../../disk/durable.js'
-import { checkFileSystem } from '../../disk/file-system.js'
-import { probeIn } from '../../disk/probe.js'
+import { makeDirectory, syncDirectory } from '../../disk/durable-fs.js'
+import { checkFileSystem } from '../../disk/fs-capabilities.js'
+import { newProbePath } from '../../disk/probe.js'
 import type { Content } from '../spool-content.js'
 import { formatBytes } from '../quantities.js'
 import { failed, ok, skipped, warning, type Finding } from './finding.js'
@@ -99,7 +99,7 @@ async function checkLocks(directory: string): Promise<Finding> {
 }
 
 async function checkSync(directory: string): Promise<Finding> {
-  const path = probeIn(directory)
+  const path = newProbePath(directory)
   const startedAt = performance.now()
   try {
     const file = await open(path, 'wx', 0o600)

@@ -9,8 +9,8 @@ import { basename, dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
 import type { Checkpoint } from '../../src/disk/checkpoint.js'
-import { CheckpointStore, DurableCheckpointFile } from '../../src/disk/store.js'
-import { TempFile, TempFileDamage } from '../../src/disk/temp-file.js'
+import { CheckpointDb, CheckpointFile } from '../../src/disk/checkpoint-db.js'
+import { TempFile, TempFileDamagedError } from '../../src/disk/temp-file.js'
 import { checkpointOf, spooling } from '../support/records.js'
 import { tinyDisk } from '../support/tiny-disk.js'
 
@@ -19,7 +19,7 @@ const checkpoint = (spooled: number, key = 'key'): Checkpoint => ({
   key,
 })
 
-const read = (path: string): Promise<Checkpoint | null> => new DurableCheckpointFile(path).read()
+const read = (path: string): Promise<Checkpoint | null> => new CheckpointFile(path).read()
 
 /** The system calls that replace a checkpoint. */
 const STEPS = [
@@ -35,7 +35,7 @@ const STEPS = [
 type Step = (typeof STEPS)[number] | 'unlink'
 
 interface FaultyStore {
-  readonly store: CheckpointStore
+  readonly store: CheckpointDb
   readonly counts: { replaced: number }
   /** The steps that were made. */
   readonly steps: Step[]
@@ -98,17 +98,17 @@ async function faultyStore(t: Test, path: string): Promise<FaultyStore> {
     await fsp.unlink(at)
   }
   // Mocks reach one module deep.
-  const durable = await t.mockImport<typeof import('../../src/disk/durable.js')>(
-    new URL('../../src/disk/durable.js', import.meta.url).href,
+  const durable = await t.mockImport<typeof import('../../src/disk/durable-fs.js')>(
+    new URL('../../src/disk/durable-fs.js', import.meta.url).href,
     {
       'node:fs': t.createMock(fs, calls),
       'node:fs/promises': t.createMock(fsp, { rename, unlink }),
     },
   )
-  const { CheckpointStore: Store, DurableCheckpointFile: File } = await t.mockImport<
-    typeof import('../../src/disk/store.js')
-  >(new URL('../../src/disk/store.js', import.meta.url).href, {
-    [new URL('../../src/disk/durable.js', import.meta.url).href]: durable,
+  const { CheckpointDb: Store, CheckpointFile: File } = await t.mockImport<
+    typeof import('../../src/disk/checkpoint-db.js')
+  >(new URL('../../src/disk/checkpoint-db.js', import.meta.url).href, {
+    [new URL('../../src/disk/durable-fs.js', import.meta.url).href]: durable,
   })
   return {
     store: new Store(new File(path)),
@@ -123,19 +123,19 @@ t.test('the checkpoint store', async t => {
 
   t.test('reads nothing where nothing is, and what was written', async t => {
     const path = pathIn(t)
-    t.equal(await new CheckpointStore(new DurableCheckpointFile(path)).read(), null)
+    t.equal(await new CheckpointDb(new CheckpointFile(path)).read(), null)
     const state = checkpoint(1)
-    await new CheckpointStore(new DurableCheckpointFile(path)).write(state)
-    const store = new CheckpointStore(new DurableCheckpointFile(path))
+    await new CheckpointDb(new CheckpointFile(path)).write(state)
+    const store = new CheckpointDb(new CheckpointFile(path))
     t.same(await store.read(), state)
-    t.same([store.checkpoint, store.durable], [state, state])
+    t.same([store.checkpoint, store.saved], [state, state])
     t.equal((await fsp.stat(path)).mode & 0o777, 0o600)
     t.same(await fsp.readdir(dirname(path)), ['checkpoint.json'])
   })
 
   t.test('never shows a reader half a checkpoint', async t => {
     const path = pathIn(t)
-    const store = new CheckpointStore(new DurableCheckpointFile(path))
+    const store = new CheckpointDb(new CheckpointFile(path))
     await store.write(checkpoint(0))
     const state = { writing: true }
     const writer = (async () => {
@@ -174,18 +174,18 @@ t.test('the checkpoint store', async t => {
       `${counts.replaced - burst} for 500`,
     )
     t.equal((await read(path))?.upload.spooled, 499, 'the last one wins')
-    t.equal(store.durable?.upload.spooled, 499)
+    t.equal(store.saved?.upload.spooled, 499)
   })
 
   t.test('a write during a write is on the disk when it resolves', async t => {
     const path = pathIn(t)
-    const store = new CheckpointStore(new DurableCheckpointFile(path))
+    const store = new CheckpointDb(new CheckpointFile(path))
     for (let i = 0; i < 20; i += 2) {
       const first = store.write(checkpoint(i))
       await new Promise(setImmediate) // the first one is under way
       const second = store.write(checkpoint(i + 1))
       await first
-      t.ok((store.durable?.upload.spooled ?? -1) >= i)
+      t.ok((store.saved?.upload.spooled ?? -1) >= i)
       await second
       t.equal((await read(path))?.upload.spooled, i + 1)
     }
@@ -193,16 +193,16 @@ t.test('the checkpoint store', async t => {
 
   t.test('settled waits for what is under way, also for what fails', async t => {
     const path = pathIn(t)
-    const store = new CheckpointStore(new DurableCheckpointFile(path))
+    const store = new CheckpointDb(new CheckpointFile(path))
     void store.write(checkpoint(1))
     void store.write(checkpoint(2))
-    await store.settled()
-    t.equal(store.durable?.upload.spooled, 2)
+    await store.idle()
+    t.equal(store.saved?.upload.spooled, 2)
     await fsp.rm(dirname(path), { recursive: true })
     const failing = store.write(checkpoint(3)).catch((error: unknown) => error)
-    await store.settled()
+    await store.idle()
     t.match(await failing, { code: 'ENOENT' })
-    await store.settled()
+    await store.idle()
   })
 
   for (const step of STEPS) {
@@ -216,7 +216,7 @@ t.test('the checkpoint store', async t => {
       const there = await read(path)
       // After the rename it is the new one, and only its durability is in doubt.
       t.equal(there?.upload.spooled, step.endsWith('directory') ? 2 : 1)
-      t.same(store.durable, there, 'the store knows which one')
+      t.same(store.saved, there, 'the store knows which one')
       t.same(await fsp.readdir(dirname(path)), ['checkpoint.json'], 'nothing is left over')
       await store.write(checkpoint(3))
       t.equal((await read(path))?.upload.spooled, 3, 'and goes on')
@@ -241,12 +241,12 @@ t.test('the checkpoint store', async t => {
     const disk = tinyDisk(t)
     if (disk === undefined) return
     const path = join(disk.path, 'checkpoint.json')
-    const store = new CheckpointStore(new DurableCheckpointFile(path))
+    const store = new CheckpointDb(new CheckpointFile(path))
     await store.write(checkpoint(1))
     disk.fill()
     await t.rejects(store.write(checkpoint(2)), { code: 'ENOSPC' })
     t.equal((await read(path))?.upload.spooled, 1)
-    t.equal(store.durable?.upload.spooled, 1)
+    t.equal(store.saved?.upload.spooled, 1)
     fs.truncateSync(join(disk.path, 'filling'), 48 * 1024)
     // Room for a part of it only: this write is short before it fails.
     await t.rejects(store.write(checkpoint(3, 'k'.repeat(60_000))), { code: 'ENOSPC' })
@@ -344,8 +344,8 @@ t.test('the temp file', async t => {
   t.test('a file that is too short is damage, never fewer bytes', async t => {
     const file = await make(t, 1000)
     fs.truncateSync(file.path, 900)
-    await t.rejects(file.read(0, 1000), TempFileDamage)
-    await t.rejects(collect(file.chunks(500, 500)), TempFileDamage)
+    await t.rejects(file.read(0, 1000), TempFileDamagedError)
+    await t.rejects(collect(file.chunks(500, 500)), TempFileDamagedError)
     t.same(await file.read(0, 900), bytes.subarray(0, 900))
   })
 
@@ -425,7 +425,8 @@ t.test('the temp file', async t => {
       execFileSync('mkfifo', [join(directory, 'fifo')])
       names.push('fifo')
     }
-    for (const name of names) await t.rejects(TempFile.open(directory, name), TempFileDamage, name)
+    for (const name of names)
+      await t.rejects(TempFile.open(directory, name), TempFileDamagedError, name)
   })
 
   t.test('a full disk is an error, and what was written stays', async t => {

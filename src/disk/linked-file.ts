@@ -7,32 +7,32 @@
 import type { BigIntStats } from 'node:fs'
 import { stat, symlink } from 'node:fs/promises'
 import { join } from 'node:path'
-import { randomName } from './durable.js'
+import { randomSuffix } from './durable-fs.js'
 
 /** The file is not the one any more that was read: what was sealed of it is lost. */
-export class LinkedFileChanged extends Error {
+export class LinkedFileChangedError extends Error {
   override readonly name = 'LinkedFileChanged'
   readonly code = 'ERR_FILE_CHANGED'
 }
 
-const NAME = /^spool-link-(\d+)-(\d+)-(\d+)-[0-9a-f]{12}$/
+const LINK_NAME = /^spool-link-(\d+)-(\d+)-(\d+)-[0-9a-f]{12}$/
 
 export function isLink(name: string): boolean {
-  return NAME.test(name)
+  return LINK_NAME.test(name)
 }
 
 /** Makes the link. @param path absolute @returns its name */
 export async function makeLink(directory: string, path: string): Promise<string> {
   const stats = await stat(path, { bigint: true })
-  if (!stats.isFile()) throw new LinkedFileChanged('it is not a plain file')
+  if (!stats.isFile()) throw new LinkedFileChangedError('it is not a plain file')
   const { dev, ino, mtimeNs } = stats
-  const name = `spool-link-${dev}-${ino}-${mtimeNs}-${randomName()}`
+  const name = `spool-link-${dev}-${ino}-${mtimeNs}-${randomSuffix()}`
   await symlink(path, join(directory, name))
   return name
 }
 
 /** Whether the file is still the one that the link was made to. */
-export function isSame(name: string, { dev, ino, mtimeNs }: BigIntStats): boolean {
-  const [, ...identity] = NAME.exec(name) ?? []
+export function isSameFile(name: string, { dev, ino, mtimeNs }: BigIntStats): boolean {
+  const [, ...identity] = LINK_NAME.exec(name) ?? []
   return identity.join('-') === `${dev}-${ino}-${mtimeNs}`
 }

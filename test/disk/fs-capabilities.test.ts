@@ -3,7 +3,7 @@ import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import * as native from 'fs-native-extensions'
 import t from 'tap'
-import { checkFileSystem } from '../../src/disk/file-system.js'
+import { checkFileSystem } from '../../src/disk/fs-capabilities.js'
 
 t.test('a local directory is made, found good, and left empty', async t => {
   const directory = join(t.testdir({}), 'deep', 'spool')
@@ -22,8 +22,8 @@ for (const [name, tryLock] of [
 ] as const) {
   t.test(`a file system ${name} is refused`, async t => {
     const { checkFileSystem: check } = await t.mockImport<
-      typeof import('../../src/disk/file-system.js')
-    >(new URL('../../src/disk/file-system.js', import.meta.url).href, {
+      typeof import('../../src/disk/fs-capabilities.js')
+    >(new URL('../../src/disk/fs-capabilities.js', import.meta.url).href, {
       'fs-native-extensions': { ...native, tryLock },
     })
     const directory = t.testdir({})

@@ -9,15 +9,15 @@ import { statfs, unlink } from 'node:fs/promises'
 import { promisify } from 'node:util'
 import { sparse, trim, tryLock } from 'fs-native-extensions'
 import { SpoolError } from '../errors.js'
-import { ignoreMissing, makeDirectory } from './durable.js'
-import { probeIn } from './probe.js'
+import { ignoreMissing, makeDirectory } from './durable-fs.js'
+import { newProbePath } from './probe.js'
 
 const open = promisify(fs.open)
 const read = promisify(fs.read)
 const write = promisify(fs.write)
 
 /** Magic numbers of file systems whose locks are as good as what is behind them (statfs(2)). */
-const REMOTE: ReadonlyMap<number, string> = new Map([
+const REMOTE_FILE_SYSTEMS: ReadonlyMap<number, string> = new Map([
   [0x6969, 'NFS'],
   [0xff534d42, 'CIFS'],
   [0xfe534d42, 'SMB'],
@@ -38,7 +38,7 @@ export async function checkFileSystem(directory: string): Promise<string | undef
       'Put the spool directory on a local disk: without locks two processes could work on one upload.'
     throw new SpoolError('ERR_SPOOL_NO_LOCKS', message, { hint })
   }
-  const name = REMOTE.get((await statfs(directory)).type)
+  const name = REMOTE_FILE_SYSTEMS.get((await statfs(directory)).type)
   if (name === undefined) return undefined
   return `The spool directory ${directory} is on ${name}: its locks hold only as far as ${name}'s do, and a lost connection may free them; a local disk is safer`
 }
@@ -47,14 +47,15 @@ export async function checkFileSystem(directory: string): Promise<string | undef
  * Checks, in the spool directory, that a range of a file can be given back to the disk.
  * @throws SpoolError `ERR_SPOOL_NO_HOLES`
  */
-export async function checkHoles(directory: string): Promise<void> {
-  const path = probeIn(directory)
+export async function checkHolePunching(directory: string): Promise<void> {
+  const path = newProbePath(directory)
   const file = await open(path, 'wx+', 0o600)
   try {
-    await write(file, Buffer.alloc(2 * PROBE_SIZE, 1))
-    await makeHole(file, directory)
-    const { buffer } = await read(file, Buffer.alloc(2 * PROBE_SIZE), 0, 2 * PROBE_SIZE, 0)
-    if (buffer.indexOf(1) !== PROBE_SIZE || buffer.includes(0, PROBE_SIZE)) throw noHoles(directory)
+    await write(file, Buffer.alloc(2 * PROBE_BYTES, 1))
+    await punchHole(file, directory)
+    const { buffer } = await read(file, Buffer.alloc(2 * PROBE_BYTES), 0, 2 * PROBE_BYTES, 0)
+    if (buffer.indexOf(1) !== PROBE_BYTES || buffer.includes(0, PROBE_BYTES))
+      throw noHolesError(directory)
   } finally {
     await unlink(path).catch(() => undefined) // the next sweep does it
     fs.closeSync(file)
@@ -62,18 +63,18 @@ export async function checkHoles(directory: string): Promise<void> {
 }
 
 /** A multiple of the blocks of all file systems that we know of. */
-const PROBE_SIZE = 64 * 1024
+const PROBE_BYTES = 64 * 1024
 
-async function makeHole(file: number, directory: string): Promise<void> {
+async function punchHole(file: number, directory: string): Promise<void> {
   try {
     await sparse(file)
-    await trim(file, 0, PROBE_SIZE)
+    await trim(file, 0, PROBE_BYTES)
   } catch (cause) {
-    throw noHoles(directory, cause)
+    throw noHolesError(directory, cause)
   }
 }
 
-function noHoles(directory: string, cause?: unknown): SpoolError {
+function noHolesError(directory: string, cause?: unknown): SpoolError {
   const message = `maxSpoolBytes needs holes in files, which the file system of ${directory} does not have`
   const hint =
     'Leave it out, or put the spool directory on a file system with holes, such as ext4, XFS, Btrfs, APFS or NTFS.'
@@ -82,14 +83,14 @@ function noHoles(directory: string, cause?: unknown): SpoolError {
 
 /** Two open files of one process exclude each other just as two processes do. */
 async function locksExclude(directory: string): Promise<boolean> {
-  const path = probeIn(directory)
+  const path = newProbePath(directory)
   const first = await open(path, 'wx+', 0o600)
   let second: number | undefined
   try {
     second = (await open(path, 'r+').catch(ignoreMissing)) ?? undefined
     // Another process's sweep was quicker: again, with another file.
     if (second === undefined) return await locksExclude(directory)
-    return lock(first) && !lock(second)
+    return canLock(first) && !canLock(second)
   } finally {
     await unlink(path).catch(() => undefined) // the next sweep does it
     fs.closeSync(first)
@@ -98,7 +99,7 @@ async function locksExclude(directory: string): Promise<boolean> {
 }
 
 /** `false` also where locks are not known at all (ENOLCK, ENOTSUP, EINVAL, ...). */
-function lock(fd: number): boolean {
+function canLock(fd: number): boolean {
   try {
     return tryLock(fd)
   } catch {

@@ -9,13 +9,13 @@ import type { Owner } from './lock.js'
 import type { SpoolDirectory } from './spool-directory.js'
 
 /** The option `checkpoints` of a `Spool`: where it keeps records and locks. */
-export interface Checkpoints {
+export interface CheckpointStore {
   /** @internal The records of the uploads whose bytes this process puts into `spool`. */
-  beside(spool: SpoolDirectory): Records
+  recordStoreFor(spool: SpoolDirectory): RecordStore
 }
 
 /** The records of a spool. What reads takes no lock; whoever changes an upload holds its lock. */
-export interface Records {
+export interface RecordStore {
   /** Where the bytes of an upload are, on this machine. @throws TypeError for what cannot be an id */
   directoryOf(id: string): string
   /** Ids of all uploads that there may be, in order. */
@@ -29,7 +29,7 @@ export interface Records {
   /** Makes the place for the bytes of `id`. @throws SpoolError when it is someone else's */
   prepare(id: string): Promise<void>
   /** `'owned'`: another one has the lock. `'gone'`: the upload went away meanwhile; look again. */
-  lock(id: string): Promise<HeldRecord | 'owned' | 'gone'>
+  lock(id: string): Promise<LockedRecord | 'owned' | 'gone'>
   /** Finishes what killed processes left half-done. */
   sweep(): Promise<void>
   /** What could not be trusted: names and when (ms) it was set aside. */
@@ -38,18 +38,18 @@ export interface Records {
 }
 
 /** One upload's record under its lock: what lowdb reads and writes, and what ends it. */
-export interface HeldRecord extends Adapter<Checkpoint | null> {
+export interface LockedRecord extends Adapter<Checkpoint | null> {
   /** Whose disk the bytes go to; recorded where that is a question. */
   readonly host?: string
   /** Aborted when the lock is lost while it is held; the reason is a `SpoolError`. */
-  readonly lost?: AbortSignal
+  readonly lockLost?: AbortSignal
   /**
    * Where the bytes of `checkpoint` are: on this disk, on that of another host that may come back, or
    * nowhere any more.
    */
-  whereabouts(checkpoint: Checkpoint): Promise<'here' | 'elsewhere' | 'nowhere'>
+  locateBytes(checkpoint: Checkpoint): Promise<'here' | 'elsewhere' | 'nowhere'>
   /** Removes all files here that are not named; only while nothing else is being written. */
-  tidy(named: readonly string[]): Promise<void>
+  removeOtherFiles(named: readonly string[]): Promise<void>
   /** Bytes first, the record last (rule 6). */
   remove(): Promise<void>
   /** Sets bytes and record aside; resolves to where they are now. */

@@ -19,25 +19,25 @@ const writeFile = promisify(fs.writeFile)
 const fsync = promisify(fs.fsync)
 
 /** Ends of the names of files that are still being written. */
-export const UNFINISHED = '.tmp'
+export const TEMP_SUFFIX = '.tmp'
 
 /**
  * Replaces `path` with `text`, mode 0600. When it rejects, the old file is still there, whole; only
  * when nothing but the last fsync failed, it may be the new one.
  */
 export async function replaceFile(path: string, text: string): Promise<void> {
-  const unfinished = `${path}.${process.pid}-${randomName()}${UNFINISHED}`
+  const temporary = `${path}.${process.pid}-${randomSuffix()}${TEMP_SUFFIX}`
   try {
-    const file = await open(unfinished, 'wx', 0o600)
+    const file = await open(temporary, 'wx', 0o600)
     try {
       await writeFile(file, text)
       await fsync(file)
     } finally {
       fs.closeSync(file)
     }
-    await rename(unfinished, path)
+    await rename(temporary, path)
   } catch (error) {
-    await unlink(unfinished).catch(() => undefined) // `tidy` does it; the first error is the cause
+    await unlink(temporary).catch(() => undefined) // `tidy` does it; the first error is the cause
     throw error
   }
   await syncDirectory(dirname(path))
@@ -55,7 +55,7 @@ export async function syncDirectory(path: string): Promise<void> {
 }
 
 /** 12 hexadecimal digits of chance; `randomUUID` asks the system once for many. */
-export function randomName(): string {
+export function randomSuffix(): string {
   return randomUUID().slice(-12)
 }
 
@@ -63,20 +63,20 @@ export function randomName(): string {
 export async function makeDirectory(path: string): Promise<void> {
   const first = await mkdir(path, { recursive: true, mode: 0o700 }).catch(
     async (error: unknown) => {
-      throw isSystemError(error, 'ENOENT') ? await whyNot(resolve(path), error) : error
+      throw isSystemError(error, 'ENOENT') ? await findMkdirError(resolve(path), error) : error
     },
   )
   if (first !== undefined) await syncParents(resolve(path), resolve(first))
 }
 
 /** On a read-only file system `recursive` ends with ENOENT; one directory alone says why. */
-async function whyNot(path: string, error: NodeJS.ErrnoException): Promise<unknown> {
+async function findMkdirError(path: string, error: NodeJS.ErrnoException): Promise<unknown> {
   try {
     await mkdir(path, { mode: 0o700 })
     return error
   } catch (cause) {
     if (isSystemError(cause, 'ENOENT') && dirname(path) !== path)
-      return whyNot(dirname(path), error)
+      return findMkdirError(dirname(path), error)
     return cause
   }
 }

@@ -7,23 +7,23 @@ import * as fs from 'node:fs'
 import { promisify } from 'node:util'
 import { Low, type Adapter } from 'lowdb'
 import {
-  CheckpointDamage,
+  CheckpointDamagedError,
   decodeCheckpoint,
   encodeCheckpoint,
   type Checkpoint,
 } from './checkpoint.js'
-import { isSystemError, replaceFile } from './durable.js'
+import { isSystemError, replaceFile } from './durable-fs.js'
 import { Coalescer } from '../util/coalesce.js'
-import { openPlain } from './trust.js'
+import { openRegularFile } from './ownership.js'
 
 /** That of `node:fs/promises` costs twice as much, which a list of a thousand uploads is made of. */
 const readFile = promisify(fs.readFile)
 
 /** Bytes; with 10,000 CRCs twice, 8 KiB of metadata and thousands of upload ids it is below 2 MiB. */
-const MAX_SIZE = 64 * 2 ** 20
+const MAX_CHECKPOINT_BYTES = 64 * 2 ** 20
 
 /** A lowdb adapter whose `write` has reached the disk when it resolves. */
-export class DurableCheckpointFile implements Adapter<Checkpoint | null> {
+export class CheckpointFile implements Adapter<Checkpoint | null> {
   readonly #path: string
 
   constructor(path: string) {
@@ -35,16 +35,17 @@ export class DurableCheckpointFile implements Adapter<Checkpoint | null> {
    * @throws CheckpointDamage, LaterFormat, Untrusted, system errors
    */
   async read(): Promise<Checkpoint | null> {
-    let opened: ReturnType<typeof openPlain>
+    let opened: ReturnType<typeof openRegularFile>
     try {
-      opened = openPlain(this.#path)
+      opened = openRegularFile(this.#path)
     } catch (error) {
       if (isSystemError(error, 'ENOENT')) return null
       throw error
     }
     const { file, stats } = opened
     try {
-      if (stats.size > MAX_SIZE) throw new CheckpointDamage(`it has ${stats.size} bytes`)
+      if (stats.size > MAX_CHECKPOINT_BYTES)
+        throw new CheckpointDamagedError(`it has ${stats.size} bytes`)
       return decodeCheckpoint(await readFile(file, 'utf8'))
     } finally {
       fs.closeSync(file)
@@ -57,11 +58,11 @@ export class DurableCheckpointFile implements Adapter<Checkpoint | null> {
   }
 }
 
-export class CheckpointStore {
+export class CheckpointDb {
   readonly #adapter: Adapter<Checkpoint | null>
   readonly #db: Low<Checkpoint | null>
   readonly #writes = new Coalescer(() => this.#flush())
-  #durable: Checkpoint | null = null
+  #saved: Checkpoint | null = null
 
   /** Told of each write that is durable: what was there, what is there, the ms it took. */
   onWritten: (before: Checkpoint | null, now: Checkpoint, elapsed: number) => void = () => {}
@@ -77,17 +78,17 @@ export class CheckpointStore {
   }
 
   /** The checkpoint that a new process would find. */
-  get durable(): Checkpoint | null {
-    return this.#durable
+  get saved(): Checkpoint | null {
+    return this.#saved
   }
 
   async read(): Promise<Checkpoint | null> {
     await this.#db.read()
-    return (this.#durable = this.#db.data)
+    return (this.#saved = this.#db.data)
   }
 
   /** Takes over this state without writing it. */
-  hold(checkpoint: Checkpoint): void {
+  stage(checkpoint: Checkpoint): void {
     this.#db.data = checkpoint
   }
 
@@ -98,20 +99,20 @@ export class CheckpointStore {
   }
 
   /** Resolves when no write is under way any more. */
-  settled(): Promise<void> {
+  idle(): Promise<void> {
     return this.#writes.idle()
   }
 
   async #flush(): Promise<void> {
     const state = this.#db.data
-    const before = this.#durable
+    const before = this.#saved
     const from = performance.now()
     try {
       await this.#db.write()
-      this.#durable = state
+      this.#saved = state
     } catch (error) {
       // Mostly the old one; the new one if only the last fsync failed: who relies on it must know.
-      this.#durable = await this.#adapter.read().catch(() => this.#durable)
+      this.#saved = await this.#adapter.read().catch(() => this.#saved)
       throw error
     }
     if (state !== null) this.onWritten(before, state, performance.now() - from)

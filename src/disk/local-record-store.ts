@@ -4,30 +4,30 @@
  */
 import type { Checkpoint } from './checkpoint.js'
 import { Lock, ownerOf, type Owner } from './lock.js'
-import type { HeldRecord, Records } from './records.js'
+import type { LockedRecord, RecordStore } from './record-store.js'
 import { SpoolDirectory } from './spool-directory.js'
-import { DurableCheckpointFile } from './store.js'
-import { checkDirectory } from './trust.js'
+import { CheckpointFile } from './checkpoint-db.js'
+import { checkDirectory } from './ownership.js'
 
-export class LocalRecords extends SpoolDirectory implements Records {
+export class LocalRecordStore extends SpoolDirectory implements RecordStore {
   async read(id: string): Promise<Checkpoint | null> {
     if (!checkDirectory(this.directoryOf(id))) return null
-    return new DurableCheckpointFile(this.checkpointOf(id)).read()
+    return new CheckpointFile(this.checkpointPath(id)).read()
   }
 
   owner(id: string): Promise<Owner | undefined> {
     return ownerOf(this.directoryOf(id))
   }
 
-  async lock(id: string): Promise<HeldRecord | 'owned' | 'gone'> {
+  async lock(id: string): Promise<LockedRecord | 'owned' | 'gone'> {
     const lock = await Lock.acquire(this.directoryOf(id))
     if (typeof lock === 'string') return lock
-    const file = new DurableCheckpointFile(this.checkpointOf(id))
+    const file = new CheckpointFile(this.checkpointPath(id))
     return {
       read: () => file.read(),
       write: checkpoint => file.write(checkpoint),
-      whereabouts: async () => 'here',
-      tidy: named => this.tidy(id, named),
+      locateBytes: async () => 'here',
+      removeOtherFiles: named => this.removeOtherFiles(id, named),
       remove: () => this.remove(id),
       quarantine: () => this.quarantine(id),
       release: async () => lock.release(),
