@@ -7,7 +7,7 @@ export { SpoolError, type SpoolErrorCode, type SpoolErrorDetails } from './error
 export type { Credentials, CredentialsProvider, ProvidedCredentials } from './oss/credentials.js'
 export { defaultCredentials } from './oss/default-credentials.js'
 export type { CallbackOptions, ObjectOptions } from './oss/object-headers.js'
-export type { FailureKind } from './oss/request-error.js'
+export type { RequestErrorKind } from './oss/request-error.js'
 export type { HttpResponse as Reply } from './oss/bucket.js'
 export type { RateLimit } from './oss/bucket.js'
 export type { AliOssClient, ClientOptions } from './oss/client-options.js'

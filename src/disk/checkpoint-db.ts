@@ -32,7 +32,7 @@ export class CheckpointFile implements Adapter<Checkpoint | null> {
 
   /**
    * `null` only when there is no file.
-   * @throws CheckpointDamage, LaterFormat, Untrusted, system errors
+   * @throws CheckpointDamagedError, LaterFormatError, UntrustedFileError, system errors
    */
   async read(): Promise<Checkpoint | null> {
     let opened: ReturnType<typeof openRegularFile>

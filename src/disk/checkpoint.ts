@@ -157,12 +157,12 @@ export type InitiateWindow = Readonly<v.InferOutput<typeof windowSchema>>
 
 /** A checkpoint that cannot be used as it stands. */
 export class CheckpointDamagedError extends Error {
-  override readonly name = 'CheckpointDamage'
+  override readonly name = 'CheckpointDamagedError'
 }
 
 /** A checkpoint of a later version of this program: not ours to touch. */
 export class LaterFormatError extends Error {
-  override readonly name = 'LaterFormat'
+  override readonly name = 'LaterFormatError'
 }
 
 /** @throws TypeError for what could not be read again: found before it replaces what can be */
@@ -174,8 +174,8 @@ export function encodeCheckpoint(value: Checkpoint): string {
 }
 
 /**
- * @throws CheckpointDamage when the text is not a whole, unchanged checkpoint
- * @throws LaterFormat when a later version wrote it
+ * @throws CheckpointDamagedError when the text is not a whole, unchanged checkpoint
+ * @throws LaterFormatError when a later version wrote it
  */
 export function decodeCheckpoint(text: string): Checkpoint {
   let envelope: unknown
@@ -202,7 +202,7 @@ export function decodeCheckpoint(text: string): Checkpoint {
   return parsed.output
 }
 
-/** @throws CheckpointDamage for what is nested deeper than the stack is */
+/** @throws CheckpointDamagedError for what is nested deeper than the stack is */
 function stringify(body: unknown): string {
   try {
     return JSON.stringify(body) ?? ''

@@ -11,7 +11,7 @@ import { randomSuffix } from './durable-fs.js'
 
 /** The file is not the one any more that was read: what was sealed of it is lost. */
 export class LinkedFileChangedError extends Error {
-  override readonly name = 'LinkedFileChanged'
+  override readonly name = 'LinkedFileChangedError'
   readonly code = 'ERR_FILE_CHANGED'
 }
 

@@ -9,7 +9,7 @@ import { newProbePath } from './probe.js'
 
 /** Something is not what it must be: it is left alone and reported. */
 export class UntrustedFileError extends Error {
-  override readonly name = 'Untrusted'
+  override readonly name = 'UntrustedFileError'
 }
 
 const { O_NOFOLLOW, O_NONBLOCK } = fs.constants // undefined on Windows, where `|` takes it for 0
@@ -20,7 +20,7 @@ export const NONBLOCK = O_NONBLOCK
 /** For `open`: nor is a link followed. */
 export const NOFOLLOW_NONBLOCK = O_NOFOLLOW | O_NONBLOCK
 
-/** Opens a plain file for reading. @throws Untrusted, system errors (`ELOOP` for a link) */
+/** Opens a plain file for reading. @throws UntrustedFileError, system errors (`ELOOP` for a link) */
 export function openRegularFile(path: string): { file: number; stats: fs.Stats } {
   const file = fs.openSync(path, fs.constants.O_RDONLY | NOFOLLOW_NONBLOCK)
   const stats = fs.fstatSync(file)
@@ -32,7 +32,7 @@ export function openRegularFile(path: string): { file: number; stats: fs.Stats }
 /**
  * Looks at a directory in the spool before anything in it is relied on.
  * @returns whether there is one
- * @throws Untrusted, system errors
+ * @throws UntrustedFileError, system errors
  */
 export function checkDirectory(path: string): boolean {
   const stats = fs.lstatSync(path, { throwIfNoEntry: false })

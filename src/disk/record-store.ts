@@ -22,7 +22,7 @@ export interface RecordStore {
   ids(): Promise<string[]>
   /** Whether `ids()` names it. */
   has(id: string): Promise<boolean>
-  /** What a new process would find; `null`: nothing. @throws CheckpointDamage, LaterFormat, ... */
+  /** What a new process would find; `null`: nothing. @throws CheckpointDamagedError, LaterFormatError, ... */
   read(id: string): Promise<Checkpoint | null>
   /** Who works on it now. */
   owner(id: string): Promise<Owner | undefined>

@@ -189,7 +189,7 @@ function isId(name: string): boolean {
   return ID.test(name) && name !== QUARANTINE
 }
 
-/** @throws Untrusted: what another user or a link has put there is not emptied by us */
+/** @throws UntrustedFileError: what another user or a link has put there is not emptied by us */
 async function removeUploadDirectory(path: string): Promise<void> {
   checkDirectory(path)
   const names = readdirSync(path)

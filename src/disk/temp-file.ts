@@ -39,7 +39,7 @@ const MAX_IDLE_BUFFERS = 32
 
 /** The temp file ends before a byte that the checkpoint knows of, or is not there at all. */
 export class TempFileDamagedError extends Error {
-  override readonly name = 'TempFileDamage'
+  override readonly name = 'TempFileDamagedError'
 }
 
 export class TempFile {
@@ -81,7 +81,7 @@ export class TempFile {
   }
 
   /**
-   * @throws TempFileDamage when it is gone or not a plain file; LinkedFileChanged for a file of the
+   * @throws TempFileDamagedError when it is gone or not a plain file; LinkedFileChangedError for a file of the
    * user's that is not the same any more
    */
   static async open(directory: string, name: string): Promise<TempFile> {
@@ -144,7 +144,7 @@ export class TempFile {
     if (this.#size - this.#synced >= SYNC_EVERY_BYTES) this.#sync().catch(() => undefined) // told by `sync`
   }
 
-  /** Reads exactly `[start, start + size)`. @throws TempFileDamage when the file is shorter */
+  /** Reads exactly `[start, start + size)`. @throws TempFileDamagedError when the file is shorter */
   async read(start: number, size: number): Promise<Buffer> {
     const buffer = Buffer.allocUnsafe(size)
     await this.#fill(buffer, start)

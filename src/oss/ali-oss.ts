@@ -286,7 +286,7 @@ export class AliOssBucket implements Bucket {
     }
   }
 
-  /** Runs one call of `ali-oss`; turns whatever it throws into an `OssFailure`. */
+  /** Runs one call of `ali-oss`; turns whatever it throws into an `OssRequestError`. */
   async #request<T>(
     operation: string,
     exchange: TransportContext,

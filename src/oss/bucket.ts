@@ -1,6 +1,6 @@
 /**
  * What the rest of the project knows of OSS: one bucket, ten calls. `ali-oss.ts` implements it with
- * the real client; every method rejects with an `OssFailure` and with nothing else.
+ * the real client; every method rejects with an `OssRequestError` and with nothing else.
  */
 
 /** Something that says when bytes may be sent. */
@@ -29,7 +29,7 @@ export type Headers = Readonly<Record<string, string>>
 
 /** How one request is made. */
 export interface CallOptions {
-  /** Ends the request at once; the call then rejects with an `OssFailure` named `AbortError`. */
+  /** Ends the request at once; the call then rejects with an `OssRequestError` named `AbortError`. */
   readonly signal?: AbortSignal | undefined
   /** Gives up after so many ms without any byte in either direction. Default 60,000. */
   readonly idleTimeout?: number | undefined

@@ -27,7 +27,7 @@ export type CredentialsProvider = () => ProvidedCredentials | Promise<ProvidedCr
 
 /** Where requests get their credentials. */
 export interface CredentialSource {
-  /** Those to sign with now; rejects with an `OssFailure` when there are none. */
+  /** Those to sign with now; rejects with an `OssRequestError` when there are none. */
   get(): Promise<Credentials>
   /** OSS refused `rejected`. @returns whether there are others by now */
   renew(rejected: Credentials): Promise<boolean>

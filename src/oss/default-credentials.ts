@@ -39,7 +39,7 @@ export function defaultCredentials(): CredentialsProvider {
   }
 }
 
-/** @throws NotInstalled */
+/** @throws CredentialsPackageMissingError */
 async function loadCredentialChain(): Promise<CredentialChain> {
   try {
     const { DefaultCredentialsProvider } = await import('@alicloud/credentials')

@@ -1,11 +1,11 @@
 /**
  * One request that failed, cleaned: `ali-oss` and `urllib` errors carry signed URLs, headers, access
- * key ids and strings to sign, so none of them leaves this folder. An `OssFailure` keeps what a
+ * key ids and strings to sign, so none of them leaves this folder. An `OssRequestError` keeps what a
  * person or a retry policy needs; `failure-kinds.ts` says what it means.
  */
 import { classify, type RequestErrorKind } from './error-kinds.js'
 
-export type { RequestErrorKind as FailureKind }
+export type { RequestErrorKind }
 
 export interface OssRequestErrorDetails {
   /** Error name as Node, our transport or OSS gave it: `ECONNREFUSED`, `NoSuchBucket`, ... */

@@ -112,7 +112,7 @@ export class UploadContext {
     }
   }
 
-  /** Waits; rejects with an `OssFailure` of kind `aborted` when the upload is stopped. */
+  /** Waits; rejects with an `OssRequestError` of kind `aborted` when the upload is stopped. */
   async pause(ms: number): Promise<void> {
     await sleep(ms, undefined, { signal: this.signal }).catch(() => {
       throw new OssRequestError({ operation: 'Pause', name: 'AbortError', message: 'stopped' })

@@ -6,10 +6,10 @@ import type { UploadRecord } from '../disk/checkpoint.js'
 import { isSystemError } from '../disk/durable-fs.js'
 import { LinkedFileChangedError } from '../disk/linked-file.js'
 import { SpoolError, type SpoolErrorCode } from '../errors.js'
-import { errorKind, OssRequestError, type FailureKind } from '../oss/request-error.js'
+import { errorKind, OssRequestError, type RequestErrorKind } from '../oss/request-error.js'
 import { BytesLost, type Freed } from './freed.js'
 
-const CODE_BY_KIND: Readonly<Record<FailureKind, SpoolErrorCode>> = {
+const CODE_BY_KIND: Readonly<Record<RequestErrorKind, SpoolErrorCode>> = {
   aborted: 'ERR_SPOOL_ABORTED',
   denied: 'ERR_SPOOL_DENIED',
   exists: 'ERR_SPOOL_OBJECT_EXISTS',

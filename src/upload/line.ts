@@ -61,7 +61,7 @@ export class Line {
 
   /**
    * Waits `ms`, or longer while OSS is to be left alone; shorter when it is woken.
-   * @throws OssFailure of kind `aborted` when the upload is stopped
+   * @throws OssRequestError of kind `aborted` when the upload is stopped
    */
   async pause(ms: number): Promise<void> {
     const signal = AbortSignal.any([this.#wake.signal, this.#context.signal])

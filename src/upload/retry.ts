@@ -2,7 +2,7 @@
  * The retry policy: how long to wait before the next attempt, and the loop that follows it. The
  * policy is a pure function, so that a test can hold the random numbers in its hand.
  */
-import { errorKind, OssRequestError, type FailureKind } from '../oss/request-error.js'
+import { errorKind, OssRequestError, type RequestErrorKind } from '../oss/request-error.js'
 
 /** The caller's `retry` option with its defaults filled in. */
 export interface RetryOptions {
@@ -29,7 +29,7 @@ export function retryDelay(retry: RetryOptions, failures: number, random = Math.
 export interface Attempts {
   readonly retry: RetryOptions
   /** Kinds of failure that mean something to the caller and are thrown at once. */
-  readonly final?: readonly FailureKind[]
+  readonly final?: readonly RequestErrorKind[]
   /** Told of every failure that will be followed by another attempt. */
   onFailure?(failure: OssRequestError): void
   /** Waits; may end early, and rejects when the upload was stopped. */
@@ -43,17 +43,22 @@ export interface Attempts {
 }
 
 /** What may be over by the next attempt; anything else stays as it is. */
-const PASSING: ReadonlySet<FailureKind> = new Set(['transient', 'throttled', 'skewed', 'mended'])
+const PASSING: ReadonlySet<RequestErrorKind> = new Set([
+  'transient',
+  'throttled',
+  'skewed',
+  'mended',
+])
 
 /** True for what may be over by the next attempt. */
-export function isPassing(kind: FailureKind): boolean {
+export function isPassing(kind: RequestErrorKind): boolean {
   return PASSING.has(kind)
 }
 
 /** What was mended and fails again the same way so often was not. */
 const MAX_MENDED = 3
 
-/** Calls `attempt` until it succeeds or the policy ends; throws the last `OssFailure`. */
+/** Calls `attempt` until it succeeds or the policy ends; throws the last `OssRequestError`. */
 export async function withRetry<T>(attempt: () => Promise<T>, attempts: Attempts): Promise<T> {
   let failures = 0
   let counted = 0

@@ -48,7 +48,7 @@ export function outcomeOf(
   return object.lastModified >= ourSecond ? 'strangers' : 'nothing'
 }
 
-/** Asks OSS. Rejects with an `OssFailure` when it cannot be known now: then all state is kept. */
+/** Asks OSS. Rejects with an `OssRequestError` when it cannot be known now: then all state is kept. */
 export async function settle(
   record: Completing,
   bucket: Bucket,

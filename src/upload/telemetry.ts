@@ -5,7 +5,7 @@
  */
 import { channel, type Channel } from 'node:diagnostics_channel'
 import type { Checkpoint } from '../disk/checkpoint.js'
-import { errorKind, type FailureKind, type OssRequestError } from '../oss/request-error.js'
+import { errorKind, type RequestErrorKind, type OssRequestError } from '../oss/request-error.js'
 import type { CutPart } from './spooler.js'
 
 /** Which upload an event is about; in all of them. */
@@ -81,7 +81,7 @@ export interface SpoolEvents {
     /** In OSS's words, such as `UploadPart`. */
     readonly operation: string
     /** Which kind of failure it was. */
-    readonly reason: FailureKind
+    readonly reason: RequestErrorKind
     /** HTTP status, if there was a reply. */
     readonly status?: number
     /** OSS's own error code, if it gave one. */

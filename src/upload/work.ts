@@ -27,7 +27,7 @@ export class UploadWork implements Work {
     ledger.howFar = () => arrived(context)
   }
 
-  /** The temp file as the checkpoint knows it. @throws TempFileDamage when its size is another */
+  /** The temp file as the checkpoint knows it. @throws TempFileDamagedError when its size is another */
   file(): Promise<TempFile> {
     return (this.#file ??= this.#openFile())
   }

@@ -82,7 +82,7 @@ t.test('errors.md has every code, and the exit status that it has', async t => {
 t.test('failures.md is the table of the code', async t => {
   const source = read('src/oss/error-kinds.ts')
   const rows = rowsOf('docs/failures.md').slice(1)
-  const kinds = /type FailureKind =([\s\S]*?)\n\n/.exec(source)?.[1] ?? ''
+  const kinds = /type RequestErrorKind =([\s\S]*?)\n\n/.exec(source)?.[1] ?? ''
   t.same(
     rows.flatMap(([kind]) => names(kind)).toSorted(),
     [...kinds.matchAll(/'([\w-]+)'/g)].map(([, kind = '']) => kind).toSorted(),
@@ -90,7 +90,7 @@ t.test('failures.md is the table of the code', async t => {
   const told = rows.flatMap(([kind, what]) =>
     names(what).map(name => `${name}: ${names(kind).join()}`),
   )
-  const tables = source.slice(source.indexOf('const BY_CODE'), source.indexOf('interface Fail'))
+  const tables = source.slice(source.indexOf('const KIND_BY_OSS_CODE'), source.indexOf('interface RequestErrorFacts'))
   const known = [...tables.matchAll(/^ {2}(\w+): '([\w-]+)',$/gm)].map(
     ([, name, k]) => `${name}: ${k}`,
   )

@@ -12,7 +12,7 @@ import {
   errorKind,
   OssRequestError,
   type OssRequestErrorDetails,
-  type FailureKind,
+  type RequestErrorKind,
 } from '../../src/oss/request-error.js'
 import {
   checkObjectOptions,
@@ -255,7 +255,7 @@ t.test('settings of a client', async t => {
 
 t.test('what a failure means', async t => {
   const kinds: Record<
-    FailureKind,
+    RequestErrorKind,
     [status: number | undefined, code?: string | undefined, name?: string][]
   > = {
     aborted: [[undefined, undefined, 'AbortError']],
@@ -331,7 +331,7 @@ t.test('what a failure means', async t => {
   }
 
   t.test('every code that OSS documents', t => {
-    const codes: Partial<Record<FailureKind, [status: number, ...codes: string[]][]>> = {
+    const codes: Partial<Record<RequestErrorKind, [status: number, ...codes: string[]][]>> = {
       refused: [
         [400, 'InvalidObjectName', 'InvalidArgument', 'EntityTooSmall', 'EntityTooLarge'],
         [400, 'MalformedXML', 'NotImplemented'],
@@ -375,7 +375,7 @@ t.test('what a failure means', async t => {
   })
 
   t.test('every shape that ali-oss and urllib give to an error', async t => {
-    const shapes: [thrown: unknown, kind: FailureKind][] = [
+    const shapes: [thrown: unknown, kind: RequestErrorKind][] = [
       [{ status: 0, name: 'abort' }, 'transient'], // a plain object, without a message
       [named('ResponseTimeoutError', { status: -1 }), 'transient'],
       [named('ConnectionTimeoutError', { status: -2 }), 'transient'],
