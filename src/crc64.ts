@@ -66,12 +66,12 @@ export const EMPTY_CRC64 = 0n
 const shiftOfPowerOfTwo: bigint[] = [1n << 55n]
 
 /** Shifts by length: those of parts are few, and come in a row. */
-const known = new Map<number, bigint>()
-const MAX_KNOWN = 64
+const shiftCache = new Map<number, bigint>()
+const MAX_CACHED_SHIFTS = 64
 
 /** x^(8 * length): what `length` zero bytes do to a CRC. */
 function shiftBy(length: number): bigint {
-  const before = known.get(length)
+  const before = shiftCache.get(length)
   if (before !== undefined) return before
   let shift = 1n << 63n
   for (let k = 0, left = length; left > 0; k++, left = Math.floor(left / 2)) {
@@ -79,8 +79,8 @@ function shiftBy(length: number): bigint {
     const power = (shiftOfPowerOfTwo[k] ??= kernel.multiply(last, last))
     if (left % 2 === 1) shift = kernel.multiply(shift, power)
   }
-  if (known.size === MAX_KNOWN) known.clear()
-  known.set(length, shift)
+  if (shiftCache.size === MAX_CACHED_SHIFTS) shiftCache.clear()
+  shiftCache.set(length, shift)
   return shift
 }
 

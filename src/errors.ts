@@ -118,8 +118,8 @@ function defaultHint(code: SpoolErrorCode, id: string, resumable: boolean): stri
 
 /** A `TypeError` as Node makes it for an argument of the wrong type. */
 export function invalidType(name: string, expected: string, received: unknown): TypeError {
-  return coded(
-    new TypeError(`The "${name}" option must be ${expected}. Received ${show(received)}`),
+  return withCode(
+    new TypeError(`The "${name}" option must be ${expected}. Received ${inspectValue(received)}`),
     'ERR_INVALID_ARG_TYPE',
   )
 }
@@ -131,17 +131,17 @@ export function checkObject(name: string, value: unknown): void {
 
 /** A `TypeError` as Node makes it for an argument whose value makes no sense. */
 export function invalidValue(name: string, reason: string, received: unknown): TypeError {
-  return coded(
-    new TypeError(`The "${name}" option ${reason}. Received ${show(received)}`),
+  return withCode(
+    new TypeError(`The "${name}" option ${reason}. Received ${inspectValue(received)}`),
     'ERR_INVALID_ARG_VALUE',
   )
 }
 
 /** A `RangeError` as Node makes it for a number outside its limits. */
 export function outOfRange(name: string, range: string, received: unknown): RangeError {
-  return coded(
+  return withCode(
     new RangeError(
-      `The value of "${name}" is out of range. It must be ${range}. Received ${show(received)}`,
+      `The value of "${name}" is out of range. It must be ${range}. Received ${inspectValue(received)}`,
     ),
     'ERR_OUT_OF_RANGE',
   )
@@ -156,14 +156,16 @@ export function checkInteger(name: string, value: unknown, min: number, max: num
   }
 }
 
-function coded<E extends Error>(error: E, code: string): E {
+function withCode<E extends Error>(error: E, code: string): E {
   return Object.assign(error, { code })
 }
 
 /** As Node shows it: of an object its class alone, since it may hold a secret, or be endless. */
-function show(value: unknown): string {
+function inspectValue(value: unknown): string {
   if (typeof value === 'string') {
-    return JSON.stringify(value.length > LONGEST ? `${value.slice(0, LONGEST)}...` : value)
+    return JSON.stringify(
+      value.length > MAX_SHOWN_CHARS ? `${value.slice(0, MAX_SHOWN_CHARS)}...` : value,
+    )
   }
   if (value === null || value === undefined) return String(value)
   if (typeof value === 'function') return `function ${value.name}`
@@ -172,4 +174,4 @@ function show(value: unknown): string {
   return typeof constructor === 'function' ? `an instance of ${constructor.name}` : 'an object'
 }
 
-const LONGEST = 200
+const MAX_SHOWN_CHARS = 200

@@ -17,7 +17,7 @@ export interface SpoolOptions extends Omit<UploadOptions, 'id' | 'checkpoint'> {
    * Where records and locks of uploads are kept instead of `dir`, so that several machines share them:
    * `redisCheckpoints(connection)` of `oss-spool/redis`. Default: in `dir`, beside the bytes.
    */
-  readonly checkpoints?: CheckpointStore
+  readonly checkpointStore?: CheckpointStore
   /**
    * `upload()` and `resume()` at work at a time; the others wait, with nothing open and their sources not
    * called. Sinks do not wait: each holds two descriptors as long as it is open. @default 64
@@ -56,13 +56,13 @@ export interface ResumeOptions extends Pick<
 
 /** @throws TypeError or RangeError for what is not checked with the options of each upload */
 export function checkSpoolOptions({
-  checkpoints,
+  checkpointStore: checkpoints,
   fleetRate,
   maxRate,
   parallelUploads,
 }: Omit<SpoolOptions, 'client'>): void {
   if (checkpoints !== undefined && typeof checkpoints?.recordStoreFor !== 'function') {
-    throw invalidType('checkpoints', 'a store of checkpoints', checkpoints)
+    throw invalidType('checkpointStore', 'a checkpoint store', checkpoints)
   }
   if (fleetRate !== undefined && typeof fleetRate?.take !== 'function') {
     throw invalidType('fleetRate', 'made by fleetRate()', fleetRate)

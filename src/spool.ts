@@ -23,12 +23,12 @@ import {
   type SpoolOptions,
   type StepOptions,
 } from './spool-options.js'
-import { resumeStep, uploadStep } from './step.js'
-import { giveUp } from './upload/abort.js'
-import { begin } from './upload/begin.js'
+import { resumeUpload, retryableUpload } from './retryable-upload.js'
+import { abortUpload } from './upload/abort.js'
+import { startIngest } from './upload/begin.js'
 import { UploadContext, type SpoolWarning } from './upload/context.js'
-import { failed, publishedIn } from './upload/failed.js'
-import { list } from './upload/list.js'
+import { toSpoolError, publishedState } from './upload/error-mapping.js'
+import { listUploads } from './upload/list.js'
 import { checkId, checkKey, defaultDirectory, defaultId } from './upload/names.js'
 import {
   checkImportedKey,
@@ -36,8 +36,8 @@ import {
   type UploadOptions,
   type UploadSettings,
 } from './upload/options.js'
-import { prune, type Pruned, type PruneOptions, type Pruner } from './upload/prune.js'
-import { Progress, type ProgressEvent } from './upload/progress.js'
+import { prune, type Pruned, type PruneOptions, type PruneDeps } from './upload/prune.js'
+import { ProgressTracker, type ProgressEvent } from './upload/progress.js'
 import type { UploadResult } from './upload/result.js'
 import { finishableSlot } from './upload/resume.js'
 import type { Source } from './upload/source.js'
@@ -45,10 +45,10 @@ import type { UploadStatus } from './upload/status.js'
 import { SpoolWriteStream } from './write-stream.js'
 
 /** `upload()` and `resume()` at work at a time. */
-const UPLOADS = 64
+const MAX_PARALLEL_UPLOADS = 64
 
 /** Requests of all uploads at a time, or `parallel` if that is more: so many sockets. */
-const REQUESTS = 32
+const MAX_PARALLEL_REQUESTS = 32
 
 /**
  * A spool directory and the OSS that its uploads go to. Any number of processes may share one. Emits
@@ -63,11 +63,11 @@ export class Spool extends EventEmitter<{
   readonly #connection: OssConnection
   readonly #defaults: UploadOptions
   readonly #records: RecordStore
-  readonly #uploads: FairSemaphore
-  readonly #requests: FairSemaphore
-  #swept: Promise<void> | undefined
-  #checked: Promise<void> | undefined
-  #holes: Promise<void> | undefined
+  readonly #uploadSlots: FairSemaphore
+  readonly #requestSlots: FairSemaphore
+  #sweeping: Promise<void> | undefined
+  #checkingFileSystem: Promise<void> | undefined
+  #checkingHoles: Promise<void> | undefined
 
   /**
    * Nothing is read, made or sent before the first upload.
@@ -84,8 +84,8 @@ export class Spool extends EventEmitter<{
     super()
     checkObject('options', options)
     checkObject('client', options.client)
-    const { client, dir, checkpoints, maxRate, fleetRate, ...rest } = options
-    const { parallelUploads = UPLOADS, ...defaults } = rest
+    const { client, dir, checkpointStore: checkpoints, maxRate, fleetRate, ...rest } = options
+    const { parallelUploads = MAX_PARALLEL_UPLOADS, ...defaults } = rest
     checkSpoolOptions(options)
     this.#connection = 'open' in client ? client : connect(client)
     const own = maxRate === undefined ? undefined : new TokenBucket(maxRate)
@@ -95,8 +95,8 @@ export class Spool extends EventEmitter<{
     this.#records =
       checkpoints?.recordStoreFor(new SpoolDirectory(this.dir)) ?? new LocalRecordStore(this.dir)
     checkOptions(defaults)
-    this.#uploads = new FairSemaphore(parallelUploads)
-    this.#requests = new FairSemaphore(REQUESTS)
+    this.#uploadSlots = new FairSemaphore(parallelUploads)
+    this.#requestSlots = new FairSemaphore(MAX_PARALLEL_REQUESTS)
   }
 
   /**
@@ -105,7 +105,7 @@ export class Spool extends EventEmitter<{
    * @throws TypeError, RangeError, SpoolError `ERR_SPOOL_INVALID_KEY`, before any work
    */
   createWriteStream(key: string, options: UploadOptions = {}): SpoolWriteStream {
-    const { place, id, settings } = this.#check(key, options)
+    const { place, id, settings } = this.#checkUpload(key, options)
     const stream: SpoolWriteStream = new SpoolWriteStream({
       id,
       bucket: place.bucket,
@@ -113,13 +113,13 @@ export class Spool extends EventEmitter<{
       directory: this.#records.directoryOf(id),
       signal: settings.signal,
       open: async signal => {
-        const claim = await this.#claim(id, settings)
-        return holding(claim, () => {
-          const context = this.#context(claim, place, key, settings, {
+        const claim = await this.#acquire(id, settings)
+        return withClaim(claim, () => {
+          const context = this.#createContext(claim, place, key, settings, {
             progress: event => void stream.emit('progress', event),
             warning: warning => void stream.emit('warning', warning),
           })
-          return begin(context, place, { ...settings, signal }, false)
+          return startIngest(context, place, { ...settings, signal }, false)
         })
       },
     })
@@ -135,16 +135,22 @@ export class Spool extends EventEmitter<{
     if (typeof source !== 'function') throw invalidType('source', 'a function', source)
     checkObject('options', options)
     const { onProgress, atOnce = false, ...upload } = options
-    const { place, id, settings } = this.#check(key, upload)
-    const turn = atOnce ? new FairSemaphore(1).share() : this.#uploads.share()
-    return this.#inTurn(turn, id, { bucket: place.bucket, key }, settings.signal, async () => {
-      const claim = await this.#claim(id, settings)
-      return holding(claim, () => {
-        const progress = (event: ProgressEvent): void => onProgress?.(event)
-        const context = this.#context(claim, place, key, settings, { progress })
-        return uploadStep(context, place, source, settings)
-      })
-    })
+    const { place, id, settings } = this.#checkUpload(key, upload)
+    const turn = atOnce ? new FairSemaphore(1).share() : this.#uploadSlots.share()
+    return this.#withUploadSlot(
+      turn,
+      id,
+      { bucket: place.bucket, key },
+      settings.signal,
+      async () => {
+        const claim = await this.#acquire(id, settings)
+        return withClaim(claim, () => {
+          const progress = (event: ProgressEvent): void => onProgress?.(event)
+          const context = this.#createContext(claim, place, key, settings, { progress })
+          return retryableUpload(context, place, source, settings)
+        })
+      },
+    )
   }
 
   /**
@@ -154,7 +160,7 @@ export class Spool extends EventEmitter<{
   async uploads(options: { all?: boolean; receipts?: boolean } = {}): Promise<UploadStatus[]> {
     checkObject('options', options)
     await this.#sweep()
-    const statuses = await list(this.#records, warning => this.emit('warning', warning))
+    const statuses = await listUploads(this.#records, warning => this.emit('warning', warning))
     return statuses.filter(
       ({ endpoint, phase }) =>
         (options.all === true || endpoint === this.#connection.endpoint) &&
@@ -173,18 +179,30 @@ export class Spool extends EventEmitter<{
     // There is no source to wait, so a bound says nothing, and must not forbid another `parallel`.
     const { maxSpoolBytes: _bound, ...defaults } = this.#defaults
     const settings = checkOptions({ ...defaults, ...run })
-    return this.#inTurn(this.#uploads.share(), id, undefined, settings.signal, async () => {
-      const claim = await this.#existing(id)
-      return holding(claim, () => {
-        const { checkpoint } = claim
-        this.#refuseElsewhere(checkpoint)
-        const progress = (event: ProgressEvent): void => onProgress?.(event)
-        const context = this.#context(claim, placeOf(checkpoint), checkpoint.key, settings, {
-          progress,
+    return this.#withUploadSlot(
+      this.#uploadSlots.share(),
+      id,
+      undefined,
+      settings.signal,
+      async () => {
+        const claim = await this.#acquireExisting(id)
+        return withClaim(claim, () => {
+          const { checkpoint } = claim
+          this.#checkEndpoint(checkpoint)
+          const progress = (event: ProgressEvent): void => onProgress?.(event)
+          const context = this.#createContext(
+            claim,
+            placeOf(checkpoint),
+            checkpoint.key,
+            settings,
+            {
+              progress,
+            },
+          )
+          return resumeUpload(context, settings, force)
         })
-        return resumeStep(context, settings, force)
-      })
-    })
+      },
+    )
   }
 
   /**
@@ -193,24 +211,24 @@ export class Spool extends EventEmitter<{
    */
   async abort(id: string): Promise<void> {
     checkId(id)
-    const claim = await this.#existing(id)
-    await holding(claim, async () => {
+    const claim = await this.#acquireExisting(id)
+    await withClaim(claim, async () => {
       const { checkpoint } = claim
-      this.#refuseElsewhere(checkpoint)
+      this.#checkEndpoint(checkpoint)
       const settings = checkOptions(this.#defaults)
-      const context = this.#context(claim, placeOf(checkpoint), checkpoint.key, settings, {})
-      await giveUp(context, this.#records)
+      const context = this.#createContext(claim, placeOf(checkpoint), checkpoint.key, settings, {})
+      await abortUpload(context, this.#records)
     })
   }
 
   /** Removes the receipt of an upload with `once`; one that is unfinished stays. */
   async forget(id: string): Promise<void> {
     checkId(id)
-    const claim = await this.#existing(id)
+    const claim = await this.#acquireExisting(id)
     const { upload, superseded, lost } = claim.checkpoint
     // What may still have to be aborted on OSS is known here alone: `prune` does that.
     const isOver = upload.phase === 'published' && superseded.length === 0 && lost.length === 0
-    await holding(claim, () => (isOver ? claim.remove() : claim.release()))
+    await withClaim(claim, () => (isOver ? claim.remove() : claim.release()))
   }
 
   /**
@@ -222,10 +240,10 @@ export class Spool extends EventEmitter<{
     checkObject('options', options)
     await this.#sweep()
     const settings = checkOptions(this.#defaults)
-    const pruner: Pruner = {
+    const pruner: PruneDeps = {
       records: this.#records,
       contextOf: (claim, checkpoint) =>
-        this.#context(claim, placeOf(checkpoint), checkpoint.key, settings, {}),
+        this.#createContext(claim, placeOf(checkpoint), checkpoint.key, settings, {}),
       warn: (id, cause) => {
         const message = cause instanceof Error ? cause.message : String(cause)
         this.emit('warning', { id, message, cause })
@@ -235,7 +253,7 @@ export class Spool extends EventEmitter<{
   }
 
   /** One of `parallelUploads`. What fails before an upload has begun is told as what fails in it. */
-  async #inTurn<T>(
+  async #withUploadSlot<T>(
     turn: FairShare,
     id: string,
     object: { bucket: string; key: string } | undefined,
@@ -251,22 +269,22 @@ export class Spool extends EventEmitter<{
       if (bucket === undefined || key === undefined) throw error
       const slot = checkpoint === null ? undefined : finishableSlot(checkpoint)
       const record = slot && checkpoint?.[slot]
-      const published = publishedIn(record?.phase)
+      const published = publishedState(record?.phase)
       const state = { sealed: slot !== undefined, published, freed: record?.freed }
-      throw failed(error, { id, bucket, key, ...state })
+      throw toSpoolError(error, { id, bucket, key, ...state })
     }
   }
 
   /** Once per spool, before its first bounded stream. */
-  #needHoles(): Promise<void> {
-    this.#holes ??= checkHolePunching(this.dir).catch((error: unknown) => {
-      this.#holes = undefined
+  #checkHolePunching(): Promise<void> {
+    this.#checkingHoles ??= checkHolePunching(this.dir).catch((error: unknown) => {
+      this.#checkingHoles = undefined
       throw error
     })
-    return this.#holes
+    return this.#checkingHoles
   }
 
-  #check(
+  #checkUpload(
     key: string,
     options: UploadOptions,
   ): { place: Place; id: string; settings: UploadSettings } {
@@ -278,27 +296,27 @@ export class Spool extends EventEmitter<{
     return { place, id: options.id ?? defaultId(place, key), settings }
   }
 
-  async #claim(id: string, { maxSpoolBytes }: UploadSettings): Promise<Claim> {
-    await (this.#checked ??= this.#checkFileSystem(id).catch((error: unknown) => {
-      this.#checked = undefined
+  async #acquire(id: string, { maxSpoolBytes }: UploadSettings): Promise<Claim> {
+    await (this.#checkingFileSystem ??= this.#checkFileSystem(id).catch((error: unknown) => {
+      this.#checkingFileSystem = undefined
       throw error
     }))
-    if (maxSpoolBytes !== undefined) await this.#needHoles()
+    if (maxSpoolBytes !== undefined) await this.#checkHolePunching()
     await this.#sweep()
     return Claim.acquire(this.#records, id)
   }
 
   /** An embedded OSS is reached by who has started it, and who has one reaches no other. */
-  #refuseElsewhere(checkpoint: Checkpoint): void {
+  #checkEndpoint(checkpoint: Checkpoint): void {
     const { id, endpoint, upload } = checkpoint
     const here = this.#connection.endpoint
     if (endpoint === here || upload.phase === 'published') return
-    const embedded = [endpoint, here].find(each => each.startsWith(EMBEDDED))
+    const embedded = [endpoint, here].find(each => each.startsWith(EMBEDDED_PREFIX))
     if (embedded === undefined) return // the checkpoint's place is reached with this one's signature
     const hint =
       embedded === here
         ? 'Leave --local away.'
-        : `Add --local=${endpoint.slice(EMBEDDED.length)} to the command.`
+        : `Add --local=${endpoint.slice(EMBEDDED_PREFIX.length)} to the command.`
     throw new SpoolError('ERR_SPOOL_UPLOAD_FAILED', `Upload ${id} belongs to ${endpoint}`, {
       id,
       resumable: finishableSlot(checkpoint) !== undefined,
@@ -306,7 +324,7 @@ export class Spool extends EventEmitter<{
     })
   }
 
-  async #existing(id: string): Promise<Claim & { checkpoint: Checkpoint }> {
+  async #acquireExisting(id: string): Promise<Claim & { checkpoint: Checkpoint }> {
     await this.#sweep()
     return Claim.acquireExisting(this.#records, id)
   }
@@ -320,14 +338,14 @@ export class Spool extends EventEmitter<{
 
   /** Once per spool: what killed removals left behind. */
   #sweep(): Promise<void> {
-    this.#swept ??= this.#records.sweep().catch((error: unknown) => {
-      this.#swept = undefined
+    this.#sweeping ??= this.#records.sweep().catch((error: unknown) => {
+      this.#sweeping = undefined
       throw error
     })
-    return this.#swept
+    return this.#sweeping
   }
 
-  #context(
+  #createContext(
     claim: Claim,
     place: Place,
     key: string,
@@ -337,13 +355,13 @@ export class Spool extends EventEmitter<{
       warning?: (warning: SpoolWarning) => void
     },
   ): UploadContext {
-    const progress = new Progress(event =>
+    const progress = new ProgressTracker(event =>
       // Later, so that a listener that throws is its owner's uncaught exception, not our failed part.
       process.nextTick(() => listeners.progress?.(event)),
     )
     return new UploadContext(
       claim,
-      withFairShare(this.#connection.open(place), this.#requests.share(settings.parallel)),
+      withFairShare(this.#connection.open(place), this.#requestSlots.share(settings.parallel)),
       key,
       settings,
       progress,
@@ -356,10 +374,10 @@ export class Spool extends EventEmitter<{
 }
 
 /** Begins what is recorded for an OSS inside a process, in place of a URL; its directory follows. */
-const EMBEDDED = 'local:'
+const EMBEDDED_PREFIX = 'local:'
 
 /** Runs `step` with a claim; if it fails while the claim is still held, the claim is let go. */
-async function holding<T>(claim: Claim, step: () => Promise<T>): Promise<T> {
+async function withClaim<T>(claim: Claim, step: () => Promise<T>): Promise<T> {
   try {
     return await step()
   } catch (error) {

@@ -7,8 +7,13 @@ import { inspect } from 'node:util'
 import { announceRelease } from './disk/claim.js'
 import { invalidType, SpoolError } from './errors.js'
 import type { SpoolWarning } from './upload/context.js'
-import { aborted, failed, publishedIn, type FailedUpload } from './upload/failed.js'
-import type { Intake } from './upload/intake.js'
+import {
+  abortedError,
+  toSpoolError,
+  publishedState,
+  type ErrorContext,
+} from './upload/error-mapping.js'
+import type { Ingest } from './upload/ingest.js'
 import type { ProgressEvent } from './upload/progress.js'
 import { resultOf, type UploadResult } from './upload/result.js'
 
@@ -16,24 +21,24 @@ import { resultOf, type UploadResult } from './upload/result.js'
  * Bytes buffered while a batch is written. Large batches make the disk fast; larger ones keep the event
  * loop from the sockets for too long, and parts wait.
  */
-const HIGH_WATER_MARK = 1024 * 1024
+const HIGH_WATER_MARK_BYTES = 1024 * 1024
 
 /** What the sinks of a process may buffer together, more or less: of many, the later ones get less. */
-const MEMORY = 64 * 1024 * 1024
-const LOWEST_MARK = 64 * 1024
+const TOTAL_BUFFER_BYTES = 64 * 1024 * 1024
+const MIN_HIGH_WATER_MARK_BYTES = 64 * 1024
 
 /** Sinks of this process that have not closed yet. */
-let open = 0
+let openSinks = 0
 
 /** What a sink is made of. */
-export interface Sink {
+export interface SinkOptions {
   readonly id: string
   readonly bucket: string
   readonly key: string
   /** The upload's directory. */
   readonly directory: string
   /** Locks the upload and makes its first checkpoint; `signal`: it is not wanted any more. */
-  readonly open: (signal: AbortSignal) => Promise<Intake>
+  readonly open: (signal: AbortSignal) => Promise<Ingest>
   readonly signal: AbortSignal | undefined
 }
 
@@ -54,9 +59,9 @@ export class SpoolWriteStream extends Writable {
   /** The result; rejects with what ended the upload. Ignoring it is safe. */
   readonly result: Promise<UploadResult>
 
-  readonly #sink: Sink
+  readonly #sink: SinkOptions
   readonly #opening = new AbortController()
-  #intake: Intake | undefined
+  #ingest: Ingest | undefined
   /** Whether the seal was durable when it ended. */
   #sealed: boolean | undefined
   #published = false
@@ -65,11 +70,11 @@ export class SpoolWriteStream extends Writable {
   #resolve!: (result: UploadResult) => void // set in the constructor
   #reject!: (error: unknown) => void // set in the constructor
   readonly #onAbort = (): void =>
-    void this.destroy(this.#fail(aborted(this.#upload(), this.#sink.signal?.reason)))
+    void this.destroy(this.#fail(abortedError(this.#errorContext(), this.#sink.signal?.reason)))
 
   /** @internal Made by `Spool.createWriteStream`. */
-  constructor(sink: Sink) {
-    super({ highWaterMark: highWaterMark(++open) })
+  constructor(sink: SinkOptions) {
+    super({ highWaterMark: highWaterMark(++openSinks) })
     this.id = sink.id
     this.#sink = sink
     this.result = new Promise((resolve, reject) => {
@@ -86,7 +91,7 @@ export class SpoolWriteStream extends Writable {
     this.#run(async () => {
       const intake = await this.#sink.open(this.#opening.signal)
       intake.onFatal = error => void this.destroy(this.#fail(error))
-      this.#intake = intake
+      this.#ingest = intake
     }, callback)
   }
 
@@ -115,18 +120,18 @@ export class SpoolWriteStream extends Writable {
     _encoding: string,
     callback: (error?: Error | null) => void,
   ): void {
-    this.#run(() => this.#open().write([chunk]), callback)
+    this.#run(() => this.#openIngest().write([chunk]), callback)
   }
 
   /** @internal */
   override _writev(chunks: readonly Buffered[], callback: (error?: Error | null) => void): void {
-    this.#run(() => this.#open().write(chunks.map(({ chunk }) => chunk)), callback)
+    this.#run(() => this.#openIngest().write(chunks.map(({ chunk }) => chunk)), callback)
   }
 
   /** @internal */
   override _final(callback: (error?: Error | null) => void): void {
     this.#run(async () => {
-      const intake = this.#open()
+      const intake = this.#openIngest()
       const { context } = intake
       await intake.seal()
       const { checkpoint } = context
@@ -146,7 +151,7 @@ export class SpoolWriteStream extends Writable {
 
   override destroy(error?: Error): this {
     if (!this.destroyed) {
-      if (this.#intake === undefined) this.#opening.abort() // `_destroy` comes after `_construct`
+      if (this.#ingest === undefined) this.#opening.abort() // `_destroy` comes after `_construct`
       announceRelease(this.#sink.directory, new Promise(resolve => this.once('close', resolve)))
     }
     return super.destroy(error)
@@ -154,15 +159,15 @@ export class SpoolWriteStream extends Writable {
 
   /** @internal */
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
-    open--
+    openSinks--
     this.#sink.signal?.removeEventListener('abort', this.#onAbort)
     if (this.#published) return callback(error) // all was let go before
     let reason = this.#reasonFor(error)
-    const intake = this.#intake
+    const intake = this.#ingest
     const ended = (): void => {
-      if (!this.#published) intake?.context.telemetry.failed(reason)
+      if (!this.#published) intake?.context.diagnostics.failed(reason)
       this.#reject(reason) // unless it was published before it noticed
-      callback(error === this.#failure || this.#wouldPass(error) ? reason : error)
+      callback(error === this.#failure || this.#wouldLookFinished(error) ? reason : error)
     }
     if (intake === undefined) return ended()
     const abandoned = intake.abandon(sealed => {
@@ -183,12 +188,13 @@ export class SpoolWriteStream extends Writable {
       const own = this.#failure
       // The caller's signal: by now it is known whether the seal, then under way, is durable.
       const was = own instanceof SpoolError && own.code === 'ERR_SPOOL_ABORTED'
-      if (was && own.resumable !== this.#isSealed) return aborted(this.#upload(), own.cause)
-      return Object.assign(own, { code: own instanceof SpoolError ? own.code : codeOf(own) })
+      if (was && own.resumable !== this.#isSealed)
+        return abortedError(this.#errorContext(), own.cause)
+      return Object.assign(own, { code: own instanceof SpoolError ? own.code : errorCodeOf(own) })
     }
     if (error instanceof SpoolError && error.id === this.id) return error
     if (this.#isSealed || (this.writableEnded && error === null)) {
-      return aborted(this.#upload(), error ?? undefined) // the source has ended well before
+      return abortedError(this.#errorContext(), error ?? undefined) // the source has ended well before
     }
     const { bucket, key } = this.#sink
     const why = error === null ? 'the stream was destroyed before its end' : error.message
@@ -203,7 +209,7 @@ export class SpoolWriteStream extends Writable {
    * Node takes a sink that is destroyed between `end()` and `finish` for one that is done: `pipeline()`
    * would resolve. Where nobody listens, nobody is misled, and an `error` would end the process.
    */
-  #wouldPass(error: Error | null): boolean {
+  #wouldLookFinished(error: Error | null): boolean {
     if (error !== null || this.#published) return false
     return this.writableEnded && this.listenerCount('error') > 0
   }
@@ -216,42 +222,45 @@ export class SpoolWriteStream extends Writable {
   }
 
   #fail(error: unknown): Error {
-    const reported = failed(error, this.#upload())
+    const reported = toSpoolError(error, this.#errorContext())
     const failure = reported instanceof Error ? reported : new Error(inspect(reported))
     if (!this.destroyed) this.#failure ??= failure // what fails afterwards, fails because of it
     return failure
   }
 
-  #upload(): FailedUpload {
+  #errorContext(): ErrorContext {
     const { bucket, key } = this.#sink
-    const published = publishedIn(this.#intake?.phase)
+    const published = publishedState(this.#ingest?.phase)
     return {
       id: this.id,
       bucket,
       key,
       sealed: this.#isSealed,
       published,
-      freed: this.#intake?.freed,
+      freed: this.#ingest?.freed,
     }
   }
 
   get #isSealed(): boolean {
-    return this.#sealed ?? this.#intake?.sealed ?? false
+    return this.#sealed ?? this.#ingest?.sealed ?? false
   }
 
-  #open(): Intake {
-    if (this.#intake === undefined) throw aborted(this.#upload())
-    return this.#intake
+  #openIngest(): Ingest {
+    if (this.#ingest === undefined) throw abortedError(this.#errorContext())
+    return this.#ingest
   }
 }
 
 /** Bytes that a sink buffers before it asks its source to wait, when so many sinks are open. */
 function highWaterMark(sinks: number): number {
-  return Math.min(HIGH_WATER_MARK, Math.max(LOWEST_MARK, Math.floor(MEMORY / sinks)))
+  return Math.min(
+    HIGH_WATER_MARK_BYTES,
+    Math.max(MIN_HIGH_WATER_MARK_BYTES, Math.floor(TOTAL_BUFFER_BYTES / sinks)),
+  )
 }
 
 /** For the record: a system error's code, else the error's name. */
-function codeOf(error: Error): string {
+function errorCodeOf(error: Error): string {
   return 'code' in error && typeof error.code === 'string' ? error.code : error.name
 }
 

@@ -7,7 +7,7 @@ import { ReadableStream } from 'node:stream/web'
 import { pipeline } from 'node:stream/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import { Spool, type Readables } from '../src/index.js'
+import { Spool, type SourceStream } from '../src/index.js'
 import { bench, bytes, failingAfter, sha256, streamOf, type Bench } from './support/oss.js'
 
 const PART = 102_400
@@ -82,7 +82,7 @@ t.test(
       const asked = new Promise<void>(resolve => (answer = resolve))
       let call = (): void => {}
       const called = new Promise<void>(resolve => (call = resolve))
-      const slow = async (): Promise<Readables> => {
+      const slow = async (): Promise<SourceStream> => {
         call()
         await asked
         return source()

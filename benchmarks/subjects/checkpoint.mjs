@@ -3,8 +3,8 @@ import { statSync } from 'node:fs'
 import { join } from 'node:path'
 import { JSONFilePreset } from 'lowdb/node'
 import { CheckpointDb, CheckpointFile } from '../../dist/disk/checkpoint-db.js'
-import { begin, open } from '../../dist/upload/phase.js'
-import { planFor } from '../../dist/upload/plan.js'
+import { newCheckpoint, startSpooling } from '../../dist/upload/phase.js'
+import { createPlan } from '../../dist/upload/plan.js'
 
 const WRITES = 20
 const PART = 8 * 2 ** 20
@@ -33,10 +33,10 @@ function ours(dir, parts) {
     cname: false,
     pathStyle: false,
   }
-  const plan = planFor(PART, parts * PART)
-  const fresh = begin({ plan, object: {}, replay: 'offset', once: false, file: 'spool-1-a' })
+  const plan = createPlan(PART, parts * PART)
+  const fresh = startSpooling({ plan, object: {}, replay: 'offset', once: false, file: 'spool-1-a' })
   const crcs = Array.from({ length: parts }, (_, i) => String(2n ** 63n + BigInt(i)))
-  const checkpoint = open('id', place, 'key', {
+  const checkpoint = newCheckpoint('id', place, 'key', {
     ...fresh,
     uploadId: 'u',
     crcs,

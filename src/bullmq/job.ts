@@ -5,10 +5,13 @@
 import { createHash, randomUUID } from 'node:crypto'
 import type { Job, JobsOptions } from 'bullmq'
 import type { ProgressEvent, SourceOptions, UploadOptions, UploadResult } from '../index.js'
-import type { Readables } from '../upload/source.js'
+import type { SourceStream } from '../upload/source.js'
 
 /** A registered source: makes the bytes of an object from the `args` of its job, on any machine. */
-export type JobSource<Args> = (args: Args, options: SourceOptions) => Readables | Promise<Readables>
+export type JobSource<Args> = (
+  args: Args,
+  options: SourceOptions,
+) => SourceStream | Promise<SourceStream>
 
 /** The sources by name. Queue and workers share its type: `UploadQueue<typeof sources>`. */
 export type Sources = Readonly<Record<string, JobSource<never>>>

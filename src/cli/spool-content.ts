@@ -41,6 +41,6 @@ async function listed(
   ids: readonly string[],
 ): Promise<UploadStatus[]> {
   const { LocalRecordStore: LocalRecordStore } = await import('../disk/local-record-store.js')
-  const { list } = await import('../upload/list.js')
+  const { listUploads: list } = await import('../upload/list.js')
   return list(new LocalRecordStore(directory), ({ message }) => session.say(message), ids)
 }

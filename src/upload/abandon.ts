@@ -5,7 +5,7 @@ import type { TempFile } from '../disk/temp-file.js'
 import { timestamp } from './phase.js'
 
 /** Asked once it is known whether the seal, which may have been under way, is durable. */
-export type Reason = (sealed: boolean) => { code: string; message: string }
+export type AbandonReason = (sealed: boolean) => { code: string; message: string }
 
 /**
  * Leaves the upload to the next owner; nothing works on it any more.
@@ -15,7 +15,7 @@ export async function leaveUnfinished(
   claim: Claim,
   file: TempFile,
   howFar: (continues: boolean) => Partial<Spooling>,
-  reason: Reason,
+  reason: AbandonReason,
 ): Promise<void> {
   // Of a short stream nothing may have been written yet.
   const state = (await claim.durable()) ?? claim.checkpoint

@@ -4,8 +4,8 @@
  */
 import type { RecordStore } from '../disk/record-store.js'
 import type { UploadContext } from './context.js'
-import { discardUploadId } from './discard.js'
-import { failed, publishedIn } from './failed.js'
+import { abortUploadId } from './discard.js'
+import { toSpoolError, publishedState } from './error-mapping.js'
 import { findOrphans } from './orphans.js'
 import { withLostInitiates } from './phase.js'
 
@@ -13,23 +13,23 @@ import { withLostInitiates } from './phase.js'
  * Aborts every upload id of the checkpoint and what its lost Initiates left, then removes the
  * upload; ends the claim.
  */
-export async function giveUp(context: UploadContext, records: RecordStore): Promise<void> {
+export async function abortUpload(context: UploadContext, records: RecordStore): Promise<void> {
   const { claim } = context
   const checkpoint = withLostInitiates(context.checkpoint)
   const { id, bucket, key, upload, previous, superseded, lost } = checkpoint
   const own = [upload.uploadId, previous?.uploadId, ...superseded]
   const uploadIds = new Set(own.filter(uploadId => uploadId !== undefined))
   try {
-    for (const uploadId of uploadIds) await discardUploadId(context, uploadId)
+    for (const uploadId of uploadIds) await abortUploadId(context, uploadId)
     const { orphans } = await findOrphans(context, records, lost)
-    for (const { uploadId } of orphans) await discardUploadId(context, uploadId)
+    for (const { uploadId } of orphans) await abortUploadId(context, uploadId)
   } catch (error) {
-    throw failed(error, {
+    throw toSpoolError(error, {
       id,
       bucket,
       key,
       sealed: upload.phase !== 'spooling',
-      published: publishedIn(upload.phase),
+      published: publishedState(upload.phase),
     })
   }
   await claim.remove()

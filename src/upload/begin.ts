@@ -3,31 +3,31 @@ import type { Checkpoint } from '../disk/checkpoint.js'
 import { SpoolError } from '../errors.js'
 import type { Place } from '../oss/bucket.js'
 import type { UploadContext } from './context.js'
-import { Intake } from './intake.js'
+import { Ingest } from './ingest.js'
 import type { UploadSettings } from './options.js'
-import { settlePredecessor } from './predecessor.js'
-import { takeover } from './takeover.js'
+import { reconcilePredecessor } from './predecessor.js'
+import { takeOverIfBytesLost } from './takeover.js'
 
 /** `continues`: whoever brings the bytes heeds the `offset` of the intake. */
-export async function begin(
+export async function startIngest(
   context: UploadContext,
   place: Place,
   settings: UploadSettings,
   continues: boolean,
-): Promise<Intake> {
+): Promise<Ingest> {
   const { checkpoint } = context.claim
-  if (checkpoint !== null) sameObject(checkpoint, place, context.key)
-  return context.during(settings.signal, async () => {
+  if (checkpoint !== null) checkSameObject(checkpoint, place, context.key)
+  return context.runUntilAborted(settings.signal, async () => {
     if (checkpoint !== null) {
-      await settlePredecessor(context)
-      await takeover(context)
+      await reconcilePredecessor(context)
+      await takeOverIfBytesLost(context)
     }
-    return Intake.begin(context, place, settings, continues)
+    return Ingest.begin(context, place, settings, continues)
   })
 }
 
 /** @throws SpoolError `ERR_SPOOL_ID_IN_USE` if the id is that of another object */
-export function sameObject(checkpoint: Checkpoint, place: Place, key: string): void {
+export function checkSameObject(checkpoint: Checkpoint, place: Place, key: string): void {
   const { id, endpoint, bucket } = checkpoint
   if (bucket === place.bucket && checkpoint.key === key && endpoint === place.endpoint) return
   throw new SpoolError(

@@ -5,15 +5,15 @@
  */
 
 export class Congestion {
-  readonly #most: number
+  readonly #max: number
   #limit: number
   /** Until when nothing new goes out, by `performance.now()`. */
   #pausedUntil = 0
-  #times = 0
+  #timesThrottled = 0
 
   /** `most`: the `parallel` option. */
   constructor(most: number) {
-    this.#most = most
+    this.#max = most
     this.#limit = most
   }
 
@@ -31,15 +31,15 @@ export class Congestion {
    * OSS asked for less. Refusals during a pause are the same congestion.
    * @param delay ms of quiet after so many congestions in a row
    */
-  throttled(delay: (times: number) => number): void {
+  reduce(delay: (times: number) => number): void {
     if (this.pause > 0) return
-    this.#times++
+    this.#timesThrottled++
     this.#limit = Math.max(1, this.#limit / 2)
-    this.#pausedUntil = performance.now() + delay(this.#times)
+    this.#pausedUntil = performance.now() + delay(this.#timesThrottled)
   }
 
-  succeeded(): void {
-    this.#times = 0
-    this.#limit = Math.min(this.#most, this.#limit + 1 / this.#limit)
+  increase(): void {
+    this.#timesThrottled = 0
+    this.#limit = Math.min(this.#max, this.#limit + 1 / this.#limit)
   }
 }

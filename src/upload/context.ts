@@ -9,9 +9,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { OssRequestError } from '../oss/request-error.js'
 import type { Bucket, CallOptions } from '../oss/bucket.js'
 import type { UploadOptions } from './options.js'
-import type { Progress } from './progress.js'
-import type { Attempts, RetryOptions } from './retry.js'
-import { Telemetry } from './telemetry.js'
+import type { ProgressTracker } from './progress.js'
+import type { RetryPolicy, RetryOptions } from './retry.js'
+import { Diagnostics } from './diagnostics.js'
 
 /** Something that did not stop the upload but that its user should see at once. */
 export interface SpoolWarning {
@@ -38,14 +38,14 @@ export class UploadContext {
   readonly bucket: Bucket
   readonly key: string
   readonly settings: RunSettings
-  readonly progress: Progress
-  readonly telemetry = new Telemetry(() => this.checkpoint)
+  readonly progress: ProgressTracker
+  readonly diagnostics = new Diagnostics(() => this.checkpoint)
   readonly #abort = new AbortController()
   readonly #warn: (warning: SpoolWarning) => void
   readonly #warned = new Set<string>()
   readonly startedAt = performance.now()
   readonly #sentParts = new Map<number, number>()
-  #patientUntil = 0
+  #retryUntil = 0
   /** Bytes sent by this run and acknowledged. */
   sent = 0
 
@@ -54,7 +54,7 @@ export class UploadContext {
     bucket: Bucket,
     key: string,
     settings: RunSettings,
-    progress: Progress,
+    progress: ProgressTracker,
     warn: (warning: SpoolWarning) => void,
   ) {
     this.claim = claim
@@ -63,7 +63,7 @@ export class UploadContext {
     this.settings = settings
     this.progress = progress
     this.#warn = warn
-    claim.onWritten = (before, now, elapsed) => this.telemetry.written(before, now, elapsed)
+    claim.onWritten = (before, now, elapsed) => this.diagnostics.written(before, now, elapsed)
     setMaxListeners(0, this.#abort.signal) // one for each part in flight
     claim.lockLost?.addEventListener('abort', () => this.stop(), { once: true })
   }
@@ -73,7 +73,7 @@ export class UploadContext {
   }
 
   /** Runs `step`; the signal stops what it does on the line. A claim that was lost is what is told. */
-  async during<T>(signal: AbortSignal | undefined, step: () => Promise<T>): Promise<T> {
+  async runUntilAborted<T>(signal: AbortSignal | undefined, step: () => Promise<T>): Promise<T> {
     const stop = (): void => this.stop()
     signal?.addEventListener('abort', stop, { once: true })
     if (signal?.aborted) stop()
@@ -98,17 +98,17 @@ export class UploadContext {
     return this.#abort.signal
   }
 
-  get call(): CallOptions {
+  get callOptions(): CallOptions {
     return { signal: this.signal, idleTimeout: this.settings.timeout }
   }
 
   /** How a request other than a part is tried again. */
-  get attempts(): Attempts {
+  get retryPolicy(): RetryPolicy {
     return {
       retry: this.settings.retry,
-      onFailure: failure => this.tryAgain(failure),
+      onFailure: failure => this.reportRetry(failure),
       pause: ms => this.pause(ms),
-      patient: () => this.patient,
+      isWithinRetryTime: () => this.isWithinRetryTime,
     }
   }
 
@@ -120,13 +120,13 @@ export class UploadContext {
   }
 
   /** The source is not needed any more: from here on attempts count, and patience runs. */
-  startPatience(): void {
-    this.#patientUntil = performance.now() + (this.settings.retry.patience ?? 0)
+  startRetryTime(): void {
+    this.#retryUntil = performance.now() + (this.settings.retry.minRetryTime ?? 0)
   }
 
   /** While true, attempts go on although they are used up. */
-  get patient(): boolean {
-    return performance.now() < this.#patientUntil
+  get isWithinRetryTime(): boolean {
+    return performance.now() < this.#retryUntil
   }
 
   /** Ends this upload's requests and waits; no other upload's. */
@@ -136,7 +136,7 @@ export class UploadContext {
 
   /** `since`: when its first attempt began. */
   countSent(part: { number: number; size: number }, since: number): void {
-    this.telemetry.partSent(part, since)
+    this.diagnostics.partSent(part, since)
     this.sent += part.size
     this.#sentParts.set(part.number, part.size)
   }
@@ -158,8 +158,8 @@ export class UploadContext {
   }
 
   /** Tells of a failed request that will be made again. */
-  tryAgain(failure: OssRequestError, part?: number): void {
-    this.telemetry.retry(failure, part)
+  reportRetry(failure: OssRequestError, part?: number): void {
+    this.diagnostics.retry(failure, part)
     this.warnOnce(failure, part)
   }
 

@@ -10,14 +10,14 @@ import { withRetry } from './retry.js'
  * Aborts each of `uploadIds`; one that is gone already is done.
  * @returns those that could not be aborted now; their user was warned
  */
-export async function discardUploadIds(
+export async function abortUploadIds(
   context: UploadContext,
   uploadIds: readonly string[],
 ): Promise<string[]> {
   const leftover: string[] = []
   for (const uploadId of uploadIds) {
     try {
-      await discardUploadId(context, uploadId)
+      await abortUploadId(context, uploadId)
     } catch (error) {
       if (!(error instanceof OssRequestError)) throw error
       leftover.push(uploadId)
@@ -33,13 +33,13 @@ export async function discardUploadIds(
  * Aborts until OSS says `NoSuchUpload`: a part that was in flight may survive the first abort (OSS
  * documentation, "AbortMultipartUpload").
  */
-export async function discardUploadId(context: UploadContext, uploadId: string): Promise<void> {
-  const { bucket, key, call, attempts } = context
+export async function abortUploadId(context: UploadContext, uploadId: string): Promise<void> {
+  const { bucket, key, callOptions: call, retryPolicy: attempts } = context
   try {
     for (let i = 0; i < 10; i++) {
       await withRetry(() => bucket.abort(key, uploadId, call), {
         ...attempts,
-        final: ['no-upload'],
+        fatalKinds: ['no-upload'],
       })
     }
   } catch (error) {

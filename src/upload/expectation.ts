@@ -13,7 +13,7 @@ export interface Expectation {
 }
 
 /** The first of `size` and `expect` that the bytes do not meet, in words. */
-export function missed(
+export function firstMismatch(
   { size, expect }: { readonly size: number | undefined; readonly expect: Expectation },
   found: { [K in keyof Expectation]: Expectation[K] | undefined },
 ): string | undefined {

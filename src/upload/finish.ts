@@ -11,94 +11,105 @@ import { isAmbiguous, errorKind, OssRequestError } from '../oss/request-error.js
 import { completionHeaders, initiationHeaders } from '../oss/object-headers.js'
 import { TOKEN_HEADER, type PublishResponse } from '../oss/bucket.js'
 import type { UploadContext } from './context.js'
-import { discardUploadIds } from './discard.js'
-import { BytesLost, isAnyFreed } from './freed.js'
-import type { Ledger } from './ledger.js'
+import { abortUploadIds } from './discard.js'
+import { BytesLostError, hasFreedParts } from './freed-parts.js'
+import type { RecordWriter } from './record-writer.js'
 import { mayHaveOrphans } from './orphans.js'
-import { complete, publish, reopen, settlePrevious, unusedIds, withLostInitiates } from './phase.js'
+import {
+  complete,
+  publish,
+  reopen,
+  dropPrevious,
+  uploadIdsToAbort,
+  withLostInitiates,
+} from './phase.js'
 import { isSinglePut, partsOf } from './plan.js'
-import type { Reporter } from './reporter.js'
-import { isPassing, retryDelay, withRetry } from './retry.js'
-import { isOurs, settle, unpublished } from './settle.js'
+import type { PartReporter } from './progress-callback.js'
+import { isRetryable, retryDelay, withRetry } from './retry.js'
+import { isOurObject, reconcile, asUnpublished } from './reconcile.js'
 import type { CutPart } from './spooler.js'
-import { AlreadyPublished } from './session.js'
+import { AlreadyPublishedError } from './multipart-session.js'
 import type { Transfer } from './transfer.js'
 
 /** What finishing needs besides the record. */
-export interface Work {
+export interface FinishRun {
   readonly context: UploadContext
-  readonly ledger: Ledger
-  readonly reporter: Reporter
+  readonly ledger: RecordWriter
+  readonly reporter: PartReporter
   /** The temp file; opened when it is needed, which it is not if OSS has the object. */
   file(): Promise<TempFile>
   /** The transfer under way, with all parts offered. */
   transfer(): Promise<Transfer>
   /** The next `transfer()` is a new one: it asks OSS what is there, or begins a new upload id. */
-  dropTransfer(): void
+  discardTransfer(): void
 }
 
-export interface Finished {
+export interface FinishResult {
   readonly published: Published
   readonly callback?: unknown
 }
 
-type Done = Pick<PublishResponse, 'etag' | 'requestId' | 'versionId' | 'callback'> &
+type PublishedReply = Pick<PublishResponse, 'etag' | 'requestId' | 'versionId' | 'callback'> &
   Partial<Pick<PublishResponse, 'reply'>>
 
 /** Complete may work for minutes on thousands of parts without a byte on the line. */
-const COMPLETE_IDLE_TIMEOUT = 15 * 60_000
+const COMPLETE_IDLE_TIMEOUT_MS = 15 * 60_000
 
 /** Resolves when OSS holds the whole object and what was needed for it here is removed. */
-export async function finish(work: Work): Promise<Finished> {
+export async function finish(work: FinishRun): Promise<FinishResult> {
   const { context, ledger } = work
   const { attempts } = context.settings.retry
-  let done = await inDoubt(work)
+  let done = await reconcileOnStart(work)
   for (let failures = 0; done === undefined;) {
     try {
-      done = await attempt(work)
+      done = await tryComplete(work)
     } catch (error) {
-      if (error instanceof BytesLost) await ledger.unseal()
-      if (error instanceof AlreadyPublished) {
+      if (error instanceof BytesLostError) await ledger.unseal()
+      if (error instanceof AlreadyPublishedError) {
         done = error.object
       } else if (error instanceof OssRequestError && error.operation !== 'UploadPart') {
-        done = await judge(work, error, ++failures >= attempts && !context.patient)
+        done = await handleFailure(
+          work,
+          error,
+          ++failures >= attempts && !context.isWithinRetryTime,
+        )
         if (done === undefined) {
-          context.telemetry.retry(error)
+          context.diagnostics.retry(error)
           await context.pause(retryDelay(context.settings.retry, failures))
         }
       } else throw error
     }
   }
-  const finished = await conclude(work, recordOf(ledger), done)
+  const finished = await cleanUp(work, recordOf(ledger), done)
   work.reporter.published(done.reply)
   const { size, parts } = finished.published
-  context.telemetry.published({ size, parts, sent: context.sent, skipped: context.skipped(size) })
+  context.diagnostics.published({ size, parts, sent: context.sent, skipped: context.skipped(size) })
   return finished
 }
 
 /** A record in `completing` at the start: a crash, or an answer that never came (rule 8). */
-async function inDoubt(work: Work): Promise<Done | undefined> {
-  return recordOf(work.ledger).phase === 'completing' ? decide(work) : undefined
+async function reconcileOnStart(work: FinishRun): Promise<PublishedReply | undefined> {
+  return recordOf(work.ledger).phase === 'completing' ? reconcileRecord(work) : undefined
 }
 
 /** One try: the rest of the parts, the announcement on disk, Complete or PutObject, the proof. */
-async function attempt(work: Work): Promise<Done> {
+async function tryComplete(work: FinishRun): Promise<PublishedReply> {
   const { context, ledger } = work
   const { bucket, key } = context
   const sealed = reopen(recordOf(ledger))
   const headers = completionHeaders(sealed.object)
   let reply: PublishResponse
   if (isSinglePut(sealed.plan, sealed.size)) {
-    await announce(work, complete(sealed, 'put', bucket.now()))
+    await saveCompleting(work, complete(sealed, 'put', bucket.now()))
     const all = { ...initiationHeaders(sealed.object), ...headers, [TOKEN_HEADER]: sealed.token }
     context.countPut(sealed.size)
     const since = performance.now()
-    reply = await bucket.put(key, () => wholeBody(work, sealed), all, context.call)
-    context.telemetry.partSent({ number: 1, size: sealed.size }, since)
+    reply = await bucket.put(key, () => wholeBody(work, sealed), all, context.callOptions)
+    context.diagnostics.partSent({ number: 1, size: sealed.size }, since)
   } else {
-    const { uploadId, parts } = await (await work.transfer()).settle()
-    await announce(work, complete(reopen(recordOf(ledger)), 'multipart', bucket.now()))
-    const call = { ...context.call, idleTimeout: COMPLETE_IDLE_TIMEOUT }
+    const { uploadId, parts } = await (await work.transfer()).drain()
+    await saveCompleting(work, complete(reopen(recordOf(ledger)), 'multipart', bucket.now()))
+    const call = { ...context.callOptions, idleTimeout: COMPLETE_IDLE_TIMEOUT_MS }
     reply = await bucket.complete(key, uploadId, parts, headers, call)
   }
   if (reply.callbackFailed !== undefined) {
@@ -108,26 +119,26 @@ async function attempt(work: Work): Promise<Done> {
 }
 
 /** `completing` is durable before the request that may publish (rule 5). */
-async function announce(work: Work, record: Completing): Promise<void> {
+async function saveCompleting(work: FinishRun, record: Completing): Promise<void> {
   await work.ledger.write(record)
   work.context.progress.update({ phase: 'completing' })
 }
 
 /** The CRC64 in the reply counts; HEAD only where it is missing (rule 1). */
-async function verify(work: Work, reply: PublishResponse): Promise<Done> {
+async function verify(work: FinishRun, reply: PublishResponse): Promise<PublishedReply> {
   const { context, ledger } = work
   const record = recordOf(ledger)
   if (String(reply.crc64) === record.crc64) return reply
   if (reply.crc64 === undefined) {
-    const { bucket, key, call, attempts } = context
+    const { bucket, key, callOptions: call, retryPolicy: attempts } = context
     const object = await withRetry(() => bucket.head(key, call), attempts)
-    if (object !== undefined && isOurs(record, object))
+    if (object !== undefined && isOurObject(record, object))
       return { ...reply, etag: reply.etag || object.etag }
   }
   // What is published is wrong: the next run starts with a new upload id, from the temp file.
-  const resumable = !isAnyFreed(record)
-  await (resumable ? ledger.disown() : ledger.unseal())
-  work.dropTransfer()
+  const resumable = !hasFreedParts(record)
+  await (resumable ? ledger.dropWrongUploadId() : ledger.unseal())
+  work.discardTransfer()
   const got = reply.crc64 === undefined ? 'no CRC64' : `CRC64 ${reply.crc64}`
   const message = `OSS reports ${got} for oss://${ledger.checkpoint.bucket}/${context.key}, we have ${record.crc64}; a wrong object may be published there`
   throw new SpoolError('ERR_SPOOL_VERIFY', message, {
@@ -138,11 +149,11 @@ async function verify(work: Work, reply: PublishResponse): Promise<Done> {
 }
 
 /** A failed request other than a part: whether it took effect after all, and whether to go on. */
-async function judge(
-  work: Work,
+async function handleFailure(
+  work: FinishRun,
   failure: OssRequestError,
   last: boolean,
-): Promise<Done | undefined> {
+): Promise<PublishedReply | undefined> {
   const { context, ledger } = work
   const kind = errorKind(failure)
   // It had its attempts where it failed; but a key may be taken by an earlier attempt of ours.
@@ -150,38 +161,38 @@ async function judge(
   if (kind === 'aborted') throw failure
   context.warnOnce(failure)
   if (kind === 'exists') {
-    const { bucket, key, call, attempts } = context
+    const { bucket, key, callOptions: call, retryPolicy: attempts } = context
     const record = recordOf(ledger)
     const object = await withRetry(() => bucket.head(key, call), attempts)
-    if (object !== undefined && isOurs(record, object)) return object
+    if (object !== undefined && isOurObject(record, object)) return object
     await ledger.write(reopen(record))
     throw failure
   }
-  if (kind === 'no-upload' || (isPassing(kind) && isAmbiguous(failure))) {
-    const done = await decide(work)
+  if (kind === 'no-upload' || (isRetryable(kind) && isAmbiguous(failure))) {
+    const done = await reconcileRecord(work)
     if (done !== undefined) return done
   } else {
     await ledger.write(reopen(recordOf(ledger)))
-    if (kind === 'stale-part') work.dropTransfer()
+    if (kind === 'stale-part') work.discardTransfer()
   }
-  if (last || (!isPassing(kind) && kind !== 'no-upload' && kind !== 'stale-part')) throw failure
+  if (last || (!isRetryable(kind) && kind !== 'no-upload' && kind !== 'stale-part')) throw failure
   return undefined
 }
 
 /** Rule 8: asks OSS, and leaves a record that says what was found. */
-async function decide(work: Work): Promise<Done | undefined> {
+async function reconcileRecord(work: FinishRun): Promise<PublishedReply | undefined> {
   const { context, ledger } = work
   const record = recordOf(ledger)
   if (record.phase !== 'completing') return undefined
   const { outcome, object } = await withRetry(
-    () => settle(record, context.bucket, context.key, context.call),
-    context.attempts,
+    () => reconcile(record, context.bucket, context.key, context.callOptions),
+    context.retryPolicy,
   )
   if (outcome === 'ours') return object
   if (outcome !== 'strangers') {
-    if (outcome === 'wrong') await ledger.disown()
-    else await ledger.write(unpublished(record, outcome))
-    work.dropTransfer() // the next one asks OSS which parts it has, or begins a new upload id
+    if (outcome === 'wrong') await ledger.dropWrongUploadId()
+    else await ledger.write(asUnpublished(record, outcome))
+    work.discardTransfer() // the next one asks OSS which parts it has, or begins a new upload id
     return undefined
   }
   // It stays in `completing`, so that every later run asks again and none overwrites their object.
@@ -193,7 +204,11 @@ async function decide(work: Work): Promise<Done | undefined> {
 }
 
 /** The object is verified: first what is on OSS, then the temp file, the checkpoint last (rule 6). */
-async function conclude(work: Work, record: Sealed | Completing, done: Done): Promise<Finished> {
+async function cleanUp(
+  work: FinishRun,
+  record: Sealed | Completing,
+  done: PublishedReply,
+): Promise<FinishResult> {
   const { context, ledger } = work
   const { claim } = context
   ledger.close()
@@ -208,14 +223,14 @@ async function conclude(work: Work, record: Sealed | Completing, done: Done): Pr
     parts: { done: parts, total: parts },
   })
   const file = await work.file().catch(() => undefined) // gone already: a killed removal
-  const unused = unusedIds(ledger.checkpoint, record, done.reply !== undefined)
+  const unused = uploadIdsToAbort(ledger.checkpoint, record, done.reply !== undefined)
   if (ledger.slot === 'previous') {
     await file?.remove()
-    await ledger.save({ ...settlePrevious(ledger.checkpoint), superseded: unused })
+    await ledger.save({ ...dropPrevious(ledger.checkpoint), superseded: unused })
     await claim.release()
     return finished
   }
-  const leftover = await discardUploadIds(context, unused)
+  const leftover = await abortUploadIds(context, unused)
   const { lost } = withLostInitiates(ledger.checkpoint)
   const orphans = lost.length > 0 && (await mayHaveOrphans(context, lost, new Set(leftover)))
   if (record.once || leftover.length > 0 || orphans) {
@@ -231,7 +246,7 @@ async function conclude(work: Work, record: Sealed | Completing, done: Done): Pr
 }
 
 /** The whole temp file, for PutObject; what was flipped on disk never gets into the object. */
-async function wholeBody(work: Work, sealed: Sealed): Promise<Buffer> {
+async function wholeBody(work: FinishRun, sealed: Sealed): Promise<Buffer> {
   const file = await work.file()
   const body = await file.read(0, sealed.size)
   if (String(crc64(body)) !== sealed.crc64) {
@@ -248,7 +263,7 @@ export function cutParts(record: Sealed | Completing): CutPart[] {
   }))
 }
 
-function recordOf(ledger: Ledger): Sealed | Completing {
+function recordOf(ledger: RecordWriter): Sealed | Completing {
   const { record } = ledger
   if (record.phase === 'sealed' || record.phase === 'completing') return record
   throw new Error(`An upload in phase ${record.phase} cannot be finished`)

@@ -12,7 +12,7 @@ import type { SpoolWarning } from './context.js'
 import { statusOf, type UploadStatus } from './status.js'
 
 /** Oldest first. `ids`: those that the caller knows to be there. */
-export async function list(
+export async function listUploads(
   records: RecordStore,
   warn: (warning: SpoolWarning) => void,
   ids?: readonly string[],
@@ -20,7 +20,7 @@ export async function list(
   await pendingReleases()
   const seen = await mapLimit(LIST_CONCURRENCY, ids ?? (await records.ids()), async id => {
     try {
-      return await look(records, id)
+      return await readStatus(records, id)
     } catch (error) {
       const reported = toUnreadableError(id, error)
       if (reported instanceof SpoolError) return reported
@@ -35,7 +35,7 @@ export async function list(
   return statuses.toSorted((a, b) => a.createdAt.localeCompare(b.createdAt))
 }
 
-async function look(records: RecordStore, id: string): Promise<UploadStatus | undefined> {
+async function readStatus(records: RecordStore, id: string): Promise<UploadStatus | undefined> {
   try {
     const checkpoint = await records.read(id)
     if (checkpoint?.id === id) return statusOf(checkpoint, await records.owner(id))
@@ -43,11 +43,11 @@ async function look(records: RecordStore, id: string): Promise<UploadStatus | un
     if (!(error instanceof CheckpointDamagedError)) throw error
   }
   // No checkpoint, or a damaged one: whoever gets the lock may clean up or quarantine.
-  await examine(records, id)
+  await quarantineIfDamaged(records, id)
   return undefined
 }
 
-async function examine(records: RecordStore, id: string): Promise<void> {
+async function quarantineIfDamaged(records: RecordStore, id: string): Promise<void> {
   try {
     const claim = await Claim.acquireExisting(records, id)
     await claim.release() // it was replaced while we looked

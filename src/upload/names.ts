@@ -27,7 +27,7 @@ export function checkId(id: unknown): asserts id is string {
  * @throws SpoolError `ERR_SPOOL_INVALID_KEY`
  */
 export function checkKey(key: unknown): asserts key is string {
-  const why = whyInvalid(key)
+  const why = invalidKeyReason(key)
   if (why === undefined) return
   const received = typeof key === 'string' ? JSON.stringify(key) : `type ${typeof key}`
   throw new SpoolError('ERR_SPOOL_INVALID_KEY', `The key ${why}. Received ${received}`, {
@@ -35,7 +35,7 @@ export function checkKey(key: unknown): asserts key is string {
   })
 }
 
-function whyInvalid(key: unknown): string | undefined {
+function invalidKeyReason(key: unknown): string | undefined {
   if (typeof key !== 'string') return 'must be a string'
   if (key === '') return 'must not be empty'
   if (!key.isWellFormed()) return 'must be well-formed Unicode'

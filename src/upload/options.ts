@@ -10,7 +10,7 @@ import type { HttpResponse } from '../oss/bucket.js'
 import { omitUndefined } from '../util/omit-undefined.js'
 import type { Expectation } from './expectation.js'
 import { checkId } from './names.js'
-import { largestPart, MAX_PART_SIZE, MAX_PARTS, MIB, MIN_PART_SIZE } from './plan.js'
+import { maxPartSizeFor, MAX_PART_SIZE, MAX_PARTS, MIB, MIN_PART_SIZE } from './plan.js'
 import type { RetryOptions } from './retry.js'
 
 /**
@@ -82,8 +82,8 @@ export interface UploadOptions extends ObjectOptions {
   /** Leaves a receipt: a later `upload()` of this id returns it and touches nothing. */
   readonly once?: boolean
   /**
-   * Per part; `attempts` counts from the seal, and anew with every part that arrives. `patience` (ms)
-   * goes on for so long after the seal. @default 5 attempts, 200 ms to 20 s, no patience
+   * Per part; `attempts` counts from the seal, and anew with every part that arrives. `minRetryTime` (ms)
+   * goes on for so long after the seal. @default 5 attempts, 200 ms to 20 s, no minimum time
    */
   readonly retry?: Partial<RetryOptions>
   /** Gives a request up after so many ms in which no byte moved. @default 60,000 */
@@ -152,21 +152,21 @@ export function checkOptions(options: UploadOptions): UploadSettings {
     }
   }
   checkInteger('expect.bytes', expect.bytes, 0, Number.MAX_SAFE_INTEGER)
-  digest('expect.md5', expect.md5, /^[0-9a-f]{32}$/i, '32 hexadecimal digits')
-  digest('expect.sha256', expect.sha256, /^[0-9a-f]{64}$/i, '64 hexadecimal digits')
-  digest('expect.crc64', expect.crc64, /^\d{1,20}$/, 'an unsigned decimal number')
-  choice('start', start, ['eager', 'sealed'])
-  choice('replay', replay, ['restart', 'offset'])
+  checkDigest('expect.md5', expect.md5, /^[0-9a-f]{32}$/i, '32 hexadecimal digits')
+  checkDigest('expect.sha256', expect.sha256, /^[0-9a-f]{64}$/i, '64 hexadecimal digits')
+  checkDigest('expect.crc64', expect.crc64, /^\d{1,20}$/, 'an unsigned decimal number')
+  checkChoice('start', start, ['eager', 'sealed'])
+  checkChoice('replay', replay, ['restart', 'offset'])
   if (inPlace !== undefined && typeof inPlace !== 'string') {
     throw invalidType('inPlace', 'a string', inPlace)
   }
   if (typeof once !== 'boolean') throw invalidType('once', 'a boolean', once)
   // Bytes that are read in place are not in the spool.
   const maxSpoolBytes = inPlace === undefined ? options.maxSpoolBytes : undefined
-  checkBound(maxSpoolBytes, parallel, start)
+  checkMaxSpoolBytes(maxSpoolBytes, parallel, start)
   const maxPartSize =
-    maxSpoolBytes === undefined ? MAX_PART_SIZE : largestPart(maxSpoolBytes, parallel)
-  if (checkpoint !== undefined) checkImported(checkpoint, options.size, maxPartSize)
+    maxSpoolBytes === undefined ? MAX_PART_SIZE : maxPartSizeFor(maxSpoolBytes, parallel)
+  if (checkpoint !== undefined) checkImportedCheckpoint(checkpoint, options.size, maxPartSize)
   const { partSize = 8 * MIB } = checkpoint ?? options
   const size = checkpoint?.fileSize ?? options.size
   checkInteger('size', size, 0, maxPartSize * MAX_PARTS)
@@ -212,7 +212,11 @@ export function checkOptions(options: UploadOptions): UploadSettings {
 }
 
 /** The smallest part for each that is in flight, and one to fill. */
-function checkBound(maxSpoolBytes: unknown, parallel: number, start: 'eager' | 'sealed'): void {
+function checkMaxSpoolBytes(
+  maxSpoolBytes: unknown,
+  parallel: number,
+  start: 'eager' | 'sealed',
+): void {
   if (maxSpoolBytes === undefined) return
   const least = MIN_PART_SIZE * (parallel + 1)
   checkInteger('maxSpoolBytes', maxSpoolBytes, least, Number.MAX_SAFE_INTEGER)
@@ -221,7 +225,7 @@ function checkBound(maxSpoolBytes: unknown, parallel: number, start: 'eager' | '
 }
 
 /** It comes from a file or a database, by a way of its owner's. */
-function checkImported(
+function checkImportedCheckpoint(
   checkpoint: AliOssCheckpoint,
   size: number | undefined,
   maxPartSize: number,
@@ -253,23 +257,23 @@ function checkRetry(retry: Partial<RetryOptions> = {}): RetryOptions {
   checkInteger('retry.attempts', retry.attempts, 1, 1_000_000)
   checkInteger('retry.minDelay', retry.minDelay, 0, 2 ** 31 - 1)
   checkInteger('retry.maxDelay', retry.maxDelay, 0, 2 ** 31 - 1)
-  checkInteger('retry.patience', retry.patience, 0, Number.MAX_SAFE_INTEGER)
+  checkInteger('retry.minRetryTime', retry.minRetryTime, 0, Number.MAX_SAFE_INTEGER)
   const { attempts = 5, minDelay = Math.min(200, retry.maxDelay ?? 200) } = retry
   const { maxDelay = Math.max(20_000, minDelay) } = retry
   if (maxDelay < minDelay) {
     throw outOfRange('retry.maxDelay', `an integer >= retry.minDelay (${minDelay})`, maxDelay)
   }
-  const patience = retry.patience === undefined ? {} : { patience: retry.patience }
-  return { attempts, minDelay, maxDelay, ...patience }
+  const minRetryTime = retry.minRetryTime === undefined ? {} : { minRetryTime: retry.minRetryTime }
+  return { attempts, minDelay, maxDelay, ...minRetryTime }
 }
 
-function digest(name: string, value: unknown, form: RegExp, words: string): void {
+function checkDigest(name: string, value: unknown, form: RegExp, words: string): void {
   if (value === undefined) return
   if (typeof value !== 'string') throw invalidType(name, 'a string', value)
   if (!form.test(value)) throw invalidValue(name, `must be ${words}`, value)
 }
 
-function choice(name: string, value: unknown, allowed: readonly string[]): void {
+function checkChoice(name: string, value: unknown, allowed: readonly string[]): void {
   if (typeof value !== 'string' || !allowed.includes(value)) {
     throw invalidValue(name, `must be one of ${allowed.map(x => `'${x}'`).join(', ')}`, value)
   }

@@ -10,7 +10,7 @@ import type { UploadContext } from './context.js'
 import { withRetry } from './retry.js'
 
 /** OSS writes times of Initiate in whole seconds or ms, and its clock is only nearly known to us. */
-const TOLERANCE = 1_000
+const CLOCK_TOLERANCE_MS = 1_000
 
 /** Upload ids of a key that some upload of this spool uses. */
 interface UsedUploadIds {
@@ -53,7 +53,7 @@ interface Orphan {
 }
 
 /** What a search found, and the times in which something may still come to light. */
-interface Search {
+interface OrphanSearch {
   readonly orphans: readonly Orphan[]
   readonly stillLost: readonly InitiateWindow[]
 }
@@ -66,34 +66,34 @@ export async function findOrphans(
   context: UploadContext,
   records: RecordStore,
   lost: readonly InitiateWindow[],
-): Promise<Search> {
+): Promise<OrphanSearch> {
   if (lost.length === 0) return { orphans: [], stillLost: [] }
   for (let last = false; ; last = true) {
     const used = await usedUploadIds(records, context.checkpoint)
     if (used.incomplete) return { orphans: [], stillLost: lost }
-    const candidates = await candidatesOf(context, lost, used.uploadIds)
-    const orphans = candidates.filter(({ time }) => time <= used.at - TOLERANCE)
+    const candidates = await findCandidates(context, lost, used.uploadIds)
+    const orphans = candidates.filter(({ time }) => time <= used.at - CLOCK_TOLERANCE_MS)
     if (orphans.length === candidates.length || last) {
       return { orphans, stillLost: stillLost(lost, orphans, used.at) }
     }
-    await context.pause(2 * TOLERANCE)
+    await context.pause(2 * CLOCK_TOLERANCE_MS)
   }
 }
 
 /** Empty upload ids of the key that nobody of `used` is, made when an answer of ours was lost. */
-async function candidatesOf(
+async function findCandidates(
   context: UploadContext,
   lost: readonly InitiateWindow[],
   used: ReadonlySet<string>,
 ): Promise<Orphan[]> {
-  const { bucket, key, call, attempts } = context
+  const { bucket, key, callOptions: call, retryPolicy: attempts } = context
   const listed = await withRetry(() => bucket.listUploads(key, call), attempts)
   const offset = bucket.now() - Date.now()
   const candidates: Orphan[] = []
   for (const { uploadId, initiated } of listed) {
     const time = initiated - offset
     if (used.has(uploadId) || !isWithin(time, lost)) continue
-    if (await isEmpty(context, uploadId)) candidates.push({ uploadId, time })
+    if (await hasNoParts(context, uploadId)) candidates.push({ uploadId, time })
   }
   return candidates
 }
@@ -111,16 +111,17 @@ function stillLost(
 
 function isWithin(time: number, windows: readonly InitiateWindow[]): boolean {
   return windows.some(
-    ({ from, to }) => time >= Date.parse(from) - TOLERANCE && time <= Date.parse(to) + TOLERANCE,
+    ({ from, to }) =>
+      time >= Date.parse(from) - CLOCK_TOLERANCE_MS && time <= Date.parse(to) + CLOCK_TOLERANCE_MS,
   )
 }
 
 /** One that has gone meanwhile holds no part either, but there is nothing to abort. */
-async function isEmpty(context: UploadContext, uploadId: string): Promise<boolean> {
-  const { bucket, key, call, attempts } = context
+async function hasNoParts(context: UploadContext, uploadId: string): Promise<boolean> {
+  const { bucket, key, callOptions: call, retryPolicy: attempts } = context
   try {
     const list = async (): Promise<number> => (await bucket.listParts(key, uploadId, call)).size
-    return (await withRetry(list, { ...attempts, final: ['no-upload'] })) === 0
+    return (await withRetry(list, { ...attempts, fatalKinds: ['no-upload'] })) === 0
   } catch (error) {
     if (error instanceof OssRequestError && errorKind(error) === 'no-upload') return false
     throw error
@@ -137,7 +138,7 @@ export async function mayHaveOrphans(
   used: ReadonlySet<string>,
 ): Promise<boolean> {
   try {
-    return (await candidatesOf(context, lost, used)).length > 0
+    return (await findCandidates(context, lost, used)).length > 0
   } catch (error) {
     if (error instanceof OssRequestError) return true
     throw error

@@ -27,14 +27,14 @@ import type {
 import { initiationHeaders, type ObjectOptions } from '../oss/object-headers.js'
 import type { Place } from '../oss/bucket.js'
 import { omitUndefined } from '../util/omit-undefined.js'
-import { isAnyFreed } from './freed.js'
+import { hasFreedParts } from './freed-parts.js'
 import { isSinglePut, type Plan } from './plan.js'
 
 /** An upload that can be finished without its source. */
 export type Finishable = Sealed | Completing
 
 /** What a stream starts with. */
-export interface Beginning {
+export interface StreamStart {
   readonly plan: Plan
   readonly object: ObjectOptions
   readonly replay: 'restart' | 'offset'
@@ -44,13 +44,13 @@ export interface Beginning {
 }
 
 /** A new stream's record, with a token of its own. */
-export function begin(beginning: Beginning): Spooling {
+export function startSpooling(start: StreamStart): Spooling {
   const now = timestamp()
   return {
     phase: 'spooling',
-    ...beginning,
+    ...start,
     token: randomUUID(),
-    digest: initiationDigest(beginning.object),
+    digest: initiationDigest(start.object),
     createdAt: now,
     updatedAt: now,
     crcs: [],
@@ -61,7 +61,7 @@ export function begin(beginning: Beginning): Spooling {
 }
 
 /** Takes over an upload id, and with it the token, if any, that was sent at its initiation. */
-export function adopt(
+export function adoptUploadId(
   record: Spooling,
   from: Pick<Spooling, 'token' | 'uploadId' | 'imported'>,
 ): Spooling {
@@ -85,7 +85,7 @@ export function seal(
     spooled: end.size,
     crc64: String(end.crc64),
     crcs: end.crcs,
-    ...(isAnyFreed(record) ? { met: omitUndefined({ md5, sha256 }) } : {}),
+    ...(hasFreedParts(record) ? { met: omitUndefined({ md5, sha256 }) } : {}),
     sealedAt: now,
     updatedAt: now,
   }
@@ -146,7 +146,7 @@ export function initiationDigest(object: ObjectOptions): string {
 // --- the checkpoint around the record -----------------------------------------------------------
 
 /** The first checkpoint of an id. */
-export function open(id: string, place: Place, key: string, upload: Spooling): Checkpoint {
+export function newCheckpoint(id: string, place: Place, key: string, upload: Spooling): Checkpoint {
   return { id, ...place, key, upload, superseded: [], lost: [] }
 }
 
@@ -160,17 +160,17 @@ export function onHost(checkpoint: Checkpoint, host: string | undefined): Checkp
  * What OSS may have stays known: upload id, plan, and the CRC64 of each part. The caller knows that no
  * bytes will ever come back, and that nothing was published.
  */
-export function displace(checkpoint: Checkpoint, host: string | undefined): Checkpoint {
+export function takeOver(checkpoint: Checkpoint, host: string | undefined): Checkpoint {
   const { upload, previous, ...rest } = withLostInitiates(checkpoint)
   // A stream that got no upload id yet has nothing on OSS; a sealed predecessor may have.
   const finishable = previous?.phase === 'published' ? undefined : previous
   const kept = upload.uploadId === undefined ? (finishable ?? upload) : upload
   const other = kept === upload ? previous : upload
-  const left = superseded(checkpoint, other?.uploadId, kept.uploadId)
-  return onHost({ ...rest, upload: respool(kept), superseded: left }, host)
+  const left = addSuperseded(checkpoint, other?.uploadId, kept.uploadId)
+  return onHost({ ...rest, upload: backToSpooling(kept), superseded: left }, host)
 }
 
-function respool(record: UploadRecord): UploadRecord {
+function backToSpooling(record: UploadRecord): UploadRecord {
   if (record.phase === 'published') return record
   const none = { spooled: 0, uploaded: 0, acknowledged: 0, updatedAt: timestamp() }
   if (record.phase === 'spooling') {
@@ -183,7 +183,7 @@ function respool(record: UploadRecord): UploadRecord {
 }
 
 /** True for CRCs of bytes that went with another disk: OSS may have parts that are equal. */
-export function isDisplaced({ spooled, crcs }: Spooling): boolean {
+export function isTakenOver({ spooled, crcs }: Spooling): boolean {
   return spooled === 0 && crcs.length > 0
 }
 
@@ -211,29 +211,29 @@ export function withoutInitiating<R extends UploadRecord>(record: R): R {
  * A new stream begins where others were: one that can be finished stays finishable until the new
  * one is sealed, one that cannot is superseded at once.
  */
-export function succeed(checkpoint: Checkpoint, upload: Spooling): Checkpoint {
+export function startSuccessor(checkpoint: Checkpoint, upload: Spooling): Checkpoint {
   const { upload: old, previous } = checkpoint
   if (old.phase !== 'spooling') return { ...checkpoint, upload, previous: old }
   const borrowed = old.uploadId === previous?.uploadId
   return {
     ...checkpoint,
     upload,
-    superseded: superseded(checkpoint, borrowed ? undefined : old.uploadId, upload.uploadId),
+    superseded: addSuperseded(checkpoint, borrowed ? undefined : old.uploadId, upload.uploadId),
   }
 }
 
 /** The new stream is sealed: this one write makes it the upload and its predecessor history. */
-export function supersede(checkpoint: Checkpoint, upload: Sealed): Checkpoint {
+export function replacePrevious(checkpoint: Checkpoint, upload: Sealed): Checkpoint {
   const { previous, ...rest } = checkpoint
   return {
     ...rest,
     upload,
-    superseded: superseded(checkpoint, previous?.uploadId, upload.uploadId),
+    superseded: addSuperseded(checkpoint, previous?.uploadId, upload.uploadId),
   }
 }
 
 /** The predecessor was finished after all; what was begun after it stays as it is. */
-export function settlePrevious(checkpoint: Checkpoint): Checkpoint {
+export function dropPrevious(checkpoint: Checkpoint): Checkpoint {
   const { previous, ...rest } = checkpoint
   const { upload } = rest
   const borrowed = upload.uploadId !== undefined && upload.uploadId === previous?.uploadId
@@ -241,7 +241,7 @@ export function settlePrevious(checkpoint: Checkpoint): Checkpoint {
 }
 
 /** The upload ids to abort, and one more unless it is still in use. */
-export function superseded(
+export function addSuperseded(
   checkpoint: Checkpoint,
   uploadId: string | undefined,
   inUse?: string,
@@ -256,10 +256,14 @@ export function superseded(
  * The upload ids to abort once the object of `record` is there. HEAD does not tell under which of several
  * it came about; `answered`: the Complete of this one did.
  */
-export function unusedIds(checkpoint: Checkpoint, record: Finishable, answered: boolean): string[] {
+export function uploadIdsToAbort(
+  checkpoint: Checkpoint,
+  record: Finishable,
+  answered: boolean,
+): string[] {
   const { plan, size, uploadId } = record
   const spent = !isSinglePut(plan, size) && (answered || checkpoint.superseded.length === 0)
-  return superseded(checkpoint, uploadId, spent ? uploadId : undefined)
+  return addSuperseded(checkpoint, uploadId, spent ? uploadId : undefined)
 }
 
 /** Names of the temp files that the checkpoint still needs. */

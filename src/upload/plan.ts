@@ -14,7 +14,7 @@ export const MAX_PART_SIZE = 5 * GIB
 export const MAX_PARTS = 10_000
 
 /** From here on parts grow: a part is never smaller than this fraction of what came before it. */
-const GROWTH = 500
+const GROWTH_DIVISOR = 500
 
 /** What a checkpoint stores of the plan; `version` names this file's rule. */
 export interface Plan {
@@ -40,7 +40,7 @@ export interface Part {
  * @param most no part is larger, in bytes
  * @throws RangeError when `size` cannot be stored in 10,000 parts of `most` bytes
  */
-export function planFor(base: number, size?: number, most = MAX_PART_SIZE): Plan {
+export function createPlan(base: number, size?: number, most = MAX_PART_SIZE): Plan {
   const first = Math.min(base, most)
   if (size === undefined) return { version: 1, base: first, cap: most }
   if (size > most * MAX_PARTS) {
@@ -55,13 +55,16 @@ export function planFor(base: number, size?: number, most = MAX_PART_SIZE): Plan
  * No part of a spool that is bounded to `maxSpoolBytes` is larger than this: while `parallel` parts
  * are in flight, one more is being filled.
  */
-export function largestPart(maxSpoolBytes: number, parallel: number): number {
+export function maxPartSizeFor(maxSpoolBytes: number, parallel: number): number {
   return Math.min(MAX_PART_SIZE, Math.floor(maxSpoolBytes / (parallel + 1)))
 }
 
 /** Size of the part that begins at byte `start`. */
 export function partSizeAt(plan: Plan, start: number): number {
-  const grown = start <= plan.base * GROWTH ? plan.base : roundUp(Math.ceil(start / GROWTH), MIB)
+  const grown =
+    start <= plan.base * GROWTH_DIVISOR
+      ? plan.base
+      : roundUp(Math.ceil(start / GROWTH_DIVISOR), MIB)
   return Math.min(Math.max(plan.base, grown), Math.max(plan.cap, plan.base))
 }
 
@@ -87,15 +90,15 @@ export function partsOf(plan: Plan, size: number): Part[] {
 
 /** The size all parts but the last have, or `undefined` when the plan has begun to grow. */
 export function uniformPartSize(plan: Plan, size: number): number | undefined {
-  return plan.cap === plan.base || size <= plan.base * (GROWTH + 1) ? plan.base : undefined
+  return plan.cap === plan.base || size <= plan.base * (GROWTH_DIVISOR + 1) ? plan.base : undefined
 }
 
 /** The largest stream that goes by one PutObject from memory, in bytes. */
-const MAX_SINGLE_PUT = 16 * MIB
+const MAX_PUT_BYTES = 16 * MIB
 
 /** True for a stream that ends within its first part: PutObject, with Content-MD5. */
 export function isSinglePut(plan: Plan, size: number): boolean {
-  return size <= Math.min(partSizeAt(plan, 0), MAX_SINGLE_PUT)
+  return size <= Math.min(partSizeAt(plan, 0), MAX_PUT_BYTES)
 }
 
 function roundUp(value: number, unit: number): number {

@@ -4,33 +4,33 @@
  */
 import { errorKind, OssRequestError } from '../oss/request-error.js'
 import type { UploadContext } from './context.js'
-import { Ledger } from './ledger.js'
-import { publish, settlePrevious, unusedIds } from './phase.js'
-import { settle, unpublished } from './settle.js'
+import { RecordWriter } from './record-writer.js'
+import { publish, dropPrevious, uploadIdsToAbort } from './phase.js'
+import { reconcile, asUnpublished } from './reconcile.js'
 
 /** The source is waiting. */
-const PATIENCE = 5_000
+const RECONCILE_TIMEOUT_MS = 5_000
 
-export async function settlePredecessor(context: UploadContext): Promise<void> {
+export async function reconcilePredecessor(context: UploadContext): Promise<void> {
   const { claim, bucket, key, signal } = context
   for (const slot of ['upload', 'previous'] as const) {
     const record = claim.checkpoint?.[slot]
     if (record?.phase !== 'completing') continue
-    const ledger = new Ledger(claim, slot)
+    const ledger = new RecordWriter(claim, slot)
     try {
-      const call = { signal, idleTimeout: PATIENCE }
-      const { outcome, object } = await settle(record, bucket, key, call)
+      const call = { signal, idleTimeout: RECONCILE_TIMEOUT_MS }
+      const { outcome, object } = await reconcile(record, bucket, key, call)
       if (outcome === 'ours' && object !== undefined) {
         const { etag, requestId } = object
         const published = publish(record, { etag, requestId, parts: record.crcs.length })
         const { checkpoint } = ledger
-        const rest = slot === 'upload' ? ledger.with(published) : settlePrevious(checkpoint)
-        await ledger.save({ ...rest, superseded: unusedIds(checkpoint, record, false) })
+        const rest = slot === 'upload' ? ledger.with(published) : dropPrevious(checkpoint)
+        await ledger.save({ ...rest, superseded: uploadIdsToAbort(checkpoint, record, false) })
         await claim.removeFile(record.file)
       } else if (outcome === 'wrong') {
-        await ledger.disown()
+        await ledger.dropWrongUploadId()
       } else if (outcome === 'alive' || outcome === 'nothing') {
-        await ledger.write(unpublished(record, outcome))
+        await ledger.write(asUnpublished(record, outcome))
       } // a stranger's object: as long as it is there, only `--force` may write over it
     } catch (error) {
       if (!(error instanceof OssRequestError) || errorKind(error) === 'aborted') throw error

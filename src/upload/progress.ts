@@ -27,11 +27,11 @@ export interface ProgressEvent {
   readonly eta?: number
 }
 
-const INTERVAL = 100
+const EVENT_INTERVAL_MS = 100
 /** The rate follows about this many ms. */
-const WINDOW = 5_000
+const RATE_WINDOW_MS = 5_000
 
-export class Progress {
+export class ProgressTracker {
   readonly #emit: (event: ProgressEvent) => void
   #state: Omit<ProgressEvent, 'rate' | 'eta'> = {
     phase: 'spooling',
@@ -40,11 +40,11 @@ export class Progress {
     parts: { done: 0 },
   }
   /** Points of the recent past, oldest first: [time, bytes moved]. */
-  #past: [number, number][] = []
-  #last = -INTERVAL
+  #samples: [number, number][] = []
+  #lastEmittedAt = -EVENT_INTERVAL_MS
   #timer: NodeJS.Timeout | undefined
   /** Bytes that OSS had already: no measure of the line's speed. */
-  #found = 0
+  #foundBytes = 0
   #ended = false
 
   constructor(emit: (event: ProgressEvent) => void) {
@@ -60,14 +60,14 @@ export class Progress {
     const turned = change.phase !== undefined && change.phase !== this.#state.phase
     this.#state = { ...this.#state, ...change }
     if (this.#ended) return
-    const wait = this.#last + INTERVAL - performance.now()
-    if (turned || wait <= 0) this.#fire()
-    else this.#timer ??= setTimeout(() => this.#fire(), wait).unref()
+    const wait = this.#lastEmittedAt + EVENT_INTERVAL_MS - performance.now()
+    if (turned || wait <= 0) this.#emitNow()
+    else this.#timer ??= setTimeout(() => this.#emitNow(), wait).unref()
   }
 
   /** A part was found on OSS: it is there, but nothing moved. */
   found(bytes: number): void {
-    this.#found += bytes
+    this.#foundBytes += bytes
     this.acknowledge(bytes)
   }
 
@@ -79,26 +79,27 @@ export class Progress {
 
   /** Parts that were there are no longer: their upload id is gone. */
   restart(): void {
-    this.#past = []
-    this.#found = 0
+    this.#samples = []
+    this.#foundBytes = 0
     this.update({ uploaded: 0, parts: { ...this.#state.parts, done: 0 } })
   }
 
   /** No event comes after this. */
   end(): void {
-    if (this.#timer !== undefined) this.#fire()
+    if (this.#timer !== undefined) this.#emitNow()
     this.#ended = true
   }
 
-  #fire(): void {
+  #emitNow(): void {
     clearTimeout(this.#timer)
     this.#timer = undefined
-    const now = (this.#last = performance.now())
+    const now = (this.#lastEmittedAt = performance.now())
     const { uploaded, size } = this.#state
-    while (this.#past.length > 1 && this.#past[0]![0] < now - WINDOW) this.#past.shift()
-    const moved = uploaded - this.#found
-    this.#past.push([now, moved])
-    const [then, before] = this.#past[0]!
+    while (this.#samples.length > 1 && this.#samples[0]![0] < now - RATE_WINDOW_MS)
+      this.#samples.shift()
+    const moved = uploaded - this.#foundBytes
+    this.#samples.push([now, moved])
+    const [then, before] = this.#samples[0]!
     const rate = now > then ? Math.max(0, ((moved - before) / (now - then)) * 1000) : 0
     const eta = size !== undefined && rate > 0 ? (size - uploaded) / rate : undefined
     this.#emit({ ...this.#state, rate, ...(eta === undefined ? {} : { eta }) })

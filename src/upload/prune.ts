@@ -6,9 +6,9 @@ import { Claim } from '../disk/claim.js'
 import type { Checkpoint } from '../disk/checkpoint.js'
 import type { RecordStore } from '../disk/record-store.js'
 import { invalidType, outOfRange, SpoolError } from '../errors.js'
-import { giveUp } from './abort.js'
+import { abortUpload } from './abort.js'
 import type { UploadContext } from './context.js'
-import { discardUploadId, discardUploadIds } from './discard.js'
+import { abortUploadId, abortUploadIds } from './discard.js'
 import { findOrphans } from './orphans.js'
 import { withLostInitiates } from './phase.js'
 
@@ -38,17 +38,17 @@ export interface Pruned {
   readonly uploadId?: string
 }
 
-export const WEEK = 7 * 24 * 60 * 60 * 1000
+export const WEEK_MS = 7 * 24 * 60 * 60 * 1000
 
 /** What pruning asks of its caller. */
-export interface Pruner {
+export interface PruneDeps {
   readonly records: RecordStore
   contextOf(claim: Claim, checkpoint: Checkpoint): UploadContext
   warn(id: string, error: unknown): void
 }
 
-export async function prune(pruner: Pruner, options: PruneOptions): Promise<Pruned[]> {
-  const { olderThan = WEEK, dryRun = false } = options
+export async function prune(pruner: PruneDeps, options: PruneOptions): Promise<Pruned[]> {
+  const { olderThan = WEEK_MS, dryRun = false } = options
   if (typeof olderThan !== 'number') throw invalidType('olderThan', 'a number', olderThan)
   if (!(olderThan >= 0)) throw outOfRange('olderThan', '>= 0', olderThan)
   const pruned: Pruned[] = []
@@ -68,11 +68,15 @@ export async function prune(pruner: Pruner, options: PruneOptions): Promise<Prun
   return pruned
 }
 
-type Decided = PruneOptions & { readonly olderThan: number; readonly dryRun: boolean }
+type PruneSettings = PruneOptions & { readonly olderThan: number; readonly dryRun: boolean }
 
-async function pruneUpload(pruner: Pruner, id: string, options: Decided): Promise<Pruned[]> {
+async function pruneUpload(
+  pruner: PruneDeps,
+  id: string,
+  options: PruneSettings,
+): Promise<Pruned[]> {
   const seen = await pruner.records.read(id).catch(() => null)
-  if (seen !== null && !concerns(seen, options)) return []
+  if (seen !== null && !needsPruning(seen, options)) return []
   const claim = await Claim.acquireExisting(pruner.records, id).catch((error: unknown) => {
     if (error instanceof SpoolError && error.code === 'ERR_SPOOL_NOT_FOUND') return undefined
     throw error
@@ -86,16 +90,16 @@ async function pruneUpload(pruner: Pruner, id: string, options: Decided): Promis
 }
 
 async function pruneClaimed(
-  pruner: Pruner,
+  pruner: PruneDeps,
   claim: Claim & { checkpoint: Checkpoint },
-  options: Decided,
+  options: PruneSettings,
 ): Promise<Pruned[]> {
   const { checkpoint } = claim
   const { id, bucket, key } = checkpoint
   const context = pruner.contextOf(claim, checkpoint)
-  const kind = kindOf(checkpoint, options)
+  const kind = pruneKind(checkpoint, options)
   if (kind !== undefined) {
-    if (!options.dryRun) await giveUp(context, pruner.records)
+    if (!options.dryRun) await abortUpload(context, pruner.records)
     return [{ kind, id, bucket, key }]
   }
   const pruned: Pruned[] = []
@@ -103,38 +107,41 @@ async function pruneClaimed(
     const { lost } = withLostInitiates(checkpoint)
     const { orphans, stillLost } = await findOrphans(context, pruner.records, lost)
     for (const { uploadId } of orphans) {
-      if (!options.dryRun) await discardUploadId(context, uploadId)
+      if (!options.dryRun) await abortUploadId(context, uploadId)
       pruned.push({ kind: 'orphan', id, bucket, key, uploadId })
     }
     if (!options.dryRun && lost.length > 0) {
       await claim.save({ ...withLostInitiates(checkpoint), lost: [...stillLost] })
     }
   }
-  if (!options.dryRun) await tidyPublished(context, claim)
+  if (!options.dryRun) await cleanUpPublished(context, claim)
   return pruned
 }
 
 /** What is published, has no receipt and nothing left to clean up needs no record any more. */
-async function tidyPublished(
+async function cleanUpPublished(
   context: UploadContext,
   claim: Claim & { checkpoint: Checkpoint },
 ): Promise<void> {
   const { upload, lost } = claim.checkpoint
   if (upload.phase !== 'published') return
-  const superseded = await discardUploadIds(context, claim.checkpoint.superseded)
+  const superseded = await abortUploadIds(context, claim.checkpoint.superseded)
   if (!upload.once && superseded.length === 0 && lost.length === 0) return claim.remove()
   await claim.save({ ...claim.checkpoint, superseded })
 }
 
 /** Whether it is worth a lock. */
-function concerns(checkpoint: Checkpoint, options: Decided): boolean {
-  if (kindOf(checkpoint, options) !== undefined) return true
+function needsPruning(checkpoint: Checkpoint, options: PruneSettings): boolean {
+  if (pruneKind(checkpoint, options) !== undefined) return true
   if (options.orphans === true && withLostInitiates(checkpoint).lost.length > 0) return true
   return checkpoint.upload.phase === 'published' && checkpoint.superseded.length > 0
 }
 
 /** As what it is to be removed; `undefined`: it stays. */
-function kindOf(checkpoint: Checkpoint, options: Decided): 'upload' | 'receipt' | undefined {
+function pruneKind(
+  checkpoint: Checkpoint,
+  options: PruneSettings,
+): 'upload' | 'receipt' | undefined {
   const { upload, previous } = checkpoint
   if (Date.now() - Date.parse(upload.updatedAt) < options.olderThan) return undefined
   if (upload.phase === 'published') return upload.once ? 'receipt' : undefined

@@ -42,7 +42,7 @@ export interface UploadResult {
 }
 
 /** What one run did. */
-export interface Run {
+export interface RunSummary {
   readonly sent: number
   readonly skipped: number
   readonly sourceRead: boolean
@@ -51,7 +51,11 @@ export interface Run {
   readonly callback?: unknown
 }
 
-export function resultOf(checkpoint: Checkpoint, published: Published, run: Run): UploadResult {
+export function resultOf(
+  checkpoint: Checkpoint,
+  published: Published,
+  run: RunSummary,
+): UploadResult {
   const { size, crc64, etag, parts, sealedAt, requestId, versionId } = published
   const { sent, skipped, sourceRead, resumed, elapsed, callback } = run
   return {

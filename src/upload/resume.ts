@@ -5,21 +5,21 @@
 import type { Checkpoint, UploadRecord } from '../disk/checkpoint.js'
 import { TempFileDamagedError } from '../disk/temp-file.js'
 import type { UploadContext } from './context.js'
-import { failed, publishedIn } from './failed.js'
-import { isAnyFreed } from './freed.js'
-import { finish, type Finished } from './finish.js'
-import { Ledger } from './ledger.js'
+import { toSpoolError, publishedState } from './error-mapping.js'
+import { hasFreedParts } from './freed-parts.js'
+import { finish, type FinishResult } from './finish.js'
+import { RecordWriter } from './record-writer.js'
 import {
   initiationDigest,
   reopen,
-  superseded,
+  addSuperseded,
   withLostInitiates,
   timestamp,
   withUploadId,
   type Finishable,
 } from './phase.js'
 import { isSinglePut } from './plan.js'
-import { UploadWork } from './work.js'
+import { UploadRun } from './upload-run.js'
 
 /** Where in the checkpoint the upload is that can be finished; none: the source is still needed. */
 export function finishableSlot(checkpoint: Checkpoint): 'upload' | 'previous' | undefined {
@@ -34,16 +34,16 @@ export function finishableSlot(checkpoint: Checkpoint): 'upload' | 'previous' | 
  * Finishes the upload in `slot`; ends the claim, whatever happens.
  * @param force publish over an object of someone else's
  */
-export async function resumeUpload(
+export async function finishSlot(
   context: UploadContext,
   slot: 'upload' | 'previous',
   force: boolean,
-): Promise<Finished> {
-  context.telemetry.started(true, context.checkpoint[slot]?.spooled ?? 0)
+): Promise<FinishResult> {
+  context.diagnostics.started(true, context.checkpoint[slot]?.spooled ?? 0)
   try {
     return await finishSealed(context, slot, force)
   } catch (error) {
-    context.telemetry.failed(error)
+    context.diagnostics.failed(error)
     throw error
   }
 }
@@ -52,17 +52,17 @@ async function finishSealed(
   context: UploadContext,
   slot: 'upload' | 'previous',
   force: boolean,
-): Promise<Finished> {
+): Promise<FinishResult> {
   const { claim } = context
-  const ledger = new Ledger(claim, slot)
-  const work = new UploadWork(context, ledger)
+  const ledger = new RecordWriter(claim, slot)
+  const work = new UploadRun(context, ledger)
   const { freed } = ledger.record
   try {
-    context.startPatience()
+    context.startRetryTime()
     const taken = withLostInitiates(ledger.checkpoint)
     if (taken !== ledger.checkpoint) await ledger.save(taken)
     const record = recordIn(ledger)
-    if (force && (await hasBytes(work))) await insist(ledger, record)
+    if (force && (await hasTempFile(work))) await forceOverwrite(ledger, record)
     const total = isSinglePut(record.plan, record.size) ? 1 : record.crcs.length
     context.progress.update({
       phase: record.phase,
@@ -79,16 +79,16 @@ async function finishSealed(
     const record = ledger.checkpoint[slot] // a predecessor that is lost is there no more
     const uploadId = record?.uploadId
     const cause: unknown = claim.lockLost?.aborted === true ? claim.lockLost.reason : error
-    const reported = failed(cause, {
+    const reported = toSpoolError(cause, {
       id: claim.id,
       bucket,
       key,
       sealed: true,
-      published: publishedIn(record?.phase),
+      published: publishedState(record?.phase),
       freed,
       uploadId,
     })
-    if (record !== undefined) await keepError(ledger, record, reported)
+    if (record !== undefined) await saveError(ledger, record, reported)
     await claim.release()
     throw reported
   } finally {
@@ -99,7 +99,7 @@ async function finishSealed(
 }
 
 /** Without its bytes nothing can be forced: rule 8 alone tells whether a killed process had published them. */
-async function hasBytes(work: UploadWork): Promise<boolean> {
+async function hasTempFile(work: UploadRun): Promise<boolean> {
   try {
     await work.file()
     return true
@@ -110,21 +110,25 @@ async function hasBytes(work: UploadWork): Promise<boolean> {
 }
 
 /** `--force`: nothing protects what is there; what is sent at initiation changes with it (rule 4). */
-async function insist(ledger: Ledger, record: Finishable): Promise<void> {
+async function forceOverwrite(ledger: RecordWriter, record: Finishable): Promise<void> {
   const { overwrite, ...object } = record.object
   const { error: _overruled, ...reopened } = reopen(record)
   if (overwrite !== false) return ledger.write(reopened)
   const forced = { ...reopened, object, digest: initiationDigest(object) }
   // Parts that only OSS has cannot be sent under another upload id: Complete alone is different then.
-  if (isAnyFreed(record)) return ledger.write(forced)
+  if (hasFreedParts(record)) return ledger.write(forced)
   await ledger.save({
     ...ledger.with(withUploadId(forced, undefined)),
-    superseded: superseded(ledger.checkpoint, record.uploadId),
+    superseded: addSuperseded(ledger.checkpoint, record.uploadId),
   })
 }
 
 /** Why it ended, for `ls`; its own failure to be written must not hide the reason. */
-async function keepError(ledger: Ledger, record: UploadRecord, error: unknown): Promise<void> {
+async function saveError(
+  ledger: RecordWriter,
+  record: UploadRecord,
+  error: unknown,
+): Promise<void> {
   if (!(error instanceof Error)) return
   const code = 'code' in error ? String(error.code) : error.name
   await ledger
@@ -134,7 +138,7 @@ async function keepError(ledger: Ledger, record: UploadRecord, error: unknown): 
     })
 }
 
-function recordIn(ledger: Ledger): Finishable {
+function recordIn(ledger: RecordWriter): Finishable {
   const { record } = ledger
   if (record.phase === 'sealed' || record.phase === 'completing') return record
   throw new Error(`An upload in phase ${record.phase} cannot be resumed`)

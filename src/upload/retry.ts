@@ -13,7 +13,7 @@ export interface RetryOptions {
   /** Longest delay before an attempt, in ms. */
   readonly maxDelay: number
   /** For so many ms after the seal, attempts go on although they are used up. */
-  readonly patience?: number
+  readonly minRetryTime?: number
 }
 
 /**
@@ -26,24 +26,24 @@ export function retryDelay(retry: RetryOptions, failures: number, random = Math.
 }
 
 /** How one loop of attempts goes on and is seen. */
-export interface Attempts {
+export interface RetryPolicy {
   readonly retry: RetryOptions
   /** Kinds of failure that mean something to the caller and are thrown at once. */
-  readonly final?: readonly RequestErrorKind[]
+  readonly fatalKinds?: readonly RequestErrorKind[]
   /** Told of every failure that will be followed by another attempt. */
   onFailure?(failure: OssRequestError): void
   /** Waits; may end early, and rejects when the upload was stopped. */
   pause(ms: number): Promise<void>
   /** While true (the source flows) there is no limit and nothing is final but what `final` names. */
-  unlimited?(): boolean
+  isUnlimited?(): boolean
   /** While true, attempts that may help go on although they are used up. */
-  patient?(): boolean
+  isWithinRetryTime?(): boolean
   /** A number that grows with every part that arrives: then attempts count from the start again. */
   progress?(): number
 }
 
 /** What may be over by the next attempt; anything else stays as it is. */
-const PASSING: ReadonlySet<RequestErrorKind> = new Set([
+const RETRYABLE: ReadonlySet<RequestErrorKind> = new Set([
   'transient',
   'throttled',
   'skewed',
@@ -51,40 +51,40 @@ const PASSING: ReadonlySet<RequestErrorKind> = new Set([
 ])
 
 /** True for what may be over by the next attempt. */
-export function isPassing(kind: RequestErrorKind): boolean {
-  return PASSING.has(kind)
+export function isRetryable(kind: RequestErrorKind): boolean {
+  return RETRYABLE.has(kind)
 }
 
 /** What was mended and fails again the same way so often was not. */
-const MAX_MENDED = 3
+const MAX_RECOVERIES = 3
 
 /** Calls `attempt` until it succeeds or the policy ends; throws the last `OssRequestError`. */
-export async function withRetry<T>(attempt: () => Promise<T>, attempts: Attempts): Promise<T> {
+export async function withRetry<T>(attempt: () => Promise<T>, policy: RetryPolicy): Promise<T> {
   let failures = 0
   let counted = 0
-  let mended = 0
-  let arrived = attempts.progress?.()
+  let recoveries = 0
+  let arrived = policy.progress?.()
   for (;;) {
-    const free = attempts.unlimited?.() ?? false
+    const free = policy.isUnlimited?.() ?? false
     try {
       return await attempt()
     } catch (error) {
       if (!(error instanceof OssRequestError)) throw error
       const kind = errorKind(error)
-      if (kind === 'aborted' || attempts.final?.includes(kind)) throw error
-      if (kind === 'mended' && ++mended <= MAX_MENDED) {
-        await attempts.pause(0)
+      if (kind === 'aborted' || policy.fatalKinds?.includes(kind)) throw error
+      if (kind === 'mended' && ++recoveries <= MAX_RECOVERIES) {
+        await policy.pause(0)
         continue
       }
-      const now = attempts.progress?.()
+      const now = policy.progress?.()
       if (now !== arrived) [arrived, counted, failures] = [now, 0, 0]
       failures++
       if (!free) {
-        const usedUp = ++counted >= attempts.retry.attempts && attempts.patient?.() !== true
-        if (!PASSING.has(kind) || usedUp) throw error
+        const usedUp = ++counted >= policy.retry.attempts && policy.isWithinRetryTime?.() !== true
+        if (!RETRYABLE.has(kind) || usedUp) throw error
       }
-      attempts.onFailure?.(error)
-      await attempts.pause(retryDelay(attempts.retry, failures))
+      policy.onFailure?.(error)
+      await policy.pause(retryDelay(policy.retry, failures))
     }
   }
 }

@@ -6,27 +6,27 @@ import type { UploadRecord } from '../disk/checkpoint.js'
 import { TempFile, TempFileDamagedError } from '../disk/temp-file.js'
 import { SpoolError } from '../errors.js'
 import type { UploadContext } from './context.js'
-import { missed, type Expectation } from './expectation.js'
-import { isAnyFreed } from './freed.js'
+import { firstMismatch, type Expectation } from './expectation.js'
+import { hasFreedParts } from './freed-parts.js'
 import type { UploadSettings } from './options.js'
 import type { Finishable } from './phase.js'
 
 /** Of bytes that are not here any more: equal to no digest. */
-const UNKNOWN = 'not known (its bytes are only on OSS)'
+const UNKNOWN_DIGEST = 'not known (its bytes are only on OSS)'
 
 /** @throws SpoolError `ERR_SPOOL_EXPECTATION`, or `ERR_SPOOL_CORRUPT` for bytes that are not what they were */
-export async function compareSealed(
+export async function checkSealedBytes(
   { id, claim }: UploadContext,
   record: UploadRecord | undefined,
   settings: UploadSettings,
 ): Promise<void> {
   if (record?.phase !== 'sealed' && record?.phase !== 'completing') return
-  const digests = await digestsOf(claim.directory, record, settings.expect).catch(
+  const digests = await computeDigests(claim.directory, record, settings.expect).catch(
     async (error: unknown) => {
       throw error instanceof TempFileDamagedError ? await claim.quarantine(error) : error
     },
   )
-  const miss = missed(settings, { bytes: record.size, crc64: record.crc64, ...digests })
+  const miss = firstMismatch(settings, { bytes: record.size, crc64: record.crc64, ...digests })
   if (miss === undefined) return
   throw new SpoolError(
     'ERR_SPOOL_EXPECTATION',
@@ -36,7 +36,7 @@ export async function compareSealed(
 }
 
 /** The digests that `expect` names, in hex. Reads the file only if there are any. */
-async function digestsOf(
+async function computeDigests(
   directory: string,
   record: Finishable,
   expect: Expectation,
@@ -44,8 +44,10 @@ async function digestsOf(
   const names = (['md5', 'sha256'] as const).filter(algorithm => expect[algorithm] !== undefined)
   if (names.length === 0) return {}
   const { file: name, size, met } = record
-  if (isAnyFreed(record)) {
-    return Object.fromEntries(names.map(algorithm => [algorithm, met?.[algorithm] ?? UNKNOWN]))
+  if (hasFreedParts(record)) {
+    return Object.fromEntries(
+      names.map(algorithm => [algorithm, met?.[algorithm] ?? UNKNOWN_DIGEST]),
+    )
   }
   const hashes = names.map(algorithm => createHash(algorithm))
   const file = await TempFile.open(directory, name)

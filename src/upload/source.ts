@@ -15,7 +15,7 @@ export interface SourceOptions {
 }
 
 /** Anything that yields strings or bytes. */
-export type Readables =
+export type SourceStream =
   | NodeJS.ReadableStream
   | AsyncIterable<string | ArrayBufferView>
   | Iterable<string | ArrayBufferView>
@@ -25,14 +25,14 @@ export type Readables =
  * Gives the bytes of an upload. It is called only if they are still needed, once for each call of `upload()`,
  * and must give the same ones each time.
  */
-export type Source = (options: SourceOptions) => Readables | Promise<Readables>
+export type Source = (options: SourceOptions) => SourceStream | Promise<SourceStream>
 
 /**
  * Calls the source; what it gives too late is closed.
  * @throws TypeError when it gave nothing that can be read; Error when that was read already: its bytes
  * would be missing
  */
-export async function toSource(
+export async function openSource(
   source: Source,
   options: SourceOptions,
 ): Promise<NodeJS.ReadableStream> {
@@ -45,7 +45,7 @@ export async function toSource(
   if (readable === undefined) {
     throw invalidType('source', 'a function that returns a stream or an iterable of bytes', given)
   }
-  if (options.signal.aborted) close(readable)
+  if (options.signal.aborted) discardStream(readable)
   else if ('readableEnded' in readable && readable.readableEnded) {
     throw new Error('The source gave a stream that was read to its end before')
   }
@@ -53,7 +53,7 @@ export async function toSource(
 }
 
 /** Nobody waits for it any more, nor for what it says at its end. */
-function close(readable: NodeJS.ReadableStream): void {
+function discardStream(readable: NodeJS.ReadableStream): void {
   readable.on('error', () => {})
   if ('destroy' in readable && typeof readable.destroy === 'function') readable.destroy()
 }

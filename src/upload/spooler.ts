@@ -15,8 +15,8 @@ export interface CutPart extends Part {
 }
 
 /** More bytes came than 10,000 parts of this plan can hold. */
-export class PlanExhausted extends Error {
-  override readonly name = 'PlanExhausted'
+export class PlanExhaustedError extends Error {
+  override readonly name = 'PlanExhaustedError'
 }
 
 export class Spooler {
@@ -27,24 +27,24 @@ export class Spooler {
   readonly #onPart: (part: CutPart) => void
   /** As the checkpoint has them: it is written each second, and they may be 10,000. */
   readonly #crcs: string[] = []
-  #whole = EMPTY_CRC64
+  #wholeCrc = EMPTY_CRC64
   /** The part that is being filled, and how much of it is. */
-  #open: Part
-  #filled = 0
+  #currentPart: Part
+  #filledBytes = 0
 
   /** `onPart` is told of each whole part once its bytes are in the file. */
   constructor(file: TempFile, plan: Plan, expect: Expectation, onPart: (part: CutPart) => void) {
     this.#file = file
     this.#plan = plan
     this.#onPart = onPart
-    this.#open = firstPart(plan)
+    this.#currentPart = firstPart(plan)
     const names = (['md5', 'sha256'] as const).filter(name => expect[name] !== undefined)
     this.#hashes = names.map(name => [name, createHash(name)])
   }
 
   /** Bytes taken. */
   get size(): number {
-    return this.#open.start + this.#filled
+    return this.#currentPart.start + this.#filledBytes
   }
 
   /** CRC64 of each whole part, as a decimal. */
@@ -57,7 +57,7 @@ export class Spooler {
     const writing = this.#file.append(chunks)
     let cut: CutPart[]
     try {
-      cut = chunks.flatMap(chunk => this.#take(chunk))
+      cut = chunks.flatMap(chunk => this.#consume(chunk))
     } finally {
       await writing
     }
@@ -75,57 +75,58 @@ export class Spooler {
     isElsewhere: (part: CutPart) => boolean | undefined = () => undefined,
   ): Promise<number> {
     for (const crc64 of crcs) {
-      const part = this.#open
+      const part = this.#currentPart
       if (part.start + part.size > this.#file.size) break
       if (!(isElsewhere({ ...part, crc64 }) ?? (await this.#hashRegion(part)) === crc64)) break
-      this.#onPart(this.#close(crc64))
+      this.#onPart(this.#closePart(crc64))
     }
     this.#crc.reset()
-    if (this.#file.size > this.#open.start) await this.#file.truncate(this.#open.start)
+    if (this.#file.size > this.#currentPart.start)
+      await this.#file.truncate(this.#currentPart.start)
     for (const [, hash] of this.#hashes) {
-      for await (const chunk of this.#file.chunks(0, this.#open.start)) hash.update(chunk)
+      for await (const chunk of this.#file.chunks(0, this.#currentPart.start)) hash.update(chunk)
     }
-    return this.#open.start
+    return this.#currentPart.start
   }
 
   /** The end of the stream: cuts the last part. Call once. */
   end(): { size: number; crc64: bigint; crcs: string[]; md5?: string; sha256?: string } {
     const size = this.size
-    if (this.#filled > 0) {
-      this.#open = { ...this.#open, size: this.#filled }
-      this.#onPart(this.#close(this.#crc.digest()))
+    if (this.#filledBytes > 0) {
+      this.#currentPart = { ...this.#currentPart, size: this.#filledBytes }
+      this.#onPart(this.#closePart(this.#crc.digest()))
     }
     const digests = this.#hashes.map(([name, hash]) => [name, hash.digest('hex')])
-    return { size, crc64: this.#whole, crcs: [...this.#crcs], ...Object.fromEntries(digests) }
+    return { size, crc64: this.#wholeCrc, crcs: [...this.#crcs], ...Object.fromEntries(digests) }
   }
 
   /** Hashes a chunk across as many parts as it touches; returns the parts it made whole. */
-  #take(chunk: Uint8Array): CutPart[] {
+  #consume(chunk: Uint8Array): CutPart[] {
     for (const [, hash] of this.#hashes) hash.update(chunk)
     const cut: CutPart[] = []
     for (let at = 0; at < chunk.length;) {
-      if (this.#open.number > MAX_PARTS) {
-        throw new PlanExhausted(`${MAX_PARTS} parts end at byte ${this.#open.start}`)
+      if (this.#currentPart.number > MAX_PARTS) {
+        throw new PlanExhaustedError(`${MAX_PARTS} parts end at byte ${this.#currentPart.start}`)
       }
-      const end = Math.min(chunk.length, at + this.#open.size - this.#filled)
+      const end = Math.min(chunk.length, at + this.#currentPart.size - this.#filledBytes)
       // Most chunks lie within one part, and a view of each is garbage worth avoiding.
       this.#crc.update(end - at === chunk.length ? chunk : chunk.subarray(at, end))
-      this.#filled += end - at
+      this.#filledBytes += end - at
       at = end
-      if (this.#filled === this.#open.size) {
-        cut.push(this.#close(this.#crc.digest()))
+      if (this.#filledBytes === this.#currentPart.size) {
+        cut.push(this.#closePart(this.#crc.digest()))
         this.#crc.reset()
       }
     }
     return cut
   }
 
-  #close(crc64: bigint): CutPart {
-    const part = { ...this.#open, crc64 }
+  #closePart(crc64: bigint): CutPart {
+    const part = { ...this.#currentPart, crc64 }
     this.#crcs.push(String(crc64))
-    this.#whole = combineCrc64(this.#whole, crc64, part.size)
-    this.#open = nextPart(this.#plan, part)
-    this.#filled = 0
+    this.#wholeCrc = combineCrc64(this.#wholeCrc, crc64, part.size)
+    this.#currentPart = nextPart(this.#plan, part)
+    this.#filledBytes = 0
     return part
   }
 

@@ -7,15 +7,21 @@ import { randomUUID } from 'node:crypto'
 import { OssRequestError } from '../oss/request-error.js'
 import type { UploadBody, HttpResponse } from '../oss/bucket.js'
 import type { UploadContext } from './context.js'
-import { BytesLost, isAnyFreed, isFreed } from './freed.js'
-import type { Ledger } from './ledger.js'
-import { Line } from './line.js'
-import { retryDelay, withRetry, type Attempts } from './retry.js'
-import { isGone, loseSession, openSession, type DonePart, type Session } from './session.js'
+import { BytesLostError, hasFreedParts, isFreed } from './freed-parts.js'
+import type { RecordWriter } from './record-writer.js'
+import { ConcurrencyLimiter } from './concurrency.js'
+import { retryDelay, withRetry, type RetryPolicy } from './retry.js'
+import {
+  isNoSuchUpload,
+  handleLostUploadId,
+  openSession,
+  type DonePart,
+  type MultipartSession,
+} from './multipart-session.js'
 import type { CutPart } from './spooler.js'
 
 /** Where a part's bytes come from. */
-export interface PartSource {
+export interface PartReader {
   /** A fresh body for each attempt. */
   body(part: CutPart): UploadBody
   /** Rejects when the bytes on disk are not what the checkpoint says. */
@@ -32,33 +38,33 @@ export interface TransferEvents {
 }
 
 /** The parts under this upload id are a sealed predecessor's and differ from ours (rule 6). */
-class Borrowed extends Error {}
+class BorrowedUploadIdError extends Error {}
 
 /** Upload ids that vanish one after the other are not a network's doing. */
 const MAX_SESSIONS = 5
 
 export class Transfer {
   readonly #context: UploadContext
-  readonly #ledger: Ledger
-  readonly #source: PartSource
+  readonly #ledger: RecordWriter
+  readonly #source: PartReader
   readonly #events: TransferEvents
   readonly #parts: CutPart[] = []
   #queue: CutPart[] = []
   #active = 0
-  #session: Promise<Session> | undefined
+  #session: Promise<MultipartSession> | undefined
   #sessions = 0
   #failure: { error: unknown; part?: number } | undefined
   #unlimited: boolean
-  readonly #line: Line
-  #idle: (() => void)[] = []
+  readonly #limiter: ConcurrencyLimiter
+  #idleWaiters: (() => void)[] = []
   /** Parts that were sent and acknowledged. */
-  #arrived = 0
+  #acknowledgedCount = 0
 
   /** `flowing`: the source still flows; there is no limit until `limit()`. */
   constructor(
     context: UploadContext,
-    ledger: Ledger,
-    source: PartSource,
+    ledger: RecordWriter,
+    source: PartReader,
     flowing: boolean,
     events: TransferEvents,
   ) {
@@ -67,123 +73,129 @@ export class Transfer {
     this.#source = source
     this.#unlimited = flowing
     this.#events = events
-    this.#line = new Line(context)
+    this.#limiter = new ConcurrencyLimiter(context)
   }
 
   /** Makes sure that there is an upload id, ahead of the first part. */
   start(): void {
     this.#active++
-    this.#open()
+    this.#currentSession()
       .catch((error: unknown) => this.#fail(error))
-      .finally(() => this.#ended())
+      .finally(() => this.#partEnded())
   }
 
   /** Takes a part whose bytes are on disk; it is sent as soon as a place is free. */
-  offer(part: CutPart): void {
+  add(part: CutPart): void {
     this.#parts.push(part)
     this.#queue.push(part)
-    this.#pump()
+    this.#startParts()
   }
 
   /** The source has ended: attempts count from now on, and those who pause try again at once. */
-  limit(): void {
+  sourceEnded(): void {
     this.#unlimited = false
     this.#sessions = 0
-    this.#line.wake()
+    this.#limiter.resumeAll()
   }
 
   /** Resolves when nothing is in flight or queued; rejects with the first failure after that. */
-  async settle(): Promise<{ uploadId: string; parts: DonePart[] }> {
-    await this.#settled()
+  async drain(): Promise<{ uploadId: string; parts: DonePart[] }> {
+    await this.#waitUntilIdle()
     if (this.#failure !== undefined) throw this.#failure.error
-    const session = await this.#open()
+    const session = await this.#currentSession()
     return { uploadId: session.uploadId, parts: [...session.done.values()] }
   }
 
   /** Sends nothing new; resolves when what was in flight has ended. */
   async stop(): Promise<void> {
     this.#queue = []
-    this.#line.end()
-    await this.#settled()
+    this.#limiter.close()
+    await this.#waitUntilIdle()
   }
 
-  #pump(): void {
-    while (this.#active < this.#line.limit && this.#failure === undefined) {
+  #startParts(): void {
+    while (this.#active < this.#limiter.limit && this.#failure === undefined) {
       const part = this.#queue.shift()
       if (part === undefined) return
       this.#active++
       this.#deliver(part)
         .catch((error: unknown) => this.#fail(error, part.number))
-        .finally(() => this.#ended())
+        .finally(() => this.#partEnded())
     }
   }
 
-  #ended(): void {
+  #partEnded(): void {
     this.#active--
-    this.#pump()
+    this.#startParts()
     if (this.#active > 0) return
-    for (const resolve of this.#idle.splice(0)) resolve()
+    for (const resolve of this.#idleWaiters.splice(0)) resolve()
   }
 
   #fail(error: unknown, part?: number): void {
     this.#failure ??= part === undefined ? { error } : { error, part }
     this.#queue = []
-    this.#line.end()
+    this.#limiter.close()
     this.#events.onFailure(error, part)
   }
 
-  async #settled(): Promise<void> {
-    while (this.#active > 0) await new Promise<void>(resolve => this.#idle.push(resolve))
+  async #waitUntilIdle(): Promise<void> {
+    while (this.#active > 0) await new Promise<void>(resolve => this.#idleWaiters.push(resolve))
   }
 
   /** Brings one part to OSS, under whatever upload id there is by then. */
   async #deliver(part: CutPart): Promise<void> {
     for (;;) {
-      const opening = this.#open()
+      const opening = this.#currentSession()
       const session = await opening
       if (session.done.has(part.number)) return
       try {
-        const reply = await this.#ensure(session, part)
+        const reply = await this.#sendUnlessListed(session, part)
         const done = session.done.get(part.number)
         if (this.#session === opening && done !== undefined) {
           this.#sessions = 1
           return this.#events.onDone(part, done, reply)
         }
       } catch (error) {
-        if (!(error instanceof Borrowed) && !isGone(error)) throw error
-        if (this.#session === opening) await this.#renew(error)
+        if (!(error instanceof BorrowedUploadIdError) && !isNoSuchUpload(error)) throw error
+        if (this.#session === opening) await this.#replaceSession(error)
       }
     }
   }
 
-  async #ensure(session: Session, part: CutPart): Promise<HttpResponse | undefined> {
+  async #sendUnlessListed(
+    session: MultipartSession,
+    part: CutPart,
+  ): Promise<HttpResponse | undefined> {
     const listed = session.listed.get(part.number)
     if (listed !== undefined) {
       if (listed.size === part.size && listed.crc64 === part.crc64) {
         session.done.set(part.number, { number: part.number, etag: listed.etag })
         return undefined
       }
-      if (this.#ledger.borrows(session.uploadId)) throw new Borrowed()
+      if (this.#ledger.isPredecessorUploadId(session.uploadId)) throw new BorrowedUploadIdError()
     }
     if (isFreed(this.#ledger.record.freed, part.number)) {
-      throw new BytesLost(`OSS has lost part ${part.number}, which is no longer on this disk`)
+      throw new BytesLostError(`OSS has lost part ${part.number}, which is no longer on this disk`)
     }
     const since = performance.now()
     const uploaded = await withRetry(
       () => this.#send(session, part),
-      this.#attempts(part.number, async failure => {
+      this.#retryPolicy(part.number, async failure => {
         if (failure.name === 'ChecksumMismatch') await this.#source.verify(part)
       }),
     )
     session.done.set(part.number, { number: part.number, etag: uploaded.etag })
-    this.#arrived++
+    this.#acknowledgedCount++
     this.#context.countSent(part, since)
     return uploaded.reply
   }
 
-  async #send(session: Session, part: CutPart): Promise<{ etag: string; reply: HttpResponse }> {
-    const uploaded = await this.#line.inTurn(() => {
-      const { bucket, key, call } = this.#context
+  async #send(
+    session: MultipartSession,
+    part: CutPart,
+  ): Promise<{ etag: string; reply: HttpResponse }> {
+    const uploaded = await this.#limiter.run(() => {
+      const { bucket, key, callOptions: call } = this.#context
       const body = { number: part.number, size: part.size, body: this.#source.body(part) }
       return bucket.uploadPart(key, session.uploadId, body, call)
     })
@@ -197,64 +209,64 @@ export class Transfer {
     return uploaded
   }
 
-  #attempts(part?: number, inspect?: (failure: OssRequestError) => Promise<void>): Attempts {
+  #retryPolicy(part?: number, inspect?: (failure: OssRequestError) => Promise<void>): RetryPolicy {
     let inspection = Promise.resolve()
     return {
       retry: this.#context.settings.retry,
-      final: ['no-upload', 'exists'],
-      unlimited: () => this.#unlimited,
-      patient: () => this.#context.patient,
-      progress: () => this.#arrived,
+      fatalKinds: ['no-upload', 'exists'],
+      isUnlimited: () => this.#unlimited,
+      isWithinRetryTime: () => this.#context.isWithinRetryTime,
+      progress: () => this.#acknowledgedCount,
       onFailure: failure => {
-        this.#context.tryAgain(failure, part)
-        if (part === undefined) this.#line.heed(failure)
+        this.#context.reportRetry(failure, part)
+        if (part === undefined) this.#limiter.onThrottled(failure)
         if (inspect !== undefined) inspection = inspect(failure)
       },
       pause: async ms => {
         await inspection
-        await this.#line.pause(ms)
+        await this.#limiter.pause(ms)
       },
     }
   }
 
-  #open(): Promise<Session> {
-    return (this.#session ??= this.#begin())
+  #currentSession(): Promise<MultipartSession> {
+    return (this.#session ??= this.#openSession())
   }
 
-  async #begin(): Promise<Session> {
+  async #openSession(): Promise<MultipartSession> {
     if (++this.#sessions > MAX_SESSIONS) {
-      if (!this.#unlimited) throw vanished()
+      if (!this.#unlimited) throw uploadIdsVanishedError()
       // While the source flows only its pace changes (rule 3).
-      await this.#line.pause(
+      await this.#limiter.pause(
         retryDelay(this.#context.settings.retry, this.#sessions - MAX_SESSIONS),
       )
     }
-    return openSession(this.#context, this.#ledger, () => this.#attempts())
+    return openSession(this.#context, this.#ledger, () => this.#retryPolicy())
   }
 
   /** The upload id is gone, or not ours to change: a new session, once for all parts. */
-  async #renew(cause: OssRequestError | Borrowed): Promise<void> {
+  async #replaceSession(cause: OssRequestError | BorrowedUploadIdError): Promise<void> {
     const known = this.#session
     this.#session = (async () => {
       const { done } = (await known) ?? { done: new Map() }
       this.#queue = [...this.#parts.filter(part => done.has(part.number)), ...this.#queue]
       this.#events.onRestart()
       if (cause instanceof OssRequestError) {
-        this.#context.tryAgain(cause)
+        this.#context.reportRetry(cause)
         // Where all depends on it, OSS is asked for its list before it is believed.
-        if (!isAnyFreed(this.#ledger.record)) {
-          await loseSession(this.#context, this.#ledger, () => this.#attempts())
+        if (!hasFreedParts(this.#ledger.record)) {
+          await handleLostUploadId(this.#context, this.#ledger, () => this.#retryPolicy())
         }
       } else {
-        await this.#ledger.leave(randomUUID())
+        await this.#ledger.startOwnUploadId(randomUUID())
       }
-      return this.#begin()
+      return this.#openSession()
     })()
     await this.#session
   }
 }
 
-function vanished(): OssRequestError {
+function uploadIdsVanishedError(): OssRequestError {
   return new OssRequestError({
     operation: 'ListParts',
     name: 'UploadIdsVanish',

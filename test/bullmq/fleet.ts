@@ -56,7 +56,7 @@ export class Fleet<S extends Sources> {
     const { redis, prefix } = this
     const dir = `${this.bench.dir}-${host}`
     const checkpoints = redisCheckpoints(redis, { host, prefix, lockTimeout: 2_000 })
-    const spool = this.bench.another({ dir, checkpoints, ...options })
+    const spool = this.bench.another({ dir, checkpointStore: checkpoints, ...options })
     this.#t.teardown(async () => {
       checkpoints.close()
       await rm(dir, { recursive: true, force: true })

@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import OSS from 'ali-oss'
 import { decodeCheckpoint, type Checkpoint } from '../../src/disk/checkpoint.js'
 import { Spool, type UploadOptions } from '../../src/index.js'
-import { partsOf, planFor } from '../../src/upload/plan.js'
+import { partsOf, createPlan } from '../../src/upload/plan.js'
 import { BUCKET, QUICK, type Bench } from '../support/oss.js'
 import { Child, type DiskPlan, type Job } from './child.js'
 import { contentOf } from './content.js'
@@ -102,7 +102,7 @@ export class Site {
   async lacking(content: Buffer, uploadId: string | undefined): Promise<number> {
     const listed = uploadId === undefined ? [] : await this.parts(uploadId)
     const etags = new Map(listed.map(part => [Number(part.PartNumber), part.ETag]))
-    const parts = partsOf(planFor(PART, this.options.size), content.length)
+    const parts = partsOf(createPlan(PART, this.options.size), content.length)
     return parts
       .filter(({ number, start, size }) => {
         const md5 = createHash('md5')

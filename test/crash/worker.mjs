@@ -40,7 +40,7 @@ async function checkpoints() {
   const { redisCheckpoints } = await import('../../dist/redis/index.js')
   const redis = new Redis({ port, host: '127.0.0.1', maxRetriesPerRequest: null })
   redis.on('error', () => {}) // it connects again
-  return { checkpoints: redisCheckpoints(redis, shared) }
+  return { checkpointStore: redisCheckpoints(redis, shared) }
 }
 
 async function attempt() {

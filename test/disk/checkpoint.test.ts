@@ -12,7 +12,7 @@ import {
   LaterFormatError,
   type Checkpoint,
 } from '../../src/disk/checkpoint.js'
-import { succeed } from '../../src/upload/phase.js'
+import { startSuccessor } from '../../src/upload/phase.js'
 import { checkpointOf, completing, published, sealed, spooling } from '../support/records.js'
 
 const error = { code: 'ERR_SPOOL_DENIED', message: 'no\n"way"', at: '2026-01-02T03:04:05.678Z' }
@@ -24,7 +24,7 @@ const CHECKPOINTS: Readonly<Record<string, Checkpoint>> = {
   completing: checkpointOf(completing('U')),
   published: checkpointOf(published()),
   everything: {
-    ...succeed(checkpointOf(completing('U')), {
+    ...startSuccessor(checkpointOf(completing('U')), {
       ...spooling({
         headers: { 'cache-control': 'no-cache' },
         meta: { a: '日本 😀', constructor: 'kept', prototype: 'kept', '10': 'x', '9': 'y' },

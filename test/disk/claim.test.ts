@@ -16,7 +16,7 @@ import { Lock, ownerOf } from '../../src/disk/lock.js'
 import { LocalRecordStore } from '../../src/disk/local-record-store.js'
 import { SpoolError } from '../../src/errors.js'
 import type { SpoolWarning } from '../../src/upload/context.js'
-import { list } from '../../src/upload/list.js'
+import { listUploads } from '../../src/upload/list.js'
 import { checkpointOf, sealed, spooling } from '../support/records.js'
 import { tinyDisk } from '../support/tiny-disk.js'
 import { long } from '../support/long.js'
@@ -310,7 +310,7 @@ t.test('a spool that was put where other things are touches none of them', async
   const before = tree(home)
   const spool = new LocalRecordStore(home)
   const warnings: SpoolWarning[] = []
-  t.same(await list(spool, warning => warnings.push(warning)), [])
+  t.same(await listUploads(spool, warning => warnings.push(warning)), [])
   t.same(warnings, [])
   await spool.sweep()
   for (const id of ['Documents', 'project', 'locked', 'file.txt']) {
@@ -321,7 +321,7 @@ t.test('a spool that was put where other things are touches none of them', async
   const claim = await Claim.acquire(spool, 'upload')
   await claim.save(checkpointOf(sealed(), 'upload'))
   await claim.release()
-  t.match(await list(spool, warning => warnings.push(warning)), [{ id: 'upload' }])
+  t.match(await listUploads(spool, warning => warnings.push(warning)), [{ id: 'upload' }])
   await (await Claim.acquireExisting(spool, 'upload')).remove()
   t.same(tree(home), before)
 })
@@ -387,12 +387,12 @@ t.test('a claim', async t => {
         }
       }
       const look = async (): Promise<void> => {
-        while (Date.now() < end) await list(spool, warning => failures.push(warning))
+        while (Date.now() < end) await listUploads(spool, warning => failures.push(warning))
       }
       await Promise.all([work(0), work(1), work(2), look()])
       t.same(failures, [])
       t.ok(rounds > 5, `${rounds} rounds`)
-      await list(spool, warning => failures.push(warning))
+      await listUploads(spool, warning => failures.push(warning))
       t.same(fs.readdirSync(spool.path), [])
     },
   )
@@ -507,10 +507,10 @@ t.test('what cannot be trusted', async t => {
     const owner = await Claim.acquireExisting(spool, 'bad')
     fs.writeFileSync(spool.checkpointPath('bad'), 'garbage')
     const warnings: SpoolWarning[] = []
-    t.same(await list(spool, warning => warnings.push(warning)), [])
+    t.same(await listUploads(spool, warning => warnings.push(warning)), [])
     t.same(quarantineOf(spool), [])
     owner.release()
-    await list(spool, warning => warnings.push(warning))
+    await listUploads(spool, warning => warnings.push(warning))
     t.equal(quarantineOf(spool).length, 1)
   })
 
@@ -522,7 +522,7 @@ t.test('what cannot be trusted', async t => {
     await spool.create('empty')
     const look = async (): Promise<[string[], unknown[]]> => {
       const warnings: SpoolWarning[] = []
-      const statuses = await list(spool, warning => warnings.push(warning))
+      const statuses = await listUploads(spool, warning => warnings.push(warning))
       return [statuses.map(status => status.id), warnings.map(({ cause }) => codeOf(cause))]
     }
     const [first, told] = await look()
@@ -536,9 +536,9 @@ t.test('what cannot be trusted', async t => {
     const spool = spoolWith(t, 'one')
     const claim = await Claim.acquireExisting(spool, 'one')
     const owner = { pid: process.pid, host: hostname() }
-    t.match(await list(spool, () => {}), [{ id: 'one', phase: 'sealed', owner }])
+    t.match(await listUploads(spool, () => {}), [{ id: 'one', phase: 'sealed', owner }])
     await claim.release()
-    const [status] = await list(spool, () => {})
+    const [status] = await listUploads(spool, () => {})
     t.notOk(status === undefined || 'owner' in status)
   })
 })

@@ -90,7 +90,10 @@ t.test('failures.md is the table of the code', async t => {
   const told = rows.flatMap(([kind, what]) =>
     names(what).map(name => `${name}: ${names(kind).join()}`),
   )
-  const tables = source.slice(source.indexOf('const KIND_BY_OSS_CODE'), source.indexOf('interface RequestErrorFacts'))
+  const tables = source.slice(
+    source.indexOf('const KIND_BY_OSS_CODE'),
+    source.indexOf('interface RequestErrorFacts'),
+  )
   const known = [...tables.matchAll(/^ {2}(\w+): '([\w-]+)',$/gm)].map(
     ([, name, k]) => `${name}: ${k}`,
   )

@@ -53,7 +53,7 @@ t.test('jobs, progress and a failure are visible', async t => {
       source: 'table',
       args: { mib, until: stop },
     })
-  const spool = b.another({ checkpoints })
+  const spool = b.another({ checkpointStore: checkpoints })
   const worker = new UploadWorker({ connection: redis, spool, checkpoints, sources })
   t.teardown(async () => {
     letGo()

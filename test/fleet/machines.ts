@@ -54,7 +54,7 @@ export class Machines {
     this.queue = new UploadQueue({ connection: this.redis, jobs })
     this.queue.queue.on('error', () => {}) // it connects again
     this.checkpoints = redisCheckpoints(this.redis, { host: 'office', hostTimeout: HOST * 1_000 })
-    this.spool = b.another({ dir: this.dir('office'), checkpoints: this.checkpoints })
+    this.spool = b.another({ dir: this.dir('office'), checkpointStore: this.checkpoints })
     t.teardown(async () => {
       for (const { run } of this.#alive) run.child.kill('SIGKILL')
       await Promise.all([...this.#alive].map(({ run }) => run.done))

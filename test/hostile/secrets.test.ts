@@ -179,7 +179,7 @@ t.test('the errors of the library, all that hangs on them included', async t => 
     t.same(secretsIn(JSON.stringify([error, told])), [], `${name}, as JSON`)
   }
   const checkpoints = redisCheckpoints(redis, { host: 'a', lockTimeout: 300 })
-  const spool = new Spool({ client, dir, checkpoints, retry })
+  const spool = new Spool({ client, dir, checkpointStore: checkpoints, retry })
   const error = await spool.upload('redis', () => streamOf(DATA)).catch((reason: unknown) => reason)
   t.type(error, Error)
   t.same(secretsIn(inspect(error, { depth: Infinity, showHidden: true })), [], 'Redis')

@@ -19,7 +19,7 @@ import {
   type RedisCheckpointOptions,
   type RedisConnection,
 } from '../../src/redis/index.js'
-import { displace } from '../../src/upload/phase.js'
+import { takeOver } from '../../src/upload/phase.js'
 import { Child, type Job } from '../crash/child.js'
 import { contentOf } from '../crash/content.js'
 import { bench, BUCKET, failingAfter, streamOf, type Bench } from '../support/oss.js'
@@ -61,7 +61,7 @@ class Fleet {
   spool(host: string, options: Partial<SpoolOptions> = {}): Spool {
     return this.bench.another({
       dir: this.dir(host),
-      checkpoints: this.checkpoints(host),
+      checkpointStore: this.checkpoints(host),
       ...options,
     })
   }
@@ -445,7 +445,9 @@ t.test('Redis that is killed and comes back in the middle', async t => {
   const checkpoints = fleet.checkpoints('a', { lockTimeout: 2_000 })
   let over = false
   const endless = () => failingAfter(content, new Error('it was not to end'), () => over)
-  const late = fleet.spool('a', { checkpoints }).upload('key', endless, { id: 'id' })
+  const late = fleet
+    .spool('a', { checkpointStore: checkpoints })
+    .upload('key', endless, { id: 'id' })
   late.catch(() => {}) // looked at below
   await fleet.parts(11)
   await own.kill()
@@ -462,7 +464,7 @@ t.test('a password is in no error', async t => {
   const redis = new Redis(`redis://:very-secret@127.0.0.1:${own.port}`, { lazyConnect: true })
   redis.on('error', () => {})
   t.teardown(() => redis.disconnect())
-  const b = await bench(t, { spool: { checkpoints: redisCheckpoints(redis) } })
+  const b = await bench(t, { spool: { checkpointStore: redisCheckpoints(redis) } })
   const error: unknown = await b.spool.upload('key', source()).catch((cause: unknown) => cause)
   t.match(error, { code: 'ERR_SPOOL_UNREADABLE' })
   t.notMatch(inspect(error, { depth: 10, showHidden: true }), /very-secret/)
@@ -485,20 +487,20 @@ t.test('displaced: what OSS may have is still known, from every phase', async t 
   for (const record of [begun, sealed({}, 'U'), completing('U')]) {
     const upload = { ...record, ...gone }
     const { token, plan, crcs, digest, uploadId } = upload
-    const after = displace({ ...checkpointOf(upload), host: 'a' }, 'b')
+    const after = takeOver({ ...checkpointOf(upload), host: 'a' }, 'b')
     const kept = { phase: 'spooling', token, plan, crcs, digest, uploadId, spooled: 0 }
     t.match(after, { host: 'b', upload: kept, superseded: [] }, upload.phase)
     const over = ['size', 'completingAt', 'freed', 'met'].filter(name => name in after.upload)
     t.same(over, [], 'what was true of the bytes is not any more')
   }
   const receipt = { ...checkpointOf(published()), host: 'a' }
-  t.match(displace(receipt, 'b'), { host: 'b', upload: receipt.upload })
+  t.match(takeOver(receipt, 'b'), { host: 'b', upload: receipt.upload })
   const both = { ...checkpointOf(spooling()), previous: sealed({}, 'P') }
-  t.match(displace(both, 'b'), { upload: { uploadId: 'P' }, superseded: [] })
+  t.match(takeOver(both, 'b'), { upload: { uploadId: 'P' }, superseded: [] })
   const initiating = { from: '2026-01-02T03:04:05.678Z', to: '2026-01-02T03:19:05.678Z' }
   const asked = { ...both, upload: { ...spooling(), initiating } }
-  t.match(displace(asked, 'b'), { upload: { uploadId: 'P' }, lost: [initiating] })
+  t.match(takeOver(asked, 'b'), { upload: { uploadId: 'P' }, lost: [initiating] })
   const newer = { ...both, upload: { ...spooling(), uploadId: 'U' } }
-  t.match(displace(newer, 'b'), { upload: { uploadId: 'U' }, superseded: ['P'] })
-  t.notOk('previous' in displace(newer, 'b'))
+  t.match(takeOver(newer, 'b'), { upload: { uploadId: 'U' }, superseded: ['P'] })
+  t.notOk('previous' in takeOver(newer, 'b'))
 })

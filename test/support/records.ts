@@ -8,8 +8,8 @@ import type {
 } from '../../src/disk/checkpoint.js'
 import type { ObjectOptions } from '../../src/oss/object-headers.js'
 import type { Place } from '../../src/oss/bucket.js'
-import { begin, complete, open, publish, seal } from '../../src/upload/phase.js'
-import { MIB, planFor } from '../../src/upload/plan.js'
+import { startSpooling, complete, newCheckpoint, publish, seal } from '../../src/upload/phase.js'
+import { MIB, createPlan } from '../../src/upload/plan.js'
 
 export const PLACE: Place = {
   endpoint: 'https://oss-cn-hangzhou.aliyuncs.com',
@@ -22,7 +22,13 @@ export const PLACE: Place = {
 export const AT = Date.parse('2026-01-02T03:04:05.678Z')
 
 export function spooling(object: ObjectOptions = {}): Spooling {
-  return begin({ plan: planFor(MIB), object, replay: 'restart', once: false, file: 'spool-1-a' })
+  return startSpooling({
+    plan: createPlan(MIB),
+    object,
+    replay: 'restart',
+    once: false,
+    file: 'spool-1-a',
+  })
 }
 
 export function sealed(object: ObjectOptions = {}, uploadId?: string): Sealed {
@@ -40,5 +46,5 @@ export function published(): Published {
 }
 
 export function checkpointOf(upload: Checkpoint['upload'], id = 'id'): Checkpoint {
-  return { ...open(id, PLACE, 'a/key.csv', spooling()), upload }
+  return { ...newCheckpoint(id, PLACE, 'a/key.csv', spooling()), upload }
 }

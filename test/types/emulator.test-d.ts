@@ -47,7 +47,7 @@ void startEmulator({ credentials: [] })
 const checkpoints = redisCheckpoints(new Redis(), { host: 'a', hostTimeout: 60_000 })
 same<typeof checkpoints, RedisCheckpoints>()
 const store: Checkpoints = checkpoints
-void new Spool({ client: oss.clientOptions('b'), checkpoints: store })
+void new Spool({ client: oss.clientOptions('b'), checkpointStore: store })
 same<ReturnType<typeof checkpoints.isGone>, Promise<boolean>>()
 // @ts-expect-error -- a URL is no connection
 redisCheckpoints('redis://localhost')

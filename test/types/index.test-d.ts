@@ -30,7 +30,7 @@ import { same } from './same.js'
 const spool = new Spool({ client: { region: 'oss-cn-hangzhou', bucket: 'b', accessKeyId: 'x' } })
 void new Spool({ client: new OSS({ accessKeyId: 'x', accessKeySecret: 'y' }), dir: 'spool' })
 void new Spool({ client: { credentials: defaultCredentials() }, partSize: 1, parallelUploads: 3 })
-void new Spool({ client: {}, checkpoints: redisCheckpoints({ call: async () => 'OK' }) })
+void new Spool({ client: {}, checkpointStore: redisCheckpoints({ call: async () => 'OK' }) })
 // @ts-expect-error -- there is no default client
 void new Spool({ dir: 'spool' })
 // @ts-expect-error -- an id is of one upload

@@ -13,7 +13,7 @@ import { pipeline } from 'node:stream/promises'
 import t from 'tap'
 import { decodeCheckpoint, type Checkpoint } from '../../src/disk/checkpoint.js'
 import { Spool, type UploadOptions } from '../../src/index.js'
-import { isAnyFreed } from '../../src/upload/freed.js'
+import { hasFreedParts } from '../../src/upload/freed-parts.js'
 import { checkOptions } from '../../src/upload/options.js'
 import { bench, bytes, failingAfter, streamOf, type Bench } from '../support/oss.js'
 
@@ -59,7 +59,7 @@ async function sealedButFor(b: Bench, part: number, data: Buffer, more: UploadOp
   fault.remove()
   const checkpoint = await checkpointOf(b.dir, 'k')
   t.equal(checkpoint.upload.phase, 'sealed')
-  t.ok(isAnyFreed(checkpoint.upload), 'something was freed')
+  t.ok(hasFreedParts(checkpoint.upload), 'something was freed')
   return checkpoint
 }
 
@@ -259,7 +259,7 @@ t.test('a source that can continue does so behind what only OSS has', async t =>
     const source = failingAfter(data.subarray(0, at), new Error('cut'), parts)
     const run = b.another().upload('k', () => source, offset)
     await t.rejects(run, { code: 'ERR_SPOOL_SOURCE_FAILED' })
-    t.ok(isAnyFreed((await checkpointOf(b.dir, 'k')).upload))
+    t.ok(hasFreedParts((await checkpointOf(b.dir, 'k')).upload))
   }
   await cut(20 * PART + 5000)
   let from = 0

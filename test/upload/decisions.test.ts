@@ -10,20 +10,20 @@ import type { Bucket, ObjectInfo } from '../../src/oss/bucket.js'
 import { checkId, checkKey, defaultDirectory, defaultId } from '../../src/upload/names.js'
 import { checkOptions, type UploadOptions } from '../../src/upload/options.js'
 import {
-  adopt,
+  adoptUploadId,
   filesOf,
   initiationDigest,
   publish,
   reopen,
   seal,
-  settlePrevious,
-  succeed,
-  supersede,
+  dropPrevious,
+  startSuccessor,
+  replacePrevious,
   withUploadId,
 } from '../../src/upload/phase.js'
-import { Progress, type ProgressEvent } from '../../src/upload/progress.js'
-import { retryDelay, withRetry, type Attempts } from '../../src/upload/retry.js'
-import { outcomeOf, settle } from '../../src/upload/settle.js'
+import { ProgressTracker, type ProgressEvent } from '../../src/upload/progress.js'
+import { retryDelay, withRetry, type RetryPolicy } from '../../src/upload/retry.js'
+import { classifyOutcome, reconcile } from '../../src/upload/reconcile.js'
 import { statusOf } from '../../src/upload/status.js'
 import {
   AT,
@@ -84,7 +84,7 @@ t.test('trying again', async t => {
   /** Fails with each of `errors`, then succeeds; tells how it went. */
   const run = async (
     errors: readonly unknown[],
-    more: Partial<Attempts> = {},
+    more: Partial<RetryPolicy> = {},
   ): Promise<{ ended: unknown; tries: number; pauses: number; told: number }> => {
     let [tries, pauses, told] = [0, 0, 0]
     const ended = await withRetry(
@@ -126,23 +126,23 @@ t.test('trying again', async t => {
       const final = failure(details)
       t.match(await run([final]), { tries: 1, pauses: 0, ended: final })
     }
-    t.match(await run([failure({ name: 'AbortError' })], { unlimited: () => true }), { tries: 1 })
+    t.match(await run([failure({ name: 'AbortError' })], { isUnlimited: () => true }), { tries: 1 })
   })
   t.test('has no limit while the source flows, and counts from the seal', async t => {
     const many = Array.from({ length: 50 }, () => transient)
-    t.match(await run([...many, denied], { unlimited: () => true }), { ended: 'done', tries: 52 })
+    t.match(await run([...many, denied], { isUnlimited: () => true }), { ended: 'done', tries: 52 })
     let asked = 0
-    const flowing = { unlimited: () => ++asked <= 10 }
+    const flowing = { isUnlimited: () => ++asked <= 10 }
     t.match(await run(many, flowing), { ended: transient, tries: 13, pauses: 12 })
   })
   t.test('leaves to the caller what it named, also while the source flows', async t => {
     const gone = failure({ status: 404, ossCode: 'NoSuchUpload' })
-    const final = { final: ['no-upload'] as const, unlimited: () => true }
+    const final = { fatalKinds: ['no-upload'] as const, isUnlimited: () => true }
     t.match(await run([gone], final), { ended: gone, tries: 1 })
   })
   t.test('never repeats a bug, and stops when the pause is stopped', async t => {
     const bug = new TypeError('bug')
-    t.match(await run([bug], { unlimited: () => true }), { ended: bug, tries: 1 })
+    t.match(await run([bug], { isUnlimited: () => true }), { ended: bug, tries: 1 })
     const stopped = new Error('stopped')
     const pause = (): Promise<void> => Promise.reject(stopped)
     t.match(await run([transient], { pause }), { ended: stopped, tries: 1 })
@@ -178,7 +178,7 @@ t.test('did it succeed?', async t => {
     ['our token, no CRC64', withoutCrc, false, 'wrong'],
   ]
   for (const [name, object, lives, outcome] of table) {
-    t.equal(outcomeOf(record, object, lives), outcome, name)
+    t.equal(classifyOutcome(record, object, lives), outcome, name)
   }
 
   t.test('asks for the upload id only if the object is not ours', async t => {
@@ -194,7 +194,7 @@ t.test('did it succeed?', async t => {
         },
       }) as unknown as Bucket
     const of = (object: ObjectInfo | undefined, parts: unknown, by = record): Promise<string> =>
-      settle(by, bucket(object, parts), 'key', {}).then(({ outcome }) => outcome)
+      reconcile(by, bucket(object, parts), 'key', {}).then(({ outcome }) => outcome)
     t.equal(await of(ours, new Error('not asked')), 'ours')
     t.same(asked.splice(0), ['head'])
     t.equal(await of(undefined, new Map()), 'alive')
@@ -219,8 +219,11 @@ t.test('phases', async t => {
   })
   t.test('an upload id is taken over only together with the token it was begun with', async t => {
     const record = spooling()
-    t.match(adopt(record, { token: 'theirs', uploadId: 'U' }), { token: 'theirs', uploadId: 'U' })
-    t.equal(adopt(record, { token: 'theirs' }), record)
+    t.match(adoptUploadId(record, { token: 'theirs', uploadId: 'U' }), {
+      token: 'theirs',
+      uploadId: 'U',
+    })
+    t.equal(adoptUploadId(record, { token: 'theirs' }), record)
   })
   t.test('sealing fixes size, CRC64 and parts, and forgets an error of the flow', async t => {
     const error = { code: 'X', message: 'm', at: new Date().toISOString() }
@@ -265,32 +268,36 @@ t.test('phases', async t => {
 t.test('superseding', async t => {
   const old = checkpointOf(sealed({}, 'OLD'))
   t.test('a sealed predecessor stays finishable until the successor is sealed', async t => {
-    const during = succeed(old, spooling())
+    const during = startSuccessor(old, spooling())
     t.equal(during.previous, old.upload)
     t.same(during.superseded, [])
     t.same(filesOf(during), ['spool-1-a', 'spool-1-a'])
-    const after = supersede(during, sealed({}, 'NEW'))
+    const after = replacePrevious(during, sealed({}, 'NEW'))
     t.notOk('previous' in after)
     t.same(after.superseded, ['OLD'], 'its upload id is to be aborted')
   })
   t.test('an unsealed predecessor is superseded at once, its predecessor is not', async t => {
-    const dead = succeed(old, { ...spooling(), uploadId: 'DEAD' })
-    const next = succeed(dead, spooling())
+    const dead = startSuccessor(old, { ...spooling(), uploadId: 'DEAD' })
+    const next = startSuccessor(dead, spooling())
     t.same(next.superseded, ['DEAD'])
     t.equal(next.previous, old.upload)
-    t.same(succeed(dead, { ...spooling(), uploadId: 'DEAD' }).superseded, [], 'not if it is reused')
+    t.same(
+      startSuccessor(dead, { ...spooling(), uploadId: 'DEAD' }).superseded,
+      [],
+      'not if it is reused',
+    )
   })
   t.test('an upload id that successor and predecessor share is aborted by neither', async t => {
-    const during = succeed(old, { ...spooling(), uploadId: 'OLD' })
-    t.same(succeed(during, spooling()).superseded, [], 'the sealed one still needs it')
-    t.same(supersede(during, sealed({}, 'OLD')).superseded, [])
-    const settled = settlePrevious(during)
+    const during = startSuccessor(old, { ...spooling(), uploadId: 'OLD' })
+    t.same(startSuccessor(during, spooling()).superseded, [], 'the sealed one still needs it')
+    t.same(replacePrevious(during, sealed({}, 'OLD')).superseded, [])
+    const settled = dropPrevious(during)
     t.notOk('uploadId' in settled.upload, 'completed with the predecessor: gone')
     t.notOk('previous' in settled)
   })
   t.test('no upload id is listed twice, one that is in use again is not listed', async t => {
     const twice: Checkpoint = { ...old, superseded: ['OLD', 'X'] }
-    t.same(supersede(succeed(twice, spooling()), sealed({}, 'X')).superseded, ['OLD'])
+    t.same(replacePrevious(startSuccessor(twice, spooling()), sealed({}, 'X')).superseded, ['OLD'])
   })
   t.test('a published upload needs no temp file', async t => {
     t.same(filesOf(checkpointOf(published())), [])
@@ -312,14 +319,14 @@ t.test('what is shown of an upload', async t => {
   t.equal(statusOf(checkpointOf(published()), undefined), undefined, 'done: nothing to show')
   const receipt = { ...published(), once: true }
   t.equal(statusOf(checkpointOf(receipt), undefined)?.phase, 'receipt')
-  const during = succeed(checkpointOf(sealed()), spooling())
+  const during = startSuccessor(checkpointOf(sealed()), spooling())
   t.equal(statusOf(during, owner)?.phase, 'spooling', 'the successor lives')
   t.equal(statusOf(during, undefined)?.phase, 'sealed', 'the successor died')
 })
 
 t.test('progress events are limited, and the last one is not lost', async t => {
   const events: ProgressEvent[] = []
-  const progress = new Progress(event => events.push(event))
+  const progress = new ProgressTracker(event => events.push(event))
   for (let i = 1; i <= 1000; i++) progress.update({ spooled: i })
   progress.acknowledge(10)
   t.ok(events.length <= 2, `${events.length} events`)

@@ -6,7 +6,7 @@ import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import t from 'tap'
 import { combineCrc64, crc64 } from '../../src/crc64.js'
-import { partsOf, planFor } from '../../src/upload/plan.js'
+import { partsOf, createPlan } from '../../src/upload/plan.js'
 import { patience } from '../crash/patience.js'
 import { bench, bytes } from '../support/oss.js'
 import { long } from '../support/long.js'
@@ -16,7 +16,7 @@ patience(t)
 const PART = 102_400
 
 void long(t, '1 TB in its number of parts passes through a bounded spool', async t => {
-  const parts = partsOf(planFor(8 * 2 ** 20), 1e12).length
+  const parts = partsOf(createPlan(8 * 2 ** 20), 1e12).length
   t.equal(parts, 3210)
   const b = await bench(t, { emulator: { discard: true, verify: 'crc64' } })
   const chunk = bytes(PART) // not the parts' own edges, since the stream begins with a byte more

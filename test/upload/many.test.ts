@@ -14,7 +14,7 @@ import { Claim } from '../../src/disk/claim.js'
 import { LocalRecordStore } from '../../src/disk/local-record-store.js'
 import { SpoolWriteStream } from '../../src/index.js'
 import { FairSemaphore } from '../../src/util/fair-semaphore.js'
-import { list } from '../../src/upload/list.js'
+import { listUploads } from '../../src/upload/list.js'
 import { start, until } from '../support/command-line.js'
 import { bench, bytes, streamOf } from '../support/oss.js'
 import { checkpointOf, sealed } from '../support/records.js'
@@ -69,7 +69,7 @@ void long(t, 'a spool of 1,000 unfinished uploads', async t => {
     const open = (): number => fs.readdirSync('/proc/self/fd').length
     const before = process.platform === 'linux' ? open() : 0
     const peak = peakOf(t, process.platform === 'linux' ? open : () => 0)
-    const statuses = await list(spool, () => t.fail('nothing is damaged'))
+    const statuses = await listUploads(spool, () => t.fail('nothing is damaged'))
     t.same(
       statuses.map(({ id }) => id),
       ids,

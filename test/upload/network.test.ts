@@ -48,7 +48,7 @@ t.test(
   'an outage in the middle of a stream: it is read to its end, sealed, and finished when OSS is back',
   async t => {
     const b = await bench(t, {
-      spool: { retry: { attempts: 2, minDelay: 5, maxDelay: 20, patience: 60_000 } },
+      spool: { retry: { attempts: 2, minDelay: 5, maxDelay: 20, minRetryTime: 60_000 } },
     })
     const source = new PassThrough()
     const data = bytes(8 * PART)

@@ -13,19 +13,19 @@ import {
   GIB,
   isSinglePut,
   KIB,
-  largestPart,
+  maxPartSizeFor,
   MAX_PART_SIZE,
   MAX_PARTS,
   MIB,
   MIN_PART_SIZE,
   nextPart,
   partsOf,
-  planFor,
+  createPlan,
   uniformPartSize,
   type Part,
   type Plan,
 } from '../../src/upload/plan.js'
-import { PlanExhausted, Spooler, type CutPart } from '../../src/upload/spooler.js'
+import { PlanExhaustedError, Spooler, type CutPart } from '../../src/upload/spooler.js'
 import { holds } from '../support/seed.js'
 
 const TB = 1e12
@@ -61,7 +61,7 @@ t.test('the parts of a known size are one size, within the limits, up to 48.8 Ti
   await holds(
     t,
     fc.property(bases, sizes, (base, size) => {
-      const plan = planFor(base, size)
+      const plan = createPlan(base, size)
       const parts = partsOf(plan, size)
       const sizesOfAllButLast = new Set(parts.slice(0, -1).map(part => part.size))
       return (
@@ -72,9 +72,9 @@ t.test('the parts of a known size are one size, within the limits, up to 48.8 Ti
     }),
     60,
   )
-  t.throws(() => planFor(8 * MIB, LARGEST + 1), RangeError)
-  t.same(planFor(8 * MIB, 8 * MIB * MAX_PARTS), { version: 1, base: 8 * MIB, cap: 8 * MIB })
-  t.same(planFor(8 * MIB, 8 * MIB * MAX_PARTS + 1).base, 9 * MIB, 'the smallest whole MiB')
+  t.throws(() => createPlan(8 * MIB, LARGEST + 1), RangeError)
+  t.same(createPlan(8 * MIB, 8 * MIB * MAX_PARTS), { version: 1, base: 8 * MIB, cap: 8 * MIB })
+  t.same(createPlan(8 * MIB, 8 * MIB * MAX_PARTS + 1).base, 9 * MIB, 'the smallest whole MiB')
 })
 
 t.test(
@@ -92,9 +92,9 @@ t.test(
           // From the smallest bound to one beyond all parts.
           const least = MIN_PART_SIZE * (parallel + 1)
           const maxSpoolBytes = Math.floor(least * ((2 * LARGEST) / least) ** bound)
-          const most = largestPart(maxSpoolBytes, parallel)
+          const most = maxPartSizeFor(maxSpoolBytes, parallel)
           const size = Math.floor((most * MAX_PARTS) ** length)
-          const plan = planFor(base, known ? size : undefined, most)
+          const plan = createPlan(base, known ? size : undefined, most)
           const parts = partsOf(plan, known ? size : Math.min(size, capacityOf(plan)))
           return (
             most >= MIN_PART_SIZE &&
@@ -106,8 +106,8 @@ t.test(
       ),
       60,
     )
-    t.throws(() => planFor(MIB, MIB * MAX_PARTS + 1, MIB), RangeError)
-    t.equal(planFor(8 * MIB, MIB * MAX_PARTS, MIB).base, MIB)
+    t.throws(() => createPlan(MIB, MIB * MAX_PARTS + 1, MIB), RangeError)
+    t.equal(createPlan(8 * MIB, MIB * MAX_PARTS, MIB).base, MIB)
   },
 )
 
@@ -126,7 +126,7 @@ t.test(
       [MIN_PART_SIZE, 20 * TB],
       [MAX_PART_SIZE, LARGEST],
     ] as const) {
-      const plan = planFor(base)
+      const plan = createPlan(base)
       const parts = partsOf(plan, size)
       t.equal(fault(parts, plan, size), undefined, `${size} bytes from ${base}`)
       t.ok(parts.length <= MAX_PARTS, `${parts.length} parts`)
@@ -138,9 +138,9 @@ t.test('parts of an unknown length never shrink and never pass 5 GiB', async t =
   await holds(
     t,
     fc.property(bases, base => {
-      let part = firstPart(planFor(base))
+      let part = firstPart(createPlan(base))
       for (let i = 1; i < MAX_PARTS; i++) {
-        const next = nextPart(planFor(base), part)
+        const next = nextPart(createPlan(base), part)
         if (next.size < part.size || next.size > MAX_PART_SIZE) return false
         part = next
       }
@@ -158,7 +158,7 @@ t.test('boundaries do not depend on how long the stream turns out to be', async 
       fc.integer({ min: 0, max: TB }),
       fc.integer({ min: 0, max: TB }),
       (base, one, other) => {
-        const plan = planFor(base)
+        const plan = createPlan(base)
         const [short, long] = [
           partsOf(plan, Math.min(one, other)),
           partsOf(plan, Math.max(one, other)),
@@ -181,7 +181,7 @@ t.test('uniformPartSize is told only of plans whose parts have one size', async 
       fc.integer({ min: -2, max: 3 }),
       fc.integer({ min: -1, max: 1 }),
       (base, parts, bytes) => {
-        const plan = planFor(base)
+        const plan = createPlan(base)
         const size = base * (501 + parts) + bytes // growth begins behind 501 parts
         const uniform = uniformPartSize(plan, size)
         const sizes = new Set(
@@ -208,18 +208,18 @@ t.test('what is stored in checkpoints today is cut the same way for ever', async
       )
       .digest('hex')
       .slice(0, 16)
-  t.equal(cuts(planFor(8 * MIB), TB), FROZEN[0])
-  t.equal(cuts(planFor(MIN_PART_SIZE), TB), FROZEN[1])
-  t.equal(cuts(planFor(8 * MIB, TB), TB), FROZEN[2])
+  t.equal(cuts(createPlan(8 * MIB), TB), FROZEN[0])
+  t.equal(cuts(createPlan(MIN_PART_SIZE), TB), FROZEN[1])
+  t.equal(cuts(createPlan(8 * MIB, TB), TB), FROZEN[2])
 })
 const FROZEN = ['3f45aebcbf8269b2', '2cd979457c0629fe', '3f7c8f2ab0d4a326']
 
 t.test('a single PutObject takes what fits its first part and memory, and nothing', async t => {
-  const plan = planFor(MIB)
+  const plan = createPlan(MIB)
   t.ok(isSinglePut(plan, 0))
   t.ok(isSinglePut(plan, MIB))
   t.notOk(isSinglePut(plan, MIB + 1))
-  t.notOk(isSinglePut(planFor(GIB), 17 * MIB))
+  t.notOk(isSinglePut(createPlan(GIB), 17 * MIB))
   t.same(partsOf(plan, 0), [])
 })
 
@@ -331,7 +331,7 @@ t.test('the spooler', async t => {
   t.test('a stream longer than 10,000 parts of its plan is refused, not truncated', async t => {
     const { file, spooler: s } = await spooler({}, { version: 1, base: 1, cap: 1 })
     await s.write([Buffer.alloc(MAX_PARTS)])
-    await t.rejects(s.write([Buffer.alloc(1)]), PlanExhausted)
+    await t.rejects(s.write([Buffer.alloc(1)]), PlanExhaustedError)
     await file.close()
   })
 })

@@ -9,7 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { OssRequestError } from '../../src/oss/request-error.js'
 import { Congestion } from '../../src/upload/congestion.js'
-import { retryDelay, withRetry, type Attempts } from '../../src/upload/retry.js'
+import { retryDelay, withRetry, type RetryPolicy } from '../../src/upload/retry.js'
 import { ownClock, useOwnClocks } from '../support/own-clock.js'
 import { bench, bytes, streamOf } from '../support/oss.js'
 import { long } from '../support/long.js'
@@ -27,7 +27,7 @@ const mended = () =>
 
 t.test('the delays of one loop of attempts', async t => {
   /** Fails `failures` times; what comes of it, and how long it paused. */
-  const run = async (failures: number, more: Partial<Attempts> = {}, fail = reset) => {
+  const run = async (failures: number, more: Partial<RetryPolicy> = {}, fail = reset) => {
     const clock = ownClock()
     let tries = 0
     const attempt = async (): Promise<string> => {
@@ -42,7 +42,7 @@ t.test('the delays of one loop of attempts', async t => {
   }
 
   t.test('double, up to the longest', async t => {
-    const flowing = { unlimited: () => true }
+    const flowing = { isUnlimited: () => true }
     const { pauses } = await run(9, flowing)
     t.same(pauses, [300, 500, 900, 1700, 3300, 6500, 10_100, 10_100, 10_100])
   })
@@ -63,14 +63,14 @@ t.test('the delays of one loop of attempts', async t => {
   t.test('go on while there is patience', async t => {
     const clock = ownClock()
     const until = performance.now() + HOUR
-    const patient = () => performance.now() < until
+    const isWithinRetryTime = () => performance.now() < until
     let tries = 0
     const attempt = async (): Promise<never> => {
       tries++
       throw reset()
     }
     const pause = (ms: number) => sleep(ms)
-    const work = withRetry.bind(null, attempt, { retry: RETRY, pause, patient })
+    const work = withRetry.bind(null, attempt, { retry: RETRY, pause, isWithinRetryTime })
     await t.rejects(clock.run(work), { name: 'ECONNRESET' })
     const alone = clock.pauses.slice(0, 6)
     t.same(alone, [300, 500, 900, 1700, 3300, 6500])
@@ -96,7 +96,7 @@ t.test('congestion', async t => {
     under(async congestion => {
       const seen: number[][] = []
       for (let i = 0; i < 6; i++) {
-        congestion.throttled(delay)
+        congestion.reduce(delay)
         seen.push([congestion.limit, Math.round(congestion.pause)])
         await sleep(congestion.pause)
       }
@@ -113,7 +113,7 @@ t.test('congestion', async t => {
   )
   t.test('counts those that were refused together once', () =>
     under(async congestion => {
-      for (let i = 0; i < 16; i++) congestion.throttled(delay)
+      for (let i = 0; i < 16; i++) congestion.reduce(delay)
       t.equal(congestion.limit, 8)
       t.ok(congestion.pause > 200 && congestion.pause <= 300, 'and pauses no longer')
     }),
@@ -121,18 +121,18 @@ t.test('congestion', async t => {
   t.test('grows by one for each round of successes, up to what it was', () =>
     under(async congestion => {
       for (let i = 0; i < 3; i++) {
-        congestion.throttled(delay)
+        congestion.reduce(delay)
         await sleep(congestion.pause)
       }
       const rounds: number[] = []
       for (let round = 0; round < 20; round++) {
         // Rounding leaves a round just short of the next whole number.
-        for (let i = congestion.limit; i >= 0; i--) congestion.succeeded()
+        for (let i = congestion.limit; i >= 0; i--) congestion.increase()
         rounds.push(congestion.limit)
       }
       t.ok(rounds[0] === 3 && rounds.every((limit, i) => limit - (rounds[i - 1] ?? 2) <= 2))
       t.equal(rounds.at(-1), 16)
-      congestion.throttled(delay)
+      congestion.reduce(delay)
       t.ok(congestion.pause <= 300, 'the delay starts again')
     }),
   )
@@ -170,7 +170,7 @@ t.test('all parts of an upload heed that OSS throttles', async t => {
 
 void long(t, 'an hour without OSS in the middle of a stream', async t => {
   const patience = 2 * HOUR
-  const b = await bench(t, { spool: { parallel: 1, retry: { ...RETRY, patience } } })
+  const b = await bench(t, { spool: { parallel: 1, retry: { ...RETRY, minRetryTime: patience } } })
   const data = bytes(4 * PART)
   const clock = ownClock()
   await clock.run(async () => {
@@ -201,7 +201,7 @@ void long(t, 'an hour without OSS in the middle of a stream', async t => {
 const soon = () => new Promise(resolve => setTimeout(resolve, 2))
 
 t.test('patience ends: resumable, and resume finishes it without the source', async t => {
-  const b = await bench(t, { spool: { parallel: 1, retry: { ...RETRY, patience: HOUR } } })
+  const b = await bench(t, { spool: { parallel: 1, retry: { ...RETRY, minRetryTime: HOUR } } })
   const away = b.oss.inject({ do: 'reset', times: 'always' })
   const data = bytes(3 * PART)
   const clock = ownClock()

@@ -7,7 +7,7 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { pipeline } from 'node:stream/promises'
 import t, { type Test } from 'tap'
 import type { SpoolEvents } from '../../src/index.js'
-import { Telemetry } from '../../src/upload/telemetry.js'
+import { Diagnostics } from '../../src/upload/diagnostics.js'
 import { bench, BUCKET, bytes, failingAfter, streamOf } from '../support/oss.js'
 import { urlOf } from '../support/project.js'
 
@@ -149,7 +149,7 @@ t.test('an upload that is refused, and finished later without its source', async
 
 t.test('nothing is made of an event that nobody listens to', async t => {
   let asked = 0
-  const telemetry = new Telemetry(() => {
+  const telemetry = new Diagnostics(() => {
     asked++
     throw new Error('There is no checkpoint')
   })

@@ -2,7 +2,7 @@
 import { join } from 'node:path'
 import type { Command } from 'commander'
 import type { Checkpoint, UploadRecord } from '../../disk/checkpoint.js'
-import { freedParts } from '../../upload/freed.js'
+import { freedParts } from '../../upload/freed-parts.js'
 import { checkId } from '../../upload/names.js'
 import type { UploadStatus } from '../../upload/status.js'
 import { EXIT_DONE } from '../exit-status.js'

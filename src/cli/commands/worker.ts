@@ -51,7 +51,7 @@ async function worker(session: Session, flags: WorkerFlags): Promise<number> {
   const fleet = await openFleet(session, url, flags)
   const { omitUndefined } = await import('../../util/omit-undefined.js')
   const spool = await session.spool(flags, connection, {
-    checkpoints: fleet.checkpoints,
+    checkpointStore: fleet.checkpoints,
     ...omitUndefined({
       fleetRate: fleet.rate,
       partSize: flags.partSize,

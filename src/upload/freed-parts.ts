@@ -4,28 +4,28 @@
  */
 import { partsOf, type Part, type Plan } from './plan.js'
 
-export type Freed = readonly (readonly [first: number, last: number])[]
+export type FreedRanges = readonly (readonly [first: number, last: number])[]
 
 /** OSS does not have bytes any more that were freed here on its word: nobody has them. */
-export class BytesLost extends Error {}
+export class BytesLostError extends Error {}
 
 /** A record, as far as it matters here. */
-interface MayBeFreed {
-  readonly freed?: Freed
+interface HasFreed {
+  readonly freed?: FreedRanges
 }
 
 /** True when some bytes are only on OSS: they cannot be sent again. */
-export function isAnyFreed(record: MayBeFreed): boolean {
+export function hasFreedParts(record: HasFreed): boolean {
   return record.freed !== undefined && record.freed.length > 0
 }
 
-export function isFreed(freed: Freed | undefined, number: number): boolean {
+export function isFreed(freed: FreedRanges | undefined, number: number): boolean {
   return freed?.some(([first, last]) => first <= number && number <= last) ?? false
 }
 
 /** Those of the parts within the first `size` bytes that are freed. */
 export function freedParts(
-  { plan, freed }: MayBeFreed & { readonly plan: Plan },
+  { plan, freed }: HasFreed & { readonly plan: Plan },
   size: number,
 ): Part[] {
   if (freed === undefined) return []
@@ -33,7 +33,10 @@ export function freedParts(
 }
 
 /** With these parts, too. */
-export function withFreed(freed: Freed, parts: readonly { readonly number: number }[]): Freed {
+export function addFreed(
+  freed: FreedRanges,
+  parts: readonly { readonly number: number }[],
+): FreedRanges {
   const runs = [...freed, ...parts.map(({ number }) => [number, number] as const)]
   const merged: [number, number][] = []
   for (const [first, last] of runs.toSorted(([a], [b]) => a - b)) {

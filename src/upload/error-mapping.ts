@@ -7,7 +7,7 @@ import { isSystemError } from '../disk/durable-fs.js'
 import { LinkedFileChangedError } from '../disk/linked-file.js'
 import { SpoolError, type SpoolErrorCode } from '../errors.js'
 import { errorKind, OssRequestError, type RequestErrorKind } from '../oss/request-error.js'
-import { BytesLost, type Freed } from './freed.js'
+import { BytesLostError, type FreedRanges } from './freed-parts.js'
 
 const CODE_BY_KIND: Readonly<Record<RequestErrorKind, SpoolErrorCode>> = {
   aborted: 'ERR_SPOOL_ABORTED',
@@ -23,20 +23,22 @@ const CODE_BY_KIND: Readonly<Record<RequestErrorKind, SpoolErrorCode>> = {
   'stale-part': 'ERR_SPOOL_UPLOAD_FAILED',
 }
 
-const PUBLISHED: Readonly<Record<FailedUpload['published'], string>> = {
+const PUBLISHED_TEXT: Readonly<Record<ErrorContext['published'], string>> = {
   no: 'nothing published',
   unknown: 'it is not known yet whether it is published',
   yes: 'it is published',
 }
 
 /** What the phase of a durable record says of its object. */
-export function publishedIn(phase: UploadRecord['phase'] | undefined): FailedUpload['published'] {
+export function publishedState(
+  phase: UploadRecord['phase'] | undefined,
+): ErrorContext['published'] {
   if (phase === 'published') return 'yes'
   return phase === 'completing' ? 'unknown' : 'no'
 }
 
 /** What the message and the error's fields are made of. */
-export interface FailedUpload {
+export interface ErrorContext {
   readonly id: string
   readonly bucket: string
   readonly key: string
@@ -45,24 +47,24 @@ export interface FailedUpload {
   /** What is known of the object; `unknown` after a Complete or PutObject that nothing was heard of (rule 8). */
   readonly published: 'no' | 'unknown' | 'yes'
   /** Parts that are no longer on this disk. */
-  readonly freed?: Freed | undefined
+  readonly freed?: FreedRanges | undefined
   readonly uploadId?: string | undefined
   readonly part?: number | undefined
 }
 
 /** Any failure as its user sees it. Errors that are none of ours come back unchanged. */
-export function failed(error: unknown, upload: FailedUpload): unknown {
+export function toSpoolError(error: unknown, upload: ErrorContext): unknown {
   if (error instanceof SpoolError) return error
   const object = `oss://${upload.bucket}/${upload.key}`
   const { id, uploadId, part, sealed, freed } = upload
   const kept = freed === undefined ? 'all bytes kept' : 'all bytes kept, some of them only on OSS'
-  const published = PUBLISHED[upload.published]
+  const published = PUBLISHED_TEXT[upload.published]
   const state = sealed && upload.published !== 'yes' ? `${published}, ${kept}` : published
   const retry =
     sealed && freed !== undefined
       ? `"oss-spool resume ${id}" finishes it once the cause is mended, as long as OSS keeps its upload id.`
       : undefined
-  if (error instanceof BytesLost) {
+  if (error instanceof BytesLostError) {
     const message = `${object}: ${error.message}; nothing published`
     const again = 'Run it again from its source.'
     return new SpoolError('ERR_SPOOL_UPLOAD_FAILED', message, {
@@ -74,7 +76,7 @@ export function failed(error: unknown, upload: FailedUpload): unknown {
   }
   if (error instanceof OssRequestError) {
     const code = CODE_BY_KIND[errorKind(error)]
-    if (code === 'ERR_SPOOL_ABORTED') return aborted(upload, error)
+    if (code === 'ERR_SPOOL_ABORTED') return abortedError(upload, error)
     const where = part === undefined ? '' : `part ${part} of `
     return new SpoolError(code, `${where}${object}: ${error.describe()}; ${state}`, {
       id,
@@ -106,7 +108,7 @@ export function failed(error: unknown, upload: FailedUpload): unknown {
 }
 
 /** The caller ended it: its signal, or `destroy()` after the end of the source. */
-export function aborted(upload: FailedUpload, cause?: unknown): SpoolError {
+export function abortedError(upload: ErrorContext, cause?: unknown): SpoolError {
   const { id, sealed } = upload
   const message = `The upload of oss://${upload.bucket}/${upload.key} was aborted; ${
     sealed ? 'all bytes are kept' : 'nothing published'

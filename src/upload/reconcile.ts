@@ -18,9 +18,9 @@ import { isSinglePut } from './plan.js'
 export type Outcome = 'ours' | 'alive' | 'strangers' | 'wrong' | 'nothing'
 
 /** The comparison. An object without a CRC64 (from a server that makes none) is never ours. */
-export function isOurs(record: Sealed | Completing, object: ObjectInfo): boolean {
+export function isOurObject(record: Sealed | Completing, object: ObjectInfo): boolean {
   return (
-    object.token === tokenOf(record) &&
+    object.token === expectedToken(record) &&
     object.size === record.size &&
     String(object.crc64) === record.crc64
   )
@@ -30,17 +30,17 @@ export function isOurs(record: Sealed | Completing, object: ObjectInfo): boolean
  * The token that the object has if it is ours: none under an upload id that another program made. Then
  * size and CRC64 alone say that what is there is what was to be there.
  */
-function tokenOf({ imported, plan, size, token }: Sealed | Completing): string | undefined {
+function expectedToken({ imported, plan, size, token }: Sealed | Completing): string | undefined {
   return imported === true && !isSinglePut(plan, size) ? undefined : token
 }
 
 /** The decision, from what HEAD and ListParts said. Last-Modified has whole seconds: in doubt, theirs. */
-export function outcomeOf(
+export function classifyOutcome(
   record: Completing,
   object: ObjectInfo | undefined,
   uploadIdLives: boolean,
 ): Outcome {
-  if (object !== undefined && isOurs(record, object)) return 'ours'
+  if (object !== undefined && isOurObject(record, object)) return 'ours'
   if (uploadIdLives) return 'alive'
   if (object === undefined) return 'nothing'
   if (object.token === record.token) return 'wrong' // whoever wrote it
@@ -49,7 +49,7 @@ export function outcomeOf(
 }
 
 /** Asks OSS. Rejects with an `OssRequestError` when it cannot be known now: then all state is kept. */
-export async function settle(
+export async function reconcile(
   record: Completing,
   bucket: Bucket,
   key: string,
@@ -58,14 +58,14 @@ export async function settle(
   const object = await bucket.head(key, call)
   // Of a PutObject, an upload id (got early, never used) says nothing.
   const uploadId = record.method === 'multipart' ? record.uploadId : undefined
-  if (uploadId === undefined || (object !== undefined && isOurs(record, object))) {
-    return { outcome: outcomeOf(record, object, false), object }
+  if (uploadId === undefined || (object !== undefined && isOurObject(record, object))) {
+    return { outcome: classifyOutcome(record, object, false), object }
   }
   const lives = await isAlive(bucket, key, uploadId, call)
   // Nothing completes an upload id that is gone, but since the first look the Complete of a process that
   // was killed may have: only what is there now is the answer.
   const now = lives ? object : await bucket.head(key, call)
-  return { outcome: outcomeOf(record, now, lives), object: now }
+  return { outcome: classifyOutcome(record, now, lives), object: now }
 }
 
 async function isAlive(
@@ -84,7 +84,7 @@ async function isAlive(
 }
 
 /** The record once it is certain that nothing was published, and no stranger came after us. */
-export function unpublished(record: Completing, outcome: 'alive' | 'nothing'): Sealed {
+export function asUnpublished(record: Completing, outcome: 'alive' | 'nothing'): Sealed {
   const sealed = reopen(record)
   // An upload id that PutObject did not use is still to be aborted.
   const known = outcome === 'alive' || record.method === 'put'

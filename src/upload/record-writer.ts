@@ -7,8 +7,8 @@ import type { Claim } from '../disk/claim.js'
 import type { Checkpoint, UploadRecord } from '../disk/checkpoint.js'
 import {
   reopen,
-  settlePrevious,
-  superseded,
+  dropPrevious,
+  addSuperseded,
   timestamp,
   unseal,
   withoutInitiating,
@@ -16,15 +16,18 @@ import {
 } from './phase.js'
 
 /** Checkpoints that only say how far it got are written at most this often, in ms. */
-const INTERVAL = 1_000
+const SAVE_INTERVAL_MS = 1_000
 
 /** A short stream is over by then, in ms, and one checkpoint is all it needs. */
-const SOON = 20
+const FIRST_SAVE_DELAY_MS = 20
 
 /** What a record says for people, and for a source that continues behind verified bytes. */
-export type HowFar = Pick<UploadRecord, 'spooled' | 'crcs' | 'uploaded' | 'acknowledged' | 'freed'>
+export type ProgressFields = Pick<
+  UploadRecord,
+  'spooled' | 'crcs' | 'uploaded' | 'acknowledged' | 'freed'
+>
 
-export class Ledger {
+export class RecordWriter {
   readonly #claim: Claim
   readonly slot: 'upload' | 'previous'
   #lastWrite = 0
@@ -32,7 +35,7 @@ export class Ledger {
   #closed = false
 
   /** How far the work has got; set by whoever does it. */
-  howFar: () => Partial<HowFar> = () => ({})
+  progressFields: () => Partial<ProgressFields> = () => ({})
 
   constructor(claim: Claim, slot: 'upload' | 'previous' = 'upload') {
     this.#claim = claim
@@ -60,10 +63,10 @@ export class Ledger {
    * The first checkpoint of a stream: written soon, or with what is written before that. Until then
    * nothing depends on it: whatever goes to OSS is announced first, and nothing is sealed.
    */
-  begin(checkpoint: Checkpoint): void {
+  start(checkpoint: Checkpoint): void {
     this.#claim.stage(checkpoint)
-    this.#lastWrite = Date.now() - INTERVAL + SOON
-    this.note()
+    this.#lastWrite = Date.now() - SAVE_INTERVAL_MS + FIRST_SAVE_DELAY_MS
+    this.scheduleSave()
   }
 
   /**
@@ -71,7 +74,7 @@ export class Ledger {
    * what is written next contains it.
    * @returns false when it must be written
    */
-  hold(record: UploadRecord): boolean {
+  stage(record: UploadRecord): boolean {
     if (this.#claim.saved !== null) return false
     this.#claim.stage(this.with(record))
     return true
@@ -79,7 +82,7 @@ export class Ledger {
 
   /** Resolves when `checkpoint` is durable. */
   async save(checkpoint: Checkpoint): Promise<void> {
-    this.dropNote()
+    this.cancelScheduledSave()
     await this.#claim.save(checkpoint)
     this.#lastWrite = Date.now()
   }
@@ -87,7 +90,7 @@ export class Ledger {
   /** Resolves when `record` is durable. */
   write(record: UploadRecord): Promise<void> {
     // Numbers and CRCs: they keep the record's type.
-    const now = { ...record, ...this.howFar(), updatedAt: timestamp() } as UploadRecord
+    const now = { ...record, ...this.progressFields(), updatedAt: timestamp() } as UploadRecord
     return this.save(this.with(now))
   }
 
@@ -96,16 +99,16 @@ export class Ledger {
    * a source with `replay: 'offset'` is read again, so a failure to write is left to the next write
    * that something depends on.
    */
-  note(): void {
+  scheduleSave(): void {
     if (this.#timer !== undefined || this.#closed) return
-    const due = Math.max(0, this.#lastWrite + INTERVAL - Date.now())
+    const due = Math.max(0, this.#lastWrite + SAVE_INTERVAL_MS - Date.now())
     this.#timer = setTimeout(() => {
       void this.write(this.record).catch(() => undefined)
     }, due).unref()
   }
 
   /** Drops a note that is not yet written: what is about to be written says more. */
-  dropNote(): void {
+  cancelScheduledSave(): void {
     clearTimeout(this.#timer)
     this.#timer = undefined
   }
@@ -113,7 +116,7 @@ export class Ledger {
   /** Drops a note that is not yet written, and all to come: the claim is about to end. */
   close(): void {
     this.#closed = true
-    this.dropNote()
+    this.cancelScheduledSave()
   }
 
   /** Initiate is about to be sent, and may take effect until `to`. */
@@ -133,7 +136,7 @@ export class Ledger {
   }
 
   /** The upload id is gone on OSS. */
-  async forget(): Promise<void> {
+  async clearUploadId(): Promise<void> {
     await this.write(withUploadId(this.record, undefined))
   }
 
@@ -141,11 +144,14 @@ export class Ledger {
    * What came about under the upload id is not what was to be, or OSS says so: another one is next. The
    * old one stays known, since OSS may later say that its object is right after all.
    */
-  async disown(): Promise<void> {
+  async dropWrongUploadId(): Promise<void> {
     const { record, checkpoint } = this
     if (record.phase !== 'sealed' && record.phase !== 'completing') return
     const sealed = withUploadId(reopen(record), undefined)
-    await this.save({ ...this.with(sealed), superseded: superseded(checkpoint, record.uploadId) })
+    await this.save({
+      ...this.with(sealed),
+      superseded: addSuperseded(checkpoint, record.uploadId),
+    })
   }
 
   /** Bytes that only OSS had are lost: what was sealed needs its source again, or is history. */
@@ -153,17 +159,17 @@ export class Ledger {
     const { record } = this
     if (record.phase !== 'sealed' && record.phase !== 'completing') return
     const { checkpoint } = this
-    const rest = this.slot === 'upload' ? this.with(unseal(record)) : settlePrevious(checkpoint)
-    await this.save({ ...rest, superseded: superseded(checkpoint, record.uploadId) })
+    const rest = this.slot === 'upload' ? this.with(unseal(record)) : dropPrevious(checkpoint)
+    await this.save({ ...rest, superseded: addSuperseded(checkpoint, record.uploadId) })
   }
 
   /** True when the upload id is a sealed predecessor's, whose parts must not be changed. */
-  borrows(uploadId: string): boolean {
+  isPredecessorUploadId(uploadId: string): boolean {
     return this.slot === 'upload' && this.checkpoint.previous?.uploadId === uploadId
   }
 
   /** Leaves a borrowed upload id to its owner; the next one goes with a token of its own. */
-  async leave(token: string): Promise<void> {
+  async startOwnUploadId(token: string): Promise<void> {
     await this.write({ ...withUploadId(this.record, undefined), token })
   }
 }

@@ -6,10 +6,10 @@ import { isAmbiguous, errorKind, OssRequestError } from '../oss/request-error.js
 import { initiationHeaders } from '../oss/object-headers.js'
 import { TOKEN_HEADER, type ListedPart, type ObjectInfo } from '../oss/bucket.js'
 import type { UploadContext } from './context.js'
-import { BytesLost, isAnyFreed } from './freed.js'
-import type { Ledger } from './ledger.js'
-import { withRetry, type Attempts } from './retry.js'
-import { isOurs } from './settle.js'
+import { BytesLostError, hasFreedParts } from './freed-parts.js'
+import type { RecordWriter } from './record-writer.js'
+import { withRetry, type RetryPolicy } from './retry.js'
+import { isOurObject } from './reconcile.js'
 
 export interface DonePart {
   readonly number: number
@@ -17,14 +17,14 @@ export interface DonePart {
 }
 
 /** A new upload id is a new session, and every part is to be done again. */
-export interface Session {
+export interface MultipartSession {
   readonly uploadId: string
   readonly listed: ReadonlyMap<number, ListedPart>
   readonly done: Map<number, DonePart>
 }
 
 /** The upload id is gone because our object is there already (rule 8). */
-export class AlreadyPublished extends Error {
+export class AlreadyPublishedError extends Error {
   readonly object: ObjectInfo
 
   constructor(object: ObjectInfo) {
@@ -34,26 +34,26 @@ export class AlreadyPublished extends Error {
 }
 
 /** OSS refuses a request that is signed longer ago, in ms: it cannot take effect any more. */
-const LATEST_EFFECT = 15 * 60_000
+const MAX_REQUEST_AGE_MS = 15 * 60_000
 
 /** How the upload's requests other than parts are tried again. */
-type Policy = () => Attempts
+type MakeRetryPolicy = () => RetryPolicy
 
 /** The upload id we have, with what OSS lists under it; else a new one. */
 export async function openSession(
   context: UploadContext,
-  ledger: Ledger,
-  attempts: Policy,
-): Promise<Session> {
-  const { bucket, key, call } = context
+  ledger: RecordWriter,
+  attempts: MakeRetryPolicy,
+): Promise<MultipartSession> {
+  const { bucket, key, callOptions: call } = context
   const { uploadId } = ledger.record
   if (uploadId !== undefined) {
     try {
       const list = (): Promise<Map<number, ListedPart>> => bucket.listParts(key, uploadId, call)
       return { uploadId, listed: await withRetry(list, attempts()), done: new Map() }
     } catch (error) {
-      if (!isGone(error)) throw error
-      await loseSession(context, ledger, attempts)
+      if (!isNoSuchUpload(error)) throw error
+      await handleLostUploadId(context, ledger, attempts)
     }
   }
   refuseIfFreed(ledger)
@@ -61,35 +61,35 @@ export async function openSession(
   return { uploadId: fresh, listed: new Map(), done: new Map() }
 }
 
-/** The upload id is gone. @throws AlreadyPublished: once all is sealed that may be why (rule 8) */
-export async function loseSession(
+/** The upload id is gone. @throws AlreadyPublishedError: once all is sealed that may be why (rule 8) */
+export async function handleLostUploadId(
   context: UploadContext,
-  ledger: Ledger,
-  attempts: Policy,
+  ledger: RecordWriter,
+  attempts: MakeRetryPolicy,
 ): Promise<void> {
   const { record } = ledger
   let object: ObjectInfo | undefined
   if (record.phase === 'sealed') {
-    const { bucket, key, call } = context
+    const { bucket, key, callOptions: call } = context
     object = await withRetry(() => bucket.head(key, call), attempts())
-    if (object !== undefined && isOurs(record, object)) throw new AlreadyPublished(object)
+    if (object !== undefined && isOurObject(record, object)) throw new AlreadyPublishedError(object)
   }
   refuseIfFreed(ledger)
-  await (object?.token === record.token ? ledger.disown() : ledger.forget())
+  await (object?.token === record.token ? ledger.dropWrongUploadId() : ledger.clearUploadId())
 }
 
 /** Intent first, then Initiate, then its answer on disk, then parts (rule 5). */
 async function initiate(
-  { bucket, key, call }: UploadContext,
-  ledger: Ledger,
-  attempts: Policy,
+  { bucket, key, callOptions: call }: UploadContext,
+  ledger: RecordWriter,
+  attempts: MakeRetryPolicy,
 ): Promise<string> {
   const { token, object } = ledger.record
   const headers = { ...initiationHeaders(object), [TOKEN_HEADER]: token }
   const from = Date.now()
   let lost = false
   const attempt = async (): Promise<string> => {
-    await ledger.initiating(from, Date.now() + LATEST_EFFECT)
+    await ledger.initiating(from, Date.now() + MAX_REQUEST_AGE_MS)
     try {
       return await bucket.initiate(key, headers, call)
     } catch (error) {
@@ -103,11 +103,13 @@ async function initiate(
 }
 
 /** Another upload id would have to get parts that are not here any more. */
-function refuseIfFreed({ record }: Ledger): void {
-  if (!isAnyFreed(record)) return
-  throw new BytesLost('its upload id is gone, and with it parts that are no longer on this disk')
+function refuseIfFreed({ record }: RecordWriter): void {
+  if (!hasFreedParts(record)) return
+  throw new BytesLostError(
+    'its upload id is gone, and with it parts that are no longer on this disk',
+  )
 }
 
-export function isGone(error: unknown): error is OssRequestError {
+export function isNoSuchUpload(error: unknown): error is OssRequestError {
   return error instanceof OssRequestError && errorKind(error) === 'no-upload'
 }

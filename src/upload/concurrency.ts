@@ -10,9 +10,9 @@ import type { UploadContext } from './context.js'
 import { retryDelay } from './retry.js'
 
 /** Why a pause ends early; a constant, since a `DOMException` with its stack is dear. */
-const WOKEN = new Error('woken')
+const PAUSE_ENDED = new Error('woken')
 
-export class Line {
+export class ConcurrencyLimiter {
   readonly #context: UploadContext
   readonly #congestion: Congestion
   /** Parts that are on the line now; others of those in flight pause or wait for their turn. */
@@ -20,7 +20,7 @@ export class Line {
   #waiting: (() => void)[] = []
   /** Ends all pauses when it changes. */
   #wake = new AbortController()
-  #ended = false
+  #closed = false
 
   constructor(context: UploadContext) {
     this.#context = context
@@ -33,19 +33,19 @@ export class Line {
   }
 
   /** Sends when OSS is not to be left alone and fewer are on the line than it takes. */
-  async inTurn<T>(send: () => Promise<T>): Promise<T> {
+  async run<T>(send: () => Promise<T>): Promise<T> {
     while (this.#congestion.pause > 0 || this.#sending >= this.limit) {
       if (this.#congestion.pause > 0) await this.pause(0)
       else await new Promise<void>(resolve => this.#waiting.push(resolve))
-      this.#refuseIfEnded()
+      this.#throwIfClosed()
     }
     this.#sending++
     try {
       const reply = await send()
-      this.#congestion.succeeded()
+      this.#congestion.increase()
       return reply
     } catch (error) {
-      this.heed(error) // before the next one's turn
+      this.onThrottled(error) // before the next one's turn
       throw error
     } finally {
       this.#sending--
@@ -54,9 +54,9 @@ export class Line {
   }
 
   /** Slows all down when OSS asks for it. */
-  heed(error: unknown): void {
+  onThrottled(error: unknown): void {
     if (!(error instanceof OssRequestError) || errorKind(error) !== 'throttled') return
-    this.#congestion.throttled(times => retryDelay(this.#context.settings.retry, times))
+    this.#congestion.reduce(times => retryDelay(this.#context.settings.retry, times))
   }
 
   /**
@@ -67,23 +67,23 @@ export class Line {
     const signal = AbortSignal.any([this.#wake.signal, this.#context.signal])
     const longest = Math.max(ms, this.#congestion.pause)
     await sleep(longest, undefined, { signal }).catch(() => undefined) // woken: go on at once
-    this.#refuseIfEnded()
+    this.#throwIfClosed()
   }
 
   /** Those who pause go on at once. */
-  wake(): void {
-    this.#wake.abort(WOKEN)
+  resumeAll(): void {
+    this.#wake.abort(PAUSE_ENDED)
     this.#wake = new AbortController()
   }
 
   /** Those who pause, or wait for their turn, are refused. */
-  end(): void {
-    this.#ended = true
-    this.#wake.abort(WOKEN)
+  close(): void {
+    this.#closed = true
+    this.#wake.abort(PAUSE_ENDED)
   }
 
-  #refuseIfEnded(): void {
-    if (!this.#ended && !this.#context.signal.aborted) return
+  #throwIfClosed(): void {
+    if (!this.#closed && !this.#context.signal.aborted) return
     throw new OssRequestError({ operation: 'UploadPart', name: 'AbortError', message: 'stopped' })
   }
 }

@@ -7,19 +7,19 @@ import { inspect } from 'node:util'
 import type { Checkpoint } from './disk/checkpoint.js'
 import { SpoolError } from './errors.js'
 import type { Place } from './oss/bucket.js'
-import { begin, sameObject } from './upload/begin.js'
+import { startIngest, checkSameObject } from './upload/begin.js'
 import type { UploadContext } from './upload/context.js'
-import type { Intake } from './upload/intake.js'
+import type { Ingest } from './upload/ingest.js'
 import type { UploadSettings } from './upload/options.js'
 import { receiptOf, resultOf, type UploadResult } from './upload/result.js'
-import { finishableSlot, resumeUpload } from './upload/resume.js'
-import { compareSealed } from './upload/sealed-bytes.js'
-import { toSource, type Source, type SourceOptions } from './upload/source.js'
-import { bereftOf, isDecided } from './upload/takeover.js'
+import { finishableSlot, finishSlot } from './upload/resume.js'
+import { checkSealedBytes } from './upload/sealed-bytes.js'
+import { openSource, type Source, type SourceOptions } from './upload/source.js'
+import { bytesLostMessage, isFinishableWithoutBytes } from './upload/takeover.js'
 import { SpoolWriteStream } from './write-stream.js'
 
 /** Finishes the sealed upload of this id, or calls `source` and reads it once. */
-export async function uploadStep(
+export async function retryableUpload(
   context: UploadContext,
   place: Place,
   source: Source,
@@ -28,39 +28,39 @@ export async function uploadStep(
   const { claim } = context
   const { checkpoint } = claim
   if (checkpoint !== null) {
-    sameObject(checkpoint, place, context.key)
+    checkSameObject(checkpoint, place, context.key)
     const { upload } = checkpoint
     if (upload.phase === 'published' && upload.once) {
       await claim.removeOtherFiles([]) // a crash may have left its temp file
       await claim.release()
       return receiptOf(checkpoint, upload, performance.now() - context.startedAt)
     }
-    const slot = await finishable(context, checkpoint, settings, false)
+    const slot = await findFinishable(context, checkpoint, settings, false)
     if (slot !== undefined && !isTooOld(checkpoint, slot, settings.maxAge)) {
-      if (!claim.bytesLost) await compareSealed(context, checkpoint[slot], settings)
-      return finish(context, checkpoint, slot, settings, false)
+      if (!claim.bytesLost) await checkSealedBytes(context, checkpoint[slot], settings)
+      return finishSealed(context, checkpoint, slot, settings, false)
     }
   }
-  return read(await begin(context, place, settings, true), source, settings)
+  return readSource(await startIngest(context, place, settings, true), source, settings)
 }
 
 /**
  * Finishes a sealed upload without its source.
  * @param force publish over an object of someone else's
  */
-export async function resumeStep(
+export async function resumeUpload(
   context: UploadContext,
   settings: UploadSettings,
   force: boolean,
 ): Promise<UploadResult> {
   const { claim, id, checkpoint } = context
-  const slot = await finishable(context, checkpoint, settings, force)
-  if (slot !== undefined) return finish(context, checkpoint, slot, settings, force)
+  const slot = await findFinishable(context, checkpoint, settings, force)
+  if (slot !== undefined) return finishSealed(context, checkpoint, slot, settings, force)
   await claim.release()
   const { upload } = checkpoint
   if (upload.phase === 'published') return receiptOf(checkpoint, upload, 0)
   const lost = claim.bytesLost && finishableSlot(checkpoint) !== undefined
-  const why = lost ? bereftOf(checkpoint) : 'It did not end well'
+  const why = lost ? bytesLostMessage(checkpoint) : 'It did not end well'
   throw new SpoolError(
     'ERR_SPOOL_UNSEALED',
     `The source of upload ${id} (oss://${checkpoint.bucket}/${checkpoint.key}) is needed again. ${why}`,
@@ -69,7 +69,7 @@ export async function resumeStep(
 }
 
 /** What can be finished without a source, from the bytes here or because OSS has the object. */
-async function finishable(
+async function findFinishable(
   context: UploadContext,
   checkpoint: Checkpoint,
   settings: UploadSettings,
@@ -77,12 +77,14 @@ async function finishable(
 ): Promise<'upload' | 'previous' | undefined> {
   const slot = finishableSlot(checkpoint)
   if (slot === undefined || !context.claim.bytesLost) return slot
-  const decided = await context.during(settings.signal, () => isDecided(context, slot, force))
+  const decided = await context.runUntilAborted(settings.signal, () =>
+    isFinishableWithoutBytes(context, slot, force),
+  )
   return decided ? slot : undefined
 }
 
-async function read(
-  intake: Intake,
+async function readSource(
+  intake: Ingest,
   source: Source,
   settings: UploadSettings,
 ): Promise<UploadResult> {
@@ -102,7 +104,10 @@ async function read(
   try {
     // A source that is still being made must not keep an upload that was aborted.
     if (!stream.destroyed)
-      await pipeline(await Promise.race([toSource(source, options), never(stream)]), stream)
+      await pipeline(
+        await Promise.race([openSource(source, options), rejectWhenClosed(stream)]),
+        stream,
+      )
   } catch (error) {
     stop.abort()
     if (!stream.destroyed)
@@ -111,15 +116,15 @@ async function read(
   return stream.result
 }
 
-async function finish(
+async function finishSealed(
   context: UploadContext,
   checkpoint: Checkpoint,
   slot: 'upload' | 'previous',
   settings: UploadSettings,
   force: boolean,
 ): Promise<UploadResult> {
-  const { published, callback } = await context.during(settings.signal, () =>
-    resumeUpload(context, slot, force),
+  const { published, callback } = await context.runUntilAborted(settings.signal, () =>
+    finishSlot(context, slot, force),
   )
   return resultOf(checkpoint, published, {
     sent: context.sent,
@@ -132,7 +137,7 @@ async function finish(
 }
 
 /** Rejects when the sink ends before it was given a source. */
-async function never({ result }: SpoolWriteStream): Promise<never> {
+async function rejectWhenClosed({ result }: SpoolWriteStream): Promise<never> {
   await result
   throw new Error('A sink cannot finish before it has a source')
 }

@@ -7,9 +7,9 @@ import type { HttpResponse } from '../oss/bucket.js'
 import type { UploadContext } from './context.js'
 import type { AliOssCheckpoint } from './options.js'
 import { uniformPartSize } from './plan.js'
-import type { DonePart } from './session.js'
+import type { DonePart } from './multipart-session.js'
 
-export class Reporter {
+export class PartReporter {
   readonly #context: UploadContext
   /** In the order of their arrival, as `ali-oss` has them. */
   #done: DonePart[] = []
@@ -24,7 +24,7 @@ export class Reporter {
     this.#context.progress.restart()
   }
 
-  part(
+  partDone(
     size: number,
     done: DonePart,
     reply: HttpResponse | undefined,
@@ -34,25 +34,25 @@ export class Reporter {
     this.#done.push(done)
     if (reply === undefined) {
       this.#context.progress.found(size)
-      this.#context.telemetry.partFound(done.number, size)
+      this.#context.diagnostics.partFound(done.number, size)
     } else this.#context.progress.acknowledge(size)
-    this.#call(record, path, reply)
+    this.#callWithCheckpoint(record, path, reply)
   }
 
   /** From the seal on there is a checkpoint that `ali-oss` itself can finish. */
   sealed(record: UploadRecord, path: string): void {
-    if (this.#done.length > 0) this.#call(record, path, undefined)
+    if (this.#done.length > 0) this.#callWithCheckpoint(record, path, undefined)
   }
 
   published(reply?: HttpResponse): void {
-    this.#progress(1, null, reply)
+    this.#callback(1, null, reply)
   }
 
-  #call(record: UploadRecord, path: string, reply: HttpResponse | undefined): void {
+  #callWithCheckpoint(record: UploadRecord, path: string, reply: HttpResponse | undefined): void {
     if (this.#context.settings.progress === undefined) return
     const { uploaded, size } = this.#context.progress.state
     const fraction = size === undefined || size === 0 ? 0 : Math.min(1, uploaded / size)
-    this.#progress(fraction, this.#checkpoint(record, path), reply)
+    this.#callback(fraction, this.#checkpoint(record, path), reply)
   }
 
   #checkpoint(record: UploadRecord, file: string): AliOssCheckpoint | null {
@@ -63,7 +63,7 @@ export class Reporter {
     return { file, name: this.#context.key, fileSize, partSize, uploadId, doneParts: this.#done }
   }
 
-  #progress(
+  #callback(
     fraction: number,
     checkpoint: AliOssCheckpoint | null,
     reply: HttpResponse | undefined,

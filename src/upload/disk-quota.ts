@@ -5,30 +5,30 @@
  * kept, since what is on this disk survives the loss of an upload id.
  */
 import type { TempFile } from '../disk/temp-file.js'
-import { isFreed, withFreed, type Freed } from './freed.js'
+import { isFreed, addFreed, type FreedRanges } from './freed-parts.js'
 import type { Part } from './plan.js'
 
 /**
  * At least this fraction of the limit is given back at a time, since each time costs a synced write.
  * Parts in flight and the one being filled are never all the rest, so it comes together in the end.
  */
-const AT_ONCE = 8
+const FREE_FRACTION = 8
 
 /** No file system has larger blocks, and no part but the last is smaller. */
-const BLOCK = 64 * 1024
+const BLOCK_BYTES = 64 * 1024
 
-export class Room {
+export class DiskQuota {
   readonly #limit: number
   readonly #file: TempFile
   readonly #signal: AbortSignal
-  readonly #writeDown: () => Promise<void>
-  #freed: Freed
+  readonly #saveFreed: () => Promise<void>
+  #freed: FreedRanges
   /** Bytes of the parts in `#freed`. */
-  #gone: number
+  #freedBytes: number
   #acknowledged: Part[] = []
   /** Bytes of those. */
-  #ready = 0
-  #look: () => void = () => {}
+  #freeableBytes = 0
+  #notify: () => void = () => {}
 
   /**
    * @param limit bytes of the temp file that may be on the disk
@@ -45,15 +45,15 @@ export class Room {
   ) {
     this.#limit = limit
     this.#file = file
-    this.#freed = withFreed([], gone)
-    this.#gone = gone.reduce((sum, { size }) => sum + size, 0)
-    this.#writeDown = writeDown
+    this.#freed = addFreed([], gone)
+    this.#freedBytes = gone.reduce((sum, { size }) => sum + size, 0)
+    this.#saveFreed = writeDown
     this.#signal = signal
-    signal.addEventListener('abort', () => this.#look(), { once: true })
+    signal.addEventListener('abort', () => this.#notify(), { once: true })
   }
 
   /** Parts whose bytes are not in the temp file any more, or will not be in a moment. */
-  get freed(): Freed {
+  get freed(): FreedRanges {
     return this.#freed
   }
 
@@ -61,49 +61,49 @@ export class Room {
   acknowledge(part: Part): void {
     if (isFreed(this.#freed, part.number)) return
     this.#acknowledged.push(part)
-    this.#ready += part.size
-    this.#look()
+    this.#freeableBytes += part.size
+    this.#notify()
   }
 
   /** What OSS had it may not have any more. */
-  doubt(): void {
+  reset(): void {
     this.#acknowledged = []
-    this.#ready = 0
+    this.#freeableBytes = 0
   }
 
   /**
    * Resolves with the number of bytes that may be written now, at least 1, to a temp file of `size`
    * bytes. Rejects when the upload is stopped.
    */
-  async make(size: number): Promise<number> {
+  async reserve(size: number): Promise<number> {
     for (;;) {
       this.#signal.throwIfAborted()
-      const room = this.#limit - (size - this.#gone)
+      const room = this.#limit - (size - this.#freedBytes)
       if (room > 0) return room
-      if (this.#ready >= this.#limit / AT_ONCE) await this.#free()
-      else await this.#news()
+      if (this.#freeableBytes >= this.#limit / FREE_FRACTION) await this.#free()
+      else await this.#waitForAck()
     }
   }
 
   /** Written down first: from here on only OSS has these bytes. */
   async #free(): Promise<void> {
     const parts = this.#acknowledged
-    this.doubt()
-    this.#freed = withFreed(this.#freed, parts)
-    await this.#writeDown()
+    this.reset()
+    this.#freed = addFreed(this.#freed, parts)
+    await this.#saveFreed()
     for (const { number, start, size } of parts) {
       // The block in which two parts meet goes with the second of them.
-      const from = isFreed(this.#freed, number - 1) ? start - (start % BLOCK) : start
+      const from = isFreed(this.#freed, number - 1) ? start - (start % BLOCK_BYTES) : start
       const end = start + size
-      const to = isFreed(this.#freed, number + 1) ? Math.ceil(end / BLOCK) * BLOCK : end
+      const to = isFreed(this.#freed, number + 1) ? Math.ceil(end / BLOCK_BYTES) * BLOCK_BYTES : end
       await this.#file.free(from, to)
-      this.#gone += size
+      this.#freedBytes += size
     }
   }
 
-  #news(): Promise<void> {
+  #waitForAck(): Promise<void> {
     return new Promise(resolve => {
-      this.#look = resolve
+      this.#notify = resolve
     })
   }
 }

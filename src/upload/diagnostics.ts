@@ -9,7 +9,7 @@ import { errorKind, type RequestErrorKind, type OssRequestError } from '../oss/r
 import type { CutPart } from './spooler.js'
 
 /** Which upload an event is about; in all of them. */
-export interface EventSubject {
+export interface DiagnosticsContext {
   /** Name of the upload. */
   readonly id: string
   /** Where it goes. */
@@ -23,21 +23,21 @@ export interface EventSubject {
 /** The channels and what is published on them. Times are in ms, sizes in bytes. */
 export interface SpoolEvents {
   /** Work on an upload begins; what follows in this process ends with `published` or `failed`. */
-  'oss-spool:upload:start': EventSubject & {
+  'oss-spool:upload:start': DiagnosticsContext & {
     /** It was sealed before: it is finished without its source. */
     readonly resumed: boolean
     /** Bytes that an earlier run left in the temp file and that are used again. */
     readonly spooled: number
   }
   /** The source has ended well and every byte is on the disk. Not of one that is `resumed`. */
-  'oss-spool:upload:sealed': EventSubject & {
+  'oss-spool:upload:sealed': DiagnosticsContext & {
     /** Bytes of the whole. */
     readonly size: number
     /** Since the start. */
     readonly elapsed: number
   }
   /** OSS holds the object, verified. `sent`, `skipped`, `parts`: as in the result. */
-  'oss-spool:upload:published': EventSubject & {
+  'oss-spool:upload:published': DiagnosticsContext & {
     /** It was sealed before. */
     readonly resumed: boolean
     /** Bytes of the object. */
@@ -52,7 +52,7 @@ export interface SpoolEvents {
     readonly elapsed: number
   }
   /** The work ended without an object. */
-  'oss-spool:upload:failed': EventSubject & {
+  'oss-spool:upload:failed': DiagnosticsContext & {
     /** `ERR_SPOOL_*`, a system error's code, or the error's name. */
     readonly code: string
     /** `resume` can finish it without its source. */
@@ -61,7 +61,7 @@ export interface SpoolEvents {
     readonly elapsed: number
   }
   /** OSS acknowledged a part that was sent, or the one request of a small object (part 1). */
-  'oss-spool:part:sent': EventSubject & {
+  'oss-spool:part:sent': DiagnosticsContext & {
     /** Part number, from 1. */
     readonly part: number
     /** Bytes of the part. */
@@ -70,14 +70,14 @@ export interface SpoolEvents {
     readonly elapsed: number
   }
   /** OSS has a part already with the same bytes: it is not sent. */
-  'oss-spool:part:found': EventSubject & {
+  'oss-spool:part:found': DiagnosticsContext & {
     /** Part number, from 1. */
     readonly part: number
     /** Bytes of the part. */
     readonly size: number
   }
   /** A request failed and will be made again; a part under a new upload id, if the old one is gone. */
-  'oss-spool:retry': EventSubject & {
+  'oss-spool:retry': DiagnosticsContext & {
     /** In OSS's words, such as `UploadPart`. */
     readonly operation: string
     /** Which kind of failure it was. */
@@ -92,7 +92,7 @@ export interface SpoolEvents {
     readonly part?: number
   }
   /** The checkpoint was written and fsynced: at changes of phase, and once a second at most. */
-  'oss-spool:checkpoint': EventSubject & {
+  'oss-spool:checkpoint': DiagnosticsContext & {
     /** Where the upload stands. */
     readonly phase: Checkpoint['upload']['phase']
     /** Bytes in the temp file so far. */
@@ -104,9 +104,9 @@ export interface SpoolEvents {
   }
 }
 
-type Name = keyof SpoolEvents
+type EventName = keyof SpoolEvents
 
-const channels: Readonly<Record<Name, Channel>> = {
+const channels: Readonly<Record<EventName, Channel>> = {
   'oss-spool:upload:start': channel('oss-spool:upload:start'),
   'oss-spool:upload:sealed': channel('oss-spool:upload:sealed'),
   'oss-spool:upload:published': channel('oss-spool:upload:published'),
@@ -118,25 +118,25 @@ const channels: Readonly<Record<Name, Channel>> = {
 }
 
 /** The events of one upload in one run. */
-export class Telemetry {
-  readonly #upload: () => Checkpoint
+export class Diagnostics {
+  readonly #checkpoint: () => Checkpoint
   #startedAt = performance.now()
   #resumed = false
 
   /** `upload`: its checkpoint as it is now. */
   constructor(upload: () => Checkpoint) {
-    this.#upload = upload
+    this.#checkpoint = upload
   }
 
   started(resumed: boolean, spooled: number): void {
     this.#startedAt = performance.now()
     this.#resumed = resumed
-    this.#tell('oss-spool:upload:start', () => ({ resumed, spooled }))
+    this.#publish('oss-spool:upload:start', () => ({ resumed, spooled }))
   }
 
   published(object: { size: number; parts: number; sent: number; skipped: number }): void {
     const { size, parts, sent, skipped } = object
-    this.#tell('oss-spool:upload:published', () => ({
+    this.#publish('oss-spool:upload:published', () => ({
       resumed: this.#resumed,
       size,
       parts,
@@ -147,7 +147,7 @@ export class Telemetry {
   }
 
   failed(error: unknown): void {
-    this.#tell('oss-spool:upload:failed', () => {
+    this.#publish('oss-spool:upload:failed', () => {
       const { code, name, resumable }: { code?: unknown; name?: unknown; resumable?: unknown } =
         Object(error)
       return {
@@ -160,15 +160,15 @@ export class Telemetry {
 
   /** `since`: when its first attempt began, by `performance.now()`. */
   partSent({ number: part, size }: Pick<CutPart, 'number' | 'size'>, since: number): void {
-    this.#tell('oss-spool:part:sent', () => ({ part, size, elapsed: performance.now() - since }))
+    this.#publish('oss-spool:part:sent', () => ({ part, size, elapsed: performance.now() - since }))
   }
 
   partFound(part: number, size: number): void {
-    this.#tell('oss-spool:part:found', () => ({ part, size }))
+    this.#publish('oss-spool:part:found', () => ({ part, size }))
   }
 
   retry(failure: OssRequestError, part?: number): void {
-    this.#tell('oss-spool:retry', () => {
+    this.#publish('oss-spool:retry', () => {
       const { operation, status, ossCode, requestId } = failure
       return {
         operation,
@@ -184,20 +184,23 @@ export class Telemetry {
   /** `now` is on the disk, in the place of `before`. */
   written(before: Checkpoint | null, now: Checkpoint, elapsed: number): void {
     const { phase, spooled, uploaded } = now.upload
-    this.#tell('oss-spool:checkpoint', () => ({ phase, spooled, uploaded, elapsed }))
+    this.#publish('oss-spool:checkpoint', () => ({ phase, spooled, uploaded, elapsed }))
     const open = before === null || before.upload.phase === 'spooling'
     if (!open || (phase !== 'sealed' && phase !== 'completing')) return
-    this.#tell('oss-spool:upload:sealed', () => ({ size: spooled, elapsed: this.#elapsed }))
+    this.#publish('oss-spool:upload:sealed', () => ({ size: spooled, elapsed: this.#elapsed }))
   }
 
   get #elapsed(): number {
     return performance.now() - this.#startedAt
   }
 
-  #tell<N extends Name>(name: N, fields: () => Omit<SpoolEvents[N], keyof EventSubject>): void {
+  #publish<N extends EventName>(
+    name: N,
+    fields: () => Omit<SpoolEvents[N], keyof DiagnosticsContext>,
+  ): void {
     const to = channels[name]
     if (!to.hasSubscribers) return
-    const { id, endpoint, bucket, key } = this.#upload()
+    const { id, endpoint, bucket, key } = this.#checkpoint()
     to.publish({ id, endpoint, bucket, key, ...fields() })
   }
 }

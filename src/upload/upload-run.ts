@@ -6,25 +6,25 @@
 import { Crc64 } from '../crc64.js'
 import { TempFile } from '../disk/temp-file.js'
 import type { UploadContext } from './context.js'
-import { cutParts, type Work } from './finish.js'
-import type { HowFar, Ledger } from './ledger.js'
-import { Reporter } from './reporter.js'
+import { cutParts, type FinishRun } from './finish.js'
+import type { ProgressFields, RecordWriter } from './record-writer.js'
+import { PartReporter } from './progress-callback.js'
 import type { CutPart } from './spooler.js'
-import { Transfer, type PartSource, type TransferEvents } from './transfer.js'
+import { Transfer, type PartReader, type TransferEvents } from './transfer.js'
 
-export class UploadWork implements Work {
+export class UploadRun implements FinishRun {
   readonly context: UploadContext
-  readonly ledger: Ledger
-  readonly reporter: Reporter
+  readonly ledger: RecordWriter
+  readonly reporter: PartReporter
   #file: Promise<TempFile> | undefined
   #transfer: Transfer | undefined
 
-  constructor(context: UploadContext, ledger: Ledger, file?: TempFile) {
+  constructor(context: UploadContext, ledger: RecordWriter, file?: TempFile) {
     this.context = context
     this.ledger = ledger
-    this.reporter = new Reporter(context)
+    this.reporter = new PartReporter(context)
     if (file !== undefined) this.#file = Promise.resolve(file)
-    ledger.howFar = () => arrived(context)
+    ledger.progressFields = () => acknowledgedTotals(context)
   }
 
   /** The temp file as the checkpoint knows it. @throws TempFileDamagedError when its size is another */
@@ -33,7 +33,7 @@ export class UploadWork implements Work {
   }
 
   /** The live transfer, while the source flows. */
-  flow(file: TempFile, watcher: TransferEvents): Transfer {
+  startTransfer(file: TempFile, watcher: TransferEvents): Transfer {
     return (this.#transfer = this.#makeTransfer(file, true, watcher))
   }
 
@@ -46,11 +46,11 @@ export class UploadWork implements Work {
     const file = await this.file()
     this.reporter.restart()
     const transfer = this.#makeTransfer(file, false)
-    for (const part of cutParts(record)) transfer.offer(part)
+    for (const part of cutParts(record)) transfer.add(part)
     return (this.#transfer = transfer)
   }
 
-  dropTransfer(): void {
+  discardTransfer(): void {
     this.#transfer = undefined
   }
 
@@ -75,15 +75,15 @@ export class UploadWork implements Work {
 
   #makeTransfer(file: TempFile, flowing: boolean, watcher?: TransferEvents): Transfer {
     const { context, ledger, reporter } = this
-    const source: PartSource = {
+    const source: PartReader = {
       body: part => file.chunks(part.start, part.size),
       verify: part => this.#verify(file, part),
     }
     return new Transfer(context, ledger, source, flowing, {
       onDone: (part, done, reply) => {
-        reporter.part(part.size, done, reply, ledger.record, file.path)
+        reporter.partDone(part.size, done, reply, ledger.record, file.path)
         watcher?.onDone(part, done, reply)
-        ledger.note()
+        ledger.scheduleSave()
       },
       onRestart: () => {
         reporter.restart()
@@ -102,7 +102,9 @@ export class UploadWork implements Work {
 }
 
 /** Acknowledged bytes and parts, as a record has them. */
-export function arrived({ progress }: UploadContext): Pick<HowFar, 'uploaded' | 'acknowledged'> {
+export function acknowledgedTotals({
+  progress,
+}: UploadContext): Pick<ProgressFields, 'uploaded' | 'acknowledged'> {
   const { uploaded, parts } = progress.state
   return { uploaded, acknowledged: parts.done }
 }

@@ -9,46 +9,51 @@ import { TempFile, TempFileDamagedError } from '../disk/temp-file.js'
 import { SpoolError } from '../errors.js'
 import { errorKind, OssRequestError } from '../oss/request-error.js'
 import type { Place } from '../oss/bucket.js'
-import { leaveUnfinished, type Reason } from './abandon.js'
+import { leaveUnfinished, type AbandonReason } from './abandon.js'
 import type { UploadContext } from './context.js'
-import { missed } from './expectation.js'
-import { finish, type Finished } from './finish.js'
-import { freedParts, isFreed, type Freed } from './freed.js'
-import { adoptFrom, listedInTheEnd, reusable, type Kept } from './kept.js'
-import { Ledger } from './ledger.js'
+import { firstMismatch } from './expectation.js'
+import { finish, type FinishResult } from './finish.js'
+import { freedParts, isFreed, type FreedRanges } from './freed-parts.js'
+import {
+  chooseUploadId,
+  listPartsWithRetry,
+  findReusableSpool,
+  type ReusableSpool,
+} from './previous-run.js'
+import { RecordWriter } from './record-writer.js'
 import type { UploadSettings } from './options.js'
 import {
-  begin,
+  startSpooling,
   filesOf,
   onHost,
-  open,
+  newCheckpoint,
   seal,
-  succeed,
-  supersede,
+  startSuccessor,
+  replacePrevious,
   withLostInitiates,
 } from './phase.js'
-import { isSinglePut, planFor, type Part } from './plan.js'
-import { Room, splitAt } from './room.js'
-import { PlanExhausted, Spooler, type CutPart } from './spooler.js'
+import { isSinglePut, createPlan, type Part } from './plan.js'
+import { DiskQuota, splitAt } from './disk-quota.js'
+import { PlanExhaustedError, Spooler, type CutPart } from './spooler.js'
 import type { Transfer } from './transfer.js'
-import { arrived, UploadWork } from './work.js'
+import { acknowledgedTotals, UploadRun } from './upload-run.js'
 
 /**
  * A stream that is still open after so many ms gets its upload id, however little came: so that a
  * misspelt bucket is seen in the first second, and short streams cost one request.
  */
-const EAGER_AFTER = 300
+const INITIATE_DELAY_MS = 300
 
-export class Intake {
+export class Ingest {
   readonly context: UploadContext
-  readonly #ledger: Ledger
+  readonly #writer: RecordWriter
   readonly #settings: UploadSettings
   readonly #file: TempFile
-  readonly #work: UploadWork
+  readonly #run: UploadRun
   readonly #transfer: Transfer
   #spooler!: Spooler // set by `begin`, before anyone else has this object
   /** Replaced once, when it is known what an earlier run has freed. */
-  #room: Room
+  #quota: DiskQuota
   /** Whole parts that are not offered yet: a short stream goes by PutObject. */
   #cut: CutPart[] = []
   #flowing: boolean
@@ -66,20 +71,20 @@ export class Intake {
 
   private constructor(
     context: UploadContext,
-    ledger: Ledger,
+    ledger: RecordWriter,
     settings: UploadSettings,
     file: TempFile,
   ) {
     this.context = context
-    this.#ledger = ledger
+    this.#writer = ledger
     this.#settings = settings
     this.#file = file
     this.#flowing = settings.start === 'eager'
-    this.#room = this.#makeRoom([])
-    this.#work = new UploadWork(context, ledger, file)
-    this.#transfer = this.#work.flow(file, {
-      onDone: part => this.#room.acknowledge(part),
-      onRestart: () => this.#room.doubt(),
+    this.#quota = this.#createQuota([])
+    this.#run = new UploadRun(context, ledger, file)
+    this.#transfer = this.#run.startTransfer(file, {
+      onDone: part => this.#quota.acknowledge(part),
+      onRestart: () => this.#quota.reset(),
       onFailure: error => {
         // What OSS or the network do never stops the reading (rule 3), but for a key that is taken.
         if (!(error instanceof OssRequestError) || errorKind(error) === 'exists')
@@ -99,15 +104,15 @@ export class Intake {
     place: Place,
     settings: UploadSettings,
     continues: boolean,
-  ): Promise<Intake> {
+  ): Promise<Ingest> {
     const { claim } = context
     const before = claim.checkpoint === null ? null : withLostInitiates(claim.checkpoint)
-    const plan = planFor(settings.partSize, settings.size, settings.maxPartSize)
+    const plan = createPlan(settings.partSize, settings.size, settings.maxPartSize)
     const may = continues && before !== null
-    const kept = may ? await reusable(context, before, settings, plan) : undefined
+    const kept = may ? await findReusableSpool(context, before, settings, plan) : undefined
     const file = kept?.file ?? (await makeFile(claim, settings.inPlace))
     try {
-      return await Intake.#make(context, place, settings, plan, before, file, kept)
+      return await Ingest.#make(context, place, settings, plan, before, file, kept)
     } catch (error) {
       await file.close()
       if (kept === undefined) await file.remove()
@@ -122,42 +127,42 @@ export class Intake {
     plan: Spooling['plan'],
     before: Checkpoint | null,
     file: TempFile,
-    kept: Kept | undefined,
-  ): Promise<Intake> {
+    kept: ReusableSpool | undefined,
+  ): Promise<Ingest> {
     const { claim, key } = context
-    const ledger = new Ledger(claim)
+    const ledger = new RecordWriter(claim)
     const { object, replay, once } = settings
-    const fresh = begin({ plan, object, replay, once, file: file.name })
+    const fresh = startSpooling({ plan, object, replay, once, file: file.name })
     const crcs = kept?.crcs ?? []
     const record = {
-      ...adoptFrom(before, fresh, settings),
+      ...chooseUploadId(before, fresh, settings),
       crcs,
       spooled: kept?.spooled ?? 0,
       ...(kept?.freed === undefined ? {} : { freed: kept.freed }),
     }
     const checkpoint =
       before === null
-        ? onHost(open(claim.id, place, key, record), claim.host)
-        : succeed(before, record)
+        ? onHost(newCheckpoint(claim.id, place, key, record), claim.host)
+        : startSuccessor(before, record)
     if (before === null) {
-      ledger.begin(checkpoint)
+      ledger.start(checkpoint)
     } else {
       await ledger.save(checkpoint)
       await claim.removeOtherFiles(filesOf(checkpoint))
     }
-    const intake = new Intake(context, ledger, settings, file)
+    const intake = new Ingest(context, ledger, settings, file)
     intake.#spooler = new Spooler(file, plan, settings.expect, part => intake.#cut.push(part))
     const continues = settings.replay === 'offset'
-    ledger.howFar = () => ({
-      ...arrived(context),
-      ...(continues ? intake.#kept() : intake.#spooledSoFar()),
+    ledger.progressFields = () => ({
+      ...acknowledgedTotals(context),
+      ...(continues ? intake.#replayFields() : intake.#spooledFields()),
     })
     await intake.#replay(record, kept?.listed)
-    intake.#spooled()
+    intake.#onSpooled()
     if (intake.#flowing) {
-      intake.#timer = setTimeout(() => intake.#transfer.start(), EAGER_AFTER).unref()
+      intake.#timer = setTimeout(() => intake.#transfer.start(), INITIATE_DELAY_MS).unref()
     }
-    context.telemetry.started(false, intake.offset)
+    context.diagnostics.started(false, intake.offset)
     return intake
   }
 
@@ -165,29 +170,29 @@ export class Intake {
    * Takes over what an earlier run left: what the file has, and what OSS has of the freed parts.
    * `known`: that, if OSS was asked already.
    */
-  async #replay(record: Spooling, known: Kept['listed']): Promise<void> {
+  async #replay(record: Spooling, known: ReusableSpool['listed']): Promise<void> {
     const { crcs, freed } = record
     const listed =
-      freed === undefined ? undefined : (known ?? (await listedInTheEnd(this.context, record)))
+      freed === undefined ? undefined : (known ?? (await listPartsWithRetry(this.context, record)))
     this.offset = await this.#spooler.replay(crcs.map(BigInt), ({ number, size, crc64 }) => {
       if (!isFreed(freed, number)) return undefined
       const part = listed?.get(number)
       return part?.size === size && part.crc64 === crc64
     })
     if (freed === undefined) return
-    this.#room = this.#makeRoom(freedParts(record, this.offset))
-    await this.#ledger.write({ ...this.#spooling(), freed: this.#room.freed })
+    this.#quota = this.#createQuota(freedParts(record, this.offset))
+    await this.#writer.write({ ...this.#spooling(), freed: this.#quota.freed })
   }
 
-  #makeRoom(freed: readonly Part[]): Room {
+  #createQuota(freed: readonly Part[]): DiskQuota {
     const limit = this.#settings.maxSpoolBytes ?? Infinity
-    const writeDown = (): Promise<void> => this.#ledger.write(this.#ledger.record)
-    return new Room(limit, this.#file, freed, writeDown, this.context.signal)
+    const writeDown = (): Promise<void> => this.#writer.write(this.#writer.record)
+    return new DiskQuota(limit, this.#file, freed, writeDown, this.context.signal)
   }
 
   /** Takes the next bytes; resolves when they are in the temp file. */
   write(chunks: readonly Uint8Array[]): Promise<void> {
-    return this.#during(this.#write(chunks))
+    return this.#track(this.#write(chunks))
   }
 
   /** True once the seal is durable: the source is not needed any more. */
@@ -202,22 +207,22 @@ export class Intake {
 
   /** The source ended well: checks what was expected and seals it. */
   seal(): Promise<void> {
-    return this.#during(this.#seal())
+    return this.#track(this.#seal())
   }
 
   /** Finishes what was sealed. Resolves when OSS holds the whole object. */
-  finish(): Promise<Finished> {
-    return this.#during(this.#finish())
+  finish(): Promise<FinishResult> {
+    return this.#track(this.#finish())
   }
 
   async #write(chunks: readonly Uint8Array[]): Promise<void> {
     const { size } = this.#settings
     const after = this.#spooler.size + chunks.reduce((sum, chunk) => sum + chunk.length, 0)
     if (size !== undefined && after > size) {
-      throw this.#unexpected(`the source has more than the ${size} bytes it was to have`)
+      throw this.#expectationError(`the source has more than the ${size} bytes it was to have`)
     }
     for (let rest = chunks; rest.length > 0;) {
-      const [some, later] = splitAt(rest, await this.#room.make(this.#spooler.size))
+      const [some, later] = splitAt(rest, await this.#quota.reserve(this.#spooler.size))
       await this.#spool(some)
       rest = later
     }
@@ -227,52 +232,52 @@ export class Intake {
     try {
       await this.#spooler.write(chunks)
     } catch (error) {
-      if (!(error instanceof PlanExhausted)) throw error
+      if (!(error instanceof PlanExhaustedError)) throw error
       const bounded = this.#settings.maxSpoolBytes !== undefined
       const instead = bounded ? 'a larger maxSpoolBytes, fewer in parallel' : 'a larger partSize'
-      throw this.#unexpected(
+      throw this.#expectationError(
         `the source is larger than its plan: ${error.message}; give its size, or ${instead}`,
       )
     }
-    this.#spooled()
+    this.#onSpooled()
   }
 
   async #seal(): Promise<void> {
     clearTimeout(this.#timer)
     const end = this.#spooler.end()
-    this.#check(end)
+    this.#checkExpectations(end)
     const single = isSinglePut(this.#spooling().plan, end.size)
-    if (single) this.#ledger.dropNote()
-    else if (this.#flowing) this.#offer() // the last part is under way while the disk works
+    if (single) this.#writer.cancelScheduledSave()
+    else if (this.#flowing) this.#sendCutParts() // the last part is under way while the disk works
     await this.#file.sync()
-    this.#refuseIfAbandoned()
+    this.#throwIfAbandoned()
     const sealed = seal(this.#spooling(), end)
     // Of a short stream nothing may have been written yet: `completing`, which comes next, says it all.
-    const held = single && this.#ledger.hold(sealed)
+    const held = single && this.#writer.stage(sealed)
     if (!held) await this.#save(sealed)
     const parts = { ...this.context.progress.state.parts, total: single ? 1 : end.crcs.length }
     // Nobody is told of a seal that is not durable.
     this.context.progress.update({ size: end.size, parts, ...(held ? {} : { phase: 'sealed' }) })
-    this.#work.reporter.sealed(sealed, this.#file.path)
+    this.#run.reporter.sealed(sealed, this.#file.path)
   }
 
   async #save(sealed: Sealed): Promise<void> {
-    const { previous } = this.#ledger.checkpoint
-    await this.#ledger.save(supersede(this.#ledger.checkpoint, sealed))
+    const { previous } = this.#writer.checkpoint
+    await this.#writer.save(replacePrevious(this.#writer.checkpoint, sealed))
     if (previous !== undefined) await this.context.claim.removeFile(previous.file)
   }
 
-  async #finish(): Promise<Finished> {
-    this.#refuseIfAbandoned()
-    this.context.startPatience()
+  async #finish(): Promise<FinishResult> {
+    this.#throwIfAbandoned()
+    this.context.startRetryTime()
     if (isSinglePut(this.#spooling().plan, this.#spooler.size)) {
       await this.#transfer.stop() // at most an Initiate is under way; its upload id will be aborted
     } else {
-      this.#transfer.limit()
-      this.#offer()
+      this.#transfer.sourceEnded()
+      this.#sendCutParts()
     }
     try {
-      const finished = await finish(this.#work)
+      const finished = await finish(this.#run)
       this.#ended = true
       await this.#close()
       return finished
@@ -285,7 +290,7 @@ export class Intake {
   }
 
   /** Nothing begins once the end was announced: the claim will be let go. */
-  #refuseIfAbandoned(): void {
+  #throwIfAbandoned(): void {
     if (this.#abandoned) throw new Error(`Upload ${this.context.id} was given up`)
   }
 
@@ -293,67 +298,67 @@ export class Intake {
    * Ends without success: what is sealed stays, what is not is a record without bytes. `reason` is
    * asked once it is known whether the seal, which may be under way, is durable.
    */
-  async abandon(reason: Reason): Promise<void> {
+  async abandon(reason: AbandonReason): Promise<void> {
     this.#abandoned = true
     this.context.stop()
     await this.#step.catch(() => undefined) // its caller has its error
     if (this.#ended) return
     await this.#close()
     const howFar = (continues: boolean): Partial<Spooling> => ({
-      ...arrived(this.context),
-      ...(continues ? this.#kept() : {}),
+      ...acknowledgedTotals(this.context),
+      ...(continues ? this.#replayFields() : {}),
     })
     await leaveUnfinished(this.context.claim, this.#file, howFar, reason)
   }
 
-  #during<T>(step: Promise<T>): Promise<T> {
+  #track<T>(step: Promise<T>): Promise<T> {
     this.#step = step
     return step
   }
 
   async #close(): Promise<void> {
     clearTimeout(this.#timer)
-    this.#ledger.close()
+    this.#writer.close()
     this.context.progress.end()
-    await this.#work.close()
+    await this.#run.close()
   }
 
   /** New bytes are in the temp file: tells, notes, and offers parts once this is no short stream. */
-  #spooled(): void {
+  #onSpooled(): void {
     const { size } = this.#spooler
     this.context.progress.update({ spooled: size })
-    this.#ledger.note()
-    if (this.#flowing && !isSinglePut(this.#spooling().plan, size)) this.#offer()
+    this.#writer.scheduleSave()
+    if (this.#flowing && !isSinglePut(this.#spooling().plan, size)) this.#sendCutParts()
   }
 
   /** What a source that continues needs besides. */
-  #kept(): Pick<Spooling, 'spooled' | 'crcs' | 'freed'> {
-    return { ...this.#spooledSoFar(), crcs: [...this.#spooler.crcs] }
+  #replayFields(): Pick<Spooling, 'spooled' | 'crcs' | 'freed'> {
+    return { ...this.#spooledFields(), crcs: [...this.#spooler.crcs] }
   }
 
-  #spooledSoFar(): Pick<Spooling, 'spooled' | 'freed'> {
-    const { freed } = this.#room
+  #spooledFields(): Pick<Spooling, 'spooled' | 'freed'> {
+    const { freed } = this.#quota
     return { spooled: this.#spooler.size, ...(freed.length === 0 ? {} : { freed }) }
   }
 
   /** Parts that are no longer on this disk. */
-  get freed(): Freed | undefined {
-    return this.#ledger.record.freed
+  get freed(): FreedRanges | undefined {
+    return this.#writer.record.freed
   }
 
-  #offer(): void {
+  #sendCutParts(): void {
     clearTimeout(this.#timer)
-    for (const part of this.#cut.splice(0)) this.#transfer.offer(part)
+    for (const part of this.#cut.splice(0)) this.#transfer.add(part)
   }
 
-  #check(end: { size: number; crc64: bigint; md5?: string; sha256?: string }): void {
+  #checkExpectations(end: { size: number; crc64: bigint; md5?: string; sha256?: string }): void {
     const found = { bytes: end.size, crc64: String(end.crc64), md5: end.md5, sha256: end.sha256 }
-    const miss = missed(this.#settings, found)
-    if (miss !== undefined) throw this.#unexpected(miss)
+    const miss = firstMismatch(this.#settings, found)
+    if (miss !== undefined) throw this.#expectationError(miss)
   }
 
-  #unexpected(what: string): SpoolError {
-    const object = `oss://${this.#ledger.checkpoint.bucket}/${this.context.key}`
+  #expectationError(what: string): SpoolError {
+    const object = `oss://${this.#writer.checkpoint.bucket}/${this.context.key}`
     return new SpoolError('ERR_SPOOL_EXPECTATION', `${object}: ${what}; nothing published`, {
       id: this.context.id,
     })
@@ -361,7 +366,7 @@ export class Intake {
 
   /** The record while it is being written to; sealing is this class's doing alone. */
   #spooling(): Spooling {
-    return this.#ledger.record as Spooling
+    return this.#writer.record as Spooling
   }
 }
 
