@@ -84,11 +84,11 @@ async function findFinishable(
 }
 
 async function readSource(
-  intake: Ingest,
+  ingest: Ingest,
   source: Source,
   settings: UploadSettings,
 ): Promise<UploadResult> {
-  const { context } = intake
+  const { context } = ingest
   const stop = new AbortController()
   const stream = new SpoolWriteStream({
     id: context.id,
@@ -96,11 +96,11 @@ async function readSource(
     key: context.key,
     directory: context.claim.directory,
     signal: settings.signal,
-    open: async () => intake,
+    open: async () => ingest,
   })
   stream.on('error', () => {}) // the result rejects with it
   const signal = settings.signal ? AbortSignal.any([settings.signal, stop.signal]) : stop.signal
-  const options: SourceOptions = { offset: intake.offset, signal }
+  const options: SourceOptions = { offset: ingest.offset, signal }
   try {
     // A source that is still being made must not keep an upload that was aborted.
     if (!stream.destroyed)

@@ -56,13 +56,13 @@ export interface ResumeOptions extends Pick<
 
 /** @throws TypeError or RangeError for what is not checked with the options of each upload */
 export function checkSpoolOptions({
-  checkpointStore: checkpoints,
+  checkpointStore,
   fleetRate,
   maxRate,
   parallelUploads,
 }: Omit<SpoolOptions, 'client'>): void {
-  if (checkpoints !== undefined && typeof checkpoints?.recordStoreFor !== 'function') {
-    throw invalidType('checkpointStore', 'a checkpoint store', checkpoints)
+  if (checkpointStore !== undefined && typeof checkpointStore?.recordStoreFor !== 'function') {
+    throw invalidType('checkpointStore', 'a checkpoint store', checkpointStore)
   }
   if (fleetRate !== undefined && typeof fleetRate?.take !== 'function') {
     throw invalidType('fleetRate', 'made by fleetRate()', fleetRate)

@@ -84,7 +84,7 @@ export class Spool extends EventEmitter<{
     super()
     checkObject('options', options)
     checkObject('client', options.client)
-    const { client, dir, checkpointStore: checkpoints, maxRate, fleetRate, ...rest } = options
+    const { client, dir, checkpointStore, maxRate, fleetRate, ...rest } = options
     const { parallelUploads = MAX_PARALLEL_UPLOADS, ...defaults } = rest
     checkSpoolOptions(options)
     this.#connection = 'open' in client ? client : connect(client)
@@ -93,7 +93,8 @@ export class Spool extends EventEmitter<{
     this.dir = resolve(dir ?? defaultDirectory())
     this.#defaults = defaults
     this.#records =
-      checkpoints?.recordStoreFor(new SpoolDirectory(this.dir)) ?? new LocalRecordStore(this.dir)
+      checkpointStore?.recordStoreFor(new SpoolDirectory(this.dir)) ??
+      new LocalRecordStore(this.dir)
     checkOptions(defaults)
     this.#uploadSlots = new FairSemaphore(parallelUploads)
     this.#requestSlots = new FairSemaphore(MAX_PARALLEL_REQUESTS)

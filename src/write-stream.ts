@@ -59,7 +59,7 @@ export class SpoolWriteStream extends Writable {
   /** The result; rejects with what ended the upload. Ignoring it is safe. */
   readonly result: Promise<UploadResult>
 
-  readonly #sink: SinkOptions
+  readonly #options: SinkOptions
   readonly #opening = new AbortController()
   #ingest: Ingest | undefined
   /** Whether the seal was durable when it ended. */
@@ -70,13 +70,13 @@ export class SpoolWriteStream extends Writable {
   #resolve!: (result: UploadResult) => void // set in the constructor
   #reject!: (error: unknown) => void // set in the constructor
   readonly #onAbort = (): void =>
-    void this.destroy(this.#fail(abortedError(this.#errorContext(), this.#sink.signal?.reason)))
+    void this.destroy(this.#fail(abortedError(this.#errorContext(), this.#options.signal?.reason)))
 
   /** @internal Made by `Spool.createWriteStream`. */
   constructor(sink: SinkOptions) {
     super({ highWaterMark: highWaterMark(++openSinks) })
     this.id = sink.id
-    this.#sink = sink
+    this.#options = sink
     this.result = new Promise((resolve, reject) => {
       this.#resolve = resolve
       this.#reject = reject
@@ -89,9 +89,9 @@ export class SpoolWriteStream extends Writable {
   /** @internal */
   override _construct(callback: (error?: Error | null) => void): void {
     this.#run(async () => {
-      const intake = await this.#sink.open(this.#opening.signal)
-      intake.onFatal = error => void this.destroy(this.#fail(error))
-      this.#ingest = intake
+      const ingest = await this.#options.open(this.#opening.signal)
+      ingest.onFatal = error => void this.destroy(this.#fail(error))
+      this.#ingest = ingest
     }, callback)
   }
 
@@ -131,15 +131,15 @@ export class SpoolWriteStream extends Writable {
   /** @internal */
   override _final(callback: (error?: Error | null) => void): void {
     this.#run(async () => {
-      const intake = this.#openIngest()
-      const { context } = intake
-      await intake.seal()
+      const ingest = this.#openIngest()
+      const { context } = ingest
+      await ingest.seal()
       const { checkpoint } = context
-      const { published, callback: answer } = await intake.finish()
+      const { published, callback: answer } = await ingest.finish()
       const result = resultOf(checkpoint, published, {
         sent: context.sent,
         skipped: context.skipped(published.size),
-        sourceRead: published.size > intake.offset,
+        sourceRead: published.size > ingest.offset,
         resumed: false,
         elapsed: performance.now() - context.startedAt,
         callback: answer,
@@ -152,7 +152,7 @@ export class SpoolWriteStream extends Writable {
   override destroy(error?: Error): this {
     if (!this.destroyed) {
       if (this.#ingest === undefined) this.#opening.abort() // `_destroy` comes after `_construct`
-      announceRelease(this.#sink.directory, new Promise(resolve => this.once('close', resolve)))
+      announceRelease(this.#options.directory, new Promise(resolve => this.once('close', resolve)))
     }
     return super.destroy(error)
   }
@@ -160,22 +160,22 @@ export class SpoolWriteStream extends Writable {
   /** @internal */
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
     openSinks--
-    this.#sink.signal?.removeEventListener('abort', this.#onAbort)
+    this.#options.signal?.removeEventListener('abort', this.#onAbort)
     if (this.#published) return callback(error) // all was let go before
     let reason = this.#reasonFor(error)
-    const intake = this.#ingest
+    const ingest = this.#ingest
     const ended = (): void => {
-      if (!this.#published) intake?.context.diagnostics.failed(reason)
+      if (!this.#published) ingest?.context.diagnostics.failed(reason)
       this.#reject(reason) // unless it was published before it noticed
       callback(error === this.#failure || this.#wouldLookFinished(error) ? reason : error)
     }
-    if (intake === undefined) return ended()
-    const abandoned = intake.abandon(sealed => {
+    if (ingest === undefined) return ended()
+    const abandoned = ingest.abandon(sealed => {
       this.#sealed = sealed
       return (reason = this.#reasonFor(error))
     })
     abandoned.then(ended, (cause: unknown) => {
-      intake.context.warn(`The state of ${this.id} could not be written: ${String(cause)}`, {
+      ingest.context.warn(`The state of ${this.id} could not be written: ${String(cause)}`, {
         cause,
       })
       ended()
@@ -196,7 +196,7 @@ export class SpoolWriteStream extends Writable {
     if (this.#isSealed || (this.writableEnded && error === null)) {
       return abortedError(this.#errorContext(), error ?? undefined) // the source has ended well before
     }
-    const { bucket, key } = this.#sink
+    const { bucket, key } = this.#options
     const why = error === null ? 'the stream was destroyed before its end' : error.message
     return new SpoolError(
       'ERR_SPOOL_SOURCE_FAILED',
@@ -229,7 +229,7 @@ export class SpoolWriteStream extends Writable {
   }
 
   #errorContext(): ErrorContext {
-    const { bucket, key } = this.#sink
+    const { bucket, key } = this.#options
     const published = publishedState(this.#ingest?.phase)
     return {
       id: this.id,

@@ -38,7 +38,7 @@ export interface TimedRequest {
 
 /** Watches over one request; returns what ends the watch. */
 export function startTimeouts(timed: TimedRequest): () => void {
-  const { request, call, load: line, size, pacing: waits, isTunnel: tunnel, fail } = timed
+  const { request, call, load, size, pacing, isTunnel, fail } = timed
   const idle = call.idleTimeout ?? IDLE_TIMEOUT_MS
   const connectLimit = Math.min(CONNECT_TIMEOUT_MS, idle)
   const timers = new Map<'connect' | 'whole', NodeJS.Timeout>()
@@ -53,12 +53,12 @@ export function startTimeouts(timed: TimedRequest): () => void {
     })
   let isActive = true
   let startedAt = performance.now()
-  const elapsed = (): number => performance.now() - startedAt - (waits?.total ?? 0)
+  const elapsed = (): number => performance.now() - startedAt - (pacing?.total ?? 0)
 
   let peakLoad = 0 // requests that shared the line with this one
   const checkBodyDeadline = (): void => {
     if (size === undefined) return
-    peakLoad = Math.max(peakLoad, line.requestsSending)
+    peakLoad = Math.max(peakLoad, load.requestsSending)
     const allowed = idle + (size * 1000 * peakLoad) / MIN_BYTES_PER_SECOND
     const left = allowed - elapsed()
     if (left > 0) return startTimer('whole', left, checkBodyDeadline)
@@ -69,7 +69,7 @@ export function startTimeouts(timed: TimedRequest): () => void {
       ),
     )
   }
-  if (tunnel) startConnectTimer()
+  if (isTunnel) startConnectTimer()
   // Not before: with `maxSockets` of the caller's agent, a request first waits for its turn.
   request.on('socket', socket => {
     if (!isActive) return
@@ -83,7 +83,7 @@ export function startTimeouts(timed: TimedRequest): () => void {
   request.setTimeout(idle)
   request.on('timeout', () => {
     if (!isActive) return
-    if (waits?.waiting === true) request.setTimeout(idle)
+    if (pacing?.waiting === true) request.setTimeout(idle)
     else fail(timeoutError('IdleTimeout', `No byte moved for ${idle} ms`))
   })
   request.on('finish', () => {

@@ -157,7 +157,7 @@ export class Transport {
         load: this.#load,
         size: content?.length ?? contentLengthOf(params.headers),
         pacing: paced?.delay,
-        isTunnel: isTunnel,
+        isTunnel,
         fail,
       })
       if (source !== undefined) this.#load.requestsSending++

@@ -74,10 +74,10 @@ class FleetRate implements RateLimit {
   #serve(): void {
     if (performance.now() - this.#reservedAt > STALE) this.#credit = 0
     for (;;) {
-      const { nextBytes: wanted } = this.#line
-      if (wanted === undefined) return
-      if (wanted > this.#credit) break
-      this.#credit -= wanted
+      const { nextBytes } = this.#line
+      if (nextBytes === undefined) return
+      if (nextBytes > this.#credit) break
+      this.#credit -= nextBytes
       this.#line.grantNext()
     }
     if (!this.#isReserving) void this.#reserve()

@@ -80,8 +80,8 @@ export class UploadContext {
     try {
       return await step()
     } catch (error) {
-      const { lockLost: lost } = this.claim
-      throw lost?.aborted === true ? lost.reason : error
+      const { lockLost } = this.claim
+      throw lockLost?.aborted === true ? lockLost.reason : error
     } finally {
       signal?.removeEventListener('abort', stop)
     }

@@ -34,11 +34,11 @@ export async function abortUploadIds(
  * documentation, "AbortMultipartUpload").
  */
 export async function abortUploadId(context: UploadContext, uploadId: string): Promise<void> {
-  const { bucket, key, callOptions: call, retryPolicy: attempts } = context
+  const { bucket, key, callOptions, retryPolicy } = context
   try {
     for (let i = 0; i < 10; i++) {
-      await withRetry(() => bucket.abort(key, uploadId, call), {
-        ...attempts,
+      await withRetry(() => bucket.abort(key, uploadId, callOptions), {
+        ...retryPolicy,
         fatalKinds: ['no-upload'],
       })
     }

@@ -34,8 +34,8 @@ import type { Transfer } from './transfer.js'
 /** What finishing needs besides the record. */
 export interface FinishRun {
   readonly context: UploadContext
-  readonly ledger: RecordWriter
-  readonly reporter: PartReporter
+  readonly writer: RecordWriter
+  readonly partReporter: PartReporter
   /** The temp file; opened when it is needed, which it is not if OSS has the object. */
   file(): Promise<TempFile>
   /** The transfer under way, with all parts offered. */
@@ -57,14 +57,14 @@ const COMPLETE_IDLE_TIMEOUT_MS = 15 * 60_000
 
 /** Resolves when OSS holds the whole object and what was needed for it here is removed. */
 export async function finish(work: FinishRun): Promise<FinishResult> {
-  const { context, ledger } = work
+  const { context, writer } = work
   const { attempts } = context.settings.retry
   let done = await reconcileOnStart(work)
   for (let failures = 0; done === undefined;) {
     try {
       done = await tryComplete(work)
     } catch (error) {
-      if (error instanceof BytesLostError) await ledger.unseal()
+      if (error instanceof BytesLostError) await writer.unseal()
       if (error instanceof AlreadyPublishedError) {
         done = error.object
       } else if (error instanceof OssRequestError && error.operation !== 'UploadPart') {
@@ -80,8 +80,8 @@ export async function finish(work: FinishRun): Promise<FinishResult> {
       } else throw error
     }
   }
-  const finished = await cleanUp(work, recordOf(ledger), done)
-  work.reporter.published(done.reply)
+  const finished = await cleanUp(work, recordOf(writer), done)
+  work.partReporter.published(done.reply)
   const { size, parts } = finished.published
   context.diagnostics.published({ size, parts, sent: context.sent, skipped: context.skipped(size) })
   return finished
@@ -89,14 +89,14 @@ export async function finish(work: FinishRun): Promise<FinishResult> {
 
 /** A record in `completing` at the start: a crash, or an answer that never came (rule 8). */
 async function reconcileOnStart(work: FinishRun): Promise<PublishedReply | undefined> {
-  return recordOf(work.ledger).phase === 'completing' ? reconcileRecord(work) : undefined
+  return recordOf(work.writer).phase === 'completing' ? reconcileRecord(work) : undefined
 }
 
 /** One try: the rest of the parts, the announcement on disk, Complete or PutObject, the proof. */
 async function tryComplete(work: FinishRun): Promise<PublishedReply> {
-  const { context, ledger } = work
+  const { context, writer } = work
   const { bucket, key } = context
-  const sealed = reopen(recordOf(ledger))
+  const sealed = reopen(recordOf(writer))
   const headers = completionHeaders(sealed.object)
   let reply: PublishResponse
   if (isSinglePut(sealed.plan, sealed.size)) {
@@ -108,7 +108,7 @@ async function tryComplete(work: FinishRun): Promise<PublishedReply> {
     context.diagnostics.partSent({ number: 1, size: sealed.size }, since)
   } else {
     const { uploadId, parts } = await (await work.transfer()).drain()
-    await saveCompleting(work, complete(reopen(recordOf(ledger)), 'multipart', bucket.now()))
+    await saveCompleting(work, complete(reopen(recordOf(writer)), 'multipart', bucket.now()))
     const call = { ...context.callOptions, idleTimeout: COMPLETE_IDLE_TIMEOUT_MS }
     reply = await bucket.complete(key, uploadId, parts, headers, call)
   }
@@ -120,27 +120,27 @@ async function tryComplete(work: FinishRun): Promise<PublishedReply> {
 
 /** `completing` is durable before the request that may publish (rule 5). */
 async function saveCompleting(work: FinishRun, record: Completing): Promise<void> {
-  await work.ledger.write(record)
+  await work.writer.write(record)
   work.context.progress.update({ phase: 'completing' })
 }
 
 /** The CRC64 in the reply counts; HEAD only where it is missing (rule 1). */
 async function verify(work: FinishRun, reply: PublishResponse): Promise<PublishedReply> {
-  const { context, ledger } = work
-  const record = recordOf(ledger)
+  const { context, writer } = work
+  const record = recordOf(writer)
   if (String(reply.crc64) === record.crc64) return reply
   if (reply.crc64 === undefined) {
-    const { bucket, key, callOptions: call, retryPolicy: attempts } = context
-    const object = await withRetry(() => bucket.head(key, call), attempts)
+    const { bucket, key, callOptions, retryPolicy } = context
+    const object = await withRetry(() => bucket.head(key, callOptions), retryPolicy)
     if (object !== undefined && isOurObject(record, object))
       return { ...reply, etag: reply.etag || object.etag }
   }
   // What is published is wrong: the next run starts with a new upload id, from the temp file.
   const resumable = !hasFreedParts(record)
-  await (resumable ? ledger.dropWrongUploadId() : ledger.unseal())
+  await (resumable ? writer.dropWrongUploadId() : writer.unseal())
   work.discardTransfer()
   const got = reply.crc64 === undefined ? 'no CRC64' : `CRC64 ${reply.crc64}`
-  const message = `OSS reports ${got} for oss://${ledger.checkpoint.bucket}/${context.key}, we have ${record.crc64}; a wrong object may be published there`
+  const message = `OSS reports ${got} for oss://${writer.checkpoint.bucket}/${context.key}, we have ${record.crc64}; a wrong object may be published there`
   throw new SpoolError('ERR_SPOOL_VERIFY', message, {
     id: context.id,
     resumable,
@@ -154,25 +154,25 @@ async function handleFailure(
   failure: OssRequestError,
   last: boolean,
 ): Promise<PublishedReply | undefined> {
-  const { context, ledger } = work
+  const { context, writer } = work
   const kind = errorKind(failure)
   // It had its attempts where it failed; but a key may be taken by an earlier attempt of ours.
-  if (recordOf(ledger).phase !== 'completing' && kind !== 'exists') throw failure
+  if (recordOf(writer).phase !== 'completing' && kind !== 'exists') throw failure
   if (kind === 'aborted') throw failure
   context.warnOnce(failure)
   if (kind === 'exists') {
-    const { bucket, key, callOptions: call, retryPolicy: attempts } = context
-    const record = recordOf(ledger)
-    const object = await withRetry(() => bucket.head(key, call), attempts)
+    const { bucket, key, callOptions, retryPolicy } = context
+    const record = recordOf(writer)
+    const object = await withRetry(() => bucket.head(key, callOptions), retryPolicy)
     if (object !== undefined && isOurObject(record, object)) return object
-    await ledger.write(reopen(record))
+    await writer.write(reopen(record))
     throw failure
   }
   if (kind === 'no-upload' || (isRetryable(kind) && isAmbiguous(failure))) {
     const done = await reconcileRecord(work)
     if (done !== undefined) return done
   } else {
-    await ledger.write(reopen(recordOf(ledger)))
+    await writer.write(reopen(recordOf(writer)))
     if (kind === 'stale-part') work.discardTransfer()
   }
   if (last || (!isRetryable(kind) && kind !== 'no-upload' && kind !== 'stale-part')) throw failure
@@ -181,8 +181,8 @@ async function handleFailure(
 
 /** Rule 8: asks OSS, and leaves a record that says what was found. */
 async function reconcileRecord(work: FinishRun): Promise<PublishedReply | undefined> {
-  const { context, ledger } = work
-  const record = recordOf(ledger)
+  const { context, writer } = work
+  const record = recordOf(writer)
   if (record.phase !== 'completing') return undefined
   const { outcome, object } = await withRetry(
     () => reconcile(record, context.bucket, context.key, context.callOptions),
@@ -190,15 +190,15 @@ async function reconcileRecord(work: FinishRun): Promise<PublishedReply | undefi
   )
   if (outcome === 'ours') return object
   if (outcome !== 'strangers') {
-    if (outcome === 'wrong') await ledger.dropWrongUploadId()
-    else await ledger.write(asUnpublished(record, outcome))
+    if (outcome === 'wrong') await writer.dropWrongUploadId()
+    else await writer.write(asUnpublished(record, outcome))
     work.discardTransfer() // the next one asks OSS which parts it has, or begins a new upload id
     return undefined
   }
   // It stays in `completing`, so that every later run asks again and none overwrites their object.
   throw new SpoolError(
     'ERR_SPOOL_OBJECT_EXISTS',
-    `oss://${ledger.checkpoint.bucket}/${context.key} was written by someone else while it was being completed; their object stays, all bytes are kept`,
+    `oss://${writer.checkpoint.bucket}/${context.key} was written by someone else while it was being completed; their object stays, all bytes are kept`,
     { id: context.id, requestId: object?.requestId },
   )
 }
@@ -209,9 +209,9 @@ async function cleanUp(
   record: Sealed | Completing,
   done: PublishedReply,
 ): Promise<FinishResult> {
-  const { context, ledger } = work
+  const { context, writer } = work
   const { claim } = context
-  ledger.close()
+  writer.close()
   const parts = isSinglePut(record.plan, record.size) ? 1 : record.crcs.length
   const { etag, requestId, versionId, callback } = done
   const object = { etag, requestId, parts, ...(versionId === undefined ? {} : { versionId }) }
@@ -223,20 +223,20 @@ async function cleanUp(
     parts: { done: parts, total: parts },
   })
   const file = await work.file().catch(() => undefined) // gone already: a killed removal
-  const unused = uploadIdsToAbort(ledger.checkpoint, record, done.reply !== undefined)
-  if (ledger.slot === 'previous') {
+  const unused = uploadIdsToAbort(writer.checkpoint, record, done.reply !== undefined)
+  if (writer.slot === 'previous') {
     await file?.remove()
-    await ledger.save({ ...dropPrevious(ledger.checkpoint), superseded: unused })
+    await writer.save({ ...dropPrevious(writer.checkpoint), superseded: unused })
     await claim.release()
     return finished
   }
   const leftover = await abortUploadIds(context, unused)
-  const { lost } = withLostInitiates(ledger.checkpoint)
+  const { lost } = withLostInitiates(writer.checkpoint)
   const orphans = lost.length > 0 && (await mayHaveOrphans(context, lost, new Set(leftover)))
   if (record.once || leftover.length > 0 || orphans) {
     const left = { superseded: leftover, lost: orphans ? lost : [] }
     await file?.remove()
-    await ledger.save({ ...ledger.with(published), ...left })
+    await writer.save({ ...writer.with(published), ...left })
     await claim.removeOtherFiles([]) // a predecessor's, whose removal failed or was killed
     await claim.release()
   } else {
@@ -263,8 +263,8 @@ export function cutParts(record: Sealed | Completing): CutPart[] {
   }))
 }
 
-function recordOf(ledger: RecordWriter): Sealed | Completing {
-  const { record } = ledger
+function recordOf(writer: RecordWriter): Sealed | Completing {
+  const { record } = writer
   if (record.phase === 'sealed' || record.phase === 'completing') return record
   throw new Error(`An upload in phase ${record.phase} cannot be finished`)
 }

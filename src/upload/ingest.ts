@@ -71,17 +71,17 @@ export class Ingest {
 
   private constructor(
     context: UploadContext,
-    ledger: RecordWriter,
+    writer: RecordWriter,
     settings: UploadSettings,
     file: TempFile,
   ) {
     this.context = context
-    this.#writer = ledger
+    this.#writer = writer
     this.#settings = settings
     this.#file = file
     this.#flowing = settings.start === 'eager'
     this.#quota = this.#createQuota([])
-    this.#run = new UploadRun(context, ledger, file)
+    this.#run = new UploadRun(context, writer, file)
     this.#transfer = this.#run.startTransfer(file, {
       onDone: part => this.#quota.acknowledge(part),
       onRestart: () => this.#quota.reset(),
@@ -91,8 +91,8 @@ export class Ingest {
           this.onFatal(error)
       },
     })
-    const { lockLost: lost } = context.claim
-    lost?.addEventListener('abort', () => this.onFatal(lost.reason), { once: true })
+    const { lockLost } = context.claim
+    lockLost?.addEventListener('abort', () => this.onFatal(lockLost.reason), { once: true })
   }
 
   /**
@@ -130,7 +130,7 @@ export class Ingest {
     kept: ReusableSpool | undefined,
   ): Promise<Ingest> {
     const { claim, key } = context
-    const ledger = new RecordWriter(claim)
+    const writer = new RecordWriter(claim)
     const { object, replay, once } = settings
     const fresh = startSpooling({ plan, object, replay, once, file: file.name })
     const crcs = kept?.crcs ?? []
@@ -145,25 +145,25 @@ export class Ingest {
         ? onHost(newCheckpoint(claim.id, place, key, record), claim.host)
         : startSuccessor(before, record)
     if (before === null) {
-      ledger.start(checkpoint)
+      writer.start(checkpoint)
     } else {
-      await ledger.save(checkpoint)
+      await writer.save(checkpoint)
       await claim.removeOtherFiles(filesOf(checkpoint))
     }
-    const intake = new Ingest(context, ledger, settings, file)
-    intake.#spooler = new Spooler(file, plan, settings.expect, part => intake.#cut.push(part))
+    const ingest = new Ingest(context, writer, settings, file)
+    ingest.#spooler = new Spooler(file, plan, settings.expect, part => ingest.#cut.push(part))
     const continues = settings.replay === 'offset'
-    ledger.progressFields = () => ({
+    writer.progressFields = () => ({
       ...acknowledgedTotals(context),
-      ...(continues ? intake.#replayFields() : intake.#spooledFields()),
+      ...(continues ? ingest.#replayFields() : ingest.#spooledFields()),
     })
-    await intake.#replay(record, kept?.listed)
-    intake.#onSpooled()
-    if (intake.#flowing) {
-      intake.#timer = setTimeout(() => intake.#transfer.start(), INITIATE_DELAY_MS).unref()
+    await ingest.#replay(record, kept?.listed)
+    ingest.#onSpooled()
+    if (ingest.#flowing) {
+      ingest.#timer = setTimeout(() => ingest.#transfer.start(), INITIATE_DELAY_MS).unref()
     }
-    context.diagnostics.started(false, intake.offset)
-    return intake
+    context.diagnostics.started(false, ingest.offset)
+    return ingest
   }
 
   /**
@@ -258,7 +258,7 @@ export class Ingest {
     const parts = { ...this.context.progress.state.parts, total: single ? 1 : end.crcs.length }
     // Nobody is told of a seal that is not durable.
     this.context.progress.update({ size: end.size, parts, ...(held ? {} : { phase: 'sealed' }) })
-    this.#run.reporter.sealed(sealed, this.#file.path)
+    this.#run.partReporter.sealed(sealed, this.#file.path)
   }
 
   async #save(sealed: Sealed): Promise<void> {

@@ -42,63 +42,64 @@ type MakeRetryPolicy = () => RetryPolicy
 /** The upload id we have, with what OSS lists under it; else a new one. */
 export async function openSession(
   context: UploadContext,
-  ledger: RecordWriter,
+  writer: RecordWriter,
   attempts: MakeRetryPolicy,
 ): Promise<MultipartSession> {
-  const { bucket, key, callOptions: call } = context
-  const { uploadId } = ledger.record
+  const { bucket, key, callOptions } = context
+  const { uploadId } = writer.record
   if (uploadId !== undefined) {
     try {
-      const list = (): Promise<Map<number, ListedPart>> => bucket.listParts(key, uploadId, call)
+      const list = (): Promise<Map<number, ListedPart>> =>
+        bucket.listParts(key, uploadId, callOptions)
       return { uploadId, listed: await withRetry(list, attempts()), done: new Map() }
     } catch (error) {
       if (!isNoSuchUpload(error)) throw error
-      await handleLostUploadId(context, ledger, attempts)
+      await handleLostUploadId(context, writer, attempts)
     }
   }
-  refuseIfFreed(ledger)
-  const fresh = await initiate(context, ledger, attempts)
+  refuseIfFreed(writer)
+  const fresh = await initiate(context, writer, attempts)
   return { uploadId: fresh, listed: new Map(), done: new Map() }
 }
 
 /** The upload id is gone. @throws AlreadyPublishedError: once all is sealed that may be why (rule 8) */
 export async function handleLostUploadId(
   context: UploadContext,
-  ledger: RecordWriter,
+  writer: RecordWriter,
   attempts: MakeRetryPolicy,
 ): Promise<void> {
-  const { record } = ledger
+  const { record } = writer
   let object: ObjectInfo | undefined
   if (record.phase === 'sealed') {
-    const { bucket, key, callOptions: call } = context
-    object = await withRetry(() => bucket.head(key, call), attempts())
+    const { bucket, key, callOptions } = context
+    object = await withRetry(() => bucket.head(key, callOptions), attempts())
     if (object !== undefined && isOurObject(record, object)) throw new AlreadyPublishedError(object)
   }
-  refuseIfFreed(ledger)
-  await (object?.token === record.token ? ledger.dropWrongUploadId() : ledger.clearUploadId())
+  refuseIfFreed(writer)
+  await (object?.token === record.token ? writer.dropWrongUploadId() : writer.clearUploadId())
 }
 
 /** Intent first, then Initiate, then its answer on disk, then parts (rule 5). */
 async function initiate(
-  { bucket, key, callOptions: call }: UploadContext,
-  ledger: RecordWriter,
+  { bucket, key, callOptions }: UploadContext,
+  writer: RecordWriter,
   attempts: MakeRetryPolicy,
 ): Promise<string> {
-  const { token, object } = ledger.record
+  const { token, object } = writer.record
   const headers = { ...initiationHeaders(object), [TOKEN_HEADER]: token }
   const from = Date.now()
   let lost = false
   const attempt = async (): Promise<string> => {
-    await ledger.initiating(from, Date.now() + MAX_REQUEST_AGE_MS)
+    await writer.initiating(from, Date.now() + MAX_REQUEST_AGE_MS)
     try {
-      return await bucket.initiate(key, headers, call)
+      return await bucket.initiate(key, headers, callOptions)
     } catch (error) {
       lost ||= error instanceof OssRequestError && isAmbiguous(error)
       throw error
     }
   }
   const uploadId = await withRetry(attempt, attempts())
-  await ledger.initiated(uploadId, lost)
+  await writer.initiated(uploadId, lost)
   return uploadId
 }
 

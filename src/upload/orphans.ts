@@ -86,8 +86,8 @@ async function findCandidates(
   lost: readonly InitiateWindow[],
   used: ReadonlySet<string>,
 ): Promise<Orphan[]> {
-  const { bucket, key, callOptions: call, retryPolicy: attempts } = context
-  const listed = await withRetry(() => bucket.listUploads(key, call), attempts)
+  const { bucket, key, callOptions, retryPolicy } = context
+  const listed = await withRetry(() => bucket.listUploads(key, callOptions), retryPolicy)
   const offset = bucket.now() - Date.now()
   const candidates: Orphan[] = []
   for (const { uploadId, initiated } of listed) {
@@ -118,10 +118,11 @@ function isWithin(time: number, windows: readonly InitiateWindow[]): boolean {
 
 /** One that has gone meanwhile holds no part either, but there is nothing to abort. */
 async function hasNoParts(context: UploadContext, uploadId: string): Promise<boolean> {
-  const { bucket, key, callOptions: call, retryPolicy: attempts } = context
+  const { bucket, key, callOptions, retryPolicy } = context
   try {
-    const list = async (): Promise<number> => (await bucket.listParts(key, uploadId, call)).size
-    return (await withRetry(list, { ...attempts, fatalKinds: ['no-upload'] })) === 0
+    const list = async (): Promise<number> =>
+      (await bucket.listParts(key, uploadId, callOptions)).size
+    return (await withRetry(list, { ...retryPolicy, fatalKinds: ['no-upload'] })) === 0
   } catch (error) {
     if (error instanceof OssRequestError && errorKind(error) === 'no-upload') return false
     throw error

@@ -16,21 +16,21 @@ export async function reconcilePredecessor(context: UploadContext): Promise<void
   for (const slot of ['upload', 'previous'] as const) {
     const record = claim.checkpoint?.[slot]
     if (record?.phase !== 'completing') continue
-    const ledger = new RecordWriter(claim, slot)
+    const writer = new RecordWriter(claim, slot)
     try {
       const call = { signal, idleTimeout: RECONCILE_TIMEOUT_MS }
       const { outcome, object } = await reconcile(record, bucket, key, call)
       if (outcome === 'ours' && object !== undefined) {
         const { etag, requestId } = object
         const published = publish(record, { etag, requestId, parts: record.crcs.length })
-        const { checkpoint } = ledger
-        const rest = slot === 'upload' ? ledger.with(published) : dropPrevious(checkpoint)
-        await ledger.save({ ...rest, superseded: uploadIdsToAbort(checkpoint, record, false) })
+        const { checkpoint } = writer
+        const rest = slot === 'upload' ? writer.with(published) : dropPrevious(checkpoint)
+        await writer.save({ ...rest, superseded: uploadIdsToAbort(checkpoint, record, false) })
         await claim.removeFile(record.file)
       } else if (outcome === 'wrong') {
-        await ledger.dropWrongUploadId()
+        await writer.dropWrongUploadId()
       } else if (outcome === 'alive' || outcome === 'nothing') {
-        await ledger.write(asUnpublished(record, outcome))
+        await writer.write(asUnpublished(record, outcome))
       } // a stranger's object: as long as it is there, only `--force` may write over it
     } catch (error) {
       if (!(error instanceof OssRequestError) || errorKind(error) === 'aborted') throw error

@@ -69,15 +69,17 @@ async function reusableFromOss(
 
 /** What OSS has of an earlier run. It decides where the source goes on, so it is waited for. */
 export async function listPartsWithRetry(
-  { bucket, key, callOptions: call, retryPolicy: attempts }: UploadContext,
+  { bucket, key, callOptions, retryPolicy }: UploadContext,
   { uploadId }: Spooling,
 ): Promise<ReadonlyMap<number, ListedPart> | undefined> {
   if (uploadId === undefined) return undefined
-  const policy = { ...attempts, fatalKinds: ['no-upload' as const], isUnlimited: () => true }
-  return withRetry(() => bucket.listParts(key, uploadId, call), policy).catch((error: unknown) => {
-    if (error instanceof OssRequestError && errorKind(error) === 'no-upload') return undefined
-    throw error
-  })
+  const policy = { ...retryPolicy, fatalKinds: ['no-upload' as const], isUnlimited: () => true }
+  return withRetry(() => bucket.listParts(key, uploadId, callOptions), policy).catch(
+    (error: unknown) => {
+      if (error instanceof OssRequestError && errorKind(error) === 'no-upload') return undefined
+      throw error
+    },
+  )
 }
 
 /**

@@ -54,15 +54,15 @@ async function finishSealed(
   force: boolean,
 ): Promise<FinishResult> {
   const { claim } = context
-  const ledger = new RecordWriter(claim, slot)
-  const work = new UploadRun(context, ledger)
-  const { freed } = ledger.record
+  const writer = new RecordWriter(claim, slot)
+  const work = new UploadRun(context, writer)
+  const { freed } = writer.record
   try {
     context.startRetryTime()
-    const taken = withLostInitiates(ledger.checkpoint)
-    if (taken !== ledger.checkpoint) await ledger.save(taken)
-    const record = recordIn(ledger)
-    if (force && (await hasTempFile(work))) await forceOverwrite(ledger, record)
+    const taken = withLostInitiates(writer.checkpoint)
+    if (taken !== writer.checkpoint) await writer.save(taken)
+    const record = recordIn(writer)
+    if (force && (await hasTempFile(work))) await forceOverwrite(writer, record)
     const total = isSinglePut(record.plan, record.size) ? 1 : record.crcs.length
     context.progress.update({
       phase: record.phase,
@@ -73,10 +73,10 @@ async function finishSealed(
     return await finish(work)
   } catch (error) {
     await work.close() // nothing may note anything once the claim has ended
-    ledger.close()
+    writer.close()
     if (error instanceof TempFileDamagedError) throw await claim.quarantine(error)
-    const { bucket, key } = ledger.checkpoint
-    const record = ledger.checkpoint[slot] // a predecessor that is lost is there no more
+    const { bucket, key } = writer.checkpoint
+    const record = writer.checkpoint[slot] // a predecessor that is lost is there no more
     const uploadId = record?.uploadId
     const cause: unknown = claim.lockLost?.aborted === true ? claim.lockLost.reason : error
     const reported = toSpoolError(cause, {
@@ -88,11 +88,11 @@ async function finishSealed(
       freed,
       uploadId,
     })
-    if (record !== undefined) await saveError(ledger, record, reported)
+    if (record !== undefined) await saveError(writer, record, reported)
     await claim.release()
     throw reported
   } finally {
-    ledger.close()
+    writer.close()
     context.progress.end()
     await work.close()
   }
@@ -110,36 +110,36 @@ async function hasTempFile(work: UploadRun): Promise<boolean> {
 }
 
 /** `--force`: nothing protects what is there; what is sent at initiation changes with it (rule 4). */
-async function forceOverwrite(ledger: RecordWriter, record: Finishable): Promise<void> {
+async function forceOverwrite(writer: RecordWriter, record: Finishable): Promise<void> {
   const { overwrite, ...object } = record.object
   const { error: _overruled, ...reopened } = reopen(record)
-  if (overwrite !== false) return ledger.write(reopened)
+  if (overwrite !== false) return writer.write(reopened)
   const forced = { ...reopened, object, digest: initiationDigest(object) }
   // Parts that only OSS has cannot be sent under another upload id: Complete alone is different then.
-  if (hasFreedParts(record)) return ledger.write(forced)
-  await ledger.save({
-    ...ledger.with(withUploadId(forced, undefined)),
-    superseded: addSuperseded(ledger.checkpoint, record.uploadId),
+  if (hasFreedParts(record)) return writer.write(forced)
+  await writer.save({
+    ...writer.with(withUploadId(forced, undefined)),
+    superseded: addSuperseded(writer.checkpoint, record.uploadId),
   })
 }
 
 /** Why it ended, for `ls`; its own failure to be written must not hide the reason. */
 async function saveError(
-  ledger: RecordWriter,
+  writer: RecordWriter,
   record: UploadRecord,
   error: unknown,
 ): Promise<void> {
   if (!(error instanceof Error)) return
   const code = 'code' in error ? String(error.code) : error.name
-  await ledger
+  await writer
     .write({ ...record, error: { code, message: error.message, at: timestamp() } })
     .catch((cause: unknown) => {
       error.cause ??= cause
     })
 }
 
-function recordIn(ledger: RecordWriter): Finishable {
-  const { record } = ledger
+function recordIn(writer: RecordWriter): Finishable {
+  const { record } = writer
   if (record.phase === 'sealed' || record.phase === 'completing') return record
   throw new Error(`An upload in phase ${record.phase} cannot be resumed`)
 }

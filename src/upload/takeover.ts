@@ -39,9 +39,9 @@ export async function tryListParts(
   { uploadId }: Spooling,
 ): Promise<ReadonlyMap<number, ListedPart> | undefined> {
   if (uploadId === undefined) return undefined
-  const { bucket, key, callOptions: call } = context
+  const { bucket, key, callOptions } = context
   try {
-    return await bucket.listParts(key, uploadId, call)
+    return await bucket.listParts(key, uploadId, callOptions)
   } catch (error) {
     if (!(error instanceof OssRequestError) || errorKind(error) === 'aborted') throw error
     context.warnOnce(error)

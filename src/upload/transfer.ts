@@ -63,13 +63,13 @@ export class Transfer {
   /** `flowing`: the source still flows; there is no limit until `limit()`. */
   constructor(
     context: UploadContext,
-    ledger: RecordWriter,
+    writer: RecordWriter,
     source: PartReader,
     flowing: boolean,
     events: TransferEvents,
   ) {
     this.#context = context
-    this.#ledger = ledger
+    this.#ledger = writer
     this.#source = source
     this.#unlimited = flowing
     this.#events = events
@@ -195,9 +195,9 @@ export class Transfer {
     part: CutPart,
   ): Promise<{ etag: string; reply: HttpResponse }> {
     const uploaded = await this.#limiter.run(() => {
-      const { bucket, key, callOptions: call } = this.#context
+      const { bucket, key, callOptions } = this.#context
       const body = { number: part.number, size: part.size, body: this.#source.body(part) }
-      return bucket.uploadPart(key, session.uploadId, body, call)
+      return bucket.uploadPart(key, session.uploadId, body, callOptions)
     })
     if (uploaded.crc64 !== undefined && uploaded.crc64 !== part.crc64) {
       throw new OssRequestError({

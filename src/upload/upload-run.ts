@@ -14,17 +14,17 @@ import { Transfer, type PartReader, type TransferEvents } from './transfer.js'
 
 export class UploadRun implements FinishRun {
   readonly context: UploadContext
-  readonly ledger: RecordWriter
-  readonly reporter: PartReporter
+  readonly writer: RecordWriter
+  readonly partReporter: PartReporter
   #file: Promise<TempFile> | undefined
   #transfer: Transfer | undefined
 
-  constructor(context: UploadContext, ledger: RecordWriter, file?: TempFile) {
+  constructor(context: UploadContext, writer: RecordWriter, file?: TempFile) {
     this.context = context
-    this.ledger = ledger
-    this.reporter = new PartReporter(context)
+    this.writer = writer
+    this.partReporter = new PartReporter(context)
     if (file !== undefined) this.#file = Promise.resolve(file)
-    ledger.progressFields = () => acknowledgedTotals(context)
+    writer.progressFields = () => acknowledgedTotals(context)
   }
 
   /** The temp file as the checkpoint knows it. @throws TempFileDamagedError when its size is another */
@@ -39,12 +39,12 @@ export class UploadRun implements FinishRun {
 
   async transfer(): Promise<Transfer> {
     if (this.#transfer !== undefined) return this.#transfer
-    const { record } = this.ledger
+    const { record } = this.writer
     if (record.phase !== 'sealed' && record.phase !== 'completing') {
       throw new Error(`An upload in phase ${record.phase} has no parts to send yet`)
     }
     const file = await this.file()
-    this.reporter.restart()
+    this.partReporter.restart()
     const transfer = this.#makeTransfer(file, false)
     for (const part of cutParts(record)) transfer.add(part)
     return (this.#transfer = transfer)
@@ -64,7 +64,7 @@ export class UploadRun implements FinishRun {
   }
 
   async #openFile(): Promise<TempFile> {
-    const { record, checkpoint } = this.ledger
+    const { record, checkpoint } = this.writer
     const file = await TempFile.open(this.context.claim.directory, record.file)
     if (file.size === record.spooled) return file
     await file.close()
@@ -74,19 +74,19 @@ export class UploadRun implements FinishRun {
   }
 
   #makeTransfer(file: TempFile, flowing: boolean, watcher?: TransferEvents): Transfer {
-    const { context, ledger, reporter } = this
+    const { context, writer, partReporter } = this
     const source: PartReader = {
       body: part => file.chunks(part.start, part.size),
       verify: part => this.#verify(file, part),
     }
-    return new Transfer(context, ledger, source, flowing, {
+    return new Transfer(context, writer, source, flowing, {
       onDone: (part, done, reply) => {
-        reporter.partDone(part.size, done, reply, ledger.record, file.path)
+        partReporter.partDone(part.size, done, reply, writer.record, file.path)
         watcher?.onDone(part, done, reply)
-        ledger.scheduleSave()
+        writer.scheduleSave()
       },
       onRestart: () => {
-        reporter.restart()
+        partReporter.restart()
         watcher?.onRestart()
       },
       onFailure: (error, part) => watcher?.onFailure(error, part),
