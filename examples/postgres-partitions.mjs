@@ -40,7 +40,7 @@ const objects = rotate(spool, {
   every: { bytes: 256 * 1024 * 1024 },
   format: jsonl,
   transform: 'gzip',
-  mark: order => order.id, // of the first and the last one, for the manifest
+  recordId: order => order.id, // of the first and the last one, for the manifest
 })
 await pipeline(rows, objects)
 

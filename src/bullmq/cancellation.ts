@@ -5,7 +5,7 @@
 import type { RedisConnection } from '../redis/connection.js'
 
 /** ms that a wish lives: longer than any job waits for a worker. */
-const LIFE = 7 * 24 * 3600_000
+const CANCEL_REQUEST_TTL_MS = 7 * 24 * 3600_000
 
 export class Cancellations {
   readonly #connection: RedisConnection
@@ -17,19 +17,19 @@ export class Cancellations {
     this.#prefix = prefix
   }
 
-  async wish(id: string): Promise<void> {
-    await this.#connection.call('SET', this.#key(id), '1', 'PX', LIFE)
+  async requestCancel(id: string): Promise<void> {
+    await this.#connection.call('SET', this.#key(id), '1', 'PX', CANCEL_REQUEST_TTL_MS)
   }
 
-  async forget(id: string): Promise<void> {
+  async clearRequest(id: string): Promise<void> {
     await this.#connection.call('DEL', this.#key(id))
   }
 
   /** Those of `ids` that are to be stopped. */
-  async among(ids: readonly string[]): Promise<string[]> {
+  async filterCancelled(ids: readonly string[]): Promise<string[]> {
     if (ids.length === 0) return []
-    const found = await this.#connection.call('MGET', ...ids.map(id => this.#key(id)))
-    return Array.isArray(found) ? ids.filter((_id, i) => found[i] !== null) : []
+    const values = await this.#connection.call('MGET', ...ids.map(id => this.#key(id)))
+    return Array.isArray(values) ? ids.filter((_id, i) => values[i] !== null) : []
   }
 
   #key(id: string): string {

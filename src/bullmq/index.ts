@@ -1,6 +1,6 @@
 /** The public names of `oss-spool/bullmq`: uploads as jobs of a fleet of workers. */
-export type { QueueConnection, QueueOptions } from './connection.js'
-export type { HomeJob } from './homes.js'
+export type { QueueConnection, QueueOptions } from './queue-options.js'
+export type { HostJob } from './host-queues.js'
 export type {
   JobData,
   JobProgress,
@@ -14,10 +14,10 @@ export type {
   UploadJob,
   UploadRequest,
 } from './job.js'
-export type { FlowManifest, FlowObject } from './manifest.js'
+export type { FlowManifest, FlowObject } from './flow-manifest.js'
 export {
   UploadQueue,
-  type Cancelled,
+  type CancelResult,
   type FlowRequest,
   type UploadQueueOptions,
 } from './upload-queue.js'

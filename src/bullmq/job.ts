@@ -91,13 +91,13 @@ export interface JobResult extends UploadResult {
 export type UploadJob = Job<JobData, JobResult, string, JobProgress>
 
 /** The name of the queue, and what all its keys begin with. */
-export const QUEUE = 'oss-spool'
+export const DEFAULT_QUEUE_NAME = 'oss-spool'
 
 /**
  * How jobs are tried again unless told otherwise: ten times within an hour and a half. What failed is
  * kept until somebody looks, what is done for a week.
  */
-export const JOB_DEFAULTS = {
+export const DEFAULT_JOB_OPTIONS = {
   attempts: 10,
   backoff: { type: 'exponential', delay: 5_000, jitter: 0.5 },
   removeOnComplete: { age: 7 * 24 * 3600, count: 10_000 },
@@ -110,6 +110,6 @@ export function newJobId(key: string): string {
 }
 
 /** The same for every job of `key`: there is one of them at a time. */
-export function duplicateId(key: string): string {
+export function deduplicationId(key: string): string {
   return createHash('sha256').update(key).digest('hex').slice(0, 32)
 }

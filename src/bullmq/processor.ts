@@ -7,120 +7,125 @@ import { DelayedError, WaitingChildrenError, WaitingError } from 'bullmq'
 import { SpoolError } from '../errors.js'
 import type { Source, Spool } from '../index.js'
 import type { Cancellations } from './cancellation.js'
-import type { HomeJob, Homes } from './homes.js'
+import type { HostJob, HostQueues } from './host-queues.js'
 import type { JobData, JobProgress, JobResult, ManifestData, Sources, UploadJob } from './job.js'
-import { manifestOf, manifestText } from './manifest.js'
-import { failureOf, outcomeOf } from './outcome.js'
-import { Told } from './told.js'
+import { createFlowManifest, formatFlowManifest } from './flow-manifest.js'
+import { toJobError, chooseFailureAction } from './failure-policy.js'
+import { ProgressThrottle } from './progress-throttle.js'
 
 /** Why a worker ends what it works on: the reason of BullMQ's signal. Any other one: cancelled. */
-export const CLOSING = 'closing'
+export const CLOSING_REASON = 'closing'
 
 /** ms until it is looked again whether the other process is done. */
-const PAUSE = 2_000
+const LOCKED_RETRY_DELAY_MS = 2_000
 
 /** What a processor works with. */
-export interface Tools {
+export interface ProcessorDeps {
   readonly spool: Spool
   readonly sources: Sources
   /** This one. */
   readonly host: string
-  readonly homes: Homes
+  readonly hostQueues: HostQueues
   readonly cancellations: Cancellations
   /** A job of the shared queue. */
-  readonly find: (id: string) => Promise<UploadJob | undefined>
+  readonly findJob: (id: string) => Promise<UploadJob | undefined>
   /** Puts the progress of a job into Redis; does not reject. */
-  readonly tell: (job: UploadJob | HomeJob, progress: JobProgress) => Promise<void>
+  readonly reportProgress: (job: UploadJob | HostJob, progress: JobProgress) => Promise<void>
   /** Whether the worker is on its way out. */
   readonly isClosing: () => boolean
 }
 
 /** One run of a job: how BullMQ knows it, and the id of its upload. */
-interface Run {
-  readonly job: UploadJob | HomeJob
-  readonly id: string
+interface JobRun {
+  readonly job: UploadJob | HostJob
+  readonly uploadId: string
   readonly token: string
   readonly signal: AbortSignal
 }
 
 export class Processor {
   /** Ids of uploads that were finished here, and whose receipts can go when that is known in Redis. */
-  readonly finished = new Set<string>()
-  readonly #tools: Tools
+  readonly finishedUploadIds = new Set<string>()
+  readonly #deps: ProcessorDeps
 
-  constructor(tools: Tools) {
-    this.#tools = tools
+  constructor(deps: ProcessorDeps) {
+    this.#deps = deps
   }
 
   /** A job of the shared queue. */
-  async run(job: UploadJob, token: string, signal: AbortSignal): Promise<JobResult> {
-    const { homes } = this.#tools
-    const run = { job, id: job.id ?? '', token, signal }
-    const ended = startedBefore(job) ? await homes.resultOf(job) : undefined
-    if (typeof ended === 'string') throw failureOf(ended, true)
-    const result = ended ?? (await this.#work(run))
-    if (typeof result !== 'string') return result
-    await homes.send(job, result)
+  async runSharedJob(job: UploadJob, token: string, signal: AbortSignal): Promise<JobResult> {
+    const { hostQueues } = this.#deps
+    const run = { job, uploadId: job.id ?? '', token, signal }
+    const childResult = wasStartedBefore(job) ? await hostQueues.childResult(job) : undefined
+    if (typeof childResult === 'string') throw toJobError(childResult, true)
+    const resultOrHost = childResult ?? (await this.#uploadOrAbort(run))
+    if (typeof resultOrHost !== 'string') return resultOrHost
+    await hostQueues.addChild(job, resultOrHost)
     if (await job.moveToWaitingChildren(token)) throw new WaitingChildrenError()
-    return this.#handBack(run) // it was quicker than we
+    return this.#returnToQueue(run) // it was quicker than we
   }
 
   /** A child in this host's own queue; `null` sends its parent on. */
-  async runAtHome(job: HomeJob, token: string, signal: AbortSignal): Promise<JobResult | null> {
-    const result = await this.#work({ job, id: job.parent?.id ?? '', token, signal })
-    return typeof result === 'string' ? null : result
+  async runHostJob(job: HostJob, token: string, signal: AbortSignal): Promise<JobResult | null> {
+    const resultOrHost = await this.#uploadOrAbort({
+      job,
+      uploadId: job.parent?.id ?? '',
+      token,
+      signal,
+    })
+    return typeof resultOrHost === 'string' ? null : resultOrHost
   }
 
   /** @returns the result, or the host that must go on; whatever else happens is thrown for BullMQ */
-  async #work(run: Run): Promise<JobResult | string> {
-    const { cancellations, host, isClosing } = this.#tools
-    const { job, id, token, signal } = run
-    if (isClosing()) return this.#handBack(run)
-    const canBeStopped = startedBefore(job) || 'manifest' in job.data || job.id !== id
-    let isStopped = canBeStopped && (await cancellations.among([id])).length > 0
+  async #uploadOrAbort(run: JobRun): Promise<JobResult | string> {
+    const { cancellations, host, isClosing } = this.#deps
+    const { job, uploadId, token, signal } = run
+    if (isClosing()) return this.#returnToQueue(run)
+    const mayBeCancelled = wasStartedBefore(job) || 'manifest' in job.data || job.id !== uploadId
+    let isCancelled = mayBeCancelled && (await cancellations.filterCancelled([uploadId])).length > 0
     try {
-      if (!isStopped) {
+      if (!isCancelled) {
         const result = await this.#upload(run).catch((error: unknown) => {
           if (!signal.aborted) throw error
         })
         if (result !== undefined) return result
-        if (signal.reason === CLOSING) return await this.#handBack(run)
-        isStopped = true
+        if (signal.reason === CLOSING_REASON) return await this.#returnToQueue(run)
+        isCancelled = true
       }
-      return await this.#giveUp(id)
+      return await this.#abortCancelled(uploadId)
     } catch (error) {
       if (error instanceof WaitingError) throw error
-      const outcome = outcomeOf(error, host)
-      if (outcome.do === 'send home') return outcome.host
-      if (outcome.do !== 'wait') throw failureOf(error, outcome.do === 'fail')
-      await job.moveToDelayed(Date.now() + PAUSE, token)
+      const action = chooseFailureAction(error, host)
+      if (action.do === 'send to host') return action.host
+      if (action.do !== 'wait') throw toJobError(error, action.do === 'fail')
+      await job.moveToDelayed(Date.now() + LOCKED_RETRY_DELAY_MS, token)
       throw new DelayedError()
     }
   }
 
-  async #upload({ job, id, signal }: Run): Promise<JobResult> {
-    const { spool, host, tell } = this.#tools
+  async #upload({ job, uploadId, signal }: JobRun): Promise<JobResult> {
+    const { spool, host, reportProgress } = this.#deps
     const { key, upload } = job.data
-    const told = new Told(event => tell(job, { ...event, host }))
+    const throttle = new ProgressThrottle(event => reportProgress(job, { ...event, host }))
     try {
-      const result = await spool.upload(key, this.#source(job, id), {
+      const result = await spool.upload(key, this.#createSource(job, uploadId), {
         ...upload,
-        id,
+        id: uploadId,
         // A job that is done but not known to be in Redis is run again: the receipt tells.
         once: true,
         signal,
-        onProgress: event => told.update(event),
+        onProgress: event => throttle.update(event),
       })
-      this.finished.add(id)
+      this.finishedUploadIds.add(uploadId)
       return { ...result, host }
     } finally {
-      await told.end()
+      await throttle.flush()
     }
   }
 
-  #source({ data }: { readonly data: JobData }, id: string): Source {
-    if ('manifest' in data) return async () => [await this.#manifest(data, id)]
-    const { sources, host } = this.#tools
+  #createSource({ data }: { readonly data: JobData }, uploadId: string): Source {
+    if ('manifest' in data) return async () => [await this.#createManifest(data, uploadId)]
+    const { sources, host } = this.#deps
     const source = Object.hasOwn(sources, data.source) ? sources[data.source] : undefined
     if (source === undefined) {
       throw new Error(`The worker on ${host} has no source "${data.source}"; others may have it`)
@@ -129,11 +134,11 @@ export class Processor {
     return options => source(data.args as never, options)
   }
 
-  async #manifest(data: ManifestData, id: string): Promise<string> {
-    const job = await this.#tools.find(id)
+  async #createManifest(data: ManifestData, jobId: string): Promise<string> {
+    const job = await this.#deps.findJob(jobId)
     const results = Object.values((await job?.getChildrenValues<JobResult | null>()) ?? {})
-    return manifestText(
-      manifestOf(
+    return formatFlowManifest(
+      createFlowManifest(
         data.manifest,
         results.filter(result => result !== null),
       ),
@@ -141,23 +146,23 @@ export class Processor {
   }
 
   /** Another worker takes it at once; no attempt is used up. */
-  async #handBack({ job, token }: Run): Promise<never> {
+  async #returnToQueue({ job, token }: JobRun): Promise<never> {
     await job.moveToWait(token)
     throw new WaitingError()
   }
 
   /** It was cancelled: nothing of it is left, here or on OSS. */
-  async #giveUp(id: string): Promise<never> {
-    await this.#tools.spool.abort(id).catch((error: unknown) => {
+  async #abortCancelled(uploadId: string): Promise<never> {
+    await this.#deps.spool.abort(uploadId).catch((error: unknown) => {
       if (!(error instanceof SpoolError && error.code === 'ERR_SPOOL_NOT_FOUND')) throw error
     })
-    await this.#tools.cancellations.forget(id)
-    const message = `The job ${id} was cancelled; nothing is published`
-    throw new SpoolError('ERR_SPOOL_ABORTED', message, { id })
+    await this.#deps.cancellations.clearRequest(uploadId)
+    const message = `The job ${uploadId} was cancelled; nothing is published`
+    throw new SpoolError('ERR_SPOOL_ABORTED', message, { id: uploadId })
   }
 }
 
 /** Only such a job can have a child at home, or have been cancelled while it waited. */
-function startedBefore({ attemptsStarted }: UploadJob | HomeJob): boolean {
+function wasStartedBefore({ attemptsStarted }: UploadJob | HostJob): boolean {
   return attemptsStarted > 1
 }

@@ -3,10 +3,10 @@ import { FlowProducer, Queue, type JobsOptions } from 'bullmq'
 import { checkKey } from '../upload/names.js'
 import { checkOptions } from '../upload/options.js'
 import { Cancellations } from './cancellation.js'
-import { checkQueue, type QueueOptions, type QueueSettings } from './connection.js'
+import { checkQueueOptions, type QueueOptions, type QueueSettings } from './queue-options.js'
 import {
-  duplicateId,
-  JOB_DEFAULTS,
+  deduplicationId,
+  DEFAULT_JOB_OPTIONS,
   newJobId,
   type JobData,
   type JobUpload,
@@ -41,7 +41,7 @@ export interface FlowRequest<S extends Sources> {
  * What became of a wish to cancel: the job is gone; its worker stops it, or the next one to get it; it
  * had ended already; there is no such job.
  */
-export type Cancelled = 'removed' | 'stopping' | 'ended' | 'unknown'
+export type CancelResult = 'removed' | 'stopping' | 'ended' | 'unknown'
 
 /**
  * The shared queue of a fleet. `S` is the type of its workers' sources: names and arguments are checked
@@ -51,17 +51,17 @@ export class UploadQueue<S extends Sources> {
   /** BullMQ's own queue: for its getters, its events, and pages such as bull-board. */
   readonly queue: Queue<UploadJob>
   readonly #settings: QueueSettings
-  readonly #jobs: NonNullable<UploadQueueOptions['jobs']>
+  readonly #jobOptions: NonNullable<UploadQueueOptions['jobs']>
   readonly #cancellations: Cancellations
-  #flows: FlowProducer | undefined
+  #flowProducer: FlowProducer | undefined
 
   /** @throws TypeError for options that make no sense */
   constructor(options: UploadQueueOptions) {
-    this.#settings = checkQueue(options)
-    this.#jobs = { ...JOB_DEFAULTS, ...options.jobs }
+    this.#settings = checkQueueOptions(options)
+    this.#jobOptions = { ...DEFAULT_JOB_OPTIONS, ...options.jobs }
     const { connection, name, prefix } = this.#settings
     this.queue = new Queue(name, { connection, prefix })
-    this.queue.on('error', unheard)
+    this.queue.on('error', noop)
     this.#cancellations = new Cancellations(connection, this.queue.toKey(''))
   }
 
@@ -71,10 +71,14 @@ export class UploadQueue<S extends Sources> {
    * @throws SpoolError `ERR_SPOOL_INVALID_KEY`, TypeError or RangeError for wrong options
    */
   async add(request: UploadRequest<S>): Promise<UploadJob> {
-    const data = dataOf(request)
+    const data = toUploadData(request)
     const jobId = newJobId(data.key)
-    const deduplication = { id: duplicateId(data.key) }
-    const job = await this.queue.add(data.source, data, { ...this.#jobs, jobId, deduplication })
+    const deduplication = { id: deduplicationId(data.key) }
+    const job = await this.queue.add(data.source, data, {
+      ...this.#jobOptions,
+      jobId,
+      deduplication,
+    })
     // What BullMQ adds has the general type of progress; there is none yet.
     const added = job as UploadJob
     return added.id === jobId ? added : ((await this.find(added.id ?? '')) ?? added)
@@ -89,7 +93,7 @@ export class UploadQueue<S extends Sources> {
   async addFlow(flow: FlowRequest<S>): Promise<UploadJob> {
     const { job, manifest, upload } = flow
     const { name: queueName, connection, prefix } = this.#settings
-    const objects = flow.objects.map(request => dataOf(request))
+    const objects = flow.objects.map(request => toUploadData(request))
     const keys = objects.map(({ key }) => key)
     if (keys.length === 0 || new Set([...keys, manifest]).size <= keys.length) {
       throw new TypeError('The "objects" of a flow must be one or more, each with a key of its own')
@@ -99,18 +103,18 @@ export class UploadQueue<S extends Sources> {
       manifest: { job, keys },
       upload: { mime: 'application/json', ...upload },
     }
-    checkRequest(data)
-    this.#flows ??= new FlowProducer({ connection, prefix }).on('error', unheard)
-    const node = await this.#flows.add({
+    checkJobData(data)
+    this.#flowProducer ??= new FlowProducer({ connection, prefix }).on('error', noop)
+    const node = await this.#flowProducer.add({
       name: 'manifest',
       queueName,
       data,
-      opts: { ...this.#jobs, jobId: newJobId(manifest) },
+      opts: { ...this.#jobOptions, jobId: newJobId(manifest) },
       children: objects.map(object => ({
         name: object.source,
         queueName,
         data: object,
-        opts: { ...this.#jobs, jobId: newJobId(object.key) },
+        opts: { ...this.#jobOptions, jobId: newJobId(object.key) },
       })),
     })
     // As in `add`.
@@ -127,17 +131,17 @@ export class UploadQueue<S extends Sources> {
    * Any other one ends as failed with `ERR_SPOOL_ABORTED`, within a second or when a worker gets to it;
    * what is left of it is removed from the spool and from OSS. An object that is published by then stays.
    */
-  async cancel(id: string): Promise<Cancelled> {
+  async cancel(id: string): Promise<CancelResult> {
     const job = await this.find(id)
     if (job === undefined) return 'unknown'
     if (await hasEnded(job)) return 'ended'
-    await this.#cancellations.wish(id)
+    await this.#cancellations.requestCancel(id)
     if ('manifest' in job.data) await this.#cancelChildren(job)
     if (
       job.attemptsStarted === 0 &&
       (await this.queue.remove(id, { removeChildren: false })) === 1
     ) {
-      await this.#cancellations.forget(id)
+      await this.#cancellations.clearRequest(id)
       return 'removed'
     }
     // It may just have been taken; then there is nothing to promote.
@@ -147,7 +151,7 @@ export class UploadQueue<S extends Sources> {
 
   /** Lets go of the queue; the connection stays its owner's. */
   async close(): Promise<void> {
-    await Promise.all([this.queue.close(), this.#flows?.close()])
+    await Promise.all([this.queue.close(), this.#flowProducer?.close()])
   }
 
   async #cancelChildren(job: UploadJob): Promise<void> {
@@ -157,13 +161,13 @@ export class UploadQueue<S extends Sources> {
 }
 
 /** What a connection has to say is its owner's; without a listener BullMQ writes to the console. */
-function unheard(): void {}
+function noop(): void {}
 
 async function hasEnded(job: UploadJob): Promise<boolean> {
   return ['completed', 'failed', 'unknown'].includes(await job.getState())
 }
 
-function dataOf<S extends Sources>(request: UploadRequest<S>): UploadData {
+function toUploadData<S extends Sources>(request: UploadRequest<S>): UploadData {
   const { key, source, args, upload }: UploadData = request
   const data = {
     key,
@@ -171,11 +175,11 @@ function dataOf<S extends Sources>(request: UploadRequest<S>): UploadData {
     ...(args === undefined ? {} : { args }),
     ...(upload === undefined ? {} : { upload }),
   }
-  checkRequest(data)
+  checkJobData(data)
   return data
 }
 
-function checkRequest({ key, upload = {} }: JobData): void {
+function checkJobData({ key, upload = {} }: JobData): void {
   checkKey(key)
   checkOptions(upload)
 }

@@ -16,7 +16,7 @@ export interface FleetFlags {
   readonly concurrency?: number
   readonly fleetRate?: number
   readonly hostTimeout?: number
-  readonly homeTimeout?: number
+  readonly hostQueueTimeout?: number
   readonly lockTimeout?: number
 }
 
@@ -82,13 +82,13 @@ export async function openFleet(session: Session, url: string, flags: FleetFlags
     host,
     hostTimeout,
     lockTimeout,
-    homeTimeout,
+    hostQueueTimeout,
     concurrency,
     queue: name = 'oss-spool',
   } = flags
   const checkpoints = redisCheckpoints(redis, omitUndefined({ host, hostTimeout, lockTimeout }))
   session.onClose(() => checkpoints.close())
-  const options = omitUndefined({ concurrency, homeTimeout, lockTimeout })
+  const options = omitUndefined({ concurrency, hostQueueTimeout, lockTimeout })
   return {
     name,
     checkpoints,
@@ -97,7 +97,14 @@ export async function openFleet(session: Session, url: string, flags: FleetFlags
       if (!isAway) session.say(message)
     },
     work: (spool, sources) =>
-      new Class({ connection: redis, name, spool, checkpoints, sources, ...options }),
+      new Class({
+        connection: redis,
+        name,
+        spool,
+        checkpointStore: checkpoints,
+        sources,
+        ...options,
+      }),
     health: async ({ active }, isStopping) => {
       const answers = await Promise.race([
         redis.ping().then(

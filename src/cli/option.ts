@@ -142,7 +142,7 @@ export function workerOptions(command: Command): Command {
     ...sending(),
     ...spooling(),
     periodOption('--host-timeout <TIME>', 'silence after which a host is gone (default: 15m)'),
-    periodOption('--home-timeout <TIME>', 'a job waits so long for its host (default: 1m)'),
+    periodOption('--host-queue-timeout <TIME>', 'a job waits so long for its host (default: 1m)'),
     periodOption('--lock-timeout <TIME>', 'jobs of a silent worker are free then (default: 30s)'),
   ])
 }

@@ -40,7 +40,7 @@ async function listed(
   session: Session,
   ids: readonly string[],
 ): Promise<UploadStatus[]> {
-  const { LocalRecordStore: LocalRecordStore } = await import('../disk/local-record-store.js')
+  const { LocalRecordStore } = await import('../disk/local-record-store.js')
   const { listUploads: list } = await import('../upload/list.js')
   return list(new LocalRecordStore(directory), ({ message }) => session.say(message), ids)
 }

@@ -4,38 +4,38 @@
  */
 
 /** Bytes (of texts: characters) that make a batch. */
-const FULL = 64 * 1024
+const BATCH_BYTES = 64 * 1024
 
-export class Batch {
+export class RecordBatch {
   #chunks: Buffer[] = []
   #text = ''
-  #waiting = 0
+  #size = 0
 
   add(record: string | Uint8Array): void {
-    this.#waiting += record.length
+    this.#size += record.length
     if (typeof record === 'string') {
       this.#text += record
     } else {
-      this.#close()
+      this.#closeText()
       // A view of the same memory.
       this.#chunks.push(Buffer.from(record.buffer, record.byteOffset, record.byteLength))
     }
   }
 
   get isFull(): boolean {
-    return this.#waiting >= FULL
+    return this.#size >= BATCH_BYTES
   }
 
   /** The batch, and begins the next one. */
   take(): readonly Buffer[] {
-    this.#close()
+    this.#closeText()
     const chunks = this.#chunks
     this.#chunks = []
-    this.#waiting = 0
+    this.#size = 0
     return chunks
   }
 
-  #close(): void {
+  #closeText(): void {
     if (this.#text === '') return
     this.#chunks.push(Buffer.from(this.#text))
     this.#text = ''

@@ -4,55 +4,55 @@
  */
 import { invalidType, invalidValue } from '../errors.js'
 
-export const DATE_NAMES = ['yyyy', 'MM', 'dd', 'HH', 'mm', 'ss'] as const
+export const DATE_PLACEHOLDERS = ['yyyy', 'MM', 'dd', 'HH', 'mm', 'ss'] as const
 
 /** With leading zeros. */
-export type DateFields = Readonly<Record<(typeof DATE_NAMES)[number], string>>
+export type DateFields = Readonly<Record<(typeof DATE_PLACEHOLDERS)[number], string>>
 
 /** Since then the offsets of all zones are whole minutes, so within one only the seconds differ. */
-const WHOLE_MINUTES = Date.UTC(1972, 1)
-const MINUTE = 60_000
+const WHOLE_MINUTE_OFFSETS_SINCE_MS = Date.UTC(1972, 1)
+const MINUTE_MS = 60_000
 
 /** How many dates are remembered. */
-const MAX_KNOWN = 1000
+const MAX_CACHED_MINUTES = 1000
 
 /** Years of four digits in every zone. */
-const MIN = Date.parse('0001-01-02T00:00:00Z')
-const MAX = Date.parse('9999-12-30T00:00:00Z')
+const MIN_TIME_MS = Date.parse('0001-01-02T00:00:00Z')
+const MAX_TIME_MS = Date.parse('9999-12-30T00:00:00Z')
 
 export class Calendar {
   readonly #format: Intl.DateTimeFormat | undefined
-  readonly #known = new Map<number, DateFields>()
+  readonly #fieldsByMinute = new Map<number, DateFields>()
 
   /** @throws TypeError for a time zone that Intl does not know */
   constructor(timeZone: unknown = 'UTC') {
     if (typeof timeZone !== 'string') throw invalidType('timeZone', 'a string', timeZone)
-    if (timeZone !== 'UTC') this.#format = formatOf(timeZone)
+    if (timeZone !== 'UTC') this.#format = createDateFormat(timeZone)
   }
 
   /** @throws TypeError for what is no time */
   fields(time: unknown): DateFields {
     const ms = time instanceof Date ? time.getTime() : time
-    if (typeof ms !== 'number' || !(ms >= MIN && ms <= MAX)) {
+    if (typeof ms !== 'number' || !(ms >= MIN_TIME_MS && ms <= MAX_TIME_MS)) {
       throw invalidType('time', 'a function that returns a Date or milliseconds', time)
     }
-    if (ms < WHOLE_MINUTES) return this.#fieldsOf(ms)
-    const minute = Math.floor(ms / MINUTE)
-    let fields = this.#known.get(minute)
+    if (ms < WHOLE_MINUTE_OFFSETS_SINCE_MS) return this.#computeFields(ms)
+    const minute = Math.floor(ms / MINUTE_MS)
+    let fields = this.#fieldsByMinute.get(minute)
     if (fields === undefined) {
-      fields = this.#fieldsOf(minute * MINUTE)
-      if (this.#known.size === MAX_KNOWN) this.#known.clear()
-      this.#known.set(minute, fields)
+      fields = this.#computeFields(minute * MINUTE_MS)
+      if (this.#fieldsByMinute.size === MAX_CACHED_MINUTES) this.#fieldsByMinute.clear()
+      this.#fieldsByMinute.set(minute, fields)
     }
-    return { ...fields, ss: String(Math.floor((ms % MINUTE) / 1000)).padStart(2, '0') }
+    return { ...fields, ss: String(Math.floor((ms % MINUTE_MS) / 1000)).padStart(2, '0') }
   }
 
-  #fieldsOf(ms: number): DateFields {
-    return this.#format === undefined ? inUtc(ms) : inZone(this.#format, ms)
+  #computeFields(ms: number): DateFields {
+    return this.#format === undefined ? utcFields(ms) : zonedFields(this.#format, ms)
   }
 }
 
-function inUtc(ms: number): DateFields {
+function utcFields(ms: number): DateFields {
   const text = new Date(ms).toISOString()
   return {
     yyyy: text.slice(0, 4),
@@ -64,8 +64,8 @@ function inUtc(ms: number): DateFields {
   }
 }
 
-function formatOf(timeZone: string): Intl.DateTimeFormat {
-  const number = '2-digit'
+function createDateFormat(timeZone: string): Intl.DateTimeFormat {
+  const twoDigits = '2-digit'
   try {
     return new Intl.DateTimeFormat('en-US', {
       timeZone,
@@ -73,18 +73,18 @@ function formatOf(timeZone: string): Intl.DateTimeFormat {
       numberingSystem: 'latn',
       hourCycle: 'h23',
       year: 'numeric',
-      month: number,
-      day: number,
-      hour: number,
-      minute: number,
-      second: number,
+      month: twoDigits,
+      day: twoDigits,
+      hour: twoDigits,
+      minute: twoDigits,
+      second: twoDigits,
     })
   } catch {
     throw invalidValue('timeZone', 'must be a time zone such as "Asia/Shanghai"', timeZone)
   }
 }
 
-function inZone(format: Intl.DateTimeFormat, ms: number): DateFields {
+function zonedFields(format: Intl.DateTimeFormat, ms: number): DateFields {
   const parts = format.formatToParts(ms)
   const part = (type: Intl.DateTimeFormatPartTypes): string =>
     parts.find(p => p.type === type)?.value ?? ''

@@ -3,8 +3,8 @@
  * @module oss-spool/etl
  */
 export { csv, jsonl, type CsvOptions, type Format } from './format.js'
-export type { Manifest, ManifestObject, Mark } from './manifest.js'
+export type { Manifest, ManifestObject, RecordId } from './manifest.js'
 export type { ObjectUpload, RotateBase, RotateOptions } from './options.js'
 export { rotate, type RotateStream } from './rotate.js'
 export { tap, type Tap, type TapCounts } from './tap.js'
-export type { Transforms } from './transforms.js'
+export type { ObjectTransform } from './transforms.js'

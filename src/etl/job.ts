@@ -6,195 +6,212 @@
 import { createHash } from 'node:crypto'
 import { setMaxListeners } from 'node:events'
 import type { Spool, StepOptions, UploadResult } from '../index.js'
-import { manifestOf, type Manifest, type ManifestObject } from './manifest.js'
+import { createManifest, type Manifest, type ManifestObject } from './manifest.js'
 import type { RotateSettings } from './options.js'
-import { Outgoing, type RecordText } from './outgoing.js'
-import { Sequences, type Place } from './sequences.js'
-import { Stages } from './stages.js'
+import { ObjectWriter, type RecordCallbacks } from './object-writer.js'
+import { KeySequences, type KeySequence } from './key-sequence.js'
+import { TransformChain } from './transform-chain.js'
 
 /** Who is told. */
-export interface JobListener {
+export interface RotateJobListener {
   /** An object failed: the job cannot end well. */
-  failure(error: unknown): void
-  object(object: ManifestObject): void
+  onFailure(error: unknown): void
+  onObject(object: ManifestObject): void
 }
 
 /** An object that takes records. */
-interface Open<T> {
-  readonly object: Outgoing<T>
+interface OpenObject<T> {
+  readonly writer: ObjectWriter<T>
   readonly timer: NodeJS.Timeout | undefined
 }
 
-export class Job<T> {
+export class RotateJob<T> {
   readonly #spool: Spool
   readonly #settings: RotateSettings<T>
-  readonly #listener: JobListener
-  readonly #sequences: Sequences<T>
+  readonly #listener: RotateJobListener
+  readonly #keySequences: KeySequences<T>
   /** By sequence; the least recently used one comes first. */
-  readonly #open = new Map<string, Open<T>>()
+  readonly #openObjects = new Map<string, OpenObject<T>>()
   /** Objects that take no more records, until OSS has them. */
   readonly #ending = new Set<Promise<void>>()
   /** All of them, in the order in which they were begun. */
-  readonly #objects: Promise<ManifestObject>[] = []
+  readonly #manifestObjects: Promise<ManifestObject>[] = []
   readonly #unfinished = new Set<{ destroy(): void; done: Promise<unknown> }>()
-  readonly #stop = new AbortController()
-  #steps: Promise<unknown> = Promise.resolve()
-  #latest = ''
-  #records = 0
+  readonly #abortController = new AbortController()
+  #lastStep: Promise<unknown> = Promise.resolve()
+  #lastUsedSequence = ''
+  #recordCount = 0
 
-  constructor(spool: Spool, settings: RotateSettings<T>, listener: JobListener) {
+  constructor(spool: Spool, settings: RotateSettings<T>, listener: RotateJobListener) {
     this.#spool = spool
     this.#settings = settings
     this.#listener = listener
-    this.#sequences = new Sequences(settings)
-    setMaxListeners(0, this.#stop.signal) // one per object
+    this.#keySequences = new KeySequences(settings)
+    setMaxListeners(0, this.#abortController.signal) // one per object
   }
 
   /** Takes records; resolves when the next ones may come. */
-  take(records: Iterable<T>): Promise<void> {
-    return this.#step(async () => {
+  write(records: Iterable<T>): Promise<void> {
+    return this.#enqueue(async () => {
       for (const record of records) {
-        const place = this.#sequences.placeOf(record)
-        let object = this.#open.get(place.name)?.object
-        if (object !== undefined && this.#isCut(object, record)) {
-          await this.#end(place.name)
-          object = undefined
+        const sequence = this.#keySequences.sequenceFor(record)
+        let writer = this.#openObjects.get(sequence.name)?.writer
+        if (writer !== undefined && this.#startsNewObject(writer, record)) {
+          await this.#endObject(sequence.name)
+          writer = undefined
         }
-        object ??= await this.#begin(place)
-        this.#use(place.name)
-        const turn = object.add(record, this.#records++)
-        if (turn !== undefined) await turn
-        if (this.#isFull(object)) await this.#end(place.name)
-        this.#refuseIfStopped()
+        writer ??= await this.#beginObject(sequence)
+        this.#markUsed(sequence.name)
+        const flushed = writer.write(record, this.#recordCount++)
+        if (flushed !== undefined) await flushed
+        if (this.#isFull(writer)) await this.#endObject(sequence.name)
+        this.#throwIfAborted()
       }
     })
   }
 
   /** The records ended well: resolves when OSS holds all objects and the manifest. */
   finish(): Promise<Manifest> {
-    return this.#step(async () => {
-      for (const name of this.#open.keys()) await this.#end(name)
+    return this.#enqueue(async () => {
+      for (const name of this.#openObjects.keys()) await this.#endObject(name)
       const { job, manifestKey, upload } = this.#settings
-      const manifest = manifestOf(job, await Promise.all(this.#objects))
-      this.#refuseIfStopped()
+      const manifest = createManifest(job, await Promise.all(this.#manifestObjects))
+      this.#throwIfAborted()
       const { headers: _headers, callback: _callback, ...rest } = upload
-      const text = { format: (json: string) => json, mark: () => 0 }
-      const object = this.#outgoing<string>(manifestKey, text, new Stages([]), {
+      const callbacks = { format: (json: string) => json, recordId: () => 0 }
+      const writer = this.#createWriter<string>(manifestKey, callbacks, new TransformChain([]), {
         ...rest,
         id: `${job}-manifest`,
         mime: 'application/json',
       })
-      await object.add(`${JSON.stringify(manifest, null, 2)}\n`, 0)
-      await object.end()
+      await writer.write(`${JSON.stringify(manifest, null, 2)}\n`, 0)
+      await writer.end()
       return manifest
     })
   }
 
   /** Ends without success: what is sealed stays resumable. Resolves when nothing is under way. */
-  async abandon(): Promise<void> {
-    this.#stop.abort()
-    for (const { timer } of this.#open.values()) clearTimeout(timer)
+  async destroy(): Promise<void> {
+    this.#abortController.abort()
+    for (const { timer } of this.#openObjects.values()) clearTimeout(timer)
     const unfinished = [...this.#unfinished]
     for (const object of unfinished) object.destroy()
     await Promise.allSettled(unfinished.map(({ done }) => done))
   }
 
-  #isFull(object: Outgoing<T>): boolean {
+  #isFull(writer: ObjectWriter<T>): boolean {
     const { records, bytes } = this.#settings.every
-    return object.records >= records || object.size >= bytes
+    return writer.records >= records || writer.size >= bytes
   }
 
-  #isCut({ latest }: Outgoing<T>, record: T): boolean {
-    return latest !== undefined && this.#settings.cutBefore?.(record, latest[0]) === true
+  #startsNewObject({ latestRecord }: ObjectWriter<T>, record: T): boolean {
+    return (
+      latestRecord !== undefined && this.#settings.cutBefore?.(record, latestRecord[0]) === true
+    )
   }
 
-  async #begin(place: Place): Promise<Outgoing<T>> {
-    const { maxOpen, transforms, every, upload, job } = this.#settings
-    const key = this.#sequences.nextKey(place)
-    const [oldest] = this.#open.keys()
-    if (this.#open.size >= maxOpen && oldest !== undefined) await this.#end(oldest)
-    this.#refuseIfStopped()
-    const options = { ...upload, id: idOf(job, key) }
-    const object = this.#outgoing<T>(key, this.#settings, new Stages(transforms()), options)
-    const told = object.done.then(result => this.#told(object, result))
-    told.catch((error: unknown) => this.#listener.failure(error))
-    this.#objects.push(told)
-    const timer = every.ms === undefined ? undefined : this.#timer(place.name, every.ms)
-    this.#open.set(place.name, { object, timer })
-    return object
+  async #beginObject(sequence: KeySequence): Promise<ObjectWriter<T>> {
+    const { maxOpen, createTransforms, every, upload, job } = this.#settings
+    const key = this.#keySequences.nextKey(sequence)
+    const [leastRecentlyUsed] = this.#openObjects.keys()
+    if (this.#openObjects.size >= maxOpen && leastRecentlyUsed !== undefined)
+      await this.#endObject(leastRecentlyUsed)
+    this.#throwIfAborted()
+    const options = { ...upload, id: objectUploadId(job, key) }
+    const writer = this.#createWriter<T>(
+      key,
+      this.#settings,
+      new TransformChain(createTransforms()),
+      options,
+    )
+    const reported = writer.done.then(result => this.#reportObject(writer, result))
+    reported.catch((error: unknown) => this.#listener.onFailure(error))
+    this.#manifestObjects.push(reported)
+    const timer = every.ms === undefined ? undefined : this.#startTimer(sequence.name, every.ms)
+    this.#openObjects.set(sequence.name, { writer, timer })
+    return writer
   }
 
   /** It must not keep the process alive: whoever writes the records does. */
-  #timer(name: string, ms: number): NodeJS.Timeout {
+  #startTimer(name: string, ms: number): NodeJS.Timeout {
     const timer = setTimeout(() => {
-      const end = this.#step(async () => {
-        if (this.#open.get(name)?.timer === timer) await this.#end(name)
+      const end = this.#enqueue(async () => {
+        if (this.#openObjects.get(name)?.timer === timer) await this.#endObject(name)
       })
-      end.catch((error: unknown) => this.#listener.failure(error))
+      end.catch((error: unknown) => this.#listener.onFailure(error))
     }, ms)
     return timer.unref()
   }
 
   /** Marks a sequence as the one used last. */
-  #use(name: string): void {
-    const open = this.#open.get(name)
-    if (name === this.#latest || open === undefined) return
-    this.#open.delete(name)
-    this.#open.set(name, open)
-    this.#latest = name
+  #markUsed(name: string): void {
+    const openObject = this.#openObjects.get(name)
+    if (name === this.#lastUsedSequence || openObject === undefined) return
+    this.#openObjects.delete(name)
+    this.#openObjects.set(name, openObject)
+    this.#lastUsedSequence = name
   }
 
   /** No more records for it. It is sent while others take theirs; waits if too many are on their way. */
-  async #end(name: string): Promise<void> {
-    const open = this.#open.get(name)
-    if (open === undefined) return
-    clearTimeout(open.timer)
-    this.#open.delete(name)
-    this.#latest = ''
-    const ended: Promise<void> = open.object
+  async #endObject(name: string): Promise<void> {
+    const openObject = this.#openObjects.get(name)
+    if (openObject === undefined) return
+    clearTimeout(openObject.timer)
+    this.#openObjects.delete(name)
+    this.#lastUsedSequence = ''
+    const ended: Promise<void> = openObject.writer
       .end()
       .then(
         () => {},
-        (error: unknown) => this.#listener.failure(error),
+        (error: unknown) => this.#listener.onFailure(error),
       )
       .finally(() => this.#ending.delete(ended))
     this.#ending.add(ended)
     while (this.#ending.size > this.#settings.maxEnding) await Promise.race(this.#ending)
   }
 
-  #outgoing<R>(key: string, text: RecordText<R>, stages: Stages, upload: StepOptions): Outgoing<R> {
-    const { signal } = this.#stop
+  #createWriter<R>(
+    key: string,
+    callbacks: RecordCallbacks<R>,
+    transforms: TransformChain,
+    upload: StepOptions,
+  ): ObjectWriter<R> {
+    const { signal } = this.#abortController
     // All that are open take records in turn: none may wait for another one's end.
     const options = { overwrite: false, ...upload, once: true, atOnce: true, signal }
-    const object = new Outgoing<R>(key, text, stages, source =>
+    const writer = new ObjectWriter<R>(key, callbacks, transforms, source =>
       this.#spool.upload(key, source, options),
     )
-    this.#unfinished.add(object)
-    const forget = (): void => void this.#unfinished.delete(object)
-    void object.done.then(forget, forget)
-    return object
+    this.#unfinished.add(writer)
+    const removeFromUnfinished = (): void => void this.#unfinished.delete(writer)
+    void writer.done.then(removeFromUnfinished, removeFromUnfinished)
+    return writer
   }
 
-  #told({ key, records, first, last }: Outgoing<T>, result: UploadResult): ManifestObject {
+  #reportObject(
+    { key, records, firstRecordId: first, lastRecordId: last }: ObjectWriter<T>,
+    result: UploadResult,
+  ): ManifestObject {
     const { size, crc64, sealedAt } = result
     const object = { key, size, crc64, records, first, last, created: sealedAt }
-    this.#listener.object(object)
+    this.#listener.onObject(object)
     return object
   }
 
-  #step<R>(step: () => Promise<R>): Promise<R> {
-    const run = this.#steps.then(step)
-    this.#steps = run.catch(() => {}) // whoever asked for the step has its error
-    return run
+  #enqueue<R>(step: () => Promise<R>): Promise<R> {
+    const result = this.#lastStep.then(step)
+    this.#lastStep = result.catch(() => {}) // whoever asked for the step has its error
+    return result
   }
 
-  #refuseIfStopped(): void {
-    if (this.#stop.signal.aborted) throw new Error(`The job ${this.#settings.job} was given up`)
+  #throwIfAborted(): void {
+    if (this.#abortController.signal.aborted)
+      throw new Error(`The job ${this.#settings.job} was given up`)
   }
 }
 
 /** The id of an object's upload: the same in every run of the job, and readable in `oss-spool ls`. */
-function idOf(job: string, key: string): string {
+function objectUploadId(job: string, key: string): string {
   const name = key.slice(key.lastIndexOf('/') + 1).replace(/[^A-Za-z0-9_-]+/g, '-')
   const hash = createHash('sha256').update(key).digest('hex')
   return `${job}-${name.slice(-32)}-${hash.slice(0, 24)}`

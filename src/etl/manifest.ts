@@ -4,7 +4,7 @@
  */
 
 /** What names a record. */
-export type Mark = string | number
+export type RecordId = string | number
 
 /** One object of a job. */
 export interface ManifestObject {
@@ -16,10 +16,10 @@ export interface ManifestObject {
   readonly crc64: string
   /** Number of records. */
   readonly records: number
-  /** What `mark` says of its first record; by default the record's number in the job, from 0. */
-  readonly first: Mark
+  /** What `recordId` says of its first record; by default the record's number in the job, from 0. */
+  readonly first: RecordId
   /** The same of its last one. */
-  readonly last: Mark
+  readonly last: RecordId
   /** When its last byte was on disk: ISO 8601, UTC. */
   readonly created: string
 }
@@ -36,7 +36,7 @@ export interface Manifest {
   readonly objects: readonly ManifestObject[]
 }
 
-export function manifestOf(job: string, objects: readonly ManifestObject[]): Manifest {
-  const sum = (name: 'records' | 'size'): number => objects.reduce((all, o) => all + o[name], 0)
+export function createManifest(job: string, objects: readonly ManifestObject[]): Manifest {
+  const sum = (name: 'records' | 'size'): number => objects.reduce((total, o) => total + o[name], 0)
   return { job, records: sum('records'), size: sum('size'), objects }
 }

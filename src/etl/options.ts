@@ -6,9 +6,9 @@ import { checkKey } from '../upload/names.js'
 import { checkOptions } from '../upload/options.js'
 import { Calendar } from './calendar.js'
 import type { Format } from './format.js'
-import type { Mark } from './manifest.js'
-import { KeyTemplate } from './template.js'
-import { transformsOf, type Transforms } from './transforms.js'
+import type { RecordId } from './manifest.js'
+import { KeyTemplate } from './key-template.js'
+import { transformFactory, type ObjectTransform } from './transforms.js'
 
 /** What each object is uploaded with. The rest of an upload's options is the job's own business. */
 export type ObjectUpload = Omit<
@@ -26,7 +26,7 @@ export type ObjectUpload = Omit<
 >
 
 /** What `ObjectUpload` leaves out. */
-const OWN = [
+const RESERVED_UPLOAD_OPTIONS = [
   'id',
   'size',
   'expect',
@@ -77,7 +77,7 @@ export interface RotateBase<T> {
   /** Whether a new object begins with `record`; `previous` is the last one of the object so far. */
   readonly cutBefore?: (record: T, previous: T) => boolean
   /** Per object. Default: none. */
-  readonly transform?: Transforms
+  readonly transform?: ObjectTransform
   /**
    * Objects that are open for records at once, 1 to 1,000; above that the least recently used one is
    * ended, and its next record begins another. @default 16
@@ -89,7 +89,7 @@ export interface RotateBase<T> {
    * What the manifest's `first` and `last` say of a record, such as its id. Default: its number in
    * the job, from 0.
    */
-  readonly mark?: (record: T) => Mark
+  readonly recordId?: (record: T) => RecordId
   /** Key of the manifest; may have `{job}`. @default `_manifest-{job}.json` in the folder of `key` */
   readonly manifest?: string
   /** What each object is uploaded with. `overwrite` is false unless given. */
@@ -111,7 +111,7 @@ export type RotateOptions<T> = RotateBase<T> &
 /** The options with every default filled in. */
 export interface RotateSettings<T> {
   readonly job: string
-  readonly template: KeyTemplate
+  readonly keyTemplate: KeyTemplate
   readonly calendar: Calendar
   readonly manifestKey: string
   readonly partitionBy: ((record: T) => string | number) | undefined
@@ -123,17 +123,19 @@ export interface RotateSettings<T> {
   }
   readonly cutBefore: ((record: T, previous: T) => boolean) | undefined
   readonly format: Format<T>
-  readonly transforms: () => readonly Duplex[]
+  readonly createTransforms: () => readonly Duplex[]
   readonly maxOpen: number
   readonly maxEnding: number
-  readonly mark: (record: T, index: number) => Mark
+  readonly recordId: (record: T, index: number) => RecordId
   readonly upload: ObjectUpload
 }
 
-const SAMPLE = { partition: 'x', seq: 0 }
+const SAMPLE_KEY_FIELDS = { partition: 'x', seq: 0 }
 
 /** @throws TypeError, RangeError, SpoolError `ERR_SPOOL_INVALID_KEY` */
-export function checkRotate<T>(options: RotateBase<T> & { format?: Format<T> }): RotateSettings<T> {
+export function checkRotateOptions<T>(
+  options: RotateBase<T> & { format?: Format<T> },
+): RotateSettings<T> {
   if (typeof options !== 'object' || options === null) {
     throw invalidType('options', 'an object', options)
   }
@@ -142,68 +144,76 @@ export function checkRotate<T>(options: RotateBase<T> & { format?: Format<T> }):
   if (!/^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$/.test(job)) {
     throw invalidValue('job', 'must be 1 to 64 of A-Za-z0-9._- , not starting with a dot', job)
   }
-  for (const name of ['partitionBy', 'time', 'cutBefore', 'format', 'mark'] as const) {
-    const given = options[name]
-    if (given !== undefined && typeof given !== 'function')
-      throw invalidType(name, 'a function', given)
+  for (const name of ['partitionBy', 'time', 'cutBefore', 'format', 'recordId'] as const) {
+    const value = options[name]
+    if (value !== undefined && typeof value !== 'function')
+      throw invalidType(name, 'a function', value)
   }
-  const template = new KeyTemplate('key', options.key)
-  together(
+  const keyTemplate = new KeyTemplate('key', options.key)
+  checkOptionAndPlaceholder(
     'partitionBy',
     options.partitionBy !== undefined,
     '{partition}',
-    template.names.has('partition'),
+    keyTemplate.placeholders.has('partition'),
   )
-  together('time', options.time !== undefined, 'a date', template.hasDate)
+  checkOptionAndPlaceholder('time', options.time !== undefined, 'a date', keyTemplate.hasDate)
   const calendar = new Calendar(options.timeZone)
-  checkKey(template.key({ ...SAMPLE, job, date: calendar.fields(0) }))
+  checkKey(keyTemplate.key({ ...SAMPLE_KEY_FIELDS, job, date: calendar.fields(0) }))
   if (typeof every !== 'object' || every === null) throw invalidType('every', 'an object', every)
-  known('every', every, ['records', 'bytes', 'ms'])
+  checkPropertyNames('every', every, ['records', 'bytes', 'ms'])
   checkInteger('every.records', every.records, 1, Number.MAX_SAFE_INTEGER)
   checkInteger('every.bytes', every.bytes, 1, Number.MAX_SAFE_INTEGER)
   checkInteger('every.ms', every.ms, 1, 2 ** 31 - 1)
   checkInteger('maxOpen', options.maxOpen, 1, 1000)
   checkInteger('maxEnding', options.maxEnding, 1, 1000)
   checkOptions(upload)
-  for (const name of OWN) {
+  for (const name of RESERVED_UPLOAD_OPTIONS) {
     if (Object.hasOwn(upload, name)) throw invalidValue('upload', `must not have "${name}"`, upload)
   }
   return {
     job,
-    template,
+    keyTemplate,
     calendar,
-    manifestKey: manifestKey(options.manifest ?? `${template.folder}_manifest-{job}.json`, job),
+    manifestKey: resolveManifestKey(
+      options.manifest ?? `${keyTemplate.folder}_manifest-{job}.json`,
+      job,
+    ),
     partitionBy: options.partitionBy,
     time: options.time,
     every: { records: every.records ?? Infinity, bytes: every.bytes ?? Infinity, ms: every.ms },
     cutBefore: options.cutBefore,
-    format: options.format ?? asItIs,
-    transforms: transformsOf(options.transform),
+    format: options.format ?? passThroughFormat,
+    createTransforms: transformFactory(options.transform),
     maxOpen: options.maxOpen ?? 16,
     maxEnding: options.maxEnding ?? 8,
-    mark: options.mark ?? ((_record, index) => index),
+    recordId: options.recordId ?? ((_record, index) => index),
     upload,
   }
 }
 
-function manifestKey(text: string, job: string): string {
+function resolveManifestKey(text: string, job: string): string {
   const template = new KeyTemplate('manifest', text)
-  if ([...template.names].some(name => name !== 'job')) {
+  if ([...template.placeholders].some(name => name !== 'job')) {
     throw invalidValue('manifest', 'must have no placeholder but {job}', text)
   }
-  const key = template.key({ ...SAMPLE, job, date: undefined })
+  const key = template.key({ ...SAMPLE_KEY_FIELDS, job, date: undefined })
   checkKey(key)
   return key
 }
 
-function together(option: string, isGiven: boolean, placeholder: string, isUsed: boolean): void {
+function checkOptionAndPlaceholder(
+  option: string,
+  isGiven: boolean,
+  placeholder: string,
+  isUsed: boolean,
+): void {
   if (isGiven === isUsed) return
   const reason = isGiven ? `needs ${placeholder} in "key"` : `is needed for ${placeholder} in "key"`
   throw invalidValue(option, reason, isGiven ? 'a function' : undefined)
 }
 
 /** A bound that is silently not kept is worse than none. */
-function known(option: string, object: object, names: readonly string[]): void {
+function checkPropertyNames(option: string, object: object, names: readonly string[]): void {
   for (const name of Object.keys(object)) {
     if (!names.includes(name)) {
       throw invalidValue(option, `must only have ${names.map(n => `"${n}"`).join(', ')}`, name)
@@ -212,7 +222,7 @@ function known(option: string, object: object, names: readonly string[]): void {
 }
 
 /** For records that are text or bytes. */
-function asItIs(record: unknown): string | Uint8Array {
+function passThroughFormat(record: unknown): string | Uint8Array {
   if (typeof record === 'string' || record instanceof Uint8Array) return record
   throw invalidType('format', 'given for records that are not strings or bytes', record)
 }

@@ -5,9 +5,9 @@
 import { Writable } from 'node:stream'
 import { SpoolError } from '../errors.js'
 import type { Spool } from '../index.js'
-import { Job } from './job.js'
+import { RotateJob } from './job.js'
 import type { Manifest, ManifestObject } from './manifest.js'
-import { checkRotate, type RotateOptions, type RotateSettings } from './options.js'
+import { checkRotateOptions, type RotateOptions, type RotateSettings } from './options.js'
 
 /**
  * Makes a sink for `pipeline()` and `stream-chain` that spreads records over objects: one after the
@@ -20,7 +20,7 @@ export function rotate<T = string | Uint8Array>(
   spool: Spool,
   options: RotateOptions<T>,
 ): RotateStream<T> {
-  return new Rotation<T>(spool, checkRotate<T>(options))
+  return new Rotation<T>(spool, checkRotateOptions<T>(options))
 }
 
 /**
@@ -46,85 +46,85 @@ export interface RotateStream<T> extends Writable {
 class Rotation<T> extends Writable implements RotateStream<T> {
   declare readonly __streamTypeW: () => T
   readonly result: Promise<Manifest>
-  readonly #name: string
-  readonly #job: Job<T>
+  readonly #jobName: string
+  readonly #job: RotateJob<T>
   /** What ended us from the inside, as opposed to a source that failed. */
   #failure: Error | undefined
   #isDone = false
-  #resolve!: (manifest: Manifest) => void // set in the constructor
-  #reject!: (error: unknown) => void // set in the constructor
+  #resolveResult!: (manifest: Manifest) => void // set in the constructor
+  #rejectResult!: (error: unknown) => void // set in the constructor
 
   constructor(spool: Spool, settings: RotateSettings<T>) {
     super({ objectMode: true })
-    this.#name = settings.job
-    this.#job = new Job(spool, settings, {
-      failure: error => void this.destroy(this.#fail(error)),
+    this.#jobName = settings.job
+    this.#job = new RotateJob(spool, settings, {
+      onFailure: error => void this.destroy(this.#firstFailure(error)),
       // Later, so that a listener that throws is its owner's uncaught exception, not our failed object.
-      object: object => process.nextTick(() => this.emit('object', object)),
+      onObject: object => process.nextTick(() => this.emit('object', object)),
     })
     this.result = new Promise((resolve, reject) => {
-      this.#resolve = resolve
-      this.#reject = reject
+      this.#resolveResult = resolve
+      this.#rejectResult = reject
     })
     this.result.catch(() => {}) // the stream's own `error` event is the one that must be handled
   }
 
   override _write(record: T, _encoding: string, callback: (error?: Error | null) => void): void {
-    this.#run(this.#job.take([record]), callback)
+    this.#callbackAfter(this.#job.write([record]), callback)
   }
 
   override _writev(
     records: readonly { readonly chunk: T }[],
     callback: (error?: Error | null) => void,
   ): void {
-    this.#run(this.#job.take(records.map(({ chunk }) => chunk)), callback)
+    this.#callbackAfter(this.#job.write(records.map(({ chunk }) => chunk)), callback)
   }
 
   override _final(callback: (error?: Error | null) => void): void {
     const finished = this.#job.finish().then(manifest => {
       this.#isDone = true
-      this.#resolve(manifest)
+      this.#resolveResult(manifest)
     })
-    this.#run(finished, callback)
+    this.#callbackAfter(finished, callback)
   }
 
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
-    const reason = this.#reasonFor(error)
+    const reason = this.#resultError(error)
     // Node takes a sink that is destroyed between `end()` and `finish` for one that is done.
-    const wouldPass = error === null && !this.#isDone && this.writableEnded
-    const told = wouldPass && this.listenerCount('error') > 0 ? reason : error
-    void this.#job.abandon().then(() => {
-      this.#reject(reason) // unless it is done
-      callback(told)
+    const wouldLookFinished = error === null && !this.#isDone && this.writableEnded
+    const destroyError = wouldLookFinished && this.listenerCount('error') > 0 ? reason : error
+    void this.#job.destroy().then(() => {
+      this.#rejectResult(reason) // unless it is done
+      callback(destroyError)
     })
   }
 
-  #run(step: Promise<void>, callback: (error?: Error | null) => void): void {
+  #callbackAfter(step: Promise<void>, callback: (error?: Error | null) => void): void {
     step.then(
       () => callback(),
-      (error: unknown) => callback(this.#fail(error)),
+      (error: unknown) => callback(this.#firstFailure(error)),
     )
   }
 
-  #fail(error: unknown): Error {
+  #firstFailure(error: unknown): Error {
     const failure = error instanceof Error ? error : new Error(String(error))
     if (!this.destroyed) this.#failure ??= failure // what fails afterwards, fails because of it
     return this.#failure ?? failure
   }
 
   /** For the result: a failure of ours as it is, else that of whoever fed us. */
-  #reasonFor(error: Error | null): Error {
+  #resultError(error: Error | null): Error {
     if (this.#failure !== undefined) return this.#failure
     if (error instanceof SpoolError) return error
-    const what = `the manifest of the job ${this.#name} is not published`
+    const consequence = `the manifest of the job ${this.#jobName} is not published`
     const hint = 'Run the job again: it sends only what is missing.'
     if (error === null && this.writableEnded) {
-      const message = `The sink was destroyed before its end; ${what}`
+      const message = `The sink was destroyed before its end; ${consequence}`
       return new SpoolError('ERR_SPOOL_ABORTED', message, { hint })
     }
-    const why = error === null ? 'the sink was destroyed before its end' : error.message
+    const reason = error === null ? 'the sink was destroyed before its end' : error.message
     const cause = error === null ? {} : { cause: error }
-    const message = `The source of the job ${this.#name} failed: ${why}; ${what}`
+    const message = `The source of the job ${this.#jobName} failed: ${reason}; ${consequence}`
     return new SpoolError('ERR_SPOOL_SOURCE_FAILED', message, { hint, ...cause })
   }
 }

@@ -29,21 +29,21 @@ export interface Tap<T> extends Transform {
  * second while records pass, and once at their end. What it throws is the stream's error.
  */
 export function tap<T>(
-  tell: (counts: TapCounts) => void = () => {},
+  onCounts: (counts: TapCounts) => void = () => {},
   { perSecond = 1 }: { readonly perSecond?: number } = {},
 ): Tap<T> {
-  if (typeof tell !== 'function') throw invalidType('tell', 'a function', tell)
+  if (typeof onCounts !== 'function') throw invalidType('onCounts', 'a function', onCounts)
   if (typeof perSecond !== 'number') throw invalidType('perSecond', 'a number', perSecond)
   if (!(perSecond > 0 && perSecond <= 1000))
     throw outOfRange('perSecond', '> 0 and <= 1000', perSecond)
-  const every = 1000 / perSecond
+  const intervalMs = 1000 / perSecond
   let startedAt: number | undefined
-  let told: { at: number; records: number } | undefined
+  let lastReport: { at: number; records: number } | undefined
   let records = 0
-  const rate = (count: number, ms: number): number => (ms > 0 ? (count / ms) * 1000 : 0)
-  const call = (counts: TapCounts, callback: (error: Error | null) => void): void => {
+  const ratePerSecond = (count: number, ms: number): number => (ms > 0 ? (count / ms) * 1000 : 0)
+  const reportCounts = (counts: TapCounts, callback: (error: Error | null) => void): void => {
     try {
-      tell(counts)
+      onCounts(counts)
     } catch (error) {
       return callback(error instanceof Error ? error : new Error(String(error)))
     }
@@ -55,15 +55,23 @@ export function tap<T>(
       records++
       const now = performance.now()
       startedAt ??= now
-      told ??= { at: now, records: 0 }
-      if (now - told.at < every) return callback(null, record)
-      const counts = { records, rate: rate(records - told.records, now - told.at) }
-      told = { at: now, records }
-      call({ ...counts, elapsed: now - startedAt, done: false }, error => callback(error, record))
+      lastReport ??= { at: now, records: 0 }
+      if (now - lastReport.at < intervalMs) return callback(null, record)
+      const counts = {
+        records,
+        rate: ratePerSecond(records - lastReport.records, now - lastReport.at),
+      }
+      lastReport = { at: now, records }
+      reportCounts({ ...counts, elapsed: now - startedAt, done: false }, error =>
+        callback(error, record),
+      )
     },
     flush(callback) {
       const elapsed = startedAt === undefined ? 0 : performance.now() - startedAt
-      call({ records, rate: rate(records, elapsed), elapsed, done: true }, callback)
+      reportCounts(
+        { records, rate: ratePerSecond(records, elapsed), elapsed, done: true },
+        callback,
+      )
     },
   })
   // The two members whose types are narrower than those of a `Transform` exist for types alone.

@@ -4,10 +4,10 @@ import * as zlib from 'node:zlib'
 import { invalidType, invalidValue } from '../errors.js'
 
 /** What an object's bytes go through: a name, or a function that makes fresh streams for one object. */
-export type Transforms = 'gzip' | 'zstd' | (() => Duplex | readonly Duplex[])
+export type ObjectTransform = 'gzip' | 'zstd' | (() => Duplex | readonly Duplex[])
 
 /** @throws TypeError for a name that this Node does not know */
-export function transformsOf(transform: Transforms | undefined): () => readonly Duplex[] {
+export function transformFactory(transform: ObjectTransform | undefined): () => readonly Duplex[] {
   if (transform === undefined) return () => []
   if (transform === 'gzip') return () => [zlib.createGzip()]
   if (transform === 'zstd') {
@@ -21,12 +21,16 @@ export function transformsOf(transform: Transforms | undefined): () => readonly 
     )
   }
   if (typeof transform !== 'function') {
-    const wrong = typeof transform === 'string' ? invalidValue : invalidType
-    throw wrong('transform', "must be 'gzip', 'zstd' or a function that makes streams", transform)
+    const createError = typeof transform === 'string' ? invalidValue : invalidType
+    throw createError(
+      'transform',
+      "must be 'gzip', 'zstd' or a function that makes streams",
+      transform,
+    )
   }
   return () => {
-    const made: unknown = transform()
-    const streams: readonly unknown[] = Array.isArray(made) ? made : [made]
+    const result: unknown = transform()
+    const streams: readonly unknown[] = Array.isArray(result) ? result : [result]
     for (const stream of streams) {
       if (isDuplex(stream)) continue
       throw invalidType('transform', 'a function that makes Node transform streams', stream)

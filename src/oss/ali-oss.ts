@@ -394,7 +394,7 @@ function toRequestError(
   const unreadable = said.includes(RAW_XML_MARKER) && headers['x-oss-request-id'] !== undefined
   return new OssRequestError({
     operation,
-    recovered: recovered,
+    recovered,
     truncated: failure !== undefined || unreadable,
     name: (failure === undefined ? code : raw.code) ?? toToken(raw.name) ?? 'Error',
     message,

@@ -11,38 +11,38 @@ export interface RedisConnection {
 }
 
 /** A command failed, or was not answered in time. */
-export class RedisFailure extends Error {
-  override readonly name = 'RedisFailure'
+export class RedisError extends Error {
+  override readonly name = 'RedisError'
 }
 
-/** @param timeout of the answer, in ms @throws RedisFailure */
-export async function ask(
+/** @param timeout of the answer, in ms @throws RedisError */
+export async function sendCommand(
   connection: RedisConnection,
   timeout: number,
   command: string,
   ...args: (string | number)[]
 ): Promise<unknown> {
   let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_resolve, reject) => {
-    const failure = new RedisFailure(`Redis did not answer ${command} within ${timeout} ms`)
-    timer = setTimeout(() => reject(failure), Math.max(0, timeout))
+  const timedOut = new Promise<never>((_resolve, reject) => {
+    const timeoutError = new RedisError(`Redis did not answer ${command} within ${timeout} ms`)
+    timer = setTimeout(() => reject(timeoutError), Math.max(0, timeout))
   })
   try {
-    return await Promise.race([connection.call(command, ...args), late])
+    return await Promise.race([connection.call(command, ...args), timedOut])
   } catch (error) {
-    if (error instanceof RedisFailure) throw error
-    throw new RedisFailure(error instanceof Error ? error.message : 'Redis failed')
+    if (error instanceof RedisError) throw error
+    throw new RedisError(error instanceof Error ? error.message : 'Redis failed')
   } finally {
     clearTimeout(timer)
   }
 }
 
 /** A text reply. */
-export function textOf(reply: unknown): string | null {
+export function stringReply(reply: unknown): string | null {
   return typeof reply === 'string' ? reply : null
 }
 
 /** A reply that is a list of texts. */
-export function textsOf(reply: unknown): string[] {
+export function stringListReply(reply: unknown): string[] {
   return Array.isArray(reply) ? reply.map(String) : []
 }

@@ -9,21 +9,21 @@ import { invalidType } from '../errors.js'
 import type { RateLimit } from '../oss/bucket.js'
 import { checkRate } from '../oss/rate-limiter.js'
 import { WaitQueue } from '../util/wait-queue.js'
-import { ask, type RedisConnection } from './connection.js'
-import { Keys } from './keys.js'
+import { sendCommand, type RedisConnection } from './connection.js'
+import { RedisKeys } from './keys.js'
 
-const MAX_SLICE = 64 * 1024
+const MAX_FLEET_SLICE_BYTES = 64 * 1024
 /** The bucket holds what flows in so many ms, and no reservation is for more. */
-const BURST = 250
+const FLEET_BURST_MS = 250
 /** A wait beyond this, in ms: we ask for too much at a time. */
-const LONG = 1_000
+const LONG_WAIT_MS = 1_000
 /** ms after which bytes that were reserved and not sent are forgotten. */
-const STALE = 1_000
+const RESERVATION_EXPIRY_MS = 1_000
 /** ms that Redis may take, and until it is asked again when it failed. */
-const PATIENCE = 5_000
-const PAUSE = 500
+const RESERVE_TIMEOUT_MS = 5_000
+const RESERVE_RETRY_DELAY_MS = 500
 
-const RESERVE = `
+const RESERVE_SCRIPT = `
 local now = redis.call('time')
 now = now[1] * 1000 + now[2] / 1000
 local rate, burst, want = tonumber(ARGV[1]) / 1000, tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -42,64 +42,68 @@ export interface FleetRateOptions {
   readonly prefix?: string
 }
 
-class FleetRate implements RateLimit {
+class FleetRateLimit implements RateLimit {
   readonly slice: number
   readonly #connection: RedisConnection
   readonly #key: string
-  readonly #rate: number
-  readonly #most: number
+  readonly #bytesPerSecond: number
+  readonly #capacity: number
   /** Bytes of the next reservation. */
-  #batch: number
-  #credit = 0
+  #nextReservationBytes: number
+  #reservedBytes = 0
   #reservedAt = 0
   #isReserving = false
-  readonly #line = new WaitQueue()
+  readonly #queue = new WaitQueue()
 
-  constructor(connection: RedisConnection, key: string, rate: number) {
+  constructor(connection: RedisConnection, key: string, bytesPerSecond: number) {
     this.#connection = connection
     this.#key = key
-    this.#rate = rate
-    this.#most = Math.floor((rate * BURST) / 1000)
-    this.slice = Math.min(MAX_SLICE, this.#most)
-    this.#batch = this.#most
+    this.#bytesPerSecond = bytesPerSecond
+    this.#capacity = Math.floor((bytesPerSecond * FLEET_BURST_MS) / 1000)
+    this.slice = Math.min(MAX_FLEET_SLICE_BYTES, this.#capacity)
+    this.#nextReservationBytes = this.#capacity
   }
 
   async take(bytes: number, signal: AbortSignal): Promise<void> {
     if (signal.aborted) return
-    const turn = this.#line.join(bytes, signal, () => this.#serve())
-    this.#serve()
-    await turn
+    const granted = this.#queue.join(bytes, signal, () => this.#grantWaiting())
+    this.#grantWaiting()
+    await granted
   }
 
-  #serve(): void {
-    if (performance.now() - this.#reservedAt > STALE) this.#credit = 0
+  #grantWaiting(): void {
+    if (performance.now() - this.#reservedAt > RESERVATION_EXPIRY_MS) this.#reservedBytes = 0
     for (;;) {
-      const { nextBytes } = this.#line
+      const { nextBytes } = this.#queue
       if (nextBytes === undefined) return
-      if (nextBytes > this.#credit) break
-      this.#credit -= nextBytes
-      this.#line.grantNext()
+      if (nextBytes > this.#reservedBytes) break
+      this.#reservedBytes -= nextBytes
+      this.#queue.grantNext()
     }
     if (!this.#isReserving) void this.#reserve()
   }
 
   async #reserve(): Promise<void> {
     this.#isReserving = true
-    const batch = this.#batch
+    const reservationBytes = this.#nextReservationBytes
     try {
-      const args = [1, this.#key, this.#rate, this.#most, batch]
-      const wait = Number(await ask(this.#connection, PATIENCE, 'EVAL', RESERVE, ...args))
-      await sleep(wait)
-      this.#credit += batch
+      const args = [1, this.#key, this.#bytesPerSecond, this.#capacity, reservationBytes]
+      const waitMs = Number(
+        await sendCommand(this.#connection, RESERVE_TIMEOUT_MS, 'EVAL', RESERVE_SCRIPT, ...args),
+      )
+      await sleep(waitMs)
+      this.#reservedBytes += reservationBytes
       this.#reservedAt = performance.now()
       // The more machines share the rate, the less each takes at a time.
-      if (wait > LONG) this.#batch = Math.max(this.slice, Math.floor(batch / 2))
-      else if (wait < BURST) this.#batch = Math.min(this.#most, batch * 2)
+      if (waitMs > LONG_WAIT_MS)
+        this.#nextReservationBytes = Math.max(this.slice, Math.floor(reservationBytes / 2))
+      else if (waitMs < FLEET_BURST_MS)
+        this.#nextReservationBytes = Math.min(this.#capacity, reservationBytes * 2)
     } catch {
-      await sleep(PAUSE) // Redis is away: whoever waits goes on waiting
+      await sleep(RESERVE_RETRY_DELAY_MS) // Redis is away: whoever waits goes on waiting
     }
     this.#isReserving = false
-    this.#serve()
+    this.#grantWaiting()
   }
 }
 
@@ -118,5 +122,5 @@ export function fleetRate(
     throw invalidType('connection', 'an ioredis client', typeof connection)
   }
   checkRate('bytesPerSecond', bytesPerSecond)
-  return new FleetRate(connection, new Keys(prefix).rate, bytesPerSecond)
+  return new FleetRateLimit(connection, new RedisKeys(prefix).rateLimit, bytesPerSecond)
 }

@@ -1,5 +1,5 @@
 /** The names of all keys. On a cluster the prefix has braces, so that they share one slot. */
-export class Keys {
+export class RedisKeys {
   readonly #prefix: string
 
   constructor(prefix: string) {
@@ -7,22 +7,22 @@ export class Keys {
   }
 
   /** A set: the ids of all uploads. */
-  get ids(): string {
+  get uploadIds(): string {
     return `${this.#prefix}:ids`
   }
 
   /** A number: that of the last owner of any upload. */
-  get fence(): string {
+  get fencingCounter(): string {
     return `${this.#prefix}:fence`
   }
 
   /** A sorted set: names in the quarantine by the time they came there, in ms. */
-  get quarantine(): string {
+  get quarantineIndex(): string {
     return `${this.#prefix}:quarantine`
   }
 
   /** A hash: how many bytes the fleet may send now, and when that was so. */
-  get rate(): string {
+  get rateLimit(): string {
     return `${this.#prefix}:rate`
   }
 
@@ -35,17 +35,17 @@ export class Keys {
     return `${this.#prefix}:lock:${id}`
   }
 
-  quarantined(name: string): string {
+  quarantinedRecord(name: string): string {
     return `${this.#prefix}:quarantined:${name}`
   }
 
   /** There while a process of the host lives, and some time after. */
-  host(host: string): string {
+  hostHeartbeat(host: string): string {
     return `${this.#prefix}:host:${host}`
   }
 
   /** There after the host was declared gone. */
-  gone(host: string): string {
+  goneHost(host: string): string {
     return `${this.#prefix}:gone:${host}`
   }
 }

@@ -7,9 +7,9 @@ import type { CheckpointStore, RecordStore } from '../disk/record-store.js'
 import type { SpoolDirectory } from '../disk/spool-directory.js'
 import { checkInteger, invalidType, invalidValue } from '../errors.js'
 import type { RedisConnection } from './connection.js'
-import { Hosts } from './hosts.js'
-import { Keys } from './keys.js'
-import { RedisRecords } from './redis-records.js'
+import { HostRegistry } from './host-registry.js'
+import { RedisKeys } from './keys.js'
+import { RedisRecordStore } from './redis-record-store.js'
 
 /** Options of `redisCheckpoints`. */
 export interface RedisCheckpointOptions {
@@ -37,8 +37,8 @@ export class RedisCheckpoints implements CheckpointStore {
   /** Name of this machine. */
   readonly host: string
   readonly #connection: RedisConnection
-  readonly #keys: Keys
-  readonly #hosts: Hosts
+  readonly #keys: RedisKeys
+  readonly #hostRegistry: HostRegistry
   readonly #lockTimeout: number
 
   /** @throws TypeError or RangeError for options that make no sense; nothing is sent yet */
@@ -54,9 +54,9 @@ export class RedisCheckpoints implements CheckpointStore {
     checkInteger('lockTimeout', lockTimeout, 300, 2 ** 31 - 1)
     this.host = host
     this.#connection = connection
-    this.#keys = new Keys(prefix)
+    this.#keys = new RedisKeys(prefix)
     this.#lockTimeout = lockTimeout
-    this.#hosts = new Hosts(connection, this.#keys, host, hostTimeout)
+    this.#hostRegistry = new HostRegistry(connection, this.#keys, host, hostTimeout)
   }
 
   /** @internal For `new Spool({ checkpoints })`. */
@@ -68,18 +68,18 @@ export class RedisCheckpoints implements CheckpointStore {
       directory: spool.path,
       timeout: this.#lockTimeout,
     }
-    return new RedisRecords(spool, settings, this.#hosts)
+    return new RedisRecordStore(spool, settings, this.#hostRegistry)
   }
 
   /** Tells that this host lives, now and from now on; each upload does that, too. */
   announce(): Promise<void> {
-    return this.#hosts.announce()
+    return this.#hostRegistry.announce()
   }
 
   /** Whether no process of `host` gave a sign of life for `hostTimeout`, or it was declared gone. */
   isGone(host: string): Promise<boolean> {
     checkHost(host)
-    return this.#hosts.isGone(host)
+    return this.#hostRegistry.isGone(host)
   }
 
   /**
@@ -88,12 +88,12 @@ export class RedisCheckpoints implements CheckpointStore {
    */
   declareGone(host: string): Promise<void> {
     checkHost(host)
-    return this.#hosts.declareGone(host)
+    return this.#hostRegistry.declareGone(host)
   }
 
   /** Ends the signs of life of this process. The connection stays its owner's. */
   close(): void {
-    this.#hosts.close()
+    this.#hostRegistry.close()
   }
 }
 

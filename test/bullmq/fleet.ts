@@ -66,13 +66,13 @@ export class Fleet<S extends Sources> {
 
   machine(host: string, options: Partial<UploadWorkerOptions<Sources>> = {}): Machine {
     const { redis: connection, prefix } = this
-    const { spool, checkpoints } = this.disk(host)
-    const timeouts = { homeTimeout: 60_000, lockTimeout: 2_000 }
+    const { spool, checkpoints: checkpointStore } = this.disk(host)
+    const timeouts = { hostQueueTimeout: 60_000, lockTimeout: 2_000 }
     const sources: Sources = this.#sources
-    const own = { connection, prefix, spool, checkpoints, sources }
+    const own = { connection, prefix, spool, checkpointStore, sources }
     const worker = new UploadWorker({ ...own, ...timeouts, ...options })
     this.#t.teardown(() => worker.close())
-    return { spool, checkpoints, worker }
+    return { spool, checkpoints: checkpointStore, worker }
   }
 
   /** Waits until a job is in this state, and returns it as it is then. */

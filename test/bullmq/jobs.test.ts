@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { UnrecoverableError } from 'bullmq'
 import t, { type Test } from 'tap'
 import type { JobResult } from '../../src/bullmq/index.js'
-import { failureOf, outcomeOf } from '../../src/bullmq/outcome.js'
+import { toJobError, chooseFailureAction } from '../../src/bullmq/failure-policy.js'
 import { SpoolError } from '../../src/index.js'
 import { fleetRate } from '../../src/redis/index.js'
 import { until } from '../support/command-line.js'
@@ -132,12 +132,12 @@ fleetTest('what can pass is tried again, the rest is failed for good', async (t,
 
   const locked = (host?: string) =>
     new SpoolError('ERR_SPOOL_LOCKED', 'x', { host, resumable: true })
-  t.same(outcomeOf(locked('b'), 'a'), { do: 'send home', host: 'b' })
-  t.same(outcomeOf(locked('a'), 'a'), { do: 'wait' })
-  t.same(outcomeOf(locked(), 'a'), { do: 'wait' })
-  t.same(outcomeOf(new SpoolError('ERR_SPOOL_UNREADABLE', 'x'), 'a'), { do: 'retry' })
-  t.same(outcomeOf(new TypeError('x'), 'a'), { do: 'fail' })
-  t.match(failureOf('ERR_X: y', true), { message: 'ERR_X: y' })
+  t.same(chooseFailureAction(locked('b'), 'a'), { do: 'send to host', host: 'b' })
+  t.same(chooseFailureAction(locked('a'), 'a'), { do: 'wait' })
+  t.same(chooseFailureAction(locked(), 'a'), { do: 'wait' })
+  t.same(chooseFailureAction(new SpoolError('ERR_SPOOL_UNREADABLE', 'x'), 'a'), { do: 'retry' })
+  t.same(chooseFailureAction(new TypeError('x'), 'a'), { do: 'fail' })
+  t.match(toJobError('ERR_X: y', true), { message: 'ERR_X: y' })
 })
 
 fleetTest('a flow ends with the manifest of all its objects', async (t, fleet, shop) => {
@@ -249,7 +249,7 @@ fleetTest('a job comes back from a host that is gone, or that is late', async (t
     },
   )
   refusal.remove()
-  const { checkpoints } = fleet.machine('b', { homeTimeout: 1_000 })
+  const { checkpoints } = fleet.machine('b', { hostQueueTimeout: 1_000 })
   await fleet.reaches(id, 'waiting-children')
   await until(async () => (await fleet.job(id)).attemptsStarted > 1)
   t.match(await fleet.job(id), { attemptsMade: 0 }, 'it was late: b has looked again')

@@ -101,7 +101,7 @@ if (redis !== undefined) {
     await b.done
     writeFileSync(join(dir, 'open'), '')
     // The bytes of b are not needed; its locks end in two seconds.
-    const c = worker('c', '--json', '--home-timeout=1s', '--fleet-rate=50MB')
+    const c = worker('c', '--json', '--host-queue-timeout=1s', '--fleet-rate=50MB')
     await until(async () => (await job.getState()) === 'completed')
     t.match(await queue.find(job.id ?? ''), { returnvalue: { host: 'c', size: SIZE } })
     t.same(await get(oss, 'k'), Buffer.alloc(SIZE, 1))

@@ -7,10 +7,10 @@ import { none } from 'stream-chain/defs.js'
 import t from 'tap'
 import { Calendar } from '../../src/etl/calendar.js'
 import { csv, jsonl, rotate, tap, type RotateStream, type TapCounts } from '../../src/etl/index.js'
-import { checkRotate } from '../../src/etl/options.js'
-import { Sequences } from '../../src/etl/sequences.js'
-import { Stages } from '../../src/etl/stages.js'
-import { KeyTemplate } from '../../src/etl/template.js'
+import { checkRotateOptions } from '../../src/etl/options.js'
+import { KeySequences } from '../../src/etl/key-sequence.js'
+import { TransformChain } from '../../src/etl/transform-chain.js'
+import { KeyTemplate } from '../../src/etl/key-template.js'
 import { Spool } from '../../src/index.js'
 
 interface Order {
@@ -102,7 +102,7 @@ t.test('wrong options are refused before any work, each by its kind', t => {
     ['ERR_INVALID_ARG_TYPE', { key: '{partition}/{seq}', partitionBy: 'country' }],
     ['ERR_INVALID_ARG_VALUE', { timeZone: 'Mars/Olympus' }],
     ['ERR_INVALID_ARG_TYPE', { format: 'jsonl' }],
-    ['ERR_INVALID_ARG_TYPE', { mark: 'id' }],
+    ['ERR_INVALID_ARG_TYPE', { recordId: 'id' }],
     ['ERR_INVALID_ARG_TYPE', { cutBefore: 1 }],
     ['ERR_INVALID_ARG_TYPE', { every: 5 }],
     ['ERR_INVALID_ARG_VALUE', { every: { hours: 1 } }],
@@ -136,20 +136,24 @@ t.test('zstd where Node has it', async t => {
 })
 
 t.test('a key is given once per job', t => {
-  const sequences = new Sequences(
-    checkRotate<string>({ job: 'j', key: '{partition}{seq}', partitionBy: record => record }),
+  const sequences = new KeySequences(
+    checkRotateOptions<string>({
+      job: 'j',
+      key: '{partition}{seq}',
+      partitionBy: record => record,
+    }),
   )
-  const next = (partition: string): string => sequences.nextKey(sequences.placeOf(partition))
+  const next = (partition: string): string => sequences.nextKey(sequences.sequenceFor(partition))
   t.equal(next('a'), 'a0')
   t.equal(next('a'), 'a1')
   t.equal(next('a1'), 'a10')
   for (let i = 2; i < 10; i++) t.equal(next('a'), `a${i}`)
   t.throws(() => next('a'), { code: 'ERR_SPOOL_OBJECT_EXISTS', resumable: false })
-  t.throws(() => sequences.placeOf(''), { code: 'ERR_INVALID_ARG_VALUE' })
-  t.throws(() => sequences.placeOf(undefined as never), { code: 'ERR_INVALID_ARG_TYPE' })
-  const fixed = new Sequences(checkRotate({ job: 'j', key: 'm', manifest: 'm' }))
+  t.throws(() => sequences.sequenceFor(''), { code: 'ERR_INVALID_ARG_VALUE' })
+  t.throws(() => sequences.sequenceFor(undefined as never), { code: 'ERR_INVALID_ARG_TYPE' })
+  const fixed = new KeySequences(checkRotateOptions({ job: 'j', key: 'm', manifest: 'm' }))
   t.throws(
-    () => fixed.nextKey(fixed.placeOf('')),
+    () => fixed.nextKey(fixed.sequenceFor('')),
     { code: 'ERR_SPOOL_OBJECT_EXISTS' },
     'the manifest',
   )
@@ -216,7 +220,7 @@ t.test('what is out after a batch depends on the bytes alone', async t => {
     Buffer.from(text.slice(i * 50_000, (i + 1) * 50_000)),
   )
   const sizes = async (noise: () => Promise<unknown>): Promise<number[]> => {
-    const stages = new Stages([
+    const stages = new TransformChain([
       new PassThrough({ highWaterMark: 100 }),
       createGzip({ chunkSize: 1024 }),
       createGzip(),
@@ -237,18 +241,18 @@ t.test('what is out after a batch depends on the bytes alone', async t => {
 
 t.test('a transform that fails, before, within and after a batch', async t => {
   const failure = new Error('no')
-  const failing = (at: 'transform' | 'flush'): Stages => {
+  const failing = (at: 'transform' | 'flush'): TransformChain => {
     const stream = createGzip()
     stream[at === 'flush' ? '_flush' : '_transform'] = (...args: unknown[]) =>
       (args.at(-1) as (error: Error) => void)(failure)
-    return new Stages([stream])
+    return new TransformChain([stream])
   }
   await t.rejects(failing('transform').write([Buffer.from('x')]), failure)
   await t.rejects(failing('flush').end(), failure)
   const stages = failing('transform')
   await stages.write([Buffer.from('x')]).catch(() => {})
   await t.rejects(stages.write([Buffer.from('x')]), failure)
-  const stuck = new Stages([new PassThrough({ transform: () => {} })])
+  const stuck = new TransformChain([new PassThrough({ transform: () => {} })])
   const writing = stuck.write([Buffer.from('x')])
   stuck.destroy()
   await t.rejects(writing)

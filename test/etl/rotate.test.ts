@@ -79,7 +79,7 @@ t.test('every so many records, and a manifest that says what is where', async t 
     key: 'rows/{seq:03}.jsonl',
     format: jsonl,
     every: { records: 10 },
-    mark: ({ id }) => `row ${id}`,
+    recordId: ({ id }) => `row ${id}`,
   })
   const told: ManifestObject[] = []
   sink.on('object', object => told.push(object))
@@ -396,7 +396,7 @@ t.test('what the functions throw ends the job, and nothing open is published', a
     format: { format: fail },
     partitionBy: { partitionBy: fail },
     cutBefore: { cutBefore: fail },
-    mark: { mark: fail },
+    recordId: { recordId: fail },
     'transform, made': { transform: fail },
     'transform, at work': { transform: failing },
     time: { key: '{partition}/{yyyy}', time: fail },

@@ -54,7 +54,12 @@ t.test('jobs, progress and a failure are visible', async t => {
       args: { mib, until: stop },
     })
   const spool = b.another({ checkpointStore: checkpoints })
-  const worker = new UploadWorker({ connection: redis, spool, checkpoints, sources })
+  const worker = new UploadWorker({
+    connection: redis,
+    spool,
+    checkpointStore: checkpoints,
+    sources,
+  })
   t.teardown(async () => {
     letGo()
     await worker.close()

@@ -77,7 +77,11 @@ export class Machines {
 
   /** Starts a worker; it is at work some time later. */
   start(host: string, ...args: string[]): Machine {
-    const times = [`--lock-timeout=${LOCK}s`, `--host-timeout=${HOST}s`, `--home-timeout=${HOME}s`]
+    const times = [
+      `--lock-timeout=${LOCK}s`,
+      `--host-timeout=${HOST}s`,
+      `--host-queue-timeout=${HOME}s`,
+    ]
     const run = start(
       this.#t.testdirName,
       ['worker', '--sources', SOURCES, '--host', host, '--part-size=100KiB', ...times, ...args],

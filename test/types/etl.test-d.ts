@@ -31,7 +31,7 @@ const rows = rotate<Row>(spool, {
   cutBefore: (row, previous) => row.id !== previous.id,
   format: jsonl,
   transform: 'gzip',
-  mark: ({ id }) => id,
+  recordId: ({ id }) => id,
   upload: { storageClass: 'IA' },
 })
 same<typeof rows, RotateStream<Row>>()

@@ -53,7 +53,7 @@ async function show(session: Session, id: string, flags: Flags): Promise<number>
 }
 
 async function readCheckpoint(directory: string, id: string): Promise<Checkpoint | null> {
-  const { CheckpointFile: CheckpointFile } = await import('../../disk/checkpoint-db.js')
+  const { CheckpointFile } = await import('../../disk/checkpoint-db.js')
   return new CheckpointFile(join(directory, id, 'checkpoint.json')).read()
 }
 

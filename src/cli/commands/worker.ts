@@ -19,7 +19,7 @@ type WorkerFlags = SpoolFlags & {
   readonly health?: { readonly host: string; readonly port: number }
   readonly fleetRate?: number
   readonly hostTimeout?: number
-  readonly homeTimeout?: number
+  readonly hostQueueTimeout?: number
   readonly lockTimeout?: number
   readonly partSize?: number
   readonly maxSpool?: number

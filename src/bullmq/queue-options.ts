@@ -2,7 +2,7 @@
 import type { ConnectionOptions } from 'bullmq'
 import { invalidType, invalidValue } from '../errors.js'
 import type { RedisConnection } from '../redis/connection.js'
-import { QUEUE } from './job.js'
+import { DEFAULT_QUEUE_NAME } from './job.js'
 
 /**
  * An `ioredis` client with `maxRetriesPerRequest: null`. It stays its maker's, who closes it; workers
@@ -23,8 +23,8 @@ export interface QueueOptions {
 export type QueueSettings = Required<QueueOptions>
 
 /** @throws TypeError */
-export function checkQueue(options: QueueOptions): QueueSettings {
-  const { connection, name = QUEUE, prefix = 'bull' } = options
+export function checkQueueOptions(options: QueueOptions): QueueSettings {
+  const { connection, name = DEFAULT_QUEUE_NAME, prefix = 'bull' } = options
   if (typeof connection?.call !== 'function') {
     throw invalidType('connection', 'an ioredis client', typeof connection)
   }

@@ -15,20 +15,20 @@ export interface FlowManifest extends Pick<Manifest, 'job' | 'size'> {
 }
 
 /** @throws Error when one of its objects was not made: its job was removed */
-export function manifestOf(
+export function createFlowManifest(
   { job, keys }: ManifestData['manifest'],
   results: readonly JobResult[],
 ): FlowManifest {
-  const byKey = new Map(results.map(result => [result.key, result]))
+  const resultByKey = new Map(results.map(result => [result.key, result]))
   const objects = keys.map(key => {
-    const result = byKey.get(key)
+    const result = resultByKey.get(key)
     if (result === undefined) throw new Error(`The manifest of ${job} lacks ${key}: not written`)
     const { size, crc64, sealedAt } = result
     return { key, size, crc64, created: sealedAt }
   })
-  return { job, size: objects.reduce((all, { size }) => all + size, 0), objects }
+  return { job, size: objects.reduce((total, { size }) => total + size, 0), objects }
 }
 
-export function manifestText(manifest: FlowManifest): string {
+export function formatFlowManifest(manifest: FlowManifest): string {
   return `${JSON.stringify(manifest, null, 2)}\n`
 }

@@ -6,9 +6,9 @@
 import type { Duplex } from 'node:stream'
 
 /** One transform and what it has given. */
-class Stage {
+class ChainedTransform {
   readonly #stream: Duplex
-  readonly #given: Buffer[] = []
+  readonly #output: Buffer[] = []
   #ended = false
   #onEnd: () => void = () => {}
   #onError: (error: Error) => void = () => {}
@@ -16,7 +16,7 @@ class Stage {
 
   constructor(stream: Duplex) {
     this.#stream = stream
-    stream.on('readable', () => this.#read())
+    stream.on('readable', () => this.#readOutput())
     stream.once('end', () => {
       this.#ended = true
       this.#onEnd()
@@ -29,18 +29,18 @@ class Stage {
 
   /** All that comes out until `chunk` is taken in. */
   async write(chunk: Buffer): Promise<Buffer[]> {
-    await this.#step(done => this.#stream.write(chunk, error => done(error)))
-    this.#read()
-    return this.#given.splice(0)
+    await this.#waitFor(done => this.#stream.write(chunk, error => done(error)))
+    this.#readOutput()
+    return this.#output.splice(0)
   }
 
   async end(): Promise<Buffer[]> {
-    await this.#step(done => {
+    await this.#waitFor(done => {
       this.#onEnd = done
       if (this.#ended) done()
       else this.#stream.end()
     })
-    return this.#given.splice(0)
+    return this.#output.splice(0)
   }
 
   destroy(): void {
@@ -49,62 +49,62 @@ class Stage {
     this.#onError(this.#error)
   }
 
-  #step(begin: (done: (error?: Error | null) => void) => void): Promise<void> {
+  #waitFor(start: (done: (error?: Error | null) => void) => void): Promise<void> {
     return new Promise((resolve, reject) => {
       this.#onError = reject
       const done = (error: Error | null | undefined = this.#error): void =>
         error ? reject(error) : resolve()
-      if (this.#error === undefined) begin(done)
+      if (this.#error === undefined) start(done)
       else done()
     })
   }
 
-  #read(): void {
+  #readOutput(): void {
     for (;;) {
       const chunk: unknown = this.#stream.read()
       if (chunk === null) return
-      this.#given.push(Buffer.isBuffer(chunk) ? chunk : Buffer.from(chunk as string | Uint8Array))
+      this.#output.push(Buffer.isBuffer(chunk) ? chunk : Buffer.from(chunk as string | Uint8Array))
     }
   }
 }
 
-export class Stages {
-  readonly #stages: readonly Stage[]
+export class TransformChain {
+  readonly #transforms: readonly ChainedTransform[]
 
   constructor(streams: readonly Duplex[]) {
-    this.#stages = streams.map(stream => new Stage(stream))
+    this.#transforms = streams.map(stream => new ChainedTransform(stream))
   }
 
   /** Without transforms, bytes come out as they are, and at once. */
   get isEmpty(): boolean {
-    return this.#stages.length === 0
+    return this.#transforms.length === 0
   }
 
   /** @returns what came out of the last transform until all of `chunks` were taken in */
   async write(chunks: readonly Buffer[]): Promise<readonly Buffer[]> {
-    return this.#from(0, chunks)
+    return this.#writeFrom(0, chunks)
   }
 
   /** @returns what is left. Call once, after the last batch is through. */
   async end(): Promise<readonly Buffer[]> {
     const rest: Buffer[] = []
-    for (const [i, stage] of this.#stages.entries()) {
-      rest.push(...(await this.#from(i + 1, await stage.end())))
+    for (const [i, transform] of this.#transforms.entries()) {
+      rest.push(...(await this.#writeFrom(i + 1, await transform.end())))
     }
     return rest
   }
 
   destroy(): void {
-    for (const stage of this.#stages) stage.destroy()
+    for (const transform of this.#transforms) transform.destroy()
   }
 
-  async #from(first: number, chunks: readonly Buffer[]): Promise<readonly Buffer[]> {
-    let through = chunks
-    for (const stage of this.#stages.slice(first)) {
-      const next: Buffer[] = []
-      for (const chunk of through) next.push(...(await stage.write(chunk)))
-      through = next
+  async #writeFrom(first: number, chunks: readonly Buffer[]): Promise<readonly Buffer[]> {
+    let output = chunks
+    for (const transform of this.#transforms.slice(first)) {
+      const nextOutput: Buffer[] = []
+      for (const chunk of output) nextOutput.push(...(await transform.write(chunk)))
+      output = nextOutput
     }
-    return through
+    return output
   }
 }

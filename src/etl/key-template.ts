@@ -4,7 +4,7 @@
  * job makes the same keys.
  */
 import { invalidType, invalidValue } from '../errors.js'
-import { DATE_NAMES, type DateFields } from './calendar.js'
+import { DATE_PLACEHOLDERS, type DateFields } from './calendar.js'
 
 /** What a key is made of. */
 export interface KeyFields {
@@ -15,53 +15,54 @@ export interface KeyFields {
   readonly seq: number
 }
 
-type Piece = string | ((fields: KeyFields) => string)
+type TemplateSegment = string | ((fields: KeyFields) => string)
 
 export class KeyTemplate {
-  readonly #pieces: readonly Piece[]
+  readonly #segments: readonly TemplateSegment[]
   /** Placeholders it has, `seq` without its width. */
-  readonly names: ReadonlySet<string>
+  readonly placeholders: ReadonlySet<string>
 
   /** @param option the name under which the user gave it. @throws TypeError for unknown placeholders */
   constructor(option: string, template: unknown) {
     if (typeof template !== 'string') throw invalidType(option, 'a string', template)
-    const names = new Set<string>()
+    const placeholders = new Set<string>()
     // With a capturing group, split gives text and placeholders in turn.
-    this.#pieces = template.split(/\{([^{}]*)\}/).map((text, i) => {
+    this.#segments = template.split(/\{([^{}]*)\}/).map((text, i) => {
       if (i % 2 === 0) {
         if (/[{}]/.test(text)) throw invalidValue(option, 'has a brace without its pair', template)
         return text
       }
-      const [name, piece] = placeholder(text) ?? []
-      if (name === undefined || piece === undefined) {
+      const [name, segment] = parsePlaceholder(text) ?? []
+      if (name === undefined || segment === undefined) {
         throw invalidValue(option, `has the unknown placeholder {${text}}`, template)
       }
-      names.add(name)
-      return piece
+      placeholders.add(name)
+      return segment
     })
-    this.names = names
+    this.placeholders = placeholders
   }
 
   /** Whether it has a placeholder of dates. */
   get hasDate(): boolean {
-    return DATE_NAMES.some(name => this.names.has(name))
+    return DATE_PLACEHOLDERS.some(name => this.placeholders.has(name))
   }
 
   /** The text before its first placeholder, up to its last slash. */
   get folder(): string {
-    const [first] = this.#pieces
+    const [first] = this.#segments
     return typeof first === 'string' ? first.slice(0, first.lastIndexOf('/') + 1) : ''
   }
 
   key(fields: KeyFields): string {
     let key = ''
-    for (const piece of this.#pieces) key += typeof piece === 'string' ? piece : piece(fields)
+    for (const segment of this.#segments)
+      key += typeof segment === 'string' ? segment : segment(fields)
     return key
   }
 }
 
-function placeholder(text: string): [name: string, piece: Piece] | undefined {
-  const name = DATE_NAMES.find(date => date === text)
+function parsePlaceholder(text: string): [name: string, piece: TemplateSegment] | undefined {
+  const name = DATE_PLACEHOLDERS.find(date => date === text)
   if (name !== undefined) return [name, ({ date }) => date?.[name] ?? '']
   if (text === 'partition') return [text, ({ partition }) => partition]
   if (text === 'job') return [text, ({ job }) => job]

@@ -18,28 +18,28 @@ import type { LockedRecord, RecordStore } from '../disk/record-store.js'
 import { ignoreMissing } from '../disk/durable-fs.js'
 import { quarantineName, type SpoolDirectory } from '../disk/spool-directory.js'
 import { SpoolError } from '../errors.js'
-import { ask, RedisFailure, textOf, textsOf } from './connection.js'
-import type { Hosts } from './hosts.js'
-import { fenced, parseHolder, RedisLock, type LockSettings } from './redis-lock.js'
+import { sendCommand, RedisError, stringReply, stringListReply } from './connection.js'
+import type { HostRegistry } from './host-registry.js'
+import { fencedScript, parseLockHolder, RedisLock, type RedisLockSettings } from './redis-lock.js'
 
-const WRITE = fenced(`redis.call('set', KEYS[2], ARGV[2])
+const WRITE_SCRIPT = fencedScript(`redis.call('set', KEYS[2], ARGV[2])
 redis.call('sadd', KEYS[3], ARGV[3])`)
-const REMOVE = fenced(`redis.call('del', KEYS[2])
+const REMOVE_SCRIPT = fencedScript(`redis.call('del', KEYS[2])
 redis.call('srem', KEYS[3], ARGV[2])`)
-const QUARANTINE =
-  fenced(`if redis.call('exists', KEYS[2]) == 1 then redis.call('rename', KEYS[2], KEYS[4]) end
+const QUARANTINE_SCRIPT =
+  fencedScript(`if redis.call('exists', KEYS[2]) == 1 then redis.call('rename', KEYS[2], KEYS[4]) end
 redis.call('srem', KEYS[3], ARGV[2])
 redis.call('zadd', KEYS[5], ARGV[3], ARGV[4])`)
 
-export class RedisRecords implements RecordStore {
+export class RedisRecordStore implements RecordStore {
   readonly #spool: SpoolDirectory
-  readonly #settings: LockSettings
-  readonly #hosts: Hosts
+  readonly #settings: RedisLockSettings
+  readonly #hostRegistry: HostRegistry
 
-  constructor(spool: SpoolDirectory, settings: LockSettings, hosts: Hosts) {
+  constructor(spool: SpoolDirectory, settings: RedisLockSettings, hostRegistry: HostRegistry) {
     this.#spool = spool
     this.#settings = settings
-    this.#hosts = hosts
+    this.#hostRegistry = hostRegistry
   }
 
   directoryOf(id: string): string {
@@ -47,20 +47,20 @@ export class RedisRecords implements RecordStore {
   }
 
   async ids(): Promise<string[]> {
-    return textsOf(await this.#ask('SMEMBERS', this.#keys.ids)).toSorted()
+    return stringListReply(await this.#sendCommand('SMEMBERS', this.#keys.uploadIds)).toSorted()
   }
 
   async has(id: string): Promise<boolean> {
-    return (await this.#ask('SISMEMBER', this.#keys.ids, id)) === 1
+    return (await this.#sendCommand('SISMEMBER', this.#keys.uploadIds, id)) === 1
   }
 
   async read(id: string): Promise<Checkpoint | null> {
-    const text = textOf(await this.#ask('GET', this.#keys.record(id)))
+    const text = stringReply(await this.#sendCommand('GET', this.#keys.record(id)))
     return text === null ? null : decodeCheckpoint(text)
   }
 
   async owner(id: string): Promise<Owner | undefined> {
-    const holder = parseHolder(await this.#ask('GET', this.#keys.lock(id)))
+    const holder = parseLockHolder(await this.#sendCommand('GET', this.#keys.lock(id)))
     return holder && { pid: holder.pid, host: holder.host }
   }
 
@@ -68,19 +68,19 @@ export class RedisRecords implements RecordStore {
   async prepare(): Promise<void> {}
 
   async lock(id: string): Promise<LockedRecord | 'owned' | 'gone'> {
-    await this.#reach(() => this.#hosts.announce(), id)
+    await this.#translateErrors(() => this.#hostRegistry.announce(), id)
     await this.#spool.prepare(id)
-    const kernel = await Lock.acquire(this.#spool.directoryOf(id))
-    if (typeof kernel === 'string') return kernel
+    const kernelLock = await Lock.acquire(this.#spool.directoryOf(id))
+    if (typeof kernelLock === 'string') return kernelLock
     let lock: RedisLock | 'owned'
     try {
-      lock = await this.#reach(() => RedisLock.acquire(this.#settings, id), id)
+      lock = await this.#translateErrors(() => RedisLock.acquire(this.#settings, id), id)
     } catch (error) {
-      await this.#leave(id, kernel)
+      await this.#releaseDirectory(id, kernelLock)
       throw error
     }
-    if (lock !== 'owned') return this.#hold(id, kernel, lock)
-    await this.#leave(id, kernel)
+    if (lock !== 'owned') return this.#createHeldRecord(id, kernelLock, lock)
+    await this.#releaseDirectory(id, kernelLock)
     return 'owned'
   }
 
@@ -91,40 +91,45 @@ export class RedisRecords implements RecordStore {
       const directory = this.#spool.directoryOf(id)
       if (!isTrustedDirectory(directory)) continue
       // Nobody is refused a lock because of a look at what is in order.
-      if ((await ownerOf(directory)) !== undefined || !(await this.#isLeft(id))) continue
-      const kernel = await Lock.acquire(directory)
-      if (typeof kernel === 'string') continue
-      let isLeft = false
+      if ((await ownerOf(directory)) !== undefined || !(await this.#isAbandoned(id))) continue
+      const kernelLock = await Lock.acquire(directory)
+      if (typeof kernelLock === 'string') continue
+      let isAbandoned = false
       try {
-        isLeft = await this.#isLeft(id)
+        isAbandoned = await this.#isAbandoned(id)
       } finally {
-        await this.#leave(id, kernel, isLeft)
+        await this.#releaseDirectory(id, kernelLock, isAbandoned)
       }
     }
   }
 
-  async #isLeft(id: string): Promise<boolean> {
-    const record = await this.read(id).catch(unlessDamaged)
+  async #isAbandoned(id: string): Promise<boolean> {
+    const record = await this.read(id).catch(undefinedIfDamaged)
     return record === null || (record !== undefined && record.host !== this.#settings.host)
   }
 
   async quarantined(): Promise<{ name: string; since: number }[]> {
-    const listed = textsOf(await this.#ask('ZRANGE', this.#keys.quarantine, 0, -1, 'WITHSCORES'))
-    const found = new Map((await this.#spool.quarantined()).map(each => [each.name, each.since]))
-    for (let i = 0; i < listed.length; i += 2) found.set(listed[i] ?? '', Number(listed[i + 1]))
-    return [...found].map(([name, since]) => ({ name, since }))
+    const namesAndTimes = stringListReply(
+      await this.#sendCommand('ZRANGE', this.#keys.quarantineIndex, 0, -1, 'WITHSCORES'),
+    )
+    const sinceByName = new Map(
+      (await this.#spool.quarantined()).map(each => [each.name, each.since]),
+    )
+    for (let i = 0; i < namesAndTimes.length; i += 2)
+      sinceByName.set(namesAndTimes[i] ?? '', Number(namesAndTimes[i + 1]))
+    return [...sinceByName].map(([name, since]) => ({ name, since }))
   }
 
   /** Its bytes only if they are here. */
   async discardQuarantined(name: string): Promise<void> {
     await this.#spool.discardQuarantined(name)
-    await this.#ask('DEL', this.#keys.quarantined(name))
-    await this.#ask('ZREM', this.#keys.quarantine, name)
+    await this.#sendCommand('DEL', this.#keys.quarantinedRecord(name))
+    await this.#sendCommand('ZREM', this.#keys.quarantineIndex, name)
   }
 
-  #hold(id: string, kernel: Lock, lock: RedisLock): LockedRecord {
-    const record = [this.#keys.record(id), this.#keys.ids]
-    let isThere = true // later, its name may be that of another one's directory
+  #createHeldRecord(id: string, kernelLock: Lock, lock: RedisLock): LockedRecord {
+    const recordKeys = [this.#keys.record(id), this.#keys.uploadIds]
+    let ownsDirectory = true // later, its name may be that of another one's directory
     return {
       host: this.#settings.host,
       lockLost: lock.lost,
@@ -134,29 +139,29 @@ export class RedisRecords implements RecordStore {
       },
       write: async checkpoint => {
         if (checkpoint === null) throw new TypeError('There is no checkpoint to write')
-        await lock.change(WRITE, record, [encodeCheckpoint(checkpoint), id])
+        await lock.runFenced(WRITE_SCRIPT, recordKeys, [encodeCheckpoint(checkpoint), id])
       },
-      locateBytes: checkpoint => this.#whereabouts(checkpoint),
+      locateBytes: checkpoint => this.#locateBytes(checkpoint),
       removeOtherFiles: named => this.#spool.removeOtherFiles(id, named),
       // The directory goes last: without it another process here would take this one for dead.
       remove: async () => {
         await this.#spool.removeOtherFiles(id, [])
-        await lock.change(REMOVE, record, [id])
-        isThere = false
+        await lock.runFenced(REMOVE_SCRIPT, recordKeys, [id])
+        ownsDirectory = false
         await this.#spool.remove(id)
       },
       quarantine: async () => {
         const name = quarantineName(id)
-        const keys = [...record, this.#keys.quarantined(name), this.#keys.quarantine]
-        await lock.change(QUARANTINE, keys, [id, Date.now(), name])
-        isThere = false
-        const where = await this.#spool.quarantine(id, name)
-        return `${where} and ${this.#keys.quarantined(name)}`
+        const keys = [...recordKeys, this.#keys.quarantinedRecord(name), this.#keys.quarantineIndex]
+        await lock.runFenced(QUARANTINE_SCRIPT, keys, [id, Date.now(), name])
+        ownsDirectory = false
+        const directoryLocation = await this.#spool.quarantine(id, name)
+        return `${directoryLocation} and ${this.#keys.quarantinedRecord(name)}`
       },
       release: async () => {
         await lock.release()
-        if (isThere) await this.#leave(id, kernel)
-        else kernel.release()
+        if (ownsDirectory) await this.#releaseDirectory(id, kernelLock)
+        else kernelLock.release()
       },
     }
   }
@@ -165,7 +170,7 @@ export class RedisRecords implements RecordStore {
    * A host that was set up anew under its old name does not have what it had. A disk that cannot be
    * read is another matter: what is on it is not given up.
    */
-  async #whereabouts({
+  async #locateBytes({
     id,
     host,
     upload,
@@ -173,43 +178,45 @@ export class RedisRecords implements RecordStore {
   }: Checkpoint): Promise<'here' | 'elsewhere' | 'nowhere'> {
     if (host === undefined) return 'here'
     if (host !== this.#settings.host) {
-      return (await this.#reach(() => this.#hosts.isGone(host), id)) ? 'nowhere' : 'elsewhere'
+      return (await this.#translateErrors(() => this.#hostRegistry.isGone(host), id))
+        ? 'nowhere'
+        : 'elsewhere'
     }
     for (const record of [upload, previous]) {
       if (record === undefined || record.phase === 'published') continue
       const file = join(this.#spool.directoryOf(id), record.file)
-      const found = await lstat(file).catch(ignoreMissing)
-      if (found === undefined) return 'nowhere'
+      const stats = await lstat(file).catch(ignoreMissing)
+      if (stats === undefined) return 'nowhere'
     }
     return 'here'
   }
 
   /** Without bytes there is nothing for a directory to keep. */
-  async #leave(id: string, kernel: Lock, isLeft = false): Promise<void> {
+  async #releaseDirectory(id: string, kernelLock: Lock, isAbandoned = false): Promise<void> {
     try {
       const files = await readdir(this.#spool.directoryOf(id))
       if (files.every(name => name === 'lock')) await this.#spool.remove(id)
-      else if (isLeft) await this.#spool.quarantine(id)
+      else if (isAbandoned) await this.#spool.quarantine(id)
     } finally {
-      kernel.release()
+      kernelLock.release()
     }
   }
 
-  get #keys(): LockSettings['keys'] {
+  get #keys(): RedisLockSettings['keys'] {
     return this.#settings.keys
   }
 
-  #ask(command: string, ...args: (string | number)[]): Promise<unknown> {
+  #sendCommand(command: string, ...args: (string | number)[]): Promise<unknown> {
     const { connection, timeout } = this.#settings
-    return this.#reach(() => ask(connection, timeout, command, ...args))
+    return this.#translateErrors(() => sendCommand(connection, timeout, command, ...args))
   }
 
   /** What is in Redis is not damaged because Redis cannot be asked (rule 10). */
-  async #reach<T>(step: () => Promise<T>, id?: string): Promise<T> {
+  async #translateErrors<T>(action: () => Promise<T>, id?: string): Promise<T> {
     try {
-      return await step()
+      return await action()
     } catch (error) {
-      if (!(error instanceof RedisFailure)) throw error
+      if (!(error instanceof RedisError)) throw error
       const message = `The checkpoints in Redis cannot be reached: ${error.message}`
       const hint = 'Nothing was changed: run it again once Redis answers.'
       throw new SpoolError('ERR_SPOOL_UNREADABLE', message, { id, hint, cause: error })
@@ -218,7 +225,7 @@ export class RedisRecords implements RecordStore {
 }
 
 /** For `.catch()` on a read: what cannot be trusted is not missing. */
-function unlessDamaged(error: unknown): undefined {
+function undefinedIfDamaged(error: unknown): undefined {
   if (error instanceof CheckpointDamagedError || error instanceof LaterFormatError) return undefined
   throw error
 }

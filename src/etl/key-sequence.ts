@@ -4,51 +4,51 @@
  */
 import { SpoolError, invalidType, invalidValue } from '../errors.js'
 import type { RotateSettings } from './options.js'
-import type { KeyFields } from './template.js'
+import type { KeyFields } from './key-template.js'
 
 /** Where a record goes. */
-export interface Place {
+export interface KeySequence {
   /** Names the sequence: the key of its first object. */
   readonly name: string
   readonly fields: KeyFields
 }
 
-export class Sequences<T> {
+export class KeySequences<T> {
   readonly #settings: RotateSettings<T>
-  readonly #next = new Map<string, number>()
-  readonly #keys = new Set<string>()
+  readonly #nextSeqByName = new Map<string, number>()
+  readonly #usedKeys = new Set<string>()
 
   constructor(settings: RotateSettings<T>) {
     this.#settings = settings
-    this.#keys.add(settings.manifestKey)
+    this.#usedKeys.add(settings.manifestKey)
   }
 
   /** @throws TypeError for a partition or a time that is none */
-  placeOf(record: T): Place {
-    const { job, template, calendar, partitionBy, time } = this.#settings
-    const partition = partitionBy === undefined ? '' : partitionOf(partitionBy(record))
+  sequenceFor(record: T): KeySequence {
+    const { job, keyTemplate, calendar, partitionBy, time } = this.#settings
+    const partition = partitionBy === undefined ? '' : toPartition(partitionBy(record))
     const date = time === undefined ? undefined : calendar.fields(time(record))
     const fields = { job, partition, date, seq: 0 }
-    return { name: template.key(fields), fields }
+    return { name: keyTemplate.key(fields), fields }
   }
 
   /** The key of the next object. @throws SpoolError `ERR_SPOOL_OBJECT_EXISTS` if it was given before */
-  nextKey({ name, fields }: Place): string {
-    const { job, template } = this.#settings
-    const seq = this.#next.get(name) ?? 0
-    const key = template.key({ ...fields, seq })
-    if (this.#keys.has(key)) {
+  nextKey({ name, fields }: KeySequence): string {
+    const { job, keyTemplate } = this.#settings
+    const seq = this.#nextSeqByName.get(name) ?? 0
+    const key = keyTemplate.key({ ...fields, seq })
+    if (this.#usedKeys.has(key)) {
       const message = `Two objects of the job ${job} would have the key ${key}; the second is not published`
       const hint = 'Put {seq} into the template of the key, set apart from other placeholders.'
       throw new SpoolError('ERR_SPOOL_OBJECT_EXISTS', message, { hint })
     }
-    this.#next.set(name, seq + 1)
-    this.#keys.add(key)
+    this.#nextSeqByName.set(name, seq + 1)
+    this.#usedKeys.add(key)
     return key
   }
 }
 
-function partitionOf(value: unknown): string {
+function toPartition(value: unknown): string {
   if (typeof value === 'number') return String(value)
   if (typeof value !== 'string') {
     throw invalidType('partitionBy', 'a function that returns a string or a number', value)
