@@ -188,7 +188,7 @@ t.test('a part that OSS received wrong is sent again; what it holds is what we h
   oss.inject({
     operation: 'UploadPart',
     partNumber: 2,
-    do: 'lie',
+    do: 'alter',
     headers: { 'x-oss-hash-crc64ecma': '1' },
   })
   const data = bytes(3 * PART)

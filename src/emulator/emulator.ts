@@ -6,17 +6,17 @@ import { setMaxListeners } from 'node:events'
 import { mkdtemp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
-import { createCredentials, type AccessKey, type Sts } from './auth/credentials.js'
-import type { Emulation } from './emulation.js'
-import { openAdmin } from './admin.js'
+import { createCredentialStore, type AccessKey, type Sts } from './auth/credentials.js'
+import type { EmulatorContext } from './context.js'
+import { startAdminServer } from './admin.js'
 import { checkFault } from './faults/check-fault.js'
 import { createFaultTable } from './faults/fault-table.js'
 import type { Fault, FaultHandle } from './faults/fault.js'
-import { checkLink, createLine, type Link } from './link.js'
+import { checkLinkOptions, createNetwork, type LinkOptions } from './network.js'
 import { newBucket } from './operations/bucket.js'
-import { settingsOf, type EmulatorOptions } from './options.js'
+import { resolveSettings, type EmulatorOptions } from './options.js'
 import type { RequestRecord } from './request-log.js'
-import { listen, type Listening } from './server.js'
+import { startServer, type HttpServer } from './server.js'
 import { isBucketName } from './store/buckets.js'
 import { removeTree } from './store/files.js'
 import { openStore } from './store/store.js'
@@ -40,11 +40,11 @@ export interface Emulator {
   /** The requests so far, the oldest first. */
   readonly requests: RequestRecord[]
   /** Speed of the line; assign to change it at once. */
-  link: Link
+  link: LinkOptions
   /** The admin port's URL, where there is one. */
   readonly adminEndpoint: string | undefined
   /** Options with which `new OSS(...)` of `ali-oss` works as they are. */
-  clientOptions(bucket?: string): ClientOptions
+  clientOptions(bucket?: string): EmulatorClientOptions
   /** Adds a fault. */
   inject(fault: Fault): FaultHandle
   /** Removes all faults. */
@@ -54,7 +54,7 @@ export interface Emulator {
 }
 
 /** What `ali-oss` needs to know. */
-export interface ClientOptions {
+export interface EmulatorClientOptions {
   /** That of the emulator. */
   endpoint: string
   /** Such as `oss-cn-hangzhou`. */
@@ -76,44 +76,44 @@ export interface ClientOptions {
  * an option is wrong (`TypeError`, `RangeError`) or the port is taken (`EADDRINUSE`).
  */
 export async function startEmulator(options: EmulatorOptions = {}): Promise<Emulator> {
-  const settings = settingsOf(options)
-  const faults = createFaultTable()
-  for (const fault of options.faults ?? []) faults.inject(checkFault(fault))
-  const link = checkLink(options.link ?? {})
+  const settings = resolveSettings(options)
+  const faultTable = createFaultTable()
+  for (const fault of options.faults ?? []) faultTable.inject(checkFault(fault))
+  const link = checkLinkOptions(options.link ?? {})
   for (const name of options.buckets ?? [])
     if (!isBucketName(name))
       throw new TypeError(`Expected \`buckets\` to hold bucket names, got \`${name}\``)
 
   const dir = resolve(options.dir ?? (await mkdtemp(join(tmpdir(), 'oss-emulator-'))))
   const store = await openStore(dir)
-  const closing = new AbortController()
-  setMaxListeners(0, closing.signal) // one for each request that waits
-  const ends: (() => Promise<void>)[] = []
+  const closeController = new AbortController()
+  setMaxListeners(0, closeController.signal) // one for each request that waits
+  const closers: (() => Promise<void>)[] = []
   const close = async () => {
-    closing.abort()
-    await Promise.all(ends.map(end => end()))
+    closeController.abort()
+    await Promise.all(closers.map(closeServer => closeServer()))
     await store.close()
     if (options.dir === undefined) await removeTree(dir)
   }
 
-  const emulation: Emulation = {
+  const context: EmulatorContext = {
     settings,
     store,
-    credentials: createCredentials(settings.keys),
-    faults,
-    line: createLine(link, closing.signal),
+    credentialStore: createCredentialStore(settings.accessKeys),
+    faultTable,
+    network: createNetwork(link, closeController.signal),
     requests: [],
-    signal: closing.signal,
-    report: error => process.emitWarning(error instanceof Error ? error : String(error)),
+    signal: closeController.signal,
+    reportError: error => process.emitWarning(error instanceof Error ? error : String(error)),
   }
   try {
     for (const name of options.buckets ?? [])
       await store.buckets.ensure(newBucket(name, Date.now()))
-    const server = await listen(emulation, options)
-    ends.push(() => server.close())
-    const admin = await openAdmin(emulation, options.admin ?? false)
-    if (admin !== undefined) ends.push(() => admin.close())
-    return present(emulation, { dir, server, adminEndpoint: admin?.endpoint, close })
+    const server = await startServer(context, options)
+    closers.push(() => server.close())
+    const adminServer = await startAdminServer(context, options.admin ?? false)
+    if (adminServer !== undefined) closers.push(() => adminServer.close())
+    return toEmulator(context, { dir, server, adminEndpoint: adminServer?.endpoint, close })
   } catch (error) {
     await close()
     throw error
@@ -121,8 +121,8 @@ export async function startEmulator(options: EmulatorOptions = {}): Promise<Emul
 }
 
 /** What users see of it. */
-function present(
-  { settings, credentials, faults, line, requests }: Emulation,
+function toEmulator(
+  { settings, credentialStore, faultTable, network, requests }: EmulatorContext,
   {
     dir,
     server,
@@ -130,12 +130,12 @@ function present(
     close,
   }: {
     dir: string
-    server: Listening
+    server: HttpServer
     adminEndpoint: string | undefined
     close: () => Promise<void>
   },
 ): Emulator {
-  const [key] = settings.keys
+  const [key] = settings.accessKeys
   const { endpoint, host, port } = server
   let closed: Promise<void> | undefined
   return {
@@ -145,13 +145,13 @@ function present(
     dir,
     region: settings.region,
     credentials: key,
-    sts: credentials.sts,
+    sts: credentialStore.sts,
     requests,
     get link() {
-      return line.link
+      return network.link
     },
     set link(link) {
-      line.link = checkLink(link)
+      network.link = checkLinkOptions(link)
     },
     adminEndpoint,
     clientOptions: bucket => ({
@@ -162,8 +162,8 @@ function present(
       ...(bucket === undefined ? {} : { bucket }),
       ...(endpoint.startsWith('https:') ? { secure: true } : {}),
     }),
-    inject: fault => faults.inject(checkFault(fault)),
-    clearFaults: () => faults.clear(),
+    inject: fault => faultTable.inject(checkFault(fault)),
+    clearFaults: () => faultTable.clear(),
     close: () => (closed ??= close()),
   }
 }

@@ -1,8 +1,8 @@
 /** What `startEmulator` takes: every option, its default, and what happens at its extremes. */
 import type { AccessKey } from './auth/credentials.js'
 import type { Fault } from './faults/fault.js'
-import type { Link } from './link.js'
-import type { Settings } from './settings.js'
+import type { LinkOptions } from './network.js'
+import type { EmulatorSettings } from './settings.js'
 
 /** Options of `startEmulator`. All may be left out. */
 export interface EmulatorOptions {
@@ -23,7 +23,7 @@ export interface EmulatorOptions {
   /** Faults in force from the start. */
   readonly faults?: readonly Fault[]
   /** Speed of the line. Default: no limit. */
-  readonly link?: Link
+  readonly link?: LinkOptions
   /**
    * `'crc64'`: no MD5, so ETags are random and Content-MD5 is not checked. False: CRC64 is left out,
    * too. For benchmarks. Default true.
@@ -55,26 +55,26 @@ export const DEFAULT_KEY: AccessKey = {
 }
 
 /** The options with their defaults. Wrong values: `TypeError` or `RangeError`. */
-export function settingsOf(options: EmulatorOptions): Settings {
+export function resolveSettings(options: EmulatorOptions): EmulatorSettings {
   const { credentials = DEFAULT_KEY } = options
   return {
     region: options.region ?? 'oss-cn-hangzhou',
-    keys: isList(credentials) ? credentials : [credentials],
+    accessKeys: isAccessKeyList(credentials) ? credentials : [credentials],
     createBuckets: options.createBuckets ?? false,
     verify: options.verify ?? true,
     discard: options.discard ?? false,
-    idleTimeout: natural('idleTimeout', options.idleTimeout ?? 60_000),
+    idleTimeout: checkPositiveInteger('idleTimeout', options.idleTimeout ?? 60_000),
     cnames: options.cnames ?? {},
-    logLimit: natural('maxRequests', options.maxRequests ?? 100_000),
+    maxRequests: checkPositiveInteger('maxRequests', options.maxRequests ?? 100_000),
   }
 }
 
 // Array.isArray() does not narrow readonly arrays
-function isList<T, L extends readonly T[]>(value: T | L): value is L {
+function isAccessKeyList<T, L extends readonly T[]>(value: T | L): value is L {
   return Array.isArray(value)
 }
 
-function natural(name: string, value: number): number {
+function checkPositiveInteger(name: string, value: number): number {
   if (!Number.isSafeInteger(value) || value < 1)
     throw new RangeError(`Expected \`${name}\` to be an integer from 1 up, got \`${value}\``)
   return value

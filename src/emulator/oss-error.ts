@@ -5,16 +5,16 @@
  */
 
 /** One line of the table: HTTP status, message, and the EC that OSS gives when there is only one. */
-interface Refusal {
+interface OssErrorDefinition {
   readonly status: number
   readonly message: string
   readonly ec?: string
 }
 
-const NO_SUCH_UPLOAD =
+const NO_SUCH_UPLOAD_MESSAGE =
   'The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.'
 
-export const REFUSALS = {
+export const OSS_ERRORS = {
   AccessDenied: { status: 403, message: 'AccessDenied' },
   AccessKeyIdAndSecurityTokenNotMatch: {
     status: 403,
@@ -115,7 +115,7 @@ export const REFUSALS = {
     ec: '0015-00000101',
   },
   NoSuchKey: { status: 404, message: 'The specified key does not exist.', ec: '0026-00000001' },
-  NoSuchUpload: { status: 404, message: NO_SUCH_UPLOAD, ec: '0042-00000002' },
+  NoSuchUpload: { status: 404, message: NO_SUCH_UPLOAD_MESSAGE, ec: '0042-00000002' },
   NotImplemented: {
     status: 400,
     message: 'A header you provided implies functionality that is not implemented.',
@@ -169,13 +169,13 @@ export const REFUSALS = {
     status: 400,
     message: 'You have attempted to create more buckets than allowed.',
   },
-} as const satisfies Record<string, Refusal>
+} as const satisfies Record<string, OssErrorDefinition>
 
 /** An error code that an operation of the emulator can answer by itself. */
-export type RefusalCode = keyof typeof REFUSALS
+export type OssErrorCode = keyof typeof OSS_ERRORS
 
 /** What a refusal may say beyond its line in the table. */
-export interface OssErrorDetail {
+export interface OssErrorOptions {
   /** Replaces the table's message. */
   readonly message?: string
   /** Replaces the table's EC. */
@@ -188,21 +188,21 @@ export interface OssErrorDetail {
 
 /** A refusal on its way to the client. Thrown by operations, turned into XML in one place. */
 export class OssError extends Error {
-  readonly code: RefusalCode
+  readonly code: OssErrorCode
   readonly status: number
   readonly ec: string | undefined
   readonly extra: Readonly<Record<string, string>>
   readonly headers: Readonly<Record<string, string>>
 
-  constructor(code: RefusalCode, detail: OssErrorDetail = {}) {
-    const line: Refusal = REFUSALS[code]
-    super(detail.message ?? line.message)
+  constructor(code: OssErrorCode, options: OssErrorOptions = {}) {
+    const definition: OssErrorDefinition = OSS_ERRORS[code]
+    super(options.message ?? definition.message)
     this.name = 'OssError'
     this.code = code
-    this.status = line.status
-    this.ec = detail.ec ?? line.ec
-    this.extra = detail.extra ?? {}
-    this.headers = detail.headers ?? {}
+    this.status = definition.status
+    this.ec = options.ec ?? definition.ec
+    this.extra = options.extra ?? {}
+    this.headers = options.headers ?? {}
   }
 }
 

@@ -1,5 +1,5 @@
 /** What was asked of the emulator, in order of arrival: what tests and benchmarks count on. */
-import type { OperationName } from './operations/name.js'
+import type { OperationName } from './operations/operation-name.js'
 
 /** One request. It is in the log from its arrival; the rest is filled in as it goes on. */
 export interface RequestRecord {
@@ -32,8 +32,8 @@ export interface RequestRecord {
 }
 
 /** Adds to a log that keeps its newest `limit` entries. */
-export function logRequest(log: RequestRecord[], entry: RequestRecord, limit: number): void {
-  log.push(entry)
+export function logRequest(log: RequestRecord[], logEntry: RequestRecord, limit: number): void {
+  log.push(logEntry)
   // in one go for many, since every shift moves the whole array
   if (log.length > limit * 1.1 + 16) log.splice(0, log.length - limit)
 }

@@ -3,79 +3,79 @@
  * link, exactly as many bytes as its Content-Length says.
  */
 import type { ServerResponse } from 'node:http'
-import type { Strikes } from './faults/strikes.js'
-import { ClientGone } from './incoming-body.js'
-import type { Lane } from './link.js'
+import type { ActiveFaults } from './faults/active-faults.js'
+import { ClientDisconnectedError } from './request-body.js'
+import type { ConnectionPacer } from './network.js'
 import type { Reply } from './reply.js'
 import type { RequestRecord } from './request-log.js'
 
 /** How and where to send. */
-export interface Sending {
+export interface SendOptions {
   readonly response: ServerResponse
-  readonly entry: RequestRecord
-  readonly strikes: Strikes
-  readonly lane: Lane
+  readonly logEntry: RequestRecord
+  readonly activeFaults: ActiveFaults
+  readonly pacer: ConnectionPacer
   /** The server's time, ms since the epoch. */
   readonly now: number
   /** The request was not read to its end: no other may follow it on this connection. */
-  readonly last: boolean
+  readonly closeConnection: boolean
 }
 
 /** Resolves when the reply was handed to the kernel. */
-export async function sendReply(reply: Reply, sending: Sending): Promise<void> {
-  const { response, entry, strikes, now, last } = sending
-  const text = typeof reply.body === 'string' ? Buffer.from(reply.body) : reply.body
-  const announced = reply.headers['Content-Length']
-  const empty = reply.status === 204 || reply.status === 304
-  const length = announced ?? String(Buffer.isBuffer(text) ? text.length : 0)
+export async function sendReply(reply: Reply, options: SendOptions): Promise<void> {
+  const { response, logEntry, activeFaults, now, closeConnection } = options
+  const body = typeof reply.body === 'string' ? Buffer.from(reply.body) : reply.body
+  const contentLength = reply.headers['Content-Length']
+  const isBodyless = reply.status === 204 || reply.status === 304
+  const length = contentLength ?? String(Buffer.isBuffer(body) ? body.length : 0)
   response.writeHead(reply.status, {
     Server: 'AliyunOSS',
     Date: new Date(now).toUTCString(),
-    Connection: last || !response.shouldKeepAlive ? 'close' : 'keep-alive',
-    'x-oss-request-id': entry.id,
-    'x-oss-server-time': String(Math.max(Date.now() - entry.time, 0)),
+    Connection: closeConnection || !response.shouldKeepAlive ? 'close' : 'keep-alive',
+    'x-oss-request-id': logEntry.id,
+    'x-oss-server-time': String(Math.max(Date.now() - logEntry.time, 0)),
     ...reply.headers,
-    ...(empty && announced === undefined ? {} : { 'Content-Length': length }),
+    ...(isBodyless && contentLength === undefined ? {} : { 'Content-Length': length }),
   })
-  if (entry.method !== 'HEAD' && text !== undefined)
-    await sendBody(Buffer.isBuffer(text) ? [text] : text, Number(length), sending)
-  else if (text !== undefined && !Buffer.isBuffer(text)) text.destroy()
-  else await strikes.at('reply')
+  if (logEntry.method !== 'HEAD' && body !== undefined)
+    await sendBody(Buffer.isBuffer(body) ? [body] : body, Number(length), options)
+  else if (body !== undefined && !Buffer.isBuffer(body)) body.destroy()
+  else await activeFaults.fire('reply')
   response.end()
 }
 
 async function sendBody(
   body: AsyncIterable<Buffer> | Iterable<Buffer>,
   length: number,
-  sending: Sending,
+  options: SendOptions,
 ): Promise<void> {
-  const { entry, strikes } = sending
-  const mark = strikes.mark('reply', length)
-  let struck = false
+  const { logEntry, activeFaults } = options
+  const faultOffset = activeFaults.faultOffset('reply', length)
+  let faultsFired = false
   for await (const chunk of body) {
-    let rest = chunk.subarray(0, length - entry.sent)
-    if (!struck && entry.sent + rest.length >= mark) {
-      const first = mark - entry.sent
-      await write(rest.subarray(0, first), sending)
-      struck = true
-      await strikes.at('reply')
-      rest = rest.subarray(first)
+    let rest = chunk.subarray(0, length - logEntry.sent)
+    if (!faultsFired && logEntry.sent + rest.length >= faultOffset) {
+      const bytesBeforeFault = faultOffset - logEntry.sent
+      await writeChunk(rest.subarray(0, bytesBeforeFault), options)
+      faultsFired = true
+      await activeFaults.fire('reply')
+      rest = rest.subarray(bytesBeforeFault)
     }
-    await write(rest, sending)
-    if (entry.sent >= length) break
+    await writeChunk(rest, options)
+    if (logEntry.sent >= length) break
   }
 }
 
-async function write(chunk: Buffer, sending: Sending): Promise<void> {
+async function writeChunk(chunk: Buffer, options: SendOptions): Promise<void> {
   if (chunk.length === 0) return
-  const { response, entry, strikes, lane } = sending
-  await lane.pace('down', chunk.length, strikes.bandwidth)
-  if (response.destroyed) throw new ClientGone()
-  if (!response.write(chunk)) await drained(response)
-  entry.sent += chunk.length
+  const { response, logEntry, activeFaults, pacer } = options
+  await pacer.pace('down', chunk.length, activeFaults.bandwidth)
+  if (response.destroyed) throw new ClientDisconnectedError()
+  if (!response.write(chunk)) await waitForDrain(response)
+  logEntry.sent += chunk.length
 }
 
-function drained(response: ServerResponse): Promise<void> {
+function waitForDrain(response: ServerResponse): Promise<void> {
   return new Promise((resolve, reject) => {
     const onDrain = () => {
       response.off('close', onClose)
@@ -83,7 +83,7 @@ function drained(response: ServerResponse): Promise<void> {
     }
     const onClose = () => {
       response.off('drain', onDrain)
-      reject(new ClientGone())
+      reject(new ClientDisconnectedError())
     }
     response.once('drain', onDrain).once('close', onClose)
   })

@@ -2,15 +2,15 @@
 import { createServer, type IncomingMessage, type RequestListener, type Server } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
-import type { Emulation } from './emulation.js'
-import { serve } from './exchange.js'
-import type { Lane } from './link.js'
+import type { EmulatorContext } from './context.js'
+import { handleRequest } from './handle-request.js'
+import type { ConnectionPacer } from './network.js'
 import { OssError } from './oss-error.js'
 import type { EmulatorOptions } from './options.js'
 import { errorReply } from './reply.js'
 
 /** A server that accepts connections. */
-export interface Listening {
+export interface HttpServer {
   readonly endpoint: string
   readonly host: string
   readonly port: number
@@ -19,10 +19,10 @@ export interface Listening {
 }
 
 /** A client's connection. */
-interface Connection {
-  readonly lane: Lane
+interface ConnectionState {
+  readonly pacer: ConnectionPacer
   /** The end of the request before. */
-  before: Promise<void>
+  previousRequest: Promise<void>
 }
 
 const SERVER_OPTIONS = {
@@ -34,27 +34,33 @@ const SERVER_OPTIONS = {
 }
 
 /** Starts to listen. */
-export async function listen(emulation: Emulation, options: EmulatorOptions): Promise<Listening> {
+export async function startServer(
+  emulator: EmulatorContext,
+  options: EmulatorOptions,
+): Promise<HttpServer> {
   const { host = '127.0.0.1', port = 0, tls } = options
-  const connections = new WeakMap<Socket, Connection>()
-  const active = new Set<Promise<void>>()
+  const connections = new WeakMap<Socket, ConnectionState>()
+  const activeRequests = new Set<Promise<void>>()
 
-  const handle =
+  const createListener =
     (expectsContinue: boolean): RequestListener =>
     (request, response) => {
-      const connection = connectionOf(request)
-      const { lane, before } = connection
+      const connection = connectionStateOf(request)
+      const { pacer, previousRequest } = connection
       // requests that were pipelined are served one after the other
-      const exchange = before.then(() =>
-        serve(emulation, { request, response, lane, expectsContinue }),
+      const handled = previousRequest.then(() =>
+        handleRequest(emulator, { request, response, pacer, expectsContinue }),
       )
-      connection.before = exchange
-      active.add(exchange)
-      void exchange.finally(() => active.delete(exchange))
+      connection.previousRequest = handled
+      activeRequests.add(handled)
+      void handled.finally(() => activeRequests.delete(handled))
     }
-  const connectionOf = ({ socket }: IncomingMessage): Connection => {
-    const known = connections.get(socket)
-    const connection = known ?? { lane: emulation.line.lane(), before: Promise.resolve() }
+  const connectionStateOf = ({ socket }: IncomingMessage): ConnectionState => {
+    const existingState = connections.get(socket)
+    const connection = existingState ?? {
+      pacer: emulator.network.createPacer(),
+      previousRequest: Promise.resolve(),
+    }
     connections.set(socket, connection)
     return connection
   }
@@ -62,9 +68,9 @@ export async function listen(emulation: Emulation, options: EmulatorOptions): Pr
   const server: Server = tls
     ? createTlsServer({ ...SERVER_OPTIONS, key: tls.key, cert: tls.cert })
     : createServer(SERVER_OPTIONS)
-  server.on('request', handle(false))
-  server.on('checkContinue', handle(true))
-  server.on('clientError', refuseGarbage)
+  server.on('request', createListener(false))
+  server.on('checkContinue', createListener(true))
+  server.on('clientError', handleClientError)
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)
     server.listen(port, host, () => {
@@ -74,36 +80,36 @@ export async function listen(emulation: Emulation, options: EmulatorOptions): Pr
   })
   // a TCP server has an address, not a pipe's name
   const address = server.address() as AddressInfo
-  const name = address.family === 'IPv6' ? `[${address.address}]` : address.address
+  const hostPart = address.family === 'IPv6' ? `[${address.address}]` : address.address
   return {
-    endpoint: `${tls ? 'https' : 'http'}://${anyToLoopback(name)}:${address.port}`,
+    endpoint: `${tls ? 'https' : 'http'}://${wildcardToLoopback(hostPart)}:${address.port}`,
     host,
     port: address.port,
     async close() {
       const closed = new Promise(resolve => server.close(resolve))
       server.closeAllConnections()
-      await Promise.all(active)
+      await Promise.all(activeRequests)
       await closed
     },
   }
 }
 
 /** Where a client on this machine reaches a server that listens on all addresses. */
-function anyToLoopback(address: string): string {
+function wildcardToLoopback(address: string): string {
   if (address === '0.0.0.0') return '127.0.0.1'
   return address === '[::]' ? '[::1]' : address
 }
 
 /** What is no HTTP, or ends in the middle of a body. */
-function refuseGarbage(error: NodeJS.ErrnoException, socket: Socket): void {
+function handleClientError(error: NodeJS.ErrnoException, socket: Socket): void {
   if (error.code === 'ECONNRESET' || !socket.writable) {
     socket.destroy()
     return
   }
-  const refusal = new OssError(
+  const ossError = new OssError(
     error.code === 'HPE_INVALID_EOF_STATE' ? 'IncompleteBody' : 'BadRequest',
   )
-  const { status, body } = errorReply(refusal, { method: '', id: '', host: '' })
+  const { status, body } = errorReply(ossError, { method: '', id: '', host: '' })
   socket.end(
     `HTTP/1.1 ${status} Bad Request\r\nServer: AliyunOSS\r\nConnection: close\r\n` +
       `Content-Type: application/xml\r\n\r\n${typeof body === 'string' ? body : ''}`,

@@ -1,10 +1,10 @@
 /** The options of an emulator with their defaults filled in: what operations may depend on. */
 import type { AccessKey } from './auth/credentials.js'
 
-export interface Settings {
+export interface EmulatorSettings {
   /** Region id with its prefix, e.g. `oss-cn-hangzhou`. */
   readonly region: string
-  readonly keys: readonly [AccessKey, ...AccessKey[]]
+  readonly accessKeys: readonly [AccessKey, ...AccessKey[]]
   readonly createBuckets: boolean
   readonly verify: boolean | 'crc64'
   readonly discard: boolean
@@ -12,7 +12,7 @@ export interface Settings {
   readonly idleTimeout: number
   readonly cnames: Readonly<Record<string, string>>
   /** How many entries the log keeps. */
-  readonly logLimit: number
+  readonly maxRequests: number
 }
 
 /** The one account that owns everything. */

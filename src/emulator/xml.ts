@@ -14,21 +14,21 @@ export type XmlValue =
 
 /** The document with `root` around `content`; the order of the properties is that of the elements. */
 export function xmlDocument(root: string, content: XmlValue): string {
-  return `<?xml version="1.0" encoding="UTF-8"?>\n${element(root, content, '')}`
+  return `<?xml version="1.0" encoding="UTF-8"?>\n${renderElement(root, content, '')}`
 }
 
-function element(name: string, value: XmlValue, indent: string): string {
+function renderElement(name: string, value: XmlValue, indent: string): string {
   if (value === undefined) return ''
-  if (isList(value)) return value.map(item => element(name, item, indent)).join('')
+  if (isXmlList(value)) return value.map(item => renderElement(name, item, indent)).join('')
   if (typeof value !== 'object') return `${indent}<${name}>${escapeXml(String(value))}</${name}>\n`
   const children = Object.entries(value).map(([child, inner]) =>
-    element(child, inner, `${indent}  `),
+    renderElement(child, inner, `${indent}  `),
   )
   return `${indent}<${name}>\n${children.join('')}${indent}</${name}>\n`
 }
 
 // Array.isArray() does not narrow readonly arrays
-function isList(value: XmlValue): value is readonly XmlValue[] {
+function isXmlList(value: XmlValue): value is readonly XmlValue[] {
   return Array.isArray(value)
 }
 

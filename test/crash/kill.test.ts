@@ -1,8 +1,8 @@
 /** The kill matrix: SIGKILL at every request and at every change of the disk, then a new process. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import type { OperationName } from '../../src/emulator/operations/name.js'
-import type { Moment } from '../../src/emulator/index.js'
+import type { OperationName } from '../../src/emulator/operations/operation-name.js'
+import type { FaultPoint } from '../../src/emulator/index.js'
 import { bench } from '../support/oss.js'
 import { Batch, type Kill } from './batch.js'
 import { patience } from './patience.js'
@@ -45,7 +45,7 @@ const REQUESTS: readonly (readonly [Scenario, Requests])[] = [
 
 const WITH_BODY: readonly OperationName[] = ['PutObject', 'UploadPart', 'CompleteMultipartUpload']
 
-function momentsOf(operation: OperationName): readonly Exclude<Moment, 'reply'>[] {
+function momentsOf(operation: OperationName): readonly Exclude<FaultPoint, 'reply'>[] {
   return WITH_BODY.includes(operation) ? ['start', 'body', 'received', 'done'] : ['start', 'done']
 }
 

@@ -3,8 +3,8 @@ import { createHash, randomBytes } from 'node:crypto'
 import { createServer } from 'node:net'
 import { request as httpsRequest } from 'node:https'
 import t from 'tap'
-import { describe, startEmulator, type Emulator } from '../../src/emulator/index.js'
-import { addresses } from '../../src/emulator/http/address.js'
+import { describeEmulator, startEmulator, type Emulator } from '../../src/emulator/index.js'
+import { candidateAddresses } from '../../src/emulator/http/address.js'
 import { parseRange } from '../../src/emulator/operations/range.js'
 import { aliOss, ask, rejects, send, sendBytes, signed, tag, type Answer } from './clients.js'
 import { CERT, KEY } from './certificate.js'
@@ -88,8 +88,8 @@ t.test('requests', async t => {
       const path = `/bkt/${encodeURIComponent(key)}`
       t.equal(await get(path, `/bkt/${key}`), key, `${key}, slashes encoded`)
     }
-    t.same(addresses('[::1]:80', '/b/k', { cnames: {} }), [{ bucket: 'b', key: 'k' }])
-    t.same(addresses('oss-cn-hangzhou.aliyuncs.com', '/', { cnames: {} }), [
+    t.same(candidateAddresses('[::1]:80', '/b/k', { cnames: {} }), [{ bucket: 'b', key: 'k' }])
+    t.same(candidateAddresses('oss-cn-hangzhou.aliyuncs.com', '/', { cnames: {} }), [
       { bucket: undefined, key: undefined },
     ])
   })
@@ -592,7 +592,7 @@ t.test('options', async t => {
   t.test('what the command line prints', async t => {
     const oss = await startEmulator()
     t.teardown(() => oss.close())
-    const text = describe(oss)
+    const text = describeEmulator(oss)
     for (const wanted of [
       oss.endpoint,
       oss.dir,
@@ -604,7 +604,7 @@ t.test('options', async t => {
     t.notMatch(text, /TEST SERVER/)
     const open = await startEmulator({ host: '0.0.0.0' })
     t.teardown(() => open.close())
-    t.match(describe(open), /TEST SERVER listening on 0\.0\.0\.0/)
+    t.match(describeEmulator(open), /TEST SERVER listening on 0\.0\.0\.0/)
     t.match(open.endpoint, /^http:\/\/127\.0\.0\.1:/)
   })
 

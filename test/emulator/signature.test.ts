@@ -3,10 +3,10 @@ import t from 'tap'
 import { combineCrc64, Crc64 } from '../../src/crc64.js'
 import { authenticate } from '../../src/emulator/auth/authenticate.js'
 import { canonicalRequestV4, stringToSignV1 } from '../../src/emulator/auth/canonical.js'
-import { createCredentials } from '../../src/emulator/auth/credentials.js'
+import { createCredentialStore } from '../../src/emulator/auth/credentials.js'
 import { sameSignature, signV1, signV4, stringToSignV4 } from '../../src/emulator/auth/signature.js'
 import { headerMap } from '../../src/emulator/http/headers.js'
-import { parseTarget } from '../../src/emulator/http/target.js'
+import { parseRequestTarget } from '../../src/emulator/http/target.js'
 import { multipartETag } from '../../src/emulator/store/digest.js'
 
 const headers = (all: Record<string, string>) => headerMap(Object.entries(all).flat())
@@ -45,7 +45,10 @@ t.test('V1 in the header', t => {
   const nelson = { bucket: 'examplebucket', key: 'nelson' }
   const bucket = { bucket: 'examplebucket', key: undefined }
   const sign = (request: typeof put, address: typeof nelson | typeof bucket, path: string) =>
-    signV1('sk', stringToSignV1({ ...request, query: parseTarget(path).query }, address, date))
+    signV1(
+      'sk',
+      stringToSignV1({ ...request, query: parseRequestTarget(path).query }, address, date),
+    )
   t.equal(sign(put, nelson, '/'), 'kSHKmLxlyEAKtZPkJhG9bZb5k7M=')
   t.equal(sign(put, nelson, '/?acl'), '/afkugFbmWDQ967j1vr6zygBLQk=')
   t.equal(sign(get, bucket, '/?resourceGroup&non-resousce=null'), 'vkQmfuUDyi1uDi3bKt67oemssIs=')
@@ -55,7 +58,7 @@ t.test('V1 in the header', t => {
 
 t.test('V1 in the query', t => {
   const sign = (path: string, key: string, expires: string) => {
-    const request = { method: 'GET', headers: headers({}), query: parseTarget(path).query }
+    const request = { method: 'GET', headers: headers({}), query: parseRequestTarget(path).query }
     return signV1('sk', stringToSignV1(request, { bucket: 'bucket', key }, expires))
   }
   t.equal(sign('/key?versionId=versionId', 'key', '1699807420'), 'dcLTea+Yh9ApirQ8o8dOPqtvJXQ=')
@@ -67,7 +70,7 @@ t.test('V1 in the query', t => {
 })
 
 t.test('V4', t => {
-  const query = parseTarget(
+  const query = parseRequestTarget(
     '/?%2Bparam1=value3&%2Bparam2=&%7Cparam1=value4&%7Cparam2=&param1=value1&param2=',
   ).query
   const all = {
@@ -106,7 +109,7 @@ t.test('V4', t => {
 })
 
 t.test('the reading of an address whose signature verifies is the one that counts', t => {
-  const credentials = createCredentials([{ accessKeyId: 'ak', accessKeySecret: 'sk' }])
+  const credentials = createCredentialStore([{ accessKeyId: 'ak', accessKeySecret: 'sk' }])
   const now = Date.parse('2024-01-01T00:00:00Z')
   const date = new Date(now).toUTCString()
   const meant = { bucket: 'two', key: 'k' }
@@ -115,11 +118,22 @@ t.test('the reading of an address whose signature verifies is the one that count
   const request = { ...unsigned, headers: headers({ date, authorization: `OSS ak:${signature}` }) }
   const region = 'cn-hangzhou'
   t.same(
-    authenticate(request, [{ bucket: 'one', key: 'k' }, meant], { credentials, region }, now),
+    authenticate(
+      request,
+      [{ bucket: 'one', key: 'k' }, meant],
+      { credentialStore: credentials, region },
+      now,
+    ),
     { address: meant, signed: true },
   )
   t.throws(
-    () => authenticate(request, [{ bucket: 'one', key: 'k' }], { credentials, region }, now),
+    () =>
+      authenticate(
+        request,
+        [{ bucket: 'one', key: 'k' }],
+        { credentialStore: credentials, region },
+        now,
+      ),
     { code: 'SignatureDoesNotMatch', extra: { SignatureProvided: signature } },
   )
   t.ok(sameSignature('abc', 'abc'))

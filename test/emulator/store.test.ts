@@ -14,10 +14,10 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { startEmulator } from '../../src/emulator/index.js'
-import { piecesOf } from '../../src/emulator/store/body.js'
+import { fileSpansOf } from '../../src/emulator/store/body.js'
 import { keyFileName, keyOfFileName } from '../../src/emulator/store/layout.js'
-import { locksIn } from '../../src/emulator/store/lock.js'
-import { listParts, storePart } from '../../src/emulator/store/parts.js'
+import { createRunExclusive } from '../../src/emulator/store/lock.js'
+import { readStoredParts, storePart } from '../../src/emulator/store/parts.js'
 import { aliOss, rejects, type Client } from './clients.js'
 import { long } from '../support/long.js'
 import { pathOf } from '../support/project.js'
@@ -293,7 +293,7 @@ t.test('parts on disk', async t => {
   // an older file of the same number that could not be removed in time
   const left = newest.file.replace(/-\d{16}-(\d+)-B+/, `-0000000000000001-$1-${'C'.repeat(32)}`)
   writeFileSync(join(dir, left), 'x')
-  const parts = await listParts(dir)
+  const parts = await readStoredParts(dir)
   t.same(
     parts.map(part => [part.number, part.md5[0], part.crc64]),
     [
@@ -302,7 +302,7 @@ t.test('parts on disk', async t => {
     ],
   )
   t.same(
-    piecesOf(
+    fileSpansOf(
       [
         ['a', 10],
         ['b', 0],
@@ -319,7 +319,7 @@ t.test('parts on disk', async t => {
 
 t.test('locks exclude, in order, and survive failures', async t => {
   const dir = t.testdir()
-  const [one, two] = [locksIn(dir), locksIn(dir)]
+  const [one, two] = [createRunExclusive(dir), createRunExclusive(dir)]
   let inside = 0
   const work = async () => {
     t.equal(++inside, 1)

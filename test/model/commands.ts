@@ -72,12 +72,12 @@ const fault: fc.Arbitrary<Fault> = fc
       { do: 'reset', at: 'received' },
       { do: 'reset', at: 'done' },
       { do: 'reset', at: 'done' },
-      { do: 'forget' },
-      { do: 'forget' },
-      { do: 'drop', parts: [2] },
-      { do: 'cut' },
-      { do: 'lie', headers: { 'x-oss-hash-crc64ecma': '42' } },
-      { do: 'lie', headers: { 'x-oss-hash-crc64ecma': null } },
+      { do: 'drop-upload' },
+      { do: 'drop-upload' },
+      { do: 'drop-part', parts: [2] },
+      { do: 'truncate' },
+      { do: 'alter', headers: { 'x-oss-hash-crc64ecma': '42' } },
+      { do: 'alter', headers: { 'x-oss-hash-crc64ecma': null } },
     ),
   })
   // The constants above are faults; `what` is loose only to hold them in one list.

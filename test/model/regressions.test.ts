@@ -14,7 +14,7 @@ const LONG = 307_250
 
 const COMPLETE = { operation: 'CompleteMultipartUpload' } as const
 const UNAVAILABLE = { do: 'answer', status: 503, code: 'ServiceUnavailable' } as const
-const WRONG = { do: 'lie', headers: { 'x-oss-hash-crc64ecma': '42' } } as const
+const WRONG = { do: 'alter', headers: { 'x-oss-hash-crc64ecma': '42' } } as const
 
 const sequences: Readonly<Record<string, Command[]>> = {
   "a stranger's object stays at the second resume, too; --force publishes": [

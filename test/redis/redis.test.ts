@@ -258,7 +258,7 @@ fleetTest(
     const there = { code: 'ERR_SPOOL_LOCKED', host: 'a' }
     await t.rejects(b.upload('key', source(), { id: 'id' }), there, 'its bytes can still be used')
     await fleet.checkpoints('b').declareGone('a')
-    oss.inject({ operation: 'ListParts', do: 'drop', parts: [2] })
+    oss.inject({ operation: 'ListParts', do: 'drop-part', parts: [2] })
     const from = oss.requests.length
     const offsets: number[] = []
     const result = await b.upload('key', source(offsets), { id: 'id' })
@@ -319,7 +319,7 @@ fleetTest('OSS loses what a takeover relied on: nothing wrong is published', asy
   await t.rejects(a.upload('key', cut, { id: 'id' }), { code: 'ERR_SPOOL_SOURCE_FAILED' })
   await fleet.checkpoints('b').declareGone('a')
   const b = fleet.spool('b', options)
-  oss.inject({ operation: 'UploadPart', partNumber: 5, do: 'forget' })
+  oss.inject({ operation: 'UploadPart', partNumber: 5, do: 'drop-upload' })
   const offsets: number[] = []
   const lost = { code: 'ERR_SPOOL_UPLOAD_FAILED', resumable: false }
   await t.rejects(b.upload('key', source(offsets), { id: 'id' }), lost)

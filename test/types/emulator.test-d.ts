@@ -3,7 +3,7 @@ import OSS from 'ali-oss'
 import { Redis } from 'ioredis'
 import {
   DEFAULT_KEY,
-  describe,
+  describeEmulator,
   startEmulator,
   type AccessKey,
   type Emulator,
@@ -20,7 +20,7 @@ const oss = await startEmulator({ buckets: ['b'], link: { latency: 5 }, verify: 
 same<typeof oss, Emulator>()
 same<typeof oss.requests, RequestRecord[]>()
 same<typeof DEFAULT_KEY, AccessKey>()
-same<ReturnType<typeof describe>, string>()
+same<ReturnType<typeof describeEmulator>, string>()
 void new OSS(oss.clientOptions('b'))
 void new Spool({ client: oss.clientOptions('b') })
 oss.link = { bandwidth: 1e6 }

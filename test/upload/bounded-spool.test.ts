@@ -99,7 +99,7 @@ t.test('never more than the bound is on the disk, and the object is right', asyn
 t.test('a stream that fits is kept to its end, and heals', async t => {
   const b = await bench(t)
   const data = bytes(3 * PART + 5)
-  const fault = b.oss.inject({ operation: 'UploadPart', partNumber: 3, do: 'forget' })
+  const fault = b.oss.inject({ operation: 'UploadPart', partNumber: 3, do: 'drop-upload' })
   const spool = bounded(b)
   const result = await spool.upload('k', () => streamOf(data), { id: 'k' })
   t.ok(fault.hits > 0)
@@ -179,8 +179,8 @@ t.test(
   'sealed, and OSS loses what only it has: no zeros are sent, the source is needed',
   async t => {
     for (const [name, fault] of [
-      ['its upload id', { do: 'forget' }],
-      ['a freed part', { do: 'drop', parts: [2] }],
+      ['its upload id', { do: 'drop-upload' }],
+      ['a freed part', { do: 'drop-part', parts: [2] }],
     ] as const) {
       const b = await bench(t)
       const data = bytes(12 * PART)
@@ -200,7 +200,7 @@ t.test(
 t.test('Complete finds a freed part missing: the same', async t => {
   const b = await bench(t)
   await sealedButFor(b, 11, bytes(12 * PART))
-  b.oss.inject({ operation: 'CompleteMultipartUpload', do: 'drop', parts: [2] })
+  b.oss.inject({ operation: 'CompleteMultipartUpload', do: 'drop-part', parts: [2] })
   await t.rejects(b.spool.resume('k'), LOST)
   t.equal(await b.get('k'), undefined)
 })
@@ -209,7 +209,7 @@ t.test('a wrong CRC64 in the answer to Complete cannot be mended from this disk'
   const b = await bench(t)
   await sealedButFor(b, 11, bytes(12 * PART))
   const headers = { 'x-oss-hash-crc64ecma': '1' }
-  b.oss.inject({ operation: 'CompleteMultipartUpload', do: 'lie', headers })
+  b.oss.inject({ operation: 'CompleteMultipartUpload', do: 'alter', headers })
   await t.rejects(b.spool.resume('k'), { code: 'ERR_SPOOL_VERIFY', resumable: false })
   await t.rejects(b.spool.resume('k'), { code: 'ERR_SPOOL_UNSEALED' })
 })
@@ -218,13 +218,13 @@ t.test('while the source flows an upload id vanishes', async t => {
   const data = bytes(40 * PART)
   t.test('before anything is freed: all is sent again', async t => {
     const b = await bench(t)
-    b.oss.inject({ operation: 'UploadPart', partNumber: 2, do: 'forget' })
+    b.oss.inject({ operation: 'UploadPart', partNumber: 2, do: 'drop-upload' })
     await pipeline(streamOf(data), bounded(b).createWriteStream('k'))
     t.same(await b.get('k'), data)
   })
   t.test('afterwards: the source is stopped at once, and nothing is published', async t => {
     const b = await bench(t)
-    b.oss.inject({ operation: 'UploadPart', partNumber: 20, do: 'forget' })
+    b.oss.inject({ operation: 'UploadPart', partNumber: 20, do: 'drop-upload' })
     let given = 0
     const source = Readable.from(
       (function* () {
@@ -274,14 +274,14 @@ t.test('a source that can continue does so behind what only OSS has', async t =>
 
   t.test('not when OSS has lost one of them: up to that one', async t => {
     await cut(20 * PART + 5000)
-    b.oss.inject({ operation: 'ListParts', do: 'drop', parts: [3] })
+    b.oss.inject({ operation: 'ListParts', do: 'drop-part', parts: [3] })
     await again()
     t.equal(from, 2 * PART)
     t.same(await b.get('k'), data)
   })
   t.test('nor when its upload id is gone', async t => {
     await cut(20 * PART + 5000)
-    b.oss.inject({ operation: 'ListParts', do: 'forget' })
+    b.oss.inject({ operation: 'ListParts', do: 'drop-upload' })
     await again()
     t.equal(from, 0)
     t.same(await b.get('k'), data)
@@ -313,7 +313,7 @@ t.test(
     const inPlace = `${t.testdirName}-file`
     await writeFile(inPlace, data)
     t.teardown(() => rmSync(inPlace))
-    b.oss.inject({ operation: 'UploadPart', partNumber: 9, do: 'forget' })
+    b.oss.inject({ operation: 'UploadPart', partNumber: 9, do: 'drop-upload' })
     await bounded(b).upload('k', () => createReadStream(inPlace), { inPlace })
     t.same(await b.get('k'), data)
   },

@@ -16,7 +16,7 @@ const HEAD = { operation: 'HeadObject' } as const
 const LOST = { do: 'reset', at: 'done' } as const
 const DENIED = { do: 'answer', status: 403, code: 'AccessDenied' } as const
 const UNAVAILABLE = { do: 'answer', status: 503, code: 'ServiceUnavailable' } as const
-const WRONG = { do: 'lie', headers: { 'x-oss-hash-crc64ecma': '42' } } as const
+const WRONG = { do: 'alter', headers: { 'x-oss-hash-crc64ecma': '42' } } as const
 const cases = [
   { operation: 'CompleteMultipartUpload', data: DATA },
   { operation: 'PutObject', data: DATA.subarray(0, 1000) },

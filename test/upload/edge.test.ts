@@ -47,7 +47,7 @@ t.test(
 
 t.test('upload ids that vanish while the source flows do not stop it (rule 3)', async t => {
   const b = await bench(t)
-  const vanishing = b.oss.inject({ operation: 'UploadPart', do: 'forget', times: 'always' })
+  const vanishing = b.oss.inject({ operation: 'UploadPart', do: 'drop-upload', times: 'always' })
   const sink = b.spool.createWriteStream('vanishing')
   const data = bytes(3 * PART)
   sink.write(data.subarray(0, 2 * PART))

@@ -512,9 +512,9 @@ const TABLE: Record<string, Row> = {
   'an answer that is late': { fault: { do: 'delay', ms: 50 }, rule: harmless },
   'a slow line': { fault: { do: 'slow', bandwidth: 400_000 }, rule: harmless },
 
-  'a reply cut short': { fault: { do: 'cut' }, rule: harmless, but: CUT },
+  'a reply cut short': { fault: { do: 'truncate' }, rule: harmless, but: CUT },
   'a wrong CRC64': {
-    fault: { do: 'lie', headers: WRONG },
+    fault: { do: 'alter', headers: WRONG },
     rule: harmless,
     but: {
       UploadPart: again,
@@ -524,12 +524,12 @@ const TABLE: Record<string, Row> = {
     },
   },
   'no CRC64': {
-    fault: { do: 'lie', headers: NONE },
+    fault: { do: 'alter', headers: NONE },
     rule: harmless,
     but: { CompleteMultipartUpload: found, PutObject: found, HeadObject: notOurs },
   },
   'a wrong ETag': {
-    fault: { do: 'lie', headers: { ETag: '"0123456789ABCDEF0123456789ABCDEF"' } },
+    fault: { do: 'alter', headers: { ETag: '"0123456789ABCDEF0123456789ABCDEF"' } },
     rule: harmless,
     but: {
       UploadPart: extra(
@@ -539,23 +539,23 @@ const TABLE: Record<string, Row> = {
     },
   },
   'no ETag': {
-    fault: { do: 'lie', headers: { ETag: null } },
+    fault: { do: 'alter', headers: { ETag: null } },
     rule: harmless,
     but: { UploadPart: again },
   },
   'a list with wrong sizes': {
-    fault: { do: 'lie', replace: [[`<Size>${PART}`, '<Size>1']] },
+    fault: { do: 'alter', replace: [[`<Size>${PART}`, '<Size>1']] },
     rule: harmless,
     but: { ListParts: extra({ UploadPart: PARTS }, { again: ALL }) },
   },
 
   'a part that is lost': {
-    fault: { do: 'drop', at: 'done' },
+    fault: { do: 'drop-part', at: 'done' },
     rule: harmless,
     but: { UploadPart: partsLost },
   },
   'a part that was lost': {
-    fault: { do: 'drop', parts: [2] },
+    fault: { do: 'drop-part', parts: [2] },
     rule: harmless,
     but: {
       CompleteMultipartUpload: partMissing,
@@ -564,7 +564,7 @@ const TABLE: Record<string, Row> = {
     without: ['UploadPart'], // as the row before
   },
   'an upload id that is gone': {
-    fault: { do: 'forget' },
+    fault: { do: 'drop-upload' },
     rule: harmless,
     but: {
       UploadPart: vanishing,

@@ -72,8 +72,8 @@ for (const { operation, size } of cases) {
   t.test(`${operation}: an answer cut short, or without its CRC64, is settled by HEAD`, async t => {
     const b = await bench(t)
     const data = bytes(size)
-    if (operation !== 'PutObject') b.oss.inject({ operation, do: 'cut' })
-    else b.oss.inject({ operation, do: 'lie', headers: { 'x-oss-hash-crc64ecma': null } })
+    if (operation !== 'PutObject') b.oss.inject({ operation, do: 'truncate' })
+    else b.oss.inject({ operation, do: 'alter', headers: { 'x-oss-hash-crc64ecma': null } })
     await pipeline(streamOf(data), b.spool.createWriteStream('cut'))
     t.equal(b.count('HeadObject'), 1)
     t.same(await b.get('cut'), data)
@@ -112,7 +112,7 @@ for (const { operation, size } of cases) {
     `${operation}: OSS reports another CRC64: ERR_SPOOL_VERIFY, resume publishes it right`,
     async t => {
       const b = await bench(t)
-      b.oss.inject({ operation, do: 'lie', headers: { 'x-oss-hash-crc64ecma': '42' } })
+      b.oss.inject({ operation, do: 'alter', headers: { 'x-oss-hash-crc64ecma': '42' } })
       const data = bytes(size)
       const sink = b.spool.createWriteStream('verify')
       await t.rejects(pipeline(streamOf(data), sink), { code: 'ERR_SPOOL_VERIFY', resumable: true })
@@ -185,20 +185,20 @@ for (const { operation, size } of cases) {
 
 t.test('an upload id that vanished: everything is sent again from the temp file', async t => {
   const b = await bench(t)
-  b.oss.inject({ operation: 'UploadPart', partNumber: 4, do: 'forget' })
+  b.oss.inject({ operation: 'UploadPart', partNumber: 4, do: 'drop-upload' })
   const data = bytes(6 * PART)
   const sink = b.spool.createWriteStream('vanished')
   await pipeline(streamOf(data), sink)
   t.same(await b.get('vanished'), data)
   t.equal(b.count('InitiateMultipartUpload'), 2)
-  b.oss.inject({ operation: 'CompleteMultipartUpload', do: 'forget' })
+  b.oss.inject({ operation: 'CompleteMultipartUpload', do: 'drop-upload' })
   await pipeline(streamOf(data), b.spool.createWriteStream('vanished-late'))
   t.same(await b.get('vanished-late'), data)
 })
 
 t.test('upload ids that vanish for ever end in an error, not in a loop', async t => {
   const b = await bench(t)
-  b.oss.inject({ operation: 'UploadPart', do: 'forget', times: 'always' })
+  b.oss.inject({ operation: 'UploadPart', do: 'drop-upload', times: 'always' })
   const sink = b.spool.createWriteStream('loop')
   await t.rejects(pipeline(streamOf(bytes(3 * PART)), sink), {
     code: 'ERR_SPOOL_UPLOAD_FAILED',
@@ -208,7 +208,7 @@ t.test('upload ids that vanish for ever end in an error, not in a loop', async t
 
 t.test('a part that OSS lost before Complete is sent again', async t => {
   const b = await bench(t)
-  b.oss.inject({ operation: 'CompleteMultipartUpload', do: 'drop', parts: [2] })
+  b.oss.inject({ operation: 'CompleteMultipartUpload', do: 'drop-part', parts: [2] })
   const data = bytes(4 * PART)
   const sink = b.spool.createWriteStream('dropped')
   await pipeline(streamOf(data), sink)

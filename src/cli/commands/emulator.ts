@@ -21,10 +21,10 @@ export function defineEmulator(program: Command, session: Session): void {
 }
 
 async function emulator(session: Session, { dir, port = 0, host }: EmulatorFlags): Promise<number> {
-  const { describe, startEmulator } = await import('../../emulator/index.js')
+  const { describeEmulator, startEmulator } = await import('../../emulator/index.js')
   const oss = await startEmulator({ dir, port, host, createBuckets: true })
   session.onClose(() => oss.close())
-  session.print(describe(oss))
+  session.print(describeEmulator(oss))
   if (!session.signal.aborted) await once(session.signal, 'abort')
   return EXIT_DONE
 }

@@ -4,23 +4,23 @@
  */
 import type { Address } from '../http/address.js'
 import { OssError, invalidArgument } from '../oss-error.js'
-import { canonicalRequestV4, stringToSignV1, type Signable } from './canonical.js'
-import { readClaim, type Claim } from './claim.js'
-import type { Credentials } from './credentials.js'
+import { canonicalRequestV4, stringToSignV1, type SignableRequest } from './canonical.js'
+import { parseAuthorization, type Authorization } from './authorization.js'
+import type { CredentialStore } from './credentials.js'
 import { sameSignature, signV1, signV4, stringToSignV4 } from './signature.js'
 
 /** How far a client's clock may be off, in ms. */
-const MAX_SKEW = 15 * 60 * 1000
+const MAX_CLOCK_SKEW_MS = 15 * 60 * 1000
 
 /** What verification needs to know of its surroundings. */
-export interface Verifier {
-  readonly credentials: Credentials
+export interface VerificationContext {
+  readonly credentialStore: CredentialStore
   /** The region that V4 signatures must name, without `oss-`. */
   readonly region: string
 }
 
 /** The outcome. */
-export interface Authenticated {
+export interface AuthenticationResult {
   readonly address: Address
   readonly signed: boolean
 }
@@ -30,63 +30,71 @@ export interface Authenticated {
  * @param now the server's time, ms since the epoch
  */
 export function authenticate(
-  request: Signable,
+  request: SignableRequest,
   candidates: readonly [Address, ...Address[]],
-  { credentials, region }: Verifier,
+  { credentialStore, region }: VerificationContext,
   now: number,
-): Authenticated {
-  const claim = readClaim(request)
-  if (claim === undefined) return { address: candidates[0], signed: false }
+): AuthenticationResult {
+  const authorization = parseAuthorization(request)
+  if (authorization === undefined) return { address: candidates[0], signed: false }
 
-  checkTime(claim, now)
-  const secret = credentials.secretOf(claim.accessKeyId, claim.token, now)
-  if (claim.scope !== undefined) checkScope(claim, region)
+  checkTime(authorization, now)
+  const secret = credentialStore.getSecret(authorization.accessKeyId, authorization.token, now)
+  if (authorization.scope !== undefined) checkCredentialScope(authorization, region)
   const expected = candidates.map(address => ({
     address,
-    ...signatureOf(claim, secret, request, address),
+    ...computeSignature(authorization, secret, request, address),
   }))
-  const verified = expected.find(({ signature }) => sameSignature(signature, claim.signature))
-  if (verified === undefined) throw mismatch(claim, expected[0]?.stringToSign ?? '')
+  const verified = expected.find(({ signature }) =>
+    sameSignature(signature, authorization.signature),
+  )
+  if (verified === undefined)
+    throw signatureMismatch(authorization, expected[0]?.stringToSign ?? '')
   return { address: verified.address, signed: true }
 }
 
-function signatureOf(claim: Claim, secret: string, request: Signable, address: Address) {
-  if (claim.scope === undefined) {
-    const stringToSign = stringToSignV1(request, address, claim.date)
+function computeSignature(
+  authorization: Authorization,
+  secret: string,
+  request: SignableRequest,
+  address: Address,
+) {
+  if (authorization.scope === undefined) {
+    const stringToSign = stringToSignV1(request, address, authorization.date)
     return { stringToSign, signature: signV1(secret, stringToSign) }
   }
-  const canonical = canonicalRequestV4(request, address, claim.additional)
-  const stringToSign = stringToSignV4(claim.date, claim.scope, canonical)
-  return { stringToSign, signature: signV4(secret, claim.scope, stringToSign) }
+  const canonical = canonicalRequestV4(request, address, authorization.additionalHeaders)
+  const stringToSign = stringToSignV4(authorization.date, authorization.scope, canonical)
+  return { stringToSign, signature: signV4(secret, authorization.scope, stringToSign) }
 }
 
-const iso = (ms: number): string => new Date(ms).toISOString()
+const toIsoTime = (ms: number): string => new Date(ms).toISOString()
 
-function checkTime({ time, expires }: Claim, now: number): void {
-  if (expires !== undefined) {
-    if (expires < now)
+function checkTime({ signedAt, expiresAt }: Authorization, now: number): void {
+  if (expiresAt !== undefined) {
+    if (expiresAt < now)
       throw new OssError('AccessDenied', {
         message: 'Request has expired.',
         ec: '0002-00000069',
-        extra: { Expires: iso(expires), ServerTime: iso(now) },
+        extra: { Expires: toIsoTime(expiresAt), ServerTime: toIsoTime(now) },
       })
-    if (time !== undefined && time > now + MAX_SKEW)
+    if (signedAt !== undefined && signedAt > now + MAX_CLOCK_SKEW_MS)
       throw new OssError('AccessDenied', {
         message: 'Request is not valid yet.',
         ec: '0002-00000235',
       })
-  } else if (time !== undefined && Math.abs(now - time) > MAX_SKEW) {
+  } else if (signedAt !== undefined && Math.abs(now - signedAt) > MAX_CLOCK_SKEW_MS) {
     throw new OssError('RequestTimeTooSkewed', {
       extra: {
-        MaxAllowedSkewMilliseconds: String(MAX_SKEW),
-        RequestTime: iso(time),
-        ServerTime: iso(now),
+        MaxAllowedSkewMilliseconds: String(MAX_CLOCK_SKEW_MS),
+        RequestTime: toIsoTime(signedAt),
+        ServerTime: toIsoTime(now),
       },
     })
   }
 }
 
-function checkScope({ scope, date }: Claim, region: string): void {
+function checkCredentialScope({ scope, date }: Authorization, region: string): void {
   if (scope?.region !== region)
     throw invalidArgument(
       'Credential',
@@ -98,12 +106,12 @@ function checkScope({ scope, date }: Claim, region: string): void {
     throw invalidArgument('Credential', scope.product, 'Authorization header is invalid.')
 }
 
-function mismatch(claim: Claim, stringToSign: string): OssError {
+function signatureMismatch(authorization: Authorization, stringToSign: string): OssError {
   const bytes = Buffer.from(stringToSign, 'latin1')
   return new OssError('SignatureDoesNotMatch', {
     extra: {
-      OSSAccessKeyId: claim.accessKeyId,
-      SignatureProvided: claim.signature,
+      OSSAccessKeyId: authorization.accessKeyId,
+      SignatureProvided: authorization.signature,
       StringToSign: bytes.toString(),
       StringToSignBytes: (bytes.toString('hex').toUpperCase().match(/../g) ?? []).join(' '),
     },

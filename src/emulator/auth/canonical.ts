@@ -4,10 +4,10 @@
  */
 import type { Address } from '../http/address.js'
 import type { HeaderMap } from '../http/headers.js'
-import { percentEncode } from '../http/target.js'
+import { encodeRfc3986 } from '../http/target.js'
 
 /** A request as far as signatures cover it. */
-export interface Signable {
+export interface SignableRequest {
   readonly method: string
   readonly headers: HeaderMap
   /** Decoded, text. */
@@ -15,10 +15,10 @@ export interface Signable {
 }
 
 /** Text as bytes, one character each. */
-const bytes = (text: string): string => Buffer.from(text).toString('latin1')
+const toLatin1 = (text: string): string => Buffer.from(text).toString('latin1')
 
 /** Sub-resources that V1 signs; every parameter that starts with `x-oss-` is signed too. */
-const SUB_RESOURCES = new Set(
+const SIGNED_SUB_RESOURCES = new Set(
   (
     'accessPoint acl accessPointPolicy append archiveDirectRead asyncFetch bucketArchiveDirectRead bucketInfo callback callback-var ' +
     'cloudboxes cname comp continuation-token cors delete encryption endTime ' +
@@ -33,45 +33,45 @@ const SUB_RESOURCES = new Set(
 )
 
 /** V1: the lines that are signed. `date` is the Date header, x-oss-date, or the Expires parameter. */
-export function stringToSignV1(request: Signable, address: Address, date: string): string {
+export function stringToSignV1(request: SignableRequest, address: Address, date: string): string {
   const { method, headers } = request
   return [
     method,
     headers.get('content-md5') ?? '',
     headers.get('content-type') ?? '',
     date,
-    ossHeaders(headers).join('') + resource(request, address),
+    canonicalOssHeaders(headers).join('') + canonicalResource(request, address),
   ].join('\n')
 }
 
-function ossHeaders(headers: HeaderMap): string[] {
+function canonicalOssHeaders(headers: HeaderMap): string[] {
   const names = [...headers.keys()].filter(name => name.startsWith('x-oss-'))
   return names.toSorted().map(name => `${name}:${headers.get(name) ?? ''}\n`)
 }
 
-function resource({ query }: Signable, { bucket, key }: Address): string {
+function canonicalResource({ query }: SignableRequest, { bucket, key }: Address): string {
   const path = bucket === undefined ? '/' : `/${bucket}/${key ?? ''}`
   const signed = [...query.keys()]
-    .filter(name => SUB_RESOURCES.has(name) || name.startsWith('x-oss-'))
+    .filter(name => SIGNED_SUB_RESOURCES.has(name) || name.startsWith('x-oss-'))
     .toSorted()
     .map(name => (query.get(name) === '' ? name : `${name}=${query.get(name) ?? ''}`))
-  return bytes(signed.length === 0 ? path : `${path}?${signed.join('&')}`)
+  return toLatin1(signed.length === 0 ? path : `${path}?${signed.join('&')}`)
 }
 
 /** V4: the canonical request. `additional` are header names, lower case, sorted. */
 export function canonicalRequestV4(
-  request: Signable,
+  request: SignableRequest,
   { bucket, key }: Address,
-  additional: readonly string[],
+  additionalHeaders: readonly string[],
 ): string {
   const { method, headers } = request
   const path = bucket === undefined ? '/' : `/${bucket}/${key ?? ''}`
   return [
     method,
-    percentEncode(path).replaceAll('%2F', '/'),
+    encodeRfc3986(path).replaceAll('%2F', '/'),
     canonicalQuery(request.query),
-    canonicalHeaders(headers, additional),
-    additional.join(';'),
+    canonicalHeaders(headers, additionalHeaders),
+    additionalHeaders.join(';'),
     headers.get('x-oss-content-sha256') ?? 'UNSIGNED-PAYLOAD',
   ].join('\n')
 }
@@ -79,18 +79,18 @@ export function canonicalRequestV4(
 function canonicalQuery(query: ReadonlyMap<string, string>): string {
   const pairs = [...query]
     .filter(([name]) => name !== 'x-oss-signature')
-    .map(([name, value]) => [percentEncode(name), percentEncode(value)] as const)
+    .map(([name, value]) => [encodeRfc3986(name), encodeRfc3986(value)] as const)
   pairs.sort(([a], [b]) => (a < b ? -1 : 1)) // encoded names are ASCII and differ
   return pairs.map(([name, value]) => (value === '' ? name : `${name}=${value}`)).join('&')
 }
 
-function canonicalHeaders(headers: HeaderMap, additional: readonly string[]): string {
+function canonicalHeaders(headers: HeaderMap, additionalHeaders: readonly string[]): string {
   const signed = [...headers.keys()].filter(
     name =>
       name === 'content-type' ||
       name === 'content-md5' ||
       name.startsWith('x-oss-') ||
-      additional.includes(name),
+      additionalHeaders.includes(name),
   )
   return signed
     .toSorted()

@@ -34,38 +34,38 @@ export interface Sts {
 }
 
 /** All who may sign. */
-export interface Credentials {
+export interface CredentialStore {
   readonly sts: Sts
   /** The secret of a pair, or the refusal that OSS would give. @param now ms since the epoch */
-  secretOf(accessKeyId: string, token: string | undefined, now: number): string
+  getSecret(accessKeyId: string, token: string | undefined, now: number): string
 }
 
-interface TokenFacts {
+interface TokenClaims {
   readonly id: string
   readonly expires: number
 }
 
 /** @param keys at least one; the first is the root of all tokens */
-export function createCredentials(keys: readonly [AccessKey, ...AccessKey[]]): Credentials {
-  const root = keys[0].accessKeySecret
-  const mac = (text: string) => createHmac('sha256', root).update(text).digest('base64url')
-  const ended = new Map<string, 'SecurityTokenExpired' | 'InvalidSecurityToken'>()
+export function createCredentialStore(keys: readonly [AccessKey, ...AccessKey[]]): CredentialStore {
+  const rootSecret = keys[0].accessKeySecret
+  const mac = (text: string) => createHmac('sha256', rootSecret).update(text).digest('base64url')
+  const invalidatedTokens = new Map<string, 'SecurityTokenExpired' | 'InvalidSecurityToken'>()
 
-  function read(token: string): TokenFacts | undefined {
+  function parseToken(token: string): TokenClaims | undefined {
     const [payload = '', signature = ''] = token.split('.')
     if (!sameSignature(signature, mac(`token ${payload}`))) return undefined
     // made by `issue`, as the MAC shows
-    return JSON.parse(Buffer.from(payload, 'base64url').toString()) as TokenFacts
+    return JSON.parse(Buffer.from(payload, 'base64url').toString()) as TokenClaims
   }
 
-  function secretOfToken(accessKeyId: string, token: string, now: number): string {
-    const facts = read(token)
-    const end = ended.get(token)
-    if (facts === undefined) throw new OssError('InvalidSecurityToken')
-    if (facts.id !== accessKeyId) throw new OssError('AccessKeyIdAndSecurityTokenNotMatch')
-    if (end !== undefined) throw new OssError(end)
-    if (facts.expires <= now) throw new OssError('SecurityTokenExpired')
-    return mac(`secret ${facts.id}`)
+  function getTokenSecret(accessKeyId: string, token: string, now: number): string {
+    const claims = parseToken(token)
+    const invalidationCode = invalidatedTokens.get(token)
+    if (claims === undefined) throw new OssError('InvalidSecurityToken')
+    if (claims.id !== accessKeyId) throw new OssError('AccessKeyIdAndSecurityTokenNotMatch')
+    if (invalidationCode !== undefined) throw new OssError(invalidationCode)
+    if (claims.expires <= now) throw new OssError('SecurityTokenExpired')
+    return mac(`secret ${claims.id}`)
   }
 
   return {
@@ -81,15 +81,15 @@ export function createCredentials(keys: readonly [AccessKey, ...AccessKey[]]): C
           expiration: new Date(expires).toISOString(),
         }
       },
-      expire: token => void ended.set(token, 'SecurityTokenExpired'),
-      revoke: token => void ended.set(token, 'InvalidSecurityToken'),
+      expire: token => void invalidatedTokens.set(token, 'SecurityTokenExpired'),
+      revoke: token => void invalidatedTokens.set(token, 'InvalidSecurityToken'),
     },
-    secretOf(accessKeyId, token, now) {
-      if (token !== undefined) return secretOfToken(accessKeyId, token, now)
-      const known = keys.find(key => key.accessKeyId === accessKeyId)
-      if (known === undefined)
+    getSecret(accessKeyId, token, now) {
+      if (token !== undefined) return getTokenSecret(accessKeyId, token, now)
+      const accessKey = keys.find(key => key.accessKeyId === accessKeyId)
+      if (accessKey === undefined)
         throw new OssError('InvalidAccessKeyId', { extra: { OSSAccessKeyId: accessKeyId } })
-      return known.accessKeySecret
+      return accessKey.accessKeySecret
     },
   }
 }

@@ -2,7 +2,7 @@
 import { createHash, createHmac, timingSafeEqual } from 'node:crypto'
 
 /** What a V4 signature is bound to beside the request: `<date>/<region>/<product>/aliyun_v4_request`. */
-export interface Scope {
+export interface CredentialScope {
   /** YYYYMMDD. */
   readonly date: string
   /** Without `oss-`, e.g. `cn-hangzhou`. */
@@ -17,14 +17,18 @@ export function signV1(secret: string, stringToSign: string): string {
 }
 
 /** V4: the string to sign, from the time in the request (YYYYMMDDTHHMMSSZ). */
-export function stringToSignV4(time: string, scope: Scope, canonicalRequest: string): string {
+export function stringToSignV4(
+  time: string,
+  scope: CredentialScope,
+  canonicalRequest: string,
+): string {
   const hash = createHash('sha256').update(canonicalRequest, 'latin1').digest('hex')
   const { date, region, product } = scope
   return `OSS4-HMAC-SHA256\n${time}\n${date}/${region}/${product}/aliyun_v4_request\n${hash}`
 }
 
 /** V4: lower-case hex of a chain of HMAC-SHA256. */
-export function signV4(secret: string, scope: Scope, stringToSign: string): string {
+export function signV4(secret: string, scope: CredentialScope, stringToSign: string): string {
   const chain = [scope.date, scope.region, scope.product, 'aliyun_v4_request']
   const key = chain.reduce<string | Buffer>(
     (previous, link) => createHmac('sha256', previous).update(link).digest(),

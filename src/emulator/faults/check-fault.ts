@@ -2,66 +2,67 @@
  * Whether something is a fault. Faults come from JavaScript and over the admin port, and one with a
  * misspelt field would silently do nothing, so every field must be known and of its kind.
  */
-import type { Fault, FaultAction, Moment } from './fault.js'
+import type { Fault, FaultAction, FaultPoint } from './fault.js'
 
-type Check = (value: unknown) => boolean
+type FieldCheck = (value: unknown) => boolean
 
-const text: Check = value => typeof value === 'string'
-const number: Check = value => typeof value === 'number' && Number.isFinite(value)
-const natural: Check = value => Number.isSafeInteger(value) && Number(value) >= 0
-const positive: Check = value => natural(value) && value !== 0
-const oneOrMany =
-  (check: Check): Check =>
+const isString: FieldCheck = value => typeof value === 'string'
+const isFiniteNumber: FieldCheck = value => typeof value === 'number' && Number.isFinite(value)
+const isNonNegativeInteger: FieldCheck = value => Number.isSafeInteger(value) && Number(value) >= 0
+const isPositiveInteger: FieldCheck = value => isNonNegativeInteger(value) && value !== 0
+const isOneOrMany =
+  (check: FieldCheck): FieldCheck =>
   value =>
     Array.isArray(value) ? value.every(check) : check(value)
-const among =
-  (...values: readonly unknown[]): Check =>
+const isOneOf =
+  (...values: readonly unknown[]): FieldCheck =>
   value =>
     values.includes(value)
-const record =
-  (check: Check): Check =>
+const isRecordOf =
+  (check: FieldCheck): FieldCheck =>
   value =>
     typeof value === 'object' && value !== null && Object.values(value).every(check)
 
-const MOMENTS: readonly Moment[] = ['start', 'body', 'received', 'done', 'reply']
-const moment = among(...MOMENTS)
-const pair: Check = value => Array.isArray(value) && value.length === 2 && value.every(text)
+const FAULT_POINTS: readonly FaultPoint[] = ['start', 'body', 'received', 'done', 'reply']
+const isFaultPoint = isOneOf(...FAULT_POINTS)
+const isStringPair: FieldCheck = value =>
+  Array.isArray(value) && value.length === 2 && value.every(isString)
 
-const MATCH: Readonly<Record<string, Check>> = {
-  operation: oneOrMany(text),
-  bucket: text,
-  key: text,
-  partNumber: oneOrMany(positive),
-  nth: positive,
-  times: value => positive(value) || value === 'always',
-  probability: value => number(value) && Number(value) >= 0 && Number(value) <= 1,
-  seed: number,
+const MATCH_FIELDS: Readonly<Record<string, FieldCheck>> = {
+  operation: isOneOrMany(isString),
+  bucket: isString,
+  key: isString,
+  partNumber: isOneOrMany(isPositiveInteger),
+  nth: isPositiveInteger,
+  times: value => isPositiveInteger(value) || value === 'always',
+  probability: value => isFiniteNumber(value) && Number(value) >= 0 && Number(value) <= 1,
+  seed: isFiniteNumber,
 }
 
 /** The fields of each action; those with a `!` must be there. */
-const ACTIONS: Readonly<Record<FaultAction['do'], Readonly<Record<string, Check>>>> = {
+const ACTION_FIELDS: Readonly<Record<FaultAction['do'], Readonly<Record<string, FieldCheck>>>> = {
   answer: {
-    'status!': value => positive(value) && Number(value) >= 200 && Number(value) <= 599,
-    code: text,
-    message: text,
-    ec: text,
-    body: text,
-    headers: record(text),
-    at: among('start', 'body', 'received', 'done'),
+    'status!': value => isPositiveInteger(value) && Number(value) >= 200 && Number(value) <= 599,
+    code: isString,
+    message: isString,
+    ec: isString,
+    body: isString,
+    headers: isRecordOf(isString),
+    at: isOneOf('start', 'body', 'received', 'done'),
   },
-  reset: { at: moment, after: natural },
-  hang: { at: moment, after: natural },
-  delay: { 'ms!': natural, at: moment, after: natural },
-  slow: { 'bandwidth!': positive },
-  cut: { after: natural },
-  lie: {
-    headers: record(value => value === null || text(value)),
-    replace: value => Array.isArray(value) && value.every(pair),
+  reset: { at: isFaultPoint, after: isNonNegativeInteger },
+  hang: { at: isFaultPoint, after: isNonNegativeInteger },
+  delay: { 'ms!': isNonNegativeInteger, at: isFaultPoint, after: isNonNegativeInteger },
+  slow: { 'bandwidth!': isPositiveInteger },
+  truncate: { after: isNonNegativeInteger },
+  alter: {
+    headers: isRecordOf(value => value === null || isString(value)),
+    replace: value => Array.isArray(value) && value.every(isStringPair),
   },
-  drop: { parts: oneOrMany(positive), at: moment },
-  forget: { at: moment },
+  'drop-part': { parts: isOneOrMany(isPositiveInteger), at: isFaultPoint },
+  'drop-upload': { at: isFaultPoint },
   expire: {},
-  skew: { 'ms!': number },
+  skew: { 'ms!': isFiniteNumber },
 }
 
 /** The value as a fault; `TypeError` with the field that is wrong. */
@@ -69,14 +70,14 @@ export function checkFault(value: unknown): Fault {
   if (typeof value !== 'object' || value === null)
     throw new TypeError(`Expected a fault to be an object, got \`${String(value)}\``)
   const fields = new Map<string, unknown>(Object.entries(value))
-  const what = fields.get('do')
-  const action = Object.entries(ACTIONS).find(([name]) => name === what)?.[1]
+  const actionName = fields.get('do')
+  const action = Object.entries(ACTION_FIELDS).find(([name]) => name === actionName)?.[1]
   if (action === undefined)
     throw new TypeError(
-      `Expected \`do\` to be one of ${Object.keys(ACTIONS).join(', ')}, got \`${String(what)}\``,
+      `Expected \`do\` to be one of ${Object.keys(ACTION_FIELDS).join(', ')}, got \`${String(actionName)}\``,
     )
   fields.delete('do')
-  const checks = new Map([...Object.entries(MATCH), ...Object.entries(action)])
+  const checks = new Map([...Object.entries(MATCH_FIELDS), ...Object.entries(action)])
   for (const [name, check] of checks) {
     const field = name.replace(/!$/, '')
     const given = fields.get(field)
@@ -86,6 +87,6 @@ export function checkFault(value: unknown): Fault {
   }
   const [unknown] = fields.keys()
   if (unknown !== undefined)
-    throw new TypeError(`A fault that does \`${String(what)}\` has no \`${unknown}\``)
+    throw new TypeError(`A fault that does \`${String(actionName)}\` has no \`${unknown}\``)
   return value as Fault // every field was checked
 }

@@ -2,11 +2,11 @@
  * The faults in force. Which of them meet a request is decided once, when its headers are in, so
  * that counting does not depend on how requests overlap later.
  */
-import type { OperationName } from '../operations/name.js'
-import { momentOf, type Fault, type FaultHandle } from './fault.js'
+import type { OperationName } from '../operations/operation-name.js'
+import { faultPointOf, type Fault, type FaultHandle } from './fault.js'
 
 /** What faults can match on. */
-export interface RequestFacts {
+export interface MatchableRequest {
   readonly operation: OperationName
   readonly bucket: string | undefined
   readonly key: string | undefined
@@ -14,19 +14,19 @@ export interface RequestFacts {
 }
 
 /** A fault that meets a request. */
-export interface Firing {
+export interface MatchedFault {
   readonly fault: Fault
   /** To be called when its moment is reached. */
-  hit(): void
+  recordHit(): void
   /** Resolves when hanging requests are to go on. */
-  released(): Promise<void>
+  waitForRelease(): Promise<void>
 }
 
 /** The table. */
 export interface FaultTable {
   inject(fault: Fault): FaultHandle
   /** The faults that meet this request, in the order of the table. */
-  meet(request: RequestFacts): Firing[]
+  match(request: MatchableRequest): MatchedFault[]
   /** All handles, in order. */
   list(): FaultHandle[]
   /** Empties the table and releases everything. */
@@ -41,25 +41,25 @@ export function createFaultTable(): FaultTable {
       rows.add(row)
       return row.handle
     },
-    meet: request => [...rows].filter(row => row.meets(request)).map(row => row.firing),
+    match: request => [...rows].filter(row => row.selects(request)).map(row => row.matchedFault),
     list: () => [...rows].map(row => row.handle),
     clear: () => rows.forEach(row => row.handle.remove()),
   }
 }
 
-function createRow(fault: Fault, drop: () => void) {
+function createRow(fault: Fault, deleteRow: () => void) {
   const { nth = 1, probability = 1, seed = 1 } = fault
   const times = fault.times ?? (fault.probability === undefined ? 1 : 'always')
-  const random = randomFrom(seed)
-  const waiting = new Set<{ count: number; resolve: () => void }>()
-  const hanging = new Set<() => void>()
-  let matched = 0
-  let met = 0
+  const random = createSeededRandom(seed)
+  const hitWaiters = new Set<{ count: number; resolve: () => void }>()
+  const releaseWaiters = new Set<() => void>()
+  let matchCount = 0
+  let selectedCount = 0
   let hits = 0
 
   const release = () => {
-    for (const resume of hanging) resume()
-    hanging.clear()
+    for (const resume of releaseWaiters) resume()
+    releaseWaiters.clear()
   }
   let removed = false
   const handle: FaultHandle = {
@@ -70,68 +70,68 @@ function createRow(fault: Fault, drop: () => void) {
     hit: (count = 1) =>
       new Promise(resolve => {
         if (hits >= count) resolve()
-        else waiting.add({ count, resolve })
+        else hitWaiters.add({ count, resolve })
       }),
     release,
     remove() {
       removed = true
-      drop()
+      deleteRow()
       release()
     },
   }
   return {
     handle,
-    firing: {
+    matchedFault: {
       fault,
-      hit() {
+      recordHit() {
         hits++
-        for (const waiter of waiting)
+        for (const waiter of hitWaiters)
           if (hits >= waiter.count) {
-            waiting.delete(waiter)
+            hitWaiters.delete(waiter)
             waiter.resolve()
           }
       },
-      released: () =>
+      waitForRelease: () =>
         new Promise<void>(resolve => {
           if (removed) resolve()
-          else hanging.add(resolve)
+          else releaseWaiters.add(resolve)
         }),
-    } satisfies Firing,
-    meets(request: RequestFacts): boolean {
-      if (!matches(fault, request)) return false
-      matched++
-      if (matched < nth) return false
-      if (times !== 'always' && met >= times) return false
+    } satisfies MatchedFault,
+    selects(request: MatchableRequest): boolean {
+      if (!matchesRequest(fault, request)) return false
+      matchCount++
+      if (matchCount < nth) return false
+      if (times !== 'always' && selectedCount >= times) return false
       if (probability < 1 && random() >= probability) return false
-      met++
+      selectedCount++
       return true
     },
   }
 }
 
 /** Whether a fault is about this request, counts and chance aside. Pure. */
-export function matches(fault: Fault, request: RequestFacts): boolean {
+export function matchesRequest(fault: Fault, request: MatchableRequest): boolean {
   return (
-    includes(fault.operation, request.operation) &&
-    includes(fault.bucket, request.bucket) &&
-    includes(fault.key, request.key) &&
-    includes(fault.partNumber, request.partNumber)
+    matchesField(fault.operation, request.operation) &&
+    matchesField(fault.bucket, request.bucket) &&
+    matchesField(fault.key, request.key) &&
+    matchesField(fault.partNumber, request.partNumber)
   )
 }
 
-function includes<T>(wanted: T | readonly T[] | undefined, value: T | undefined): boolean {
+function matchesField<T>(wanted: T | readonly T[] | undefined, value: T | undefined): boolean {
   if (wanted === undefined) return true
   if (value === undefined) return false
-  return isArray(wanted) ? wanted.includes(value) : wanted === value
+  return isReadonlyArray(wanted) ? wanted.includes(value) : wanted === value
 }
 
 // Array.isArray() does not narrow readonly arrays
-function isArray<T>(value: T | readonly T[]): value is readonly T[] {
+function isReadonlyArray<T>(value: T | readonly T[]): value is readonly T[] {
   return Array.isArray(value)
 }
 
 /** Random numbers in [0, 1) that depend on the seed alone (mulberry32). */
-export function randomFrom(seed: number): () => number {
+export function createSeededRandom(seed: number): () => number {
   let state = seed | 0
   return () => {
     state = (state + 0x6d2b79f5) | 0
@@ -142,6 +142,6 @@ export function randomFrom(seed: number): () => number {
 }
 
 /** A short name for the log: what it did and when. */
-export function labelOf(fault: Fault): string {
-  return `${fault.do}@${momentOf(fault)}`
+export function faultLabel(fault: Fault): string {
+  return `${fault.do}@${faultPointOf(fault)}`
 }

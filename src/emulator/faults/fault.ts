@@ -2,7 +2,7 @@
  * A fault: which requests it meets, at which moment, and what then happens. Plain JSON, so that it
  * can be written in a table and sent to an emulator in another process.
  */
-import type { OperationName } from '../operations/name.js'
+import type { OperationName } from '../operations/operation-name.js'
 
 /**
  * The moments of a request:
@@ -14,7 +14,7 @@ import type { OperationName } from '../operations/name.js'
  *
  * A request without a body passes `body` and `received` right after `start`.
  */
-export type Moment = 'start' | 'body' | 'received' | 'done' | 'reply'
+export type FaultPoint = 'start' | 'body' | 'received' | 'done' | 'reply'
 
 /** Which requests a fault meets; all that is given must hold. */
 export interface FaultMatch {
@@ -54,13 +54,13 @@ export type FaultAction =
       /** Headers of the answer, beside the usual ones. */
       readonly headers?: Readonly<Record<string, string>>
       /** Default `start`, after the body was drained. */
-      readonly at?: Exclude<Moment, 'reply'>
+      readonly at?: Exclude<FaultPoint, 'reply'>
     }
   | {
       /** The connection is reset. */
       readonly do: 'reset'
       /** Default `start`; at `done` the effect is there and the reply lost. */
-      readonly at?: Moment
+      readonly at?: FaultPoint
       /** At `body` and `reply`: after so many bytes. Default: half of them. */
       readonly after?: number
     }
@@ -68,7 +68,7 @@ export type FaultAction =
       /** Nothing more happens until the fault is released or removed, or the emulator closes. */
       readonly do: 'hang'
       /** Default `start`. */
-      readonly at?: Moment
+      readonly at?: FaultPoint
       /** At `body` and `reply`: after so many bytes. Default: half of them. */
       readonly after?: number
     }
@@ -78,7 +78,7 @@ export type FaultAction =
       /** How long, in ms. */
       readonly ms: number
       /** Default `done`. */
-      readonly at?: Moment
+      readonly at?: FaultPoint
       /** At `body` and `reply`: after so many bytes. Default: half of them. */
       readonly after?: number
     }
@@ -90,13 +90,13 @@ export type FaultAction =
     }
   | {
       /** The reply's body ends early, as if it were complete. */
-      readonly do: 'cut'
+      readonly do: 'truncate'
       /** After so many bytes. Default: half of them. */
       readonly after?: number
     }
   | {
       /** The reply says something untrue. */
-      readonly do: 'lie'
+      readonly do: 'alter'
       /** Headers to set; `null` leaves one out. */
       readonly headers?: Readonly<Record<string, string | null>>
       /** Texts of the body, each replaced everywhere. */
@@ -104,17 +104,17 @@ export type FaultAction =
     }
   | {
       /** Stored parts of the request's upload are lost. */
-      readonly do: 'drop'
+      readonly do: 'drop-part'
       /** Their part numbers. Default: the request's own. */
       readonly parts?: readonly number[]
       /** Default `start`. */
-      readonly at?: Moment
+      readonly at?: FaultPoint
     }
   | {
       /** The request's upload is forgotten, as if it had been aborted. */
-      readonly do: 'forget'
+      readonly do: 'drop-upload'
       /** Default `start`. */
-      readonly at?: Moment
+      readonly at?: FaultPoint
     }
   | {
       /** The STS token of the request has expired, for this and every later request. */
@@ -147,21 +147,21 @@ export interface FaultHandle {
   remove(): void
 }
 
-const DEFAULT_MOMENT: Readonly<Record<FaultAction['do'], Moment>> = {
+const DEFAULT_FAULT_POINTS: Readonly<Record<FaultAction['do'], FaultPoint>> = {
   answer: 'start',
   reset: 'start',
   hang: 'start',
   delay: 'done',
   slow: 'start',
-  cut: 'reply',
-  lie: 'done',
-  drop: 'start',
-  forget: 'start',
+  truncate: 'reply',
+  alter: 'done',
+  'drop-part': 'start',
+  'drop-upload': 'start',
   expire: 'start',
   skew: 'start',
 }
 
 /** When the fault acts. */
-export function momentOf(fault: Fault): Moment {
-  return 'at' in fault && fault.at !== undefined ? fault.at : DEFAULT_MOMENT[fault.do]
+export function faultPointOf(fault: Fault): FaultPoint {
+  return 'at' in fault && fault.at !== undefined ? fault.at : DEFAULT_FAULT_POINTS[fault.do]
 }

@@ -15,42 +15,48 @@ export interface Address {
 }
 
 /** What the emulator knows about its own names. */
-export interface AddressBook {
+export interface AddressSettings {
   /** Host names (lower case) that stand for a bucket, as a CNAME bound to it does. */
   readonly cnames: Readonly<Record<string, string>>
 }
 
 /** All readings of `host` and the raw `path`, the likeliest first; never empty. */
-export function addresses(host: string, path: string, book: AddressBook): [Address, ...Address[]] {
-  const name = hostName(host)
-  const bound = Object.hasOwn(book.cnames, name) ? book.cnames[name] : undefined
-  if (bound !== undefined) return [inHost(bound, path)]
+export function candidateAddresses(
+  host: string,
+  path: string,
+  settings: AddressSettings,
+): [Address, ...Address[]] {
+  const name = normalizeHost(host)
+  const cnameBucket = Object.hasOwn(settings.cnames, name) ? settings.cnames[name] : undefined
+  if (cnameBucket !== undefined) return [virtualHostedAddress(cnameBucket, path)]
   if (name === '' || name === 'localhost' || isIP(name) !== 0 || !name.includes('.'))
-    return [inPath(path)]
+    return [pathStyleAddress(path)]
   const [, label, domain] = /^([^.]*)\.(.*)$/.exec(name) ?? []
-  const service = /^(vpc100-)?oss[a-z0-9-]*\.aliyuncs\.com$|^aliyuncs\.com$/.test(domain ?? '')
-  if (/^(vpc100-)?oss[a-z0-9-]*\.aliyuncs\.com$/.test(name)) return [inPath(path)]
-  if (label === '') return [inPath(path)] // ali-oss' listBuckets() on an IP endpoint: ".oss-..."
-  const virtual = inHost(label ?? '', path)
+  const isServiceDomain = /^(vpc100-)?oss[a-z0-9-]*\.aliyuncs\.com$|^aliyuncs\.com$/.test(
+    domain ?? '',
+  )
+  if (/^(vpc100-)?oss[a-z0-9-]*\.aliyuncs\.com$/.test(name)) return [pathStyleAddress(path)]
+  if (label === '') return [pathStyleAddress(path)] // ali-oss' listBuckets() on an IP endpoint: ".oss-..."
+  const virtualHosted = virtualHostedAddress(label ?? '', path)
   // ali-oss with an IP endpoint and sldEnable names the bucket in both
-  if (service || domain === 'localhost') {
-    const sld = inPath(path)
-    return sld.bucket === virtual.bucket ? [virtual, sld] : [virtual]
+  if (isServiceDomain || domain === 'localhost') {
+    const pathStyle = pathStyleAddress(path)
+    return pathStyle.bucket === virtualHosted.bucket ? [virtualHosted, pathStyle] : [virtualHosted]
   }
-  return [virtual, inPath(path)]
+  return [virtualHosted, pathStyleAddress(path)]
 }
 
 /** The host without port and brackets, in lower case. */
-export function hostName(host: string): string {
+export function normalizeHost(host: string): string {
   const bracketed = /^\[([^\]]*)\]/.exec(host)
   return (bracketed?.[1] ?? host.replace(/:\d*$/, '')).toLowerCase()
 }
 
-function inHost(bucket: string, path: string): Address {
+function virtualHostedAddress(bucket: string, path: string): Address {
   return { bucket, key: decodeKey(path.slice(1)) }
 }
 
-function inPath(path: string): Address {
+function pathStyleAddress(path: string): Address {
   const slash = path.indexOf('/', 1)
   const bucket = slash === -1 ? path.slice(1) : path.slice(1, slash)
   if (bucket === '') return { bucket: undefined, key: undefined }

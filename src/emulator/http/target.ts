@@ -5,7 +5,7 @@
 import { OssError } from '../oss-error.js'
 
 /** A parsed request target. */
-export interface Target {
+export interface RequestTarget {
   /** The host of an absolute-form target (`PUT http://host/key`), else undefined. */
   readonly host: string | undefined
   /** The path, still percent-encoded, with its leading slash. */
@@ -15,15 +15,15 @@ export interface Target {
 }
 
 /** Splits `req.url`; 400 when percent-encoding or UTF-8 is broken in the query. */
-export function parseTarget(raw: string): Target {
+export function parseRequestTarget(raw: string): RequestTarget {
   const absolute = /^https?:\/\/([^/?#]*)/i.exec(raw)
   const rest = absolute ? raw.slice(absolute[0].length) : raw
-  const mark = rest.indexOf('?')
-  const path = mark === -1 ? rest : rest.slice(0, mark)
+  const queryStart = rest.indexOf('?')
+  const path = queryStart === -1 ? rest : rest.slice(0, queryStart)
   return {
     host: absolute?.[1],
     path: path.startsWith('/') ? path : `/${path}`,
-    query: parseQuery(mark === -1 ? '' : rest.slice(mark + 1)),
+    query: parseQuery(queryStart === -1 ? '' : rest.slice(queryStart + 1)),
   }
 }
 
@@ -34,20 +34,20 @@ function parseQuery(raw: string): Map<string, string> {
     const equals = pair.indexOf('=')
     const name = equals === -1 ? pair : pair.slice(0, equals)
     const value = equals === -1 ? '' : pair.slice(equals + 1)
-    query.set(decodeQuery(name), decodeQuery(value))
+    query.set(decodeQueryComponent(name), decodeQueryComponent(value))
   }
   return query
 }
 
 // Plus is a space: what the official clients sign says so.
-function decodeQuery(text: string): string {
+function decodeQueryComponent(text: string): string {
   const decoded = percentDecode(text.replaceAll('+', ' '))
   if (decoded === undefined)
     throw new OssError('InvalidArgument', { message: 'The query string is not valid UTF-8.' })
   return decoded
 }
 
-const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+const strictUtf8Decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 /**
  * Percent-decodes to text. A stray `%` stays as it is; bytes that are no UTF-8 give undefined.
@@ -59,7 +59,7 @@ export function percentDecode(text: string): string | undefined {
     'latin1',
   )
   try {
-    return utf8.decode(bytes)
+    return strictUtf8Decoder.decode(bytes)
   } catch (error) {
     if (error instanceof TypeError) return undefined // the decoder's word for malformed bytes
     throw error
@@ -67,7 +67,7 @@ export function percentDecode(text: string): string | undefined {
 }
 
 /** Percent-encodes all but the unreserved characters of RFC 3986: upper-case hex, space as %20. */
-export function percentEncode(text: string): string {
+export function encodeRfc3986(text: string): string {
   return encodeURIComponent(text).replace(
     /[!'()*]/g,
     char => `%${char.charCodeAt(0).toString(16).toUpperCase()}`,

@@ -1,34 +1,34 @@
 /** ACLs of buckets and objects: stored, returned, and applied to anonymous requests. */
 import { emptyReply, xmlReply, type Reply } from '../reply.js'
 import { OWNER } from '../settings.js'
-import { aclOf, newBucket, theBucket } from './bucket.js'
-import type { Call } from './call.js'
-import { existing, gone } from './object-read.js'
-import { objectAclOf } from './traits.js'
+import { parseBucketAcl, newBucket, requireBucket } from './bucket.js'
+import type { OperationContext } from './context.js'
+import { requireObject, noSuchKey } from './object-read.js'
+import { parseObjectAcl } from './object-metadata.js'
 
-const policy = (grant: string): Reply =>
+const aclReply = (grant: string): Reply =>
   xmlReply('AccessControlPolicy', { Owner: OWNER, AccessControlList: { Grant: grant } })
 
-export async function getBucketAcl(call: Call): Promise<Reply> {
-  return policy((await theBucket(call)).acl)
+export async function getBucketAcl(context: OperationContext): Promise<Reply> {
+  return aclReply((await requireBucket(context)).acl)
 }
 
 /** Makes the bucket if it is not there, as the service does. */
-export async function putBucketAcl(call: Call): Promise<Reply> {
-  const acl = aclOf(call.headers.get('x-oss-acl') ?? '')
-  const { store, bucket, now } = call
+export async function putBucketAcl(context: OperationContext): Promise<Reply> {
+  const acl = parseBucketAcl(context.headers.get('x-oss-acl') ?? '')
+  const { store, bucket, now } = context
   await store.buckets.put({ ...((await store.buckets.get(bucket)) ?? newBucket(bucket, now)), acl })
   return emptyReply(200)
 }
 
-export async function getObjectAcl(call: Call): Promise<Reply> {
-  return policy((await existing(call)).acl)
+export async function getObjectAcl(context: OperationContext): Promise<Reply> {
+  return aclReply((await requireObject(context)).acl)
 }
 
-export async function putObjectAcl(call: Call): Promise<Reply> {
-  const { store, bucket, key, headers } = call
-  const acl = objectAclOf(headers.get('x-oss-object-acl') ?? '')
-  const changed = await store.objects.change(bucket, key, old => ({ ...old, acl }))
-  if (changed === undefined) throw gone(key)
+export async function putObjectAcl(context: OperationContext): Promise<Reply> {
+  const { store, bucket, key, headers } = context
+  const acl = parseObjectAcl(headers.get('x-oss-object-acl') ?? '')
+  const changed = await store.objects.update(bucket, key, old => ({ ...old, acl }))
+  if (changed === undefined) throw noSuchKey(key)
   return emptyReply(200)
 }

@@ -5,26 +5,27 @@ import { invalidArgument, OssError } from '../oss-error.js'
 import { emptyReply, type Reply } from '../reply.js'
 import type { Digest } from '../store/digest.js'
 import type { ObjectRecord } from '../store/record.js'
-import { isoTime, type Call } from './call.js'
+import { isoTime, type OperationContext } from './context.js'
 import { crc64Header } from './object-read.js'
-import { bucketClass } from './object-write.js'
-import { MAX_PUT, receive } from './receive.js'
-import { traitsOf } from './traits.js'
+import { defaultStorageClass } from './object-write.js'
+import { MAX_UPLOAD_BODY_BYTES, receiveBody } from './receive.js'
+import { metadataOf } from './object-metadata.js'
 
-export async function appendObject(call: Call): Promise<Reply> {
-  const { store, bucket, key, headers, settings } = call
-  const position = positionOf(call)
-  const traits = traitsOf(headers, await bucketClass(call))
+export async function appendObject(context: OperationContext): Promise<Reply> {
+  const { store, bucket, key, headers, settings } = context
+  const position = parsePosition(context)
+  const metadata = metadataOf(headers, await defaultStorageClass(context))
   checkPosition(await store.objects.get(bucket, key), position)
   // of what later appends say about the object only the ACL counts
-  const aclOf = (old: ObjectRecord) => (headers.has('x-oss-object-acl') ? traits.acl : old.acl)
-  return receive(call, async ({ bytes, digest }) => {
-    if (position + digest.size > MAX_PUT)
+  const aclAfterAppend = (old: ObjectRecord) =>
+    headers.has('x-oss-object-acl') ? metadata.acl : old.acl
+  return receiveBody(context, async ({ staged, digest }) => {
+    if (position + digest.size > MAX_UPLOAD_BODY_BYTES)
       throw new OssError('InvalidArgument', { message: 'The object must not exceed 5 GB.' })
-    const record = await store.objects.append(bucket, key, bytes, old => {
+    const record = await store.objects.append(bucket, key, staged, old => {
       checkPosition(old, position)
-      const facts = old === undefined ? { ...traits, key } : { ...old, acl: aclOf(old) }
-      return { ...facts, ...joined(old, digest), ...stamp(call) }
+      const fields = old === undefined ? { ...metadata, key } : { ...old, acl: aclAfterAppend(old) }
+      return { ...fields, ...appendedDigest(old, digest), ...appendableFields(context) }
     })
     return emptyReply(200, {
       ETag: `"${record.etag}"`,
@@ -34,10 +35,13 @@ export async function appendObject(call: Call): Promise<Reply> {
   })
 }
 
-const stamp = ({ now }: Call) => ({ type: 'Appendable' as const, modified: isoTime(now) })
+const appendableFields = ({ now }: OperationContext) => ({
+  type: 'Appendable' as const,
+  modified: isoTime(now),
+})
 
 /** Size, CRC-64 and a new ETag of the object with the bytes behind it. Pure. */
-function joined(
+function appendedDigest(
   old: ObjectRecord | undefined,
   { size, md5, crc64 }: Digest,
 ): Pick<ObjectRecord, 'size' | 'etag' | 'crc64'> {
@@ -52,7 +56,7 @@ function joined(
   }
 }
 
-function positionOf({ query }: Call): number {
+function parsePosition({ query }: OperationContext): number {
   const text = query.get('position') ?? ''
   if (!/^\d{1,15}$/.test(text))
     throw invalidArgument(

@@ -1,36 +1,36 @@
 /** ListBuckets and what there is to say about a bucket. */
 import { invalidArgument, OssError } from '../oss-error.js'
 import { emptyReply, xmlReply, type Reply } from '../reply.js'
-import { OWNER, type Settings } from '../settings.js'
+import { OWNER, type EmulatorSettings } from '../settings.js'
 import { isBucketName } from '../store/buckets.js'
 import type { Acl, BucketRecord } from '../store/record.js'
-import { isoTime, type Call } from './call.js'
-import { storageClassOf } from './traits.js'
-import { xmlBody } from './xml-body.js'
+import { isoTime, type OperationContext } from './context.js'
+import { parseStorageClass } from './object-metadata.js'
+import { readXmlBody } from './xml-body.js'
 
 /** Per region and account. */
 const MAX_BUCKETS = 100
 
-export async function putBucket(call: Call): Promise<Reply> {
-  const { store, bucket, headers } = call
+export async function putBucket(context: OperationContext): Promise<Reply> {
+  const { store, bucket, headers } = context
   if (!isBucketName(bucket) || bucket.includes('_')) throw invalidBucketName(bucket)
-  const xml = await xmlBody(call, 'CreateBucketConfiguration', true)
-  const storageClass = storageClassOf(
+  const xml = await readXmlBody(context, 'CreateBucketConfiguration', true)
+  const storageClass = parseStorageClass(
     xml?.text('StorageClass') ?? headers.get('x-oss-storage-class'),
     'Standard',
   )
   const acl = headers.get('x-oss-acl')
-  const old = await store.buckets.get(bucket)
-  if (old === undefined && (await store.buckets.list()).length >= MAX_BUCKETS)
+  const existing = await store.buckets.get(bucket)
+  if (existing === undefined && (await store.buckets.list()).length >= MAX_BUCKETS)
     throw new OssError('TooManyBuckets')
   // the owner may make a bucket again, which sets its ACL, but not with another storage class
-  if (old !== undefined && xml?.text('StorageClass') !== undefined)
-    if (old.storageClass !== storageClass)
+  if (existing !== undefined && xml?.text('StorageClass') !== undefined)
+    if (existing.storageClass !== storageClass)
       throw new OssError('BucketAlreadyExists', { extra: { BucketName: bucket } })
   await store.buckets.put({
-    ...(old ?? newBucket(bucket, call.now)),
-    storageClass: old?.storageClass ?? storageClass,
-    ...(acl === undefined ? {} : { acl: aclOf(acl) }),
+    ...(existing ?? newBucket(bucket, context.now)),
+    storageClass: existing?.storageClass ?? storageClass,
+    ...(acl === undefined ? {} : { acl: parseBucketAcl(acl) }),
   })
   return emptyReply(200, { Location: `/${bucket}` })
 }
@@ -51,26 +51,26 @@ export function noSuchBucket(name: string): OssError {
 }
 
 /** The bucket, or 404. */
-export async function theBucket({ store, bucket }: Call): Promise<BucketRecord> {
+export async function requireBucket({ store, bucket }: OperationContext): Promise<BucketRecord> {
   const record = await store.buckets.get(bucket)
   if (record === undefined) throw noSuchBucket(bucket)
   return record
 }
 
-export async function deleteBucket({ store, bucket }: Call): Promise<Reply> {
+export async function deleteBucket({ store, bucket }: OperationContext): Promise<Reply> {
   if (!(await store.buckets.remove(bucket)))
     throw new OssError('BucketNotEmpty', { extra: { BucketName: bucket } })
   return emptyReply(204)
 }
 
-export async function getBucketInfo(call: Call): Promise<Reply> {
-  const bucket = await theBucket(call)
+export async function getBucketInfo(context: OperationContext): Promise<Reply> {
+  const bucket = await requireBucket(context)
   return xmlReply('BucketInfo', {
     Bucket: {
       Comment: '',
       CreationDate: bucket.created,
-      ...endpoints(call.settings),
-      Location: call.settings.region,
+      ...bucketEndpoints(context.settings),
+      Location: context.settings.region,
       Name: bucket.name,
       StorageClass: bucket.storageClass,
       Owner: OWNER,
@@ -79,17 +79,17 @@ export async function getBucketInfo(call: Call): Promise<Reply> {
   })
 }
 
-const endpoints = ({ region }: Settings) => ({
+const bucketEndpoints = ({ region }: EmulatorSettings) => ({
   ExtranetEndpoint: `${region}.aliyuncs.com`,
   IntranetEndpoint: `${region}-internal.aliyuncs.com`,
 })
 
-export function getBucketLocation({ settings }: Call): Promise<Reply> {
+export function getBucketLocation({ settings }: OperationContext): Promise<Reply> {
   return Promise.resolve(xmlReply('LocationConstraint', settings.region))
 }
 
-export async function listBuckets(call: Call): Promise<Reply> {
-  const { store, query, settings } = call
+export async function listBuckets(context: OperationContext): Promise<Reply> {
+  const { store, query, settings } = context
   const prefix = query.get('prefix') ?? ''
   const marker = query.get('marker') ?? ''
   const max = Number(query.get('max-keys') ?? 100)
@@ -112,7 +112,7 @@ export async function listBuckets(call: Call): Promise<Reply> {
     Buckets: {
       Bucket: shown.map(bucket => ({
         CreationDate: bucket.created,
-        ...endpoints(settings),
+        ...bucketEndpoints(settings),
         Location: settings.region,
         Name: bucket.name,
         Region: settings.region.replace(/^oss-/, ''),
@@ -123,7 +123,7 @@ export async function listBuckets(call: Call): Promise<Reply> {
 }
 
 /** An ACL, or 400. */
-export function aclOf(value: string): Acl {
+export function parseBucketAcl(value: string): Acl {
   const acl = (['private', 'public-read', 'public-read-write'] as const).find(
     known => known === value,
   )

@@ -6,52 +6,55 @@ import { combineCrc64, EMPTY_CRC64 } from '../../crc64.js'
 import { invalidArgument, OssError } from '../oss-error.js'
 import { xmlReply, type Reply } from '../reply.js'
 import { multipartETag } from '../store/digest.js'
-import type { Part } from '../store/parts.js'
-import type { ObjectRecord, UploadRecord } from '../store/record.js'
-import { isoTime, type Call } from './call.js'
-import { callbackOf } from './callback.js'
-import { encodedKey } from './encoding.js'
-import { noSuchUpload, theUpload } from './multipart.js'
+import type { StoredPart } from '../store/parts.js'
+import type { ObjectRecord, MultipartUploadRecord } from '../store/record.js'
+import { isoTime, type OperationContext } from './context.js'
+import { prepareCallback } from './callback.js'
+import { readNameEncoding } from './encoding.js'
+import { noSuchUpload, requireUpload } from './multipart.js'
 import { crc64Header } from './object-read.js'
-import { encryptionHeader, forbidsOverwrite, refuseExisting } from './object-write.js'
-import { aclIn } from './traits.js'
-import { xmlBody } from './xml-body.js'
+import { encryptionHeader, forbidsOverwrite, throwIfExists } from './object-write.js'
+import { objectAclOf } from './object-metadata.js'
+import { readXmlBody } from './xml-body.js'
 
 /** All parts but the last have at least so many bytes. */
-export const MIN_PART = 100 * 1024
+export const MIN_PART_BYTES = 100 * 1024
 
 /** A part as the client lists it. */
-interface Listed {
+interface RequestedPart {
   readonly number: number
   readonly etag: string
 }
 
-export async function completeMultipartUpload(call: Call): Promise<Reply> {
-  const { store, bucket, key, settings } = call
-  const upload = await theUpload(call, 'complete')
-  const callback = callbackOf(call)
-  const acl = aclIn(call.headers)
-  const listed = await listedParts(call)
+export async function completeMultipartUpload(context: OperationContext): Promise<Reply> {
+  const { store, bucket, key, settings } = context
+  const upload = await requireUpload(context, 'complete')
+  const callback = prepareCallback(context)
+  const acl = objectAclOf(context.headers)
+  const listed = await parsePartList(context)
   const record = await store.uploads.complete(
     bucket,
     upload,
-    (present, old) => {
-      if (forbidsOverwrite(call)) refuseExisting(old, '0042-00000214')
-      const parts = listed === 'all' ? present : pick(listed, present)
-      checkSizes(parts)
-      return { parts, facts: { ...multipartObject(upload, parts, isoTime(call.now)), acl } }
+    (storedParts, old) => {
+      if (forbidsOverwrite(context)) throwIfExists(old, '0042-00000214')
+      const parts = listed === 'all' ? storedParts : selectParts(listed, storedParts)
+      checkPartSizes(parts)
+      return {
+        parts,
+        fields: { ...multipartObjectRecord(upload, parts, isoTime(context.now)), acl },
+      }
     },
     settings.discard,
   )
   if (record === undefined) throw noSuchUpload(upload.id, 'complete')
-  const { name, encoding } = encodedKey(call)
+  const { encodeName, encoding } = readNameEncoding(context)
   const reply = xmlReply(
     'CompleteMultipartUploadResult',
     {
       ...encoding,
-      Location: `http://${call.host}/${name(key)}`,
+      Location: `http://${context.host}/${encodeName(key)}`,
       Bucket: bucket,
-      Key: name(key),
+      Key: encodeName(key),
       ETag: `"${record.etag}"`,
     },
     { ETag: `"${record.etag}"`, ...crc64Header(record), ...encryptionHeader(record) },
@@ -59,11 +62,11 @@ export async function completeMultipartUpload(call: Call): Promise<Reply> {
   return callback(reply, record)
 }
 
-async function listedParts(call: Call): Promise<readonly Listed[] | 'all'> {
-  const all = call.headers.get('x-oss-complete-all')?.toLowerCase()
+async function parsePartList(context: OperationContext): Promise<readonly RequestedPart[] | 'all'> {
+  const all = context.headers.get('x-oss-complete-all')?.toLowerCase()
   if (all !== undefined && all !== 'yes')
     throw invalidArgument('x-oss-complete-all', all, 'The value of x-oss-complete-all must be yes.')
-  const xml = await xmlBody(call, 'CompleteMultipartUpload', all === 'yes')
+  const xml = await readXmlBody(context, 'CompleteMultipartUpload', all === 'yes')
   if (all === 'yes') {
     if (xml !== undefined)
       throw new OssError('InvalidArgument', {
@@ -87,8 +90,11 @@ async function listedParts(call: Call): Promise<readonly Listed[] | 'all'> {
 }
 
 /** The parts that the client lists, or 400 InvalidPart. Pure. */
-export function pick(listed: readonly Listed[], present: readonly Part[]): Part[] {
-  const byNumber = new Map(present.map(part => [part.number, part]))
+export function selectParts(
+  listed: readonly RequestedPart[],
+  storedParts: readonly StoredPart[],
+): StoredPart[] {
+  const byNumber = new Map(storedParts.map(part => [part.number, part]))
   return listed.map(({ number, etag }) => {
     const part = byNumber.get(number)
     if (part === undefined || part.md5 !== etag)
@@ -97,28 +103,28 @@ export function pick(listed: readonly Listed[], present: readonly Part[]): Part[
   })
 }
 
-function checkSizes(parts: readonly Part[]): void {
+function checkPartSizes(parts: readonly StoredPart[]): void {
   if (parts.length === 0) throw new OssError('InvalidPart')
-  const small = parts.slice(0, -1).find(part => part.size < MIN_PART)
-  if (small !== undefined)
+  const tooSmall = parts.slice(0, -1).find(part => part.size < MIN_PART_BYTES)
+  if (tooSmall !== undefined)
     throw new OssError('EntityTooSmall', {
       extra: {
-        ProposedSize: String(small.size),
-        MinSizeAllowed: String(MIN_PART),
-        PartNumber: String(small.number),
-        ETag: small.md5,
+        ProposedSize: String(tooSmall.size),
+        MinSizeAllowed: String(MIN_PART_BYTES),
+        PartNumber: String(tooSmall.number),
+        ETag: tooSmall.md5,
       },
     })
 }
 
-function multipartObject(
-  { id: _id, initiated: _initiated, sequential: _sequential, ...traits }: UploadRecord,
-  parts: readonly Part[],
+function multipartObjectRecord(
+  { id: _id, initiated: _initiated, sequential: _sequential, ...metadata }: MultipartUploadRecord,
+  parts: readonly StoredPart[],
   modified: string,
 ): Omit<ObjectRecord, 'body'> {
-  const crc64 = wholeCrc64(parts)
+  const crc64 = combinedCrc64(parts)
   return {
-    ...traits,
+    ...metadata,
     type: 'Multipart',
     size: parts.reduce((sum, part) => sum + part.size, 0),
     etag: multipartETag(parts.map(part => part.md5)),
@@ -128,7 +134,7 @@ function multipartObject(
 }
 
 /** The CRC-64 of the parts laid end to end; undefined if one was not hashed. */
-function wholeCrc64(parts: readonly Part[]): bigint | undefined {
+function combinedCrc64(parts: readonly StoredPart[]): bigint | undefined {
   return parts.reduce<bigint | undefined>(
     (crc, part) =>
       crc === undefined || part.crc64 === undefined

@@ -15,24 +15,25 @@ export function checkConditions(
   const modified = Math.floor(Date.parse(record.modified) / 1000) * 1000
   const match = headers.get(`${prefix}if-match`)
   const noneMatch = headers.get(`${prefix}if-none-match`)
-  const since = timeOf(headers.get(`${prefix}if-modified-since`))
-  const unmodifiedSince = timeOf(headers.get(`${prefix}if-unmodified-since`))
-  if (match !== undefined && !lists(match, record.etag)) throw new OssError('PreconditionFailed')
+  const since = parseHttpTime(headers.get(`${prefix}if-modified-since`))
+  const unmodifiedSince = parseHttpTime(headers.get(`${prefix}if-unmodified-since`))
+  if (match !== undefined && !matchesEtag(match, record.etag))
+    throw new OssError('PreconditionFailed')
   if (unmodifiedSince !== undefined && modified > unmodifiedSince)
     throw new OssError('PreconditionFailed')
-  if (noneMatch !== undefined && lists(noneMatch, record.etag)) return 'unmodified'
+  if (noneMatch !== undefined && matchesEtag(noneMatch, record.etag)) return 'unmodified'
   if (since !== undefined && modified <= since) return 'unmodified'
   return 'modified'
 }
 
-function lists(header: string, etag: string): boolean {
+function matchesEtag(header: string, etag: string): boolean {
   return header.split(',').some(one => {
     const bare = one.trim().replace(/^"|"$/g, '')
     return bare === '*' || bare === etag
   })
 }
 
-function timeOf(header: string | undefined): number | undefined {
+function parseHttpTime(header: string | undefined): number | undefined {
   const time = Date.parse(header ?? '')
   return Number.isNaN(time) ? undefined : time
 }

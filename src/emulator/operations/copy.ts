@@ -3,53 +3,58 @@ import { invalidArgument, OssError } from '../oss-error.js'
 import { emptyReply, xmlReply, type Reply } from '../reply.js'
 import { percentDecode } from '../http/target.js'
 import { removeFile } from '../store/files.js'
-import type { ObjectRecord, ObjectTraits } from '../store/record.js'
-import { isoTime, type Call } from './call.js'
+import type { ObjectRecord, ObjectMetadata } from '../store/record.js'
+import { isoTime, type OperationContext } from './context.js'
 import { checkConditions } from './conditions.js'
-import { noSuchUpload, partNumberOf, theUpload } from './multipart.js'
-import { gone } from './object-read.js'
-import { bucketClass, encryptionHeader, forbidsOverwrite, refuseExisting } from './object-write.js'
+import { noSuchUpload, parsePartNumber, requireUpload } from './multipart.js'
+import { noSuchKey } from './object-read.js'
+import {
+  defaultStorageClass,
+  encryptionHeader,
+  forbidsOverwrite,
+  throwIfExists,
+} from './object-write.js'
 import { parseRange } from './range.js'
-import { save } from './receive.js'
-import { traitsOf } from './traits.js'
+import { writeAndDigest } from './receive.js'
+import { metadataOf } from './object-metadata.js'
 
 /** CopyObject takes objects up to so many bytes: 1 GB. */
-const MAX_COPY = 1024 ** 3
+const MAX_COPY_BYTES = 1024 ** 3
 
 /** How often a copy starts again when its source is replaced under its hands. */
-const ATTEMPTS = 20
+const MAX_COPY_ATTEMPTS = 20
 
-interface Source {
+interface CopySource {
   readonly bucket: string
   readonly key: string
 }
 
-export async function copyObject(call: Call): Promise<Reply> {
-  const { store, bucket, key, settings } = call
-  const from = sourceOf(call)
-  for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-    const source = await sourceRecord(call, from)
-    if (checkConditions(call.headers, source, 'x-oss-copy-source-') === 'unmodified')
+export async function copyObject(context: OperationContext): Promise<Reply> {
+  const { store, bucket, key, settings } = context
+  const copySource = parseCopySource(context)
+  for (let attempt = 0; attempt < MAX_COPY_ATTEMPTS; attempt++) {
+    const source = await getSourceObject(context, copySource)
+    if (checkConditions(context.headers, source, 'x-oss-copy-source-') === 'unmodified')
       return emptyReply(304)
-    if (source.size > MAX_COPY)
+    if (source.size > MAX_COPY_BYTES)
       throw new OssError('InvalidRequest', {
         message:
           'The specified copy source is larger than the maximum allowable size for a copy source: 1073741824',
       })
-    const traits = await copiedTraits(call, source)
+    const metadata = await copiedMetadata(context, source)
     const bytes = settings.discard
       ? ({ kind: 'none' } as const)
-      : await store.objects.link(from.bucket, source)
+      : await store.objects.linkBody(copySource.bucket, source)
     if (bytes === undefined) continue
     const record = await store.objects.put(bucket, key, bytes, old => {
-      if (forbidsOverwrite(call)) refuseExisting(old)
-      const { body: _body, ...facts } = source
+      if (forbidsOverwrite(context)) throwIfExists(old)
+      const { body: _body, ...fields } = source
       return {
-        ...facts,
-        ...traits,
+        ...fields,
+        ...metadata,
         key,
         type: source.type === 'Appendable' ? 'Normal' : source.type,
-        modified: isoTime(call.now),
+        modified: isoTime(context.now),
       }
     })
     return xmlReply(
@@ -64,21 +69,21 @@ export async function copyObject(call: Call): Promise<Reply> {
   throw new OssError('InternalError')
 }
 
-export async function uploadPartCopy(call: Call): Promise<Reply> {
-  const { store, bucket, settings, headers } = call
-  const number = partNumberOf(call)
-  const upload = await theUpload(call, 'copy')
-  const from = sourceOf(call)
-  const source = await sourceRecord(call, from)
+export async function uploadPartCopy(context: OperationContext): Promise<Reply> {
+  const { store, bucket, settings, headers } = context
+  const number = parsePartNumber(context)
+  const upload = await requireUpload(context, 'copy')
+  const copySource = parseCopySource(context)
+  const source = await getSourceObject(context, copySource)
   if (checkConditions(headers, source, 'x-oss-copy-source-') === 'unmodified')
     return emptyReply(304)
   const range = parseRange(headers.get('x-oss-copy-source-range'), source.size, false)
   const span = typeof range === 'object' ? range : { offset: 0, length: source.size }
-  const bytes = await store.objects.read(from.bucket, source, span)
-  if (bytes === undefined) throw gone(from.key)
-  const file = store.fresh()
+  const bytes = await store.objects.read(copySource.bucket, source, span)
+  if (bytes === undefined) throw noSuchKey(copySource.key)
+  const file = store.tempPath()
   try {
-    const digest = await save(bytes, file, settings)
+    const digest = await writeAndDigest(bytes, file, settings)
     const part = await store.uploads.putPart(bucket, upload, number, file, digest)
     if (part === undefined) throw noSuchUpload(upload.id, 'copy')
     const etag = `"${part.md5}"`
@@ -93,7 +98,7 @@ export async function uploadPartCopy(call: Call): Promise<Reply> {
 }
 
 /** `x-oss-copy-source`: `/bucket/key`, the key percent-encoded. */
-function sourceOf({ headers }: Call): Source {
+function parseCopySource({ headers }: OperationContext): CopySource {
   const text = headers.get('x-oss-copy-source') ?? ''
   const [path = '', query] = text.split('?')
   const [, bucket, raw] = /^\/?([^/]+)\/(.+)$/s.exec(path) ?? []
@@ -103,28 +108,34 @@ function sourceOf({ headers }: Call): Source {
   return { bucket, key }
 }
 
-async function sourceRecord(call: Call, { bucket, key }: Source): Promise<ObjectRecord> {
-  await call.mayRead(bucket, key)
-  const record = await call.store.objects.get(bucket, key)
-  if (record === undefined) throw gone(key)
+async function getSourceObject(
+  context: OperationContext,
+  { bucket, key }: CopySource,
+): Promise<ObjectRecord> {
+  await context.authorizeRead(bucket, key)
+  const record = await context.store.objects.get(bucket, key)
+  if (record === undefined) throw noSuchKey(key)
   return record
 }
 
 /** What the copy says about itself: what the source says, or what the request says. */
-async function copiedTraits(call: Call, source: ObjectRecord): Promise<ObjectTraits> {
-  const { headers } = call
-  const asked = traitsOf(headers, await bucketClass(call))
-  const replaces = directive(call, 'x-oss-metadata-directive')
-  const retags = directive(call, 'x-oss-tagging-directive')
+async function copiedMetadata(
+  context: OperationContext,
+  source: ObjectRecord,
+): Promise<ObjectMetadata> {
+  const { headers } = context
+  const requested = metadataOf(headers, await defaultStorageClass(context))
+  const replaceMetadata = isReplaceDirective(context, 'x-oss-metadata-directive')
+  const replaceTags = isReplaceDirective(context, 'x-oss-tagging-directive')
   return {
-    ...asked,
-    headers: replaces ? asked.headers : source.headers,
-    meta: replaces ? asked.meta : source.meta,
-    tags: retags ? asked.tags : source.tags,
+    ...requested,
+    headers: replaceMetadata ? requested.headers : source.headers,
+    meta: replaceMetadata ? requested.meta : source.meta,
+    tags: replaceTags ? requested.tags : source.tags,
   }
 }
 
-function directive({ headers }: Call, name: string): boolean {
+function isReplaceDirective({ headers }: OperationContext, name: string): boolean {
   const value = (headers.get(name) ?? 'COPY').toUpperCase()
   if (value !== 'COPY' && value !== 'REPLACE')
     throw invalidArgument(name, value, `The ${name} is invalid.`)

@@ -2,18 +2,18 @@
 import { OssError } from '../oss-error.js'
 import { emptyReply, xmlReply, type Reply } from '../reply.js'
 import { percentDecode } from '../http/target.js'
-import type { Call } from './call.js'
-import { encodedKey } from './encoding.js'
-import { xmlBody } from './xml-body.js'
+import type { OperationContext } from './context.js'
+import { readNameEncoding } from './encoding.js'
+import { readXmlBody } from './xml-body.js'
 
-const MAX_KEYS = 1000
+const MAX_DELETE_KEYS = 1000
 
-export async function deleteMultipleObjects(call: Call): Promise<Reply> {
-  const { store, bucket } = call
-  const { name, encoding } = encodedKey(call)
-  const xml = await xmlBody(call, 'Delete')
+export async function deleteMultipleObjects(context: OperationContext): Promise<Reply> {
+  const { store, bucket } = context
+  const { encodeName, encoding } = readNameEncoding(context)
+  const xml = await readXmlBody(context, 'Delete')
   const objects = xml?.children('Object') ?? []
-  if (objects.length === 0 || objects.length > MAX_KEYS) throw new OssError('MalformedXML')
+  if (objects.length === 0 || objects.length > MAX_DELETE_KEYS) throw new OssError('MalformedXML')
   const keys = objects.map(object => {
     const key = object.text('Key')
     if (key === undefined || key === '') throw new OssError('MalformedXML')
@@ -24,6 +24,6 @@ export async function deleteMultipleObjects(call: Call): Promise<Reply> {
   if (xml?.text('Quiet')?.trim().toLowerCase() === 'true') return emptyReply(200)
   return xmlReply('DeleteResult', {
     ...encoding,
-    Deleted: keys.map(key => ({ Key: name(key) })),
+    Deleted: keys.map(key => ({ Key: encodeName(key) })),
   })
 }

@@ -9,13 +9,13 @@ export interface PageRequest<E, T> {
   readonly prefix: string
   readonly delimiter: string
   /** Items and common prefixes together. */
-  readonly max: number
+  readonly maxItems: number
   /** Whether an entry comes after the marker. */
-  readonly after: (entry: E) => boolean
+  readonly isAfterMarker: (entry: E) => boolean
   /** The marker as a key or common prefix; '' for none. */
-  readonly afterPrefix: string
+  readonly marker: string
   /** The item of an entry; undefined if there is none any more. */
-  readonly load: (entry: E) => Promise<T | undefined>
+  readonly loadItem: (entry: E) => Promise<T | undefined>
 }
 
 /** The page. */
@@ -25,46 +25,48 @@ export interface Page<T> {
   readonly prefixes: readonly string[]
   readonly truncated: boolean
   /** The last key or common prefix shown. */
-  readonly last: string | undefined
+  readonly lastName: string | undefined
 }
 
 /** @param sorted entries in the order of their keys */
-export async function page<E, T>(
+export async function paginate<E, T>(
   sorted: readonly E[],
   request: PageRequest<E, T>,
 ): Promise<Page<T>> {
-  const { keyOf, prefix, delimiter, max, after, afterPrefix, load } = request
+  const { keyOf, prefix, delimiter, maxItems, isAfterMarker, marker, loadItem } = request
   const items: T[] = []
   const prefixes: string[] = []
-  let last: string | undefined
+  let lastName: string | undefined
   for (const entry of sorted) {
     const key = keyOf(entry)
     if (!key.startsWith(prefix)) continue
     const common = commonPrefix(key, prefix, delimiter)
-    if (!after(entry)) continue
+    if (!isAfterMarker(entry)) continue
     // a marker that is a common prefix stands for all keys under it
-    if (common !== undefined && (common === afterPrefix || common === prefixes.at(-1))) continue
-    const item = await load(entry)
+    if (common !== undefined && (common === marker || common === prefixes.at(-1))) continue
+    const item = await loadItem(entry)
     if (item === undefined) continue
-    if (items.length + prefixes.length === max) return { items, prefixes, truncated: true, last }
+    if (items.length + prefixes.length === maxItems)
+      return { items, prefixes, truncated: true, lastName }
     if (common === undefined) items.push(item)
     else prefixes.push(common)
-    last = common ?? key
+    lastName = common ?? key
   }
-  return { items, prefixes, truncated: false, last }
+  return { items, prefixes, truncated: false, lastName }
 }
 
 function commonPrefix(key: string, prefix: string, delimiter: string): string | undefined {
   if (delimiter === '') return undefined
-  const at = key.indexOf(delimiter, prefix.length)
-  return at === -1 ? undefined : key.slice(0, at + delimiter.length)
+  const index = key.indexOf(delimiter, prefix.length)
+  return index === -1 ? undefined : key.slice(0, index + delimiter.length)
 }
 
 /** Surrogates, and what UTF-16 sorts behind them and UTF-8 before. */
-const BEYOND = /[\ud800-\uffff]/
+const SURROGATES_AND_ABOVE = /[\ud800-\uffff]/
 
 /** The order of OSS: by the bytes of UTF-8, which JavaScript's own order is not for rare characters. */
 export function compareKeys(a: string, b: string): number {
-  if (!BEYOND.test(a) && !BEYOND.test(b)) return a < b ? -1 : a > b ? 1 : 0
+  if (!SURROGATES_AND_ABOVE.test(a) && !SURROGATES_AND_ABOVE.test(b))
+    return a < b ? -1 : a > b ? 1 : 0
   return Buffer.compare(Buffer.from(a), Buffer.from(b))
 }

@@ -1,23 +1,23 @@
 /** ListParts and ListMultipartUploads. */
 import { invalidArgument } from '../oss-error.js'
 import { xmlReply, type Reply } from '../reply.js'
-import { isoTime, type Call } from './call.js'
-import { encodedKey } from './encoding.js'
-import { compareKeys, page } from './listing.js'
-import { theUpload } from './multipart.js'
+import { isoTime, type OperationContext } from './context.js'
+import { readNameEncoding } from './encoding.js'
+import { compareKeys, paginate } from './listing.js'
+import { requireUpload } from './multipart.js'
 
-export async function listParts(call: Call): Promise<Reply> {
-  const { store, bucket, key, query } = call
-  const max = count(query, 'max-parts', 1000, 1000)
-  const marker = count(query, 'part-number-marker', 0, Number.MAX_SAFE_INTEGER, 0)
-  const upload = await theUpload(call, 'list')
-  const parts = (await store.uploads.parts(bucket, upload.id)).filter(p => p.number > marker)
+export async function listParts(context: OperationContext): Promise<Reply> {
+  const { store, bucket, key, query } = context
+  const max = integerParameter(query, 'max-parts', 1000, 1000)
+  const marker = integerParameter(query, 'part-number-marker', 0, Number.MAX_SAFE_INTEGER, 0)
+  const upload = await requireUpload(context, 'list')
+  const parts = (await store.uploads.listParts(bucket, upload.id)).filter(p => p.number > marker)
   const shown = parts.slice(0, max)
-  const { name, encoding } = encodedKey(call)
+  const { encodeName, encoding } = readNameEncoding(context)
   return xmlReply('ListPartsResult', {
     ...encoding,
     Bucket: bucket,
-    Key: name(key),
+    Key: encodeName(key),
     UploadId: upload.id,
     StorageClass: upload.storageClass,
     PartNumberMarker: marker,
@@ -34,9 +34,9 @@ export async function listParts(call: Call): Promise<Reply> {
   })
 }
 
-export async function listMultipartUploads(call: Call): Promise<Reply> {
-  const { store, bucket, query } = call
-  const max = count(query, 'max-uploads', 1000, 1000)
+export async function listMultipartUploads(context: OperationContext): Promise<Reply> {
+  const { store, bucket, query } = context
+  const max = integerParameter(query, 'max-uploads', 1000, 1000)
   const prefix = query.get('prefix') ?? ''
   const delimiter = query.get('delimiter') ?? ''
   const keyMarker = query.get('key-marker') ?? ''
@@ -44,56 +44,56 @@ export async function listMultipartUploads(call: Call): Promise<Reply> {
   const uploads = (await store.uploads.list(bucket)).toSorted(
     (a, b) => compareKeys(a.key, b.key) || (a.id < b.id ? -1 : 1),
   )
-  const listed = await page(uploads, {
+  const page = await paginate(uploads, {
     keyOf: upload => upload.key,
     prefix,
     delimiter,
-    max,
+    maxItems: max,
     // without an id the marker's key is over, with one the uploads behind that id are next
-    after: ({ key, id }) => {
+    isAfterMarker: ({ key, id }) => {
       if (keyMarker === '') return true
       const order = compareKeys(key, keyMarker)
       return order > 0 || (order === 0 && idMarker !== '' && id > idMarker)
     },
-    afterPrefix: keyMarker,
-    load: upload => Promise.resolve(upload),
+    marker: keyMarker,
+    loadItem: upload => Promise.resolve(upload),
   })
-  const last = listed.items.at(-1)
-  const { name, encoding } = encodedKey(call)
-  const lastIsPrefix = listed.last !== undefined && listed.last !== last?.key
+  const lastUpload = page.items.at(-1)
+  const { encodeName, encoding } = readNameEncoding(context)
+  const lastIsPrefix = page.lastName !== undefined && page.lastName !== lastUpload?.key
   return xmlReply('ListMultipartUploadsResult', {
     ...encoding,
     Bucket: bucket,
-    KeyMarker: name(keyMarker),
+    KeyMarker: encodeName(keyMarker),
     UploadIdMarker: idMarker,
-    NextKeyMarker: name(listed.last ?? ''),
-    NextUploadIdMarker: lastIsPrefix ? '' : (last?.id ?? ''),
-    Delimiter: name(delimiter),
-    Prefix: name(prefix),
+    NextKeyMarker: encodeName(page.lastName ?? ''),
+    NextUploadIdMarker: lastIsPrefix ? '' : (lastUpload?.id ?? ''),
+    Delimiter: encodeName(delimiter),
+    Prefix: encodeName(prefix),
     MaxUploads: max,
-    IsTruncated: listed.truncated,
-    Upload: listed.items.map(upload => ({
-      Key: name(upload.key),
+    IsTruncated: page.truncated,
+    Upload: page.items.map(upload => ({
+      Key: encodeName(upload.key),
       UploadId: upload.id,
       StorageClass: upload.storageClass,
       Initiated: upload.initiated,
     })),
-    CommonPrefixes: listed.prefixes.map(found => ({ Prefix: name(found) })),
+    CommonPrefixes: page.prefixes.map(commonPrefix => ({ Prefix: encodeName(commonPrefix) })),
   })
 }
 
 /** A number from the query; beyond `most` it is 400. */
-export function count(
+export function integerParameter(
   query: ReadonlyMap<string, string>,
   name: string,
   fallback: number,
-  most: number,
-  least = 1,
+  max: number,
+  min = 1,
 ): number {
   const text = query.get(name)
   if (text === undefined || text === '') return fallback
   const value = Number(text)
-  if (!/^\d+$/.test(text) || value < least || value > most)
-    throw invalidArgument(name, text, `Argument ${name} must be between ${least} and ${most}.`)
+  if (!/^\d+$/.test(text) || value < min || value > max)
+    throw invalidArgument(name, text, `Argument ${name} must be between ${min} and ${max}.`)
   return value
 }

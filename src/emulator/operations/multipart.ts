@@ -1,18 +1,23 @@
 /** Initiate, UploadPart and Abort; reading and completing have files of their own. */
 import { invalidArgument, OssError } from '../oss-error.js'
 import { emptyReply, xmlReply, type Reply } from '../reply.js'
-import type { Part } from '../store/parts.js'
-import type { UploadRecord } from '../store/record.js'
-import { isoTime, type Call } from './call.js'
-import { bucketClass, encryptionHeader, forbidsOverwrite, refuseExisting } from './object-write.js'
-import { encodedKey } from './encoding.js'
-import { digestHeaders, receive } from './receive.js'
-import { uploadTraitsOf } from './traits.js'
+import type { StoredPart } from '../store/parts.js'
+import type { MultipartUploadRecord } from '../store/record.js'
+import { isoTime, type OperationContext } from './context.js'
+import {
+  defaultStorageClass,
+  encryptionHeader,
+  forbidsOverwrite,
+  throwIfExists,
+} from './object-write.js'
+import { readNameEncoding } from './encoding.js'
+import { digestHeaders, receiveBody } from './receive.js'
+import { uploadMetadataOf } from './object-metadata.js'
 
 const MAX_PART_NUMBER = 10_000
 
 /** The ECs that NoSuchUpload carries, by who says it. */
-export const NO_SUCH_UPLOAD_EC = {
+export const NO_SUCH_UPLOAD_EC_BY_OPERATION = {
   abort: '0042-00000002',
   part: '0042-00000104',
   complete: '0042-00000203',
@@ -20,31 +25,31 @@ export const NO_SUCH_UPLOAD_EC = {
   list: '0042-00000002',
 } as const
 
-export async function initiateMultipartUpload(call: Call): Promise<Reply> {
-  const { store, bucket, key, headers, query, now } = call
-  const traits = uploadTraitsOf(headers, await bucketClass(call))
-  if (forbidsOverwrite(call)) refuseExisting(await store.objects.get(bucket, key))
+export async function initiateMultipartUpload(context: OperationContext): Promise<Reply> {
+  const { store, bucket, key, headers, query, now } = context
+  const metadata = uploadMetadataOf(headers, await defaultStorageClass(context))
+  if (forbidsOverwrite(context)) throwIfExists(await store.objects.get(bucket, key))
   const upload = await store.uploads.create(bucket, {
-    ...traits,
+    ...metadata,
     key,
     initiated: isoTime(now),
     sequential: query.has('sequential'),
   })
-  const { name, encoding } = encodedKey(call)
+  const { encodeName, encoding } = readNameEncoding(context)
   return xmlReply(
     'InitiateMultipartUploadResult',
-    { ...encoding, Bucket: bucket, Key: name(key), UploadId: upload.id },
-    encryptionHeader(traits),
+    { ...encoding, Bucket: bucket, Key: encodeName(key), UploadId: upload.id },
+    encryptionHeader(metadata),
   )
 }
 
-export async function uploadPart(call: Call): Promise<Reply> {
-  const number = partNumberOf(call)
-  const upload = await theUpload(call, 'part')
-  return receive(call, async ({ file, digest }) => {
-    const { store, bucket } = call
+export async function uploadPart(context: OperationContext): Promise<Reply> {
+  const number = parsePartNumber(context)
+  const upload = await requireUpload(context, 'part')
+  return receiveBody(context, async ({ file, digest }) => {
+    const { store, bucket } = context
     const check = upload.sequential
-      ? (parts: readonly Part[]) => checkSequence(parts, number)
+      ? (parts: readonly StoredPart[]) => checkPartSequence(parts, number)
       : undefined
     const part = await store.uploads.putPart(bucket, upload, number, file, digest, check)
     if (part === undefined) throw noSuchUpload(upload.id, 'part')
@@ -52,30 +57,36 @@ export async function uploadPart(call: Call): Promise<Reply> {
   })
 }
 
-export async function abortMultipartUpload(call: Call): Promise<Reply> {
-  const upload = await theUpload(call, 'abort')
-  const aborted = await call.store.uploads.abort(call.bucket, upload)
+export async function abortMultipartUpload(context: OperationContext): Promise<Reply> {
+  const upload = await requireUpload(context, 'abort')
+  const aborted = await context.store.uploads.abort(context.bucket, upload)
   if (!aborted) throw noSuchUpload(upload.id, 'abort')
   return emptyReply(204)
 }
 
 /** The upload that the request names, or 404. */
-export async function theUpload(
-  { store, bucket, key, query }: Call,
-  who: keyof typeof NO_SUCH_UPLOAD_EC,
-): Promise<UploadRecord> {
+export async function requireUpload(
+  { store, bucket, key, query }: OperationContext,
+  operation: keyof typeof NO_SUCH_UPLOAD_EC_BY_OPERATION,
+): Promise<MultipartUploadRecord> {
   const id = query.get('uploadId') ?? ''
   const upload = await store.uploads.get(bucket, key, id)
-  if (upload === undefined) throw noSuchUpload(id, who)
+  if (upload === undefined) throw noSuchUpload(id, operation)
   return upload
 }
 
-export function noSuchUpload(id: string, who: keyof typeof NO_SUCH_UPLOAD_EC): OssError {
-  return new OssError('NoSuchUpload', { ec: NO_SUCH_UPLOAD_EC[who], extra: { UploadId: id } })
+export function noSuchUpload(
+  id: string,
+  operation: keyof typeof NO_SUCH_UPLOAD_EC_BY_OPERATION,
+): OssError {
+  return new OssError('NoSuchUpload', {
+    ec: NO_SUCH_UPLOAD_EC_BY_OPERATION[operation],
+    extra: { UploadId: id },
+  })
 }
 
 /** The part number of the request, or 400. */
-export function partNumberOf({ query }: Call): number {
+export function parsePartNumber({ query }: OperationContext): number {
   const text = query.get('partNumber') ?? ''
   const number = Number(text)
   if (!/^\d+$/.test(text) || number < 1 || number > MAX_PART_NUMBER)
@@ -88,7 +99,7 @@ export function partNumberOf({ query }: Call): number {
   return number
 }
 
-function checkSequence(parts: readonly Part[], number: number): void {
+function checkPartSequence(parts: readonly StoredPart[], number: number): void {
   if (parts.some(part => part.number === number)) throw new OssError('PartAlreadyExist')
   if (number !== parts.length + 1) throw new OssError('PartNotSequential')
 }

@@ -3,97 +3,109 @@ import { invalidArgument } from '../oss-error.js'
 import { xmlReply, type Reply } from '../reply.js'
 import { OWNER } from '../settings.js'
 import type { ObjectRecord } from '../store/record.js'
-import type { Call } from './call.js'
-import { encodedKey } from './encoding.js'
-import { compareKeys, page, type Page } from './listing.js'
-import { count } from './multipart-list.js'
+import type { OperationContext } from './context.js'
+import { readNameEncoding } from './encoding.js'
+import { compareKeys, paginate, type Page } from './listing.js'
+import { integerParameter } from './multipart-list.js'
 
-export async function listObjects(call: Call): Promise<Reply> {
-  const marker = call.query.get('marker') ?? ''
-  const { prefix, delimiter, max } = scope(call)
-  const listed = await listPage(call, marker)
-  const { name, encoding } = encodedKey(call)
+export async function listObjects(context: OperationContext): Promise<Reply> {
+  const marker = context.query.get('marker') ?? ''
+  const { prefix, delimiter, max } = listParameters(context)
+  const page = await listObjectPage(context, marker)
+  const { encodeName, encoding } = readNameEncoding(context)
   return xmlReply('ListBucketResult', {
     ...encoding,
-    Name: call.bucket,
-    Prefix: name(prefix),
-    Marker: name(marker),
+    Name: context.bucket,
+    Prefix: encodeName(prefix),
+    Marker: encodeName(marker),
     MaxKeys: max,
-    Delimiter: name(delimiter),
-    IsTruncated: listed.truncated,
-    NextMarker: listed.truncated ? name(listed.last ?? '') : undefined,
-    Contents: listed.items.map(object => contents(object, name, true)),
-    CommonPrefixes: listed.prefixes.map(found => ({ Prefix: name(found) })),
+    Delimiter: encodeName(delimiter),
+    IsTruncated: page.truncated,
+    NextMarker: page.truncated ? encodeName(page.lastName ?? '') : undefined,
+    Contents: page.items.map(object => contentsElement(object, encodeName, true)),
+    CommonPrefixes: page.prefixes.map(commonPrefix => ({ Prefix: encodeName(commonPrefix) })),
   })
 }
 
-export async function listObjectsV2(call: Call): Promise<Reply> {
-  const { query } = call
+export async function listObjectsV2(context: OperationContext): Promise<Reply> {
+  const { query } = context
   const startAfter = query.get('start-after') ?? ''
   const token = query.get('continuation-token')
-  const { prefix, delimiter, max } = scope(call)
-  const listed = await listPage(call, token === undefined ? startAfter : readToken(token))
-  const { name, encoding } = encodedKey(call)
-  const owner = query.get('fetch-owner') === 'true'
+  const { prefix, delimiter, max } = listParameters(context)
+  const page = await listObjectPage(
+    context,
+    token === undefined ? startAfter : decodeContinuationToken(token),
+  )
+  const { encodeName, encoding } = readNameEncoding(context)
+  const fetchOwner = query.get('fetch-owner') === 'true'
   return xmlReply('ListBucketResult', {
     ...encoding,
-    Name: call.bucket,
-    Prefix: name(prefix),
-    StartAfter: startAfter === '' ? undefined : name(startAfter),
+    Name: context.bucket,
+    Prefix: encodeName(prefix),
+    StartAfter: startAfter === '' ? undefined : encodeName(startAfter),
     MaxKeys: max,
-    Delimiter: name(delimiter),
-    IsTruncated: listed.truncated,
+    Delimiter: encodeName(delimiter),
+    IsTruncated: page.truncated,
     ContinuationToken: token,
-    NextContinuationToken: listed.truncated ? makeToken(listed.last ?? '') : undefined,
-    Contents: listed.items.map(object => contents(object, name, owner)),
-    CommonPrefixes: listed.prefixes.map(found => ({ Prefix: name(found) })),
-    KeyCount: listed.items.length + listed.prefixes.length,
+    NextContinuationToken: page.truncated
+      ? encodeContinuationToken(page.lastName ?? '')
+      : undefined,
+    Contents: page.items.map(object => contentsElement(object, encodeName, fetchOwner)),
+    CommonPrefixes: page.prefixes.map(commonPrefix => ({ Prefix: encodeName(commonPrefix) })),
+    KeyCount: page.items.length + page.prefixes.length,
   })
 }
 
-function scope({ query }: Call) {
+function listParameters({ query }: OperationContext) {
   return {
     prefix: query.get('prefix') ?? '',
     delimiter: query.get('delimiter') ?? '',
-    max: count(query, 'max-keys', 100, 1000),
+    max: integerParameter(query, 'max-keys', 100, 1000),
   }
 }
 
-async function listPage(call: Call, marker: string): Promise<Page<ObjectRecord>> {
-  const { store, bucket } = call
-  const { prefix, delimiter, max } = scope(call)
-  const keys = (await store.objects.keys(bucket)).filter(key => key.startsWith(prefix))
-  return page(keys.toSorted(compareKeys), {
+async function listObjectPage(
+  context: OperationContext,
+  marker: string,
+): Promise<Page<ObjectRecord>> {
+  const { store, bucket } = context
+  const { prefix, delimiter, max } = listParameters(context)
+  const keys = (await store.objects.listKeys(bucket)).filter(key => key.startsWith(prefix))
+  return paginate(keys.toSorted(compareKeys), {
     keyOf: key => key,
     prefix,
     delimiter,
-    max,
-    after: key => compareKeys(key, marker) > 0,
-    afterPrefix: marker,
-    load: key => store.objects.get(bucket, key),
+    maxItems: max,
+    isAfterMarker: key => compareKeys(key, marker) > 0,
+    marker,
+    loadItem: key => store.objects.get(bucket, key),
   })
 }
 
-function contents(object: ObjectRecord, name: (text: string) => string, owner: boolean) {
+function contentsElement(
+  object: ObjectRecord,
+  encodeName: (text: string) => string,
+  fetchOwner: boolean,
+) {
   return {
-    Key: name(object.key),
+    Key: encodeName(object.key),
     LastModified: object.modified,
     ETag: `"${object.etag}"`,
     Type: object.type,
     Size: object.size,
     StorageClass: object.storageClass,
-    Owner: owner ? OWNER : undefined,
+    Owner: fetchOwner ? OWNER : undefined,
   }
 }
 
 // Opaque to clients; the service's own look like `CgJiYw--`.
-const makeToken = (key: string): string =>
+const encodeContinuationToken = (key: string): string =>
   Buffer.from(key).toString('base64').replaceAll('=', '-').replaceAll('+', '.').replaceAll('/', '_')
 
-function readToken(token: string): string {
+function decodeContinuationToken(token: string): string {
   const plain = token.replaceAll('-', '=').replaceAll('.', '+').replaceAll('_', '/')
   const key = Buffer.from(plain, 'base64').toString()
-  if (makeToken(key) !== token)
+  if (encodeContinuationToken(key) !== token)
     throw invalidArgument('continuation-token', token, 'The continuation-token is incorrect.')
   return key
 }

@@ -1,26 +1,27 @@
 /** GetObject, HeadObject and GetObjectMeta. */
 import { invalidArgument, OssError } from '../oss-error.js'
 import { emptyReply, type Reply } from '../reply.js'
-import type { Span } from '../store/body.js'
+import type { ByteSpan } from '../store/body.js'
 import type { ObjectRecord } from '../store/record.js'
-import { httpTime, type Call } from './call.js'
+import { httpTime, type OperationContext } from './context.js'
 import { checkConditions } from './conditions.js'
 import { encryptionHeader } from './object-write.js'
 import { parseRange } from './range.js'
-import { STORED_HEADERS } from './traits.js'
+import { STORED_HEADERS } from './object-metadata.js'
 
 /** How often a read starts again when the object is replaced under its hands. */
-const ATTEMPTS = 20
+const MAX_READ_ATTEMPTS = 20
 
-export async function getObject(call: Call): Promise<Reply> {
-  const { store, bucket, headers, query, signed } = call
-  for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-    const record = await existing(call)
-    const known = objectHeaders(record)
-    if (checkConditions(headers, record) === 'unmodified') return emptyReply(304, known)
+export async function getObject(context: OperationContext): Promise<Reply> {
+  const { store, bucket, headers, query, signed } = context
+  for (let attempt = 0; attempt < MAX_READ_ATTEMPTS; attempt++) {
+    const record = await requireObject(context)
+    const objectReplyHeaders = objectHeaders(record)
+    if (checkConditions(headers, record) === 'unmodified')
+      return emptyReply(304, objectReplyHeaders)
     const overrides = responseOverrides(query, signed)
-    const standard = headers.get('x-oss-range-behavior')?.toLowerCase() === 'standard'
-    const range = parseRange(headers.get('range'), record.size, standard)
+    const isStandardBehavior = headers.get('x-oss-range-behavior')?.toLowerCase() === 'standard'
+    const range = parseRange(headers.get('range'), record.size, isStandardBehavior)
     if (range === 'unsatisfiable')
       throw new OssError('InvalidRange', {
         headers: { 'Content-Range': `bytes */${record.size}` },
@@ -29,14 +30,14 @@ export async function getObject(call: Call): Promise<Reply> {
           RangeRequested: headers.get('range') ?? '',
         },
       })
-    const span: Span = typeof range === 'object' ? range : { offset: 0, length: record.size }
+    const span: ByteSpan = typeof range === 'object' ? range : { offset: 0, length: record.size }
     const body = await store.objects.read(bucket, record, span)
     if (body === undefined) continue
     const partial = typeof range === 'object'
     return {
       status: partial ? 206 : 200,
       headers: {
-        ...known,
+        ...objectReplyHeaders,
         ...overrides,
         'Content-Length': String(span.length),
         ...(partial ? { 'Content-Range': contentRange(span, record.size) } : {}),
@@ -47,18 +48,19 @@ export async function getObject(call: Call): Promise<Reply> {
   throw new OssError('InternalError')
 }
 
-const contentRange = ({ offset, length }: Span, size: number): string =>
+const contentRange = ({ offset, length }: ByteSpan, size: number): string =>
   `bytes ${offset}-${offset + length - 1}/${size}`
 
-export async function headObject(call: Call): Promise<Reply> {
-  const record = await existing(call)
-  const known = objectHeaders(record)
-  if (checkConditions(call.headers, record) === 'unmodified') return emptyReply(304, known)
-  return emptyReply(200, { ...known, 'Content-Length': String(record.size) })
+export async function headObject(context: OperationContext): Promise<Reply> {
+  const record = await requireObject(context)
+  const objectReplyHeaders = objectHeaders(record)
+  if (checkConditions(context.headers, record) === 'unmodified')
+    return emptyReply(304, objectReplyHeaders)
+  return emptyReply(200, { ...objectReplyHeaders, 'Content-Length': String(record.size) })
 }
 
-export async function getObjectMeta(call: Call): Promise<Reply> {
-  const record = await existing(call)
+export async function getObjectMeta(context: OperationContext): Promise<Reply> {
+  const record = await requireObject(context)
   return emptyReply(200, {
     'Content-Length': String(record.size),
     ETag: `"${record.etag}"`,
@@ -68,14 +70,18 @@ export async function getObjectMeta(call: Call): Promise<Reply> {
 }
 
 /** The object, or 404 NoSuchKey. */
-export async function existing({ store, bucket, key }: Call): Promise<ObjectRecord> {
+export async function requireObject({
+  store,
+  bucket,
+  key,
+}: OperationContext): Promise<ObjectRecord> {
   const record = await store.objects.get(bucket, key)
-  if (record === undefined) throw gone(key)
+  if (record === undefined) throw noSuchKey(key)
   return record
 }
 
 /** 404 NoSuchKey. */
-export function gone(key: string): OssError {
+export function noSuchKey(key: string): OssError {
   return new OssError('NoSuchKey', { extra: { Key: key } })
 }
 
@@ -98,12 +104,14 @@ function objectHeaders(record: ObjectRecord): Record<string, string> {
   if (record.md5 !== undefined) headers['Content-MD5'] = record.md5
   if (record.type === 'Appendable') headers['x-oss-next-append-position'] = String(record.size)
   if (record.tags.length > 0) headers['x-oss-tagging-count'] = String(record.tags.length)
-  for (const [name, value] of Object.entries(record.headers)) headers[wireName(name)] = value
+  for (const [name, value] of Object.entries(record.headers))
+    headers[capitalizeHeaderName(name)] = value
   for (const [name, value] of Object.entries(record.meta)) headers[`x-oss-meta-${name}`] = value
   return headers
 }
 
-const wireName = (name: string): string => name.replace(/(^|-)[a-z]/g, start => start.toUpperCase())
+const capitalizeHeaderName = (name: string): string =>
+  name.replace(/(^|-)[a-z]/g, start => start.toUpperCase())
 
 function responseOverrides(
   query: ReadonlyMap<string, string>,
@@ -120,7 +128,7 @@ function responseOverrides(
     // oxlint-disable-next-line no-control-regex -- what would split the header
     if (/[\u0000-\u001f\u007f]/.test(value))
       throw invalidArgument(`response-${name}`, value, 'Illegal header value.')
-    headers[wireName(name)] = Buffer.from(value).toString('latin1')
+    headers[capitalizeHeaderName(name)] = Buffer.from(value).toString('latin1')
   }
   return headers
 }

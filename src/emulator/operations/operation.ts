@@ -1,7 +1,7 @@
 /** What an operation is: which requests it answers, who may ask, and what it does. */
 import type { Reply } from '../reply.js'
-import type { Call } from './call.js'
-import type { OperationName } from './name.js'
+import type { OperationContext } from './context.js'
+import type { OperationName } from './operation-name.js'
 
 /** What a request is about. */
 export type Level = 'service' | 'bucket' | 'object'
@@ -10,7 +10,7 @@ export type Level = 'service' | 'bucket' | 'object'
  * Who may do it without a signature: whom the ACL lets read, whom it lets write, or nobody. `make`:
  * nobody, and the bucket need not exist.
  */
-export type Access = 'read' | 'write' | 'owner' | 'make'
+export type Access = 'read' | 'write' | 'owner' | 'create'
 
 /** One line of the table. */
 export interface Operation {
@@ -22,5 +22,5 @@ export interface Operation {
   /** A header that must be there. */
   readonly header?: string
   readonly access: Access
-  readonly run: (call: Call) => Promise<Reply>
+  readonly run: (context: OperationContext) => Promise<Reply>
 }

@@ -3,14 +3,14 @@
  * object's end, is ignored and the whole object comes with 200 (its page on ranged downloads),
  * unless the client asks for the behaviour of HTTP with `x-oss-range-behavior: standard`.
  */
-import type { Span } from '../store/body.js'
+import type { ByteSpan } from '../store/body.js'
 
 /** @returns the span; 'whole' to ignore the header; 'unsatisfiable' for 416, in standard behaviour only */
 export function parseRange(
   header: string | undefined,
   size: number,
   standard: boolean,
-): Span | 'whole' | 'unsatisfiable' {
+): ByteSpan | 'whole' | 'unsatisfiable' {
   // of several ranges the first counts
   const [, first, last] = /^bytes=(\d*)-(\d*)(?:,.*)?$/.exec(header?.trim() ?? '') ?? []
   if (first === undefined || last === undefined || (first === '' && last === '')) return 'whole'

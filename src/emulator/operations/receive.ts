@@ -7,44 +7,49 @@ import { open } from 'node:fs/promises'
 import { OssError } from '../oss-error.js'
 import { createDigester, type Digest } from '../store/digest.js'
 import { removeFile } from '../store/files.js'
-import { touch, type Bytes } from '../store/object-dir.js'
-import type { Call } from './call.js'
+import { createEmptyFile, type StagedBody } from '../store/object-dir.js'
+import type { OperationContext } from './context.js'
 
 /** The most a single PUT, POST or part may hold: 5 GB. */
-export const MAX_PUT = 5 * 1024 ** 3
+export const MAX_UPLOAD_BODY_BYTES = 5 * 1024 ** 3
 
 /** A body that came in whole. */
-export interface Received {
+export interface ReceivedBody {
   /** The temp file with its bytes; an empty one where bodies are thrown away. */
   readonly file: string
   /** The same as the body of an object. */
-  readonly bytes: Bytes
+  readonly staged: StagedBody
   readonly digest: Digest
 }
 
 /** Takes in the body and hands it to `use`; the temp file is gone after that, if it was not moved. */
-export async function receive<T>(call: Call, use: (received: Received) => Promise<T>): Promise<T> {
-  const md5 = checkAnnounced(call)
-  const file = call.store.fresh()
+export async function receiveBody<T>(
+  context: OperationContext,
+  use: (received: ReceivedBody) => Promise<T>,
+): Promise<T> {
+  const md5 = checkBodyHeaders(context)
+  const file = context.store.tempPath()
   try {
-    const digest = await save(call.body.chunks(), file, call.settings)
-    checkArrived(call, call.settings.verify === true ? md5 : undefined, digest)
-    const bytes: Bytes = call.settings.discard ? { kind: 'none' } : { kind: 'file', path: file }
-    return await use({ file, bytes, digest })
+    const digest = await writeAndDigest(context.body.chunks(), file, context.settings)
+    checkReceivedBody(context, context.settings.verify === true ? md5 : undefined, digest)
+    const staged: StagedBody = context.settings.discard
+      ? { kind: 'none' }
+      : { kind: 'file', path: file }
+    return await use({ file, staged, digest })
   } finally {
     await removeFile(file)
   }
 }
 
 /** Writes bytes to a new file and digests them; `discard` writes none. */
-export async function save(
+export async function writeAndDigest(
   bytes: AsyncIterable<Uint8Array>,
   file: string,
-  { verify, discard }: Pick<Call['settings'], 'verify' | 'discard'>,
+  { verify, discard }: Pick<OperationContext['settings'], 'verify' | 'discard'>,
 ): Promise<Digest> {
   const digester = createDigester(verify)
   if (discard) {
-    await touch(file)
+    await createEmptyFile(file)
     for await (const chunk of bytes) digester.update(chunk)
     return digester.end()
   }
@@ -61,9 +66,9 @@ export async function save(
   return digester.end()
 }
 
-function checkAnnounced({ headers, body }: Call): string | undefined {
-  if (!body.present) throw new OssError('MissingContentLength')
-  if ((body.length ?? 0) > MAX_PUT)
+function checkBodyHeaders({ headers, body }: OperationContext): string | undefined {
+  if (!body.isPresent) throw new OssError('MissingContentLength')
+  if ((body.length ?? 0) > MAX_UPLOAD_BODY_BYTES)
     throw new OssError('InvalidArgument', {
       message: 'The size of the body must not exceed 5 GB.',
     })
@@ -75,9 +80,13 @@ function checkAnnounced({ headers, body }: Call): string | undefined {
   return md5
 }
 
-function checkArrived({ headers }: Call, md5: string | undefined, digest: Digest): void {
-  if (digest.size > MAX_PUT) throw new OssError('EntityTooLarge')
-  const actual = base64OfHex(digest.md5)
+function checkReceivedBody(
+  { headers }: OperationContext,
+  md5: string | undefined,
+  digest: Digest,
+): void {
+  if (digest.size > MAX_UPLOAD_BODY_BYTES) throw new OssError('EntityTooLarge')
+  const actual = hexToBase64(digest.md5)
   if (md5 !== undefined && md5 !== actual)
     throw new OssError('InvalidDigest', {
       ec: '0017-00000503',
@@ -89,7 +98,7 @@ function checkArrived({ headers }: Call, md5: string | undefined, digest: Digest
 }
 
 /** `Content-MD5` of an MD5 in hex. */
-export function base64OfHex(hex: string): string {
+export function hexToBase64(hex: string): string {
   return Buffer.from(hex, 'hex').toString('base64')
 }
 
@@ -98,6 +107,6 @@ export function digestHeaders({ md5, crc64 }: Digest): Record<string, string> {
   return {
     ETag: `"${md5}"`,
     ...(crc64 === undefined ? {} : { 'x-oss-hash-crc64ecma': String(crc64) }),
-    'Content-MD5': base64OfHex(md5),
+    'Content-MD5': hexToBase64(md5),
   }
 }

@@ -5,10 +5,10 @@
  */
 import { createHash } from 'node:crypto'
 import { OssError } from '../oss-error.js'
-import type { Call } from './call.js'
+import type { OperationContext } from './context.js'
 
 /** Enough for 10,000 parts or 1000 keys of 1023 bytes, all of them percent-encoded. */
-const MAX_XML = 4 * 1024 * 1024
+const MAX_XML_BYTES = 4 * 1024 * 1024
 
 /** An element. */
 export interface XmlElement {
@@ -24,13 +24,13 @@ export interface XmlElement {
  * The body as an element named `root`; 400 MalformedXML if it is something else.
  * @returns undefined for an empty body, which is refused unless `mayBeEmpty`
  */
-export async function xmlBody(
-  call: Call,
+export async function readXmlBody(
+  context: OperationContext,
   root: string,
   mayBeEmpty = false,
 ): Promise<XmlElement | undefined> {
-  const text = call.body.present ? await call.body.text(MAX_XML) : ''
-  checkMd5(call, text)
+  const text = context.body.isPresent ? await context.body.readText(MAX_XML_BYTES) : ''
+  checkContentMd5(context, text)
   if (text.trim() === '') {
     if (mayBeEmpty) return undefined
     throw new OssError('MalformedXML')
@@ -38,7 +38,7 @@ export async function xmlBody(
   return parseXml(text, root)
 }
 
-function checkMd5({ headers }: Call, text: string): void {
+function checkContentMd5({ headers }: OperationContext, text: string): void {
   const md5 = headers.get('content-md5')
   if (md5 === undefined) return
   if (createHash('md5').update(text).digest('base64') !== md5)
@@ -56,18 +56,22 @@ export async function parseXml(text: string, root: string): Promise<XmlElement> 
     parseTagValue: false,
     trimValues: false,
     // the five of XML and character references: a document cannot define any (see above)
-    processEntities: { enabled: true, maxTotalExpansions: 1_000_000, maxExpandedLength: MAX_XML },
+    processEntities: {
+      enabled: true,
+      maxTotalExpansions: 1_000_000,
+      maxExpandedLength: MAX_XML_BYTES,
+    },
     htmlEntities: true,
   })
-  const document = orMalformed(() => parser.parse(text) as Tree)
+  const document = orMalformedXml(() => parser.parse(text) as ParsedXml)
   const value =
     typeof document === 'object' && !Array.isArray(document) ? document[root] : undefined
   if (value === undefined || Array.isArray(value)) throw new OssError('MalformedXML')
-  return view(value)
+  return toXmlElement(value)
 }
 
 /** The parser finds faults that its validator does not. */
-function orMalformed<T>(parse: () => T): T {
+function orMalformedXml<T>(parse: () => T): T {
   try {
     return parse()
   } catch {
@@ -76,24 +80,25 @@ function orMalformed<T>(parse: () => T): T {
 }
 
 /** What the parser makes with these options: elements as objects, lists of them, or text. */
-type Tree = string | { readonly [name: string]: Tree } | Tree[]
+type ParsedXml = string | { readonly [name: string]: ParsedXml } | ParsedXml[]
 
-function view(tree: Tree): XmlElement {
-  const all = (name: string): Tree[] => {
-    if (typeof tree === 'string' || Array.isArray(tree) || !Object.hasOwn(tree, name)) return []
-    const found = tree[name] ?? []
+function toXmlElement(parsed: ParsedXml): XmlElement {
+  const childrenNamed = (name: string): ParsedXml[] => {
+    if (typeof parsed === 'string' || Array.isArray(parsed) || !Object.hasOwn(parsed, name))
+      return []
+    const found = parsed[name] ?? []
     return Array.isArray(found) ? found : [found]
   }
-  const first = (name: string) => all(name)[0]
+  const firstChild = (name: string) => childrenNamed(name)[0]
   return {
     text(name) {
-      const found = first(name)
+      const found = firstChild(name)
       return found === undefined || typeof found === 'string' ? found : ''
     },
     child(name) {
-      const found = first(name)
-      return found === undefined ? undefined : view(found)
+      const found = firstChild(name)
+      return found === undefined ? undefined : toXmlElement(found)
     },
-    children: name => all(name).map(view),
+    children: name => childrenNamed(name).map(toXmlElement),
   }
 }

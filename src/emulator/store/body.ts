@@ -8,11 +8,11 @@ import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import type { Segment } from './record.js'
 
-const CHUNK = 256 * 1024
+const CHUNK_BYTES = 256 * 1024
 const ZEROS = Buffer.alloc(64 * 1024)
 
 /** A range of a body: first byte and number of bytes. */
-export interface Span {
+export interface ByteSpan {
   readonly offset: number
   readonly length: number
 }
@@ -21,17 +21,17 @@ export interface Span {
 export async function readSegments(
   dir: string,
   segments: readonly Segment[],
-  span: Span,
+  span: ByteSpan,
 ): Promise<Readable> {
-  const pieces = piecesOf(segments, span)
-  const [first] = pieces
+  const fileSpans = fileSpansOf(segments, span)
+  const [first] = fileSpans
   const opened = first && (await open(join(dir, first.file), 'r'))
-  return streamOf(async function* () {
+  return toReadable(async function* () {
     let file = opened
     try {
-      for (const piece of pieces) {
-        file ??= await open(join(dir, piece.file), 'r')
-        yield* readFrom(file, piece)
+      for (const fileSpan of fileSpans) {
+        file ??= await open(join(dir, fileSpan.file), 'r')
+        yield* readFileSpan(file, fileSpan)
         await file.close()
         file = undefined
       }
@@ -43,36 +43,42 @@ export async function readSegments(
 
 /** So many zeros, for bodies that were thrown away. */
 export function readZeros(length: number): Readable {
-  return streamOf(async function* () {
+  return toReadable(async function* () {
     for (let left = length; left > 0; left -= ZEROS.length)
       yield left < ZEROS.length ? ZEROS.subarray(0, left) : ZEROS
   })
 }
 
-interface Piece extends Span {
+interface FileSpan extends ByteSpan {
   readonly file: string
 }
 
 /** Which bytes of which files make up the span. Pure. */
-export function piecesOf(segments: readonly Segment[], { offset, length }: Span): Piece[] {
-  const pieces: Piece[] = []
+export function fileSpansOf(
+  segments: readonly Segment[],
+  { offset, length }: ByteSpan,
+): FileSpan[] {
+  const fileSpans: FileSpan[] = []
   let start = 0
   for (const [file, size] of segments) {
     const from = Math.max(offset, start)
     const to = Math.min(offset + length, start + size)
-    if (from < to) pieces.push({ file, offset: from - start, length: to - from })
+    if (from < to) fileSpans.push({ file, offset: from - start, length: to - from })
     start += size
   }
-  return pieces
+  return fileSpans
 }
 
-type File = Awaited<ReturnType<typeof open>>
+type FileHandle = Awaited<ReturnType<typeof open>>
 
-async function* readFrom(file: File, { offset, length }: Span): AsyncGenerator<Buffer> {
+async function* readFileSpan(
+  file: FileHandle,
+  { offset, length }: ByteSpan,
+): AsyncGenerator<Buffer> {
   let position = offset
   const end = offset + length
   while (position < end) {
-    const buffer = Buffer.allocUnsafeSlow(Math.min(CHUNK, end - position))
+    const buffer = Buffer.allocUnsafeSlow(Math.min(CHUNK_BYTES, end - position))
     const { bytesRead } = await file.read(buffer, 0, buffer.length, position)
     if (bytesRead === 0) throw new Error('a body file is shorter than its record says')
     position += bytesRead
@@ -80,6 +86,6 @@ async function* readFrom(file: File, { offset, length }: Span): AsyncGenerator<B
   }
 }
 
-function streamOf(bytes: () => AsyncGenerator<Buffer>): Readable {
-  return Readable.from(bytes(), { objectMode: false, highWaterMark: CHUNK })
+function toReadable(bytes: () => AsyncGenerator<Buffer>): Readable {
+  return Readable.from(bytes(), { objectMode: false, highWaterMark: CHUNK_BYTES })
 }

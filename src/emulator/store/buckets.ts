@@ -1,9 +1,9 @@
 /** Buckets: a directory each, there once its record is. */
 import { rename, rmdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { hasCode, makeDir, namesIn, readJson, removeTree, writeJson } from './files.js'
+import { hasErrorCode, makeDir, listDir, readJsonFile, removeTree, writeJsonFile } from './files.js'
 import type { Layout } from './layout.js'
-import type { Exclusive } from './lock.js'
+import type { RunExclusive } from './lock.js'
 import type { BucketRecord } from './record.js'
 import type { Workspace } from './workspace.js'
 
@@ -13,7 +13,7 @@ export function isBucketName(name: string): boolean {
 }
 
 /** The buckets of one data directory. */
-export interface Buckets {
+export interface BucketStore {
   get(name: string): Promise<BucketRecord | undefined>
   /** In order of their names. */
   list(): Promise<BucketRecord[]>
@@ -25,44 +25,48 @@ export interface Buckets {
   remove(name: string): Promise<boolean>
 }
 
-export function bucketsIn(layout: Layout, workspace: Workspace, exclusive: Exclusive): Buckets {
+export function createBucketStore(
+  layout: Layout,
+  workspace: Workspace,
+  runExclusive: RunExclusive,
+): BucketStore {
   const get = (name: string) =>
     isBucketName(name)
-      ? readJson<BucketRecord>(layout.bucketRecord(name))
+      ? readJsonFile<BucketRecord>(layout.bucketRecord(name))
       : Promise.resolve(undefined)
 
   async function put(record: BucketRecord): Promise<void> {
     await makeDir(layout.objects(record.name))
     await makeDir(layout.uploads(record.name))
-    await writeJson(workspace.fresh(), layout.bucketRecord(record.name), record)
+    await writeJsonFile(workspace.tempPath(), layout.bucketRecord(record.name), record)
   }
 
   return {
     get,
     async list() {
-      const names = (await namesIn(layout.buckets)).toSorted()
+      const names = (await listDir(layout.buckets)).toSorted()
       const records = await Promise.all(names.map(get))
       return records.filter(record => record !== undefined)
     },
     put,
     async ensure(record) {
       if ((await get(record.name)) !== undefined) return
-      await exclusive(`bucket ${record.name}`, async () => {
+      await runExclusive(`bucket ${record.name}`, async () => {
         if ((await get(record.name)) === undefined) await put(record)
       })
     },
     async remove(name) {
-      const grave = workspace.fresh()
+      const trashPath = workspace.tempPath()
       try {
         await rmdir(layout.objects(name)) // refuses while there is an object
         await rmdir(layout.uploads(name))
       } catch (error) {
-        if (!hasCode(error, 'ENOTEMPTY', 'EEXIST')) throw error
+        if (!hasErrorCode(error, 'ENOTEMPTY', 'EEXIST')) throw error
         await makeDir(layout.objects(name))
         return false
       }
-      await rename(join(layout.buckets, name), grave)
-      await removeTree(grave)
+      await rename(join(layout.buckets, name), trashPath)
+      await removeTree(trashPath)
       return true
     },
   }

@@ -16,10 +16,10 @@ import { createHash } from 'node:crypto'
 import { join } from 'node:path'
 
 /** Longer encoded keys are hashed: 255 bytes is what common file systems take. */
-const LONGEST_NAME = 200
+const MAX_ENCODED_KEY_BYTES = 200
 
 /** The paths of one data directory. Pure. */
-export function layoutOf(root: string) {
+export function createLayout(root: string) {
   const buckets = join(root, 'buckets')
   const bucket = (name: string) => join(buckets, name)
   const objects = (name: string) => join(buckets, name, 'objects')
@@ -39,7 +39,7 @@ export function layoutOf(root: string) {
 }
 
 /** Paths of one data directory. */
-export type Layout = ReturnType<typeof layoutOf>
+export type Layout = ReturnType<typeof createLayout>
 
 /**
  * The file name of a key: readable where it can be, the same on file systems that ignore case,
@@ -51,7 +51,7 @@ export function keyFileName(key: string): string {
     const char = String.fromCharCode(byte)
     name += /[a-z0-9_.-]/.test(char) ? char : `%${byte.toString(16).padStart(2, '0')}`
   }
-  return name.length <= LONGEST_NAME
+  return name.length <= MAX_ENCODED_KEY_BYTES
     ? `${name}.object`
     : `~${createHash('sha256').update(key).digest('hex')}.object`
 }
@@ -63,6 +63,6 @@ export function keyOfFileName(name: string): string | undefined {
 }
 
 /** Upload ids as OSS makes them: 32 upper-case hex digits. Anything else cannot exist here. */
-export function isUploadId(id: string): boolean {
+export function isStoredUploadId(id: string): boolean {
   return /^[0-9A-F]{32}$/.test(id)
 }

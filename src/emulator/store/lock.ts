@@ -10,36 +10,36 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { tryLock } from 'fs-native-extensions'
 
 /** Tries again after so many ms: the kernel could wait too, but on a thread that reads need. */
-const POLL = 2
+const LOCK_POLL_INTERVAL_MS = 2
 
 /** Runs `work` alone among all who name the same `topic`. */
-export type Exclusive = <T>(topic: string, work: () => Promise<T>) => Promise<T>
+export type RunExclusive = <T>(lockName: string, work: () => Promise<T>) => Promise<T>
 
 /** Locks in the directory `dir`, which must exist. */
-export function locksIn(dir: string): Exclusive {
-  const tails = new Map<string, Promise<unknown>>()
+export function createRunExclusive(dir: string): RunExclusive {
+  const queueTails = new Map<string, Promise<unknown>>()
 
-  async function underKernelLock<T>(name: string, work: () => Promise<T>): Promise<T> {
-    const file = await open(join(dir, name), 'a', 0o600)
+  async function withKernelLock<T>(fileName: string, work: () => Promise<T>): Promise<T> {
+    const file = await open(join(dir, fileName), 'a', 0o600)
     try {
-      while (!tryLock(file.fd)) await sleep(POLL)
+      while (!tryLock(file.fd)) await sleep(LOCK_POLL_INTERVAL_MS)
       return await work()
     } finally {
       await file.close() // ends the lock
     }
   }
 
-  return async (topic, work) => {
-    const name = createHash('sha256').update(topic).digest('hex').slice(0, 2)
+  return async (lockName, work) => {
+    const fileName = createHash('sha256').update(lockName).digest('hex').slice(0, 2)
     // a queue first, so that this process polls the kernel once and not once a request
-    const before = tails.get(name) ?? Promise.resolve()
-    const turn = before.then(() => underKernelLock(name, work))
-    const tail = turn.then(
+    const previous = queueTails.get(fileName) ?? Promise.resolve()
+    const result = previous.then(() => withKernelLock(fileName, work))
+    const tail = result.then(
       () => undefined,
       () => undefined, // whoever asked sees the failure; the next in the queue must not
     )
-    tails.set(name, tail)
-    void tail.then(() => tails.get(name) === tail && tails.delete(name))
-    return turn
+    queueTails.set(fileName, tail)
+    void tail.then(() => queueTails.get(fileName) === tail && queueTails.delete(fileName))
+    return result
   }
 }

@@ -9,29 +9,37 @@ import { truncate } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
-import { readSegments, readZeros, type Span } from './body.js'
-import { ifThere, isThere, makeDir, namesIn, readJson, removeFile, writeJson } from './files.js'
+import { readSegments, readZeros, type ByteSpan } from './body.js'
+import {
+  ifExists,
+  pathExists,
+  makeDir,
+  listDir,
+  readJsonFile,
+  removeFile,
+  writeJsonFile,
+} from './files.js'
 import { keyOfFileName } from './layout.js'
 import {
-  adopt,
+  moveBody,
   linkOrCopy,
   makeObjectDir,
-  objectTopic,
-  RECORD,
-  settle,
-  sweep,
-  type Bytes,
+  objectLockName,
+  RECORD_FILE,
+  finishComplete,
+  removeLeftovers,
+  type StagedBody,
 } from './object-dir.js'
 import type { ObjectRecord, Segment } from './record.js'
-import type { Place } from './place.js'
+import type { StoreContext } from './context.js'
 
-const MANIFEST = 'manifest.json'
+const MANIFEST_FILE = 'manifest.json'
 
 /** The objects of one data directory. */
-export interface Objects {
+export interface ObjectStore {
   get(bucket: string, key: string): Promise<ObjectRecord | undefined>
   /** The bytes of a record; undefined if the object was replaced meanwhile: get it again. */
-  read(bucket: string, record: ObjectRecord, span: Span): Promise<Readable | undefined>
+  read(bucket: string, record: ObjectRecord, span: ByteSpan): Promise<Readable | undefined>
   /**
    * Replaces or makes an object in one step. `decide` sees the object that is there, under the
    * lock, and may throw to leave everything as it is.
@@ -39,11 +47,11 @@ export interface Objects {
   put(
     bucket: string,
     key: string,
-    bytes: Bytes,
-    decide: (old: ObjectRecord | undefined) => Omit<ObjectRecord, 'body'>,
+    staged: StagedBody,
+    createRecord: (old: ObjectRecord | undefined) => Omit<ObjectRecord, 'body'>,
   ): Promise<ObjectRecord>
   /** Changes what is said about an object, not its bytes. Undefined if there is none. */
-  change(
+  update(
     bucket: string,
     key: string,
     edit: (old: ObjectRecord) => ObjectRecord,
@@ -52,45 +60,45 @@ export interface Objects {
   append(
     bucket: string,
     key: string,
-    bytes: Bytes,
-    decide: (old: ObjectRecord | undefined) => Omit<ObjectRecord, 'body'>,
+    staged: StagedBody,
+    createRecord: (old: ObjectRecord | undefined) => Omit<ObjectRecord, 'body'>,
   ): Promise<ObjectRecord>
   /** The bytes of a record once more, linked; undefined if the object was replaced meanwhile. */
-  link(bucket: string, record: ObjectRecord): Promise<Bytes | undefined>
+  linkBody(bucket: string, record: ObjectRecord): Promise<StagedBody | undefined>
   /** False if there was none. */
   remove(bucket: string, key: string): Promise<boolean>
   /** All keys, in no order; a few may be gone by the time they are asked for. */
-  keys(bucket: string): Promise<string[]>
+  listKeys(bucket: string): Promise<string[]>
 }
 
-export function objectsIn(place: Place): Objects {
-  const { layout, workspace, exclusive } = place
-  const recordPath = (bucket: string, key: string) => join(layout.object(bucket, key), RECORD)
-  const get = (bucket: string, key: string) => readJson<ObjectRecord>(recordPath(bucket, key))
+export function createObjectStore(context: StoreContext): ObjectStore {
+  const { layout, workspace, runExclusive } = context
+  const recordPath = (bucket: string, key: string) => join(layout.object(bucket, key), RECORD_FILE)
+  const get = (bucket: string, key: string) => readJsonFile<ObjectRecord>(recordPath(bucket, key))
 
-  const locked = <T>(
+  const withLock = <T>(
     bucket: string,
     key: string,
     work: (old: ObjectRecord | undefined) => Promise<T>,
   ) =>
-    exclusive(objectTopic(bucket, key), async () => {
+    runExclusive(objectLockName(bucket, key), async () => {
       const old = await get(bucket, key)
-      if (old !== undefined) await settle(place, bucket, old)
+      if (old !== undefined) await finishComplete(context, bucket, old)
       return work(old)
     })
 
   /** The directory of a body's parts, and their list. */
-  async function partsOf(bucket: string, record: ObjectRecord, id: string) {
-    const moved = join(layout.object(bucket, record.key), id)
+  async function locateParts(bucket: string, record: ObjectRecord, id: string) {
+    const movedDir = join(layout.object(bucket, record.key), id)
     // for a moment after Complete the parts are still where they were uploaded
-    const dir = (await isThere(moved)) ? moved : layout.upload(bucket, id)
-    const manifest = await readJson<Segment[]>(join(dir, MANIFEST))
+    const dir = (await pathExists(movedDir)) ? movedDir : layout.upload(bucket, id)
+    const manifest = await readJsonFile<Segment[]>(join(dir, MANIFEST_FILE))
     return manifest && { dir, manifest }
   }
 
-  async function store(bucket: string, record: ObjectRecord): Promise<ObjectRecord> {
-    await writeJson(workspace.fresh(), recordPath(bucket, record.key), record)
-    await sweep(layout.object(bucket, record.key), record)
+  async function saveRecord(bucket: string, record: ObjectRecord): Promise<ObjectRecord> {
+    await writeJsonFile(workspace.tempPath(), recordPath(bucket, record.key), record)
+    await removeLeftovers(layout.object(bucket, record.key), record)
     return record
   }
 
@@ -101,71 +109,76 @@ export function objectsIn(place: Place): Objects {
       const { body } = record
       if (body.kind === 'none') return readZeros(span.length)
       const dir = layout.object(bucket, record.key)
-      if (body.kind === 'file') return ifThere(readSegments(dir, [[body.name, record.size]], span))
-      const parts = await partsOf(bucket, record, body.id)
-      return parts && ifThere(readSegments(parts.dir, parts.manifest, span))
+      if (body.kind === 'file') return ifExists(readSegments(dir, [[body.name, record.size]], span))
+      const parts = await locateParts(bucket, record, body.id)
+      return parts && ifExists(readSegments(parts.dir, parts.manifest, span))
     },
 
-    put: (bucket, key, bytes, decide) =>
-      locked(bucket, key, async old => {
-        const facts = decide(old)
+    put: (bucket, key, staged, createRecord) =>
+      withLock(bucket, key, async old => {
+        const fields = createRecord(old)
         await makeObjectDir(layout.object(bucket, key))
-        return store(bucket, { ...facts, body: await adopt(layout.object(bucket, key), bytes) })
+        return saveRecord(bucket, {
+          ...fields,
+          body: await moveBody(layout.object(bucket, key), staged),
+        })
       }),
 
-    change: (bucket, key, edit) =>
-      locked(bucket, key, async old => old && store(bucket, edit(old))),
+    update: (bucket, key, edit) =>
+      withLock(bucket, key, async old => old && saveRecord(bucket, edit(old))),
 
-    append: (bucket, key, bytes, decide) =>
-      locked(bucket, key, async old => {
-        const facts = decide(old)
+    append: (bucket, key, staged, createRecord) =>
+      withLock(bucket, key, async old => {
+        const fields = createRecord(old)
         const dir = layout.object(bucket, key)
         await makeObjectDir(dir)
-        if (old === undefined || old.body.kind !== 'file' || bytes.kind !== 'file')
-          return store(bucket, { ...facts, body: await adopt(dir, bytes) })
+        if (old === undefined || old.body.kind !== 'file' || staged.kind !== 'file')
+          return saveRecord(bucket, { ...fields, body: await moveBody(dir, staged) })
         // bytes behind the recorded size belong to nobody, so a crash in here changes nothing
         const body = join(dir, old.body.name)
         await truncate(body, old.size)
-        await pipeline(createReadStream(bytes.path), createWriteStream(body, { flags: 'a' }))
-        await removeFile(bytes.path)
-        return store(bucket, { ...facts, body: old.body })
+        await pipeline(createReadStream(staged.path), createWriteStream(body, { flags: 'a' }))
+        await removeFile(staged.path)
+        return saveRecord(bucket, { ...fields, body: old.body })
       }),
 
-    async link(bucket, record) {
+    async linkBody(bucket, record) {
       const { body } = record
       if (body.kind === 'none') return { kind: 'none' }
-      const path = workspace.fresh()
+      const path = workspace.tempPath()
       if (body.kind === 'file') {
         const from = join(layout.object(bucket, record.key), body.name)
-        return (await ifThere(linkOrCopy(from, path))) && { kind: 'file', path }
+        return (await ifExists(linkOrCopy(from, path))) && { kind: 'file', path }
       }
-      const parts = await partsOf(bucket, record, body.id)
+      const parts = await locateParts(bucket, record, body.id)
       if (parts === undefined) return undefined
       const segments = parts.manifest.map(([, size], i): Segment => [String(i), size])
       await makeDir(path)
-      await writeJson(workspace.fresh(), join(path, MANIFEST), segments)
+      await writeJsonFile(workspace.tempPath(), join(path, MANIFEST_FILE), segments)
       for (const [i, [file]] of parts.manifest.entries())
-        if (!(await ifThere(linkOrCopy(join(parts.dir, file), join(path, String(i))))))
+        if (!(await ifExists(linkOrCopy(join(parts.dir, file), join(path, String(i))))))
           return undefined
       return { kind: 'parts', path }
     },
 
     remove: (bucket, key) =>
-      locked(bucket, key, async old => {
+      withLock(bucket, key, async old => {
         const dir = layout.object(bucket, key)
-        await removeFile(join(dir, RECORD))
-        await sweep(dir, undefined)
+        await removeFile(join(dir, RECORD_FILE))
+        await removeLeftovers(dir, undefined)
         return old !== undefined
       }),
 
-    async keys(bucket) {
-      const names = await namesIn(layout.objects(bucket))
-      const keys = await Promise.all(names.map(name => keyOf(layout.objects(bucket), name)))
+    async listKeys(bucket) {
+      const names = await listDir(layout.objects(bucket))
+      const keys = await Promise.all(names.map(name => readKey(layout.objects(bucket), name)))
       return keys.filter(key => key !== undefined)
     },
   }
 }
 
-async function keyOf(objects: string, name: string): Promise<string | undefined> {
-  return keyOfFileName(name) ?? (await readJson<ObjectRecord>(join(objects, name, RECORD)))?.key
+async function readKey(objects: string, name: string): Promise<string | undefined> {
+  return (
+    keyOfFileName(name) ?? (await readJsonFile<ObjectRecord>(join(objects, name, RECORD_FILE)))?.key
+  )
 }

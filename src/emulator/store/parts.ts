@@ -6,10 +6,10 @@
 import { mkdir, rename } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Digest } from './digest.js'
-import { hasCode, namesIn, removeFile } from './files.js'
+import { hasErrorCode, listDir, removeFile } from './files.js'
 
 /** A part that was uploaded. */
-export interface Part extends Digest {
+export interface StoredPart extends Digest {
   /** 1 to 10000. */
   readonly number: number
   /** ms since the epoch. */
@@ -18,17 +18,20 @@ export interface Part extends Digest {
   readonly file: string
 }
 
-const NAME = /^(\d{5})-(\d{16})-(\d+)-([0-9A-F]{32})-(\d+|x)$/
+const PART_FILE_NAME = /^(\d{5})-(\d{16})-(\d+)-([0-9A-F]{32})-(\d+|x)$/
 
-const shardOf = (number: number): string => String(Math.floor(number / 100)).padStart(3, '0')
+const shardName = (number: number): string => String(Math.floor(number / 100)).padStart(3, '0')
 
-function nameOf(number: number, micros: number, { size, md5, crc64 }: Digest): string {
-  const digits = (value: number, count: number) => String(value).padStart(count, '0')
-  return `${digits(number, 5)}-${digits(micros, 16)}-${size}-${md5}-${crc64 ?? 'x'}`
+function partFileName(number: number, micros: number, { size, md5, crc64 }: Digest): string {
+  const padDigits = (value: number, width: number) => String(value).padStart(width, '0')
+  return `${padDigits(number, 5)}-${padDigits(micros, 16)}-${size}-${md5}-${crc64 ?? 'x'}`
 }
 
-function parse(shard: string, name: string): (Part & { micros: number }) | undefined {
-  const [, number, micros, size, md5 = '', crc64] = NAME.exec(name) ?? []
+function parsePartFileName(
+  shard: string,
+  name: string,
+): (StoredPart & { micros: number }) | undefined {
+  const [, number, micros, size, md5 = '', crc64] = PART_FILE_NAME.exec(name) ?? []
   if (number === undefined) return undefined
   return {
     number: Number(number),
@@ -41,9 +44,9 @@ function parse(shard: string, name: string): (Part & { micros: number }) | undef
   }
 }
 
-async function inShard(dir: string, shard: string) {
-  const names = await namesIn(join(dir, shard))
-  return names.map(name => parse(shard, name)).filter(part => part !== undefined)
+async function readShard(dir: string, shard: string) {
+  const names = await listDir(join(dir, shard))
+  return names.map(name => parsePartFileName(shard, name)).filter(part => part !== undefined)
 }
 
 /** Moves `source` into the upload's directory as part `number`. Under the key's lock. */
@@ -52,33 +55,33 @@ export async function storePart(
   number: number,
   source: string,
   digest: Digest,
-): Promise<Part> {
-  const shard = shardOf(number)
-  const older = (await inShard(dir, shard)).filter(part => part.number === number)
+): Promise<StoredPart> {
+  const shard = shardName(number)
+  const replaced = (await readShard(dir, shard)).filter(part => part.number === number)
   try {
     await mkdir(join(dir, shard), { mode: 0o700 })
   } catch (error) {
-    if (!hasCode(error, 'EEXIST')) throw error
+    if (!hasErrorCode(error, 'EEXIST')) throw error
   }
   // newer than what it replaces even if the clock was set back
-  const micros = Math.max(Date.now() * 1000, ...older.map(part => part.micros + 1))
-  const name = nameOf(number, micros, digest)
+  const micros = Math.max(Date.now() * 1000, ...replaced.map(part => part.micros + 1))
+  const name = partFileName(number, micros, digest)
   await rename(source, join(dir, shard, name))
-  for (const part of older) await removeFile(join(dir, part.file))
+  for (const part of replaced) await removeFile(join(dir, part.file))
   return { ...digest, number, modified: Math.floor(micros / 1000), file: `${shard}/${name}` }
 }
 
 /** The parts of an upload in order of their numbers. */
-export async function listParts(dir: string): Promise<Part[]> {
-  const shards = (await namesIn(dir)).filter(name => /^\d{3}$/.test(name))
-  const all = (await Promise.all(shards.map(shard => inShard(dir, shard)))).flat()
+export async function readStoredParts(dir: string): Promise<StoredPart[]> {
+  const shards = (await listDir(dir)).filter(name => /^\d{3}$/.test(name))
+  const all = (await Promise.all(shards.map(shard => readShard(dir, shard)))).flat()
   all.sort((a, b) => a.number - b.number || b.micros - a.micros)
   return all.filter((part, i) => part.number !== all[i - 1]?.number)
 }
 
 /** Removes a part. False if it is not there. */
-export async function dropPart(dir: string, number: number): Promise<boolean> {
-  const files = (await inShard(dir, shardOf(number))).filter(part => part.number === number)
+export async function removeStoredPart(dir: string, number: number): Promise<boolean> {
+  const files = (await readShard(dir, shardName(number))).filter(part => part.number === number)
   for (const part of files) await removeFile(join(dir, part.file))
   return files.length > 0
 }

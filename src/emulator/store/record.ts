@@ -23,7 +23,7 @@ export interface BucketRecord {
 }
 
 /** What a client says about an object when it is made, at PutObject or Initiate. */
-export interface ObjectTraits {
+export interface ObjectMetadata {
   /** Stored response headers by lower-case name: content-type, cache-control, expires, ... */
   readonly headers: Readonly<Record<string, string>>
   /** `x-oss-meta-*` by lower-case name without the prefix; bytes as latin1. */
@@ -36,7 +36,7 @@ export interface ObjectTraits {
 }
 
 /** Where an object's bytes are. */
-export type Body =
+export type ObjectBody =
   /** One file beside the record; bytes past the object's size are not part of it. */
   | { readonly kind: 'file'; readonly name: string }
   /** The parts listed in `<id>/manifest.json`, read one after the other. */
@@ -45,7 +45,7 @@ export type Body =
   | { readonly kind: 'none' }
 
 /** An object. */
-export interface ObjectRecord extends ObjectTraits {
+export interface ObjectRecord extends ObjectMetadata {
   readonly key: string
   /** `Normal`, `Multipart` or `Appendable`, as in `x-oss-object-type`. */
   readonly type: 'Normal' | 'Multipart' | 'Appendable'
@@ -59,14 +59,14 @@ export interface ObjectRecord extends ObjectTraits {
   readonly crc64?: string
   /** ISO 8601 with ms. */
   readonly modified: string
-  readonly body: Body
+  readonly body: ObjectBody
 }
 
 /** One piece of a body: a file below the manifest's directory, and its bytes. */
 export type Segment = readonly [file: string, size: number]
 
 /** An unfinished multipart upload. */
-export interface UploadRecord extends ObjectTraits {
+export interface MultipartUploadRecord extends ObjectMetadata {
   readonly id: string
   readonly key: string
   /** ISO 8601. */

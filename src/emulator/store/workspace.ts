@@ -8,15 +8,15 @@ import { randomBytes } from 'node:crypto'
 import { open, rename, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { tryLock } from 'fs-native-extensions'
-import { hasCode, ifThere, makeDir, namesIn, removeTree } from './files.js'
+import { hasErrorCode, ifExists, makeDir, listDir, removeTree } from './files.js'
 
 /** A directory not yet locked by its maker is left alone for so long, in ms. */
-const NEWBORN = 60 * 60 * 1000
+const UNLOCKED_GRACE_MS = 60 * 60 * 1000
 
 /** A place for unfinished files. */
 export interface Workspace {
   /** A path that no one else uses. */
-  fresh(): string
+  tempPath(): string
   /** Removes the workspace. */
   close(): Promise<void>
 }
@@ -26,22 +26,22 @@ export interface Workspace {
  * @returns the workspace, and whether a dead process was found (its last steps may be half done)
  */
 export async function openWorkspace(
-  temp: string,
+  tempRoot: string,
 ): Promise<{ workspace: Workspace; crashed: boolean }> {
-  await makeDir(temp)
+  await makeDir(tempRoot)
   const id = randomBytes(8).toString('hex')
   // locked before it gets the name under which others would try its lock
-  await makeDir(join(temp, `new-${id}`))
-  const lock = await open(join(temp, `new-${id}`, 'lock'), 'w', 0o600)
+  await makeDir(join(tempRoot, `new-${id}`))
+  const lock = await open(join(tempRoot, `new-${id}`, 'lock'), 'w', 0o600)
   tryLock(lock.fd)
-  const dir = join(temp, id)
-  await rename(join(temp, `new-${id}`), dir)
-  const crashed = await removeDead(temp, id)
+  const dir = join(tempRoot, id)
+  await rename(join(tempRoot, `new-${id}`), dir)
+  const crashed = await removeStaleWorkspaces(tempRoot, id)
   let count = 0
   return {
     crashed,
     workspace: {
-      fresh: () => join(dir, String(++count)),
+      tempPath: () => join(dir, String(++count)),
       async close() {
         await removeTree(dir)
         await lock.close()
@@ -50,20 +50,20 @@ export async function openWorkspace(
   }
 }
 
-async function removeDead(temp: string, own: string): Promise<boolean> {
+async function removeStaleWorkspaces(tempRoot: string, ownId: string): Promise<boolean> {
   let found = false
-  for (const name of await namesIn(temp))
-    if (name !== own && (await isDead(join(temp, name), name.startsWith('new-')))) {
-      await removeTree(join(temp, name))
+  for (const name of await listDir(tempRoot))
+    if (name !== ownId && (await isStale(join(tempRoot, name), name.startsWith('new-')))) {
+      await removeTree(join(tempRoot, name))
       found = true
     }
   return found
 }
 
-async function isDead(dir: string, newborn: boolean): Promise<boolean> {
-  if (newborn) {
-    const made = await ifThere(stat(dir))
-    return made !== undefined && Date.now() - made.mtimeMs > NEWBORN
+async function isStale(dir: string, isUnlocked: boolean): Promise<boolean> {
+  if (isUnlocked) {
+    const made = await ifExists(stat(dir))
+    return made !== undefined && Date.now() - made.mtimeMs > UNLOCKED_GRACE_MS
   }
   try {
     const lock = await open(join(dir, 'lock'), 'r+')
@@ -73,7 +73,7 @@ async function isDead(dir: string, newborn: boolean): Promise<boolean> {
       await lock.close()
     }
   } catch (error) {
-    if (hasCode(error, 'ENOENT')) return true // its owner is just removing it
+    if (hasErrorCode(error, 'ENOENT')) return true // its owner is just removing it
     throw error
   }
 }

@@ -1,10 +1,10 @@
 /** What an operation is given: a request that was understood, authenticated and allowed. */
 import type { HeaderMap } from '../http/headers.js'
-import type { IncomingBody } from '../incoming-body.js'
-import type { Settings } from '../settings.js'
+import type { RequestBody } from '../request-body.js'
+import type { EmulatorSettings } from '../settings.js'
 import type { Store } from '../store/store.js'
 
-export interface Call {
+export interface OperationContext {
   readonly method: string
   readonly headers: HeaderMap
   /** Decoded. */
@@ -19,11 +19,11 @@ export interface Call {
   readonly host: string
   /** The server's time, ms since the epoch. */
   readonly now: number
-  readonly body: IncomingBody
+  readonly body: RequestBody
   readonly store: Store
-  readonly settings: Settings
+  readonly settings: EmulatorSettings
   /** Whether a signed or anonymous client may read this object: for the sources of copies. */
-  readonly mayRead: (bucket: string, key: string) => Promise<void>
+  readonly authorizeRead: (bucket: string, key: string) => Promise<void>
 }
 
 /** ISO 8601 with ms, as OSS writes times into XML. */

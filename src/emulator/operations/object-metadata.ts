@@ -1,7 +1,7 @@
 /** What the headers of PutObject, Initiate, Copy and Append say about the object to be. */
 import { invalidArgument, OssError } from '../oss-error.js'
 import type { HeaderMap } from '../http/headers.js'
-import type { ObjectAcl, ObjectTraits, Tag } from '../store/record.js'
+import type { ObjectAcl, ObjectMetadata, Tag } from '../store/record.js'
 import { percentDecode } from '../http/target.js'
 
 /** Headers that are stored and come back with the object. */
@@ -14,44 +14,50 @@ export const STORED_HEADERS = [
   'expires',
 ] as const
 
-const STORAGE_CLASSES = ['Standard', 'IA', 'Archive', 'ColdArchive', 'DeepColdArchive']
-const ENCRYPTIONS = ['AES256', 'KMS', 'SM4']
-const META = 'x-oss-meta-'
-const MAX_META = 8 * 1024
+const SUPPORTED_STORAGE_CLASSES = ['Standard', 'IA', 'Archive', 'ColdArchive', 'DeepColdArchive']
+const ENCRYPTION_ALGORITHMS = ['AES256', 'KMS', 'SM4']
+const META_PREFIX = 'x-oss-meta-'
+const MAX_META_BYTES = 8 * 1024
 
 /** Headers that mean something OSS does not do on a write. */
-const REFUSED_ON_WRITE = ['if-match', 'if-none-match', 'if-modified-since', 'if-unmodified-since']
+const UNSUPPORTED_WRITE_HEADERS = [
+  'if-match',
+  'if-none-match',
+  'if-modified-since',
+  'if-unmodified-since',
+]
 
 /** Checks and reads them for an object; `fallbackClass` is the bucket's storage class. */
-export function traitsOf(headers: HeaderMap, fallbackClass: string): ObjectTraits {
-  const refused = REFUSED_ON_WRITE.find(name => headers.has(name))
-  if (refused !== undefined) throw notImplemented(refused, headers.get(refused) ?? '')
-  return { ...uploadTraitsOf(headers, fallbackClass), acl: aclIn(headers) }
+export function metadataOf(headers: HeaderMap, fallbackClass: string): ObjectMetadata {
+  const unsupported = UNSUPPORTED_WRITE_HEADERS.find(name => headers.has(name))
+  if (unsupported !== undefined)
+    throw unsupportedHeader(unsupported, headers.get(unsupported) ?? '')
+  return { ...uploadMetadataOf(headers, fallbackClass), acl: objectAclOf(headers) }
 }
 
 /**
  * The same for a multipart upload. The service passes over conditions and the ACL here; the ACL
  * is what Complete says.
  */
-export function uploadTraitsOf(headers: HeaderMap, fallbackClass: string): ObjectTraits {
-  const encryption = encryptionOf(headers)
+export function uploadMetadataOf(headers: HeaderMap, fallbackClass: string): ObjectMetadata {
+  const encryption = parseEncryption(headers)
   return {
     headers: storedHeaders(headers),
-    meta: metaOf(headers),
-    storageClass: storageClassOf(headers.get('x-oss-storage-class'), fallbackClass),
+    meta: userMetadataOf(headers),
+    storageClass: parseStorageClass(headers.get('x-oss-storage-class'), fallbackClass),
     acl: 'default',
-    tags: tagsOfHeader(headers.get('x-oss-tagging')),
+    tags: parseTagsHeader(headers.get('x-oss-tagging')),
     ...(encryption === undefined ? {} : { encryption }),
   }
 }
 
 /** The ACL that the headers ask for. */
-export function aclIn(headers: HeaderMap): ObjectAcl {
-  return objectAclOf(headers.get('x-oss-object-acl') ?? 'default')
+export function objectAclOf(headers: HeaderMap): ObjectAcl {
+  return parseObjectAcl(headers.get('x-oss-object-acl') ?? 'default')
 }
 
 /** 400 NotImplemented, naming the header. */
-export function notImplemented(header: string, value: string): OssError {
+export function unsupportedHeader(header: string, value: string): OssError {
   return new OssError('NotImplemented', { extra: { Header: header, Value: value } })
 }
 
@@ -64,17 +70,17 @@ export function storedHeaders(headers: HeaderMap): Record<string, string> {
   return stored
 }
 
-export function metaOf(headers: HeaderMap): Record<string, string> {
+export function userMetadataOf(headers: HeaderMap): Record<string, string> {
   const meta: Record<string, string> = {}
   let size = 0
   for (const [name, value] of headers)
-    if (name.startsWith(META)) {
-      if (!/^[a-z0-9-]+$/.test(name.slice(META.length)))
+    if (name.startsWith(META_PREFIX)) {
+      if (!/^[a-z0-9-]+$/.test(name.slice(META_PREFIX.length)))
         throw invalidArgument(name, value, 'The user metadata key is invalid.', '0011-00000004')
-      meta[name.slice(META.length)] = value
+      meta[name.slice(META_PREFIX.length)] = value
       size += name.length + value.length
     }
-  if (size >= MAX_META)
+  if (size >= MAX_META_BYTES)
     throw new OssError('InvalidArgument', {
       message: 'The total size of user metadata must be less than 8 KB.',
       ec: '0011-00000002',
@@ -82,14 +88,14 @@ export function metaOf(headers: HeaderMap): Record<string, string> {
   return meta
 }
 
-export function storageClassOf(value: string | undefined, fallback: string): string {
+export function parseStorageClass(value: string | undefined, fallback: string): string {
   if (value === undefined) return fallback
-  if (!STORAGE_CLASSES.includes(value))
+  if (!SUPPORTED_STORAGE_CLASSES.includes(value))
     throw invalidArgument('x-oss-storage-class', value, 'The storage class is invalid.')
   return value
 }
 
-export function objectAclOf(value: string): ObjectAcl {
+export function parseObjectAcl(value: string): ObjectAcl {
   const acl = (['default', 'private', 'public-read', 'public-read-write'] as const).find(
     known => known === value,
   )
@@ -98,15 +104,15 @@ export function objectAclOf(value: string): ObjectAcl {
   return acl
 }
 
-function encryptionOf(headers: HeaderMap): string | undefined {
+function parseEncryption(headers: HeaderMap): string | undefined {
   const value = headers.get('x-oss-server-side-encryption')
-  if (value !== undefined && !ENCRYPTIONS.includes(value))
+  if (value !== undefined && !ENCRYPTION_ALGORITHMS.includes(value))
     throw new OssError('InvalidEncryptionAlgorithmError')
   return value
 }
 
 /** `k1=v1&k2=v2`, percent-encoded. */
-export function tagsOfHeader(value: string | undefined): Tag[] {
+export function parseTagsHeader(value: string | undefined): Tag[] {
   if (value === undefined || value === '') return []
   return checkTags(
     value.split('&').map((pair): Tag => {
@@ -118,12 +124,12 @@ export function tagsOfHeader(value: string | undefined): Tag[] {
 }
 
 /** At most 10, keys of 1 to 128 and values of up to 256 characters, no key twice. */
-export function checkTags(tags: Tag[], most = 10): Tag[] {
+export function checkTags(tags: Tag[], maxTags = 10): Tag[] {
   const keys = new Set(tags.map(([key]) => key))
-  const fits = tags.every(
+  const lengthsValid = tags.every(
     ([key, value]) => key.length >= 1 && key.length <= 128 && value.length <= 256,
   )
-  if (tags.length > most || keys.size !== tags.length || !fits)
+  if (tags.length > maxTags || keys.size !== tags.length || !lengthsValid)
     throw new OssError('InvalidArgument', { message: 'The tagging is invalid.' })
   return tags
 }

@@ -9,18 +9,18 @@ import type { Reply } from '../reply.js'
 import { getBucketAcl, getObjectAcl, putBucketAcl, putObjectAcl } from './acl.js'
 import { appendObject } from './append.js'
 import { deleteBucket, getBucketInfo, getBucketLocation, listBuckets, putBucket } from './bucket.js'
-import type { Call } from './call.js'
+import type { OperationContext } from './context.js'
 import { completeMultipartUpload } from './complete.js'
 import { copyObject, uploadPartCopy } from './copy.js'
 import { deleteMultipleObjects } from './delete-multiple.js'
 import { abortMultipartUpload, initiateMultipartUpload, uploadPart } from './multipart.js'
 import { listMultipartUploads, listParts } from './multipart-list.js'
-import type { OperationName } from './name.js'
+import type { OperationName } from './operation-name.js'
 import { listObjects, listObjectsV2 } from './object-list.js'
 import { getObject, getObjectMeta, headObject } from './object-read.js'
 import { deleteObject, putObject } from './object-write.js'
 import type { Access, Level, Operation } from './operation.js'
-import { refuse } from './refuse.js'
+import { UNKNOWN_OPERATION, unsupportedOperation } from './unsupported.js'
 import {
   deleteBucketTags,
   deleteObjectTagging,
@@ -30,25 +30,25 @@ import {
   putObjectTagging,
 } from './tagging.js'
 
-type Row = [
+type OperationRoute = [
   OperationName,
   method: string,
   Level,
   query: string,
   Access,
-  run: (call: Call) => Promise<Reply>,
+  run: (context: OperationContext) => Promise<Reply>,
   header?: string,
 ]
 
-const COPY = 'x-oss-copy-source'
+const COPY_SOURCE_HEADER = 'x-oss-copy-source'
 
-const ROWS: readonly Row[] = [
+const SUB_RESOURCE_ROUTES: readonly OperationRoute[] = [
   ['ListBuckets', 'GET', 'service', '', 'owner', listBuckets],
 
   ['GetBucketInfo', 'GET', 'bucket', 'bucketInfo', 'owner', getBucketInfo],
   ['GetBucketLocation', 'GET', 'bucket', 'location', 'owner', getBucketLocation],
   ['GetBucketAcl', 'GET', 'bucket', 'acl', 'owner', getBucketAcl],
-  ['PutBucketAcl', 'PUT', 'bucket', 'acl', 'make', putBucketAcl],
+  ['PutBucketAcl', 'PUT', 'bucket', 'acl', 'create', putBucketAcl],
   ['GetBucketTags', 'GET', 'bucket', 'tagging', 'owner', getBucketTags],
   ['PutBucketTags', 'PUT', 'bucket', 'tagging', 'owner', putBucketTags],
   ['DeleteBucketTags', 'DELETE', 'bucket', 'tagging', 'owner', deleteBucketTags],
@@ -56,7 +56,15 @@ const ROWS: readonly Row[] = [
   ['DeleteMultipleObjects', 'POST', 'bucket', 'delete', 'write', deleteMultipleObjects],
 
   ['InitiateMultipartUpload', 'POST', 'object', 'uploads', 'write', initiateMultipartUpload],
-  ['UploadPartCopy', 'PUT', 'object', 'partNumber uploadId', 'write', uploadPartCopy, COPY],
+  [
+    'UploadPartCopy',
+    'PUT',
+    'object',
+    'partNumber uploadId',
+    'write',
+    uploadPartCopy,
+    COPY_SOURCE_HEADER,
+  ],
   ['UploadPart', 'PUT', 'object', 'partNumber uploadId', 'write', uploadPart],
   ['ListParts', 'GET', 'object', 'uploadId', 'read', listParts],
   ['CompleteMultipartUpload', 'POST', 'object', 'uploadId', 'write', completeMultipartUpload],
@@ -71,21 +79,21 @@ const ROWS: readonly Row[] = [
 ]
 
 /** The same where no sub-resource is named; tried after what is not implemented. */
-const PLAIN: readonly Row[] = [
-  ['PutBucket', 'PUT', 'bucket', '', 'make', putBucket],
+const PLAIN_ROUTES: readonly OperationRoute[] = [
+  ['PutBucket', 'PUT', 'bucket', '', 'create', putBucket],
   ['DeleteBucket', 'DELETE', 'bucket', '', 'owner', deleteBucket],
   ['ListObjectsV2', 'GET', 'bucket', 'list-type=2', 'read', listObjectsV2],
   ['ListObjects', 'GET', 'bucket', '', 'read', listObjects],
 
-  ['CopyObject', 'PUT', 'object', '', 'write', copyObject, COPY],
+  ['CopyObject', 'PUT', 'object', '', 'write', copyObject, COPY_SOURCE_HEADER],
   ['PutObject', 'PUT', 'object', '', 'write', putObject],
   ['GetObject', 'GET', 'object', '', 'read', getObject],
   ['HeadObject', 'HEAD', 'object', '', 'read', headObject],
   ['DeleteObject', 'DELETE', 'object', '', 'write', deleteObject],
 ]
 
-const operations = (rows: readonly Row[]): Operation[] =>
-  rows.map(([name, method, level, query, access, run, header]) => ({
+const toOperations = (routes: readonly OperationRoute[]): Operation[] =>
+  routes.map(([name, method, level, query, access, run, header]) => ({
     name,
     method,
     level,
@@ -95,11 +103,11 @@ const operations = (rows: readonly Row[]): Operation[] =>
     ...(header === undefined ? {} : { header }),
   }))
 
-const NAMED = operations(ROWS)
-const UNNAMED = operations(PLAIN)
+const SUB_RESOURCE_OPERATIONS = toOperations(SUB_RESOURCE_ROUTES)
+const PLAIN_OPERATIONS = toOperations(PLAIN_ROUTES)
 
 /** The operation of a request; never undefined: what is unknown has an operation that says so. */
-export function operationOf(
+export function findOperation(
   method: string,
   address: Address,
   query: ReadonlyMap<string, string>,
@@ -107,17 +115,20 @@ export function operationOf(
 ): Operation {
   const level =
     address.bucket === undefined ? 'service' : address.key === undefined ? 'bucket' : 'object'
-  const fits = (operation: Operation) =>
+  const matches = (operation: Operation) =>
     operation.method === method &&
     operation.level === level &&
-    operation.query.every(wanted => isIn(query, wanted)) &&
+    operation.query.every(wanted => matchesQuery(query, wanted)) &&
     (operation.header === undefined || headers.has(operation.header))
-  return NAMED.find(fits) ?? refuse(method, level, query, headers) ?? UNNAMED.find(fits) ?? UNKNOWN
+  return (
+    SUB_RESOURCE_OPERATIONS.find(matches) ??
+    unsupportedOperation(method, level, query, headers) ??
+    PLAIN_OPERATIONS.find(matches) ??
+    UNKNOWN_OPERATION
+  )
 }
 
-function isIn(query: ReadonlyMap<string, string>, wanted: string): boolean {
+function matchesQuery(query: ReadonlyMap<string, string>, wanted: string): boolean {
   const [name = '', value] = wanted.split('=')
   return value === undefined ? query.has(name) : query.get(name) === value
 }
-
-const UNKNOWN: Operation = refuse.unknown

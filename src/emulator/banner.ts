@@ -2,12 +2,12 @@
 import type { Emulator } from './emulator.js'
 
 /** Several lines of text without a final newline. */
-export function describe(emulator: Emulator): string {
+export function describeEmulator(emulator: Emulator): string {
   const { endpoint, dir, region, host, adminEndpoint } = emulator
   const { accessKeyId, accessKeySecret } = emulator.credentials
   const options = JSON.stringify(emulator.clientOptions('my-bucket'))
   return [
-    ...(isLoopback(host) ? [] : [WARNING.replace('HOST', host), '']),
+    ...(isLoopbackHost(host) ? [] : [TEST_SERVER_WARNING.replace('HOST', host), '']),
     `OSS emulator at ${endpoint}, objects in ${dir}`,
     ...(adminEndpoint === undefined ? [] : [`admin port        ${adminEndpoint}`]),
     `accessKeyId       ${accessKeyId}`,
@@ -21,9 +21,9 @@ export function describe(emulator: Emulator): string {
   ].join('\n')
 }
 
-const WARNING =
+const TEST_SERVER_WARNING =
   'This is a TEST SERVER listening on HOST: anyone who can reach it can read, change and delete what it stores.'
 
-function isLoopback(host: string): boolean {
+function isLoopbackHost(host: string): boolean {
   return host === 'localhost' || host === '::1' || host.startsWith('127.')
 }

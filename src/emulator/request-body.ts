@@ -7,90 +7,90 @@ import type { IncomingMessage } from 'node:http'
 import { OssError } from './oss-error.js'
 
 /** What the reading of a body calls for. */
-export interface BodyHooks {
+export interface RequestBodyHooks {
   /** Before the first byte is read (sends 100-continue if it was asked for). */
-  begin(): void
+  onStart(): void
   /** After each chunk; waits for the link. */
-  took(bytes: number): Promise<void>
+  onChunk(bytes: number): Promise<void>
   /** At the mark within the body, or at its end; once. */
-  half(): Promise<void>
+  onFaultOffset(): Promise<void>
   /** After the last byte; once. */
-  end(): Promise<void>
+  onEnd(): Promise<void>
   /** After how many bytes `half` is due. */
-  mark(length: number): number
+  faultOffset(length: number): number
   /** ms to wait for the next byte. */
   readonly idleTimeout: number
 }
 
 /** The client went away before its request was complete. Nobody is left to be told. */
-export class ClientGone extends Error {}
+export class ClientDisconnectedError extends Error {}
 
 /** A request's body. */
-export class IncomingBody {
+export class RequestBody {
   /** Content-Length; undefined when chunked. */
   readonly length: number | undefined
   /** False if the request announces none: no length, no chunks. */
-  readonly present: boolean
-  #received = 0
-  #over = false
-  #halfPassed = false
-  #endPassed = false
-  #begun = false
-  #silent = false
-  #timer: NodeJS.Timeout | undefined
+  readonly isPresent: boolean
+  #bytesRead = 0
+  #ended = false
+  #faultOffsetReached = false
+  #endReached = false
+  #started = false
+  #timedOut = false
+  #idleTimer: NodeJS.Timeout | undefined
   /** Ends the wait; between waits it ends none. */
-  #wake: (moved: boolean) => void = () => {}
-  readonly #waitsToBegin: boolean
+  #resumeWait: (hasEvent: boolean) => void = () => {}
+  readonly #expectsContinue: boolean
   readonly #request: IncomingMessage
-  readonly #hooks: BodyHooks
+  readonly #hooks: RequestBodyHooks
 
-  constructor(request: IncomingMessage, hooks: BodyHooks) {
+  constructor(request: IncomingMessage, hooks: RequestBodyHooks) {
     this.#request = request
     this.#hooks = hooks
-    this.#waitsToBegin = request.headers.expect !== undefined
+    this.#expectsContinue = request.headers.expect !== undefined
     const length = request.headers['content-length']
     this.length = length === undefined ? undefined : Number(length)
-    this.present = length !== undefined || request.headers['transfer-encoding'] !== undefined
+    this.isPresent = length !== undefined || request.headers['transfer-encoding'] !== undefined
   }
 
   /** The bytes, as they come. */
   async *chunks(): AsyncGenerator<Buffer> {
     const hooks = this.#hooks
-    this.#begun = true
-    hooks.begin()
-    const mark = hooks.mark(this.length ?? 0)
+    this.#started = true
+    hooks.onStart()
+    const faultOffset = hooks.faultOffset(this.length ?? 0)
     for (;;) {
-      const chunk = await this.#next()
+      const chunk = await this.#nextChunk()
       if (chunk === undefined) break
-      await hooks.took(chunk.length)
-      this.#received += chunk.length
-      if (this.#received >= mark && mark > 0) await this.#passHalf()
+      await hooks.onChunk(chunk.length)
+      this.#bytesRead += chunk.length
+      if (this.#bytesRead >= faultOffset && faultOffset > 0) await this.#reachFaultOffset()
       yield chunk
     }
-    this.#over = true
-    await this.pass()
+    this.#ended = true
+    await this.reachEnd()
   }
 
   /** Nothing comes: none is announced, or one of no bytes (which `chunks` may still be asked for). */
-  get empty(): boolean {
-    return !this.present || this.length === 0
+  get isEmpty(): boolean {
+    return !this.isPresent || this.length === 0
   }
 
   /** The moments of a body that is empty, or is over; once. */
-  async pass(): Promise<void> {
-    await this.#passHalf()
-    if (this.#endPassed) return
-    this.#endPassed = true
-    await this.#hooks.end()
+  async reachEnd(): Promise<void> {
+    await this.#reachFaultOffset()
+    if (this.#endReached) return
+    this.#endReached = true
+    await this.#hooks.onEnd()
   }
 
   /** All of it, for XML bodies. 400 MalformedXML beyond `limit` bytes. */
-  async text(limit: number): Promise<string> {
+  async readText(maxBytes: number): Promise<string> {
     const chunks: Buffer[] = []
     let size = 0
     for await (const chunk of this.chunks()) {
       size += chunk.length
-      if (size > limit) throw new OssError('MalformedXML')
+      if (size > maxBytes) throw new OssError('MalformedXML')
       chunks.push(chunk)
     }
     return Buffer.concat(chunks).toString()
@@ -101,58 +101,58 @@ export class IncomingBody {
    * @returns false if the connection cannot be used again: more than `limit` bytes were left, or
    * nothing came any more
    */
-  async drain(limit: number): Promise<boolean> {
-    if (this.#over || !this.present) return true
-    if (this.#silent) return false
-    if (this.#waitsToBegin && !this.#begun) return true
-    let left = limit
+  async drain(maxBytes: number): Promise<boolean> {
+    if (this.#ended || !this.isPresent) return true
+    if (this.#timedOut) return false
+    if (this.#expectsContinue && !this.#started) return true
+    let remaining = maxBytes
     for (;;) {
-      const chunk = await this.#next()
-      if (chunk === undefined) return (this.#over = true)
-      await this.#hooks.took(chunk.length)
-      left -= chunk.length
-      if (left < 0) return false
+      const chunk = await this.#nextChunk()
+      if (chunk === undefined) return (this.#ended = true)
+      await this.#hooks.onChunk(chunk.length)
+      remaining -= chunk.length
+      if (remaining < 0) return false
     }
   }
 
-  async #passHalf(): Promise<void> {
-    if (this.#halfPassed) return
-    this.#halfPassed = true
-    await this.#hooks.half()
+  async #reachFaultOffset(): Promise<void> {
+    if (this.#faultOffsetReached) return
+    this.#faultOffsetReached = true
+    await this.#hooks.onFaultOffset()
   }
 
   /** The next bytes, or undefined at the end. */
-  async #next(): Promise<Buffer | undefined> {
+  async #nextChunk(): Promise<Buffer | undefined> {
     const request = this.#request
     for (;;) {
-      if (request.destroyed && !request.readableEnded) throw new ClientGone()
+      if (request.destroyed && !request.readableEnded) throw new ClientDisconnectedError()
       if (request.readableEnded) return undefined
       // without an encoding a stream of bytes gives buffers
       const chunk = request.read() as Buffer | null
       if (chunk !== null) return chunk
       if (request.readableEnded) return undefined
-      if (await this.#moved()) continue
-      this.#silent = true
+      if (await this.#waitForEvent()) continue
+      this.#timedOut = true
       throw new OssError('RequestTimeout')
     }
   }
 
   /** Waits until the stream has something to say; false if it stays silent for too long. */
-  #moved(): Promise<boolean> {
-    this.#timer ??= this.#listen()
-    this.#timer.refresh()
+  #waitForEvent(): Promise<boolean> {
+    this.#idleTimer ??= this.#startIdleTimer()
+    this.#idleTimer.refresh()
     return new Promise(resolve => {
-      this.#wake = resolve
+      this.#resumeWait = resolve
     })
   }
 
   /** One timer and one set of listeners for all chunks: there are thousands. */
-  #listen(): NodeJS.Timeout {
-    const timer = setTimeout(() => this.#wake(false), this.#hooks.idleTimeout)
-    for (const event of EVENTS) this.#request.on(event, () => this.#wake(true))
+  #startIdleTimer(): NodeJS.Timeout {
+    const timer = setTimeout(() => this.#resumeWait(false), this.#hooks.idleTimeout)
+    for (const event of READ_EVENTS) this.#request.on(event, () => this.#resumeWait(true))
     this.#request.once('close', () => clearTimeout(timer))
     return timer
   }
 }
 
-const EVENTS = ['readable', 'end', 'close', 'error'] as const
+const READ_EVENTS = ['readable', 'end', 'close', 'error'] as const

@@ -4,11 +4,11 @@
  */
 import type { HeaderMap } from '../http/headers.js'
 import { invalidArgument, OssError } from '../oss-error.js'
-import type { Signable } from './canonical.js'
-import type { Scope } from './signature.js'
+import type { SignableRequest } from './canonical.js'
+import type { CredentialScope } from './signature.js'
 
 /** A signature as sent, and what it needs to be checked. */
-export interface Claim {
+export interface Authorization {
   readonly version: 1 | 4
   readonly accessKeyId: string
   readonly signature: string
@@ -16,72 +16,74 @@ export interface Claim {
   /** The date as it was signed. */
   readonly date: string
   /** When it was made, in ms since the epoch; absent in presigned V1 URLs. */
-  readonly time: number | undefined
+  readonly signedAt: number | undefined
   /** When it ends, in ms since the epoch; presigned URLs only. */
-  readonly expires: number | undefined
+  readonly expiresAt: number | undefined
   /** V4 only. */
-  readonly scope: Scope | undefined
+  readonly scope: CredentialScope | undefined
   /** Names of additional headers, lower case, sorted; V4 only. */
-  readonly additional: readonly string[]
+  readonly additionalHeaders: readonly string[]
 }
 
 /** The claim of a request; undefined for an anonymous one. */
-export function readClaim(request: Signable): Claim | undefined {
+export function parseAuthorization(request: SignableRequest): Authorization | undefined {
   const { headers, query } = request
   const authorization = headers.get('authorization')
   if (authorization !== undefined) {
     return authorization.startsWith('OSS4-HMAC-SHA256')
-      ? headerV4(authorization, headers)
-      : headerV1(authorization, headers)
+      ? parseHeaderV4(authorization, headers)
+      : parseHeaderV1(authorization, headers)
   }
-  if (query.has('x-oss-signature-version') || query.has('x-oss-signature')) return queryV4(query)
-  if (query.has('Signature') && query.has('OSSAccessKeyId')) return queryV1(query)
+  if (query.has('x-oss-signature-version') || query.has('x-oss-signature'))
+    return parseQueryV4(query)
+  if (query.has('Signature') && query.has('OSSAccessKeyId')) return parseQueryV1(query)
   return undefined
 }
 
-const malformed = (value: string): OssError =>
+const malformedAuthorization = (value: string): OssError =>
   invalidArgument('Authorization', value, 'Authorization header is invalid.')
 
-const noDate = (): OssError =>
+const missingDate = (): OssError =>
   new OssError('AccessDenied', { message: 'OSS authentication requires a valid Date.' })
 
-function headerV1(authorization: string, headers: HeaderMap): Claim {
+function parseHeaderV1(authorization: string, headers: HeaderMap): Authorization {
   const [, accessKeyId, signature] = /^OSS ([^:\s]+):(\S+)$/.exec(authorization) ?? []
-  if (accessKeyId === undefined || signature === undefined) throw malformed(authorization)
+  if (accessKeyId === undefined || signature === undefined)
+    throw malformedAuthorization(authorization)
   const date = headers.get('x-oss-date') ?? headers.get('date')
-  const time = Date.parse(date ?? '')
-  if (date === undefined || Number.isNaN(time)) throw noDate()
+  const signedAt = Date.parse(date ?? '')
+  if (date === undefined || Number.isNaN(signedAt)) throw missingDate()
   return {
     version: 1,
     accessKeyId,
     signature,
     token: headers.get('x-oss-security-token'),
     date,
-    time,
-    expires: undefined,
+    signedAt,
+    expiresAt: undefined,
     scope: undefined,
-    additional: [],
+    additionalHeaders: [],
   }
 }
 
-function queryV1(query: ReadonlyMap<string, string>): Claim {
-  const expires = query.get('Expires') ?? ''
-  if (!/^\d+$/.test(expires))
+function parseQueryV1(query: ReadonlyMap<string, string>): Authorization {
+  const expiresSeconds = query.get('Expires') ?? ''
+  if (!/^\d+$/.test(expiresSeconds))
     throw new OssError('AccessDenied', { message: 'Invalid date (should be seconds since epoch).' })
   return {
     version: 1,
     accessKeyId: query.get('OSSAccessKeyId') ?? '',
     signature: query.get('Signature') ?? '',
     token: query.get('security-token'),
-    date: expires,
-    time: undefined,
-    expires: Number(expires) * 1000,
+    date: expiresSeconds,
+    signedAt: undefined,
+    expiresAt: Number(expiresSeconds) * 1000,
     scope: undefined,
-    additional: [],
+    additionalHeaders: [],
   }
 }
 
-function headerV4(authorization: string, headers: HeaderMap): Claim {
+function parseHeaderV4(authorization: string, headers: HeaderMap): Authorization {
   const fields = new Map<string, string>()
   for (const pair of authorization.slice('OSS4-HMAC-SHA256'.length).split(',')) {
     const equals = pair.indexOf('=')
@@ -89,36 +91,37 @@ function headerV4(authorization: string, headers: HeaderMap): Claim {
   }
   const signature = fields.get('Signature')
   const credential = parseCredential(fields.get('Credential'))
-  if (signature === undefined || credential === undefined) throw malformed(authorization)
+  if (signature === undefined || credential === undefined)
+    throw malformedAuthorization(authorization)
   const dateHeader = headers.get('date')
   const date =
-    headers.get('x-oss-date') ?? (dateHeader === undefined ? undefined : compactDate(dateHeader))
-  const time = parseCompact(date)
-  if (date === undefined || time === undefined) throw noDate()
+    headers.get('x-oss-date') ?? (dateHeader === undefined ? undefined : toCompactTime(dateHeader))
+  const signedAt = parseCompactTime(date)
+  if (date === undefined || signedAt === undefined) throw missingDate()
   return {
     version: 4,
     ...credential,
     signature,
     token: headers.get('x-oss-security-token'),
     date,
-    time,
-    expires: undefined,
-    additional: listed(fields.get('AdditionalHeaders')),
+    signedAt,
+    expiresAt: undefined,
+    additionalHeaders: parseHeaderNames(fields.get('AdditionalHeaders')),
   }
 }
 
-function queryV4(query: ReadonlyMap<string, string>): Claim {
+function parseQueryV4(query: ReadonlyMap<string, string>): Authorization {
   const credential = parseCredential(query.get('x-oss-credential'))
   const signature = query.get('x-oss-signature')
   const date = query.get('x-oss-date')
-  const expires = Number(query.get('x-oss-expires') ?? Number.NaN)
-  const time = parseCompact(date)
+  const lifetimeSeconds = Number(query.get('x-oss-expires') ?? Number.NaN)
+  const signedAt = parseCompactTime(date)
   if (credential === undefined || signature === undefined || date === undefined)
     throw new OssError('AccessDenied', {
       message: 'Query-string authentication requires the Signature, Expires and Credential.',
     })
-  if (time === undefined) throw noDate()
-  if (!Number.isInteger(expires) || expires < 1 || expires > 604_800)
+  if (signedAt === undefined) throw missingDate()
+  if (!Number.isInteger(lifetimeSeconds) || lifetimeSeconds < 1 || lifetimeSeconds > 604_800)
     throw invalidArgument(
       'x-oss-expires',
       query.get('x-oss-expires') ?? '',
@@ -130,15 +133,15 @@ function queryV4(query: ReadonlyMap<string, string>): Claim {
     signature,
     token: query.get('x-oss-security-token'),
     date,
-    time,
-    expires: time + expires * 1000,
-    additional: listed(query.get('x-oss-additional-headers')),
+    signedAt,
+    expiresAt: signedAt + lifetimeSeconds * 1000,
+    additionalHeaders: parseHeaderNames(query.get('x-oss-additional-headers')),
   }
 }
 
 function parseCredential(
   text: string | undefined,
-): { accessKeyId: string; scope: Scope } | undefined {
+): { accessKeyId: string; scope: CredentialScope } | undefined {
   const [, accessKeyId, date, region, product] =
     /^(.+)\/(\d{8})\/([^/]+)\/([^/]+)\/aliyun_v4_request$/.exec(text ?? '') ?? []
   if (accessKeyId === undefined || date === undefined) return undefined
@@ -146,20 +149,20 @@ function parseCredential(
   return { accessKeyId, scope: { date, region, product } }
 }
 
-const listed = (names: string | undefined): string[] =>
+const parseHeaderNames = (names: string | undefined): string[] =>
   (names ?? '')
     .split(';')
     .map(name => name.trim().toLowerCase())
     .filter(name => name !== '')
     .toSorted()
 
-function parseCompact(text: string | undefined): number | undefined {
+function parseCompactTime(text: string | undefined): number | undefined {
   const [, y, mo, d, h, mi, s] = /^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z$/.exec(text ?? '') ?? []
   const time = Date.parse(`${y}-${mo}-${d}T${h}:${mi}:${s}Z`)
   return Number.isNaN(time) ? undefined : time
 }
 
-const compactDate = (http: string): string | undefined => {
-  const time = Date.parse(http)
+const toCompactTime = (httpDate: string): string | undefined => {
+  const time = Date.parse(httpDate)
   return Number.isNaN(time) ? undefined : new Date(time).toISOString().replace(/[-:]|\.\d+/g, '')
 }

@@ -6,7 +6,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
 /** Speed of the line; every field may change while it is in use. Default: no limit, no delay. */
-export interface Link {
+export interface LinkOptions {
   /** ms from a request's arrival to the start of its handling: there and back in one. */
   readonly latency?: number
   /** Up to so many ms more, at random. */
@@ -17,17 +17,17 @@ export interface Link {
   readonly totalBandwidth?: number
 }
 
-const FIELDS = ['latency', 'jitter', 'bandwidth', 'totalBandwidth']
+const LINK_FIELDS = ['latency', 'jitter', 'bandwidth', 'totalBandwidth']
 
 /** The value as a link; `TypeError` for unknown fields, `RangeError` for wrong numbers. */
-export function checkLink(value: unknown): Link {
+export function checkLinkOptions(value: unknown): LinkOptions {
   if (typeof value !== 'object' || value === null)
     throw new TypeError(`Expected \`link\` to be an object, got \`${String(value)}\``)
   for (const [name, number] of Object.entries(value)) {
-    if (!FIELDS.includes(name)) throw new TypeError(`\`link\` has no \`${name}\``)
-    const least = name.endsWith('andwidth') ? 1 : 0
-    if (number !== undefined && !(typeof number === 'number' && number >= least))
-      throw new RangeError(`Expected \`link.${name}\` to be a number from ${least} up`)
+    if (!LINK_FIELDS.includes(name)) throw new TypeError(`\`link\` has no \`${name}\``)
+    const minimum = name.endsWith('andwidth') ? 1 : 0
+    if (number !== undefined && !(typeof number === 'number' && number >= minimum))
+      throw new RangeError(`Expected \`link.${name}\` to be a number from ${minimum} up`)
   }
   return value // every field was checked
 }
@@ -36,55 +36,61 @@ export function checkLink(value: unknown): Link {
 export type Direction = 'up' | 'down'
 
 /** What paces a connection. */
-export interface Lane {
+export interface ConnectionPacer {
   /** Waits until `bytes` may pass. `limit`: bytes/s for this request alone. */
-  pace(direction: Direction, bytes: number, limit: number | undefined): Promise<void>
+  pace(direction: Direction, bytes: number, requestBandwidth: number | undefined): Promise<void>
 }
 
 /** The line of one emulator. */
-export interface Line {
-  link: Link
+export interface Network {
+  link: LinkOptions
   /** Waits for as long as a request is under way. */
-  travel(): Promise<void>
+  waitLatency(): Promise<void>
   /** A lane for a new connection. */
-  lane(): Lane
+  createPacer(): ConnectionPacer
 }
 
 /** @param signal ends all waiting: what waits is let through, its connection is gone anyway */
-export function createLine(link: Link, signal: AbortSignal): Line {
-  const pause = async (ms: number) => {
+export function createNetwork(link: LinkOptions, signal: AbortSignal): Network {
+  const wait = async (ms: number) => {
     if (ms > 0)
       await sleep(ms, undefined, { signal }).catch((error: unknown) => {
         if (!signal.aborted) throw error
       })
   }
-  const total = { up: createMeter(), down: createMeter() }
-  const line: Line = {
+  const totalMeters = { up: createBandwidthMeter(), down: createBandwidthMeter() }
+  const network: Network = {
     link,
-    travel: () => pause((line.link.latency ?? 0) + Math.random() * (line.link.jitter ?? 0)),
-    lane() {
-      const own = { up: createMeter(), down: createMeter() }
-      const extra = { up: createMeter(), down: createMeter() }
+    waitLatency: () =>
+      wait((network.link.latency ?? 0) + Math.random() * (network.link.jitter ?? 0)),
+    createPacer() {
+      const connectionMeters = { up: createBandwidthMeter(), down: createBandwidthMeter() }
+      const requestMeters = { up: createBandwidthMeter(), down: createBandwidthMeter() }
       return {
-        async pace(direction, bytes, limit) {
-          const { bandwidth, totalBandwidth } = line.link
-          if (bandwidth === undefined && totalBandwidth === undefined && limit === undefined) return
+        async pace(direction, bytes, requestBandwidth) {
+          const { bandwidth, totalBandwidth } = network.link
+          if (
+            bandwidth === undefined &&
+            totalBandwidth === undefined &&
+            requestBandwidth === undefined
+          )
+            return
           const now = performance.now()
           const until = Math.max(
-            own[direction](now, bytes, bandwidth),
-            total[direction](now, bytes, totalBandwidth),
-            extra[direction](now, bytes, limit),
+            connectionMeters[direction](now, bytes, bandwidth),
+            totalMeters[direction](now, bytes, totalBandwidth),
+            requestMeters[direction](now, bytes, requestBandwidth),
           )
-          await pause(until - now)
+          await wait(until - now)
         },
       }
     },
   }
-  return line
+  return network
 }
 
 /** Books bytes one after the other and says when the last will have passed, in ms. */
-function createMeter(): (now: number, bytes: number, rate: number | undefined) => number {
+function createBandwidthMeter(): (now: number, bytes: number, rate: number | undefined) => number {
   let busyUntil = 0
   return (now, bytes, rate) => {
     if (rate === undefined) return now

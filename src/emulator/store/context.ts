@@ -1,12 +1,12 @@
 /** What the parts of the store share: where things are, and how one waits for another. */
 import type { Layout } from './layout.js'
-import type { Exclusive } from './lock.js'
+import type { RunExclusive } from './lock.js'
 import type { Workspace } from './workspace.js'
 
 /** One data directory. */
-export interface Place {
+export interface StoreContext {
   readonly layout: Layout
   readonly workspace: Workspace
   /** Work that no other process does at the same time. */
-  readonly exclusive: Exclusive
+  readonly runExclusive: RunExclusive
 }

@@ -4,7 +4,7 @@ import { OssError } from '../oss-error.js'
 import type { Operation } from './operation.js'
 
 /** Parameters that call for operations the emulator does not have. */
-const NOT_IMPLEMENTED = new Set(
+const UNSUPPORTED_PARAMETERS = new Set(
   (
     'accessPoint accessPointPolicy archiveDirectRead asyncFetch bucketArchiveDirectRead cname comp cors encryption ' +
     'httpsConfig img inventory lifecycle live logging metaQuery policy policyStatus ' +
@@ -16,44 +16,45 @@ const NOT_IMPLEMENTED = new Set(
 )
 
 /** Headers that do. */
-const NOT_IMPLEMENTED_HEADERS = ['x-oss-process', 'x-oss-server-side-data-encryption']
+const UNSUPPORTED_HEADERS = ['x-oss-process', 'x-oss-server-side-data-encryption']
 
-function notImplemented(extra: Record<string, string>): Operation {
+function notImplementedOperation(extra: Record<string, string>): Operation {
   return {
     name: 'NotImplemented',
     method: '',
     level: 'service',
     query: [],
-    access: 'make',
+    access: 'create',
     run: () => Promise.reject(new OssError('NotImplemented', { extra })),
   }
 }
 
 /** An operation that refuses, if the request is for one the emulator does not have. */
-export function refuse(
+export function unsupportedOperation(
   method: string,
   level: Operation['level'],
   query: ReadonlyMap<string, string>,
   headers: HeaderMap,
 ): Operation | undefined {
-  const parameter = [...query.keys()].find(name => NOT_IMPLEMENTED.has(name))
-  if (parameter !== undefined) return notImplemented({ Parameter: parameter })
+  const parameter = [...query.keys()].find(name => UNSUPPORTED_PARAMETERS.has(name))
+  if (parameter !== undefined) return notImplementedOperation({ Parameter: parameter })
   const version = query.get('versionId')
-  if (version !== undefined && version !== 'null') return notImplemented({ Parameter: 'versionId' })
-  const header = NOT_IMPLEMENTED_HEADERS.find(name => headers.has(name))
-  if (header !== undefined) return notImplemented({ Header: header })
+  if (version !== undefined && version !== 'null')
+    return notImplementedOperation({ Parameter: 'versionId' })
+  const header = UNSUPPORTED_HEADERS.find(name => headers.has(name))
+  if (header !== undefined) return notImplementedOperation({ Header: header })
   // POST of a form, and preflight requests of browsers
   if (method === 'OPTIONS' || (method === 'POST' && level === 'bucket' && !query.has('delete')))
-    return notImplemented({ Method: method })
+    return notImplementedOperation({ Method: method })
   return undefined
 }
 
-/** What no line of any table fits. */
-refuse.unknown = {
+/** A request that matches no route. */
+export const UNKNOWN_OPERATION: Operation = {
   name: 'Unknown',
   method: '',
   level: 'service',
   query: [],
-  access: 'make',
+  access: 'create',
   run: () => Promise.reject(new OssError('MethodNotAllowed')),
-} satisfies Operation
+}

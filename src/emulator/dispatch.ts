@@ -1,0 +1,138 @@
+/** From a request to its operation's answer: what it means, whether it may, the work. */
+import { checkAnonymousAccess } from './auth/access.js'
+import { authenticate } from './auth/authenticate.js'
+import type { EmulatorContext } from './context.js'
+import type { ActiveFaults } from './faults/active-faults.js'
+import { candidateAddresses, type Address } from './http/address.js'
+import type { HeaderMap } from './http/headers.js'
+import { parseRequestTarget, type RequestTarget } from './http/target.js'
+import type { RequestBody } from './request-body.js'
+import { invalidBucketName, newBucket, noSuchBucket } from './operations/bucket.js'
+import type { OperationContext } from './operations/context.js'
+import type { Operation } from './operations/operation.js'
+import { findOperation } from './operations/routes.js'
+import { OssError } from './oss-error.js'
+import type { Reply } from './reply.js'
+import type { RequestRecord } from './request-log.js'
+import { isBucketName } from './store/buckets.js'
+
+/** The longest key, in bytes of UTF-8. */
+const MAX_KEY_BYTES = 1023
+
+/** A request under way. */
+export interface RequestContext {
+  readonly emulator: EmulatorContext
+  /** The request target as it came. */
+  readonly url: string
+  readonly headers: HeaderMap
+  readonly body: RequestBody
+  readonly logEntry: RequestRecord
+  readonly activeFaults: ActiveFaults
+}
+
+/** Rejects with what is to be answered instead. */
+export async function dispatch(requestContext: RequestContext): Promise<Reply> {
+  const { emulator, headers, body, logEntry, activeFaults } = requestContext
+  const target = parseRequestTarget(requestContext.url)
+  const host = target.host ?? headers.get('host') ?? ''
+  const candidates = candidateAddresses(host, target.path, emulator.settings)
+
+  const preliminary = tryAuthenticate(requestContext, target, candidates, Date.now())
+  const operation = logOperation(requestContext, target, preliminary.address)
+  activeFaults.match()
+  const now = Date.now() + activeFaults.clockSkewMs
+  const { address, signed, authError } = tryAuthenticate(requestContext, target, candidates, now)
+  await activeFaults.fire('start')
+  if (authError !== undefined) throw authError
+
+  checkNames(address)
+  const operationContext: OperationContext = {
+    method: logEntry.method,
+    headers,
+    query: target.query,
+    bucket: address.bucket ?? '',
+    key: address.key ?? '',
+    signed,
+    host,
+    now,
+    body,
+    store: emulator.store,
+    settings: emulator.settings,
+    authorizeRead: (bucket, key) => authorize(requestContext, 'read', { bucket, key }, signed),
+  }
+  await authorize(requestContext, operation.access, address, signed)
+  if (body.isEmpty) await body.reachEnd()
+  return operation.run(operationContext)
+}
+
+/** Who sent it and what it is about, or why that is refused. */
+function tryAuthenticate(
+  { emulator, headers, logEntry }: RequestContext,
+  { query }: RequestTarget,
+  candidates: readonly [Address, ...Address[]],
+  now: number,
+): { address: Address; signed: boolean; authError?: OssError } {
+  const { credentialStore, settings } = emulator
+  const region = settings.region.replace(/^oss-/, '')
+  try {
+    const request = { method: logEntry.method, headers, query }
+    return authenticate(request, candidates, { credentialStore, region }, now)
+  } catch (error) {
+    if (!(error instanceof OssError)) throw error
+    return { address: candidates[0], signed: true, authError: error }
+  }
+}
+
+/** Writes into the log what the request is, for faults to match on. */
+function logOperation(
+  { logEntry, headers }: RequestContext,
+  { query }: RequestTarget,
+  address: Address,
+): Operation {
+  const operation = findOperation(logEntry.method, address, query, headers)
+  logEntry.operation = operation.name
+  if (address.bucket !== undefined) logEntry.bucket = address.bucket
+  if (address.key !== undefined) logEntry.key = address.key
+  const partNumber = Number(query.get('partNumber') ?? Number.NaN)
+  if (!Number.isNaN(partNumber)) logEntry.partNumber = partNumber
+  const uploadId = query.get('uploadId')
+  if (uploadId !== undefined) logEntry.uploadId = uploadId
+  return operation
+}
+
+function checkNames({ bucket, key }: Address): void {
+  if (bucket !== undefined && !isBucketName(bucket)) throw invalidBucketName(bucket)
+  if (key === undefined) return
+  if (Buffer.byteLength(key) > MAX_KEY_BYTES)
+    throw new OssError('InvalidObjectName', {
+      message: 'The Length of Object name must be less than 1024.',
+      extra: { ObjectName: key },
+    })
+  if (/^[/\\]/.test(key)) throw new OssError('InvalidObjectName', { extra: { ObjectName: key } })
+}
+
+/** Whether the bucket is there (made on demand, if that is on) and the client may do this. */
+async function authorize(
+  { emulator }: RequestContext,
+  access: Operation['access'],
+  { bucket: name, key }: Address,
+  signed: boolean,
+): Promise<void> {
+  const { store, settings } = emulator
+  if (access === 'create' || name === undefined) {
+    if (!signed)
+      throw new OssError('AccessDenied', {
+        message: ANONYMOUS_FORBIDDEN_MESSAGE,
+        ec: '0003-00000001',
+      })
+    return
+  }
+  if (settings.createBuckets && signed) await store.buckets.ensure(newBucket(name, Date.now()))
+  const bucket = await store.buckets.get(name)
+  if (bucket === undefined) throw noSuchBucket(name)
+  if (signed) return
+  const object = key === undefined ? undefined : await store.objects.get(name, key)
+  checkAnonymousAccess(access, bucket, object)
+}
+
+const ANONYMOUS_FORBIDDEN_MESSAGE = 'Anonymous access is forbidden for this operation.'

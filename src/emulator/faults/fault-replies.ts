@@ -1,0 +1,72 @@
+/** Replies that faults make or falsify. Pure, but that an answer's code goes into the log. */
+import type { RequestRecord } from '../request-log.js'
+import type { Reply } from '../reply.js'
+import { xmlDocument } from '../xml.js'
+import type { FaultAction } from './fault.js'
+
+type AnswerAction = Extract<FaultAction, { do: 'answer' }>
+type AlterAction = Extract<FaultAction, { do: 'alter' }>
+
+/** The answer that a fault gives in place of the real one. */
+export function createFaultReply(fault: AnswerAction, logEntry: RequestRecord): Reply {
+  const { status, code, message, ec, body, headers } = fault
+  if (code !== undefined) logEntry.code = code
+  if (code === undefined)
+    return {
+      status,
+      headers: { 'Content-Type': 'text/html', ...headers },
+      ...(body === undefined ? {} : { body }),
+    }
+  const xml = xmlDocument('Error', {
+    Code: code,
+    Message: message ?? code,
+    RequestId: logEntry.id,
+    HostId: logEntry.bucket ?? '',
+    EC: ec,
+  })
+  const extraHeaders = { ...(ec === undefined ? {} : { 'x-oss-ec': ec }), ...headers }
+  if (logEntry.method === 'HEAD')
+    return {
+      status,
+      headers: { 'x-oss-err': Buffer.from(xml).toString('base64'), ...extraHeaders },
+    }
+  return {
+    status,
+    headers: { 'Content-Type': 'application/xml', ...extraHeaders },
+    body: body ?? xml,
+  }
+}
+
+/** The reply with something untrue in its headers or text. */
+export function alterReply(reply: Reply, { headers = {}, replace = [] }: AlterAction): Reply {
+  const alteredHeaders = new Map(Object.entries(reply.headers))
+  for (const [name, value] of Object.entries(headers)) {
+    for (const existingName of alteredHeaders.keys())
+      if (existingName.toLowerCase() === name.toLowerCase()) alteredHeaders.delete(existingName)
+    if (value !== null) alteredHeaders.set(name, value)
+  }
+  const body =
+    typeof reply.body === 'string'
+      ? replace.reduce(
+          (text, [search, replacement]) => text.replaceAll(search, replacement),
+          reply.body,
+        )
+      : reply.body
+  return {
+    status: reply.status,
+    headers: Object.fromEntries(alteredHeaders),
+    ...(body === undefined ? {} : { body }),
+  }
+}
+
+/** The reply with its body ended early, as if it were complete. @param after bytes, default half */
+export function truncateReply(reply: Reply, after: number | undefined): Reply {
+  const fullLength = Number(reply.headers['Content-Length'] ?? bodyLength(reply.body))
+  const length = Math.min(after ?? Math.floor(fullLength / 2), fullLength)
+  return { ...reply, headers: { ...reply.headers, 'Content-Length': String(length) } }
+}
+
+function bodyLength(body: Reply['body']): number {
+  if (typeof body === 'string') return Buffer.byteLength(body)
+  return Buffer.isBuffer(body) ? body.length : 0
+}

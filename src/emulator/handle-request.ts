@@ -1,0 +1,147 @@
+/**
+ * One request from its first header to the last byte of its answer. The order is fixed: the way
+ * here (link), what it means and who sent it, the faults that meet it, whether it may, the work,
+ * what is left of its body, the answer. Nothing escapes: a failure of ours is 500 InternalError.
+ */
+import { randomBytes } from 'node:crypto'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { EmulatorContext } from './context.js'
+import { ResetConnectionError, ReplaceReplyError, ActiveFaults } from './faults/active-faults.js'
+import { headerMap } from './http/headers.js'
+import { ClientDisconnectedError, RequestBody } from './request-body.js'
+import type { ConnectionPacer } from './network.js'
+import { OssError } from './oss-error.js'
+import { dispatch, type RequestContext } from './dispatch.js'
+import { errorReply, type Reply } from './reply.js'
+import { logRequest, type RequestRecord } from './request-log.js'
+import { sendReply } from './send.js'
+
+/** Bodies of refused requests are read up to here; beyond it the connection is closed instead. */
+const MAX_DRAIN_BYTES = 256 * 1024 * 1024
+
+/** How long a connection that is to be closed may still take in what the client sends, in ms. */
+const LINGER_TIMEOUT_MS = 1000
+
+/** What came in, and the way back. */
+export interface IncomingRequest {
+  readonly request: IncomingMessage
+  readonly response: ServerResponse
+  readonly pacer: ConnectionPacer
+  /** The client waits for `100 Continue` before it sends its body. */
+  readonly expectsContinue: boolean
+}
+
+/** Serves one request. Never rejects. */
+export async function handleRequest(
+  emulator: EmulatorContext,
+  incoming: IncomingRequest,
+): Promise<void> {
+  const { request, response, pacer } = incoming
+  const requestContext = createRequestContext(emulator, incoming)
+  const { logEntry, activeFaults } = requestContext
+  try {
+    await emulator.network.waitLatency()
+    const { reply, closeConnection } = await produceReply(requestContext)
+    logEntry.status = reply.status
+    const now = Date.now() + activeFaults.clockSkewMs
+    await sendReply(reply, {
+      response,
+      logEntry,
+      activeFaults,
+      pacer,
+      now,
+      closeConnection,
+    })
+    if (closeConnection) closeAfterLinger(request)
+  } catch (error) {
+    // what is left is a connection to end: the client is gone, a fault cut it, or we failed
+    if (error instanceof ResetConnectionError) error.resetSocket(request.socket)
+    else if (!(error instanceof ClientDisconnectedError) && !request.socket.destroyed)
+      emulator.reportError(error)
+    response.destroy()
+    request.socket.destroy()
+  }
+}
+
+function createRequestContext(
+  emulator: EmulatorContext,
+  incoming: IncomingRequest,
+): RequestContext {
+  const { request, response, pacer, expectsContinue } = incoming
+  const headers = headerMap(request.rawHeaders)
+  const logEntry: RequestRecord = {
+    id: randomBytes(12).toString('hex').toUpperCase(),
+    time: Date.now(),
+    method: request.method ?? '',
+    operation: 'Unknown',
+    bytes: 0,
+    sent: 0,
+  }
+  logRequest(emulator.requests, logEntry, emulator.settings.maxRequests)
+  const activeFaults = new ActiveFaults(emulator, {
+    logEntry,
+    securityToken: headers.get('x-oss-security-token'),
+  })
+  const body = new RequestBody(request, {
+    idleTimeout: emulator.settings.idleTimeout,
+    onStart: () => {
+      if (expectsContinue) response.writeContinue()
+    },
+    onChunk: bytes => {
+      logEntry.bytes += bytes
+      return pacer.pace('up', bytes, activeFaults.bandwidth)
+    },
+    faultOffset: length => activeFaults.faultOffset('body', length),
+    onFaultOffset: () => activeFaults.fire('body'),
+    onEnd: () => activeFaults.fire('received'),
+  })
+  return {
+    emulator,
+    url: request.url ?? '/',
+    headers,
+    body,
+    logEntry,
+    activeFaults,
+  }
+}
+
+/** The answer, once everything is done that it says is done. */
+async function produceReply(
+  requestContext: RequestContext,
+): Promise<{ reply: Reply; closeConnection: boolean }> {
+  const { activeFaults, body } = requestContext
+  let closeConnection = false
+  const originalReply = await withErrorReply(requestContext, () => dispatch(requestContext))
+  const reply = await withErrorReply(requestContext, async () => {
+    closeConnection = !(await body.drain(MAX_DRAIN_BYTES))
+    await activeFaults.fire('done')
+    return activeFaults.transformReply(originalReply)
+  })
+  return { reply, closeConnection }
+}
+
+/** An answer in place of what was thrown, where there is one. */
+async function withErrorReply(
+  requestContext: RequestContext,
+  work: () => Promise<Reply>,
+): Promise<Reply> {
+  const { emulator, logEntry, headers } = requestContext
+  try {
+    return await work()
+  } catch (error) {
+    if (error instanceof ReplaceReplyError) return error.reply
+    if (error instanceof ResetConnectionError || error instanceof ClientDisconnectedError)
+      throw error
+    if (!(error instanceof OssError)) emulator.reportError(error)
+    const ossError = error instanceof OssError ? error : new OssError('InternalError')
+    logEntry.code = ossError.code
+    const host = headers.get('host') ?? ''
+    return errorReply(ossError, { method: logEntry.method, id: logEntry.id, host })
+  }
+}
+
+/** Lets the client read the answer before the connection goes: a reset would throw it away. */
+function closeAfterLinger({ socket }: IncomingMessage): void {
+  socket.resume()
+  setTimeout(() => socket.destroy(), LINGER_TIMEOUT_MS).unref()
+}
