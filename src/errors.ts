@@ -129,6 +129,25 @@ export function checkObject(name: string, value: unknown): void {
   if (typeof value !== 'object' || value === null) throw invalidType(name, 'an object', value)
 }
 
+/**
+ * @param known – has a property of each allowed name
+ * @throws TypeError for any other property: a mistyped option would silently have no effect
+ */
+export function checkProperties(
+  name: string,
+  value: object,
+  known: Readonly<Record<string, true>>,
+): void {
+  for (const property of Object.keys(value)) {
+    if (Object.hasOwn(known, property)) continue
+    const similar = Object.keys(known).find(each => each.toLowerCase() === property.toLowerCase())
+    const names = similar === undefined ? Object.keys(known).join(', ') : `"${similar}"`
+    // The value may be a secret.
+    const reason = `has no property ${inspectValue(property)}. Allowed: ${names}`
+    throw withCode(new TypeError(`The "${name}" argument ${reason}`), 'ERR_INVALID_ARG_VALUE')
+  }
+}
+
 /** A `TypeError` as Node makes it for an argument whose value makes no sense. */
 export function invalidValue(name: string, reason: string, received: unknown): TypeError {
   return withCode(

@@ -1,21 +1,21 @@
 /**
- * The step that can be retried: finishes what an earlier run sealed, and reads the source only if that
- * is not possible. `upload()` and `resume()` of a `Spool`, once they have the upload's claim.
+ * `upload()` and `resume()` of a `Spool`, once they have the upload's claim: finishes what an earlier run sealed,
+ * and reads the source only if that is not possible.
  */
 import { pipeline } from 'node:stream/promises'
 import { inspect } from 'node:util'
-import type { Checkpoint } from './disk/checkpoint.js'
+import { finishableSlot, type Checkpoint, type Slot } from './disk/checkpoint.js'
 import { SpoolError } from './errors.js'
 import type { Place } from './oss/bucket.js'
-import { startIngest, checkSameObject } from './upload/begin.js'
 import type { UploadContext } from './upload/context.js'
 import type { Ingest } from './upload/ingest.js'
 import type { UploadSettings } from './upload/options.js'
+import { findFinishable } from './upload/previous-run.js'
 import { receiptOf, resultOf, type UploadResult } from './upload/result.js'
-import { finishableSlot, finishSlot } from './upload/resume.js'
+import { finishSlot } from './upload/resume.js'
 import { checkSealedBytes } from './upload/sealed-bytes.js'
 import { openSource, type Source, type SourceOptions } from './upload/source.js'
-import { bytesLostMessage, isFinishableWithoutBytes } from './upload/takeover.js'
+import { checkSameObject, startIngest } from './upload/start-ingest.js'
 import { SpoolWriteStream } from './write-stream.js'
 
 /** Finishes the sealed upload of this id, or calls `source` and reads it once. */
@@ -35,52 +35,49 @@ export async function retryableUpload(
       await claim.release()
       return receiptOf(checkpoint, upload, performance.now() - context.startedAt)
     }
-    const slot = await findFinishable(context, checkpoint, settings, false)
+    const options = { force: false }
+    const slot = await findSlot(context, settings, options)
     if (slot !== undefined && !isTooOld(checkpoint, slot, settings.maxAge)) {
       if (!claim.bytesLost) await checkSealedBytes(context, checkpoint[slot], settings)
-      return finishSealed(context, checkpoint, slot, settings, false)
+      return finishSealed(context, slot, settings, options)
     }
   }
-  return readSource(await startIngest(context, place, settings, true), source, settings)
+  const ingest = await startIngest(context, place, settings, { resumeAtOffset: true })
+  return readSource(ingest, source, settings)
 }
 
 /**
  * Finishes a sealed upload without its source.
- * @param force publish over an object of someone else's
+ * @param options – `force` publishes over someone else's object
  */
 export async function resumeUpload(
   context: UploadContext,
   settings: UploadSettings,
-  force: boolean,
+  options: { force: boolean },
 ): Promise<UploadResult> {
   const { claim, id, checkpoint } = context
-  const slot = await findFinishable(context, checkpoint, settings, force)
-  if (slot !== undefined) return finishSealed(context, checkpoint, slot, settings, force)
+  const slot = await findSlot(context, settings, options)
+  if (slot !== undefined) return finishSealed(context, slot, settings, options)
   await claim.release()
-  const { upload } = checkpoint
+  const { upload, bucket, key, host } = checkpoint
   if (upload.phase === 'published') return receiptOf(checkpoint, upload, 0)
-  const lost = claim.bytesLost && finishableSlot(checkpoint) !== undefined
-  const why = lost ? bytesLostMessage(checkpoint) : 'It did not end well'
+  const areBytesLost = claim.bytesLost && finishableSlot(checkpoint) !== undefined
+  const why = areBytesLost
+    ? `Its bytes were on host ${host}, which is gone`
+    : 'Its source did not end successfully'
   throw new SpoolError(
     'ERR_SPOOL_UNSEALED',
-    `The source of upload ${id} (oss://${checkpoint.bucket}/${checkpoint.key}) is needed again. ${why}`,
+    `Upload ${id} (oss://${bucket}/${key}) needs its source again. ${why}`,
     { id },
   )
 }
 
-/** What can be finished without a source, from the bytes here or because OSS has the object. */
-async function findFinishable(
+function findSlot(
   context: UploadContext,
-  checkpoint: Checkpoint,
   settings: UploadSettings,
-  force: boolean,
-): Promise<'upload' | 'previous' | undefined> {
-  const slot = finishableSlot(checkpoint)
-  if (slot === undefined || !context.claim.bytesLost) return slot
-  const decided = await context.runUntilAborted(settings.signal, () =>
-    isFinishableWithoutBytes(context, slot, force),
-  )
-  return decided ? slot : undefined
+  options: { force: boolean },
+): Promise<Slot | undefined> {
+  return context.runUntilAborted(settings.signal, () => findFinishable(context, options))
 }
 
 async function readSource(
@@ -102,12 +99,11 @@ async function readSource(
   const signal = settings.signal ? AbortSignal.any([settings.signal, stop.signal]) : stop.signal
   const options: SourceOptions = { offset: ingest.offset, signal }
   try {
-    // A source that is still being made must not keep an upload that was aborted.
-    if (!stream.destroyed)
-      await pipeline(
-        await Promise.race([openSource(source, options), rejectWhenClosed(stream)]),
-        stream,
-      )
+    // A source that never resolves must not keep an aborted upload.
+    if (!stream.destroyed) {
+      const opening = Promise.race([openSource(source, options), rejectWhenClosed(stream)])
+      await pipeline(await opening, stream)
+    }
   } catch (error) {
     stop.abort()
     if (!stream.destroyed)
@@ -118,13 +114,13 @@ async function readSource(
 
 async function finishSealed(
   context: UploadContext,
-  checkpoint: Checkpoint,
-  slot: 'upload' | 'previous',
+  slot: Slot,
   settings: UploadSettings,
-  force: boolean,
+  options: { force: boolean },
 ): Promise<UploadResult> {
+  const { checkpoint } = context
   const { published, callback } = await context.runUntilAborted(settings.signal, () =>
-    finishSlot(context, slot, force),
+    finishSlot(context, slot, options),
   )
   return resultOf(checkpoint, published, {
     sent: context.sent,
@@ -136,13 +132,13 @@ async function finishSealed(
   })
 }
 
-/** Rejects when the sink ends before it was given a source. */
+/** Rejects when the sink closes before it was given a source. */
 async function rejectWhenClosed({ result }: SpoolWriteStream): Promise<never> {
   await result
   throw new Error('A sink cannot finish before it has a source')
 }
 
-function isTooOld(checkpoint: Checkpoint, slot: 'upload' | 'previous', maxAge = Infinity): boolean {
+function isTooOld(checkpoint: Checkpoint, slot: Slot, maxAge = Infinity): boolean {
   const record = checkpoint[slot]
   if (record === undefined || !('sealedAt' in record)) return false
   return Date.now() - Date.parse(record.sealedAt) > maxAge

@@ -1,13 +1,12 @@
-/** What a `Spool` and its methods can be told, beside the options of each upload. */
+/** Options of `Spool` and its methods, besides those of each upload. */
 import type { CheckpointStore } from './disk/record-store.js'
 import { checkInteger, invalidType } from './errors.js'
 import type { RateLimit } from './oss/bucket.js'
-import { checkRate } from './oss/rate-limiter.js'
 import type { AliOssClient, ClientOptions } from './oss/client-options.js'
+import { checkRate, TokenBucket } from './oss/rate-limiter.js'
 import type { UploadOptions } from './upload/options.js'
-import type { ProgressEvent } from './upload/progress.js'
 
-/** Options of a `Spool`. Those of an upload are defaults for all its uploads. */
+/** Options of a `Spool`. Upload options are defaults for all its uploads. */
 export interface SpoolOptions extends Omit<UploadOptions, 'id' | 'checkpoint'> {
   /** An `ali-oss` client, or the options to make one (then HTTPS and V4 signatures by default). */
   readonly client: AliOssClient | ClientOptions
@@ -19,54 +18,62 @@ export interface SpoolOptions extends Omit<UploadOptions, 'id' | 'checkpoint'> {
    */
   readonly checkpointStore?: CheckpointStore
   /**
-   * `upload()` and `resume()` at work at a time; the others wait, with nothing open and their sources not
-   * called. Sinks do not wait: each holds two descriptors as long as it is open. @default 64
+   * Concurrent calls of `upload()` and `resume()`; the others wait, with nothing open and their sources not
+   * called. Sinks do not wait: each holds two descriptors while it is open. @default 64
    */
   readonly parallelUploads?: number
-  /** Bytes per second that all uploads of this spool send together: 1024 or more. Default: no limit. */
-  readonly maxRate?: number
   /**
-   * A limit that is shared with other processes: `fleetRate(connection, bytesPerSecond)` of
-   * `oss-spool/redis`. It comes before `maxRate`. Default: no limit.
+   * Limit of the bytes per second that all uploads of this spool send together: 1,024 or more. Or a limit
+   * shared with other processes, `fleetRate(connection, bytesPerSecond)` of `oss-spool/redis`; or both.
+   * Default: no limit.
    */
-  readonly fleetRate?: RateLimit
+  readonly maxRate?: number | RateLimit | readonly [RateLimit, number]
 }
 
-/** Options of `upload`. */
-export interface StepOptions extends UploadOptions {
-  /** Told of progress: ten times a second at most, the last event is never lost. */
-  readonly onProgress?: (progress: ProgressEvent) => void
-  /**
-   * Begins now, whatever `parallelUploads` says: for a source that cannot end before other uploads have
-   * begun. @default false
-   */
-  readonly atOnce?: boolean
-}
-
-/** Options of `resume`: how, not what. */
+/** Options of `resume`: how to send, not what. */
 export interface ResumeOptions extends Pick<
   UploadOptions,
-  'parallel' | 'retry' | 'timeout' | 'signal' | 'progress'
+  'parallel' | 'retry' | 'timeout' | 'signal' | 'progress' | 'onProgress'
 > {
-  /** Publish even over an object that someone else wrote meanwhile. */
+  /** Publishes even over an object that someone else wrote meanwhile. @default false */
   readonly force?: boolean
-  /** Told of progress: ten times a second at most, the last event is never lost. */
-  readonly onProgress?: (progress: ProgressEvent) => void
 }
 
-/** @throws TypeError or RangeError for what is not checked with the options of each upload */
-export function checkSpoolOptions({
-  checkpointStore,
-  fleetRate,
-  maxRate,
-  parallelUploads,
-}: Omit<SpoolOptions, 'client'>): void {
+/** Names of the options of `resume`. */
+export const RESUME_OPTIONS: Readonly<Record<keyof ResumeOptions, true>> = {
+  parallel: true,
+  retry: true,
+  timeout: true,
+  signal: true,
+  progress: true,
+  onProgress: true,
+  force: true,
+}
+
+/** @throws TypeError or RangeError for an invalid option of the spool itself; upload options are checked apart */
+export function checkSpoolOptions(options: Omit<SpoolOptions, 'client'>): void {
+  const { dir, checkpointStore, maxRate, parallelUploads } = options
+  if (dir !== undefined && typeof dir !== 'string') throw invalidType('dir', 'a string', dir)
   if (checkpointStore !== undefined && typeof checkpointStore?.recordStoreFor !== 'function') {
     throw invalidType('checkpointStore', 'a checkpoint store', checkpointStore)
   }
-  if (fleetRate !== undefined && typeof fleetRate?.take !== 'function') {
-    throw invalidType('fleetRate', 'made by fleetRate()', fleetRate)
-  }
   checkInteger('parallelUploads', parallelUploads, 1, 100_000)
-  if (maxRate !== undefined) checkRate('maxRate', maxRate)
+  for (const limit of limitsIn(maxRate)) {
+    if (typeof limit === 'number') checkRate('maxRate', limit)
+    else if (typeof limit?.take !== 'function') {
+      throw invalidType('maxRate', 'a number, or made by fleetRate()', limit)
+    }
+  }
+}
+
+/** The limits that `maxRate` stands for. */
+export function rateLimitsOf(maxRate: SpoolOptions['maxRate']): RateLimit[] {
+  return limitsIn(maxRate).map(limit =>
+    typeof limit === 'number' ? new TokenBucket(limit) : limit,
+  )
+}
+
+function limitsIn(maxRate: SpoolOptions['maxRate']): readonly (number | RateLimit)[] {
+  if (maxRate === undefined) return []
+  return typeof maxRate === 'object' && Symbol.iterator in maxRate ? maxRate : [maxRate]
 }

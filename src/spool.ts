@@ -1,33 +1,30 @@
 /**
- * The spool directory's public face: makes sinks, finishes what was left, tells what there is. Each
- * method locks the one upload it works on and leaves it in a state that any process can take up.
+ * The spool directory's public face: makes sinks, finishes what earlier runs left, lists uploads. Each method
+ * locks the one upload it works on and leaves it in a state from which any process can continue.
  */
 import { EventEmitter } from 'node:events'
 import { resolve } from 'node:path'
-import type { Checkpoint } from './disk/checkpoint.js'
+import { finishableSlot, type Checkpoint } from './disk/checkpoint.js'
 import { Claim } from './disk/claim.js'
 import { checkFileSystem, checkHolePunching } from './disk/fs-capabilities.js'
 import { LocalRecordStore } from './disk/local-record-store.js'
+import { unsafePermissionsWarning } from './disk/ownership.js'
 import type { RecordStore } from './disk/record-store.js'
 import { SpoolDirectory } from './disk/spool-directory.js'
-import { unsafePermissionsWarning } from './disk/ownership.js'
-import { checkObject, invalidType, SpoolError } from './errors.js'
-import { connect } from './oss/connection.js'
+import { checkObject, checkProperties, invalidType, SpoolError } from './errors.js'
 import type { OssConnection, Place } from './oss/bucket.js'
-import { TokenBucket } from './oss/rate-limiter.js'
-import { withFairShare } from './oss/shared-bucket.js'
-import { FairSemaphore, type FairShare } from './util/fair-semaphore.js'
+import { connect } from './oss/connection.js'
+import { resumeUpload, retryableUpload } from './retryable-upload.js'
 import {
   checkSpoolOptions,
+  rateLimitsOf,
+  RESUME_OPTIONS,
   type ResumeOptions,
   type SpoolOptions,
-  type StepOptions,
 } from './spool-options.js'
-import { resumeUpload, retryableUpload } from './retryable-upload.js'
 import { abortUpload } from './upload/abort.js'
-import { startIngest } from './upload/begin.js'
 import { UploadContext, type SpoolWarning } from './upload/context.js'
-import { toSpoolError, publishedState } from './upload/error-mapping.js'
+import { errorContext, toSpoolError } from './upload/error-mapping.js'
 import { listUploads } from './upload/list.js'
 import { checkId, checkKey, defaultDirectory, defaultId } from './upload/names.js'
 import {
@@ -36,26 +33,46 @@ import {
   type UploadOptions,
   type UploadSettings,
 } from './upload/options.js'
-import { prune, type Pruned, type PruneOptions, type PruneDeps } from './upload/prune.js'
 import { ProgressTracker, type ProgressEvent } from './upload/progress.js'
+import {
+  prune,
+  PRUNE_OPTIONS,
+  type PruneDeps,
+  type Pruned,
+  type PruneOptions,
+} from './upload/prune.js'
 import type { UploadResult } from './upload/result.js'
-import { finishableSlot } from './upload/resume.js'
 import type { Source } from './upload/source.js'
+import { startIngest } from './upload/start-ingest.js'
 import type { UploadStatus } from './upload/status.js'
+import { FairSemaphore } from './util/fair-semaphore.js'
 import { SpoolWriteStream } from './write-stream.js'
 
-/** `upload()` and `resume()` at work at a time. */
+/** Default of `parallelUploads`. */
 const MAX_PARALLEL_UPLOADS = 64
 
-/** Requests of all uploads at a time, or `parallel` if that is more: so many sockets. */
+/** Concurrent requests of all uploads, or `parallel` if that is more; each needs a socket. */
 const MAX_PARALLEL_REQUESTS = 32
 
+/** Which upload a call works on; bucket and key where the caller gave them. */
+interface Target {
+  readonly id: string
+  readonly bucket?: string
+  readonly key?: string
+}
+
+/** Listeners of one sink. */
+interface Listeners {
+  readonly progress?: (event: ProgressEvent) => void
+  readonly warning?: (warning: SpoolWarning) => void
+}
+
 /**
- * A spool directory and the OSS that its uploads go to. Any number of processes may share one. Emits
- * `warning` (`SpoolWarning`): something failed and is tried again, or was set aside.
+ * A spool directory and the OSS bucket its uploads go to. Any number of processes may share a directory. Emits
+ * `warning` (`SpoolWarning`) when something failed and is retried, or was quarantined.
  */
 export class Spool extends EventEmitter<{
-  /** Something of an upload failed and is tried again, or was set aside. */
+  /** Something of an upload failed and is retried, or was quarantined. */
   warning: [SpoolWarning]
 }> {
   /** Absolute path of the spool directory. */
@@ -70,11 +87,11 @@ export class Spool extends EventEmitter<{
   #checkingHoles: Promise<void> | undefined
 
   /**
-   * Nothing is read, made or sent before the first upload.
-   * @throws TypeError or RangeError for options that make no sense
+   * Does no I/O until the first upload.
+   * @throws TypeError or RangeError for an unknown option or an invalid value
    */
   constructor(options: SpoolOptions)
-  /** @internal Over a connection that is open already, as the command line has one. */
+  /** @internal Uses a connection that is open already, such as the command line's. */
   constructor(options: Omit<SpoolOptions, 'client'> & { readonly client: OssConnection })
   constructor(
     options: Omit<SpoolOptions, 'client'> & {
@@ -84,24 +101,22 @@ export class Spool extends EventEmitter<{
     super()
     checkObject('options', options)
     checkObject('client', options.client)
-    const { client, dir, checkpointStore, maxRate, fleetRate, ...rest } = options
-    const { parallelUploads = MAX_PARALLEL_UPLOADS, ...defaults } = rest
     checkSpoolOptions(options)
+    const { client, dir, checkpointStore, maxRate, parallelUploads, ...defaults } = options
+    checkOptions(defaults)
     this.#connection = 'open' in client ? client : connect(client)
-    const own = maxRate === undefined ? undefined : new TokenBucket(maxRate)
-    this.#connection.setLimits([fleetRate, own].filter(limit => limit !== undefined))
+    this.#connection.setLimits(rateLimitsOf(maxRate))
     this.dir = resolve(dir ?? defaultDirectory())
     this.#defaults = defaults
     this.#records =
       checkpointStore?.recordStoreFor(new SpoolDirectory(this.dir)) ??
       new LocalRecordStore(this.dir)
-    checkOptions(defaults)
-    this.#uploadSlots = new FairSemaphore(parallelUploads)
+    this.#uploadSlots = new FairSemaphore(parallelUploads ?? MAX_PARALLEL_UPLOADS)
     this.#requestSlots = new FairSemaphore(MAX_PARALLEL_REQUESTS)
   }
 
   /**
-   * A sink for `pipeline()`: `finish` means that OSS holds the whole object. New bytes supersede an
+   * Returns a sink for `pipeline()`. `finish` means that OSS holds the whole object. New bytes supersede an
    * unfinished upload of the same id; parts that OSS already has are not sent again.
    * @throws TypeError, RangeError, SpoolError `ERR_SPOOL_INVALID_KEY`, before any work
    */
@@ -113,53 +128,59 @@ export class Spool extends EventEmitter<{
       key,
       directory: this.#records.directoryOf(id),
       signal: settings.signal,
-      open: async signal => {
-        const claim = await this.#acquire(id, settings)
-        return withClaim(claim, () => {
+      open: signal =>
+        this.#withClaim({ id, bucket: place.bucket, key }, this.#acquire(id, settings), claim => {
           const context = this.#createContext(claim, place, key, settings, {
             progress: event => void stream.emit('progress', event),
             warning: warning => void stream.emit('warning', warning),
           })
-          return startIngest(context, place, { ...settings, signal }, false)
-        })
-      },
+          return startIngest(context, place, { ...settings, signal }, { resumeAtOffset: false })
+        }),
     })
     return stream
   }
 
   /**
-   * The step that can be retried: same id, same content. A sealed unfinished upload of that id is
-   * finished and `source` is not called; otherwise it is called and read once.
+   * Uploads what `source` returns; a step that can be retried. Same id, same content: a sealed unfinished
+   * upload of that id is finished and `source` is not called; otherwise it is called and read once.
    * @throws TypeError, RangeError or SpoolError, by rejecting; `resumable` says whether `resume` can finish it
    */
-  async upload(key: string, source: Source, options: StepOptions = {}): Promise<UploadResult> {
+  async upload(key: string, source: Source, options: UploadOptions = {}): Promise<UploadResult> {
+    return this.#upload(this.#uploadSlots, key, source, options)
+  }
+
+  /**
+   * @internal As `upload`, but does not wait for one of `parallelUploads`: for a source that cannot end before
+   * other uploads have started.
+   */
+  async uploadNow(key: string, source: Source, options: UploadOptions): Promise<UploadResult> {
+    return this.#upload(new FairSemaphore(1), key, source, options)
+  }
+
+  async #upload(
+    slots: FairSemaphore,
+    key: string,
+    source: Source,
+    options: UploadOptions,
+  ): Promise<UploadResult> {
     if (typeof source !== 'function') throw invalidType('source', 'a function', source)
-    checkObject('options', options)
-    const { onProgress, atOnce = false, ...upload } = options
-    const { place, id, settings } = this.#checkUpload(key, upload)
-    const turn = atOnce ? new FairSemaphore(1).share() : this.#uploadSlots.share()
-    return this.#withUploadSlot(
-      turn,
-      id,
-      { bucket: place.bucket, key },
-      settings.signal,
-      async () => {
-        const claim = await this.#acquire(id, settings)
-        return withClaim(claim, () => {
-          const progress = (event: ProgressEvent): void => onProgress?.(event)
-          const context = this.#createContext(claim, place, key, settings, { progress })
-          return retryableUpload(context, place, source, settings)
-        })
-      },
+    const { place, id, settings } = this.#checkUpload(key, options)
+    const target = { id, bucket: place.bucket, key }
+    return slots.share().run(settings.signal, () =>
+      this.#withClaim(target, this.#acquire(id, settings), claim => {
+        const context = this.#createContext(claim, place, key, settings)
+        return retryableUpload(context, place, source, settings)
+      }),
     )
   }
 
   /**
-   * The unfinished uploads of this client's endpoint, oldest first. Takes no lock and asks nothing of OSS.
-   * @param options `all`: of every endpoint; `receipts`: also what is done and left a receipt
+   * Lists the unfinished uploads of this client's endpoint, oldest first. Takes no lock and sends no request.
+   * @param options – `all`: of every endpoint; `receipts`: also the receipts of finished uploads
    */
   async uploads(options: { all?: boolean; receipts?: boolean } = {}): Promise<UploadStatus[]> {
     checkObject('options', options)
+    checkProperties('options', options, { all: true, receipts: true })
     await this.#sweep()
     const statuses = await listUploads(this.#records, warning => this.emit('warning', warning))
     return statuses.filter(
@@ -171,118 +192,96 @@ export class Spool extends EventEmitter<{
 
   /**
    * Finishes a sealed upload without its source, at the place its checkpoint names.
-   * @throws SpoolError `ERR_SPOOL_NOT_FOUND`, `ERR_SPOOL_UNSEALED`, and all that can end an upload
+   * @throws SpoolError `ERR_SPOOL_NOT_FOUND`, `ERR_SPOOL_UNSEALED`, and every error that can end an upload
    */
   async resume(id: string, options: ResumeOptions = {}): Promise<UploadResult> {
     checkId(id)
     checkObject('options', options)
-    const { force = false, onProgress, ...run } = options
-    // There is no source to wait, so a bound says nothing, and must not forbid another `parallel`.
+    checkProperties('options', options, RESUME_OPTIONS)
+    const { force = false, ...run } = options
+    // There is no source to wait, so a bound has no effect and must not rule out another `parallel`.
     const { maxSpoolBytes: _bound, ...defaults } = this.#defaults
     const settings = checkOptions({ ...defaults, ...run })
-    return this.#withUploadSlot(
-      this.#uploadSlots.share(),
-      id,
-      undefined,
-      settings.signal,
-      async () => {
-        const claim = await this.#acquireExisting(id)
-        return withClaim(claim, () => {
-          const { checkpoint } = claim
-          this.#checkEndpoint(checkpoint)
-          const progress = (event: ProgressEvent): void => onProgress?.(event)
-          const context = this.#createContext(
-            claim,
-            placeOf(checkpoint),
-            checkpoint.key,
-            settings,
-            {
-              progress,
-            },
-          )
-          return resumeUpload(context, settings, force)
-        })
-      },
+    return this.#uploadSlots.share().run(settings.signal, () =>
+      this.#withClaim({ id }, this.#acquireExisting(id), claim => {
+        const { checkpoint } = claim
+        this.#checkEndpoint(checkpoint)
+        const context = this.#createContext(claim, placeOf(checkpoint), checkpoint.key, settings)
+        return resumeUpload(context, settings, { force })
+      }),
     )
   }
 
   /**
-   * Gives an upload up: its upload ids on OSS first, then everything here.
-   * @throws SpoolError `ERR_SPOOL_NOT_FOUND`, `ERR_SPOOL_LOCKED`, and what OSS refuses: then it is still there
+   * Aborts an upload: its upload ids on OSS first, then removes everything here.
+   * @throws SpoolError `ERR_SPOOL_NOT_FOUND`, `ERR_SPOOL_LOCKED`, and refusals of OSS, after which it still exists
    */
   async abort(id: string): Promise<void> {
     checkId(id)
-    const claim = await this.#acquireExisting(id)
-    await withClaim(claim, async () => {
+    await this.#withClaim({ id }, this.#acquireExisting(id), claim => {
       const { checkpoint } = claim
       this.#checkEndpoint(checkpoint)
       const settings = checkOptions(this.#defaults)
-      const context = this.#createContext(claim, placeOf(checkpoint), checkpoint.key, settings, {})
-      await abortUpload(context, this.#records)
+      const context = this.#createContext(claim, placeOf(checkpoint), checkpoint.key, settings)
+      return abortUpload(context, this.#records)
     })
   }
 
-  /** Removes the receipt of an upload with `once`; one that is unfinished stays. */
+  /** Removes the receipt of an upload with `once`; an unfinished upload stays. */
   async forget(id: string): Promise<void> {
     checkId(id)
-    const claim = await this.#acquireExisting(id)
-    const { upload, superseded, lost } = claim.checkpoint
-    // What may still have to be aborted on OSS is known here alone: `prune` does that.
-    const isOver = upload.phase === 'published' && superseded.length === 0 && lost.length === 0
-    await withClaim(claim, () => (isOver ? claim.remove() : claim.release()))
+    await this.#withClaim({ id }, this.#acquireExisting(id), claim => {
+      const { upload, superseded, lost } = claim.checkpoint
+      // Only this record knows what may still have to be aborted on OSS: `prune` does that.
+      const isOver = upload.phase === 'published' && superseded.length === 0 && lost.length === 0
+      return isOver ? claim.remove() : claim.release()
+    })
   }
 
   /**
-   * Removes what was idle for `olderThan` and is not owned: unsealed uploads (aborted on OSS),
-   * receipts, the quarantine; sealed uploads and orphans only when asked.
+   * Removes what was idle for `olderThan` and has no owner: unsealed uploads (aborted on OSS), receipts and
+   * quarantined files; sealed uploads and orphans only on request.
    * @returns what was removed, or would be with `dryRun`
    */
   async prune(options: PruneOptions = {}): Promise<Pruned[]> {
     checkObject('options', options)
+    checkProperties('options', options, PRUNE_OPTIONS)
     await this.#sweep()
     const settings = checkOptions(this.#defaults)
-    const pruner: PruneDeps = {
+    const deps: PruneDeps = {
       records: this.#records,
       contextOf: (claim, checkpoint) =>
-        this.#createContext(claim, placeOf(checkpoint), checkpoint.key, settings, {}),
+        this.#createContext(claim, placeOf(checkpoint), checkpoint.key, settings),
       warn: (id, cause) => {
         const message = cause instanceof Error ? cause.message : String(cause)
         this.emit('warning', { id, message, cause })
       },
     }
-    return prune(pruner, options)
+    return prune(deps, options)
   }
 
-  /** One of `parallelUploads`. What fails before an upload has begun is told as what fails in it. */
-  async #withUploadSlot<T>(
-    turn: FairShare,
-    id: string,
-    object: { bucket: string; key: string } | undefined,
-    signal: AbortSignal | undefined,
-    step: () => Promise<T>,
+  /**
+   * Runs `step` with the claim of an upload. The one place where a failure releases the claim, if it is still
+   * held, and gets its `ERR_SPOOL_*` code.
+   */
+  async #withClaim<C extends Claim, T>(
+    { id, ...object }: Target,
+    acquiring: Promise<C>,
+    step: (claim: C) => Promise<T>,
   ): Promise<T> {
+    let claim: C | undefined
     try {
-      return await turn.run(signal, step)
+      claim = await acquiring
+      return await step(claim)
     } catch (error) {
+      await claim?.releaseOrRemove()
       if (error instanceof SpoolError) throw error
       const checkpoint = await this.#records.read(id).catch(() => null)
-      const { bucket, key } = object ?? checkpoint ?? {}
+      const { bucket, key } = { ...checkpoint, ...object }
       if (bucket === undefined || key === undefined) throw error
       const slot = checkpoint === null ? undefined : finishableSlot(checkpoint)
-      const record = slot && checkpoint?.[slot]
-      const published = publishedState(record?.phase)
-      const state = { sealed: slot !== undefined, published, freed: record?.freed }
-      throw toSpoolError(error, { id, bucket, key, ...state })
+      throw toSpoolError(error, errorContext({ id, bucket, key }, slot && checkpoint?.[slot]))
     }
-  }
-
-  /** Once per spool, before its first bounded stream. */
-  #checkHolePunching(): Promise<void> {
-    this.#checkingHoles ??= checkHolePunching(this.dir).catch((error: unknown) => {
-      this.#checkingHoles = undefined
-      throw error
-    })
-    return this.#checkingHoles
   }
 
   #checkUpload(
@@ -307,16 +306,21 @@ export class Spool extends EventEmitter<{
     return Claim.acquire(this.#records, id)
   }
 
-  /** An embedded OSS is reached by who has started it, and who has one reaches no other. */
+  async #acquireExisting(id: string): Promise<Claim & { checkpoint: Checkpoint }> {
+    await this.#sweep()
+    return Claim.acquireExisting(this.#records, id)
+  }
+
+  /** Rejects an upload whose OSS this connection cannot reach: an embedded one, or another than the embedded one. */
   #checkEndpoint(checkpoint: Checkpoint): void {
     const { id, endpoint, upload } = checkpoint
     const here = this.#connection.endpoint
     if (endpoint === here || upload.phase === 'published') return
     const embedded = [endpoint, here].find(each => each.startsWith(EMBEDDED_PREFIX))
-    if (embedded === undefined) return // the checkpoint's place is reached with this one's signature
+    if (embedded === undefined) return // the checkpoint's place is reached with this client's signature
     const hint =
       embedded === here
-        ? 'Leave --local away.'
+        ? 'Remove --local.'
         : `Add --local=${endpoint.slice(EMBEDDED_PREFIX.length)} to the command.`
     throw new SpoolError('ERR_SPOOL_UPLOAD_FAILED', `Upload ${id} belongs to ${endpoint}`, {
       id,
@@ -325,19 +329,23 @@ export class Spool extends EventEmitter<{
     })
   }
 
-  async #acquireExisting(id: string): Promise<Claim & { checkpoint: Checkpoint }> {
-    await this.#sweep()
-    return Claim.acquireExisting(this.#records, id)
-  }
-
-  /** Once per spool, before its first upload: that locks exclude, and who else may write there. */
+  /** Once per spool, before its first upload: checks that locks work, and who else may write there. */
   async #checkFileSystem(id: string): Promise<void> {
     for (const message of [await checkFileSystem(this.dir), unsafePermissionsWarning(this.dir)]) {
       if (message !== undefined) this.emit('warning', { id, message })
     }
   }
 
-  /** Once per spool: what killed removals left behind. */
+  /** Once per spool, before its first bounded stream. */
+  #checkHolePunching(): Promise<void> {
+    this.#checkingHoles ??= checkHolePunching(this.dir).catch((error: unknown) => {
+      this.#checkingHoles = undefined
+      throw error
+    })
+    return this.#checkingHoles
+  }
+
+  /** Once per spool: removes what killed removals left behind. */
   #sweep(): Promise<void> {
     this.#sweeping ??= this.#records.sweep().catch((error: unknown) => {
       this.#sweeping = undefined
@@ -351,41 +359,33 @@ export class Spool extends EventEmitter<{
     place: Place,
     key: string,
     settings: UploadSettings,
-    listeners: {
-      progress?: (event: ProgressEvent) => void
-      warning?: (warning: SpoolWarning) => void
-    },
+    listeners: Listeners = {},
   ): UploadContext {
+    const { onProgress, parallel } = settings
+    // On the next tick, so that an exception of a listener is its owner's, not a failed part of ours.
     const progress = new ProgressTracker(event =>
-      // Later, so that a listener that throws is its owner's uncaught exception, not our failed part.
-      process.nextTick(() => listeners.progress?.(event)),
+      process.nextTick(() => {
+        listeners.progress?.(event)
+        onProgress?.(event)
+      }),
     )
-    return new UploadContext(
+    return new UploadContext({
       claim,
-      withFairShare(this.#connection.open(place), this.#requestSlots.share(settings.parallel)),
+      bucket: this.#connection.open(place),
+      share: this.#requestSlots.share(parallel),
       key,
       settings,
       progress,
-      warning => {
+      warn: warning => {
         listeners.warning?.(warning)
         this.emit('warning', warning)
       },
-    )
+    })
   }
 }
 
-/** Begins what is recorded for an OSS inside a process, in place of a URL; its directory follows. */
+/** Begins the recorded endpoint of an OSS that is embedded in a process, in place of a URL; its directory follows. */
 const EMBEDDED_PREFIX = 'local:'
-
-/** Runs `step` with a claim; if it fails while the claim is still held, the claim is let go. */
-async function withClaim<T>(claim: Claim, step: () => Promise<T>): Promise<T> {
-  try {
-    return await step()
-  } catch (error) {
-    await claim.releaseOrRemove()
-    throw error
-  }
-}
 
 function placeOf({ endpoint, region, bucket, cname, pathStyle }: Checkpoint): Place {
   return { endpoint, region, bucket, cname, pathStyle }

@@ -1,6 +1,6 @@
 /**
- * The sink. `finish` means done: it comes only when OSS holds the whole object (rule 1). Everything
- * it does is in `upload/`; here is only what Node's streams ask for.
+ * The sink. `finish` means done: it is emitted only when OSS holds the whole object (rule 1). The work is done in
+ * `upload/`; this file implements `Writable`.
  */
 import { Writable, type Readable } from 'node:stream'
 import { inspect } from 'node:util'
@@ -9,93 +9,96 @@ import { invalidType, SpoolError } from './errors.js'
 import type { SpoolWarning } from './upload/context.js'
 import {
   abortedError,
+  errorContext,
   toSpoolError,
-  publishedState,
   type ErrorContext,
 } from './upload/error-mapping.js'
 import type { Ingest } from './upload/ingest.js'
 import type { ProgressEvent } from './upload/progress.js'
 import { resultOf, type UploadResult } from './upload/result.js'
+import { errorCode } from './util/error-code.js'
 
 /**
- * Bytes buffered while a batch is written. Large batches make the disk fast; larger ones keep the event
- * loop from the sockets for too long, and parts wait.
+ * Bytes buffered while a batch is written. Large batches make the disk fast; larger ones block the event loop,
+ * and parts wait.
  */
 const HIGH_WATER_MARK_BYTES = 1024 * 1024
 
-/** What the sinks of a process may buffer together, more or less: of many, the later ones get less. */
+/** Approximate limit of the bytes that all sinks of a process buffer: of many sinks, later ones get less. */
 const TOTAL_BUFFER_BYTES = 64 * 1024 * 1024
 const MIN_HIGH_WATER_MARK_BYTES = 64 * 1024
 
 /** Sinks of this process that have not closed yet. */
 let openSinks = 0
 
-/** What a sink is made of. */
+/** Options of a sink. */
 export interface SinkOptions {
   readonly id: string
   readonly bucket: string
   readonly key: string
   /** The upload's directory. */
   readonly directory: string
-  /** Locks the upload and makes its first checkpoint; `signal`: it is not wanted any more. */
+  /** Locks the upload and creates its first checkpoint; aborted when the sink was destroyed meanwhile. */
   readonly open: (signal: AbortSignal) => Promise<Ingest>
   readonly signal: AbortSignal | undefined
 }
 
-/** A chunk as `_writev` gets it. */
+/** A chunk as `_writev` receives it. */
 interface Buffered {
   readonly chunk: Buffer
 }
 
 /**
- * A `Writable` of strings and bytes. Events beside those of a `Writable`: `progress`
- * (`ProgressEvent`, at most ten a second) and `warning` (`SpoolWarning`: something failed and is
- * tried again).
+ * A `Writable` of strings and bytes. Emits, besides the events of a `Writable`, `progress` (`ProgressEvent`, at
+ * most ten a second) and `warning` (`SpoolWarning`, when something failed and is retried).
  */
 // oxlint-disable-next-line typescript/no-unsafe-declaration-merging -- only adds overloads of `on`
 export class SpoolWriteStream extends Writable {
   /** Id of the upload. */
   readonly id: string
-  /** The result; rejects with what ended the upload. Ignoring it is safe. */
+  /** The result; rejects with the error that ended the upload. Ignoring it is safe. */
   readonly result: Promise<UploadResult>
 
   readonly #options: SinkOptions
   readonly #opening = new AbortController()
   #ingest: Ingest | undefined
-  /** Whether the seal was durable when it ended. */
+  /** Whether the seal was durable when the sink was destroyed. */
   #sealed: boolean | undefined
   #published = false
-  /** What ended us from the inside, as opposed to a source that failed. */
+  /** A failure of the upload itself, as opposed to one of its source. */
   #failure: Error | undefined
   #resolve!: (result: UploadResult) => void // set in the constructor
   #reject!: (error: unknown) => void // set in the constructor
   readonly #onAbort = (): void =>
     void this.destroy(this.#fail(abortedError(this.#errorContext(), this.#options.signal?.reason)))
 
-  /** @internal Made by `Spool.createWriteStream`. */
-  constructor(sink: SinkOptions) {
+  /** @internal Created by `Spool.createWriteStream`. */
+  constructor(options: SinkOptions) {
     super({ highWaterMark: highWaterMark(++openSinks) })
-    this.id = sink.id
-    this.#options = sink
+    this.id = options.id
+    this.#options = options
     this.result = new Promise((resolve, reject) => {
       this.#resolve = resolve
       this.#reject = reject
     })
-    this.result.catch(() => {}) // the stream's own `error` event is the one that must be handled
-    if (sink.signal?.aborted) this.#onAbort()
-    else sink.signal?.addEventListener('abort', this.#onAbort, { once: true })
+    this.result.catch(() => {}) // only the stream's `error` event must be handled
+    if (options.signal?.aborted) this.#onAbort()
+    else options.signal?.addEventListener('abort', this.#onAbort, { once: true })
   }
 
   /** @internal */
   override _construct(callback: (error?: Error | null) => void): void {
     this.#run(async () => {
       const ingest = await this.#options.open(this.#opening.signal)
-      ingest.onFatal = error => void this.destroy(this.#fail(error))
+      const { fatal } = ingest
+      const onFatal = (): void => void this.destroy(this.#fail(fatal.reason))
       this.#ingest = ingest
+      if (fatal.aborted) onFatal()
+      else fatal.addEventListener('abort', onFatal, { once: true })
     }, callback)
   }
 
-  /** An object is its source's failure; `Writable` would throw into whoever pipes, past `pipeline()`. */
+  /** Non-byte chunks destroy the stream: `Writable.write()` would throw, which `pipeline()` cannot catch. */
   override write(
     chunk: unknown,
     encoding?: BufferEncoding | ((error: Error | null | undefined) => void),
@@ -103,8 +106,8 @@ export class SpoolWriteStream extends Writable {
   ): boolean {
     if (typeof chunk !== 'string' && !ArrayBuffer.isView(chunk)) {
       const error = invalidType('chunk', 'a string, Buffer, TypedArray or DataView', chunk)
-      const told = typeof encoding === 'function' ? encoding : callback
-      if (told !== undefined) process.nextTick(told, error)
+      const onError = typeof encoding === 'function' ? encoding : callback
+      if (onError !== undefined) process.nextTick(onError, error)
       this.destroy(error)
       return false
     }
@@ -161,12 +164,12 @@ export class SpoolWriteStream extends Writable {
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
     openSinks--
     this.#options.signal?.removeEventListener('abort', this.#onAbort)
-    if (this.#published) return callback(error) // all was let go before
+    if (this.#published) return callback(error) // the claim was released before
     let reason = this.#reasonFor(error)
     const ingest = this.#ingest
     const ended = (): void => {
       if (!this.#published) ingest?.context.diagnostics.failed(reason)
-      this.#reject(reason) // unless it was published before it noticed
+      this.#reject(reason) // without effect if it was published meanwhile
       callback(error === this.#failure || this.#wouldLookFinished(error) ? reason : error)
     }
     if (ingest === undefined) return ended()
@@ -175,39 +178,40 @@ export class SpoolWriteStream extends Writable {
       return (reason = this.#reasonFor(error))
     })
     abandoned.then(ended, (cause: unknown) => {
-      ingest.context.warn(`The state of ${this.id} could not be written: ${String(cause)}`, {
-        cause,
-      })
+      const message = `Saving the state of ${this.id} failed: ${String(cause)}`
+      ingest.context.warn(message, { cause })
       ended()
     })
   }
 
-  /** For the result: our own failure, or that of whoever fed us. */
+  /** The error of the result: our own failure, or the source's. */
   #reasonFor(error: Error | null): Error & { code: string } {
     if (this.#failure !== undefined) {
       const own = this.#failure
-      // The caller's signal: by now it is known whether the seal, then under way, is durable.
-      const was = own instanceof SpoolError && own.code === 'ERR_SPOOL_ABORTED'
-      if (was && own.resumable !== this.#isSealed)
+      // Aborted by the caller's signal: only now is it known whether the seal is durable.
+      const isAborted = own instanceof SpoolError && own.code === 'ERR_SPOOL_ABORTED'
+      if (isAborted && own.resumable !== this.#isSealed)
         return abortedError(this.#errorContext(), own.cause)
-      return Object.assign(own, { code: own instanceof SpoolError ? own.code : errorCodeOf(own) })
+      return Object.assign(own, {
+        code: own instanceof SpoolError ? own.code : (errorCode(own) ?? own.name),
+      })
     }
     if (error instanceof SpoolError && error.id === this.id) return error
     if (this.#isSealed || (this.writableEnded && error === null)) {
-      return abortedError(this.#errorContext(), error ?? undefined) // the source has ended well before
+      return abortedError(this.#errorContext(), error ?? undefined) // the source had ended successfully
     }
     const { bucket, key } = this.#options
     const why = error === null ? 'the stream was destroyed before its end' : error.message
     return new SpoolError(
       'ERR_SPOOL_SOURCE_FAILED',
-      `The source of oss://${bucket}/${key} failed: ${why}; nothing published`,
+      `The source of oss://${bucket}/${key} failed: ${why}. Nothing was published`,
       { id: this.id, ...(error === null ? {} : { cause: error }) },
     )
   }
 
   /**
-   * Node takes a sink that is destroyed between `end()` and `finish` for one that is done: `pipeline()`
-   * would resolve. Where nobody listens, nobody is misled, and an `error` would end the process.
+   * Node takes a sink that is destroyed between `end()` and `finish` for a finished one, so `pipeline()` would
+   * resolve. Without an `error` listener, emitting one would crash the process, so the stream closes silently.
    */
   #wouldLookFinished(error: Error | null): boolean {
     if (error !== null || this.#published) return false
@@ -224,21 +228,13 @@ export class SpoolWriteStream extends Writable {
   #fail(error: unknown): Error {
     const reported = toSpoolError(error, this.#errorContext())
     const failure = reported instanceof Error ? reported : new Error(inspect(reported))
-    if (!this.destroyed) this.#failure ??= failure // what fails afterwards, fails because of it
+    if (!this.destroyed) this.#failure ??= failure // later failures are consequences
     return failure
   }
 
   #errorContext(): ErrorContext {
-    const { bucket, key } = this.#options
-    const published = publishedState(this.#ingest?.phase)
-    return {
-      id: this.id,
-      bucket,
-      key,
-      sealed: this.#isSealed,
-      published,
-      freed: this.#ingest?.freed,
-    }
+    const context = errorContext(this.#options, this.#ingest?.savedRecord)
+    return { ...context, sealed: this.#isSealed }
   }
 
   get #isSealed(): boolean {
@@ -251,7 +247,7 @@ export class SpoolWriteStream extends Writable {
   }
 }
 
-/** Bytes that a sink buffers before it asks its source to wait, when so many sinks are open. */
+/** Bytes that each of `sinks` open sinks buffers before it applies back-pressure. */
 function highWaterMark(sinks: number): number {
   return Math.min(
     HIGH_WATER_MARK_BYTES,
@@ -259,17 +255,12 @@ function highWaterMark(sinks: number): number {
   )
 }
 
-/** For the record: a system error's code, else the error's name. */
-function errorCodeOf(error: Error): string {
-  return 'code' in error && typeof error.code === 'string' ? error.code : error.name
-}
-
-/** The two events of our own, so that listeners are typed. */
+/** Typed listeners for `progress` and `warning`. */
 // oxlint-disable-next-line typescript/no-unsafe-declaration-merging -- only adds overloads of `on`
 export interface SpoolWriteStream {
-  /** Emitted ten times a second at most; the last one is never lost. */
+  /** Emitted at most ten times a second; the last event is never dropped. */
   on(event: 'progress', listener: (progress: ProgressEvent) => void): this
-  /** Something failed and is tried again. */
+  /** Something failed and is retried. */
   on(event: 'warning', listener: (warning: SpoolWarning) => void): this
   /** Events of a `Writable`. */
   on(event: 'error', listener: (error: Error) => void): this

@@ -3,6 +3,7 @@
  * (a `null` file reads as empty); this adapter does both. Writes never overlap, whatever the adapter;
  * those that wait are merged into one that writes the latest state.
  */
+import { EventEmitter } from 'node:events'
 import * as fs from 'node:fs'
 import { promisify } from 'node:util'
 import { Low, type Adapter } from 'lowdb'
@@ -58,16 +59,18 @@ export class CheckpointFile implements Adapter<Checkpoint | null> {
   }
 }
 
-export class CheckpointDb {
+/** Emits `written` after each durable write, with the old and the new state and the ms it took. */
+export class CheckpointDb extends EventEmitter<{
+  written: [before: Checkpoint | null, now: Checkpoint, elapsed: number]
+}> {
   readonly #adapter: Adapter<Checkpoint | null>
   readonly #db: Low<Checkpoint | null>
   readonly #writes = new Coalescer(() => this.#flush())
   #saved: Checkpoint | null = null
-
-  /** Told of each write that is durable: what was there, what is there, the ms it took. */
-  onWritten: (before: Checkpoint | null, now: Checkpoint, elapsed: number) => void = () => {}
+  #savedAt = 0
 
   constructor(adapter: Adapter<Checkpoint | null>) {
+    super()
     this.#adapter = adapter
     this.#db = new Low<Checkpoint | null>(adapter, null)
   }
@@ -80,6 +83,11 @@ export class CheckpointDb {
   /** The checkpoint that a new process would find. */
   get saved(): Checkpoint | null {
     return this.#saved
+  }
+
+  /** When it was last written, in ms since 1970; 0: not by this process. */
+  get savedAt(): number {
+    return this.#savedAt
   }
 
   async read(): Promise<Checkpoint | null> {
@@ -110,11 +118,12 @@ export class CheckpointDb {
     try {
       await this.#db.write()
       this.#saved = state
+      this.#savedAt = Date.now()
     } catch (error) {
       // Mostly the old one; the new one if only the last fsync failed: who relies on it must know.
       this.#saved = await this.#adapter.read().catch(() => this.#saved)
       throw error
     }
-    if (state !== null) this.onWritten(before, state, performance.now() - from)
+    if (state !== null) this.emit('written', before, state, performance.now() - from)
   }
 }

@@ -86,8 +86,8 @@ const commonFields = {
   freed: v.exactOptional(
     v.pipe(v.array(v.pipe(v.tuple([countSchema, countSchema]), v.readonly())), v.readonly()),
   ),
-  /** Digests of the whole that were met and cannot be computed again, since bytes are freed. */
-  met: v.exactOptional(
+  /** Digests of the whole, kept when bytes are freed: they cannot be computed again. */
+  digests: v.exactOptional(
     v.strictObject({ md5: v.exactOptional(v.string()), sha256: v.exactOptional(v.string()) }),
   ),
   /** Why the last run ended. */
@@ -154,6 +154,22 @@ export type Published = Readonly<v.InferOutput<typeof publishedSchema>>
 export type UploadRecord = Spooling | Sealed | Completing | Published
 export type Checkpoint = Readonly<v.InferOutput<typeof checkpointSchema>>
 export type InitiateWindow = Readonly<v.InferOutput<typeof windowSchema>>
+
+/** An upload that can be finished without its source. */
+export type Finishable = Sealed | Completing
+
+/** The two records of a checkpoint: the latest stream, and a sealed one that it will supersede. */
+export type Slot = 'upload' | 'previous'
+
+/** True for an upload that can be finished without its source. */
+export function isFinishable(record: UploadRecord | undefined): record is Finishable {
+  return record?.phase === 'sealed' || record?.phase === 'completing'
+}
+
+/** Where the upload is that can be finished; `undefined`: the source is still needed. */
+export function finishableSlot(checkpoint: Checkpoint): Slot | undefined {
+  return (['upload', 'previous'] as const).find(slot => isFinishable(checkpoint[slot]))
+}
 
 /** A checkpoint that cannot be used as it stands. */
 export class CheckpointDamagedError extends Error {

@@ -6,7 +6,12 @@
 import { unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { SpoolError } from '../errors.js'
-import { CheckpointDamagedError, LaterFormatError, type Checkpoint } from './checkpoint.js'
+import {
+  CheckpointDamagedError,
+  finishableSlot,
+  LaterFormatError,
+  type Checkpoint,
+} from './checkpoint.js'
 import { ignoreMissing, isSystemError } from './durable-fs.js'
 import type { LockedRecord, RecordStore } from './record-store.js'
 import { CheckpointDb } from './checkpoint-db.js'
@@ -40,7 +45,8 @@ export class Claim {
    */
   readonly bytesLost: boolean
   readonly #record: LockedRecord
-  readonly #db: CheckpointDb
+  /** The checkpoint and its writes. */
+  readonly db: CheckpointDb
   #ended = false
 
   private constructor(
@@ -54,7 +60,7 @@ export class Claim {
     this.directory = directory
     this.bytesLost = bereft
     this.#record = held
-    this.#db = store
+    this.db = store
   }
 
   /**
@@ -100,35 +106,9 @@ export class Claim {
     return this.#record.lockLost
   }
 
-  /** Told of each write of the checkpoint, as `CheckpointStore.onWritten`. */
-  set onWritten(told: CheckpointDb['onWritten']) {
-    this.#db.onWritten = told
-  }
-
-  /** The checkpoint as it is on the disk or will be after the last `save`. */
+  /** The checkpoint as it is on the disk or will be after the write that was asked for last. */
   get checkpoint(): Checkpoint | null {
-    return this.#db.checkpoint
-  }
-
-  /** What a new process would find now. Valid when no `save` is pending. */
-  async durable(): Promise<Checkpoint | null> {
-    await this.#db.idle()
-    return this.#db.saved
-  }
-
-  /** What a new process would find, as far as is known: a `save` may be pending. */
-  get saved(): Checkpoint | null {
-    return this.#db.saved
-  }
-
-  /** The next `save` writes it, or what follows from it. */
-  stage(checkpoint: Checkpoint): void {
-    this.#db.stage(checkpoint)
-  }
-
-  /** Resolves when `checkpoint` is durable. */
-  save(checkpoint: Checkpoint): Promise<void> {
-    return this.#db.write(checkpoint)
+    return this.db.checkpoint
   }
 
   /** Removes a temp file that the checkpoint does not name any more. */
@@ -143,7 +123,7 @@ export class Claim {
 
   /** Gives the upload up: its bytes and its record are gone, then its lock. */
   async remove(): Promise<void> {
-    await this.#db.idle()
+    await this.db.idle()
     try {
       await this.#record.remove()
     } finally {
@@ -153,19 +133,19 @@ export class Claim {
 
   /** Leaves the upload as it is, for the next owner. */
   async release(): Promise<void> {
-    await this.#db.idle()
+    await this.db.idle()
     await this.#release()
   }
 
   /** After a failure: lets go of what is still held; without a checkpoint there is nothing to keep. */
   async releaseOrRemove(): Promise<void> {
     if (this.#ended) return
-    await (this.#db.saved === null ? this.remove() : this.release())
+    await (this.db.saved === null ? this.remove() : this.release())
   }
 
   /** Moves the upload to the quarantine and ends the claim; the error says where it is. */
   async quarantine(cause: Error): Promise<SpoolError> {
-    await this.#db.idle()
+    await this.db.idle()
     let where: string
     try {
       where = await this.#record.quarantine()
@@ -190,7 +170,11 @@ export class Claim {
       if (error instanceof SpoolError) throw error
       // Only the lock is out of reach: what is sealed can be finished once it is mended.
       const checkpoint = await records.read(id).catch(() => null)
-      throw toUnreadableError(id, error, checkpoint !== null && hasSealed(checkpoint))
+      throw toUnreadableError(
+        id,
+        error,
+        checkpoint !== null && finishableSlot(checkpoint) !== undefined,
+      )
     })
     if (held === 'gone') return undefined
     if (held === 'owned') {
@@ -229,15 +213,13 @@ export class Claim {
   }
 }
 
-function hasSealed({ upload, previous }: Checkpoint): boolean {
-  const phases = [upload.phase, previous?.phase]
-  return phases.includes('sealed') || phases.includes('completing')
-}
-
 /** Whether what is in the temp file may still be read: else any host can begin with the source. */
 function needsBytes(checkpoint: Checkpoint): boolean {
   const { upload } = checkpoint
-  return hasSealed(checkpoint) || (upload.phase === 'spooling' && upload.replay === 'offset')
+  return (
+    finishableSlot(checkpoint) !== undefined ||
+    (upload.phase === 'spooling' && upload.replay === 'offset')
+  )
 }
 
 /** Its owner is the host that has its bytes: that one finishes it, unless it is gone. */

@@ -1,15 +1,22 @@
 /**
- * A link in an upload's directory to a file of the user's, which is read where it is. The link stands
- * where the temp file would, so whoever removes or sets aside an upload removes the link and never
- * the file. Its name says which file it is: device, inode and time of the last change must stay what
- * they were.
+ * The user's file, read where it is (`--in-place`). A symbolic link to it stands where the temp file would, so
+ * removing or quarantining an upload removes the link and never the file. The name of the link holds device,
+ * inode and mtime of the file, which must not change.
  */
-import type { BigIntStats } from 'node:fs'
-import { stat, symlink } from 'node:fs/promises'
-import { join } from 'node:path'
-import { randomSuffix } from './durable-fs.js'
+import * as fs from 'node:fs'
+import { stat, symlink, unlink } from 'node:fs/promises'
+import { basename, join } from 'node:path'
+import { promisify } from 'node:util'
+import { ignoreMissing, isSystemError, randomSuffix } from './durable-fs.js'
+import { FileReader } from './file-reader.js'
+import { NONBLOCK } from './ownership.js'
+import type { SpoolFile } from './spool-file.js'
 
-/** The file is not the one any more that was read: what was sealed of it is lost. */
+const close = promisify(fs.close)
+const fdatasync = promisify(fs.fdatasync)
+const bigStat = (fd: number): Promise<fs.BigIntStats> => promisify(fs.fstat)(fd, { bigint: true })
+
+/** The file is not the one that was read before: its sealed bytes are lost. */
 export class LinkedFileChangedError extends Error {
   override readonly name = 'LinkedFileChangedError'
   readonly code = 'ERR_FILE_CHANGED'
@@ -17,22 +24,114 @@ export class LinkedFileChangedError extends Error {
 
 const LINK_NAME = /^spool-link-(\d+)-(\d+)-(\d+)-[0-9a-f]{12}$/
 
-export function isLink(name: string): boolean {
+/** True for the name of a link, as opposed to that of a temp file. */
+export function isLinkName(name: string): boolean {
   return LINK_NAME.test(name)
 }
 
-/** Makes the link. @param path absolute @returns its name */
-export async function makeLink(directory: string, path: string): Promise<string> {
-  const stats = await stat(path, { bigint: true })
-  if (!stats.isFile()) throw new LinkedFileChangedError('it is not a plain file')
-  const { dev, ino, mtimeNs } = stats
-  const name = `spool-link-${dev}-${ino}-${mtimeNs}-${randomSuffix()}`
-  await symlink(path, join(directory, name))
-  return name
-}
+export class LinkedFile implements SpoolFile {
+  readonly path: string
+  readonly #fd: number
+  readonly #reader: FileReader
+  #size: number
 
-/** Whether the file is still the one that the link was made to. */
-export function isSameFile(name: string, { dev, ino, mtimeNs }: BigIntStats): boolean {
-  const [, ...identity] = LINK_NAME.exec(name) ?? []
-  return identity.join('-') === `${dev}-${ino}-${mtimeNs}`
+  private constructor(fd: number, path: string, size: number) {
+    this.#fd = fd
+    this.path = path
+    this.#reader = new FileReader(fd, message => this.damagedError(message))
+    this.#size = size
+  }
+
+  /**
+   * Links the user's file into `directory`. `append` then counts its bytes, in order, and writes nothing.
+   * @param path – absolute path of the user's file
+   */
+  static async create(directory: string, path: string): Promise<LinkedFile> {
+    const stats = await stat(path, { bigint: true })
+    if (!stats.isFile()) throw new LinkedFileChangedError('it is not a plain file')
+    const { dev, ino, mtimeNs } = stats
+    const name = `spool-link-${dev}-${ino}-${mtimeNs}-${randomSuffix()}`
+    await symlink(path, join(directory, name))
+    const file = await LinkedFile.open(directory, name)
+    file.#size = 0
+    return file
+  }
+
+  /** Opens it for reading only. @throws LinkedFileChangedError when it is missing or another file */
+  static async open(directory: string, name: string): Promise<LinkedFile> {
+    const path = join(directory, name)
+    const flags = fs.constants.O_RDONLY | NONBLOCK
+    const fd = await promisify(fs.open)(path, flags).catch((cause: unknown) => {
+      if (!isSystemError(cause, 'ENOENT', 'ENXIO')) throw cause
+      throw new LinkedFileChangedError('the file is gone', { cause })
+    })
+    const file = new LinkedFile(fd, path, Number((await bigStat(fd)).size))
+    try {
+      await file.#check()
+      return file
+    } catch (error) {
+      await close(fd)
+      throw error
+    }
+  }
+
+  get name(): string {
+    return basename(this.path)
+  }
+
+  get size(): number {
+    return this.#size
+  }
+
+  async append(chunks: readonly Uint8Array[]): Promise<void> {
+    this.#size += chunks.reduce((sum, chunk) => sum + chunk.length, 0)
+  }
+
+  read(start: number, size: number): Promise<Buffer> {
+    return this.#reader.read(start, size)
+  }
+
+  chunks(start: number, size: number): AsyncIterable<Buffer> {
+    return this.#reader.chunks(start, size)
+  }
+
+  /** Forgets bytes that were counted; the file is never changed. */
+  async truncate(size: number): Promise<void> {
+    this.#size = size
+  }
+
+  /** Never called: `maxSpoolBytes` does not apply to bytes outside the spool directory. */
+  async free(): Promise<void> {
+    throw new Error('A linked file is never changed')
+  }
+
+  async sync(): Promise<void> {
+    await fdatasync(this.#fd)
+    await this.#check()
+  }
+
+  damagedError(message: string): Error {
+    return new LinkedFileChangedError(message)
+  }
+
+  /** Compares the open file and the one at its path, where another file may have taken its place. */
+  async #check(): Promise<void> {
+    const found = await bigStat(this.#fd)
+    const there = await promisify(fs.stat)(this.path, { bigint: true }).catch(ignoreMissing)
+    const same = there !== undefined && this.#isSame(there) && this.#isSame(found)
+    if (!same || Number(found.size) !== this.#size) throw this.damagedError('the file has changed')
+  }
+
+  #isSame({ dev, ino, mtimeNs }: fs.BigIntStats): boolean {
+    const [, ...identity] = LINK_NAME.exec(this.name) ?? []
+    return identity.join('-') === `${dev}-${ino}-${mtimeNs}`
+  }
+
+  async close(): Promise<void> {
+    await close(this.#fd)
+  }
+
+  async remove(): Promise<void> {
+    await unlink(this.path).catch(ignoreMissing)
+  }
 }

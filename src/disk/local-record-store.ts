@@ -21,16 +21,40 @@ export class LocalRecordStore extends SpoolDirectory implements RecordStore {
 
   async lock(id: string): Promise<LockedRecord | 'owned' | 'gone'> {
     const lock = await Lock.acquire(this.directoryOf(id))
-    if (typeof lock === 'string') return lock
-    const file = new CheckpointFile(this.checkpointPath(id))
-    return {
-      read: () => file.read(),
-      write: checkpoint => file.write(checkpoint),
-      locateBytes: async () => 'here',
-      removeOtherFiles: named => this.removeOtherFiles(id, named),
-      remove: () => this.remove(id),
-      quarantine: () => this.quarantine(id),
-      release: async () => lock.release(),
-    }
+    return typeof lock === 'string' ? lock : new LockedLocalRecord(this, id, lock)
+  }
+}
+
+/** The record of one upload, in its directory, under the lock there. */
+class LockedLocalRecord extends CheckpointFile implements LockedRecord {
+  readonly #spool: SpoolDirectory
+  readonly #id: string
+  readonly #lock: Lock
+
+  constructor(spool: SpoolDirectory, id: string, lock: Lock) {
+    super(spool.checkpointPath(id))
+    this.#spool = spool
+    this.#id = id
+    this.#lock = lock
+  }
+
+  async locateBytes(): Promise<'here'> {
+    return 'here'
+  }
+
+  removeOtherFiles(named: readonly string[]): Promise<void> {
+    return this.#spool.removeOtherFiles(this.#id, named)
+  }
+
+  remove(): Promise<void> {
+    return this.#spool.remove(this.#id)
+  }
+
+  quarantine(): Promise<string> {
+    return this.#spool.quarantine(this.#id)
+  }
+
+  async release(): Promise<void> {
+    this.#lock.release()
   }
 }

@@ -5,7 +5,7 @@
  */
 import { createHash } from 'node:crypto'
 import { setMaxListeners } from 'node:events'
-import type { Spool, StepOptions, UploadResult } from '../index.js'
+import type { Spool, UploadOptions, UploadResult } from '../index.js'
 import { createManifest, type Manifest, type ManifestObject } from './manifest.js'
 import type { RotateSettings } from './options.js'
 import { ObjectWriter, type RecordCallbacks } from './object-writer.js'
@@ -174,13 +174,13 @@ export class RotateJob<T> {
     key: string,
     callbacks: RecordCallbacks<R>,
     transforms: TransformChain,
-    upload: StepOptions,
+    upload: UploadOptions,
   ): ObjectWriter<R> {
     const { signal } = this.#abortController
-    // All that are open take records in turn: none may wait for another one's end.
-    const options = { overwrite: false, ...upload, once: true, atOnce: true, signal }
+    // All open objects take records alternately: none may wait for another one to end.
+    const options = { overwrite: false, ...upload, once: true, signal }
     const writer = new ObjectWriter<R>(key, callbacks, transforms, source =>
-      this.#spool.upload(key, source, options),
+      this.#spool.uploadNow(key, source, options),
     )
     this.#unfinished.add(writer)
     const removeFromUnfinished = (): void => void this.#unfinished.delete(writer)

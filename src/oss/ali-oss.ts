@@ -8,7 +8,7 @@ import { createHash } from 'node:crypto'
 import { createRequire } from 'node:module'
 import { Readable } from 'node:stream'
 import type { Credentials } from './credentials.js'
-import { errorKind, OssRequestError } from './request-error.js'
+import { errorKind, isNoSuchUpload, OssRequestError } from './request-error.js'
 import {
   TOKEN_HEADER,
   type Bucket,
@@ -20,6 +20,7 @@ import {
   type PartBody,
   type Place,
   type PublishResponse,
+  type UploadBody,
   type UploadedPart,
 } from './bucket.js'
 import type { ClientSettings } from './client-options.js'
@@ -102,6 +103,9 @@ interface AliOss {
   >
 }
 
+/** One call: how it is made, and its body, if `ali-oss` does not get that itself. */
+type Request = CallOptions & { readonly body?: UploadBody }
+
 /** Pages of unfinished uploads of one key: 20,000 of them. */
 const MAX_PAGES = 100
 
@@ -154,14 +158,15 @@ export class AliOssBucket implements Bucket {
     key: string,
     uploadId: string,
     call: CallOptions,
-  ): Promise<Map<number, ListedPart>> {
+  ): Promise<Map<number, ListedPart> | undefined> {
     const listed = new Map<number, ListedPart>()
     let marker = '0'
     for (;;) {
       const query = { 'max-parts': '1000', 'part-number-marker': marker }
       const page = await this.#request('ListParts', call, (oss, o) =>
         oss.listParts(key, uploadId, query, o),
-      )
+      ).catch(ignoreNoSuchUpload)
+      if (page === undefined) return undefined
       for (const part of toArray(page.parts)) {
         const [number, size] = [Number(part.PartNumber), Number(part.Size)]
         const isPart = isPartNumber(number) && Number.isSafeInteger(size) && isETag(part.ETag)
@@ -188,23 +193,27 @@ export class AliOssBucket implements Bucket {
     )
   }
 
-  async put(
+  put(
     key: string,
     read: () => Promise<Buffer>,
     headers: Headers,
     call: CallOptions,
   ): Promise<PublishResponse> {
-    const body = await read()
-    const md5 = createHash('md5').update(body).digest('base64')
-    return this.#publish('PutObject', call, (oss, o) =>
-      oss.put(key, body, { ...o, headers: { ...headers, 'Content-MD5': md5 } }),
-    )
+    const { share, ...request } = call
+    return takeTurn(call, async () => {
+      const body = await read()
+      const md5 = createHash('md5').update(body).digest('base64')
+      return this.#publish('PutObject', request, (oss, o) =>
+        oss.put(key, body, { ...o, headers: { ...headers, 'Content-MD5': md5 } }),
+      )
+    })
   }
 
-  async abort(key: string, uploadId: string, call: CallOptions): Promise<void> {
-    await this.#request('AbortMultipartUpload', call, (oss, o) =>
+  async abort(key: string, uploadId: string, call: CallOptions): Promise<boolean> {
+    const aborted = await this.#request('AbortMultipartUpload', call, (oss, o) =>
       oss.abortMultipartUpload(key, uploadId, o),
-    )
+    ).catch(ignoreNoSuchUpload)
+    return aborted !== undefined
   }
 
   async head(key: string, call: CallOptions): Promise<ObjectInfo | undefined> {
@@ -263,11 +272,11 @@ export class AliOssBucket implements Bucket {
       options: AliOssRequestOptions,
     ) => Promise<AliOssResult & { data?: unknown }>,
   ): Promise<PublishResponse> {
-    const exchange: TransportContext = { ...call }
+    const exchange: TransportContext = {}
     let callbackFailed: string | undefined
     let data: unknown
     try {
-      data = (await this.#request(operation, exchange, send)).data
+      data = (await this.#request(operation, call, send, exchange)).data
     } catch (error) {
       // 203: the object is stored, only the callback to the application's server failed.
       if (!(error instanceof OssRequestError) || error.status !== 203) throw error
@@ -286,28 +295,31 @@ export class AliOssBucket implements Bucket {
     }
   }
 
-  /** Runs one call of `ali-oss`; turns whatever it throws into an `OssRequestError`. */
-  async #request<T>(
+  /** Runs one call of `ali-oss` when its turn comes; turns whatever it throws into an `OssRequestError`. */
+  #request<T>(
     operation: string,
-    exchange: TransportContext,
+    call: Request,
     send: (oss: AliOss, options: AliOssRequestOptions) => Promise<T>,
+    exchange: TransportContext = {},
   ): Promise<T> {
-    delete exchange.reply
-    delete exchange.failure
-    const { credentials } = this.#settings
-    const keys = await credentials.get()
-    try {
-      const oss = await (this.#client ??= this.#connect(keys))
-      Object.assign(oss.options, { stsToken: undefined }, keys)
-      return await send(oss, { ctx: () => exchange })
-    } catch (error) {
-      const failure = toRequestError(operation, error, exchange, keys)
-      this.#readClock(exchange)
-      if (!(await this.#recover(failure, keys))) throw failure
-      throw toRequestError(operation, error, exchange, keys, true)
-    } finally {
-      this.#readClock(exchange)
-    }
+    return takeTurn(call, async () => {
+      const { signal, idleTimeout, body } = call
+      Object.assign(exchange, { signal, idleTimeout, body })
+      const { credentials } = this.#settings
+      const keys = await credentials.get()
+      try {
+        const oss = await (this.#client ??= this.#connect(keys))
+        Object.assign(oss.options, { stsToken: undefined }, keys)
+        return await send(oss, { ctx: () => exchange })
+      } catch (error) {
+        const failure = toRequestError(operation, error, exchange, keys)
+        this.#readClock(exchange)
+        if (!(await this.#recover(failure, keys))) throw failure
+        throw toRequestError(operation, error, exchange, keys, { recovered: true })
+      } finally {
+        this.#readClock(exchange)
+      }
+    })
   }
 
   /** Whether the failure's cause could be removed, so that the same request may succeed now. */
@@ -354,6 +366,17 @@ export class AliOssBucket implements Bucket {
   }
 }
 
+/** Runs `step` when the upload's next turn comes; at once for a call that takes none. */
+function takeTurn<T>({ share, signal }: CallOptions, step: () => Promise<T>): Promise<T> {
+  return share === undefined ? step() : share.run(signal, step)
+}
+
+/** For `.catch()`: that there is no such upload id is an answer. */
+function ignoreNoSuchUpload(error: unknown): undefined {
+  if (isNoSuchUpload(error)) return undefined
+  throw error
+}
+
 /** `ali-oss` logs headers wherever `DEBUG` tells it to: the security token, and strings to sign. */
 function muteDebug(namespaces: string | undefined): void {
   if (!namespaces) return
@@ -379,7 +402,7 @@ function toRequestError(
   error: unknown,
   { reply, failure }: TransportContext,
   secrets: Credentials,
-  recovered = false,
+  { recovered } = { recovered: false },
 ): OssRequestError {
   // What is thrown may be a plain object.
   const raw: Partial<AliOssError> = Object(failure ?? error)

@@ -2,6 +2,7 @@
  * What the rest of the project knows of OSS: one bucket, ten calls. `ali-oss.ts` implements it with
  * the real client; every method rejects with an `OssRequestError` and with nothing else.
  */
+import type { FairShare } from '../util/fair-semaphore.js'
 
 /** Something that says when bytes may be sent. */
 export interface RateLimit {
@@ -33,12 +34,14 @@ export interface CallOptions {
   readonly signal?: AbortSignal | undefined
   /** Gives up after so many ms without any byte in either direction. Default 60,000. */
   readonly idleTimeout?: number | undefined
+  /** Takes a turn among the requests of all uploads. Default: the request is sent at once. */
+  readonly share?: FairShare | undefined
 }
 
 /** Bytes in order; a chunk is valid until the next one is asked for. */
 export type UploadBody = AsyncIterable<Buffer>
 
-/** A part's body: exactly `size` bytes, made anew for each attempt. */
+/** A part to upload: exactly `size` bytes, with a fresh body for each attempt. */
 export interface PartBody {
   readonly number: number
   readonly size: number
@@ -111,8 +114,12 @@ export interface Bucket {
     part: PartBody,
     call: CallOptions,
   ): Promise<UploadedPart>
-  /** All parts under `uploadId`, by part number, page after page. */
-  listParts(key: string, uploadId: string, call: CallOptions): Promise<Map<number, ListedPart>>
+  /** All parts under `uploadId`, by part number; `undefined` when there is no such upload id. */
+  listParts(
+    key: string,
+    uploadId: string,
+    call: CallOptions,
+  ): Promise<ReadonlyMap<number, ListedPart> | undefined>
   complete(
     key: string,
     uploadId: string,
@@ -120,8 +127,8 @@ export interface Bucket {
     headers: Headers,
     call: CallOptions,
   ): Promise<PublishResponse>
-  /** Deletes an upload id and its parts. `NoSuchUpload` is a failure like any other. */
-  abort(key: string, uploadId: string, call: CallOptions): Promise<void>
+  /** Deletes an upload id and its parts. @returns false when there is no such upload id */
+  abort(key: string, uploadId: string, call: CallOptions): Promise<boolean>
   /** PutObject, with Content-MD5. `body` is asked when it is sent; what it rejects with is thrown. */
   put(
     key: string,

@@ -6,7 +6,7 @@
 
 /**
  * - `aborted`: we ended the request ourselves
- * - `mended`: its cause is gone (new credentials, clock set right): the same again, at once
+ * - `recovered`: its cause was removed (new credentials, clock set right): retry at once
  * - `throttled`: OSS asks for less: all parts pause, fewer go out at a time
  * - `transient`: worth another attempt, later; the request may or may not have taken effect
  * - `no-upload`: the upload id is gone: look whether we succeeded, else begin a new one
@@ -19,7 +19,7 @@
  */
 export type RequestErrorKind =
   | 'aborted'
-  | 'mended'
+  | 'recovered'
   | 'throttled'
   | 'transient'
   | 'no-upload'

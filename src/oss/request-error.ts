@@ -18,7 +18,7 @@ export interface OssRequestErrorDetails {
   readonly requestId?: string | undefined
   /** Operation in OSS's words, such as `UploadPart`. */
   readonly operation: string
-  /** What caused it is gone: new credentials, or the server's clock. */
+  /** The cause was removed: the credentials or the clock were renewed. */
   readonly recovered?: boolean | undefined
   /** The reply ended before it was whole. */
   readonly truncated?: boolean | undefined
@@ -55,7 +55,12 @@ export class OssRequestError extends Error {
 
 /** What a failure means, and so what is done about it. */
 export function errorKind(failure: OssRequestError): RequestErrorKind {
-  return failure.recovered ? 'mended' : classify(failure)
+  return failure.recovered ? 'recovered' : classify(failure)
+}
+
+/** True when OSS says that the upload id does not exist (any more). */
+export function isNoSuchUpload(error: unknown): error is OssRequestError {
+  return error instanceof OssRequestError && errorKind(error) === 'no-upload'
 }
 
 /** The request never reached a server. */

@@ -1,6 +1,6 @@
 /**
- * What every step of one upload's life has at hand: the claim on disk, the bucket on OSS, how to
- * call it, and whom to tell. Made once per run by `spool.ts`.
+ * The context of one run: the claim on disk, the bucket on OSS, how to call it, and where to report. `spool.ts`
+ * creates one per run.
  */
 import type { Claim } from '../disk/claim.js'
 import type { Checkpoint } from '../disk/checkpoint.js'
@@ -8,29 +8,42 @@ import { setMaxListeners } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { OssRequestError } from '../oss/request-error.js'
 import type { Bucket, CallOptions } from '../oss/bucket.js'
+import type { FairShare } from '../util/fair-semaphore.js'
 import type { UploadOptions } from './options.js'
 import type { ProgressTracker } from './progress.js'
 import type { RetryPolicy, RetryOptions } from './retry.js'
 import { Diagnostics } from './diagnostics.js'
 
-/** Something that did not stop the upload but that its user should see at once. */
+/** A problem that did not stop the upload but should be seen at once. */
 export interface SpoolWarning {
   /** Id of the upload. */
   readonly id: string
   /** One line. */
   readonly message: string
-  /** Part number, if it is about one part. */
+  /** Part number, if one part is concerned. */
   readonly part?: number
   /** What failed underneath. */
   readonly cause?: unknown
 }
 
-/** How this run works, as opposed to what the checkpoint says about the object. */
+/** Settings of this run, as opposed to those of the object, which the checkpoint holds. */
 export interface RunSettings {
   readonly parallel: number
   readonly retry: RetryOptions
   readonly timeout: number | undefined
   readonly progress: UploadOptions['progress']
+}
+
+/** Everything an `UploadContext` is made of. */
+export interface UploadContextParts {
+  readonly claim: Claim
+  readonly bucket: Bucket
+  /** The turns of this upload's requests among those of all uploads. */
+  readonly share: FairShare
+  readonly key: string
+  readonly settings: RunSettings
+  readonly progress: ProgressTracker
+  readonly warn: (warning: SpoolWarning) => void
 }
 
 export class UploadContext {
@@ -39,6 +52,8 @@ export class UploadContext {
   readonly key: string
   readonly settings: RunSettings
   readonly progress: ProgressTracker
+  /** How each request is made. */
+  readonly callOptions: CallOptions
   readonly diagnostics = new Diagnostics(() => this.checkpoint)
   readonly #abort = new AbortController()
   readonly #warn: (warning: SpoolWarning) => void
@@ -49,21 +64,15 @@ export class UploadContext {
   /** Bytes sent by this run and acknowledged. */
   sent = 0
 
-  constructor(
-    claim: Claim,
-    bucket: Bucket,
-    key: string,
-    settings: RunSettings,
-    progress: ProgressTracker,
-    warn: (warning: SpoolWarning) => void,
-  ) {
+  constructor({ claim, bucket, share, key, settings, progress, warn }: UploadContextParts) {
     this.claim = claim
     this.bucket = bucket
     this.key = key
     this.settings = settings
     this.progress = progress
     this.#warn = warn
-    claim.onWritten = (before, now, elapsed) => this.diagnostics.written(before, now, elapsed)
+    this.callOptions = { signal: this.#abort.signal, idleTimeout: settings.timeout, share }
+    claim.db.on('written', (before, now, elapsed) => this.diagnostics.written(before, now, elapsed))
     setMaxListeners(0, this.#abort.signal) // one for each part in flight
     claim.lockLost?.addEventListener('abort', () => this.stop(), { once: true })
   }
@@ -72,7 +81,7 @@ export class UploadContext {
     return this.claim.id
   }
 
-  /** Runs `step`; the signal stops what it does on the line. A claim that was lost is what is told. */
+  /** Runs `step`; `signal` stops its requests. A lost lock is reported as such. */
   async runUntilAborted<T>(signal: AbortSignal | undefined, step: () => Promise<T>): Promise<T> {
     const stop = (): void => this.stop()
     signal?.addEventListener('abort', stop, { once: true })
@@ -98,11 +107,7 @@ export class UploadContext {
     return this.#abort.signal
   }
 
-  get callOptions(): CallOptions {
-    return { signal: this.signal, idleTimeout: this.settings.timeout }
-  }
-
-  /** How a request other than a part is tried again. */
+  /** How requests other than parts are retried. */
   get retryPolicy(): RetryPolicy {
     return {
       retry: this.settings.retry,
@@ -119,29 +124,29 @@ export class UploadContext {
     })
   }
 
-  /** The source is not needed any more: from here on attempts count, and patience runs. */
+  /** Starts the minimum retry time: the source is not needed any more, and attempts count. */
   startRetryTime(): void {
     this.#retryUntil = performance.now() + (this.settings.retry.minRetryTime ?? 0)
   }
 
-  /** While true, attempts go on although they are used up. */
+  /** While true, retries continue although the attempts are used up. */
   get isWithinRetryTime(): boolean {
     return performance.now() < this.#retryUntil
   }
 
-  /** Ends this upload's requests and waits; no other upload's. */
+  /** Aborts the requests and pauses of this upload only. */
   stop(): void {
     this.#abort.abort()
   }
 
-  /** `since`: when its first attempt began. */
+  /** @param since – start of the first attempt, by `performance.now()` */
   countSent(part: { number: number; size: number }, since: number): void {
     this.diagnostics.partSent(part, since)
     this.sent += part.size
     this.#sentParts.set(part.number, part.size)
   }
 
-  /** The whole object goes in one request; however often, it counts once. */
+  /** Counts an object that is sent by one request, once for all attempts. */
   countPut(size: number): void {
     this.sent = size
     this.#sentParts.set(1, size)
@@ -153,17 +158,17 @@ export class UploadContext {
   }
 
   warn(message: string, details: { part?: number; cause?: unknown } = {}): void {
-    // Later, so that a listener that throws is its owner's uncaught exception and not our failed part.
+    // On the next tick, so that an exception of a listener is its owner's, not a failed part of ours.
     process.nextTick(this.#warn, { id: this.id, message, ...details })
   }
 
-  /** Tells of a failed request that will be made again. */
+  /** Reports a failed request that will be retried. */
   reportRetry(failure: OssRequestError, part?: number): void {
     this.diagnostics.retry(failure, part)
     this.warnOnce(failure, part)
   }
 
-  /** Warns of a failed request: of each kind of failure once. */
+  /** Warns about a failed request, once per kind of failure. */
   warnOnce(failure: OssRequestError, part?: number): void {
     const kind = `${failure.status} ${failure.ossCode ?? failure.name}`
     if (this.#warned.has(kind)) return

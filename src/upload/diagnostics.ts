@@ -6,7 +6,7 @@
 import { channel, type Channel } from 'node:diagnostics_channel'
 import type { Checkpoint } from '../disk/checkpoint.js'
 import { errorKind, type RequestErrorKind, type OssRequestError } from '../oss/request-error.js'
-import type { CutPart } from './spooler.js'
+import type { CutPart } from './plan.js'
 
 /** Which upload an event is about; in all of them. */
 export interface DiagnosticsContext {
@@ -128,7 +128,7 @@ export class Diagnostics {
     this.#checkpoint = upload
   }
 
-  started(resumed: boolean, spooled: number): void {
+  started({ resumed, spooled }: { resumed: boolean; spooled: number }): void {
     this.#startedAt = performance.now()
     this.#resumed = resumed
     this.#publish('oss-spool:upload:start', () => ({ resumed, spooled }))

@@ -2,9 +2,12 @@
  * Aborting upload ids on OSS: those that were superseded, and those their user gives up. Never
  * any other (rule 7).
  */
-import { errorKind, OssRequestError } from '../oss/request-error.js'
+import { OssRequestError } from '../oss/request-error.js'
 import type { UploadContext } from './context.js'
 import { withRetry } from './retry.js'
+
+/** AbortMultipartUpload requests for one upload id. */
+const MAX_ABORTS = 10
 
 /**
  * Aborts each of `uploadIds`; one that is gone already is done.
@@ -35,14 +38,7 @@ export async function abortUploadIds(
  */
 export async function abortUploadId(context: UploadContext, uploadId: string): Promise<void> {
   const { bucket, key, callOptions, retryPolicy } = context
-  try {
-    for (let i = 0; i < 10; i++) {
-      await withRetry(() => bucket.abort(key, uploadId, callOptions), {
-        ...retryPolicy,
-        fatalKinds: ['no-upload'],
-      })
-    }
-  } catch (error) {
-    if (!(error instanceof OssRequestError) || errorKind(error) !== 'no-upload') throw error
+  for (let i = 0; i < MAX_ABORTS; i++) {
+    if (!(await withRetry(() => bucket.abort(key, uploadId, callOptions), retryPolicy))) return
   }
 }

@@ -1,63 +1,57 @@
 /**
- * The room of a bounded spool: how many bytes may still be written to the temp file. When there is
- * none, ranges whose parts OSS has acknowledged (rule 4) are given back to the disk; when there are
- * none of those either, whoever writes waits for the network. As long as there is room everything is
- * kept, since what is on this disk survives the loss of an upload id.
+ * Limits the disk space of a bounded spool (`maxSpoolBytes`). When it is used up, ranges of the temp file whose
+ * parts OSS has acknowledged (rule 4) are returned to the file system; without any, the writer waits for the
+ * network. Nothing is freed while there is space, since bytes on this disk survive the loss of an upload id.
  */
-import type { TempFile } from '../disk/temp-file.js'
+import type { SpoolFile } from '../disk/spool-file.js'
 import { isFreed, addFreed, type FreedRanges } from './freed-parts.js'
 import type { Part } from './plan.js'
 
 /**
- * At least this fraction of the limit is given back at a time, since each time costs a synced write.
- * Parts in flight and the one being filled are never all the rest, so it comes together in the end.
+ * At least this fraction of the limit (1/8) is freed at a time, since each time costs a synced write. Parts in
+ * flight and the part being filled never use up the rest, so that much becomes freeable eventually.
  */
 const FREE_FRACTION = 8
 
-/** No file system has larger blocks, and no part but the last is smaller. */
+/** No file system has larger blocks, and only the last part may be smaller. */
 const BLOCK_BYTES = 64 * 1024
 
 export class DiskQuota {
   readonly #limit: number
-  readonly #file: TempFile
+  readonly #file: SpoolFile
   readonly #signal: AbortSignal
-  readonly #saveFreed: () => Promise<void>
+  readonly #saveFreed: (freed: FreedRanges) => Promise<void>
   #freed: FreedRanges
   /** Bytes of the parts in `#freed`. */
   #freedBytes: number
   #acknowledged: Part[] = []
-  /** Bytes of those. */
+  /** Bytes of the acknowledged parts. */
   #freeableBytes = 0
   #notify: () => void = () => {}
 
   /**
-   * @param limit bytes of the temp file that may be on the disk
-   * @param gone parts that an earlier run has freed
-   * @param writeDown makes `freed` durable: a hole must never be taken for bytes, by any process
-   * @param signal ends the wait
+   * @param limit – bytes of the temp file that may be on the disk
+   * @param freed – parts that an earlier run has freed
+   * @param saveFreed – makes the freed parts durable: no process may ever take a hole for bytes
+   * @param signal – ends the wait
    */
   constructor(
     limit: number,
-    file: TempFile,
-    gone: readonly Part[],
-    writeDown: () => Promise<void>,
+    file: SpoolFile,
+    freed: readonly Part[],
+    saveFreed: (freed: FreedRanges) => Promise<void>,
     signal: AbortSignal,
   ) {
     this.#limit = limit
     this.#file = file
-    this.#freed = addFreed([], gone)
-    this.#freedBytes = gone.reduce((sum, { size }) => sum + size, 0)
-    this.#saveFreed = writeDown
+    this.#freed = addFreed([], freed)
+    this.#freedBytes = freed.reduce((sum, { size }) => sum + size, 0)
+    this.#saveFreed = saveFreed
     this.#signal = signal
     signal.addEventListener('abort', () => this.#notify(), { once: true })
   }
 
-  /** Parts whose bytes are not in the temp file any more, or will not be in a moment. */
-  get freed(): FreedRanges {
-    return this.#freed
-  }
-
-  /** OSS has this part. */
+  /** Records that OSS has this part. */
   acknowledge(part: Part): void {
     if (isFreed(this.#freed, part.number)) return
     this.#acknowledged.push(part)
@@ -65,15 +59,15 @@ export class DiskQuota {
     this.#notify()
   }
 
-  /** What OSS had it may not have any more. */
+  /** Withdraws all acknowledgements: the upload id may be gone. */
   reset(): void {
     this.#acknowledged = []
     this.#freeableBytes = 0
   }
 
   /**
-   * Resolves with the number of bytes that may be written now, at least 1, to a temp file of `size`
-   * bytes. Rejects when the upload is stopped.
+   * Resolves with the number of bytes (at least 1) that may be appended now to a temp file of `size` bytes.
+   * Rejects when the upload is stopped.
    */
   async reserve(size: number): Promise<number> {
     for (;;) {
@@ -85,14 +79,14 @@ export class DiskQuota {
     }
   }
 
-  /** Written down first: from here on only OSS has these bytes. */
+  /** Saves first: from then on only OSS has these bytes. */
   async #free(): Promise<void> {
     const parts = this.#acknowledged
     this.reset()
     this.#freed = addFreed(this.#freed, parts)
-    await this.#saveFreed()
+    await this.#saveFreed(this.#freed)
     for (const { number, start, size } of parts) {
-      // The block in which two parts meet goes with the second of them.
+      // A block that two parts share is freed with the second of them.
       const from = isFreed(this.#freed, number - 1) ? start - (start % BLOCK_BYTES) : start
       const end = start + size
       const to = isFreed(this.#freed, number + 1) ? Math.ceil(end / BLOCK_BYTES) * BLOCK_BYTES : end

@@ -16,7 +16,7 @@ const CODE_BY_KIND: Readonly<Record<RequestErrorKind, SpoolErrorCode>> = {
   expired: 'ERR_SPOOL_DENIED',
   refused: 'ERR_SPOOL_UPLOAD_FAILED',
   skewed: 'ERR_SPOOL_UPLOAD_FAILED',
-  mended: 'ERR_SPOOL_UPLOAD_FAILED',
+  recovered: 'ERR_SPOOL_UPLOAD_FAILED',
   throttled: 'ERR_SPOOL_UPLOAD_FAILED',
   transient: 'ERR_SPOOL_UPLOAD_FAILED',
   'no-upload': 'ERR_SPOOL_UPLOAD_FAILED',
@@ -29,27 +29,41 @@ const PUBLISHED_TEXT: Readonly<Record<ErrorContext['published'], string>> = {
   yes: 'it is published',
 }
 
-/** What the phase of a durable record says of its object. */
-export function publishedState(
-  phase: UploadRecord['phase'] | undefined,
-): ErrorContext['published'] {
-  if (phase === 'published') return 'yes'
-  return phase === 'completing' ? 'unknown' : 'no'
-}
-
-/** What the message and the error's fields are made of. */
+/** What is known of an upload when it fails: the message and the fields of the error depend on it. */
 export interface ErrorContext {
   readonly id: string
   readonly bucket: string
   readonly key: string
   /** The seal is durable: the source is not needed any more. */
   readonly sealed: boolean
-  /** What is known of the object; `unknown` after a Complete or PutObject that nothing was heard of (rule 8). */
+  /** Whether the object is published; `unknown` after a Complete or PutObject without a response (rule 8). */
   readonly published: 'no' | 'unknown' | 'yes'
   /** Parts that are no longer on this disk. */
   readonly freed?: FreedRanges | undefined
   readonly uploadId?: string | undefined
   readonly part?: number | undefined
+}
+
+/** The context of an upload whose durable record is `record`; `undefined`: none is durable. */
+export function errorContext(
+  { id, bucket, key }: Pick<ErrorContext, 'id' | 'bucket' | 'key'>,
+  record: UploadRecord | undefined,
+): ErrorContext {
+  const published = {
+    spooling: 'no',
+    sealed: 'no',
+    completing: 'unknown',
+    published: 'yes',
+  } as const
+  return {
+    id,
+    bucket,
+    key,
+    sealed: record !== undefined && record.phase !== 'spooling',
+    published: record === undefined ? 'no' : published[record.phase],
+    freed: record?.freed,
+    uploadId: record?.uploadId,
+  }
 }
 
 /** Any failure as its user sees it. Errors that are none of ours come back unchanged. */

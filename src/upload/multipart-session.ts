@@ -2,7 +2,7 @@
  * A session: the parts under one upload id. It begins with the id that the checkpoint names and what OSS
  * lists under it, or with a new one, written down before anything is sent under it (rule 5).
  */
-import { isAmbiguous, errorKind, OssRequestError } from '../oss/request-error.js'
+import { isAmbiguous, OssRequestError } from '../oss/request-error.js'
 import { initiationHeaders } from '../oss/object-headers.js'
 import { TOKEN_HEADER, type ListedPart, type ObjectInfo } from '../oss/bucket.js'
 import type { UploadContext } from './context.js'
@@ -48,14 +48,10 @@ export async function openSession(
   const { bucket, key, callOptions } = context
   const { uploadId } = writer.record
   if (uploadId !== undefined) {
-    try {
-      const list = (): Promise<Map<number, ListedPart>> =>
-        bucket.listParts(key, uploadId, callOptions)
-      return { uploadId, listed: await withRetry(list, attempts()), done: new Map() }
-    } catch (error) {
-      if (!isNoSuchUpload(error)) throw error
-      await handleLostUploadId(context, writer, attempts)
-    }
+    const list = () => bucket.listParts(key, uploadId, callOptions)
+    const listed = await withRetry(list, attempts())
+    if (listed !== undefined) return { uploadId, listed, done: new Map() }
+    await handleLostUploadId(context, writer, attempts)
   }
   refuseIfFreed(writer)
   const fresh = await initiate(context, writer, attempts)
@@ -99,7 +95,7 @@ async function initiate(
     }
   }
   const uploadId = await withRetry(attempt, attempts())
-  await writer.initiated(uploadId, lost)
+  await writer.initiated(uploadId, { lost })
   return uploadId
 }
 
@@ -109,8 +105,4 @@ function refuseIfFreed({ record }: RecordWriter): void {
   throw new BytesLostError(
     'its upload id is gone, and with it parts that are no longer on this disk',
   )
-}
-
-export function isNoSuchUpload(error: unknown): error is OssRequestError {
-  return error instanceof OssRequestError && errorKind(error) === 'no-upload'
 }

@@ -4,13 +4,21 @@
  */
 import { setMaxListeners } from 'node:events'
 import { resolve } from 'node:path'
-import { checkInteger, invalidType, invalidValue, outOfRange } from '../errors.js'
+import {
+  checkInteger,
+  checkObject,
+  checkProperties,
+  invalidType,
+  invalidValue,
+  outOfRange,
+} from '../errors.js'
 import { checkObjectOptions, type ObjectOptions } from '../oss/object-headers.js'
 import type { HttpResponse } from '../oss/bucket.js'
 import { omitUndefined } from '../util/omit-undefined.js'
 import type { Expectation } from './expectation.js'
 import { checkId } from './names.js'
 import { maxPartSizeFor, MAX_PART_SIZE, MAX_PARTS, MIB, MIN_PART_SIZE } from './plan.js'
+import type { ProgressEvent } from './progress.js'
 import type { RetryOptions } from './retry.js'
 
 /**
@@ -90,6 +98,8 @@ export interface UploadOptions extends ObjectOptions {
   readonly timeout?: number
   /** Ends the upload with `ERR_SPOOL_ABORTED`; its state is kept. */
   readonly signal?: AbortSignal
+  /** Called with progress events: at most ten times a second, and always with the last one. */
+  readonly onProgress?: (progress: ProgressEvent) => void
   /**
    * Called as `ali-oss` calls it, after each part. Before the seal, and when parts have several
    * sizes, `checkpoint` is `null`. What it throws becomes a warning.
@@ -120,14 +130,55 @@ export interface UploadSettings {
   readonly timeout: number | undefined
   readonly signal: AbortSignal | undefined
   readonly progress: UploadOptions['progress']
+  readonly onProgress: UploadOptions['onProgress']
   readonly object: ObjectOptions
+}
+
+/** Names of the options of one upload. The compiler requires each of them here. */
+const UPLOAD_OPTIONS: Readonly<Record<keyof UploadOptions, true>> = {
+  id: true,
+  partSize: true,
+  parallel: true,
+  size: true,
+  expect: true,
+  start: true,
+  maxSpoolBytes: true,
+  replay: true,
+  checkpoint: true,
+  maxAge: true,
+  inPlace: true,
+  once: true,
+  retry: true,
+  timeout: true,
+  signal: true,
+  progress: true,
+  onProgress: true,
+  headers: true,
+  meta: true,
+  mime: true,
+  storageClass: true,
+  acl: true,
+  tags: true,
+  overwrite: true,
+  callback: true,
+}
+const EXPECTATIONS: Readonly<Record<keyof Expectation, true>> = {
+  bytes: true,
+  md5: true,
+  sha256: true,
+  crc64: true,
+}
+const RETRY_OPTIONS: Readonly<Record<keyof RetryOptions, true>> = {
+  attempts: true,
+  minDelay: true,
+  maxDelay: true,
+  minRetryTime: true,
 }
 
 /** @throws TypeError or RangeError that names the option, what it must be and what it is */
 export function checkOptions(options: UploadOptions): UploadSettings {
-  if (typeof options !== 'object' || options === null) {
-    throw invalidType('options', 'an object', options)
-  }
+  checkObject('options', options)
+  checkProperties('options', options, UPLOAD_OPTIONS)
   const {
     id,
     checkpoint,
@@ -143,14 +194,8 @@ export function checkOptions(options: UploadOptions): UploadSettings {
   checkInteger('parallel', parallel, 1, 1000)
   checkInteger('timeout', options.timeout, 1, 2 ** 31 - 1)
   checkInteger('maxAge', options.maxAge, 0, Number.MAX_SAFE_INTEGER)
-  if (typeof expect !== 'object' || expect === null)
-    throw invalidType('expect', 'an object', expect)
-  for (const name of Object.keys(expect)) {
-    // A check that is silently not made is worse than none.
-    if (!['bytes', 'md5', 'sha256', 'crc64'].includes(name)) {
-      throw invalidValue('expect', 'must only have "bytes", "md5", "sha256" and "crc64"', name)
-    }
-  }
+  checkObject('expect', expect)
+  checkProperties('expect', expect, EXPECTATIONS)
   checkInteger('expect.bytes', expect.bytes, 0, Number.MAX_SAFE_INTEGER)
   checkDigest('expect.md5', expect.md5, /^[0-9a-f]{32}$/i, '32 hexadecimal digits')
   checkDigest('expect.sha256', expect.sha256, /^[0-9a-f]{64}$/i, '64 hexadecimal digits')
@@ -170,13 +215,16 @@ export function checkOptions(options: UploadOptions): UploadSettings {
   const { partSize = 8 * MIB } = checkpoint ?? options
   const size = checkpoint?.fileSize ?? options.size
   checkInteger('size', size, 0, maxPartSize * MAX_PARTS)
-  const { signal, progress } = options
+  const { signal, progress, onProgress } = options
   if (signal !== undefined && !(signal instanceof AbortSignal)) {
     throw invalidType('signal', 'an AbortSignal', signal)
   }
   if (signal !== undefined) setMaxListeners(0, signal) // one may stop any number of uploads
   if (progress !== undefined && typeof progress !== 'function') {
     throw invalidType('progress', 'a function', progress)
+  }
+  if (onProgress !== undefined && typeof onProgress !== 'function') {
+    throw invalidType('onProgress', 'a function', onProgress)
   }
   const { headers, meta, mime, storageClass, acl, tags, overwrite, callback } = options
   const object = omitUndefined({
@@ -207,6 +255,7 @@ export function checkOptions(options: UploadOptions): UploadSettings {
     timeout: options.timeout,
     signal,
     progress,
+    onProgress,
     object,
   }
 }
@@ -253,7 +302,8 @@ export function checkImportedKey(key: string, checkpoint: AliOssCheckpoint | und
 }
 
 function checkRetry(retry: Partial<RetryOptions> = {}): RetryOptions {
-  if (typeof retry !== 'object' || retry === null) throw invalidType('retry', 'an object', retry)
+  checkObject('retry', retry)
+  checkProperties('retry', retry, RETRY_OPTIONS)
   checkInteger('retry.attempts', retry.attempts, 1, 1_000_000)
   checkInteger('retry.minDelay', retry.minDelay, 0, 2 ** 31 - 1)
   checkInteger('retry.maxDelay', retry.maxDelay, 0, 2 ** 31 - 1)

@@ -5,7 +5,7 @@
  */
 import { CheckpointDamagedError, type Checkpoint, type InitiateWindow } from '../disk/checkpoint.js'
 import type { RecordStore } from '../disk/record-store.js'
-import { errorKind, OssRequestError } from '../oss/request-error.js'
+import { OssRequestError } from '../oss/request-error.js'
 import type { UploadContext } from './context.js'
 import { withRetry } from './retry.js'
 
@@ -119,14 +119,8 @@ function isWithin(time: number, windows: readonly InitiateWindow[]): boolean {
 /** One that has gone meanwhile holds no part either, but there is nothing to abort. */
 async function hasNoParts(context: UploadContext, uploadId: string): Promise<boolean> {
   const { bucket, key, callOptions, retryPolicy } = context
-  try {
-    const list = async (): Promise<number> =>
-      (await bucket.listParts(key, uploadId, callOptions)).size
-    return (await withRetry(list, { ...retryPolicy, fatalKinds: ['no-upload'] })) === 0
-  } catch (error) {
-    if (error instanceof OssRequestError && errorKind(error) === 'no-upload') return false
-    throw error
-  }
+  const listed = await withRetry(() => bucket.listParts(key, uploadId, callOptions), retryPolicy)
+  return listed?.size === 0
 }
 
 /**

@@ -19,6 +19,7 @@ import { digestOf } from '../disk/checkpoint.js'
 import type {
   Checkpoint,
   Completing,
+  Finishable,
   Published,
   Sealed,
   Spooling,
@@ -28,10 +29,7 @@ import { initiationHeaders, type ObjectOptions } from '../oss/object-headers.js'
 import type { Place } from '../oss/bucket.js'
 import { omitUndefined } from '../util/omit-undefined.js'
 import { hasFreedParts } from './freed-parts.js'
-import { isSinglePut, type Plan } from './plan.js'
-
-/** An upload that can be finished without its source. */
-export type Finishable = Sealed | Completing
+import { isSinglePut, partsOf, type CutPart, type Plan } from './plan.js'
 
 /** What a stream starts with. */
 export interface StreamStart {
@@ -85,7 +83,7 @@ export function seal(
     spooled: end.size,
     crc64: String(end.crc64),
     crcs: end.crcs,
-    ...(hasFreedParts(record) ? { met: omitUndefined({ md5, sha256 }) } : {}),
+    ...(hasFreedParts(record) ? { digests: omitUndefined({ md5, sha256 }) } : {}),
     sealedAt: now,
     updatedAt: now,
   }
@@ -99,7 +97,7 @@ export function unseal(record: Finishable): Spooling {
     sealedAt: _at,
     ...rest
   } = withUploadId(reopen(record), undefined)
-  const { freed: _freed, met: _met, ...bare } = rest
+  const { freed: _freed, digests: _digests, ...bare } = rest
   const nothing = { crcs: [], spooled: 0, uploaded: 0, acknowledged: 0 }
   return { ...bare, ...nothing, phase: 'spooling', updatedAt: timestamp() }
 }
@@ -123,7 +121,7 @@ export function publish(
   object: Pick<Published, 'etag' | 'parts' | 'requestId' | 'versionId'>,
 ): Published {
   const { error: _mended, initiating: _lost, ...rest } = withUploadId(reopen(record), undefined)
-  const { freed: _freed, met: _met, ...kept } = rest
+  const { freed: _freed, digests: _digests, ...kept } = rest
   return { ...kept, ...object, phase: 'published', uploaded: record.size, updatedAt: timestamp() }
 }
 
@@ -174,11 +172,11 @@ function backToSpooling(record: UploadRecord): UploadRecord {
   if (record.phase === 'published') return record
   const none = { spooled: 0, uploaded: 0, acknowledged: 0, updatedAt: timestamp() }
   if (record.phase === 'spooling') {
-    const { freed: _freed, met: _met, ...rest } = record
+    const { freed: _freed, digests: _digests, ...rest } = record
     return { ...rest, ...none }
   }
   const { size: _size, crc64: _crc64, sealedAt: _at, ...unsealed } = reopen(record)
-  const { freed: _freed, met: _met, ...rest } = unsealed
+  const { freed: _freed, digests: _digests, ...rest } = unsealed
   return { ...rest, ...none, phase: 'spooling' }
 }
 
@@ -259,11 +257,30 @@ export function addSuperseded(
 export function uploadIdsToAbort(
   checkpoint: Checkpoint,
   record: Finishable,
-  answered: boolean,
+  { answered }: { answered: boolean },
 ): string[] {
-  const { plan, size, uploadId } = record
-  const spent = !isSinglePut(plan, size) && (answered || checkpoint.superseded.length === 0)
+  const { uploadId } = record
+  const spent =
+    publishMethod(record) === 'multipart' && (answered || checkpoint.superseded.length === 0)
   return addSuperseded(checkpoint, uploadId, spent ? uploadId : undefined)
+}
+
+/** How a sealed upload is published: a short one by one PutObject. */
+export function publishMethod({ plan, size }: Finishable): Completing['method'] {
+  return isSinglePut(plan, size) ? 'put' : 'multipart'
+}
+
+/** Number of parts of the object; 1 for a single PutObject. */
+export function partCount(record: Finishable): number {
+  return publishMethod(record) === 'put' ? 1 : record.crcs.length
+}
+
+/** All parts of a sealed upload. */
+export function cutParts(record: Finishable): CutPart[] {
+  return partsOf(record.plan, record.size).map((part, i) => ({
+    ...part,
+    crc64: BigInt(record.crcs[i] ?? -1),
+  }))
 }
 
 /** Names of the temp files that the checkpoint still needs. */

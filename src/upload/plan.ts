@@ -33,6 +33,11 @@ export interface Part {
   readonly size: number
 }
 
+/** A part whose bytes are in the temp file. */
+export interface CutPart extends Part {
+  readonly crc64: bigint
+}
+
 /**
  * The plan for a stream.
  * Unknown length: parts grow with the offset, so that more than 30 TB fit into 10,000 parts.

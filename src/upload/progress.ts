@@ -55,6 +55,12 @@ export class ProgressTracker {
     return this.#state
   }
 
+  /** Acknowledged bytes and parts, as a record holds them. */
+  get acknowledged(): Pick<UploadRecord, 'uploaded' | 'acknowledged'> {
+    const { uploaded, parts } = this.#state
+    return { uploaded, acknowledged: parts.done }
+  }
+
   /** Takes over what is new and emits, now or when it is due. */
   update(change: Partial<Omit<ProgressEvent, 'rate' | 'eta'>>): void {
     const turned = change.phase !== undefined && change.phase !== this.#state.phase

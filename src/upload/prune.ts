@@ -3,7 +3,7 @@
  * uploads and orphans only when they are asked for. An upload that is owned is never touched.
  */
 import { Claim } from '../disk/claim.js'
-import type { Checkpoint } from '../disk/checkpoint.js'
+import { finishableSlot, type Checkpoint } from '../disk/checkpoint.js'
 import type { RecordStore } from '../disk/record-store.js'
 import { invalidType, outOfRange, SpoolError } from '../errors.js'
 import { abortUpload } from './abort.js'
@@ -36,6 +36,14 @@ export interface Pruned {
   readonly key?: string
   /** Of an orphan. */
   readonly uploadId?: string
+}
+
+/** Names of the options of `prune`. */
+export const PRUNE_OPTIONS: Readonly<Record<keyof PruneOptions, true>> = {
+  olderThan: true,
+  sealed: true,
+  orphans: true,
+  dryRun: true,
 }
 
 export const WEEK_MS = 7 * 24 * 60 * 60 * 1000
@@ -111,7 +119,7 @@ async function pruneClaimed(
       pruned.push({ kind: 'orphan', id, bucket, key, uploadId })
     }
     if (!options.dryRun && lost.length > 0) {
-      await claim.save({ ...withLostInitiates(checkpoint), lost: [...stillLost] })
+      await claim.db.write({ ...withLostInitiates(checkpoint), lost: [...stillLost] })
     }
   }
   if (!options.dryRun) await cleanUpPublished(context, claim)
@@ -127,7 +135,7 @@ async function cleanUpPublished(
   if (upload.phase !== 'published') return
   const superseded = await abortUploadIds(context, claim.checkpoint.superseded)
   if (!upload.once && superseded.length === 0 && lost.length === 0) return claim.remove()
-  await claim.save({ ...claim.checkpoint, superseded })
+  await claim.db.write({ ...claim.checkpoint, superseded })
 }
 
 /** Whether it is worth a lock. */
@@ -142,9 +150,8 @@ function pruneKind(
   checkpoint: Checkpoint,
   options: PruneSettings,
 ): 'upload' | 'receipt' | undefined {
-  const { upload, previous } = checkpoint
+  const { upload } = checkpoint
   if (Date.now() - Date.parse(upload.updatedAt) < options.olderThan) return undefined
   if (upload.phase === 'published') return upload.once ? 'receipt' : undefined
-  const finishable = upload.phase !== 'spooling' || (previous && previous.phase !== 'published')
-  return finishable && options.sealed !== true ? undefined : 'upload'
+  return finishableSlot(checkpoint) !== undefined && options.sealed !== true ? undefined : 'upload'
 }

@@ -1,24 +1,22 @@
 /**
- * Did it succeed? The exact answer after any ambiguous reply to Complete or PutObject, and after a
- * crash in `completing` (rule 8): the object is ours if and only if token, size and CRC64 are.
+ * Answers "did it succeed?" after an ambiguous response to Complete or PutObject, and after a crash in
+ * `completing` (rule 8): the object is ours if and only if token, size and CRC64 are ours.
  */
-import type { Completing, Sealed } from '../disk/checkpoint.js'
-import { errorKind, OssRequestError } from '../oss/request-error.js'
+import type { Completing, Finishable, Sealed } from '../disk/checkpoint.js'
 import type { Bucket, CallOptions, ObjectInfo } from '../oss/bucket.js'
-import { reopen, withUploadId } from './phase.js'
-import { isSinglePut } from './plan.js'
+import { publishMethod, reopen, withUploadId } from './phase.js'
 
 /**
- * - `ours`: done
- * - `alive`: not done, and the upload id still lives: go on with it
- * - `strangers`: someone wrote the key after we began to complete: their object stays
- * - `wrong`: an earlier attempt of ours is there, and it is not right: all again, from the temp file
- * - `nothing`: not done, and there is no upload id: the same, under a new one
+ * - `ours`: published
+ * - `pending`: not published, and the upload id still exists: continue with it
+ * - `foreign`: someone else wrote the key after our `completing`: their object stays
+ * - `wrong`: an earlier attempt of ours published a wrong object: send everything again, from the temp file
+ * - `absent`: not published, and there is no upload id: the same, under a new one
  */
-export type Outcome = 'ours' | 'alive' | 'strangers' | 'wrong' | 'nothing'
+export type Outcome = 'ours' | 'pending' | 'foreign' | 'wrong' | 'absent'
 
-/** The comparison. An object without a CRC64 (from a server that makes none) is never ours. */
-export function isOurObject(record: Sealed | Completing, object: ObjectInfo): boolean {
+/** True if the object is this upload's. An object without CRC64 (from a server that computes none) never is. */
+export function isOurObject(record: Finishable, object: ObjectInfo): boolean {
   return (
     object.token === expectedToken(record) &&
     object.size === record.size &&
@@ -27,28 +25,32 @@ export function isOurObject(record: Sealed | Completing, object: ObjectInfo): bo
 }
 
 /**
- * The token that the object has if it is ours: none under an upload id that another program made. Then
- * size and CRC64 alone say that what is there is what was to be there.
+ * The token of our object: none under an imported upload id, which another program initiated. There, size and
+ * CRC64 alone decide.
  */
-function expectedToken({ imported, plan, size, token }: Sealed | Completing): string | undefined {
-  return imported === true && !isSinglePut(plan, size) ? undefined : token
+function expectedToken(record: Finishable): string | undefined {
+  const isImported = record.imported === true && publishMethod(record) === 'multipart'
+  return isImported ? undefined : record.token
 }
 
-/** The decision, from what HEAD and ListParts said. Last-Modified has whole seconds: in doubt, theirs. */
+/**
+ * Decides from the responses to HEAD and ListParts. Last-Modified has whole seconds; an object of the same
+ * second is taken for someone else's.
+ */
 export function classifyOutcome(
   record: Completing,
   object: ObjectInfo | undefined,
-  uploadIdLives: boolean,
+  uploadIdExists: boolean,
 ): Outcome {
   if (object !== undefined && isOurObject(record, object)) return 'ours'
-  if (uploadIdLives) return 'alive'
-  if (object === undefined) return 'nothing'
-  if (object.token === record.token) return 'wrong' // whoever wrote it
+  if (uploadIdExists) return 'pending'
+  if (object === undefined) return 'absent'
+  if (object.token === record.token) return 'wrong' // whichever request wrote it
   const ourSecond = Math.floor(Date.parse(record.completingAt) / 1000) * 1000
-  return object.lastModified >= ourSecond ? 'strangers' : 'nothing'
+  return object.lastModified >= ourSecond ? 'foreign' : 'absent'
 }
 
-/** Asks OSS. Rejects with an `OssRequestError` when it cannot be known now: then all state is kept. */
+/** Asks OSS. Rejects with an `OssRequestError` when the answer cannot be known now: keep all state then. */
 export async function reconcile(
   record: Completing,
   bucket: Bucket,
@@ -56,37 +58,22 @@ export async function reconcile(
   call: CallOptions,
 ): Promise<{ outcome: Outcome; object: ObjectInfo | undefined }> {
   const object = await bucket.head(key, call)
-  // Of a PutObject, an upload id (got early, never used) says nothing.
+  // PutObject does not use the upload id that may exist.
   const uploadId = record.method === 'multipart' ? record.uploadId : undefined
   if (uploadId === undefined || (object !== undefined && isOurObject(record, object))) {
     return { outcome: classifyOutcome(record, object, false), object }
   }
-  const lives = await isAlive(bucket, key, uploadId, call)
-  // Nothing completes an upload id that is gone, but since the first look the Complete of a process that
-  // was killed may have: only what is there now is the answer.
-  const now = lives ? object : await bucket.head(key, call)
-  return { outcome: classifyOutcome(record, now, lives), object: now }
+  const exists = (await bucket.listParts(key, uploadId, call)) !== undefined
+  // Nothing completes an upload id that is gone, but the Complete of a killed process may have completed it
+  // since the first HEAD: only a second HEAD is final.
+  const now = exists ? object : await bucket.head(key, call)
+  return { outcome: classifyOutcome(record, now, exists), object: now }
 }
 
-async function isAlive(
-  bucket: Bucket,
-  key: string,
-  uploadId: string,
-  call: CallOptions,
-): Promise<boolean> {
-  try {
-    await bucket.listParts(key, uploadId, call)
-    return true
-  } catch (error) {
-    if (error instanceof OssRequestError && errorKind(error) === 'no-upload') return false
-    throw error
-  }
-}
-
-/** The record once it is certain that nothing was published, and no stranger came after us. */
-export function asUnpublished(record: Completing, outcome: 'alive' | 'nothing'): Sealed {
+/** The record once it is certain that nothing was published, and that no one else wrote the key after us. */
+export function asUnpublished(record: Completing, outcome: 'pending' | 'absent'): Sealed {
   const sealed = reopen(record)
   // An upload id that PutObject did not use is still to be aborted.
-  const known = outcome === 'alive' || record.method === 'put'
-  return known ? sealed : withUploadId(sealed, undefined)
+  const isKept = outcome === 'pending' || record.method === 'put'
+  return isKept ? sealed : withUploadId(sealed, undefined)
 }

@@ -1,45 +1,40 @@
 /**
- * The ledger: the one record that a run works on, and how its changes reach the disk. A run works on
- * `upload`, or, when a sealed predecessor is finished while a later stream lies there unsealed, on
- * `previous`; nobody but this file knows which.
+ * Writes one record of an upload's checkpoint: `upload`, or `previous` when a sealed predecessor is finished
+ * although a later, unsealed stream exists. Every change of a record passes through here.
  */
 import type { Claim } from '../disk/claim.js'
-import type { Checkpoint, UploadRecord } from '../disk/checkpoint.js'
+import { isFinishable, type Checkpoint, type Slot, type UploadRecord } from '../disk/checkpoint.js'
 import {
-  reopen,
-  dropPrevious,
   addSuperseded,
+  dropPrevious,
+  reopen,
   timestamp,
   unseal,
   withoutInitiating,
   withUploadId,
 } from './phase.js'
 
-/** Checkpoints that only say how far it got are written at most this often, in ms. */
+/** Progress alone is saved at most this often, in ms. */
 const SAVE_INTERVAL_MS = 1_000
 
-/** A short stream is over by then, in ms, and one checkpoint is all it needs. */
+/** Delay of the first save, in ms: a short stream ends earlier and needs a single checkpoint. */
 const FIRST_SAVE_DELAY_MS = 20
 
-/** What a record says for people, and for a source that continues behind verified bytes. */
-export type ProgressFields = Pick<
-  UploadRecord,
-  'spooled' | 'crcs' | 'uploaded' | 'acknowledged' | 'freed'
->
+/** Fields that describe progress, for people and for a source that continues behind verified bytes. */
+export type ProgressFields = Pick<UploadRecord, 'spooled' | 'crcs' | 'uploaded' | 'acknowledged'>
 
 export class RecordWriter {
+  readonly slot: Slot
   readonly #claim: Claim
-  readonly slot: 'upload' | 'previous'
-  #lastWrite = 0
+  readonly #progressFields: () => Partial<ProgressFields>
   #timer: NodeJS.Timeout | undefined
   #closed = false
 
-  /** How far the work has got; set by whoever does it. */
-  progressFields: () => Partial<ProgressFields> = () => ({})
-
-  constructor(claim: Claim, slot: 'upload' | 'previous' = 'upload') {
+  /** @param progressFields – added to every record that `write` saves */
+  constructor(claim: Claim, slot: Slot, progressFields: () => Partial<ProgressFields>) {
     this.#claim = claim
     this.slot = slot
+    this.#progressFields = progressFields
   }
 
   get checkpoint(): Checkpoint {
@@ -54,79 +49,83 @@ export class RecordWriter {
     return record
   }
 
-  /** The checkpoint with `record` in its place. */
+  /** The checkpoint with `record` in this writer's slot. */
   with(record: UploadRecord): Checkpoint {
     return { ...this.checkpoint, [this.slot]: record }
   }
 
   /**
-   * The first checkpoint of a stream: written soon, or with what is written before that. Until then
-   * nothing depends on it: whatever goes to OSS is announced first, and nothing is sealed.
+   * Stages the first checkpoint of a stream. It is saved soon, or as part of an earlier save. Until then
+   * nothing depends on it: requests to OSS are recorded before they are sent, and nothing is sealed.
    */
   start(checkpoint: Checkpoint): void {
-    this.#claim.stage(checkpoint)
-    this.#lastWrite = Date.now() - SAVE_INTERVAL_MS + FIRST_SAVE_DELAY_MS
-    this.scheduleSave()
+    this.#claim.db.stage(checkpoint)
+    this.#scheduleSave(FIRST_SAVE_DELAY_MS)
   }
 
   /**
-   * Takes over `record` without a write of its own, as long as nothing of this upload is durable:
-   * what is written next contains it.
-   * @returns false when it must be written
+   * Stages `record` without a save of its own, as long as nothing of this upload is durable: the next save
+   * includes it.
+   * @returns false when it must be saved
    */
   stage(record: UploadRecord): boolean {
-    if (this.#claim.saved !== null) return false
-    this.#claim.stage(this.with(record))
+    if (this.#claim.db.saved !== null) return false
+    this.#claim.db.stage(this.with(record))
     return true
   }
 
   /** Resolves when `checkpoint` is durable. */
-  async save(checkpoint: Checkpoint): Promise<void> {
+  save(checkpoint: Checkpoint): Promise<void> {
     this.cancelScheduledSave()
-    await this.#claim.save(checkpoint)
-    this.#lastWrite = Date.now()
+    return this.#claim.db.write(checkpoint)
   }
 
-  /** Resolves when `record` is durable. */
+  /** Resolves when `record`, with the current progress, is durable. */
   write(record: UploadRecord): Promise<void> {
+    this.cancelScheduledSave()
     // Numbers and CRCs: they keep the record's type.
-    const now = { ...record, ...this.progressFields(), updatedAt: timestamp() } as UploadRecord
-    return this.save(this.with(now))
+    const now = { ...record, ...this.#progressFields(), updatedAt: timestamp() } as UploadRecord
+    return this.#claim.db.write(this.with(now))
   }
 
   /**
-   * Writes how far it got, when it is due. Nothing depends on it but what `ls` shows and how much of
-   * a source with `replay: 'offset'` is read again, so a failure to write is left to the next write
-   * that something depends on.
+   * Saves the progress when the interval allows. Only `ls`, and the offset at which a source with `replay:
+   * 'offset'` continues, depend on it, so a failure is left to the next save that matters.
    */
   scheduleSave(): void {
-    if (this.#timer !== undefined || this.#closed) return
-    const due = Math.max(0, this.#lastWrite + SAVE_INTERVAL_MS - Date.now())
-    this.#timer = setTimeout(() => {
-      void this.write(this.record).catch(() => undefined)
-    }, due).unref()
+    this.#scheduleSave(Math.max(0, this.#claim.db.savedAt + SAVE_INTERVAL_MS - Date.now()))
   }
 
-  /** Drops a note that is not yet written: what is about to be written says more. */
+  #scheduleSave(delay: number): void {
+    if (this.#timer !== undefined || this.#closed) return
+    this.#timer = setTimeout(() => {
+      void this.write(this.record).catch(() => undefined)
+    }, delay).unref()
+  }
+
+  /** Cancels the scheduled save: the save that follows includes its fields. */
   cancelScheduledSave(): void {
     clearTimeout(this.#timer)
     this.#timer = undefined
   }
 
-  /** Drops a note that is not yet written, and all to come: the claim is about to end. */
+  /** Cancels the scheduled save and all later ones: the claim is about to end. */
   close(): void {
     this.#closed = true
     this.cancelScheduledSave()
   }
 
-  /** Initiate is about to be sent, and may take effect until `to`. */
+  /** Records that Initiate is about to be sent and may take effect until `to` (ms since 1970). */
   async initiating(from: number, to: number): Promise<void> {
     const window = { from: new Date(from).toISOString(), to: new Date(to).toISOString() }
     await this.write({ ...this.record, initiating: window })
   }
 
-  /** Initiate was answered; `lost`: the answer to an earlier attempt was not. */
-  async initiated(uploadId: string, lost: boolean): Promise<void> {
+  /**
+   * Records the upload id of a successful Initiate.
+   * @param lost – whether the response to an earlier attempt was lost
+   */
+  async initiated(uploadId: string, { lost }: { lost: boolean }): Promise<void> {
     const { record } = this
     const window = lost && record.initiating !== undefined ? [record.initiating] : []
     await this.save({
@@ -135,18 +134,18 @@ export class RecordWriter {
     })
   }
 
-  /** The upload id is gone on OSS. */
+  /** Drops the upload id, which no longer exists on OSS. */
   async clearUploadId(): Promise<void> {
     await this.write(withUploadId(this.record, undefined))
   }
 
   /**
-   * What came about under the upload id is not what was to be, or OSS says so: another one is next. The
-   * old one stays known, since OSS may later say that its object is right after all.
+   * Drops an upload id whose object is wrong, or is reported as wrong, so that the next attempt initiates a
+   * new one. The old id is kept in `superseded`, since OSS may later report that its object is right after all.
    */
   async dropWrongUploadId(): Promise<void> {
     const { record, checkpoint } = this
-    if (record.phase !== 'sealed' && record.phase !== 'completing') return
+    if (!isFinishable(record)) return
     const sealed = withUploadId(reopen(record), undefined)
     await this.save({
       ...this.with(sealed),
@@ -154,21 +153,20 @@ export class RecordWriter {
     })
   }
 
-  /** Bytes that only OSS had are lost: what was sealed needs its source again, or is history. */
+  /** Records that bytes are lost which only OSS had: the source is needed again, or the predecessor is dropped. */
   async unseal(): Promise<void> {
-    const { record } = this
-    if (record.phase !== 'sealed' && record.phase !== 'completing') return
-    const { checkpoint } = this
+    const { record, checkpoint } = this
+    if (!isFinishable(record)) return
     const rest = this.slot === 'upload' ? this.with(unseal(record)) : dropPrevious(checkpoint)
     await this.save({ ...rest, superseded: addSuperseded(checkpoint, record.uploadId) })
   }
 
-  /** True when the upload id is a sealed predecessor's, whose parts must not be changed. */
+  /** True for the upload id of a sealed predecessor, whose parts must not be changed. */
   isPredecessorUploadId(uploadId: string): boolean {
     return this.slot === 'upload' && this.checkpoint.previous?.uploadId === uploadId
   }
 
-  /** Leaves a borrowed upload id to its owner; the next one goes with a token of its own. */
+  /** Returns a borrowed upload id to the predecessor; the next Initiate sends `token`. */
   async startOwnUploadId(token: string): Promise<void> {
     await this.write({ ...withUploadId(this.record, undefined), token })
   }

@@ -1,47 +1,38 @@
 /**
- * Finishing an upload whose source is not needed any more, in whatever process and however long
- * after the seal. Damage found on the way sends the upload to the quarantine, never into an object.
+ * Finishes an upload whose source is not needed any more, in any process and however long after the seal.
+ * Damage that it finds sends the upload to the quarantine, never into an object.
  */
-import type { Checkpoint, UploadRecord } from '../disk/checkpoint.js'
+import type { Finishable, Slot, UploadRecord } from '../disk/checkpoint.js'
 import { TempFileDamagedError } from '../disk/temp-file.js'
+import { errorCode } from '../util/error-code.js'
 import type { UploadContext } from './context.js'
-import { toSpoolError, publishedState } from './error-mapping.js'
-import { hasFreedParts } from './freed-parts.js'
+import { errorContext, toSpoolError } from './error-mapping.js'
 import { finish, type FinishResult } from './finish.js'
-import { RecordWriter } from './record-writer.js'
+import { hasFreedParts } from './freed-parts.js'
 import {
-  initiationDigest,
-  reopen,
   addSuperseded,
-  withLostInitiates,
+  initiationDigest,
+  partCount,
+  reopen,
   timestamp,
+  withLostInitiates,
   withUploadId,
-  type Finishable,
 } from './phase.js'
-import { isSinglePut } from './plan.js'
+import { RecordWriter } from './record-writer.js'
 import { UploadRun } from './upload-run.js'
 
-/** Where in the checkpoint the upload is that can be finished; none: the source is still needed. */
-export function finishableSlot(checkpoint: Checkpoint): 'upload' | 'previous' | undefined {
-  for (const slot of ['upload', 'previous'] as const) {
-    const phase = checkpoint[slot]?.phase
-    if (phase === 'sealed' || phase === 'completing') return slot
-  }
-  return undefined
-}
-
 /**
- * Finishes the upload in `slot`; ends the claim, whatever happens.
- * @param force publish over an object of someone else's
+ * Finishes the upload in `slot` and ends the claim, also on failure.
+ * @param options – `force` publishes over someone else's object
  */
 export async function finishSlot(
   context: UploadContext,
-  slot: 'upload' | 'previous',
-  force: boolean,
+  slot: Slot,
+  options: { force: boolean },
 ): Promise<FinishResult> {
-  context.diagnostics.started(true, context.checkpoint[slot]?.spooled ?? 0)
+  context.diagnostics.started({ resumed: true, spooled: context.checkpoint[slot]?.spooled ?? 0 })
   try {
-    return await finishSealed(context, slot, force)
+    return await finishSealed(context, slot, options)
   } catch (error) {
     context.diagnostics.failed(error)
     throw error
@@ -50,58 +41,49 @@ export async function finishSlot(
 
 async function finishSealed(
   context: UploadContext,
-  slot: 'upload' | 'previous',
-  force: boolean,
+  slot: Slot,
+  { force }: { force: boolean },
 ): Promise<FinishResult> {
-  const { claim } = context
-  const writer = new RecordWriter(claim, slot)
-  const work = new UploadRun(context, writer)
+  const { claim, progress } = context
+  const writer = new RecordWriter(claim, slot, () => progress.acknowledged)
+  const run = new UploadRun(context, writer)
   const { freed } = writer.record
   try {
     context.startRetryTime()
     const taken = withLostInitiates(writer.checkpoint)
     if (taken !== writer.checkpoint) await writer.save(taken)
-    const record = recordIn(writer)
-    if (force && (await hasTempFile(work))) await forceOverwrite(writer, record)
-    const total = isSinglePut(record.plan, record.size) ? 1 : record.crcs.length
-    context.progress.update({
-      phase: record.phase,
-      spooled: record.spooled,
-      size: record.size,
-      parts: { done: 0, total },
+    const { sealed } = run
+    if (force && (await hasFile(run))) await forceOverwrite(writer, sealed)
+    progress.update({
+      phase: sealed.phase,
+      spooled: sealed.spooled,
+      size: sealed.size,
+      parts: { done: 0, total: partCount(sealed) },
     })
-    return await finish(work)
+    return await finish(run)
   } catch (error) {
-    await work.close() // nothing may note anything once the claim has ended
+    await run.close() // nothing may be saved once the claim has ended
     writer.close()
     if (error instanceof TempFileDamagedError) throw await claim.quarantine(error)
-    const { bucket, key } = writer.checkpoint
-    const record = writer.checkpoint[slot] // a predecessor that is lost is there no more
-    const uploadId = record?.uploadId
+    const { checkpoint } = writer
+    const record = checkpoint[slot] // a lost predecessor is not there any more
     const cause: unknown = claim.lockLost?.aborted === true ? claim.lockLost.reason : error
-    const reported = toSpoolError(cause, {
-      id: claim.id,
-      bucket,
-      key,
-      sealed: true,
-      published: publishedState(record?.phase),
-      freed,
-      uploadId,
-    })
+    const errorState = { ...errorContext(checkpoint, record), sealed: true, freed }
+    const reported = toSpoolError(cause, errorState)
     if (record !== undefined) await saveError(writer, record, reported)
     await claim.release()
     throw reported
   } finally {
     writer.close()
-    context.progress.end()
-    await work.close()
+    progress.end()
+    await run.close()
   }
 }
 
-/** Without its bytes nothing can be forced: rule 8 alone tells whether a killed process had published them. */
-async function hasTempFile(work: UploadRun): Promise<boolean> {
+/** Whether the bytes are here. Without them nothing can be forced: rule 8 alone decides. */
+async function hasFile(run: UploadRun): Promise<boolean> {
   try {
-    await work.file()
+    await run.file()
     return true
   } catch (error) {
     if (error instanceof TempFileDamagedError) return false
@@ -109,13 +91,13 @@ async function hasTempFile(work: UploadRun): Promise<boolean> {
   }
 }
 
-/** `--force`: nothing protects what is there; what is sent at initiation changes with it (rule 4). */
+/** `--force`: no longer protects the object that exists; that changes what initiation sends (rule 4). */
 async function forceOverwrite(writer: RecordWriter, record: Finishable): Promise<void> {
   const { overwrite, ...object } = record.object
   const { error: _overruled, ...reopened } = reopen(record)
   if (overwrite !== false) return writer.write(reopened)
   const forced = { ...reopened, object, digest: initiationDigest(object) }
-  // Parts that only OSS has cannot be sent under another upload id: Complete alone is different then.
+  // Parts that only OSS has cannot be sent under another upload id: only Complete differs then.
   if (hasFreedParts(record)) return writer.write(forced)
   await writer.save({
     ...writer.with(withUploadId(forced, undefined)),
@@ -123,23 +105,17 @@ async function forceOverwrite(writer: RecordWriter, record: Finishable): Promise
   })
 }
 
-/** Why it ended, for `ls`; its own failure to be written must not hide the reason. */
+/** Saves the error for `ls`. A failure to save it must not hide the error itself. */
 async function saveError(
   writer: RecordWriter,
   record: UploadRecord,
   error: unknown,
 ): Promise<void> {
   if (!(error instanceof Error)) return
-  const code = 'code' in error ? String(error.code) : error.name
+  const code = errorCode(error) ?? error.name
   await writer
     .write({ ...record, error: { code, message: error.message, at: timestamp() } })
     .catch((cause: unknown) => {
       error.cause ??= cause
     })
-}
-
-function recordIn(writer: RecordWriter): Finishable {
-  const { record } = writer
-  if (record.phase === 'sealed' || record.phase === 'completing') return record
-  throw new Error(`An upload in phase ${record.phase} cannot be resumed`)
 }

@@ -47,7 +47,7 @@ const RETRYABLE: ReadonlySet<RequestErrorKind> = new Set([
   'transient',
   'throttled',
   'skewed',
-  'mended',
+  'recovered',
 ])
 
 /** True for what may be over by the next attempt. */
@@ -55,14 +55,14 @@ export function isRetryable(kind: RequestErrorKind): boolean {
   return RETRYABLE.has(kind)
 }
 
-/** What was mended and fails again the same way so often was not. */
+/** Immediate retries after the cause of a failure was removed; then it counts as any other failure. */
 const MAX_RECOVERIES = 3
 
 /** Calls `attempt` until it succeeds or the policy ends; throws the last `OssRequestError`. */
 export async function withRetry<T>(attempt: () => Promise<T>, policy: RetryPolicy): Promise<T> {
   let failures = 0
-  let counted = 0
   let recoveries = 0
+  let counted = 0
   let arrived = policy.progress?.()
   for (;;) {
     const free = policy.isUnlimited?.() ?? false
@@ -72,7 +72,7 @@ export async function withRetry<T>(attempt: () => Promise<T>, policy: RetryPolic
       if (!(error instanceof OssRequestError)) throw error
       const kind = errorKind(error)
       if (kind === 'aborted' || policy.fatalKinds?.includes(kind)) throw error
-      if (kind === 'mended' && ++recoveries <= MAX_RECOVERIES) {
+      if (kind === 'recovered' && ++recoveries <= MAX_RECOVERIES) {
         await policy.pause(0)
         continue
       }

@@ -1,37 +1,35 @@
-/**
- * An expectation that came after the seal: the sealed bytes are held against it, and nothing is changed.
- */
+/** Checks an expectation that came after the seal against the sealed bytes. Changes nothing. */
 import { createHash } from 'node:crypto'
-import type { UploadRecord } from '../disk/checkpoint.js'
-import { TempFile, TempFileDamagedError } from '../disk/temp-file.js'
+import { isFinishable, type Finishable, type UploadRecord } from '../disk/checkpoint.js'
+import { openSpoolFile } from '../disk/open-spool-file.js'
+import { TempFileDamagedError } from '../disk/temp-file.js'
 import { SpoolError } from '../errors.js'
 import type { UploadContext } from './context.js'
 import { firstMismatch, type Expectation } from './expectation.js'
 import { hasFreedParts } from './freed-parts.js'
 import type { UploadSettings } from './options.js'
-import type { Finishable } from './phase.js'
 
-/** Of bytes that are not here any more: equal to no digest. */
+/** Placeholder for a digest that cannot be computed; matches nothing. */
 const UNKNOWN_DIGEST = 'not known (its bytes are only on OSS)'
 
-/** @throws SpoolError `ERR_SPOOL_EXPECTATION`, or `ERR_SPOOL_CORRUPT` for bytes that are not what they were */
+/** @throws SpoolError `ERR_SPOOL_EXPECTATION`, or `ERR_SPOOL_CORRUPT` when the bytes are damaged */
 export async function checkSealedBytes(
   { id, claim }: UploadContext,
   record: UploadRecord | undefined,
   settings: UploadSettings,
 ): Promise<void> {
-  if (record?.phase !== 'sealed' && record?.phase !== 'completing') return
+  if (!isFinishable(record)) return
   const digests = await computeDigests(claim.directory, record, settings.expect).catch(
     async (error: unknown) => {
       throw error instanceof TempFileDamagedError ? await claim.quarantine(error) : error
     },
   )
-  const miss = firstMismatch(settings, { bytes: record.size, crc64: record.crc64, ...digests })
-  if (miss === undefined) return
+  const mismatch = firstMismatch(settings, { bytes: record.size, crc64: record.crc64, ...digests })
+  if (mismatch === undefined) return
   throw new SpoolError(
     'ERR_SPOOL_EXPECTATION',
-    `The sealed upload ${id} is not what was expected: ${miss}; it stays as it is`,
-    { id, hint: `"oss-spool resume ${id}" publishes it all the same.` },
+    `The sealed upload ${id} does not meet the expectation: ${mismatch}. It was not changed`,
+    { id, hint: `"oss-spool resume ${id}" publishes it anyway.` },
   )
 }
 
@@ -43,14 +41,14 @@ async function computeDigests(
 ): Promise<{ md5?: string; sha256?: string }> {
   const names = (['md5', 'sha256'] as const).filter(algorithm => expect[algorithm] !== undefined)
   if (names.length === 0) return {}
-  const { file: name, size, met } = record
+  const { file: name, size, digests } = record
   if (hasFreedParts(record)) {
     return Object.fromEntries(
-      names.map(algorithm => [algorithm, met?.[algorithm] ?? UNKNOWN_DIGEST]),
+      names.map(algorithm => [algorithm, digests?.[algorithm] ?? UNKNOWN_DIGEST]),
     )
   }
   const hashes = names.map(algorithm => createHash(algorithm))
-  const file = await TempFile.open(directory, name)
+  const file = await openSpoolFile(directory, name)
   try {
     if (file.size !== size) {
       throw file.damagedError(`The temp file has ${file.size} bytes instead of ${size}`)

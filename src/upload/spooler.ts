@@ -5,14 +5,13 @@
  */
 import { createHash, type Hash } from 'node:crypto'
 import { combineCrc64, Crc64, EMPTY_CRC64 } from '../crc64.js'
-import type { TempFile } from '../disk/temp-file.js'
+import type { SpoolFile } from '../disk/spool-file.js'
+import type { ListedPart } from '../oss/bucket.js'
 import type { Expectation } from './expectation.js'
-import { firstPart, MAX_PARTS, nextPart, type Part, type Plan } from './plan.js'
+import { isFreed, type FreedRanges } from './freed-parts.js'
+import { firstPart, MAX_PARTS, nextPart, type CutPart, type Part, type Plan } from './plan.js'
 
-/** A part whose bytes are in the temp file. */
-export interface CutPart extends Part {
-  readonly crc64: bigint
-}
+type ListedParts = ReadonlyMap<number, ListedPart>
 
 /** More bytes came than 10,000 parts of this plan can hold. */
 export class PlanExhaustedError extends Error {
@@ -20,7 +19,7 @@ export class PlanExhaustedError extends Error {
 }
 
 export class Spooler {
-  readonly #file: TempFile
+  readonly #file: SpoolFile
   readonly #plan: Plan
   readonly #crc = new Crc64()
   readonly #hashes: readonly [name: 'md5' | 'sha256', hash: Hash][]
@@ -33,7 +32,7 @@ export class Spooler {
   #filledBytes = 0
 
   /** `onPart` is told of each whole part once its bytes are in the file. */
-  constructor(file: TempFile, plan: Plan, expect: Expectation, onPart: (part: CutPart) => void) {
+  constructor(file: SpoolFile, plan: Plan, expect: Expectation, onPart: (part: CutPart) => void) {
     this.#file = file
     this.#plan = plan
     this.#onPart = onPart
@@ -65,28 +64,30 @@ export class Spooler {
   }
 
   /**
-   * Continues behind bytes that an earlier run left in the temp file.
-   * @param isElsewhere whether the part, of which the file has a hole, is still where it was freed
-   * for; `undefined` for a part that the file must have
-   * @returns how many of them are what their CRCs say; the rest was cut off
+   * Verifies the bytes of an earlier run and continues behind them.
+   * @param earlier – the freed parts, of which the file has only holes, and the parts that OSS lists
+   * @returns the number of verified bytes; the rest of the file was cut off
    */
   async replay(
     crcs: readonly bigint[],
-    isElsewhere: (part: CutPart) => boolean | undefined = () => undefined,
+    earlier: { freed?: FreedRanges | undefined; listed?: ListedParts | undefined } = {},
   ): Promise<number> {
     for (const crc64 of crcs) {
-      const part = this.#currentPart
+      const part = { ...this.#currentPart, crc64 }
       if (part.start + part.size > this.#file.size) break
-      if (!(isElsewhere({ ...part, crc64 }) ?? (await this.#hashRegion(part)) === crc64)) break
+      const isIntact = isFreed(earlier.freed, part.number)
+        ? isListed(earlier.listed, part)
+        : (await this.#hashRegion(part)) === crc64
+      if (!isIntact) break
       this.#onPart(this.#closePart(crc64))
     }
     this.#crc.reset()
-    if (this.#file.size > this.#currentPart.start)
-      await this.#file.truncate(this.#currentPart.start)
+    const { start } = this.#currentPart
+    if (this.#file.size > start) await this.#file.truncate(start)
     for (const [, hash] of this.#hashes) {
-      for await (const chunk of this.#file.chunks(0, this.#currentPart.start)) hash.update(chunk)
+      for await (const chunk of this.#file.chunks(0, start)) hash.update(chunk)
     }
-    return this.#currentPart.start
+    return start
   }
 
   /** The end of the stream: cuts the last part. Call once. */
@@ -135,4 +136,9 @@ export class Spooler {
     for await (const chunk of this.#file.chunks(part.start, part.size)) this.#crc.update(chunk)
     return this.#crc.digest()
   }
+}
+
+function isListed(listed: ListedParts | undefined, { number, size, crc64 }: CutPart): boolean {
+  const part = listed?.get(number)
+  return part?.size === size && part.crc64 === crc64
 }

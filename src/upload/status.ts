@@ -1,7 +1,7 @@
 /**
  * What `uploads()` and `ls` say of an upload: its checkpoint as people see it.
  */
-import type { Checkpoint } from '../disk/checkpoint.js'
+import { isFinishable, type Checkpoint } from '../disk/checkpoint.js'
 import type { Owner } from '../disk/lock.js'
 
 /** An upload that is not done yet (or, when asked for, the receipt of one that is). */
@@ -62,8 +62,7 @@ export function statusOf(
 ): UploadStatus | undefined {
   const { id, endpoint, region, bucket, key, host, upload, previous } = checkpoint
   const dead = upload.phase === 'spooling' && owner === undefined
-  const finishable = previous !== undefined && previous.phase !== 'published'
-  const record = dead && finishable ? previous : upload
+  const record = dead && isFinishable(previous) ? previous : upload
   if (record.phase === 'published' && !record.once) return undefined
   const { phase, spooled, uploaded, acknowledged, createdAt, updatedAt, uploadId, error } = record
   return {

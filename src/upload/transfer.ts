@@ -1,51 +1,51 @@
 /**
- * The transfer: parts on their way to OSS under one upload id, `parallel` at a time. A part is done
- * if and only if OSS says it has it with our size and CRC64, in a reply or in its list (rule 4). While the
- * source flows nothing here ends the upload but a key that is taken; `limit()` starts the counting.
+ * The parts of one upload in flight under one upload id, at most `parallel` concurrently. A part is done if
+ * and only if OSS reports it with our size and CRC64, in a response or in its list (rule 4). While the source
+ * flows, only a key that is taken ends the upload; attempts count from `sourceEnded()` on.
  */
 import { randomUUID } from 'node:crypto'
-import { OssRequestError } from '../oss/request-error.js'
-import type { UploadBody, HttpResponse } from '../oss/bucket.js'
+import { isNoSuchUpload, OssRequestError } from '../oss/request-error.js'
+import type { HttpResponse, UploadBody, UploadedPart } from '../oss/bucket.js'
 import type { UploadContext } from './context.js'
 import { BytesLostError, hasFreedParts, isFreed } from './freed-parts.js'
 import type { RecordWriter } from './record-writer.js'
 import { ConcurrencyLimiter } from './concurrency.js'
 import { retryDelay, withRetry, type RetryPolicy } from './retry.js'
 import {
-  isNoSuchUpload,
   handleLostUploadId,
   openSession,
   type DonePart,
   type MultipartSession,
 } from './multipart-session.js'
-import type { CutPart } from './spooler.js'
+import type { CutPart } from './plan.js'
 
-/** Where a part's bytes come from. */
+/** Reads the bytes of parts. */
 export interface PartReader {
-  /** A fresh body for each attempt. */
+  /** Returns a fresh body for each attempt. */
   body(part: CutPart): UploadBody
-  /** Rejects when the bytes on disk are not what the checkpoint says. */
+  /** Rejects when the bytes on disk are not those of the checkpoint. */
   verify(part: CutPart): Promise<void>
 }
 
-/** What the transfer tells while it works. */
+/** Events of a transfer, for its owner. */
 export interface TransferEvents {
-  onDone(part: CutPart, done: DonePart, reply: HttpResponse | undefined): void
-  /** What was done is in doubt again: under a new upload id, or until OSS has listed it. */
+  /** A part is done; `response` is absent when OSS had it already. */
+  onDone(part: CutPart, done: DonePart, response: HttpResponse | undefined): void
+  /** Done parts are in doubt: the upload id is new, or OSS has not listed them yet. */
   onRestart(): void
-  /** It cannot go on; `settle()` will reject with the same. */
+  /** The transfer failed; `drain()` rejects with the same error. */
   onFailure(error: unknown, part: number | undefined): void
 }
 
-/** The parts under this upload id are a sealed predecessor's and differ from ours (rule 6). */
+/** The upload id is a sealed predecessor's, and its parts differ from ours (rule 6). */
 class BorrowedUploadIdError extends Error {}
 
-/** Upload ids that vanish one after the other are not a network's doing. */
+/** Upload ids that vanish one after the other: no network does that. */
 const MAX_SESSIONS = 5
 
 export class Transfer {
   readonly #context: UploadContext
-  readonly #ledger: RecordWriter
+  readonly #writer: RecordWriter
   readonly #source: PartReader
   readonly #events: TransferEvents
   readonly #parts: CutPart[] = []
@@ -57,26 +57,26 @@ export class Transfer {
   #unlimited: boolean
   readonly #limiter: ConcurrencyLimiter
   #idleWaiters: (() => void)[] = []
-  /** Parts that were sent and acknowledged. */
+  /** Number of parts that were sent and acknowledged. */
   #acknowledgedCount = 0
 
-  /** `flowing`: the source still flows; there is no limit until `limit()`. */
+  /** @param flowing – whether the source still flows: attempts are unlimited until `sourceEnded()` */
   constructor(
     context: UploadContext,
     writer: RecordWriter,
     source: PartReader,
-    flowing: boolean,
+    { flowing }: { flowing: boolean },
     events: TransferEvents,
   ) {
     this.#context = context
-    this.#ledger = writer
+    this.#writer = writer
     this.#source = source
     this.#unlimited = flowing
     this.#events = events
     this.#limiter = new ConcurrencyLimiter(context)
   }
 
-  /** Makes sure that there is an upload id, ahead of the first part. */
+  /** Initiates the upload ahead of the first part. */
   start(): void {
     this.#active++
     this.#currentSession()
@@ -84,14 +84,14 @@ export class Transfer {
       .finally(() => this.#partEnded())
   }
 
-  /** Takes a part whose bytes are on disk; it is sent as soon as a place is free. */
+  /** Adds a part whose bytes are on disk; it is sent as soon as the limit allows. */
   add(part: CutPart): void {
     this.#parts.push(part)
     this.#queue.push(part)
     this.#startParts()
   }
 
-  /** The source has ended: attempts count from now on, and those who pause try again at once. */
+  /** Starts to count attempts, and ends the pauses of parts that wait for a retry. */
   sourceEnded(): void {
     this.#unlimited = false
     this.#sessions = 0
@@ -106,7 +106,7 @@ export class Transfer {
     return { uploadId: session.uploadId, parts: [...session.done.values()] }
   }
 
-  /** Sends nothing new; resolves when what was in flight has ended. */
+  /** Sends nothing new; resolves when no request is in flight. */
   async stop(): Promise<void> {
     this.#queue = []
     this.#limiter.close()
@@ -142,18 +142,20 @@ export class Transfer {
     while (this.#active > 0) await new Promise<void>(resolve => this.#idleWaiters.push(resolve))
   }
 
-  /** Brings one part to OSS, under whatever upload id there is by then. */
+  /** Sends one part unless OSS lists it; starts over when its upload id is replaced meanwhile. */
   async #deliver(part: CutPart): Promise<void> {
     for (;;) {
       const opening = this.#currentSession()
       const session = await opening
       if (session.done.has(part.number)) return
       try {
-        const reply = await this.#sendUnlessListed(session, part)
+        const uploaded = this.#takeListed(session, part)
+          ? undefined
+          : await this.#send(session, part)
         const done = session.done.get(part.number)
         if (this.#session === opening && done !== undefined) {
           this.#sessions = 1
-          return this.#events.onDone(part, done, reply)
+          return this.#events.onDone(part, done, uploaded?.reply)
         }
       } catch (error) {
         if (!(error instanceof BorrowedUploadIdError) && !isNoSuchUpload(error)) throw error
@@ -162,50 +164,44 @@ export class Transfer {
     }
   }
 
-  async #sendUnlessListed(
-    session: MultipartSession,
-    part: CutPart,
-  ): Promise<HttpResponse | undefined> {
-    const listed = session.listed.get(part.number)
-    if (listed !== undefined) {
-      if (listed.size === part.size && listed.crc64 === part.crc64) {
-        session.done.set(part.number, { number: part.number, etag: listed.etag })
-        return undefined
-      }
-      if (this.#ledger.isPredecessorUploadId(session.uploadId)) throw new BorrowedUploadIdError()
+  /**
+   * Marks a part as done if OSS lists it with our size and CRC64 (rule 4).
+   * @returns false when it must be sent
+   */
+  #takeListed(session: MultipartSession, { number, size, crc64 }: CutPart): boolean {
+    const listed = session.listed.get(number)
+    if (listed?.size === size && listed.crc64 === crc64) {
+      session.done.set(number, { number, etag: listed.etag })
+      return true
     }
-    if (isFreed(this.#ledger.record.freed, part.number)) {
-      throw new BytesLostError(`OSS has lost part ${part.number}, which is no longer on this disk`)
+    if (listed !== undefined && this.#writer.isPredecessorUploadId(session.uploadId)) {
+      throw new BorrowedUploadIdError()
     }
-    const since = performance.now()
-    const uploaded = await withRetry(
-      () => this.#send(session, part),
-      this.#retryPolicy(part.number, async failure => {
-        if (failure.name === 'ChecksumMismatch') await this.#source.verify(part)
-      }),
-    )
-    session.done.set(part.number, { number: part.number, etag: uploaded.etag })
-    this.#acknowledgedCount++
-    this.#context.countSent(part, since)
-    return uploaded.reply
+    if (isFreed(this.#writer.record.freed, number)) {
+      throw new BytesLostError(`OSS has lost part ${number}, which is no longer on this disk`)
+    }
+    return false
   }
 
-  async #send(
-    session: MultipartSession,
-    part: CutPart,
-  ): Promise<{ etag: string; reply: HttpResponse }> {
-    const uploaded = await this.#limiter.run(() => {
-      const { bucket, key, callOptions } = this.#context
-      const body = { number: part.number, size: part.size, body: this.#source.body(part) }
-      return bucket.uploadPart(key, session.uploadId, body, callOptions)
-    })
-    if (uploaded.crc64 !== undefined && uploaded.crc64 !== part.crc64) {
-      throw new OssRequestError({
-        operation: 'UploadPart',
-        name: 'ChecksumMismatch',
-        message: `OSS computed CRC64 ${uploaded.crc64} for part ${part.number}, we ${part.crc64}`,
+  async #send(session: MultipartSession, part: CutPart): Promise<UploadedPart> {
+    const { bucket, key, callOptions } = this.#context
+    const { number, size } = part
+    const since = performance.now()
+    const attempt = async (): Promise<UploadedPart> => {
+      const uploaded = await this.#limiter.run(() => {
+        const body = { number, size, body: this.#source.body(part) }
+        return bucket.uploadPart(key, session.uploadId, body, callOptions)
       })
+      if (uploaded.crc64 === undefined || uploaded.crc64 === part.crc64) return uploaded
+      throw checksumMismatch(part, uploaded.crc64)
     }
+    const policy = this.#retryPolicy(number, async failure => {
+      if (failure.name === 'ChecksumMismatch') await this.#source.verify(part)
+    })
+    const uploaded = await withRetry(attempt, policy)
+    session.done.set(number, { number, etag: uploaded.etag })
+    this.#acknowledgedCount++
+    this.#context.countSent(part, since)
     return uploaded
   }
 
@@ -236,15 +232,15 @@ export class Transfer {
   async #openSession(): Promise<MultipartSession> {
     if (++this.#sessions > MAX_SESSIONS) {
       if (!this.#unlimited) throw uploadIdsVanishedError()
-      // While the source flows only its pace changes (rule 3).
+      // While the source flows, attempts only become slower (rule 3).
       await this.#limiter.pause(
         retryDelay(this.#context.settings.retry, this.#sessions - MAX_SESSIONS),
       )
     }
-    return openSession(this.#context, this.#ledger, () => this.#retryPolicy())
+    return openSession(this.#context, this.#writer, () => this.#retryPolicy())
   }
 
-  /** The upload id is gone, or not ours to change: a new session, once for all parts. */
+  /** Opens a new session, once for all parts: the upload id is gone, or not ours to change. */
   async #replaceSession(cause: OssRequestError | BorrowedUploadIdError): Promise<void> {
     const known = this.#session
     this.#session = (async () => {
@@ -253,17 +249,25 @@ export class Transfer {
       this.#events.onRestart()
       if (cause instanceof OssRequestError) {
         this.#context.reportRetry(cause)
-        // Where all depends on it, OSS is asked for its list before it is believed.
-        if (!hasFreedParts(this.#ledger.record)) {
-          await handleLostUploadId(this.#context, this.#ledger, () => this.#retryPolicy())
+        // With freed parts everything depends on the upload id, so list its parts before believing that it is gone.
+        if (!hasFreedParts(this.#writer.record)) {
+          await handleLostUploadId(this.#context, this.#writer, () => this.#retryPolicy())
         }
       } else {
-        await this.#ledger.startOwnUploadId(randomUUID())
+        await this.#writer.startOwnUploadId(randomUUID())
       }
       return this.#openSession()
     })()
     await this.#session
   }
+}
+
+function checksumMismatch({ number, crc64 }: CutPart, received: bigint): OssRequestError {
+  return new OssRequestError({
+    operation: 'UploadPart',
+    name: 'ChecksumMismatch',
+    message: `OSS computed CRC64 ${received} for part ${number}, we ${crc64}`,
+  })
 }
 
 function uploadIdsVanishedError(): OssRequestError {

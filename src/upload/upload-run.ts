@@ -1,71 +1,78 @@
 /**
- * The work on one upload's bytes: its temp file and the transfer of its parts, made when they are
- * needed and thrown away when they are of no more use. The live stream and the resuming process
- * share it.
+ * One run's work on an upload's bytes: its spool file and the transfer of its parts, created when they are
+ * needed and discarded when they are not. Shared by the live stream and the resuming process.
  */
 import { Crc64 } from '../crc64.js'
-import { TempFile } from '../disk/temp-file.js'
+import { isFinishable, type Finishable } from '../disk/checkpoint.js'
+import { openSpoolFile } from '../disk/open-spool-file.js'
+import type { SpoolFile } from '../disk/spool-file.js'
 import type { UploadContext } from './context.js'
-import { cutParts, type FinishRun } from './finish.js'
-import type { ProgressFields, RecordWriter } from './record-writer.js'
+import { cutParts } from './phase.js'
+import type { CutPart } from './plan.js'
 import { PartReporter } from './progress-callback.js'
-import type { CutPart } from './spooler.js'
+import type { RecordWriter } from './record-writer.js'
 import { Transfer, type PartReader, type TransferEvents } from './transfer.js'
 
-export class UploadRun implements FinishRun {
+export class UploadRun {
   readonly context: UploadContext
   readonly writer: RecordWriter
   readonly partReporter: PartReporter
-  #file: Promise<TempFile> | undefined
+  #file: Promise<SpoolFile> | undefined
   #transfer: Transfer | undefined
 
-  constructor(context: UploadContext, writer: RecordWriter, file?: TempFile) {
+  /** @param file – the open file of a live stream; otherwise it is opened when it is needed */
+  constructor(context: UploadContext, writer: RecordWriter, file?: SpoolFile) {
     this.context = context
     this.writer = writer
     this.partReporter = new PartReporter(context)
     if (file !== undefined) this.#file = Promise.resolve(file)
-    writer.progressFields = () => acknowledgedTotals(context)
   }
 
-  /** The temp file as the checkpoint knows it. @throws TempFileDamagedError when its size is another */
-  file(): Promise<TempFile> {
+  /** The record, once it is sealed. */
+  get sealed(): Finishable {
+    const { record } = this.writer
+    if (isFinishable(record)) return record
+    throw new Error(`An upload in phase ${record.phase} cannot be finished`)
+  }
+
+  /** The file that the record names. @throws TempFileDamagedError when its size is not the recorded one */
+  file(): Promise<SpoolFile> {
     return (this.#file ??= this.#openFile())
   }
 
-  /** The live transfer, while the source flows. */
-  startTransfer(file: TempFile, watcher: TransferEvents): Transfer {
-    return (this.#transfer = this.#makeTransfer(file, true, watcher))
+  /** Starts the transfer of a live stream. */
+  startTransfer(file: SpoolFile, events: TransferEvents): Transfer {
+    return (this.#transfer = this.#createTransfer(file, { flowing: true }, events))
   }
 
+  /** The transfer, with all parts added. */
   async transfer(): Promise<Transfer> {
     if (this.#transfer !== undefined) return this.#transfer
-    const { record } = this.writer
-    if (record.phase !== 'sealed' && record.phase !== 'completing') {
-      throw new Error(`An upload in phase ${record.phase} has no parts to send yet`)
-    }
+    const { sealed } = this
     const file = await this.file()
     this.partReporter.restart()
-    const transfer = this.#makeTransfer(file, false)
-    for (const part of cutParts(record)) transfer.add(part)
+    const transfer = this.#createTransfer(file, { flowing: false })
+    for (const part of cutParts(sealed)) transfer.add(part)
     return (this.#transfer = transfer)
   }
 
+  /** Discards the transfer: the next one lists the parts on OSS, or initiates a new upload. */
   discardTransfer(): void {
     this.#transfer = undefined
   }
 
-  /** Ends what is in flight, as far as it has not ended by itself, and closes the file; once. */
+  /** Stops the transfer and closes the file, once. */
   async close(): Promise<void> {
     await this.#transfer?.stop()
     const opening = this.#file
-    this.#file = undefined // a descriptor's number is soon another file's
-    const file = await opening?.catch(() => undefined) // its error was thrown where it was used
+    this.#file = undefined // a closed descriptor's number is soon another file's
+    const file = await opening?.catch(() => undefined) // its error was thrown where the file was used
     await file?.close()
   }
 
-  async #openFile(): Promise<TempFile> {
+  async #openFile(): Promise<SpoolFile> {
     const { record, checkpoint } = this.writer
-    const file = await TempFile.open(this.context.claim.directory, record.file)
+    const file = await openSpoolFile(this.context.claim.directory, record.file)
     if (file.size === record.spooled) return file
     await file.close()
     throw file.damagedError(
@@ -73,38 +80,34 @@ export class UploadRun implements FinishRun {
     )
   }
 
-  #makeTransfer(file: TempFile, flowing: boolean, watcher?: TransferEvents): Transfer {
+  #createTransfer(
+    file: SpoolFile,
+    options: { flowing: boolean },
+    events?: TransferEvents,
+  ): Transfer {
     const { context, writer, partReporter } = this
-    const source: PartReader = {
+    const reader: PartReader = {
       body: part => file.chunks(part.start, part.size),
-      verify: part => this.#verify(file, part),
+      verify: part => verifyPart(file, part),
     }
-    return new Transfer(context, writer, source, flowing, {
-      onDone: (part, done, reply) => {
-        partReporter.partDone(part.size, done, reply, writer.record, file.path)
-        watcher?.onDone(part, done, reply)
+    return new Transfer(context, writer, reader, options, {
+      onDone: (part, done, response) => {
+        partReporter.partDone(part.size, done, response, writer.record, file.path)
+        events?.onDone(part, done, response)
         writer.scheduleSave()
       },
       onRestart: () => {
         partReporter.restart()
-        watcher?.onRestart()
+        events?.onRestart()
       },
-      onFailure: (error, part) => watcher?.onFailure(error, part),
+      onFailure: (error, part) => events?.onFailure(error, part),
     })
-  }
-
-  async #verify(file: TempFile, part: CutPart): Promise<void> {
-    const crc = new Crc64()
-    for await (const chunk of file.chunks(part.start, part.size)) crc.update(chunk)
-    if (crc.digest() === part.crc64) return
-    throw file.damagedError(`Part ${part.number} in the temp file is not what its checkpoint says`)
   }
 }
 
-/** Acknowledged bytes and parts, as a record has them. */
-export function acknowledgedTotals({
-  progress,
-}: UploadContext): Pick<ProgressFields, 'uploaded' | 'acknowledged'> {
-  const { uploaded, parts } = progress.state
-  return { uploaded, acknowledged: parts.done }
+async function verifyPart(file: SpoolFile, part: CutPart): Promise<void> {
+  const crc = new Crc64()
+  for await (const chunk of file.chunks(part.start, part.size)) crc.update(chunk)
+  if (crc.digest() === part.crc64) return
+  throw file.damagedError(`Part ${part.number} in the temp file is not what its checkpoint says`)
 }

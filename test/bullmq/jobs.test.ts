@@ -299,7 +299,7 @@ fleetTest('one rate for all: two machines share it', async (t, fleet) => {
   const at = performance.now()
   const hosts = ['a', 'b'].map(host => {
     const limit = fleetRate(redis, rate, { prefix })
-    return fleet.disk(host, { fleetRate: limit }).spool
+    return fleet.disk(host, { maxRate: limit }).spool
   })
   await Promise.all(hosts.map(spool => spool.upload(spool.dir.slice(-1), () => streamOf(data))))
   const took = performance.now() - at

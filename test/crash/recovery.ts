@@ -3,7 +3,7 @@
  * throws at the first thing that does not, with the words of the rule.
  */
 import type { UploadResult } from '../../src/index.js'
-import { finishableSlot } from '../../src/upload/resume.js'
+import { finishableSlot } from '../../src/disk/checkpoint.js'
 import { streamOf } from '../support/oss.js'
 import type { Site } from './site.js'
 

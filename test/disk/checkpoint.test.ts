@@ -206,7 +206,7 @@ t.test('damage', async t => {
 })
 
 t.test('what is freed, and what its digests were, is read back', t => {
-  const freed = checkpointOf({ ...sealed({}, 'U'), freed: [[1, 7]], met: { md5: 'x' } })
+  const freed = checkpointOf({ ...sealed({}, 'U'), freed: [[1, 7]], digests: { md5: 'x' } })
   t.same(decodeCheckpoint(encodeCheckpoint(freed)), freed)
   t.end()
 })

@@ -319,7 +319,7 @@ t.test('a spool that was put where other things are touches none of them', async
   }
   t.same(tree(home), before)
   const claim = await Claim.acquire(spool, 'upload')
-  await claim.save(checkpointOf(sealed(), 'upload'))
+  await claim.db.write(checkpointOf(sealed(), 'upload'))
   await claim.release()
   t.match(await listUploads(spool, warning => warnings.push(warning)), [{ id: 'upload' }])
   await (await Claim.acquireExisting(spool, 'upload')).remove()
@@ -332,8 +332,8 @@ t.test('a claim', async t => {
     const claim = await Claim.acquire(spool, 'one')
     t.equal(claim.checkpoint, null)
     const state = checkpointOf(sealed(), 'one')
-    await claim.save(state)
-    t.same(await claim.durable(), state)
+    await claim.db.write(state)
+    t.same(claim.db.saved, state)
     for (const method of ['acquire', 'acquireExisting'] as const) {
       await t.rejects(Claim[method](spool, 'one'), {
         code: 'ERR_SPOOL_LOCKED',
@@ -375,7 +375,7 @@ t.test('a claim', async t => {
           try {
             const claim = await Claim.acquire(spool, 'one')
             if (++owners > 1) failures.push('two owners')
-            if (i % 2 === 0) await claim.save(checkpointOf(sealed(), 'one'))
+            if (i % 2 === 0) await claim.db.write(checkpointOf(sealed(), 'one'))
             await sleep(1)
             owners--
             rounds++
@@ -403,7 +403,7 @@ t.test('a claim', async t => {
     await first.releaseOrRemove()
     t.same(fs.readdirSync(spool.path), [])
     const second = await Claim.acquire(spool, 'one')
-    await second.save(checkpointOf(sealed(), 'one'))
+    await second.db.write(checkpointOf(sealed(), 'one'))
     await second.releaseOrRemove()
     await second.releaseOrRemove()
     const third = await Claim.acquireExisting(spool, 'one')

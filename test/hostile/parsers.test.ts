@@ -325,7 +325,7 @@ t.test('checkpoints', async t => {
     checkpointOf({
       ...spooling({ meta: { a: 'b' }, tags: { c: 'd' } }),
       freed: [[1, 2]],
-      met: { md5: 'x' },
+      digests: { md5: 'x' },
     }),
     { ...checkpointOf(completing('U1')), previous: sealed({}, 'U2'), superseded: ['U3'] },
     checkpointOf(published()),

@@ -285,7 +285,7 @@ t.test('what a failure means', async t => {
       [401],
     ],
     skewed: [[403, 'RequestTimeTooSkewed']],
-    mended: [],
+    recovered: [],
     throttled: [
       [429],
       [503],

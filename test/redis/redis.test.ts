@@ -367,12 +367,12 @@ fleetTest('whoever lost the lock cannot write, nor remove', async (t, fleet) => 
   const claimOf = (host: string) =>
     Claim.acquire(fleet.checkpoints(host).recordStoreFor(new SpoolDirectory(fleet.dir(host))), 'id')
   const a = await claimOf('a')
-  await a.save({ ...checkpointOf(spooling()), host: 'a' })
+  await a.db.write({ ...checkpointOf(spooling()), host: 'a' })
   await fleet.unlock()
   const b = await claimOf('b')
-  await b.save({ ...checkpointOf(sealed()), host: 'b' })
+  await b.db.write({ ...checkpointOf(sealed()), host: 'b' })
   const lost = { code: 'ERR_SPOOL_LOCKED' }
-  await t.rejects(a.save({ ...checkpointOf(spooling()), host: 'a' }), lost)
+  await t.rejects(a.db.write({ ...checkpointOf(spooling()), host: 'a' }), lost)
   t.equal(a.lockLost?.aborted, true)
   await t.rejects(a.remove(), lost)
   const kept = JSON.parse((await fleet.redis.get(fleet.key('record', 'id'))) ?? '')
@@ -397,7 +397,7 @@ fleetTest('whoever removes an upload is not taken for dead', async (t, fleet) =>
   }
   const a = await claimOf(between)
   writeFileSync(join(a.directory, 'spool-a-1-a'), 'bytes')
-  await a.save({ ...checkpointOf(sealed()), host: 'a' })
+  await a.db.write({ ...checkpointOf(sealed()), host: 'a' })
   await a.remove()
   t.match(refused, [{ code: 'ERR_SPOOL_LOCKED' }, { code: 'ERR_SPOOL_LOCKED' }])
   t.same(await fleet.left('a'), [])
@@ -483,14 +483,14 @@ t.test('wrong uses are found before anything is sent', async t => {
 
 t.test('displaced: what OSS may have is still known, from every phase', async t => {
   const begun = { ...spooling(), uploadId: 'U', crcs: ['4'], spooled: 9 }
-  const gone: Pick<Sealed, 'freed' | 'met'> = { freed: [[1, 1]], met: { md5: 'a' } }
+  const gone: Pick<Sealed, 'freed' | 'digests'> = { freed: [[1, 1]], digests: { md5: 'a' } }
   for (const record of [begun, sealed({}, 'U'), completing('U')]) {
     const upload = { ...record, ...gone }
     const { token, plan, crcs, digest, uploadId } = upload
     const after = takeOver({ ...checkpointOf(upload), host: 'a' }, 'b')
     const kept = { phase: 'spooling', token, plan, crcs, digest, uploadId, spooled: 0 }
     t.match(after, { host: 'b', upload: kept, superseded: [] }, upload.phase)
-    const over = ['size', 'completingAt', 'freed', 'met'].filter(name => name in after.upload)
+    const over = ['size', 'completingAt', 'freed', 'digests'].filter(name => name in after.upload)
     t.same(over, [], 'what was true of the bytes is not any more')
   }
   const receipt = { ...checkpointOf(published()), host: 'a' }

@@ -18,7 +18,6 @@ import {
   type SpoolEvents,
   type SpoolOptions,
   type SpoolWarning,
-  type StepOptions,
   type UploadOptions,
   type UploadResult,
   type UploadStatus,
@@ -65,7 +64,7 @@ void pipeline(createReadStream('x'), createGzip(), sink)
 void pipeline(Readable.from([1]), chain([(n: number) => `${n}\n`]), writable)
 
 // The step takes whatever can be read, and nothing else.
-const step: StepOptions = { onProgress: ({ uploaded }) => same<typeof uploaded, number>() }
+const step: UploadOptions = { onProgress: ({ uploaded }) => same<typeof uploaded, number>() }
 same<ReturnType<Spool['upload']>, Promise<UploadResult>>()
 void spool.upload('k', () => createReadStream('x'), step)
 void spool.upload('k', () => ['text', new Uint8Array(1)])

@@ -166,13 +166,13 @@ t.test('did it succeed?', async t => {
     ['ours', ours, false, 'ours'],
     ['ours, and the upload id still listed', ours, true, 'ours'],
     ['ours, however old it looks', { ...ours, lastModified: 0 }, false, 'ours'],
-    ['no object, upload id alive', undefined, true, 'alive'],
-    ['no object, no upload id', undefined, false, 'nothing'],
-    ['a stranger’s, upload id alive', stranger, true, 'alive'],
-    ['a stranger’s of the same second', stranger, false, 'strangers'],
-    ['a stranger’s, later', { ...stranger, lastModified: second + 1000 }, false, 'strangers'],
-    ['a stranger’s, older', { ...stranger, lastModified: second - 1000 }, false, 'nothing'],
-    ['the same bytes with another token', { ...ours, token: 'other' }, false, 'strangers'],
+    ['no object, upload id alive', undefined, true, 'pending'],
+    ['no object, no upload id', undefined, false, 'absent'],
+    ['a stranger’s, upload id alive', stranger, true, 'pending'],
+    ['a stranger’s of the same second', stranger, false, 'foreign'],
+    ['a stranger’s, later', { ...stranger, lastModified: second + 1000 }, false, 'foreign'],
+    ['a stranger’s, older', { ...stranger, lastModified: second - 1000 }, false, 'absent'],
+    ['the same bytes with another token', { ...ours, token: 'other' }, false, 'foreign'],
     ['our token, other bytes', { ...ours, crc64: 124n }, false, 'wrong'],
     ['our token, another size', { ...ours, size: 1 }, false, 'wrong'],
     ['our token, no CRC64', withoutCrc, false, 'wrong'],
@@ -190,22 +190,22 @@ t.test('did it succeed?', async t => {
         listParts: async () => {
           asked.push('listParts')
           if (parts instanceof Error) throw parts
-          return parts
+          return parts === 'gone' ? undefined : parts
         },
       }) as unknown as Bucket
     const of = (object: ObjectInfo | undefined, parts: unknown, by = record): Promise<string> =>
       reconcile(by, bucket(object, parts), 'key', {}).then(({ outcome }) => outcome)
     t.equal(await of(ours, new Error('not asked')), 'ours')
     t.same(asked.splice(0), ['head'])
-    t.equal(await of(undefined, new Map()), 'alive')
+    t.equal(await of(undefined, new Map()), 'pending')
     t.same(asked.splice(0), ['head', 'listParts'])
-    t.equal(await of(undefined, failure({ status: 404, ossCode: 'NoSuchUpload' })), 'nothing')
+    t.equal(await of(undefined, 'gone'), 'absent')
     t.same(
       asked.splice(0),
       ['head', 'listParts', 'head'],
       'once it is gone, what is there is final',
     )
-    t.equal(await of(undefined, new Error('not asked'), completing()), 'nothing', 'a single put')
+    t.equal(await of(undefined, new Error('not asked'), completing()), 'absent', 'a single put')
     for (const error of [failure(), failure({ status: 403 }), failure({ status: 404 })]) {
       await t.rejects(of(undefined, error), error, 'what cannot be known is not guessed')
     }

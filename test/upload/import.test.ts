@@ -3,7 +3,7 @@ import { readFile, rm, writeFile } from 'node:fs/promises'
 import { createReadStream } from 'node:fs'
 import OSS from 'ali-oss'
 import t, { type Test } from 'tap'
-import type { AliOssCheckpoint, StepOptions, UploadResult } from '../../src/index.js'
+import type { AliOssCheckpoint, UploadOptions, UploadResult } from '../../src/index.js'
 import { bench, BUCKET, bytes, type Bench } from '../support/oss.js'
 
 const PART = 102_400
@@ -38,7 +38,7 @@ async function leave(t: Test, b: Bench, name = KEY): Promise<Left> {
   return { file, data, checkpoint: JSON.parse(left) as AliOssCheckpoint }
 }
 
-function go(b: Bench, { file, checkpoint }: Left, more: StepOptions = {}): Promise<UploadResult> {
+function go(b: Bench, { file, checkpoint }: Left, more: UploadOptions = {}): Promise<UploadResult> {
   const options = { checkpoint, inPlace: file, ...more }
   return b.spool.upload(KEY, () => createReadStream(file), options)
 }
@@ -170,7 +170,7 @@ t.test('a file of a single part goes by PutObject, and the upload id is aborted'
 t.test('a checkpoint of another key, or that is none, is refused before any work', async t => {
   const b = await bench(t)
   const left = await leave(t, b, `//${KEY}`) // as `ali-oss` takes it
-  const of = (checkpoint: unknown, more: StepOptions = {}): Promise<UploadResult> =>
+  const of = (checkpoint: unknown, more: UploadOptions = {}): Promise<UploadResult> =>
     go(b, { ...left, checkpoint: checkpoint as AliOssCheckpoint }, more)
   const type = { name: 'TypeError', code: 'ERR_INVALID_ARG_TYPE' }
   const value = { name: 'TypeError', code: 'ERR_INVALID_ARG_VALUE' }

@@ -12,6 +12,7 @@ import {
   firstPart,
   GIB,
   isSinglePut,
+  type CutPart,
   KIB,
   maxPartSizeFor,
   MAX_PART_SIZE,
@@ -25,7 +26,7 @@ import {
   type Part,
   type Plan,
 } from '../../src/upload/plan.js'
-import { PlanExhaustedError, Spooler, type CutPart } from '../../src/upload/spooler.js'
+import { PlanExhaustedError, Spooler } from '../../src/upload/spooler.js'
 import { holds } from '../support/seed.js'
 
 const TB = 1e12

@@ -153,12 +153,12 @@ t.test('nothing is made of an event that nobody listens to', async t => {
     asked++
     throw new Error('There is no checkpoint')
   })
-  telemetry.started(false, 0)
+  telemetry.started({ resumed: false, spooled: 0 })
   telemetry.partFound(1, 1)
   telemetry.failed(new Error('why'))
   t.equal(asked, 0)
   listen(t)
-  t.throws(() => telemetry.started(false, 0))
+  t.throws(() => telemetry.started({ resumed: false, spooled: 0 }))
 })
 
 t.test('a subscriber that throws is its own uncaught exception, and no failed upload', async t => {

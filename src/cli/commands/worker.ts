@@ -53,7 +53,10 @@ async function worker(session: Session, flags: WorkerFlags): Promise<number> {
   const spool = await session.spool(flags, connection, {
     checkpointStore: fleet.checkpoints,
     ...omitUndefined({
-      fleetRate: fleet.rate,
+      maxRate:
+        fleet.rate !== undefined && flags.maxRate !== undefined
+          ? [fleet.rate, flags.maxRate]
+          : fleet.rate,
       partSize: flags.partSize,
       maxSpoolBytes: flags.maxSpool,
       parallel: flags.parallel,
