@@ -33,7 +33,8 @@ import {
   type UploadOptions,
   type UploadSettings,
 } from './upload/options.js'
-import { ProgressTracker, type ProgressEvent } from './upload/progress.js'
+import { ProgressTracker } from './upload/progress.js'
+import type { ProgressEvent } from './upload/progress-event.js'
 import {
   prune,
   PRUNE_OPTIONS,

@@ -14,7 +14,7 @@ import {
   type ErrorContext,
 } from './upload/error-mapping.js'
 import type { Ingest } from './upload/ingest.js'
-import type { ProgressEvent } from './upload/progress.js'
+import type { ProgressEvent } from './upload/progress-event.js'
 import { resultOf, type UploadResult } from './upload/result.js'
 import { errorCode } from './util/error-code.js'
 

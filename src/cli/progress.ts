@@ -2,7 +2,7 @@
  * Progress on standard error: one bar on a terminal, a line every ten seconds elsewhere, JSON lines
  * for programs, nothing with `--quiet`. Several uploads at a time are shown as their sum.
  */
-import type { ProgressEvent } from '../upload/progress.js'
+import type { ProgressEvent } from '../upload/progress-event.js'
 import { barLine, describe, type Look } from './bar.js'
 import { watchRequests } from './requests.js'
 import type { Session } from './session.js'

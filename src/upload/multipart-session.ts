@@ -6,15 +6,11 @@ import { isAmbiguous, OssRequestError } from '../oss/request-error.js'
 import { initiationHeaders } from '../oss/object-headers.js'
 import { TOKEN_HEADER, type ListedPart, type ObjectInfo } from '../oss/bucket.js'
 import type { UploadContext } from './context.js'
+import type { DonePart } from './plan.js'
 import { BytesLostError, hasFreedParts } from './freed-parts.js'
 import type { RecordWriter } from './record-writer.js'
 import { withRetry, type RetryPolicy } from './retry.js'
 import { isOurObject } from './reconcile.js'
-
-export interface DonePart {
-  readonly number: number
-  readonly etag: string
-}
 
 /** A new upload id is a new session, and every part is to be done again. */
 export interface MultipartSession {

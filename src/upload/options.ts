@@ -18,7 +18,7 @@ import { omitUndefined } from '../util/omit-undefined.js'
 import type { Expectation } from './expectation.js'
 import { checkId } from './names.js'
 import { maxPartSizeFor, MAX_PART_SIZE, MAX_PARTS, MIB, MIN_PART_SIZE } from './plan.js'
-import type { ProgressEvent } from './progress.js'
+import type { ProgressEvent } from './progress-event.js'
 import type { RetryOptions } from './retry.js'
 
 /**

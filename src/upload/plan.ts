@@ -38,6 +38,12 @@ export interface CutPart extends Part {
   readonly crc64: bigint
 }
 
+/** A part that OSS has, as Complete names it. */
+export interface DonePart {
+  readonly number: number
+  readonly etag: string
+}
+
 /**
  * The plan for a stream.
  * Unknown length: parts grow with the offset, so that more than 30 TB fit into 10,000 parts.

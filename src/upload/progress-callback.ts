@@ -6,8 +6,7 @@ import type { UploadRecord } from '../disk/checkpoint.js'
 import type { HttpResponse } from '../oss/bucket.js'
 import type { UploadContext } from './context.js'
 import type { AliOssCheckpoint } from './options.js'
-import { uniformPartSize } from './plan.js'
-import type { DonePart } from './multipart-session.js'
+import { uniformPartSize, type DonePart } from './plan.js'
 
 export class PartReporter {
   readonly #context: UploadContext

@@ -11,13 +11,8 @@ import { BytesLostError, hasFreedParts, isFreed } from './freed-parts.js'
 import type { RecordWriter } from './record-writer.js'
 import { ConcurrencyLimiter } from './concurrency.js'
 import { retryDelay, withRetry, type RetryPolicy } from './retry.js'
-import {
-  handleLostUploadId,
-  openSession,
-  type DonePart,
-  type MultipartSession,
-} from './multipart-session.js'
-import type { CutPart } from './plan.js'
+import { handleLostUploadId, openSession, type MultipartSession } from './multipart-session.js'
+import type { CutPart, DonePart } from './plan.js'
 
 /** Reads the bytes of parts. */
 export interface PartReader {

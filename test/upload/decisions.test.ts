@@ -21,7 +21,8 @@ import {
   replacePrevious,
   withUploadId,
 } from '../../src/upload/phase.js'
-import { ProgressTracker, type ProgressEvent } from '../../src/upload/progress.js'
+import { ProgressTracker } from '../../src/upload/progress.js'
+import type { ProgressEvent } from '../../src/upload/progress-event.js'
 import { retryDelay, withRetry, type RetryPolicy } from '../../src/upload/retry.js'
 import { classifyOutcome, reconcile } from '../../src/upload/reconcile.js'
 import { statusOf } from '../../src/upload/status.js'
