@@ -3,16 +3,16 @@ import { inspect } from 'node:util'
 import t from 'tap'
 import type { Checkpoint } from '../../src/disk/checkpoint.js'
 import { bench } from '../support/oss.js'
-import { patience } from './patience.js'
+import { setLongTimeout } from './long-timeout.js'
 import { recover, check } from './recovery.js'
 import { sampled } from '../support/long.js'
 import { isSealedBefore, SCENARIOS, setUp, type Scenario } from './scenario.js'
 
-patience(t)
+setLongTimeout(t)
 
 const FULL = ['ENOSPC', 'EDQUOT']
 const CODES = [...FULL, 'EIO'] as const
-const AT_A_TIME = 4
+const CONCURRENCY = 4
 
 /** The codes take turns: what is done about them is one thing, told by three names. */
 const TRIED: readonly (readonly [Scenario, (step: number) => readonly string[]])[] = [
@@ -26,7 +26,7 @@ for (const [scenario, codesOf] of TRIED) {
   t.test(`${scenario.name}: each change of the disk fails once`, async t => {
     const b = await bench(t)
     const probe = await setUp(b, scenario)
-    const { operations = 0 } = await probe.work(scenario.job, { root: probe.dir }).ended
+    const { operations = 0 } = await probe.startWorker(scenario.job, { root: probe.dir }).ended
     const cases: { at: number; code: string }[] = []
     for (let at = 1; at <= operations; at++) {
       for (const code of codesOf(at)) cases.push({ at, code })
@@ -42,20 +42,20 @@ for (const [scenario, codesOf] of TRIED) {
         }
       }
     }
-    await Promise.all(Array.from({ length: AT_A_TIME }, lane))
+    await Promise.all(Array.from({ length: CONCURRENCY }, lane))
 
     async function failOnce(at: number, code: string): Promise<string> {
-      const site = await setUp(b, scenario)
-      const before = await site.checkpoint()
-      const child = site.work(
+      const fixture = await setUp(b, scenario)
+      const before = await fixture.checkpoint()
+      const child = fixture.startWorker(
         { ...scenario.job, next: true },
-        { root: site.dir, at, do: 'fail', code },
+        { root: fixture.dir, at, do: 'fail', code },
       )
-      const ending = await child.ended
-      const { error, failed, result, sealed } = ending
+      const outcome = await child.ended
+      const { error, failed, result, sealed } = outcome
       const where = failed === undefined ? 'not reached' : `${failed.op} of ${named(failed.path)}`
       try {
-        check(ending.next !== undefined, 'the process goes on with another upload')
+        check(outcome.next !== undefined, 'the process goes on with another upload')
         check((result === undefined) !== (error === undefined), 'it ends, one way or the other')
         if (error !== undefined) {
           const codes = FULL.includes(code) ? ['ERR_SPOOL_FULL'] : [code]
@@ -66,17 +66,17 @@ for (const [scenario, codesOf] of TRIED) {
             `${error.code} says what failed: ${error.message}`,
           )
         }
-        const after = await site.checkpoint() // throws if it is not whole
+        const after = await fixture.checkpoint() // throws if it is not whole
         check(result !== undefined || isNotLess(before, after), 'a checkpoint is not lost')
-        const predecessor = scenario.predecessor?.(site)
-        await recover(site, {
+        const predecessor = scenario.predecessor?.(fixture)
+        await recover(fixture, {
           before: predecessor === undefined ? [] : [predecessor],
           sealed: sealed || isSealedBefore(scenario),
           finished: result !== undefined,
           superseding: predecessor !== undefined,
         })
       } catch (cause) {
-        throw new Error(`${where}: ${inspect(ending)}`, { cause })
+        throw new Error(`${where}: ${inspect(outcome)}`, { cause })
       }
       return `${where}: ${error?.code ?? 'went on'}`
     }

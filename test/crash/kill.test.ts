@@ -4,12 +4,12 @@ import t from 'tap'
 import type { OperationName } from '../../src/emulator/operations/operation-name.js'
 import type { FaultPoint } from '../../src/emulator/index.js'
 import { bench } from '../support/oss.js'
-import { Batch, type Kill } from './batch.js'
-import { patience } from './patience.js'
+import { KillBatch, type Kill } from './kill-batch.js'
+import { setLongTimeout } from './long-timeout.js'
 import { sampled } from '../support/long.js'
 import { SCENARIOS, setUp, type Scenario } from './scenario.js'
 
-patience(t)
+setLongTimeout(t)
 
 /** The requests of a scenario, in the order in which they come. */
 type Requests = readonly (OperationName | readonly ['UploadPart', number])[]
@@ -51,7 +51,7 @@ function momentsOf(operation: OperationName): readonly Exclude<FaultPoint, 'repl
 
 t.test('SIGKILL at each moment of each request', async t => {
   const b = await bench(t)
-  const batch = new Batch(t, b)
+  const batch = new KillBatch(t, b)
   await batch.run(sampled(t, atRequests()))
   t.comment(JSON.stringify(batch.tally))
   t.equal(batch.tally.ended, 0, 'every moment was reached')
@@ -64,21 +64,21 @@ t.test('SIGKILL at each moment of each request', async t => {
           yield {
             scenario,
             where: `${operation} ${partNumber ?? ''} ${at}`,
-            kill: async site => {
+            kill: async fixture => {
               const part = partNumber === undefined ? {} : { partNumber }
-              const match = { operation, key: site.key, ...part }
+              const match = { operation, key: fixture.key, ...part }
               const fault = b.oss.inject({ ...match, do: 'hang', at })
-              const child = site.work(scenario.job)
+              const child = fixture.startWorker(scenario.job)
               // A moment that never comes leaves a source without end waiting for ever.
               await Promise.race([
                 fault.hit(),
                 child.ended,
                 sleep(20_000, undefined, { ref: false }),
               ])
-              const ending = await child.kill()
+              const outcome = await child.kill()
               fault.remove()
               if (fault.hits === 0) throw new Error('this moment never came')
-              return ending
+              return outcome
             },
           }
         }
@@ -101,11 +101,11 @@ const STEPS: readonly (readonly [Scenario, readonly ('before' | 'after')[]])[] =
 
 t.test('SIGKILL at each change of the disk', async t => {
   const b = await bench(t)
-  const batch = new Batch(t, b)
+  const batch = new KillBatch(t, b)
   const kills: Kill[] = []
   for (const [scenario, whens] of STEPS) {
     const probe = await setUp(b, scenario)
-    const { operations = 0 } = await probe.work(scenario.job, { root: probe.dir }).ended
+    const { operations = 0 } = await probe.startWorker(scenario.job, { root: probe.dir }).ended
     t.ok(operations > 5, `${scenario.name} changes the disk ${operations} times`)
     for (let at = 1; at <= operations; at++) {
       if (whens.length === 1 && at % 2 === 1) continue
@@ -113,7 +113,8 @@ t.test('SIGKILL at each change of the disk', async t => {
         kills.push({
           scenario,
           where: `${when} step ${at}`,
-          kill: site => site.work(scenario.job, { root: site.dir, at, do: 'kill', when }).ended,
+          kill: fixture =>
+            fixture.startWorker(scenario.job, { root: fixture.dir, at, do: 'kill', when }).ended,
         })
       }
     }

@@ -10,15 +10,15 @@ import { inspect } from 'node:util'
 import t from 'tap'
 import { bench } from '../support/oss.js'
 import { DiskImage, type Loss, type TraceEntry } from './disk-image.js'
-import { patience } from './patience.js'
+import { setLongTimeout } from './long-timeout.js'
 import { recover } from './recovery.js'
 import { LONG, sampled } from '../support/long.js'
 import { SCENARIOS, setUp, type Scenario } from './scenario.js'
 
-patience(t)
+setLongTimeout(t)
 
 const LOSSES: readonly Loss[] = ['all', 'data', 'names']
-const AT_A_TIME = 4
+const CONCURRENCY = 4
 
 /** Those that begin with an empty disk: the trace is all there is. With every loss, or in turns. */
 const TRIED: readonly (readonly [Scenario, boolean])[] = [
@@ -31,7 +31,7 @@ for (const [scenario, every] of TRIED) {
   t.test(`${scenario.name}: the power fails after each change of the disk`, async t => {
     const b = await bench(t)
     const probe = await setUp(b, scenario)
-    const { operations = 0 } = await probe.work(scenario.job, { root: probe.dir }).ended
+    const { operations = 0 } = await probe.startWorker(scenario.job, { root: probe.dir }).ended
     const cases: { at: number; loss: Loss }[] = []
     for (let at = 1; at <= operations; at++) {
       for (const [i, loss] of LOSSES.entries()) if (every || at % 3 === i) cases.push({ at, loss })
@@ -47,21 +47,27 @@ for (const [scenario, every] of TRIED) {
         }
       }
     }
-    await Promise.all(Array.from({ length: AT_A_TIME }, lane))
+    await Promise.all(Array.from({ length: CONCURRENCY }, lane))
 
     async function lose(at: number, loss: Loss): Promise<string> {
-      const site = await setUp(b, scenario)
-      const root = dirname(site.dir)
+      const fixture = await setUp(b, scenario)
+      const root = dirname(fixture.dir)
       await mkdir(root, { recursive: true })
       const trace = `${root}.trace`
-      const child = site.work(scenario.job, { root, at, do: 'kill', when: 'after', trace })
+      const child = fixture.startWorker(scenario.job, {
+        root,
+        at,
+        do: 'kill',
+        when: 'after',
+        trace,
+      })
       const { sealed, result } = await child.ended
       const image = new DiskImage(root)
       const entries = readFileSync(trace, 'utf8').trim().split('\n')
       // Each line was written by `preload.mjs`.
       for (const line of entries) image.play(JSON.parse(line) as TraceEntry)
       image.restore(loss)
-      const seen = await recover(site, {
+      const seen = await recover(fixture, {
         before: [],
         sealed,
         finished: result !== undefined,

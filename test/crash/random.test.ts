@@ -6,11 +6,11 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { LONG } from '../support/long.js'
 import { bench } from '../support/oss.js'
-import { Batch, type Kill } from './batch.js'
-import type { Ending } from './child.js'
-import { patience } from './patience.js'
+import { KillBatch, type Kill } from './kill-batch.js'
+import type { WorkerOutcome } from './worker-process.js'
+import { setLongTimeout } from './long-timeout.js'
 import { SCENARIOS, type Scenario } from './scenario.js'
-import type { Site } from './site.js'
+import type { UploadFixture } from './upload-fixture.js'
 
 const KILLS = Number(process.env['KILLS'] ?? (LONG ? 40 : 4))
 const SEED = Number(process.env['SEED'] ?? Math.floor(Math.random() * 2 ** 31))
@@ -19,13 +19,13 @@ const SEED = Number(process.env['SEED'] ?? Math.floor(Math.random() * 2 ** 31))
 const LONGEST = 400
 const EVERY = 100
 
-if (process.env['KILLS'] === undefined) patience(t)
+if (process.env['KILLS'] === undefined) setLongTimeout(t)
 else t.setTimeout(0)
 t.comment(`repeat with SEED=${SEED}`)
 
 t.test(`${KILLS} random kills`, async t => {
   const b = await bench(t)
-  const batch = new Batch(t, b)
+  const batch = new KillBatch(t, b)
   const { tally } = batch
   const startedAt = Date.now()
   const long = process.env['KILLS'] !== undefined
@@ -54,34 +54,38 @@ function* kills(done: () => number): Generator<Kill> {
     yield {
       scenario,
       where: `kill ${i} of seed ${SEED}, after ${first.toFixed(1)} ms${then}`,
-      kill: site => killed(site, scenario, first, second),
+      kill: fixture => killed(fixture, scenario, first, second),
     }
   }
 }
 
 async function killed(
-  site: Site,
+  fixture: UploadFixture,
   scenario: Scenario,
   first: number,
   second: number | undefined,
-): Promise<Ending> {
-  const ending = await killAfter(site, scenario.job, first)
-  if (second === undefined || !ending.killed) return ending
+): Promise<WorkerOutcome> {
+  const outcome = await killAfter(fixture, scenario.job, first)
+  if (second === undefined || !outcome.killed) return outcome
   // A rerun, as a supervisor does it: it may finish what is sealed, or need the source.
-  const again = await killAfter(site, { step: 'upload' }, second)
+  const again = await killAfter(fixture, { step: 'upload' }, second)
   if (again.error !== undefined) throw new Error(`${again.error.code}: ${again.error.message}`)
   // When the rerun came to an end, what it finished may have been a predecessor.
   const { result, ...unfinished } = again
   return {
     ...(scenario.predecessor === undefined ? again : unfinished),
     killed: true,
-    sealed: ending.sealed && result === undefined,
+    sealed: outcome.sealed && result === undefined,
   }
 }
 
-async function killAfter(site: Site, job: Scenario['job'], after: number): Promise<Ending> {
-  const child = site.work({ ...job, wait: true })
-  await child.said('ready')
+async function killAfter(
+  fixture: UploadFixture,
+  job: Scenario['job'],
+  after: number,
+): Promise<WorkerOutcome> {
+  const child = fixture.startWorker({ ...job, wait: true })
+  await child.waitFor('ready')
   child.go()
   await Promise.race([sleep(after), child.ended])
   return child.kill()

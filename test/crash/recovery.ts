@@ -5,7 +5,7 @@
 import type { UploadResult } from '../../src/index.js'
 import { finishableSlot } from '../../src/upload/resume.js'
 import { streamOf } from '../support/oss.js'
-import type { Site } from './site.js'
+import type { UploadFixture } from './upload-fixture.js'
 
 export interface Expected {
   /** What may be at the key before anything was recovered; absent is always right. */
@@ -27,17 +27,17 @@ export interface Recovered {
 }
 
 /** A run, a look, and again until nothing is left to do. */
-export async function recover(site: Site, expected: Expected): Promise<Recovered> {
-  const { content } = site
+export async function recover(fixture: UploadFixture, expected: Expected): Promise<Recovered> {
+  const { content } = fixture
   const known = [...expected.before, content]
   const seen: Recovered = { resumed: 0, read: 0 }
-  let object = await checked(site, known)
+  let object = await checked(fixture, known)
   check(!expected.finished || object?.equals(content), 'finish means done')
   for (let round = 1; ; round++) {
     check(round < 5, 'the upload comes to an end')
-    const checkpoint = await site.checkpoint()
+    const checkpoint = await fixture.checkpoint()
     const slot = checkpoint === undefined ? undefined : finishableSlot(checkpoint)
-    const spool = site.spool()
+    const spool = fixture.spool()
     const warnings: string[] = []
     spool.on('warning', ({ message }) => warnings.push(message))
     const [status] = await spool.uploads()
@@ -50,15 +50,15 @@ export async function recover(site: Site, expected: Expected): Promise<Recovered
     }
     if (status === undefined && object?.equals(content)) break
     const record = checkpoint?.[slot ?? 'upload']
-    const lacking = await site.lacking(content, record?.uploadId)
+    const lacking = await fixture.lacking(content, record?.uploadId)
     let result: UploadResult
     if (finishable) {
-      result = await spool.resume(site.id)
+      result = await spool.resume(fixture.id)
       check(!result.sourceRead, 'resume reads no source')
       seen.resumed++
     } else {
-      result = await spool.upload(site.key, ({ offset }) => streamOf(content.subarray(offset)), {
-        id: site.id,
+      result = await spool.upload(fixture.key, ({ offset }) => streamOf(content.subarray(offset)), {
+        id: fixture.id,
       })
       seen.read++
     }
@@ -67,17 +67,20 @@ export async function recover(site: Site, expected: Expected): Promise<Recovered
       const most = there ? 0 : lacking
       check(result.sent <= most, `no part is sent twice: ${result.sent} bytes, ${most} lacked`)
     }
-    object = await checked(site, known)
+    object = await checked(fixture, known)
     check(object !== undefined, 'a result means that the object is there')
     check(finishable || object.equals(content), 'what was read is what is there')
   }
-  await isClean(site)
+  await isClean(fixture)
   return seen
 }
 
 /** The object, which is one of those it may be. */
-async function checked(site: Site, known: readonly Buffer[]): Promise<Buffer | undefined> {
-  const object = await site.get()
+async function checked(
+  fixture: UploadFixture,
+  known: readonly Buffer[],
+): Promise<Buffer | undefined> {
+  const object = await fixture.get()
   check(
     object === undefined || known.some(content => content.equals(object)),
     `the object is identical or absent, not ${object?.length} other bytes`,
@@ -86,27 +89,27 @@ async function checked(site: Site, known: readonly Buffer[]): Promise<Buffer | u
 }
 
 /** Nothing is left but the note of a lost Initiate, or a receipt, and what the note is of. */
-async function isClean(site: Site): Promise<void> {
-  const files = await site.files()
-  const checkpoint = await site.checkpoint()
+async function isClean(fixture: UploadFixture): Promise<void> {
+  const files = await fixture.files()
+  const checkpoint = await fixture.checkpoint()
   const lost = checkpoint?.lost.length ?? 0
   if (checkpoint === undefined) {
     check(files.length === 0, `no file is left: ${files.join(', ')}`)
   } else {
-    const { id } = site
+    const { id } = fixture
     const left = [id, `${id}/checkpoint.json`, `${id}/lock`]
     check(files.join() === left.join(), `only the note is left: ${files.join(', ')}`)
     check(checkpoint.upload.phase === 'published', 'what is left is published')
-    const receipt = site.options.once === true
+    const receipt = fixture.options.once === true
     check(receipt || lost > 0, 'what is left is a receipt, or a note of a lost Initiate')
   }
-  const uploadIds = await site.uploadIds()
+  const uploadIds = await fixture.uploadIds()
   check(
     uploadIds.length <= lost,
     `${uploadIds.length} upload ids are left, ${lost} Initiates were lost`,
   )
   for (const uploadId of uploadIds) {
-    check((await site.parts(uploadId)).length === 0, 'an upload id that is left holds no part')
+    check((await fixture.parts(uploadId)).length === 0, 'an upload id that is left holds no part')
   }
 }
 
@@ -114,21 +117,21 @@ async function isClean(site: Site): Promise<void> {
  * After two seconds, since then it is certain whose an upload id is: `prune` takes the rest, and a
  * receipt is all that stays.
  */
-export async function prunes(site: Site): Promise<void> {
-  if ((await site.files()).length === 0) return
-  await site.spool().prune({ orphans: true })
-  const uploadIds = await site.uploadIds()
+export async function checkPrune(fixture: UploadFixture): Promise<void> {
+  if ((await fixture.files()).length === 0) return
+  await fixture.spool().prune({ orphans: true })
+  const uploadIds = await fixture.uploadIds()
   check(uploadIds.length === 0, `prune takes the orphans: ${uploadIds.length} are left`)
-  const files = await site.files()
-  if (site.options.once !== true) {
+  const files = await fixture.files()
+  if (fixture.options.once !== true) {
     return check(files.length === 0, `prune takes the note: ${files.join(', ')}`)
   }
-  const again = await site.spool().upload(
-    site.key,
+  const again = await fixture.spool().upload(
+    fixture.key,
     () => {
       throw new Error('a receipt needs no source')
     },
-    { id: site.id },
+    { id: fixture.id },
   )
   check(again.receipt === true, 'the receipt answers')
 }

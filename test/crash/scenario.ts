@@ -3,9 +3,9 @@ import { pipeline } from 'node:stream/promises'
 import type { FaultMatch } from '../../src/emulator/faults/fault.js'
 import type { UploadOptions } from '../../src/index.js'
 import { failingAfter, streamOf, type Bench } from '../support/oss.js'
-import type { Job } from './child.js'
-import { contentOf } from './content.js'
-import { PART, Site } from './site.js'
+import type { Job } from './worker-process.js'
+import { contentOf } from './seeded-content.js'
+import { PART, UploadFixture } from './upload-fixture.js'
 
 const FIVE_PARTS = 4 * PART + 40_001
 const SMALL = 40_003
@@ -19,31 +19,36 @@ export interface Scenario {
   readonly options?: UploadOptions
   readonly job: Partial<Job> & Pick<Job, 'step'>
   /** What lies there before the worker begins. */
-  readonly prepare?: (site: Site) => Promise<void>
+  readonly prepare?: (fixture: UploadFixture) => Promise<void>
   /** Another content that was sealed under this id before, and may be published, too. */
-  readonly predecessor?: (site: Site) => Buffer
+  readonly predecessor?: (fixture: UploadFixture) => Buffer
 }
 
-/** From its name to the site on which it is about to begin. */
-export async function setUp(bench: Bench, scenario: Scenario): Promise<Site> {
-  const site = new Site(bench, scenario.size, scenario.options)
-  await scenario.prepare?.(site)
-  return site
+/** From its name to the fixture on which it is about to begin. */
+export async function setUp(bench: Bench, scenario: Scenario): Promise<UploadFixture> {
+  const fixture = new UploadFixture(bench, scenario.size, scenario.options)
+  await scenario.prepare?.(fixture)
+  return fixture
 }
 
-const other = (site: Site): Buffer => contentOf(-site.seed, FIVE_PARTS + 1000)
+const other = (fixture: UploadFixture): Buffer => contentOf(-fixture.seed, FIVE_PARTS + 1000)
 
 /** All that a stream needs to end sealed, but not finished. */
 async function interrupted(
-  site: Site,
+  fixture: UploadFixture,
   content: Buffer,
   match: FaultMatch,
   at: 'start' | 'done',
 ): Promise<void> {
-  const { oss } = site.bench
-  const fault = oss.inject({ ...match, key: site.key, times: 'always', do: 'reset', at })
-  const head = oss.inject({ operation: 'HeadObject', key: site.key, times: 'always', do: 'reset' })
-  const sink = site.spool().createWriteStream(site.key, { id: site.id })
+  const { oss } = fixture.bench
+  const fault = oss.inject({ ...match, key: fixture.key, times: 'always', do: 'reset', at })
+  const head = oss.inject({
+    operation: 'HeadObject',
+    key: fixture.key,
+    times: 'always',
+    do: 'reset',
+  })
+  const sink = fixture.spool().createWriteStream(fixture.key, { id: fixture.id })
   await pipeline(streamOf(content), sink).then(
     () => Promise.reject(new Error('it was to fail')),
     () => undefined,
@@ -53,19 +58,19 @@ async function interrupted(
 }
 
 /** Sealed; all parts but the third are on OSS. */
-const seal = (site: Site, content = site.content): Promise<void> =>
-  interrupted(site, content, { operation: 'UploadPart', partNumber: 3 }, 'start')
+const seal = (fixture: UploadFixture, content = fixture.content): Promise<void> =>
+  interrupted(fixture, content, { operation: 'UploadPart', partNumber: 3 }, 'start')
 
 /** Complete was sent, and its answer never came. */
-const complete = (site: Site, at: 'start' | 'done'): Promise<void> =>
-  interrupted(site, site.content, { operation: 'CompleteMultipartUpload' }, at)
+const complete = (fixture: UploadFixture, at: 'start' | 'done'): Promise<void> =>
+  interrupted(fixture, fixture.content, { operation: 'CompleteMultipartUpload' }, at)
 
 /** Three parts and a bit are in the temp file, and the source failed. */
-async function failSource(site: Site): Promise<void> {
-  const { spool, content } = { spool: site.spool(), content: site.content }
-  const part = site.bench.oss.inject({
+async function failSource(fixture: UploadFixture): Promise<void> {
+  const { spool, content } = { spool: fixture.spool(), content: fixture.content }
+  const part = fixture.bench.oss.inject({
     operation: 'UploadPart',
-    key: site.key,
+    key: fixture.key,
     nth: 2,
     do: 'delay',
     ms: 0,
@@ -75,7 +80,7 @@ async function failSource(site: Site): Promise<void> {
     new Error('cut'),
     () => part.hits > 0,
   )
-  await spool.upload(site.key, () => source, { id: site.id }).catch(() => undefined)
+  await spool.upload(fixture.key, () => source, { id: fixture.id }).catch(() => undefined)
   part.remove()
 }
 
@@ -102,26 +107,26 @@ export const SCENARIOS = {
     name: 'resume after a Complete that had no effect',
     size: FIVE_PARTS,
     job: { step: 'resume' },
-    prepare: site => complete(site, 'start'),
+    prepare: fixture => complete(fixture, 'start'),
   },
   answered: {
     name: 'resume after a Complete that had its effect',
     size: FIVE_PARTS,
     job: { step: 'resume' },
-    prepare: site => complete(site, 'done'),
+    prepare: fixture => complete(fixture, 'done'),
   },
   supersede: {
     name: 'new bytes over a sealed upload',
     size: FIVE_PARTS,
     job: { step: 'stream', pace: 50 }, // time to see that the parts there are not its own
-    prepare: site => seal(site, other(site)),
+    prepare: fixture => seal(fixture, other(fixture)),
     predecessor: other,
   },
   successor: {
     name: 'new bytes over a sealed upload, not ended',
     size: FIVE_PARTS,
     job: { step: 'stream', hold: true },
-    prepare: site => seal(site, other(site)),
+    prepare: fixture => seal(fixture, other(fixture)),
     predecessor: other,
   },
   offset: {
@@ -142,8 +147,8 @@ export const SCENARIOS = {
     size: FIVE_PARTS,
     options: BOUNDED,
     job: { step: 'resume' },
-    prepare: site =>
-      interrupted(site, site.content, { operation: 'UploadPart', partNumber: 5 }, 'start'),
+    prepare: fixture =>
+      interrupted(fixture, fixture.content, { operation: 'UploadPart', partNumber: 5 }, 'start'),
   },
   onwards: {
     name: 'a source that continues behind what only OSS has',

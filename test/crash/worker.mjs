@@ -67,7 +67,7 @@ async function run() {
   return sink.result
 }
 
-/** The bytes of `test/crash/content.ts`; with `job.hold` they have no end. */
+/** The bytes of `test/crash/seeded-content.ts`; with `job.hold` they have no end. */
 function source(offset) {
   const name = createHash('sha256').update(String(job.seed)).digest()
   const content = createCipheriv('aes-256-ctr', name, Buffer.alloc(16)).update(

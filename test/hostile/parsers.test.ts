@@ -33,7 +33,7 @@ import { Spool } from '../../src/index.js'
 import { useProxies } from '../support/no-proxy.js'
 import { checkpointOf, completing, PLACE, published, sealed, spooling } from '../support/records.js'
 import { holds, randomOf } from '../support/seed.js'
-import { assertUnpolluted, fuzz, mutate, oneOf, runs } from './mutate.js'
+import { assertUnpolluted, fuzz, mutate, oneOf, runs } from './fuzz.js'
 
 const SECRET = 'hunter2-do-not-show'
 

@@ -55,7 +55,7 @@ interface Line {
 }
 
 /** How a worker ended. */
-export interface Ending extends Omit<Line, 'phase'> {
+export interface WorkerOutcome extends Omit<Line, 'phase'> {
   readonly killed: boolean
   /** It was told that the upload is sealed. */
   readonly sealed: boolean
@@ -63,14 +63,14 @@ export interface Ending extends Omit<Line, 'phase'> {
 
 const path = (name: string): string => pathOf(`test/crash/${name}`)
 
-export class Child {
+export class WorkerProcess {
   readonly #process: ChildProcess
   readonly #lines: Line[] = []
   #waiting: (() => void)[] = []
   #stderr = ''
   #over = false
   /** Rejects when it ended in a way that no test wants. */
-  readonly ended: Promise<Ending>
+  readonly ended: Promise<WorkerOutcome>
 
   constructor(job: Job, disk?: DiskPlan) {
     const { NODE_OPTIONS: _loader, ...env } = process.env
@@ -95,7 +95,7 @@ export class Child {
       this.#process.once('close', (code, signal) => {
         this.#over = true
         this.#wake()
-        if (code === 0 || signal === 'SIGKILL') resolve(this.#ending(signal !== null))
+        if (code === 0 || signal === 'SIGKILL') resolve(this.#outcome(signal !== null))
         else reject(new Error(`The worker ended with ${code ?? signal}: ${this.#stderr}`))
       })
     })
@@ -107,7 +107,7 @@ export class Child {
   }
 
   /** Resolves when it has said such a line, or has ended. */
-  async said(name: keyof Line): Promise<void> {
+  async waitFor(name: keyof Line): Promise<void> {
     while (!this.#over && !this.#lines.some(line => line[name] !== undefined)) {
       await new Promise<void>(resolve => this.#waiting.push(resolve))
     }
@@ -121,7 +121,7 @@ export class Child {
     this.#process.kill(signal)
   }
 
-  async kill(): Promise<Ending> {
+  async kill(): Promise<WorkerOutcome> {
     this.signal('SIGKILL')
     return this.ended
   }
@@ -130,7 +130,7 @@ export class Child {
     for (const look of this.#waiting.splice(0)) look()
   }
 
-  #ending(killed: boolean): Ending {
+  #outcome(killed: boolean): WorkerOutcome {
     const { phase: _last, ...said }: Line = Object.assign({}, ...this.#lines)
     return { ...said, killed, sealed: this.#lines.some(line => line.phase !== undefined) }
   }

@@ -3,7 +3,7 @@ import type { Test } from 'tap'
 
 const LIMIT = 1_200_000
 
-export function patience(t: Test): void {
+export function setLongTimeout(t: Test): void {
   t.setTimeout(LIMIT)
   t.comment(`timeout=${LIMIT}`) // the runner, which has a limit of its own for a file, reads this
 }

@@ -1,5 +1,5 @@
 /**
- * A site: one upload of its own on a shared emulator, with a spool directory of its own. What a
+ * A fixture: one upload of its own on a shared emulator, with a spool directory of its own. What a
  * worker does there, what a later process does, and what is then on OSS and on the disk.
  */
 import { createHash } from 'node:crypto'
@@ -10,12 +10,12 @@ import { decodeCheckpoint, type Checkpoint } from '../../src/disk/checkpoint.js'
 import { Spool, type UploadOptions } from '../../src/index.js'
 import { partsOf, createPlan } from '../../src/upload/plan.js'
 import { BUCKET, QUICK, type Bench } from '../support/oss.js'
-import { Child, type DiskPlan, type Job } from './child.js'
-import { contentOf } from './content.js'
+import { WorkerProcess, type DiskPlan, type Job } from './worker-process.js'
+import { contentOf } from './seeded-content.js'
 
 export const PART = 102_400
 
-let sites = 0
+let fixtures = 0
 
 /** A part that OSS lists. */
 interface ListedPart {
@@ -24,7 +24,7 @@ interface ListedPart {
   readonly ETag: string
 }
 
-export class Site {
+export class UploadFixture {
   readonly bench: Bench
   readonly key: string
   readonly id: string
@@ -35,7 +35,7 @@ export class Site {
   readonly oss: OSS
 
   constructor(bench: Bench, size: number, options: UploadOptions = {}) {
-    const number = ++sites
+    const number = ++fixtures
     this.bench = bench
     this.key = `objects/${number}`
     this.id = `upload-${number}`
@@ -51,16 +51,16 @@ export class Site {
     return contentOf(this.seed, this.size)
   }
 
-  /** A spool on this site's directory, as a new process has it. */
+  /** A spool on this fixture's directory, as a new process has it. */
   spool(): Spool {
     const client = this.bench.oss.clientOptions(BUCKET)
     return new Spool({ client, dir: this.dir, ...this.options })
   }
 
-  work(job: Partial<Job> & Pick<Job, 'step'>, disk?: DiskPlan): Child {
+  startWorker(job: Partial<Job> & Pick<Job, 'step'>, disk?: DiskPlan): WorkerProcess {
     const { key, id, dir, seed, size, options } = this
     const client = this.bench.oss.clientOptions(BUCKET)
-    return new Child({ client, dir, key, id, seed, size, options, ...job }, disk)
+    return new WorkerProcess({ client, dir, key, id, seed, size, options, ...job }, disk)
   }
 
   get(): Promise<Buffer | undefined> {

@@ -3,13 +3,13 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { inspect } from 'node:util'
 import type { Test } from 'tap'
 import type { Bench } from '../support/oss.js'
-import type { Ending } from './child.js'
-import { prunes, recover } from './recovery.js'
+import type { WorkerOutcome } from './worker-process.js'
+import { checkPrune, recover } from './recovery.js'
 import { setUp, isSealedBefore, type Scenario } from './scenario.js'
-import type { Site } from './site.js'
+import type { UploadFixture } from './upload-fixture.js'
 
 /** More than there are cores: workers wait for their disk and their parent. */
-const AT_A_TIME = 4
+const CONCURRENCY = 4
 
 /** A note is of an upload id for sure when it is older than this, in ms. */
 const CERTAIN = 2_200
@@ -18,7 +18,7 @@ const CERTAIN = 2_200
 export interface Kill {
   readonly scenario: Scenario
   readonly where: string
-  readonly kill: (site: Site) => Promise<Ending>
+  readonly kill: (fixture: UploadFixture) => Promise<WorkerOutcome>
 }
 
 export interface Tally {
@@ -30,10 +30,10 @@ export interface Tally {
   read: number
 }
 
-export class Batch {
+export class KillBatch {
   readonly #t: Test
   readonly #bench: Bench
-  readonly #sites: { site: Site; name: string }[] = []
+  readonly #fixtures: { fixture: UploadFixture; name: string }[] = []
   readonly tally: Tally = { kills: 0, ended: 0, failed: 0, resumed: 0, read: 0 }
   /** Only what fails is an assertion of its own. */
   quiet = false
@@ -54,21 +54,21 @@ export class Batch {
         this.onKill()
       }
     }
-    await Promise.all(Array.from({ length: AT_A_TIME }, lane))
+    await Promise.all(Array.from({ length: CONCURRENCY }, lane))
     await this.#prune()
   }
 
   async #one({ scenario, where, kill }: Kill): Promise<void> {
     const name = `${scenario.name}, ${where}`
-    let ending: Ending | undefined
+    let outcome: WorkerOutcome | undefined
     try {
-      const site = await setUp(this.#bench, scenario)
-      ending = await kill(site)
-      const { killed, sealed, result, error } = ending
+      const fixture = await setUp(this.#bench, scenario)
+      outcome = await kill(fixture)
+      const { killed, sealed, result, error } = outcome
       if (!killed && error !== undefined) throw new Error(`${error.code}: ${error.message}`)
       this.tally[killed ? 'kills' : 'ended']++
-      const before = scenario.predecessor?.(site)
-      const { resumed, read } = await recover(site, {
+      const before = scenario.predecessor?.(fixture)
+      const { resumed, read } = await recover(fixture, {
         before: before === undefined ? [] : [before],
         sealed: sealed || isSealedBefore(scenario),
         finished: result !== undefined,
@@ -77,25 +77,25 @@ export class Batch {
       this.tally.resumed += resumed
       this.tally.read += read
       if (!this.quiet) this.#t.pass(`${name}: ${killed ? 'killed' : 'ended'}`)
-      this.#sites.push({ site, name })
-      if (this.#sites.length === 500) await this.#prune()
+      this.#fixtures.push({ fixture, name })
+      if (this.#fixtures.length === 500) await this.#prune()
     } catch (error) {
       this.tally.failed++
-      this.#t.fail(name, { found: inspect(error), ending: inspect(ending) })
+      this.#t.fail(name, { found: inspect(error), outcome: inspect(outcome) })
     }
   }
 
   async #prune(): Promise<void> {
-    const sites = this.#sites.splice(0)
+    const fixtures = this.#fixtures.splice(0)
     await sleep(CERTAIN)
-    for (const { site, name } of sites) {
+    for (const { fixture, name } of fixtures) {
       try {
-        await prunes(site)
+        await checkPrune(fixture)
       } catch (error) {
         this.tally.failed++
         this.#t.fail(`${name}: prune`, { found: inspect(error) })
       }
     }
-    this.#t.pass(`prune leaves nothing of ${sites.length} uploads`)
+    this.#t.pass(`prune leaves nothing of ${fixtures.length} uploads`)
   }
 }
