@@ -1,6 +1,7 @@
 /**
- * The checksum that verifies all bytes. No other test would notice an error that affects both sides equally, so
- * these tests compare it with published vectors and another implementation, and combining with hashing the whole.
+ * The checksum that verifies all bytes. No other test would notice an error that affects both sides equally,
+ * so these tests compare it with published vectors and another implementation, and combining with hashing the
+ * whole.
  */
 import { readFile } from 'node:fs/promises'
 import { createCRC64 } from 'hash-wasm'
@@ -19,7 +20,7 @@ function crcOf(...chunks: readonly Uint8Array[]): bigint {
 
 const text = (value: string): Uint8Array => Buffer.from(value)
 
-t.test('matches the values of OSS', async t => {
+t.test('Crc64 matches the values of OSS', async t => {
   t.equal(crcOf(), 0n)
   t.equal(EMPTY_CRC64, 0n)
   t.equal(crcOf(text('')), 0n)
@@ -28,7 +29,7 @@ t.test('matches the values of OSS', async t => {
   t.not(crcOf(Buffer.alloc(1)), crcOf(Buffer.alloc(2)), 'zero bytes change the CRC')
 })
 
-t.test('does not depend on chunk boundaries, and reset starts a new sequence', async t => {
+t.test('Crc64 does not depend on chunk boundaries and starts anew after reset()', async t => {
   const random = randomOf(t)
   const bytes = Buffer.from(Array.from({ length: 5000 }, () => random() * 256))
   const whole = crcOf(bytes)
@@ -45,7 +46,7 @@ t.test('does not depend on chunk boundaries, and reset starts a new sequence', a
 })
 
 t.test(
-  'matches another implementation at all lengths around the elimination threshold and the ends of pieces',
+  'crc64() matches another implementation around the elimination threshold and the ends of pieces',
   async t => {
     const random = randomOf(t)
     const bytes = Buffer.from(Array.from({ length: 200_000 }, () => random() * 256))
@@ -61,14 +62,14 @@ t.test(
   },
 )
 
-t.test('the WebAssembly is up to date with its source', async t => {
+t.test('crc64-wasm.ts matches the output of its generator', async t => {
   const { generate } = (await import(pathOf('scripts/crc64-wasm.mjs'))) as {
     readonly generate: () => Promise<string>
   }
   t.equal(await readFile(pathOf('src/crc64-wasm.ts'), 'utf8'), await generate())
 })
 
-t.test('two hashers do not affect each other', async t => {
+t.test('Crc64 instances do not affect each other', async t => {
   const other = new Crc64()
   hasher.reset()
   hasher.update(text('1234'))
@@ -78,7 +79,7 @@ t.test('two hashers do not affect each other', async t => {
   t.equal(other.digest(), 3675645893302102789n)
 })
 
-t.test('combining at random positions gives the CRC of the whole', async t => {
+t.test('combineCrc64() returns the CRC of the whole at random positions', async t => {
   const random = randomOf(t)
   const bytes = Buffer.from(Array.from({ length: 3000 }, () => random() * 256))
   const wrong: string[] = []
@@ -92,7 +93,7 @@ t.test('combining at random positions gives the CRC of the whole', async t => {
   t.same(wrong, [])
 })
 
-t.test('combines sequences of no bytes and of one byte', async t => {
+t.test('combineCrc64() accepts empty and single-byte sequences', async t => {
   const [nothing, a, b, ab] = ['', 'a', 'b', 'ab'].map(text).map(x => crcOf(x)) as [
     bigint,
     bigint,
@@ -105,7 +106,7 @@ t.test('combines sequences of no bytes and of one byte', async t => {
   t.equal(combineCrc64(a, b, 1), ab)
 })
 
-t.test('combines a list of parts of equal length one after the other', async t => {
+t.test('combineCrc64() combines parts of equal length one after the other', async t => {
   const parts = Array.from({ length: 9 }, (_, i) => Buffer.alloc(i === 8 ? 7 : 1000, i + 1))
   const whole = parts.reduce(
     (crc, part) => combineCrc64(crc, crcOf(part), part.length),
@@ -114,7 +115,7 @@ t.test('combines a list of parts of equal length one after the other', async t =
   t.equal(whole, crcOf(...parts))
 })
 
-t.test('combining is associative for lengths beyond 2^32', async t => {
+t.test('combineCrc64() is associative for lengths beyond 2^32', async t => {
   const random = randomOf(t)
   const value = (): bigint => BigInt(Math.floor(random() * 2 ** 52)) * 4093n
   const length = (): number => Math.floor(random() * 2 ** 44)
