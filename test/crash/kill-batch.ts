@@ -1,4 +1,4 @@
-/** Many kills, a few at a time; each is an assertion of its own. */
+/** Runs many kills, a few concurrently. Each kill is its own assertion. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { inspect } from 'node:util'
 import type { Test } from 'tap'
@@ -8,13 +8,13 @@ import { checkPrune, recover } from './recovery.js'
 import { setUp, isSealedBefore, type Scenario } from './scenario.js'
 import type { UploadFixture } from './upload-fixture.js'
 
-/** More than there are cores: workers wait for their disk and their parent. */
+/** Exceeds the number of cores, since workers mostly wait for their disk and their parent. */
 const CONCURRENCY = 4
 
-/** A note is of an upload id for sure when it is older than this, in ms. */
-const CERTAIN = 2_200
+/** Milliseconds after which a recorded orphan can be attributed to its upload. */
+const ORPHAN_AGE = 2_200
 
-/** One kill: where, and how it is done. */
+/** One kill: its scenario, its moment, and how it is done. */
 export interface Kill {
   readonly scenario: Scenario
   readonly where: string
@@ -23,7 +23,7 @@ export interface Kill {
 
 export interface Tally {
   kills: number
-  /** Workers that had ended by themselves. */
+  /** Workers that exited before they were killed. */
   ended: number
   failed: number
   resumed: number
@@ -35,9 +35,9 @@ export class KillBatch {
   readonly #bench: Bench
   readonly #fixtures: { fixture: UploadFixture; name: string }[] = []
   readonly tally: Tally = { kills: 0, ended: 0, failed: 0, resumed: 0, read: 0 }
-  /** Only what fails is an assertion of its own. */
+  /** Report failures only. */
   quiet = false
-  /** Told after each kill. */
+  /** Called after each kill. */
   onKill: () => void = () => {}
 
   constructor(t: Test, bench: Bench) {
@@ -45,7 +45,7 @@ export class KillBatch {
     this.#bench = bench
   }
 
-  /** Kills and recovers; the last line is that nothing is left on OSS. */
+  /** Kills and recovers every upload, then asserts that `prune` leaves nothing on OSS. */
   async run(kills: Iterable<Kill>): Promise<void> {
     const queue = kills[Symbol.iterator]()
     const lane = async (): Promise<void> => {
@@ -76,7 +76,7 @@ export class KillBatch {
       })
       this.tally.resumed += resumed
       this.tally.read += read
-      if (!this.quiet) this.#t.pass(`${name}: ${killed ? 'killed' : 'ended'}`)
+      if (!this.quiet) this.#t.pass(`${name}: ${killed ? 'killed' : 'exited'} and recovered`)
       this.#fixtures.push({ fixture, name })
       if (this.#fixtures.length === 500) await this.#prune()
     } catch (error) {
@@ -87,13 +87,13 @@ export class KillBatch {
 
   async #prune(): Promise<void> {
     const fixtures = this.#fixtures.splice(0)
-    await sleep(CERTAIN)
+    await sleep(ORPHAN_AGE)
     for (const { fixture, name } of fixtures) {
       try {
         await checkPrune(fixture)
       } catch (error) {
         this.tally.failed++
-        this.#t.fail(`${name}: prune`, { found: inspect(error) })
+        this.#t.fail(`${name}: prune leaves something behind`, { found: inspect(error) })
       }
     }
     this.#t.pass(`prune leaves nothing of ${fixtures.length} uploads`)

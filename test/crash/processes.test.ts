@@ -1,4 +1,4 @@
-/** Several processes on one spool directory: one owner each, and nobody in another one's way. */
+/** Several processes on one spool directory. Each upload has one owner, and owners do not interfere. */
 import { readdir } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
@@ -12,7 +12,7 @@ import { long } from '../support/long.js'
 
 setLongTimeout(t)
 
-void long(t, 'a frozen owner keeps its lock, and goes on when it is thawed', async t => {
+void long(t, 'a stopped process (SIGSTOP) keeps its lock and finishes after SIGCONT', async t => {
   const b = await bench(t)
   const fixture = await setUp(b, SCENARIOS.resume)
   const fault = b.oss.inject({ operation: 'UploadPart', key: fixture.key, do: 'hang' })
@@ -33,7 +33,7 @@ void long(t, 'a frozen owner keeps its lock, and goes on when it is thawed', asy
   t.same(await fixture.files(), [])
 })
 
-t.test('processes that want the same upload: one has it, the others are told', async t => {
+t.test('of six processes that resume the same upload, exactly one succeeds', async t => {
   const b = await bench(t)
   const fixture = await setUp(b, SCENARIOS.resume)
   const racers = Array.from({ length: 6 }, () =>
@@ -43,9 +43,13 @@ t.test('processes that want the same upload: one has it, the others are told', a
   for (const racer of racers) racer.go()
   const outcomes = await Promise.all(racers.map(racer => racer.ended))
   const won = outcomes.filter(({ result }) => result !== undefined)
-  t.equal(won.length, 1, 'exactly one finishes it')
+  t.equal(won.length, 1, 'exactly one process finishes the upload')
   for (const { error } of outcomes.filter(({ result }) => result === undefined)) {
-    t.match(error?.code, /^ERR_SPOOL_(LOCKED|NOT_FOUND)$/, 'owned, or finished already')
+    t.match(
+      error?.code,
+      /^ERR_SPOOL_(LOCKED|NOT_FOUND)$/,
+      'the others find it locked or already finished',
+    )
   }
   t.same(await fixture.get(), fixture.content)
   t.equal(b.count('CompleteMultipartUpload'), 1, 'completed once')
@@ -53,25 +57,28 @@ t.test('processes that want the same upload: one has it, the others are told', a
   t.same(await fixture.uploadIds(), [])
 })
 
-t.test('processes that write the same upload: whoever ends well has written it', async t => {
-  const b = await bench(t)
-  const fixture = new UploadFixture(b, SCENARIOS.parts.size)
-  const racers = Array.from({ length: 6 }, () =>
-    fixture.startWorker({ step: 'stream', wait: true }),
-  )
-  await Promise.all(racers.map(racer => racer.waitFor('ready')))
-  for (const racer of racers) racer.go()
-  const outcomes = await Promise.all(racers.map(racer => racer.ended))
-  t.ok(outcomes.some(({ result }) => result !== undefined))
-  for (const { error } of outcomes.filter(({ result }) => result === undefined)) {
-    t.equal(error?.code, 'ERR_SPOOL_LOCKED')
-  }
-  t.same(await fixture.get(), fixture.content)
-  t.same(await fixture.files(), [])
-  t.same(await fixture.uploadIds(), [])
-})
+t.test(
+  'six processes write the same upload, and each success has published its object',
+  async t => {
+    const b = await bench(t)
+    const fixture = new UploadFixture(b, SCENARIOS.parts.size)
+    const racers = Array.from({ length: 6 }, () =>
+      fixture.startWorker({ step: 'stream', wait: true }),
+    )
+    await Promise.all(racers.map(racer => racer.waitFor('ready')))
+    for (const racer of racers) racer.go()
+    const outcomes = await Promise.all(racers.map(racer => racer.ended))
+    t.ok(outcomes.some(({ result }) => result !== undefined))
+    for (const { error } of outcomes.filter(({ result }) => result === undefined)) {
+      t.equal(error?.code, 'ERR_SPOOL_LOCKED')
+    }
+    t.same(await fixture.get(), fixture.content)
+    t.same(await fixture.files(), [])
+    t.same(await fixture.uploadIds(), [])
+  },
+)
 
-void long(t, 'processes with uploads of their own share a spool directory', async t => {
+void long(t, 'six processes with different uploads share a spool directory', async t => {
   const b = await bench(t)
   const shared = new UploadFixture(b, SCENARIOS.parts.size)
   const fixtures = Array.from({ length: 6 }, () => new UploadFixture(b, SCENARIOS.parts.size))
@@ -89,22 +96,25 @@ void long(t, 'processes with uploads of their own share a spool directory', asyn
   t.same(await readdir(shared.dir), [])
 })
 
-t.test('whoever waits while an upload is being removed gets a new one, or none', async t => {
-  const directory = new LocalRecordStore(t.testdir())
-  for (let i = 0; i < 200; i++) {
-    const owner = await Claim.acquire(directory, 'same')
-    const waiting = Claim.acquire(directory, 'same').catch((error: unknown) => error)
-    // At another point of the waiter's way to the lock each time.
-    for (let j = 0; j < i % 10; j++) await new Promise(setImmediate)
-    await owner.remove()
-    const got = await waiting
-    if (got instanceof Claim) {
-      const there = await directory.ids()
-      if (there.join() !== 'same') t.fail('what was locked is what is there', { there })
-      await got.remove()
-    } else {
-      t.match(got, { code: 'ERR_SPOOL_LOCKED' })
+t.test(
+  'acquiring an upload that is being removed creates a new one or fails as locked',
+  async t => {
+    const directory = new LocalRecordStore(t.testdir())
+    for (let i = 0; i < 200; i++) {
+      const owner = await Claim.acquire(directory, 'same')
+      const waiting = Claim.acquire(directory, 'same').catch((error: unknown) => error)
+      // Remove at a different point of the acquisition each time.
+      for (let j = 0; j < i % 10; j++) await new Promise(setImmediate)
+      await owner.remove()
+      const acquired = await waiting
+      if (acquired instanceof Claim) {
+        const ids = await directory.ids()
+        if (ids.join() !== 'same') t.fail('the locked upload exists', { ids })
+        await acquired.remove()
+      } else {
+        t.match(acquired, { code: 'ERR_SPOOL_LOCKED' })
+      }
     }
-  }
-  t.same(await readdir(directory.path), [], 'nothing is left')
-})
+    t.same(await readdir(directory.path), [], 'no directory is left')
+  },
+)

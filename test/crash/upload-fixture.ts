@@ -1,6 +1,6 @@
 /**
- * A fixture: one upload of its own on a shared emulator, with a spool directory of its own. What a
- * worker does there, what a later process does, and what is then on OSS and on the disk.
+ * One upload on a shared emulator, with its own spool directory. Starts workers and spools on it, and reads the
+ * resulting state from OSS and from the disk.
  */
 import { createHash } from 'node:crypto'
 import { readdir, readFile } from 'node:fs/promises'
@@ -17,7 +17,7 @@ export const PART = 102_400
 
 let fixtures = 0
 
-/** A part that OSS lists. */
+/** Entry of OSS's ListParts reply. */
 interface ListedPart {
   readonly PartNumber: string | number
   readonly Size: string | number
@@ -46,12 +46,12 @@ export class UploadFixture {
     this.oss = new OSS(bench.oss.clientOptions(BUCKET))
   }
 
-  /** What the worker's source gives. */
+  /** Content of the worker's source. */
   get content(): Buffer {
     return contentOf(this.seed, this.size)
   }
 
-  /** A spool on this fixture's directory, as a new process has it. */
+  /** Creates a spool on this upload's directory, as a new process would. */
   spool(): Spool {
     const client = this.bench.oss.clientOptions(BUCKET)
     return new Spool({ client, dir: this.dir, ...this.options })
@@ -67,7 +67,7 @@ export class UploadFixture {
     return this.bench.get(this.key)
   }
 
-  /** As it is on the disk; `undefined`: there is none. */
+  /** Reads the checkpoint from the disk. Resolves with `undefined` if there is none. */
   async checkpoint(): Promise<Checkpoint | undefined> {
     const text = await readFile(join(this.dir, this.id, 'checkpoint.json'), 'utf8').catch(
       () => undefined,
@@ -75,7 +75,7 @@ export class UploadFixture {
     return text === undefined ? undefined : decodeCheckpoint(text)
   }
 
-  /** Upload ids at this key. */
+  /** Lists the upload ids at this key. */
   async uploadIds(): Promise<string[]> {
     const { uploads } = await this.oss.listUploads({ prefix: this.key, 'max-uploads': 1000 }, {})
     return uploads
@@ -83,10 +83,10 @@ export class UploadFixture {
       .map(({ uploadId }: { uploadId: string }) => uploadId)
   }
 
-  /** Parts under an upload id; none if that is gone. */
+  /** Lists the parts of an upload id. Resolves with an empty list if the id does not exist. */
   async parts(uploadId: string): Promise<ListedPart[]> {
     try {
-      // The client's declarations want a query that OSS does not, and know no list of parts.
+      // The client's declarations require a query that OSS does not, and lack the list of parts.
       const list = this.oss.listParts.bind(this.oss) as unknown as (
         key: string,
         uploadId: string,
@@ -98,8 +98,8 @@ export class UploadFixture {
     }
   }
 
-  /** Bytes of `content` that OSS does not have under `uploadId`. */
-  async lacking(content: Buffer, uploadId: string | undefined): Promise<number> {
+  /** Returns the number of bytes of `content` that OSS does not have under `uploadId`. */
+  async missingBytes(content: Buffer, uploadId: string | undefined): Promise<number> {
     const listed = uploadId === undefined ? [] : await this.parts(uploadId)
     const etags = new Map(listed.map(part => [Number(part.PartNumber), part.ETag]))
     const parts = partsOf(createPlan(PART, this.options.size), content.length)
@@ -113,7 +113,7 @@ export class UploadFixture {
       .reduce((sum, { size }) => sum + size, 0)
   }
 
-  /** Files below the spool directory, relative to it. */
+  /** Lists the files below the spool directory, relative to it. */
   async files(): Promise<string[]> {
     const entries = await readdir(this.dir, { recursive: true, withFileTypes: true }).catch(
       () => [],
