@@ -1,17 +1,17 @@
 /**
- * Makes `src/crc64-wasm.ts`: the inner loops of CRC-64 as WebAssembly, since JavaScript has no 64-bit
- * integers that are fast.
+ * Generates `src/crc64-wasm.ts`, the inner loops of CRC-64 as WebAssembly, because JavaScript has no fast 64-bit
+ * integers.
  *
  *     npm run build:wasm
  *
- * A CRC is a remainder of a division by the polynomial, and a remainder stays the same when a multiple
- * of the polynomial is added. One of its multiples has eight terms only, each a power of x^8, so adding
- * it takes no table and no shift: a byte is gone when it has been added, by XOR, to the seven bytes that
- * lie `LATER` behind it. All but the end of a piece is cleared away like that, 16 bytes at a time, and
- * the end alone is hashed by tables, eight bytes at a time (slicing-by-8: table k has the effect of a
- * byte that k more bytes follow). The idea is that of "Chorba" (arXiv:2412.16398).
+ * A CRC is the remainder of a division by the polynomial, and adding a multiple of the polynomial does not change
+ * the remainder. One of the multiples has only eight terms, each a power of x^8, so adding it requires no table
+ * and no shift: XORing a byte into the seven bytes at the distances `LATER` eliminates it. All bytes of a piece
+ * except its end are eliminated like this, 16 bytes per step. Only the end is hashed by tables, eight bytes per
+ * step (slicing-by-8: table k has the effect of a byte followed by k more bytes). The idea comes from "Chorba"
+ * (arXiv:2412.16398).
  *
- * Memory: 16 KiB of tables, zeros, the bytes to hash from 64 KiB on, the end from 128 KiB on.
+ * Memory layout: 16 KiB of tables, zeros, the bytes to hash at 64 KiB, the end of the piece at 128 KiB.
  */
 import { writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
@@ -20,40 +20,40 @@ import wabt from 'wabt'
 const POLYNOMIAL = '0xc96c5795d7870f42' // ECMA-182, reflected
 const DATA = 65_536
 const END = 131_072
-const TABLE = 2_048 // bytes of one table
+const TABLE = 2_048 // size of one table in bytes
 
 /**
- * Bytes: how far behind a byte those are that it is added to; with y = x^8 the multiple is
- * y^1429 + y^1132 + y^1010 + y^926 + y^641 + y^600 + y^501 + 1. Found by looking for two sets of four
- * powers with one sum; the polynomial is a multiple of x + 1, so there is none with seven terms. The
- * smallest is large enough for a processor to have stored what it loads again, the largest is what is
- * left for the tables.
+ * Distances in bytes from an eliminated byte to the bytes it is XORed into. With y = x^8, the multiple is
+ * y^1429 + y^1132 + y^1010 + y^926 + y^641 + y^600 + y^501 + 1. It was found by a search for two sets of four
+ * powers with the same sum; none has seven terms, because the polynomial is a multiple of x + 1. The smallest
+ * distance is large enough for a processor to complete a store before it loads the same bytes; the largest is the
+ * length of the end that remains for the tables.
  */
 const LATER = [297, 419, 503, 788, 829, 928, 1429]
 
-/** Bytes; the end of a piece is up to 15 bytes longer. */
+/** Length of the end of a piece in bytes; the actual end is up to 15 bytes longer. */
 const REST = LATER.at(-1)
 
-/** Bytes; below it, clearing away costs more than it saves. */
+/** Minimum length of a piece in bytes. For shorter ones, eliminating bytes costs more than it saves. */
 const FOLD_FROM = 4_096
 
-/** The entry of table `k` for the byte that `shifted` has at bits 3 to 10. */
+/** Loads the entry of table `k` for the byte in bits 3 to 10 of `shifted`. */
 const entry = (k, shifted) =>
   `(i64.load offset=${k * TABLE} (i32.and ${shifted} (i32.const 0x7f8)))`
 
-/** Four entries for the bytes of `word`, the first of which `k` more bytes follow. */
+/** Combines the entries for the four bytes of `word`, whose first byte is followed by `k` more bytes. */
 const entries = (word, k) => `(i64.xor
   (i64.xor ${entry(k, `(i32.shl ${word} (i32.const 3))`)} ${entry(k - 1, `(i32.shr_u ${word} (i32.const 5))`)})
   (i64.xor ${entry(k - 2, `(i32.shr_u ${word} (i32.const 13))`)} ${entry(k - 3, `(i32.shr_u ${word} (i32.const 21))`)}))`
 
-/** Takes the 8 bytes at `$at` into `$crc`. */
+/** Adds the 8 bytes at `$at` to `$crc`. */
 const take8 = `
   (local.set $x (i64.xor (local.get $crc) (i64.load offset=${DATA} (local.get $at))))
   (local.set $low (i32.wrap_i64 (local.get $x)))
   (local.set $high (i32.wrap_i64 (i64.shr_u (local.get $x) (i64.const 32))))
   (local.set $crc (i64.xor ${entries('(local.get $low)', 7)} ${entries('(local.get $high)', 3)}))`
 
-/** What 16 bytes at `$at` are before anything is added, and what comes to them from `by` bytes before. */
+/** Loads the original 16 bytes at `$at`, and the 16 bytes located `by` bytes before them. */
 const KEPT = `(v128.load offset=${DATA} (i32.add (local.get $at) (local.get $shift)))`
 const cleared = by => `(v128.load offset=${DATA - by} (local.get $at))`
 
@@ -74,14 +74,14 @@ const WAT = `(module
       (br $bit)))
     (local.get $product))
 
-  ;; Adds to the bytes from $at to $to what is before them; $shift bytes on is where they are kept.
+  ;; XORs the eliminated bytes into the bytes from $at to $to, which are stored $shift bytes further on.
   (func $gather (param $at i32) (param $to i32) (param $shift i32)
     (loop $words
       (v128.store offset=${DATA} (i32.add (local.get $at) (local.get $shift))
         ${LATER.reduce((sum, by) => `(v128.xor ${sum} ${cleared(by)})`, KEPT)})
       (br_if $words (i32.lt_u ${advance('$at', 16)} (local.get $to)))))
 
-  ;; The CRC after $length bytes, without its final inversion.
+  ;; Returns the CRC after $length bytes, without the final inversion.
   (func (export "update") (param $crc i64) (param $length i32) (result i64)
     (local $x i64) (local $low i32) (local $high i32) (local $at i32) (local $end i32) (local $shift i32)
     (if (i32.ge_u (local.get $length) (i32.const ${FOLD_FROM})) (then
@@ -89,7 +89,7 @@ const WAT = `(module
       (local.set $crc (i64.const 0))
       (local.set $at (i32.and (i32.sub (local.get $length) (i32.const ${REST})) (i32.const -16)))
       (call $gather (i32.const 0) (local.get $at) (i32.const 0))
-      ;; The end is not cleared away, so to itself it is zeros.
+      ;; The end is not eliminated: zeros replace it, so that it adds nothing to itself.
       (memory.copy (i32.const ${END}) (i32.add (local.get $at) (i32.const ${DATA}))
         (i32.sub (local.get $length) (local.get $at)))
       (memory.fill (i32.add (local.get $at) (i32.const ${DATA})) (i32.const 0)
@@ -114,7 +114,7 @@ const WAT = `(module
       (br $bytes)))
     (local.get $crc))
 
-  ;; Fills the tables: table 0 bit by bit, each other one from the one before.
+  ;; Fills table 0 bit by bit, and each further table from the previous one.
   (func $tables (local $at i32) (local $crc i64) (local $bit i32)
     (loop $first
       (local.set $crc (i64.extend_i32_u (i32.shr_u (local.get $at) (i32.const 3))))
@@ -132,7 +132,7 @@ const WAT = `(module
       (br_if $others (i32.lt_u ${advance('$at', 8)} (i32.const ${8 * TABLE})))))
   (start $tables))`
 
-/** The text of `src/crc64-wasm.ts`. */
+/** Returns the text of `src/crc64-wasm.ts`. */
 export async function generate() {
   const compiler = await wabt()
   const module = compiler.parseWat('crc64.wat', WAT)

@@ -1,12 +1,12 @@
 /**
- * The errors users see. A `SpoolError` is a run-time failure with a stable `code`; wrong arguments
- * are `TypeError`/`RangeError` as Node itself makes them. Nothing here ever holds a credential:
- * causes are cleaned where they come from (`oss/failure.ts`).
+ * Public errors. A `SpoolError` is a run-time failure with a stable `code`; wrong arguments throw a `TypeError` or
+ * `RangeError` in Node's format. No error ever contains a credential: causes are sanitized at their origin
+ * (`oss/request-error.ts`).
  */
 
 import { inspect } from 'node:util'
 
-/** Every code a `SpoolError` can have; `docs/errors.md` says when each comes and what to do. */
+/** Codes of `SpoolError`. `docs/errors.md` describes their causes and remedies. */
 export type SpoolErrorCode =
   | 'ERR_SPOOL_UPLOAD_FAILED'
   | 'ERR_SPOOL_DENIED'
@@ -26,56 +26,56 @@ export type SpoolErrorCode =
   | 'ERR_SPOOL_INVALID_KEY'
   | 'ERR_SPOOL_ABORTED'
 
-/** What is known about a failure beyond its code and message. */
+/** Details of a failure besides its code and message. */
 export interface SpoolErrorDetails {
-  /** Id of the upload; empty when there is none yet. */
+  /** Id of the upload; empty if there is none yet. */
   readonly id?: string | undefined
-  /** True if and only if `resume(id)` can finish the upload without its source, once mended. */
+  /** True if and only if `resume(id)` can finish the upload without its source once the cause is fixed. */
   readonly resumable?: boolean | undefined
-  /** What the user does next: one sentence. */
+  /** Next step for the user. */
   readonly hint?: string | undefined
-  /** Part number, when one part failed. */
+  /** Part number, if one part failed. */
   readonly part?: number | undefined
   /** Upload id on OSS. */
   readonly uploadId?: string | undefined
-  /** OSS's `x-oss-request-id`: what Alibaba's support asks for. */
+  /** OSS's `x-oss-request-id`, for Alibaba's support. */
   readonly requestId?: string | undefined
-  /** Host that works on the upload or has its bytes, where records are shared. */
+  /** Host that works on the upload or stores its bytes, if checkpoints are shared. */
   readonly host?: string | undefined
   /** HTTP status of the reply. */
   readonly status?: number | undefined
   /** OSS's own error code, such as `NoSuchBucket`. */
   readonly ossCode?: string | undefined
-  /** What failed underneath; cleaned of credentials. */
+  /** Underlying error, without credentials. */
   readonly cause?: unknown
 }
 
-/** A failure at run time: match on `code`, show `message` and `hint`. */
+/** Error of a run-time failure. Match on `code`; show `message` and `hint`. */
 export class SpoolError extends Error {
-  /** `'SpoolError'`. */
+  /** Always `'SpoolError'`. */
   override readonly name = 'SpoolError'
-  /** Which failure it is. Stable: later versions only add codes. */
+  /** Identifies the failure. Stable: later versions only add codes. */
   readonly code: SpoolErrorCode
-  /** True if and only if `resume(id)` can finish the upload without its source, once mended. */
+  /** True if and only if `resume(id)` can finish the upload without its source once the cause is fixed. */
   readonly resumable: boolean
-  /** Id of the upload; empty when there is none yet. */
+  /** Id of the upload; empty if there is none yet. */
   readonly id: string
-  /** What to do next: one sentence for people. */
+  /** Next step for the user. */
   readonly hint: string
-  /** Part number, when one part failed. */
+  /** Part number, if one part failed. */
   declare readonly part?: number
-  /** Upload id on OSS, where it is known. */
+  /** Upload id on OSS, if known. */
   declare readonly uploadId?: string
-  /** OSS's `x-oss-request-id`: what Alibaba's support asks for. */
+  /** OSS's `x-oss-request-id`, for Alibaba's support. */
   declare readonly requestId?: string
-  /** Host that works on the upload or has its bytes, where records are shared. */
+  /** Host that works on the upload or stores its bytes, if checkpoints are shared. */
   declare readonly host?: string
   /** HTTP status of the reply, if there was one. */
   declare readonly status?: number
   /** OSS's own error code, such as `NoSuchBucket`. */
   declare readonly ossCode?: string
 
-  /** For this package and for wrappers of it: users catch errors, they do not make them. */
+  /** Creates an error. For this package and wrappers of it; users only catch these errors. */
   constructor(code: SpoolErrorCode, message: string, details: SpoolErrorDetails = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause })
     this.code = code
@@ -94,29 +94,29 @@ export class SpoolError extends Error {
 function defaultHint(code: SpoolErrorCode, id: string, resumable: boolean): string {
   switch (code) {
     case 'ERR_SPOOL_LOCKED':
-      return 'Wait for its owner, or end that process; then resume it.'
+      return 'Wait until its owner finishes, or stop that process. Then resume the upload.'
     case 'ERR_SPOOL_OBJECT_EXISTS':
       return id === ''
         ? 'Choose another key.'
-        : `The bytes are kept: "oss-spool resume --force ${id}" publishes them over it, "oss-spool abort ${id}" gives them up.`
+        : `The bytes are kept. Run "oss-spool resume --force ${id}" to replace the object, or "oss-spool abort ${id}" to discard them.`
     case 'ERR_SPOOL_UNSEALED':
-      return `Run its source again, or give it up with "oss-spool abort ${id}".`
+      return `Upload again from the source, or run "oss-spool abort ${id}" to discard the upload.`
     case 'ERR_SPOOL_NOT_FOUND':
-      return '"oss-spool ls" shows the unfinished uploads.'
+      return 'Run "oss-spool ls" to list the unfinished uploads.'
     case 'ERR_SPOOL_CORRUPT':
-      return 'Run its source again; what was damaged is in the quarantine folder of the spool directory.'
+      return 'Upload again from the source. The damaged files are in the quarantine folder of the spool directory.'
     case 'ERR_SPOOL_UNREADABLE':
-      return 'It was left as it is: mend its permissions or disk, or use the version of oss-spool that wrote it.'
+      return 'Nothing was changed. Fix the permissions or the disk, or use the oss-spool version that wrote it.'
     case 'ERR_SPOOL_ID_IN_USE':
-      return `Use another id, or give the other upload up with "oss-spool abort ${id}".`
+      return `Use another id, or run "oss-spool abort ${id}" to discard the other upload.`
     default:
       return resumable
-        ? `Everything is on this disk: "oss-spool resume ${id}" finishes it once the cause is mended.`
-        : 'Mend the cause and run it again from its source.'
+        ? `All bytes are on disk. Fix the cause, then run "oss-spool resume ${id}" or call spool.resume('${id}').`
+        : 'Fix the cause and upload again from the source.'
   }
 }
 
-/** A `TypeError` as Node makes it for an argument of the wrong type. */
+/** Creates a `TypeError` in Node's format for an argument of the wrong type. */
 export function invalidType(name: string, expected: string, received: unknown): TypeError {
   return withCode(
     new TypeError(`The "${name}" option must be ${expected}. Received ${inspectValue(received)}`),
@@ -124,7 +124,7 @@ export function invalidType(name: string, expected: string, received: unknown): 
   )
 }
 
-/** @throws TypeError for what has no properties to look at */
+/** @throws TypeError if `value` is not an object */
 export function checkObject(name: string, value: unknown): void {
   if (typeof value !== 'object' || value === null) throw invalidType(name, 'an object', value)
 }
@@ -148,7 +148,7 @@ export function checkProperties(
   }
 }
 
-/** A `TypeError` as Node makes it for an argument whose value makes no sense. */
+/** Creates a `TypeError` in Node's format for an argument with an invalid value. */
 export function invalidValue(name: string, reason: string, received: unknown): TypeError {
   return withCode(
     new TypeError(`The "${name}" option ${reason}. Received ${inspectValue(received)}`),
@@ -156,7 +156,7 @@ export function invalidValue(name: string, reason: string, received: unknown): T
   )
 }
 
-/** A `RangeError` as Node makes it for a number outside its limits. */
+/** Creates a `RangeError` in Node's format for a number outside its limits. */
 export function outOfRange(name: string, range: string, received: unknown): RangeError {
   return withCode(
     new RangeError(
@@ -166,7 +166,7 @@ export function outOfRange(name: string, range: string, received: unknown): Rang
   )
 }
 
-/** @throws TypeError or RangeError unless it is an integer in these bounds, or undefined */
+/** @throws TypeError or RangeError unless `value` is `undefined` or an integer from `min` to `max` */
 export function checkInteger(name: string, value: unknown, min: number, max: number): void {
   if (value === undefined) return
   if (typeof value !== 'number') throw invalidType(name, 'a number', value)
@@ -179,7 +179,7 @@ function withCode<E extends Error>(error: E, code: string): E {
   return Object.assign(error, { code })
 }
 
-/** As Node shows it: of an object its class alone, since it may hold a secret, or be endless. */
+/** Formats a value like Node. Shows only the class of an object, which may contain secrets or be infinite. */
 function inspectValue(value: unknown): string {
   if (typeof value === 'string') {
     return JSON.stringify(

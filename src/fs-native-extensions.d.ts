@@ -1,10 +1,10 @@
-/** The calls we use of a library that ships without types. */
+/** Types of the functions we use; the package has none. */
 declare module 'fs-native-extensions' {
-  /** A kernel lock on an open file; `false` when another open file has it. Freed by `close`. */
+  /** Takes a kernel lock on an open file. Returns `false` if another open file holds it. Released by `close`. */
   export function tryLock(fd: number, options?: { shared?: boolean }): boolean
   export function unlock(fd: number): void
-  /** Makes a hole of the whole blocks in a range; what is left of others reads as zeros, too. */
+  /** Punches a hole for the whole blocks in a range. The range's bytes in partial blocks also read as zeros. */
   export function trim(fd: number, offset: number, length: number): Promise<void>
-  /** Allows holes in a file, where that is to be said first (Windows). */
+  /** Marks a file as sparse, which Windows requires before punching holes. */
   export function sparse(fd: number): Promise<void>
 }

@@ -1,5 +1,5 @@
-/** The one call we use of a library that ships without types. */
+/** Types of the function we use; the package has none. */
 declare module 'proxy-from-env' {
-  /** The proxy that `*_PROXY` and `NO_PROXY` name for `url`; empty for none. */
+  /** Returns the proxy for `url` according to `*_PROXY` and `NO_PROXY`, or an empty string. */
   export function getProxyForUrl(url: string): string
 }

@@ -1,6 +1,6 @@
 /**
- * Every way in which people compose streams, each with a source that ends well, a source that fails
- * and an OSS that refuses: what `docs/composing.md` promises, and why it warns.
+ * All common ways to compose streams, each with a source that succeeds, a source that fails, and an OSS that
+ * rejects requests. Verifies the promises and the warnings of `docs/composing.md`.
  */
 import { once } from 'node:events'
 import { readdir } from 'node:fs/promises'
@@ -19,7 +19,7 @@ const KEY = 'composed.bin'
 const CHUNK = 30_011
 const DATA = bytes(350_000) // four parts
 
-/** A source that counts what was taken from it, and fails after its last byte if it is to. */
+/** A source that counts the bytes read from it and optionally fails after its last byte. */
 interface Feed {
   taken: number
   bytes(): AsyncGenerator<Buffer>
@@ -33,7 +33,7 @@ function feed(failure?: Error): Feed {
         const chunk = DATA.subarray(i, i + CHUNK)
         self.taken += chunk.length
         yield chunk
-        await new Promise(resolve => setTimeout(resolve, 2)) // a source takes its time
+        await new Promise(resolve => setTimeout(resolve, 2)) // sources are not instantaneous
       }
       if (failure !== undefined) throw failure
     },
@@ -54,7 +54,7 @@ function asWebStream(source: Feed): ReadableStream<Buffer> {
 
 const asIs = (chunk: Buffer): Buffer => chunk
 
-/** Pipes `source` into `sink`; settles as the composition does. */
+/** Pipes `source` into `sink`. Settles like the composition. */
 type Composition = (source: Feed, sink: SpoolWriteStream) => Promise<unknown>
 
 const COMPOSITIONS: Readonly<Record<string, Composition>> = {
@@ -67,7 +67,7 @@ const COMPOSITIONS: Readonly<Record<string, Composition>> = {
     try {
       await finished(all)
     } finally {
-      all.destroy() // a chain reports a failure and ends nothing
+      all.destroy() // a chain reports a failure but destroys no stream
     }
   },
   'pipeline(async iterable, sink)': (source, sink) => pipeline(source.bytes(), sink),
@@ -76,7 +76,7 @@ const COMPOSITIONS: Readonly<Record<string, Composition>> = {
     asWebStream(source).pipeTo(Writable.toWeb(sink)),
 }
 
-/** What `spool.upload()` is given. */
+/** Sources for `spool.upload()`. */
 const SOURCES: Readonly<
   Record<string, (source: Feed) => ReturnType<Parameters<Spool['upload']>[1]>>
 > = {
@@ -87,16 +87,16 @@ const SOURCES: Readonly<
   'a promise of one': async source => Readable.from(source.bytes()),
 }
 
-/** An OSS that refuses, and how it is mended. */
+/** A way to make OSS reject requests. `begin` returns a function that ends it. */
 interface Refusal {
   readonly code: string
-  readonly begin: (oss: Bench['oss']) => { bucket?: string; mend: () => Promise<void> }
+  readonly begin: (oss: Bench['oss']) => { bucket?: string; fix: () => Promise<void> }
 }
 
 const answering = (status: number, code: string): Refusal['begin'] => {
   return oss => {
     const fault = oss.inject({ do: 'answer', status, code, times: 'always' })
-    return { mend: async () => fault.remove() }
+    return { fix: async () => fault.remove() }
   }
 }
 
@@ -105,11 +105,11 @@ const REFUSALS: Readonly<Record<string, Refusal>> = {
     code: 'ERR_SPOOL_DENIED',
     begin: oss => ({
       bucket: 'not-made-yet',
-      mend: async () => void (await new OSS(oss.clientOptions()).putBucket('not-made-yet')),
+      fix: async () => void (await new OSS(oss.clientOptions()).putBucket('not-made-yet')),
     }),
   },
   '403 AccessDenied': { code: 'ERR_SPOOL_DENIED', begin: answering(403, 'AccessDenied') },
-  '503 for ever': {
+  'permanent 503': {
     code: 'ERR_SPOOL_UPLOAD_FAILED',
     begin: answering(503, 'ServiceUnavailable'),
   },
@@ -118,10 +118,10 @@ const REFUSALS: Readonly<Record<string, Refusal>> = {
 const plain = (object: Buffer | undefined): Buffer | undefined =>
   object?.[0] === 0x1f && object[1] === 0x8b ? gunzipSync(object) : object
 
-/** No object, a record that says why, no bytes: what a failed source leaves. */
+/** Asserts that a failed source left no object and no bytes, but a record with the error. */
 async function nothingButARecord(t: Test, work: Bench): Promise<void> {
   const { spool, dir } = work
-  t.equal(await work.get(KEY), undefined, 'nothing is published')
+  t.equal(await work.get(KEY), undefined, 'no object is published')
   const [left] = await spool.uploads()
   t.match(left, { phase: 'spooling', error: { code: 'ERR_SPOOL_SOURCE_FAILED' } })
   const id = left?.id ?? ''
@@ -130,7 +130,7 @@ async function nothingButARecord(t: Test, work: Bench): Promise<void> {
 }
 
 for (const [name, compose] of Object.entries(COMPOSITIONS)) {
-  t.test(`${name}: its end is the upload's end`, async t => {
+  t.test(`${name} resolves when the upload is complete`, async t => {
     const work = await bench(t)
     const sink = work.spool.createWriteStream(KEY)
     await compose(feed(), sink)
@@ -139,7 +139,7 @@ for (const [name, compose] of Object.entries(COMPOSITIONS)) {
     t.same(await work.spool.uploads(), [])
   })
 
-  t.test(`${name}: a source that fails publishes nothing`, async t => {
+  t.test(`${name} publishes nothing if the source fails`, async t => {
     const work = await bench(t)
     const failure = new Error('the database went away')
     const sink = work.spool.createWriteStream(KEY)
@@ -150,14 +150,14 @@ for (const [name, compose] of Object.entries(COMPOSITIONS)) {
 }
 
 for (const [name, toSource] of Object.entries(SOURCES)) {
-  t.test(`upload() of ${name}: resolves when OSS has it`, async t => {
+  t.test(`upload() of ${name} resolves when the object is on OSS`, async t => {
     const work = await bench(t)
     const result = await work.spool.upload(KEY, () => toSource(feed()))
     t.match(result, { size: DATA.length, sourceRead: true, resumed: false })
     t.same(await work.get(KEY), DATA)
   })
 
-  t.test(`upload() of ${name} that fails: nothing published, the cause is kept`, async t => {
+  t.test(`upload() of ${name} that fails publishes nothing and rejects with the cause`, async t => {
     const work = await bench(t)
     const failure = new Error('the database went away')
     const upload = work.spool.upload(KEY, () => toSource(feed(failure)))
@@ -165,15 +165,15 @@ for (const [name, toSource] of Object.entries(SOURCES)) {
     await t.rejects(upload, expected)
     await nothingButARecord(t, work)
     t.match(await work.spool.upload(KEY, () => toSource(feed())), { size: DATA.length })
-    t.same(await work.get(KEY), DATA, 'the next call reads it again')
+    t.same(await work.get(KEY), DATA, 'the next call reads the source again')
   })
 }
 
 for (const [trouble, { code, begin }] of Object.entries(REFUSALS)) {
-  /** Runs `upload` on an OSS that refuses, then mends it and finishes without the source. */
+  /** Runs `upload` while OSS rejects requests, then fixes OSS and finishes the upload without the source. */
   const refused = async (t: Test, upload: (spool: Spool, source: Feed) => Promise<unknown>) => {
     const { oss, dir } = await bench(t)
-    const { bucket = 'test-bucket', mend } = begin(oss)
+    const { bucket = 'test-bucket', fix } = begin(oss)
     const client = oss.clientOptions(bucket)
     const spool = new Spool({ client, dir, partSize: 102_400, retry: QUICK })
     const source = feed()
@@ -181,7 +181,7 @@ for (const [trouble, { code, begin }] of Object.entries(REFUSALS)) {
     t.equal(source.taken, DATA.length, 'the source is read to its end')
     const [left] = await spool.uploads()
     t.match(left, { phase: 'sealed', error: { code } })
-    await mend()
+    await fix()
     const result = await new Spool({ client, dir }).resume(left?.id ?? '')
     t.match(result, { sourceRead: false, resumed: true })
     const { content } = await new OSS(client).get(KEY)
@@ -189,80 +189,72 @@ for (const [trouble, { code, begin }] of Object.entries(REFUSALS)) {
   }
 
   for (const [name, compose] of Object.entries(COMPOSITIONS)) {
-    t.test(`${name} and ${trouble}: all is kept, resume() finishes`, t =>
+    t.test(`resume() finishes ${name} after ${trouble}`, t =>
       refused(t, (spool, source) => compose(source, spool.createWriteStream(KEY))),
     )
   }
   for (const [name, toSource] of Object.entries(SOURCES)) {
-    t.test(`upload() of ${name} and ${trouble}: all is kept, resume() finishes`, t =>
+    t.test(`resume() finishes upload() of ${name} after ${trouble}`, t =>
       refused(t, (spool, source) => spool.upload(KEY, () => toSource(source))),
     )
   }
 }
 
-t.test(
-  'never pipeline(source, chain([f, sink])): it resolves before the upload is done',
-  async t => {
-    const work = await bench(t)
-    const held = work.oss.inject({
-      do: 'hang',
-      operation: 'CompleteMultipartUpload',
-      at: 'received',
-    })
-    const sink = work.spool.createWriteStream(KEY)
-    await pipeline(feed().bytes(), chain([asIs, sink]))
-    t.notOk(sink.writableFinished, 'the pipeline has resolved, the sink has not finished')
-    t.equal(await work.get(KEY), undefined, 'there is no object yet')
-    await held.hit()
-    held.remove()
-    await sink.result
-    t.same(await work.get(KEY), DATA)
-  },
-)
+t.test('pipeline(source, chain([f, sink])) resolves before the upload is complete', async t => {
+  const work = await bench(t)
+  const held = work.oss.inject({
+    do: 'hang',
+    operation: 'CompleteMultipartUpload',
+    at: 'received',
+  })
+  const sink = work.spool.createWriteStream(KEY)
+  await pipeline(feed().bytes(), chain([asIs, sink]))
+  t.notOk(sink.writableFinished, 'the pipeline has resolved, the sink has not finished')
+  t.equal(await work.get(KEY), undefined, 'there is no object yet')
+  await held.hit()
+  held.remove()
+  await sink.result
+  t.same(await work.get(KEY), DATA)
+})
 
-t.test(
-  'never pipeline(source, chain([f, sink])): it resolves although the upload fails',
-  async t => {
-    const { oss, spool } = await bench(t)
-    oss.inject({ do: 'answer', status: 403, code: 'AccessDenied', times: 'always' })
-    const sink = spool.createWriteStream(KEY)
-    const composed = chain([asIs, sink])
-    const error = once(composed, 'error') // unheard, it would end the process
-    await pipeline(feed().bytes(), composed)
-    t.match(await error, [{ code: 'ERR_SPOOL_DENIED' }], 'it comes when nobody awaits it any more')
-    await t.rejects(sink.result, { code: 'ERR_SPOOL_DENIED', resumable: true })
-  },
-)
+t.test('pipeline(source, chain([f, sink])) resolves although the upload fails', async t => {
+  const { oss, spool } = await bench(t)
+  oss.inject({ do: 'answer', status: 403, code: 'AccessDenied', times: 'always' })
+  const sink = spool.createWriteStream(KEY)
+  const composed = chain([asIs, sink])
+  const error = once(composed, 'error') // without a listener, it would crash the process
+  await pipeline(feed().bytes(), composed)
+  t.match(
+    await error,
+    [{ code: 'ERR_SPOOL_DENIED' }],
+    'the error is emitted after the pipeline has resolved',
+  )
+  await t.rejects(sink.result, { code: 'ERR_SPOOL_DENIED', resumable: true })
+})
 
-t.test(
-  'source.pipe(sink): a source that fails leaves the sink open until it is destroyed',
-  async t => {
-    const work = await bench(t)
-    const source = new PassThrough()
-    const sink = work.spool.createWriteStream(KEY)
-    source.on('error', () => {}).pipe(sink)
-    source.write(DATA)
-    source.destroy(new Error('the database went away'))
-    await new Promise<void>(resolve => source.once('close', resolve)) // once() would reject
-    t.notOk(sink.destroyed, 'pipe() hands no failure on')
-    t.notOk(sink.writableEnded)
-    sink.destroy()
-    await t.rejects(sink.result, { code: 'ERR_SPOOL_SOURCE_FAILED' })
-    await nothingButARecord(t, work)
-  },
-)
+t.test('source.pipe(sink) leaves the sink open if the source fails', async t => {
+  const work = await bench(t)
+  const source = new PassThrough()
+  const sink = work.spool.createWriteStream(KEY)
+  source.on('error', () => {}).pipe(sink)
+  source.write(DATA)
+  source.destroy(new Error('the database went away'))
+  await new Promise<void>(resolve => source.once('close', resolve)) // once() would reject
+  t.notOk(sink.destroyed, 'pipe() does not propagate the failure')
+  t.notOk(sink.writableEnded)
+  sink.destroy()
+  await t.rejects(sink.result, { code: 'ERR_SPOOL_SOURCE_FAILED' })
+  await nothingButARecord(t, work)
+})
 
-t.test(
-  'finished(chain([source, f, sink])) alone: after a failure the sink is still open',
-  async t => {
-    const work = await bench(t)
-    const failure = new Error('the database went away')
-    const sink = work.spool.createWriteStream(KEY)
-    const all = chain([Readable.from(feed(failure).bytes()), asIs, sink])
-    await t.rejects(finished(all), failure)
-    t.notOk(sink.destroyed, 'it waits for bytes that never come')
-    all.destroy()
-    await t.rejects(sink.result, { code: 'ERR_SPOOL_SOURCE_FAILED' })
-    await nothingButARecord(t, work)
-  },
-)
+t.test('finished(chain([source, f, sink])) alone leaves the sink open after a failure', async t => {
+  const work = await bench(t)
+  const failure = new Error('the database went away')
+  const sink = work.spool.createWriteStream(KEY)
+  const all = chain([Readable.from(feed(failure).bytes()), asIs, sink])
+  await t.rejects(finished(all), failure)
+  t.notOk(sink.destroyed, 'the sink still waits for bytes')
+  all.destroy()
+  await t.rejects(sink.result, { code: 'ERR_SPOOL_SOURCE_FAILED' })
+  await nothingButARecord(t, work)
+})

@@ -1,6 +1,7 @@
 /**
- * The checksum that everything is held against: if it were wrong in the same way on both sides, no
- * other test would notice. So: published vectors, and combining held against hashing the whole.
+ * The checksum that verifies all bytes. No other test would notice an error that affects both sides equally,
+ * so these tests compare it with published vectors and another implementation, and combining with hashing the
+ * whole.
  */
 import { readFile } from 'node:fs/promises'
 import { createCRC64 } from 'hash-wasm'
@@ -19,16 +20,16 @@ function crcOf(...chunks: readonly Uint8Array[]): bigint {
 
 const text = (value: string): Uint8Array => Buffer.from(value)
 
-t.test('gives the values OSS gives', async t => {
+t.test('Crc64 matches the values of OSS', async t => {
   t.equal(crcOf(), 0n)
   t.equal(EMPTY_CRC64, 0n)
   t.equal(crcOf(text('')), 0n)
   t.equal(crcOf(text('a')), 3675645893302102789n)
   t.equal(crcOf(text('123456789')), 11051210869376104954n)
-  t.not(crcOf(Buffer.alloc(1)), crcOf(Buffer.alloc(2)), 'zero bytes count, too')
+  t.not(crcOf(Buffer.alloc(1)), crcOf(Buffer.alloc(2)), 'zero bytes change the CRC')
 })
 
-t.test('is the same however the bytes are cut, and starts anew after reset', async t => {
+t.test('Crc64 does not depend on chunk boundaries and starts anew after reset()', async t => {
   const random = randomOf(t)
   const bytes = Buffer.from(Array.from({ length: 5000 }, () => random() * 256))
   const whole = crcOf(bytes)
@@ -45,7 +46,7 @@ t.test('is the same however the bytes are cut, and starts anew after reset', asy
 })
 
 t.test(
-  'another implementation finds the same, at all lengths where bytes begin to be cleared away, and a piece ends',
+  'crc64() matches another implementation around the elimination threshold and the ends of pieces',
   async t => {
     const random = randomOf(t)
     const bytes = Buffer.from(Array.from({ length: 200_000 }, () => random() * 256))
@@ -61,14 +62,14 @@ t.test(
   },
 )
 
-t.test('the WebAssembly is what its source makes', async t => {
+t.test('crc64-wasm.ts matches the output of its generator', async t => {
   const { generate } = (await import(pathOf('scripts/crc64-wasm.mjs'))) as {
     readonly generate: () => Promise<string>
   }
   t.equal(await readFile(pathOf('src/crc64-wasm.ts'), 'utf8'), await generate())
 })
 
-t.test('two hashers do not disturb each other', async t => {
+t.test('Crc64 instances do not affect each other', async t => {
   const other = new Crc64()
   hasher.reset()
   hasher.update(text('1234'))
@@ -78,7 +79,7 @@ t.test('two hashers do not disturb each other', async t => {
   t.equal(other.digest(), 3675645893302102789n)
 })
 
-t.test('combines to the CRC of the whole at random cuts', async t => {
+t.test('combineCrc64() returns the CRC of the whole at random positions', async t => {
   const random = randomOf(t)
   const bytes = Buffer.from(Array.from({ length: 3000 }, () => random() * 256))
   const wrong: string[] = []
@@ -92,32 +93,29 @@ t.test('combines to the CRC of the whole at random cuts', async t => {
   t.same(wrong, [])
 })
 
-t.test('combines with nothing and with one byte', async t => {
+t.test('combineCrc64() accepts empty and single-byte sequences', async t => {
   const [nothing, a, b, ab] = ['', 'a', 'b', 'ab'].map(text).map(x => crcOf(x)) as [
     bigint,
     bigint,
     bigint,
     bigint,
-  ] // four in, four out
+  ] // four values
   t.equal(combineCrc64(nothing, nothing, 0), 0n)
   t.equal(combineCrc64(a, nothing, 0), a)
   t.equal(combineCrc64(nothing, a, 1), a)
   t.equal(combineCrc64(a, b, 1), ab)
 })
 
-t.test(
-  'combines as a list of parts is combined: one after the other, equal lengths in a row',
-  async t => {
-    const parts = Array.from({ length: 9 }, (_, i) => Buffer.alloc(i === 8 ? 7 : 1000, i + 1))
-    const whole = parts.reduce(
-      (crc, part) => combineCrc64(crc, crcOf(part), part.length),
-      EMPTY_CRC64,
-    )
-    t.equal(whole, crcOf(...parts))
-  },
-)
+t.test('combineCrc64() combines parts of equal length one after the other', async t => {
+  const parts = Array.from({ length: 9 }, (_, i) => Buffer.alloc(i === 8 ? 7 : 1000, i + 1))
+  const whole = parts.reduce(
+    (crc, part) => combineCrc64(crc, crcOf(part), part.length),
+    EMPTY_CRC64,
+  )
+  t.equal(whole, crcOf(...parts))
+})
 
-t.test('lengths beyond 2^32 obey algebra: the order of combining does not matter', async t => {
+t.test('combineCrc64() is associative for lengths beyond 2^32', async t => {
   const random = randomOf(t)
   const value = (): bigint => BigInt(Math.floor(random() * 2 ** 52)) * 4093n
   const length = (): number => Math.floor(random() * 2 ** 44)
@@ -129,7 +127,7 @@ t.test('lengths beyond 2^32 obey algebra: the order of combining does not matter
     if (left !== right) wrong.push(`${a} ${b} ${c} ${m} ${n}`)
   }
   t.same(wrong, [])
-  // The same zero bytes in one step and in 2^13 steps that are each checked above.
+  // Compare one step with 2^13 steps over the same zero bytes; steps of this length are checked above.
   let stepwise = crcOf(text('a'))
   for (let i = 0; i < 2 ** 13; i++) stepwise = combineCrc64(stepwise, EMPTY_CRC64, 2 ** 20)
   t.equal(combineCrc64(crcOf(text('a')), EMPTY_CRC64, 2 ** 33), stepwise)

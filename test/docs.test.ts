@@ -12,7 +12,13 @@ import { startEmulator } from '../src/emulator/index.js'
 import { bare, ended, environment, shell, type Ended } from './support/command-line.js'
 import { startRedis } from './support/redis.js'
 import { schema } from './support/schema.js'
-import { given, modulesOf, transpile, typeErrors, type Module } from './docs/programs.js'
+import {
+  exampleGlobals,
+  modulesOf,
+  transpile,
+  typeErrors,
+  type Module,
+} from './docs/example-modules.js'
 import { readPages, ROOT, type Block } from './docs/pages.js'
 
 /** An example that hangs is ended after so many ms, and told. */
@@ -77,7 +83,7 @@ t.test('examples', async t => {
   })
   t.equal(typeErrors(dir), '', 'types')
   for (const { name, source } of modules) writeFileSync(join(dir, `${name}.js`), transpile(source))
-  writeFileSync(join(dir, 'given.js'), given())
+  writeFileSync(join(dir, 'example-globals.js'), exampleGlobals())
 
   t.jobs = 2
   for (const page of pages) {
@@ -112,7 +118,7 @@ async function runPage(t: Test, dir: string, modules: readonly Module[]): Promis
   )
   const main = join(dir, `${modules[0]?.name}-page.js`)
   const end = `console.log('== end')\nprocess.exit()\n`
-  writeFileSync(main, ["import './given.js'\n", ...steps, end].join(''))
+  writeFileSync(main, ["import './example-globals.js'\n", ...steps, end].join(''))
   const { status, out, err } = await node(
     main,
     t.testdir({ 'package.json': '{}', 'report.csv': 'a,b\n' }),

@@ -1,4 +1,4 @@
-/** `upload()`, the step that can be retried, and what `resume`, `abort` and a re-read source do. */
+/** `upload()` as a retryable step, `resume()`, `abort()`, and sources that are read again. */
 import { EventEmitter } from 'node:events'
 import { readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -17,7 +17,7 @@ const refuse = (
   operation: 'CompleteMultipartUpload' | 'PutObject' = 'CompleteMultipartUpload',
 ) => oss.inject({ operation, do: 'answer', status: 403, code: 'AccessDenied', times: 'always' })
 
-t.test('anything Node can read from is a source', async t => {
+t.test('upload() accepts every kind of readable as a source', async t => {
   const { spool, get } = await bench(t)
   const data = bytes(2 * PART + 9)
   const sources = {
@@ -42,7 +42,7 @@ t.test('anything Node can read from is a source', async t => {
 })
 
 t.test(
-  'a source that answers after the end of its upload is closed, whatever it says then',
+  'upload() closes a source that becomes available only after the upload was aborted',
   async t => {
     const { spool } = await bench(t)
     const closed: string[] = []
@@ -51,7 +51,7 @@ t.test(
         read() {},
         destroy: (_error, callback) => {
           closed.push(name)
-          callback(new Error('it cannot even be closed'))
+          callback(new Error('close failed'))
         },
       })
     const old = Object.assign(new EventEmitter(), {
@@ -59,19 +59,19 @@ t.test(
       read: () => null,
       destroy() {
         closed.push('old')
-        old.emit('error', new Error('nor can this one'))
+        old.emit('error', new Error('close failed'))
       },
     })
     const late = {
       stream: () => failsToClose('stream'),
-      // As those of packages that bring their own: no instance of Node's class.
+      // Like streams of packages that bundle their own implementation. Not an instance of Node's class.
       old: () => old as unknown as NodeJS.ReadableStream,
       iterable: () => ({
         [Symbol.asyncIterator]: () => ({
           next: () => Promise.resolve({ done: true as const, value: undefined }),
           return: () => {
             closed.push('iterable')
-            return Promise.reject(new Error('nor this'))
+            return Promise.reject(new Error('close failed'))
           },
         }),
       }),
@@ -98,12 +98,12 @@ t.test(
       answer()
       while (closed.length === before) await sleep(5)
     }
-    await sleep(20) // what they say at their end is heard by nobody
+    await sleep(20) // errors while closing are ignored
     t.same(closed, ['stream', 'old', 'iterable'])
   },
 )
 
-t.test('a stream that was read before is no source: nothing is published', async t => {
+t.test('upload() rejects a stream that was already read and publishes nothing', async t => {
   const { spool, get } = await bench(t)
   const data = bytes(1000)
   const stream = streamOf(data)
@@ -118,7 +118,7 @@ t.test('a stream that was read before is no source: nothing is published', async
   t.equal(await get('again'), undefined)
 })
 
-t.test("a source that fails with another upload's error: this upload says what it is", async t => {
+t.test("upload() reports another upload's error from its source as the cause", async t => {
   const b = await bench(t)
   refuse(b, 'PutObject')
   const error = await b.spool
@@ -135,7 +135,7 @@ t.test("a source that fails with another upload's error: this upload says what i
   })
 })
 
-t.test('what OSS has of an upload that failed is shown at once', async t => {
+t.test('uploads() shows the acknowledged parts of a failed upload immediately', async t => {
   const b = await bench(t)
   const data = bytes(3 * PART)
   await t.rejects(
@@ -150,7 +150,7 @@ t.test('what OSS has of an upload that failed is shown at once', async t => {
   t.match(await b.spool.uploads(), [{ phase: 'spooling', parts: 3, uploaded: 3 * PART }])
 })
 
-t.test('keys with characters that XML has no form for', async t => {
+t.test('upload() accepts keys with characters that XML cannot represent', async t => {
   const b = await bench(t)
   const data = bytes(3 * PART)
   for (const key of ['a\u0000b', 'a\u0001b', 'a\u000bb', 'a\u001fb', 'a\tb', 'a\u007fb']) {
@@ -160,7 +160,7 @@ t.test('keys with characters that XML has no form for', async t => {
   t.same(await readdir(b.dir), [])
 })
 
-t.test("wrong arguments are told in Node's form", async t => {
+t.test('invalid arguments throw ERR_INVALID_ARG_TYPE', async t => {
   const { spool, oss, dir } = await bench(t)
   const wrong = { code: 'ERR_INVALID_ARG_TYPE' }
   for (const value of [null, 5, 'x'] as never[]) {
@@ -179,7 +179,7 @@ t.test("wrong arguments are told in Node's form", async t => {
   t.ok(new Spool({ dir, client: oss.clientOptions('bucket') }))
 })
 
-t.test('a sealed upload is finished and its source is not called', async t => {
+t.test('upload() finishes a sealed upload without calling its source', async t => {
   const b = await bench(t)
   const data = bytes(4 * PART)
   const refusal = refuse(b)
@@ -201,7 +201,7 @@ t.test('a sealed upload is finished and its source is not called', async t => {
   t.match(
     await b.spool.uploads(),
     [{ phase: 'sealed', spooled: data.length, uploaded: data.length, parts: 4 }],
-    'a missed expectation changes nothing, and what OSS has is told',
+    'a failed expectation changes nothing, and the acknowledged parts are shown',
   )
   refusal.remove()
   const result = await b.another().upload('step', () => t.fail('called') as never, {
@@ -213,7 +213,7 @@ t.test('a sealed upload is finished and its source is not called', async t => {
   t.same(await b.spool.uploads(), [])
 })
 
-t.test('maxAge: what was sealed too long ago is superseded', async t => {
+t.test('upload() replaces a sealed upload older than maxAge', async t => {
   const b = await bench(t)
   const refusal = refuse(b)
   await t.rejects(
@@ -228,7 +228,7 @@ t.test('maxAge: what was sealed too long ago is superseded', async t => {
   t.same(await b.get('old'), fresh)
 })
 
-t.test('a source that is read again: equal parts are not sent, differing ones are', async t => {
+t.test('upload() sends only the changed and missing parts of a source it reads again', async t => {
   const b = await bench(t)
   const data = bytes(6 * PART)
   await t.rejects(
@@ -250,14 +250,14 @@ t.test('a source that is read again: equal parts are not sent, differing ones ar
     t.equal(offset, 0)
     return streamOf(changed)
   })
-  t.equal(result.sent, (6 - before + 1) * PART, 'part 2 and those that were missing')
+  t.equal(result.sent, (6 - before + 1) * PART, 'part 2 and the missing parts')
   t.equal(result.skipped, (before - 1) * PART)
   t.equal(b.count('InitiateMultipartUpload'), 1, 'the same upload id')
   t.same(await b.get('again'), changed)
 })
 
 t.test(
-  'another digest of what is sent at initiation: a new upload id, the old one aborted',
+  'upload() initiates a new upload id and aborts the old one if object options changed',
   async t => {
     const b = await bench(t)
     const data = bytes(4 * PART)
@@ -281,7 +281,7 @@ t.test(
   },
 )
 
-t.test('replay: offset continues behind the bytes that are verified', async t => {
+t.test('upload() with replay: offset continues after the verified bytes', async t => {
   const b = await bench(t, { spool: { replay: 'offset' } })
   const data = bytes(6 * PART + 3)
   await t.rejects(
@@ -299,12 +299,12 @@ t.test('replay: offset continues behind the bytes that are verified', async t =>
   const [status] = await b.spool.uploads()
   const directory = join(b.dir, status!.id)
   const name = (await readdir(directory)).find(file => file.startsWith('spool-'))!
-  t.ok(name, 'its temp file stays')
+  t.ok(name, 'the temp file is kept')
   const kept = await readFile(join(directory, name))
   kept[2 * PART + 1]! ^= 1
   await writeFile(join(directory, name), kept)
   const result = await b.another().upload('offset', ({ offset }) => {
-    t.equal(offset, 2 * PART, 'cut before the first part that is damaged')
+    t.equal(offset, 2 * PART, 'truncated before the first damaged part')
     return streamOf(data.subarray(offset))
   })
   t.equal(result.size, data.length)
@@ -313,7 +313,7 @@ t.test('replay: offset continues behind the bytes that are verified', async t =>
 })
 
 t.test(
-  'once: the receipt answers without source and network; createWriteStream replaces it',
+  'a receipt answers upload() without source or network and is replaced by createWriteStream()',
   async t => {
     const b = await bench(t)
     const data = bytes(PART * 2)
@@ -338,7 +338,7 @@ t.test(
   },
 )
 
-t.test('a sealed predecessor stays finishable until its successor is sealed', async t => {
+t.test('resume() finishes a sealed upload whose unsealed successor failed', async t => {
   const b = await bench(t)
   const old = bytes(4 * PART)
   const refusal = refuse(b)
@@ -356,40 +356,33 @@ t.test('a sealed predecessor stays finishable until its successor is sealed', as
   )
   t.match(await b.spool.uploads(), [{ phase: 'sealed', size: old.length }])
   t.match(await b.another().resume(first.id), { size: old.length })
-  t.same(await b.get('super'), old, 'the predecessor, whole')
-  t.match(
-    await b.spool.uploads(),
-    [{ phase: 'spooling' }],
-    'what was begun after it is still recorded',
-  )
+  t.same(await b.get('super'), old, 'the complete predecessor')
+  t.match(await b.spool.uploads(), [{ phase: 'spooling' }], 'the record of its successor is kept')
   await b.spool.upload('super', () => streamOf(changed))
   t.same(await b.get('super'), changed)
   t.same(await readdir(b.dir), [])
 })
 
-t.test(
-  'a successor that is sealed replaces its predecessor; equal parts are not sent again',
-  async t => {
-    const b = await bench(t)
-    const old = bytes(4 * PART)
-    const refusal = refuse(b)
-    await t.rejects(pipeline(streamOf(old), b.spool.createWriteStream('next')), {
-      code: 'ERR_SPOOL_DENIED',
-    })
-    refusal.remove()
-    const longer = Buffer.concat([old, bytes(PART)])
-    const sink = b.spool.createWriteStream('next')
-    await pipeline(streamOf(longer), sink)
-    t.match(await sink.result, { sent: PART, skipped: old.length })
-    t.same(await b.get('next'), longer)
-    t.same(await readdir(b.dir), [])
-    const { uploads } = await uploadsOf(b)
-    t.equal(uploads.length, 0, 'and no upload id is left')
-  },
-)
+t.test('a sealed successor replaces its predecessor without sending equal parts again', async t => {
+  const b = await bench(t)
+  const old = bytes(4 * PART)
+  const refusal = refuse(b)
+  await t.rejects(pipeline(streamOf(old), b.spool.createWriteStream('next')), {
+    code: 'ERR_SPOOL_DENIED',
+  })
+  refusal.remove()
+  const longer = Buffer.concat([old, bytes(PART)])
+  const sink = b.spool.createWriteStream('next')
+  await pipeline(streamOf(longer), sink)
+  t.match(await sink.result, { sent: PART, skipped: old.length })
+  t.same(await b.get('next'), longer)
+  t.same(await readdir(b.dir), [])
+  const { uploads } = await uploadsOf(b)
+  t.equal(uploads.length, 0, 'no upload id is left')
+})
 
 t.test(
-  'a short stream after an unfinished long one: PutObject, and the old upload id is aborted',
+  'a short stream after an unfinished long one uses PutObject and aborts the old upload id',
   async t => {
     const b = await bench(t)
     await t.rejects(
@@ -408,7 +401,7 @@ t.test(
   },
 )
 
-t.test('abort gives up here and on OSS', async t => {
+t.test('abort() removes the upload from disk and from OSS', async t => {
   const b = await bench(t)
   const refusal = refuse(b)
   const sink = b.spool.createWriteStream('given/up')
@@ -423,7 +416,7 @@ t.test('abort gives up here and on OSS', async t => {
   await t.rejects(b.spool.resume('../etc'), TypeError)
 })
 
-t.test('the source gets a signal that fires when its bytes are not wanted any more', async t => {
+t.test('upload() aborts the signal of the source when its bytes are no longer needed', async t => {
   const b = await bench(t, { spool: { overwrite: false } })
   await b.spool.upload('taken', () => streamOf(bytes(PART * 2)))
   let fired = false
@@ -436,7 +429,7 @@ t.test('the source gets a signal that fires when its bytes are not wanted any mo
       return source
     })
     .catch((e: unknown) => e)
-  t.match(error, { code: 'ERR_SPOOL_OBJECT_EXISTS', resumable: false }, 'it stops at once')
+  t.match(error, { code: 'ERR_SPOOL_OBJECT_EXISTS', resumable: false }, 'it fails immediately')
   t.ok(fired)
 })
 

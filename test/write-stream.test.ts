@@ -1,4 +1,7 @@
-/** The sink: what `finish` means, what ends it, what it leaves. Real `ali-oss`, real emulator. */
+/**
+ * The write stream: the meaning of `finish`, its failures, and the state it leaves. Uses the real `ali-oss`
+ * client.
+ */
 import { once } from 'node:events'
 import { existsSync, mkdirSync, watch } from 'node:fs'
 import { readdir } from 'node:fs/promises'
@@ -16,26 +19,29 @@ import { SLOWEST } from './support/slowest.js'
 const PART = 102_400
 
 for (const v4 of [false, true]) {
-  t.test(`every edge size arrives byte for byte, signed with V${v4 ? 4 : 1}`, async t => {
-    const { spool, get, oss, dir } = await bench(t, { v4 })
-    for (const size of [0, 1, PART - 1, PART, PART + 1, 3 * PART + 1]) {
-      const data = bytes(size)
-      const sink = spool.createWriteStream(`edge/${size} &+ü.bin`)
-      await pipeline(streamOf(data), sink)
-      const result = await sink.result
-      t.equal(result.size, size)
-      t.equal(result.sent, size)
-      t.equal(result.skipped, 0)
-      t.equal(result.parts, size <= PART ? 1 : Math.ceil(size / PART))
-      t.same(await get(`edge/${size} &+ü.bin`), data, `${size} bytes`)
-    }
-    t.same(await readdir(dir), [], 'nothing is left in the spool')
-    const puts = oss.requests.filter(r => r.operation === 'PutObject')
-    t.equal(puts.length, 4, 'streams within one part went by PutObject')
-  })
+  t.test(
+    `createWriteStream() uploads every edge size unchanged with V${v4 ? 4 : 1} signatures`,
+    async t => {
+      const { spool, get, oss, dir } = await bench(t, { v4 })
+      for (const size of [0, 1, PART - 1, PART, PART + 1, 3 * PART + 1]) {
+        const data = bytes(size)
+        const sink = spool.createWriteStream(`edge/${size} &+ü.bin`)
+        await pipeline(streamOf(data), sink)
+        const result = await sink.result
+        t.equal(result.size, size)
+        t.equal(result.sent, size)
+        t.equal(result.skipped, 0)
+        t.equal(result.parts, size <= PART ? 1 : Math.ceil(size / PART))
+        t.same(await get(`edge/${size} &+ü.bin`), data, `${size} bytes`)
+      }
+      t.same(await readdir(dir), [], 'the spool directory is empty')
+      const puts = oss.requests.filter(r => r.operation === 'PutObject')
+      t.equal(puts.length, 4, 'streams of at most one part use PutObject')
+    },
+  )
 }
 
-t.test('finish comes only after OSS has completed and answered', async t => {
+t.test('a sink emits finish only after OSS has completed the upload', async t => {
   const { spool, oss } = await bench(t)
   const held = oss.inject({ operation: 'CompleteMultipartUpload', do: 'hang', at: 'received' })
   const sink = spool.createWriteStream('late')
@@ -49,7 +55,7 @@ t.test('finish comes only after OSS has completed and answered', async t => {
   t.equal((await sink.result).parts, 3)
 })
 
-t.test('strings with an encoding and bytes are both taken', async t => {
+t.test('a sink accepts bytes and strings with an encoding', async t => {
   const { spool, get } = await bench(t)
   const sink = spool.createWriteStream('text')
   sink.write('zażółć ')
@@ -60,7 +66,7 @@ t.test('strings with an encoding and bytes are both taken', async t => {
   t.equal((await get('text'))?.toString(), 'zażółć hi!')
 })
 
-t.test('parts go out while the source still flows', async t => {
+t.test('a sink sends parts while the source is still flowing', async t => {
   const { spool, count } = await bench(t)
   const source = new PassThrough()
   const sink = spool.createWriteStream('eager')
@@ -72,7 +78,7 @@ t.test('parts go out while the source still flows', async t => {
   await done
 })
 
-t.test('with start: sealed nothing goes out before the end of the source', async t => {
+t.test('a sink with start: sealed sends nothing before the end of the source', async t => {
   const { spool, oss, get } = await bench(t)
   const data = bytes(3 * PART)
   const source = new PassThrough()
@@ -87,7 +93,7 @@ t.test('with start: sealed nothing goes out before the end of the source', async
 })
 
 t.test(
-  'a sink destroyed before its end publishes nothing and leaves a record without bytes',
+  'a sink destroyed before end() publishes nothing and leaves a record without bytes',
   async t => {
     const { spool, get, count, dir } = await bench(t)
     const sink = spool.createWriteStream('cut', { id: 'cut' })
@@ -98,7 +104,7 @@ t.test(
     await once(sink, 'close').catch(() => undefined)
     t.equal(await get('cut'), undefined)
     t.equal(count('CompleteMultipartUpload') + count('PutObject'), 0)
-    t.equal(count('AbortMultipartUpload'), 0, 'never aborted by default')
+    t.equal(count('AbortMultipartUpload'), 0, 'not aborted by default')
     t.match(await spool.uploads(), [
       { id: 'cut', phase: 'spooling', error: { code: 'ERR_SPOOL_SOURCE_FAILED' } },
     ])
@@ -108,7 +114,7 @@ t.test(
 )
 
 t.test(
-  'a failing source: its own error from pipeline, ERR_SPOOL_SOURCE_FAILED from the result',
+  'a failing source rejects pipeline() with its own error and the result with ERR_SPOOL_SOURCE_FAILED',
   async t => {
     const { spool, get } = await bench(t)
     const broken = new Error('the database went away')
@@ -120,7 +126,7 @@ t.test(
 )
 
 t.test(
-  'a missing bucket is shown at once, the source is read to its end, resume finishes',
+  'a missing bucket warns immediately, the source is read to its end, and resume() finishes',
   async t => {
     const { spool, oss, get, another } = await bench(t)
     const missing = oss.inject({ do: 'answer', status: 404, code: 'NoSuchBucket', times: 'always' })
@@ -132,7 +138,7 @@ t.test(
     source.write(data.subarray(0, 1000))
     const started = performance.now()
     t.match(await warned, [{ message: /NoSuchBucket/ }])
-    t.ok(performance.now() - started < SLOWEST, 'long before the source ends')
+    t.ok(performance.now() - started < SLOWEST, 'warned before the source ends')
     source.end(data.subarray(1000))
     const error = await done.catch((e: unknown) => e)
     t.match(error, {
@@ -152,7 +158,7 @@ t.test(
   },
 )
 
-t.test('503 and lost connections are tried again with fresh bodies', async t => {
+t.test('5xx replies and lost connections are retried with fresh bodies', async t => {
   const { spool, oss, get, warnings } = await bench(t)
   oss.inject({
     operation: 'InitiateMultipartUpload',
@@ -180,10 +186,10 @@ t.test('503 and lost connections are tried again with fresh bodies', async t => 
   const sink = spool.createWriteStream('bumpy')
   await pipeline(streamOf(data), sink)
   t.same(await get('bumpy'), data)
-  t.ok(warnings.length >= 3, 'each kind of failure was shown')
+  t.ok(warnings.length >= 3, 'each kind of failure is reported as a warning')
 })
 
-t.test('a part that OSS received wrong is sent again; what it holds is what we have', async t => {
+t.test('a part acknowledged with a wrong CRC64 is sent again', async t => {
   const { spool, oss, get } = await bench(t)
   oss.inject({
     operation: 'UploadPart',
@@ -198,56 +204,56 @@ t.test('a part that OSS received wrong is sent again; what it holds is what we h
   t.same(await get('wrong'), data)
 })
 
+t.test('resume() sends only the missing parts after a permanent failure of some parts', async t => {
+  const { spool, oss, another, get } = await bench(t)
+  const away = oss.inject({
+    operation: 'UploadPart',
+    partNumber: [3, 5],
+    do: 'answer',
+    status: 503,
+    code: 'ServiceUnavailable',
+    times: 'always',
+  })
+  const data = bytes(5 * PART + 17)
+  const sink = spool.createWriteStream('rest')
+  const error = await pipeline(streamOf(data), sink).catch((e: unknown) => e)
+  t.match(error, { code: 'ERR_SPOOL_UPLOAD_FAILED', resumable: true, status: 503, id: sink.id })
+  t.ok(error instanceof SpoolError && error.cause instanceof Error, 'the error has a cause')
+  away.remove()
+  const [status] = await spool.uploads()
+  t.equal(status?.phase, 'sealed')
+  const connection = connect(oss.clientOptions(BUCKET))
+  const bucket = connection.open(connection.place())
+  const parts = await bucket.listParts('rest', status?.uploadId ?? '', {})
+  const there = [...(parts?.values() ?? [])].reduce((sum, { size }) => sum + size, 0)
+  t.ok(there > 0)
+  const result = await another().resume(sink.id)
+  t.equal(result.skipped, there, 'acknowledged parts are not sent again')
+  t.equal(result.sent, data.length - there)
+  t.same(await get('rest'), data)
+})
+
 t.test(
-  'OSS that stays away: all parts in flight settle, exit is resumable, resume sends only the rest',
+  'a second sink with the same id fails with ERR_SPOOL_LOCKED while the first is open',
   async t => {
-    const { spool, oss, another, get } = await bench(t)
-    const away = oss.inject({
-      operation: 'UploadPart',
-      partNumber: [3, 5],
-      do: 'answer',
-      status: 503,
-      code: 'ServiceUnavailable',
-      times: 'always',
+    const { spool, another } = await bench(t)
+    const first = spool.createWriteStream('one', { id: 'job' })
+    first.write('x')
+    await new Promise(resolve => setTimeout(resolve, 50))
+    const second = another().createWriteStream('one', { id: 'job' })
+    const [error] = await once(second, 'error')
+    t.match(error, {
+      code: 'ERR_SPOOL_LOCKED',
+      resumable: true,
+      message: new RegExp(`${process.pid}`),
     })
-    const data = bytes(5 * PART + 17)
-    const sink = spool.createWriteStream('rest')
-    const error = await pipeline(streamOf(data), sink).catch((e: unknown) => e)
-    t.match(error, { code: 'ERR_SPOOL_UPLOAD_FAILED', resumable: true, status: 503, id: sink.id })
-    t.ok(error instanceof SpoolError && error.cause instanceof Error, 'the cause is kept')
-    away.remove()
-    const [status] = await spool.uploads()
-    t.equal(status?.phase, 'sealed')
-    const connection = connect(oss.clientOptions(BUCKET))
-    const bucket = connection.open(connection.place())
-    const parts = await bucket.listParts('rest', status?.uploadId ?? '', {})
-    const there = [...(parts?.values() ?? [])].reduce((sum, { size }) => sum + size, 0)
-    t.ok(there > 0)
-    const result = await another().resume(sink.id)
-    t.equal(result.skipped, there, 'what OSS has is not sent again')
-    t.equal(result.sent, data.length - there)
-    t.same(await get('rest'), data)
+    t.match(await spool.uploads(), [{ id: 'job', owner: { pid: process.pid } }])
+    first.end()
+    await once(first, 'finish')
   },
 )
 
-t.test('a second sink of the same id is refused while the first lives', async t => {
-  const { spool, another } = await bench(t)
-  const first = spool.createWriteStream('one', { id: 'job' })
-  first.write('x')
-  await new Promise(resolve => setTimeout(resolve, 50))
-  const second = another().createWriteStream('one', { id: 'job' })
-  const [error] = await once(second, 'error')
-  t.match(error, {
-    code: 'ERR_SPOOL_LOCKED',
-    resumable: true,
-    message: new RegExp(`${process.pid}`),
-  })
-  t.match(await spool.uploads(), [{ id: 'job', owner: { pid: process.pid } }])
-  first.end()
-  await once(first, 'finish')
-})
-
-t.test('an id belongs to one object', async t => {
+t.test('an id of another object fails with ERR_SPOOL_ID_IN_USE', async t => {
   const { spool, oss } = await bench(t)
   oss.inject({ do: 'answer', status: 403, code: 'AccessDenied', times: 'always' })
   await t.rejects(pipeline(streamOf(bytes(10)), spool.createWriteStream('a', { id: 'x' })), {
@@ -262,7 +268,7 @@ t.test('an id belongs to one object', async t => {
   )
 })
 
-t.test('signal: before the seal nothing is published, after it all is kept', async t => {
+t.test('a signal aborts an unsealed upload for good and keeps a sealed one resumable', async t => {
   const { spool, oss, another, get } = await bench(t)
   const early = new AbortController()
   const source = new PassThrough()
@@ -289,7 +295,7 @@ t.test('signal: before the seal nothing is published, after it all is kept', asy
   t.same(await get('late'), data)
 })
 
-t.test('bad input is an error before any work', async t => {
+t.test('invalid keys and options are rejected before any I/O', async t => {
   const { spool, oss, dir } = await bench(t)
   for (const key of ['', '/a', '\\a', 'a/../b', './a', '..', 'x'.repeat(1024), 'a\ud800']) {
     t.throws(() => spool.createWriteStream(key), { code: 'ERR_SPOOL_INVALID_KEY' })
@@ -304,7 +310,7 @@ t.test('bad input is an error before any work', async t => {
   await t.rejects(readdir(dir), { code: 'ENOENT' })
 })
 
-t.test('expectations: a miss seals and publishes nothing', async t => {
+t.test('a failed expectation publishes nothing', async t => {
   const { spool, get } = await bench(t)
   const data = bytes(2 * PART)
   const md5 = '0'.repeat(32)
@@ -331,10 +337,10 @@ t.test('expectations: a miss seals and publishes nothing', async t => {
   t.same(await get('expected'), data)
 })
 
-t.test('what is sent about the object arrives', async t => {
+t.test('object options are applied to the object on OSS', async t => {
   const { spool, oss } = await bench(t)
   const client = new OSS(oss.clientOptions(BUCKET))
-  // a method that the typings of ali-oss have forgotten
+  // This method is missing from the typings of ali-oss.
   const tagging = client as unknown as { getObjectTagging(key: string): Promise<unknown> }
   for (const size of [10, 2 * PART]) {
     const sink = spool.createWriteStream(`meta-${size}.csv`, {
@@ -358,7 +364,7 @@ t.test('what is sent about the object arrives', async t => {
   }
 })
 
-t.test('progress: events of the sink, and a checkpoint that ali-oss itself can finish', async t => {
+t.test('progress passes a checkpoint that ali-oss itself can finish', async t => {
   const { spool, oss, get } = await bench(t)
   const away = oss.inject({
     operation: 'CompleteMultipartUpload',
@@ -384,16 +390,16 @@ t.test('progress: events of the sink, and a checkpoint that ali-oss itself can f
   const [fraction, checkpoint] = calls[3]!
   t.ok(fraction > 0.5 && fraction < 0.7)
   const client = new OSS(oss.clientOptions(BUCKET))
-  // its typings want a checkpoint's `file` to be a File
+  // The typings require the checkpoint's `file` to be a File.
   await client.multipartUpload('handed-over', 'ignored', { checkpoint } as never)
   t.same(await get('handed-over'), data)
   const result = await spool.resume(sink.id)
-  t.match(result, { sent: 0, skipped: data.length }, 'and we notice that it was finished')
+  t.match(result, { sent: 0, skipped: data.length }, 'resume() detects that the upload is complete')
 })
 
-t.test('a short stream needs one checkpoint, and is not said to be sealed before that', async t => {
+t.test('a short stream writes one checkpoint and is not reported as sealed before it', async t => {
   const b = await bench(t)
-  /** The phases that are told, and how often a checkpoint took the place of another. */
+  /** Opens a sink and records its reported phases and the number of times its checkpoint was replaced. */
   const observe = (id: string) => {
     const sink = b.spool.createWriteStream('k', { id })
     const seen = { phases: new Set<string>(), checkpoints: 0 }
@@ -405,7 +411,7 @@ t.test('a short stream needs one checkpoint, and is not said to be sealed before
     sink.once('close', () => watcher.close())
     return { sink, seen }
   }
-  // Time stands still, so that the stream is short on a busy machine, too.
+  // Time stands still, so that the stream counts as short even on a busy machine.
   mock.timers.enable({ apis: ['setTimeout'] })
   t.teardown(() => mock.timers.reset())
   const short = observe('short')
@@ -417,7 +423,11 @@ t.test('a short stream needs one checkpoint, and is not said to be sealed before
   const slow = observe('slow')
   slow.sink.write('early')
   while (slow.seen.checkpoints === 0) await new Promise(resolve => setTimeout(resolve, 5))
-  t.match(await b.spool.uploads(), [{ id: 'slow', phase: 'spooling' }], 'on disk soon')
+  t.match(
+    await b.spool.uploads(),
+    [{ id: 'slow', phase: 'spooling' }],
+    'a slow stream gets a checkpoint early',
+  )
   slow.sink.end()
   await slow.sink.result
   t.same([...slow.seen.phases], ['spooling', 'sealed', 'completing', 'published'])

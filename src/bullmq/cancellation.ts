@@ -1,17 +1,17 @@
 /**
- * Wishes that a job be stopped, as keys in Redis: they reach the worker that has the job now, or the one
- * that gets it next. An id is never used twice, so a wish that comes too late means nothing.
+ * Cancellation requests, stored as Redis keys. A request reaches the worker that currently runs the job, or the
+ * next one that takes it. Ids are never reused, so a late request has no effect.
  */
 import type { RedisConnection } from '../redis/connection.js'
 
-/** ms that a wish lives: longer than any job waits for a worker. */
+/** TTL of a request; longer than any job waits for a worker. */
 const CANCEL_REQUEST_TTL_MS = 7 * 24 * 3600_000
 
 export class Cancellations {
   readonly #connection: RedisConnection
   readonly #prefix: string
 
-  /** @param prefix of the queue's keys */
+  /** @param prefix – prefix of the queue's keys */
   constructor(connection: RedisConnection, prefix: string) {
     this.#connection = connection
     this.#prefix = prefix
@@ -25,7 +25,7 @@ export class Cancellations {
     await this.#connection.call('DEL', this.#key(id))
   }
 
-  /** Those of `ids` that are to be stopped. */
+  /** Returns those of `ids` for which a cancellation is requested. */
   async filterCancelled(ids: readonly string[]): Promise<string[]> {
     if (ids.length === 0) return []
     const values = await this.#connection.call('MGET', ...ids.map(id => this.#key(id)))

@@ -1,26 +1,26 @@
 /**
- * What becomes of a job whose upload failed: a pure decision. What always holds: waiting for another
- * process costs no attempt, and what a later attempt can finish is never failed for good.
+ * Decides how a job continues after its upload failed; a pure function. Invariants: waiting for another process
+ * uses up no attempt, and a job that a later attempt can finish never fails permanently.
  */
 import { UnrecoverableError } from 'bullmq'
 import { SpoolError, type SpoolErrorCode } from '../errors.js'
 
 export type FailureAction =
-  /** Only `host` can go on: it has the bytes, or a process of it works on them. */
+  /** Only `host` can continue: it has the bytes, or one of its processes is working on the upload. */
   | { readonly do: 'send to host'; readonly host: string }
-  /** Another process of this host works on it. */
+  /** Another process on this host is working on the upload. */
   | { readonly do: 'wait' }
-  /** An attempt is used up; the back-off decides when the next one comes. */
+  /** Uses up an attempt; the backoff determines when the next one starts. */
   | { readonly do: 'retry' }
   | { readonly do: 'fail' }
 
-/** Not resumable, but of this machine or this minute: the source is called again. */
+/** Errors that are not resumable but local to this machine or temporary, so the source can be called again. */
 const RETRYABLE_CODES: ReadonlySet<SpoolErrorCode> = new Set([
   'ERR_SPOOL_UNREADABLE',
   'ERR_SPOOL_FULL',
 ])
 
-/** @param host this one */
+/** @param host – name of this host */
 export function chooseFailureAction(error: unknown, host: string): FailureAction {
   if (!(error instanceof SpoolError)) {
     const isUsageError = error instanceof TypeError || error instanceof RangeError
@@ -35,12 +35,12 @@ export function chooseFailureAction(error: unknown, host: string): FailureAction
   return { do: canRetry ? 'retry' : 'fail' }
 }
 
-/** A source says of its failure that it will pass by throwing an error with `retryable: true`. */
+/** A source marks a failure as temporary by throwing an error with `retryable: true`. */
 function isMarkedRetryable(cause: unknown): boolean {
   return cause instanceof Error && 'retryable' in cause && cause.retryable === true
 }
 
-/** A failure as BullMQ keeps it: only the text and the stack get into Redis, so the code is in it. */
+/** Returns the error to hand to BullMQ. Redis stores only its message and stack, so the message has the code. */
 export function toJobError(error: unknown, isUnrecoverable: boolean): Error {
   const { message } = error instanceof Error ? error : new Error(String(error))
   const code = error instanceof Error && 'code' in error ? String(error.code) : undefined

@@ -1,20 +1,20 @@
 /**
- * The manifest of a flow: which objects it has made, in the form of `oss-spool/etl`'s. It is written
- * when all of them are on OSS, and never when one is missing.
+ * The manifest of a flow lists its objects in the format of `oss-spool/etl`. It is written once all of them are
+ * on OSS, and never while one is missing.
  */
 import type { Manifest, ManifestObject } from '../etl/manifest.js'
 import type { JobResult, ManifestData } from './job.js'
 
-/** One object; how many records it has is known to its source alone. */
+/** Manifest entry of one object. Has no record count, which only the source knows. */
 export type FlowObject = Pick<ManifestObject, 'key' | 'size' | 'crc64' | 'created'>
 
 /** The JSON of the manifest object. */
 export interface FlowManifest extends Pick<Manifest, 'job' | 'size'> {
-  /** In the order in which they were added. */
+  /** Entries in the order in which the objects were added. */
   readonly objects: readonly FlowObject[]
 }
 
-/** @throws Error when one of its objects was not made: its job was removed */
+/** @throws Error if an object is missing because its job was removed */
 export function createFlowManifest(
   { job, keys }: ManifestData['manifest'],
   results: readonly JobResult[],
@@ -22,7 +22,10 @@ export function createFlowManifest(
   const resultByKey = new Map(results.map(result => [result.key, result]))
   const objects = keys.map(key => {
     const result = resultByKey.get(key)
-    if (result === undefined) throw new Error(`The manifest of ${job} lacks ${key}: not written`)
+    if (result === undefined)
+      throw new Error(
+        `The manifest of ${job} was not written: no completed job for the object ${key}`,
+      )
     const { size, crc64, sealedAt } = result
     return { key, size, crc64, created: sealedAt }
   })

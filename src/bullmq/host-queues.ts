@@ -1,24 +1,24 @@
 /**
- * Where the jobs go that only one host can finish: a queue of its own for each host, beside the shared
- * one. A job is not moved: it waits in the shared queue as the parent of a child in the host's queue,
- * which BullMQ ties together in one script each. So whatever dies, the job is in one place, keeps its
- * id, its attempts and its own parent; and a child that is taken away puts it back.
+ * Host queues: each host has its own queue, besides the shared one, for jobs that only it can finish. Jobs are
+ * not moved. A job waits in the shared queue as the parent of a child in the host queue; BullMQ links and
+ * unlinks the two atomically, in one script each. After any crash, the job is therefore in one place and keeps
+ * its id, attempts and parent, and removing the child puts it back.
  */
 import { Queue, type Job } from 'bullmq'
 import type { RedisCheckpoints } from '../redis/redis-checkpoints.js'
 import type { QueueConnection, QueueSettings } from './queue-options.js'
 import type { JobData, JobProgress, JobResult, UploadJob } from './job.js'
 
-/** A child in a host's queue; `null`: the bytes are not there any more, so the parent decides anew. */
+/** Child job in a host queue. Returns `null` if the host no longer has the bytes; then the parent runs again. */
 export type HostJob = Job<JobData, JobResult | null, string, JobProgress>
 
-/** The id of a job's upload: its own, or of a child at home its parent's. */
+/** Returns the upload id of a job: its own id, or the id of its parent if it is a child in a host queue. */
 export function uploadIdOf(job: UploadJob | HostJob): string {
   const isChild = job.queueName.includes('@')
   return (isChild ? job.parent?.id : job.id) ?? ''
 }
 
-/** Jobs of one host that are looked at in one go. */
+/** Maximum number of jobs of one host to examine per reclaim. */
 const MAX_RECLAIMED_JOBS = 1_000
 
 export class HostQueues {
@@ -28,7 +28,7 @@ export class HostQueues {
   readonly #hostQueueTimeout: number
   readonly #queues = new Map<string, Queue<HostJob>>()
 
-  /** @param hostQueueTimeout ms that a job waits for its host before it goes back to the shared queue */
+  /** @param hostQueueTimeout – ms that a job waits for its host before it returns to the shared queue */
   constructor(
     settings: QueueSettings,
     checkpointStore: RedisCheckpoints,
@@ -40,12 +40,12 @@ export class HostQueues {
     this.#hostQueueTimeout = hostQueueTimeout
   }
 
-  /** Name of a host's queue. */
+  /** Returns the name of a host queue. */
   queueName(host: string): string {
     return `${this.#settings.name}@${host}`
   }
 
-  /** A child of `job` for `host`; there is one for each attempt, however often this is called. */
+  /** Adds a child of `job` to the queue of `host`. Idempotent: there is one child per attempt. */
   async addChild(job: UploadJob, host: string): Promise<void> {
     const { attempts = 1, backoff, priority } = job.opts
     await this.#connection.call('SADD', this.#key('homes'), host)
@@ -61,7 +61,7 @@ export class HostQueues {
     })
   }
 
-  /** How the child of this attempt has ended: the result, or why it failed for good. */
+  /** Returns the result of the child of this attempt, or the reason why it failed permanently. */
   async childResult(job: UploadJob): Promise<JobResult | string | undefined> {
     const isThisAttempt = ([key]: [string, unknown]): boolean => key.endsWith(`:${childJobId(job)}`)
     const values = await job.getChildrenValues<JobResult | null>()
@@ -73,8 +73,8 @@ export class HostQueues {
   }
 
   /**
-   * Puts jobs back whose host is gone, or that it did not begin in time. One worker of the fleet does
-   * this at a time, twice within the time limit.
+   * Returns jobs to the shared queue whose host is gone or has not started them in time. Runs on one worker of
+   * the fleet at a time, twice per `hostQueueTimeout`.
    */
   async reclaim(): Promise<void> {
     const lockArgs = [
@@ -102,7 +102,7 @@ export class HostQueues {
     const isLate = (job: HostJob): boolean =>
       job.attemptsStarted === 0 && job.timestamp < addedBefore
     const reclaimed = jobs.filter(job => isGone || isLate(job))
-    // 0: it is worked on, which a host that was declared gone may still do until its lock ends.
+    // `remove()` does nothing for an active job: a host declared gone may work on it until its lock expires.
     for (const { id = '' } of reclaimed) await queue.remove(id)
     if (!isGone || jobs.length > 0) return
     await this.#connection.call('SREM', this.#key('homes'), host)
@@ -115,7 +115,7 @@ export class HostQueues {
     if (existing !== undefined) return existing
     const { connection, prefix } = this.#settings
     const queue = new Queue<HostJob>(this.queueName(host), { connection, prefix })
-    queue.on('error', () => {}) // what the connection has to say is heard by the worker
+    queue.on('error', () => {}) // the worker reports errors of the connection
     this.#queues.set(host, queue)
     return queue
   }
@@ -125,7 +125,7 @@ export class HostQueues {
   }
 }
 
-/** With every attempt that was used up there is another one. */
+/** Returns the id of a child, which changes with each attempt used up. */
 function childJobId(job: UploadJob): string {
   return `${job.id}.${job.attemptsMade}`
 }

@@ -1,4 +1,4 @@
-/** The public names of `oss-spool/bullmq`: uploads as jobs of a fleet of workers. */
+/** Public API of `oss-spool/bullmq`: uploads as jobs for a fleet of workers. */
 export type { QueueConnection, QueueOptions } from './queue-options.js'
 export type { HostJob } from './host-queues.js'
 export type {
@@ -6,7 +6,6 @@ export type {
   JobProgress,
   JobResult,
   JobSource,
-  Given,
   JobUpload,
   ManifestData,
   Sources,

@@ -1,69 +1,69 @@
 /**
- * What a job is: an upload that any worker of the fleet can do, told in words that survive JSON. The
- * id of a job is the id of its upload, so what is seen in the queue is what `oss-spool ls` shows.
+ * Types and defaults of jobs. A job describes, in JSON, an upload that any worker of the fleet can run. Its id
+ * is the id of the upload, so the queue and `oss-spool ls` show the same ids.
  */
 import { createHash, randomUUID } from 'node:crypto'
 import type { Job, JobsOptions } from 'bullmq'
 import type { ProgressEvent, SourceOptions, UploadOptions, UploadResult } from '../index.js'
 import type { SourceStream } from '../upload/source.js'
 
-/** A registered source: makes the bytes of an object from the `args` of its job, on any machine. */
+/**
+ * A registered source. Produces the bytes of an object from the `args` of its job; must give the same bytes on
+ * every machine.
+ */
 export type JobSource<Args> = (
   args: Args,
   options: SourceOptions,
 ) => SourceStream | Promise<SourceStream>
 
-/** The sources by name. Queue and workers share its type: `UploadQueue<typeof sources>`. */
+/** Sources by name. The queue and its workers share this type: `UploadQueue<typeof sources>`. */
 export type Sources = Readonly<Record<string, JobSource<never>>>
 
-/** Options of an upload that can be in a job. */
+/** Upload options that a job can set. */
 export type JobUpload = Omit<
   UploadOptions,
   'id' | 'once' | 'maxAge' | 'inPlace' | 'signal' | 'progress'
 >
 
-/** What is asked for: an object, and the source of its bytes. */
+/** Request to upload an object from a registered source. `args` is optional if the source takes none. */
 export type UploadRequest<S extends Sources> = {
   [Name in keyof S & string]: {
-    /** Of the object. */
+    /** Key of the object. */
     readonly key: string
     /** Name of a registered source. */
     readonly source: Name
-    /** Options of this upload; those of the worker's `Spool` are the defaults. */
+    /** Options of this upload. Default: the options of the worker's `Spool`. */
     readonly upload?: JobUpload
-  } & Given<Parameters<S[Name]>[0]>
+  } & (undefined extends Parameters<S[Name]>[0]
+    ? {
+        /** Arguments of the source, as JSON. */
+        readonly args?: Parameters<S[Name]>[0]
+      }
+    : {
+        /** Arguments of the source, as JSON. */
+        readonly args: Parameters<S[Name]>[0]
+      })
 }[keyof S & string]
 
-/** `args` may be left out for a source that takes none. */
-export type Given<Args> = undefined extends Args
-  ? {
-      /** What the source is called with; JSON. */
-      readonly args?: Args
-    }
-  : {
-      /** What the source is called with; JSON. */
-      readonly args: Args
-    }
-
-/** The data of a job, as it is in Redis. */
+/** Data of an upload job, as stored in Redis. */
 export interface UploadData {
-  /** Of the object. */
+  /** Key of the object. */
   readonly key: string
   /** Name of a registered source. */
   readonly source: string
-  /** What the source is called with; JSON. */
+  /** Arguments of the source, as JSON. */
   readonly args?: unknown
   /** Options of this upload. */
   readonly upload?: JobUpload
 }
 
-/** The data of the job that writes the manifest of a flow. */
+/** Data of the job that writes the manifest of a flow. */
 export interface ManifestData {
-  /** Of the manifest. */
+  /** Key of the manifest object. */
   readonly key: string
-  /** What it tells of. */
+  /** Contents of the manifest. */
   readonly manifest: {
-    /** Name of the whole. */
+    /** Name of the flow. */
     readonly job: string
     /** Keys of all objects, in the order of the manifest. */
     readonly keys: readonly string[]
@@ -72,30 +72,30 @@ export interface ManifestData {
   readonly upload?: JobUpload
 }
 
-/** The data of a job of the shared queue. */
+/** Data of a job in the shared queue. */
 export type JobData = UploadData | ManifestData
 
-/** Where a job is: what its progress in Redis says, once a second. */
+/** Progress of a job, stored in Redis once per second. */
 export interface JobProgress extends ProgressEvent {
-  /** The host that works on it. */
+  /** Name of the host that works on the job. */
   readonly host: string
 }
 
-/** What a job has brought about: the upload's result. */
+/** Return value of a job: the result of its upload. */
 export interface JobResult extends UploadResult {
-  /** The host that finished it. */
+  /** Name of the host that finished the job. */
   readonly host: string
 }
 
-/** A job of the shared queue. */
+/** A job in the shared queue. */
 export type UploadJob = Job<JobData, JobResult, string, JobProgress>
 
-/** The name of the queue, and what all its keys begin with. */
+/** Default name of the queue. */
 export const DEFAULT_QUEUE_NAME = 'oss-spool'
 
 /**
- * How jobs are tried again unless told otherwise: ten times within an hour and a half. What failed is
- * kept until somebody looks, what is done for a week.
+ * Default options of jobs: ten attempts within 90 minutes. Failed jobs are kept until an operator removes them,
+ * completed ones for a week.
  */
 export const DEFAULT_JOB_OPTIONS = {
   attempts: 10,
@@ -103,13 +103,13 @@ export const DEFAULT_JOB_OPTIONS = {
   removeOnComplete: { age: 7 * 24 * 3600, count: 10_000 },
 } as const satisfies JobsOptions
 
-/** A new id, which tells people of the key. */
+/** Returns a new id that starts with the last segment of the key, for readability. */
 export function newJobId(key: string): string {
   const name = key.slice(key.lastIndexOf('/') + 1).replace(/[^A-Za-z0-9_-]+/g, '-')
   return `${name.slice(-40)}-${randomUUID()}`.replace(/^-+/, '')
 }
 
-/** The same for every job of `key`: there is one of them at a time. */
+/** Returns the deduplication id of `key`, which allows one unfinished job per key. */
 export function deduplicationId(key: string): string {
   return createHash('sha256').update(key).digest('hex').slice(0, 32)
 }

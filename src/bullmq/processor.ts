@@ -1,7 +1,7 @@
 /**
- * What a worker does with one job: call `upload()`, and turn its end into what BullMQ knows. What
- * always holds: a job is completed only when OSS has its object, it is failed only when no later run
- * could finish it, and everything else puts it where it will be run again.
+ * Runs one job of a worker: calls `upload()` and maps the outcome to BullMQ's states. Invariants: a job is
+ * completed only if OSS has its object, it fails permanently only if no later run could finish it, and in all
+ * other cases it will run again.
  */
 import { DelayedError, WaitingChildrenError, WaitingError } from 'bullmq'
 import { SpoolError } from '../errors.js'
@@ -13,29 +13,29 @@ import { createFlowManifest, formatFlowManifest } from './flow-manifest.js'
 import { toJobError, chooseFailureAction } from './failure-policy.js'
 import { ProgressThrottle } from './progress-throttle.js'
 
-/** Why a worker ends what it works on: the reason of BullMQ's signal. Any other one: cancelled. */
+/** Abort reason of the job signal when the worker closes. Any other reason means that the job was cancelled. */
 export const CLOSING_REASON = 'closing'
 
-/** ms until it is looked again whether the other process is done. */
+/** Delay before a job is retried whose upload is locked by another process of this host. */
 const LOCKED_RETRY_DELAY_MS = 2_000
 
-/** What a processor works with. */
+/** Dependencies of `Processor`. */
 export interface ProcessorDeps {
   readonly spool: Spool
   readonly sources: Sources
-  /** This one. */
+  /** Name of this host. */
   readonly host: string
   readonly hostQueues: HostQueues
   readonly cancellations: Cancellations
-  /** A job of the shared queue. */
+  /** Finds a job in the shared queue. */
   readonly findJob: (id: string) => Promise<UploadJob | undefined>
-  /** Puts the progress of a job into Redis; does not reject. */
+  /** Stores the progress of a job in Redis. Never rejects. */
   readonly reportProgress: (job: UploadJob | HostJob, progress: JobProgress) => Promise<void>
-  /** Whether the worker is on its way out. */
+  /** Whether the worker is closing. */
   readonly isClosing: () => boolean
 }
 
-/** One run of a job: how BullMQ knows it, and the id of its upload. */
+/** One run of a job. */
 interface JobRun {
   readonly job: UploadJob | HostJob
   readonly uploadId: string
@@ -44,7 +44,7 @@ interface JobRun {
 }
 
 export class Processor {
-  /** Ids of uploads that were finished here, and whose receipts can go when that is known in Redis. */
+  /** Ids of uploads finished here. Their receipts can be removed once Redis has marked the jobs completed. */
   readonly finishedUploadIds = new Set<string>()
   readonly #deps: ProcessorDeps
 
@@ -52,7 +52,7 @@ export class Processor {
     this.#deps = deps
   }
 
-  /** A job of the shared queue. */
+  /** Runs a job of the shared queue. */
   async runSharedJob(job: UploadJob, token: string, signal: AbortSignal): Promise<JobResult> {
     const { hostQueues } = this.#deps
     const run = { job, uploadId: job.id ?? '', token, signal }
@@ -62,10 +62,10 @@ export class Processor {
     if (typeof resultOrHost !== 'string') return resultOrHost
     await hostQueues.addChild(job, resultOrHost)
     if (await job.moveToWaitingChildren(token)) throw new WaitingChildrenError()
-    return this.#returnToQueue(run) // it was quicker than we
+    return this.#returnToQueue(run) // the child finished before we could wait for it
   }
 
-  /** A child in this host's own queue; `null` sends its parent on. */
+  /** Runs a child in the queue of this host. Returns `null` if the parent must run elsewhere. */
   async runHostJob(job: HostJob, token: string, signal: AbortSignal): Promise<JobResult | null> {
     const resultOrHost = await this.#uploadOrAbort({
       job,
@@ -76,7 +76,10 @@ export class Processor {
     return typeof resultOrHost === 'string' ? null : resultOrHost
   }
 
-  /** @returns the result, or the host that must go on; whatever else happens is thrown for BullMQ */
+  /**
+   * @returns the result, or the name of the host that must continue the upload
+   * @throws the error that puts the job into its next BullMQ state
+   */
   async #uploadOrAbort(run: JobRun): Promise<JobResult | string> {
     const { cancellations, host, isClosing } = this.#deps
     const { job, uploadId, token, signal } = run
@@ -111,7 +114,7 @@ export class Processor {
       const result = await spool.upload(key, this.#createSource(job, uploadId), {
         ...upload,
         id: uploadId,
-        // A job that is done but not known to be in Redis is run again: the receipt tells.
+        // BullMQ reruns a finished job if Redis did not record its completion; the receipt then has the result.
         once: true,
         signal,
         onProgress: event => throttle.update(event),
@@ -128,9 +131,11 @@ export class Processor {
     const { sources, host } = this.#deps
     const source = Object.hasOwn(sources, data.source) ? sources[data.source] : undefined
     if (source === undefined) {
-      throw new Error(`The worker on ${host} has no source "${data.source}"; others may have it`)
+      throw new Error(
+        `The worker on ${host} has no source "${data.source}". Another worker may have it`,
+      )
     }
-    // The queue's type has seen to it that these are the arguments of that source.
+    // The type of the queue guarantees that these are the arguments of that source.
     return options => source(data.args as never, options)
   }
 
@@ -145,24 +150,24 @@ export class Processor {
     )
   }
 
-  /** Another worker takes it at once; no attempt is used up. */
+  /** Returns the job to the queue, where another worker can take it immediately. Uses up no attempt. */
   async #returnToQueue({ job, token }: JobRun): Promise<never> {
     await job.moveToWait(token)
     throw new WaitingError()
   }
 
-  /** It was cancelled: nothing of it is left, here or on OSS. */
+  /** Aborts the upload of a cancelled job, locally and on OSS. */
   async #abortCancelled(uploadId: string): Promise<never> {
     await this.#deps.spool.abort(uploadId).catch((error: unknown) => {
       if (!(error instanceof SpoolError && error.code === 'ERR_SPOOL_NOT_FOUND')) throw error
     })
     await this.#deps.cancellations.clearRequest(uploadId)
-    const message = `The job ${uploadId} was cancelled; nothing is published`
+    const message = `The job ${uploadId} was cancelled. Nothing was published`
     throw new SpoolError('ERR_SPOOL_ABORTED', message, { id: uploadId })
   }
 }
 
-/** Only such a job can have a child at home, or have been cancelled while it waited. */
+/** Whether the job may have a child in a host queue, or may have been cancelled while it waited. */
 function wasStartedBefore({ attemptsStarted }: UploadJob | HostJob): boolean {
   return attemptsStarted > 1
 }

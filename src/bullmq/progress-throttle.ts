@@ -1,4 +1,4 @@
-/** Progress of one job on its way to Redis: the latest once a second, and the last one in any case. */
+/** Throttles progress reports of one job to Redis: the latest one per second, and always the final one. */
 import type { ProgressEvent } from '../index.js'
 
 const JOB_PROGRESS_INTERVAL_MS = 1_000
@@ -9,7 +9,7 @@ export class ProgressThrottle {
   #timer: NodeJS.Timeout | undefined
   #reporting: Promise<void> = Promise.resolve()
 
-  /** @param report must not reject */
+  /** @param report – stores an event; must not reject */
   constructor(report: (event: ProgressEvent) => Promise<void>) {
     this.#report = report
   }
@@ -19,7 +19,7 @@ export class ProgressThrottle {
     this.#timer ??= setTimeout(() => this.#reportLatest(), JOB_PROGRESS_INTERVAL_MS).unref()
   }
 
-  /** Resolves when the last one is told. */
+  /** Reports the latest event. Resolves when it is stored. */
   async flush(): Promise<void> {
     this.#reportLatest()
     await this.#reporting

@@ -1,22 +1,22 @@
-/** What queue and workers must agree on: the Redis, and the names of the keys in it. */
+/** Options that the queue and its workers must share: the Redis connection and the names of keys. */
 import type { ConnectionOptions } from 'bullmq'
 import { invalidType, invalidValue } from '../errors.js'
 import type { RedisConnection } from '../redis/connection.js'
 import { DEFAULT_QUEUE_NAME } from './job.js'
 
 /**
- * An `ioredis` client with `maxRetriesPerRequest: null`. It stays its maker's, who closes it; workers
- * make a second connection like it, to wait on.
+ * An `ioredis` client with `maxRetriesPerRequest: null`. The caller closes it. Workers duplicate it for
+ * blocking commands.
  */
 export type QueueConnection = RedisConnection & ConnectionOptions
 
-/** Which queue, on which Redis: the same for all who share it. */
+/** Options that identify a queue. Use the same values for the queue and all its workers. */
 export interface QueueOptions {
-  /** Stays its maker's, who closes it. */
+  /** Redis client; the caller closes it. */
   readonly connection: QueueConnection
-  /** Name of the queue; one for each bucket. Without `:` and `@`. @default 'oss-spool' */
+  /** Name of the queue, without `:` and `@`. Use one queue per bucket. @default 'oss-spool' */
   readonly name?: string
-  /** What the names of BullMQ's keys begin with; in braces on a cluster. @default 'bull' */
+  /** Prefix of BullMQ's keys. Put it in braces on a Redis cluster. @default 'bull' */
   readonly prefix?: string
 }
 
@@ -29,7 +29,8 @@ export function checkQueueOptions(options: QueueOptions): QueueSettings {
     throw invalidType('connection', 'an ioredis client', typeof connection)
   }
   if (typeof name !== 'string') throw invalidType('name', 'a string', name)
-  if (!/^[^:@]+$/.test(name)) throw invalidValue('name', 'must be without ":" and "@"', name)
+  if (!/^[^:@]+$/.test(name))
+    throw invalidValue('name', 'must not be empty or contain ":" or "@"', name)
   if (typeof prefix !== 'string') throw invalidType('prefix', 'a string', prefix)
   return { connection, name, prefix }
 }

@@ -1,4 +1,4 @@
-/** The shared queue as those see it who have something to upload: typed by the sources of the workers. */
+/** Producer side of the shared queue, typed by the sources of its workers. */
 import { FlowProducer, Queue, type JobsOptions } from 'bullmq'
 import { checkKey } from '../upload/names.js'
 import { checkOptions } from '../upload/options.js'
@@ -17,45 +17,46 @@ import {
   type UploadRequest,
 } from './job.js'
 
+/** Options of `UploadQueue`. */
 export interface UploadQueueOptions extends QueueOptions {
   /**
-   * BullMQ's options of every job: `attempts`, `backoff`, `removeOnComplete`, `priority`, ... @default
-   * ten attempts within an hour and a half; what failed is kept, what is done for a week
+   * BullMQ options of every job: `attempts`, `backoff`, `removeOnComplete`, `priority`, ... @default ten
+   * attempts within 90 minutes; failed jobs are kept, completed ones are removed after a week
    */
   readonly jobs?: Omit<JobsOptions, 'jobId' | 'parent' | 'deduplication'>
 }
 
-/** Objects that belong together, and the object that tells of them. */
+/** Request to upload several objects and a manifest that lists them. */
 export interface FlowRequest<S extends Sources> {
-  /** Name of the whole, in the manifest. */
+  /** Name of the flow in the manifest. */
   readonly job: string
-  /** Key of the manifest: written when all objects are on OSS. */
+  /** Key of the manifest, which is written when all objects are on OSS. */
   readonly manifest: string
-  /** One or more; no key twice. */
+  /** One or more objects with distinct keys. */
   readonly objects: readonly UploadRequest<S>[]
   /** Options of the manifest's upload. */
   readonly upload?: JobUpload
 }
 
 /**
- * What became of a wish to cancel: the job is gone; its worker stops it, or the next one to get it; it
- * had ended already; there is no such job.
+ * Outcome of `cancel()`. `'removed'`: the job was removed before it started. `'stopping'`: its current or next
+ * worker stops it. `'ended'`: it had already ended. `'unknown'`: there is no such job.
  */
 export type CancelResult = 'removed' | 'stopping' | 'ended' | 'unknown'
 
 /**
- * The shared queue of a fleet. `S` is the type of its workers' sources: names and arguments are checked
- * against it.
+ * Adds upload jobs to the shared queue of a fleet, finds and cancels them. `S` is the type of the workers'
+ * sources, against which names and arguments are checked.
  */
 export class UploadQueue<S extends Sources> {
-  /** BullMQ's own queue: for its getters, its events, and pages such as bull-board. */
+  /** The underlying BullMQ queue, for its getters, events, and dashboards such as bull-board. */
   readonly queue: Queue<UploadJob>
   readonly #settings: QueueSettings
   readonly #jobOptions: NonNullable<UploadQueueOptions['jobs']>
   readonly #cancellations: Cancellations
   #flowProducer: FlowProducer | undefined
 
-  /** @throws TypeError for options that make no sense */
+  /** @throws TypeError for invalid options */
   constructor(options: UploadQueueOptions) {
     this.#settings = checkQueueOptions(options)
     this.#jobOptions = { ...DEFAULT_JOB_OPTIONS, ...options.jobs }
@@ -66,9 +67,9 @@ export class UploadQueue<S extends Sources> {
   }
 
   /**
-   * Asks for an object. While there is an unfinished job of the same key, that one is returned and
-   * nothing is added.
-   * @throws SpoolError `ERR_SPOOL_INVALID_KEY`, TypeError or RangeError for wrong options
+   * Adds a job that uploads an object. If an unfinished job has the same key, that job is returned and nothing
+   * is added.
+   * @throws SpoolError `ERR_SPOOL_INVALID_KEY`, or TypeError or RangeError for invalid options
    */
   async add(request: UploadRequest<S>): Promise<UploadJob> {
     const data = toUploadData(request)
@@ -79,16 +80,16 @@ export class UploadQueue<S extends Sources> {
       jobId,
       deduplication,
     })
-    // What BullMQ adds has the general type of progress; there is none yet.
+    // `Queue.add()` returns the general type of progress; a new job has none yet.
     const added = job as UploadJob
     return added.id === jobId ? added : ((await this.find(added.id ?? '')) ?? added)
   }
 
   /**
-   * Asks for many objects and, when all of them are on OSS, for a manifest of them. While one of them
-   * has failed the manifest waits: retry that job, or cancel the flow.
-   * @returns the job of the manifest
-   * @throws SpoolError, TypeError, RangeError as `add`
+   * Adds jobs for several objects, and one that writes their manifest when all of them are on OSS. If an object
+   * fails, the manifest waits: retry that job, or cancel the flow. Adding a flow twice creates two flows.
+   * @returns the job that writes the manifest
+   * @throws SpoolError, TypeError or RangeError, as `add` does
    */
   async addFlow(flow: FlowRequest<S>): Promise<UploadJob> {
     const { job, manifest, upload } = flow
@@ -96,7 +97,7 @@ export class UploadQueue<S extends Sources> {
     const objects = flow.objects.map(request => toUploadData(request))
     const keys = objects.map(({ key }) => key)
     if (keys.length === 0 || new Set([...keys, manifest]).size <= keys.length) {
-      throw new TypeError('The "objects" of a flow must be one or more, each with a key of its own')
+      throw new TypeError('The "objects" of a flow must be one or more, with distinct keys')
     }
     const data: ManifestData = {
       key: manifest,
@@ -117,19 +118,19 @@ export class UploadQueue<S extends Sources> {
         opts: { ...this.#jobOptions, jobId: newJobId(object.key) },
       })),
     })
-    // As in `add`.
+    // Same cast as in `add`.
     return node.job as UploadJob
   }
 
-  /** A job by its id. */
+  /** Returns the job with this id, or `undefined`. */
   async find(id: string): Promise<UploadJob | undefined> {
     return this.queue.getJob(id)
   }
 
   /**
-   * Stops a job; that of a manifest with all jobs of its flow. One that was never started is removed.
-   * Any other one ends as failed with `ERR_SPOOL_ABORTED`, within a second or when a worker gets to it;
-   * what is left of it is removed from the spool and from OSS. An object that is published by then stays.
+   * Cancels a job; cancelling the job of a manifest cancels all jobs of its flow. A job that has never started
+   * is removed. Any other job fails with `ERR_SPOOL_ABORTED`, within a second or when a worker takes it, and its
+   * upload is aborted locally and on OSS. An object that is already published stays.
    */
   async cancel(id: string): Promise<CancelResult> {
     const job = await this.find(id)
@@ -144,12 +145,12 @@ export class UploadQueue<S extends Sources> {
       await this.#cancellations.clearRequest(id)
       return 'removed'
     }
-    // It may just have been taken; then there is nothing to promote.
+    // If a worker has just taken the job, there is nothing to promote.
     if (await job.isDelayed()) await job.promote().catch(() => undefined)
     return 'stopping'
   }
 
-  /** Lets go of the queue; the connection stays its owner's. */
+  /** Closes the queue. The caller closes the connection. */
   async close(): Promise<void> {
     await Promise.all([this.queue.close(), this.#flowProducer?.close()])
   }
@@ -160,7 +161,10 @@ export class UploadQueue<S extends Sources> {
   }
 }
 
-/** What a connection has to say is its owner's; without a listener BullMQ writes to the console. */
+/**
+ * Listener for `error`. The caller handles errors of the connection; without a listener, BullMQ logs them to
+ * the console.
+ */
 function noop(): void {}
 
 async function hasEnded(job: UploadJob): Promise<boolean> {

@@ -1,6 +1,6 @@
 /**
- * A worker of the fleet: takes jobs of the shared queue and of its host's own one. What always holds:
- * whatever it does not finish, because it is closed, killed or frozen, another one can take.
+ * A worker of the fleet, which takes jobs from the shared queue and from the queue of its host. Invariant: if it
+ * is closed, killed or frozen, another worker can take its unfinished jobs.
  */
 import { EventEmitter } from 'node:events'
 import { Queue, Worker, type Job, type RedisQueueBackend, type WorkerOptions } from 'bullmq'
@@ -13,31 +13,32 @@ import { HostQueues, uploadIdOf, type HostJob } from './host-queues.js'
 import type { JobProgress, JobResult, Sources, UploadJob } from './job.js'
 import { CLOSING_REASON, Processor } from './processor.js'
 
-/** ms between two looks whether a job that is worked on was cancelled. */
+/** Interval for checking whether an active job was cancelled. */
 const CANCEL_CHECK_INTERVAL_MS = 1_000
 
-/** Times that a job's worker may die before it is taken for what kills it. */
+/** Number of times a job's worker may die before the job itself is considered the cause. */
 const MAX_STALLED_COUNT = 20
 
+/** Options of `UploadWorker`. */
 export interface UploadWorkerOptions<S extends Sources> extends QueueOptions {
-  /** Made with `checkpoints`. */
+  /** Spool created with the same `checkpointStore`. */
   readonly spool: Spool
-  /** Of `redisCheckpoints()`: they know this host, and which others live. */
+  /** Result of `redisCheckpoints()`. Knows the name of this host and which other hosts are alive. */
   readonly checkpointStore: RedisCheckpoints
-  /** By the names that jobs call them by. */
+  /** Sources by the names used in jobs. */
   readonly sources: S
   /**
-   * Jobs at a time; as many more that came back to this host are worked on beside them. 1 or more.
-   * @default 4
+   * Number of jobs of the shared queue to run concurrently, 1 to 10,000. The same number of jobs from the queue
+   * of this host may run in addition. @default 4
    */
   readonly concurrency?: number
   /**
-   * ms that a job waits to be begun by the host that has its bytes before it goes back to the shared
-   * queue; at once when that host is gone. 1,000 or more. @default 1 minute
+   * Time in ms that a job waits for the host with its bytes to start it, 1,000 or more. After that, or at once
+   * if the host is gone, it returns to the shared queue. @default 1 minute
    */
   readonly hostQueueTimeout?: number
   /**
-   * ms without a sign of life of a worker after which its jobs are put back. 300 or more.
+   * Time in ms without a heartbeat of a worker after which its jobs return to the queue, 300 or more.
    * @default 30 seconds
    */
   readonly lockTimeout?: number
@@ -45,7 +46,7 @@ export interface UploadWorkerOptions<S extends Sources> extends QueueOptions {
 
 const CANCELLED_REASON = 'cancelled'
 
-/** For a BullMQ that gives no signal. */
+/** Fallback for BullMQ versions that pass no signal. */
 const NEVER_ABORTED = new AbortController().signal
 
 type BullmqWorker<J> =
@@ -73,16 +74,19 @@ function bullmqWorkerOptions(
   }
 }
 
-/** Emits `completed` and `failed`, as BullMQ's `Worker`, and `warning`: something is tried again. */
+/**
+ * Runs upload jobs until it is closed. Emits `completed` and `failed` like BullMQ's `Worker`, and `warning` for
+ * errors that are retried.
+ */
 export class UploadWorker<S extends Sources> extends EventEmitter<{
-  /** OSS has the job's object. */
+  /** The object of a job is on OSS. */
   completed: [job: UploadJob | HostJob, result: JobResult]
-  /** An attempt failed; for good when the job is finished. */
+  /** An attempt failed; the failure is permanent if the job is finished. */
   failed: [job: UploadJob | HostJob | undefined, error: Error]
-  /** Something is tried again. */
+  /** An operation failed and is retried. */
   warning: [Error]
 }> {
-  /** Name of this machine. */
+  /** Name of this host. */
   readonly host: string
   readonly #spool: Spool
   readonly #sharedQueue: Queue<UploadJob>
@@ -90,13 +94,13 @@ export class UploadWorker<S extends Sources> extends EventEmitter<{
   readonly #cancellations: Cancellations
   readonly #processor: Processor
   readonly #workers: readonly [BullmqWorker<UploadJob>, BullmqWorker<HostJob>]
-  /** By the id of the upload. */
+  /** Active jobs by upload id. */
   readonly #activeJobs = new Map<string, ActiveJob>()
   readonly #backgroundTasks = new Set<Promise<unknown>>()
   readonly #timers: NodeJS.Timeout[]
   #closing: Promise<void> | undefined
 
-  /** Begins to take jobs at once. @throws TypeError or RangeError for options that make no sense */
+  /** Starts taking jobs immediately. @throws TypeError or RangeError for invalid options */
   constructor(options: UploadWorkerOptions<S>) {
     super()
     const { spool, checkpointStore, sources, concurrency = 4 } = options
@@ -104,7 +108,7 @@ export class UploadWorker<S extends Sources> extends EventEmitter<{
     const settings = checkQueueOptions(options)
     if (!(spool instanceof Spool)) throw invalidType('spool', 'a Spool', spool)
     if (!(checkpointStore instanceof RedisCheckpoints)) {
-      throw invalidType('checkpointStore', 'those of redisCheckpoints()', checkpointStore)
+      throw invalidType('checkpointStore', 'the result of redisCheckpoints()', checkpointStore)
     }
     if (typeof sources !== 'object' || sources === null) {
       throw invalidType('sources', 'an object of functions', sources)
@@ -130,7 +134,7 @@ export class UploadWorker<S extends Sources> extends EventEmitter<{
       isClosing: () => this.#closing !== undefined,
     }))
     const workerOptions = bullmqWorkerOptions(settings, concurrency, lockTimeout)
-    // BullMQ gives a signal to functions with three parameters only.
+    // BullMQ passes a signal only to functions that declare three parameters.
     const sharedWorker: BullmqWorker<UploadJob> = new Worker(
       name,
       (job, token, signal) =>
@@ -152,7 +156,7 @@ export class UploadWorker<S extends Sources> extends EventEmitter<{
     this.#addListeners(hostWorker)
     sharedWorker.on('completed', (job, result) => this.emit('completed', job, result))
     sharedWorker.on('failed', (job, error) => this.emit('failed', job, error))
-    hostWorker.on('failed', (_job, error) => this.#warn(error)) // its parent tells of the end
+    hostWorker.on('failed', (_job, error) => this.#warn(error)) // the parent reports the final outcome
     checkpointStore.announce().catch((error: unknown) => this.#warn(error))
     this.#timers = [
       setInterval(
@@ -166,21 +170,22 @@ export class UploadWorker<S extends Sources> extends EventEmitter<{
     ]
   }
 
-  /** Number of jobs that are worked on now. */
+  /** Number of active jobs. */
   get active(): number {
     return this.#activeJobs.size
   }
 
   /**
-   * Takes no more jobs, ends those it works on and hands them back: another worker can take them at
-   * once, no attempt is used up, uploads stay resumable. Spool and connection stay their owners'.
+   * Stops taking jobs, and stops active jobs and returns them to the queue: another worker can take them
+   * immediately, no attempt is used up, and their uploads stay resumable. The caller closes the spool and the
+   * connection.
    */
   close(): Promise<void> {
     return (this.#closing ??= this.#close())
   }
 
   async #close(): Promise<void> {
-    await Promise.resolve() // by now `isClosing()` says so to jobs that come in this moment
+    await Promise.resolve() // `isClosing()` is true from here on, for jobs that start at this moment
     for (const timer of this.#timers) clearInterval(timer)
     for (const worker of this.#workers) worker.cancelAllJobs(CLOSING_REASON)
     await Promise.all(this.#workers.map(worker => worker.close()))
@@ -188,7 +193,7 @@ export class UploadWorker<S extends Sources> extends EventEmitter<{
     await Promise.all([this.#sharedQueue.close(), this.#hostQueues.close()])
   }
 
-  /** Runs a job; meanwhile it can be stopped. */
+  /** Runs a job that can be cancelled meanwhile. */
   async #runCancellable<R>(
     job: UploadJob | HostJob,
     worker: Pick<Worker, 'cancelJob'>,
@@ -200,7 +205,7 @@ export class UploadWorker<S extends Sources> extends EventEmitter<{
     try {
       return await run()
     } finally {
-      // A job that stalled may have come back before its first run has ended.
+      // A stalled job may have been taken again before its first run has ended.
       if (this.#activeJobs.get(id) === active) this.#activeJobs.delete(id)
     }
   }
@@ -211,7 +216,7 @@ export class UploadWorker<S extends Sources> extends EventEmitter<{
   }
 
   #addListeners(worker: BullmqWorker<UploadJob> | BullmqWorker<HostJob>): void {
-    // Redis knows the result: from now on nothing runs this job again.
+    // Redis has recorded the result, so this job never runs again.
     const forgetReceipt = (job: UploadJob | HostJob): void => {
       const id = uploadIdOf(job)
       if (this.#processor.finishedUploadIds.delete(id))
@@ -221,7 +226,7 @@ export class UploadWorker<S extends Sources> extends EventEmitter<{
     worker.on('error', error => this.#warn(error))
   }
 
-  /** On a child at home also for its parent, which people look at. */
+  /** Updates the progress of a job and, for a child in a host queue, of its parent, which dashboards show. */
   async #reportProgress(job: UploadJob | HostJob, progress: JobProgress): Promise<void> {
     const updates = [job.updateProgress(progress)]
     const id = uploadIdOf(job)
@@ -230,7 +235,7 @@ export class UploadWorker<S extends Sources> extends EventEmitter<{
     await Promise.allSettled(updates)
   }
 
-  /** What nothing waits for but the end. */
+  /** Tracks a promise that only `close()` waits for. */
   #runInBackground(promise: Promise<unknown>): void {
     const task = promise
       .catch((error: unknown) => this.#warn(error))
@@ -238,7 +243,10 @@ export class UploadWorker<S extends Sources> extends EventEmitter<{
     this.#backgroundTasks.add(task)
   }
 
-  /** Errors of Redis clients may hold the arguments of a command, a password among them. */
+  /**
+   * Emits a new error with the message only: errors of Redis clients may contain the arguments of a command,
+   * such as a password.
+   */
   #warn(error: unknown): void {
     this.emit('warning', new Error(error instanceof Error ? error.message : String(error)))
   }

@@ -1,22 +1,25 @@
 /** Completion scripts, made from the commands as they are. Ids are asked of `oss-spool ls`. */
-import type { CommandWords, OptionWords } from './words.js'
+import type { CommandSpec, OptionSpec } from './command-spec.js'
 
-const IDS = `oss-spool ls --json 2>/dev/null | sed -n 's/^{"id":"\\([^"]*\\)".*/\\1/p'`
+const LIST_IDS_COMMAND = `oss-spool ls --json 2>/dev/null | sed -n 's/^{"id":"\\([^"]*\\)".*/\\1/p'`
 
-export function bash(commands: readonly CommandWords[]): string {
-  const cases = commands.map(({ name, options, operands }) => {
+export function bashCompletion(commands: readonly CommandSpec[]): string {
+  const commandCases = commands.map(({ name, options, operands }) => {
     const flags = ['--help', ...options.map(({ flag }) => flag)].join(' ')
-    const words = [...operands.words, ...(operands.ids ? [`$(${IDS})`] : [])].join(' ')
+    const operandChoices = [
+      ...operands.choices,
+      ...(operands.takesIds ? [`$(${LIST_IDS_COMMAND})`] : []),
+    ].join(' ')
     return `    ${name})
       flags="${flags}"
-      words="${words}"
-      files=${operands.files ? 'yes' : ''}
+      words="${operandChoices}"
+      files=${operands.takesFiles ? 'yes' : ''}
       ;;`
   })
-  const values = unique(commands).map(option => {
+  const valueCases = uniqueValueOptions(commands).map(option => {
     if (option.choices.length > 0)
       return `    ${option.flag}) COMPREPLY=($(compgen -W "${option.choices.join(' ')}" -- "$cur")); return ;;`
-    const action = option.path ? 'COMPREPLY=($(compgen -f -- "$cur")); return' : 'return'
+    const action = option.takesPath ? 'COMPREPLY=($(compgen -f -- "$cur")); return' : 'return'
     return `    ${option.flag}) ${action} ;;`
   })
   return `# oss-spool completion for bash
@@ -28,10 +31,10 @@ _oss_spool() {
     return
   fi
   case $prev in
-${values.join('\n')}
+${valueCases.join('\n')}
   esac
   case \${COMP_WORDS[1]} in
-${cases.join('\n')}
+${commandCases.join('\n')}
   esac
   case $cur in
     -*) COMPREPLY=($(compgen -W "$flags" -- "$cur")) ;;
@@ -45,30 +48,32 @@ complete -o filenames -F _oss_spool oss-spool
 `
 }
 
-export function zsh(commands: readonly CommandWords[]): string {
+export function zshCompletion(commands: readonly CommandSpec[]): string {
   const escape = (text: string): string => text.replaceAll(/['[\]:\\]/g, ' ')
-  const cases = commands.map(({ name, options, operands }) => {
-    const flags = options.map(({ flag, about, takesValue, choices, path }) => {
-      const value = choices.length > 0 ? `(${choices.join(' ')})` : path ? '_files' : ''
-      return `        '${flag}${takesValue ? '=' : ''}[${escape(about)}]${takesValue ? `:value:${value}` : ''}'`
+  const commandCases = commands.map(({ name, options, operands }) => {
+    const optionSpecs = options.map(({ flag, description, takesValue, choices, takesPath }) => {
+      const valueAction = choices.length > 0 ? `(${choices.join(' ')})` : takesPath ? '_files' : ''
+      return `        '${flag}${takesValue ? '=' : ''}[${escape(description)}]${takesValue ? `:value:${valueAction}` : ''}'`
     })
-    const rest = operands.ids
-      ? [`        '*:id:($(${IDS.replaceAll("'", `'\\''`)}))'`]
-      : operands.words.length > 0
-        ? [`        '*:word:(${operands.words.join(' ')})'`]
-        : operands.files
+    const operandSpecs = operands.takesIds
+      ? [`        '*:id:($(${LIST_IDS_COMMAND.replaceAll("'", `'\\''`)}))'`]
+      : operands.choices.length > 0
+        ? [`        '*:word:(${operands.choices.join(' ')})'`]
+        : operands.takesFiles
           ? [`        '*:file:_files'`]
           : []
     return `    ${name})
       _arguments \\
-${[...flags, ...rest].join(' \\\n') || `        '*: :'`}
+${[...optionSpecs, ...operandSpecs].join(' \\\n') || `        '*: :'`}
       ;;`
   })
-  const names = commands.map(({ name, about }) => `    '${name}:${escape(about)}'`)
+  const commandNames = commands.map(
+    ({ name, description }) => `    '${name}:${escape(description)}'`,
+  )
   return `#compdef oss-spool
 _oss_spool() {
   local -a commands=(
-${names.join('\n')}
+${commandNames.join('\n')}
   )
   if (( CURRENT == 2 )); then
     _describe command commands
@@ -78,33 +83,33 @@ ${names.join('\n')}
   shift words
   (( CURRENT-- ))
   case $command in
-${cases.join('\n')}
+${commandCases.join('\n')}
   esac
 }
 if [ "$funcstack[1]" = _oss_spool ]; then _oss_spool "$@"; else compdef _oss_spool oss-spool; fi
 `
 }
 
-export function fish(commands: readonly CommandWords[]): string {
+export function fishCompletion(commands: readonly CommandSpec[]): string {
   const quote = (text: string): string => `'${text.replaceAll(/['\\]/g, '\\$&')}'`
-  const lines = commands.flatMap(({ name, about, options, operands }) => {
-    const when = `-n '__fish_seen_subcommand_from ${name}'`
-    const words = [
-      ...(operands.words.length > 0 ? [quote(operands.words.join(' '))] : []),
-      ...(operands.ids
+  const lines = commands.flatMap(({ name, description: commandDescription, options, operands }) => {
+    const condition = `-n '__fish_seen_subcommand_from ${name}'`
+    const operandArguments = [
+      ...(operands.choices.length > 0 ? [quote(operands.choices.join(' '))] : []),
+      ...(operands.takesIds
         ? [
-            `"(${IDS.replaceAll('"', '\\"').replaceAll('\\(', '\\\\(').replaceAll('\\)', '\\\\)').replaceAll('\\1', '\\\\1')})"`,
+            `"(${LIST_IDS_COMMAND.replaceAll('"', '\\"').replaceAll('\\(', '\\\\(').replaceAll('\\)', '\\\\)').replaceAll('\\1', '\\\\1')})"`,
           ]
         : []),
     ]
     return [
-      `complete -c oss-spool -f -n __fish_use_subcommand -a ${name} -d ${quote(about)}`,
-      ...(operands.files ? [`complete -c oss-spool ${when} -F`] : []),
-      ...words.map(each => `complete -c oss-spool -f ${when} -a ${each}`),
-      ...options.map(({ flag, about: what, takesValue, choices, path }) => {
-        const value = takesValue ? ` -r${path ? ' -F' : ' -f'}` : ''
-        const of = choices.length > 0 ? ` -a ${quote(choices.join(' '))}` : ''
-        return `complete -c oss-spool ${when} -l ${flag.slice(2)}${value}${of} -d ${quote(what)}`
+      `complete -c oss-spool -f -n __fish_use_subcommand -a ${name} -d ${quote(commandDescription)}`,
+      ...(operands.takesFiles ? [`complete -c oss-spool ${condition} -F`] : []),
+      ...operandArguments.map(each => `complete -c oss-spool -f ${condition} -a ${each}`),
+      ...options.map(({ flag, description, takesValue, choices, takesPath }) => {
+        const valueFlags = takesValue ? ` -r${takesPath ? ' -F' : ' -f'}` : ''
+        const choicesFlag = choices.length > 0 ? ` -a ${quote(choices.join(' '))}` : ''
+        return `complete -c oss-spool ${condition} -l ${flag.slice(2)}${valueFlags}${choicesFlag} -d ${quote(description)}`
       }),
     ]
   })
@@ -112,9 +117,9 @@ export function fish(commands: readonly CommandWords[]): string {
 }
 
 /** Options by their flag: one flag means the same in every command. */
-function unique(commands: readonly CommandWords[]): OptionWords[] {
-  const known = new Map(
+function uniqueValueOptions(commands: readonly CommandSpec[]): OptionSpec[] {
+  const optionByFlag = new Map(
     commands.flatMap(({ options }) => options.map(option => [option.flag, option] as const)),
   )
-  return [...known.values()].filter(({ takesValue }) => takesValue)
+  return [...optionByFlag.values()].filter(({ takesValue }) => takesValue)
 }

@@ -4,32 +4,38 @@
  */
 import { readFileSync, statSync } from 'node:fs'
 import { UsageError } from './exit-status.js'
-import { SETTINGS } from './settings.js'
+import { SETTING_DEFINITIONS } from './config-schema.js'
 
 /**
  * The settings in the file, by name; none when there is no file and none is required.
  * @throws UsageError
  */
-export function readConfigFile(path: string, required: boolean): Record<string, unknown> {
+export function readConfigFile(path: string, isRequired: boolean): Record<string, unknown> {
   let text: string
   try {
     text = readFileSync(path, 'utf8')
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? error.code : String(error)
-    if (!required && (code === 'ENOENT' || code === 'ENOTDIR')) return {}
+    if (!isRequired && (code === 'ENOENT' || code === 'ENOTDIR')) return {}
     throw new UsageError(`The configuration ${path} cannot be read: ${String(code)}`)
   }
-  const settings = parse(path, text)
-  const secret = SETTINGS.find(({ name, secret: is }) => is === true && name in settings)
-  if (secret !== undefined && (statSync(path).mode & 0o077) !== 0 && process.platform !== 'win32') {
+  const settings = parseConfig(path, text)
+  const secretSetting = SETTING_DEFINITIONS.find(
+    ({ name, secret: isSecret }) => isSecret === true && name in settings,
+  )
+  if (
+    secretSetting !== undefined &&
+    (statSync(path).mode & 0o077) !== 0 &&
+    process.platform !== 'win32'
+  ) {
     throw new UsageError(
-      `The configuration ${path} holds ${secret.name} and can be read by others: run "chmod 600 ${path}"`,
+      `The configuration ${path} holds ${secretSetting.name} and can be read by others: run "chmod 600 ${path}"`,
     )
   }
   return settings
 }
 
-function parse(path: string, text: string): Record<string, unknown> {
+function parseConfig(path: string, text: string): Record<string, unknown> {
   let json: unknown
   try {
     json = JSON.parse(text)
@@ -42,16 +48,19 @@ function parse(path: string, text: string): Record<string, unknown> {
   const settings: Record<string, unknown> = {}
   for (const [name, value] of Object.entries(json)) {
     if (name === '$schema') continue
-    const setting = SETTINGS.find(known => known.name === name)
+    const setting = SETTING_DEFINITIONS.find(definition => definition.name === name)
     if (setting === undefined) {
-      const known = SETTINGS.map(each => each.name).join(', ')
-      throw new UsageError(`The configuration ${path} has "${name}", which is none of ${known}`)
+      const knownNames = SETTING_DEFINITIONS.map(each => each.name).join(', ')
+      throw new UsageError(
+        `The configuration ${path} has "${name}", which is none of ${knownNames}`,
+      )
     }
     try {
-      settings[name] = setting.read(value)
+      settings[name] = setting.parse(value)
     } catch (error) {
-      const why = setting.secret || !(error instanceof Error) ? 'Expected a text.' : error.message
-      throw new UsageError(`"${name}" in the configuration ${path}: ${why}`)
+      const reason =
+        setting.secret || !(error instanceof Error) ? 'Expected a text.' : error.message
+      throw new UsageError(`"${name}" in the configuration ${path}: ${reason}`)
     }
   }
   return settings

@@ -6,17 +6,21 @@ import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { readConfigFile } from './config-file.js'
 import { readOssutilConfig } from './ossutil-config.js'
-import { SETTINGS, type Setting, type Values } from './settings.js'
+import {
+  SETTING_DEFINITIONS,
+  type SettingDefinition,
+  type ConfiguredValues,
+} from './config-schema.js'
 
 /** One place where settings are found. */
-interface Source {
+interface ConfigSource {
   /** Where exactly a setting of it stands, for people. */
-  readonly where: (setting: Setting) => string
-  readonly find: (setting: Setting) => unknown
+  readonly originOf: (setting: SettingDefinition) => string
+  readonly find: (setting: SettingDefinition) => unknown
 }
 
 /** Keys that go together: they are taken from one source or not at all. */
-export interface ConfiguredKeys {
+export interface ConfiguredCredentials {
   readonly accessKeyId: string
   readonly accessKeySecret: string
   readonly sessionToken?: string
@@ -24,12 +28,12 @@ export interface ConfiguredKeys {
 
 export interface Configuration {
   /** What is set, but for the keys, under the names of the flags. */
-  readonly values: Values
-  readonly credentials: ConfiguredKeys | undefined
+  readonly values: ConfiguredValues
+  readonly credentials: ConfiguredCredentials | undefined
   /** By name of the setting: where it was found. */
   readonly origins: ReadonlyMap<string, string>
   /** The configuration file that was looked for. */
-  readonly file: string
+  readonly path: string
 }
 
 /**
@@ -37,57 +41,57 @@ export interface Configuration {
  * @param file as `--config` names it: must be there; without it the default, which need not be
  * @throws UsageError for a file that cannot be read or understood
  */
-export async function configure(
+export async function readConfiguration(
   file: string | undefined,
   env: NodeJS.ProcessEnv,
 ): Promise<Configuration> {
   const home = env['HOME'] ?? homedir()
-  const path =
+  const configPath =
     file ?? join(env['XDG_CONFIG_HOME'] || join(home, '.config'), 'oss-spool/config.json')
-  const ours = readConfigFile(path, file !== undefined)
+  const fileSettings = readConfigFile(configPath, file !== undefined)
   const ossutilPath = join(home, '.ossutilconfig')
-  const ossutil = readOssutilConfig(ossutilPath)
-  const sources: readonly Source[] = [
+  const ossutilSettings = readOssutilConfig(ossutilPath)
+  const sources: readonly ConfigSource[] = [
     // An empty variable is one that is not set, as everywhere in Unix.
     {
-      where: ({ env: name }) => `$${name}`,
+      originOf: ({ env: name }) => `$${name}`,
       find: ({ env: name }) => (name && env[name]) || undefined,
     },
-    { where: () => path, find: ({ name }) => ours[name] },
+    { originOf: () => configPath, find: ({ name }) => fileSettings[name] },
     {
-      where: () => ossutilPath,
-      find: ({ ossutil: name }) => (name && ossutil[name]) || undefined,
+      originOf: () => ossutilPath,
+      find: ({ ossutilName: name }) => (name && ossutilSettings[name]) || undefined,
     },
   ]
   const origins = new Map<string, string>()
   const values: Record<string, unknown> = {}
-  for (const setting of SETTINGS.filter(({ secret }) => secret !== true)) {
+  for (const setting of SETTING_DEFINITIONS.filter(({ secret }) => secret !== true)) {
     const source = sources.find(({ find }) => find(setting) !== undefined)
     if (source === undefined) continue
     values[setting.name] = source.find(setting)
-    origins.set(setting.name, source.where(setting))
+    origins.set(setting.name, source.originOf(setting))
   }
-  const credentials = findKeys(sources, origins)
-  return { values, credentials, origins, file: path }
+  const credentials = findCredentials(sources, origins)
+  return { values, credentials, origins, path: configPath }
 }
 
-function findKeys(
-  sources: readonly Source[],
+function findCredentials(
+  sources: readonly ConfigSource[],
   origins: Map<string, string>,
-): ConfiguredKeys | undefined {
-  const secrets = SETTINGS.filter(({ secret }) => secret === true)
+): ConfiguredCredentials | undefined {
+  const secretSettings = SETTING_DEFINITIONS.filter(({ secret }) => secret === true)
   for (const source of sources) {
-    const found = secrets.flatMap(setting => {
+    const found = secretSettings.flatMap(setting => {
       const value = source.find(setting)
       return typeof value === 'string' ? [[setting, value] as const] : []
     })
-    const keys: Partial<ConfiguredKeys> = Object.fromEntries(
+    const credentials: Partial<ConfiguredCredentials> = Object.fromEntries(
       found.map(([{ name }, value]) => [name, value]),
     )
-    const { accessKeyId, accessKeySecret } = keys
+    const { accessKeyId, accessKeySecret } = credentials
     if (accessKeyId === undefined || accessKeySecret === undefined) continue
-    for (const [setting] of found) origins.set(setting.name, source.where(setting))
-    return { ...keys, accessKeyId, accessKeySecret }
+    for (const [setting] of found) origins.set(setting.name, source.originOf(setting))
+    return { ...credentials, accessKeyId, accessKeySecret }
   }
   return undefined
 }

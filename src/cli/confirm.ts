@@ -3,7 +3,7 @@ import { createInterface } from 'node:readline/promises'
 import type { Session } from './session.js'
 
 /** True without asking unless standard input and standard error are a terminal. */
-export async function confirmed(session: Session, question: string): Promise<boolean> {
+export async function confirm(session: Session, question: string): Promise<boolean> {
   const { stdin, stderr } = session.io
   if (!stdin.isTTY || !stderr.isTTY) return true
   const prompt = createInterface({ input: stdin, output: stderr })

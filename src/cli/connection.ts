@@ -7,7 +7,7 @@ import { connect } from '../oss/connection.js'
 import { defaultCredentials, CredentialsPackageMissingError } from '../oss/default-credentials.js'
 import type { OssConnection } from '../oss/bucket.js'
 import type { ClientOptions } from '../oss/client-options.js'
-import type { ConfiguredKeys } from './configuration.js'
+import type { ConfiguredCredentials } from './configuration.js'
 import { UsageError } from './exit-status.js'
 
 export interface ConnectionFlags {
@@ -21,24 +21,24 @@ export interface ConnectionFlags {
 /** A connection that also ends the embedded OSS, if it started one. */
 export type CliConnection = Omit<OssConnection, 'close'> & { close(): Promise<void> }
 
-const NO_CREDENTIALS =
+const NO_CREDENTIALS_MESSAGE =
   'No credentials: set OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET, or run "ossutil config"'
 
 /**
  * Connects to what flags and configuration name.
- * @param keys none: Alibaba's default credential chain is asked
+ * @param configured none: Alibaba's default credential chain is asked
  * @param bucket the bucket of the command's object; none for `resume`, `abort` and `prune`
  * @throws UsageError when there are no credentials or no region
  */
 export async function openConnection(
   flags: ConnectionFlags,
-  keys: ConfiguredKeys | undefined,
+  configured: ConfiguredCredentials | undefined,
   bucket?: string,
 ): Promise<CliConnection> {
-  if (flags.local !== undefined) return openLocal(flags.local, bucket)
+  if (flags.local !== undefined) return openLocalConnection(flags.local, bucket)
   const options = {
-    ...(await credentialsOf(keys)),
-    ...placeOf(flags),
+    ...(await credentialOptions(configured)),
+    ...endpointOptions(flags),
     ...(bucket === undefined ? {} : { bucket }),
   }
   const connection = connect(options)
@@ -46,14 +46,17 @@ export async function openConnection(
 }
 
 /** Starts the emulator inside this process; recorded is its directory, never its port. */
-async function openLocal(directory: string, bucket: string | undefined): Promise<CliConnection> {
+async function openLocalConnection(
+  directory: string,
+  bucket: string | undefined,
+): Promise<CliConnection> {
   const { startEmulator } = await import('../emulator/index.js')
   await mkdir(directory, { recursive: true })
-  const dir = await realpath(directory)
-  const emulator = await startEmulator({ dir, createBuckets: true })
+  const realDirectory = await realpath(directory)
+  const emulator = await startEmulator({ dir: realDirectory, createBuckets: true })
   const { endpoint } = emulator
   const connection = connect(emulator.clientOptions(bucket ?? 'unused'), {
-    name: `local:${dir}`,
+    name: `local:${realDirectory}`,
     endpoint,
   })
   return {
@@ -65,7 +68,7 @@ async function openLocal(directory: string, bucket: string | undefined): Promise
   }
 }
 
-function placeOf({ endpoint, region, internal, cname }: ConnectionFlags): ClientOptions {
+function endpointOptions({ endpoint, region, internal, cname }: ConnectionFlags): ClientOptions {
   if (endpoint === undefined && region === undefined) {
     throw new UsageError('No region: give --region or set OSS_REGION, such as cn-hangzhou')
   }
@@ -80,9 +83,11 @@ function placeOf({ endpoint, region, internal, cname }: ConnectionFlags): Client
 }
 
 /** The default chain is asked once here, so that an empty one is told before the source is read. */
-async function credentialsOf(keys: ConfiguredKeys | undefined): Promise<ClientOptions> {
-  if (keys !== undefined) {
-    const { accessKeyId, accessKeySecret, sessionToken } = keys
+async function credentialOptions(
+  configured: ConfiguredCredentials | undefined,
+): Promise<ClientOptions> {
+  if (configured !== undefined) {
+    const { accessKeyId, accessKeySecret, sessionToken } = configured
     return { accessKeyId, accessKeySecret, ...(sessionToken ? { stsToken: sessionToken } : {}) }
   }
   const credentials = defaultCredentials()
@@ -90,10 +95,10 @@ async function credentialsOf(keys: ConfiguredKeys | undefined): Promise<ClientOp
     await credentials()
     return { credentials }
   } catch (error) {
-    const why =
+    const hint =
       error instanceof CredentialsPackageMissingError
         ? ", or install @alicloud/credentials for Alibaba's default chain"
         : "; Alibaba's default chain finds none either"
-    throw new UsageError(`${NO_CREDENTIALS}${why}; --local needs none`)
+    throw new UsageError(`${NO_CREDENTIALS_MESSAGE}${hint}; --local needs none`)
   }
 }

@@ -21,7 +21,7 @@ export interface FleetFlags {
 }
 
 /** What `/healthz` says. */
-export interface Health {
+export interface WorkerHealth {
   readonly status: 'ok' | 'stopping' | 'unreachable'
   readonly host: string
   /** Jobs that are worked on. */
@@ -32,17 +32,17 @@ export interface Health {
 
 export interface Fleet {
   /** Name of the queue. */
-  readonly name: string
-  readonly checkpoints: RedisCheckpoints
-  readonly rate: RateLimit | undefined
+  readonly queueName: string
+  readonly checkpointStore: RedisCheckpoints
+  readonly rateLimit: RateLimit | undefined
   /** Says it, unless it follows from what was said: that Redis is away. */
   warn(message: string): void
-  work(spool: Spool, sources: Sources): UploadWorker<Sources>
-  health(worker: UploadWorker<Sources>, isStopping: boolean): Promise<Health>
+  startWorker(spool: Spool, sources: Sources): UploadWorker<Sources>
+  checkHealth(worker: UploadWorker<Sources>, isStopping: boolean): Promise<WorkerHealth>
 }
 
 /** ms that Redis may take to say that it is there. */
-const PATIENCE = 2_000
+const PING_TIMEOUT_MS = 2_000
 
 /**
  * The address of Redis. Its password is for the environment: arguments can be seen by every user.
@@ -66,16 +66,16 @@ export function redisUrl(flag: string | undefined, env: NodeJS.ProcessEnv): stri
 
 /** Connects, and goes on connecting: Redis may be away now and later. @throws UsageError */
 export async function openFleet(session: Session, url: string, flags: FleetFlags): Promise<Fleet> {
-  const { Redis, UploadWorker: Class } = await load()
+  const { Redis, UploadWorker: UploadWorkerClass } = await loadQueuePackages()
   const { fleetRate, redisCheckpoints } = await import('../redis/index.js')
   const redis = new Redis(url, { maxRetriesPerRequest: null })
-  let isAway = false
+  let isRedisAway = false
   redis.on('error', error => {
-    if (!isAway) session.say(`Redis is away: ${error.message}; waiting for it`)
-    isAway = true
+    if (!isRedisAway) session.logLine(`Redis is away: ${error.message}; waiting for it`)
+    isRedisAway = true
   })
   redis.on('ready', () => {
-    isAway = false
+    isRedisAway = false
   })
   session.onClose(() => redis.disconnect())
   const {
@@ -84,49 +84,49 @@ export async function openFleet(session: Session, url: string, flags: FleetFlags
     lockTimeout,
     hostQueueTimeout,
     concurrency,
-    queue: name = 'oss-spool',
+    queue: queueName = 'oss-spool',
   } = flags
-  const checkpoints = redisCheckpoints(redis, omitUndefined({ host, hostTimeout, lockTimeout }))
-  session.onClose(() => checkpoints.close())
+  const checkpointStore = redisCheckpoints(redis, omitUndefined({ host, hostTimeout, lockTimeout }))
+  session.onClose(() => checkpointStore.close())
   const options = omitUndefined({ concurrency, hostQueueTimeout, lockTimeout })
   return {
-    name,
-    checkpoints,
-    rate: flags.fleetRate === undefined ? undefined : fleetRate(redis, flags.fleetRate),
+    queueName,
+    checkpointStore,
+    rateLimit: flags.fleetRate === undefined ? undefined : fleetRate(redis, flags.fleetRate),
     warn: message => {
-      if (!isAway) session.say(message)
+      if (!isRedisAway) session.logLine(message)
     },
-    work: (spool, sources) =>
-      new Class({
+    startWorker: (spool, sources) =>
+      new UploadWorkerClass({
         connection: redis,
-        name,
+        name: queueName,
         spool,
-        checkpointStore: checkpoints,
+        checkpointStore,
         sources,
         ...options,
       }),
-    health: async ({ active }, isStopping) => {
-      const answers = await Promise.race([
+    checkHealth: async ({ active }, isStopping) => {
+      const isReachable = await Promise.race([
         redis.ping().then(
           () => true,
           () => false,
         ),
-        new Promise<false>(resolve => setTimeout(resolve, PATIENCE, false).unref()),
+        new Promise<false>(resolve => setTimeout(resolve, PING_TIMEOUT_MS, false).unref()),
       ])
-      const status = isStopping ? 'stopping' : answers ? 'ok' : 'unreachable'
-      return { status, host: checkpoints.host, active, redis: answers }
+      const status = isStopping ? 'stopping' : isReachable ? 'ok' : 'unreachable'
+      return { status, host: checkpointStore.host, active, redis: isReachable }
     },
   }
 }
 
-async function load() {
+async function loadQueuePackages() {
   try {
     const { Redis } = await import('ioredis')
     const { UploadWorker } = await import('../bullmq/index.js')
     return { Redis, UploadWorker }
   } catch (error) {
-    const missing = error instanceof Error && 'code' in error && error.code
-    if (missing !== 'ERR_MODULE_NOT_FOUND') throw error
+    const code = error instanceof Error && 'code' in error && error.code
+    if (code !== 'ERR_MODULE_NOT_FOUND') throw error
     throw new UsageError('A worker needs the packages bullmq and ioredis: install them', {
       cause: error,
     })

@@ -2,7 +2,7 @@
 import { createServer } from 'node:http'
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
-import type { Health } from './fleet.js'
+import type { WorkerHealth } from './fleet.js'
 
 export interface HealthServer {
   readonly url: string
@@ -14,24 +14,24 @@ export interface HealthServer {
  * @throws when it cannot listen there
  */
 export async function serveHealth(
-  at: { readonly host: string; readonly port: number },
-  ask: () => Promise<Health>,
+  listenOn: { readonly host: string; readonly port: number },
+  checkHealth: () => Promise<WorkerHealth>,
 ): Promise<HealthServer> {
   const server = createServer((request, response) => {
     if (request.method !== 'GET' || request.url !== '/healthz') {
       response.writeHead(404).end()
       return
     }
-    const answer = (status: number, body: unknown): void => {
-      const head = { 'content-type': 'application/json', 'cache-control': 'no-store' }
-      response.writeHead(status, head).end(`${JSON.stringify(body)}\n`)
+    const respond = (status: number, body: unknown): void => {
+      const headers = { 'content-type': 'application/json', 'cache-control': 'no-store' }
+      response.writeHead(status, headers).end(`${JSON.stringify(body)}\n`)
     }
-    ask().then(
-      health => answer(health.status === 'ok' ? 200 : 503, health),
-      () => answer(503, { status: 'unreachable' }),
+    checkHealth().then(
+      health => respond(health.status === 'ok' ? 200 : 503, health),
+      () => respond(503, { status: 'unreachable' }),
     )
   })
-  server.listen(at.port, at.host)
+  server.listen(listenOn.port, listenOn.host)
   await once(server, 'listening') // rejects with what goes wrong
   // It listens on a port, not on a path.
   const { address, family, port } = server.address() as AddressInfo

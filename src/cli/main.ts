@@ -4,14 +4,14 @@
  */
 import { createRequire } from 'node:module'
 import { Command, CommanderError } from 'commander'
-import { EXIT_DONE, EXIT_USAGE, UsageError } from './exit-status.js'
+import { EXIT_SUCCESS, EXIT_USAGE, UsageError } from './exit-status.js'
 import { reportError } from './report.js'
-import { Session, type Io } from './session.js'
+import { Session, type ProcessIo } from './session.js'
 
-type Define = (program: Command, session: Session) => void
+type DefineCommand = (program: Command, session: Session) => void
 
 /** In the order of the help. */
-const COMMANDS: ReadonlyMap<string, () => Promise<Define>> = new Map([
+const COMMAND_LOADERS: ReadonlyMap<string, () => Promise<DefineCommand>> = new Map([
   ['put', async () => (await import('./commands/put.js')).definePut],
   ['run', async () => (await import('./commands/run.js')).defineRun],
   ['ls', async () => (await import('./commands/ls.js')).defineLs],
@@ -27,25 +27,25 @@ const COMMANDS: ReadonlyMap<string, () => Promise<Define>> = new Map([
 ])
 
 /** Runs one command; resolves to the exit status and never rejects. */
-export async function main(argv: readonly string[], io: Io): Promise<number> {
+export async function main(argv: readonly string[], io: ProcessIo): Promise<number> {
   const session = new Session(io)
-  const args = spellOutLocal(argv)
+  const args = expandLocalFlag(argv)
   try {
-    const program = await build(session, args[0])
-    await program.parseAsync(withoutStrangeValues(args, program), { from: 'user' })
+    const program = await buildProgram(session, args[0])
+    await program.parseAsync(stripUnknownFlagValues(args, program), { from: 'user' })
   } catch (error) {
-    session.status = fail(session, error, args)
+    session.commandStatus = reportFailure(session, error, args)
   }
   await session.close()
   return session.exitStatus()
 }
 
 /** The program with the one command that is called, or with all of them. */
-async function build(session: Session, name: string | undefined): Promise<Command> {
+async function buildProgram(session: Session, name: string | undefined): Promise<Command> {
   const { stdout, stderr } = session.io
   const program = new Command('oss-spool')
     .description('Streams into Alibaba Cloud OSS that survive failure.')
-    .version(version(), '-V, --version')
+    .version(packageVersion(), '-V, --version')
     .exitOverride()
     .showSuggestionAfterError()
     .configureOutput({
@@ -67,47 +67,53 @@ Exit status: 0 done; 75 failed, "oss-spool resume" will finish it; 1 failed, not
 resume; 2 wrong usage; of run, the command's own; 130 or 143 after SIGINT or SIGTERM.`,
     )
   if (name === '--version' || name === '-V') return program
-  const called = name === 'completion' ? undefined : COMMANDS.get(name ?? '')
-  const loading = called === undefined ? [...COMMANDS.values()] : [called]
-  for (const define of await Promise.all(loading.map(load => load()))) define(program, session)
+  const calledLoader = name === 'completion' ? undefined : COMMAND_LOADERS.get(name ?? '')
+  const loaders = calledLoader === undefined ? [...COMMAND_LOADERS.values()] : [calledLoader]
+  for (const define of await Promise.all(loaders.map(load => load()))) define(program, session)
   return program
 }
 
 /** What went wrong outside of any upload. Help and version are "errors" of commander's, too. */
-function fail(session: Session, error: unknown, args: readonly string[]): number {
-  const about = { command: COMMANDS.has(args[0] ?? '') ? `oss-spool ${args[0]}` : 'oss-spool' }
-  const end = args.indexOf('--')
-  const own = end < 0 ? args : args.slice(0, end)
-  const flags = { json: own.includes('--json'), debug: own.includes('--debug') }
-  if (!(error instanceof CommanderError)) return reportError(session, error, flags, about)
-  if (error.exitCode === 0) return EXIT_DONE
+function reportFailure(session: Session, error: unknown, args: readonly string[]): number {
+  const context = {
+    command: COMMAND_LOADERS.has(args[0] ?? '') ? `oss-spool ${args[0]}` : 'oss-spool',
+  }
+  const separatorIndex = args.indexOf('--')
+  const ownArgs = separatorIndex < 0 ? args : args.slice(0, separatorIndex)
+  const flags = { json: ownArgs.includes('--json'), debug: ownArgs.includes('--debug') }
+  if (!(error instanceof CommanderError)) return reportError(session, error, flags, context)
+  if (error.exitCode === 0) return EXIT_SUCCESS
   if (error.code === 'commander.help') return EXIT_USAGE // help is what it showed
   // What follows the letter of an option that is none may be a secret, as behind `-k` of ossutil.
   const message = error.message.replace(/^error: /, '').replace(/'(-[^-])[^']*'/s, "'$1'")
-  return reportError(session, new UsageError(message), flags, about)
+  return reportError(session, new UsageError(message), flags, context)
 }
 
 /** `--local[=DIR]`: its value is never the next argument, which may be the object. */
-function spellOutLocal(argv: readonly string[]): string[] {
-  const end = argv.indexOf('--')
+function expandLocalFlag(argv: readonly string[]): string[] {
+  const separatorIndex = argv.indexOf('--')
   return argv.map((arg, i) =>
-    arg === '--local' && (end < 0 || i < end) ? `--local=${DEFAULT_LOCAL}` : arg,
+    arg === '--local' && (separatorIndex < 0 || i < separatorIndex)
+      ? `--local=${DEFAULT_LOCAL_DIR}`
+      : arg,
   )
 }
 
 /** `--partsize=8MiB` → `--partsize`: what is no option is to be found by its name alone. */
-function withoutStrangeValues(args: readonly string[], program: Command): string[] {
-  const all = program.commands.flatMap(command => [command, ...command.commands])
-  const known = new Set(all.flatMap(({ options }) => options.map(({ long }) => long)))
-  const end = args.indexOf('--')
+function stripUnknownFlagValues(args: readonly string[], program: Command): string[] {
+  const commands = program.commands.flatMap(command => [command, ...command.commands])
+  const knownFlags = new Set(commands.flatMap(({ options }) => options.map(({ long }) => long)))
+  const separatorIndex = args.indexOf('--')
   return args.map((arg, i) => {
-    const name = /^(--[^=]+)=/s.exec(arg)?.[1]
-    return name === undefined || known.has(name) || (end >= 0 && i > end) ? arg : name
+    const flag = /^(--[^=]+)=/s.exec(arg)?.[1]
+    return flag === undefined || knownFlags.has(flag) || (separatorIndex >= 0 && i > separatorIndex)
+      ? arg
+      : flag
   })
 }
 
-const DEFAULT_LOCAL = './oss-data'
+const DEFAULT_LOCAL_DIR = './oss-data'
 
-function version(): string {
+function packageVersion(): string {
   return String(createRequire(import.meta.url)('oss-spool/package.json').version)
 }

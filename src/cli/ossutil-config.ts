@@ -11,14 +11,15 @@ export function readOssutilConfig(path: string): Record<string, string | undefin
     if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return {}
     throw new UsageError(`${path} cannot be read: ${String(error)}`)
   }
-  const values: Record<string, string> = {}
+  const settings: Record<string, string> = {}
   let section = ''
   for (const line of text.split(/\r?\n/)) {
-    const header = /^\s*\[(.+)\]\s*$/.exec(line)
-    if (header?.[1] !== undefined) section = header[1].toLowerCase()
-    const entry = /^\s*([A-Za-z]+)\s*=\s*(.*?)\s*$/.exec(line)
-    if (entry?.[1] === undefined || (section !== 'credentials' && section !== 'default')) continue
-    values[entry[1].toLowerCase()] = entry[2] ?? ''
+    const sectionMatch = /^\s*\[(.+)\]\s*$/.exec(line)
+    if (sectionMatch?.[1] !== undefined) section = sectionMatch[1].toLowerCase()
+    const entryMatch = /^\s*([A-Za-z]+)\s*=\s*(.*?)\s*$/.exec(line)
+    if (entryMatch?.[1] === undefined || (section !== 'credentials' && section !== 'default'))
+      continue
+    settings[entryMatch[1].toLowerCase()] = entryMatch[2] ?? ''
   }
-  return values
+  return settings
 }

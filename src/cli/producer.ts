@@ -6,12 +6,12 @@ import { spawn, type ChildProcessByStdio } from 'node:child_process'
 import { once } from 'node:events'
 import { constants } from 'node:os'
 import type { Readable } from 'node:stream'
-import { CommandFailed } from './exit-status.js'
+import { CommandFailedError } from './exit-status.js'
 
 export class Producer {
   readonly #command: string
   readonly #args: readonly string[]
-  #ended: Promise<unknown> | undefined
+  #closed: Promise<unknown> | undefined
 
   constructor([command = '', ...args]: readonly string[]) {
     this.#command = command
@@ -19,19 +19,19 @@ export class Producer {
   }
 
   /** Resolves when the command has ended, or was never started. */
-  async ended(): Promise<void> {
-    await this.#ended
+  async waitForExit(): Promise<void> {
+    await this.#closed
   }
 
   /**
    * Starts the command, without a shell, and yields what it prints.
    * @param signal its reason is the signal that the command gets, else SIGTERM
-   * @throws CommandFailed
+   * @throws CommandFailedError
    */
   async *output(signal: AbortSignal): AsyncGenerator<Buffer> {
     const child = await this.#spawn()
-    const end = once(child, 'close') as Promise<[number | null, NodeJS.Signals | null]>
-    this.#ended = end
+    const closed = once(child, 'close') as Promise<[number | null, NodeJS.Signals | null]>
+    this.#closed = closed
     const stop = (): void => {
       child.kill(signal.reason === 'SIGINT' ? 'SIGINT' : 'SIGTERM')
       child.stdout.destroy() // whoever else holds its other end would keep us waiting
@@ -40,9 +40,10 @@ export class Producer {
     if (signal.aborted) stop()
     try {
       yield* child.stdout
-      const [code, name] = await end
-      if (name !== null) throw this.#failed(`was killed by ${name}`, 128 + constants.signals[name])
-      if (code !== 0) throw this.#failed(`exited with ${code}`, code ?? 1)
+      const [exitCode, signalName] = await closed
+      if (signalName !== null)
+        throw this.#createError(`was killed by ${signalName}`, 128 + constants.signals[signalName])
+      if (exitCode !== 0) throw this.#createError(`exited with ${exitCode}`, exitCode ?? 1)
     } finally {
       signal.removeEventListener('abort', stop)
       if (child.exitCode === null && !child.killed) stop() // its output is not wanted any more
@@ -56,12 +57,12 @@ export class Producer {
       return child
     } catch (error) {
       const code = error instanceof Error && 'code' in error ? error.code : undefined
-      if (code === 'ENOENT') throw this.#failed('was not found', 127, error)
-      throw this.#failed(`cannot be executed (${String(code)})`, 126, error)
+      if (code === 'ENOENT') throw this.#createError('was not found', 127, error)
+      throw this.#createError(`cannot be executed (${String(code)})`, 126, error)
     }
   }
 
-  #failed(what: string, status: number, cause?: unknown): CommandFailed {
-    return new CommandFailed(`${this.#command} ${what}`, status, { cause })
+  #createError(failure: string, exitStatus: number, cause?: unknown): CommandFailedError {
+    return new CommandFailedError(`${this.#command} ${failure}`, exitStatus, { cause })
   }
 }

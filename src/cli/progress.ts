@@ -3,53 +3,59 @@
  * for programs, nothing with `--quiet`. Several uploads at a time are shown as their sum.
  */
 import type { ProgressEvent } from '../upload/progress-event.js'
-import { barLine, describe, type Look } from './bar.js'
-import { watchRequests } from './requests.js'
+import { formatProgressBar, formatProgressLine, type BarStyle } from './progress-bar.js'
+import { watchRequests } from './request-watcher.js'
 import type { Session } from './session.js'
-import { sum, type Sum } from './sum.js'
+import { computeProgressTotal, type ProgressTotal } from './progress-total.js'
 
-const LINE_INTERVAL = 10_000
-const JSON_INTERVAL = 1_000
-const FRAME = 125
+const LINE_INTERVAL_MS = 10_000
+const JSON_INTERVAL_MS = 1_000
+const FRAME_INTERVAL_MS = 125
 /** From the cursor to the end of the line. */
-const ERASE = '\u001B[K'
+const ERASE_TO_LINE_END = '\u001B[K'
 
-export interface DisplayFlags {
+export interface ProgressFlags {
   readonly quiet?: boolean
   readonly progress?: 'auto' | 'json'
 }
 
-export interface Display {
+export interface ProgressDisplay {
   /** The newest of one upload, named by its key or id. */
-  show(name: string, event: ProgressEvent): void
-  end(): void
+  update(name: string, event: ProgressEvent): void
+  stop(): void
 }
 
 /**
  * The display that suits this standard error.
  * @param name the object, or what stands for several
- * @param uploads how many there will be
+ * @param uploadCount how many there will be
  */
-export function display(session: Session, name: string, flags: DisplayFlags, uploads = 1): Display {
-  if (flags.quiet) return { show: () => {}, end: () => {} }
-  if (flags.progress === 'json') return jsonLines(session)
+export function startProgressDisplay(
+  session: Session,
+  name: string,
+  flags: ProgressFlags,
+  uploadCount = 1,
+): ProgressDisplay {
+  if (flags.quiet) return { update: () => {}, stop: () => {} }
+  if (flags.progress === 'json') return startJsonLines(session)
   const events = new Map<string, ProgressEvent>()
   const retries = { count: 0 }
-  const unwatch = watchRequests(({ failed }) => {
-    if (failed) retries.count++
+  const unwatch = watchRequests(({ isFailure }) => {
+    if (isFailure) retries.count++
   })
-  const look = (): Sum => sum([...events.values()], uploads, retries.count)
-  const drawn = session.io.stderr.isTTY
-    ? bar(session, name, look)
-    : lines(session, name, look, () => events.size > 0)
-  let ended = false
+  const computeTotal = (): ProgressTotal =>
+    computeProgressTotal([...events.values()], uploadCount, retries.count)
+  const renderer = session.io.stderr.isTTY
+    ? startBar(session, name, computeTotal)
+    : startLines(session, name, computeTotal, () => events.size > 0)
+  let isStopped = false
   return {
-    show: (each, event) => void events.set(each, event),
-    end: () => {
-      if (ended) return
-      ended = true
+    update: (uploadName, event) => void events.set(uploadName, event),
+    stop: () => {
+      if (isStopped) return
+      isStopped = true
       unwatch()
-      drawn.end()
+      renderer.stop()
     },
   }
 }
@@ -58,56 +64,69 @@ export function display(session: Session, name: string, flags: DisplayFlags, upl
  * Redraws one line. It hides no cursor and changes no mode of the terminal, so that nothing has to be
  * put back when this process is killed.
  */
-function bar(session: Session, name: string, look: () => Sum): { end(): void } {
+function startBar(
+  session: Session,
+  name: string,
+  computeTotal: () => ProgressTotal,
+): { stop(): void } {
   const { stderr, env } = session.io
-  const style: Look = {
-    coloured: stderr.hasColors(), // heeds NO_COLOR and TERM
-    unicode: /utf-?8/i.test(env['LC_ALL'] || env['LC_CTYPE'] || env['LANG'] || ''),
+  const style: BarStyle = {
+    hasColors: stderr.hasColors(), // heeds NO_COLOR and TERM
+    hasUnicode: /utf-?8/i.test(env['LC_ALL'] || env['LC_CTYPE'] || env['LANG'] || ''),
   }
-  const clear = (): void => void stderr.write(`\r${ERASE}`)
+  const clear = (): void => void stderr.write(`\r${ERASE_TO_LINE_END}`)
   const draw = (): void =>
-    void stderr.write(`\r${barLine(name, look(), stderr.columns, style)}${ERASE}`)
-  const timer = setInterval(draw, FRAME).unref()
-  session.drawing = { clear }
+    void stderr.write(
+      `\r${formatProgressBar(name, computeTotal(), stderr.columns, style)}${ERASE_TO_LINE_END}`,
+    )
+  const timer = setInterval(draw, FRAME_INTERVAL_MS).unref()
+  session.statusLine = { clear }
   draw()
   return {
-    end: () => {
+    stop: () => {
       clearInterval(timer)
       clear()
-      session.drawing = undefined
+      session.statusLine = undefined
     },
   }
 }
 
-function lines(
+function startLines(
   session: Session,
   name: string,
-  look: () => Sum,
-  isUnderWay: () => boolean,
-): { end(): void } {
+  computeTotal: () => ProgressTotal,
+  hasStarted: () => boolean,
+): { stop(): void } {
   const timer = setInterval(() => {
-    if (isUnderWay()) session.advise(`${name}: ${describe(look())}`)
-  }, LINE_INTERVAL).unref()
-  return { end: () => clearInterval(timer) }
+    if (hasStarted()) session.log(`${name}: ${formatProgressLine(computeTotal())}`)
+  }, LINE_INTERVAL_MS).unref()
+  return { stop: () => clearInterval(timer) }
 }
 
 /** Each upload once a second, when its phase changes, and at its end. */
-function jsonLines(session: Session): Display {
-  const last = new Map<string, { at: number; event: ProgressEvent; told: boolean }>()
-  const tell = (name: string, event: ProgressEvent): void =>
-    session.advise(JSON.stringify({ progress: { name, ...event } }))
+function startJsonLines(session: Session): ProgressDisplay {
+  const lastByName = new Map<
+    string,
+    { printedAt: number; event: ProgressEvent; isPrinted: boolean }
+  >()
+  const printEvent = (name: string, event: ProgressEvent): void =>
+    session.log(JSON.stringify({ progress: { name, ...event } }))
   return {
-    show: (name, event) => {
-      const before = last.get(name)
+    update: (name, event) => {
+      const previous = lastByName.get(name)
       const now = performance.now()
-      const due = before === undefined || now - before.at >= JSON_INTERVAL
-      const told = due || before.event.phase !== event.phase
-      if (told) tell(name, event)
-      last.set(name, { at: told ? now : (before?.at ?? now), event, told })
+      const isDue = previous === undefined || now - previous.printedAt >= JSON_INTERVAL_MS
+      const shouldPrint = isDue || previous.event.phase !== event.phase
+      if (shouldPrint) printEvent(name, event)
+      lastByName.set(name, {
+        printedAt: shouldPrint ? now : (previous?.printedAt ?? now),
+        event,
+        isPrinted: shouldPrint,
+      })
     },
-    end: () => {
-      for (const [name, { event, told }] of last) if (!told) tell(name, event)
-      last.clear()
+    stop: () => {
+      for (const [name, { event, isPrinted }] of lastByName) if (!isPrinted) printEvent(name, event)
+      lastByName.clear()
     },
   }
 }

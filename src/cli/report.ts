@@ -4,10 +4,10 @@
  */
 import { SpoolError } from '../errors.js'
 import type { UploadResult } from '../upload/result.js'
-import { statusOf } from './exit-status.js'
-import { formatBytes, formatDuration } from './quantities.js'
+import { exitStatusOf } from './exit-status.js'
+import { formatBytes, formatDuration } from './units.js'
 import type { Session } from './session.js'
-import { printable } from './text.js'
+import { escapeControlChars } from './escape-control-chars.js'
 
 export interface ReportFlags {
   readonly json?: boolean
@@ -15,14 +15,14 @@ export interface ReportFlags {
 }
 
 /** A result; `unchanged`: the object was there and is the same, so nothing was sent. */
-export type Result = UploadResult & { readonly unchanged?: true }
+export type CliUploadResult = UploadResult & { readonly unchanged?: true }
 
-export function reportResult(session: Session, result: Result, flags: ReportFlags): void {
-  session.print(flags.json ? JSON.stringify(result) : printable(describeResult(result)))
+export function reportResult(session: Session, result: CliUploadResult, flags: ReportFlags): void {
+  session.print(flags.json ? JSON.stringify(result) : escapeControlChars(formatResult(result)))
 }
 
 /** What a failure is about, where it does not say so itself. */
-export interface About {
+export interface ReportContext {
   /** The command whose help says more about wrong usage, such as `oss-spool put`. */
   readonly command: string
   /** The object that was to be made. */
@@ -34,41 +34,46 @@ export function reportError(
   session: Session,
   error: unknown,
   flags: ReportFlags,
-  about: About,
+  context: ReportContext,
 ): number {
-  const { code, message, hint } = printError(session, error, flags, about)
-  session.say(`${code}: ${message}`)
-  session.advise(hint)
+  const { code, message, hint } = printErrorJson(session, error, flags, context)
+  session.logLine(`${code}: ${message}`)
+  session.log(hint)
   if (flags.debug && error instanceof Error) session.io.stderr.write(`${error.stack}\n`)
-  return statusOf(error)
+  return exitStatusOf(error)
 }
 
 /** What standard error was told of already, as a warning; returns the exit status that goes with it. */
-export function reportWarned(session: Session, error: SpoolError, flags: ReportFlags): number {
-  printError(session, error, flags, { command: 'oss-spool' })
-  return statusOf(error)
+export function reportWarnedError(session: Session, error: SpoolError, flags: ReportFlags): number {
+  printErrorJson(session, error, flags, { command: 'oss-spool' })
+  return exitStatusOf(error)
 }
 
-function printError(session: Session, error: unknown, flags: ReportFlags, about: About): Described {
-  const described = describeError(error, about)
-  const { code, message, resumable, id } = described
+function printErrorJson(
+  session: Session,
+  error: unknown,
+  flags: ReportFlags,
+  context: ReportContext,
+): ErrorReport {
+  const report = toErrorReport(error, context)
+  const { code, message, resumable, id } = report
   if (flags.json) session.print(JSON.stringify({ error: { code, message, resumable, id } }))
-  return described
+  return report
 }
 
-function describeResult(result: Result): string {
+function formatResult(result: CliUploadResult): string {
   const { bucket, key, size, parts, crc64, skipped, elapsed, receipt, resumed, sealedAt } = result
-  const what = `oss://${bucket}/${key}: `
-  const sum = `CRC64 ${crc64}`
-  if (receipt) return `${what}done before, ${formatBytes(size)}, ${sum}`
-  if (result.unchanged) return `${what}unchanged, ${formatBytes(size)}, ${sum}`
-  const kept = skipped > 0 ? `, ${formatBytes(skipped)} were there already` : ''
-  const from = resumed ? `, bytes of ${sealedAt}` : ''
-  const how = parts === 1 ? '1 part' : `${parts} parts`
-  return `${what}${formatBytes(size)} in ${how}, ${sum}, ${formatDuration(elapsed)}${kept}${from}`
+  const objectText = `oss://${bucket}/${key}: `
+  const crcText = `CRC64 ${crc64}`
+  if (receipt) return `${objectText}done before, ${formatBytes(size)}, ${crcText}`
+  if (result.unchanged) return `${objectText}unchanged, ${formatBytes(size)}, ${crcText}`
+  const skippedText = skipped > 0 ? `, ${formatBytes(skipped)} were there already` : ''
+  const resumedText = resumed ? `, bytes of ${sealedAt}` : ''
+  const partsText = parts === 1 ? '1 part' : `${parts} parts`
+  return `${objectText}${formatBytes(size)} in ${partsText}, ${crcText}, ${formatDuration(elapsed)}${skippedText}${resumedText}`
 }
 
-interface Described {
+interface ErrorReport {
   readonly code: string
   readonly message: string
   readonly resumable: boolean
@@ -76,20 +81,26 @@ interface Described {
   readonly hint: string
 }
 
-function describeError(error: unknown, about: About): Described {
+function toErrorReport(error: unknown, context: ReportContext): ErrorReport {
   if (error instanceof SpoolError) {
     const { code, message, resumable, id, hint } = error
     return { code, message, resumable, id, hint }
   }
   const text = error instanceof Error ? error.message : String(error)
   const code = error instanceof Error && 'code' in error ? String(error.code) : 'ERR_UNEXPECTED'
-  const isUsage = code === 'ERR_USAGE' || /^ERR_(INVALID_ARG|OUT_OF_RANGE)/.test(code)
-  const message = isUsage || about.object === undefined ? text : `${about.object}: ${text}`
-  const usage = `Nothing was read or published. "${about.command} --help" shows how it is used.`
-  return { code, message, resumable: false, id: '', hint: isUsage ? usage : hintFor(code) }
+  const isUsageError = code === 'ERR_USAGE' || /^ERR_(INVALID_ARG|OUT_OF_RANGE)/.test(code)
+  const message = isUsageError || context.object === undefined ? text : `${context.object}: ${text}`
+  const usageHint = `Nothing was read or published. "${context.command} --help" shows how it is used.`
+  return {
+    code,
+    message,
+    resumable: false,
+    id: '',
+    hint: isUsageError ? usageHint : hintForCode(code),
+  }
 }
 
-function hintFor(code: string): string {
+function hintForCode(code: string): string {
   if (code.startsWith('EADDR')) return 'Another --host or --port may be free.'
   if (/^E(ACCES|PERM|ROFS|NOTDIR|ISDIR|NOENT|EXIST|IO|MFILE|NFILE)$/.test(code)) {
     return 'Nothing was published. "oss-spool doctor" checks the spool directory; --spool DIR uses another one.'

@@ -6,16 +6,19 @@
 import { constants } from 'node:os'
 import type { Spool } from '../spool.js'
 import type { SpoolOptions } from '../spool-options.js'
-import { configure, type Configuration } from './configuration.js'
+import { readConfiguration, type Configuration } from './configuration.js'
 import type { CliConnection, ConnectionFlags } from './connection.js'
-import { EXIT_DONE, EXIT_FAILED } from './exit-status.js'
-import { printable } from './text.js'
+import { EXIT_SUCCESS, EXIT_FAILURE } from './exit-status.js'
+import { escapeControlChars } from './escape-control-chars.js'
 
 /** The process as the commands see it. */
-export type Io = Pick<NodeJS.Process, 'stdin' | 'stdout' | 'stderr' | 'env' | 'on' | 'off' | 'exit'>
+export type ProcessIo = Pick<
+  NodeJS.Process,
+  'stdin' | 'stdout' | 'stderr' | 'env' | 'on' | 'off' | 'exit'
+>
 
 /** Flags of every command. */
-export interface Flags {
+export interface GlobalFlags {
   readonly config?: string
   readonly json?: boolean
   readonly quiet?: boolean
@@ -23,122 +26,130 @@ export interface Flags {
   readonly spool?: string
 }
 
-export type SpoolFlags = Flags &
+export type SpoolFlags = GlobalFlags &
   ConnectionFlags & { readonly maxRate?: number; readonly parallelUploads?: number }
 
-export type Interruption = 'SIGINT' | 'SIGTERM' | 'SIGHUP'
+export type InterruptSignal = 'SIGINT' | 'SIGTERM' | 'SIGHUP'
 
-const SIGNALS: readonly Interruption[] = ['SIGINT', 'SIGTERM', 'SIGHUP']
+const INTERRUPT_SIGNALS: readonly InterruptSignal[] = ['SIGINT', 'SIGTERM', 'SIGHUP']
 
 export class Session {
-  readonly io: Io
+  readonly io: ProcessIo
   /** What the command's action resolved to. */
-  status = EXIT_DONE
+  commandStatus = EXIT_SUCCESS
   /** What is drawn on the last line of standard error, and has to make room for other lines. */
-  drawing: { clear(): void } | undefined
-  readonly #abort = new AbortController()
-  readonly #closing: (() => Promise<void> | void)[] = []
-  #interrupted: Interruption | undefined
+  statusLine: { clear(): void } | undefined
+  readonly #abortController = new AbortController()
+  readonly #closeHandlers: (() => Promise<void> | void)[] = []
+  #interruptedBy: InterruptSignal | undefined
   #outputFailed = false
   readonly #onSignal = (signal: NodeJS.Signals): void => {
-    const known = SIGNALS.find(name => name === signal) ?? 'SIGTERM'
-    if (this.#interrupted !== undefined) {
-      this.drawing?.clear()
-      this.io.exit(128 + constants.signals[known])
+    const signalName = INTERRUPT_SIGNALS.find(name => name === signal) ?? 'SIGTERM'
+    if (this.#interruptedBy !== undefined) {
+      this.statusLine?.clear()
+      this.io.exit(128 + constants.signals[signalName])
     }
-    this.#interrupted = known
-    this.#abort.abort(known)
+    this.#interruptedBy = signalName
+    this.#abortController.abort(signalName)
   }
   /** Whoever read our result went away: his affair. Anything else is a result that nobody has. */
   readonly #onOutputError = (error: NodeJS.ErrnoException): void => {
     if (error.code === 'EPIPE' || this.#outputFailed) return
     this.#outputFailed = true
-    this.say(`the result cannot be written to standard output: ${error.code ?? error.message}`)
+    this.logLine(`the result cannot be written to standard output: ${error.code ?? error.message}`)
   }
 
-  constructor(io: Io) {
+  constructor(io: ProcessIo) {
     this.io = io
-    for (const signal of SIGNALS) io.on(signal, this.#onSignal)
+    for (const signal of INTERRUPT_SIGNALS) io.on(signal, this.#onSignal)
     io.stdout.on('error', this.#onOutputError)
     io.stderr.on('error', () => {}) // there is no other place to say it
   }
 
   /** Aborted by the first signal, whose name is the reason. */
   get signal(): AbortSignal {
-    return this.#abort.signal
+    return this.#abortController.signal
   }
 
   /** 128 + n after a signal; else that of the command, unless nobody could be given its result. */
   exitStatus(): number {
-    if (this.#interrupted !== undefined) return 128 + constants.signals[this.#interrupted]
-    return this.#outputFailed && this.status === EXIT_DONE ? EXIT_FAILED : this.status
+    if (this.#interruptedBy !== undefined) return 128 + constants.signals[this.#interruptedBy]
+    return this.#outputFailed && this.commandStatus === EXIT_SUCCESS
+      ? EXIT_FAILURE
+      : this.commandStatus
   }
 
   /** Runs a command with its flags, and with what the configuration says where there is no flag. */
-  async run<F extends Flags>(flags: F, command: (flags: F) => Promise<number>): Promise<void> {
+  async run<F extends GlobalFlags>(
+    flags: F,
+    command: (flags: F) => Promise<number>,
+  ): Promise<void> {
     if (flags.debug) {
       const { logRequests } = await import('./request-log.js')
-      this.onClose(logRequests(line => this.say(line)))
+      this.onClose(logRequests(line => this.logLine(line)))
     }
-    this.status = await command({ ...(await this.configuration(flags)).values, ...flags })
+    this.commandStatus = await command({
+      ...(await this.loadConfiguration(flags)).values,
+      ...flags,
+    })
   }
 
-  configuration(flags: Flags): Promise<Configuration> {
-    return configure(flags.config, this.io.env)
+  loadConfiguration(flags: GlobalFlags): Promise<Configuration> {
+    return readConfiguration(flags.config, this.io.env)
   }
 
   /** A connection to the OSS that flags and configuration name. @throws UsageError */
   async connect(flags: SpoolFlags, bucket?: string): Promise<CliConnection> {
     const { openConnection } = await import('./connection.js')
-    const { credentials } = await this.configuration(flags)
+    const { credentials } = await this.loadConfiguration(flags)
     const connection = await openConnection(flags, credentials, bucket)
     this.onClose(() => connection.close())
     return connection
   }
 
   /** A spool over that connection. @throws UsageError without credentials */
-  async spool(
+  async openSpool(
     flags: SpoolFlags,
     connection: CliConnection,
-    more: Partial<SpoolOptions> = {},
+    extraOptions: Partial<SpoolOptions> = {},
   ): Promise<Spool> {
-    const { Spool: Class } = await import('../spool.js')
-    const spool = new Class({
+    const { Spool: SpoolClass } = await import('../spool.js')
+    const spool = new SpoolClass({
       client: connection,
       ...(flags.spool === undefined ? {} : { dir: flags.spool }),
       ...(flags.maxRate === undefined ? {} : { maxRate: flags.maxRate }),
       ...(flags.parallelUploads === undefined ? {} : { parallelUploads: flags.parallelUploads }),
-      ...more,
+      ...extraOptions,
     })
-    spool.on('warning', ({ message }) => this.say(message))
+    spool.on('warning', ({ message }) => this.logLine(message))
     return spool
   }
 
   /** A line of standard output: the result. */
   print(line: string): void {
-    this.drawing?.clear()
+    this.statusLine?.clear()
     this.io.stdout.write(`${line}\n`)
   }
 
   /** A line of standard error, with our name before it. */
-  say(text: string): void {
-    this.advise(`oss-spool: ${text}`)
+  logLine(text: string): void {
+    this.log(`oss-spool: ${text}`)
   }
 
   /** A line of standard error that belongs to the one before it. */
-  advise(text: string): void {
-    this.drawing?.clear()
-    this.io.stderr.write(`${printable(text)}\n`)
+  log(text: string): void {
+    this.statusLine?.clear()
+    this.io.stderr.write(`${escapeControlChars(text)}\n`)
   }
 
   onClose(close: () => Promise<void> | void): void {
-    this.#closing.push(close)
+    this.#closeHandlers.push(close)
   }
 
   /** Ends what is open; the result has been read, or is known to be lost, when it resolves. */
   async close(): Promise<void> {
-    for (const close of this.#closing.splice(0).toReversed()) await close()
+    for (const close of this.#closeHandlers.splice(0).toReversed()) await close()
     await new Promise<void>(resolve => this.io.stdout.write('', () => resolve()))
-    for (const signal of SIGNALS) this.io.off(signal, this.#onSignal)
+    for (const signal of INTERRUPT_SIGNALS) this.io.off(signal, this.#onSignal)
   }
 }

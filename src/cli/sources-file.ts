@@ -13,13 +13,15 @@ export async function loadSources(path: string): Promise<Sources> {
   try {
     module = await import(pathToFileURL(resolve(path)).href)
   } catch (error) {
-    const why = error instanceof Error ? error.message : String(error)
-    throw new UsageError(`${path} cannot be loaded: ${why}`, { cause: error })
+    const reason = error instanceof Error ? error.message : String(error)
+    throw new UsageError(`${path} cannot be loaded: ${reason}`, { cause: error })
   }
-  const { default: main, ...named } = module
-  const all =
-    typeof main === 'object' && main !== null ? Object.entries(main) : Object.entries(named)
-  const sources = all.filter(([, value]) => typeof value === 'function')
+  const { default: defaultExport, ...namedExports } = module
+  const entries =
+    typeof defaultExport === 'object' && defaultExport !== null
+      ? Object.entries(defaultExport)
+      : Object.entries(namedExports)
+  const sources = entries.filter(([, value]) => typeof value === 'function')
   if (sources.length === 0) {
     throw new UsageError(`${path} exports no functions: each one that it exports is a source`)
   }

@@ -1,9 +1,9 @@
 /** What is in a spool directory, read without credentials and without a connection. */
 import type { UploadStatus } from '../upload/status.js'
-import type { Flags, Session } from './session.js'
+import type { GlobalFlags, Session } from './session.js'
 
 /** What was set aside because it could not be trusted. */
-export interface Quarantined {
+export interface QuarantinedUpload {
   /** `<id>-<time>`. */
   readonly name: string
   readonly path: string
@@ -11,22 +11,25 @@ export interface Quarantined {
   readonly since: string
 }
 
-export interface Content {
+export interface SpoolContent {
   readonly directory: string
   /** With receipts; oldest first. */
   readonly uploads: readonly UploadStatus[]
-  readonly quarantine: readonly Quarantined[]
+  readonly quarantine: readonly QuarantinedUpload[]
 }
 
 /** Damaged records are set aside on the way and told of (rule 10). */
-export async function look(session: Session, flags: Flags): Promise<Content> {
+export async function readSpoolContent(
+  session: Session,
+  flags: GlobalFlags,
+): Promise<SpoolContent> {
   const { SpoolDirectory } = await import('../disk/spool-directory.js')
   const { defaultDirectory } = await import('../upload/names.js')
   const directory = flags.spool ?? defaultDirectory(session.io.env)
-  const spool = new SpoolDirectory(directory)
-  const ids = await spool.ids()
-  const uploads = ids.length === 0 ? [] : await listed(directory, session, ids)
-  const quarantine = (await spool.quarantined()).map(({ name, path, since }) => ({
+  const spoolDirectory = new SpoolDirectory(directory)
+  const ids = await spoolDirectory.ids()
+  const uploads = ids.length === 0 ? [] : await readStatuses(directory, session, ids)
+  const quarantine = (await spoolDirectory.quarantined()).map(({ name, path, since }) => ({
     name,
     path,
     since: new Date(since).toISOString(),
@@ -35,12 +38,16 @@ export async function look(session: Session, flags: Flags): Promise<Content> {
 }
 
 /** What reads checkpoints and locks takes a while to load. */
-async function listed(
+async function readStatuses(
   directory: string,
   session: Session,
   ids: readonly string[],
 ): Promise<UploadStatus[]> {
   const { LocalRecordStore } = await import('../disk/local-record-store.js')
-  const { listUploads: list } = await import('../upload/list.js')
-  return list(new LocalRecordStore(directory), ({ message }) => session.say(message), ids)
+  const { listUploads } = await import('../upload/list.js')
+  return listUploads(
+    new LocalRecordStore(directory),
+    ({ message }) => session.logLine(message),
+    ids,
+  )
 }

@@ -3,7 +3,7 @@
  * long as that is readable, and becomes a block of lines where it is not.
  */
 import stringWidth from 'string-width'
-import { cut } from './bar.js'
+import { truncateMiddle } from './progress-bar.js'
 
 export interface Column {
   readonly name: string
@@ -12,50 +12,51 @@ export interface Column {
 }
 
 /** @param width columns of the terminal; `undefined`: no terminal */
-export function table(
+export function formatTable(
   columns: readonly Column[],
   rows: readonly (readonly string[])[],
   width?: number,
 ): string[] {
-  const all = [columns.map(({ name }) => name), ...rows]
-  const widths = columns.map((_, i) => Math.max(...all.map(row => stringWidth(row[i] ?? ''))))
-  if (width !== undefined && !fit(columns, widths, width)) return blocks(columns, rows, width)
-  return all.map(row =>
+  const allRows = [columns.map(({ name }) => name), ...rows]
+  const widths = columns.map((_, i) => Math.max(...allRows.map(row => stringWidth(row[i] ?? ''))))
+  if (width !== undefined && !shrinkToFit(columns, widths, width))
+    return formatBlocks(columns, rows, width)
+  return allRows.map(row =>
     row
-      .map((cell, i) => pad(cut(cell, widths[i] ?? 0), widths[i] ?? 0))
+      .map((cell, i) => padToWidth(truncateMiddle(cell, widths[i] ?? 0), widths[i] ?? 0))
       .join('  ')
       .trimEnd(),
   )
 }
 
 /** Takes from the columns that may be cut until all fit; false if they never do. */
-function fit(columns: readonly Column[], widths: number[], width: number): boolean {
-  let over = widths.reduce((sum, each) => sum + each + 2, -2) - width
+function shrinkToFit(columns: readonly Column[], widths: number[], width: number): boolean {
+  let excess = widths.reduce((sum, each) => sum + each + 2, -2) - width
   columns.forEach(({ min }, i) => {
-    if (min === undefined || over <= 0) return
-    const given = Math.min(over, Math.max(0, (widths[i] ?? 0) - min))
-    widths[i] = (widths[i] ?? 0) - given
-    over -= given
+    if (min === undefined || excess <= 0) return
+    const reduction = Math.min(excess, Math.max(0, (widths[i] ?? 0) - min))
+    widths[i] = (widths[i] ?? 0) - reduction
+    excess -= reduction
   })
-  return over <= 0
+  return excess <= 0
 }
 
-function blocks(
+function formatBlocks(
   columns: readonly Column[],
   rows: readonly (readonly string[])[],
   width: number,
 ): string[] {
-  const label = Math.max(...columns.map(({ name }) => name.length))
-  return rows.flatMap((row, n) => [
-    ...(n === 0 ? [] : ['']),
+  const labelWidth = Math.max(...columns.map(({ name }) => name.length))
+  return rows.flatMap((row, rowIndex) => [
+    ...(rowIndex === 0 ? [] : ['']),
     ...row.map((cell, i) => {
       const { name = '', min } = columns[i] ?? {}
-      const room = Math.max(min ?? 0, width - label - 2)
-      return `${name.padEnd(label)}  ${min === undefined ? cell : cut(cell, room)}`
+      const valueWidth = Math.max(min ?? 0, width - labelWidth - 2)
+      return `${name.padEnd(labelWidth)}  ${min === undefined ? cell : truncateMiddle(cell, valueWidth)}`
     }),
   ])
 }
 
-function pad(text: string, width: number): string {
+function padToWidth(text: string, width: number): string {
   return text + ' '.repeat(Math.max(0, width - stringWidth(text)))
 }

@@ -6,7 +6,7 @@ import { checkKey } from '../upload/names.js'
 import { UsageError } from './exit-status.js'
 
 /** An object and the file it is made of; no file: standard input. */
-export interface Target {
+export interface UploadTarget {
   readonly bucket: string
   readonly key: string
   readonly file?: string
@@ -14,14 +14,14 @@ export interface Target {
 
 /** @throws UsageError, SpoolError `ERR_SPOOL_INVALID_KEY` */
 export function parseTarget(text: string): { bucket: string; key: string } {
-  const { bucket, key } = split(text)
+  const { bucket, key } = splitTarget(text)
   checkKey(key)
   return { bucket, key }
 }
 
 /** The place of a check-up, `oss://BUCKET` or `oss://BUCKET/PREFIX`. @throws UsageError */
-export function bucketOf(text: string): { bucket: string; prefix: string } {
-  const { bucket, key } = split(/^oss:\/\/[^/]+$/.test(text) ? `${text}/` : text)
+export function parseBucketTarget(text: string): { bucket: string; prefix: string } {
+  const { bucket, key } = splitTarget(/^oss:\/\/[^/]+$/.test(text) ? `${text}/` : text)
   return { bucket, prefix: key }
 }
 
@@ -29,8 +29,11 @@ export function bucketOf(text: string): { bucket: string; prefix: string } {
  * The objects that `put` is to make, each from a file that can be read.
  * @throws UsageError, SpoolError `ERR_SPOOL_INVALID_KEY`
  */
-export async function targetsOf(text: string, files: readonly string[]): Promise<Target[]> {
-  const { bucket, key } = split(text)
+export async function resolveTargets(
+  text: string,
+  files: readonly string[],
+): Promise<UploadTarget[]> {
+  const { bucket, key } = splitTarget(text)
   if (files.length === 0 || (files.length === 1 && files[0] === '-')) {
     if (key === '' || key.endsWith('/')) {
       throw new UsageError(`Standard input has no name: give the whole key, such as ${text}name`)
@@ -39,61 +42,69 @@ export async function targetsOf(text: string, files: readonly string[]): Promise
     return [{ bucket, key }]
   }
   if (files.includes('-')) throw new UsageError('Standard input cannot be one of several files')
-  const found = (await Promise.all(files.map(expand))).flat()
-  const folder = key === '' || key.endsWith('/')
-  if (found.length > 1 && !folder) {
-    throw new UsageError(`${found.length} files need a folder: "${text}/" with a slash at its end`)
+  const expandedFiles = (await Promise.all(files.map(expandPattern))).flat()
+  const isFolder = key === '' || key.endsWith('/')
+  if (expandedFiles.length > 1 && !isFolder) {
+    throw new UsageError(
+      `${expandedFiles.length} files need a folder: "${text}/" with a slash at its end`,
+    )
   }
-  const targets = found.map(({ file, name }) => ({ bucket, file, key: folder ? key + name : key }))
-  checkDistinct(targets)
-  for (const { file, key: one } of targets) {
-    checkKey(one)
+  const targets = expandedFiles.map(({ file, name }) => ({
+    bucket,
+    file,
+    key: isFolder ? key + name : key,
+  }))
+  checkDistinctKeys(targets)
+  for (const { file, key: objectKey } of targets) {
+    checkKey(objectKey)
     await checkReadable(file)
   }
   return targets
 }
 
-function split(text: string): { bucket: string; key: string } {
+function splitTarget(text: string): { bucket: string; key: string } {
   const match = /^oss:\/\/([^/]+)\/(.*)$/s.exec(text)
   const [, bucket, key] = match ?? []
   if (bucket === undefined || key === undefined) {
-    throw new UsageError(`Expected oss://BUCKET/KEY, got "${withoutUser(text)}"`)
+    throw new UsageError(`Expected oss://BUCKET/KEY, got "${redactCredentials(text)}"`)
   }
   if (!/^[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]$/.test(bucket)) {
     throw new UsageError(
-      `"${withoutUser(bucket)}" is no bucket name: 3 to 63 of a-z, 0-9 and hyphens`,
+      `"${redactCredentials(bucket)}" is no bucket name: 3 to 63 of a-z, 0-9 and hyphens`,
     )
   }
   return { bucket, key }
 }
 
 /** Other tools take keys before an `@`, joined by a colon: whoever tries that here does not find them in a log. */
-function withoutUser(text: string): string {
+function redactCredentials(text: string): string {
   const [, scheme = '', rest = ''] = /^(\w+:\/\/)?(.*)$/s.exec(text) ?? []
-  const at = rest.lastIndexOf('@')
-  if (at >= 0) return `${scheme}***${rest.slice(at)}`
+  const atIndex = rest.lastIndexOf('@')
+  if (atIndex >= 0) return `${scheme}***${rest.slice(atIndex)}`
   return /^[^/]*:/.test(rest) ? `${scheme}***` : text
 }
 
 /** A file as it is named, or what a pattern matches; `name`: the part of the path that is kept. */
-async function expand(file: string): Promise<{ file: string; name: string }[]> {
-  const isThere = (await stat(file).catch(() => undefined)) !== undefined
-  if (isThere || !/[*?[{]/.test(file)) return [{ file, name: basename(file) }]
+async function expandPattern(file: string): Promise<{ file: string; name: string }[]> {
+  const exists = (await stat(file).catch(() => undefined)) !== undefined
+  if (exists || !/[*?[{]/.test(file)) return [{ file, name: basename(file) }]
   const { glob, isDynamicPattern } = await import('tinyglobby')
-  const found = await glob(file, { dot: false, onlyFiles: true, expandDirectories: false })
-  if (found.length === 0) throw new UsageError(`No file matches "${file}"`)
+  const matches = await glob(file, { dot: false, onlyFiles: true, expandDirectories: false })
+  if (matches.length === 0) throw new UsageError(`No file matches "${file}"`)
   const segments = file.split('/')
-  const first = segments.findIndex(segment => isDynamicPattern(segment))
-  const base = segments.slice(0, first).join('/') || (file.startsWith('/') ? '/' : '.')
-  return found.toSorted().map(each => ({ file: each, name: relative(base, each) }))
+  const firstDynamicIndex = segments.findIndex(segment => isDynamicPattern(segment))
+  const baseDirectory =
+    segments.slice(0, firstDynamicIndex).join('/') || (file.startsWith('/') ? '/' : '.')
+  return matches.toSorted().map(each => ({ file: each, name: relative(baseDirectory, each) }))
 }
 
-function checkDistinct(targets: readonly Required<Target>[]): void {
-  const seen = new Map<string, string>()
+function checkDistinctKeys(targets: readonly Required<UploadTarget>[]): void {
+  const fileByKey = new Map<string, string>()
   for (const { key, file } of targets) {
-    const other = seen.get(key)
-    if (other !== undefined) throw new UsageError(`${other} and ${file} would both be "${key}"`)
-    seen.set(key, file)
+    const otherFile = fileByKey.get(key)
+    if (otherFile !== undefined)
+      throw new UsageError(`${otherFile} and ${file} would both be "${key}"`)
+    fileByKey.set(key, file)
   }
 }
 

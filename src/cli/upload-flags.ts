@@ -2,11 +2,11 @@
 import type { ObjectOptions } from '../oss/object-headers.js'
 import type { UploadOptions } from '../upload/options.js'
 import { UsageError } from './exit-status.js'
-import type { DisplayFlags } from './progress.js'
+import type { ProgressFlags } from './progress.js'
 import type { SpoolFlags } from './session.js'
 
 export type UploadFlags = SpoolFlags &
-  DisplayFlags & {
+  ProgressFlags & {
     readonly id?: string
     readonly partSize?: number
     readonly maxSpool?: number
@@ -25,7 +25,7 @@ export type UploadFlags = SpoolFlags &
   }
 
 /** @throws UsageError, TypeError, RangeError: all that is wrong with them is found here */
-export async function uploadOptions(flags: UploadFlags): Promise<UploadOptions> {
+export async function toUploadOptions(flags: UploadFlags): Promise<UploadOptions> {
   const { checkOptions } = await import('../upload/options.js')
   const { omitUndefined } = await import('../util/omit-undefined.js')
   const { id, partSize, maxSpool: maxSpoolBytes, parallel, size, once, retries } = flags
@@ -42,24 +42,24 @@ export async function uploadOptions(flags: UploadFlags): Promise<UploadOptions> 
     mime: flags.contentType,
     overwrite: flags.overwrite === false ? false : undefined,
     retry: retries === undefined ? undefined : { attempts: retries },
-    meta: pairs('--meta', flags.meta),
-    headers: pairs('--header', flags.header),
+    meta: parsePairs('--meta', flags.meta),
+    headers: parsePairs('--header', flags.header),
     expect: omitUndefined({ bytes, md5, sha256 }),
   })
   checkOptions(options)
   return options
 }
 
-function pairs(
+function parsePairs(
   flag: string,
   values: readonly string[] | undefined,
 ): Record<string, string> | undefined {
   if (values === undefined) return undefined
   return Object.fromEntries(
     values.map(value => {
-      const at = value.indexOf('=')
-      if (at < 1) throw new UsageError(`Expected ${flag} NAME=VALUE, got "${value}"`)
-      return [value.slice(0, at), value.slice(at + 1)]
+      const separatorIndex = value.indexOf('=')
+      if (separatorIndex < 1) throw new UsageError(`Expected ${flag} NAME=VALUE, got "${value}"`)
+      return [value.slice(0, separatorIndex), value.slice(separatorIndex + 1)]
     }),
   )
 }

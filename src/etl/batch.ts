@@ -1,9 +1,9 @@
 /**
- * Records that wait for each other: a compressor is called once per batch, not once per record. When a
- * batch is full depends on its records alone.
+ * Groups records into batches, so that a compressor is called once per batch instead of once per record.
+ * Batch boundaries depend on the records alone.
  */
 
-/** Bytes (of texts: characters) that make a batch. */
+/** Size of a full batch in bytes, or in characters for string records. */
 const BATCH_BYTES = 64 * 1024
 
 export class RecordBatch {
@@ -17,7 +17,7 @@ export class RecordBatch {
       this.#text += record
     } else {
       this.#closeText()
-      // A view of the same memory.
+      // Shares memory with the record.
       this.#chunks.push(Buffer.from(record.buffer, record.byteOffset, record.byteLength))
     }
   }
@@ -26,7 +26,7 @@ export class RecordBatch {
     return this.#size >= BATCH_BYTES
   }
 
-  /** The batch, and begins the next one. */
+  /** Returns the current batch and starts a new one. */
   take(): readonly Buffer[] {
     this.#closeText()
     const chunks = this.#chunks

@@ -1,22 +1,22 @@
 /**
- * Times as dates in one time zone, as keys have them. Every record has its time, so what is asked for
- * again is remembered, and UTC needs no `Intl`, which is slow.
+ * Date fields of a time in one time zone, for use in keys. Called once per record, so results are cached per
+ * minute, and UTC does not use `Intl`, which is slow.
  */
 import { invalidType, invalidValue } from '../errors.js'
 
 export const DATE_PLACEHOLDERS = ['yyyy', 'MM', 'dd', 'HH', 'mm', 'ss'] as const
 
-/** With leading zeros. */
+/** Values are zero-padded. */
 export type DateFields = Readonly<Record<(typeof DATE_PLACEHOLDERS)[number], string>>
 
-/** Since then the offsets of all zones are whole minutes, so within one only the seconds differ. */
+/** From this time on, all zone offsets are whole minutes: within a minute, only the seconds differ. */
 const WHOLE_MINUTE_OFFSETS_SINCE_MS = Date.UTC(1972, 1)
 const MINUTE_MS = 60_000
 
-/** How many dates are remembered. */
+/** Limit of the cache; it is cleared when full. */
 const MAX_CACHED_MINUTES = 1000
 
-/** Years of four digits in every zone. */
+/** Range of times whose year has four digits in every zone. */
 const MIN_TIME_MS = Date.parse('0001-01-02T00:00:00Z')
 const MAX_TIME_MS = Date.parse('9999-12-30T00:00:00Z')
 
@@ -24,13 +24,16 @@ export class Calendar {
   readonly #format: Intl.DateTimeFormat | undefined
   readonly #fieldsByMinute = new Map<number, DateFields>()
 
-  /** @throws TypeError for a time zone that Intl does not know */
+  /** @throws TypeError if `Intl` does not know the time zone */
   constructor(timeZone: unknown = 'UTC') {
     if (typeof timeZone !== 'string') throw invalidType('timeZone', 'a string', timeZone)
     if (timeZone !== 'UTC') this.#format = createDateFormat(timeZone)
   }
 
-  /** @throws TypeError for what is no time */
+  /**
+   * @param time – a `Date`, or milliseconds since the epoch
+   * @throws TypeError if `time` is neither, or out of range
+   */
   fields(time: unknown): DateFields {
     const ms = time instanceof Date ? time.getTime() : time
     if (typeof ms !== 'number' || !(ms >= MIN_TIME_MS && ms <= MAX_TIME_MS)) {

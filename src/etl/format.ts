@@ -1,41 +1,43 @@
 /**
- * Formats: one record as text. A format knows nothing of objects but whether the record is the first
- * of one, which is all a header needs; so it is a function, and cuts never fall into a record.
+ * Record formats. A format is a function from one record to text or bytes. It only learns whether the record
+ * is the first one of its object, which is all a header needs, and an object never ends within a record.
  */
 import { inspect } from 'node:util'
 
 /**
- * A record as text or bytes, with whatever ends it (a newline). `isFirst`: it is the first record of
- * its object, where a header belongs. The same records must give the same bytes.
+ * Serialises a record to a string or bytes, including its terminator (such as a newline). It must be
+ * deterministic: the same records must give the same bytes in every run of the job.
+ * @param record – the record to serialise
+ * @param isFirst – whether it is the first record of its object, which is where a header belongs
  */
 export type Format<T> = (record: T, isFirst: boolean) => string | Uint8Array
 
 /**
- * JSON Lines: one JSON text per line, each with its newline.
- * @throws TypeError for what JSON has no text for: `undefined`, functions, a `bigint`, a cycle
+ * Formats a record as one line of JSON Lines, with its newline.
+ * @throws TypeError if JSON cannot represent the record: `undefined`, a function, a `bigint`, a cycle
  */
 export function jsonl(record: unknown): string {
-  // Its type does not tell: there is no text for `undefined`, functions and symbols.
+  // The declared type is wrong: the result is `undefined` for `undefined`, functions and symbols.
   const text = JSON.stringify(record) as string | undefined
-  if (text === undefined) throw new TypeError(`JSON has no text for ${inspect(record)}`)
+  if (text === undefined) throw new TypeError(`JSON cannot represent ${inspect(record)}`)
   return `${text}\n`
 }
 
-/** What `csv-stringify` takes; these are the ones used most. */
+/** Options of `csv`, passed on to `csv-stringify`. The most common ones are typed. */
 export interface CsvOptions {
-  /** Names of the columns, in order. Default: the properties of the first record. */
+  /** Names of the columns, in order. Default: the properties of the first record of the job. */
   readonly columns?: readonly string[]
-  /** Whether each object begins with a line of names. @default true */
+  /** Whether each object starts with a header line of column names. @default true */
   readonly header?: boolean
-  /** @default ',' */
+  /** Separator of fields. @default ',' */
   readonly delimiter?: string
   /** Any other option of `csv-stringify`. */
   readonly [option: string]: unknown
 }
 
 /**
- * CSV by `csv-stringify`, which must be installed: it is loaded by this call. Records are objects, or
- * arrays if `columns` are given.
+ * Creates a CSV format. Loads `csv-stringify`, an optional peer dependency that must be installed; rejects if
+ * it is missing. Records are objects, or arrays if `columns` is set.
  */
 export async function csv<T extends object>(options: CsvOptions = {}): Promise<Format<T>> {
   const { stringify } = await import('csv-stringify/sync')

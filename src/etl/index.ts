@@ -1,10 +1,10 @@
 /**
- * Records in, well-named objects out.
+ * Distributes a stream of records over objects, with a manifest.
  * @module oss-spool/etl
  */
 export { csv, jsonl, type CsvOptions, type Format } from './format.js'
 export type { Manifest, ManifestObject, RecordId } from './manifest.js'
-export type { ObjectUpload, RotateBase, RotateOptions } from './options.js'
+export type { ObjectUpload, RotateOptions } from './options.js'
 export { rotate, type RotateStream } from './rotate.js'
 export { tap, type Tap, type TapCounts } from './tap.js'
 export type { ObjectTransform } from './transforms.js'

@@ -1,7 +1,7 @@
 /**
- * A job: which objects are open, which are on their way, and what is told of them at the end. Its
- * steps follow each other, so that a timer never ends an object that just takes a record. What is
- * decided here depends on the records and their order, never on how fast anything went.
+ * A rotation job: tracks its open and ending objects and writes the manifest. Steps are serialised, so that a
+ * timer never ends an object while it takes a record. Decisions depend on the records and their order, never
+ * on timing.
  */
 import { createHash } from 'node:crypto'
 import { setMaxListeners } from 'node:events'
@@ -12,14 +12,15 @@ import { ObjectWriter, type RecordCallbacks } from './object-writer.js'
 import { KeySequences, type KeySequence } from './key-sequence.js'
 import { TransformChain } from './transform-chain.js'
 
-/** Who is told. */
+/** Callbacks of a job. */
 export interface RotateJobListener {
-  /** An object failed: the job cannot end well. */
+  /** An object failed, so the job cannot succeed. */
   onFailure(error: unknown): void
+  /** OSS has stored an object. */
   onObject(object: ManifestObject): void
 }
 
-/** An object that takes records. */
+/** An object that accepts records. */
 interface OpenObject<T> {
   readonly writer: ObjectWriter<T>
   readonly timer: NodeJS.Timeout | undefined
@@ -30,11 +31,11 @@ export class RotateJob<T> {
   readonly #settings: RotateSettings<T>
   readonly #listener: RotateJobListener
   readonly #keySequences: KeySequences<T>
-  /** By sequence; the least recently used one comes first. */
+  /** Keyed by sequence name, least recently used first. */
   readonly #openObjects = new Map<string, OpenObject<T>>()
-  /** Objects that take no more records, until OSS has them. */
+  /** Objects that accept no more records and are not yet stored on OSS. */
   readonly #ending = new Set<Promise<void>>()
-  /** All of them, in the order in which they were begun. */
+  /** Entries of all objects, in the order in which the objects were started. */
   readonly #manifestObjects: Promise<ManifestObject>[] = []
   readonly #unfinished = new Set<{ destroy(): void; done: Promise<unknown> }>()
   readonly #abortController = new AbortController()
@@ -50,7 +51,7 @@ export class RotateJob<T> {
     setMaxListeners(0, this.#abortController.signal) // one per object
   }
 
-  /** Takes records; resolves when the next ones may come. */
+  /** Writes records. Resolves when the job accepts the next ones. */
   write(records: Iterable<T>): Promise<void> {
     return this.#enqueue(async () => {
       for (const record of records) {
@@ -70,7 +71,7 @@ export class RotateJob<T> {
     })
   }
 
-  /** The records ended well: resolves when OSS holds all objects and the manifest. */
+  /** Ends all open objects. Resolves when OSS has stored all objects and the manifest. */
   finish(): Promise<Manifest> {
     return this.#enqueue(async () => {
       for (const name of this.#openObjects.keys()) await this.#endObject(name)
@@ -90,7 +91,7 @@ export class RotateJob<T> {
     })
   }
 
-  /** Ends without success: what is sealed stays resumable. Resolves when nothing is under way. */
+  /** Aborts the job. Sealed uploads stay resumable. Resolves when all work has stopped. */
   async destroy(): Promise<void> {
     this.#abortController.abort()
     for (const { timer } of this.#openObjects.values()) clearTimeout(timer)
@@ -132,7 +133,7 @@ export class RotateJob<T> {
     return writer
   }
 
-  /** It must not keep the process alive: whoever writes the records does. */
+  /** Unref'd: pending writes keep the process alive, not this timer. */
   #startTimer(name: string, ms: number): NodeJS.Timeout {
     const timer = setTimeout(() => {
       const end = this.#enqueue(async () => {
@@ -143,7 +144,7 @@ export class RotateJob<T> {
     return timer.unref()
   }
 
-  /** Marks a sequence as the one used last. */
+  /** Moves a sequence to the most recently used position. */
   #markUsed(name: string): void {
     const openObject = this.#openObjects.get(name)
     if (name === this.#lastUsedSequence || openObject === undefined) return
@@ -152,7 +153,10 @@ export class RotateJob<T> {
     this.#lastUsedSequence = name
   }
 
-  /** No more records for it. It is sent while others take theirs; waits if too many are on their way. */
+  /**
+   * Ends an object. Its upload finishes in the background; waits while more than `maxEnding` objects are
+   * still ending.
+   */
   async #endObject(name: string): Promise<void> {
     const openObject = this.#openObjects.get(name)
     if (openObject === undefined) return
@@ -200,17 +204,17 @@ export class RotateJob<T> {
 
   #enqueue<R>(step: () => Promise<R>): Promise<R> {
     const result = this.#lastStep.then(step)
-    this.#lastStep = result.catch(() => {}) // whoever asked for the step has its error
+    this.#lastStep = result.catch(() => {}) // the caller of the step handles its error
     return result
   }
 
   #throwIfAborted(): void {
     if (this.#abortController.signal.aborted)
-      throw new Error(`The job ${this.#settings.job} was given up`)
+      throw new Error(`The job ${this.#settings.job} was aborted`)
   }
 }
 
-/** The id of an object's upload: the same in every run of the job, and readable in `oss-spool ls`. */
+/** Returns the upload id of an object: the same in every run of the job, and readable in `oss-spool ls`. */
 function objectUploadId(job: string, key: string): string {
   const name = key.slice(key.lastIndexOf('/') + 1).replace(/[^A-Za-z0-9_-]+/g, '-')
   const hash = createHash('sha256').update(key).digest('hex')

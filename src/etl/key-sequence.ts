@@ -1,14 +1,14 @@
 /**
- * Sequences: records whose keys differ in `{seq}` alone follow each other in one sequence of objects.
- * No key is ever given twice in a job.
+ * Key sequences. Records whose keys differ only in `{seq}` share one sequence of objects. A job never uses the
+ * same key twice.
  */
 import { SpoolError, invalidType, invalidValue } from '../errors.js'
 import type { RotateSettings } from './options.js'
 import type { KeyFields } from './key-template.js'
 
-/** Where a record goes. */
+/** The sequence that a record belongs to. */
 export interface KeySequence {
-  /** Names the sequence: the key of its first object. */
+  /** Name of the sequence: the key of its first object. */
   readonly name: string
   readonly fields: KeyFields
 }
@@ -23,7 +23,7 @@ export class KeySequences<T> {
     this.#usedKeys.add(settings.manifestKey)
   }
 
-  /** @throws TypeError for a partition or a time that is none */
+  /** @throws TypeError if `partitionBy` or `time` returns an invalid value */
   sequenceFor(record: T): KeySequence {
     const { job, keyTemplate, calendar, partitionBy, time } = this.#settings
     const partition = partitionBy === undefined ? '' : toPartition(partitionBy(record))
@@ -32,14 +32,17 @@ export class KeySequences<T> {
     return { name: keyTemplate.key(fields), fields }
   }
 
-  /** The key of the next object. @throws SpoolError `ERR_SPOOL_OBJECT_EXISTS` if it was given before */
+  /**
+   * Returns the key of the next object.
+   * @throws SpoolError `ERR_SPOOL_OBJECT_EXISTS` if the job has already used the key
+   */
   nextKey({ name, fields }: KeySequence): string {
     const { job, keyTemplate } = this.#settings
     const seq = this.#nextSeqByName.get(name) ?? 0
     const key = keyTemplate.key({ ...fields, seq })
     if (this.#usedKeys.has(key)) {
-      const message = `Two objects of the job ${job} would have the key ${key}; the second is not published`
-      const hint = 'Put {seq} into the template of the key, set apart from other placeholders.'
+      const message = `Two objects of the job ${job} have the same key ${key}. The second one was not published`
+      const hint = 'Add {seq} to the "key" template, separated from other placeholders.'
       throw new SpoolError('ERR_SPOOL_OBJECT_EXISTS', message, { hint })
     }
     this.#nextSeqByName.set(name, seq + 1)

@@ -1,16 +1,16 @@
 /**
- * Key templates: `events/dt={yyyy}-{MM}-{dd}/{partition}-{seq:05}.jsonl.gz`. A key depends on the
- * record's partition, the record's time and the number of the object alone, so another run of the same
- * job makes the same keys.
+ * Key templates, such as `events/dt={yyyy}-{MM}-{dd}/{partition}-{seq:05}.jsonl.gz`. A key depends only on the
+ * job, the record's partition and time, and the number of the object, so that every run of a job gives the
+ * same keys.
  */
 import { invalidType, invalidValue } from '../errors.js'
 import { DATE_PLACEHOLDERS, type DateFields } from './calendar.js'
 
-/** What a key is made of. */
+/** Values of the placeholders. */
 export interface KeyFields {
   readonly job: string
   readonly partition: string
-  /** Of the record, in the time zone of the template. */
+  /** Date of the record, in the time zone of the job. */
   readonly date: DateFields | undefined
   readonly seq: number
 }
@@ -19,17 +19,20 @@ type TemplateSegment = string | ((fields: KeyFields) => string)
 
 export class KeyTemplate {
   readonly #segments: readonly TemplateSegment[]
-  /** Placeholders it has, `seq` without its width. */
+  /** Names of the placeholders in the template; `seq` without its width. */
   readonly placeholders: ReadonlySet<string>
 
-  /** @param option the name under which the user gave it. @throws TypeError for unknown placeholders */
+  /**
+   * @param option – name of the option that holds the template, for error messages
+   * @throws TypeError if the template has an unknown placeholder or an unmatched brace
+   */
   constructor(option: string, template: unknown) {
     if (typeof template !== 'string') throw invalidType(option, 'a string', template)
     const placeholders = new Set<string>()
-    // With a capturing group, split gives text and placeholders in turn.
+    // With a capturing group, `split()` alternates between text and placeholders.
     this.#segments = template.split(/\{([^{}]*)\}/).map((text, i) => {
       if (i % 2 === 0) {
-        if (/[{}]/.test(text)) throw invalidValue(option, 'has a brace without its pair', template)
+        if (/[{}]/.test(text)) throw invalidValue(option, 'has an unmatched brace', template)
         return text
       }
       const [name, segment] = parsePlaceholder(text) ?? []
@@ -42,12 +45,12 @@ export class KeyTemplate {
     this.placeholders = placeholders
   }
 
-  /** Whether it has a placeholder of dates. */
+  /** Whether the template has a date placeholder. */
   get hasDate(): boolean {
     return DATE_PLACEHOLDERS.some(name => this.placeholders.has(name))
   }
 
-  /** The text before its first placeholder, up to its last slash. */
+  /** The fixed text before the first placeholder, up to its last slash. */
   get folder(): string {
     const [first] = this.#segments
     return typeof first === 'string' ? first.slice(0, first.lastIndexOf('/') + 1) : ''

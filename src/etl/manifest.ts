@@ -1,26 +1,26 @@
 /**
- * The manifest: what a job has made. It is written last, so that whoever finds it finds all its
- * objects; and it holds nothing that another run of the job would tell differently.
+ * The manifest of a job. It is written last, so that a reader who finds it also finds all its objects. Every
+ * run of the job gives the same manifest.
  */
 
-/** What names a record. */
+/** Identifies a record in the manifest. */
 export type RecordId = string | number
 
-/** One object of a job. */
+/** Manifest entry of one object. */
 export interface ManifestObject {
   /** Key of the object. */
   readonly key: string
-  /** Bytes, as they are on OSS: compressed. */
+  /** Size in bytes as stored on OSS, that is after `transform`. */
   readonly size: number
-  /** Of the whole object, as OSS confirmed it: an unsigned decimal. */
+  /** CRC64 of the whole object as confirmed by OSS, as an unsigned decimal. */
   readonly crc64: string
-  /** Number of records. */
+  /** Number of records in the object. */
   readonly records: number
-  /** What `recordId` says of its first record; by default the record's number in the job, from 0. */
+  /** `recordId` of the first record. Default: the record's number in the job, from 0. */
   readonly first: RecordId
-  /** The same of its last one. */
+  /** `recordId` of the last record. */
   readonly last: RecordId
-  /** When its last byte was on disk: ISO 8601, UTC. */
+  /** Time at which the last byte was written to disk: ISO 8601, UTC. */
   readonly created: string
 }
 
@@ -28,11 +28,11 @@ export interface ManifestObject {
 export interface Manifest {
   /** Name of the job. */
   readonly job: string
-  /** Of all objects. */
+  /** Total number of records. */
   readonly records: number
-  /** Of all objects, as they are on OSS. */
+  /** Total size of all objects in bytes, as stored on OSS. */
   readonly size: number
-  /** In the order in which they were begun. */
+  /** Entries in the order in which the objects were started. */
   readonly objects: readonly ManifestObject[]
 }
 

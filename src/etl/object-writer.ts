@@ -1,7 +1,7 @@
 /**
- * One object on its way: takes records, and is done when OSS holds it. An object that an earlier run
- * has sealed or published is not sent again: then the records are only compared with it, byte by
- * byte (size and CRC64), so that a job never pretends to have written what it has not.
+ * Writes the records of one object. If an earlier run has sealed or published the object, its bytes are not
+ * sent again: the records are only compared with it by size and CRC64, so that a job never reports records as
+ * written that are not in the object.
  */
 import { Readable } from 'node:stream'
 import { Crc64 } from '../crc64.js'
@@ -12,13 +12,13 @@ import type { Format } from './format.js'
 import type { RecordId } from './manifest.js'
 import type { TransformChain } from './transform-chain.js'
 
-/** Bytes that wait in memory for the spool. */
+/** Bytes buffered in memory until the spool reads them. */
 const BODY_HIGH_WATER_MARK_BYTES = 256 * 1024
 
-/** Calls the function, if its bytes are needed, and resolves when OSS holds the object. */
+/** Uploads an object. Calls `source` only if its bytes are needed; resolves when OSS has stored the object. */
 export type Uploader = (source: () => Readable) => Promise<UploadResult>
 
-/** What is made of records. */
+/** Functions applied to each record. */
 export interface RecordCallbacks<T> {
   readonly format: Format<T>
   readonly recordId: (record: T, index: number) => RecordId
@@ -26,27 +26,27 @@ export interface RecordCallbacks<T> {
 
 export class ObjectWriter<T> {
   readonly key: string
-  /** When OSS holds the object. Never unhandled. */
+  /** Resolves when OSS has stored the object. A rejection is never unhandled. */
   readonly done: Promise<UploadResult>
   records = 0
   /**
-   * Bytes: exact without transforms; with them, what came out up to the last batch but one, so that it
-   * depends on the records alone.
+   * Size in bytes. Exact without transforms; with transforms, the output up to the last batch but one, so that
+   * it depends on the records alone.
    */
   size = 0
-  /** What the manifest says of its first record, and of the last one once it has ended. */
+  /** Ids for the manifest; `lastRecordId` is set by `end()`. */
   firstRecordId: RecordId = 0
   lastRecordId: RecordId = 0
-  /** The last record so far, and its number in the job. */
+  /** The latest record and its number in the job. */
   latestRecord: [record: T, index: number] | undefined
 
   readonly #callbacks: RecordCallbacks<T>
   readonly #transforms: TransformChain
   readonly #batch = new RecordBatch()
   readonly #body: Readable
-  /** Bytes that came out of the transforms so far: a matter of timing. */
+  /** Output of the transforms so far; depends on timing. */
   #transformedBytes = 0
-  /** The batch that is on its way through the transforms. */
+  /** Settles when the transforms have processed the current batch. */
   #transforming: Promise<void> = Promise.resolve()
   #resumePush: () => void = () => {}
 
@@ -67,14 +67,14 @@ export class ObjectWriter<T> {
         callback(error)
       },
     })
-    this.#body.on('error', () => {}) // whoever destroys it knows
+    this.#body.on('error', () => {}) // the caller that destroys the body handles its error
     this.done = this.#upload(upload)
     this.done.catch(() => {})
   }
 
   /**
-   * Takes a record. A full batch goes into the transforms when the one before it is through: then
-   * there is a promise, and the next record must wait for it.
+   * Writes a record. A full batch enters the transforms once the previous batch is processed.
+   * @returns a promise if the caller must wait before it writes the next record
    */
   write(record: T, index: number): Promise<void> | undefined {
     const chunk = this.#callbacks.format(record, this.records === 0)
@@ -85,7 +85,7 @@ export class ObjectWriter<T> {
     return this.#batch.isFull ? this.#flushBatch() : undefined
   }
 
-  /** No more records. Resolves like `done`. */
+  /** Ends the object. Settles like `done`. */
   async end(): Promise<UploadResult> {
     if (this.latestRecord !== undefined)
       this.lastRecordId = this.#callbacks.recordId(...this.latestRecord)
@@ -96,7 +96,7 @@ export class ObjectWriter<T> {
     return this.done
   }
 
-  /** It is not wanted any more: whoever uploads it is told by its own signal. */
+  /** Discards the object. The upload itself is aborted by its own signal. */
   destroy(): void {
     this.#body.destroy()
     this.#transforms.destroy()
@@ -106,7 +106,7 @@ export class ObjectWriter<T> {
     await this.#transforming
     if (!this.#transforms.isEmpty) this.size = this.#transformedBytes
     this.#transforming = this.#transformBatch(this.#batch.take())
-    this.#transforming.catch(() => {}) // the next turn tells
+    this.#transforming.catch(() => {}) // reported by the next flush, or by `end()`
   }
 
   async #transformBatch(batch: readonly Buffer[]): Promise<void> {
@@ -141,10 +141,10 @@ export class ObjectWriter<T> {
     if (actualSize === size && String(actualCrc64.digest()) === crc64) return
     throw new SpoolError(
       'ERR_SPOOL_EXPECTATION',
-      `oss://${bucket}/${key} was written by an earlier run of this job, with other records: it has ${size} bytes and CRC64 ${crc64}, now they make ${actualSize} and ${actualCrc64.digest()}; it stays as it is`,
+      `oss://${bucket}/${key} was written with different records by an earlier run of this job: it has ${size} bytes and CRC64 ${crc64}, this run has ${actualSize} bytes and CRC64 ${actualCrc64.digest()}. The object was not changed`,
       {
         id,
-        hint: 'The same job must get the same records in the same order: give other ones another job name.',
+        hint: 'Rerun a job with the same records in the same order, or use a new job name for different records.',
       },
     )
   }

@@ -1,4 +1,4 @@
-/** The options of a rotation: what they mean, their limits, and the check of all of them. */
+/** Options of `rotate`: documentation, limits and validation. */
 import type { Duplex } from 'node:stream'
 import { checkInteger, invalidType, invalidValue } from '../errors.js'
 import type { UploadOptions } from '../index.js'
@@ -10,7 +10,7 @@ import type { RecordId } from './manifest.js'
 import { KeyTemplate } from './key-template.js'
 import { transformFactory, type ObjectTransform } from './transforms.js'
 
-/** What each object is uploaded with. The rest of an upload's options is the job's own business. */
+/** Upload options of the objects of a job. Options that the job sets itself are excluded. */
 export type ObjectUpload = Omit<
   UploadOptions,
   | 'id'
@@ -25,7 +25,7 @@ export type ObjectUpload = Omit<
   | 'progress'
 >
 
-/** What `ObjectUpload` leaves out. */
+/** Options that `ObjectUpload` excludes. */
 const RESERVED_UPLOAD_OPTIONS = [
   'id',
   'size',
@@ -39,76 +39,81 @@ const RESERVED_UPLOAD_OPTIONS = [
   'progress',
 ] as const satisfies readonly Exclude<keyof UploadOptions, keyof ObjectUpload>[]
 
-/** The options of `rotate` but for `format`; `T`: a record. */
-export interface RotateBase<T> {
+/** Options of `rotate`. `T` is the type of a record; records that are not strings or bytes need a `format`. */
+export type RotateOptions<T> = {
   /**
-   * Names the job: 1 to 64 of `A-Za-z0-9._-`, not starting with a dot. The same job means the same
-   * records in the same order: run again, it sends only what is missing.
+   * Name of the job: 1 to 64 of `A-Za-z0-9._-`, not starting with a dot. Runs with the same name must have the
+   * same records in the same order; a rerun sends only what is missing.
    */
   readonly job: string
   /**
-   * Keys of the objects, with placeholders: `{job}`, `{partition}`, `{seq}` (number of the object among
-   * those with the same rest of the key, from 0; `{seq:05}` with at least 5 digits), and of the
-   * record's time `{yyyy}` `{MM}` `{dd}` `{HH}` `{mm}` `{ss}`. Records with different keys go to
-   * different objects.
+   * Template of the keys of the objects. Placeholders: `{job}`, `{partition}`, `{seq}` (counts from 0 the
+   * objects whose keys are otherwise equal; `{seq:05}` pads to 5 digits), and the fields of the record's time
+   * `{yyyy}` `{MM}` `{dd}` `{HH}` `{mm}` `{ss}`. Records with different keys go to different objects.
    */
   readonly key: string
-  /** Gives `{partition}`. */
+  /** Returns the value of `{partition}` for a record. Required if `key` has that placeholder. */
   readonly partitionBy?: (record: T) => string | number
-  /** Gives the record's time, for the placeholders of dates: a `Date`, or ms since 1970. */
+  /**
+   * Returns the time of a record for the date placeholders, as a `Date` or in ms since the epoch. Required if
+   * `key` has a date placeholder.
+   */
   readonly time?: (record: T) => Date | number
-  /** IANA name of the time zone of dates in keys. @default 'UTC' */
+  /** Time zone of dates in keys, as an IANA name such as `Asia/Shanghai`. @default 'UTC' */
   readonly timeZone?: string
-  /** When an object is full; what comes first counts. Default: never. */
+  /** Limits of one object; it ends at the first limit it reaches. Default: no limits. */
   readonly every?: {
-    /** Number of records: 1 or more. */
+    /** Number of records, 1 or more. */
     readonly records?: number
     /**
-     * Bytes as they are on OSS, so after `transform`, 1 or more. An object ends with the record that
-     * makes it as large; with a transform, one or two batches (of 64 KiB of text each) later.
+     * Bytes as stored on OSS, that is after `transform`, 1 or more. An object ends with the record that
+     * reaches this size; with a transform, one or two batches (64 KiB of text each) later.
      */
     readonly bytes?: number
     /**
-     * ms since the object was begun, whether records come or not: 1 to 2^31 - 1. For records that
-     * cannot be read again: another run would cut elsewhere.
+     * Age in ms at which an object ends even if no more records arrive, 1 to 2^31 - 1. Use it only for
+     * records that cannot be read again, because another run would split them differently.
      */
     readonly ms?: number
   }
-  /** Whether a new object begins with `record`; `previous` is the last one of the object so far. */
+  /**
+   * Returns whether `record` starts a new object. `previous` is the latest record of the current object.
+   */
   readonly cutBefore?: (record: T, previous: T) => boolean
-  /** Per object. Default: none. */
+  /** Transform of the bytes of each object, such as compression. Default: none. */
   readonly transform?: ObjectTransform
   /**
-   * Objects that are open for records at once, 1 to 1,000; above that the least recently used one is
-   * ended, and its next record begins another. @default 16
+   * Maximum number of objects that accept records concurrently, 1 to 1,000. Beyond that, the least recently
+   * used object ends, and its next record starts another one. @default 16
    */
   readonly maxOpen?: number
-  /** Objects that have ended and are still on their way, 1 to 1,000; above that records wait. @default 8 */
+  /**
+   * Maximum number of ended objects that are not yet stored on OSS, 1 to 1,000. Beyond that, records wait.
+   * @default 8
+   */
   readonly maxEnding?: number
   /**
-   * What the manifest's `first` and `last` say of a record, such as its id. Default: its number in
-   * the job, from 0.
+   * Returns the id of a record for `first` and `last` in the manifest. Default: its number in the job, from 0.
    */
   readonly recordId?: (record: T) => RecordId
-  /** Key of the manifest; may have `{job}`. @default `_manifest-{job}.json` in the folder of `key` */
+  /**
+   * Key of the manifest; may contain `{job}`. @default `_manifest-{job}.json` in the folder of `key` before
+   * its first placeholder
+   */
   readonly manifest?: string
-  /** What each object is uploaded with. `overwrite` is false unless given. */
+  /** Upload options of each object. `overwrite` defaults to `false`. */
   readonly upload?: ObjectUpload
-}
+} & ([T] extends [string | Uint8Array]
+  ? {
+      /** Serialises a record to a string or bytes. Default: writes the record as it is. */
+      readonly format?: Format<T>
+    }
+  : {
+      /** Serialises a record to a string or bytes, with its newline: `jsonl`, `await csv()` or your own. */
+      readonly format: Format<T>
+    })
 
-/** Records that are not text or bytes need a `format`. */
-export type RotateOptions<T> = RotateBase<T> &
-  ([T] extends [string | Uint8Array]
-    ? {
-        /** Makes text or bytes of a record. Default: it is one. */
-        readonly format?: Format<T>
-      }
-    : {
-        /** Makes text or bytes of a record, with its newline: `jsonl`, `await csv()`, or your own. */
-        readonly format: Format<T>
-      })
-
-/** The options with every default filled in. */
+/** Validated options with all defaults applied. */
 export interface RotateSettings<T> {
   readonly job: string
   readonly keyTemplate: KeyTemplate
@@ -133,8 +138,8 @@ export interface RotateSettings<T> {
 const SAMPLE_KEY_FIELDS = { partition: 'x', seq: 0 }
 
 /** @throws TypeError, RangeError, SpoolError `ERR_SPOOL_INVALID_KEY` */
-export function checkRotateOptions<T>(
-  options: RotateBase<T> & { format?: Format<T> },
+export function checkRotateOptions<T = string | Uint8Array>(
+  options: RotateOptions<T>,
 ): RotateSettings<T> {
   if (typeof options !== 'object' || options === null) {
     throw invalidType('options', 'an object', options)
@@ -142,7 +147,7 @@ export function checkRotateOptions<T>(
   const { job, every = {}, upload = {} } = options
   if (typeof job !== 'string') throw invalidType('job', 'a string', job)
   if (!/^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$/.test(job)) {
-    throw invalidValue('job', 'must be 1 to 64 of A-Za-z0-9._- , not starting with a dot', job)
+    throw invalidValue('job', 'must be 1 to 64 of A-Za-z0-9._- and not start with a dot', job)
   }
   for (const name of ['partitionBy', 'time', 'cutBefore', 'format', 'recordId'] as const) {
     const value = options[name]
@@ -194,7 +199,7 @@ export function checkRotateOptions<T>(
 function resolveManifestKey(text: string, job: string): string {
   const template = new KeyTemplate('manifest', text)
   if ([...template.placeholders].some(name => name !== 'job')) {
-    throw invalidValue('manifest', 'must have no placeholder but {job}', text)
+    throw invalidValue('manifest', 'must have no placeholder other than {job}', text)
   }
   const key = template.key({ ...SAMPLE_KEY_FIELDS, job, date: undefined })
   checkKey(key)
@@ -212,17 +217,21 @@ function checkOptionAndPlaceholder(
   throw invalidValue(option, reason, isGiven ? 'a function' : undefined)
 }
 
-/** A bound that is silently not kept is worse than none. */
+/** Rejects unknown properties, because ignoring a mistyped limit is worse than having none. */
 function checkPropertyNames(option: string, object: object, names: readonly string[]): void {
   for (const name of Object.keys(object)) {
     if (!names.includes(name)) {
-      throw invalidValue(option, `must only have ${names.map(n => `"${n}"`).join(', ')}`, name)
+      throw invalidValue(
+        option,
+        `must only have the properties ${names.map(n => `"${n}"`).join(', ')}`,
+        name,
+      )
     }
   }
 }
 
-/** For records that are text or bytes. */
+/** Default format, for records that are strings or bytes. */
 function passThroughFormat(record: unknown): string | Uint8Array {
   if (typeof record === 'string' || record instanceof Uint8Array) return record
-  throw invalidType('format', 'given for records that are not strings or bytes', record)
+  throw invalidType('format', 'set for records that are not strings or bytes', record)
 }

@@ -1,6 +1,6 @@
 /**
- * The sink of a job: what Node's streams ask of a `Writable`. `finish` means done: it comes when OSS
- * holds all objects and, written after them, the manifest. Everything it does is in `job.ts`.
+ * Node `Writable` around a `RotateJob`. Emits `finish` when OSS has stored all objects and the manifest, which
+ * is written after them.
  */
 import { Writable } from 'node:stream'
 import { SpoolError } from '../errors.js'
@@ -10,11 +10,13 @@ import type { Manifest, ManifestObject } from './manifest.js'
 import { checkRotateOptions, type RotateOptions, type RotateSettings } from './options.js'
 
 /**
- * Makes a sink for `pipeline()` and `stream-chain` that spreads records over objects: one after the
- * other by `every` and `cutBefore`, beside each other by what `key` is made of. Exactly once: ids and
- * keys follow from the job and the records, objects that an earlier run has sealed are finished and
- * not sent again (what comes for them is compared), and no object is overwritten.
- * @throws TypeError, RangeError, SpoolError `ERR_SPOOL_INVALID_KEY`, before any work
+ * Creates a sink for `pipeline()` or `stream-chain` that distributes records over objects: in parallel by the
+ * placeholders of `key`, one after another by `every` and `cutBefore`. Each object is published exactly once
+ * when the job is rerun: upload ids and keys derive from the job and its records, objects that an earlier run
+ * has sealed are finished without being sent again (their records are compared), and no object is overwritten
+ * by default.
+ * @param spool – uploads the objects; its directory is the memory of the job
+ * @throws TypeError, RangeError, or SpoolError `ERR_SPOOL_INVALID_KEY`, before any work
  */
 export function rotate<T = string | Uint8Array>(
   spool: Spool,
@@ -24,22 +26,22 @@ export function rotate<T = string | Uint8Array>(
 }
 
 /**
- * The sink that `rotate` makes. What one `write` gives is a record. It fails with the first failure of
- * any of its objects: what is sealed by then is finished by `resume` or by the next run of the job, the
- * rest is not published. Emits `object` (`ManifestObject`) whenever OSS holds one more.
+ * The sink returned by `rotate`. Each `write()` takes one record. The stream fails with the first failure of
+ * any object: uploads sealed by then are finished by `resume()` or by the next run of the job, all others are
+ * not published. Emits `object` with a `ManifestObject` each time OSS has stored an object.
  */
 export interface RotateStream<T> extends Writable {
-  /** The manifest, once OSS holds it; rejects with what ended the job. Ignoring it is safe. */
+  /** Resolves to the manifest when OSS has stored it; rejects if the job fails. It is safe to ignore. */
   readonly result: Promise<Manifest>
-  /** OSS holds one more object. */
+  /** Emitted when OSS has stored an object. */
   on(event: 'object', listener: (object: ManifestObject) => void): this
-  /** The events of a `Writable`. */
+  /** Events of `Writable`. */
   on(event: string | symbol, listener: (...args: never[]) => void): this
-  /** As `on`, for the next one only. */
+  /** Like `on`, for the next event only. */
   once(event: 'object', listener: (object: ManifestObject) => void): this
-  /** As `on`, for the next one only. */
+  /** Like `on`, for the next event only. */
   once(event: string | symbol, listener: (...args: never[]) => void): this
-  /** For `stream-chain`: the type of its records. There is nothing at run time. */
+  /** Record type for `stream-chain`. Exists only in the type system. */
   __streamTypeW(): T
 }
 
@@ -48,7 +50,7 @@ class Rotation<T> extends Writable implements RotateStream<T> {
   readonly result: Promise<Manifest>
   readonly #jobName: string
   readonly #job: RotateJob<T>
-  /** What ended us from the inside, as opposed to a source that failed. */
+  /** First failure of the job itself, as opposed to a failed source. */
   #failure: Error | undefined
   #isDone = false
   #resolveResult!: (manifest: Manifest) => void // set in the constructor
@@ -59,14 +61,14 @@ class Rotation<T> extends Writable implements RotateStream<T> {
     this.#jobName = settings.job
     this.#job = new RotateJob(spool, settings, {
       onFailure: error => void this.destroy(this.#firstFailure(error)),
-      // Later, so that a listener that throws is its owner's uncaught exception, not our failed object.
+      // Deferred, so that an exception in a listener becomes uncaught instead of failing the object.
       onObject: object => process.nextTick(() => this.emit('object', object)),
     })
     this.result = new Promise((resolve, reject) => {
       this.#resolveResult = resolve
       this.#rejectResult = reject
     })
-    this.result.catch(() => {}) // the stream's own `error` event is the one that must be handled
+    this.result.catch(() => {}) // users must handle the stream's `error` event instead
   }
 
   override _write(record: T, _encoding: string, callback: (error?: Error | null) => void): void {
@@ -90,11 +92,11 @@ class Rotation<T> extends Writable implements RotateStream<T> {
 
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
     const reason = this.#resultError(error)
-    // Node takes a sink that is destroyed between `end()` and `finish` for one that is done.
+    // Node treats a sink destroyed between `end()` and `finish` as finished.
     const wouldLookFinished = error === null && !this.#isDone && this.writableEnded
     const destroyError = wouldLookFinished && this.listenerCount('error') > 0 ? reason : error
     void this.#job.destroy().then(() => {
-      this.#rejectResult(reason) // unless it is done
+      this.#rejectResult(reason) // no effect if the job is done
       callback(destroyError)
     })
   }
@@ -108,23 +110,23 @@ class Rotation<T> extends Writable implements RotateStream<T> {
 
   #firstFailure(error: unknown): Error {
     const failure = error instanceof Error ? error : new Error(String(error))
-    if (!this.destroyed) this.#failure ??= failure // what fails afterwards, fails because of it
+    if (!this.destroyed) this.#failure ??= failure // later errors are consequences of the first one
     return this.#failure ?? failure
   }
 
-  /** For the result: a failure of ours as it is, else that of whoever fed us. */
+  /** Returns the rejection reason of `result`: our own failure, else an error that blames the source. */
   #resultError(error: Error | null): Error {
     if (this.#failure !== undefined) return this.#failure
     if (error instanceof SpoolError) return error
-    const consequence = `the manifest of the job ${this.#jobName} is not published`
-    const hint = 'Run the job again: it sends only what is missing.'
+    const consequence = `The manifest of the job ${this.#jobName} was not published`
+    const hint = 'Run the job again. It sends only what is missing.'
     if (error === null && this.writableEnded) {
-      const message = `The sink was destroyed before its end; ${consequence}`
+      const message = `The sink was destroyed before it finished. ${consequence}`
       return new SpoolError('ERR_SPOOL_ABORTED', message, { hint })
     }
-    const reason = error === null ? 'the sink was destroyed before its end' : error.message
+    const reason = error === null ? 'the sink was destroyed before it ended' : error.message
     const cause = error === null ? {} : { cause: error }
-    const message = `The source of the job ${this.#jobName} failed: ${reason}; ${consequence}`
+    const message = `The source of the job ${this.#jobName} failed: ${reason}. ${consequence}`
     return new SpoolError('ERR_SPOOL_SOURCE_FAILED', message, { hint, ...cause })
   }
 }

@@ -1,32 +1,34 @@
-/** A tap: counts the records that pass, and tells now and then how many. */
+/** Pass-through stream that counts records and reports the counts periodically. */
 import { Transform } from 'node:stream'
 import { invalidType, outOfRange } from '../errors.js'
 
-/** What a tap tells. */
+/** Counts reported by a tap. */
 export interface TapCounts {
-  /** Records so far. */
+  /** Number of records so far. */
   readonly records: number
-  /** Records per second since it last told; at the end, of the whole time. */
+  /** Records per second since the previous report; in the last report, since the first record. */
   readonly rate: number
-  /** ms since the first record. */
+  /** Time since the first record, in ms. */
   readonly elapsed: number
-  /** True for the last call, which always comes when the records end well. */
+  /** Whether this is the last report, which is always made when the stream ends without an error. */
   readonly done: boolean
 }
 
-/** A stream that hands on what it gets, record by record, as it is. */
+/** Pass-through stream in object mode that counts its records. */
 export interface Tap<T> extends Transform {
-  /** Records so far. */
+  /** Number of records so far. */
   readonly records: number
-  /** For `stream-chain`: the type of what it takes. There is nothing at run time. */
+  /** Input type for `stream-chain`. Exists only in the type system. */
   __streamTypeW(): T
-  /** For `stream-chain`: the type of what it gives. There is nothing at run time. */
+  /** Output type for `stream-chain`. Exists only in the type system. */
   __streamTypeR(): T
 }
 
 /**
- * Makes a tap, for `pipeline()` and for `stream-chain`. `tell` is called at most `perSecond` times a
- * second while records pass, and once at their end. What it throws is the stream's error.
+ * Creates a pass-through stream for `pipeline()` or `stream-chain` that counts records.
+ * @param onCounts – called at most `perSecond` times per second while records pass, and once at the end; an
+ * exception it throws fails the stream
+ * @throws TypeError, or RangeError unless `perSecond` is above 0 and at most 1,000 (default 1)
  */
 export function tap<T>(
   onCounts: (counts: TapCounts) => void = () => {},
@@ -74,7 +76,7 @@ export function tap<T>(
       )
     },
   })
-  // The two members whose types are narrower than those of a `Transform` exist for types alone.
+  // The two remaining members of `Tap` exist only in the type system.
   return Object.defineProperty(stream, 'records', {
     get: () => records,
     enumerable: true,

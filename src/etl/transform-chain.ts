@@ -1,11 +1,11 @@
 /**
- * Transforms in a row, driven batch by batch: a batch is through when each of them has called back
- * for it. So how many bytes have come out after a batch depends on the bytes alone, never on timing:
- * objects that are cut by their size are cut at the same records in every run.
+ * Chain of transforms, driven one batch at a time. A batch is processed when every transform has called back
+ * for it. The number of bytes output after a batch therefore depends on the bytes alone, never on timing, and
+ * objects limited by size end at the same records in every run.
  */
 import type { Duplex } from 'node:stream'
 
-/** One transform and what it has given. */
+/** One transform and its pending output. */
 class ChainedTransform {
   readonly #stream: Duplex
   readonly #output: Buffer[] = []
@@ -27,7 +27,7 @@ class ChainedTransform {
     })
   }
 
-  /** All that comes out until `chunk` is taken in. */
+  /** Returns the output available once the transform has processed `chunk`. */
   async write(chunk: Buffer): Promise<Buffer[]> {
     await this.#waitFor(done => this.#stream.write(chunk, error => done(error)))
     this.#readOutput()
@@ -75,17 +75,17 @@ export class TransformChain {
     this.#transforms = streams.map(stream => new ChainedTransform(stream))
   }
 
-  /** Without transforms, bytes come out as they are, and at once. */
+  /** Whether there are no transforms, so that bytes pass through unchanged and immediately. */
   get isEmpty(): boolean {
     return this.#transforms.length === 0
   }
 
-  /** @returns what came out of the last transform until all of `chunks` were taken in */
+  /** @returns the output of the last transform once the chain has processed all `chunks` */
   async write(chunks: readonly Buffer[]): Promise<readonly Buffer[]> {
     return this.#writeFrom(0, chunks)
   }
 
-  /** @returns what is left. Call once, after the last batch is through. */
+  /** Ends the transforms. Call it once, after the last batch. @returns the remaining output */
   async end(): Promise<readonly Buffer[]> {
     const rest: Buffer[] = []
     for (const [i, transform] of this.#transforms.entries()) {

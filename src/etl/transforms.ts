@@ -1,22 +1,25 @@
-/** Transforms by name or by function, for each object anew: what is wrong with them is said at the start. */
+/** Validates the `transform` option and turns it into a factory of fresh streams for each object. */
 import type { Duplex } from 'node:stream'
 import * as zlib from 'node:zlib'
 import { invalidType, invalidValue } from '../errors.js'
 
-/** What an object's bytes go through: a name, or a function that makes fresh streams for one object. */
+/**
+ * Transform of the bytes of an object: a built-in compressor (`'zstd'` needs Node 22.15), or a function that
+ * returns one or more new transform streams for each object.
+ */
 export type ObjectTransform = 'gzip' | 'zstd' | (() => Duplex | readonly Duplex[])
 
-/** @throws TypeError for a name that this Node does not know */
+/** @throws TypeError for an unknown name, or one that this version of Node does not support */
 export function transformFactory(transform: ObjectTransform | undefined): () => readonly Duplex[] {
   if (transform === undefined) return () => []
   if (transform === 'gzip') return () => [zlib.createGzip()]
   if (transform === 'zstd') {
-    // Node has it from 22.15 on; the types are those of Node 20.
+    // Available from Node 22.15; we compile against the types of Node 20.
     const { createZstdCompress } = zlib as { createZstdCompress?: () => Duplex }
     if (createZstdCompress !== undefined) return () => [createZstdCompress()]
     throw invalidValue(
       'transform',
-      `must not be 'zstd': Node ${process.version} has none`,
+      `must not be 'zstd', which Node ${process.version} does not support`,
       transform,
     )
   }
@@ -24,7 +27,7 @@ export function transformFactory(transform: ObjectTransform | undefined): () => 
     const createError = typeof transform === 'string' ? invalidValue : invalidType
     throw createError(
       'transform',
-      "must be 'gzip', 'zstd' or a function that makes streams",
+      "must be 'gzip', 'zstd' or a function that returns streams",
       transform,
     )
   }
@@ -33,7 +36,7 @@ export function transformFactory(transform: ObjectTransform | undefined): () => 
     const streams: readonly unknown[] = Array.isArray(result) ? result : [result]
     for (const stream of streams) {
       if (isDuplex(stream)) continue
-      throw invalidType('transform', 'a function that makes Node transform streams', stream)
+      throw invalidType('transform', 'a function that returns Node transform streams', stream)
     }
     return streams.filter(isDuplex)
   }

@@ -1,8 +1,8 @@
 /**
- * The port, implemented with the real `ali-oss` 6.23. Everything that is odd about that client ends
- * here: its typings, lists that are objects, booleans that are strings, quotes, one instance per
- * bucket, credentials read when a request is signed. `multipartUpload` is never used: it shares one
- * cancel flag among all uploads, hides errors and cannot verify (ali-oss #1242, #904, #1388).
+ * `Bucket` implemented with `ali-oss` 6.23. Hides the oddities of that client from the rest of the project:
+ * its typings, lists that are objects, booleans that are strings, quotes, one instance per bucket, credentials
+ * read when a request is signed. Does not use `multipartUpload`, because it shares one cancel flag among all
+ * uploads, hides errors and cannot verify (ali-oss #1242, #904, #1388).
  */
 import { createHash } from 'node:crypto'
 import { createRequire } from 'node:module'
@@ -34,18 +34,18 @@ interface AliOssRequestOptions {
   /** A function, because `completeMultipartUpload` deep-copies its options. */
   ctx: () => TransportContext
 }
-/** `ali-oss` wants a stream and only hands it on; the bytes themselves travel in the exchange. */
+/** Passed to `ali-oss`, which requires a stream but only forwards it. The `TransportContext` holds the real body. */
 const BODY_PLACEHOLDER = new Readable({ read() {} })
 
 type OneOrMany<T> = T | T[] | undefined
 
-/** The part of `ali-oss` that is used here, as it really behaves (its typings differ). */
+/** The part of `ali-oss` used here, typed by its actual behaviour (its own typings differ). */
 interface AliOss {
   options: {
     accessKeyId: string
     accessKeySecret: string
     stsToken?: string | undefined
-    /** Added to our clock when a request is dated, in ms. */
+    /** Milliseconds added to the local clock when a request is dated. */
     amendTimeSkewed?: number
   }
   initMultipartUpload(
@@ -103,13 +103,13 @@ interface AliOss {
   >
 }
 
-/** One call: how it is made, and its body, if `ali-oss` does not get that itself. */
+/** Options of one call, and its body where `ali-oss` is not given it. */
 type Request = CallOptions & { readonly body?: UploadBody }
 
-/** Pages of unfinished uploads of one key: 20,000 of them. */
+/** Maximum number of pages when listing the unfinished uploads of one key (20,000 uploads). */
 const MAX_PAGES = 100
 
-/** What a server's clock may say: no OSS was there before, and later the form of times changes. */
+/** Plausible range of a server's clock: OSS did not exist before it, and the time format changes after it. */
 const EARLIEST_CLOCK_MS = Date.UTC(2000)
 const LATEST_CLOCK_MS = Date.UTC(9000)
 const HTTP_DATE = /^\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT$/
@@ -119,7 +119,7 @@ export class AliOssBucket implements Bucket {
   readonly #settings: ClientSettings
   readonly #transport: Transport
   #client: Promise<AliOss> | undefined
-  /** OSS's clock minus ours, in ms. */
+  /** OSS's clock minus the local clock, in ms. */
   #clockOffsetMs = -Infinity
 
   constructor(place: Place, settings: ClientSettings, transport: Transport) {
@@ -137,7 +137,7 @@ export class AliOssBucket implements Bucket {
       oss.initMultipartUpload(key, { ...o, headers: { ...headers } }),
     )
     if (isValidUploadId(uploadId)) return uploadId
-    throw unusableReply('InitiateMultipartUpload', 'The reply names no upload id')
+    throw unusableReply('InitiateMultipartUpload', 'The reply contains no upload id')
   }
 
   async uploadPart(
@@ -170,13 +170,13 @@ export class AliOssBucket implements Bucket {
       for (const part of toArray(page.parts)) {
         const [number, size] = [Number(part.PartNumber), Number(part.Size)]
         const isPart = isPartNumber(number) && Number.isSafeInteger(size) && isETag(part.ETag)
-        if (!isPart) throw unusableReply('ListParts', 'It lists what cannot be a part')
+        if (!isPart) throw unusableReply('ListParts', 'The reply lists an invalid part')
         listed.set(number, { number, size, etag: part.ETag, ...parseCrc64(part.HashCrc64ecma) })
       }
       if (page.isTruncated !== 'true') return listed
       const next = Number(page.nextPartNumberMarker)
       const advances = isPartNumber(next) && next > Number(marker)
-      if (!advances) throw unusableReply('ListParts', 'Its pages do not advance')
+      if (!advances) throw unusableReply('ListParts', 'The pages of the list do not advance')
       marker = String(next)
     }
   }
@@ -249,15 +249,15 @@ export class AliOssBucket implements Bucket {
       for (const { name, uploadId, initiated } of page.uploads) {
         if (name !== key) continue
         if (!isValidUploadId(uploadId)) {
-          throw unusableReply('ListMultipartUploads', 'It lists what cannot be an upload')
+          throw unusableReply('ListMultipartUploads', 'The reply lists an invalid upload')
         }
         listed.push({ key, uploadId, initiated: Date.parse(initiated) })
       }
-      // Keys come in order and `key` is the smallest with this prefix: another one ends its list.
+      // Keys are sorted and `key` is the smallest with this prefix, so a different key ends its list.
       if (!page.isTruncated || page.nextKeyMarker !== key) return listed
       const next = page.nextUploadIdMarker
       if (!isValidUploadId(next) || markers.has(next) || markers.size === MAX_PAGES) {
-        throw unusableReply('ListMultipartUploads', 'Its pages do not advance')
+        throw unusableReply('ListMultipartUploads', 'The pages of the list do not advance')
       }
       markers.add(next)
       marker = { 'key-marker': key, 'upload-id-marker': next }
@@ -278,7 +278,7 @@ export class AliOssBucket implements Bucket {
     try {
       data = (await this.#request(operation, call, send, exchange)).data
     } catch (error) {
-      // 203: the object is stored, only the callback to the application's server failed.
+      // 203: the object is stored; only the callback to the application's server failed.
       if (!(error instanceof OssRequestError) || error.status !== 203) throw error
       callbackFailed = error.message
     }
@@ -295,7 +295,7 @@ export class AliOssBucket implements Bucket {
     }
   }
 
-  /** Runs one call of `ali-oss` when its turn comes; turns whatever it throws into an `OssRequestError`. */
+  /** Runs one call of `ali-oss` when its turn comes. Converts anything it throws to an `OssRequestError`. */
   #request<T>(
     operation: string,
     call: Request,
@@ -322,7 +322,7 @@ export class AliOssBucket implements Bucket {
     })
   }
 
-  /** Whether the failure's cause could be removed, so that the same request may succeed now. */
+  /** Tries to remove the cause of `failure`. Resolves with `true` if the same request may succeed now. */
   async #recover(failure: OssRequestError, keys: Credentials): Promise<boolean> {
     const kind = errorKind(failure)
     if (kind === 'expired') return this.#settings.credentials.renew(keys)
@@ -334,12 +334,12 @@ export class AliOssBucket implements Bucket {
   }
 
   #readClock(exchange: TransportContext): void {
-    const said = firstValue(exchange.reply?.headers['date']) ?? ''
-    const date = HTTP_DATE.test(said) ? Date.parse(said) : Number.NaN
+    const header = firstValue(exchange.reply?.headers['date']) ?? ''
+    const date = HTTP_DATE.test(header) ? Date.parse(header) : Number.NaN
     if (!(date > EARLIEST_CLOCK_MS && date < LATEST_CLOCK_MS)) return
     const offset = date - Date.now()
-    // The header has whole seconds and took its time, so it can only be late: the latest one is
-    // nearest, unless a clock was set.
+    // The header is truncated to whole seconds and delayed by the network, so it can only be behind. Keep the
+    // largest offset, which is the most accurate, unless a clock was set.
     const jumped = Math.abs(offset - this.#clockOffsetMs) > 2_000
     this.#clockOffsetMs = jumped ? offset : Math.max(offset, this.#clockOffsetMs)
   }
@@ -358,10 +358,10 @@ export class AliOssBucket implements Bucket {
       authorizationV4: this.#settings.authorizationV4,
       isRequestPay: this.#settings.isRequestPay,
       retryMax: 0,
-      refreshSTSTokenInterval: Number.MAX_SAFE_INTEGER, // mutes its advice about stsToken
+      refreshSTSTokenInterval: Number.MAX_SAFE_INTEGER, // silences its warning about stsToken
       urllib: { request: this.#transport.request },
     }
-    // Its typings lack half of these options, and describe replies that do not exist.
+    // The typings lack half of these options and describe replies that do not exist.
     return new OSS(options) as unknown as AliOss
   }
 }
@@ -371,32 +371,32 @@ function takeTurn<T>({ share, signal }: CallOptions, step: () => Promise<T>): Pr
   return share === undefined ? step() : share.run(signal, step)
 }
 
-/** For `.catch()`: that there is no such upload id is an answer. */
+/** For `.catch()`: a missing upload id is an answer, not a failure. */
 function ignoreNoSuchUpload(error: unknown): undefined {
   if (isNoSuchUpload(error)) return undefined
   throw error
 }
 
-/** `ali-oss` logs headers wherever `DEBUG` tells it to: the security token, and strings to sign. */
+/** Excludes `ali-oss` from `DEBUG`, because it logs headers, including the security token, and strings to sign. */
 function muteDebug(namespaces: string | undefined): void {
   if (!namespaces) return
   const aliOss = createRequire(import.meta.url).resolve('ali-oss')
-  // The one that it uses; its own typings are not ours to install.
+  // The instance that `ali-oss` uses; we do not depend on the typings of `debug`.
   const debug = createRequire(aliOss)('debug') as { enable(namespaces: string): void }
   debug.enable(`${namespaces},-ali-oss,-ali-oss:*`)
 }
 
-/** The fields of its errors. */
+/** Fields of the errors of `ali-oss`. */
 interface AliOssError extends Error {
   code: string
   ecCode: string
   requestId: string
 }
 
-/** Between ali-oss's own words and the text of the reply. */
+/** Separates the message of `ali-oss` from the raw text of the reply. */
 const RAW_XML_MARKER = '\nraw xml:'
 
-/** Keeps what helps, drops URLs, headers and keys; `secrets` are struck out of the message. */
+/** Keeps the useful facts, drops URLs, headers and keys, and redacts `secrets` in the message. */
 function toRequestError(
   operation: string,
   error: unknown,
@@ -404,17 +404,18 @@ function toRequestError(
   secrets: Credentials,
   { recovered } = { recovered: false },
 ): OssRequestError {
-  // What is thrown may be a plain object.
+  // The thrown value may be a plain object.
   const raw: Partial<AliOssError> = Object(failure ?? error)
   const headers = reply?.headers ?? {}
-  const code = failure === undefined ? toToken(raw.code) : undefined // what OSS said; else a system error
-  const said = raw.message || raw.name || 'It failed without a reason'
-  let message = toOneLine(said.split(RAW_XML_MARKER)[0]!).slice(0, 500)
+  // The code is OSS's, unless there is a `failure`, whose code is a system error.
+  const code = failure === undefined ? toToken(raw.code) : undefined
+  const text = raw.message || raw.name || 'It failed without a reason'
+  let message = toOneLine(text.split(RAW_XML_MARKER)[0]!).slice(0, 500)
   for (const secret of Object.values(secrets)) {
     if (typeof secret === 'string' && secret !== '') message = message.replaceAll(secret, '***')
   }
-  // ali-oss shows what it could not read; without a request id it is not OSS's but a proxy's page.
-  const unreadable = said.includes(RAW_XML_MARKER) && headers['x-oss-request-id'] !== undefined
+  // `ali-oss` appends a reply it cannot parse. Without a request id, the reply is a proxy's page, not OSS's.
+  const unreadable = text.includes(RAW_XML_MARKER) && headers['x-oss-request-id'] !== undefined
   return new OssRequestError({
     operation,
     recovered,
@@ -432,22 +433,22 @@ function unusableReply(operation: string, message: string): OssRequestError {
   return new OssRequestError({ operation, name: 'UnusableReply', message })
 }
 
-/** A name as servers give them; in place of text, XML may hold elements, and text may be anything. */
+/** Returns `value` if it is a plausible name. A server's XML may contain elements or arbitrary text instead. */
 function toToken(value: unknown): string | undefined {
   return typeof value === 'string' && /^[\x21-\x7e]{1,128}$/.test(value) ? value : undefined
 }
 
-/** What a server says ends up on terminals and in logs: it must not move a cursor or end a line. */
+/** Strips control characters. Server messages reach terminals and logs, and must not move a cursor or end a line. */
 function toOneLine(message: string): string {
   return message.replaceAll(/\p{Cc}+/gu, ' ')
 }
 
-/** Ids go into URLs and checkpoints as they are. */
+/** Checks an upload id, which is inserted into URLs and checkpoints unchanged. */
 function isValidUploadId(value: unknown): value is string {
   return typeof value === 'string' && /^[\x21-\x7e]{1,1024}$/.test(value)
 }
 
-/** ETags go into the XML of Complete as they are. */
+/** Checks an ETag, which is inserted into the XML of Complete unchanged. */
 function isETag(value: unknown): value is string {
   return typeof value === 'string' && /^"?[\w.+/=:-]{1,128}"?$/.test(value)
 }

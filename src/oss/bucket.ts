@@ -1,18 +1,18 @@
 /**
- * What the rest of the project knows of OSS: one bucket, ten calls. `ali-oss.ts` implements it with
- * the real client; every method rejects with an `OssRequestError` and with nothing else.
+ * Interface between OSS and the rest of the project: one bucket, ten calls. `ali-oss.ts` implements it with
+ * the real client. Every method rejects with an `OssRequestError` and nothing else.
  */
 import type { FairShare } from '../util/fair-semaphore.js'
 
-/** Something that says when bytes may be sent. */
+/** Decides when bytes may be sent. */
 export interface RateLimit {
-  /** The most bytes that are taken at a time. */
+  /** Maximum number of bytes per `take()`. */
   readonly slice: number
-  /** Resolves when `bytes` (at most a slice) may be sent, or as soon as `signal` is aborted. */
+  /** Resolves when `bytes` (at most `slice`) may be sent, or as soon as `signal` is aborted. */
   take(bytes: number, signal: AbortSignal): Promise<void>
 }
 
-/** Where a bucket is. Recorded in the checkpoint, so that any later process finds it again. */
+/** Location of a bucket. Recorded in the checkpoint, so that any later process can find it. */
 export interface Place {
   /** `https://oss-cn-hangzhou.aliyuncs.com`, or `local:<directory>` for the embedded OSS. */
   readonly endpoint: string
@@ -21,48 +21,48 @@ export interface Place {
   readonly bucket: string
   /** The endpoint is the bucket's own domain name. */
   readonly cname: boolean
-  /** The bucket goes into the path instead of the host name (`sldEnable` of `ali-oss`). */
+  /** The bucket name is in the path instead of the host name (`sldEnable` of `ali-oss`). */
   readonly pathStyle: boolean
 }
 
-/** Lower-case header names and values ready for the wire. */
+/** Headers with lower-case names and values ready for the wire. */
 export type Headers = Readonly<Record<string, string>>
 
-/** How one request is made. */
+/** Options of one request. */
 export interface CallOptions {
-  /** Ends the request at once; the call then rejects with an `OssRequestError` named `AbortError`. */
+  /** Aborts the request immediately. The call then rejects with an `OssRequestError` named `AbortError`. */
   readonly signal?: AbortSignal | undefined
-  /** Gives up after so many ms without any byte in either direction. Default 60,000. */
+  /** Fails the request after this many ms without a byte in either direction. Default 60,000. */
   readonly idleTimeout?: number | undefined
   /** Takes a turn among the requests of all uploads. Default: the request is sent at once. */
   readonly share?: FairShare | undefined
 }
 
-/** Bytes in order; a chunk is valid until the next one is asked for. */
+/** Bytes in order. A chunk is valid until the next one is requested. */
 export type UploadBody = AsyncIterable<Buffer>
 
-/** A part to upload: exactly `size` bytes, with a fresh body for each attempt. */
+/** Body of a part: exactly `size` bytes, created for each attempt. */
 export interface PartBody {
   readonly number: number
   readonly size: number
   readonly body: UploadBody
 }
 
-/** What OSS says of a part it has. */
+/** A part as listed by OSS. */
 export interface ListedPart {
   readonly number: number
   readonly size: number
-  /** With its quotes, as Complete wants it back. */
+  /** Includes its quotes, as Complete requires. */
   readonly etag: string
-  /** Absent from replies of servers that do not compute it. */
+  /** Absent if the server does not compute it. */
   readonly crc64?: bigint
 }
 
-/** A reply whose headers `progress` hands on, as `ali-oss` does. */
+/** A reply of OSS. `progress` receives it, as it does in `ali-oss`. */
 export interface HttpResponse {
   /** HTTP status. */
   readonly status: number
-  /** By names in lower case. */
+  /** Headers by lower-case name. */
   readonly headers: Readonly<Record<string, string | string[] | undefined>>
 }
 
@@ -78,9 +78,9 @@ export interface PublishResponse {
   readonly crc64?: bigint
   readonly requestId: string
   readonly versionId?: string
-  /** What the callback's server answered. */
+  /** Response of the callback's server. */
   readonly callback?: unknown
-  /** The object is stored, but its callback failed (203 CallbackFailed): why. */
+  /** Reason why the callback failed although the object is stored (203 CallbackFailed). */
   readonly callbackFailed?: string
   readonly reply: HttpResponse
 }
@@ -91,7 +91,7 @@ export interface ObjectInfo {
   readonly crc64?: bigint
   /** Our token, if the object carries one. */
   readonly token?: string
-  /** By OSS's clock, in ms; whole seconds. */
+  /** Time by OSS's clock, in ms since 1970; whole seconds. */
   readonly lastModified: number
   readonly versionId?: string
   readonly requestId: string
@@ -100,13 +100,13 @@ export interface ObjectInfo {
 export interface ListedUpload {
   readonly key: string
   readonly uploadId: string
-  /** By OSS's clock, in ms. */
+  /** Time by OSS's clock, in ms since 1970. */
   readonly initiated: number
 }
 
-/** One bucket. Any number of uploads may use it at the same time. */
+/** One bucket. Any number of uploads may use it concurrently. */
 export interface Bucket {
-  /** A new upload id for `key`. */
+  /** Resolves with a new upload id for `key`. */
   initiate(key: string, headers: Headers, call: CallOptions): Promise<string>
   uploadPart(
     key: string,
@@ -129,33 +129,36 @@ export interface Bucket {
   ): Promise<PublishResponse>
   /** Deletes an upload id and its parts. @returns false when there is no such upload id */
   abort(key: string, uploadId: string, call: CallOptions): Promise<boolean>
-  /** PutObject, with Content-MD5. `body` is asked when it is sent; what it rejects with is thrown. */
+  /** PutObject with Content-MD5. Calls `body` when the request is sent; rejects with its error if it fails. */
   put(
     key: string,
     body: () => Promise<Buffer>,
     headers: Headers,
     call: CallOptions,
   ): Promise<PublishResponse>
-  /** `undefined` when there is no such object. */
+  /** Resolves with `undefined` if the object does not exist. */
   head(key: string, call: CallOptions): Promise<ObjectInfo | undefined>
-  /** The unfinished uploads of exactly `key`. */
+  /** Lists the unfinished uploads of exactly `key`. */
   listUploads(key: string, call: CallOptions): Promise<ListedUpload[]>
-  /** Now, by OSS's clock as its replies show it, in ms. */
+  /** Returns the current time by OSS's clock, estimated from its replies, in ms since 1970. */
   now(): number
 }
 
-/** Opens buckets; owns their sockets. */
+/** Opens buckets and owns their sockets. */
 export interface OssConnection {
-  /** As `Place.endpoint`. */
+  /** Endpoint in the form of `Place.endpoint`. */
   readonly endpoint: string
-  /** Where new uploads go. @throws TypeError when no bucket is configured. */
+  /**
+   * Returns the location for new uploads.
+   * @throws TypeError if no bucket is configured or its name is invalid
+   */
   place(bucket?: string): Place
   open(place: Place): Bucket
-  /** Limits what all requests send together; each slice waits for all of them. */
+  /** Limits the combined send rate of all requests. Each slice waits for all limits. */
   setLimits(limits: readonly RateLimit[]): void
-  /** Ends idle sockets, so that a script exits by itself. */
+  /** Closes idle sockets, so that a script exits by itself. */
   close(): void
 }
 
-/** User metadata header that holds our token; from Initiate (or PutObject) on. */
+/** User metadata header that carries our token, set at Initiate or PutObject. */
 export const TOKEN_HEADER = 'x-oss-meta-oss-spool-token'

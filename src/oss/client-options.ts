@@ -1,6 +1,6 @@
 /**
- * What a caller gives us to reach OSS: an `ali-oss` client or the options to make one. It is a
- * source of settings and credentials and is never changed; `ali-oss` itself is not loaded for it.
+ * The `client` option: an `ali-oss` client, or the options to create one. Settings and credentials are read
+ * from it. It is never modified, and reading it does not load `ali-oss`.
  */
 import { invalidType, invalidValue } from '../errors.js'
 import {
@@ -13,54 +13,54 @@ import {
 import type { Place } from './bucket.js'
 import type { Agents, CertificateAuthorities } from './transport.js'
 
-/** The options of `ali-oss` that matter here, with its names and defaults but for two. */
+/** Options of an `ali-oss` client, with the names and defaults of `ali-oss` except for two defaults. */
 export interface ClientOptions {
-  /** With `accessKeySecret`; or `credentials`. */
+  /** Access key id. Required together with `accessKeySecret`, unless `credentials` is set. */
   readonly accessKeyId?: string
-  /** The secret of `accessKeyId`. */
+  /** Secret of `accessKeyId`. */
   readonly accessKeySecret?: string
-  /** Of temporary keys, which are not renewed: better `credentials`. */
+  /** Session token of temporary keys, which are not renewed. Prefer `credentials`. */
   readonly stsToken?: string
-  /** Fetches temporary credentials, ahead of their expiry and when OSS refuses them. */
+  /** Fetches temporary credentials, before they expire and when OSS rejects them. */
   readonly credentials?: CredentialsProvider
-  /** `oss-cn-hangzhou`, ... Part of every V4 signature. */
+  /** Region such as `oss-cn-hangzhou`. Part of every V4 signature. */
   readonly region?: string
-  /** Takes the place of the region's own. */
+  /** Host name or URL to use instead of the region's endpoint. */
   readonly endpoint?: string
-  /** Where uploads go. */
+  /** Bucket to upload to. */
   readonly bucket?: string
-  /** The region's endpoint for machines inside Alibaba Cloud. Default `false`. */
+  /** Use the region's internal endpoint, for machines inside Alibaba Cloud. Default `false`. */
   readonly internal?: boolean
-  /** HTTPS. Default `true` (in `ali-oss`: `false`). */
+  /** Use HTTPS. Default `true` (in `ali-oss`: `false`). */
   readonly secure?: boolean
-  /** Default `true` (in `ali-oss`: `false`). */
+  /** Use V4 signatures. Default `true` (in `ali-oss`: `false`). */
   readonly authorizationV4?: boolean
-  /** The endpoint is the bucket's own domain name. */
+  /** The endpoint is the bucket's own domain name. Default `false`. */
   readonly cname?: boolean
-  /** Bucket in the path, for servers that are not OSS. */
+  /** Put the bucket name in the path, for servers other than OSS. Default `false`. */
   readonly sldEnable?: boolean
-  /** Whoever asks pays, in buckets that are set up so. Default `false`. */
+  /** The requester pays, in buckets configured for it. Default `false`. */
   readonly isRequestPay?: boolean
-  /** PEM certificates to trust instead of Node's own list: the CA of a private OSS or proxy. */
+  /** PEM certificates to trust instead of Node's default list, such as the CA of a private OSS or proxy. */
   readonly ca?: string | Buffer | readonly (string | Buffer)[]
   /**
-   * Node's agent for `http:` endpoints. It wins over `ca` and over proxies of the environment, and stays
-   * the caller's to close.
+   * Node agent for `http:` endpoints. Takes precedence over `ca` and over proxies from the environment. The
+   * caller remains responsible for closing it.
    */
   readonly agent?: Agents['http']
-  /** The same for `https:` endpoints. */
+  /** Node agent for `https:` endpoints, with the same rules as `agent`. */
   readonly httpsAgent?: Agents['https']
 }
 
-/** An instance of `ali-oss`; what we read of it is in its untyped `options`. */
+/** An instance of `ali-oss`. Only its untyped `options` are read. */
 export interface AliOssClient {
-  /** What tells it from options; never called. */
+  /** Distinguishes a client from its options; never called. */
   multipartUpload(...parameters: never[]): Promise<unknown>
   /** Never called. */
   putBucket(...parameters: never[]): Promise<unknown>
 }
 
-/** Everything but the place: how requests are signed and sent. */
+/** Settings for signing and sending requests: everything except the place. */
 export interface ClientSettings {
   readonly credentials: CredentialSource
   readonly authorizationV4: boolean
@@ -69,17 +69,17 @@ export interface ClientSettings {
   readonly ca: CertificateAuthorities | undefined
 }
 
-/** The options inside an `ali-oss` client: ours, but its endpoint is a parsed URL. */
+/** Options inside an `ali-oss` client. Same as `ClientOptions`, but the endpoint is a parsed URL. */
 type AliOssClientOptions = Omit<ClientOptions, 'endpoint'> & {
   readonly refreshSTSToken?: CredentialsProvider | null
-  /** ms; 5 minutes unless given. */
+  /** Interval in ms; default 5 minutes. */
   readonly refreshSTSTokenInterval?: number
   readonly endpoint?: string | { readonly protocol: string; readonly host: string } | null
 }
 
 /**
- * Splits `client` into settings and the place it names.
- * @throws TypeError when it is neither a client nor usable options.
+ * Splits `client` into settings and a place.
+ * @throws TypeError if it is neither a client nor usable options
  */
 export function readClient(client: AliOssClient | ClientOptions): {
   settings: ClientSettings
@@ -89,11 +89,11 @@ export function readClient(client: AliOssClient | ClientOptions): {
     throw invalidType('client', 'an ali-oss client or its options', client)
   }
   const isClient = 'multipartUpload' in client
-  // An ali-oss client keeps its options in a property that its typings do not declare.
+  // The typings of `ali-oss` do not declare the property that holds the options.
   const options: AliOssClientOptions = isClient
     ? (client as unknown as { options: AliOssClientOptions }).options
     : client
-  // A client signs as ali-oss does by itself: V1, and with its default region.
+  // Keep the defaults of `ali-oss` for a client: V1 signatures and its default region.
   const { authorizationV4 = !isClient, isRequestPay = false, agent, httpsAgent } = options
   const region = isClient && options.region === undefined ? 'oss-cn-hangzhou' : regionOf(options)
   return {
@@ -114,7 +114,7 @@ export function readClient(client: AliOssClient | ClientOptions): {
   }
 }
 
-/** @throws TypeError when there is nothing to sign with */
+/** @throws TypeError if there are no credentials */
 function credentialSource(options: AliOssClientOptions): CredentialSource {
   const { credentials, refreshSTSToken, refreshSTSTokenInterval = 5 * 60_000 } = options
   if (credentials !== undefined) {
@@ -132,7 +132,7 @@ function credentialSource(options: AliOssClientOptions): CredentialSource {
     ...(options.stsToken ? { stsToken: options.stsToken } : {}),
   })
   if (!options.stsToken || typeof refreshSTSToken !== 'function') return staticCredentials(read)
-  // As ali-oss: the token it was made with is good for one interval, then its function is asked.
+  // Same as `ali-oss`: use the initial token for one interval, then call the refresh function.
   let first = true
   return new RefreshingCredentials(async () => {
     const keys = first ? read() : await refreshSTSToken()
@@ -166,13 +166,17 @@ function regionOf(options: AliOssClientOptions): string {
     typeof endpoint === 'string'
       ? /(oss-[a-z0-9-]+?)(-internal)?\.aliyuncs\.com/.exec(endpoint.toLowerCase())
       : null
-  // The accelerated endpoints serve buckets of all regions.
+  // Accelerated endpoints serve buckets of all regions.
   if (named?.[1] !== undefined && !named[1].startsWith('oss-accelerate')) return named[1]
   if (endpoint && options.authorizationV4 === false) return 'oss-cn-hangzhou' // V1 does not sign it
-  throw invalidValue('client.region', 'must be given: it is part of every V4 signature', undefined)
+  throw invalidValue(
+    'client.region',
+    'is required, because it is part of every V4 signature',
+    undefined,
+  )
 }
 
-/** The endpoint in one canonical form, since it is a part of ids: `protocol://host[:port]`. */
+/** Returns the endpoint as `protocol://host[:port]`, a canonical form because it is part of upload ids. */
 function endpointOf(options: AliOssClientOptions, region: string): string {
   const { endpoint, secure = true, internal = false } = options
   if (endpoint && typeof endpoint === 'object') return `${endpoint.protocol}//${endpoint.host}`
@@ -186,8 +190,8 @@ function endpointOf(options: AliOssClientOptions, region: string): string {
     : `http${secure ? 's' : ''}://${endpoint}`
   const url = URL.canParse(text) ? new URL(text) : undefined
   if (endpoint.includes('@')) {
-    // A password is never repeated in an error, also when the rest makes no URL.
-    throw invalidValue('client.endpoint', 'must not hold a user name or a password', undefined)
+    // Never repeat a password in an error, not even if the rest is not a valid URL.
+    throw invalidValue('client.endpoint', 'must not contain a user name or password', undefined)
   }
   if (url === undefined || !['http:', 'https:'].includes(url.protocol)) {
     throw invalidValue('client.endpoint', 'must be a host name or an http(s) URL', endpoint)

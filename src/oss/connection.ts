@@ -1,6 +1,6 @@
 /**
- * A connection: settings, sockets, and one bucket adapter per place. Unfinished uploads are reached
- * where their checkpoint says; only how requests are signed comes from the client (contract).
+ * Connection to OSS: settings, sockets and one bucket adapter per place. Unfinished uploads use the place
+ * recorded in their checkpoint; the client only determines how requests are signed (contract).
  */
 import { invalidValue } from '../errors.js'
 import { AliOssBucket } from './ali-oss.js'
@@ -8,17 +8,17 @@ import type { Bucket, OssConnection, Place } from './bucket.js'
 import { readClient, type AliOssClient, type ClientOptions } from './client-options.js'
 import { Transport } from './transport.js'
 
-/** Stands for the real address of an embedded OSS, whose port is another one each time. */
+/** Stable name for the address of an embedded OSS, whose port changes on every start. */
 export interface EndpointAlias {
-  /** What is recorded: `local:<directory>`. */
+  /** Name to record: `local:<directory>`. */
   readonly name: string
-  /** Where it listens now. */
+  /** Current address. */
   readonly endpoint: string
 }
 
 /**
- * Connects through `client`.
- * @throws TypeError when `client` is neither an `ali-oss` client nor options to make one.
+ * Creates a connection from `client`. Sends nothing.
+ * @throws TypeError if `client` is neither an `ali-oss` client nor options to create one
  */
 export function connect(
   client: AliOssClient | ClientOptions,
@@ -31,7 +31,7 @@ export function connect(
     endpoint: alias?.name ?? place.endpoint,
     place(bucket = place.bucket) {
       if (bucket === undefined) {
-        throw invalidValue('client.bucket', 'must name the bucket to upload to', undefined)
+        throw invalidValue('client.bucket', 'must be the bucket to upload to', undefined)
       }
       if (!/^[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]$/.test(bucket)) {
         throw invalidValue('client.bucket', 'must be a bucket name of 3 to 63 characters', bucket)

@@ -1,42 +1,46 @@
 /**
- * Credentials: fixed ones, read anew for each request since their owner may replace them in place, or
- * those of a provider, fetched ahead of their expiry and never by two requests at once. (`ali-oss`
- * sends parallel requests with the expired token while it fetches a new one, #1363, #1391.)
+ * Credentials, either fixed or from a provider. Fixed ones are read again for each request, because their owner
+ * may replace them in place. A provider is called before its credentials expire, and never concurrently.
+ * (`ali-oss` sends parallel requests with the expired token while it fetches a new one, #1363, #1391.)
  */
 import { invalidType } from '../errors.js'
 import { OssRequestError } from './request-error.js'
 
-/** What signs a request. */
+/** Credentials that sign requests. */
 export interface Credentials {
-  /** Says whose key it is; sent with every request. */
+  /** Identifies the key; sent with every request. */
   readonly accessKeyId: string
-  /** The key itself; never sent, written or shown. */
+  /** Secret part of the key; never sent, written or shown. */
   readonly accessKeySecret: string
-  /** Of temporary credentials: the session token that goes with them. */
+  /** Session token of temporary credentials. */
   readonly stsToken?: string
 }
 
-/** What a provider returns. */
+/** Credentials returned by a provider. */
 export interface ProvidedCredentials extends Credentials {
-  /** When they end: a `Date`, an ISO 8601 string, or ms since 1970. Without it: never. */
+  /** Expiry as a `Date`, an ISO 8601 string, or ms since 1970. Default: they never expire. */
   readonly expiration?: Date | string | number
 }
 
-/** Fetches credentials, from STS, a metadata service, a vault. */
+/** Fetches credentials, for example from STS, a metadata service or a vault. */
 export type CredentialsProvider = () => ProvidedCredentials | Promise<ProvidedCredentials>
 
-/** Where requests get their credentials. */
+/** Source of the credentials of requests. */
 export interface CredentialSource {
-  /** Those to sign with now; rejects with an `OssRequestError` when there are none. */
+  /** Resolves with the current credentials. Rejects with an `OssRequestError` if none are available. */
   get(): Promise<Credentials>
-  /** OSS refused `rejected`. @returns whether there are others by now */
+  /**
+   * Replaces credentials that OSS rejected.
+   * @param rejected – the credentials of the failed request
+   * @returns `true` if the current credentials are different ones
+   */
   renew(rejected: Credentials): Promise<boolean>
 }
 
-/** Credentials end this long before OSS says so, or after 4/5 of their life if that is later, in ms. */
+/** Renew credentials this many ms before they expire, or after 4/5 of their lifetime, whichever is later. */
 const REFRESH_AHEAD_MS = 5 * 60_000
 
-/** Credentials that their owner keeps; `read` is called for each request. */
+/** Returns a source of credentials managed by their owner. Calls `read` for each request. */
 export function staticCredentials(read: () => Credentials): CredentialSource {
   return {
     get: async () => read(),
@@ -44,7 +48,7 @@ export function staticCredentials(read: () => Credentials): CredentialSource {
   }
 }
 
-/** Credentials of a provider. */
+/** Credentials from a provider, renewed before they expire. */
 export class RefreshingCredentials implements CredentialSource {
   readonly #provider: CredentialsProvider
   #current: Credentials | undefined
@@ -61,7 +65,7 @@ export class RefreshingCredentials implements CredentialSource {
     try {
       return await this.#fetch()
     } catch (error) {
-      // Ahead of the expiry there is still time to try again.
+      // The current credentials are still valid; the next request retries the fetch.
       if (this.#current !== undefined && Date.now() < this.#expiresAt) return this.#current
       throw error
     }
@@ -84,7 +88,7 @@ export class RefreshingCredentials implements CredentialSource {
       : this.#fetch()
   }
 
-  /** One fetch at a time, shared by all who wait. */
+  /** Fetches new credentials. Concurrent calls share one fetch. */
   #fetch(): Promise<Credentials> {
     return (this.#fetching ??= this.#callProvider().finally(() => {
       this.#fetching = undefined
@@ -97,12 +101,12 @@ export class RefreshingCredentials implements CredentialSource {
       provided = await this.#provider()
       checkProvided(provided)
     } catch (cause) {
-      if (cause instanceof OssRequestError) throw cause // ours
+      if (cause instanceof OssRequestError) throw cause // our own error, which contains no secrets
       const reason = cause instanceof Error ? cause.name : typeof cause
       throw new OssRequestError({
         operation: 'Credentials',
         name: 'CredentialsUnavailable',
-        message: `The provider of credentials failed (${reason})`, // its own text may name secrets
+        message: `The credentials provider failed: ${reason}`, // the provider's own message may contain secrets
       })
     }
     const now = Date.now()

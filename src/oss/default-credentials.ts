@@ -1,11 +1,11 @@
 /**
- * Alibaba's default credential chain (environment, OIDC, profile, ECS RAM role, URI), through its own
- * package, which is loaded only when it is asked for and need not be installed.
+ * Alibaba's default credential chain (environment, OIDC, profile, ECS RAM role, URI). Uses Alibaba's package,
+ * which is an optional dependency and loaded on first use.
  */
 import type { CredentialsProvider } from './credentials.js'
 import { OssRequestError } from './request-error.js'
 
-/** The chain keeps and renews what it found by itself; so often, in ms, we ask it again. */
+/** Interval in ms at which the chain is queried. It caches and renews its credentials itself. */
 const REFRESH_INTERVAL_MS = 60_000
 
 interface CredentialChain {
@@ -17,8 +17,9 @@ interface CredentialChain {
 }
 
 /**
- * A provider for `client: { credentials: defaultCredentials() }`. Needs the package
- * `@alicloud/credentials` (2.4 or later).
+ * Returns a provider that uses Alibaba's default credential chain, for
+ * `client: { credentials: defaultCredentials() }`. Requires the package `@alicloud/credentials` 2.4 or later;
+ * without it, requests fail with `ERR_SPOOL_DENIED`.
  */
 export function defaultCredentials(): CredentialsProvider {
   let chain: CredentialChain | undefined
@@ -33,7 +34,7 @@ export function defaultCredentials(): CredentialsProvider {
         ...(securityToken ? { stsToken: securityToken } : {}),
       }
     } catch (error) {
-      chain = undefined // it sticks to the provider that failed last
+      chain = undefined // the chain would reuse the provider that failed last
       throw error
     }
   }
@@ -50,13 +51,14 @@ async function loadCredentialChain(): Promise<CredentialChain> {
   }
 }
 
-/** There is no chain to ask: a failure that may be shown as it is, since it was made here. */
+/** The package is not installed. An `OssRequestError` because its message is ours and contains no secrets. */
 export class CredentialsPackageMissingError extends OssRequestError {
   constructor() {
     super({
       operation: 'Credentials',
       name: 'CredentialsUnavailable',
-      message: "Alibaba's default chain needs the package @alicloud/credentials: install it",
+      message:
+        "Alibaba's default credential chain needs the package @alicloud/credentials. Install it.",
     })
   }
 }

@@ -1,21 +1,21 @@
 /**
- * The one table that says what a failure means and so what is done about it. By OSS's code first,
- * then by the name of a failure without a reply, then by HTTP status (OSS documentation, error
- * responses and EC troubleshooting; behaviour of ali-oss and urllib).
+ * Classification of request failures. Looks up OSS's error code first, then the name of a failure without a
+ * reply, then the HTTP status (OSS documentation, error responses and EC troubleshooting; behaviour of ali-oss
+ * and urllib).
  */
 
 /**
- * - `aborted`: we ended the request ourselves
- * - `recovered`: its cause was removed (new credentials, clock set right): retry at once
- * - `throttled`: OSS asks for less: all parts pause, fewer go out at a time
- * - `transient`: worth another attempt, later; the request may or may not have taken effect
- * - `no-upload`: the upload id is gone: look whether we succeeded, else begin a new one
- * - `stale-part`: Complete does not know a part as we named it: ask which parts there are
- * - `exists`: the key is taken and must not be overwritten: give up for good
- * - `expired`: the credentials are refused as such: renew them, else as `denied`
- * - `skewed`: our clock is wrong: take the server's, else as `transient`
- * - `denied`: credentials, permission, signature, bucket, certificate: give up until a person mends it
- * - `refused`: OSS will not take this request, however often it is sent: give up, resumably
+ * - `aborted`: we aborted the request ourselves
+ * - `recovered`: its cause was removed (credentials renewed, clock corrected); retry at once
+ * - `throttled`: OSS limits the rate; pause all parts and send fewer concurrently
+ * - `transient`: retry later; the request may or may not have taken effect
+ * - `no-upload`: the upload id is gone; check whether the object was published, else initiate a new upload id
+ * - `stale-part`: Complete does not recognise a part as we sent it; list the parts
+ * - `exists`: the key is taken and must not be overwritten; fail permanently
+ * - `expired`: OSS rejects the credentials themselves; renew them, else treat as `denied`
+ * - `skewed`: the local clock is wrong; use the server's time, else treat as `transient`
+ * - `denied`: credentials, permission, signature, bucket or certificate; fail until the user fixes the cause
+ * - `refused`: OSS rejects this request however often it is sent; fail, resumable
  */
 export type RequestErrorKind =
   | 'aborted'
@@ -61,7 +61,7 @@ const KIND_BY_OSS_CODE: Readonly<Record<string, RequestErrorKind>> = {
   ActiveRequestLimitExceeded: 'throttled',
   CpuLimitExceeded: 'throttled',
 
-  // Transmission errors that OSS reports as the client's fault; a fresh body heals them.
+  // Transmission errors that OSS reports as the client's fault. Sending a fresh body fixes them.
   InvalidDigest: 'transient',
   InvalidCRC64: 'transient',
   IncompleteBody: 'transient',
@@ -74,7 +74,7 @@ const KIND_BY_ERROR_NAME: Readonly<Record<string, RequestErrorKind>> = {
   CredentialsUnavailable: 'denied',
   ProxyDenied: 'denied',
 
-  // A certificate that does not prove who answers: nothing is sent to strangers.
+  // The certificate does not prove the server's identity, so nothing is sent to it.
   DEPTH_ZERO_SELF_SIGNED_CERT: 'denied',
   SELF_SIGNED_CERT_IN_CHAIN: 'denied',
   UNABLE_TO_VERIFY_LEAF_SIGNATURE: 'denied',
@@ -86,7 +86,7 @@ const KIND_BY_ERROR_NAME: Readonly<Record<string, RequestErrorKind>> = {
   CERT_UNTRUSTED: 'denied',
   ERR_TLS_CERT_ALTNAME_INVALID: 'denied',
 
-  // Node refused to make such a request: it always will.
+  // Node rejects such a request, and always will.
   ERR_INVALID_CHAR: 'refused',
   ERR_INVALID_ARG_TYPE: 'refused',
   ERR_INVALID_ARG_VALUE: 'refused',
@@ -105,12 +105,12 @@ const KIND_BY_STATUS: Readonly<Record<number, RequestErrorKind>> = {
   503: 'throttled',
 }
 
-/** What is known of a failure. */
+/** Known facts about a failure. */
 export interface RequestErrorFacts {
   readonly name: string
   readonly status?: number | undefined
   readonly ossCode?: string | undefined
-  /** The reply did not come whole: what else it would have said is not known. */
+  /** The reply was incomplete, so its error code may be missing. */
   readonly truncated?: boolean | undefined
 }
 
@@ -122,15 +122,14 @@ export function classify({
 }: RequestErrorFacts): RequestErrorKind {
   const byCode = lookUp(KIND_BY_OSS_CODE, ossCode)
   if (byCode !== undefined) return byCode
-  if (name === 'AbortError') return 'aborted' // whatever the reply began to say
+  if (name === 'AbortError') return 'aborted' // regardless of a partial reply
   if (status === undefined || status < 300) return lookUp(KIND_BY_ERROR_NAME, name) ?? 'transient' // or cut short
   if (status >= 500 || status === 429) return lookUp(KIND_BY_STATUS, status) ?? 'transient'
-  // Why it is refused is in the body: a part that came too slowly and a bucket that is not there
-  // differ by nothing else.
+  // The reason is in the body: nothing else distinguishes a part sent too slowly from a missing bucket.
   return cut === true ? 'transient' : (lookUp(KIND_BY_STATUS, status) ?? 'refused')
 }
 
-/** Names come from servers: `constructor` is not in the table. */
+/** Looks up an own property. Names come from servers, and `constructor` must not match. */
 function lookUp<T>(
   table: Readonly<Record<string, T>>,
   key: string | number | undefined,

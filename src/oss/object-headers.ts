@@ -1,24 +1,24 @@
 /**
- * What a user may say about the object (type, metadata, ACL, tags, callback, ...), turned into the
- * headers of OSS. Pure: the same options always give the same headers, so their digest tells whether
- * an upload id of an earlier run can be used again (rule 4).
+ * Converts the options of an object (type, metadata, ACL, tags, callback, ...) to the headers of OSS. Pure: the
+ * same options always produce the same headers, so their digest determines whether an upload id of an earlier
+ * run can be reused (rule 4).
  */
 import { invalidType, invalidValue } from '../errors.js'
 import { TOKEN_HEADER, type Headers } from './bucket.js'
 
-/** The callback OSS makes when the object is complete, as `ali-oss` takes it. */
+/** Callback request that OSS sends when the object is complete, in the form of `ali-oss`. */
 export interface CallbackOptions {
-  /** Where OSS posts to: one URL, or up to five with `;` between them. */
+  /** URL that OSS posts to, or up to five URLs separated by `;`. */
   readonly url: string
-  /** What it posts; `${bucket}`, `${object}`, `${size}`, ... are filled in by OSS. */
+  /** Body of the request. OSS replaces `${bucket}`, `${object}`, `${size}`, ... */
   readonly body: string
-  /** Host header of that request. Default: the host of `url`. */
+  /** Host header of the request. Default: the host of `url`. */
   readonly host?: string
-  /** Its Content-Type. Default: `application/x-www-form-urlencoded`. */
+  /** Content-Type of the request. Default: `application/x-www-form-urlencoded`. */
   readonly contentType?: string
-  /** Whether OSS names the host when it opens TLS. Default `false`. */
+  /** Whether OSS sends SNI when it connects with TLS. Default `false`. */
   readonly callbackSNI?: boolean
-  /** Sent as `x:name` variables. */
+  /** Custom variables, sent as `x:name`. */
   readonly customValue?: Readonly<Record<string, string | number | boolean>>
 }
 
@@ -31,37 +31,37 @@ export const STORAGE_CLASSES = [
 ] as const
 export const ACLS = ['default', 'private', 'public-read', 'public-read-write'] as const
 
-/** What the object is to be like on OSS. All of it is recorded in the checkpoint. */
+/** Options of the object on OSS. All of them are recorded in the checkpoint. */
 export interface ObjectOptions {
-  /** Any other header of PutObject/InitiateMultipartUpload; never a credential. */
+  /** Other headers of PutObject and InitiateMultipartUpload. Must not contain credentials. */
   readonly headers?: Readonly<Record<string, string>>
-  /** User metadata without the `x-oss-meta-` prefix; at most 8 KiB. Other than ASCII is percent-encoded. */
+  /** User metadata without the `x-oss-meta-` prefix; at most 8 KiB. Non-ASCII characters are percent-encoded. */
   readonly meta?: Readonly<Record<string, string>>
-  /** Content-Type. Default: by the key's extension. */
+  /** Content-Type. Default: derived from the key's extension. */
   readonly mime?: string
-  /** Default: that of the bucket. */
+  /** Storage class. Default: the bucket's. */
   readonly storageClass?: (typeof STORAGE_CLASSES)[number]
-  /** Who may read and write it. Default: as the bucket says. */
+  /** Access control list. Default: the bucket's. */
   readonly acl?: (typeof ACLS)[number]
-  /** Tags of the object: 10 at most. */
+  /** Tags of the object; at most 10. */
   readonly tags?: Readonly<Record<string, string>>
-  /** `false`: an object that is there already is never replaced. */
+  /** `false` never replaces an existing object. Default `true`. */
   readonly overwrite?: boolean
-  /** Asks OSS to call a server when the object is there. A callback that fails is a warning: the object is stored. */
+  /** Makes OSS call a server when the object is stored. A failed callback is only a warning. */
   readonly callback?: CallbackOptions
 }
 
-/** Headers that `ali-oss`, the transport or the other options own. */
+/** Headers reserved for `ali-oss`, the transport or other options. */
 const RESERVED =
   /^(authorization|host|date|content-length|content-md5|transfer-encoding|connection|keep-alive|te|trailer|upgrade|expect|x-oss-(meta-oss-spool-token|copy-source.*|date|security-token|content-sha256|hash-crc64ecma|forbid-overwrite|callback|callback-var)|proxy-authorization|cookie)$/
-/** What our token takes of the 8 KiB. */
+/** Bytes of the 8 KiB used by our token. */
 const TOKEN_BYTES = 'oss-spool-token'.length + 36
 const HEADER_NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
 const HEADER_VALUE = /^[\t\x20-\x7e]*$/
 
 /**
- * The headers of Initiate and of PutObject.
- * @throws TypeError for a header or metadata that cannot be sent.
+ * Returns the headers of Initiate and of PutObject.
+ * @throws TypeError if a header or metadata cannot be sent
  */
 export function initiationHeaders(object: ObjectOptions): Headers {
   const headers: Record<string, string> = {}
@@ -95,8 +95,8 @@ export function initiationHeaders(object: ObjectOptions): Headers {
 }
 
 /**
- * The headers of Complete; those of PutObject in addition to `initiationHeaders`. The ACL is among
- * them because OSS takes it from Complete and ignores it at Initiate (aliyun-oss-go-sdk, live tests).
+ * Returns the headers of Complete, which PutObject sends in addition to `initiationHeaders`. Includes the ACL,
+ * because OSS reads it from Complete and ignores it at Initiate (aliyun-oss-go-sdk, live tests).
  */
 export function completionHeaders(object: ObjectOptions): Headers {
   return { ...overwriteHeader(object), ...aclHeader(object), ...callbackHeaders(object.callback) }
@@ -129,7 +129,10 @@ function callbackHeaders(callback: CallbackOptions | undefined): Headers {
   }
 }
 
-/** Checks types before any work: options come from JavaScript, too. */
+/**
+ * Validates the options before any work, including their types: callers may use plain JavaScript.
+ * @throws TypeError
+ */
 export function checkObjectOptions(object: ObjectOptions): void {
   for (const name of ['headers', 'meta', 'tags'] as const) {
     const map: unknown = object[name]
@@ -159,12 +162,11 @@ export function checkObjectOptions(object: ObjectOptions): void {
   initiationHeaders(object)
 }
 
-/** All of it is recorded in the checkpoint, so all of it is checked. */
+/** Validates every property, because all of them are recorded in the checkpoint. */
 function checkCallback(callback: unknown): void {
   if (!isPlain(callback)) {
     throw invalidType('callback', 'an object with a "url" and a "body"', callback)
   }
-  // Nothing is assumed of its properties: each is checked below.
   const properties = callback
   for (const name of ['url', 'body'] as const) {
     if (properties[name] === undefined) throw invalidType(`callback.${name}`, 'a string', undefined)
@@ -178,7 +180,7 @@ function checkCallback(callback: unknown): void {
     } else if (['url', 'body', 'host', 'contentType'].includes(name)) {
       if (typeof value !== 'string') throw invalidType(full, 'a string', value)
       if (!value.isWellFormed()) throw invalidValue(full, 'must be well-formed Unicode', value)
-    } else throw invalidValue(full, 'is not known', value)
+    } else throw invalidValue(full, 'is not a known option', value)
   }
 }
 
@@ -192,7 +194,7 @@ function checkVariables(name: string, variables: unknown): void {
   }
 }
 
-/** Not a `Map`, `Headers` or `Date`, whose entries would be lost without a word. */
+/** Accepts only plain objects: the entries of a `Map`, `Headers` or `Date` would be lost silently. */
 function isPlain(value: unknown): value is Readonly<Record<string, unknown>> {
   if (typeof value !== 'object' || value === null) return false
   const prototype: unknown = Object.getPrototypeOf(value)
@@ -205,7 +207,7 @@ function oneOf(name: string, allowed: readonly string[], value: string | undefin
   }
 }
 
-/** Header values are ASCII on the wire; `ali-oss` throws on others (its README, headerEncoding). */
+/** Encodes a header value as ASCII. `ali-oss` throws on other characters (its README, headerEncoding). */
 function percentEncode(value: string): string {
   return value.toWellFormed().replace(/[^\x20-\x7e]/gu, encodeURIComponent)
 }

@@ -1,11 +1,11 @@
 /**
- * The proxy that the environment names for a URL (`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`,
- * `NO_PROXY`), and the tunnel through it. Loopback is never proxied. A proxy's password is sent to
- * the proxy and to nobody else: errors name it by host and port.
+ * Proxies from the environment (`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`), and tunnels through them.
+ * Loopback addresses are never proxied. A proxy's password is sent only to the proxy; errors contain its host
+ * and port.
  *
- * The tunnel is our own because a request must be able to end it: the agents of `https-proxy-agent`
- * know neither abort nor timeout and hide a refusal as the server's reply, and those of
- * `http-proxy-agent` make a new URL of the signed one.
+ * Uses its own tunnel, because a request must be able to abort it. The agents of `https-proxy-agent` support
+ * neither abort nor timeout and disguise a proxy's refusal as the server's reply, and those of
+ * `http-proxy-agent` rebuild the signed URL.
  */
 import * as http from 'node:http'
 import * as https from 'node:https'
@@ -14,29 +14,32 @@ import { getProxyForUrl } from 'proxy-from-env'
 import { tlsIdentityOptions } from './tls-identity.js'
 
 export interface Proxy {
-  /** For people: without user and password. */
+  /** URL for messages, without user and password. */
   readonly name: string
   readonly secure: boolean
   readonly hostname: string
   readonly port: number
-  /** What identifies us to it. */
+  /** Headers that authenticate us to the proxy. */
   readonly headers: Readonly<Record<string, string>>
 }
 
-/** The proxy for `url`, by the environment; `undefined`: straight on. @throws Error `ProxyDenied` */
+/**
+ * Returns the proxy for `url` from the environment, or `undefined` to connect directly.
+ * @throws Error `ProxyDenied` if the proxy's URL is invalid
+ */
 export function proxyFor(url: string): Proxy | undefined {
   if (isLoopback(new URL(url).hostname)) return undefined
   const named = getProxyForUrl(url)
   if (named === '') return undefined
   const parsed = URL.canParse(withScheme(named)) ? new URL(withScheme(named)) : undefined
   if (parsed === undefined || !['http:', 'https:'].includes(parsed.protocol)) {
-    // Its value may hold a password.
+    // Do not show the value, which may contain a password.
     throw proxyError('ProxyDenied', `The proxy for ${new URL(url).origin} is not an http(s) URL`)
   }
   if (`${parsed.pathname}${parsed.search}${parsed.hash}`.includes('@')) {
-    // A `/`, `?` or `#` in the password ended the host: `http://user:1/2@proxy` names the host `user`.
-    const what = `The proxy for ${new URL(url).origin} has a password that is not percent-encoded`
-    throw proxyError('ProxyDenied', what)
+    // A `/`, `?` or `#` in the password ends the host: the host of `http://user:1/2@proxy` is `user`.
+    const message = `The password of the proxy for ${new URL(url).origin} is not percent-encoded`
+    throw proxyError('ProxyDenied', message)
   }
   const secure = parsed.protocol === 'https:'
   const { hostname, host, port, username, password } = parsed
@@ -53,14 +56,14 @@ export function proxyFor(url: string): Proxy | undefined {
   }
 }
 
-/** A proxy that says no: a person has to mend it, unless it is the proxy's own trouble (5xx). */
+/** Creates the error for a proxy's refusal. The user must fix it, unless the proxy itself has failed (5xx). */
 export function proxyRefused(proxy: Proxy, status: number): Error {
   const name = status >= 500 || status === 408 || status === 429 ? 'ProxyFailure' : 'ProxyDenied'
-  const why = status === 407 ? ': it wants a user name and a password, or other ones' : ''
+  const why = status === 407 ? ': the user name or password is missing or wrong' : ''
   return proxyError(name, `The proxy ${proxy.name} answered ${status}${why}`)
 }
 
-/** Says that it was the proxy that could not be reached; the error's code is kept. */
+/** Creates the error for a proxy that cannot be reached. Keeps the code of `error`. */
 export function proxyUnreachable(proxy: Proxy, error: Error): Error {
   const { code = error.name } = error as NodeJS.ErrnoException // a system error has a code
   return Object.assign(proxyError(error.name, `The proxy ${proxy.name} failed: ${code}`), { code })
@@ -68,11 +71,11 @@ export function proxyUnreachable(proxy: Proxy, error: Error): Error {
 
 /** Options of a request that goes through a `TunnelAgent`. */
 export interface TunnelOptions extends https.RequestOptions {
-  /** Ends the way to the proxy while it is not there yet; afterwards it is not listened to. */
+  /** Aborts the tunnel while it is being established; ignored afterwards. */
   tunnelSignal: AbortSignal
 }
 
-/** HTTPS through a proxy: CONNECT, then TLS with the endpoint; keep-alive like any other agent. */
+/** Agent for HTTPS through a proxy: CONNECT, then TLS with the endpoint. Keeps connections alive. */
 export class TunnelAgent extends https.Agent {
   readonly #proxy: Proxy
   readonly #tls: https.AgentOptions
@@ -108,7 +111,7 @@ export class TunnelAgent extends https.Agent {
     }
     const onAbort = (): void => {
       connect.destroy()
-      finish(new Error('The request ended before its tunnel was there'))
+      finish(new Error('The request ended before its tunnel was established'))
     }
     tunnelSignal.addEventListener('abort', onAbort, { once: true })
     connect.on('error', error => finish(proxyUnreachable(proxy, error)))
@@ -121,7 +124,7 @@ export class TunnelAgent extends https.Agent {
         socket.destroy()
         return finish(proxyRefused(proxy, response.statusCode ?? 0))
       }
-      // With a socket it is TLS over that one, and it is made at once.
+      // Given a socket, `createConnection()` starts TLS over it and returns synchronously.
       const stream = super.createConnection({ ...options, socket } as https.RequestOptions)
       finish(null, stream ?? undefined)
     })
@@ -130,7 +133,7 @@ export class TunnelAgent extends https.Agent {
   }
 }
 
-/** `proxy-from-env` gives a proxy without a scheme the request's own; everybody else means HTTP. */
+/** Defaults a proxy without a scheme to HTTP, as is usual. `proxy-from-env` adds the scheme of the request. */
 function withScheme(proxy: string): string {
   const env = process.env
   const asGiven = [
@@ -144,7 +147,7 @@ function withScheme(proxy: string): string {
   return asGiven.some(name => env[name] === proxy) ? proxy : proxy.replace(/^https:/, 'http:')
 }
 
-/** A password may hold a `%` that nobody has escaped. */
+/** Decodes `text`, which may contain an unescaped `%`. */
 function decodeLeniently(text: string): string {
   try {
     return decodeURIComponent(text)

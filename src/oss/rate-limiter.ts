@@ -1,38 +1,38 @@
 /**
- * Rate limits: what bodies wait for, slice by slice, and the one of a spool: a token bucket that all its
- * requests draw from. What always holds: no more than about 150 ms worth of bytes goes out at once,
- * those who wait are served in turn, and a wait ends with the request it belongs to.
+ * Rate limiting: paces request bodies slice by slice, and implements the limit of a spool as a token bucket that
+ * all its requests share. Invariants: a burst is at most about 150 ms worth of bytes, waiting requests are
+ * served in order, and a wait ends with its request.
  */
 import { invalidType, outOfRange } from '../errors.js'
 import type { UploadBody, RateLimit } from './bucket.js'
 import { WaitQueue } from '../util/wait-queue.js'
 
-/** The bucket holds what flows in so many ms; a slice is half of that. */
+/** Capacity of the bucket, in ms at the full rate. A slice is half of it. */
 const BURST_MS = 100
 const MAX_SLICE_BYTES = 64 * 1024
 
-/** A body under a rate limit, and how long it was held back. */
+/** A rate-limited body and its accumulated delay. */
 export interface PacedBody {
   readonly body: UploadBody
   readonly delay: PacingDelay
 }
 
-/** The time a body spent waiting for its turn: not the line's fault. */
+/** Time that a body spent waiting for the rate limit, which must not count as network time. */
 export class PacingDelay {
   #total = 0
   #since: number | undefined
 
-  /** True while it waits. */
+  /** Whether the body is waiting now. */
   get waiting(): boolean {
     return this.#since !== undefined
   }
 
-  /** ms, up to now. */
+  /** Total in ms, including the current wait. */
   get total(): number {
     return this.#total + (this.#since === undefined ? 0 : performance.now() - this.#since)
   }
 
-  /** Counts the time until `turn` comes. */
+  /** Adds the time until `turn` resolves. */
   async measure(turn: Promise<void>): Promise<void> {
     this.#since = performance.now()
     await turn
@@ -41,20 +41,20 @@ export class PacingDelay {
   }
 }
 
-/** `source` in slices, each when all `limits` let it; ended early when `signal` is aborted. */
+/** Splits `source` into slices that each wait for all `limits`. Ends early when `signal` is aborted. */
 export function pace(
   limits: readonly RateLimit[],
   source: UploadBody | Buffer,
   signal: AbortSignal,
 ): PacedBody {
-  const waits = new PacingDelay()
-  return { body: slices(limits, source, waits, signal), delay: waits }
+  const delay = new PacingDelay()
+  return { body: slices(limits, source, delay, signal), delay }
 }
 
 async function* slices(
   limits: readonly RateLimit[],
   source: UploadBody | Buffer,
-  waits: PacingDelay,
+  delay: PacingDelay,
   signal: AbortSignal,
 ): AsyncGenerator<Buffer> {
   const most = Math.min(...limits.map(limit => limit.slice))
@@ -62,7 +62,7 @@ async function* slices(
     for (let at = 0; at < chunk.length; at += most) {
       const slice = chunk.subarray(at, at + most)
       for (const limit of limits) {
-        await waits.measure(limit.take(slice.length, signal))
+        await delay.measure(limit.take(slice.length, signal))
         if (signal.aborted) return
       }
       yield slice
@@ -79,7 +79,7 @@ export class TokenBucket implements RateLimit {
   readonly #queue = new WaitQueue()
   #timer: NodeJS.Timeout | undefined
 
-  /** `bytesPerSecond`: 1024 or more. */
+  /** @param bytesPerSecond – 1024 or more */
   constructor(bytesPerSecond: number) {
     this.#bytesPerMs = bytesPerSecond / 1000
     this.slice = Math.min(MAX_SLICE_BYTES, Math.floor((this.#bytesPerMs * BURST_MS) / 2))
@@ -125,7 +125,7 @@ export class TokenBucket implements RateLimit {
   }
 }
 
-/** @throws TypeError or RangeError for what is no limit; one below would stop everything */
+/** @throws TypeError or RangeError if it is not a rate of at least 1 KiB/s; lower rates are almost certainly typos */
 export function checkRate(name: string, bytesPerSecond: unknown): void {
   if (typeof bytesPerSecond !== 'number') throw invalidType(name, 'a number', bytesPerSecond)
   if (!(bytesPerSecond >= 1024 && bytesPerSecond <= Number.MAX_SAFE_INTEGER)) {

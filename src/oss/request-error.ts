@@ -1,26 +1,26 @@
 /**
- * One request that failed, cleaned: `ali-oss` and `urllib` errors carry signed URLs, headers, access
- * key ids and strings to sign, so none of them leaves this folder. An `OssRequestError` keeps what a
- * person or a retry policy needs; `failure-kinds.ts` says what it means.
+ * Sanitized error of a failed request. Errors of `ali-oss` and `urllib` contain signed URLs, headers, access key
+ * ids and strings to sign, so none of them leaves this folder. An `OssRequestError` keeps the facts that users
+ * and the retry policy need; `error-kinds.ts` classifies it.
  */
 import { classify, type RequestErrorKind } from './error-kinds.js'
 
 export type { RequestErrorKind }
 
 export interface OssRequestErrorDetails {
-  /** Error name as Node, our transport or OSS gave it: `ECONNREFUSED`, `NoSuchBucket`, ... */
+  /** Error name from Node, our transport or OSS, such as `ECONNREFUSED` or `NoSuchBucket`. */
   readonly name: string
   readonly message: string
-  /** HTTP status; absent when no reply came. */
+  /** HTTP status; absent if there was no reply. */
   readonly status?: number | undefined
   readonly ossCode?: string | undefined
   readonly ec?: string | undefined
   readonly requestId?: string | undefined
-  /** Operation in OSS's words, such as `UploadPart`. */
+  /** OSS's name of the operation, such as `UploadPart`. */
   readonly operation: string
   /** The cause was removed: the credentials or the clock were renewed. */
   readonly recovered?: boolean | undefined
-  /** The reply ended before it was whole. */
+  /** The reply was incomplete. */
   readonly truncated?: boolean | undefined
 }
 
@@ -45,7 +45,7 @@ export class OssRequestError extends Error {
     if (details.requestId !== undefined) this.requestId = details.requestId
   }
 
-  /** One line for people: `UploadPart: 503 ServiceUnavailable (request 5C06...): ...`. */
+  /** Returns one line for messages: `UploadPart: 503 ServiceUnavailable (request 5C06...): ...`. */
   describe(): string {
     const what = [this.status, this.ossCode ?? this.name].filter(x => x !== undefined).join(' ')
     const request = this.requestId === undefined ? '' : ` (request ${this.requestId})`
@@ -53,7 +53,7 @@ export class OssRequestError extends Error {
   }
 }
 
-/** What a failure means, and so what is done about it. */
+/** Classifies a failure, which determines how it is handled. */
 export function errorKind(failure: OssRequestError): RequestErrorKind {
   return failure.recovered ? 'recovered' : classify(failure)
 }
@@ -63,7 +63,7 @@ export function isNoSuchUpload(error: unknown): error is OssRequestError {
   return error instanceof OssRequestError && errorKind(error) === 'no-upload'
 }
 
-/** The request never reached a server. */
+/** Names of errors for requests that never reached a server. */
 const NEVER_SENT: ReadonlySet<string> = new Set([
   'ECONNREFUSED',
   'ENOTFOUND',
@@ -75,7 +75,7 @@ const NEVER_SENT: ReadonlySet<string> = new Set([
   'ProxyFailure',
 ])
 
-/** True when OSS may have carried the request out although we were not told so. */
+/** Returns `true` if OSS may have executed the request although it failed for us. */
 export function isAmbiguous(failure: OssRequestError): boolean {
   const { status, name } = failure
   if (NEVER_SENT.has(name)) return false

@@ -1,7 +1,6 @@
 /**
- * How long a request may take. Four limits, of which the first to be reached ends it: the way to the
- * server, silence, the whole body, the whole reply. All follow from `idleTimeout` and the body's size,
- * and none of them counts the time a body waited for the rate limit.
+ * Request timeouts: connect, idle, body and response deadline. The first to expire fails the request. All are
+ * derived from `idleTimeout` and the size of the body, and none counts the time a body waits for the rate limit.
  */
 import type { ClientRequest } from 'node:http'
 import type { CallOptions } from './bucket.js'
@@ -11,15 +10,15 @@ const CONNECT_TIMEOUT_MS = 10_000
 const IDLE_TIMEOUT_MS = 60_000
 
 /**
- * Bytes per second below which a line is given up: 32 kbit/s, the slowest that throttled tariffs
- * leave. It is the whole line's: `parallel` requests share it. A slow line must arrive in the end;
- * this is for a server that takes a byte now and then.
+ * Minimum rate in bytes per second: 32 kbit/s, the slowest rate of throttled mobile tariffs. It applies to the
+ * whole connection to OSS, which `parallel` requests share. Uploads over slow networks must succeed; this limit
+ * is for a server that only reads a byte now and then.
  */
 const MIN_BYTES_PER_SECOND = 4 * 1024
 
-/** What all requests of a transport have in common. */
+/** State shared by all requests of a transport. */
 export interface ConnectionLoad {
-  /** Requests that have a body and no reply yet. */
+  /** Number of requests with a body that have no reply yet. */
   requestsSending: number
 }
 
@@ -27,16 +26,16 @@ export interface TimedRequest {
   readonly request: ClientRequest
   readonly call: CallOptions
   readonly load: ConnectionLoad
-  /** Bytes of the body; `undefined` when nobody knows. */
+  /** Size of the body in bytes; `undefined` if unknown. */
   readonly size: number | undefined
-  /** How long the body was held back by us. */
+  /** Time that the body waited for our rate limit. */
   readonly pacing: PacingDelay | undefined
-  /** An agent makes the connection by steps of its own, and gives us the socket at their end. */
+  /** The agent connects in several steps and provides the socket only after the last one. */
   readonly isTunnel: boolean
   readonly fail: (error: Error) => void
 }
 
-/** Watches over one request; returns what ends the watch. */
+/** Starts the timeouts of one request. Returns a function that stops them. */
 export function startTimeouts(timed: TimedRequest): () => void {
   const { request, call, load, size, pacing, isTunnel, fail } = timed
   const idle = call.idleTimeout ?? IDLE_TIMEOUT_MS
@@ -55,7 +54,7 @@ export function startTimeouts(timed: TimedRequest): () => void {
   let startedAt = performance.now()
   const elapsed = (): number => performance.now() - startedAt - (pacing?.total ?? 0)
 
-  let peakLoad = 0 // requests that shared the line with this one
+  let peakLoad = 0 // most requests that shared the network, including this one
   const checkBodyDeadline = (): void => {
     if (size === undefined) return
     peakLoad = Math.max(peakLoad, load.requestsSending)
@@ -65,12 +64,12 @@ export function startTimeouts(timed: TimedRequest): () => void {
     fail(
       timeoutError(
         'DeadlineExceeded',
-        `${size} bytes were not taken within ${Math.ceil(allowed)} ms`,
+        `The body of ${size} bytes was not sent within ${Math.ceil(allowed)} ms`,
       ),
     )
   }
   if (isTunnel) startConnectTimer()
-  // Not before: with `maxSockets` of the caller's agent, a request first waits for its turn.
+  // Start only now: with `maxSockets` of the caller's agent, a request may wait for a free socket first.
   request.on('socket', socket => {
     if (!isActive) return
     clearTimer('connect')
@@ -84,16 +83,16 @@ export function startTimeouts(timed: TimedRequest): () => void {
   request.on('timeout', () => {
     if (!isActive) return
     if (pacing?.waiting === true) request.setTimeout(idle)
-    else fail(timeoutError('IdleTimeout', `No byte moved for ${idle} ms`))
+    else fail(timeoutError('IdleTimeout', `No data was sent or received for ${idle} ms`))
   })
   request.on('finish', () => {
     if (!isActive) return
-    // The system may still hold the last bytes, at worst for as long as it took the others.
+    // The kernel may still buffer the last bytes, and sending them may take as long as all others did.
     const extra = Math.max(0, elapsed())
     request.setTimeout(idle + extra)
     const limit = 2 * idle + extra
     startTimer('whole', limit, () => {
-      fail(timeoutError('DeadlineExceeded', `No whole reply within ${Math.ceil(limit)} ms`))
+      fail(timeoutError('DeadlineExceeded', `No complete reply within ${Math.ceil(limit)} ms`))
     })
   })
   return () => {

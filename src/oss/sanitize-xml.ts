@@ -1,17 +1,17 @@
 /**
- * What XML 1.0 has no form for ("Characters", section 2.2), and keys may hold all the same: a reply that
- * names such a key is one that no parser takes, although the request took effect.
+ * Characters that XML 1.0 cannot represent ("Characters", section 2.2), but keys may contain. Parsers reject a
+ * reply with such a key, although the request took effect.
  */
 const INVALID_XML_CHARS =
-  // oxlint-disable-next-line no-control-regex -- they are what is looked for
+  // oxlint-disable-next-line no-control-regex -- matches control characters on purpose
   /[\0-\x08\x0b\x0c\x0e-\x1f]|&#(?:0*(?:[0-8]|1[124-9]|2\d|3[01])|x0*(?:[0-8bcef]|1[0-9a-f]));/gi
 
-/** The reply with U+FFFD in their places; nothing that is compared or sent again depends on these. */
+/** Replaces these characters with U+FFFD. They are in no value that is compared or sent again. */
 export function sanitizeXml(data: Buffer, contentType: string | undefined): Buffer {
   if (contentType?.includes('xml') !== true) return data
-  // Almost none has any: no copy of it is made, which a server that means ill would have us keep by the dozen.
+  // Most replies have none. Scan before copying, so that a hostile server cannot make us hold many copies.
   if (!data.includes('&#') && !data.some(isControl)) return data
-  const text = data.toString('latin1') // as many characters as bytes: what is UTF-8 stays so
+  const text = data.toString('latin1') // one character per byte, which preserves UTF-8 sequences
   return Buffer.from(text.replace(INVALID_XML_CHARS, '\xef\xbf\xbd'), 'latin1')
 }
 

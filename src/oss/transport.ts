@@ -1,8 +1,8 @@
 /**
- * The HTTP transport under `ali-oss` (its documented `urllib` option): one request on `node:http`,
- * streamed up, collected down, that can be aborted and that notices a dead socket by its silence.
- * `urllib` itself has none of that: its timer counts the upload's own time, it cannot be aborted,
- * and it writes "callback twice" to the console (ali-oss #963).
+ * HTTP transport for `ali-oss`, passed as its documented `urllib` option. Sends requests with `node:http`, streams
+ * the body, buffers the reply, supports abort and detects dead sockets by an idle timeout. `urllib` cannot do
+ * this: its timer includes the time of the upload itself, it cannot be aborted, and it writes "callback twice" to
+ * the console (ali-oss #963).
  */
 import * as http from 'node:http'
 import * as https from 'node:https'
@@ -15,25 +15,25 @@ import { pace } from './rate-limiter.js'
 import { sanitizeXml } from './sanitize-xml.js'
 
 /**
- * Replies are XML of at most 1,000 parts or 200 uploads, or a callback's JSON (1 MiB); more is not OSS.
- * As a tree, XML takes up to 70 times its size.
+ * Maximum size of a reply. OSS sends XML with at most 1,000 parts or 200 uploads, or a callback's JSON (1 MiB).
+ * Parsed XML takes up to 70 times its size.
  */
 const MAX_RESPONSE_BYTES = 2 * 1024 * 1024
 
-/** For signals that only end a wait: an `AbortError` of its own, with a stack, for each costs time. */
+/** Abort reason. A constant, because creating an `AbortError` captures a stack, which is expensive. */
 const REQUEST_OVER = 'the request is over'
 
-/** What travels from our call through `ali-oss` to the transport and back (its `ctx` option). */
+/** Context of a call, passed through `ali-oss` to the transport and back (its `ctx` option). */
 export interface TransportContext extends CallOptions {
-  /** The request's body, where `ali-oss` was given none. */
+  /** Body of the request, if it was not passed to `ali-oss`. */
   readonly body?: UploadBody
-  /** The reply, as soon as its headers are there. */
+  /** Reply, set as soon as its headers have arrived. */
   reply?: HttpResponse
-  /** Why there is no complete reply: `ali-oss` drops the original error's code. */
+  /** Reason why there is no complete reply. `ali-oss` drops the code of the original error. */
   failure?: Error
 }
 
-/** The request as `ali-oss` hands it to `urllib.request(url, params)`. */
+/** Request as passed by `ali-oss` to `urllib.request(url, params)`. */
 export interface TransportRequest {
   method: string
   headers: Record<string, string | number>
@@ -41,7 +41,7 @@ export interface TransportRequest {
   ctx?: () => TransportContext
 }
 
-/** The answer as `ali-oss` expects it from `urllib`. */
+/** Response as `ali-oss` expects it from `urllib`. */
 export interface TransportResponse {
   status: number
   headers: IncomingMessage['headers']
@@ -54,34 +54,34 @@ export interface Agents {
   readonly https: http.Agent
 }
 
-/** PEM certificates that are trusted, instead of those that come with Node. */
+/** PEM certificates to trust instead of those of Node. */
 export type CertificateAuthorities = string | Buffer | readonly (string | Buffer)[]
 
-/** Where a request goes first, and how it is put there. */
+/** First hop of a request, either the endpoint or a proxy, and its request options. */
 interface Route {
   readonly proxy?: Proxy
   readonly secure: boolean
   readonly options: https.RequestOptions
-  /** Besides those of the request, which win. */
+  /** Default headers; those of the request take precedence. */
   readonly headers: Readonly<Record<string, string>>
 }
 
 export class Transport {
   readonly #callerAgents: Partial<Agents>
   readonly #agents: Agents
-  /** By the proxy's and the user's name. */
+  /** Tunnels by proxy and its credentials. */
   readonly #tunnels = new Map<string, TunnelAgent>()
   readonly #tlsOptions: https.AgentOptions
   readonly #load: ConnectionLoad = { requestsSending: 0 }
   #limits: readonly RateLimit[] = []
 
   /**
-   * @param agents the caller's own; they win over `ca` and over proxies. Default: keep-alive ones
-   * @param ca for HTTPS, also through a proxy
+   * @param agents – the caller's agents, which take precedence over `ca` and proxies. Default: keep-alive agents
+   * @param ca – certificates to trust for HTTPS, also through a proxy
    */
   constructor(agents: Partial<Agents> = {}, ca?: CertificateAuthorities) {
     this.#callerAgents = agents
-    // Node's typings want an array they may write to.
+    // Node's typings require a mutable array.
     this.#tlsOptions =
       ca === undefined ? {} : { ca: typeof ca === 'object' && !Buffer.isBuffer(ca) ? [...ca] : ca }
     this.#agents = {
@@ -90,12 +90,12 @@ export class Transport {
     }
   }
 
-  /** Limits the bodies of all requests together; none: no limit, and no work for it. */
+  /** Limits the combined rate of all request bodies. An empty array disables pacing at no cost. */
   setLimits(limits: readonly RateLimit[]): void {
     this.#limits = limits
   }
 
-  /** Sends one request. An arrow property: `ali-oss` calls it without its receiver. */
+  /** Sends one request. An arrow function, because `ali-oss` calls it without its receiver. */
   readonly request = (url: string, params: TransportRequest): Promise<TransportResponse> => {
     const exchange = params.ctx?.() ?? {}
     return this.#send(url, params, exchange).catch((error: unknown) => {
@@ -104,7 +104,7 @@ export class Transport {
     })
   }
 
-  /** Ends our sockets. Idle ones never keep a process alive, so this is for the impatient. */
+  /** Destroys pooled sockets. Optional: idle sockets are unref'd. */
   close(): void {
     for (const agent of [this.#agents.http, this.#agents.https, ...this.#tunnels.values()]) {
       agent.destroy()
@@ -119,7 +119,7 @@ export class Transport {
     return new Promise((resolve, reject) => {
       const { body } = exchange
       const aborted = (): Error => namedError('AbortError', 'The request was aborted')
-      // Ends what the request waits for: its turn under the rate limit, its tunnel.
+      // Aborts waits of the request: for the rate limit and for its tunnel.
       const ended = new AbortController()
       const content =
         typeof params.content === 'string' ? Buffer.from(params.content) : params.content
@@ -180,7 +180,7 @@ export class Transport {
         exchange.reply = { status, headers }
         readResponse(response).then(data => {
           end()
-          // A reply before the end of the body (an early refusal): this socket is of no more use.
+          // The reply came before the end of the body (an early refusal), so the socket cannot be reused.
           if (!request.writableFinished) request.destroy()
           const whole = sanitizeXml(data, headers['content-type'])
           resolve({ status, headers, data: whole, res: { status, headers, requestUrls: [url] } })
@@ -193,16 +193,16 @@ export class Transport {
     })
   }
 
-  /** Straight on, or by the proxy that the environment names, unless the agent is the caller's. */
+  /** Routes `url` directly or through the proxy from the environment. The caller's agent is never proxied. */
   #route(url: string, ended: AbortSignal): Route {
     const secure = url.startsWith('https:')
     const { host, path, hostname, port = secure ? 443 : 80 } = splitUrl(url)
     const headers = { host }
     const target = { hostname, port, path }
-    const given = secure ? this.#callerAgents.https : this.#callerAgents.http
-    const proxy = given === undefined ? proxyFor(url) : undefined
+    const callerAgent = secure ? this.#callerAgents.https : this.#callerAgents.http
+    const proxy = callerAgent === undefined ? proxyFor(url) : undefined
     if (proxy === undefined) {
-      const agent = given ?? (secure ? this.#agents.https : this.#agents.http)
+      const agent = callerAgent ?? (secure ? this.#agents.https : this.#agents.http)
       const options = { ...target, agent, ...(secure && tlsIdentityOptions(hostname)) }
       return { secure, options, headers }
     }
@@ -233,12 +233,12 @@ export class Transport {
 }
 
 /**
- * Writes `body` to `request` and ends it. Each chunk is the kernel's before the next is asked for, so
- * that they may share one buffer.
+ * Writes `body` to `request` and ends it. Each chunk is handed to the kernel before the next one is requested, so
+ * that chunks may share one buffer.
  */
 async function pipeBody(body: UploadBody, request: http.ClientRequest): Promise<void> {
   let resume = (): void => {}
-  request.once('close', () => resume()) // what was not written by then never will be
+  request.once('close', () => resume()) // a pending write never calls back after `close`
   for await (const chunk of body) {
     if (request.destroyed) return
     await new Promise<void>(resolve => {
@@ -250,7 +250,7 @@ async function pipeBody(body: UploadBody, request: http.ClientRequest): Promise<
   request.end()
 }
 
-/** A body that is given as a whole keeps its length when it is sent in slices. */
+/** Keeps the Content-Length of a buffered body that is sent in slices. */
 function contentLengthHeader(content: Buffer | undefined): Record<string, number> {
   return content === undefined ? {} : { 'content-length': content.length }
 }
@@ -268,13 +268,13 @@ async function readResponse(response: IncomingMessage): Promise<Buffer> {
   for await (const chunk of response as AsyncIterable<Buffer>) {
     size += chunk.length
     if (size > MAX_RESPONSE_BYTES)
-      throw namedError('ReplyTooLarge', `The reply is longer than ${MAX_RESPONSE_BYTES} bytes`)
+      throw namedError('ReplyTooLarge', `The reply is larger than ${MAX_RESPONSE_BYTES} bytes`)
     chunks.push(chunk)
   }
   return Buffer.concat(chunks, size)
 }
 
-/** Like `new URL`, but the path stays byte for byte what was signed. */
+/** Splits a URL like `new URL()`, but keeps the path byte for byte as it was signed. */
 function splitUrl(url: string): { host: string; hostname: string; port?: number; path: string } {
   const { host, hostname, port } = new URL(url)
   const start = url.indexOf('/', url.indexOf('//') + 2)

@@ -1,21 +1,25 @@
 /**
- * What is asked of a connection to Redis, and how long an answer is waited for. The client belongs to
- * whoever made it: `ioredis` is never loaded from here. Its errors may carry the arguments of a command,
- * a password among them, so only their texts are handed on.
+ * Sends commands over a Redis connection, with a timeout. The caller creates and closes the client; `ioredis`
+ * is never loaded here. Errors of the client may contain the arguments of a command, such as a password, so only
+ * their messages are passed on.
  */
 
-/** An `ioredis` client, or what has its `call`; one that BullMQ uses serves as well. */
+/** An `ioredis` client, or any object with its `call` method. May be shared with BullMQ. */
 export interface RedisConnection {
-  /** Sends one command. While there is no connection it may wait or reject. */
+  /** Sends one command. While disconnected, it may wait or reject. */
   call(command: string, ...args: (string | number)[]): Promise<unknown>
 }
 
-/** A command failed, or was not answered in time. */
+/** A command failed or timed out. */
 export class RedisError extends Error {
   override readonly name = 'RedisError'
 }
 
-/** @param timeout of the answer, in ms @throws RedisError */
+/**
+ * Sends a command and resolves to its reply.
+ * @param timeout – maximum time to wait for the reply, in ms
+ * @throws RedisError if the command fails or times out
+ */
 export async function sendCommand(
   connection: RedisConnection,
   timeout: number,
@@ -24,7 +28,7 @@ export async function sendCommand(
 ): Promise<unknown> {
   let timer: NodeJS.Timeout | undefined
   const timedOut = new Promise<never>((_resolve, reject) => {
-    const timeoutError = new RedisError(`Redis did not answer ${command} within ${timeout} ms`)
+    const timeoutError = new RedisError(`Redis did not respond to ${command} within ${timeout} ms`)
     timer = setTimeout(() => reject(timeoutError), Math.max(0, timeout))
   })
   try {
@@ -37,12 +41,12 @@ export async function sendCommand(
   }
 }
 
-/** A text reply. */
+/** Returns a string reply, or `null` for any other one. */
 export function stringReply(reply: unknown): string | null {
   return typeof reply === 'string' ? reply : null
 }
 
-/** A reply that is a list of texts. */
+/** Returns the elements of an array reply as strings, or an empty array for any other reply. */
 export function stringListReply(reply: unknown): string[] {
   return Array.isArray(reply) ? reply.map(String) : []
 }

@@ -1,8 +1,8 @@
 /**
- * One rate limit for all machines: a token bucket in Redis. A process reserves bytes for a fraction of
- * a second with one script, and is told how long to wait for them; the bucket may go below zero, so
- * whoever asks later waits longer, and nobody asks twice. What always holds: all that is sent was
- * reserved before, and while Redis does not answer nothing is.
+ * Rate limit shared by all machines: a token bucket in Redis. A process reserves bytes for a fraction of a
+ * second with one script, which returns the time to wait for them. The bucket may become negative, so later
+ * callers wait longer and no reservation is retried. Invariant: bytes are reserved before they are sent, so
+ * nothing is sent while Redis does not respond.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { invalidType } from '../errors.js'
@@ -13,13 +13,13 @@ import { sendCommand, type RedisConnection } from './connection.js'
 import { RedisKeys } from './keys.js'
 
 const MAX_FLEET_SLICE_BYTES = 64 * 1024
-/** The bucket holds what flows in so many ms, and no reservation is for more. */
+/** Capacity of the bucket and upper limit of a reservation, as ms at the full rate. */
 const FLEET_BURST_MS = 250
-/** A wait beyond this, in ms: we ask for too much at a time. */
+/** A wait longer than this, in ms, means that our reservations are too large. */
 const LONG_WAIT_MS = 1_000
-/** ms after which bytes that were reserved and not sent are forgotten. */
+/** Age in ms at which reserved but unsent bytes expire. */
 const RESERVATION_EXPIRY_MS = 1_000
-/** ms that Redis may take, and until it is asked again when it failed. */
+/** Timeout of a reservation, and delay before it is retried after a failure. */
 const RESERVE_TIMEOUT_MS = 5_000
 const RESERVE_RETRY_DELAY_MS = 500
 
@@ -38,7 +38,7 @@ return wait`
 
 /** Options of `fleetRate`. */
 export interface FleetRateOptions {
-  /** What the names of keys begin with: one limit for all that have it in common. @default 'oss-spool' */
+  /** Prefix of the keys; processes with the same prefix share one limit. @default 'oss-spool' */
   readonly prefix?: string
 }
 
@@ -48,7 +48,7 @@ class FleetRateLimit implements RateLimit {
   readonly #key: string
   readonly #bytesPerSecond: number
   readonly #capacity: number
-  /** Bytes of the next reservation. */
+  /** Size of the next reservation in bytes. */
   #nextReservationBytes: number
   #reservedBytes = 0
   #reservedAt = 0
@@ -94,13 +94,13 @@ class FleetRateLimit implements RateLimit {
       await sleep(waitMs)
       this.#reservedBytes += reservationBytes
       this.#reservedAt = performance.now()
-      // The more machines share the rate, the less each takes at a time.
+      // The more machines share the rate, the less each one reserves at once.
       if (waitMs > LONG_WAIT_MS)
         this.#nextReservationBytes = Math.max(this.slice, Math.floor(reservationBytes / 2))
       else if (waitMs < FLEET_BURST_MS)
         this.#nextReservationBytes = Math.min(this.#capacity, reservationBytes * 2)
     } catch {
-      await sleep(RESERVE_RETRY_DELAY_MS) // Redis is away: whoever waits goes on waiting
+      await sleep(RESERVE_RETRY_DELAY_MS) // Redis is unavailable: the waiters keep waiting
     }
     this.#isReserving = false
     this.#grantWaiting()
@@ -108,10 +108,10 @@ class FleetRateLimit implements RateLimit {
 }
 
 /**
- * A limit of what all machines send together, for `new Spool({ fleetRate })`.
- * @param connection an `ioredis` client; it stays its caller's
- * @param bytesPerSecond 1024 or more; all machines should say the same
- * @throws TypeError or RangeError
+ * Creates a limit on the total rate at which all machines send, for `new Spool({ fleetRate })`.
+ * @param connection – an `ioredis` client, closed by the caller
+ * @param bytesPerSecond – total bytes per second, 1024 or more; use the same value on all machines
+ * @throws TypeError or RangeError for invalid arguments
  */
 export function fleetRate(
   connection: RedisConnection,

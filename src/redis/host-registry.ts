@@ -1,7 +1,7 @@
 /**
- * Which hosts live. Each keeps a key in Redis alive; one whose key is gone, because no process of it
- * told of itself for `timeout` ms or because its operator said so, will not come back: whatever was on
- * its disk is given up.
+ * Host liveness. Each host keeps a Redis key alive with heartbeats. A host counts as gone for good when its key
+ * has expired because no process has sent a heartbeat for `hostTimeout` ms, or when an operator has declared it
+ * gone; the bytes on its disk are then considered lost.
  */
 import { sendCommand, RedisError, type RedisConnection } from './connection.js'
 import type { RedisKeys } from './keys.js'
@@ -21,12 +21,12 @@ export class HostRegistry {
     this.#hostTimeout = hostTimeout
   }
 
-  /** Resolves when this host is known to live; from then on it is told again and again. */
+  /** Sends a heartbeat for this host and repeats it periodically. Resolves when the first one is recorded. */
   announce(): Promise<void> {
     return (this.#announced ??= this.#sendHeartbeat().then(
       () => {
         this.#heartbeatTimer = setInterval(() => {
-          this.#sendHeartbeat().catch(() => undefined) // the next one is soon
+          this.#sendHeartbeat().catch(() => undefined) // the next heartbeat follows soon
         }, this.#hostTimeout / 4).unref()
       },
       (error: unknown) => {
@@ -41,12 +41,12 @@ export class HostRegistry {
     return (await this.#sendCommand('EXISTS', this.#keys.hostHeartbeat(host))) === 0
   }
 
-  /** For as long as its last sign of life would have counted. */
+  /** Marks a host as gone for `hostTimeout` ms, the time for which a heartbeat counts. */
   async declareGone(host: string): Promise<void> {
     await this.#sendCommand('SET', this.#keys.goneHost(host), '1', 'PX', this.#hostTimeout)
   }
 
-  /** This process does not tell of its host any more; others of it may. */
+  /** Stops the heartbeats of this process. Other processes of the host continue theirs. */
   close(): void {
     clearInterval(this.#heartbeatTimer)
   }
@@ -60,7 +60,7 @@ export class HostRegistry {
       'PX',
       this.#hostTimeout,
     )
-    if (reply !== 'OK') throw new RedisError('Redis did not take the sign of life')
+    if (reply !== 'OK') throw new RedisError('Redis did not record the heartbeat')
   }
 
   #sendCommand(command: string, ...args: (string | number)[]): Promise<unknown> {

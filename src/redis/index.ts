@@ -1,5 +1,5 @@
 /**
- * Checkpoints that several machines share.
+ * Checkpoints and rate limits shared by several machines.
  * @module oss-spool/redis
  */
 export type { RedisConnection } from './connection.js'

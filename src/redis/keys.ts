@@ -1,4 +1,4 @@
-/** The names of all keys. On a cluster the prefix has braces, so that they share one slot. */
+/** Names of all keys. On a Redis cluster, the prefix needs braces so that all keys share one slot. */
 export class RedisKeys {
   readonly #prefix: string
 
@@ -6,27 +6,27 @@ export class RedisKeys {
     this.#prefix = prefix
   }
 
-  /** A set: the ids of all uploads. */
+  /** Set: the ids of all uploads. */
   get uploadIds(): string {
     return `${this.#prefix}:ids`
   }
 
-  /** A number: that of the last owner of any upload. */
+  /** Integer: the last fencing number given to an owner of any upload. */
   get fencingCounter(): string {
     return `${this.#prefix}:fence`
   }
 
-  /** A sorted set: names in the quarantine by the time they came there, in ms. */
+  /** Sorted set: names in the quarantine, scored by the time they were quarantined in ms. */
   get quarantineIndex(): string {
     return `${this.#prefix}:quarantine`
   }
 
-  /** A hash: how many bytes the fleet may send now, and when that was so. */
+  /** Hash: the bytes in the bucket of `fleetRate`, and the time of that value. */
   get rateLimit(): string {
     return `${this.#prefix}:rate`
   }
 
-  /** A string: the envelope of `checkpoint.json`. */
+  /** String: the envelope of `checkpoint.json`. */
   record(id: string): string {
     return `${this.#prefix}:record:${id}`
   }
@@ -39,12 +39,12 @@ export class RedisKeys {
     return `${this.#prefix}:quarantined:${name}`
   }
 
-  /** There while a process of the host lives, and some time after. */
+  /** Exists while a process of the host is alive, and until the last heartbeat expires. */
   hostHeartbeat(host: string): string {
     return `${this.#prefix}:host:${host}`
   }
 
-  /** There after the host was declared gone. */
+  /** Exists after the host was declared gone, until it expires. */
   goneHost(host: string): string {
     return `${this.#prefix}:gone:${host}`
   }

@@ -1,6 +1,6 @@
 /**
- * Checkpoints in Redis: the records and locks of uploads, shared by many machines, so that one goes on
- * where another one ended. Bytes stay on the machine that took them.
+ * Checkpoints in Redis: records and locks of uploads are shared by all machines, so that one machine can
+ * continue the upload of another. Bytes stay on the machine that received them.
  */
 import { hostname } from 'node:os'
 import type { CheckpointStore, RecordStore } from '../disk/record-store.js'
@@ -14,34 +14,34 @@ import { RedisRecordStore } from './redis-record-store.js'
 /** Options of `redisCheckpoints`. */
 export interface RedisCheckpointOptions {
   /**
-   * Name of this machine: 1 to 128 of `A-Za-z0-9._-`, one for each spool directory. Two directories of
-   * one machine need two names. @default the system's host name
+   * Name of this host: 1 to 128 of `A-Za-z0-9._-`, unique for each spool directory. Two directories on one
+   * machine need two names. @default the system's host name
    */
   readonly host?: string
   /**
-   * ms without a sign of life of any process of a host after which its disk is given up: its uploads
-   * may be taken over. Longer than a reboot. 1,000 or more. @default 15 minutes
+   * Time in ms without a heartbeat from any process of a host after which the host is considered gone and its
+   * uploads may be taken over, 1,000 or more. Choose it longer than a reboot. @default 15 minutes
    */
   readonly hostTimeout?: number
   /**
-   * ms that a lock lives beyond its last heartbeat, and that its owner goes on while Redis does not
-   * answer. 300 or more. @default 30 seconds
+   * Time in ms that a lock outlives its last heartbeat, and for which its owner continues while Redis does not
+   * respond, 300 or more. @default 30 seconds
    */
   readonly lockTimeout?: number
-  /** What the names of all keys begin with; in braces on a cluster. @default 'oss-spool' */
+  /** Prefix of all keys. Put it in braces on a Redis cluster. @default 'oss-spool' */
   readonly prefix?: string
 }
 
-/** A store of checkpoints in Redis; one for each process and host name. */
+/** Checkpoint store in Redis. Create one per process and host name. */
 export class RedisCheckpoints implements CheckpointStore {
-  /** Name of this machine. */
+  /** Name of this host. */
   readonly host: string
   readonly #connection: RedisConnection
   readonly #keys: RedisKeys
   readonly #hostRegistry: HostRegistry
   readonly #lockTimeout: number
 
-  /** @throws TypeError or RangeError for options that make no sense; nothing is sent yet */
+  /** Sends nothing yet. @throws TypeError or RangeError for invalid options */
   constructor(connection: RedisConnection, options: RedisCheckpointOptions = {}) {
     if (typeof connection?.call !== 'function') {
       throw invalidType('connection', 'an ioredis client', typeof connection)
@@ -59,7 +59,7 @@ export class RedisCheckpoints implements CheckpointStore {
     this.#hostRegistry = new HostRegistry(connection, this.#keys, host, hostTimeout)
   }
 
-  /** @internal For `new Spool({ checkpoints })`. */
+  /** @internal Used by `new Spool({ checkpointStore })`. */
   recordStoreFor(spool: SpoolDirectory): RecordStore {
     const settings = {
       connection: this.#connection,
@@ -71,37 +71,40 @@ export class RedisCheckpoints implements CheckpointStore {
     return new RedisRecordStore(spool, settings, this.#hostRegistry)
   }
 
-  /** Tells that this host lives, now and from now on; each upload does that, too. */
+  /**
+   * Marks this host as alive and starts its heartbeats. Resolves when the first one is recorded. Each upload
+   * also does this.
+   */
   announce(): Promise<void> {
     return this.#hostRegistry.announce()
   }
 
-  /** Whether no process of `host` gave a sign of life for `hostTimeout`, or it was declared gone. */
+  /** Resolves to whether no process of `host` has sent a heartbeat for `hostTimeout`, or it was declared gone. */
   isGone(host: string): Promise<boolean> {
     checkHost(host)
     return this.#hostRegistry.isGone(host)
   }
 
   /**
-   * Says that the disk of `host` will not come back: from now on its uploads may be taken over. If it
-   * does live, that is over after `hostTimeout`; what was taken over meanwhile stays so.
+   * Declares that the disk of `host` is lost, so that its uploads may be taken over immediately. If the host is
+   * in fact alive, the declaration expires after `hostTimeout`; uploads taken over meanwhile stay taken over.
    */
   declareGone(host: string): Promise<void> {
     checkHost(host)
     return this.#hostRegistry.declareGone(host)
   }
 
-  /** Ends the signs of life of this process. The connection stays its owner's. */
+  /** Stops the heartbeats of this process. The caller closes the connection. */
   close(): void {
     this.#hostRegistry.close()
   }
 }
 
 /**
- * Keeps records and locks of uploads in Redis: `new Spool({ client, dir, checkpoints:
- * redisCheckpoints(new Redis(url)) })`.
- * @param connection an `ioredis` client; it stays its caller's, who closes it
- * @throws TypeError or RangeError for options that make no sense
+ * Creates a store that keeps the records and locks of uploads in Redis: `new Spool({ client, dir,
+ * checkpointStore: redisCheckpoints(new Redis(url)) })`. Sends nothing yet.
+ * @param connection – an `ioredis` client, closed by the caller
+ * @throws TypeError or RangeError for invalid options
  */
 export function redisCheckpoints(
   connection: RedisConnection,

@@ -1,8 +1,8 @@
 /**
- * The lock of one upload in Redis. Its value names the owner and has a fencing number that grows with
- * every owner; each change of a record is a script that compares it first, so whoever lost the lock,
- * however late he notices, cannot write. It lives `timeout` ms beyond its last heartbeat. The one who
- * holds it takes it for lost as soon as that time has passed by his own clock.
+ * The lock of one upload in Redis. Its value names the owner and has a fencing number that grows with every
+ * owner. Each change of a record is a script that compares the value first, so a process that has lost the lock
+ * cannot write, however late it notices. The lock expires `timeout` ms after its last heartbeat. The holder
+ * treats it as lost once that time has elapsed on its own clock.
  */
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -17,16 +17,19 @@ import {
 } from './connection.js'
 import type { RedisKeys } from './keys.js'
 
-/** Who holds it, as Redis has it. */
+/** Holder of a lock, as stored in Redis. */
 interface LockHolder extends Owner {
-  /** The spool directory: one of the same host and directory that has the kernel lock is its heir. */
+  /**
+   * The spool directory. A process of the same host and directory that holds the kernel lock may take over the
+   * lock.
+   */
   readonly directory: string
-  /** ISO 8601, UTC. */
+  /** Time of acquisition: ISO 8601, UTC. */
   readonly since: string
   readonly nonce: string
 }
 
-/** ms between two tries while Redis does not answer. */
+/** Delay between retries while Redis does not respond. */
 const LOCK_RETRY_DELAY_MS = 100
 
 const ACQUIRE_SCRIPT = `
@@ -39,7 +42,7 @@ local value = redis.call('incr', KEYS[2]) .. ' ' .. ARGV[1]
 redis.call('set', KEYS[1], value, 'px', ARGV[2])
 return { 1, value }`
 
-/** Runs `change` only while the lock is ours; `KEYS[1]` is the lock, `ARGV[1]` our value. */
+/** Wraps commands in a script that runs them only if the lock (`KEYS[1]`) has our value (`ARGV[1]`). */
 export function fencedScript(commands: string): string {
   return `if redis.call('get', KEYS[1]) ~= ARGV[1] then return 0 end
 ${commands}
@@ -49,14 +52,14 @@ return 1`
 const RENEW_SCRIPT = fencedScript(`redis.call('pexpire', KEYS[1], ARGV[2])`)
 const RELEASE_SCRIPT = fencedScript(`redis.call('del', KEYS[1])`)
 
-/** What a lock is made of. */
+/** Settings shared by the locks of one spool. */
 export interface RedisLockSettings {
   readonly connection: RedisConnection
   readonly keys: RedisKeys
   readonly host: string
-  /** Of the spool, on this host. */
+  /** Path of the spool directory on this host. */
   readonly directory: string
-  /** ms that it lives beyond its last heartbeat. */
+  /** ms for which a lock outlives its last heartbeat. */
   readonly timeout: number
 }
 
@@ -79,8 +82,9 @@ export class RedisLock {
   }
 
   /**
-   * The caller has the kernel lock of the upload's directory: whoever owned this one from there is dead.
-   * @returns `'owned'` when another one has it
+   * Acquires the lock of an upload. The caller holds the kernel lock of the upload's directory, which proves
+   * that a previous holder with the same directory is dead.
+   * @returns `'owned'` if another process holds the lock
    */
   static async acquire(settings: RedisLockSettings, id: string): Promise<RedisLock | 'owned'> {
     const { connection, keys, host, directory, timeout } = settings
@@ -109,15 +113,15 @@ export class RedisLock {
     }
   }
 
-  /** Aborted once it is lost; the reason is the `SpoolError` that all later changes reject with. */
+  /** Aborted when the lock is lost. All later changes reject with its reason, a `SpoolError`. */
   get lost(): AbortSignal {
     return this.#lostController.signal
   }
 
   /**
-   * Makes a change while the lock is ours, trying again for as long as it certainly is.
-   * @param script made by `fenced`; keys and values beyond the lock's are numbered from 2
-   * @throws SpoolError `ERR_SPOOL_LOCKED`
+   * Runs a change while we hold the lock. Retries failures until the lock may have expired.
+   * @param script – result of `fencedScript`; `keys` and `values` are numbered from 2, after those of the lock
+   * @throws SpoolError `ERR_SPOOL_LOCKED` if the lock is lost
    */
   async runFenced(
     script: string,
@@ -132,7 +136,7 @@ export class RedisLock {
         const args = [script, keyNames.length, ...keyNames, this.#value, ...values]
         const reply = await sendCommand(connection, this.#remainingMs(), 'EVAL', ...args)
         if (reply === 1) return
-        this.#markLost('another one has it by now')
+        this.#markLost('another process has acquired it')
       } catch (error) {
         if (!(error instanceof RedisError)) throw error
         if (this.#remainingMs() <= LOCK_RETRY_DELAY_MS) this.#markLost(error.message)
@@ -141,7 +145,7 @@ export class RedisLock {
     }
   }
 
-  /** Frees it; nothing depends on that, since it ends by itself. */
+  /** Releases the lock. Best effort, because the lock also expires. */
   async release(): Promise<void> {
     this.#isReleased = true
     clearTimeout(this.#renewTimer)
@@ -158,18 +162,18 @@ export class RedisLock {
       keys.lock(this.#id),
       this.#value,
     )
-    await released.catch(() => undefined) // then it ends with its time
+    await released.catch(() => undefined) // the lock expires instead
   }
 
   #remainingMs(): number {
     return this.#expiresAt - performance.now()
   }
 
-  /** Wakes also after the process was frozen: then both timers are due, and its time has passed. */
+  /** Timers also fire after the process was frozen; both are then due, and the lock has expired. */
   #scheduleTimers(): void {
     clearTimeout(this.#expiryTimer)
     this.#expiryTimer = setTimeout(
-      () => this.#markLost('Redis did not answer in time'),
+      () => this.#markLost('Redis did not respond in time'),
       this.#remainingMs(),
     ).unref()
     this.#renewTimer = setTimeout(() => void this.#renew(), this.#settings.timeout / 3).unref()
@@ -180,7 +184,7 @@ export class RedisLock {
     try {
       await this.runFenced(RENEW_SCRIPT, [], [this.#settings.timeout])
     } catch (error) {
-      if (error instanceof SpoolError) return // it is lost, and those who must know do
+      if (error instanceof SpoolError) return // the lock is lost, which is reported by `lost`
       throw error
     }
     if (this.#isReleased) return
@@ -189,7 +193,7 @@ export class RedisLock {
   }
 
   #throwIfLost(): void {
-    if (this.#remainingMs() <= 0) this.#markLost('its time has passed')
+    if (this.#remainingMs() <= 0) this.#markLost('it has expired')
     if (this.lost.aborted) throw this.lost.reason
   }
 
@@ -197,8 +201,8 @@ export class RedisLock {
     if (this.lost.aborted) return
     clearTimeout(this.#renewTimer)
     clearTimeout(this.#expiryTimer)
-    const message = `The lock of upload ${this.#id} was lost: ${reason}; this process has stopped working on it`
-    const hint = 'Run it again: whoever owns it now may have finished it.'
+    const message = `The lock of upload ${this.#id} was lost: ${reason}. This process has stopped working on the upload`
+    const hint = 'Run the upload again. Its new owner may have finished it.'
     const { host } = this.#settings
     this.#lostController.abort(
       new SpoolError('ERR_SPOOL_LOCKED', message, { id: this.#id, resumable: true, hint, host }),
@@ -206,10 +210,10 @@ export class RedisLock {
   }
 }
 
-/** The holder in a lock's value, `<fencing number> <holder>`. */
+/** Parses the value of a lock, `<fencing number> <holder>`. */
 export function parseLockHolder(value: unknown): LockHolder | undefined {
   const text = stringReply(value)
   if (text === null) return undefined
-  // Only `RedisLock` writes there.
+  // Only `RedisLock` writes this key.
   return JSON.parse(text.slice(text.indexOf(' ') + 1)) as LockHolder
 }

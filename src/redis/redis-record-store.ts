@@ -1,7 +1,7 @@
 /**
- * The port of records in Redis: what each upload is, for all machines, while its bytes lie in the spool
- * directory of one. The kernel lock there is held, too: a frozen process of this machine keeps it, and
- * the heir of a dead one need not wait for the lock in Redis to end.
+ * Record store in Redis. Records are shared by all machines, while the bytes of an upload are in the spool
+ * directory of one host. The kernel lock of that directory is held as well: a frozen process of this machine
+ * keeps it, and the successor of a dead one need not wait until the Redis lock expires.
  */
 import { lstat, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -64,7 +64,7 @@ export class RedisRecordStore implements RecordStore {
     return holder && { pid: holder.pid, host: holder.host }
   }
 
-  /** `lock` does it: the directory may be missing here for an upload that is there. */
+  /** Does nothing; `lock()` creates the directory, which may be missing here for an existing upload. */
   async prepare(): Promise<void> {}
 
   async lock(id: string): Promise<LockedRecord | 'owned' | 'gone'> {
@@ -84,13 +84,16 @@ export class RedisRecordStore implements RecordStore {
     return 'owned'
   }
 
-  /** Sets bytes aside that no record names any more: another host went on, or Redis lost what it had. */
+  /**
+   * Quarantines bytes that no record refers to, because another host took over the upload or Redis lost its
+   * record.
+   */
   async sweep(): Promise<void> {
     await this.#spool.sweep()
     for (const id of await this.#spool.ids()) {
       const directory = this.#spool.directoryOf(id)
       if (!isTrustedDirectory(directory)) continue
-      // Nobody is refused a lock because of a look at what is in order.
+      // Check before locking, so that a healthy upload is never locked by the sweep.
       if ((await ownerOf(directory)) !== undefined || !(await this.#isAbandoned(id))) continue
       const kernelLock = await Lock.acquire(directory)
       if (typeof kernelLock === 'string') continue
@@ -120,7 +123,7 @@ export class RedisRecordStore implements RecordStore {
     return [...sinceByName].map(([name, since]) => ({ name, since }))
   }
 
-  /** Its bytes only if they are here. */
+  /** Removes a quarantined upload; its bytes only if they are on this host. */
   async discardQuarantined(name: string): Promise<void> {
     await this.#spool.discardQuarantined(name)
     await this.#sendCommand('DEL', this.#keys.quarantinedRecord(name))
@@ -129,7 +132,7 @@ export class RedisRecordStore implements RecordStore {
 
   #createHeldRecord(id: string, kernelLock: Lock, lock: RedisLock): LockedRecord {
     const recordKeys = [this.#keys.record(id), this.#keys.uploadIds]
-    let ownsDirectory = true // later, its name may be that of another one's directory
+    let ownsDirectory = true // afterwards, a directory of that name may belong to another process
     return {
       host: this.#settings.host,
       lockLost: lock.lost,
@@ -143,7 +146,7 @@ export class RedisRecordStore implements RecordStore {
       },
       locateBytes: checkpoint => this.#locateBytes(checkpoint),
       removeOtherFiles: named => this.#spool.removeOtherFiles(id, named),
-      // The directory goes last: without it another process here would take this one for dead.
+      // Remove the directory last: without it, another process on this host would consider this one dead.
       remove: async () => {
         await this.#spool.removeOtherFiles(id, [])
         await lock.runFenced(REMOVE_SCRIPT, recordKeys, [id])
@@ -167,8 +170,8 @@ export class RedisRecordStore implements RecordStore {
   }
 
   /**
-   * A host that was set up anew under its old name does not have what it had. A disk that cannot be
-   * read is another matter: what is on it is not given up.
+   * Finds out where the bytes of an upload are. A host that was reinstalled under its old name has lost them
+   * (`'nowhere'`). An unreadable disk is an error instead, because its bytes may not be lost.
    */
   async #locateBytes({
     id,
@@ -191,7 +194,7 @@ export class RedisRecordStore implements RecordStore {
     return 'here'
   }
 
-  /** Without bytes there is nothing for a directory to keep. */
+  /** Releases the kernel lock. Removes the directory if it has no bytes; quarantines it if it is abandoned. */
   async #releaseDirectory(id: string, kernelLock: Lock, isAbandoned = false): Promise<void> {
     try {
       const files = await readdir(this.#spool.directoryOf(id))
@@ -211,20 +214,20 @@ export class RedisRecordStore implements RecordStore {
     return this.#translateErrors(() => sendCommand(connection, timeout, command, ...args))
   }
 
-  /** What is in Redis is not damaged because Redis cannot be asked (rule 10). */
+  /** Reports an unreachable Redis as unreadable, since its records are not damaged (rule 10). */
   async #translateErrors<T>(action: () => Promise<T>, id?: string): Promise<T> {
     try {
       return await action()
     } catch (error) {
       if (!(error instanceof RedisError)) throw error
-      const message = `The checkpoints in Redis cannot be reached: ${error.message}`
-      const hint = 'Nothing was changed: run it again once Redis answers.'
+      const message = `Access to the checkpoints in Redis failed: ${error.message}. Nothing was changed`
+      const hint = 'Run it again when Redis responds.'
       throw new SpoolError('ERR_SPOOL_UNREADABLE', message, { id, hint, cause: error })
     }
   }
 }
 
-/** For `.catch()` on a read: what cannot be trusted is not missing. */
+/** Handler for a failed read. Returns `undefined`, not `null`: an untrusted record is not a missing one. */
 function undefinedIfDamaged(error: unknown): undefined {
   if (error instanceof CheckpointDamagedError || error instanceof LaterFormatError) return undefined
   throw error

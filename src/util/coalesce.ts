@@ -1,6 +1,6 @@
 /**
- * Work that serves all who asked before it began: runs never overlap, and those who ask while one is
- * under way, which may have begun too early for them, share the next.
+ * Coalesces calls of a function. Runs never overlap. Calls made during a run share the next one, because the
+ * current one may have started too early for them.
  */
 export class Coalescer {
   readonly #work: () => Promise<void>
@@ -11,22 +11,22 @@ export class Coalescer {
     this.#work = work
   }
 
-  /** Resolves when a run that began after this call is over; rejects with what that run failed with. */
+  /** Resolves when a run that started after this call has finished. Rejects with the error of that run. */
   run(): Promise<void> {
     return (this.#next ??= this.#running
-      .catch(() => undefined) // told to those who waited for it
+      .catch(() => undefined) // reported to the callers of that run
       .then(() => {
         this.#next = undefined
         return (this.#running = this.#work())
       }))
   }
 
-  /** Resolves when no run is under way any more. */
+  /** Resolves when no run is in progress or pending. */
   async idle(): Promise<void> {
     let last: Promise<void> | undefined
     for (let now = this.#running; now !== last; now = this.#next ?? this.#running) {
       last = now
-      await now.catch(() => undefined) // told to those who waited for it
+      await now.catch(() => undefined) // reported to the callers of that run
     }
   }
 }

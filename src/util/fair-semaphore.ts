@@ -1,20 +1,23 @@
 /**
- * Turns: how all who share a number of places take them. What always holds: no more are out than there
- * are places, and a place that becomes free goes to whoever has the fewest out, among equals to the one
- * whose last turn is longest ago. So a huge upload fills what nobody else wants, and neither it nor a
- * crowd of small ones keeps anyone waiting for more than one turn of each of the others.
+ * Fair semaphore. Invariants: at most `permits` are held, and a released permit goes to the waiting member that
+ * holds the fewest, or among equals to the one whose last grant is oldest. A huge upload can therefore use all
+ * permits that no other upload needs, and neither it nor many small uploads delay a member by more than one
+ * grant to each of the others.
  */
 
-/** One member's part in the turns. */
+/** One member's access to the semaphore. */
 export interface FairShare {
-  /** Runs `step` when its turn comes, or at once when `signal` is aborted: then it ends by itself. */
+  /**
+   * Runs `step` while holding a permit. Does not wait for one if `signal` is aborted, because `step` then ends
+   * by itself.
+   */
   run<T>(signal: AbortSignal | undefined, step: () => Promise<T>): Promise<T>
 }
 
 interface Member {
-  /** Turns that it has now. */
+  /** Number of permits held. */
   active: number
-  /** When it had its last one, or came: a count of such events. */
+  /** Sequence number of its last grant, or of its creation. */
   lastGrant: number
 }
 
@@ -29,11 +32,14 @@ export class FairSemaphore {
   #grants = 0
   #queue: QueuedRequest[] = []
 
-  constructor(places: number) {
-    this.#permits = places
+  constructor(permits: number) {
+    this.#permits = permits
   }
 
-  /** A new member; `most`: there are places for so many of its steps at least. */
+  /**
+   * Adds a member.
+   * @param minPermits – raises the number of permits to at least this many
+   */
   share(minPermits = 1): FairShare {
     this.#permits = Math.max(this.#permits, minPermits)
     const member: Member = { active: 0, lastGrant: ++this.#grants }

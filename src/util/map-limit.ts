@@ -1,6 +1,6 @@
-/** Several things at a time: uploads, or looks at their directories. */
+/** Bounded concurrency for uploads and for reading their directories. */
 
-/** Runs `work` on every item, `limit` at a time; results in the order of the items. */
+/** Runs `work` on every item, at most `limit` concurrently. Resolves with the results in the order of the items. */
 export async function mapLimit<T, R>(
   limit: number,
   items: readonly T[],

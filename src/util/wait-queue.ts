@@ -1,6 +1,5 @@
 /**
- * Those who wait for bytes under a rate limit. What always holds: first come, first served, and whoever
- * is aborted keeps nobody behind him.
+ * FIFO queue of waiters for bytes under a rate limit. Invariant: an aborted waiter never blocks those behind it.
  */
 interface Waiter {
   readonly bytes: number
@@ -10,14 +9,14 @@ interface Waiter {
 export class WaitQueue {
   #waiters: Waiter[] = []
 
-  /** Bytes that the first one wants; `undefined`: nobody waits. */
+  /** Bytes requested by the first waiter; `undefined` if the queue is empty. */
   get nextBytes(): number | undefined {
     return this.#waiters[0]?.bytes
   }
 
   /**
-   * Resolves when it is this one's turn, or when `signal` was aborted.
-   * @param onLeave called in the latter case: the next one may want less
+   * Waits at the end of the queue. Resolves when granted, or when `signal` is aborted.
+   * @param onLeave – called on abort, because the next waiter may need fewer bytes
    */
   async join(bytes: number, signal: AbortSignal, onLeave: () => void): Promise<void> {
     await new Promise<void>(resolve => {
@@ -38,7 +37,7 @@ export class WaitQueue {
     })
   }
 
-  /** Lets the first one go. */
+  /** Grants the first waiter and removes it. */
   grantNext(): void {
     this.#waiters.shift()?.grant()
   }

@@ -3,7 +3,7 @@ import { readdirSync } from 'node:fs'
 import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
-import { SETTINGS } from '../../src/cli/settings.js'
+import { SETTING_DEFINITIONS } from '../../src/cli/config-schema.js'
 import { run, server, shell, type Env } from '../support/command-line.js'
 import { BUCKET } from '../support/oss.js'
 import { OUTPUTS, read, schema } from '../support/schema.js'
@@ -210,7 +210,7 @@ t.test('the published schemas are those of the table and of real output', async 
     Object.keys(read('config').properties)
       .filter(name => name !== '$schema')
       .toSorted(),
-    SETTINGS.map(({ name }) => name).toSorted(),
+    SETTING_DEFINITIONS.map(({ name }) => name).toSorted(),
   )
   for (const right of [{}, { partSize: 5, maxRate: '1.5 MB' }]) t.ok(schema('config')(right))
   for (const wrong of [{ regio: 'x' }, { partSize: 'big' }, { internal: 'yes' }, []]) {

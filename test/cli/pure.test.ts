@@ -1,14 +1,14 @@
 /** What people type and read on the command line: sizes, times, targets, statuses. */
 import t from 'tap'
-import { statusOf, UsageError, worst } from '../../src/cli/exit-status.js'
+import { exitStatusOf, UsageError, combineExitStatuses } from '../../src/cli/exit-status.js'
 import {
   formatBytes,
   formatDuration,
   parseCount,
-  parseDigest,
-  parsePeriod,
+  digestParser,
+  parseDuration,
   parseSize,
-} from '../../src/cli/quantities.js'
+} from '../../src/cli/units.js'
 import { parseTarget } from '../../src/cli/target.js'
 import { invalidType, outOfRange, SpoolError } from '../../src/errors.js'
 
@@ -57,10 +57,10 @@ t.test('times', async t => {
     ['1w', 6048e5],
     ['100000000d', 864e13], // the longest that a date can be in the past (ECMA-262, "Time Values")
   ] as const) {
-    t.equal(parsePeriod(text), ms, text)
+    t.equal(parseDuration(text), ms, text)
   }
   for (const text of ['', '7', 'd', '1.5d', '-1d', '7D', '7d ', '999999999w']) {
-    t.throws(() => parsePeriod(text), wrong, text)
+    t.throws(() => parseDuration(text), wrong, text)
   }
 })
 
@@ -69,9 +69,9 @@ t.test('numbers and digests', async t => {
   t.equal(parseCount('10000'), 10_000)
   for (const text of ['', '-1', '1.5', '1k', '9'.repeat(10)])
     t.throws(() => parseCount(text), wrong)
-  t.equal(parseDigest(32)('A'.repeat(32)), 'a'.repeat(32))
+  t.equal(digestParser(32)('A'.repeat(32)), 'a'.repeat(32))
   for (const text of ['', 'a'.repeat(31), 'a'.repeat(33), 'g'.repeat(32), `${'a'.repeat(31)}\n`]) {
-    t.throws(() => parseDigest(32)(text), wrong)
+    t.throws(() => digestParser(32)(text), wrong)
   }
 })
 
@@ -127,16 +127,16 @@ t.test('targets', async t => {
 
 t.test('exit statuses', async t => {
   const failure = (resumable: boolean) => new SpoolError('ERR_SPOOL_DENIED', 'm', { resumable })
-  t.equal(statusOf(failure(true)), 75)
-  t.equal(statusOf(failure(false)), 1)
-  t.equal(statusOf(new SpoolError('ERR_SPOOL_INVALID_KEY', 'm')), 2)
-  t.equal(statusOf(new UsageError('m')), 2)
-  t.equal(statusOf(invalidType('a', 'b', 1)), 2)
-  t.equal(statusOf(outOfRange('a', 'b', 1)), 2)
-  t.equal(statusOf(new TypeError('a bug')), 1)
-  t.equal(statusOf('thrown'), 1)
-  t.equal(worst([]), 0)
-  t.equal(worst([0, 0]), 0)
-  t.equal(worst([0, 1, 75, 1]), 75)
-  t.equal(worst([0, 1]), 1)
+  t.equal(exitStatusOf(failure(true)), 75)
+  t.equal(exitStatusOf(failure(false)), 1)
+  t.equal(exitStatusOf(new SpoolError('ERR_SPOOL_INVALID_KEY', 'm')), 2)
+  t.equal(exitStatusOf(new UsageError('m')), 2)
+  t.equal(exitStatusOf(invalidType('a', 'b', 1)), 2)
+  t.equal(exitStatusOf(outOfRange('a', 'b', 1)), 2)
+  t.equal(exitStatusOf(new TypeError('a bug')), 1)
+  t.equal(exitStatusOf('thrown'), 1)
+  t.equal(combineExitStatuses([]), 0)
+  t.equal(combineExitStatuses([0, 0]), 0)
+  t.equal(combineExitStatuses([0, 1, 75, 1]), 75)
+  t.equal(combineExitStatuses([0, 1]), 1)
 })

@@ -1,14 +1,19 @@
 /** Texts that fit: the bar, tables and sums, at any width and in any script. */
 import stringWidth from 'string-width'
 import t from 'tap'
-import { barLine, cut, describe, type Look } from '../../src/cli/bar.js'
-import { sum, type Sum } from '../../src/cli/sum.js'
-import { table } from '../../src/cli/table.js'
-import { printable } from '../../src/cli/text.js'
+import {
+  formatProgressBar,
+  truncateMiddle,
+  formatProgressLine,
+  type BarStyle,
+} from '../../src/cli/progress-bar.js'
+import { computeProgressTotal, type ProgressTotal } from '../../src/cli/progress-total.js'
+import { formatTable } from '../../src/cli/table.js'
+import { escapeControlChars } from '../../src/cli/escape-control-chars.js'
 
-const PLAIN: Look = { coloured: false, unicode: false }
+const PLAIN: BarStyle = { hasColors: false, hasUnicode: false }
 const MIB = 2 ** 20
-const HALF: Sum = {
+const HALF: ProgressTotal = {
   stage: 'sealed',
   spooled: 40 * MIB,
   uploaded: 20 * MIB,
@@ -19,7 +24,8 @@ const HALF: Sum = {
 }
 
 t.test('the bar: snapshots from wide to narrow', async t => {
-  const at = (columns: number): string => barLine('oss://bucket/key', HALF, columns, PLAIN)
+  const at = (columns: number): string =>
+    formatProgressBar('oss://bucket/key', HALF, columns, PLAIN)
   const moved = '20.0 MiB of 40.0 MiB'
   const figures = `${moved}  4.0 MiB/s  5.0 s to go`
   t.equal(at(120), `oss://bucket/key  [${'#'.repeat(16)}${'='.repeat(16)}]  ${figures}  2 retries`)
@@ -32,7 +38,7 @@ t.test('the bar: snapshots from wide to narrow', async t => {
   const bad: string[] = []
   for (let columns = 1; columns < 200; columns++) {
     for (const name of ['k', '报表/二月.csv', 'a\nb\u001B[2J']) {
-      const line = barLine(name, HALF, columns, PLAIN)
+      const line = formatProgressBar(name, HALF, columns, PLAIN)
       if (stringWidth(line) >= Math.max(2, columns) || /\p{Cc}/u.test(line)) bad.push(line)
     }
   }
@@ -40,26 +46,44 @@ t.test('the bar: snapshots from wide to narrow', async t => {
 })
 
 t.test('what is only here and what is on OSS are told apart while the source flows', async t => {
-  const flowing: Sum = { stage: 'spooling', spooled: 32, uploaded: 8, rate: 0, retries: 0 }
+  const flowing: ProgressTotal = {
+    stage: 'spooling',
+    spooled: 32,
+    uploaded: 8,
+    rate: 0,
+    retries: 0,
+  }
   t.equal(
-    barLine('k', flowing, 100, PLAIN),
+    formatProgressBar('k', flowing, 100, PLAIN),
     `k  [${'#'.repeat(8)}${'='.repeat(24)}]  8 B sent of 32 B read`,
   )
-  t.equal(describe(flowing), 'spooling, 8 B sent of 32 B read')
-  t.equal(describe(HALF), 'sealed, 20.0 MiB of 40.0 MiB, 4.0 MiB/s, 5.0 s to go, 2 retries')
+  t.equal(formatProgressLine(flowing), 'spooling, 8 B sent of 32 B read')
+  t.equal(
+    formatProgressLine(HALF),
+    'sealed, 20.0 MiB of 40.0 MiB, 4.0 MiB/s, 5.0 s to go, 2 retries',
+  )
   const known = { ...flowing, size: 64 }
-  t.match(barLine('k', known, 100, PLAIN), `[${'#'.repeat(4)}${'='.repeat(12)}${' '.repeat(16)}]`)
+  t.match(
+    formatProgressBar('k', known, 100, PLAIN),
+    `[${'#'.repeat(4)}${'='.repeat(12)}${' '.repeat(16)}]`,
+  )
 })
 
 t.test('several uploads are their sum, and have a size when all have one', async t => {
   const event = { phase: 'sealed', spooled: 10, uploaded: 4, parts: { done: 1 }, rate: 2 } as const
-  t.same(sum([], 2, 0), { stage: '0 of 2', spooled: 0, uploaded: 0, rate: 0, retries: 0 })
-  t.match(sum([event], 1, 0), { stage: 'sealed', size: undefined })
+  t.same(computeProgressTotal([], 2, 0), {
+    stage: '0 of 2',
+    spooled: 0,
+    uploaded: 0,
+    rate: 0,
+    retries: 0,
+  })
+  t.match(computeProgressTotal([event], 1, 0), { stage: 'sealed', size: undefined })
   const both = [
     { ...event, size: 10 },
     { ...event, phase: 'published' as const, size: 10, uploaded: 10 },
   ]
-  t.same(sum(both, 2, 1), {
+  t.same(computeProgressTotal(both, 2, 1), {
     stage: '2 of 2',
     spooled: 20,
     uploaded: 14,
@@ -68,7 +92,7 @@ t.test('several uploads are their sum, and have a size when all have one', async
     eta: 3,
     retries: 1,
   })
-  t.equal(sum(both, 3, 0).size, undefined, 'one is still to come')
+  t.equal(computeProgressTotal(both, 3, 0).size, undefined, 'one is still to come')
 })
 
 t.test('tables: whole on a pipe, cut where it may be, blocks where nothing fits', async t => {
@@ -77,18 +101,18 @@ t.test('tables: whole on a pipe, cut where it may be, blocks where nothing fits'
     ['a', 'oss://bucket/一二三四五六七', 'sealed'],
     ['long-id', 'oss://b/k', '-'],
   ]
-  t.same(table(columns, rows), [
+  t.same(formatTable(columns, rows), [
     'ID       OBJECT                       PHASE',
     'a        oss://bucket/一二三四五六七  sealed',
     'long-id  oss://b/k                    -',
   ])
-  const cutDown = table(columns, rows, 30)
+  const cutDown = formatTable(columns, rows, 30)
   t.ok(
     cutDown.every(line => stringWidth(line) <= 30),
     cutDown.join('\n'),
   )
   t.match(cutDown[2], /^long-id {2}oss:\/\/b\/k {2,}-$/)
-  t.same(table(columns, rows, 15), [
+  t.same(formatTable(columns, rows, 15), [
     'ID      a',
     'OBJECT  os…六七',
     'PHASE   sealed',
@@ -100,9 +124,9 @@ t.test('tables: whole on a pipe, cut where it may be, blocks where nothing fits'
 })
 
 t.test('cut keeps both ends; control characters are spelt out', async t => {
-  t.equal(cut('abcdef', 6), 'abcdef')
-  t.equal(cut('abcdef', 5), 'ab…ef')
-  t.equal(cut('abcdef', 1), '…')
-  t.equal(cut('abcdef', 0), '')
-  t.equal(printable('a\nb\u001B[2J\u0007'), 'a b\\x1b[2J\\x07')
+  t.equal(truncateMiddle('abcdef', 6), 'abcdef')
+  t.equal(truncateMiddle('abcdef', 5), 'ab…ef')
+  t.equal(truncateMiddle('abcdef', 1), '…')
+  t.equal(truncateMiddle('abcdef', 0), '')
+  t.equal(escapeControlChars('a\nb\u001B[2J\u0007'), 'a b\\x1b[2J\\x07')
 })

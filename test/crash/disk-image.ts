@@ -1,11 +1,11 @@
 /**
- * What a disk holds after a power cut: a trace of what a process did, played into a model of a file
- * system that keeps two states of everything, the one that was synced and the one that was not.
+ * Content of a disk after a power cut. Replays a trace of a process's operations into a model of a file
+ * system that keeps two states of every file and directory: the current one and the synced one.
  */
 import { chmodSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 
-/** A line of the trace, as `preload.mjs` writes it. */
+/** Line of the trace that `preload.mjs` writes. */
 export interface TraceEntry {
   readonly op:
     'open' | 'mkdir' | 'unlink' | 'rm' | 'rename' | 'write' | 'truncate' | 'trim' | 'sync'
@@ -16,16 +16,16 @@ export interface TraceEntry {
   readonly data?: string
   readonly position?: number
   readonly size?: number
-  /** How many operations were over when this one began. */
+  /** Number of operations that had completed when this one began. */
   readonly before: number
 }
 
 /**
- * What was lost:
- * - `all`: everything that was not synced, entries and data;
- * - `data`: entries are as they were, but unsynced data is zeros;
- * - `names`: entries of the spool directory are undone, inside of an upload's they are not, and
- *   files are cut to what was synced.
+ * Kind of loss:
+ * - `all`: everything that was not synced, both directory entries and data;
+ * - `data`: directory entries survive, but unsynced data becomes zeros;
+ * - `names`: unsynced entries of the spool directory are lost, entries of an upload's directory survive, and
+ *   files are truncated to their synced content.
  */
 export type Loss = 'all' | 'data' | 'names'
 
@@ -33,7 +33,7 @@ interface FileNode {
   readonly kind: 'file'
   now: Buffer
   synced: Buffer
-  /** States of `now`, by how many operations were over: what a sync that began then covers. */
+  /** Earlier states of `now`, by the number of completed operations. A sync covers the state it began in. */
   readonly history: { at: number; content: Buffer }[]
 }
 
@@ -50,16 +50,16 @@ export class DiskImage {
   readonly #root: string
   readonly #top: DirectoryNode
   readonly #open = new Map<number, Node>()
-  #over = 0
+  #completed = 0
 
-  /** `root` is there and synced. */
+  /** @param root – directory that exists and is synced */
   constructor(root: string) {
     this.#root = root
     this.#top = directory()
   }
 
   play(entry: TraceEntry): void {
-    this.#over++
+    this.#completed++
     const { op, path, file = 0 } = entry
     const data = Buffer.from(entry.data ?? '', 'base64')
     if (op === 'mkdir') this.#makeDirectory(path)
@@ -85,7 +85,7 @@ export class DiskImage {
     }
   }
 
-  /** Replaces the real directory by what is left. */
+  /** Replaces the real directory with the content that survives the loss. */
   restore(loss: Loss): void {
     rmSync(this.#root, { recursive: true, force: true })
     put(this.#root, this.#top, loss, 0)
@@ -118,25 +118,25 @@ export class DiskImage {
 
   #change(path: string, change: (entries: Map<string, Node>) => void): void {
     const node = this.#find(path)
-    if (node?.kind !== 'directory') return // removed with what it was in
+    if (node?.kind !== 'directory') return // its parent was removed, too
     change(node.now)
-    node.history.push({ at: this.#over, entries: new Map(node.now) })
+    node.history.push({ at: this.#completed, entries: new Map(node.now) })
   }
 
   #write(number: number, change: (now: Buffer) => Buffer): void {
     const node = this.#open.get(number)
-    if (node?.kind !== 'file') throw new Error('what is written was not opened')
+    if (node?.kind !== 'file') throw new Error(`file ${number} is written but was never opened`)
     node.now = change(node.now)
-    node.history.push({ at: this.#over, content: node.now })
+    node.history.push({ at: this.#completed, content: node.now })
   }
 
-  /** Nobody waits for a hole to be on the disk; it may be there at once. */
+  /** Applies a hole to the synced state as well, since a disk may persist it immediately, without a sync. */
   #trim(number: number, position: number, size: number): void {
     const within = ({ length }: Buffer, at: number): number => Math.min(at, length)
     const holed = (content: Buffer): Buffer =>
       Buffer.from(content).fill(0, within(content, position), within(content, position + size))
     const node = this.#open.get(number)
-    if (node?.kind !== 'file') throw new Error('what is trimmed was not opened')
+    if (node?.kind !== 'file') throw new Error(`file ${number} is trimmed but was never opened`)
     for (const state of node.history.splice(0)) {
       node.history.push({ ...state, content: holed(state.content) })
     }
@@ -174,7 +174,7 @@ function put(path: string, node: Node, loss: Loss, depth: number): void {
   }
 }
 
-/** Its size is that of the file, its blocks were never written. */
+/** Returns content with the file's size in which unsynced blocks are zeros, as if never written. */
 function zeroed({ now, synced }: FileNode): Buffer {
   const kept = synced.subarray(0, now.length)
   return Buffer.concat([kept, Buffer.alloc(now.length - kept.length)])

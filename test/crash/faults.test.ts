@@ -1,40 +1,40 @@
-/** A disk that fails once, at each of the steps that change it: nothing sealed is lost by it. */
+/** Disk errors. Each operation that changes the disk fails once, and no sealed upload is lost. */
 import { inspect } from 'node:util'
 import t from 'tap'
 import type { Checkpoint } from '../../src/disk/checkpoint.js'
 import { bench } from '../support/oss.js'
-import { patience } from './patience.js'
+import { setLongTimeout } from './long-timeout.js'
 import { recover, check } from './recovery.js'
 import { sampled } from '../support/long.js'
 import { isSealedBefore, SCENARIOS, setUp, type Scenario } from './scenario.js'
 
-patience(t)
+setLongTimeout(t)
 
 const FULL = ['ENOSPC', 'EDQUOT']
 const CODES = [...FULL, 'EIO'] as const
-const AT_A_TIME = 4
+const CONCURRENCY = 4
 
-/** The codes take turns: what is done about them is one thing, told by three names. */
-const TRIED: readonly (readonly [Scenario, (step: number) => readonly string[]])[] = [
+/** Rotates through the error codes, since all three are handled alike. */
+const CASES: readonly (readonly [Scenario, (step: number) => readonly string[]])[] = [
   [SCENARIOS.small, step => [CODES[step % CODES.length]!]],
   [SCENARIOS.resume, step => [CODES[step % CODES.length]!]],
   [SCENARIOS.supersede, step => [CODES[step % CODES.length]!]],
   [SCENARIOS.offset, step => [CODES[step % CODES.length]!]],
 ]
 
-for (const [scenario, codesOf] of TRIED) {
-  t.test(`${scenario.name}: each change of the disk fails once`, async t => {
+for (const [scenario, codesOf] of CASES) {
+  t.test(`${scenario.name}: survives one failure of each disk operation`, async t => {
     const b = await bench(t)
     const probe = await setUp(b, scenario)
-    const { operations = 0 } = await probe.work(scenario.job, { root: probe.dir }).ended
+    const { operations = 0 } = await probe.startWorker(scenario.job, { root: probe.dir }).ended
     const cases: { at: number; code: string }[] = []
     for (let at = 1; at <= operations; at++) {
       for (const code of codesOf(at)) cases.push({ at, code })
     }
-    const tried = sampled(t, cases)
+    const queue = sampled(t, cases)
     const lane = async (): Promise<void> => {
-      for (let one = tried.shift(); one !== undefined; one = tried.shift()) {
-        const name = `step ${one.at} fails with ${one.code}`
+      for (let one = queue.shift(); one !== undefined; one = queue.shift()) {
+        const name = `operation ${one.at} fails with ${one.code}`
         try {
           t.pass(`${name}: ${await failOnce(one.at, one.code)}`)
         } catch (error) {
@@ -42,54 +42,57 @@ for (const [scenario, codesOf] of TRIED) {
         }
       }
     }
-    await Promise.all(Array.from({ length: AT_A_TIME }, lane))
+    await Promise.all(Array.from({ length: CONCURRENCY }, lane))
 
     async function failOnce(at: number, code: string): Promise<string> {
-      const site = await setUp(b, scenario)
-      const before = await site.checkpoint()
-      const child = site.work(
+      const fixture = await setUp(b, scenario)
+      const before = await fixture.checkpoint()
+      const child = fixture.startWorker(
         { ...scenario.job, next: true },
-        { root: site.dir, at, do: 'fail', code },
+        { root: fixture.dir, at, do: 'fail', code },
       )
-      const ending = await child.ended
-      const { error, failed, result, sealed } = ending
+      const outcome = await child.ended
+      const { error, failed, result, sealed } = outcome
       const where = failed === undefined ? 'not reached' : `${failed.op} of ${named(failed.path)}`
       try {
-        check(ending.next !== undefined, 'the process goes on with another upload')
-        check((result === undefined) !== (error === undefined), 'it ends, one way or the other')
+        check(outcome.next !== undefined, 'the process completes another upload')
+        check(
+          (result === undefined) !== (error === undefined),
+          'the upload either succeeds or fails',
+        )
         if (error !== undefined) {
           const codes = FULL.includes(code) ? ['ERR_SPOOL_FULL'] : [code]
-          // Of a lock that cannot be written nobody can say whose upload it is.
+          // Without a readable lock file, the owner of the upload is unknown.
           if (code === 'EIO' && failed?.path.endsWith('lock')) codes.push('ERR_SPOOL_UNREADABLE')
           check(
             codes.includes(error.code ?? ''),
-            `${error.code} says what failed: ${error.message}`,
+            `the error code ${error.code} matches the disk error: ${error.message}`,
           )
         }
-        const after = await site.checkpoint() // throws if it is not whole
-        check(result !== undefined || isNotLess(before, after), 'a checkpoint is not lost')
-        const predecessor = scenario.predecessor?.(site)
-        await recover(site, {
+        const after = await fixture.checkpoint() // throws if it is damaged
+        check(result !== undefined || isNotLess(before, after), 'the checkpoint is not lost')
+        const predecessor = scenario.predecessor?.(fixture)
+        await recover(fixture, {
           before: predecessor === undefined ? [] : [predecessor],
           sealed: sealed || isSealedBefore(scenario),
           finished: result !== undefined,
           superseding: predecessor !== undefined,
         })
       } catch (cause) {
-        throw new Error(`${where}: ${inspect(ending)}`, { cause })
+        throw new Error(`${where}: ${inspect(outcome)}`, { cause })
       }
-      return `${where}: ${error?.code ?? 'went on'}`
+      return `${where}: ${error?.code ?? 'succeeded'}`
     }
   })
 }
 
-/** What could be finished before can still be, under whatever name. */
+/** True if an upload that could be resumed before still can be, even as `previous`. */
 function isNotLess(before: Checkpoint | undefined, after: Checkpoint | undefined): boolean {
   if (before === undefined || before.upload.phase === 'spooling') return true
   return after !== undefined && (after.upload.phase !== 'spooling' || after.previous !== undefined)
 }
 
-/** Without what is random. */
+/** Returns the file name without its random part. */
 function named(path: string): string {
   return path
     .split('/')

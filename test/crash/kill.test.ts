@@ -1,17 +1,17 @@
-/** The kill matrix: SIGKILL at every request and at every change of the disk, then a new process. */
+/** Kill matrix: SIGKILL at every request and at every disk operation, then recovery by a new process. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import type { OperationName } from '../../src/emulator/operations/operation-name.js'
 import type { FaultPoint } from '../../src/emulator/index.js'
 import { bench } from '../support/oss.js'
-import { Batch, type Kill } from './batch.js'
-import { patience } from './patience.js'
+import { KillBatch, type Kill } from './kill-batch.js'
+import { setLongTimeout } from './long-timeout.js'
 import { sampled } from '../support/long.js'
 import { SCENARIOS, setUp, type Scenario } from './scenario.js'
 
-patience(t)
+setLongTimeout(t)
 
-/** The requests of a scenario, in the order in which they come. */
+/** Requests of a scenario, in order. */
 type Requests = readonly (OperationName | readonly ['UploadPart', number])[]
 
 const PARTS = [1, 2, 3, 4, 5].map(number => ['UploadPart', number] as const)
@@ -49,12 +49,12 @@ function momentsOf(operation: OperationName): readonly Exclude<FaultPoint, 'repl
   return WITH_BODY.includes(operation) ? ['start', 'body', 'received', 'done'] : ['start', 'done']
 }
 
-t.test('SIGKILL at each moment of each request', async t => {
+t.test('an upload killed at any point of any request is recovered by another process', async t => {
   const b = await bench(t)
-  const batch = new Batch(t, b)
+  const batch = new KillBatch(t, b)
   await batch.run(sampled(t, atRequests()))
   t.comment(JSON.stringify(batch.tally))
-  t.equal(batch.tally.ended, 0, 'every moment was reached')
+  t.equal(batch.tally.ended, 0, 'every fault point was reached')
 
   function* atRequests(): Generator<Kill> {
     for (const [scenario, requests] of REQUESTS) {
@@ -64,21 +64,21 @@ t.test('SIGKILL at each moment of each request', async t => {
           yield {
             scenario,
             where: `${operation} ${partNumber ?? ''} ${at}`,
-            kill: async site => {
+            kill: async fixture => {
               const part = partNumber === undefined ? {} : { partNumber }
-              const match = { operation, key: site.key, ...part }
+              const match = { operation, key: fixture.key, ...part }
               const fault = b.oss.inject({ ...match, do: 'hang', at })
-              const child = site.work(scenario.job)
-              // A moment that never comes leaves a source without end waiting for ever.
+              const child = fixture.startWorker(scenario.job)
+              // If the fault is never hit, an endless source would wait forever.
               await Promise.race([
                 fault.hit(),
                 child.ended,
                 sleep(20_000, undefined, { ref: false }),
               ])
-              const ending = await child.kill()
+              const outcome = await child.kill()
               fault.remove()
-              if (fault.hits === 0) throw new Error('this moment never came')
-              return ending
+              if (fault.hits === 0) throw new Error('the fault was never hit')
+              return outcome
             },
           }
         }
@@ -87,7 +87,7 @@ t.test('SIGKILL at each moment of each request', async t => {
   }
 })
 
-/** Each step of the disk is tried, or, where they are much the same, every other one. */
+/** Kills at each disk operation, or at every other one where operations are much alike. */
 const STEPS: readonly (readonly [Scenario, readonly ('before' | 'after')[]])[] = [
   [SCENARIOS.small, ['before', 'after']],
   [SCENARIOS.parts, ['before', 'after']],
@@ -99,26 +99,27 @@ const STEPS: readonly (readonly [Scenario, readonly ('before' | 'after')[]])[] =
   [SCENARIOS.bounded, ['before']],
 ]
 
-t.test('SIGKILL at each change of the disk', async t => {
+t.test('an upload killed at any disk operation is recovered by another process', async t => {
   const b = await bench(t)
-  const batch = new Batch(t, b)
+  const batch = new KillBatch(t, b)
   const kills: Kill[] = []
   for (const [scenario, whens] of STEPS) {
     const probe = await setUp(b, scenario)
-    const { operations = 0 } = await probe.work(scenario.job, { root: probe.dir }).ended
-    t.ok(operations > 5, `${scenario.name} changes the disk ${operations} times`)
+    const { operations = 0 } = await probe.startWorker(scenario.job, { root: probe.dir }).ended
+    t.ok(operations > 5, `${scenario.name}: has ${operations} disk operations`)
     for (let at = 1; at <= operations; at++) {
       if (whens.length === 1 && at % 2 === 1) continue
       for (const when of whens) {
         kills.push({
           scenario,
-          where: `${when} step ${at}`,
-          kill: site => site.work(scenario.job, { root: site.dir, at, do: 'kill', when }).ended,
+          where: `${when} disk operation ${at}`,
+          kill: fixture =>
+            fixture.startWorker(scenario.job, { root: fixture.dir, at, do: 'kill', when }).ended,
         })
       }
     }
   }
   await batch.run(sampled(t, kills))
   t.comment(JSON.stringify(batch.tally))
-  t.ok(batch.tally.kills > (batch.tally.ended - 1) * 10, 'nearly all were killed')
+  t.ok(batch.tally.kills > (batch.tally.ended - 1) * 10, 'nearly all workers were killed')
 })

@@ -1,7 +1,7 @@
 /**
- * Loaded before a worker: counts the operations that change something below one directory, and at
- * the n-th of them kills the process or lets the operation fail. Can write a trace of them all, from
- * which a disk after a power cut is made. What to do is in the environment, as JSON.
+ * Preloaded into a worker. Counts the operations that change something below one directory, and at the nth
+ * one kills the process or makes the operation fail. Can write a trace of all operations, from which
+ * `disk-image.ts` derives the disk after a power cut. Its instructions are JSON in the environment.
  */
 import fs from 'node:fs'
 import fsp from 'node:fs/promises'
@@ -14,10 +14,10 @@ const plan = JSON.parse(process.env['OSS_SPOOL_TEST_DISK'])
 const { openSync, writeSync, ftruncateSync, closeSync } = fs
 const trace = plan.trace === undefined ? undefined : openSync(plan.trace, 'a')
 
-/** How many operations there were, and how many of them are over. */
+/** Number of operations that have begun, and that have completed. */
 let count = 0
-let over = 0
-/** Open files by descriptor; numbered, since paths change while a file is open. */
+let completed = 0
+/** Open files by descriptor. Numbered, since paths change while a file is open. */
 const files = new Map()
 let opens = 0
 
@@ -25,7 +25,7 @@ process.on('exit', () => {
   writeSync(1, `${JSON.stringify({ operations: count })}\n`)
 })
 
-/** What a worker does after its one failure is another upload, and no step of this one. */
+/** Paths of the upload that a worker runs after its one failure. They do not count. */
 const NEXT = /-next(-[0-9a-f]{12})?(\/|$)/
 
 let isNext = false
@@ -36,15 +36,15 @@ const inside = path =>
 const die = () => process.kill(process.pid, 'SIGKILL')
 
 function record(entry) {
-  over++
+  completed++
   if (trace !== undefined) writeSync(trace, `${JSON.stringify(entry)}\n`)
 }
 
-/** Counts an operation that is about to begin. */
-function beginning() {
-  const met = ++count === plan.at
-  if (met && plan.do === 'kill' && plan.when === 'before') die()
-  return { met, failing: met && plan.do === 'fail', before: over }
+/** Counts an operation that is about to begin. Kills the process if the plan says so. */
+function begin() {
+  const hit = ++count === plan.at
+  if (hit && plan.do === 'kill' && plan.when === 'before') die()
+  return { hit, failing: hit && plan.do === 'fail', before: completed }
 }
 
 function failure({ op, path }) {
@@ -56,18 +56,18 @@ function failure({ op, path }) {
   })
 }
 
-function done(entry, { met, before }) {
+function done(entry, { hit, before }) {
   record({ ...entry, before })
-  if (met && plan.do === 'kill') die()
+  if (hit && plan.do === 'kill') die()
 }
 
 /**
- * Does one operation, unless it is the one.
- * @param half does a part of it: a full disk takes what still fits
+ * Performs one operation, or makes it fail if the plan says so.
+ * @param half – performs part of the operation before it fails, as on a full disk
  */
 async function step(entry, run, half) {
   if (!inside(entry.path)) return run()
-  const turn = beginning()
+  const turn = begin()
   if (turn.failing) {
     await half?.()
     throw failure(entry)
@@ -79,7 +79,7 @@ async function step(entry, run, half) {
 
 function stepSync(entry, run) {
   if (!inside(entry.path)) return run()
-  const turn = beginning()
+  const turn = begin()
   if (turn.failing) throw failure(entry)
   const result = run()
   done(entry, turn)
@@ -89,7 +89,7 @@ function stepSync(entry, run) {
 const isWriting = flags =>
   typeof flags === 'number' ? (flags & fs.constants.O_CREAT) !== 0 : /[wa]/.test(flags ?? 'r')
 
-/** An open that makes a file is a step; any other is only remembered. */
+/** Describes an open. One that creates a file counts as an operation, any other is only traced. */
 function opening(path) {
   return { op: 'open', path: String(path), file: ++opens }
 }
@@ -97,12 +97,12 @@ function opening(path) {
 function opened(fd, entry, flags) {
   if (inside(entry.path)) {
     files.set(fd, entry)
-    if (!isWriting(flags)) record({ ...entry, before: over })
+    if (!isWriting(flags)) record({ ...entry, before: completed })
   }
   return fd
 }
 
-/** What is done to the file of a descriptor. */
+/** Describes an operation on the file of a descriptor. */
 function onFile(fd, op, details) {
   const { file, path } = files.get(fd) ?? { path: '' }
   return { op, path, file, ...details }
@@ -122,7 +122,7 @@ fsp.rename = (path, to) => step({ op: 'rename', path, to }, () => original.renam
 
 const callbacks = { ...fs }
 
-/** Both forms of a function: `promisify` of a wrapper must give what it gives of the original. */
+/** Replaces both forms of a function, so that `promisify` returns the same for the wrapper as for the original. */
 function replace(name, wrapped) {
   const inCallback = ['write', 'writev'].includes(name)
     ? result => result.bytesWritten
@@ -177,7 +177,7 @@ for (const name of ['fsync', 'fdatasync']) {
   const synchronise = promisify(callbacks[name])
   replace(name, fd => step(onFile(fd, 'sync', {}), () => synchronise(fd)))
 }
-// Not yet imported by anyone: what is replaced here is what they get.
+// Nothing has imported the module yet, so all importers get this replacement.
 const native = createRequire(import.meta.url)('fs-native-extensions')
 const { trim } = native
 native.trim = (fd, position, size) =>

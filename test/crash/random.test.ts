@@ -1,93 +1,98 @@
 /**
- * SIGKILL at random moments, also of those who recover. `npm run torture` runs this for long; the
- * seed is printed, and with `SEED` the same uploads are killed at the same times after their start.
+ * SIGKILL at random moments, including during recovery. `npm run torture` runs more of it. The seed is printed;
+ * set `SEED` to kill the same uploads at the same times after their start.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { LONG } from '../support/long.js'
 import { bench } from '../support/oss.js'
-import { Batch, type Kill } from './batch.js'
-import type { Ending } from './child.js'
-import { patience } from './patience.js'
+import { KillBatch, type Kill } from './kill-batch.js'
+import type { WorkerOutcome } from './worker-process.js'
+import { setLongTimeout } from './long-timeout.js'
 import { SCENARIOS, type Scenario } from './scenario.js'
-import type { Site } from './site.js'
+import type { UploadFixture } from './upload-fixture.js'
 
 const KILLS = Number(process.env['KILLS'] ?? (LONG ? 40 : 4))
 const SEED = Number(process.env['SEED'] ?? Math.floor(Math.random() * 2 ** 31))
 
-/** Somewhat longer than an upload takes, in ms. */
-const LONGEST = 400
-const EVERY = 100
+/** Maximum delay of a kill in ms, somewhat longer than an upload takes. */
+const MAX_DELAY = 400
+/** Report progress after this many kills. */
+const REPORT_EVERY = 100
 
-if (process.env['KILLS'] === undefined) patience(t)
+if (process.env['KILLS'] === undefined) setLongTimeout(t)
 else t.setTimeout(0)
 t.comment(`repeat with SEED=${SEED}`)
 
-t.test(`${KILLS} random kills`, async t => {
+t.test(`an upload killed at a random moment is recovered (${KILLS} kills)`, async t => {
   const b = await bench(t)
-  const batch = new Batch(t, b)
+  const batch = new KillBatch(t, b)
   const { tally } = batch
   const startedAt = Date.now()
   const long = process.env['KILLS'] !== undefined
   batch.quiet = long
-  const say = (what: string): void => {
+  const report = (state: string): void => {
     const seconds = Math.round((Date.now() - startedAt) / 1000)
-    console.error(`torture: ${what} ${seconds} s, seed ${SEED}, ${JSON.stringify(tally)}`)
+    console.error(`torture: ${state} ${seconds} s, seed ${SEED}, ${JSON.stringify(tally)}`)
   }
   batch.onKill = () => {
-    if (long && (tally.kills + tally.ended) % EVERY === 0) say('going on,')
+    if (long && (tally.kills + tally.ended) % REPORT_EVERY === 0) report('running,')
   }
   await batch.run(kills(() => tally.kills))
-  if (long || tally.failed > 0) say(tally.failed === 0 ? 'passed,' : 'FAILED,')
+  if (long || tally.failed > 0) report(tally.failed === 0 ? 'passed,' : 'FAILED,')
   t.ok(tally.kills >= KILLS, `${tally.kills} kills, seed ${SEED}`)
 })
 
-/** Until so many have been killed: some end before their time. */
+/** Yields kills until `KILLS` workers were killed. Some workers exit before that. */
 function* kills(done: () => number): Generator<Kill> {
   const random = randomOf(SEED)
   const scenarios: readonly Scenario[] = Object.values(SCENARIOS)
   for (let i = 0; done() < KILLS; i++) {
     const scenario = scenarios[Math.floor(random() * scenarios.length)]!
-    const first = random() * LONGEST
-    const second = random() < 0.3 ? random() * LONGEST : undefined
-    const then = second === undefined ? '' : `, and the next after ${second.toFixed(1)} ms`
+    const first = random() * MAX_DELAY
+    const second = random() < 0.3 ? random() * MAX_DELAY : undefined
+    const then = second === undefined ? '' : `, its rerun after ${second.toFixed(1)} ms`
     yield {
       scenario,
       where: `kill ${i} of seed ${SEED}, after ${first.toFixed(1)} ms${then}`,
-      kill: site => killed(site, scenario, first, second),
+      kill: fixture => killed(fixture, scenario, first, second),
     }
   }
 }
 
 async function killed(
-  site: Site,
+  fixture: UploadFixture,
   scenario: Scenario,
   first: number,
   second: number | undefined,
-): Promise<Ending> {
-  const ending = await killAfter(site, scenario.job, first)
-  if (second === undefined || !ending.killed) return ending
-  // A rerun, as a supervisor does it: it may finish what is sealed, or need the source.
-  const again = await killAfter(site, { step: 'upload' }, second)
+): Promise<WorkerOutcome> {
+  const outcome = await killAfter(fixture, scenario.job, first)
+  if (second === undefined || !outcome.killed) return outcome
+  // Rerun the upload as a supervisor would. It may finish a sealed upload or read the source.
+  const again = await killAfter(fixture, { step: 'upload' }, second)
   if (again.error !== undefined) throw new Error(`${again.error.code}: ${again.error.message}`)
-  // When the rerun came to an end, what it finished may have been a predecessor.
+  // If the rerun succeeded, it may have finished a predecessor instead of this upload.
   const { result, ...unfinished } = again
   return {
     ...(scenario.predecessor === undefined ? again : unfinished),
     killed: true,
-    sealed: ending.sealed && result === undefined,
+    sealed: outcome.sealed && result === undefined,
   }
 }
 
-async function killAfter(site: Site, job: Scenario['job'], after: number): Promise<Ending> {
-  const child = site.work({ ...job, wait: true })
-  await child.said('ready')
+async function killAfter(
+  fixture: UploadFixture,
+  job: Scenario['job'],
+  after: number,
+): Promise<WorkerOutcome> {
+  const child = fixture.startWorker({ ...job, wait: true })
+  await child.waitFor('ready')
   child.go()
   await Promise.race([sleep(after), child.ended])
   return child.kill()
 }
 
-/** mulberry32 */
+/** Returns a mulberry32 generator. */
 function randomOf(seed: number): () => number {
   let state = seed
   return () => {

@@ -1,83 +1,92 @@
 /**
- * What a new process does after a crash, and all that must hold then (rules 1, 2, 4, 6 and 8). It
- * throws at the first thing that does not, with the words of the rule.
+ * Recovers an upload after a crash, as a new process would, and checks everything that must hold then (rules
+ * 1, 2, 4, 6 and 8). Throws at the first violation, with the wording of the rule.
  */
 import type { UploadResult } from '../../src/index.js'
 import { finishableSlot } from '../../src/disk/checkpoint.js'
 import { streamOf } from '../support/oss.js'
-import type { Site } from './site.js'
+import type { UploadFixture } from './upload-fixture.js'
 
 export interface Expected {
-  /** What may be at the key before anything was recovered; absent is always right. */
+  /** Contents the object may have before recovery. An absent object is always allowed. */
   readonly before: readonly Buffer[]
-  /** The worker was told that its upload is sealed. */
+  /** The worker saw its upload become sealed. */
   readonly sealed: boolean
-  /** The worker was told that its upload is done. */
+  /** The worker got a result. */
   readonly finished: boolean
-  /** Another content lay under this id before: its parts are no measure for what is sent. */
+  /** Another upload with this id existed before, so its parts say nothing about the bytes to send. */
   readonly superseding?: boolean
 }
 
-/** What was seen on the way, for those who count. */
+/** Number of runs that recovery took, by kind. */
 export interface Recovered {
-  /** Runs that finished something without its source. */
+  /** Runs that finished an upload without its source. */
   resumed: number
   /** Runs that read the source. */
   read: number
 }
 
-/** A run, a look, and again until nothing is left to do. */
-export async function recover(site: Site, expected: Expected): Promise<Recovered> {
-  const { content } = site
+/** Runs and checks the upload until nothing is left to do. */
+export async function recover(fixture: UploadFixture, expected: Expected): Promise<Recovered> {
+  const { content } = fixture
   const known = [...expected.before, content]
-  const seen: Recovered = { resumed: 0, read: 0 }
-  let object = await checked(site, known)
-  check(!expected.finished || object?.equals(content), 'finish means done')
+  const recovered: Recovered = { resumed: 0, read: 0 }
+  let object = await checked(fixture, known)
+  check(
+    !expected.finished || object?.equals(content),
+    '`finish` means that the object is published',
+  )
   for (let round = 1; ; round++) {
-    check(round < 5, 'the upload comes to an end')
-    const checkpoint = await site.checkpoint()
+    check(round < 5, 'recovery takes fewer than five runs')
+    const checkpoint = await fixture.checkpoint()
     const slot = checkpoint === undefined ? undefined : finishableSlot(checkpoint)
-    const spool = site.spool()
+    const spool = fixture.spool()
     const warnings: string[] = []
     spool.on('warning', ({ message }) => warnings.push(message))
     const [status] = await spool.uploads()
-    check(warnings.length === 0, `nothing to warn of: ${warnings[0]}`)
+    check(warnings.length === 0, `no warning is emitted: ${warnings[0]}`)
     const finishable = status !== undefined && status.phase !== 'spooling'
-    check(finishable || slot === undefined, 'uploads() shows what can be finished')
+    check(finishable || slot === undefined, 'uploads() lists every upload that can be finished')
     if (round === 1 && expected.sealed) {
       const done = object !== undefined && object.equals(content)
-      check(finishable || done, 'a sealed upload needs its source no more')
+      check(finishable || done, 'a sealed upload no longer needs its source')
     }
     if (status === undefined && object?.equals(content)) break
     const record = checkpoint?.[slot ?? 'upload']
-    const lacking = await site.lacking(content, record?.uploadId)
+    const missing = await fixture.missingBytes(content, record?.uploadId)
     let result: UploadResult
     if (finishable) {
-      result = await spool.resume(site.id)
-      check(!result.sourceRead, 'resume reads no source')
-      seen.resumed++
+      result = await spool.resume(fixture.id)
+      check(!result.sourceRead, 'resume does not read the source')
+      recovered.resumed++
     } else {
-      result = await spool.upload(site.key, ({ offset }) => streamOf(content.subarray(offset)), {
-        id: site.id,
+      result = await spool.upload(fixture.key, ({ offset }) => streamOf(content.subarray(offset)), {
+        id: fixture.id,
       })
-      seen.read++
+      recovered.read++
     }
     if (expected.superseding !== true) {
-      const there = record?.phase === 'completing' && object?.equals(content)
-      const most = there ? 0 : lacking
-      check(result.sent <= most, `no part is sent twice: ${result.sent} bytes, ${most} lacked`)
+      const isPublished = record?.phase === 'completing' && object?.equals(content)
+      const most = isPublished ? 0 : missing
+      check(
+        result.sent <= most,
+        `no part is sent twice: ${result.sent} bytes were sent, ${most} were missing`,
+      )
     }
-    object = await checked(site, known)
-    check(object !== undefined, 'a result means that the object is there')
-    check(finishable || object.equals(content), 'what was read is what is there')
+    object = await checked(fixture, known)
+    check(object !== undefined, 'a result means that the object exists')
+    check(finishable || object.equals(content), 'the object has the content that was read')
   }
-  await isClean(site)
-  return seen
+  await isClean(fixture)
+  return recovered
 }
 
-/** The object, which is one of those it may be. */
-async function checked(site: Site, known: readonly Buffer[]): Promise<Buffer | undefined> {
-  const object = await site.get()
+/** Returns the object after checking that its content is one of `known`. */
+async function checked(
+  fixture: UploadFixture,
+  known: readonly Buffer[],
+): Promise<Buffer | undefined> {
+  const object = await fixture.get()
   check(
     object === undefined || known.some(content => content.equals(object)),
     `the object is identical or absent, not ${object?.length} other bytes`,
@@ -85,54 +94,57 @@ async function checked(site: Site, known: readonly Buffer[]): Promise<Buffer | u
   return object
 }
 
-/** Nothing is left but the note of a lost Initiate, or a receipt, and what the note is of. */
-async function isClean(site: Site): Promise<void> {
-  const files = await site.files()
-  const checkpoint = await site.checkpoint()
+/** Checks that nothing is left except a receipt, or the record of a lost Initiate response and its orphan. */
+async function isClean(fixture: UploadFixture): Promise<void> {
+  const files = await fixture.files()
+  const checkpoint = await fixture.checkpoint()
   const lost = checkpoint?.lost.length ?? 0
   if (checkpoint === undefined) {
-    check(files.length === 0, `no file is left: ${files.join(', ')}`)
+    check(files.length === 0, `no file is left, found: ${files.join(', ')}`)
   } else {
-    const { id } = site
+    const { id } = fixture
     const left = [id, `${id}/checkpoint.json`, `${id}/lock`]
-    check(files.join() === left.join(), `only the note is left: ${files.join(', ')}`)
-    check(checkpoint.upload.phase === 'published', 'what is left is published')
-    const receipt = site.options.once === true
-    check(receipt || lost > 0, 'what is left is a receipt, or a note of a lost Initiate')
+    check(files.join() === left.join(), `only the checkpoint is left, found: ${files.join(', ')}`)
+    check(checkpoint.upload.phase === 'published', 'the remaining checkpoint is published')
+    const receipt = fixture.options.once === true
+    check(
+      receipt || lost > 0,
+      'the remaining checkpoint is a receipt or records a lost Initiate response',
+    )
   }
-  const uploadIds = await site.uploadIds()
+  const uploadIds = await fixture.uploadIds()
   check(
     uploadIds.length <= lost,
-    `${uploadIds.length} upload ids are left, ${lost} Initiates were lost`,
+    `${uploadIds.length} upload ids are left, ${lost} Initiate responses were lost`,
   )
   for (const uploadId of uploadIds) {
-    check((await site.parts(uploadId)).length === 0, 'an upload id that is left holds no part')
+    check((await fixture.parts(uploadId)).length === 0, 'an orphan has no parts')
   }
 }
 
 /**
- * After two seconds, since then it is certain whose an upload id is: `prune` takes the rest, and a
- * receipt is all that stays.
+ * Checks that `prune` removes everything except a receipt. Call it two seconds after the upload, when orphans
+ * can be attributed with certainty.
  */
-export async function prunes(site: Site): Promise<void> {
-  if ((await site.files()).length === 0) return
-  await site.spool().prune({ orphans: true })
-  const uploadIds = await site.uploadIds()
-  check(uploadIds.length === 0, `prune takes the orphans: ${uploadIds.length} are left`)
-  const files = await site.files()
-  if (site.options.once !== true) {
-    return check(files.length === 0, `prune takes the note: ${files.join(', ')}`)
+export async function checkPrune(fixture: UploadFixture): Promise<void> {
+  if ((await fixture.files()).length === 0) return
+  await fixture.spool().prune({ orphans: true })
+  const uploadIds = await fixture.uploadIds()
+  check(uploadIds.length === 0, `prune aborts the orphans: ${uploadIds.length} are left`)
+  const files = await fixture.files()
+  if (fixture.options.once !== true) {
+    return check(files.length === 0, `prune removes the checkpoint, found: ${files.join(', ')}`)
   }
-  const again = await site.spool().upload(
-    site.key,
+  const again = await fixture.spool().upload(
+    fixture.key,
     () => {
-      throw new Error('a receipt needs no source')
+      throw new Error('the source was read despite a receipt')
     },
-    { id: site.id },
+    { id: fixture.id },
   )
-  check(again.receipt === true, 'the receipt answers')
+  check(again.receipt === true, 'the upload is answered from the receipt')
 }
 
 export function check(holds: boolean | undefined, what: string): asserts holds {
-  if (holds !== true) throw new Error(`Not so: ${what}`)
+  if (holds !== true) throw new Error(`Check failed: ${what}`)
 }

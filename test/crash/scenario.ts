@@ -1,16 +1,16 @@
-/** What workers are killed at: the ways an upload can go, and the states in which they begin. */
+/** Scenarios in which workers are killed: the courses an upload can take, and the states it can begin in. */
 import { pipeline } from 'node:stream/promises'
 import type { FaultMatch } from '../../src/emulator/faults/fault.js'
 import type { UploadOptions } from '../../src/index.js'
 import { failingAfter, streamOf, type Bench } from '../support/oss.js'
-import type { Job } from './child.js'
-import { contentOf } from './content.js'
-import { PART, Site } from './site.js'
+import type { Job } from './worker-process.js'
+import { contentOf } from './seeded-content.js'
+import { PART, UploadFixture } from './upload-fixture.js'
 
 const FIVE_PARTS = 4 * PART + 40_001
 const SMALL = 40_003
 
-/** Ranges of the temp file are given back from the third part on. */
+/** Frees ranges of the temp file from the third part on. */
 const BOUNDED: UploadOptions = { maxSpoolBytes: 2 * PART, parallel: 1 }
 
 export interface Scenario {
@@ -18,54 +18,59 @@ export interface Scenario {
   readonly size: number
   readonly options?: UploadOptions
   readonly job: Partial<Job> & Pick<Job, 'step'>
-  /** What lies there before the worker begins. */
-  readonly prepare?: (site: Site) => Promise<void>
-  /** Another content that was sealed under this id before, and may be published, too. */
-  readonly predecessor?: (site: Site) => Buffer
+  /** Creates the state in which the worker begins. */
+  readonly prepare?: (fixture: UploadFixture) => Promise<void>
+  /** Content of an earlier sealed upload with this id, which may be published, too. */
+  readonly predecessor?: (fixture: UploadFixture) => Buffer
 }
 
-/** From its name to the site on which it is about to begin. */
-export async function setUp(bench: Bench, scenario: Scenario): Promise<Site> {
-  const site = new Site(bench, scenario.size, scenario.options)
-  await scenario.prepare?.(site)
-  return site
+/** Creates a fixture and brings it into the scenario's initial state. */
+export async function setUp(bench: Bench, scenario: Scenario): Promise<UploadFixture> {
+  const fixture = new UploadFixture(bench, scenario.size, scenario.options)
+  await scenario.prepare?.(fixture)
+  return fixture
 }
 
-const other = (site: Site): Buffer => contentOf(-site.seed, FIVE_PARTS + 1000)
+const other = (fixture: UploadFixture): Buffer => contentOf(-fixture.seed, FIVE_PARTS + 1000)
 
-/** All that a stream needs to end sealed, but not finished. */
+/** Runs a stream that seals its upload but cannot finish it. */
 async function interrupted(
-  site: Site,
+  fixture: UploadFixture,
   content: Buffer,
   match: FaultMatch,
   at: 'start' | 'done',
 ): Promise<void> {
-  const { oss } = site.bench
-  const fault = oss.inject({ ...match, key: site.key, times: 'always', do: 'reset', at })
-  const head = oss.inject({ operation: 'HeadObject', key: site.key, times: 'always', do: 'reset' })
-  const sink = site.spool().createWriteStream(site.key, { id: site.id })
+  const { oss } = fixture.bench
+  const fault = oss.inject({ ...match, key: fixture.key, times: 'always', do: 'reset', at })
+  const head = oss.inject({
+    operation: 'HeadObject',
+    key: fixture.key,
+    times: 'always',
+    do: 'reset',
+  })
+  const sink = fixture.spool().createWriteStream(fixture.key, { id: fixture.id })
   await pipeline(streamOf(content), sink).then(
-    () => Promise.reject(new Error('it was to fail')),
+    () => Promise.reject(new Error('the upload succeeded although it was to fail')),
     () => undefined,
   )
   fault.remove()
   head.remove()
 }
 
-/** Sealed; all parts but the third are on OSS. */
-const seal = (site: Site, content = site.content): Promise<void> =>
-  interrupted(site, content, { operation: 'UploadPart', partNumber: 3 }, 'start')
+/** Leaves a sealed upload with all parts except the third on OSS. */
+const seal = (fixture: UploadFixture, content = fixture.content): Promise<void> =>
+  interrupted(fixture, content, { operation: 'UploadPart', partNumber: 3 }, 'start')
 
-/** Complete was sent, and its answer never came. */
-const complete = (site: Site, at: 'start' | 'done'): Promise<void> =>
-  interrupted(site, site.content, { operation: 'CompleteMultipartUpload' }, at)
+/** Leaves an upload whose Complete was sent and never answered. */
+const complete = (fixture: UploadFixture, at: 'start' | 'done'): Promise<void> =>
+  interrupted(fixture, fixture.content, { operation: 'CompleteMultipartUpload' }, at)
 
-/** Three parts and a bit are in the temp file, and the source failed. */
-async function failSource(site: Site): Promise<void> {
-  const { spool, content } = { spool: site.spool(), content: site.content }
-  const part = site.bench.oss.inject({
+/** Leaves an upload whose source failed after a little more than three parts. */
+async function failSource(fixture: UploadFixture): Promise<void> {
+  const { spool, content } = { spool: fixture.spool(), content: fixture.content }
+  const part = fixture.bench.oss.inject({
     operation: 'UploadPart',
-    key: site.key,
+    key: fixture.key,
     nth: 2,
     do: 'delay',
     ms: 0,
@@ -75,78 +80,78 @@ async function failSource(site: Site): Promise<void> {
     new Error('cut'),
     () => part.hits > 0,
   )
-  await spool.upload(site.key, () => source, { id: site.id }).catch(() => undefined)
+  await spool.upload(fixture.key, () => source, { id: fixture.id }).catch(() => undefined)
   part.remove()
 }
 
 export const SCENARIOS = {
   small: { name: 'a small stream', size: SMALL, job: { step: 'stream' } },
   slow: {
-    name: 'a small stream that takes its time',
+    name: 'a slow small stream',
     size: SMALL,
     job: { step: 'stream', pace: 400 },
   },
   parts: { name: 'a stream of five parts', size: FIVE_PARTS, job: { step: 'stream' } },
   spooling: {
-    name: 'a stream that has not ended',
+    name: 'a stream without an end',
     size: FIVE_PARTS,
     job: { step: 'stream', hold: true },
   },
   resume: {
-    name: 'resume of a sealed upload',
+    name: 'resuming a sealed upload',
     size: FIVE_PARTS,
     job: { step: 'resume' },
     prepare: seal,
   },
   unanswered: {
-    name: 'resume after a Complete that had no effect',
+    name: 'resuming after a Complete that had no effect',
     size: FIVE_PARTS,
     job: { step: 'resume' },
-    prepare: site => complete(site, 'start'),
+    prepare: fixture => complete(fixture, 'start'),
   },
   answered: {
-    name: 'resume after a Complete that had its effect',
+    name: 'resuming after a Complete that took effect',
     size: FIVE_PARTS,
     job: { step: 'resume' },
-    prepare: site => complete(site, 'done'),
+    prepare: fixture => complete(fixture, 'done'),
   },
   supersede: {
-    name: 'new bytes over a sealed upload',
+    name: 'replacing a sealed upload',
     size: FIVE_PARTS,
-    job: { step: 'stream', pace: 50 }, // time to see that the parts there are not its own
-    prepare: site => seal(site, other(site)),
+    job: { step: 'stream', pace: 50 }, // enough time to see that the existing parts are not its own
+    prepare: fixture => seal(fixture, other(fixture)),
     predecessor: other,
   },
   successor: {
-    name: 'new bytes over a sealed upload, not ended',
+    name: 'replacing a sealed upload by a stream without an end',
     size: FIVE_PARTS,
     job: { step: 'stream', hold: true },
-    prepare: site => seal(site, other(site)),
+    prepare: fixture => seal(fixture, other(fixture)),
     predecessor: other,
   },
   offset: {
-    name: 'a source that continues where it was cut',
+    name: 'a source that continues at an offset',
     size: FIVE_PARTS,
     options: { replay: 'offset' },
     job: { step: 'upload' },
     prepare: failSource,
   },
   bounded: {
-    name: 'a stream through a disk that holds two of its parts',
+    name: 'a stream through a spool bounded to two parts',
     size: FIVE_PARTS,
     options: BOUNDED,
     job: { step: 'stream' },
   },
   rest: {
-    name: 'resume of an upload of which only OSS has most',
+    name: 'resuming an upload whose first parts are freed',
     size: FIVE_PARTS,
     options: BOUNDED,
     job: { step: 'resume' },
-    prepare: site =>
-      interrupted(site, site.content, { operation: 'UploadPart', partNumber: 5 }, 'start'),
+    prepare: fixture =>
+      interrupted(fixture, fixture.content, { operation: 'UploadPart', partNumber: 5 }, 'start'),
   },
   onwards: {
-    name: 'a source that continues behind what only OSS has',
+    name: 'a source that continues after freed parts',
     size: FIVE_PARTS,
     options: { ...BOUNDED, replay: 'offset' },
     job: { step: 'upload' },
@@ -160,7 +165,7 @@ export const SCENARIOS = {
   },
 } satisfies Record<string, Scenario>
 
-/** Whether a later process needs no source from the beginning on. */
+/** True if the upload is sealed before the worker begins, so that no later process needs the source. */
 export function isSealedBefore({ job }: Scenario): boolean {
   return job.step === 'resume'
 }

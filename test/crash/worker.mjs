@@ -1,6 +1,6 @@
 /**
- * The process that gets killed: does one step against an emulator in another process and says how
- * it went, one JSON line each. It runs what was built, as users do, without the tests' loader.
+ * The process that gets killed. Runs one step against an emulator in another process and reports on stdout, as
+ * lines of JSON. Uses the built package, as users do, without the tests' loader.
  */
 import { createCipheriv, createHash } from 'node:crypto'
 import { writeSync } from 'node:fs'
@@ -14,22 +14,22 @@ const job = JSON.parse(process.argv[2])
 const { step, client, dir, key, id, options } = job
 const spool = new Spool({ client, dir, ...(await checkpoints()), ...options })
 
-// Written synchronously: what was said before a SIGKILL arrives.
-const say = line => writeSync(1, `${JSON.stringify(line)}\n`)
+// Written synchronously, so that messages sent before a SIGKILL arrive.
+const send = message => writeSync(1, `${JSON.stringify(message)}\n`)
 
 if (job.wait) {
-  say({ ready: true })
+  send({ ready: true })
   await new Promise(resolve => process.stdin.once('data', resolve))
 }
-say({ started: true })
+send({ started: true })
 const failed = await attempt()
 if (job.next) {
-  process.emit('oss-spool-test:next') // what fails from here on is none of this upload's steps
-  // After a failure the process must be able to go on with other uploads.
+  process.emit('oss-spool-test:next') // failures from here on do not count as operations of this upload
+  // After a failure, the process must still be able to run other uploads.
   const next = () => spool.upload(`${key}-next`, () => source(0), { id: `${id}-next` })
-  // When the one failure is still to come, it comes here.
+  // If the one failure has not happened yet, it happens here.
   const { sent } = await next().catch(error => (failed ? Promise.reject(error) : next()))
-  say({ next: sent })
+  send({ next: sent })
 }
 process.exit(0)
 
@@ -39,16 +39,16 @@ async function checkpoints() {
   const { Redis } = await import('ioredis')
   const { redisCheckpoints } = await import('../../dist/redis/index.js')
   const redis = new Redis({ port, host: '127.0.0.1', maxRetriesPerRequest: null })
-  redis.on('error', () => {}) // it connects again
+  redis.on('error', () => {}) // the client reconnects
   return { checkpointStore: redisCheckpoints(redis, shared) }
 }
 
 async function attempt() {
   try {
-    say({ result: await run() })
+    send({ result: await run() })
     return false
   } catch ({ code, message, resumable }) {
-    say({ error: { code, message, resumable } })
+    send({ error: { code, message, resumable } })
     return true
   }
 }
@@ -61,19 +61,19 @@ async function run() {
   sink.on('progress', progress => {
     if (progress.phase === phase) return
     phase = progress.phase
-    say({ phase })
+    send({ phase })
   })
   await pipeline(source(0), sink)
   return sink.result
 }
 
-/** The bytes of `test/crash/content.ts`; with `job.hold` they have no end. */
+/** Streams the content of `test/crash/seeded-content.ts`. With `job.hold`, the stream never ends. */
 function source(offset) {
   const name = createHash('sha256').update(String(job.seed)).digest()
   const content = createCipheriv('aes-256-ctr', name, Buffer.alloc(16)).update(
     Buffer.alloc(job.size),
   )
-  say({ offset })
+  send({ offset })
   return Readable.from(
     (async function* () {
       for (let i = offset; i < content.length; i += CHUNK) {

@@ -1,6 +1,6 @@
 /**
- * The two kinds of file an upload has. The checkpoint is replaced whole or not at all, whatever step
- * of it fails; the temp file gives back exactly the bytes it was given, or says that it cannot.
+ * The two kinds of file of an upload. The checkpoint is replaced completely or not at all, whichever step
+ * fails. The temp file returns exactly the bytes written to it, or fails.
  */
 import { execFileSync } from 'node:child_process'
 import * as fs from 'node:fs'
@@ -21,7 +21,7 @@ const checkpoint = (spooled: number, key = 'key'): Checkpoint => ({
 
 const read = (path: string): Promise<Checkpoint | null> => new CheckpointFile(path).read()
 
-/** The system calls that replace a checkpoint. */
+/** System calls that replace a checkpoint, in order. */
 const STEPS = [
   'open',
   'write',
@@ -37,13 +37,13 @@ type Step = (typeof STEPS)[number] | 'unlink'
 interface FaultyStore {
   readonly store: CheckpointDb
   readonly counts: { replaced: number }
-  /** The steps that were made. */
+  /** The steps executed, in order. */
   readonly steps: Step[]
-  /** Lets the next such step fail. */
+  /** Makes the next such step fail. */
   fail(step: Step, code?: string): void
 }
 
-/** A store whose file system fails on demand. */
+/** Returns a store whose file system fails on demand. */
 async function faultyStore(t: Test, path: string): Promise<FaultyStore> {
   const failing = new Map<Step, string>()
   const steps: Step[] = []
@@ -55,7 +55,7 @@ async function faultyStore(t: Test, path: string): Promise<FaultyStore> {
     throw Object.assign(new Error(`${code}: ${name}`), { code, syscall: name })
   }
   const directories = new Set<number>()
-  /** `promisify` takes the custom form. */
+  /** Wraps `run` so that `promisify` returns it. */
   const asynchronous = (run: (...of: never[]) => Promise<unknown>): object =>
     Object.assign(() => undefined, { [promisify.custom]: run })
   const writeFile = promisify(fs.writeFile)
@@ -97,7 +97,7 @@ async function faultyStore(t: Test, path: string): Promise<FaultyStore> {
     step('unlink')
     await fsp.unlink(at)
   }
-  // Mocks reach one module deep.
+  // A mock replaces only the imports of one module, so the importing module is mocked, too.
   const durable = await t.mockImport<typeof import('../../src/disk/durable-fs.js')>(
     new URL('../../src/disk/durable-fs.js', import.meta.url).href,
     {
@@ -118,10 +118,10 @@ async function faultyStore(t: Test, path: string): Promise<FaultyStore> {
   }
 }
 
-t.test('the checkpoint store', async t => {
+t.test('CheckpointDb', async t => {
   const pathIn = (t: Test): string => join(t.testdir({}), 'checkpoint.json')
 
-  t.test('reads nothing where nothing is, and what was written', async t => {
+  t.test('read() returns null without a file, otherwise the written checkpoint', async t => {
     const path = pathIn(t)
     t.equal(await new CheckpointDb(new CheckpointFile(path)).read(), null)
     const state = checkpoint(1)
@@ -133,7 +133,7 @@ t.test('the checkpoint store', async t => {
     t.same(await fsp.readdir(dirname(path)), ['checkpoint.json'])
   })
 
-  t.test('never shows a reader half a checkpoint', async t => {
+  t.test('write() never exposes a partial checkpoint to a reader', async t => {
     const path = pathIn(t)
     const store = new CheckpointDb(new CheckpointFile(path))
     await store.write(checkpoint(0))
@@ -145,44 +145,47 @@ t.test('the checkpoint store', async t => {
     let reads = 0
     for (let last = 0; state.writing; reads++) {
       const { upload } = (await read(path))! // never without a file
-      if (upload.spooled < last) t.fail('an older one came back')
+      if (upload.spooled < last) t.fail('read() returned an older checkpoint')
       last = upload.spooled
     }
     await writer
     t.ok(reads > 0, `${reads} reads`)
   })
 
-  t.test('a write resolves when its state or a later one can be read; many are merged', async t => {
-    const path = pathIn(t)
-    const { store, counts } = await faultyStore(t, path)
-    let latest = -1
-    const wrong: string[] = []
-    const writers = Array.from({ length: 300 }, async (_, i) => {
-      await new Promise(resolve => setTimeout(resolve, i % 40))
-      const mine = ++latest
-      await store.write(checkpoint(mine))
-      const there = (await read(path))!.upload.spooled // it was written before
-      if (there < mine) wrong.push(`${there} after ${mine}`)
-    })
-    await Promise.all(writers)
-    t.same(wrong, [])
-    const burst = counts.replaced
-    const all = Array.from({ length: 500 }, (_, i) => store.write(checkpoint(i)))
-    await Promise.all(all)
-    t.ok(
-      counts.replaced > burst && counts.replaced - burst <= 2,
-      `${counts.replaced - burst} for 500`,
-    )
-    t.equal((await read(path))?.upload.spooled, 499, 'the last one wins')
-    t.equal(store.saved?.upload.spooled, 499)
-  })
+  t.test(
+    'write() resolves when its checkpoint or a later one is on disk, and merges calls',
+    async t => {
+      const path = pathIn(t)
+      const { store, counts } = await faultyStore(t, path)
+      let latest = -1
+      const wrong: string[] = []
+      const writers = Array.from({ length: 300 }, async (_, i) => {
+        await new Promise(resolve => setTimeout(resolve, i % 40))
+        const mine = ++latest
+        await store.write(checkpoint(mine))
+        const there = (await read(path))!.upload.spooled // the file exists after a write
+        if (there < mine) wrong.push(`${there} after ${mine}`)
+      })
+      await Promise.all(writers)
+      t.same(wrong, [])
+      const burst = counts.replaced
+      const all = Array.from({ length: 500 }, (_, i) => store.write(checkpoint(i)))
+      await Promise.all(all)
+      t.ok(
+        counts.replaced > burst && counts.replaced - burst <= 2,
+        `${counts.replaced - burst} replacements for 500 writes`,
+      )
+      t.equal((await read(path))?.upload.spooled, 499, 'the last write wins')
+      t.equal(store.saved?.upload.spooled, 499)
+    },
+  )
 
-  t.test('a write during a write is on the disk when it resolves', async t => {
+  t.test('write() during another write resolves when its checkpoint is on disk', async t => {
     const path = pathIn(t)
     const store = new CheckpointDb(new CheckpointFile(path))
     for (let i = 0; i < 20; i += 2) {
       const first = store.write(checkpoint(i))
-      await new Promise(setImmediate) // the first one is under way
+      await new Promise(setImmediate) // the first write is in progress
       const second = store.write(checkpoint(i + 1))
       await first
       t.ok((store.saved?.upload.spooled ?? -1) >= i)
@@ -191,7 +194,7 @@ t.test('the checkpoint store', async t => {
     }
   })
 
-  t.test('settled waits for what is under way, also for what fails', async t => {
+  t.test('idle() waits for pending writes, including failing ones', async t => {
     const path = pathIn(t)
     const store = new CheckpointDb(new CheckpointFile(path))
     void store.write(checkpoint(1))
@@ -206,7 +209,7 @@ t.test('the checkpoint store', async t => {
   })
 
   for (const step of STEPS) {
-    t.test(`survives a failed ${step}`, async t => {
+    t.test(`write() rejects and stays usable after a failed ${step}`, async t => {
       const path = pathIn(t)
       const faulty = await faultyStore(t, path)
       const { store } = faulty
@@ -214,16 +217,16 @@ t.test('the checkpoint store', async t => {
       faulty.fail(step)
       await t.rejects(store.write(checkpoint(2)), { code: 'EIO' })
       const there = await read(path)
-      // After the rename it is the new one, and only its durability is in doubt.
+      // After the rename the new checkpoint is in place, and only its durability is uncertain.
       t.equal(there?.upload.spooled, step.endsWith('directory') ? 2 : 1)
-      t.same(store.saved, there, 'the store knows which one')
-      t.same(await fsp.readdir(dirname(path)), ['checkpoint.json'], 'nothing is left over')
+      t.same(store.saved, there, '`saved` is the checkpoint on disk')
+      t.same(await fsp.readdir(dirname(path)), ['checkpoint.json'], 'no temporary file is left')
       await store.write(checkpoint(3))
-      t.equal((await read(path))?.upload.spooled, 3, 'and goes on')
+      t.equal((await read(path))?.upload.spooled, 3, 'the next write succeeds')
     })
   }
 
-  t.test('the first error is told, not that of cleaning up after it', async t => {
+  t.test('write() rejects with the original error, not with a cleanup error', async t => {
     const path = pathIn(t)
     const faulty = await faultyStore(t, path)
     faulty.fail('write')
@@ -231,13 +234,13 @@ t.test('the checkpoint store', async t => {
     await t.rejects(faulty.store.write(checkpoint(1)), { code: 'EIO' })
   })
 
-  t.test('syncs the file before the rename and the directory after it', async t => {
+  t.test('write() syncs the file before the rename and the directory after it', async t => {
     const { store, steps } = await faultyStore(t, pathIn(t))
     await store.write(checkpoint(1))
     t.same(steps, ['open', 'write', 'sync', 'close', 'rename', 'open directory', 'sync directory'])
   })
 
-  t.test('keeps the old checkpoint whole on a disk that is full', async t => {
+  t.test('write() keeps the old checkpoint intact on a full disk', async t => {
     const disk = tinyDisk(t)
     if (disk === undefined) return
     const path = join(disk.path, 'checkpoint.json')
@@ -248,7 +251,7 @@ t.test('the checkpoint store', async t => {
     t.equal((await read(path))?.upload.spooled, 1)
     t.equal(store.saved?.upload.spooled, 1)
     fs.truncateSync(join(disk.path, 'filling'), 48 * 1024)
-    // Room for a part of it only: this write is short before it fails.
+    // Only a part of the checkpoint fits, so this write is short before it fails.
     await t.rejects(store.write(checkpoint(3, 'k'.repeat(60_000))), { code: 'ENOSPC' })
     t.equal((await read(path))?.upload.spooled, 1)
     t.same(fs.readdirSync(disk.path).toSorted(), ['checkpoint.json', 'filling'])
@@ -257,7 +260,7 @@ t.test('the checkpoint store', async t => {
   })
 })
 
-t.test('the temp file', async t => {
+t.test('TempFile', async t => {
   const bytes = Buffer.from(Array.from({ length: 3 * 2 ** 20 + 17 }, (_, i) => (i * 31) >> (i % 5)))
   const make = async (t: Test, size = 0): Promise<TempFile> => {
     const file = TempFile.create(t.testdir({}))
@@ -266,37 +269,40 @@ t.test('the temp file', async t => {
     return file
   }
 
-  /** Copies: a chunk is valid until the next is asked for. */
+  /** Collects copies, because a chunk is valid only until the next one is requested. */
   const collect = async (chunks: AsyncIterable<Buffer>): Promise<Buffer> => {
     const copies: Buffer[] = []
     for await (const chunk of chunks) copies.push(Buffer.from(chunk))
     return Buffer.concat(copies)
   }
 
-  t.test('is private, has a name of ours, and is new each time', async t => {
+  t.test('create() makes a private file with a new, recognisable name', async t => {
     const [one, other] = [await make(t), TempFile.create(t.testdirName)]
     t.teardown(() => other.close())
     t.equal(fs.statSync(one.path).mode & 0o777, 0o600)
-    t.match(one.name, /^spool-[A-Za-z0-9-]+$/, 'as the checkpoint demands it')
+    t.match(one.name, /^spool-[A-Za-z0-9-]+$/, 'a name that a checkpoint accepts')
     t.not(one.name, other.name)
     t.equal(dirname(one.path), t.testdirName)
   })
 
-  t.test('takes more chunks than one system call can, and empty ones', async t => {
-    const file = await make(t)
-    const chunks = Array.from({ length: 5000 }, (_, i) => bytes.subarray(i * 7, i * 7 + (i % 8)))
-    await file.append([])
-    await file.append([Buffer.alloc(0), Buffer.alloc(0)])
-    t.equal(file.size, 0)
-    await file.append(chunks)
-    await file.append([Buffer.alloc(0), Buffer.from('end'), Buffer.alloc(0)])
-    const expected = Buffer.concat([...chunks, Buffer.from('end')])
-    t.equal(file.size, expected.length)
-    t.same(fs.readFileSync(file.path), expected)
-  })
+  t.test(
+    'append() accepts empty chunks and more chunks than one system call can write',
+    async t => {
+      const file = await make(t)
+      const chunks = Array.from({ length: 5000 }, (_, i) => bytes.subarray(i * 7, i * 7 + (i % 8)))
+      await file.append([])
+      await file.append([Buffer.alloc(0), Buffer.alloc(0)])
+      t.equal(file.size, 0)
+      await file.append(chunks)
+      await file.append([Buffer.alloc(0), Buffer.from('end'), Buffer.alloc(0)])
+      const expected = Buffer.concat([...chunks, Buffer.from('end')])
+      t.equal(file.size, expected.length)
+      t.same(fs.readFileSync(file.path), expected)
+    },
+  )
 
-  t.test('continues a short write', async t => {
-    // At most 5 bytes a call, as on a disk that is nearly full or after a signal.
+  t.test('append() continues after a short write', async t => {
+    // At most 5 bytes per call, as on a nearly full disk or after a signal.
     const short = (
       fd: number,
       chunks: readonly Uint8Array[],
@@ -323,7 +329,7 @@ t.test('the temp file', async t => {
     t.equal(file.size, 23)
   })
 
-  t.test('gives back exactly the region that was asked for', async t => {
+  t.test('read() and chunks() return exactly the requested region', async t => {
     const size = bytes.length
     const file = await make(t, size)
     for (const [start, length] of [
@@ -341,7 +347,7 @@ t.test('the temp file', async t => {
     }
   })
 
-  t.test('a file that is too short is damage, never fewer bytes', async t => {
+  t.test('read() and chunks() reject a file that is too short', async t => {
     const file = await make(t, 1000)
     fs.truncateSync(file.path, 900)
     await t.rejects(file.read(0, 1000), TempFileDamagedError)
@@ -349,7 +355,7 @@ t.test('the temp file', async t => {
     t.same(await file.read(0, 900), bytes.subarray(0, 900))
   })
 
-  t.test('reads through its descriptor, whatever happens to its name', async t => {
+  t.test('read() uses the open descriptor after the file was renamed or removed', async t => {
     const file = await make(t, 100)
     fs.renameSync(file.path, `${file.path}-moved`)
     fs.writeFileSync(file.path, 'another file of the same name')
@@ -358,7 +364,8 @@ t.test('the temp file', async t => {
     t.same(await collect(file.chunks(50, 50)), bytes.subarray(50, 100))
   })
 
-  t.test('a chunk that was broken off at stays as it is: a socket may still hold it', async t => {
+  t.test('chunks() never reuses the last chunk of an abandoned iteration', async t => {
+    // A socket may still hold it.
     const file = await make(t, bytes.length)
     let held: Buffer = Buffer.alloc(0)
     for await (const chunk of file.chunks(1000, bytes.length - 1000)) {
@@ -369,7 +376,7 @@ t.test('the temp file', async t => {
     t.same(held, bytes.subarray(1000, 1000 + held.length))
   })
 
-  t.test('buffers are used again: the next region does not need new ones', async t => {
+  t.test('chunks() reuses its buffer for the next region', async t => {
     const file = await make(t, bytes.length)
     const buffers = new Set<ArrayBufferLike>()
     for (let i = 0; i < 5; i++) {
@@ -378,12 +385,12 @@ t.test('the temp file', async t => {
     t.equal(buffers.size, 1)
   })
 
-  t.test('pages that were lost on their way to the disk are told of at the seal', async t => {
+  t.test('sync() rejects if an earlier background sync lost pages', async t => {
     let syncs = 0
     const fdatasync = (fd: number, done: (error: Error | null) => void): void => {
       const lost = Object.assign(new Error('EIO: i/o error, fdatasync'), { code: 'EIO' })
       if (++syncs === 1)
-        setImmediate(done, lost) // the kernel says so once, then all seems well
+        setImmediate(done, lost) // the kernel reports the loss only once
       else fs.fdatasync(fd, done)
     }
     const mocked = await t.mockImport<typeof import('../../src/disk/temp-file.js')>(
@@ -395,11 +402,11 @@ t.test('the temp file', async t => {
     const batch = Buffer.alloc(16 * 2 ** 20)
     for (let i = 0; i < 2; i++) await file.append([batch])
     await new Promise(resolve => setTimeout(resolve, 20))
-    t.equal(syncs, 1, 'asked while bytes still come')
+    t.equal(syncs, 1, 'a background sync runs while bytes are still being appended')
     await t.rejects(file.sync(), { code: 'EIO' })
   })
 
-  t.test('goes on where it was cut', async t => {
+  t.test('append() continues at the end of a truncated file', async t => {
     const file = await make(t, 100)
     await file.truncate(40)
     t.equal(file.size, 40)
@@ -408,7 +415,7 @@ t.test('the temp file', async t => {
     t.same(fs.readFileSync(file.path), Buffer.concat([bytes.subarray(0, 40), Buffer.from('xyz')]))
   })
 
-  t.test('opened again it is the same; what is no file of ours is damage', async t => {
+  t.test('open() reopens the same file and rejects paths that are not regular files', async t => {
     const file = await make(t, 100)
     const directory = dirname(file.path)
     const again = await TempFile.open(directory, file.name)
@@ -429,7 +436,7 @@ t.test('the temp file', async t => {
       await t.rejects(TempFile.open(directory, name), TempFileDamagedError, name)
   })
 
-  t.test('a full disk is an error, and what was written stays', async t => {
+  t.test('append() rejects on a full disk and keeps the bytes already written', async t => {
     const disk = tinyDisk(t)
     if (disk === undefined) return
     const file = TempFile.create(disk.path)

@@ -1,6 +1,6 @@
 /**
- * The record on disk. Reading it never guesses: whatever happened to the file, the answer is the
- * checkpoint that was written, or a refusal with the reason; never another checkpoint.
+ * The checkpoint on disk. Decoding never guesses. However the file was damaged, it returns the checkpoint
+ * that was written or throws with the reason, but never returns another checkpoint.
  */
 import t from 'tap'
 import {
@@ -17,7 +17,7 @@ import { checkpointOf, completing, published, sealed, spooling } from '../suppor
 
 const error = { code: 'ERR_SPOOL_DENIED', message: 'no\n"way"', at: '2026-01-02T03:04:05.678Z' }
 
-/** One of each phase, and one with everything in it that a checkpoint can hold. */
+/** One checkpoint per phase, and one with every property that a checkpoint can have. */
 const CHECKPOINTS: Readonly<Record<string, Checkpoint>> = {
   spooling: checkpointOf(spooling()),
   sealed: checkpointOf(sealed({}, 'U')),
@@ -50,37 +50,37 @@ const CHECKPOINTS: Readonly<Record<string, Checkpoint>> = {
   },
 }
 
-/** A file whose digest fits, whatever its body. */
+/** Returns a checkpoint file whose digest matches its body. */
 function fileOf(body: string, format: unknown = 1): string {
   return `{"format":${JSON.stringify(format)},"digest":"${digestOf(body)}","checkpoint":${body}}\n`
 }
 
-t.test('what is written is what is read', async t => {
+t.test('decodeCheckpoint() restores what encodeCheckpoint() wrote', async t => {
   for (const [name, checkpoint] of Object.entries(CHECKPOINTS)) {
     const text = encodeCheckpoint(checkpoint)
     t.same(decodeCheckpoint(text), checkpoint, name)
-    t.equal(encodeCheckpoint(decodeCheckpoint(text)).length, text.length, `${name}, once more`)
+    t.equal(encodeCheckpoint(decodeCheckpoint(text)).length, text.length, `${name}, encoded again`)
   }
 })
 
-t.test('the envelope is as the README has it', async t => {
+t.test('encodeCheckpoint() writes the documented envelope', async t => {
   const { spooling: checkpoint } = CHECKPOINTS
   const text = encodeCheckpoint(checkpoint!) // it is in the table above
   t.match(text, /^\{"format":1,"digest":"sha256:[0-9a-f]{64}","checkpoint":\{.*\}\}\n$/s)
   t.equal(text, fileOf(JSON.stringify(checkpoint)))
 })
 
-t.test('what could not be read again is not written', async t => {
+t.test('encodeCheckpoint() throws for a checkpoint that could not be decoded', async t => {
   const bad = { ...checkpointOf(sealed()), key: undefined } as unknown as Checkpoint
   t.throws(() => encodeCheckpoint(bad), TypeError)
   const callback = checkpointOf({ ...sealed(), object: { callback: null } } as never)
   t.throws(() => encodeCheckpoint(callback), TypeError)
 })
 
-t.test('damage', async t => {
+t.test('decodeCheckpoint() on damaged files', async t => {
   const whole = encodeCheckpoint(CHECKPOINTS['everything']!) // it is in the table above
 
-  t.test('truncated at each byte: refused', async t => {
+  t.test('rejects a checkpoint truncated at any byte', async t => {
     const accepted: number[] = []
     const bytes = Buffer.from(whole)
     for (let length = 0; length < bytes.length - 1; length++) {
@@ -94,7 +94,7 @@ t.test('damage', async t => {
     t.same(accepted, [])
   })
 
-  t.test('any bit flipped: refused, or read as it was', async t => {
+  t.test('rejects a checkpoint with any flipped bit, or decodes it unchanged', async t => {
     const expected = JSON.stringify(decodeCheckpoint(whole))
     const wrong: string[] = []
     const later = new Set<number>()
@@ -112,17 +112,21 @@ t.test('damage', async t => {
       }
     }
     t.same(wrong, [])
-    t.same([...later], ['{"format":'.length], 'only the format itself can say a later format')
+    t.same(
+      [...later],
+      ['{"format":'.length],
+      'only a change of the format number reports a later format',
+    )
   })
 
-  t.test('bytes zeroed, as a file system does after a power cut: refused', async t => {
+  t.test('rejects a checkpoint with zeroed bytes, as left by a power failure', async t => {
     for (const from of [0, 100, whole.length >> 1]) {
       const bytes = Buffer.from(whole).fill(0, from)
       t.throws(() => decodeCheckpoint(bytes.toString()), CheckpointDamagedError)
     }
   })
 
-  t.test('everything else that is not a checkpoint: refused', async t => {
+  t.test('rejects text that is not a checkpoint', async t => {
     const body = JSON.stringify(CHECKPOINTS['sealed'])
     for (const text of [
       '',
@@ -156,34 +160,37 @@ t.test('damage', async t => {
     }
   })
 
-  t.test('a digest that fits does not make a wrong record right', async t => {
+  t.test('rejects an invalid checkpoint even if its digest matches', async t => {
     const { sealed: good, spooling: flowing } = CHECKPOINTS
     const { upload } = good!
     for (const [name, record] of Object.entries({
       'no key': { ...good, key: undefined },
-      'a phase of its own': { ...good, upload: { ...upload, phase: 'done' } },
+      'an unknown phase': { ...good, upload: { ...upload, phase: 'done' } },
       'sealed without a size': { ...good, upload: { ...upload, size: undefined } },
       'a negative size': { ...good, upload: { ...upload, size: -1 } },
-      'half a byte': { ...good, upload: { ...upload, spooled: 0.5 } },
+      'a fractional number of bytes': { ...good, upload: { ...upload, spooled: 0.5 } },
       'a CRC64 in hex': { ...good, upload: { ...upload, crc64: '0xff' } },
       'a CRC64 as a number': { ...good, upload: { ...upload, crcs: [5] } },
-      'a time that is none': { ...good, upload: { ...upload, createdAt: 'yesterday' } },
-      'a file elsewhere': { ...good, upload: { ...upload, file: '../../etc/passwd' } },
+      'an invalid time': { ...good, upload: { ...upload, createdAt: 'yesterday' } },
+      'a file in another directory': { ...good, upload: { ...upload, file: '../../etc/passwd' } },
       'a file with a path': { ...good, upload: { ...upload, file: 'spool-1/../x' } },
       'another plan version': {
         ...good,
         upload: { ...upload, plan: { version: 2, base: 1, cap: 1 } },
       },
-      'a property too many': { ...good, more: true },
+      'an unknown property': { ...good, more: true },
       'a predecessor that is not sealed': { ...good, previous: flowing!.upload },
-      'metadata that is no text': { ...good, upload: { ...upload, object: { meta: { a: 5 } } } },
-      'metadata in a list': { ...good, upload: { ...upload, object: { meta: ['a'] } } },
+      'metadata that is not a string': {
+        ...good,
+        upload: { ...upload, object: { meta: { a: 5 } } },
+      },
+      'metadata in an array': { ...good, upload: { ...upload, object: { meta: ['a'] } } },
     })) {
       t.throws(() => decodeCheckpoint(fileOf(JSON.stringify(record))), CheckpointDamagedError, name)
     }
   })
 
-  t.test('a record cannot reach the prototype of anything', async t => {
+  t.test('does not let a checkpoint pollute any prototype', async t => {
     const body = JSON.stringify(CHECKPOINTS['sealed'])
     const inner = (json: string): string => fileOf(body.replace(/\}$/, `,${json}}`))
     const meta = fileOf(body.replace('"object":{}', '"object":{"meta":{"__proto__":"x","a":"b"}}'))
@@ -205,13 +212,13 @@ t.test('damage', async t => {
   })
 })
 
-t.test('what is freed, and what its digests were, is read back', t => {
+t.test('decodeCheckpoint() restores freed parts and their digests', t => {
   const freed = checkpointOf({ ...sealed({}, 'U'), freed: [[1, 7]], digests: { md5: 'x' } })
   t.same(decodeCheckpoint(encodeCheckpoint(freed)), freed)
   t.end()
 })
 
-t.test('a later format is not damage, whatever its content', async t => {
+t.test('decodeCheckpoint() reports a later format as such, whatever the content', async t => {
   const body = JSON.stringify({ all: 'new' })
   for (const text of [fileOf(body, FORMAT + 1), fileOf(body, 1000), '{"format":2,"zip":"..."}']) {
     t.throws(() => decodeCheckpoint(text), LaterFormatError, text.slice(0, 40))

@@ -1,6 +1,6 @@
 /**
- * Who may touch an upload, and what becomes of what cannot be trusted: locks between processes and
- * inside one, removal and quarantine, and that nothing but uploads is ever touched.
+ * Ownership of uploads: locks between and within processes, removal, and quarantine of data that cannot be
+ * trusted. No file that does not belong to an upload is ever touched.
  */
 import { spawn, type ChildProcess } from 'node:child_process'
 import * as fs from 'node:fs'
@@ -23,7 +23,7 @@ import { long } from '../support/long.js'
 
 const lockChild = fileURLToPath(new URL('../support/lock-child.js', import.meta.url))
 
-/** A child at the lock, once it has said its first line. */
+/** Starts a child process that uses the lock. Resolves with its first line of output. */
 async function child(t: Test, ...args: string[]): Promise<{ process: ChildProcess; said: string }> {
   const child = spawn(process.execPath, [lockChild, ...args], {
     stdio: ['ignore', 'pipe', 'inherit'],
@@ -40,7 +40,7 @@ async function lock(directory: string): Promise<Lock> {
   return answer
 }
 
-/** A spool with an upload of each name, each with a lock, a checkpoint and a temp file. */
+/** Returns a spool with one upload per id, each with a lock, a checkpoint and a temp file. */
 function spoolWith(t: Test, ...ids: string[]): LocalRecordStore {
   const spool = new LocalRecordStore(t.testdir({}))
   for (const id of ids) upload(spool, id, encodeCheckpoint(checkpointOf(sealed(), id)))
@@ -54,7 +54,7 @@ function upload(spool: LocalRecordStore, id: string, checkpoint?: string): void 
   if (checkpoint !== undefined) fs.writeFileSync(spool.checkpointPath(id), checkpoint)
 }
 
-/** Every file under `path`, with its content. */
+/** Returns every file under `path` with its content. */
 function tree(path: string): Record<string, string> {
   return Object.fromEntries(
     fs
@@ -70,8 +70,8 @@ const quarantineOf = (spool: LocalRecordStore): string[] =>
     ? fs.readdirSync(join(spool.path, 'quarantine'))
     : []
 
-t.test('the lock', async t => {
-  t.test('has one owner, also inside one process, and names it', async t => {
+t.test('Lock', async t => {
+  t.test('a lock is exclusive even within one process and reports its owner', async t => {
     const directory = t.testdir({})
     t.equal(await ownerOf(directory), undefined)
     const first = await lock(directory)
@@ -80,29 +80,33 @@ t.test('the lock', async t => {
     first.release()
     t.equal(await ownerOf(directory), undefined)
     const second = await lock(directory)
-    first.release() // again: harms nobody
+    first.release() // a second release has no effect
     t.equal(await Lock.acquire(directory), 'owned')
     second.release()
     t.equal(fs.statSync(join(directory, 'lock')).mode & 0o777, 0o600)
   })
 
-  void long(t, 'of another process: kept while it is frozen, free once it is killed', async t => {
-    const directory = t.testdir({})
-    const { process: owner, said } = await child(t, 'hold', directory)
-    t.equal(said, 'holding')
-    t.equal(await Lock.acquire(directory), 'owned')
-    t.same(await ownerOf(directory), { pid: owner.pid, host: hostname() })
-    owner.kill('SIGSTOP')
-    await sleep(300)
-    t.equal(await Lock.acquire(directory), 'owned', 'frozen')
-    const gone = new Promise(resolve => owner.once('exit', resolve))
-    owner.kill('SIGKILL')
-    await gone
-    t.equal(await ownerOf(directory), undefined)
-    ;(await lock(directory)).release()
-  })
+  void long(
+    t,
+    'a lock is held while its process is frozen and freed when it is killed',
+    async t => {
+      const directory = t.testdir({})
+      const { process: owner, said } = await child(t, 'hold', directory)
+      t.equal(said, 'holding')
+      t.equal(await Lock.acquire(directory), 'owned')
+      t.same(await ownerOf(directory), { pid: owner.pid, host: hostname() })
+      owner.kill('SIGSTOP')
+      await sleep(300)
+      t.equal(await Lock.acquire(directory), 'owned', 'frozen')
+      const gone = new Promise(resolve => owner.once('exit', resolve))
+      owner.kill('SIGKILL')
+      await gone
+      t.equal(await ownerOf(directory), undefined)
+      ;(await lock(directory)).release()
+    },
+  )
 
-  void long(t, 'is never refused because someone only looks', async t => {
+  void long(t, 'Lock.acquire() never fails because another process reads the owner', async t => {
     const directory = t.testdir({})
     await Promise.all([child(t, 'probe', directory), child(t, 'probe', directory)])
     const refused: number[] = []
@@ -114,15 +118,15 @@ t.test('the lock', async t => {
     t.same(refused, [])
   })
 
-  t.test('of a directory that was renamed away meanwhile is worth nothing', async t => {
+  t.test('Lock.acquire() returns "gone" if the directory was renamed while it waited', async t => {
     const root = t.testdir({ upload: {}, next: {} })
     const directory = join(root, 'upload')
     t.equal(await Lock.acquire(join(root, 'none')), 'gone')
     const owner = await lock(directory)
-    const [waiter, waiterInVain] = [Lock.acquire(directory), Lock.acquire(directory)]
-    await sleep(5) // they have opened the file and wait
+    const [waiter, secondWaiter] = [Lock.acquire(directory), Lock.acquire(directory)]
+    await sleep(5) // both have opened the file and are waiting
     fs.renameSync(directory, join(root, '.removed'))
-    t.equal(await waiterInVain, 'gone', 'not owned: what is owned is elsewhere')
+    t.equal(await secondWaiter, 'gone', 'not "owned", because the owned directory is elsewhere')
     owner.release()
     t.equal(await waiter, 'gone')
     fs.renameSync(join(root, 'next'), directory)
@@ -132,7 +136,7 @@ t.test('the lock', async t => {
   })
 
   t.test(
-    'that was freed and whose directory was renamed is not taken for the one there',
+    'Lock.acquire() does not mistake the lock of a renamed directory for that of its successor',
     async t => {
       const root = t.testdir({ upload: {} })
       const directory = join(root, 'upload')
@@ -148,7 +152,7 @@ t.test('the lock', async t => {
     },
   )
 
-  t.test('follows no symbolic link and passes no error over', async t => {
+  t.test('Lock.acquire() follows no symbolic link and ignores no error', async t => {
     const directory = t.testdir({ link: {}, folder: { lock: {} }, file: '' })
     fs.symlinkSync(join(directory, 'file'), join(directory, 'link', 'lock'))
     await t.rejects(Lock.acquire(join(directory, 'link')), { code: 'ELOOP' })
@@ -156,22 +160,25 @@ t.test('the lock', async t => {
     await t.rejects(Lock.acquire(join(directory, 'file')), { code: 'ENOTDIR' })
   })
 
-  t.test('can be had on a full disk, or nobody could finish or abort anything', async t => {
-    const disk = tinyDisk(t)
-    if (disk === undefined) return
-    const [used, fresh] = [join(disk.path, 'used'), join(disk.path, 'fresh')]
-    for (const path of [used, fresh]) fs.mkdirSync(path)
-    ;(await lock(used)).release()
-    disk.fill()
-    for (const path of [used, fresh]) {
-      const owner = await lock(path)
-      t.equal(await Lock.acquire(path), 'owned')
-      t.ok(await ownerOf(path), 'owned, if perhaps by an unknown one')
-      owner.release()
-    }
-  })
+  t.test(
+    'Lock.acquire() works on a full disk, so that uploads can be finished or aborted',
+    async t => {
+      const disk = tinyDisk(t)
+      if (disk === undefined) return
+      const [used, fresh] = [join(disk.path, 'used'), join(disk.path, 'fresh')]
+      for (const path of [used, fresh]) fs.mkdirSync(path)
+      ;(await lock(used)).release()
+      disk.fill()
+      for (const path of [used, fresh]) {
+        const owner = await lock(path)
+        t.equal(await Lock.acquire(path), 'owned')
+        t.ok(await ownerOf(path), 'an owner, possibly an unknown one')
+        owner.release()
+      }
+    },
+  )
 
-  t.test('whose owner cannot be read has an unknown one', async t => {
+  t.test('ownerOf() reports an unknown owner if the lock file is unreadable', async t => {
     const directory = t.testdir({})
     const owner = await lock(directory)
     for (const text of ['', 'garbage', '{"pid":1}', '\0'.repeat(40)]) {
@@ -182,8 +189,8 @@ t.test('the lock', async t => {
   })
 })
 
-t.test('the spool directory', async t => {
-  t.test('is made with its parents, private, and lists only what can be an upload', async t => {
+t.test('spool directory', async t => {
+  t.test('create() makes private directories, and ids() lists only possible uploads', async t => {
     const spool = new LocalRecordStore(join(t.testdir({}), 'a', 'b'))
     t.same(await spool.ids(), [])
     await spool.create('one')
@@ -198,7 +205,7 @@ t.test('the spool directory', async t => {
     t.same(await spool.ids(), ['A', 'one'])
   })
 
-  t.test('no id leads out of it', async t => {
+  t.test('no id leads out of the spool directory', async t => {
     const root = t.testdir({ outside: { 'checkpoint.json': '{}' }, spool: {} })
     const spool = new LocalRecordStore(join(root, 'spool'))
     for (const id of ['..', '.', '', '../outside', '/etc', 'a/b', 'a\\b', '.hidden', 'a\0b']) {
@@ -210,14 +217,14 @@ t.test('the spool directory', async t => {
     t.same(tree(root), { 'outside/checkpoint.json': '{}' })
   })
 
-  t.test('removal: nothing is left', async t => {
+  t.test('remove() leaves nothing of the upload', async t => {
     const spool = spoolWith(t, 'one', 'other')
     await spool.remove('one')
     t.same(fs.readdirSync(spool.path), ['other'])
     await t.rejects(spool.remove('one'), { code: 'ENOENT' })
   })
 
-  t.test('removal: renamed away first, the checkpoint last', async t => {
+  t.test('remove() renames the directory first and unlinks the checkpoint last', async t => {
     const fsp = await import('node:fs/promises')
     const spool = spoolWith(t, 'one')
     const order: string[] = []
@@ -244,7 +251,7 @@ t.test('the spool directory', async t => {
     t.same(order, ['rename one', 'lock', 'spool-1-a', 'checkpoint.json', 'the directory'])
   })
 
-  t.test('a removal that was killed half-way is finished, by one or by several', async t => {
+  t.test('sweep() finishes an interrupted removal, even if called concurrently', async t => {
     const spool = spoolWith(t, 'one', 'two', 'stays')
     const removed = (id: string): string => join(spool.path, `.removed-${id}-0123456789ab`)
     fs.renameSync(spool.directoryOf('one'), removed('one'))
@@ -257,7 +264,7 @@ t.test('the spool directory', async t => {
     await new LocalRecordStore(join(spool.path, 'none')).sweep()
   })
 
-  t.test('rubbish that cannot be removed stops nobody', async t => {
+  t.test('sweep() ignores leftovers that it cannot remove', async t => {
     const spool = spoolWith(t)
     const fsp = await import('node:fs/promises')
     const rm = (): Promise<void> =>
@@ -270,7 +277,7 @@ t.test('the spool directory', async t => {
     await t.resolves(new mocked.SpoolDirectory(spool.path).sweep())
   })
 
-  t.test('quarantine keeps everything', async t => {
+  t.test('quarantine() keeps every file of the upload', async t => {
     const spool = spoolWith(t, 'one')
     const before = tree(spool.directoryOf('one'))
     const path = await spool.quarantine('one')
@@ -285,7 +292,7 @@ t.test('the spool directory', async t => {
     t.same(await spool.quarantined(), [])
   })
 
-  t.test('tidying removes our files that nothing names, and no others', async t => {
+  t.test('removeOtherFiles() removes only unreferenced files of the spool', async t => {
     const spool = spoolWith(t, 'one')
     const directory = spool.directoryOf('one')
     for (const name of ['spool-2-b', 'spool-3-c', 'checkpoint.json.1-ab.tmp', 'notes.txt']) {
@@ -298,7 +305,7 @@ t.test('the spool directory', async t => {
   })
 })
 
-t.test('a spool that was put where other things are touches none of them', async t => {
+t.test("a spool in a directory with the user's own files touches none of them", async t => {
   const home = t.testdir({
     'file.txt': 'mine',
     Documents: { 'thesis.tex': 'mine', deep: { er: 'mine' } },
@@ -326,8 +333,8 @@ t.test('a spool that was put where other things are touches none of them', async
   t.same(tree(home), before)
 })
 
-t.test('a claim', async t => {
-  t.test('makes what is not there, keeps what is saved, and is exclusive', async t => {
+t.test('Claim', async t => {
+  t.test('a claim creates the upload, keeps saved checkpoints and is exclusive', async t => {
     const spool = spoolWith(t)
     const claim = await Claim.acquire(spool, 'one')
     t.equal(claim.checkpoint, null)
@@ -351,7 +358,7 @@ t.test('a claim', async t => {
     await t.rejects(Claim.acquireExisting(spool, 'one'), { code: 'ERR_SPOOL_NOT_FOUND' })
   })
 
-  t.test('is won by one of many', async t => {
+  t.test('Claim.acquire() succeeds for exactly one of many concurrent callers', async t => {
     const spool = spoolWith(t, 'one')
     const answers = await Promise.allSettled(
       Array.from({ length: 20 }, () => Claim.acquire(spool, 'one')),
@@ -364,7 +371,7 @@ t.test('a claim', async t => {
   })
 
   t.test(
-    'is exclusive also while uploads are made, looked at and removed all the time',
+    'Claim.acquire() stays exclusive while uploads are created, listed and removed',
     async t => {
       const spool = spoolWith(t)
       let [owners, rounds] = [0, 0]
@@ -397,7 +404,7 @@ t.test('a claim', async t => {
     },
   )
 
-  t.test('without a checkpoint leaves nothing behind, with one everything', async t => {
+  t.test('releaseOrRemove() removes an upload only if it has no checkpoint', async t => {
     const spool = spoolWith(t)
     const first = await Claim.acquire(spool, 'one')
     await first.releaseOrRemove()
@@ -411,7 +418,7 @@ t.test('a claim', async t => {
     await third.release()
   })
 
-  t.test('is let go even if its directory was taken from under it', async t => {
+  t.test('a claim releases the lock when its directory was moved away', async t => {
     const spool = spoolWith(t, 'one')
     const claim = await Claim.acquireExisting(spool, 'one')
     fs.renameSync(claim.directory, join(spool.path, '.mine'))
@@ -420,19 +427,22 @@ t.test('a claim', async t => {
     await (await Claim.acquireExisting(spool, 'one')).release()
   })
 
-  t.test('of an upload that crashed in its first moment cleans it up, quietly', async t => {
-    const spool = spoolWith(t)
-    await spool.create('empty')
-    upload(spool, 'no-checkpoint')
-    fs.writeFileSync(join(spool.directoryOf('no-checkpoint'), 'checkpoint.json.9-ab.tmp'), '{"fo')
-    for (const id of ['empty', 'no-checkpoint']) {
-      await t.rejects(Claim.acquireExisting(spool, id), { code: 'ERR_SPOOL_NOT_FOUND' })
-    }
-    t.same(fs.readdirSync(spool.path), [])
-  })
+  t.test(
+    'Claim.acquireExisting() cleans up an upload that crashed before its first checkpoint',
+    async t => {
+      const spool = spoolWith(t)
+      await spool.create('empty')
+      upload(spool, 'no-checkpoint')
+      fs.writeFileSync(join(spool.directoryOf('no-checkpoint'), 'checkpoint.json.9-ab.tmp'), '{"fo')
+      for (const id of ['empty', 'no-checkpoint']) {
+        await t.rejects(Claim.acquireExisting(spool, id), { code: 'ERR_SPOOL_NOT_FOUND' })
+      }
+      t.same(fs.readdirSync(spool.path), [])
+    },
+  )
 })
 
-t.test('what cannot be trusted', async t => {
+t.test('untrusted uploads', async t => {
   const whole = encodeCheckpoint(checkpointOf(sealed(), 'bad'))
   const damages: Record<string, string> = {
     truncated: whole.slice(0, -40),
@@ -444,48 +454,54 @@ t.test('what cannot be trusted', async t => {
     'the checkpoint of another id': encodeCheckpoint(checkpointOf(sealed(), 'other')),
   }
   for (const [name, text] of Object.entries(damages)) {
-    t.test(`${name}: moved to the quarantine with its temp file, and told`, async t => {
-      const spool = spoolWith(t, 'good')
-      upload(spool, 'bad', text)
-      const before = tree(spool.directoryOf('bad'))
-      await t.rejects(Claim.acquire(spool, 'bad'), { code: 'ERR_SPOOL_CORRUPT', resumable: false })
-      t.notOk(fs.existsSync(spool.directoryOf('bad')))
-      const [where = ''] = quarantineOf(spool)
-      t.match({ ...tree(join(spool.path, 'quarantine', where)), lock: '' }, before)
-      const claim = await Claim.acquire(spool, 'bad')
-      t.equal(claim.checkpoint, null, 'its id can be used again')
-      await claim.remove()
-      const good = await Claim.acquireExisting(spool, 'good') // the others are as they were
-      await good.release()
-    })
+    t.test(
+      `a damaged checkpoint (${name}) is quarantined with its temp file and reported`,
+      async t => {
+        const spool = spoolWith(t, 'good')
+        upload(spool, 'bad', text)
+        const before = tree(spool.directoryOf('bad'))
+        await t.rejects(Claim.acquire(spool, 'bad'), {
+          code: 'ERR_SPOOL_CORRUPT',
+          resumable: false,
+        })
+        t.notOk(fs.existsSync(spool.directoryOf('bad')))
+        const [where = ''] = quarantineOf(spool)
+        t.match({ ...tree(join(spool.path, 'quarantine', where)), lock: '' }, before)
+        const claim = await Claim.acquire(spool, 'bad')
+        t.equal(claim.checkpoint, null, 'its id can be used again')
+        await claim.remove()
+        const good = await Claim.acquireExisting(spool, 'good') // other uploads are unchanged
+        await good.release()
+      },
+    )
   }
 
   const later = JSON.stringify({ format: 2, digest: 'new', checkpoint: {} })
   const untouchable: Record<string, (spool: LocalRecordStore) => void> = {
-    'of a later format': spool => upload(spool, 'bad', later),
-    'not a file': spool => {
+    'later format': spool => upload(spool, 'bad', later),
+    'checkpoint is a directory': spool => {
       upload(spool, 'bad')
       fs.mkdirSync(spool.checkpointPath('bad'))
     },
-    'a link in a circle': spool => {
+    'checkpoint is a symlink loop': spool => {
       upload(spool, 'bad')
       fs.symlinkSync('checkpoint.json', spool.checkpointPath('bad'))
     },
-    'locked by a directory': spool => {
+    'lock is a directory': spool => {
       upload(spool, 'bad', whole)
       fs.rmSync(join(spool.directoryOf('bad'), 'lock'))
       fs.mkdirSync(join(spool.directoryOf('bad'), 'lock'))
     },
   }
   for (const [name, make] of Object.entries(untouchable)) {
-    t.test(`${name}: left where it is, and told`, async t => {
+    t.test(`an unreadable upload (${name}) is reported and left in place`, async t => {
       const spool = spoolWith(t, 'good')
       make(spool)
       const before = fs.readdirSync(spool.directoryOf('bad'))
       for (const method of ['acquire', 'acquireExisting'] as const) {
         await t.rejects(Claim[method](spool, 'bad'), {
           code: 'ERR_SPOOL_UNREADABLE',
-          resumable: name.startsWith('locked'), // it is sealed, and its checkpoint says so
+          resumable: name.startsWith('lock '), // its checkpoint is readable and sealed
         })
       }
       t.same(fs.readdirSync(spool.directoryOf('bad')), before)
@@ -493,16 +509,16 @@ t.test('what cannot be trusted', async t => {
     })
   }
 
-  t.test('an id that differs from another by case only, on a disk that does not tell', async t => {
+  t.test('an id that differs only in case is in use on a case-insensitive disk', async t => {
     const spool = spoolWith(t)
-    // What such a disk shows of the upload Orders when it is asked for orders.
+    // A case-insensitive disk shows the upload Orders under the name orders.
     upload(spool, 'orders', encodeCheckpoint(checkpointOf(sealed(), 'Orders')))
     await t.rejects(Claim.acquire(spool, 'orders'), { code: 'ERR_SPOOL_ID_IN_USE' })
     t.same(quarantineOf(spool), [])
     t.ok(fs.existsSync(spool.checkpointPath('orders')))
   })
 
-  t.test('only the holder of the lock quarantines', async t => {
+  t.test('a damaged upload is quarantined only by the holder of its lock', async t => {
     const spool = spoolWith(t, 'bad')
     const owner = await Claim.acquireExisting(spool, 'bad')
     fs.writeFileSync(spool.checkpointPath('bad'), 'garbage')
@@ -514,25 +530,28 @@ t.test('what cannot be trusted', async t => {
     t.equal(quarantineOf(spool).length, 1)
   })
 
-  t.test('never stops the list of the others, and is told once', async t => {
-    const spool = spoolWith(t, 'a', 'c')
-    upload(spool, 'damaged', '{')
-    upload(spool, 'later', later)
-    upload(spool, 'crashed')
-    await spool.create('empty')
-    const look = async (): Promise<[string[], unknown[]]> => {
-      const warnings: SpoolWarning[] = []
-      const statuses = await listUploads(spool, warning => warnings.push(warning))
-      return [statuses.map(status => status.id), warnings.map(({ cause }) => codeOf(cause))]
-    }
-    const [first, told] = await look()
-    t.same(first.toSorted(), ['a', 'c'])
-    t.same(told, ['ERR_SPOOL_CORRUPT', 'ERR_SPOOL_UNREADABLE'])
-    t.same(await look(), [first, ['ERR_SPOOL_UNREADABLE']])
-    t.same(fs.readdirSync(spool.path).toSorted(), ['a', 'c', 'later', 'quarantine'])
-  })
+  t.test(
+    'listUploads() lists the other uploads and warns about a quarantined one once',
+    async t => {
+      const spool = spoolWith(t, 'a', 'c')
+      upload(spool, 'damaged', '{')
+      upload(spool, 'later', later)
+      upload(spool, 'crashed')
+      await spool.create('empty')
+      const look = async (): Promise<[string[], unknown[]]> => {
+        const warnings: SpoolWarning[] = []
+        const statuses = await listUploads(spool, warning => warnings.push(warning))
+        return [statuses.map(status => status.id), warnings.map(({ cause }) => codeOf(cause))]
+      }
+      const [first, codes] = await look()
+      t.same(first.toSorted(), ['a', 'c'])
+      t.same(codes, ['ERR_SPOOL_CORRUPT', 'ERR_SPOOL_UNREADABLE'])
+      t.same(await look(), [first, ['ERR_SPOOL_UNREADABLE']])
+      t.same(fs.readdirSync(spool.path).toSorted(), ['a', 'c', 'later', 'quarantine'])
+    },
+  )
 
-  t.test('shows who owns an upload', async t => {
+  t.test('listUploads() shows the owner of an upload', async t => {
     const spool = spoolWith(t, 'one')
     const claim = await Claim.acquireExisting(spool, 'one')
     const owner = { pid: process.pid, host: hostname() }
@@ -547,14 +566,14 @@ function codeOf(error: unknown): unknown {
   return error instanceof SpoolError ? error.code : error
 }
 
-t.test('a lock that is out of reach: resumable if what it locks is sealed', async t => {
+t.test('an upload whose lock cannot be opened is resumable if it is sealed', async t => {
   const spool = spoolWith(t, 'sealed')
   upload(spool, 'spooling', encodeCheckpoint(checkpointOf(spooling(), 'spooling')))
   upload(spool, 'damaged', 'no checkpoint')
   for (const id of ['sealed', 'spooling', 'damaged']) {
     const path = join(spool.directoryOf(id), 'lock')
     fs.rmSync(path)
-    fs.symlinkSync('elsewhere', path) // is never followed: ELOOP
+    fs.symlinkSync('elsewhere', path) // never followed, fails with ELOOP
     const before = fs.readdirSync(spool.path, { recursive: true })
     const resumable = id === 'sealed'
     await t.rejects(
@@ -562,6 +581,6 @@ t.test('a lock that is out of reach: resumable if what it locks is sealed', asyn
       { code: 'ERR_SPOOL_UNREADABLE', resumable },
       id,
     )
-    t.same(fs.readdirSync(spool.path, { recursive: true }), before, 'left as it is')
+    t.same(fs.readdirSync(spool.path, { recursive: true }), before, 'nothing is changed')
   }
 })

@@ -1,6 +1,6 @@
 /**
- * The promise to those who upgrade: whatever format an earlier version left on a disk is read, and what
- * it had sealed is finished. The fixtures were written by that version's code (`fixtures/make.mjs`).
+ * Upgrades: checkpoints in the format of any earlier version can be read, and their sealed uploads can be
+ * finished. The fixtures were written by the code of that version (`fixtures/make.mjs`).
  */
 import { readdirSync, readFileSync } from 'node:fs'
 import { mkdir, writeFile } from 'node:fs/promises'
@@ -13,7 +13,7 @@ import { bench, BUCKET, QUICK } from '../support/oss.js'
 import { pathOf } from '../support/project.js'
 
 const FIXTURES = pathOf('test/disk/fixtures')
-/** What the fixtures are of: a rule gives its bytes. */
+/** The upload in the fixtures. Its bytes are `text`, repeated up to `size`. */
 const {
   endpoint: ENDPOINT,
   size,
@@ -26,7 +26,9 @@ const FINISHABLE = ['completing', 'previous', 'sealed']
 const textOf = (format: number, kind: string): string =>
   readFileSync(join(FIXTURES, `format-${format}`, `${kind}.json`), 'utf8')
 
-/** A spool directory that holds what an earlier version left, over an OSS that holds nothing of it. */
+/**
+ * Returns a spool whose directory was left by an earlier version, and an emulator without any of its data.
+ */
 async function leftBehind(t: Test, format: number, kind: string) {
   const { oss, dir, get } = await bench(t)
   const text = textOf(format, kind)
@@ -44,7 +46,7 @@ async function leftBehind(t: Test, format: number, kind: string) {
   return { id, key: checkpoint.key, spool: new Spool({ client, dir, retry: QUICK }), oss, get }
 }
 
-t.test('there are fixtures of each format up to the one that is written', async t => {
+t.test('fixtures exist for every checkpoint format up to the current one', async t => {
   const formats = readdirSync(FIXTURES).filter(name => name.startsWith('format-'))
   t.same(
     formats.toSorted(),
@@ -53,7 +55,7 @@ t.test('there are fixtures of each format up to the one that is written', async 
 })
 
 for (let format = 1; format <= FORMAT; format++) {
-  t.test(`format ${format}: each kind of record is read`, async t => {
+  t.test(`checkpoints of format ${format} are readable in every phase`, async t => {
     const files = readdirSync(join(FIXTURES, `format-${format}`))
     t.same(files.map(file => basename(file, '.json')).toSorted(), KINDS)
     const read = Object.fromEntries(
@@ -70,37 +72,40 @@ for (let format = 1; format <= FORMAT; format++) {
     })
     if (format === 1) {
       const { checkpoint } = JSON.parse(textOf(format, 'previous'))
-      t.same(read['previous'], checkpoint, 'nothing is left out')
+      t.same(read['previous'], checkpoint, 'no property is lost')
     }
   })
 
   for (const kind of FINISHABLE) {
-    t.test(`format ${format}: ${kind} is finished without its source`, async t => {
-      const { id, key, spool, get } = await leftBehind(t, format, kind)
-      t.match(await spool.uploads(), [{ id, key, endpoint: ENDPOINT }])
-      const result = await spool.resume(id)
-      t.match(result, { key, size: CONTENT.length, sent: CONTENT.length, resumed: true })
-      t.same(await get(key), CONTENT)
-      const left = await spool.uploads()
-      t.same(
-        left.filter(({ phase }) => phase !== 'spooling'),
-        [],
-        'a later stream stays',
-      )
-    })
+    t.test(
+      `resume() finishes a format ${format} checkpoint (${kind}) without its source`,
+      async t => {
+        const { id, key, spool, get } = await leftBehind(t, format, kind)
+        t.match(await spool.uploads(), [{ id, key, endpoint: ENDPOINT }])
+        const result = await spool.resume(id)
+        t.match(result, { key, size: CONTENT.length, sent: CONTENT.length, resumed: true })
+        t.same(await get(key), CONTENT)
+        const left = await spool.uploads()
+        t.same(
+          left.filter(({ phase }) => phase !== 'spooling'),
+          [],
+          'the later stream is kept',
+        )
+      },
+    )
   }
 
-  t.test(`format ${format}: the source of what was not sealed is read again`, async t => {
+  t.test(`upload() reads the source of an unsealed format ${format} upload again`, async t => {
     const { id, key, spool, get } = await leftBehind(t, format, 'spooling')
     await t.rejects(spool.resume(id), { code: 'ERR_SPOOL_UNSEALED' })
     t.match(await spool.upload(key, () => [CONTENT], { id }), { size: CONTENT.length })
     t.same(await get(key), CONTENT)
   })
 
-  t.test(`format ${format}: a receipt is one`, async t => {
+  t.test(`upload() accepts a format ${format} receipt without reading its source`, async t => {
     const { id, key, spool, oss } = await leftBehind(t, format, 'published')
     const never = (): never => {
-      throw new Error('its source is not asked')
+      throw new Error('the source function was called')
     }
     const result = await spool.upload(key, never, { id, once: true })
     t.match(result, { receipt: true, size: CONTENT.length, parts: 3 })

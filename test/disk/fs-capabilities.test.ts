@@ -1,26 +1,26 @@
-/** Locks are tried out before they are relied on. */
+/** File locks are tested before they are relied on. */
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import * as native from 'fs-native-extensions'
 import t from 'tap'
 import { checkFileSystem } from '../../src/disk/fs-capabilities.js'
 
-t.test('a local directory is made, found good, and left empty', async t => {
+t.test('checkFileSystem() creates a local directory, accepts it and leaves it empty', async t => {
   const directory = join(t.testdir({}), 'deep', 'spool')
   t.equal(await checkFileSystem(directory), undefined)
   t.same(await readdir(directory), [])
 })
 
 for (const [name, tryLock] of [
-  ['that gives a lock to everyone', () => true],
+  ['that grants a lock to every process', () => true],
   [
-    'that knows no locks',
+    'without locks',
     () => {
       throw Object.assign(new Error('no locks available'), { code: 'ENOLCK' })
     },
   ],
 ] as const) {
-  t.test(`a file system ${name} is refused`, async t => {
+  t.test(`checkFileSystem() rejects a file system ${name}`, async t => {
     const { checkFileSystem: check } = await t.mockImport<
       typeof import('../../src/disk/fs-capabilities.js')
     >(new URL('../../src/disk/fs-capabilities.js', import.meta.url).href, {

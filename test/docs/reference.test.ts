@@ -6,10 +6,10 @@ import { PassThrough } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import t from 'tap'
 import ts from 'typescript'
-import { statusOf } from '../../src/cli/exit-status.js'
+import { exitStatusOf } from '../../src/cli/exit-status.js'
 import { main } from '../../src/cli/main.js'
-import type { Io } from '../../src/cli/session.js'
-import { SETTINGS } from '../../src/cli/settings.js'
+import type { ProcessIo } from '../../src/cli/session.js'
+import { SETTING_DEFINITIONS } from '../../src/cli/config-schema.js'
 import { SpoolError, type SpoolErrorCode } from '../../src/errors.js'
 import { classify } from '../../src/oss/error-kinds.js'
 import { ROOT } from './pages.js'
@@ -73,7 +73,7 @@ t.test('errors.md has every code, and the exit status that it has', async t => {
   for (const [code, , , resumable = '', status] of rows) {
     const can = resumable === 'no' ? [false] : resumable === 'yes' ? [true] : [true, false]
     const statuses = can.map(resumable =>
-      statusOf(new SpoolError(names(code)[0] as SpoolErrorCode, '', { resumable })),
+      exitStatusOf(new SpoolError(names(code)[0] as SpoolErrorCode, '', { resumable })),
     )
     t.equal(status, sorted(statuses.map(String)).toReversed().join(' or '), `${code}`)
   }
@@ -115,7 +115,7 @@ t.test('cli.md has every command, option and setting', async t => {
   const help = async (...args: string[]): Promise<string> => {
     const stdout = new PassThrough()
     const streams = { stdin: new PassThrough(), stdout, stderr: stdout, env: {} }
-    const io = Object.assign(new EventEmitter(), streams) as unknown as Io // all that help needs
+    const io = Object.assign(new EventEmitter(), streams) as unknown as ProcessIo // all that help needs
     await main(args, io)
     stdout.end()
     return text(stdout)
@@ -144,7 +144,7 @@ t.test('cli.md has every command, option and setting', async t => {
     const variables = names(env)
     return names(setting).map((name, i) => `${name} ${variables[i] ?? ''}`)
   })
-  t.same(sorted(pairs), sorted(SETTINGS.map(({ name, env = '' }) => `${name} ${env}`)))
+  t.same(sorted(pairs), sorted(SETTING_DEFINITIONS.map(({ name, env = '' }) => `${name} ${env}`)))
 })
 
 t.test('checkpoint-format.md has every field', async t => {

@@ -8,8 +8,8 @@ import OSS from 'ali-oss'
 import t from 'tap'
 import type { FlowManifest, UploadRequest } from '../../src/bullmq/index.js'
 import { crc64 } from '../../src/crc64.js'
-import { contentOf } from '../crash/content.js'
-import { patience } from '../crash/patience.js'
+import { contentOf } from '../crash/seeded-content.js'
+import { setLongTimeout } from '../crash/long-timeout.js'
 import { until } from '../support/command-line.js'
 import { long } from '../support/long.js'
 import { BUCKET } from '../support/oss.js'
@@ -24,7 +24,7 @@ const MACHINES = 3
 /** Parts that a machine has on the line: four jobs with five each. */
 const ON_THE_WAY = 4 * 5
 
-patience(t)
+setLongTimeout(t)
 
 void long(t, `${JOBS} jobs, ${DEATHS} machines die`, async t => {
   const fleet = await Machines.open(t)

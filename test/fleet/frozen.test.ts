@@ -1,7 +1,7 @@
 /** A worker that is frozen until another machine has its job, and then goes on. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import { contentOf } from '../crash/content.js'
+import { contentOf } from '../crash/seeded-content.js'
 import { until } from '../support/command-line.js'
 import { Machines, PART } from './machines.js'
 import { long } from '../support/long.js'

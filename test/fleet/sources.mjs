@@ -1,4 +1,4 @@
-/** The sources of the workers in these tests: the bytes of `test/crash/content.ts`, as slowly as asked for. */
+/** The sources of the workers in these tests: the bytes of `test/crash/seeded-content.ts`, as slowly as asked for. */
 import { createCipheriv, createHash } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 

@@ -10,7 +10,7 @@ import OSS from 'ali-oss'
 import { startEmulator, type Emulator } from '../../src/emulator/index.js'
 import { signed } from '../emulator/clients.js'
 import { randomOf } from '../support/seed.js'
-import { fuzz, mutate, oneOf, type Random } from './mutate.js'
+import { fuzz, mutate, oneOf, type Random } from './fuzz.js'
 
 const BUCKET = 'bucket'
 

@@ -9,9 +9,9 @@ import t from 'tap'
 import { readConfigFile } from '../../src/cli/config-file.js'
 import { UsageError } from '../../src/cli/exit-status.js'
 import { readOssutilConfig } from '../../src/cli/ossutil-config.js'
-import { parseCount, parsePeriod, parseRate, parseSize } from '../../src/cli/quantities.js'
-import { bucketOf, parseTarget } from '../../src/cli/target.js'
-import { printable } from '../../src/cli/text.js'
+import { parseCount, parseDuration, parseRate, parseSize } from '../../src/cli/units.js'
+import { parseBucketTarget, parseTarget } from '../../src/cli/target.js'
+import { escapeControlChars } from '../../src/cli/escape-control-chars.js'
 import {
   CheckpointDamagedError,
   decodeCheckpoint,
@@ -33,7 +33,7 @@ import { Spool } from '../../src/index.js'
 import { useProxies } from '../support/no-proxy.js'
 import { checkpointOf, completing, PLACE, published, sealed, spooling } from '../support/records.js'
 import { holds, randomOf } from '../support/seed.js'
-import { assertUnpolluted, fuzz, mutate, oneOf, runs } from './mutate.js'
+import { assertUnpolluted, fuzz, mutate, oneOf, runs } from './fuzz.js'
 
 const SECRET = 'hunter2-do-not-show'
 
@@ -92,7 +92,7 @@ t.test('keys: one that is taken is the path that is signed, and gives a safe id'
       if (new URL(`http://h/${path}`).pathname !== `/${path}`)
         throw new Error('the URL is another one')
       checkId(defaultId(PLACE, key))
-      if (/\p{Cc}/u.test(printable(key))) throw new Error('it would move the cursor')
+      if (/\p{Cc}/u.test(escapeControlChars(key))) throw new Error('it would move the cursor')
     }),
     runs(400),
   )
@@ -239,7 +239,7 @@ t.test('targets and quantities of the command line', async t => {
     t,
     fc.property(likely, text => {
       if (returns(() => parseTarget(text), isUsage)) checkKey(parseTarget(text).key)
-      returns(() => bucketOf(text), isUsage)
+      returns(() => parseBucketTarget(text), isUsage)
     }),
     runs(400),
   )
@@ -255,7 +255,7 @@ t.test('targets and quantities of the command line', async t => {
         digits.map(parts => parts.join('')),
       ),
       text => {
-        for (const parse of [parseSize, parseRate, parsePeriod, parseCount]) {
+        for (const parse of [parseSize, parseRate, parseDuration, parseCount]) {
           const isNumber = returns(
             () => {
               if (!Number.isSafeInteger(parse(text))) throw new Error(`${text}: ${parse(text)}`)

@@ -11,8 +11,14 @@ import type { Bucket } from '../../src/oss/bucket.js'
 import { Spool, SpoolError } from '../../src/index.js'
 import { bench, BUCKET, bytes, streamOf } from '../support/oss.js'
 import { randomOf } from '../support/seed.js'
-import { fuzz, mutate, oneOf } from './mutate.js'
-import { forEver, hostileServer, reply, type HostileServer, type Respond } from './server.js'
+import { fuzz, mutate, oneOf } from './fuzz.js'
+import {
+  writeForever,
+  hostileServer,
+  reply,
+  type HostileServer,
+  type Respond,
+} from './hostile-server.js'
 
 const XML = '<?xml version="1.0" encoding="UTF-8"?>\n'
 const UPLOAD_ID = '0004B9895DBBB6EC98E36C9C0C9C0C9C'
@@ -238,22 +244,26 @@ const bomb =
     reply(200, body)
 const BEHAVIOURS: Readonly<Record<string, Respond>> = {
   'a body without an end': (_, socket) =>
-    forEver(
+    writeForever(
       socket,
       `${OK}Transfer-Encoding: chunked\r\n\r\n`,
       `10000\r\n${'a'.repeat(65_536)}\r\n`,
     ),
-  'headers without an end': (_, socket) => forEver(socket, OK, `X-A: ${'a'.repeat(8000)}\r\n`),
-  'a header without an end': (_, socket) => forEver(socket, `${OK}X-A: `, 'a'.repeat(65_536)),
+  'headers without an end': (_, socket) => writeForever(socket, OK, `X-A: ${'a'.repeat(8000)}\r\n`),
+  'a header without an end': (_, socket) => writeForever(socket, `${OK}X-A: `, 'a'.repeat(65_536)),
   'a status line without an end': (_, socket) =>
-    forEver(socket, 'HTTP/1.1 200 ', 'a'.repeat(65_536)),
+    writeForever(socket, 'HTTP/1.1 200 ', 'a'.repeat(65_536)),
   'interim replies without an end': (_, socket) =>
-    forEver(socket, '', 'HTTP/1.1 100 Continue\r\n\r\n'),
+    writeForever(socket, '', 'HTTP/1.1 100 Continue\r\n\r\n'),
   'a trailer without an end': (_, socket) =>
-    forEver(socket, `${OK}Transfer-Encoding: chunked\r\n\r\n0\r\n`, `X-A: ${'a'.repeat(8000)}\r\n`),
+    writeForever(
+      socket,
+      `${OK}Transfer-Encoding: chunked\r\n\r\n0\r\n`,
+      `X-A: ${'a'.repeat(8000)}\r\n`,
+    ),
   'drops of a body': (_, socket) =>
-    forEver(socket, `${OK}Content-Length: 1000000\r\n\r\n`, ' ', 40),
-  'drops of a header': (_, socket) => forEver(socket, `${OK}X-A: `, 'a', 40),
+    writeForever(socket, `${OK}Content-Length: 1000000\r\n\r\n`, ' ', 40),
+  'drops of a header': (_, socket) => writeForever(socket, `${OK}X-A: `, 'a', 40),
   nothing: () => undefined,
   'no HTTP': () => 'SSH-2.0-OpenSSH_9.6\r\n',
   bytes: () => Buffer.alloc(100_000, 0xff),

@@ -13,7 +13,7 @@ import { bench, bytes, streamOf, type Bench } from '../support/oss.js'
 
 const skip = process.platform === 'win32' && 'Windows has none of these'
 const asRoot = process.getuid?.() !== 0 && 'only root gives files away'
-const STRANGER = 12_345
+const OTHER_UID = 12_345
 const REFUSED = {
   operation: 'InitiateMultipartUpload',
   times: 'always',
@@ -23,7 +23,7 @@ const REFUSED = {
 } as const
 const DATA = bytes(250_000)
 
-interface Planted extends Bench {
+interface Fixture extends Bench {
   /** The directory of a sealed upload, `mine`, that OSS refused. */
   readonly mine: string
   /** A directory outside the spool, with a file, that nothing may touch. */
@@ -31,7 +31,7 @@ interface Planted extends Bench {
 }
 
 /** A spool with two sealed uploads, `mine` and `other`. */
-async function planted(t: Test): Promise<Planted> {
+async function setUp(t: Test): Promise<Fixture> {
   const b = await bench(t)
   const outside = `${t.testdirName}-outside`
   fs.mkdirSync(join(outside, 'folder'), { recursive: true })
@@ -46,8 +46,8 @@ async function planted(t: Test): Promise<Planted> {
   return { ...b, mine: join(b.dir, 'mine'), outside }
 }
 
-const checkpointOf = (b: Planted): string => join(b.mine, 'checkpoint.json')
-const tempFileOf = (b: Planted): string =>
+const checkpointOf = (b: Fixture): string => join(b.mine, 'checkpoint.json')
+const tempFileOf = (b: Fixture): string =>
   join(b.mine, fs.readdirSync(b.mine).find(name => name.startsWith('spool-')) ?? '')
 
 /** Takes `path` away and puts something else there. */
@@ -55,7 +55,7 @@ async function replace(
   t: Test,
   path: string,
   by: 'fifo' | 'socket' | 'directory' | 'link' | 'huge',
-  b: Planted,
+  b: Fixture,
 ): Promise<void> {
   const kept = join(b.outside, 'kept')
   fs.renameSync(path, kept)
@@ -74,7 +74,7 @@ async function replace(
 }
 
 /** Looks and resumes as another process would; resolves to the code that `mine` ends with. */
-async function finishAll(b: Planted): Promise<unknown> {
+async function finishAll(b: Fixture): Promise<unknown> {
   const spool = b.another()
   const listed = await spool.uploads()
   const mine = await spool.resume('mine').then(
@@ -92,7 +92,7 @@ async function finishAll(b: Planted): Promise<unknown> {
 }
 
 t.test('as it is, both are finished', { skip }, async t => {
-  const b = await planted(t)
+  const b = await setUp(t)
   t.equal(await finishAll(b), 'done')
 })
 
@@ -119,13 +119,13 @@ for (const [what, pathOf, codes] of [
   ],
   [
     'a lock',
-    (b: Planted) => join(b.mine, 'lock'),
+    (b: Fixture) => join(b.mine, 'lock'),
     { link: UNREADABLE, fifo: UNREADABLE, socket: UNREADABLE, directory: UNREADABLE, huge: 'done' },
   ],
 ] as const) {
   for (const [by, code] of Object.entries(codes)) {
     t.test(`in place of ${what}: ${by}`, { skip }, async t => {
-      const b = await planted(t)
+      const b = await setUp(t)
       await replace(t, pathOf(b), by as keyof typeof codes, b)
       t.equal(await finishAll(b), code)
       t.equal((await b.get('mine')) === undefined, code !== 'done')
@@ -134,7 +134,7 @@ for (const [what, pathOf, codes] of [
 }
 
 t.test('a link in place of an upload: neither followed nor listed', { skip }, async t => {
-  const b = await planted(t)
+  const b = await setUp(t)
   fs.renameSync(b.mine, join(b.outside, 'moved'))
   fs.symlinkSync(join(b.outside, 'moved'), b.mine)
   t.equal(await finishAll(b), 'ERR_SPOOL_NOT_FOUND')
@@ -145,7 +145,7 @@ t.test('a link in place of an upload: neither followed nor listed', { skip }, as
 })
 
 t.test('rubbish and a quarantine that lead elsewhere are not emptied', { skip }, async t => {
-  const b = await planted(t)
+  const b = await setUp(t)
   fs.symlinkSync(join(b.outside, 'folder'), join(b.dir, '.removed-a-0123456789ab'))
   fs.symlinkSync(b.outside, join(b.dir, 'quarantine'))
   t.equal(await finishAll(b), 'done')
@@ -158,7 +158,7 @@ t.test(
   'an upload that is damaged does not go into a quarantine that leads elsewhere',
   { skip },
   async t => {
-    const b = await planted(t)
+    const b = await setUp(t)
     fs.symlinkSync(b.outside, join(b.dir, 'quarantine'))
     fs.writeFileSync(checkpointOf(b), '{}')
     await t.rejects(b.another().resume('mine'), /link/)
@@ -168,7 +168,7 @@ t.test(
 )
 
 t.test('names that could be anything', { skip }, async t => {
-  const b = await planted(t)
+  const b = await setUp(t)
   for (const name of ['a\nb', '\x1b[2J', '-rf', '..x', '__proto__', 'ü', ' ']) {
     fs.mkdirSync(join(b.dir, name))
     fs.writeFileSync(join(b.dir, name, 'precious'), 'precious')
@@ -191,8 +191,8 @@ t.test(
   'another user’s upload is not finished with our keys, nor removed',
   { skip: skip || asRoot },
   async t => {
-    const b = await planted(t)
-    fs.chownSync(b.mine, STRANGER, STRANGER)
+    const b = await setUp(t)
+    fs.chownSync(b.mine, OTHER_UID, OTHER_UID)
     const warnings: string[] = []
     const spool = b.another()
     spool.on('warning', ({ message }) => warnings.push(message))
@@ -214,11 +214,11 @@ t.test(
 )
 
 t.test('another user’s rubbish is left to that user', { skip: skip || asRoot }, async t => {
-  const b = await planted(t)
+  const b = await setUp(t)
   const rubbish = join(b.dir, '.removed-a-0123456789ab')
   fs.mkdirSync(rubbish)
   fs.writeFileSync(join(rubbish, 'file'), '')
-  fs.chownSync(rubbish, STRANGER, STRANGER)
+  fs.chownSync(rubbish, OTHER_UID, OTHER_UID)
   t.equal(await finishAll(b), 'done')
   t.same(fs.readdirSync(rubbish), ['file'])
 })
@@ -236,7 +236,7 @@ t.test('a directory that others may write to is spoken of', { skip }, async t =>
   }
   fs.chmodSync(directory, 0o700)
   if (process.getuid?.() === 0) {
-    fs.chownSync(directory, STRANGER, STRANGER)
+    fs.chownSync(directory, OTHER_UID, OTHER_UID)
     t.match(unsafePermissionsWarning(directory), /belongs to user 12345/)
   }
   const b = await bench(t)
@@ -251,7 +251,7 @@ t.test(
   'hard links: the temp file of an upload is never written again once it is sealed',
   { skip },
   async t => {
-    const b = await planted(t)
+    const b = await setUp(t)
     const linked = join(b.outside, 'linked')
     fs.linkSync(tempFileOf(b), linked)
     t.equal(await finishAll(b), 'done')
@@ -260,7 +260,7 @@ t.test(
 )
 
 t.test('a file that is read in place and became a FIFO is not waited for', { skip }, async t => {
-  const b = await planted(t)
+  const b = await setUp(t)
   const file = join(b.outside, 'file')
   fs.writeFileSync(file, DATA)
   b.oss.inject(REFUSED)

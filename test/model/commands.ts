@@ -1,6 +1,6 @@
 /**
- * The commands: what users, sources, OSS, strangers and the kernel may do next, and how each is
- * carried out in a worker process and told to the model.
+ * Commands of the model test: possible actions of users, sources, OSS, other writers and the kernel. Each
+ * command is executed in a worker process and reported to the model.
  */
 import { fork, type ChildProcess } from 'node:child_process'
 import { mkdtemp, readdir, rm } from 'node:fs/promises'
@@ -15,7 +15,7 @@ import { Model, type Facts, type Outcome, type Stream } from './model.js'
 import { pathOf } from '../support/project.js'
 
 const PART = 102_400
-/** ms in which what was on its way to OSS when its sender ended has arrived. */
+/** Time, in ms, in which requests already sent arrive at OSS after their sender was killed. */
 const ARRIVAL = 100
 const WORKER = pathOf('test/model/worker.mjs')
 
@@ -80,7 +80,7 @@ const fault: fc.Arbitrary<Fault> = fc
       { do: 'alter', headers: { 'x-oss-hash-crc64ecma': null } },
     ),
   })
-  // The constants above are faults; `what` is loose only to hold them in one list.
+  // The constants above are valid faults; `what` is loosely typed only to keep them in one list.
   .map(({ what, ...match }) => ({ ...match, ...what }) as unknown as Fault)
 
 const simple: fc.Arbitrary<Command> = fc.oneof(
@@ -117,7 +117,7 @@ const simple: fc.Arbitrary<Command> = fc.oneof(
   { weight: 6, arbitrary: fc.record({ do: fc.constant('fault' as const), fault }) },
 )
 
-/** Any command; `crash` kills the worker, perhaps while it carries out another one. */
+/** Sequences of commands. `crash` kills the worker, possibly while it executes another command. */
 export const commands: fc.Arbitrary<Command[]> = fc.array(
   fc.oneof(
     { weight: 14, arbitrary: simple },
@@ -145,7 +145,7 @@ interface Answer {
   }
 }
 
-/** The worker process; a new one is ready before it is needed. */
+/** The worker process. A spare one is started in advance. */
 export class Worker {
   #child = this.#fork()
   #spare = this.#fork()
@@ -172,7 +172,7 @@ export class Worker {
       }
       const onExit = (): void => {
         done()
-        reject(new Error(`the worker ended during ${step}`))
+        reject(new Error(`The worker exited during ${step}`))
       }
       child.on('message', onMessage)
       child.on('exit', onExit)
@@ -180,7 +180,7 @@ export class Worker {
     })
   }
 
-  /** SIGKILL; the next `ask` goes to a new process. */
+  /** Sends SIGKILL. The next `ask` goes to a new process. */
   async kill(): Promise<void> {
     const { child } = this.#child
     const gone = new Promise(resolve => child.once('exit', resolve))
@@ -201,7 +201,7 @@ export class Run {
   readonly #written = new Map<Id, Buffer>()
   readonly #options = new Map<Id, { overwrite: boolean }>()
   readonly #client: OSS
-  /** Base contents, so that streams of one id share their parts. */
+  /** Common content, so that streams of one id share their parts. */
   readonly #base = Buffer.alloc(8 * PART, 'oss-spool knows its parts by number, size and CRC64. ')
   readonly #faults: FaultHandle[] = []
   #unique = 0
@@ -236,13 +236,17 @@ export class Run {
     return `run-${this.run}/${of}`
   }
 
-  /** Carries the command out and compares. @throws with the log when no rule allows what is seen */
+  /**
+   * Executes the command and compares the result with the model.
+   *
+   * @throws with the log if no rule allows the result
+   */
   async step(command: Command): Promise<void> {
     if (!(await this.#step(command))) return
     await this.#others(command)
   }
 
-  /** What must hold in the end: all can be finished or given up, and nothing is left. */
+  /** Checks the final state: every upload can be finished or aborted, and nothing is left. */
   async end(): Promise<void> {
     this.clear()
     for (const of of ['a', 'b'] as const) {
@@ -250,14 +254,14 @@ export class Run {
       if (this.#model.of(of).sealed === undefined) continue
       await this.#step({ do: 'resume', id: of, force: true })
       if (this.#model.of(of).sealed !== undefined)
-        this.#broken(['a sealed upload cannot be finished'])
+        this.#broken(['A sealed upload cannot be finished'])
     }
     for (const upload of await this.#uploads()) await this.worker.ask('abort', { id: upload.id })
     await this.worker.ask('prune', { orphans: true })
     await this.worker.ask('begin', { client: this.oss.clientOptions(BUCKET), dir: this.dir })
     await this.worker.ask('prune', { orphans: true })
     const left = await readdir(this.dir).catch(() => [])
-    if (left.length > 0) this.#broken([`left in the spool: ${left.join()}`])
+    if (left.length > 0) this.#broken([`Files left in the spool: ${left.join()}`])
     const lost = this.oss.requests.filter(
       ({ operation, key, fault }) =>
         operation === 'InitiateMultipartUpload' && key?.startsWith(`run-${this.run}/`) && fault,
@@ -268,7 +272,7 @@ export class Run {
     )
     const orphans = uploads.length
     for (const { name, uploadId } of uploads) {
-      // Its typings ask for options that the client does not.
+      // The typings require options that the client does not.
       const { parts } = await this.#client.listParts(
         name,
         uploadId,
@@ -276,17 +280,17 @@ export class Run {
         {},
       )
       if ([parts ?? []].flat().length > 0)
-        this.#broken([`upload id ${uploadId} is left with parts`])
+        this.#broken([`Upload id ${uploadId} with parts was left on OSS`])
     }
     if (orphans > lost + this.#interrupted)
-      this.#broken([`${orphans} upload ids left, ${lost} lost replies`])
+      this.#broken([`${orphans} upload ids left on OSS, but only ${lost} replies were lost`])
     await rm(this.dir, { recursive: true, force: true })
   }
 
-  /** Requests may have been cut off by us: an Initiate among them leaves an empty upload id. */
+  /** Number of times we cut off requests. An Initiate request among them leaves an empty upload id. */
   #interrupted = 0
 
-  /** No fault from now on. */
+  /** Removes all faults. */
   clear(): FaultHandle[] {
     const faults = this.#faults.splice(0)
     for (const handle of faults) handle.remove()
@@ -301,12 +305,12 @@ export class Run {
         return false
       case 'stranger': {
         const bytes = this.#bytes(77, 1)
-        // Past all faults: a stranger's luck is not ours.
+        // Suspend all faults, because they are meant for our requests only.
         const faults = this.clear()
         await this.#client.put(this.key(command.id), bytes)
         for (const { fault } of faults) this.#faults.push(this.oss.inject(fault))
         this.#model.stranger(command.id, bytes)
-        this.log.push(`stranger writes ${command.id}`)
+        this.log.push(`another writer puts ${command.id}`)
         return false
       }
       case 'prune': {
@@ -322,7 +326,7 @@ export class Run {
             outcome,
           })
         }
-        if (error) this.#broken([`prune failed: ${error.message}`])
+        if (error) this.#broken([`prune() failed: ${error.message}`])
         return true
       }
       case 'crash':
@@ -344,7 +348,10 @@ export class Run {
     return true
   }
 
-  /** Message and meaning of a command; `undefined`: it makes no sense now. */
+  /**
+   * Returns the worker's message and its meaning for the model, or `undefined` if the command makes no sense
+   * now.
+   */
   #prepare(
     command: Exclude<Command, { do: 'fault' | 'stranger' | 'prune' | 'crash' }>,
   ):
@@ -368,7 +375,7 @@ export class Run {
         return {
           step: 'upload',
           parameters: { id: of, key: `${key}-other`, data: bytes },
-          // Nothing of the id's own key may change; a new id is simply used up.
+          // The object at the id's own key must not change. An unknown id is used for the other key.
           facts: answer => {
             const used = answer?.error?.code === 'ERR_SPOOL_ID_IN_USE'
             return {
@@ -423,8 +430,8 @@ export class Run {
       case 'destroy':
         if (!live) return undefined
         return { step: command.do, parameters: command, facts: facts({ live: false }) }
-      // A sink may have ended by itself, such as by an Initiate that met a stranger's object: while it
-      // lives, nobody else resumes or aborts its upload, or is asked for its source (rule 9).
+      // A sink may have failed on its own, for example because Initiate found someone else's object.
+      // While it is open, no other call may resume or abort its upload or read its source (rule 9).
       case 'resume':
         return {
           step: 'resume',
@@ -455,7 +462,7 @@ export class Run {
           facts: answer => {
             const result = answer?.value as { called?: number } | undefined // made by the worker
             const called = result?.called ?? answer?.error?.called
-            // Killed: it is not known whether the source was asked, nor from where; both may be.
+            // After a kill it is unknown whether the source was called, and at which offset. Allow both.
             const offset = called ?? 0
             const ended: Stream = {
               bytes: Buffer.concat([before.subarray(0, offset), data.subarray(offset)]),
@@ -480,7 +487,7 @@ export class Run {
       during?.do === 'end' || during?.do === 'upload' || during?.do === 'resume'
         ? during
         : undefined
-    // With `replay: 'offset'` a killed upload() cannot say from where it would have gone on.
+    // With `replay: 'offset'`, a killed upload() cannot report the offset at which it continued.
     const usable = able?.do === 'upload' && able.offset ? undefined : able
     const asked = usable === undefined ? undefined : this.#prepare(usable)
     const answering = asked && this.worker.ask(asked.step, asked.parameters).catch(() => undefined)
@@ -518,9 +525,10 @@ export class Run {
     const object = await this.#object(this.key(of))
     const found = (await this.#uploads()).find(upload => upload.id === of)
     const { outcome, ended, live } = facts
-    const told = outcome.kind === 'failed' ? `${outcome.code} ${outcome.resumable}` : outcome.kind
+    const summary =
+      outcome.kind === 'failed' ? `${outcome.code} ${outcome.resumable}` : outcome.kind
     this.log.push(
-      `${facts.step} ${of}${ended ? ` (${ended.bytes.length} bytes)` : ''}: ${told}; ` +
+      `${facts.step} ${of}${ended ? ` (${ended.bytes.length} bytes)` : ''}: ${summary}; ` +
         `object ${object?.length}, ${found?.phase} ${found?.size}${live ? ', live' : ''}`,
     )
     const wrong = this.#model.after(facts, { object, phase: found?.phase, size: found?.size })
@@ -535,20 +543,20 @@ export class Run {
   async #uploads(): Promise<{ id: string; phase: string; size?: number }[]> {
     const { value, error } = await this.worker.ask('uploads')
     if (error) this.#broken([`uploads() failed: ${error.message}`])
-    return value as { id: string; phase: string; size?: number }[] // an UploadStatus
+    return value as { id: string; phase: string; size?: number }[] // UploadStatus objects
   }
 
   async #object(key: string): Promise<Buffer | undefined> {
     try {
       const { content } = await this.#client.get(key)
-      return content as Buffer // its typings say any
+      return content as Buffer // typed as any
     } catch (error) {
       if (error instanceof Error && 'status' in error && error.status === 404) return undefined
       throw error
     }
   }
 
-  /** About `near` bytes of the base, of a length no other stream of this run has. */
+  /** Returns about `near` bytes of the common content, with a length that is unique in this run. */
   #bytes(near: number, flip: number): Buffer {
     const bytes = Buffer.from(this.#base.subarray(0, near + ++this.#unique))
     if (flip > 0 && bytes.length > 0) bytes[Math.floor((bytes.length - 1) / flip)]! ^= 1

@@ -1,6 +1,6 @@
 /**
- * Random sequences of what can happen to uploads, against a plain model of the rules. `RUNS=5000`
- * makes it long; a failure prints its seed and path, taken back as `SEED=... FC_PATH=...`.
+ * Compares random sequences of events with a simple model of the rules. Set `RUNS=5000` for a long run. A
+ * failure prints its seed and path; set `SEED=... FC_PATH=...` to repeat it.
  */
 import * as fc from 'fast-check'
 import t from 'tap'
@@ -10,12 +10,12 @@ import { BUCKET } from '../support/oss.js'
 import { commands, Run, Worker, type Command } from './commands.js'
 
 const RUNS = Number(process.env['RUNS'] ?? 150)
-/** Nobody who did not ask for more waits longer, in ms. */
+/** Time limit, in ms. Unlimited if `RUNS` is set. */
 const BUDGET = process.env['RUNS'] !== undefined ? Infinity : LONG ? 60_000 : 6000
 const seed = Number(process.env['SEED'] ?? Math.floor(Math.random() * 2 ** 31))
 const path = process.env['FC_PATH']
 
-t.test('every sequence ends as the rules say', { timeout: 24 * 3600_000 }, async t => {
+t.test('random command sequences match the model', { timeout: 24 * 3600_000 }, async t => {
   const oss = await startEmulator({ buckets: [BUCKET], dir: t.testdir({}) })
   const worker = new Worker()
   t.teardown(() => {
@@ -26,7 +26,8 @@ t.test('every sequence ends as the rules say', { timeout: 24 * 3600_000 }, async
   let isWrong = false
   const deadline = performance.now() + BUDGET
   const property = fc.asyncProperty(commands, async (sequence: Command[]) => {
-    if (performance.now() > deadline && runs > 0 && !isWrong) return // at least one; all while it shrinks
+    // Runs at least one sequence, and ignores the limit while fast-check shrinks a failure.
+    if (performance.now() > deadline && runs > 0 && !isWrong) return
     const run = await Run.begin(oss, worker, ++runs)
     try {
       for (const command of sequence) await run.step(command)

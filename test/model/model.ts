@@ -1,21 +1,21 @@
 /**
- * A plain picture of OSS and of the rules: what each key may hold and what each id may be, after a
- * step whose outcome a caller saw. Nothing here knows how the spool works; streams are told apart
- * by their sizes, since no two of a run have the same.
+ * A simple model of OSS and of the rules. It knows which object each key and which state each id may have
+ * after a step, given the outcome that the caller saw. It does not depend on how the spool works. Streams are
+ * identified by their size, which is unique within a run.
  */
 
-/** What a step did, as its caller saw it. */
+/** Effects of a step, as seen by its caller. */
 export interface Facts {
   readonly step: string
   readonly id: string
-  /** The stream whose source ended well in this step. */
+  /** The stream whose source ended without an error in this step. */
   readonly ended?: Stream | undefined
-  /** It may publish what was sealed before. */
+  /** The step may publish an upload that was already sealed. */
   readonly finishes?: boolean
   readonly force?: boolean
-  /** Its user gave the sealed upload up. */
+  /** The user aborted or pruned the sealed upload. */
   readonly gaveUp?: boolean
-  /** It opened a sink that is still open. */
+  /** The step leaves an open sink. */
   readonly live?: boolean
   readonly outcome: Outcome
 }
@@ -35,7 +35,7 @@ export interface Stream {
   readonly overwrite: boolean
 }
 
-/** What can be seen of one id after a step. */
+/** Observable state of one id after a step. */
 export interface Seen {
   readonly object: Buffer | undefined
   readonly phase?: string | undefined
@@ -43,19 +43,19 @@ export interface Seen {
 }
 
 interface Upload {
-  /** What can be finished without its source. */
+  /** The stream that can be finished without its source. */
   sealed?: Stream | undefined
   live: boolean
   object: Buffer | undefined
   phase?: string | undefined
-  /** A stranger wrote after our PutObject may have taken effect: theirs stays (rule 8). */
+  /** Someone else wrote the key after our PutObject may have taken effect. Their object stays (rule 8). */
   contested?: boolean
 }
 
-/** Streams up to here go by PutObject. */
+/** Largest stream that is sent with PutObject. */
 const PART = 102_400
 
-/** Codes that a caller may see, by whether they leave something to resume. */
+/** Error codes that a caller may see if the upload is resumable, and if it is not (`FINAL`). */
 const RESUMABLE = [
   'ERR_SPOOL_UPLOAD_FAILED',
   'ERR_SPOOL_DENIED',
@@ -83,16 +83,16 @@ export class Model {
     return upload
   }
 
-  /** A stranger wrote the id's key. */
+  /** Records that someone else wrote the id's key. */
   stranger(id: string, bytes: Buffer): void {
     const upload = this.of(id)
     upload.object = bytes
-    // With parts, whether the upload id lives decides; of PutObject nothing else is known.
+    // For a multipart upload, the state of its upload id decides. PutObject leaves no such evidence.
     const { length = Infinity } = upload.sealed?.bytes ?? {}
     upload.contested = !upload.live && upload.phase === 'completing' && length <= PART
   }
 
-  /** Takes the step in; returns in words what no rule allows. */
+  /** Applies a step to the model. Returns a description of every violated rule. */
   after(facts: Facts, seen: Seen): string[] {
     const { outcome, ended } = facts
     const upload = this.of(facts.id)
@@ -100,65 +100,66 @@ export class Model {
     const wrong: string[] = []
     const unless = (allowed: boolean, what: string): void => void (allowed || wrong.push(what))
 
-    // The object: as it was, or whole, by a stream that ended well and may be published now.
+    // The object is unchanged, or is a complete stream whose source ended and that may be published now.
     const changed = !same(before.object, seen.object)
     const candidates: Stream[] = []
     if (ended !== undefined) candidates.push(ended)
     if (facts.finishes && before.sealed !== undefined) candidates.push(before.sealed)
     const published = candidates.find(({ bytes }) => same(bytes, seen.object))
-    unless(!changed || published !== undefined, 'the object is none that may be published')
+    unless(!changed || published !== undefined, 'the object is not one that may be published')
     if (changed && published?.overwrite === false && !facts.force) {
       unless(before.object === undefined, 'overwrite: false replaced an object')
     }
 
     if (before.contested && facts.force !== true && ended === undefined) {
-      unless(!changed, "a stranger's object was overwritten (rule 8)")
+      unless(!changed, "someone else's object was overwritten (rule 8)")
     }
 
-    // What the caller was told.
+    // The outcome reported to the caller.
     if (outcome.kind === 'done' && !outcome.receipt && outcome.size !== undefined) {
       unless(
         published?.bytes.length === outcome.size,
-        'done, but OSS holds something else (rule 1)',
+        'reported as done, but OSS has another object (rule 1)',
       )
     }
     if (outcome.kind === 'failed') {
       const { code, resumable } = outcome
-      unless((resumable ? RESUMABLE : FINAL).includes(code), `an unexpected error: ${outcome.text}`)
-      if (code === 'ERR_SPOOL_OBJECT_EXISTS') unless(!changed, 'a key that is taken was written')
+      unless((resumable ? RESUMABLE : FINAL).includes(code), `unexpected error: ${outcome.text}`)
+      if (code === 'ERR_SPOOL_OBJECT_EXISTS')
+        unless(!changed, 'ERR_SPOOL_OBJECT_EXISTS, but the object was overwritten')
     }
 
-    // What is sealed: kept until it is published, superseded by what is sealed, or given up (rule 6).
+    // A sealed upload is kept until it is published, superseded by another sealed one, or aborted (rule 6).
     const listed = seen.phase === 'sealed' || seen.phase === 'completing'
-    // Two empty streams look the same: one that is not resumable is not the one that is sealed.
-    const isTold = outcome.kind === 'failed' && !outcome.resumable
-    const isOld = isTold && before.sealed !== undefined && same(ended?.bytes, before.sealed.bytes)
+    // Two empty streams look the same. If the new one is not resumable, the sealed one is the old one.
+    const isFinal = outcome.kind === 'failed' && !outcome.resumable
+    const isOld = isFinal && before.sealed !== undefined && same(ended?.bytes, before.sealed.bytes)
     const now = isOld
       ? before.sealed
       : candidates.concat(before.sealed ?? []).find(({ bytes }) => bytes.length === seen.size)
     if (listed)
       unless(
         now !== undefined,
-        `sealed with ${seen.size} bytes, which no source ended with (rule 2)`,
+        `sealed with ${seen.size} bytes, but no source ended at that size (rule 2)`,
       )
     if (before.sealed !== undefined && !facts.live) {
       const superseded = ended !== undefined && (same(ended.bytes, seen.object) || now === ended)
       const kept = listed && now !== undefined
       const settled = same(before.sealed.bytes, seen.object) || facts.gaveUp === true || superseded
-      unless(kept || settled, 'a sealed upload is lost (rule 6)')
+      unless(kept || settled, 'a sealed upload was lost (rule 6)')
     }
     if (outcome.kind === 'failed' && outcome.code !== 'ERR_SPOOL_LOCKED' && !facts.live) {
       if (ended !== undefined && outcome.resumable)
-        unless(now === ended, 'resumable, but not sealed')
+        unless(now === ended, 'reported as resumable, but not sealed')
       if (!outcome.resumable && outcome.code !== 'ERR_SPOOL_OBJECT_EXISTS')
         unless(
           ended === undefined || now !== ended,
-          `sealed, but ${outcome.code} says not resumable`,
+          `sealed, but ${outcome.code} was reported as not resumable`,
         )
       if (facts.finishes && before.sealed !== undefined && ended === undefined)
         unless(
           outcome.resumable || outcome.code === 'ERR_SPOOL_OBJECT_EXISTS',
-          `${outcome.text} of a sealed upload`,
+          `a sealed upload failed without being resumable: ${outcome.text}`,
         )
     }
 

@@ -1,6 +1,6 @@
 /**
- * Sequences that once broke a rule, by name: what random search or reading found, in its shortest
- * form, so that it is tried every time and not only when a seed happens to hit it.
+ * Sequences that once broke a rule, found by random search or code review and reduced to their shortest form.
+ * They run every time instead of only when a seed happens to produce them.
  */
 import t from 'tap'
 import { startEmulator } from '../../src/emulator/index.js'
@@ -17,7 +17,7 @@ const UNAVAILABLE = { do: 'answer', status: 503, code: 'ServiceUnavailable' } as
 const WRONG = { do: 'alter', headers: { 'x-oss-hash-crc64ecma': '42' } } as const
 
 const sequences: Readonly<Record<string, Command[]>> = {
-  "a stranger's object stays at the second resume, too; --force publishes": [
+  "resume() never overwrites someone else's object, even the second time, unless forced": [
     { do: 'fault', fault: { operation: 'PutObject', do: 'reset', at: 'received' } },
     { do: 'fault', fault: { operation: 'HeadObject', do: 'answer', status: 403, times: 1 } },
     { do: 'upload', id: 'a', size: SHORT, flip: 0, ...plain },
@@ -27,7 +27,7 @@ const sequences: Readonly<Record<string, Command[]>> = {
     { do: 'upload', id: 'a', size: SHORT, flip: 0, ...plain },
     { do: 'resume', id: 'a', force: true },
   ],
-  'a new sink with replay: offset does not go behind the bytes that were kept': [
+  'a new sink with replay: offset starts from the beginning, not after the kept bytes': [
     { do: 'open', id: 'a', overwrite: true, offset: true, once: false },
     { do: 'write', id: 'a', size: LONG },
     { do: 'fail', id: 'a' },
@@ -35,7 +35,7 @@ const sequences: Readonly<Record<string, Command[]>> = {
     { do: 'write', id: 'a', size: LONG },
     { do: 'end', id: 'a' },
   ],
-  'a predecessor that had been published, behind a stream that died, hides nothing': [
+  'a published predecessor of a failed stream does not hide leftovers from prune()': [
     { do: 'fault', fault: { operation: 'CompleteMultipartUpload', do: 'reset', at: 'done' } },
     { do: 'fault', fault: { operation: 'HeadObject', do: 'answer', status: 403, times: 1 } },
     { do: 'upload', id: 'a', size: LONG, flip: 0, ...plain },
@@ -45,14 +45,13 @@ const sequences: Readonly<Record<string, Command[]>> = {
     { do: 'resume', id: 'a', force: false },
     { do: 'prune', sealed: false, orphans: true },
   ],
-  'a sink that ended by itself, since its key was taken meanwhile, leaves its bytes to the next source':
-    [
-      { do: 'open', id: 'a', overwrite: false, offset: true, once: false },
-      { do: 'stranger', id: 'a' },
-      { do: 'write', id: 'a', size: PART + 1 },
-      { do: 'upload', id: 'a', size: 0, flip: 0, overwrite: false, offset: true, once: false },
-    ],
-  'a sink that ended by itself leaves a sealed predecessor, which upload() finishes': [
+  'a sink that failed because its key was taken leaves its bytes to the next source': [
+    { do: 'open', id: 'a', overwrite: false, offset: true, once: false },
+    { do: 'stranger', id: 'a' },
+    { do: 'write', id: 'a', size: PART + 1 },
+    { do: 'upload', id: 'a', size: 0, flip: 0, overwrite: false, offset: true, once: false },
+  ],
+  'upload() finishes the sealed predecessor of a sink that failed on its own': [
     { do: 'open', id: 'a', ...plain },
     { do: 'stranger', id: 'a' },
     { do: 'cut', id: 'a', after: 0 },
@@ -60,7 +59,7 @@ const sequences: Readonly<Record<string, Command[]>> = {
     { do: 'write', id: 'a', size: PART + 1 },
     { do: 'upload', id: 'a', size: 0, flip: 0, ...plain, overwrite: false },
   ],
-  'a new sink in the place of one that ended by itself has options of its own': [
+  'a new sink after one that failed on its own uses its own options': [
     { do: 'upload', id: 'a', size: LONG, flip: 0, ...plain },
     { do: 'open', id: 'a', ...plain, overwrite: false },
     { do: 'fault', fault: { operation: 'UploadPart', do: 'reset', at: 'received', times: 4 } },
@@ -68,20 +67,19 @@ const sequences: Readonly<Record<string, Command[]>> = {
     { do: 'open', id: 'a', ...plain },
     { do: 'end', id: 'a' },
   ],
-  'a Complete whose CRC64 was wrong took effect: when OSS says so later, the next upload id is not left':
-    [
-      { do: 'fault', fault: { ...COMPLETE, ...WRONG, times: 1 } },
-      { do: 'upload', id: 'a', size: LONG, flip: 0, ...plain },
-      { do: 'fault', fault: { ...COMPLETE, ...UNAVAILABLE, times: 1 } },
-      { do: 'upload', id: 'a', size: 0, flip: 0, ...plain },
-    ],
-  'nor after a HEAD whose CRC64 was wrong': [
+  'no upload id is left when a Complete with a wrong CRC64 turns out to have succeeded': [
+    { do: 'fault', fault: { ...COMPLETE, ...WRONG, times: 1 } },
+    { do: 'upload', id: 'a', size: LONG, flip: 0, ...plain },
+    { do: 'fault', fault: { ...COMPLETE, ...UNAVAILABLE, times: 1 } },
+    { do: 'upload', id: 'a', size: 0, flip: 0, ...plain },
+  ],
+  'no upload id is left after a HEAD with a wrong CRC64': [
     { do: 'fault', fault: { ...COMPLETE, do: 'reset', at: 'done', times: 1 } },
     { do: 'fault', fault: { operation: 'HeadObject', ...WRONG, times: 2 } },
     { do: 'fault', fault: { ...COMPLETE, ...UNAVAILABLE, nth: 2, times: 1 } },
     { do: 'upload', id: 'a', size: LONG, flip: 0, ...plain },
   ],
-  'nor before a new stream': [
+  'no upload id is left when a new stream follows a Complete with a wrong CRC64': [
     { do: 'fault', fault: { ...COMPLETE, ...WRONG, times: 1 } },
     { do: 'upload', id: 'a', size: LONG, flip: 0, ...plain },
     { do: 'fault', fault: { ...COMPLETE, ...UNAVAILABLE, times: 1 } },
@@ -91,7 +89,7 @@ const sequences: Readonly<Record<string, Command[]>> = {
     { do: 'write', id: 'a', size: LONG },
     { do: 'end', id: 'a' },
   ],
-  'nor behind a stream that died': [
+  'no upload id is left when a stream fails after a Complete with a wrong CRC64': [
     { do: 'fault', fault: { ...COMPLETE, ...WRONG, times: 1 } },
     { do: 'upload', id: 'a', size: LONG, flip: 0, ...plain },
     { do: 'open', id: 'a', ...plain },
@@ -102,7 +100,7 @@ const sequences: Readonly<Record<string, Command[]>> = {
   ],
   ...Object.fromEntries(
     [0, 1, 2, 3, 4, 6].map(after => [
-      `destroyed ${after} ms after its end: what the error says is what holds`,
+      `the error of a sink destroyed ${after} ms after its end matches its state`,
       [
         { do: 'open', id: 'a', ...plain },
         { do: 'write', id: 'a', size: SHORT },
@@ -113,7 +111,7 @@ const sequences: Readonly<Record<string, Command[]>> = {
   ),
 }
 
-t.test('sequences that once broke a rule', async t => {
+t.test('command sequences that once broke a rule match the model', async t => {
   const oss = await startEmulator({ buckets: [BUCKET], dir: t.testdir({}) })
   const worker = new Worker()
   t.teardown(() => {

@@ -1,6 +1,6 @@
 /**
- * The process that the model's commands drive, and kill: sinks and spools live here, on what was
- * built. It answers each message once, with what happened as its caller saw it.
+ * The worker process that executes the model's commands and is killed by them. It runs sinks and spools of
+ * the built package, and answers each message once, with the outcome that a caller would see.
  */
 import { Spool } from '../../dist/index.js'
 
@@ -19,7 +19,7 @@ const steps = {
   async open({ id, key, options }) {
     const sink = spool.createWriteStream(key, { id, ...options })
     sink.on('error', () => {})
-    // A write of nothing is answered when the sink is open.
+    // An empty write is acknowledged when the sink is open.
     const error = await new Promise(resolve => sink.write('', resolve))
     if (error) await sink.result
     sinks.set(id, sink)
@@ -81,7 +81,7 @@ function summary({ size, resumed, sourceRead, receipt }) {
   return { size, resumed, sourceRead, receipt }
 }
 
-/** Runs one step and sends what came of it. */
+/** Runs one step and sends its outcome. */
 async function answer({ n, step, ...parameters }) {
   try {
     process.send({ n, value: await steps[step](parameters) })

@@ -1,6 +1,6 @@
 /**
- * Proxies by the environment, in front of the emulator, for HTTP and through a tunnel for HTTPS: who
- * is asked, who is not, and what is said of one that refuses, never with its password.
+ * Proxies from the environment in front of the emulator, for HTTP and through a tunnel for HTTPS. Covers requests
+ * that use the proxy, requests that bypass it, and errors of a refusing proxy, which never contain its password.
  */
 import { once } from 'node:events'
 import * as http from 'node:http'
@@ -28,31 +28,31 @@ const certificate = authority?.sign(`DNS:*.${HOST}`, `DNS:proxy.test`)
 t.beforeEach(() => useProxies())
 
 interface TestProxy {
-  /** With user and password. */
+  /** Includes user and password. */
   readonly url: string
   readonly name: string
   /** `CONNECT host:443`, `PUT http://host/key`, ... */
-  readonly seen: string[]
-  /** Connections that are open. */
+  readonly requests: string[]
+  /** Open connections. */
   readonly open: Set<net.Socket>
 }
 
-/** Forwards everything to `oss`, for those who know the password; or does as `behave` says. */
+/** Starts a proxy that forwards authenticated requests to `oss`, or handles CONNECT with `behave`. */
 async function proxy(
   t: Test,
   oss: Emulator | undefined,
   behave?: (socket: net.Socket) => void,
   tls?: { key: string; cert: string },
 ): Promise<TestProxy> {
-  const seen: string[] = []
+  const requests: string[] = []
   const open = new Set<net.Socket>()
   const to = oss === undefined ? undefined : new URL(oss.endpoint)
   const server = tls === undefined ? http.createServer() : https.createServer(tls)
   server.on('request', (request: http.IncomingMessage, response: http.ServerResponse) => {
     const { method, headers, url = '' } = request
-    seen.push(`${method} ${url}`)
+    requests.push(`${method} ${url}`)
     if (headers['proxy-authorization'] !== USER || to === undefined) {
-      response.writeHead(407).end('who are you?')
+      response.writeHead(407).end('authentication required')
       return
     }
     const { pathname } = new URL(url)
@@ -67,7 +67,7 @@ async function proxy(
     request.pipe(onward)
   })
   server.on('connect', (request: http.IncomingMessage, socket: net.Socket) => {
-    seen.push(`CONNECT ${request.url}`)
+    requests.push(`CONNECT ${request.url}`)
     socket.on('error', () => undefined)
     if (behave !== undefined) return behave(socket)
     if (request.headers['proxy-authorization'] !== USER || to === undefined) {
@@ -93,7 +93,7 @@ async function proxy(
   const address = server.address()
   if (address === null || typeof address === 'string') throw new Error('not listening')
   const name = `${tls === undefined ? 'http' : 'https'}://127.0.0.1:${address.port}`
-  return { url: name.replace('://', `://user:${SECRET}@`), name, seen, open }
+  return { url: name.replace('://', `://user:${SECRET}@`), name, requests, open }
 }
 
 async function emulator(t: Test, tls?: { key: string; cert: string }): Promise<Emulator> {
@@ -102,7 +102,7 @@ async function emulator(t: Test, tls?: { key: string; cert: string }): Promise<E
   return oss
 }
 
-/** A spool of a client that only knows OSS's own name. */
+/** Creates a spool whose client uses OSS's public host name. */
 function spoolFor(
   t: Test,
   oss: Emulator,
@@ -117,17 +117,17 @@ function spoolFor(
 
 const upload = (spool: Spool, data: Buffer) => spool.upload('k', () => streamOf(data), { id: 'k' })
 
-t.test('HTTP: every request goes to the proxy, with its URL as it was signed', async t => {
+t.test('HTTP: sends every request to the proxy with its URL as signed', async t => {
   const oss = await emulator(t)
-  const { url, seen } = await proxy(t, oss)
+  const { url, requests } = await proxy(t, oss)
   useProxies({ HTTP_PROXY: url })
   const result = await upload(spoolFor(t, oss, false), bytes(300_000))
   t.equal(result.parts, 3)
-  t.match(seen[0], `POST http://${BUCKET}.${HOST}/k?uploads=`)
-  t.equal(seen.length, oss.requests.length)
+  t.match(requests[0], `POST http://${BUCKET}.${HOST}/k?uploads=`)
+  t.equal(requests.length, oss.requests.length)
 })
 
-t.test('HTTPS: through a tunnel, with the endpoint’s own certificate', async t => {
+t.test('HTTPS: uses a tunnel and verifies the endpoint’s certificate', async t => {
   if (authority === undefined || certificate === undefined) {
     t.pass('needs openssl', { skip: true })
     return
@@ -136,13 +136,13 @@ t.test('HTTPS: through a tunnel, with the endpoint’s own certificate', async t
   const oss = await emulator(t, certificate)
   const direct = await proxy(t, oss)
   const encrypted = await proxy(t, oss, undefined, authority.sign('IP:127.0.0.1'))
-  for (const { url, seen } of [direct, encrypted]) {
+  for (const { url, requests } of [direct, encrypted]) {
     useProxies({ https_proxy: url })
     const data = bytes(300_000)
     const result = await upload(spoolFor(t, oss, true, { ca }), data)
     t.equal(result.parts, 3)
-    t.same([...new Set(seen)], [`CONNECT ${BUCKET}.${HOST}:443`])
-    t.ok(seen.length < 6, `tunnels are used again: ${seen.length}`)
+    t.same([...new Set(requests)], [`CONNECT ${BUCKET}.${HOST}:443`])
+    t.ok(requests.length < 6, `tunnels are reused: ${requests.length}`)
   }
   useProxies({ HTTPS_PROXY: direct.url })
   const untrusted = upload(spoolFor(t, oss, true), bytes(10))
@@ -154,10 +154,10 @@ t.test('HTTPS: through a tunnel, with the endpoint’s own certificate', async t
   await t.rejects(refused, { code: 'ERR_SPOOL_DENIED', message: /altnames|ALTNAME/ })
 })
 
-t.test('who goes straight on', async t => {
+t.test('requests that bypass the proxy', async t => {
   const oss = await emulator(t)
-  const { url, name, seen } = await proxy(t, oss)
-  t.test('loopback, and what NO_PROXY names', async t => {
+  const { url, name, requests } = await proxy(t, oss)
+  t.test('loopback and hosts in NO_PROXY are not proxied', async t => {
     useProxies({ HTTP_PROXY: url, HTTPS_PROXY: url, NO_PROXY: 'a.test,.b.test,c.test:8080' })
     for (const host of ['localhost', 'x.localhost', '127.0.0.1', '127.9.9.9', '[::1]']) {
       t.equal(proxyFor(`http://${host}:1234/k`), undefined, host)
@@ -173,9 +173,9 @@ t.test('who goes straight on', async t => {
     const { region, ...keys } = oss.clientOptions(BUCKET)
     useProxies({ HTTP_PROXY: url })
     await upload(spoolFor(t, oss, false, { region, ...keys }), bytes(10))
-    t.same(seen, [], 'the emulator is on loopback')
+    t.same(requests, [], 'the emulator is on loopback')
   })
-  t.test('names without a scheme are HTTP proxies, on their usual ports', async t => {
+  t.test('a proxy without a scheme is an HTTP proxy on the default port', async t => {
     useProxies({ HTTPS_PROXY: 'proxy.test:3128', HTTP_PROXY: 'https://proxy.test' })
     t.match(proxyFor('https://a.test/'), { name: 'http://proxy.test:3128', secure: false })
     t.match(proxyFor('http://a.test/'), { secure: true, port: 443, headers: {} })
@@ -185,7 +185,7 @@ t.test('who goes straight on', async t => {
     useProxies({ ALL_PROXY: 'http://[::2]' })
     t.match(proxyFor('http://a.test/'), { hostname: '::2', port: 80 })
   })
-  t.test('one that is not HTTP is refused, without its value', async t => {
+  t.test('rejects a proxy that is not an http(s) URL without showing its value', async t => {
     for (const value of [`socks5://user:${SECRET}@host`, `http://user:${SECRET}@:bad`]) {
       useProxies({ HTTP_PROXY: value })
       const failed = upload(spoolFor(t, oss, false), bytes(10)).catch((error: unknown) => error)
@@ -194,60 +194,69 @@ t.test('who goes straight on', async t => {
       t.notMatch(inspect(error, { depth: 9 }), /pa(%3A|:)ss/)
     }
   })
-  t.test('a password with a slash ends the host: refused, half of it is no host name', async t => {
-    for (const rest of ['12/34', '12?34', '12#34']) {
-      useProxies({ HTTP_PROXY: `http://user:${rest}@proxy.test:3128` })
-      const error = await upload(spoolFor(t, oss, false), bytes(10)).catch((e: unknown) => e)
-      t.match(error, { code: 'ERR_SPOOL_DENIED', resumable: true }, rest)
-      t.notMatch(inspect(error, { depth: 9 }), /user:12|34@/)
-    }
-  })
-  t.test('the caller’s own agents', async t => {
+  t.test(
+    'rejects an unescaped slash in a password instead of using half of it as a host',
+    async t => {
+      for (const rest of ['12/34', '12?34', '12#34']) {
+        useProxies({ HTTP_PROXY: `http://user:${rest}@proxy.test:3128` })
+        const error = await upload(spoolFor(t, oss, false), bytes(10)).catch((e: unknown) => e)
+        t.match(error, { code: 'ERR_SPOOL_DENIED', resumable: true }, rest)
+        t.notMatch(inspect(error, { depth: 9 }), /user:12|34@/)
+      }
+    },
+  )
+  t.test('requests with the caller’s agent are not proxied', async t => {
     useProxies({ HTTP_PROXY: url, HTTPS_PROXY: url })
     const agent = new http.Agent()
     t.teardown(() => agent.destroy())
     agent.createConnection = () => net.connect(Number(new URL(oss.endpoint).port), '127.0.0.1')
     await upload(spoolFor(t, oss, false, { agent }), bytes(10))
-    t.same(seen, [])
+    t.same(requests, [])
   })
 })
 
-t.test('a proxy that refuses is named, its password is not', async t => {
+t.test('errors name a refusing proxy without its password', async t => {
   const oss = await emulator(t)
   const busy = (socket: net.Socket): void => void socket.end('HTTP/1.1 503 Busy\r\n\r\n')
   const cut = (socket: net.Socket): void => void socket.destroy()
-  const stranger = await proxy(t, undefined) // knows nobody: 407
+  const refusing = await proxy(t, undefined) // always 407
   const gone = net.createServer().listen(0, '127.0.0.1')
   await once(gone, 'listening')
   const address = gone.address()
   const name = `http://127.0.0.1:${address !== null && typeof address === 'object' ? address.port : ''}`
   gone.close()
-  const closed = { name, url: name.replace('//', `//user:${SECRET}@`), seen: [] }
+  const closed = { name, url: name.replace('//', `//user:${SECRET}@`), requests: [] }
   const denied = 'ERR_SPOOL_DENIED'
   const failed = 'ERR_SPOOL_UPLOAD_FAILED'
-  const cases: [string, boolean, Pick<TestProxy, 'url' | 'name' | 'seen'>, string, RegExp][] = [
-    ['407', false, stranger, denied, /answered 407: it wants a user name/],
-    ['407 to CONNECT', true, stranger, denied, /answered 407: it wants a user name/],
-    ['nobody listens', false, closed, failed, /ECONNREFUSED/],
-    ['nobody listens, HTTPS', true, closed, failed, /ECONNREFUSED/],
+  const cases: [string, boolean, Pick<TestProxy, 'url' | 'name' | 'requests'>, string, RegExp][] = [
+    ['407', false, refusing, denied, /answered 407: the user name or password is missing/],
+    [
+      '407 to CONNECT',
+      true,
+      refusing,
+      denied,
+      /answered 407: the user name or password is missing/,
+    ],
+    ['connection refused', false, closed, failed, /ECONNREFUSED/],
+    ['connection refused, HTTPS', true, closed, failed, /ECONNREFUSED/],
     ['503', true, await proxy(t, oss, busy), failed, /answered 503/],
     ['hangs up', true, await proxy(t, oss, cut), failed, /ECONNRESET/],
   ]
-  for (const [what, secure, { url, name, seen }, code, message] of cases) {
+  for (const [title, secure, { url, name, requests }, code, message] of cases) {
     useProxies({ HTTP_PROXY: url, HTTPS_PROXY: url })
-    seen.length = 0
+    requests.length = 0
     const error: unknown = await upload(spoolFor(t, oss, secure), bytes(10)).catch(
       (error: unknown) => error,
     )
-    t.match(error, { code, resumable: true, message }, what)
-    t.match(error, { message: new RegExp(`proxy ${name} `) }, what)
-    t.notMatch(inspect(error, { depth: 9 }), /pa(%3A|:)ss|dXNlcj/, what)
-    if (code === denied) t.equal(seen.length, 1, `${what}: asked once`)
+    t.match(error, { code, resumable: true, message }, title)
+    t.match(error, { message: new RegExp(`proxy ${name} `) }, title)
+    t.notMatch(inspect(error, { depth: 9 }), /pa(%3A|:)ss|dXNlcj/, title)
+    if (code === denied) t.equal(requests.length, 1, `${title}: one request`)
   }
   t.equal(oss.requests.length, 0)
 })
 
-t.test('waiting for a tunnel ends with the request, and leaves nothing behind', async t => {
+t.test('abort and timeout close the connection of a tunnel that is being established', async t => {
   const silent = (socket: net.Socket): void =>
     void socket.resume().on('end', () => socket.destroy())
   const { url, open } = await proxy(t, undefined, silent)
@@ -268,5 +277,5 @@ t.test('waiting for a tunnel ends with the request, and leaves nothing behind', 
   t.ok(performance.now() - at < SLOWEST)
   t.match(await get({ idleTimeout: 200 }), { name: 'ConnectTimeout' })
   await sleep(50)
-  t.equal(open.size, 0, 'its connections to the proxy are ended')
+  t.equal(open.size, 0, 'the connections to the proxy are closed')
 })

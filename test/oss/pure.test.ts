@@ -1,6 +1,6 @@
 /**
- * What is said to OSS and understood of it without a network: headers of an object, settings of a
- * client, what a failure means; and that no secret is in anything a person gets to see.
+ * The parts of the OSS adapter that need no network: object headers, client settings and the classification of
+ * failures. Also checks that no user-visible text contains a secret.
  */
 import { inspect } from 'node:util'
 import OSS from 'ali-oss'
@@ -24,7 +24,7 @@ import { readClient, type ClientOptions } from '../../src/oss/client-options.js'
 import { Transport } from '../../src/oss/transport.js'
 
 t.test('headers of an object', async t => {
-  t.test('everything that can be said has its header', async t => {
+  t.test('every option has its header', async t => {
     t.same(
       initiationHeaders({
         headers: { 'Cache-Control': 'no-cache', 'x-oss-server-side-encryption': 'AES256' },
@@ -51,7 +51,7 @@ t.test('headers of an object', async t => {
     t.same(initiationHeaders({ overwrite: true, tags: {}, meta: {} }), {})
   })
 
-  t.test('metadata of any language is ASCII on the wire, and can be read back', async t => {
+  t.test('non-ASCII metadata is percent-encoded and can be decoded', async t => {
     for (const value of ['日本', '😀 ü', 'tab\tand\nline', '\x7f', 'plain 100%', '\ud800']) {
       const sent = initiationHeaders({ meta: { a: value } })['x-oss-meta-a'] ?? ''
       t.match(sent, /^[\x20-\x7e]*$/)
@@ -59,7 +59,7 @@ t.test('headers of an object', async t => {
     }
   })
 
-  t.test('what is ours, the transport’s or another option’s cannot be set', async t => {
+  t.test('reserved headers and metadata cannot be set', async t => {
     for (const name of [
       'Authorization',
       'HOST',
@@ -95,7 +95,7 @@ t.test('headers of an object', async t => {
     }
   })
 
-  t.test('metadata may fill 8 KiB, our token included', async t => {
+  t.test('metadata is limited to 8 KiB including our token', async t => {
     const token = 'oss-spool-token'.length + 36
     const fits = 'x'.repeat(8 * 1024 - token - 1)
     t.doesNotThrow(() => checkObjectOptions({ meta: { a: fits } }))
@@ -106,7 +106,7 @@ t.test('headers of an object', async t => {
     t.throws(() => checkObjectOptions({ meta: { a: wide } }), { code: 'ERR_INVALID_ARG_VALUE' })
   })
 
-  t.test('a callback goes with Complete, encoded as OSS wants it', async t => {
+  t.test('a callback is sent with Complete in the encoding of OSS', async t => {
     const object: ObjectOptions = {
       overwrite: false,
       callback: {
@@ -140,8 +140,8 @@ t.test('headers of an object', async t => {
 
 const keys = { accessKeyId: 'id', accessKeySecret: 'secret' }
 
-t.test('settings of a client', async t => {
-  t.test('region and endpoint make one canonical endpoint', async t => {
+t.test('client settings', async t => {
+  t.test('region and endpoint result in one canonical endpoint', async t => {
     const region = 'oss-cn-hangzhou'
     const table: [options: Partial<ClientOptions>, endpoint: string, region: string][] = [
       [{ region }, 'https://oss-cn-hangzhou.aliyuncs.com', region],
@@ -175,14 +175,14 @@ t.test('settings of a client', async t => {
     }
   })
 
-  t.test('of an ali-oss client are its own', async t => {
+  t.test('an ali-oss client keeps its own settings', async t => {
     const options = { ...keys, bucket: 'bucket', region: 'oss-cn-beijing', secure: true }
     const of = readClient(new OSS(options)).place
     t.match(of, { endpoint: 'https://oss-cn-beijing.aliyuncs.com', region: 'oss-cn-beijing' })
-    t.same(of, readClient(options).place, 'and make the same ids as its options')
+    t.same(of, readClient(options).place, 'same ids as with the options of the client')
   })
 
-  t.test('that would not work are refused', async t => {
+  t.test('unusable settings are rejected', async t => {
     for (const options of [
       { region: 'oss cn' },
       { region: '' },
@@ -195,7 +195,7 @@ t.test('settings of a client', async t => {
       { region: 'oss-cn-beijing', accessKeySecret: undefined },
       { region: 'oss-cn-beijing', accessKeySecret: 5 },
     ]) {
-      const client = { ...keys, ...options } as ClientOptions // wrong as JavaScript may have it
+      const client = { ...keys, ...options } as ClientOptions // wrong types, possible in JavaScript
       t.throws(() => readClient(client), { code: 'ERR_INVALID_ARG_VALUE' }, JSON.stringify(options))
     }
     for (const client of [null, undefined, 'client', 5]) {
@@ -203,7 +203,7 @@ t.test('settings of a client', async t => {
     }
   })
 
-  t.test('hold credentials that are read anew each time', async t => {
+  t.test('fixed credentials are read again for each request', async t => {
     const client = { ...keys, region: 'oss-cn-beijing', accessKeyId: ' id\n' }
     const { settings } = readClient(client)
     t.same(await settings.credentials.get(), keys)
@@ -215,7 +215,7 @@ t.test('settings of a client', async t => {
     })
   })
 
-  t.test('the bucket is checked when it is used', async t => {
+  t.test('the bucket is validated when it is used', async t => {
     const of = (bucket?: string) =>
       connect({ ...keys, region: 'oss-cn-beijing', ...(bucket && { bucket }) })
     t.equal(of('bucket').place().bucket, 'bucket')
@@ -229,14 +229,14 @@ t.test('settings of a client', async t => {
     t.not(connection.open(place), connection.open({ ...place, bucket: 'other' }))
   })
 
-  t.test('an alias hides the address', async t => {
+  t.test('an endpoint alias replaces the address', async t => {
     const alias = { name: 'local:/data', endpoint: 'http://127.0.0.1:5' }
     const connection = connect({ ...keys, region: 'oss-local', endpoint: alias.endpoint }, alias)
     t.equal(connection.endpoint, 'local:/data')
     t.equal(connection.place('bucket').endpoint, 'local:/data')
   })
 
-  t.test('no secret is in an error', async t => {
+  t.test('errors contain no secrets', async t => {
     const secret = 'hunter2'
     for (const options of [
       { accessKeySecret: secret, region: 'not a region' },
@@ -253,7 +253,7 @@ t.test('settings of a client', async t => {
   })
 })
 
-t.test('what a failure means', async t => {
+t.test('classification of failures', async t => {
   const kinds: Record<
     RequestErrorKind,
     [status: number | undefined, code?: string | undefined, name?: string][]
@@ -330,7 +330,7 @@ t.test('what a failure means', async t => {
     }
   }
 
-  t.test('every code that OSS documents', t => {
+  t.test('every documented OSS code has its kind', t => {
     const codes: Partial<Record<RequestErrorKind, [status: number, ...codes: string[]][]>> = {
       refused: [
         [400, 'InvalidObjectName', 'InvalidArgument', 'EntityTooSmall', 'EntityTooLarge'],
@@ -374,7 +374,7 @@ t.test('what a failure means', async t => {
     t.end()
   })
 
-  t.test('every shape that ali-oss and urllib give to an error', async t => {
+  t.test('every error shape of ali-oss and urllib becomes an OssRequestError', async t => {
     const shapes: [thrown: unknown, kind: RequestErrorKind][] = [
       [{ status: 0, name: 'abort' }, 'transient'], // a plain object, without a message
       [named('ResponseTimeoutError', { status: -1 }), 'transient'],
@@ -385,7 +385,7 @@ t.test('what a failure means', async t => {
     ]
     for (const [thrown, kind] of shapes) {
       const transport = new Transport()
-      // urllib as ali-oss has it by default: it tells nobody but ali-oss what went wrong.
+      // Same as the default urllib of `ali-oss`, which reports errors only to `ali-oss`.
       const request = (): Promise<never> => Promise.reject(thrown)
       Object.assign(transport, { request })
       const { settings, place } = readClient({ ...keys, region: 'oss-x' })
@@ -396,7 +396,7 @@ t.test('what a failure means', async t => {
     }
   })
 
-  t.test('when its reply did not come whole: worth another attempt, but for what we ended', t => {
+  t.test('failures with an incomplete reply are retried unless aborted', t => {
     for (const status of [301, 400, 401, 403, 404, 409, 412, 500, 502]) {
       t.equal(
         errorKind(failure({ status, name: 'ECONNRESET', truncated: true })),
@@ -417,7 +417,7 @@ t.test('what a failure means', async t => {
     t.end()
   })
 
-  t.test('and whether it may have taken effect all the same', async t => {
+  t.test('a failure is ambiguous if the request may have taken effect', async t => {
     for (const status of [undefined, 200, 203, 301, 408, 500, 503]) {
       t.ok(isAmbiguous(failure({ status, name: 'ECONNRESET' })), String(status))
     }
@@ -425,19 +425,19 @@ t.test('what a failure means', async t => {
       t.notOk(isAmbiguous(failure({ status })), String(status))
     }
     for (const name of ['ECONNREFUSED', 'ENOTFOUND', 'ConnectTimeout']) {
-      t.notOk(isAmbiguous(failure({ name })), `${name}: it was never sent`)
+      t.notOk(isAmbiguous(failure({ name })), `${name}: the request was never sent`)
     }
   })
 
-  t.test('in one line for people', async t => {
+  t.test('describe() returns one line', async t => {
     const full = failure({ status: 503, ossCode: 'SlowDown', requestId: 'R', message: 'slow' })
     t.equal(full.describe(), 'UploadPart: 503 SlowDown (request R): slow')
     t.equal(failure({ name: 'EPIPE', message: 'm' }).describe(), 'UploadPart: EPIPE: m')
-    t.notOk('requestId' in failure({}), 'what is not known is not there')
+    t.notOk('requestId' in failure({}), 'unknown properties are absent')
   })
 })
 
-t.test('no secret gets from a request into its failure', async t => {
+t.test('request failures contain no secrets', async t => {
   const secrets = { accessKeyId: 'LTAIsecretid', accessKeySecret: 'hunter2', stsToken: 'tok/en' }
   const bucket = (endpoint: string) => {
     const connection = connect({ ...secrets, endpoint, region: 'oss-x', bucket: 'bucket' })
@@ -445,7 +445,7 @@ t.test('no secret gets from a request into its failure', async t => {
     return connection.open(connection.place())
   }
   const failures: unknown[] = []
-  // Nobody there, and an endpoint that makes ali-oss itself throw.
+  // An unreachable endpoint, and headers that make `ali-oss` itself throw.
   for (const endpoint of ['http://127.0.0.1:1', 'http://localhost:1']) {
     const at = bucket(endpoint)
     failures.push(await at.head('key', {}).catch((error: unknown) => error))
@@ -456,9 +456,9 @@ t.test('no secret gets from a request into its failure', async t => {
   }
   for (const reason of failures) {
     t.type(reason, OssRequestError)
-    const seen = inspect(reason, { depth: 20, showHidden: true }) + JSON.stringify(reason)
-    for (const secret of Object.values(secrets)) t.notMatch(seen, secret)
-    t.notMatch(seen, /Signature|Credential=/)
+    const output = inspect(reason, { depth: 20, showHidden: true }) + JSON.stringify(reason)
+    for (const secret of Object.values(secrets)) t.notMatch(output, secret)
+    t.notMatch(output, /Signature|Credential=/)
   }
 })
 

@@ -1,6 +1,6 @@
 /**
- * The rate limit: smooth, fair, for all of a spool together, and no reason for a request to be held
- * dead; a wait ends with its request.
+ * The rate limit: smooth, fair, and shared by all uploads of a spool. Waiting for it never triggers a timeout, and
+ * a wait ends with its request.
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -24,7 +24,7 @@ useProxies()
 
 const never = new AbortController().signal
 
-/** When how many bytes came, in ms. */
+/** Received chunks: time in ms and size in bytes. */
 type Arrivals = { at: number; bytes: number }[]
 
 async function read(body: AsyncIterable<Buffer>, arrivals: Arrivals = []): Promise<Arrivals> {
@@ -36,7 +36,7 @@ async function read(body: AsyncIterable<Buffer>, arrivals: Arrivals = []): Promi
 
 const sum = (arrivals: Arrivals): number => arrivals.reduce((all, { bytes: n }) => all + n, 0)
 
-/** The most bytes within any `ms`. */
+/** Maximum number of bytes received within any `ms`. */
 function peak(arrivals: Arrivals, ms: number): number {
   return Math.max(
     ...arrivals.map(({ at: from }) =>
@@ -45,7 +45,7 @@ function peak(arrivals: Arrivals, ms: number): number {
   )
 }
 
-/** A server that notes when the bytes of its requests come. */
+/** Starts a server that records the arrival of request bytes. */
 async function sink(t: Test): Promise<{ url: string; arrivals: Arrivals; lengths: unknown[] }> {
   const arrivals: Arrivals = []
   const lengths: unknown[] = []
@@ -53,7 +53,7 @@ async function sink(t: Test): Promise<{ url: string; arrivals: Arrivals; lengths
     lengths.push(request.headers['content-length'])
     void read(request, arrivals).then(
       () => response.end(),
-      () => undefined, // the client went
+      () => undefined, // the client disconnected
     )
   })
   await once(server.listen(0, '127.0.0.1'), 'listening')
@@ -73,7 +73,7 @@ function limited(t: Test, bytesPerSecond: number): Transport {
   return transport
 }
 
-t.test('is smooth at a low rate, whatever the size of a body or of its chunks', async t => {
+t.test('the rate is smooth when low, for any size of body and chunks', async t => {
   const small = Array.from({ length: 500 }, () => Buffer.alloc(100))
   const sources = [
     Buffer.alloc(50_000),
@@ -95,7 +95,7 @@ t.test('is smooth at a low rate, whatever the size of a body or of its chunks', 
   await Promise.all(sources.map(smooth))
 })
 
-t.test('keeps its word over time, also at a high rate', async t => {
+t.test('the average rate stays within a high limit', async t => {
   const rate = new TokenBucket(40_000_000)
   const at = performance.now()
   t.equal(sum(await read(pace([rate], Buffer.alloc(20_000_000), never).body)), 20_000_000)
@@ -103,7 +103,7 @@ t.test('keeps its word over time, also at a high rate', async t => {
   t.ok(took > 350 && took < SLOWEST, `20 MB at 40 MB/s: ${took} ms`)
 })
 
-t.test('is fair: those who wait are served in turn', async t => {
+t.test('concurrent bodies get equal shares of the rate', async t => {
   const rate = new TokenBucket(100_000)
   const stop = new AbortController()
   const shares: Arrivals[] = [[], [], [], []]
@@ -115,10 +115,10 @@ t.test('is fair: those who wait are served in turn', async t => {
   const sums = shares.map(sum)
   t.ok(Math.max(...sums) - Math.min(...sums) <= 2 * rate.slice, sums.join(' '))
   const most = (performance.now() - at + 250) * 100
-  t.ok(sums.reduce((a, b) => a + b) < most, 'together no more than the rate')
+  t.ok(sums.reduce((a, b) => a + b) < most, 'the sum stays within the rate')
 })
 
-t.test('one that gives up leaves its turn to the others, at once', async t => {
+t.test('an aborted waiter leaves the queue immediately and does not delay others', async t => {
   const rate = new TokenBucket(1024)
   const first = new AbortController()
   const waits = Array.from({ length: 100 }, () => rate.take(51, first.signal))
@@ -129,10 +129,10 @@ t.test('one that gives up leaves its turn to the others, at once', async t => {
   t.ok(performance.now() - at < SLOWEST)
   await other
   t.ok(performance.now() - at < SLOWEST)
-  await rate.take(51, first.signal) // aborted before: no wait at all
+  await rate.take(51, first.signal) // already aborted, so it does not wait
 })
 
-t.test('a request under a limit arrives whole, with its length, in slices', async t => {
+t.test('a rate-limited request arrives complete, with its length, in slices', async t => {
   const { url, arrivals, lengths } = await sink(t)
   const transport = limited(t, 100_000)
   const params = { method: 'PUT', headers: {} }
@@ -147,7 +147,7 @@ t.test('a request under a limit arrives whole, with its length, in slices', asyn
   await transport.request(url, { method: 'GET', headers: {} })
 })
 
-t.test('a wait is not silence, and does not count against the time for a body', async t => {
+t.test('waiting for the rate limit triggers neither the idle nor the body timeout', async t => {
   const { url } = await sink(t)
   const transport = limited(t, 1024)
   const requests = Array.from({ length: 8 }, () =>
@@ -155,7 +155,7 @@ t.test('a wait is not silence, and does not count against the time for a body', 
       method: 'PUT',
       headers: {},
       content: Buffer.alloc(200),
-      ctx: () => ({ idleTimeout: 150 }), // each waits for 8 slices of 50 ms between two of its own
+      ctx: () => ({ idleTimeout: 150 }), // each waits for 8 slices of 50 ms between two own slices
     }),
   )
   t.same(
@@ -164,7 +164,7 @@ t.test('a wait is not silence, and does not count against the time for a body', 
   )
 })
 
-t.test('an abort ends the wait and the request at once', async t => {
+t.test('an abort ends the wait and the request immediately', async t => {
   const { url } = await sink(t)
   const transport = limited(t, 1024)
   const stop = new AbortController()
@@ -182,10 +182,14 @@ t.test('an abort ends the wait and the request at once', async t => {
   t.ok(performance.now() - at < SLOWEST)
   await sleep(20)
   const next = { method: 'PUT', headers: {}, content: 'x' }
-  t.equal((await transport.request(url, next)).status, 200, 'and takes no turn any more')
+  t.equal(
+    (await transport.request(url, next)).status,
+    200,
+    'aborted requests no longer occupy the queue',
+  )
 })
 
-t.test('a body that fails is still the reason', async t => {
+t.test('a rate-limited request rejects with the error of its body', async t => {
   const { url } = await sink(t)
   const broken = new Error('the disk')
   async function* body(): AsyncGenerator<Buffer> {
@@ -197,7 +201,7 @@ t.test('a body that fails is still the reason', async t => {
   t.equal(await request.catch((error: unknown) => error), broken)
 })
 
-t.test('maxRate of a spool is for all its uploads together', async t => {
+t.test('maxRate limits the combined rate of all uploads of a spool', async t => {
   const { another, get } = await bench(t)
   const spool = another({ maxRate: 400_000 })
   const data = bytes(200_000)
@@ -211,7 +215,7 @@ t.test('maxRate of a spool is for all its uploads together', async t => {
   t.same(await get('b'), data)
 })
 
-t.test('maxRate is checked', t => {
+t.test('maxRate is validated', t => {
   const client = {
     accessKeyId: 'a',
     accessKeySecret: 'b',
@@ -227,7 +231,7 @@ t.test('maxRate is checked', t => {
   t.end()
 })
 
-void long(t, '--max-rate', async t => {
+void long(t, '--max-rate limits the rate and rejects rates below 1 KiB/s', async t => {
   const { oss, get, dir: cwd } = await bench(t)
   await mkdir(cwd)
   const { accessKeyId, accessKeySecret } = oss.clientOptions()
@@ -243,7 +247,7 @@ void long(t, '--max-rate', async t => {
         OSS_ACCESS_KEY_SECRET: accessKeySecret,
       },
     })
-    child.stdin.on('error', () => undefined) // wrong usage ends before it is read
+    child.stdin.on('error', () => undefined) // on wrong usage, the process exits before reading it
     child.stdin.end(input)
     const closed = once(child, 'close')
     const [out, err] = await Promise.all([text(child.stdout), text(child.stderr)])

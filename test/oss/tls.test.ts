@@ -1,6 +1,6 @@
 /**
- * HTTPS against the emulator, with a certificate authority of our own: who is trusted, who is refused
- * and what that does to an upload; and a script over it ends by itself.
+ * HTTPS against the emulator with our own certificate authority: trusted and rejected certificates, their effect
+ * on uploads, and scripts that exit by themselves.
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -50,21 +50,21 @@ function spoolFor(oss: Emulator, dir: string, more: Partial<ClientOptions> = {})
 
 const upload = (spool: Spool, data: Buffer) => spool.upload('k', () => streamOf(data), { id: 'k' })
 
-t.test('a CA of one’s own, with an IP address for an endpoint', { skip }, async t => {
-  // `ali-oss` sends the bucket's domain as Host: it is the endpoint's host that must be in there.
+t.test('trusts a custom CA for an endpoint with an IP address', { skip }, async t => {
+  // `ali-oss` sends the bucket's domain as `Host`, but the certificate must match the host of the endpoint.
   const oss = await emulator(t, sign('IP:127.0.0.1'))
   t.match(oss.endpoint, /^https:\/\/127/)
   const forms: ClientOptions['ca'][] = [ca, Buffer.from(ca), [CERT, ca]]
   for (const [i, form] of forms.entries()) {
     const data = bytes(300_000)
-    const result = await upload(spoolFor(oss, t.testdir({}), { ca: form! }).spool, data) // all are given
+    const result = await upload(spoolFor(oss, t.testdir({}), { ca: form! }).spool, data) // all defined
     t.equal(result.parts, 3, `form ${i}`)
   }
-  // A fake reader would prove nothing: what was stored is checked by its CRC64 on the way.
+  // No need to read the object: the upload verifies the CRC64 of the stored bytes.
   t.ok(oss.requests.some(({ operation }) => operation === 'CompleteMultipartUpload'))
 })
 
-t.test('the caller’s own agent wins', { skip }, async t => {
+t.test('the caller’s agent takes precedence over ca', { skip }, async t => {
   const oss = await emulator(t, sign('IP:127.0.0.1'))
   const httpsAgent = new https.Agent({ ca })
   t.teardown(() => httpsAgent.destroy())
@@ -72,32 +72,32 @@ t.test('the caller’s own agent wins', { skip }, async t => {
   t.equal((await upload(spool, bytes(1000))).size, 1000)
 })
 
-t.test('a certificate that proves nothing: given up at once, resumably', { skip }, async t => {
+t.test('an invalid certificate fails the upload immediately, resumable', { skip }, async t => {
   const own = sign('IP:127.0.0.1')
   const cases: [string, { key: string; cert: string }, Partial<ClientOptions>, RegExp][] = [
-    ['a CA that is not trusted', own, {}, /UNABLE_TO_VERIFY|SELF_SIGNED|ISSUER/],
+    ['an untrusted CA', own, {}, /UNABLE_TO_VERIFY|SELF_SIGNED|ISSUER/],
     ['another CA', own, { ca: CERT }, /UNABLE_TO_VERIFY|SELF_SIGNED|ISSUER/],
-    ['signed by itself', { key: KEY, cert: CERT }, { ca }, /DEPTH_ZERO_SELF_SIGNED_CERT/],
+    ['self-signed', { key: KEY, cert: CERT }, { ca }, /DEPTH_ZERO_SELF_SIGNED_CERT/],
     ['for another host', sign('DNS:elsewhere.test'), { ca }, /ERR_TLS_CERT_ALTNAME_INVALID/],
-    // What the Host header says is not who we talk to.
+    // A certificate that matches only the `Host` header does not prove the identity of the endpoint.
     ['for the bucket’s domain only', sign('DNS:*.oss-cn-hangzhou.aliyuncs.com'), { ca }, /ALTNAME/],
   ]
-  for (const [what, tls, client, cause] of cases) {
+  for (const [title, tls, client, cause] of cases) {
     for (const size of [1000, 300_000]) {
       const oss = await emulator(t, tls)
       const { spool, warnings } = spoolFor(oss, t.testdir({}), client)
       const at = performance.now()
       const error: unknown = await upload(spool, bytes(size)).catch((error: unknown) => error)
-      t.match(error, { code: 'ERR_SPOOL_DENIED', resumable: true, message: cause }, what)
-      t.ok(performance.now() - at < SLOWEST, `${what}: not after many attempts`)
-      t.ok(warnings.length <= 1, `${what}: ${warnings.join('; ')}`)
-      t.same(oss.requests, [], `${what}: nothing was said to a stranger`)
+      t.match(error, { code: 'ERR_SPOOL_DENIED', resumable: true, message: cause }, title)
+      t.ok(performance.now() - at < SLOWEST, `${title}: not retried many times`)
+      t.ok(warnings.length <= 1, `${title}: ${warnings.join('; ')}`)
+      t.same(oss.requests, [], `${title}: no request was sent to an unverified server`)
       await oss.close()
     }
   }
 })
 
-t.test('mended, it is resumed', { skip }, async t => {
+t.test('resumes an upload once its certificate is trusted', { skip }, async t => {
   const oss = await emulator(t, sign('IP:127.0.0.1'))
   const dir = t.testdir({})
   const data = bytes(300_000)
@@ -106,7 +106,7 @@ t.test('mended, it is resumed', { skip }, async t => {
   t.match(result, { size: data.length, sourceRead: false, resumed: true })
 })
 
-t.test('ca is checked', t => {
+t.test('ca is validated', t => {
   const client = {
     accessKeyId: 'a',
     accessKeySecret: 'b',
@@ -126,7 +126,7 @@ async function run(
   env: Readonly<Record<string, string>>,
 ): Promise<{ status: unknown; out: string; err: string; at: number }> {
   const child = spawn(process.execPath, args, { env: { PATH: process.env['PATH'], ...env } })
-  child.stdin.on('error', () => undefined) // it may end before it has read all
+  child.stdin.on('error', () => undefined) // the process may exit before reading everything
   child.stdin.end(input)
   const closed = once(child, 'close')
   const [out, err] = await Promise.all([text(child.stdout), text(child.stderr)])
@@ -135,7 +135,7 @@ async function run(
 }
 
 if (!skip)
-  void long(t, 'the command line: NODE_EXTRA_CA_CERTS', async t => {
+  void long(t, 'the command line trusts NODE_EXTRA_CA_CERTS', async t => {
     const oss = await emulator(t, sign('IP:127.0.0.1'))
     const HOME = t.testdir({})
     const { accessKeyId, accessKeySecret } = oss.clientOptions()
@@ -151,7 +151,7 @@ if (!skip)
   })
 
 if (!skip)
-  void long(t, 'a script ends by itself, after finish and after failure', async t => {
+  void long(t, 'a script exits by itself after success and after failure', async t => {
     const oss = await emulator(t, sign('IP:127.0.0.1'))
     const script = `
     import { Spool } from ${JSON.stringify(urlOf('dist/index.js').href)}
@@ -161,18 +161,23 @@ if (!skip)
       ({ code }) => console.log(code, Date.now()))`
     const client = oss.clientOptions(BUCKET)
     const cases: [string, object, number | undefined, RegExp][] = [
-      ['finish', { ...client, ca }, undefined, /^300000 /],
-      ['finish under a rate limit', { ...client, ca }, 1e6, /^300000 /],
+      ['success', { ...client, ca }, undefined, /^300000 /],
+      ['success with a rate limit', { ...client, ca }, 1e6, /^300000 /],
       ['failure', client, undefined, /^ERR_SPOOL_DENIED /],
-      ['nobody there', { ...client, endpoint: 'https://127.0.0.1:1', ca }, 1e6, /UPLOAD_FAILED /],
+      [
+        'unreachable endpoint',
+        { ...client, endpoint: 'https://127.0.0.1:1', ca },
+        1e6,
+        /UPLOAD_FAILED /,
+      ],
     ]
-    for (const [what, options, maxRate, says] of cases) {
+    for (const [title, options, maxRate, output] of cases) {
       const argument = JSON.stringify([options, t.testdir({}), maxRate])
       const args = ['--input-type=module', '-e', script, argument]
       const { status, out, err, at } = await run(args, bytes(300_000), { HOME: t.testdirName })
-      t.equal(status, 0, `${what}: ${err}`)
-      t.match(out, says, what)
+      t.equal(status, 0, `${title}: ${err}`)
+      t.match(out, output, title)
       const lingered = at - Number(out.split(' ')[1])
-      t.ok(lingered < SLOWEST, `${what}: gone ${lingered} ms later`)
+      t.ok(lingered < SLOWEST, `${title}: exited ${lingered} ms later`)
     }
   })

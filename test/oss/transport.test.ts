@@ -1,6 +1,6 @@
 /**
- * The HTTP transport against a server that misbehaves: every request ends, soon and with a reason,
- * lets go of its body, and leaves the next one a sound connection.
+ * The HTTP transport against a misbehaving server: every request ends in time and with a reason, releases its
+ * body, and leaves a usable connection to the next request.
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -21,7 +21,7 @@ type Handler = (request: http.IncomingMessage, response: http.ServerResponse) =>
 interface Bench {
   readonly url: string
   readonly transport: Transport
-  /** Connections that were opened. */
+  /** All connections opened so far. */
   readonly sockets: Set<net.Socket>
 }
 
@@ -44,7 +44,7 @@ function portOf(server: net.Server): number {
   return address.port
 }
 
-/** A body that can be given up: 64 KiB chunks, without an end unless it has a size. */
+/** Creates a destroyable body of 64 KiB chunks, endless by default. */
 function body(size = Infinity): Readable {
   let left = size
   return new Readable({
@@ -72,19 +72,19 @@ const put = (stream: Readable, exchange: TransportContext = {}) => ({
   ctx: () => Object.assign(exchange, { body: stream }),
 })
 
-/** Resolves when nobody will read the body any more. */
-const letGo = async (stream: Readable): Promise<void> => {
+/** Resolves when the body has been released. */
+const released = async (stream: Readable): Promise<void> => {
   if (!stream.destroyed) await new Promise(resolve => stream.once('close', resolve))
 }
 
-t.test('a request arrives as it was made, and its reply as it was given', async t => {
-  const seen: unknown[] = []
+t.test('requests and replies are transmitted unchanged', async t => {
+  const requests: unknown[] = []
   const { url, transport } = await bench(t, (request, response) => {
     const chunks: Buffer[] = []
     request.on('data', (chunk: Buffer) => chunks.push(chunk))
     request.on('end', () => {
       const { method, url, headers } = request
-      seen.push([method, url, headers['x-a'], headers.host, Buffer.concat(chunks).length])
+      requests.push([method, url, headers['x-a'], headers.host, Buffer.concat(chunks).length])
       response.writeHead(207, { 'x-b': 'c' }).end('body')
     })
   })
@@ -95,28 +95,28 @@ t.test('a request arrives as it was made, and its reply as it was given', async 
     ...put(body(200_000), exchange),
     headers: { 'x-a': 'v', 'content-length': 200_000 },
   })
-  t.same(seen, [['PUT', path, 'v', host, 200_000]], 'the path byte for byte, as it was signed')
+  t.same(requests, [['PUT', path, 'v', host, 200_000]], 'the path is byte for byte as signed')
   t.match(response, { status: 207, headers: { 'x-b': 'c' }, res: { status: 207 } })
   t.equal(response.data.toString(), 'body')
   t.match(exchange.reply, { status: 207, headers: { 'x-b': 'c' } })
   t.equal(exchange.failure, undefined)
   const params = { method: 'POST', headers: { host: 'bucket.example' }, content: '<xml/>' }
   t.equal((await transport.request(url, params)).status, 207, 'also without a context')
-  t.same(seen[1], ['POST', '/key', undefined, 'bucket.example', 6])
+  t.same(requests[1], ['POST', '/key', undefined, 'bucket.example', 6])
 })
 
-t.test('sound connections are used again', async t => {
+t.test('usable connections are reused', async t => {
   const { url, transport, sockets } = await bench(t, answer)
   for (let i = 0; i < 5; i++) await transport.request(url, put(body(100_000)))
   t.equal(sockets.size, 1)
 })
 
-t.test('an abort ends a request at once, whatever it waits for', async t => {
+t.test('an abort ends a request immediately at every stage', async t => {
   const stages: Record<string, Handler> = {
-    'its reply': () => {},
-    'the rest of its reply': (_, response) => void response.writeHead(200).write('half'),
-    'its body to be taken': request => void request.pause(),
-    'its body to be sent': request => void request.resume(),
+    'before the reply': () => {},
+    'during the reply': (_, response) => void response.writeHead(200).write('half'),
+    'while the server does not read the body': request => void request.pause(),
+    'while the body is sent': request => void request.resume(),
   }
   for (const [name, handler] of Object.entries(stages)) {
     const { url, transport } = await bench(t, handler)
@@ -129,22 +129,22 @@ t.test('an abort ends a request at once, whatever it waits for', async t => {
     stop.abort()
     t.match(await aborted, { name: 'AbortError' }, name)
     t.ok(performance.now() - at < SLOWEST, `${name}: ${performance.now() - at} ms`)
-    await letGo(stream)
+    await released(stream)
     t.match(exchange.failure, { name: 'AbortError' })
   }
   const { url, transport, sockets } = await bench(t, answer)
   const stream = body()
   const before = transport.request(url, put(stream, { signal: AbortSignal.abort() }))
-  await t.rejects(before, { name: 'AbortError' }, 'before it began')
+  await t.rejects(before, { name: 'AbortError' }, 'before it started')
   t.equal(stream.readableDidRead, false)
   t.equal(sockets.size, 0)
 })
 
-t.test('leaves no listener on a signal that outlives it', async t => {
+t.test('a request leaves no listener on a signal that outlives it', async t => {
   const { url, transport } = await bench(t, answer)
   const { signal } = new AbortController()
   let listeners = 0
-  // Both as they are called: with the event, the listener and its options.
+  // Both are called with the event, the listener and its options.
   const add = signal.addEventListener.bind(signal) as (...of: unknown[]) => void
   const remove = signal.removeEventListener.bind(signal) as (...of: unknown[]) => void
   Object.assign(signal, {
@@ -155,26 +155,26 @@ t.test('leaves no listener on a signal that outlives it', async t => {
   t.equal(listeners, 0)
 })
 
-void long(t, 'silence ends a request; slowness does not', async t => {
-  t.test('before the reply', async t => {
+void long(t, 'timeouts fail idle requests, but not slow ones', async t => {
+  t.test('idle before the reply', async t => {
     const { url, transport } = await bench(t, () => {})
     const at = performance.now()
     await t.rejects(transport.request(url, get({ idleTimeout: 200 })), { name: 'IdleTimeout' })
     t.ok(performance.now() - at < SLOWEST)
   })
-  t.test('within the reply', async t => {
+  t.test('idle during the reply', async t => {
     const handler: Handler = (_, response) => void response.writeHead(200).write('half')
     const { url, transport } = await bench(t, handler)
     await t.rejects(transport.request(url, get({ idleTimeout: 200 })), { name: 'IdleTimeout' })
   })
-  t.test('while the body is not taken', async t => {
+  t.test('idle while the server does not read the body', async t => {
     const { url, transport } = await bench(t, request => void request.pause())
     const stream = body()
     const sent = transport.request(url, put(stream, { idleTimeout: 200 }))
     await t.rejects(sent, { name: 'IdleTimeout' })
-    await letGo(stream)
+    await released(stream)
   })
-  t.test('within a reply that drips for ever', async t => {
+  t.test('an endless slow reply exceeds the deadline', async t => {
     const { url, transport } = await bench(t, (request, response) => {
       response.writeHead(200)
       const timer = setInterval(() => response.write('.'), 50)
@@ -182,35 +182,41 @@ void long(t, 'silence ends a request; slowness does not', async t => {
     })
     const at = performance.now()
     const request = transport.request(url, get({ idleTimeout: 200 }))
-    await t.rejects(request, { name: 'DeadlineExceeded', message: /No whole reply within/ })
+    await t.rejects(request, { name: 'DeadlineExceeded', message: /No complete reply within/ })
     const took = performance.now() - at
     t.ok(took > 350 && took < SLOWEST, `twice the idle limit: ${took} ms`)
   })
-  t.test('within a body that is taken drop by drop; the more, the longer', async t => {
-    const { url, transport } = await bench(t, answer)
-    // 4 KiB/s is the least for all requests together, beyond the idle limit.
-    async function* drops(): AsyncGenerator<Buffer> {
-      for (;;) {
-        await sleep(50)
-        yield Buffer.from('x')
+  t.test(
+    'a body sent too slowly exceeds the deadline, which grows with concurrent requests',
+    async t => {
+      const { url, transport } = await bench(t, answer)
+      // Beyond the idle timeout, all requests together must reach 4 KiB/s.
+      async function* drops(): AsyncGenerator<Buffer> {
+        for (;;) {
+          await sleep(50)
+          yield Buffer.from('x')
+        }
       }
-    }
-    const small = (): Promise<unknown> =>
-      transport
-        .request(url, {
-          ...put(Readable.from(drops()), { idleTimeout: 200 }),
-          headers: { 'content-length': 800 },
-        })
-        .catch((error: unknown) => error)
-    const at = performance.now()
-    t.match(await small(), { name: 'DeadlineExceeded', message: /^800 bytes were not taken/ })
-    const alone = performance.now() - at
-    t.ok(alone > 350 && alone < SLOWEST, `alone: ${alone} ms`)
-    await Promise.all([small(), small(), small(), small()])
-    const together = performance.now() - at - alone
-    t.ok(together > 900 && together < SLOWEST, `four share the line: ${together} ms`)
-  })
-  t.test('not while bytes trickle either way, for longer than the timeout', async t => {
+      const small = (): Promise<unknown> =>
+        transport
+          .request(url, {
+            ...put(Readable.from(drops()), { idleTimeout: 200 }),
+            headers: { 'content-length': 800 },
+          })
+          .catch((error: unknown) => error)
+      const at = performance.now()
+      t.match(await small(), {
+        name: 'DeadlineExceeded',
+        message: /^The body of 800 bytes was not sent/,
+      })
+      const alone = performance.now() - at
+      t.ok(alone > 350 && alone < SLOWEST, `alone: ${alone} ms`)
+      await Promise.all([small(), small(), small(), small()])
+      const together = performance.now() - at - alone
+      t.ok(together > 900 && together < SLOWEST, `four concurrent requests: ${together} ms`)
+    },
+  )
+  t.test('no timeout while bytes trickle in either direction, however long it takes', async t => {
     const { url, transport } = await bench(t, (request, response) => {
       request.resume().on('end', () => {
         response.writeHead(200)
@@ -232,8 +238,8 @@ void long(t, 'silence ends a request; slowness does not', async t => {
   })
 })
 
-t.test('a server that cannot be reached', async t => {
-  t.test('refuses: its code is kept', async t => {
+t.test('unreachable servers', async t => {
+  t.test('a refused connection keeps its error code', async t => {
     const server = net.createServer().listen(0, '127.0.0.1')
     await once(server, 'listening')
     const port = portOf(server)
@@ -244,14 +250,14 @@ t.test('a server that cannot be reached', async t => {
     const request = transport.request(`http://127.0.0.1:${port}/`, put(stream, exchange))
     await t.rejects(request, { code: 'ECONNREFUSED' })
     t.match(exchange.failure, { code: 'ECONNREFUSED' })
-    await letGo(stream)
+    await released(stream)
   })
-  t.test('accepts nobody: given up in time', async t => {
+  t.test('a server that does not accept connections fails with ConnectTimeout', async t => {
     if (process.platform !== 'linux') {
-      t.pass('made with a Linux accept queue', { skip: true })
+      t.pass('needs the accept queue of Linux', { skip: true })
       return
     }
-    // A frozen process accepts nobody: once its queue is full, connecting goes on for ever.
+    // A stopped process accepts no connections. Once its queue is full, connecting never completes.
     const listen = `require('net').createServer().listen({ port: 0, host: '127.0.0.1', backlog: 1 },
       function () { console.log(this.address().port) })`
     const frozen = spawn(process.execPath, ['-e', listen], { stdio: ['ignore', 'pipe', 'inherit'] })
@@ -276,15 +282,15 @@ t.test('a server that cannot be reached', async t => {
     )
     await t.rejects(request, { name: 'ConnectTimeout' })
     t.ok(performance.now() - at < SLOWEST)
-    await letGo(stream)
+    await released(stream)
   })
-  t.test('has a name that does not exist: its code is kept', async t => {
+  t.test('an unknown host name keeps its error code', async t => {
     const request = new Transport().request('http://no-such-host.invalid/', get())
     await t.rejects(request, { code: /ENOTFOUND|EAI_AGAIN/ })
   })
 })
 
-t.test('waiting for a socket of the caller’s agent is not waiting for a connection', async t => {
+t.test('waiting for a free socket of the caller’s agent triggers no timeout', async t => {
   const agent = new http.Agent({ keepAlive: true, maxSockets: 1 })
   t.teardown(() => agent.destroy())
   const slow: Handler = (_, response) => void setTimeout(() => response.end('done'), 150)
@@ -298,11 +304,11 @@ t.test('waiting for a socket of the caller’s agent is not waiting for a connec
   )
   t.equal(sockets.size, 1)
   transport.close()
-  t.equal((await transport.request(url, get())).status, 200, 'the agent is the caller’s to close')
+  t.equal((await transport.request(url, get())).status, 200, 'the caller’s agent is not destroyed')
 })
 
-t.test('a refusal while the body is still being sent', async t => {
-  t.test('is the answer, and the body is let go', async t => {
+t.test('early refusals while the body is being sent', async t => {
+  t.test('the refusal is the reply, and the body is released', async t => {
     const { url, transport, sockets } = await bench(t, (request, response) => {
       const refuse = (): void => void response.writeHead(403).end('<Error/>')
       if (request.method === 'GET') refuse()
@@ -312,19 +318,23 @@ t.test('a refusal while the body is still being sent', async t => {
     const response = await transport.request(url, put(stream))
     t.equal(response.status, 403)
     t.equal(response.data.toString(), '<Error/>')
-    await letGo(stream)
+    await released(stream)
     const [socket] = sockets
     const at = performance.now()
-    // Not `once`: that it was cut off is an error to the server.
+    // Not `once`, because the server also emits an `error` for the reset connection.
     if (socket?.destroyed === false) await new Promise(resolve => socket.on('close', resolve))
-    t.ok(performance.now() - at < SLOWEST, 'its connection is ended, not left half used')
-    t.equal((await transport.request(url, get())).status, 403, 'the next one has its own')
+    t.ok(performance.now() - at < SLOWEST, 'its connection is closed, not left half used')
+    t.equal(
+      (await transport.request(url, get())).status,
+      403,
+      'the next request uses a new connection',
+    )
   })
-  t.test('is the answer also if the server then hangs up', async t => {
+  t.test('the refusal is the reply even if the server then closes the connection', async t => {
     const { url, transport } = await bench(t, (request, response) => {
       request.once('data', () => {
         response.writeHead(403, { connection: 'close', 'content-length': 8 })
-        // With bytes unread, the system resets the connection.
+        // The kernel resets the connection because of unread bytes.
         response.end('<Error/>', () => request.socket.destroy())
       })
     })
@@ -340,17 +350,17 @@ t.test('a refusal while the body is still being sent', async t => {
   })
 })
 
-t.test('a reply that is cut in mid body is a failure that keeps its head', async t => {
+t.test('a truncated reply is a failure that keeps its status and headers', async t => {
   const cuts: Record<string, Handler> = {
-    'a length not reached': (_, response) => {
+    'shorter than its length': (_, response) => {
       response.writeHead(200, { 'content-length': 100, 'x-oss-request-id': 'R' })
       response.write('half', () => response.destroy())
     },
-    'a chunked one without an end': (_, response) => {
+    'chunked without an end': (_, response) => {
       response.writeHead(200, { 'x-oss-request-id': 'R' })
       response.write('half', () => response.socket?.end())
     },
-    'a reset': (request, response) => {
+    'connection reset': (request, response) => {
       response.writeHead(200, { 'content-length': 100, 'x-oss-request-id': 'R' })
       response.write('half', () => setTimeout(() => request.socket.resetAndDestroy(), 20))
     },
@@ -364,11 +374,11 @@ t.test('a reply that is cut in mid body is a failure that keeps its head', async
   }
 })
 
-t.test('no reply at all is a failure', async t => {
+t.test('a missing or malformed reply is a failure', async t => {
   const { url, transport } = await bench(t, request => request.socket.destroy())
   const stream = body(10)
   await t.rejects(transport.request(url, put(stream)), { code: 'ECONNRESET' })
-  await letGo(stream)
+  await released(stream)
   const garbage = net
     .createServer(socket => socket.end('SSH-2.0-OpenSSH\r\n'))
     .listen(0, '127.0.0.1')
@@ -378,7 +388,7 @@ t.test('no reply at all is a failure', async t => {
   await t.rejects(request, { code: /^HPE_/ })
 })
 
-t.test('a reply without an end is not collected', async t => {
+t.test('an endless reply fails with ReplyTooLarge', async t => {
   const { url, transport } = await bench(t, (_, response) => {
     const endless = body()
     response.on('close', () => endless.destroy())
@@ -387,7 +397,7 @@ t.test('a reply without an end is not collected', async t => {
   await t.rejects(transport.request(url, get()), { name: 'ReplyTooLarge' })
 })
 
-t.test('a body that fails ends its request with its own error', async t => {
+t.test('a request rejects with the error of its body', async t => {
   const { url, transport, sockets } = await bench(t, answer)
   const broken = new Error('the disk')
   async function* failing(): AsyncGenerator<Buffer> {
@@ -397,16 +407,16 @@ t.test('a body that fails ends its request with its own error', async t => {
   const request = transport.request(url, put(Readable.from(failing())))
   t.equal(await request.catch((error: unknown) => error), broken)
   t.equal((await transport.request(url, get())).status, 200)
-  t.equal(sockets.size, 2, 'a half-sent request’s socket is not used again')
+  t.equal(sockets.size, 2, 'the socket of an incomplete request is not reused')
 })
 
-t.test('headers that cannot be sent fail, they do not throw', async t => {
+t.test('invalid headers reject the request instead of throwing', async t => {
   const { url, transport } = await bench(t, answer)
   const request = transport.request(url, { method: 'GET', headers: { 'x-a': 'b\nc' } })
   await t.rejects(request, { code: 'ERR_INVALID_CHAR' })
 })
 
-t.test('idle connections do not keep a process alive; close ends them', async t => {
+t.test('close() closes idle connections', async t => {
   const { url, transport, sockets } = await bench(t, answer)
   await transport.request(url, get())
   const [socket] = sockets

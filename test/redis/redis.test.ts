@@ -20,8 +20,8 @@ import {
   type RedisConnection,
 } from '../../src/redis/index.js'
 import { takeOver } from '../../src/upload/phase.js'
-import { Child, type Job } from '../crash/child.js'
-import { contentOf } from '../crash/content.js'
+import { WorkerProcess, type Job } from '../crash/worker-process.js'
+import { contentOf } from '../crash/seeded-content.js'
 import { bench, BUCKET, failingAfter, streamOf, type Bench } from '../support/oss.js'
 import { checkpointOf, completing, published, sealed, spooling } from '../support/records.js'
 import { startRedis, type RedisServer } from '../support/redis.js'
@@ -69,7 +69,7 @@ class Fleet {
   /** A process that is this host. */
   worker(host: string, job: Partial<Job> & Pick<Job, 'step'>, more: RedisCheckpointOptions = {}) {
     const { port } = this.server
-    const worker = new Child({
+    const worker = new WorkerProcess({
       client: this.bench.oss.clientOptions(BUCKET),
       dir: this.dir(host),
       key: 'key',
@@ -352,7 +352,7 @@ fleetTest('a frozen worker that wakes while another works cannot do anything', a
   await fleet.unlock()
   await fleet.checkpoints('b').declareGone('a')
   const b = fleet.worker('b', { step: 'upload', pace: 60 })
-  await b.said('offset')
+  await b.waitFor('offset')
   a.signal('SIGCONT')
   const endings = await Promise.all([a.ended, b.ended])
   t.match(endings[0].error, { code: 'ERR_SPOOL_LOCKED', resumable: true })

@@ -1,4 +1,4 @@
-/** A certificate authority of a test's own, made with `openssl`, and certificates that it signs. */
+/** A certificate authority for one test, created with `openssl`, and the certificates it signs. */
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -6,14 +6,18 @@ import { join } from 'node:path'
 import type { Test } from 'tap'
 
 export interface Authority {
-  /** Path of its certificate, as `NODE_EXTRA_CA_CERTS` takes it. */
+  /** Path of the CA certificate, suitable for `NODE_EXTRA_CA_CERTS`. */
   readonly path: string
   readonly ca: string
-  /** A key and a certificate for `names`, such as `IP:127.0.0.1` and `DNS:oss.example`. */
+  /**
+   * Issues a key and a certificate.
+   *
+   * @param names – subject alternative names such as `IP:127.0.0.1` or `DNS:oss.example`
+   */
   sign(...names: string[]): { key: string; cert: string }
 }
 
-/** `undefined` where there is no `openssl`. */
+/** Creates the authority. Returns `undefined` if `openssl` is not installed. */
 export function makeAuthority(t: Test): Authority | undefined {
   try {
     execFileSync('openssl', ['version'], { stdio: 'ignore' })

@@ -1,4 +1,4 @@
-/** The command line as it is shipped, as a real process on pipes or on a real pseudo-terminal. */
+/** Runs the shipped command line as a real process, on pipes or on a real pseudo-terminal. */
 import { spawn, type ChildProcess } from 'node:child_process'
 import { existsSync, mkdirSync, symlinkSync } from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -11,12 +11,12 @@ import { startEmulator, type Emulator } from '../../src/emulator/index.js'
 import { BUCKET, streamOf } from './oss.js'
 import { pathOf } from './project.js'
 
-/** `npm test` builds before it tests. */
+/** The built program; `npm test` builds before it runs the tests. */
 export const BIN = pathOf('dist/cli/bin.js')
 /** The smallest part size. */
 export const PART = 102_400
 
-/** For `env`: tap loads itself into all that is spawned, which is slow and not what is shipped. */
+/** Arguments of `env`. tap preloads itself into every child process, which is slow and not what users run. */
 const UNOBSERVED = ['-u', 'NODE_OPTIONS']
 
 export interface Ended {
@@ -32,7 +32,7 @@ export interface Run {
 
 export type Env = Readonly<Record<string, string>>
 
-/** An environment with nothing of this machine's configuration. */
+/** Returns an environment without any of this machine's configuration. */
 export function bare(cwd: string, env: Env = {}): Record<string, string> {
   return {
     PATH: process.env['PATH'] ?? '',
@@ -58,15 +58,15 @@ export function start(
   })
   const source =
     input === undefined || Buffer.isBuffer(input) ? streamOf(input ?? Buffer.alloc(0)) : input
-  pipeline(source, child.stdin).catch(() => undefined) // a command that ends early closes its input
+  pipeline(source, child.stdin).catch(() => undefined) // a command that exits early closes its input
   return { child, done: ended(child).then(all => checked(args, all)) }
 }
 
-/** What programs read is as the published schemas say, whatever a test is about. */
+/** Checks all JSON output against the published schemas, in every test. */
 async function checked(args: readonly string[], all: Ended): Promise<Ended> {
   const end = args.indexOf('--')
   if (!args.slice(0, end < 0 ? undefined : end).includes('--json')) return all
-  const { checkOutput } = await import('./schema.js') // few tests need it, and it takes a while
+  const { checkOutput } = await import('./schema.js') // slow to load, and few tests need it
   checkOutput(args[0] ?? '', all.out)
   return all
 }
@@ -80,7 +80,7 @@ export async function run(
   return start(cwd, args, input, env).done
 }
 
-/** `bare`, and `oss-spool` on the path. */
+/** Returns the environment of `bare` with `oss-spool` on the path. */
 function withCommand(cwd: string, env: Env): Record<string, string> {
   const bin = join(cwd, '.bin')
   mkdirSync(bin, { recursive: true })
@@ -90,7 +90,7 @@ function withCommand(cwd: string, env: Env): Record<string, string> {
   return { ...all, PATH: `${bin}:${dirname(process.execPath)}:${all['PATH']}` }
 }
 
-/** Runs a line of bash in which `oss-spool` is this one. */
+/** Runs a line of bash in which `oss-spool` is the built command. */
 export function shell(cwd: string, line: string, env: Env = {}): Run {
   const child = spawn('env', [...UNOBSERVED, 'bash', '-c', line], {
     cwd,
@@ -100,7 +100,7 @@ export function shell(cwd: string, line: string, env: Env = {}): Run {
   return { child, done: ended(child) }
 }
 
-/** Runs a line of bash on a pseudo-terminal of `columns`; what the terminal got is in `out`. */
+/** Runs a line of bash on a pseudo-terminal that is `columns` wide. The terminal's output is in `out`. */
 export function terminal(cwd: string, line: string, columns: number, env: Env = {}): Run {
   const script = `stty cols ${columns} rows 24\n${line}`.replaceAll("'", `'\\''`)
   const command = ['script', '-qefc', `bash -c '${script}'`, '/dev/null']
@@ -112,7 +112,7 @@ export function terminal(cwd: string, line: string, columns: number, env: Env = 
   return { child, done: ended(child) }
 }
 
-/** What it printed, once it has ended. */
+/** Resolves with the output and exit status when the process has exited. */
 export async function ended(child: ChildProcess): Promise<Ended> {
   const { stdout, stderr } = child
   const [out, err, status] = await Promise.all([
@@ -123,7 +123,7 @@ export async function ended(child: ChildProcess): Promise<Ended> {
   return { out, err, status }
 }
 
-/** A server with `BUCKET`, gone when the test is over, and the environment that leads to it. */
+/** Starts an emulator with `BUCKET` for one test. Returns it with the environment that points to it. */
 export async function server(t: Test, dir: string): Promise<{ oss: Emulator; env: Env }> {
   const oss = await startEmulator({ dir: join(dir, 'server'), buckets: [BUCKET] })
   t.teardown(() => oss.close())
@@ -139,7 +139,7 @@ export function environment({ endpoint, credentials }: Emulator): Env {
   }
 }
 
-/** An object's bytes as any client reads them; `undefined` when it is not there. */
+/** Reads an object with a plain client. Resolves with `undefined` if it does not exist. */
 export async function get(oss: Emulator, key: string): Promise<Buffer | undefined> {
   try {
     const { content } = await new OSS(oss.clientOptions(BUCKET)).get(key)
@@ -150,7 +150,9 @@ export async function get(oss: Emulator, key: string): Promise<Buffer | undefine
   }
 }
 
-/** Waits until `holds`, however slow the machine is; the test's own limit ends it. */
+/**
+ * Polls until `holds` returns true. Has no limit except the test's own timeout, so slow machines pass, too.
+ */
 export async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
   while (!(await holds())) await new Promise(resolve => setTimeout(resolve, 20))
 }

@@ -1,4 +1,4 @@
-/** An example of `examples/` as a user runs it: a process of its own, from the built package. */
+/** Runs the programs of `examples/` as users do, in their own process and with the built package. */
 import { join } from 'node:path'
 import type { Test } from 'tap'
 import type { Emulator } from '../../src/emulator/index.js'
@@ -12,14 +12,17 @@ export const EXAMPLES = pathOf('examples/')
 export interface Stage {
   readonly dir: string
   readonly oss: Emulator
-  /** On the spool directory of the examples. */
+  /** A spool on the spool directory of the examples. */
   readonly spool: Spool
   readonly example: (name: string, args: readonly string[], more?: Env) => Run
-  /** The object's bytes, or `undefined`. */
+  /** Resolves with the object's bytes, or `undefined` if it does not exist. */
   readonly get: (key: string) => Promise<Buffer | undefined>
 }
 
-/** A directory with `tree`, an OSS, and a way to run examples there. */
+/**
+ * Creates a directory with the files of `tree`, starts an emulator, and returns functions that run examples
+ * there.
+ */
 export async function stage(
   t: Test,
   tree: Parameters<Test['testdir']>[0] = {},

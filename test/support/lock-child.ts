@@ -1,6 +1,6 @@
 /**
- * Another process at the lock of a directory. `hold`: takes it, says so, and keeps it until it is
- * killed. `probe`: asks for its owner as fast as it can until it is killed.
+ * A second process that uses the lock of a directory until it is killed. With `hold`, acquires the lock and
+ * prints a line. With `probe`, reads the lock's owner in a tight loop.
  */
 import { Lock, ownerOf } from '../../src/disk/lock.js'
 

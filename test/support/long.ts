@@ -1,6 +1,6 @@
 /**
- * What takes long: `npm test` leaves it out, or tries some of it, others each time (`SEED=` for the
- * same again); `npm run torture` (`LONG=1`) does it all.
+ * Slow tests. `npm test` skips them or runs a random sample; set `SEED=` to repeat a sample. `npm run
+ * torture` (`LONG=1`) runs all of them.
  */
 import type { Test } from 'tap'
 import { randomOf } from './seed.js'
@@ -9,7 +9,7 @@ export const LONG = process.env['LONG'] !== undefined
 
 const ONE_IN = 64
 
-/** A test that takes long. */
+/** Defines a slow test. Runs only with `LONG=1`. */
 export async function long(
   t: Pick<Test, 'test'>,
   name: string,
@@ -18,7 +18,7 @@ export async function long(
   if (LONG) await t.test(name, body)
 }
 
-/** All cases, or one in 64 of them. */
+/** Returns all cases with `LONG=1`, otherwise one in 64, starting at a random one. */
 export function sampled<T>(t: Test, cases: Iterable<T>): T[] {
   const all = [...cases]
   if (LONG) return all

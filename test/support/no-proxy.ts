@@ -1,7 +1,7 @@
-/** Takes the proxies of this machine out of the environment; a test sets its own. */
+/** Removes this machine's proxies from the environment, so that a test can set its own. */
 const NAMES = ['HTTP_PROXY', 'HTTPS_PROXY', 'ALL_PROXY', 'NO_PROXY']
 
-/** Sets these and no others, in this process. */
+/** Sets the proxy variables in `env` for this process and removes all others. */
 export function useProxies(env: Readonly<Record<string, string>> = {}): void {
   for (const name of NAMES) {
     delete process.env[name]

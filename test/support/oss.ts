@@ -1,4 +1,4 @@
-/** An emulator, a spool and a real `ali-oss` client for a test; all gone when the test is over. */
+/** An emulator, a spool and a real `ali-oss` client for one test, removed when the test ends. */
 import { createHash, randomBytes } from 'node:crypto'
 import { Readable } from 'node:stream'
 import OSS from 'ali-oss'
@@ -8,20 +8,20 @@ import { Spool, type SpoolOptions, type SpoolWarning } from '../../src/index.js'
 
 export const BUCKET = 'test-bucket'
 
-/** Small delays, so that tests of retries are quick. */
+/** Short delays, so that tests of retries are fast. */
 export const QUICK = { attempts: 3, minDelay: 1, maxDelay: 20 }
 
 export interface Bench {
   readonly oss: Emulator
   readonly spool: Spool
   readonly dir: string
-  /** Warnings the spool gave. */
+  /** Warnings that the spools have emitted. */
   readonly warnings: SpoolWarning[]
-  /** Another spool on the same directory, as another process would have it. */
+  /** Creates another spool on the same directory, as another process would. */
   readonly another: (options?: Partial<SpoolOptions>) => Spool
-  /** The object's bytes, or `undefined`. */
+  /** Resolves with the object's bytes, or `undefined` if it does not exist. */
   readonly get: (key: string) => Promise<Buffer | undefined>
-  /** Number of requests of an operation that were answered with success. */
+  /** Returns the number of requests of an operation that succeeded. */
   readonly count: (operation: string) => number
 }
 
@@ -88,7 +88,7 @@ export function streamOf(data: Buffer, chunk = 30_011): Readable {
   )
 }
 
-/** A stream that gives `data` and fails as soon as `until` holds. */
+/** Returns a stream that emits `data` and fails as soon as `until` returns true. */
 export function failingAfter(data: Buffer, error: Error, until = () => true): Readable {
   return Readable.from(
     (async function* () {

@@ -1,7 +1,7 @@
 /**
- * A clock of its own for whatever runs under it: a pause takes no time, is written down, and the clock
- * goes on by what it was to take; jitter is always half. Sockets, disks and time limits stay real, and
- * so does everything else in the process, such as the emulator.
+ * A virtual clock for the code that runs under it. A pause takes no time, is recorded, and advances the clock
+ * by its duration. Jitter is always 0.5. Sockets, disks and time limits stay real, as does everything else in
+ * the process, such as the emulator.
  */
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { syncBuiltinESMExports } from 'node:module'
@@ -9,16 +9,16 @@ import timers from 'node:timers/promises'
 import type { Test } from 'tap'
 
 export interface OwnClock {
-  /** ms of each pause. */
+  /** Duration of each pause, in ms. */
   readonly pauses: number[]
-  /** ms that have gone by in pauses. */
+  /** Total duration of all pauses, in ms. */
   passed: number
   run<T>(work: () => Promise<T>): Promise<T>
 }
 
 const current = new AsyncLocalStorage<OwnClock>()
 
-/** Lets clocks be made until the test is over. */
+/** Installs the hooks that virtual clocks need, until the test ends. */
 export function useOwnClocks(t: Test): void {
   const { setTimeout: sleep } = timers
   const now = performance.now.bind(performance)
@@ -27,7 +27,7 @@ export function useOwnClocks(t: Test): void {
     Object.assign(timers, by)
     performance.now = of
     Math.random = chance
-    syncBuiltinESMExports() // for those who imported it by name
+    syncBuiltinESMExports() // for modules that import it by name
   }
   const pause = async <T>(ms?: number, value?: T, options?: object): Promise<T> => {
     const clock = current.getStore()

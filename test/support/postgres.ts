@@ -1,4 +1,4 @@
-/** A real PostgreSQL on a socket of its own, gone when the test is over. */
+/** A real PostgreSQL server on its own Unix socket, removed when the test ends. */
 import { execFileSync, spawnSync } from 'node:child_process'
 import { chmodSync, chownSync, existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -7,13 +7,13 @@ import type { Test } from 'tap'
 import type { Env } from './command-line.js'
 
 export interface Postgres {
-  /** For `psql` and `pg_dump`. */
+  /** The environment for `psql` and `pg_dump`. */
   readonly env: Env
   /** Runs one statement as the owner. */
   readonly sql: (statement: string, database?: string) => string
 }
 
-/** `undefined`, and said, where it is not installed. */
+/** Starts a server. Returns `undefined`, and reports a skipped assertion, if PostgreSQL is not installed. */
 export function startPostgres(t: Test): Postgres | undefined {
   const bin = findBinaries()
   if (bin === undefined) {
@@ -41,7 +41,7 @@ export function startPostgres(t: Test): Postgres | undefined {
   return { env, sql }
 }
 
-/** Debian keeps the server's programs off the path. */
+/** Finds the server's programs, which Debian does not put on the path. */
 function findBinaries(): string | undefined {
   const root = '/usr/lib/postgresql'
   const versions = existsSync(root) ? readdirSync(root) : []
@@ -54,7 +54,7 @@ function findBinaries(): string | undefined {
   )
 }
 
-/** The server refuses to run as root. */
+/** Returns the user to run the server as, because it refuses to run as root. */
 function userFor(dir: string): { uid?: number; gid?: number } {
   if (process.getuid?.() !== 0) return {}
   const ids = spawnSync('id', ['-u', 'postgres'], { encoding: 'utf8' }).stdout.trim()

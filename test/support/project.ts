@@ -1,4 +1,4 @@
-/** Files of this project by their path from its root: tests are compiled, and run from elsewhere. */
+/** Resolves paths from the project root. Tests are compiled and run from another directory. */
 import { createRequire } from 'node:module'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 

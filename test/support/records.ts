@@ -1,4 +1,4 @@
-/** Checkpoints as the phases of an upload leave them, made by the real state machine. */
+/** Checkpoints of each phase of an upload, made by the real state machine. */
 import type {
   Checkpoint,
   Completing,

@@ -1,4 +1,4 @@
-/** A real Redis of a test's own, on a free loopback port, gone when the test is over. */
+/** A real Redis server for one test, on a free loopback port, removed when the test ends. */
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -11,14 +11,14 @@ import type { Test } from 'tap'
 
 export interface RedisServer {
   readonly port: number
-  /** A client that waits for a server that is away; closed when the test is over. */
+  /** Creates a client that waits while the server is down. It is closed when the test ends. */
   readonly connect: (t: Test) => Redis
-  /** SIGKILL; what was not in its append-only file is lost. */
+  /** Sends SIGKILL. Data that is not in the append-only file is lost. */
   readonly kill: () => Promise<void>
   readonly start: () => Promise<void>
 }
 
-/** `undefined`, and said, where it is not installed. */
+/** Starts a server. Resolves with `undefined`, and reports a skipped assertion, if Redis is not installed. */
 export async function startRedis(t: Test, ...config: string[]): Promise<RedisServer | undefined> {
   if (spawnSync('redis-server', ['--version']).error !== undefined) {
     t.pass('Redis is not installed: apt-get install redis-server', { skip: true })
@@ -36,7 +36,7 @@ export async function startRedis(t: Test, ...config: string[]): Promise<RedisSer
   }
   const connect = (test: Test): Redis => {
     const client = new Redis({ port, host: '127.0.0.1', maxRetriesPerRequest: null })
-    client.on('error', () => {}) // it connects again
+    client.on('error', () => {}) // it reconnects
     test.teardown(() => client.disconnect())
     return client
   }
@@ -44,11 +44,11 @@ export async function startRedis(t: Test, ...config: string[]): Promise<RedisSer
     server = spawn('redis-server', [...args, ...config], { stdio: 'ignore' })
     const probe = new Redis({ port, host: '127.0.0.1', maxRetriesPerRequest: null })
     probe.on('error', () => {})
-    await probe.call('INFO').catch(() => sleep(100)) // a password: it answers, too
+    await probe.call('INFO').catch(() => sleep(100)) // a password error is a reply, too
     probe.disconnect()
   }
   const end = (): void => void server?.kill('SIGKILL')
-  process.once('exit', end) // a test that crashes has no teardown
+  process.once('exit', end) // a test that crashes runs no teardown
   t.teardown(async () => {
     process.removeListener('exit', end)
     await kill()
@@ -61,7 +61,7 @@ export async function startRedis(t: Test, ...config: string[]): Promise<RedisSer
 async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1')
   await once(server, 'listening')
-  // It listens on a port, not on a path.
+  // An AddressInfo, because it listens on a port and not on a path.
   const { port } = server.address() as AddressInfo
   server.close()
   await once(server, 'close')

@@ -1,12 +1,13 @@
 /**
- * The JSON schemas as they are published, for what real processes print. Published, those of output are
- * open (a later version may say more); here nothing is said that they do not describe.
+ * Validates the output of real processes against the published JSON schemas. The published schemas of output
+ * allow additional properties, because a later version may add some; here they are closed, so that every
+ * property is described.
  */
 import { readFileSync } from 'node:fs'
 import { Ajv, type ValidateFunction } from 'ajv'
 import { urlOf } from './project.js'
 
-/** What a line of `COMMAND --json` may be; a failure is one of any command. */
+/** Schemas that a line of `COMMAND --json` may match. Every command may print an error. */
 export const OUTPUTS: Readonly<Record<string, readonly string[]>> = {
   put: ['result', 'error'],
   run: ['result', 'error'],
@@ -28,7 +29,7 @@ const ajv = new Ajv({
 })
 const compiled = new Map<string, ValidateFunction>()
 
-/** Throws with the reason when a value does not fit; returns true when it does. */
+/** Returns a function that returns true for a valid value and throws with the reason otherwise. */
 export function schema(name: string): (value: unknown) => true {
   const validate = validator(name)
   return value => {
@@ -37,13 +38,16 @@ export function schema(name: string): (value: unknown) => true {
   }
 }
 
-/** Throws unless each whole line is what the command may print. */
+/** Throws unless each complete line matches one of the command's schemas. */
 export function checkOutput(command: string, out: string): void {
   const names = OUTPUTS[command] ?? ['error']
   for (const line of out.split('\n').slice(0, -1)) {
     const value: unknown = JSON.parse(line)
     const name = names.find(each => validator(each)(value))
-    if (name === undefined) throw new Error(`${command} --json: not ${names.join(', ')}: ${line}`)
+    if (name === undefined)
+      throw new Error(
+        `${command} --json printed a line that matches none of ${names.join(', ')}: ${line}`,
+      )
   }
 }
 
@@ -67,7 +71,7 @@ function validator(name: string): ValidateFunction {
   return made
 }
 
-/** A reviver: objects whose properties are described have no others. */
+/** A JSON reviver that forbids additional properties. */
 function closed(key: string, value: unknown): unknown {
   return key === 'additionalProperties' && value === true ? false : value
 }

@@ -1,4 +1,4 @@
-/** Secrets that tests use, in values that can be found again wherever they should not be. */
+/** Secrets used by tests. Their values are easy to find wherever they must not appear. */
 import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 
@@ -10,7 +10,7 @@ export const SECRETS = {
   redisPassword: 'hunter2RedisDoNotShow',
 } as const
 
-/** The names of the secrets that are in `text`, also encoded as they travel. */
+/** Returns the names of the secrets that occur in `text`, as plain text, base64 or hex. */
 export function secretsIn(
   text: string | Buffer,
   more: Readonly<Record<string, string>> = {},
@@ -23,7 +23,7 @@ export function secretsIn(
     .map(([name]) => name)
 }
 
-/** The same for all files under `directory`, their names included. */
+/** Returns the names of the secrets that occur in files under `directory` or in their paths. */
 export function secretsUnder(directory: string, more?: Readonly<Record<string, string>>): string[] {
   return readdirSync(directory, { recursive: true })
     .map(name => join(directory, String(name)))
@@ -34,7 +34,7 @@ export function secretsUnder(directory: string, more?: Readonly<Record<string, s
     )
 }
 
-/** The part of an encoded text that does not depend on what stands beside it. */
+/** Returns the part of an encoded secret that does not depend on the bytes around it. */
 function core(secret: string, encoding: BufferEncoding): string {
   const text = Buffer.from(secret).toString(encoding)
   return encoding === 'base64' ? text.slice(0, Math.floor(secret.length / 3) * 4) : text

@@ -1,11 +1,11 @@
 /**
- * Random numbers that can be had again: the seed is printed when the test fails, and taken back from
- * the environment (`SEED=123 npx tap run test/...`).
+ * Reproducible random numbers. The seed is printed when a test fails and can be set in the environment
+ * (`SEED=123 npx tap run test/...`).
  */
 import * as fc from 'fast-check'
 import type { Test } from 'tap'
 
-/** mulberry32: small, fast, and good enough to choose sizes and cuts with. */
+/** Returns a mulberry32 generator, which is small, fast, and good enough to choose sizes and cuts. */
 export function randomOf(t: Test): () => number {
   const seed = Number(process.env['SEED'] ?? Math.floor(Math.random() * 2 ** 32))
   t.teardown(() => {
@@ -20,7 +20,7 @@ export function randomOf(t: Test): () => number {
   }
 }
 
-/** Asserts that a property holds; fast-check's report, with its seed, is in the failure. */
+/** Asserts that a property holds. The failure contains fast-check's report with its seed. */
 export async function holds<T>(
   t: Test,
   property: fc.IAsyncPropertyWithHooks<T> | fc.IPropertyWithHooks<T>,

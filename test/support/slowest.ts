@@ -1,5 +1,5 @@
 /**
- * What should be over at once is over by then on a machine that is busy with other things, in ms;
- * what waits for a time-out, a retry or the end of a long source is not.
+ * Upper bound, in ms, for operations that should finish immediately, even on a busy machine. Operations that
+ * wait for a timeout, a retry or the end of a long source take longer.
  */
 export const SLOWEST = 10_000

@@ -1,4 +1,4 @@
-/** A disk of 64 KiB, so that it can be full for real. Needs root and Linux. */
+/** A 64 KiB file system that tests can really fill up. Requires root and Linux. */
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, rmdirSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -7,13 +7,16 @@ import type { Test } from 'tap'
 
 export interface TinyDisk {
   readonly path: string
-  /** Leaves no block free; 0-byte files can still be made. */
+  /** Uses up all free blocks. Empty files can still be created. */
   fill(): void
-  /** From now on nothing can be written. */
+  /** Remounts it read-only. */
   protect(): void
 }
 
-/** Mounts it on a directory of its own until the test is over; `undefined`, and said, if refused. */
+/**
+ * Mounts the file system on a new directory until the test ends. Returns `undefined`, and reports a skipped
+ * assertion, if mounting is not permitted.
+ */
 export function tinyDisk(t: Test): TinyDisk | undefined {
   const path = mkdtempSync(join(tmpdir(), 'oss-spool-tiny-'))
   try {

@@ -7,11 +7,11 @@ import { pipeline } from 'node:stream/promises'
 import t from 'tap'
 import { combineCrc64, crc64 } from '../../src/crc64.js'
 import { partsOf, createPlan } from '../../src/upload/plan.js'
-import { patience } from '../crash/patience.js'
+import { setLongTimeout } from '../crash/long-timeout.js'
 import { bench, bytes } from '../support/oss.js'
 import { long } from '../support/long.js'
 
-patience(t)
+setLongTimeout(t)
 
 const PART = 102_400
 

@@ -1,12 +1,16 @@
 /** `oss-spool completion`: the shell completes what the commands really take. */
 import type { Command } from 'commander'
-import { bash, fish, zsh } from '../completion.js'
-import { EXIT_DONE, UsageError } from '../exit-status.js'
-import { examples } from '../option.js'
+import { bashCompletion, fishCompletion, zshCompletion } from '../completion.js'
+import { EXIT_SUCCESS, UsageError } from '../exit-status.js'
+import { addExamples } from '../shared-options.js'
 import type { Session } from '../session.js'
-import { wordsOf } from '../words.js'
+import { commandSpecsOf } from '../command-spec.js'
 
-const SHELLS: Readonly<Record<string, typeof bash>> = { bash, zsh, fish }
+const COMPLETION_BY_SHELL: Readonly<Record<string, typeof bashCompletion>> = {
+  bash: bashCompletion,
+  zsh: zshCompletion,
+  fish: fishCompletion,
+}
 
 export function defineCompletion(program: Command, session: Session): void {
   const command = program
@@ -15,13 +19,14 @@ export function defineCompletion(program: Command, session: Session): void {
     .argument('<SHELL>', 'bash, zsh or fish')
     .action((shell: string) =>
       session.run({}, async () => {
-        const write = SHELLS[shell]
-        if (write === undefined) throw new UsageError(`Expected bash, zsh or fish, got "${shell}"`)
-        session.print(write(wordsOf(program)).trimEnd())
-        return EXIT_DONE
+        const renderCompletion = COMPLETION_BY_SHELL[shell]
+        if (renderCompletion === undefined)
+          throw new UsageError(`Expected bash, zsh or fish, got "${shell}"`)
+        session.print(renderCompletion(commandSpecsOf(program)).trimEnd())
+        return EXIT_SUCCESS
       }),
     )
-  examples(command, [
+  addExamples(command, [
     'oss-spool completion bash > ~/.local/share/bash-completion/completions/oss-spool',
     'oss-spool completion fish > ~/.config/fish/completions/oss-spool.fish',
     'oss-spool completion zsh > "${fpath[1]}/_oss-spool"',

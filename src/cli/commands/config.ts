@@ -1,89 +1,94 @@
 /** `oss-spool config show`: what is configured, and which of all the places it comes from. */
 import type { Command } from 'commander'
 import type { ConnectionFlags } from '../connection.js'
-import { EXIT_DONE } from '../exit-status.js'
-import { connectionOptions, examples } from '../option.js'
+import { EXIT_SUCCESS } from '../exit-status.js'
+import { addConnectionOptions, addExamples } from '../shared-options.js'
 import type { Session, SpoolFlags } from '../session.js'
-import { flagOf, SETTINGS } from '../settings.js'
-import { table } from '../table.js'
-import { printable } from '../text.js'
+import { toFlag, SETTING_DEFINITIONS } from '../config-schema.js'
+import { formatTable } from '../table.js'
+import { escapeControlChars } from '../escape-control-chars.js'
 
 export function defineConfig(program: Command, session: Session): void {
   const config = program.command('config').description('what is configured').helpCommand(false)
-  const command = connectionOptions(config.command('show'))
+  const command = addConnectionOptions(config.command('show'))
     .description('print every setting and where it comes from; secrets are masked')
-    .action((flags: SpoolFlags) => session.run(flags, merged => show(session, merged, flags)))
-  examples(command, [
+    .action((flags: SpoolFlags) => session.run(flags, merged => showConfig(session, merged, flags)))
+  addExamples(command, [
     'oss-spool config show',
     'oss-spool config show --config /etc/oss-spool/backup.json --json | jq .region',
   ])
-  examples(config, ['oss-spool config show', 'oss-spool config show --json'])
+  addExamples(config, ['oss-spool config show', 'oss-spool config show --json'])
 }
 
-type Values = Readonly<Record<string, string | number | boolean | undefined>>
+type ValueByName = Readonly<Record<string, string | number | boolean | undefined>>
 
-interface Shown {
+interface SettingEntry {
   readonly name: string
   readonly value?: string | number | boolean
   readonly from: string
 }
 
-async function show(session: Session, merged: SpoolFlags, flags: SpoolFlags): Promise<number> {
-  const settings = await shown(session, merged, flags)
+async function showConfig(
+  session: Session,
+  merged: SpoolFlags,
+  flags: SpoolFlags,
+): Promise<number> {
+  const settings = await collectSettings(session, merged, flags)
   if (flags.json) {
     const entries = settings.map(({ name, ...rest }) => [name, rest])
     session.print(JSON.stringify(Object.fromEntries(entries)))
-    return EXIT_DONE
+    return EXIT_SUCCESS
   }
   const { isTTY, columns } = session.io.stdout
   const rows = settings.map(({ name, value, from }) => [
     name,
-    printable(String(value ?? '-')),
-    printable(from),
+    escapeControlChars(String(value ?? '-')),
+    escapeControlChars(from),
   ])
-  const widths = [{ name: 'SETTING' }, { name: 'VALUE', min: 12 }, { name: 'FROM', min: 12 }]
-  for (const line of table(widths, rows, isTTY ? columns : undefined)) session.print(line)
-  return EXIT_DONE
+  const tableColumns = [{ name: 'SETTING' }, { name: 'VALUE', min: 12 }, { name: 'FROM', min: 12 }]
+  for (const line of formatTable(tableColumns, rows, isTTY ? columns : undefined))
+    session.print(line)
+  return EXIT_SUCCESS
 }
 
-async function shown(
+async function collectSettings(
   session: Session,
   merged: SpoolFlags,
   flags: SpoolFlags,
-): Promise<readonly Shown[]> {
+): Promise<readonly SettingEntry[]> {
   const { defaultDirectory } = await import('../../upload/names.js')
-  const { origins, credentials, file } = await session.configuration(flags)
-  const given: Values = { ...flags }
-  const values: Values = { spool: defaultDirectory(session.io.env), ...merged, ...credentials }
-  const rows = SETTINGS.map(({ name, secret }): Shown => {
+  const { origins, credentials, path: configPath } = await session.loadConfiguration(flags)
+  const flagValues: ValueByName = { ...flags }
+  const values: ValueByName = { spool: defaultDirectory(session.io.env), ...merged, ...credentials }
+  const entries = SETTING_DEFINITIONS.map(({ name, secret }): SettingEntry => {
     const value = values[name]
-    if (value === undefined) return { name, from: whereElse(name, flags) }
-    const from = given[name] === undefined ? (origins.get(name) ?? 'default') : flagOf(name)
+    if (value === undefined) return { name, from: defaultOrigin(name, flags) }
+    const from = flagValues[name] === undefined ? (origins.get(name) ?? 'default') : toFlag(name)
     return {
       name,
-      value: secret === true ? masked(name, String(value)) : shownAs(name, value),
+      value: secret === true ? maskSecret(name, String(value)) : withoutPassword(name, value),
       from,
     }
   })
   return [
-    ...rows,
-    { name: 'configuration', value: file, from: flags.config ? '--config' : 'default' },
+    ...entries,
+    { name: 'configuration', value: configPath, from: flags.config ? '--config' : 'default' },
   ]
 }
 
 /** What holds when a setting is found nowhere. */
-function whereElse(name: string, { local }: ConnectionFlags): string {
+function defaultOrigin(name: string, { local }: ConnectionFlags): string {
   if (!['accessKeyId', 'accessKeySecret', 'sessionToken'].includes(name)) return 'default'
   return local === undefined ? "Alibaba's default credential chain, if anything" : '--local'
 }
 
 /** An endpoint with a password is refused by whoever uses it; until then it is shown without. */
-function shownAs<T>(name: string, value: T): T | string {
+function withoutPassword<T>(name: string, value: T): T | string {
   if (name !== 'endpoint' || typeof value !== 'string') return value
   return value.replace(/^(\w+:\/\/)?.*@/s, '$1***@')
 }
 
 /** A key id says whose it is by its beginning; of a secret nothing is shown, not even its length. */
-function masked(name: string, value: string): string {
+function maskSecret(name: string, value: string): string {
   return name === 'accessKeyId' && value.length >= 12 ? `${value.slice(0, 4)}********` : '********'
 }

@@ -1,79 +1,92 @@
 /** `oss-spool doctor`: whether an upload would work here, what is wrong, and how to mend it. */
 import type { Command } from 'commander'
 import type { CliConnection } from '../connection.js'
-import type { Finding } from '../doctor/finding.js'
-import { EXIT_DONE, EXIT_FAILED, UsageError } from '../exit-status.js'
-import { connectionOptions, examples } from '../option.js'
+import type { CheckResult } from '../doctor/check-result.js'
+import { EXIT_SUCCESS, EXIT_FAILURE, UsageError } from '../exit-status.js'
+import { addConnectionOptions, addExamples } from '../shared-options.js'
 import type { Session, SpoolFlags } from '../session.js'
-import { look } from '../spool-content.js'
-import { bucketOf } from '../target.js'
-import { printable } from '../text.js'
+import { readSpoolContent } from '../spool-content.js'
+import { parseBucketTarget } from '../target.js'
+import { escapeControlChars } from '../escape-control-chars.js'
 
 export function defineDoctor(program: Command, session: Session): void {
-  const command = connectionOptions(program.command('doctor'))
+  const command = addConnectionOptions(program.command('doctor'))
     .description('check spool directory, credentials, clock, bucket and permissions')
     .argument('[oss://BUCKET/PREFIX]', 'where uploads are to go; without it OSS is not asked')
     .action((target: string | undefined, flags: SpoolFlags) =>
-      session.run(flags, merged => doctor(session, target, merged)),
+      session.run(flags, merged => runDoctor(session, target, merged)),
     )
-  examples(command, [
+  addExamples(command, [
     'oss-spool doctor oss://backups/nightly/',
     `oss-spool doctor --json | jq '.checks[] | select(.state != "ok")'`,
   ])
 }
 
-async function doctor(
+async function runDoctor(
   session: Session,
   target: string | undefined,
   flags: SpoolFlags,
 ): Promise<number> {
-  const place = target === undefined ? undefined : bucketOf(target)
-  const { checkContent, checkSpool } = await import('../doctor/spool.js')
+  const bucketTarget = target === undefined ? undefined : parseBucketTarget(target)
+  const { checkSpoolContent, checkSpoolDirectory } = await import('../doctor/spool.js')
   const { defaultDirectory } = await import('../../upload/names.js')
-  const disk = await checkSpool(flags.spool ?? defaultDirectory(session.io.env))
-  const usable = disk[0]?.state !== 'failed'
+  const directoryChecks = await checkSpoolDirectory(flags.spool ?? defaultDirectory(session.io.env))
+  const isSpoolUsable = directoryChecks[0]?.state !== 'failed'
   const checks = [
-    ...disk,
-    ...(usable ? checkContent(await look(session, flags)) : []),
-    ...(await checkService(session, flags, place)),
+    ...directoryChecks,
+    ...(isSpoolUsable ? checkSpoolContent(await readSpoolContent(session, flags)) : []),
+    ...(await checkConnection(session, flags, bucketTarget)),
   ]
-  const good = checks.every(({ state }) => state !== 'failed')
-  if (flags.json) session.print(JSON.stringify({ ok: good, checks }))
-  else for (const line of checks.flatMap(describe)) session.print(printable(line))
-  return good ? EXIT_DONE : EXIT_FAILED
+  const isOk = checks.every(({ state }) => state !== 'failed')
+  if (flags.json) session.print(JSON.stringify({ ok: isOk, checks }))
+  else for (const line of checks.flatMap(formatCheck)) session.print(escapeControlChars(line))
+  return isOk ? EXIT_SUCCESS : EXIT_FAILURE
 }
 
-async function checkService(
+async function checkConnection(
   session: Session,
   flags: SpoolFlags,
-  place: { bucket: string; prefix: string } | undefined,
-): Promise<Finding[]> {
-  const { failed, ok, skipped } = await import('../doctor/finding.js')
+  bucketTarget: { bucket: string; prefix: string } | undefined,
+): Promise<CheckResult[]> {
+  const { failedResult, okResult, skippedResult } = await import('../doctor/check-result.js')
   let connection: CliConnection
   try {
-    connection = await session.connect(flags, place?.bucket)
+    connection = await session.connect(flags, bucketTarget?.bucket)
   } catch (error) {
     if (!(error instanceof UsageError || error instanceof TypeError)) throw error
-    const mend = '"oss-spool config show" says what is configured, and where'
-    return [failed('credentials', error.message, mend), skipped('bucket', 'no connection')]
-  }
-  const { origins } = await session.configuration(flags)
-  const from = origins.get('accessKeyId') ?? "Alibaba's default chain"
-  const credentials = ok('credentials', flags.local === undefined ? `from ${from}` : 'none needed')
-  if (place === undefined) {
+    const fix = '"oss-spool config show" says what is configured, and where'
     return [
-      credentials,
-      skipped('bucket', 'none was named: "oss-spool doctor oss://BUCKET/PREFIX"'),
+      failedResult('credentials', error.message, fix),
+      skippedResult('bucket', 'no connection'),
+    ]
+  }
+  const { origins } = await session.loadConfiguration(flags)
+  const origin = origins.get('accessKeyId') ?? "Alibaba's default chain"
+  const credentialsResult = okResult(
+    'credentials',
+    flags.local === undefined ? `from ${origin}` : 'none needed',
+  )
+  if (bucketTarget === undefined) {
+    return [
+      credentialsResult,
+      skippedResult('bucket', 'none was named: "oss-spool doctor oss://BUCKET/PREFIX"'),
     ]
   }
   const { checkOss } = await import('../doctor/oss.js')
-  const found = await checkOss(connection, place.bucket, place.prefix, session.signal)
+  const ossChecks = await checkOss(
+    connection,
+    bucketTarget.bucket,
+    bucketTarget.prefix,
+    session.signal,
+  )
   // What OSS says of the credentials counts more than that there are some.
-  return found.some(({ check }) => check === 'credentials') ? found : [credentials, ...found]
+  return ossChecks.some(({ check }) => check === 'credentials')
+    ? ossChecks
+    : [credentialsResult, ...ossChecks]
 }
 
-function describe({ check, state, message, mend }: Finding): string[] {
-  const marks = { ok: 'ok', warning: 'WARNING', failed: 'FAILED', skipped: 'skipped' }
-  const line = `${marks[state].padEnd(7)}  ${check.padEnd(15)}  ${message}`
-  return mend === undefined ? [line] : [line, `         ${mend}.`]
+function formatCheck({ check, state, message, mend: fix }: CheckResult): string[] {
+  const stateLabels = { ok: 'ok', warning: 'WARNING', failed: 'FAILED', skipped: 'skipped' }
+  const line = `${stateLabels[state].padEnd(7)}  ${check.padEnd(15)}  ${message}`
+  return fix === undefined ? [line] : [line, `         ${fix}.`]
 }

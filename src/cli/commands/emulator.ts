@@ -1,11 +1,15 @@
 /** `oss-spool emulator`: a local OSS until SIGINT or SIGTERM. */
 import { once } from 'node:events'
 import { Option, type Command } from 'commander'
-import { EXIT_DONE } from '../exit-status.js'
-import { countOption, examples } from '../option.js'
-import type { Flags, Session } from '../session.js'
+import { EXIT_SUCCESS } from '../exit-status.js'
+import { countOption, addExamples } from '../shared-options.js'
+import type { GlobalFlags, Session } from '../session.js'
 
-type EmulatorFlags = Flags & { readonly dir: string; readonly port?: number; readonly host: string }
+type EmulatorFlags = GlobalFlags & {
+  readonly dir: string
+  readonly port?: number
+  readonly host: string
+}
 
 export function defineEmulator(program: Command, session: Session): void {
   const command = program
@@ -16,15 +20,18 @@ export function defineEmulator(program: Command, session: Session): void {
     )
     .addOption(countOption('--port <N>', 'port; a free one if it is left out or 0'))
     .addOption(new Option('--host <H>', 'address to listen on').default('127.0.0.1'))
-    .action((flags: EmulatorFlags) => session.run(flags, merged => emulator(session, merged)))
-  examples(command, ['oss-spool emulator', 'oss-spool emulator --dir /var/tmp/oss --port 9000'])
+    .action((flags: EmulatorFlags) => session.run(flags, merged => runEmulator(session, merged)))
+  addExamples(command, ['oss-spool emulator', 'oss-spool emulator --dir /var/tmp/oss --port 9000'])
 }
 
-async function emulator(session: Session, { dir, port = 0, host }: EmulatorFlags): Promise<number> {
+async function runEmulator(
+  session: Session,
+  { dir, port = 0, host }: EmulatorFlags,
+): Promise<number> {
   const { describeEmulator, startEmulator } = await import('../../emulator/index.js')
-  const oss = await startEmulator({ dir, port, host, createBuckets: true })
-  session.onClose(() => oss.close())
-  session.print(describeEmulator(oss))
+  const emulator = await startEmulator({ dir, port, host, createBuckets: true })
+  session.onClose(() => emulator.close())
+  session.print(describeEmulator(emulator))
   if (!session.signal.aborted) await once(session.signal, 'abort')
-  return EXIT_DONE
+  return EXIT_SUCCESS
 }

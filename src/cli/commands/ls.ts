@@ -4,90 +4,105 @@ import { resolve } from 'node:path'
 import { Option, type Command } from 'commander'
 import type { UploadStatus } from '../../upload/status.js'
 import type { ConnectionFlags } from '../connection.js'
-import { EXIT_DONE } from '../exit-status.js'
-import { connectionOptions, examples } from '../option.js'
-import { formatBytes, formatDuration } from '../quantities.js'
+import { EXIT_SUCCESS } from '../exit-status.js'
+import { addConnectionOptions, addExamples } from '../shared-options.js'
+import { formatBytes, formatDuration } from '../units.js'
 import type { Session, SpoolFlags } from '../session.js'
-import { look, type Quarantined } from '../spool-content.js'
-import { printable } from '../text.js'
+import { readSpoolContent, type QuarantinedUpload } from '../spool-content.js'
+import { escapeControlChars } from '../escape-control-chars.js'
 
 type LsFlags = SpoolFlags & { readonly all?: boolean }
 
 export function defineLs(program: Command, session: Session): void {
-  const command = connectionOptions(program.command('ls'))
+  const command = addConnectionOptions(program.command('ls'))
     .description('list the unfinished uploads, and what is in the quarantine')
     .addOption(new Option('--all', 'receipts, too; with --json also the quarantine'))
-    .action((flags: LsFlags) => session.run(flags, merged => ls(session, merged, flags)))
-  examples(command, ['oss-spool ls', `oss-spool ls --json | jq -r 'select(.phase == "sealed").id'`])
+    .action((flags: LsFlags) => session.run(flags, merged => listSpool(session, merged, flags)))
+  addExamples(command, [
+    'oss-spool ls',
+    `oss-spool ls --json | jq -r 'select(.phase == "sealed").id'`,
+  ])
 }
 
-async function ls(session: Session, flags: LsFlags, asked: ConnectionFlags): Promise<number> {
-  const { uploads, quarantine } = await look(session, flags)
-  const chosen = uploads.filter(
-    status => concerns(status, asked) && (flags.all || status.phase !== 'receipt'),
+async function listSpool(
+  session: Session,
+  flags: LsFlags,
+  givenFlags: ConnectionFlags,
+): Promise<number> {
+  const { uploads, quarantine } = await readSpoolContent(session, flags)
+  const selected = uploads.filter(
+    status => matchesFlags(status, givenFlags) && (flags.all || status.phase !== 'receipt'),
   )
   if (flags.json) {
-    for (const status of chosen) session.print(JSON.stringify(status))
+    for (const status of selected) session.print(JSON.stringify(status))
     if (flags.all)
       for (const each of quarantine) session.print(JSON.stringify({ quarantine: each }))
-    return EXIT_DONE
+    return EXIT_SUCCESS
   }
-  if (chosen.length + quarantine.length > 0) {
-    const lines = await describe(chosen, quarantine, session.io.stdout)
+  if (selected.length + quarantine.length > 0) {
+    const lines = await formatTables(selected, quarantine, session.io.stdout)
     for (const line of lines) session.print(line)
   } else if (session.io.stdout.isTTY && !flags.quiet) {
-    session.say('no unfinished uploads')
+    session.logLine('no unfinished uploads')
   }
-  return EXIT_DONE
+  return EXIT_SUCCESS
 }
 
 /** Only what was asked for counts: a configured endpoint does not hide the uploads of another one. */
-function concerns(status: UploadStatus, { local, endpoint, region }: ConnectionFlags): boolean {
-  if (local !== undefined) return status.endpoint === `local:${realPathOf(local)}`
-  const same = endpoint === undefined || status.endpoint.endsWith(`//${hostOf(endpoint)}`)
-  return same && (region === undefined || status.region.replace(/^oss-/, '') === bare(region))
+function matchesFlags(status: UploadStatus, { local, endpoint, region }: ConnectionFlags): boolean {
+  if (local !== undefined) return status.endpoint === `local:${realPathIfExists(local)}`
+  const isSameEndpoint =
+    endpoint === undefined || status.endpoint.endsWith(`//${endpointHost(endpoint)}`)
+  return (
+    isSameEndpoint &&
+    (region === undefined || status.region.replace(/^oss-/, '') === withoutOssPrefix(region))
+  )
 }
 
 /** As it is recorded. */
-function realPathOf(directory: string): string {
+function realPathIfExists(directory: string): string {
   return existsSync(directory) ? realpathSync(directory) : resolve(directory)
 }
 
-function hostOf(endpoint: string): string {
+function endpointHost(endpoint: string): string {
   return endpoint.replace(/^[a-z]+:\/\//, '').replace(/\/.*$/, '')
 }
 
-function bare(region: string): string {
+function withoutOssPrefix(region: string): string {
   return region.replace(/^oss-/, '')
 }
 
-async function describe(
+async function formatTables(
   uploads: readonly UploadStatus[],
-  quarantine: readonly Quarantined[],
+  quarantine: readonly QuarantinedUpload[],
   { isTTY, columns }: NodeJS.WriteStream,
 ): Promise<string[]> {
-  const { table } = await import('../table.js')
+  const { formatTable } = await import('../table.js')
   const width = isTTY ? columns : undefined
   const now = Date.now()
-  const age = (since: string): string => formatDuration(Math.max(0, now - Date.parse(since)))
-  const rows = uploads.map(status => [
+  const formatAge = (since: string): string => formatDuration(Math.max(0, now - Date.parse(since)))
+  const uploadRows = uploads.map(status => [
     status.id,
-    printable(`oss://${status.bucket}/${status.key}`),
+    escapeControlChars(`oss://${status.bucket}/${status.key}`),
     status.phase,
-    progressOf(status),
-    age(status.createdAt),
+    formatSent(status),
+    formatAge(status.createdAt),
     status.owner === undefined ? '-' : `${status.owner.pid}@${status.owner.host}`,
     status.error?.code ?? '-',
   ])
-  const set = quarantine.map(({ name, path, since }) => [name, printable(path), age(since)])
+  const quarantineRows = quarantine.map(({ name, path, since }) => [
+    name,
+    escapeControlChars(path),
+    formatAge(since),
+  ])
   return [
-    ...(rows.length === 0 ? [] : table(UPLOADS, rows, width)),
-    ...(rows.length === 0 || set.length === 0 ? [] : ['']),
-    ...(set.length === 0 ? [] : table(QUARANTINE, set, width)),
+    ...(uploadRows.length === 0 ? [] : formatTable(UPLOAD_COLUMNS, uploadRows, width)),
+    ...(uploadRows.length === 0 || quarantineRows.length === 0 ? [] : ['']),
+    ...(quarantineRows.length === 0 ? [] : formatTable(QUARANTINE_COLUMNS, quarantineRows, width)),
   ]
 }
 
-const UPLOADS = [
+const UPLOAD_COLUMNS = [
   { name: 'ID' },
   { name: 'OBJECT', min: 16 },
   { name: 'PHASE' },
@@ -97,9 +112,9 @@ const UPLOADS = [
   { name: 'LAST ERROR', min: 10 },
 ]
 
-const QUARANTINE = [{ name: 'QUARANTINE' }, { name: 'PATH', min: 16 }, { name: 'SINCE' }]
+const QUARANTINE_COLUMNS = [{ name: 'QUARANTINE' }, { name: 'PATH', min: 16 }, { name: 'SINCE' }]
 
-function progressOf({ uploaded, size, spooled }: UploadStatus): string {
+function formatSent({ uploaded, size, spooled }: UploadStatus): string {
   const total = size ?? spooled
   const percent = total === 0 ? '' : ` (${Math.floor((uploaded / total) * 100)}%)`
   return `${formatBytes(uploaded)} / ${formatBytes(total)}${percent}`

@@ -7,16 +7,16 @@ import { mapLimit } from '../../util/map-limit.js'
 import type { Spool } from '../../spool.js'
 import type { UploadOptions } from '../../upload/options.js'
 import type { CliConnection } from '../connection.js'
-import { EXIT_DONE, UsageError, worst } from '../exit-status.js'
-import { countOption, examples, uploadOptions as withUploadOptions } from '../option.js'
-import { display, type Display } from '../progress.js'
-import { reportError, reportResult, type Result } from '../report.js'
+import { EXIT_SUCCESS, UsageError, combineExitStatuses } from '../exit-status.js'
+import { countOption, addExamples, addUploadOptions } from '../shared-options.js'
+import { startProgressDisplay, type ProgressDisplay } from '../progress.js'
+import { reportError, reportResult, type CliUploadResult } from '../report.js'
 import type { Session } from '../session.js'
-import { flagOf } from '../settings.js'
-import { standardInput } from '../standard-input.js'
-import { targetsOf, type Target } from '../target.js'
-import { unchanged } from '../unchanged.js'
-import { uploadOptions, type UploadFlags } from '../upload-flags.js'
+import { toFlag } from '../config-schema.js'
+import { openStdin } from '../stdin.js'
+import { resolveTargets, type UploadTarget } from '../target.js'
+import { resultIfUnchanged } from '../if-changed.js'
+import { toUploadOptions, type UploadFlags } from '../upload-flags.js'
 
 type PutFlags = UploadFlags & {
   readonly ifChanged?: boolean
@@ -25,7 +25,7 @@ type PutFlags = UploadFlags & {
 }
 
 export function definePut(program: Command, session: Session): void {
-  const command = withUploadOptions(program.command('put'))
+  const command = addUploadOptions(program.command('put'))
     .description('upload files or standard input')
     .argument('<oss://BUCKET/KEY>', 'with a slash at its end: the folder that the files go into')
     .argument('[FILE...]', 'files or quoted patterns; - or nothing: standard input')
@@ -37,75 +37,83 @@ export function definePut(program: Command, session: Session): void {
     )
     .addOption(countOption('--parallel-uploads <N>', 'files at a time (default: 4)'))
     .action((target: string, files: string[], flags: PutFlags) =>
-      session.run(flags, merged => put(session, target, files, merged)),
+      session.run(flags, merged => putTargets(session, target, files, merged)),
     )
-  examples(command, [
+  addExamples(command, [
     'mysqldump mydb | gzip | oss-spool put "oss://backups/mydb-$(date +%F).sql.gz"',
     `oss-spool put --if-changed oss://site/photos/ 'photos/**/*.jpg'`,
     'oss-spool put --local oss://demo/report.csv report.csv',
   ])
 }
 
-async function put(
+async function putTargets(
   session: Session,
   target: string,
   files: readonly string[],
   flags: PutFlags,
 ): Promise<number> {
-  const targets = await targetsOf(target, files)
-  const options = await uploadOptions(flags)
-  checkTogether(targets, flags)
-  const input = targets.some(({ file }) => file === undefined) ? standardInput(session) : undefined
+  const targets = await resolveTargets(target, files)
+  const options = await toUploadOptions(flags)
+  checkFlagsFitTargets(targets, flags)
+  const input = targets.some(({ file }) => file === undefined) ? openStdin(session) : undefined
   const connection = await session.connect(flags, targets[0]?.bucket)
-  const spool = await session.spool(flags, connection)
-  const shown = display(session, target, flags, targets.length)
-  const unfinished = flags.ifChanged ? await finishable(spool) : NOTHING
-  const work: Work = { session, connection, spool, options, shown, flags, unfinished }
+  const spool = await session.openSpool(flags, connection)
+  const progress = startProgressDisplay(session, target, flags, targets.length)
+  const finishableIds = flags.ifChanged ? await findFinishableIds(spool) : NO_IDS
+  const context: PutContext = {
+    session,
+    connection,
+    spool,
+    options,
+    progress,
+    flags,
+    finishableIds,
+  }
   const statuses = await mapLimit(flags.parallelUploads ?? 4, targets, async each => {
-    if (session.signal.aborted) return EXIT_DONE // what was not begun is not spoken of
+    if (session.signal.aborted) return EXIT_SUCCESS // what was not begun is not spoken of
     try {
       const { file } = each
       const uploading =
-        file === undefined ? putInput(work, each.key, input) : putFile(work, each.key, file)
+        file === undefined ? putStdin(context, each.key, input) : putFile(context, each.key, file)
       reportResult(session, await uploading, flags)
-      return EXIT_DONE
+      return EXIT_SUCCESS
     } catch (error) {
       const object = `oss://${each.bucket}/${each.key}`
       return reportError(session, error, flags, { command: 'oss-spool put', object })
     }
   })
-  shown.end()
-  return worst(statuses)
+  progress.stop()
+  return combineExitStatuses(statuses)
 }
 
 /** What each of the uploads is done with. */
-interface Work {
+interface PutContext {
   readonly session: Session
   readonly connection: CliConnection
   readonly spool: Spool
   readonly options: UploadOptions
-  readonly shown: Display
+  readonly progress: ProgressDisplay
   readonly flags: PutFlags
   /** Ids of uploads that `resume` would finish: an object that is up to date would not stay so. */
-  readonly unfinished: ReadonlySet<string>
+  readonly finishableIds: ReadonlySet<string>
 }
 
-const NOTHING: ReadonlySet<string> = new Set()
+const NO_IDS: ReadonlySet<string> = new Set()
 
-async function finishable(spool: Spool): Promise<ReadonlySet<string>> {
+async function findFinishableIds(spool: Spool): Promise<ReadonlySet<string>> {
   const uploads = await spool.uploads()
   return new Set(uploads.filter(({ phase }) => phase !== 'spooling').map(({ id }) => id))
 }
 
-async function putFile(work: Work, key: string, file: string): Promise<Result> {
-  const { session, connection, spool, options, shown, flags, unfinished } = work
+async function putFile(context: PutContext, key: string, file: string): Promise<CliUploadResult> {
+  const { session, connection, spool, options, progress, flags, finishableIds } = context
   if (flags.ifChanged) {
     const { defaultId } = await import('../../upload/names.js')
     const id = flags.id ?? defaultId(connection.place(), key)
-    const same = unfinished.has(id)
+    const unchanged = finishableIds.has(id)
       ? undefined
-      : await unchanged(connection, key, file, id, session)
-    if (same !== undefined) return same
+      : await resultIfUnchanged(connection, key, file, id, session)
+    if (unchanged !== undefined) return unchanged
   }
   const source = (): ReadStream => createReadStream(file, { highWaterMark: 1024 * 1024 })
   return spool.upload(key, source, {
@@ -113,38 +121,40 @@ async function putFile(work: Work, key: string, file: string): Promise<Result> {
     ...(flags.inPlace ? { inPlace: file } : {}),
     maxAge: 0, // the file as it is now, not what was sealed of it before
     signal: session.signal,
-    onProgress: event => shown.show(key, event),
+    onProgress: event => progress.update(key, event),
   })
 }
 
-async function putInput(
-  { session, spool, options, shown }: Work,
+async function putStdin(
+  { session, spool, options, progress }: PutContext,
   key: string,
   input: Readable = session.io.stdin,
-): Promise<Result> {
-  const sink = spool.createWriteStream(key, { ...options, signal: session.signal })
-  sink.on('progress', event => shown.show(key, event))
-  await pipeline(input, sink).catch(() => {
+): Promise<CliUploadResult> {
+  const writeStream = spool.createWriteStream(key, { ...options, signal: session.signal })
+  writeStream.on('progress', event => progress.update(key, event))
+  await pipeline(input, writeStream).catch(() => {
     // The result rejects with the same failure, and with its code when it was the source's.
   })
-  return sink.result
+  return writeStream.result
 }
 
 /** What is said of one stream makes no sense for several. */
-function checkTogether(targets: readonly Target[], flags: PutFlags): void {
-  const one = ['id', 'size', 'expectBytes', 'expectMd5', 'expectSha256'] as const
-  const wrong = one.find(name => flags[name] !== undefined)
-  if (targets.length > 1 && wrong !== undefined) {
+function checkFlagsFitTargets(targets: readonly UploadTarget[], flags: PutFlags): void {
+  const singleStreamFlags = ['id', 'size', 'expectBytes', 'expectMd5', 'expectSha256'] as const
+  const misusedFlag = singleStreamFlags.find(name => flags[name] !== undefined)
+  if (targets.length > 1 && misusedFlag !== undefined) {
     throw new UsageError(
-      `${flagOf(wrong)} is about one stream, but there are ${targets.length} files`,
+      `${toFlag(misusedFlag)} is about one stream, but there are ${targets.length} files`,
     )
   }
   const fileFlag = flags.ifChanged ? '--if-changed' : flags.inPlace ? '--in-place' : undefined
   if (fileFlag !== undefined && targets.some(({ file }) => file === undefined)) {
     throw new UsageError(`${fileFlag} needs a FILE: standard input can be read only once`)
   }
-  const odd = targets.find(({ file }) => file !== undefined && !statSync(file).isFile())?.file
-  if (fileFlag !== undefined && odd !== undefined) {
-    throw new UsageError(`${fileFlag} needs plain files: ${odd} can be read only once`)
+  const irregularFile = targets.find(
+    ({ file }) => file !== undefined && !statSync(file).isFile(),
+  )?.file
+  if (fileFlag !== undefined && irregularFile !== undefined) {
+    throw new UsageError(`${fileFlag} needs plain files: ${irregularFile} can be read only once`)
   }
 }

@@ -6,14 +6,14 @@ import { SpoolError } from '../../errors.js'
 import type { SpoolWarning } from '../../upload/context.js'
 import { checkId } from '../../upload/names.js'
 import type { UploadStatus } from '../../upload/status.js'
-import { EXIT_DONE, UsageError, worst } from '../exit-status.js'
-import { countOption, examples, transferOptions } from '../option.js'
-import { display, type Display, type DisplayFlags } from '../progress.js'
-import { reportError, reportResult, reportWarned } from '../report.js'
+import { EXIT_SUCCESS, UsageError, combineExitStatuses } from '../exit-status.js'
+import { countOption, addExamples, addTransferOptions } from '../shared-options.js'
+import { startProgressDisplay, type ProgressDisplay, type ProgressFlags } from '../progress.js'
+import { reportError, reportResult, reportWarnedError } from '../report.js'
 import type { Session, SpoolFlags } from '../session.js'
 
 type ResumeFlags = SpoolFlags &
-  DisplayFlags & {
+  ProgressFlags & {
     readonly all?: boolean
     readonly force?: boolean
     readonly parallel?: number
@@ -22,22 +22,22 @@ type ResumeFlags = SpoolFlags &
   }
 
 export function defineResume(program: Command, session: Session): void {
-  const command = transferOptions(program.command('resume'))
+  const command = addTransferOptions(program.command('resume'))
     .description('finish sealed uploads, without their sources')
     .argument('[ID...]')
     .addOption(new Option('--all', 'every sealed upload of this endpoint'))
     .addOption(new Option('--force', 'publish over an object that someone else wrote'))
     .addOption(countOption('--parallel-uploads <N>', 'uploads at a time (default: 4)'))
     .action((ids: string[], flags: ResumeFlags) =>
-      session.run(flags, merged => resume(session, ids, merged)),
+      session.run(flags, merged => resumeUploads(session, ids, merged)),
     )
-  examples(command, [
+  addExamples(command, [
     'oss-spool resume --all --quiet   # from cron: says nothing unless something was done or failed',
     'oss-spool resume mydb-2026-11-23',
   ])
 }
 
-async function resume(
+async function resumeUploads(
   session: Session,
   ids: readonly string[],
   flags: ResumeFlags,
@@ -45,65 +45,75 @@ async function resume(
   if (ids.length === 0 && !flags.all) throw new UsageError('Expected the IDs of uploads, or --all')
   if (ids.length > 0 && flags.all) throw new UsageError('Expected IDs or --all, not both')
   for (const id of ids) checkId(id)
-  const spool = await session.spool(flags, await session.connect(flags))
-  const lost: number[] = []
+  const spool = await session.openSpool(flags, await session.connect(flags))
+  const lostStatuses: number[] = []
   const onWarning = ({ cause }: SpoolWarning): void => {
-    if (cause instanceof SpoolError) lost.push(reportWarned(session, cause, flags))
+    if (cause instanceof SpoolError) lostStatuses.push(reportWarnedError(session, cause, flags))
   }
   if (flags.all) spool.on('warning', onWarning) // what the list tells of was not finished, and never will be
-  const chosen = flags.all ? await finishable(session, spool, flags) : [...new Set(ids)]
+  const selectedIds = flags.all
+    ? await selectFinishableIds(session, spool, flags)
+    : [...new Set(ids)]
   spool.off('warning', onWarning)
-  if (chosen.length === 0 && lost.length === 0 && !flags.quiet) session.say('nothing to do')
-  if (chosen.length === 0) return worst(lost)
-  const name = chosen.length === 1 ? (chosen[0] ?? '') : `${chosen.length} uploads`
-  const shown = display(session, name, flags, chosen.length)
-  const statuses = await mapLimit(flags.parallelUploads ?? 4, chosen, id =>
+  if (selectedIds.length === 0 && lostStatuses.length === 0 && !flags.quiet)
+    session.logLine('nothing to do')
+  if (selectedIds.length === 0) return combineExitStatuses(lostStatuses)
+  const name = selectedIds.length === 1 ? (selectedIds[0] ?? '') : `${selectedIds.length} uploads`
+  const progress = startProgressDisplay(session, name, flags, selectedIds.length)
+  const statuses = await mapLimit(flags.parallelUploads ?? 4, selectedIds, id =>
     session.signal.aborted
-      ? Promise.resolve(EXIT_DONE) // what was not begun is not spoken of
-      : resumeOne(session, spool, id, shown, flags),
+      ? Promise.resolve(EXIT_SUCCESS) // what was not begun is not spoken of
+      : resumeOne(session, spool, id, progress, flags),
   )
-  shown.end()
-  return worst([...lost, ...statuses])
+  progress.stop()
+  return combineExitStatuses([...lostStatuses, ...statuses])
 }
 
 async function resumeOne(
   session: Session,
   spool: Spool,
   id: string,
-  shown: Display,
+  progress: ProgressDisplay,
   flags: ResumeFlags,
 ): Promise<number> {
   try {
     const result = await spool.resume(id, {
       signal: session.signal,
       force: flags.force === true,
-      onProgress: event => shown.show(id, event),
+      onProgress: event => progress.update(id, event),
       ...(flags.parallel === undefined ? {} : { parallel: flags.parallel }),
       ...(flags.retries === undefined ? {} : { retry: { attempts: flags.retries } }),
     })
     reportResult(session, result, flags)
-    return EXIT_DONE
+    return EXIT_SUCCESS
   } catch (error) {
     return reportError(session, error, flags, { command: 'oss-spool resume' })
   }
 }
 
 /** The ids that can be finished; the others are named on standard error. */
-async function finishable(session: Session, spool: Spool, flags: ResumeFlags): Promise<string[]> {
-  const chosen: string[] = []
+async function selectFinishableIds(
+  session: Session,
+  spool: Spool,
+  flags: ResumeFlags,
+): Promise<string[]> {
+  const finishableIds: string[] = []
   for (const status of await spool.uploads()) {
-    const reason = whyNot(status, flags.force === true)
+    const reason = notFinishableReason(status, flags.force === true)
     if (reason === undefined) {
-      chosen.push(status.id)
+      finishableIds.push(status.id)
     } else if (!flags.quiet) {
       const object = `oss://${status.bucket}/${status.key}`
-      session.say(`${status.id} (${object}) is left alone: ${reason}`)
+      session.logLine(`${status.id} (${object}) is left alone: ${reason}`)
     }
   }
-  return chosen
+  return finishableIds
 }
 
-function whyNot({ phase, owner, error }: UploadStatus, force: boolean): string | undefined {
+function notFinishableReason(
+  { phase, owner, error }: UploadStatus,
+  force: boolean,
+): string | undefined {
   if (phase === 'spooling') {
     return owner === undefined ? 'its source is needed again' : 'its source is still being read'
   }

@@ -5,26 +5,28 @@ import type { Checkpoint, UploadRecord } from '../../disk/checkpoint.js'
 import { freedParts } from '../../upload/freed-parts.js'
 import { checkId } from '../../upload/names.js'
 import type { UploadStatus } from '../../upload/status.js'
-import { EXIT_DONE } from '../exit-status.js'
-import { examples, spoolOptions } from '../option.js'
-import { formatBytes, formatDuration } from '../quantities.js'
-import type { Flags, Session } from '../session.js'
-import { look } from '../spool-content.js'
-import { printable } from '../text.js'
+import { EXIT_SUCCESS } from '../exit-status.js'
+import { addExamples, addSpoolOptions } from '../shared-options.js'
+import { formatBytes, formatDuration } from '../units.js'
+import type { GlobalFlags, Session } from '../session.js'
+import { readSpoolContent } from '../spool-content.js'
+import { escapeControlChars } from '../escape-control-chars.js'
 
 export function defineShow(program: Command, session: Session): void {
-  const command = spoolOptions(program.command('show'))
+  const command = addSpoolOptions(program.command('show'))
     .description('say in words what is known of one upload')
     .argument('<ID>')
-    .action((id: string, flags: Flags) => session.run(flags, merged => show(session, id, merged)))
-  examples(command, [
+    .action((id: string, flags: GlobalFlags) =>
+      session.run(flags, merged => showUpload(session, id, merged)),
+    )
+  addExamples(command, [
     'oss-spool show mydb-2026-11-23',
     'oss-spool show mydb-2026-11-23 --json | jq .crc64',
   ])
 }
 
 /** What `--json` prints: the status, and what the checkpoint says beside it. */
-interface Details extends UploadStatus {
+interface UploadDetails extends UploadStatus {
   readonly directory: string
   readonly file?: string
   readonly token: string
@@ -37,19 +39,20 @@ interface Details extends UploadStatus {
   readonly superseded: readonly string[]
 }
 
-async function show(session: Session, id: string, flags: Flags): Promise<number> {
+async function showUpload(session: Session, id: string, flags: GlobalFlags): Promise<number> {
   checkId(id)
-  const { directory, uploads } = await look(session, flags)
+  const { directory, uploads } = await readSpoolContent(session, flags)
   const status = uploads.find(each => each.id === id)
   const checkpoint = status && (await readCheckpoint(directory, id))
   if (status === undefined || !checkpoint) {
     const { SpoolError } = await import('../../errors.js')
     throw new SpoolError('ERR_SPOOL_NOT_FOUND', `There is no upload ${id} in ${directory}`, { id })
   }
-  const details = detailsOf(status, checkpoint, join(directory, id))
+  const details = toUploadDetails(status, checkpoint, join(directory, id))
   if (flags.json) session.print(JSON.stringify(details))
-  else for (const line of describe(details, checkpoint)) session.print(printable(line))
-  return EXIT_DONE
+  else
+    for (const line of formatDetails(details, checkpoint)) session.print(escapeControlChars(line))
+  return EXIT_SUCCESS
 }
 
 async function readCheckpoint(directory: string, id: string): Promise<Checkpoint | null> {
@@ -57,10 +60,14 @@ async function readCheckpoint(directory: string, id: string): Promise<Checkpoint
   return new CheckpointFile(join(directory, id, 'checkpoint.json')).read()
 }
 
-function detailsOf(status: UploadStatus, checkpoint: Checkpoint, directory: string): Details {
-  const record = recordOf(status, checkpoint)
+function toUploadDetails(
+  status: UploadStatus,
+  checkpoint: Checkpoint,
+  directory: string,
+): UploadDetails {
+  const record = selectRecord(status, checkpoint)
   const { token, file, plan, object } = record
-  const freed = freedBytes(record)
+  const freed = countFreedBytes(record)
   return {
     ...status,
     directory,
@@ -74,20 +81,21 @@ function detailsOf(status: UploadStatus, checkpoint: Checkpoint, directory: stri
   }
 }
 
-function freedBytes(record: UploadRecord): number {
+function countFreedBytes(record: UploadRecord): number {
   return freedParts(record, record.spooled).reduce((sum, { size }) => sum + size, 0)
 }
 
 /** The record that the status is about. */
-function recordOf({ phase }: UploadStatus, { upload, previous }: Checkpoint): UploadRecord {
-  const shown = phase === 'receipt' ? 'published' : phase
-  return upload.phase !== shown && previous !== undefined ? previous : upload
+function selectRecord({ phase }: UploadStatus, { upload, previous }: Checkpoint): UploadRecord {
+  const recordPhase = phase === 'receipt' ? 'published' : phase
+  return upload.phase !== recordPhase && previous !== undefined ? previous : upload
 }
 
-function describe(details: Details, checkpoint: Checkpoint): string[] {
+function formatDetails(details: UploadDetails, checkpoint: Checkpoint): string[] {
   const { id, bucket, key, endpoint, createdAt, updatedAt, owner, error } = details
   const now = Date.now()
-  const ago = (time: string): string => `${formatDuration(Math.max(0, now - Date.parse(time)))} ago`
+  const formatAgo = (time: string): string =>
+    `${formatDuration(Math.max(0, now - Date.parse(time)))} ago`
   const { cname, previous } = checkpoint
   return [
     `Upload ${id} is on its way to oss://${bucket}/${key}`.replace(
@@ -95,41 +103,41 @@ function describe(details: Details, checkpoint: Checkpoint): string[] {
       details.phase === 'receipt' ? 'went' : 'is on its way',
     ),
     `  at ${endpoint}${cname ? " (the bucket's own domain)" : ''}`,
-    `  begun ${ago(createdAt)} (${createdAt}), last written down ${ago(updatedAt)}`,
+    `  begun ${formatAgo(createdAt)} (${createdAt}), last written down ${formatAgo(updatedAt)}`,
     `  ${owner === undefined ? 'nobody works on it now' : `process ${owner.pid} on ${owner.host} works on it`}`,
-    ...phaseLines(details),
+    ...formatPhase(details),
     ...(details.uploadId === undefined ? [] : [`  upload id on OSS: ${details.uploadId}`]),
     ...(details.file === undefined ? [] : [`  its bytes: ${details.file}`]),
     ...(previous !== undefined && details.phase === 'spooling'
       ? ['  until it is sealed, an older sealed upload of this id is kept']
       : []),
     ...(error === undefined ? [] : [`  the last run ended with ${error.code}: ${error.message}`]),
-    `Next: ${next(details)}`,
+    `Next: ${nextStep(details)}`,
   ]
 }
 
-function phaseLines(details: Details): string[] {
+function formatPhase(details: UploadDetails): string[] {
   const { phase, spooled, uploaded, parts, size, crc64, sealedAt, partSize, freed = 0 } = details
-  const only = `  ${formatBytes(freed)} of it are only on OSS any more (--max-spool)`
-  const gone = freed === 0 ? [] : [only]
-  const sent = `${formatBytes(uploaded)} in ${parts} ${parts === 1 ? 'part' : 'parts'} acknowledged by OSS`
-  const whole = `${formatBytes(size ?? 0)} (${size} bytes), CRC64 ${crc64}, sealed ${sealedAt}`
+  const freedText = `  ${formatBytes(freed)} of it are only on OSS any more (--max-spool)`
+  const freedLines = freed === 0 ? [] : [freedText]
+  const sentText = `${formatBytes(uploaded)} in ${parts} ${parts === 1 ? 'part' : 'parts'} acknowledged by OSS`
+  const sealedText = `${formatBytes(size ?? 0)} (${size} bytes), CRC64 ${crc64}, sealed ${sealedAt}`
   if (phase === 'spooling') {
     return [
-      `  spooling: its source has not ended well yet; ${formatBytes(spooled)} read, ${sent}`,
+      `  spooling: its source has not ended well yet; ${formatBytes(spooled)} read, ${sentText}`,
       `  parts begin with ${formatBytes(partSize)}`,
-      ...gone,
+      ...freedLines,
     ]
   }
-  if (phase === 'receipt') return [`  published: ${whole}; this is its receipt (--once)`]
-  const what =
+  if (phase === 'receipt') return [`  published: ${sealedText}; this is its receipt (--once)`]
+  const stateText =
     phase === 'sealed'
       ? `sealed: every byte is on this disk${freed === 0 ? '' : ' or on OSS'}, the source is not needed any more`
       : 'completing: OSS was asked to put it together, and its answer is not known'
-  return [`  ${what}`, `  ${whole}`, `  ${sent}`, ...gone]
+  return [`  ${stateText}`, `  ${sealedText}`, `  ${sentText}`, ...freedLines]
 }
 
-function next({ id, phase, owner, error }: Details): string {
+function nextStep({ id, phase, owner, error }: UploadDetails): string {
   if (owner !== undefined) return 'wait for its owner'
   if (phase === 'receipt') return `nothing; "oss-spool prune" removes receipts in time`
   if (phase === 'spooling') {

@@ -6,10 +6,16 @@ import { randomBytes } from 'node:crypto'
 import { errorKind, OssRequestError } from '../../oss/request-error.js'
 import type { Bucket } from '../../oss/bucket.js'
 import type { CliConnection } from '../connection.js'
-import { failed, ok, skipped, warning, type Finding } from './finding.js'
+import {
+  failedResult,
+  okResult,
+  skippedResult,
+  warningResult,
+  type CheckResult,
+} from './check-result.js'
 
 /** OSS refuses what is signed 15 minutes beside its clock. */
-const SKEW = 60_000
+const CLOCK_SKEW_WARNING_MS = 60_000
 
 /** @param prefix where the probe's key begins: permissions may be given for a folder only */
 export async function checkOss(
@@ -17,82 +23,109 @@ export async function checkOss(
   bucketName: string,
   prefix: string,
   signal: AbortSignal,
-): Promise<Finding[]> {
+): Promise<CheckResult[]> {
   const place = connection.place(bucketName)
   const bucket = connection.open(place)
   const key = `${prefix}.oss-spool-probe-${randomBytes(6).toString('hex')}`
-  const call = { signal }
+  const callOptions = { signal }
   let uploadId: string
   try {
-    uploadId = await bucket.initiate(key, {}, call)
+    uploadId = await bucket.initiate(key, {}, callOptions)
   } catch (error) {
-    return refused(`oss://${bucketName}`, error, bucket)
+    return explainInitiateFailure(`oss://${bucketName}`, error, bucket)
   }
-  const may = async (action: string, need: string, what: () => Promise<unknown>) => {
+  const checkPermission = async (
+    action: string,
+    permission: string,
+    request: () => Promise<unknown>,
+  ) => {
     try {
-      await what()
-      return ok(`may ${action}`, need)
+      await request()
+      return okResult(`may ${action}`, permission)
     } catch (error) {
-      return failed(
+      return failedResult(
         `may ${action}`,
-        describe(error),
-        `Grant ${need} on oss://${bucketName}/${prefix}*`,
+        errorText(error),
+        `Grant ${permission} on oss://${bucketName}/${prefix}*`,
       )
     }
   }
   return [
-    ok('bucket', `oss://${bucketName} at ${place.endpoint}`),
+    okResult('bucket', `oss://${bucketName} at ${place.endpoint}`),
     checkClock(bucket),
-    ok('may write', 'oss:PutObject'),
-    await may('list parts', 'oss:ListParts', () => bucket.listParts(key, uploadId, call)),
-    await may('read', 'oss:GetObject', () => bucket.head(key, call)),
-    await may('abort', 'oss:AbortMultipartUpload', () => bucket.abort(key, uploadId, call)),
+    okResult('may write', 'oss:PutObject'),
+    await checkPermission('list parts', 'oss:ListParts', () =>
+      bucket.listParts(key, uploadId, callOptions),
+    ),
+    await checkPermission('read', 'oss:GetObject', () => bucket.head(key, callOptions)),
+    await checkPermission('abort', 'oss:AbortMultipartUpload', () =>
+      bucket.abort(key, uploadId, callOptions),
+    ),
   ]
 }
 
-function checkClock(bucket: Bucket): Finding {
+function checkClock(bucket: Bucket): CheckResult {
   const skew = bucket.now() - Date.now()
   const seconds = Math.round(skew / 1000)
-  if (Math.abs(skew) < SKEW)
-    return ok('clock', `within ${Math.max(1, Math.abs(seconds))} s of OSS's`)
+  if (Math.abs(skew) < CLOCK_SKEW_WARNING_MS)
+    return okResult('clock', `within ${Math.max(1, Math.abs(seconds))} s of OSS's`)
   const message = `${Math.abs(seconds)} s ${seconds > 0 ? 'behind' : 'ahead of'} OSS's`
-  return warning('clock', message, 'Uploads correct for it; set the clock right (NTP) all the same')
+  return warningResult(
+    'clock',
+    message,
+    'Uploads correct for it; set the clock right (NTP) all the same',
+  )
 }
 
 /** Why not even an upload id could be made. */
-function refused(name: string, error: unknown, bucket: Bucket): Finding[] {
-  const rest = ['clock', 'may write', 'may list parts', 'may read', 'may abort']
-  const others = (why: string, from = 0): Finding[] =>
-    rest.slice(from).map(check => skipped(check, why))
+function explainInitiateFailure(bucketUrl: string, error: unknown, bucket: Bucket): CheckResult[] {
+  const remainingChecks = ['clock', 'may write', 'may list parts', 'may read', 'may abort']
+  const skipRemaining = (reason: string, startIndex = 0): CheckResult[] =>
+    remainingChecks.slice(startIndex).map(check => skippedResult(check, reason))
   if (!(error instanceof OssRequestError)) throw error
   const { status, ossCode } = error
-  const message = describe(error)
+  const message = errorText(error)
   if (status === undefined) {
-    const mend = 'Check endpoint, region, proxy and network'
-    return [failed('endpoint', `cannot be reached: ${message}`, mend), ...others('no connection')]
+    const fix = 'Check endpoint, region, proxy and network'
+    return [
+      failedResult('endpoint', `cannot be reached: ${message}`, fix),
+      ...skipRemaining('no connection'),
+    ]
   }
-  const clock = checkClock(bucket)
+  const clockResult = checkClock(bucket)
   if (ossCode === 'NoSuchBucket') {
-    const mend = 'Make the bucket, or mend its name or region'
-    return [failed('bucket', `${name}: ${message}`, mend), clock, ...others('no bucket', 1)]
+    const fix = 'Make the bucket, or mend its name or region'
+    return [
+      failedResult('bucket', `${bucketUrl}: ${message}`, fix),
+      clockResult,
+      ...skipRemaining('no bucket', 1),
+    ]
   }
   if (
     ['InvalidAccessKeyId', 'SignatureDoesNotMatch', 'SecurityTokenExpired'].includes(ossCode ?? '')
   ) {
-    const mend = 'Mend the credentials: "oss-spool config show" says where they come from'
-    return [failed('credentials', message, mend), clock, ...others('not let in', 1)]
+    const fix = 'Mend the credentials: "oss-spool config show" says where they come from'
+    return [
+      failedResult('credentials', message, fix),
+      clockResult,
+      ...skipRemaining('not let in', 1),
+    ]
   }
   if (errorKind(error) === 'denied') {
-    const mend = `Grant oss:PutObject on ${name}, or mend the region ("oss-spool config show")`
-    return [failed('may write', message, mend), clock, ...others('not allowed to write', 2)]
+    const fix = `Grant oss:PutObject on ${bucketUrl}, or mend the region ("oss-spool config show")`
+    return [
+      failedResult('may write', message, fix),
+      clockResult,
+      ...skipRemaining('not allowed to write', 2),
+    ]
   }
   return [
-    failed('bucket', `${name}: ${message}`, 'Try again later'),
-    clock,
-    ...others('no answer', 1),
+    failedResult('bucket', `${bucketUrl}: ${message}`, 'Try again later'),
+    clockResult,
+    ...skipRemaining('no answer', 1),
   ]
 }
 
-function describe(error: unknown): string {
+function errorText(error: unknown): string {
   return error instanceof OssRequestError ? error.describe() : String(error)
 }

@@ -20,13 +20,13 @@ interface Names {
   readonly types: readonly string[]
 }
 
-const GIVEN_FILE = join(ROOT, 'test/docs/given.ts')
-const GIVEN_SOURCE = readFileSync(GIVEN_FILE, 'utf8')
+const GLOBALS_FILE = join(ROOT, 'test/docs/example-globals.ts')
+const GLOBALS_SOURCE = readFileSync(GLOBALS_FILE, 'utf8')
 /** Names that no page replaces for its next example: theirs are closed by then. */
-const GIVEN = new Set([...GIVEN_SOURCE.matchAll(/^ {2}var (\w+):/gm)].map(([, name]) => name))
+const GLOBALS = new Set([...GLOBALS_SOURCE.matchAll(/^ {2}var (\w+):/gm)].map(([, name]) => name))
 
 /** What `given.ts` is as a module. */
-export const given = (): string => transpile(GIVEN_SOURCE)
+export const exampleGlobals = (): string => transpile(GLOBALS_SOURCE)
 
 export function modulesOf({ blocks }: Page): Module[] {
   const known = new Map<string, string>()
@@ -37,7 +37,7 @@ export function modulesOf({ blocks }: Page): Module[] {
     const { values, types } = declared(file)
     const own = new Set([...values, ...types])
     const needed = [...used(file)].filter(
-      each => known.has(each) && !own.has(each) && !GIVEN.has(each),
+      each => known.has(each) && !own.has(each) && !GLOBALS.has(each),
     )
     const imports = needed
       .map(each => `import { ${each} } from './${known.get(each)}.js'; `)
@@ -72,7 +72,7 @@ export function typeErrors(directory: string): string {
       skipLibCheck: true,
       typeRoots: [join(ROOT, 'node_modules/@types')],
     },
-    files: [GIVEN_FILE],
+    files: [GLOBALS_FILE],
     include: ['*.ts'],
   }
   writeFileSync(join(directory, 'tsconfig.json'), JSON.stringify(config))

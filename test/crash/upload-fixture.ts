@@ -1,6 +1,6 @@
 /**
- * A site: one upload of its own on a shared emulator, with a spool directory of its own. What a
- * worker does there, what a later process does, and what is then on OSS and on the disk.
+ * One upload on a shared emulator, with its own spool directory. Starts workers and spools on it, and reads the
+ * resulting state from OSS and from the disk.
  */
 import { createHash } from 'node:crypto'
 import { readdir, readFile } from 'node:fs/promises'
@@ -10,21 +10,21 @@ import { decodeCheckpoint, type Checkpoint } from '../../src/disk/checkpoint.js'
 import { Spool, type UploadOptions } from '../../src/index.js'
 import { partsOf, createPlan } from '../../src/upload/plan.js'
 import { BUCKET, QUICK, type Bench } from '../support/oss.js'
-import { Child, type DiskPlan, type Job } from './child.js'
-import { contentOf } from './content.js'
+import { WorkerProcess, type DiskPlan, type Job } from './worker-process.js'
+import { contentOf } from './seeded-content.js'
 
 export const PART = 102_400
 
-let sites = 0
+let fixtures = 0
 
-/** A part that OSS lists. */
+/** Entry of OSS's ListParts reply. */
 interface ListedPart {
   readonly PartNumber: string | number
   readonly Size: string | number
   readonly ETag: string
 }
 
-export class Site {
+export class UploadFixture {
   readonly bench: Bench
   readonly key: string
   readonly id: string
@@ -35,7 +35,7 @@ export class Site {
   readonly oss: OSS
 
   constructor(bench: Bench, size: number, options: UploadOptions = {}) {
-    const number = ++sites
+    const number = ++fixtures
     this.bench = bench
     this.key = `objects/${number}`
     this.id = `upload-${number}`
@@ -46,28 +46,28 @@ export class Site {
     this.oss = new OSS(bench.oss.clientOptions(BUCKET))
   }
 
-  /** What the worker's source gives. */
+  /** Content of the worker's source. */
   get content(): Buffer {
     return contentOf(this.seed, this.size)
   }
 
-  /** A spool on this site's directory, as a new process has it. */
+  /** Creates a spool on this upload's directory, as a new process would. */
   spool(): Spool {
     const client = this.bench.oss.clientOptions(BUCKET)
     return new Spool({ client, dir: this.dir, ...this.options })
   }
 
-  work(job: Partial<Job> & Pick<Job, 'step'>, disk?: DiskPlan): Child {
+  startWorker(job: Partial<Job> & Pick<Job, 'step'>, disk?: DiskPlan): WorkerProcess {
     const { key, id, dir, seed, size, options } = this
     const client = this.bench.oss.clientOptions(BUCKET)
-    return new Child({ client, dir, key, id, seed, size, options, ...job }, disk)
+    return new WorkerProcess({ client, dir, key, id, seed, size, options, ...job }, disk)
   }
 
   get(): Promise<Buffer | undefined> {
     return this.bench.get(this.key)
   }
 
-  /** As it is on the disk; `undefined`: there is none. */
+  /** Reads the checkpoint from the disk. Resolves with `undefined` if there is none. */
   async checkpoint(): Promise<Checkpoint | undefined> {
     const text = await readFile(join(this.dir, this.id, 'checkpoint.json'), 'utf8').catch(
       () => undefined,
@@ -75,7 +75,7 @@ export class Site {
     return text === undefined ? undefined : decodeCheckpoint(text)
   }
 
-  /** Upload ids at this key. */
+  /** Lists the upload ids at this key. */
   async uploadIds(): Promise<string[]> {
     const { uploads } = await this.oss.listUploads({ prefix: this.key, 'max-uploads': 1000 }, {})
     return uploads
@@ -83,10 +83,10 @@ export class Site {
       .map(({ uploadId }: { uploadId: string }) => uploadId)
   }
 
-  /** Parts under an upload id; none if that is gone. */
+  /** Lists the parts of an upload id. Resolves with an empty list if the id does not exist. */
   async parts(uploadId: string): Promise<ListedPart[]> {
     try {
-      // The client's declarations want a query that OSS does not, and know no list of parts.
+      // The client's declarations require a query that OSS does not, and lack the list of parts.
       const list = this.oss.listParts.bind(this.oss) as unknown as (
         key: string,
         uploadId: string,
@@ -98,8 +98,8 @@ export class Site {
     }
   }
 
-  /** Bytes of `content` that OSS does not have under `uploadId`. */
-  async lacking(content: Buffer, uploadId: string | undefined): Promise<number> {
+  /** Returns the number of bytes of `content` that OSS does not have under `uploadId`. */
+  async missingBytes(content: Buffer, uploadId: string | undefined): Promise<number> {
     const listed = uploadId === undefined ? [] : await this.parts(uploadId)
     const etags = new Map(listed.map(part => [Number(part.PartNumber), part.ETag]))
     const parts = partsOf(createPlan(PART, this.options.size), content.length)
@@ -113,7 +113,7 @@ export class Site {
       .reduce((sum, { size }) => sum + size, 0)
   }
 
-  /** Files below the spool directory, relative to it. */
+  /** Lists the files below the spool directory, relative to it. */
   async files(): Promise<string[]> {
     const entries = await readdir(this.dir, { recursive: true, withFileTypes: true }).catch(
       () => [],

@@ -68,7 +68,7 @@ const text = (): Readable => Readable.from([Buffer.from('1\n2\n'), Buffer.from('
 Object.assign(globalThis, {
   oss: emulator,
   client: new OSS(emulator.clientOptions('exports')),
-  spool: new Spool({ client: emulator.clientOptions('exports'), dir: './given-spool' }),
+  spool: new Spool({ client: emulator.clientOptions('exports'), dir: './example-spool' }),
   pipeline,
   readRows: () => Readable.from(rows()),
   readOrders: readOrdersOf,

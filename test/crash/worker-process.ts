@@ -1,50 +1,50 @@
-/** A worker in a process of its own, and what it said before it ended. */
+/** A worker in its own process, and the messages it sent before it exited. */
 import { spawn, type ChildProcess } from 'node:child_process'
 import type { UploadOptions, UploadResult } from '../../src/index.js'
 import type { RedisCheckpointOptions } from '../../src/redis/index.js'
 import { pathOf } from '../support/project.js'
 
-/** What a worker is to do. */
+/** Task of a worker. */
 export interface Job {
   readonly step: 'stream' | 'upload' | 'resume'
   readonly client: object
   readonly dir: string
   readonly key: string
   readonly id: string
-  /** Of the source. */
+  /** Seed of the source's content. */
   readonly seed: number
   readonly size: number
   readonly options: UploadOptions
-  /** Records and locks are in the Redis of this port. */
+  /** Keep checkpoints and locks in the Redis on this port. */
   readonly redis?: { readonly port: number } & RedisCheckpointOptions
   /** The source never ends. */
   readonly hold?: boolean
-  /** ms between two chunks of the source. */
+  /** Milliseconds between two chunks of the source. */
   readonly pace?: number
-  /** Waits for `go()` when all is loaded. */
+  /** Load everything, then wait for `go()`. */
   readonly wait?: boolean
-  /** Another upload, after this one has ended somehow. */
+  /** Run another upload after this one, whether it succeeded or failed. */
   readonly next?: true
 }
 
-/** What `preload.mjs` is to do with the worker's disk. */
+/** Instructions to `preload.mjs` for the worker's disk. */
 export interface DiskPlan {
-  /** Operations below this directory count. */
+  /** Count operations below this directory. */
   readonly root: string
-  /** Which one, from 1. */
+  /** Number of the operation to act on, starting at 1. */
   readonly at?: number
   readonly do?: 'kill' | 'fail'
   readonly when?: 'before' | 'after'
   readonly code?: string
-  /** A file for the trace. */
+  /** File to write the trace to. */
   readonly trace?: string
 }
 
-/** A line that a worker said. */
-interface Line {
+/** Message from a worker: one line of JSON on stdout. */
+interface Message {
   readonly ready?: true
   readonly started?: true
-  /** Where the source was to begin. */
+  /** Offset at which the source was asked to begin. */
   readonly offset?: number
   readonly phase?: string
   readonly result?: UploadResult
@@ -54,23 +54,23 @@ interface Line {
   readonly operations?: number
 }
 
-/** How a worker ended. */
-export interface Ending extends Omit<Line, 'phase'> {
+/** All messages of a worker, and how it exited. */
+export interface WorkerOutcome extends Omit<Message, 'phase'> {
   readonly killed: boolean
-  /** It was told that the upload is sealed. */
+  /** The worker received a progress event with a phase after `spooling`. */
   readonly sealed: boolean
 }
 
 const path = (name: string): string => pathOf(`test/crash/${name}`)
 
-export class Child {
+export class WorkerProcess {
   readonly #process: ChildProcess
-  readonly #lines: Line[] = []
+  readonly #messages: Message[] = []
   #waiting: (() => void)[] = []
   #stderr = ''
-  #over = false
-  /** Rejects when it ended in a way that no test wants. */
-  readonly ended: Promise<Ending>
+  #exited = false
+  /** Resolves when the worker exits with status 0 or SIGKILL, rejects otherwise. */
+  readonly ended: Promise<WorkerOutcome>
 
   constructor(job: Job, disk?: DiskPlan) {
     const { NODE_OPTIONS: _loader, ...env } = process.env
@@ -83,8 +83,8 @@ export class Child {
     this.#process.stdout?.setEncoding('utf8').on('data', (more: string) => {
       const lines = (text + more).split('\n')
       text = lines.pop() ?? ''
-      // Each line is written by `worker.mjs` or `preload.mjs`.
-      for (const line of lines) this.#lines.push(JSON.parse(line) as Line)
+      // Every line was written by `worker.mjs` or `preload.mjs`.
+      for (const line of lines) this.#messages.push(JSON.parse(line) as Message)
       this.#wake()
     })
     this.#process.stderr?.setEncoding('utf8').on('data', (more: string) => {
@@ -93,22 +93,22 @@ export class Child {
     this.ended = new Promise((resolve, reject) => {
       this.#process.once('error', reject)
       this.#process.once('close', (code, signal) => {
-        this.#over = true
+        this.#exited = true
         this.#wake()
-        if (code === 0 || signal === 'SIGKILL') resolve(this.#ending(signal !== null))
-        else reject(new Error(`The worker ended with ${code ?? signal}: ${this.#stderr}`))
+        if (code === 0 || signal === 'SIGKILL') resolve(this.#outcome(signal !== null))
+        else reject(new Error(`The worker exited with ${code ?? signal}: ${this.#stderr}`))
       })
     })
-    this.ended.catch(() => {}) // for those who do not wait for it
+    this.ended.catch(() => {}) // not every test awaits it
   }
 
   get pid(): number {
     return this.#process.pid ?? 0
   }
 
-  /** Resolves when it has said such a line, or has ended. */
-  async said(name: keyof Line): Promise<void> {
-    while (!this.#over && !this.#lines.some(line => line[name] !== undefined)) {
+  /** Resolves when the worker has sent a message with this field, or has exited. */
+  async waitFor(name: keyof Message): Promise<void> {
+    while (!this.#exited && !this.#messages.some(message => message[name] !== undefined)) {
       await new Promise<void>(resolve => this.#waiting.push(resolve))
     }
   }
@@ -121,17 +121,17 @@ export class Child {
     this.#process.kill(signal)
   }
 
-  async kill(): Promise<Ending> {
+  async kill(): Promise<WorkerOutcome> {
     this.signal('SIGKILL')
     return this.ended
   }
 
   #wake(): void {
-    for (const look of this.#waiting.splice(0)) look()
+    for (const resume of this.#waiting.splice(0)) resume()
   }
 
-  #ending(killed: boolean): Ending {
-    const { phase: _last, ...said }: Line = Object.assign({}, ...this.#lines)
-    return { ...said, killed, sealed: this.#lines.some(line => line.phase !== undefined) }
+  #outcome(killed: boolean): WorkerOutcome {
+    const { phase: _last, ...rest }: Message = Object.assign({}, ...this.#messages)
+    return { ...rest, killed, sealed: this.#messages.some(({ phase }) => phase !== undefined) }
   }
 }

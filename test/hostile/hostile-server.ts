@@ -84,7 +84,7 @@ export function reply(status: number, body: string, headers: Record<string, stri
 }
 
 /** Writes `piece` again and again, as fast as it is taken, or every `ms`. */
-export function forEver(socket: net.Socket, first: string, piece: string, ms?: number): void {
+export function writeForever(socket: net.Socket, first: string, piece: string, ms?: number): void {
   socket.write(first)
   const more = (): void => {
     if (socket.destroyed) return

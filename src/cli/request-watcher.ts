@@ -5,7 +5,7 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import type { ClientRequest, IncomingMessage } from 'node:http'
 
-export interface SeenRequest {
+export interface ObservedRequest {
   readonly method: string
   /** In OSS's words, such as `UploadPart`. */
   readonly operation: string
@@ -14,52 +14,52 @@ export interface SeenRequest {
   readonly path: string
   readonly partNumber?: string
   /** HTTP status, or a system error's code. */
-  readonly outcome: number | string
+  readonly statusOrErrorCode: number | string
   readonly requestId?: string
   /** ms from the request to the end of its reply. */
   readonly elapsed: number
   /** Bytes of its body. */
-  readonly bytes: number
+  readonly bodyBytes: number
   /** Something that will be tried again, or ends the upload. */
-  readonly failed: boolean
+  readonly isFailure: boolean
 }
 
 /** What a channel hands over. */
-interface Message {
+interface ChannelMessage {
   readonly request: ClientRequest
   readonly response?: IncomingMessage
   readonly error?: NodeJS.ErrnoException
 }
 
 /** Calls `seen` for every request that has ended. @returns how to stop that */
-export function watchRequests(seen: (request: SeenRequest) => void): () => void {
-  const started = new WeakMap<ClientRequest, number>()
+export function watchRequests(onRequest: (request: ObservedRequest) => void): () => void {
+  const startTimes = new WeakMap<ClientRequest, number>()
   const onStart = (message: unknown): void => {
-    started.set((message as Message).request, performance.now())
+    startTimes.set((message as ChannelMessage).request, performance.now())
   }
   const onEnd = (message: unknown): void => {
-    const { request, response, error } = message as Message // the channels' documented form
-    const since = started.get(request)
-    if (since === undefined) return
-    started.delete(request)
-    seen(describeRequest(request, response, error, performance.now() - since))
+    const { request, response, error } = message as ChannelMessage // the channels' documented form
+    const startedAt = startTimes.get(request)
+    if (startedAt === undefined) return
+    startTimes.delete(request)
+    onRequest(toObservedRequest(request, response, error, performance.now() - startedAt))
   }
   subscribe('http.client.request.start', onStart)
-  for (const name of ENDS) subscribe(name, onEnd)
+  for (const name of END_CHANNELS) subscribe(name, onEnd)
   return () => {
     unsubscribe('http.client.request.start', onStart)
-    for (const name of ENDS) unsubscribe(name, onEnd)
+    for (const name of END_CHANNELS) unsubscribe(name, onEnd)
   }
 }
 
-const ENDS = ['http.client.response.finish', 'http.client.request.error'] as const
+const END_CHANNELS = ['http.client.response.finish', 'http.client.request.error'] as const
 
-function describeRequest(
+function toObservedRequest(
   request: ClientRequest,
   response: IncomingMessage | undefined,
   error: NodeJS.ErrnoException | undefined,
   elapsed: number,
-): SeenRequest {
+): ObservedRequest {
   const url = new URL(request.path, 'http://host')
   const { method } = request
   const status = response?.statusCode
@@ -67,36 +67,36 @@ function describeRequest(
   const partNumber = url.searchParams.get('partNumber')
   return {
     method,
-    operation: operationOf(method, url.searchParams),
+    operation: inferOperation(method, url.searchParams),
     host: String(request.getHeader('host') ?? request.host), // that of the bucket, also by address
-    path: decode(url.pathname),
-    outcome: status ?? error?.code ?? 'ERROR',
+    path: decodePath(url.pathname),
+    statusOrErrorCode: status ?? error?.code ?? 'ERROR',
     elapsed,
-    bytes: Number(request.getHeader('content-length') ?? 0),
+    bodyBytes: Number(request.getHeader('content-length') ?? 0),
     // What is not there is often just what was asked.
-    failed: status === undefined || (status >= 400 && !(status === 404 && method !== 'PUT')),
+    isFailure: status === undefined || (status >= 400 && !(status === 404 && method !== 'PUT')),
     ...(partNumber === null ? {} : { partNumber }),
     ...(typeof requestId === 'string' ? { requestId } : {}),
   }
 }
 
-function operationOf(method: string, query: URLSearchParams): string {
+function inferOperation(method: string, query: URLSearchParams): string {
   if (query.has('uploads')) {
     return method === 'POST' ? 'InitiateMultipartUpload' : 'ListMultipartUploads'
   }
   if (query.has('uploadId')) {
-    const names: Readonly<Record<string, string>> = {
+    const operationByMethod: Readonly<Record<string, string>> = {
       PUT: 'UploadPart',
       POST: 'CompleteMultipartUpload',
       DELETE: 'AbortMultipartUpload',
       GET: 'ListParts',
     }
-    return names[method] ?? method
+    return operationByMethod[method] ?? method
   }
   return { PUT: 'PutObject', HEAD: 'HeadObject' }[method] ?? method
 }
 
-function decode(path: string): string {
+function decodePath(path: string): string {
   try {
     return decodeURIComponent(path)
   } catch {

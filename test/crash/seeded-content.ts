@@ -1,4 +1,4 @@
-/** Bytes made from a number: a worker and the one who checks its object make the same. */
+/** Pseudo-random bytes from a seed, so that a worker and the test that checks its object have the same content. */
 import { createCipheriv, createHash } from 'node:crypto'
 
 export function contentOf(seed: number, size: number): Buffer {

@@ -3,35 +3,35 @@ import { createReadStream } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import type { ObjectInfo } from '../oss/bucket.js'
 import type { CliConnection } from './connection.js'
-import type { Result } from './report.js'
+import type { CliUploadResult } from './report.js'
 import type { Session } from './session.js'
 
 /**
  * The object as a result, if it is the same; the file is read only if their sizes are equal. When
  * OSS cannot be asked, the file counts as changed: the upload then has its own way with failures.
  */
-export async function unchanged(
+export async function resultIfUnchanged(
   connection: CliConnection,
   key: string,
   file: string,
   id: string,
   session: Session,
-): Promise<Result | undefined> {
+): Promise<CliUploadResult | undefined> {
   const startedAt = performance.now()
   const place = connection.place()
   const object = await connection
     .open(place)
     .head(key, { signal: session.signal })
     .catch((error: Error) => {
-      session.say(`${file} counts as changed, since OSS does not tell: ${error.message}`)
+      session.logLine(`${file} counts as changed, since OSS does not tell: ${error.message}`)
     })
   if (object?.crc64 === undefined || object.size !== (await stat(file)).size) return undefined
-  if ((await crcOf(file)) !== object.crc64) return undefined
-  const of = { id, bucket: place.bucket, key }
-  return resultOf(of, object, object.crc64, performance.now() - startedAt)
+  if ((await fileCrc64(file)) !== object.crc64) return undefined
+  const target = { id, bucket: place.bucket, key }
+  return unchangedResult(target, object, object.crc64, performance.now() - startedAt)
 }
 
-async function crcOf(file: string): Promise<bigint> {
+async function fileCrc64(file: string): Promise<bigint> {
   const { Crc64 } = await import('../crc64.js')
   const crc = new Crc64()
   for await (const chunk of createReadStream(file, { highWaterMark: 1024 * 1024 })) {
@@ -40,14 +40,14 @@ async function crcOf(file: string): Promise<bigint> {
   return crc.digest()
 }
 
-function resultOf(
-  of: { id: string; bucket: string; key: string },
+function unchangedResult(
+  target: { id: string; bucket: string; key: string },
   { size, etag, lastModified, requestId, versionId }: ObjectInfo,
   crc64: bigint,
   elapsed: number,
-): Result {
+): CliUploadResult {
   return {
-    ...of,
+    ...target,
     size,
     crc64: String(crc64),
     etag,

@@ -1,6 +1,6 @@
 /** What a check-up finds: one line each, and how to mend what is wrong. */
 
-export interface Finding {
+export interface CheckResult {
   /** What was looked at, such as `spool directory`. */
   readonly check: string
   /** `skipped`: it could not be looked at; another finding says why. */
@@ -11,18 +11,18 @@ export interface Finding {
   readonly mend?: string
 }
 
-export function ok(check: string, message: string): Finding {
+export function okResult(check: string, message: string): CheckResult {
   return { check, state: 'ok', message }
 }
 
-export function warning(check: string, message: string, mend: string): Finding {
-  return { check, state: 'warning', message, mend }
+export function warningResult(check: string, message: string, fix: string): CheckResult {
+  return { check, state: 'warning', message, mend: fix }
 }
 
-export function failed(check: string, message: string, mend: string): Finding {
-  return { check, state: 'failed', message, mend }
+export function failedResult(check: string, message: string, fix: string): CheckResult {
+  return { check, state: 'failed', message, mend: fix }
 }
 
-export function skipped(check: string, message: string): Finding {
+export function skippedResult(check: string, message: string): CheckResult {
   return { check, state: 'skipped', message }
 }

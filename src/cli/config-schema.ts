@@ -2,21 +2,21 @@
  * Everything that can be configured, by name. The names are those of the flags (and of
  * `schema/config.schema.json`, which editors complete from; a test holds the two together).
  */
-import { parseCount, parseRate, parseSize } from './quantities.js'
+import { parseCount, parseRate, parseSize } from './units.js'
 
-export interface Setting {
+export interface SettingDefinition {
   readonly name: string
   readonly env?: string
   /** Its name in `~/.ossutilconfig`, in lower case. */
-  readonly ossutil?: string
+  readonly ossutilName?: string
   /** Never shown; taken together with the other secrets of its source. */
   readonly secret?: true
   /** What a configuration file may hold for it. @throws InvalidArgumentError */
-  readonly read: (value: unknown) => unknown
+  readonly parse: (value: unknown) => unknown
 }
 
 /** The settings under the names of the flags. */
-export interface Values {
+export interface ConfiguredValues {
   readonly endpoint?: string
   readonly region?: string
   readonly internal?: boolean
@@ -30,60 +30,60 @@ export interface Values {
   readonly maxRate?: number
 }
 
-export const SETTINGS: readonly Setting[] = [
-  { name: 'endpoint', env: 'OSS_ENDPOINT', ossutil: 'endpoint', read: string },
-  { name: 'region', env: 'OSS_REGION', ossutil: 'region', read: string },
-  { name: 'internal', read: boolean },
-  { name: 'cname', read: boolean },
+export const SETTING_DEFINITIONS: readonly SettingDefinition[] = [
+  { name: 'endpoint', env: 'OSS_ENDPOINT', ossutilName: 'endpoint', parse: parseString },
+  { name: 'region', env: 'OSS_REGION', ossutilName: 'region', parse: parseString },
+  { name: 'internal', parse: parseBoolean },
+  { name: 'cname', parse: parseBoolean },
   {
     name: 'accessKeyId',
     env: 'OSS_ACCESS_KEY_ID',
-    ossutil: 'accesskeyid',
+    ossutilName: 'accesskeyid',
     secret: true,
-    read: string,
+    parse: parseString,
   },
   {
     name: 'accessKeySecret',
     env: 'OSS_ACCESS_KEY_SECRET',
-    ossutil: 'accesskeysecret',
+    ossutilName: 'accesskeysecret',
     secret: true,
-    read: string,
+    parse: parseString,
   },
   {
     name: 'sessionToken',
     env: 'OSS_SESSION_TOKEN',
-    ossutil: 'ststoken',
+    ossutilName: 'ststoken',
     secret: true,
-    read: string,
+    parse: parseString,
   },
-  { name: 'spool', env: 'OSS_SPOOL_DIR', read: string },
-  { name: 'partSize', read: quantity(parseSize) },
-  { name: 'maxSpool', read: quantity(parseSize) },
-  { name: 'parallel', read: quantity(parseCount) },
-  { name: 'parallelUploads', read: quantity(parseCount) },
-  { name: 'retries', read: quantity(parseCount) },
-  { name: 'maxRate', read: quantity(parseRate) },
+  { name: 'spool', env: 'OSS_SPOOL_DIR', parse: parseString },
+  { name: 'partSize', parse: numberParser(parseSize) },
+  { name: 'maxSpool', parse: numberParser(parseSize) },
+  { name: 'parallel', parse: numberParser(parseCount) },
+  { name: 'parallelUploads', parse: numberParser(parseCount) },
+  { name: 'retries', parse: numberParser(parseCount) },
+  { name: 'maxRate', parse: numberParser(parseRate) },
 ]
 
-function string(value: unknown): string {
+function parseString(value: unknown): string {
   if (typeof value === 'string' && value !== '') return value
   throw new TypeError('Expected a text.')
 }
 
-function boolean(value: unknown): boolean {
+function parseBoolean(value: unknown): boolean {
   if (typeof value === 'boolean') return value
   throw new TypeError('Expected true or false.')
 }
 
 /** A number, or a text as the flag takes it. */
-function quantity(parse: (text: string) => number): (value: unknown) => number {
+function numberParser(parseText: (text: string) => number): (value: unknown) => number {
   return value => {
-    if (typeof value === 'number' || typeof value === 'string') return parse(String(value))
+    if (typeof value === 'number' || typeof value === 'string') return parseText(String(value))
     throw new TypeError('Expected a number, or a text such as "8MiB".')
   }
 }
 
 /** `partSize` → `--part-size`. */
-export function flagOf(name: string): string {
+export function toFlag(name: string): string {
   return `--${name.replaceAll(/[A-Z]/g, letter => `-${letter.toLowerCase()}`)}`
 }

@@ -1,0 +1,61 @@
+/** The command line's own description of itself, as completion needs it. */
+import type { Command, Option } from 'commander'
+
+export interface OptionSpec {
+  /** `--part-size` */
+  readonly flag: string
+  readonly description: string
+  readonly takesValue: boolean
+  /** The words it takes, if they are few. */
+  readonly choices: readonly string[]
+  /** Whether its value is a file or a directory. */
+  readonly takesPath: boolean
+}
+
+export interface CommandSpec {
+  readonly name: string
+  readonly description: string
+  readonly options: readonly OptionSpec[]
+  /** What follows it: names of further commands, words, ids of uploads, files. */
+  readonly operands: {
+    readonly choices: readonly string[]
+    readonly takesIds: boolean
+    readonly takesFiles: boolean
+  }
+}
+
+export function commandSpecsOf(program: Command): CommandSpec[] {
+  return program.commands.map(command => {
+    const argumentNames = command.registeredArguments.map(argument => argument.name())
+    const subcommands = command.commands
+    const commandsWithOptions = subcommands.length === 0 ? [command] : subcommands
+    return {
+      name: command.name(),
+      description: command.description(),
+      options: commandsWithOptions.flatMap(each => each.options.map(toOptionSpec)),
+      operands: {
+        choices:
+          subcommands.length > 0
+            ? subcommands.map(each => each.name())
+            : shellChoices(argumentNames),
+        takesIds: argumentNames.some(name => name.startsWith('ID')),
+        takesFiles: argumentNames.some(name => /FILE|CMD/.test(name)),
+      },
+    }
+  })
+}
+
+function shellChoices(argumentNames: readonly string[]): string[] {
+  return argumentNames.includes('SHELL') ? ['bash', 'zsh', 'fish'] : []
+}
+
+function toOptionSpec(option: Option): OptionSpec {
+  const { long, flags, description, argChoices } = option
+  return {
+    flag: long ?? flags,
+    description,
+    takesValue: option.required,
+    choices: argChoices ?? [],
+    takesPath: /<(DIR|FILE)>/.test(flags),
+  }
+}

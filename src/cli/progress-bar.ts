@@ -1,0 +1,108 @@
+/**
+ * One line that says how far an upload is: what is on OSS and what is only on this disk are two parts
+ * of one bar. Pure: from numbers and a width to a text that fits.
+ */
+import { styleText } from 'node:util'
+import stringWidth from 'string-width'
+import { formatBytes, formatDuration } from './units.js'
+import type { ProgressTotal } from './progress-total.js'
+import { escapeControlChars } from './escape-control-chars.js'
+
+export interface BarStyle {
+  readonly hasColors: boolean
+  readonly hasUnicode: boolean
+}
+
+const MIN_BAR_COLUMNS = 8
+const MAX_BAR_COLUMNS = 32
+
+/** `oss://b/k  [####==    ]  12.0 MiB of 30.0 MiB  4.1 MiB/s  4 s to go`, at most `columns` wide. */
+export function formatProgressBar(
+  name: string,
+  total: ProgressTotal,
+  columns: number,
+  style: BarStyle,
+): string {
+  const width = Math.max(1, columns - 1) // the last column makes some terminals wrap
+  const stats = formatStats(total)
+  // What is least important goes first where there is no room.
+  while (stats.length > 1 && stringWidth(stats.join('  ')) + MIN_BAR_COLUMNS + 4 > width)
+    stats.pop()
+  const statsText = stats.join('  ')
+  const availableColumns = width - stringWidth(statsText) - 4 // brackets, and the gap before the text
+  if (availableColumns < MIN_BAR_COLUMNS)
+    return truncateMiddle(stringWidth(statsText) > width ? formatPercent(total) : statsText, width)
+  const label =
+    availableColumns > MIN_BAR_COLUMNS * 2
+      ? truncateMiddle(escapeControlChars(name), availableColumns - MIN_BAR_COLUMNS - 2)
+      : ''
+  const labelColumns = label === '' ? 0 : stringWidth(label) + 2
+  const bar = renderBar(total, Math.min(MAX_BAR_COLUMNS, availableColumns - labelColumns), style)
+  return `${label === '' ? '' : `${label}  `}[${bar}]  ${statsText}`
+}
+
+/** The same without a bar, for a log. */
+export function formatProgressLine(total: ProgressTotal): string {
+  return [total.stage, ...formatStats(total)].join(', ')
+}
+
+function formatPercent({ uploaded, spooled, size = spooled }: ProgressTotal): string {
+  return `${Math.floor((uploaded / Math.max(1, size)) * 100)}%`
+}
+
+/** The most important first. */
+function formatStats({ spooled, uploaded, size, rate, eta, retries }: ProgressTotal): string[] {
+  const uploadedText = formatBytes(uploaded)
+  const progressText =
+    size === undefined
+      ? `${uploadedText} sent of ${formatBytes(spooled)} read`
+      : `${uploadedText} of ${formatBytes(size)}`
+  return [
+    progressText,
+    ...(rate > 0 ? [`${formatBytes(Math.round(rate))}/s`] : []),
+    ...(eta === undefined ? [] : [`${formatDuration(eta * 1000)} to go`]),
+    ...(retries === 0 ? [] : [`${retries} ${retries === 1 ? 'retry' : 'retries'}`]),
+  ]
+}
+
+/** On OSS, only on this disk, still to come. */
+function renderBar(
+  { spooled, uploaded, size }: ProgressTotal,
+  width: number,
+  style: BarStyle,
+): string {
+  const totalBytes = Math.max(1, size ?? spooled)
+  const uploadedColumns = Math.min(width, Math.floor((uploaded / totalBytes) * width))
+  const spooledColumns =
+    Math.min(width, Math.floor((Math.max(spooled, uploaded) / totalBytes) * width)) -
+    uploadedColumns
+  const [uploadedChar, spooledChar, emptyChar] = style.hasUnicode
+    ? ['█', '▒', '░']
+    : ['#', '=', ' ']
+  const paint = (color: 'green' | 'yellow', text: string): string =>
+    style.hasColors && text !== '' ? styleText(color, text) : text
+  const emptyPart = emptyChar.repeat(width - uploadedColumns - spooledColumns)
+  return (
+    paint('green', uploadedChar.repeat(uploadedColumns)) +
+    paint('yellow', spooledChar.repeat(spooledColumns)) +
+    emptyPart
+  )
+}
+
+/** A text that is at most `width` wide; its end matters more than its middle. */
+export function truncateMiddle(text: string, width: number): string {
+  if (stringWidth(text) <= width) return text
+  if (width <= 1) return '…'.slice(0, Math.max(0, width))
+  const characters = Array.from(new Intl.Segmenter().segment(text), ({ segment }) => segment)
+  const head: string[] = []
+  const tail: string[] = []
+  let remainingColumns = width - 1
+  for (let fromStart = true; characters.length > 0; fromStart = !fromStart) {
+    const character = (fromStart ? characters.shift() : characters.pop()) ?? ''
+    remainingColumns -= stringWidth(character)
+    if (remainingColumns < 0) break
+    if (fromStart) head.push(character)
+    else tail.unshift(character)
+  }
+  return `${head.join('')}…${tail.join('')}`
+}
