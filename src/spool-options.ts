@@ -4,7 +4,7 @@ import { checkInteger, invalidType } from './errors.js'
 import type { RateLimit } from './oss/bucket.js'
 import type { AliOssClient, ClientOptions } from './oss/client-options.js'
 import { checkRate, TokenBucket } from './oss/rate-limiter.js'
-import type { UploadOptions } from './upload/options.js'
+import type { UploadOptions } from './upload/model/options.js'
 
 /** Options of a `Spool`. Upload options are defaults for all its uploads. */
 export interface SpoolOptions extends Omit<UploadOptions, 'id' | 'checkpoint'> {

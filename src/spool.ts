@@ -22,30 +22,30 @@ import {
   type ResumeOptions,
   type SpoolOptions,
 } from './spool-options.js'
-import { abortUpload } from './upload/abort.js'
-import { UploadContext, type SpoolWarning } from './upload/context.js'
-import { errorContext, toSpoolError } from './upload/error-mapping.js'
-import { listUploads } from './upload/list.js'
-import { checkId, checkKey, defaultDirectory, defaultId } from './upload/names.js'
+import { abortUpload } from './upload/maintenance/abort.js'
+import { UploadContext, type SpoolWarning } from './upload/run/context.js'
+import { errorContext, toSpoolError } from './upload/run/error-mapping.js'
+import { listUploads } from './upload/maintenance/list.js'
+import { checkId, checkKey, defaultDirectory, defaultId } from './upload/model/names.js'
 import {
   checkImportedKey,
   checkOptions,
   type UploadOptions,
   type UploadSettings,
-} from './upload/options.js'
-import { ProgressTracker } from './upload/progress.js'
-import type { ProgressEvent } from './upload/progress-event.js'
+} from './upload/model/options.js'
+import { ProgressTracker } from './upload/run/progress.js'
+import type { ProgressEvent } from './upload/model/progress-event.js'
 import {
   prune,
   PRUNE_OPTIONS,
   type PruneDeps,
   type Pruned,
   type PruneOptions,
-} from './upload/prune.js'
-import type { UploadResult } from './upload/result.js'
-import type { Source } from './upload/source.js'
-import { startIngest } from './upload/start-ingest.js'
-import type { UploadStatus } from './upload/status.js'
+} from './upload/maintenance/prune.js'
+import type { UploadResult } from './upload/run/result.js'
+import type { Source } from './upload/model/source.js'
+import { startIngest } from './upload/spooling/start-ingest.js'
+import type { UploadStatus } from './upload/maintenance/status.js'
 import { FairSemaphore } from './util/fair-semaphore.js'
 import { SpoolWriteStream } from './write-stream.js'
 

@@ -6,16 +6,16 @@ import { Writable, type Readable } from 'node:stream'
 import { inspect } from 'node:util'
 import { announceRelease } from './disk/claim.js'
 import { invalidType, SpoolError } from './errors.js'
-import type { SpoolWarning } from './upload/context.js'
+import type { SpoolWarning } from './upload/run/context.js'
 import {
   abortedError,
   errorContext,
   toSpoolError,
   type ErrorContext,
-} from './upload/error-mapping.js'
-import type { Ingest } from './upload/ingest.js'
-import type { ProgressEvent } from './upload/progress-event.js'
-import { resultOf, type UploadResult } from './upload/result.js'
+} from './upload/run/error-mapping.js'
+import type { Ingest } from './upload/spooling/ingest.js'
+import type { ProgressEvent } from './upload/model/progress-event.js'
+import { resultOf, type UploadResult } from './upload/run/result.js'
 import { errorCode } from './util/error-code.js'
 
 /**

@@ -5,7 +5,7 @@
 import { createHash, randomUUID } from 'node:crypto'
 import type { Job, JobsOptions } from 'bullmq'
 import type { ProgressEvent, SourceOptions, UploadOptions, UploadResult } from '../index.js'
-import type { SourceStream } from '../upload/source.js'
+import type { SourceStream } from '../upload/model/source.js'
 
 /**
  * A registered source. Produces the bytes of an object from the `args` of its job; must give the same bytes on

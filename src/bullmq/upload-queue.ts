@@ -1,7 +1,7 @@
 /** Producer side of the shared queue, typed by the sources of its workers. */
 import { FlowProducer, Queue, type JobsOptions } from 'bullmq'
-import { checkKey } from '../upload/names.js'
-import { checkOptions } from '../upload/options.js'
+import { checkKey } from '../upload/model/names.js'
+import { checkOptions } from '../upload/model/options.js'
 import { Cancellations } from './cancellation.js'
 import { checkQueueOptions, type QueueOptions, type QueueSettings } from './queue-options.js'
 import {

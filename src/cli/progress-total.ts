@@ -1,5 +1,5 @@
 /** Several uploads as one: what the bar and the lines show. */
-import type { ProgressEvent } from '../upload/progress-event.js'
+import type { ProgressEvent } from '../upload/model/progress-event.js'
 
 export interface ProgressTotal {
   /** The phase of the only upload, else how many of how many have been begun. */

@@ -2,7 +2,7 @@
  * Progress on standard error: one bar on a terminal, a line every ten seconds elsewhere, JSON lines
  * for programs, nothing with `--quiet`. Several uploads at a time are shown as their sum.
  */
-import type { ProgressEvent } from '../upload/progress-event.js'
+import type { ProgressEvent } from '../upload/model/progress-event.js'
 import { formatProgressBar, formatProgressLine, type BarStyle } from './progress-bar.js'
 import { watchRequests } from './request-watcher.js'
 import type { Session } from './session.js'

@@ -3,7 +3,7 @@
  * JSON for programs. An error is a line with its code and a line that says what to do next.
  */
 import { SpoolError } from '../errors.js'
-import type { UploadResult } from '../upload/result.js'
+import type { UploadResult } from '../upload/run/result.js'
 import { exitStatusOf } from './exit-status.js'
 import { formatBytes, formatDuration } from './units.js'
 import type { Session } from './session.js'

@@ -1,5 +1,5 @@
 /** What is in a spool directory, read without credentials and without a connection. */
-import type { UploadStatus } from '../upload/status.js'
+import type { UploadStatus } from '../upload/maintenance/status.js'
 import type { GlobalFlags, Session } from './session.js'
 
 /** What was set aside because it could not be trusted. */
@@ -24,7 +24,7 @@ export async function readSpoolContent(
   flags: GlobalFlags,
 ): Promise<SpoolContent> {
   const { SpoolDirectory } = await import('../disk/spool-directory.js')
-  const { defaultDirectory } = await import('../upload/names.js')
+  const { defaultDirectory } = await import('../upload/model/names.js')
   const directory = flags.spool ?? defaultDirectory(session.io.env)
   const spoolDirectory = new SpoolDirectory(directory)
   const ids = await spoolDirectory.ids()
@@ -44,7 +44,7 @@ async function readStatuses(
   ids: readonly string[],
 ): Promise<UploadStatus[]> {
   const { LocalRecordStore } = await import('../disk/local-record-store.js')
-  const { listUploads } = await import('../upload/list.js')
+  const { listUploads } = await import('../upload/maintenance/list.js')
   return listUploads(
     new LocalRecordStore(directory),
     ({ message }) => session.logLine(message),

@@ -2,7 +2,7 @@
 import { constants } from 'node:fs'
 import { access, stat } from 'node:fs/promises'
 import { basename, relative } from 'node:path'
-import { checkKey } from '../upload/names.js'
+import { checkKey } from '../upload/model/names.js'
 import { UsageError } from './exit-status.js'
 
 /** An object and the file it is made of; no file: standard input. */

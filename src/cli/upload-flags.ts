@@ -1,6 +1,6 @@
 /** The flags of `put` and `run` as the library's options. */
 import type { ObjectOptions } from '../oss/object-headers.js'
-import type { UploadOptions } from '../upload/options.js'
+import type { UploadOptions } from '../upload/model/options.js'
 import { UsageError } from './exit-status.js'
 import type { ProgressFlags } from './progress.js'
 import type { SpoolFlags } from './session.js'
@@ -26,7 +26,7 @@ export type UploadFlags = SpoolFlags &
 
 /** @throws UsageError, TypeError, RangeError: all that is wrong with them is found here */
 export async function toUploadOptions(flags: UploadFlags): Promise<UploadOptions> {
-  const { checkOptions } = await import('../upload/options.js')
+  const { checkOptions } = await import('../upload/model/options.js')
   const { omitUndefined } = await import('../util/omit-undefined.js')
   const { id, partSize, maxSpool: maxSpoolBytes, parallel, size, once, retries } = flags
   const { expectBytes: bytes, expectMd5: md5, expectSha256: sha256 } = flags

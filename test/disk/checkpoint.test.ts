@@ -12,7 +12,7 @@ import {
   LaterFormatError,
   type Checkpoint,
 } from '../../src/disk/checkpoint.js'
-import { startSuccessor } from '../../src/upload/phase.js'
+import { startSuccessor } from '../../src/upload/model/phase.js'
 import { checkpointOf, completing, published, sealed, spooling } from '../support/records.js'
 
 const error = { code: 'ERR_SPOOL_DENIED', message: 'no\n"way"', at: '2026-01-02T03:04:05.678Z' }

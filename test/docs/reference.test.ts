@@ -47,11 +47,11 @@ t.test('options.md has every option of the library', async t => {
     ...members('src/spool-options.ts', 'ResumeOptions'),
     ...members('src/oss/client-options.ts', 'ClientOptions'),
     ...members('src/oss/object-headers.ts', 'ObjectOptions'),
-    ...members('src/upload/options.ts', 'UploadOptions'),
-    ...members('src/upload/retry.ts', 'RetryOptions'),
-    ...members('src/upload/expectation.ts', 'Expectation'),
-    ...members('src/upload/source.ts', 'SourceOptions'),
-    ...members('src/upload/prune.ts', 'PruneOptions'),
+    ...members('src/upload/model/options.ts', 'UploadOptions'),
+    ...members('src/upload/model/retry.ts', 'RetryOptions'),
+    ...members('src/upload/model/expectation.ts', 'Expectation'),
+    ...members('src/upload/model/source.ts', 'SourceOptions'),
+    ...members('src/upload/maintenance/prune.ts', 'PruneOptions'),
   ]
   const told = rowsOf('docs/options.md').flatMap(([first]) => names(first))
   t.same(sorted(told), sorted(options))

@@ -19,7 +19,7 @@ import {
   type RedisCheckpointOptions,
   type RedisConnection,
 } from '../../src/redis/index.js'
-import { takeOver } from '../../src/upload/phase.js'
+import { takeOver } from '../../src/upload/model/phase.js'
 import { WorkerProcess, type Job } from '../crash/worker-process.js'
 import { contentOf } from '../crash/seeded-content.js'
 import { bench, BUCKET, failingAfter, streamOf, type Bench } from '../support/oss.js'

@@ -8,8 +8,14 @@ import type {
 } from '../../src/disk/checkpoint.js'
 import type { ObjectOptions } from '../../src/oss/object-headers.js'
 import type { Place } from '../../src/oss/bucket.js'
-import { startSpooling, complete, newCheckpoint, publish, seal } from '../../src/upload/phase.js'
-import { MIB, createPlan } from '../../src/upload/plan.js'
+import {
+  startSpooling,
+  complete,
+  newCheckpoint,
+  publish,
+  seal,
+} from '../../src/upload/model/phase.js'
+import { MIB, createPlan } from '../../src/upload/model/plan.js'
 
 export const PLACE: Place = {
   endpoint: 'https://oss-cn-hangzhou.aliyuncs.com',

@@ -13,8 +13,8 @@ import { pipeline } from 'node:stream/promises'
 import t from 'tap'
 import { decodeCheckpoint, type Checkpoint } from '../../src/disk/checkpoint.js'
 import { Spool, type UploadOptions } from '../../src/index.js'
-import { hasFreedParts } from '../../src/upload/freed-parts.js'
-import { checkOptions } from '../../src/upload/options.js'
+import { hasFreedParts } from '../../src/upload/model/freed-parts.js'
+import { checkOptions } from '../../src/upload/model/options.js'
 import { bench, bytes, failingAfter, streamOf, type Bench } from '../support/oss.js'
 
 const PART = 102_400

@@ -7,8 +7,8 @@ import type { Checkpoint } from '../../src/disk/checkpoint.js'
 import { invalidType, outOfRange, SpoolError } from '../../src/errors.js'
 import { OssRequestError, type OssRequestErrorDetails } from '../../src/oss/request-error.js'
 import type { Bucket, ObjectInfo } from '../../src/oss/bucket.js'
-import { checkId, checkKey, defaultDirectory, defaultId } from '../../src/upload/names.js'
-import { checkOptions, type UploadOptions } from '../../src/upload/options.js'
+import { checkId, checkKey, defaultDirectory, defaultId } from '../../src/upload/model/names.js'
+import { checkOptions, type UploadOptions } from '../../src/upload/model/options.js'
 import {
   adoptUploadId,
   filesOf,
@@ -20,12 +20,12 @@ import {
   startSuccessor,
   replacePrevious,
   withUploadId,
-} from '../../src/upload/phase.js'
-import { ProgressTracker } from '../../src/upload/progress.js'
-import type { ProgressEvent } from '../../src/upload/progress-event.js'
-import { retryDelay, withRetry, type RetryPolicy } from '../../src/upload/retry.js'
-import { classifyOutcome, reconcile } from '../../src/upload/reconcile.js'
-import { statusOf } from '../../src/upload/status.js'
+} from '../../src/upload/model/phase.js'
+import { ProgressTracker } from '../../src/upload/run/progress.js'
+import type { ProgressEvent } from '../../src/upload/model/progress-event.js'
+import { retryDelay, withRetry, type RetryPolicy } from '../../src/upload/model/retry.js'
+import { classifyOutcome, reconcile } from '../../src/upload/transfer/reconcile.js'
+import { statusOf } from '../../src/upload/maintenance/status.js'
 import {
   AT,
   checkpointOf,

@@ -25,8 +25,8 @@ import {
   uniformPartSize,
   type Part,
   type Plan,
-} from '../../src/upload/plan.js'
-import { PlanExhaustedError, Spooler } from '../../src/upload/spooler.js'
+} from '../../src/upload/model/plan.js'
+import { PlanExhaustedError, Spooler } from '../../src/upload/spooling/spooler.js'
 import { holds } from '../support/seed.js'
 
 const TB = 1e12

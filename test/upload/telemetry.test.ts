@@ -7,7 +7,7 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { pipeline } from 'node:stream/promises'
 import t, { type Test } from 'tap'
 import type { SpoolEvents } from '../../src/index.js'
-import { Diagnostics } from '../../src/upload/diagnostics.js'
+import { Diagnostics } from '../../src/upload/run/diagnostics.js'
 import { bench, BUCKET, bytes, failingAfter, streamOf } from '../support/oss.js'
 import { urlOf } from '../support/project.js'
 

@@ -1,6 +1,6 @@
 /** `oss-spool abort`: gives uploads up, here and on OSS. */
 import { Option, type Command } from 'commander'
-import { checkId } from '../../upload/names.js'
+import { checkId } from '../../upload/model/names.js'
 import { confirm } from '../confirm.js'
 import { EXIT_SUCCESS, EXIT_FAILURE, UsageError, combineExitStatuses } from '../exit-status.js'
 import { addConnectionOptions, addExamples } from '../shared-options.js'

@@ -56,7 +56,7 @@ async function collectSettings(
   merged: SpoolFlags,
   flags: SpoolFlags,
 ): Promise<readonly SettingEntry[]> {
-  const { defaultDirectory } = await import('../../upload/names.js')
+  const { defaultDirectory } = await import('../../upload/model/names.js')
   const { origins, credentials, path: configPath } = await session.loadConfiguration(flags)
   const flagValues: ValueByName = { ...flags }
   const values: ValueByName = { spool: defaultDirectory(session.io.env), ...merged, ...credentials }

@@ -29,7 +29,7 @@ async function runDoctor(
 ): Promise<number> {
   const bucketTarget = target === undefined ? undefined : parseBucketTarget(target)
   const { checkSpoolContent, checkSpoolDirectory } = await import('../doctor/spool.js')
-  const { defaultDirectory } = await import('../../upload/names.js')
+  const { defaultDirectory } = await import('../../upload/model/names.js')
   const directoryChecks = await checkSpoolDirectory(flags.spool ?? defaultDirectory(session.io.env))
   const isSpoolUsable = directoryChecks[0]?.state !== 'failed'
   const checks = [

@@ -2,7 +2,7 @@
 import { existsSync, realpathSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { Option, type Command } from 'commander'
-import type { UploadStatus } from '../../upload/status.js'
+import type { UploadStatus } from '../../upload/maintenance/status.js'
 import type { ConnectionFlags } from '../connection.js'
 import { EXIT_SUCCESS } from '../exit-status.js'
 import { addConnectionOptions, addExamples } from '../shared-options.js'

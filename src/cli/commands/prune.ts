@@ -1,6 +1,6 @@
 /** `oss-spool prune`: removes what nobody came back for. */
 import { Option, type Command } from 'commander'
-import type { Pruned } from '../../upload/prune.js'
+import type { Pruned } from '../../upload/maintenance/prune.js'
 import { confirm } from '../confirm.js'
 import { EXIT_SUCCESS, EXIT_FAILURE } from '../exit-status.js'
 import { addConnectionOptions, addExamples, durationOption } from '../shared-options.js'

@@ -5,7 +5,7 @@ import { pipeline } from 'node:stream/promises'
 import { Option, type Command } from 'commander'
 import { mapLimit } from '../../util/map-limit.js'
 import type { Spool } from '../../spool.js'
-import type { UploadOptions } from '../../upload/options.js'
+import type { UploadOptions } from '../../upload/model/options.js'
 import type { CliConnection } from '../connection.js'
 import { EXIT_SUCCESS, UsageError, combineExitStatuses } from '../exit-status.js'
 import { countOption, addExamples, addUploadOptions } from '../shared-options.js'
@@ -108,7 +108,7 @@ async function findFinishableIds(spool: Spool): Promise<ReadonlySet<string>> {
 async function putFile(context: PutContext, key: string, file: string): Promise<CliUploadResult> {
   const { session, connection, spool, options, progress, flags, finishableIds } = context
   if (flags.ifChanged) {
-    const { defaultId } = await import('../../upload/names.js')
+    const { defaultId } = await import('../../upload/model/names.js')
     const id = flags.id ?? defaultId(connection.place(), key)
     const unchanged = finishableIds.has(id)
       ? undefined

@@ -1,0 +1,243 @@
+/**
+ * Finishes a sealed upload: the missing parts, then Complete (or one PutObject), then the verification. The
+ * stream that was just sealed and the process that resumes after a crash take the same path, so the path
+ * after a disaster is the one of every day.
+ */
+import { crc64 } from '../../crc64.js'
+import type { Completing, Finishable, Published, Sealed } from '../../disk/checkpoint.js'
+import { SpoolError } from '../../errors.js'
+import { TOKEN_HEADER, type PublishResponse } from '../../oss/bucket.js'
+import { completionHeaders, initiationHeaders } from '../../oss/object-headers.js'
+import { errorKind, isAmbiguous, OssRequestError } from '../../oss/request-error.js'
+import { abortUploadIds } from '../transfer/abort-upload-ids.js'
+import { BytesLostError, hasFreedParts } from '../model/freed-parts.js'
+import { AlreadyPublishedError } from '../transfer/multipart-session.js'
+import { mayHaveOrphans } from '../transfer/orphans.js'
+import {
+  complete,
+  dropPrevious,
+  partCount,
+  publish,
+  publishMethod,
+  reopen,
+  uploadIdsToAbort,
+  withLostInitiates,
+} from '../model/phase.js'
+import { asUnpublished, isOurObject, reconcile } from '../transfer/reconcile.js'
+import { isRetryable, retryDelay, withRetry } from '../model/retry.js'
+import type { UploadRun } from './upload-run.js'
+
+/** The published record, and the response of the caller's callback server. */
+export interface FinishResult {
+  readonly published: Published
+  readonly callback?: unknown
+}
+
+/** The object on OSS; `reply` only where Complete or PutObject was answered. */
+type PublishedObject = Pick<PublishResponse, 'etag' | 'requestId' | 'versionId' | 'callback'> &
+  Partial<Pick<PublishResponse, 'reply'>>
+
+/** Complete may take minutes for thousands of parts without a byte on the connection. */
+const COMPLETE_IDLE_TIMEOUT_MS = 15 * 60_000
+
+/** Resolves when OSS holds the whole object and everything it needed here is removed. */
+export async function finish(run: UploadRun): Promise<FinishResult> {
+  const { context, writer } = run
+  const { attempts } = context.settings.retry
+  let done = await reconcileOnStart(run)
+  for (let failures = 0; done === undefined;) {
+    try {
+      done = await tryComplete(run)
+    } catch (error) {
+      if (error instanceof BytesLostError) await writer.unseal()
+      if (error instanceof AlreadyPublishedError) {
+        done = error.object
+      } else if (error instanceof OssRequestError && error.operation !== 'UploadPart') {
+        const isLast = ++failures >= attempts && !context.isWithinRetryTime
+        done = await handleFailure(run, error, { isLast })
+        if (done === undefined) {
+          context.diagnostics.retry(error)
+          await context.pause(retryDelay(context.settings.retry, failures))
+        }
+      } else throw error
+    }
+  }
+  const finished = await cleanUp(run, run.sealed, done)
+  run.partReporter.published(done.reply)
+  const { size, parts } = finished.published
+  context.diagnostics.published({ size, parts, sent: context.sent, skipped: context.skipped(size) })
+  return finished
+}
+
+/** Reconciles a record that starts in `completing`: after a crash, or a response that was lost (rule 8). */
+async function reconcileOnStart(run: UploadRun): Promise<PublishedObject | undefined> {
+  return run.sealed.phase === 'completing' ? reconcileRecord(run) : undefined
+}
+
+/** Sends the remaining parts, saves `completing`, sends Complete or PutObject, and verifies the object. */
+async function tryComplete(run: UploadRun): Promise<PublishedObject> {
+  const { context } = run
+  const { bucket, key } = context
+  const sealed = reopen(run.sealed)
+  const headers = completionHeaders(sealed.object)
+  let reply: PublishResponse
+  if (publishMethod(sealed) === 'put') {
+    await saveCompleting(run, complete(sealed, 'put', bucket.now()))
+    const all = { ...initiationHeaders(sealed.object), ...headers, [TOKEN_HEADER]: sealed.token }
+    context.countPut(sealed.size)
+    const since = performance.now()
+    reply = await bucket.put(key, () => wholeBody(run, sealed), all, context.callOptions)
+    context.diagnostics.partSent({ number: 1, size: sealed.size }, since)
+  } else {
+    const { uploadId, parts } = await (await run.transfer()).drain()
+    await saveCompleting(run, complete(reopen(run.sealed), 'multipart', bucket.now()))
+    const call = { ...context.callOptions, idleTimeout: COMPLETE_IDLE_TIMEOUT_MS }
+    reply = await bucket.complete(key, uploadId, parts, headers, call)
+  }
+  if (reply.callbackFailed !== undefined) {
+    context.warn(`The object is stored, but its callback failed: ${reply.callbackFailed}`)
+  }
+  return verify(run, reply)
+}
+
+/** Makes `completing` durable before the request that may publish (rule 5). */
+async function saveCompleting(run: UploadRun, record: Completing): Promise<void> {
+  await run.writer.write(record)
+  run.context.progress.update({ phase: 'completing' })
+}
+
+/** Compares the CRC64 of the response; asks by HEAD only where it is missing (rule 1). */
+async function verify(run: UploadRun, reply: PublishResponse): Promise<PublishedObject> {
+  const { context, writer } = run
+  const record = run.sealed
+  if (String(reply.crc64) === record.crc64) return reply
+  if (reply.crc64 === undefined) {
+    const { bucket, key, callOptions, retryPolicy } = context
+    const object = await withRetry(() => bucket.head(key, callOptions), retryPolicy)
+    if (object !== undefined && isOurObject(record, object))
+      return { ...reply, etag: reply.etag || object.etag }
+  }
+  // The published object is wrong: the next run initiates a new upload and sends the temp file again.
+  const resumable = !hasFreedParts(record)
+  await (resumable ? writer.dropWrongUploadId() : writer.unseal())
+  run.discardTransfer()
+  const got = reply.crc64 === undefined ? 'no CRC64' : `CRC64 ${reply.crc64}`
+  const message = `OSS reports ${got} for oss://${writer.checkpoint.bucket}/${context.key}, we have ${record.crc64}; a wrong object may be published there`
+  throw new SpoolError('ERR_SPOOL_VERIFY', message, {
+    id: context.id,
+    resumable,
+    requestId: reply.requestId,
+  })
+}
+
+/**
+ * Handles a failed request other than a part: returns the object if the request took effect after all, and
+ * `undefined` to retry.
+ */
+async function handleFailure(
+  run: UploadRun,
+  failure: OssRequestError,
+  { isLast }: { isLast: boolean },
+): Promise<PublishedObject | undefined> {
+  const { context, writer } = run
+  const kind = errorKind(failure)
+  // Already retried by the caller. `exists` is different: an earlier attempt of ours may own the key.
+  if (run.sealed.phase !== 'completing' && kind !== 'exists') throw failure
+  if (kind === 'aborted') throw failure
+  context.warnOnce(failure)
+  if (kind === 'exists') {
+    const { bucket, key, callOptions, retryPolicy } = context
+    const record = run.sealed
+    const object = await withRetry(() => bucket.head(key, callOptions), retryPolicy)
+    if (object !== undefined && isOurObject(record, object)) return object
+    await writer.write(reopen(record))
+    throw failure
+  }
+  if (kind === 'no-upload' || (isRetryable(kind) && isAmbiguous(failure))) {
+    const done = await reconcileRecord(run)
+    if (done !== undefined) return done
+  } else {
+    await writer.write(reopen(run.sealed))
+    if (kind === 'stale-part') run.discardTransfer()
+  }
+  if (isLast || (!isRetryable(kind) && kind !== 'no-upload' && kind !== 'stale-part')) throw failure
+  return undefined
+}
+
+/** Asks OSS whether Complete or PutObject succeeded (rule 8), and saves the answer. */
+async function reconcileRecord(run: UploadRun): Promise<PublishedObject | undefined> {
+  const { context, writer } = run
+  const record = run.sealed
+  if (record.phase !== 'completing') return undefined
+  const { outcome, object } = await withRetry(
+    () => reconcile(record, context.bucket, context.key, context.callOptions),
+    context.retryPolicy,
+  )
+  if (outcome === 'ours') return object
+  if (outcome !== 'foreign') {
+    if (outcome === 'wrong') await writer.dropWrongUploadId()
+    else await writer.write(asUnpublished(record, outcome))
+    run.discardTransfer() // the next one lists the parts on OSS, or initiates a new upload
+    return undefined
+  }
+  // The record stays in `completing`, so that every later run asks again and none overwrites that object.
+  throw new SpoolError(
+    'ERR_SPOOL_OBJECT_EXISTS',
+    `oss://${writer.checkpoint.bucket}/${context.key} was written by someone else while it was being completed. That object is kept, and so are all bytes here`,
+    { id: context.id, requestId: object?.requestId },
+  )
+}
+
+/** Cleans up after the object was verified: first on OSS, then the temp file, the checkpoint last (rule 6). */
+async function cleanUp(
+  run: UploadRun,
+  record: Finishable,
+  done: PublishedObject,
+): Promise<FinishResult> {
+  const { context, writer } = run
+  const { claim } = context
+  writer.close()
+  const parts = partCount(record)
+  const { etag, requestId, versionId, callback } = done
+  const object = { etag, requestId, parts, ...(versionId === undefined ? {} : { versionId }) }
+  const published = publish(record, object)
+  const result = { published, ...(callback === undefined ? {} : { callback }) }
+  context.progress.update({
+    phase: 'published',
+    uploaded: record.size,
+    parts: { done: parts, total: parts },
+  })
+  const file = await run.file().catch(() => undefined) // missing: an earlier removal was killed
+  const unused = uploadIdsToAbort(writer.checkpoint, record, {
+    answered: done.reply !== undefined,
+  })
+  if (writer.slot === 'previous') {
+    await file?.remove()
+    await writer.save({ ...dropPrevious(writer.checkpoint), superseded: unused })
+    await claim.release()
+    return result
+  }
+  const leftover = await abortUploadIds(context, unused)
+  const { lost } = withLostInitiates(writer.checkpoint)
+  const orphans = lost.length > 0 && (await mayHaveOrphans(context, lost, new Set(leftover)))
+  if (record.once || leftover.length > 0 || orphans) {
+    const left = { superseded: leftover, lost: orphans ? lost : [] }
+    await file?.remove()
+    await writer.save({ ...writer.with(published), ...left })
+    await claim.removeOtherFiles([]) // a predecessor's file, whose removal failed or was killed
+    await claim.release()
+  } else {
+    await claim.remove()
+  }
+  return result
+}
+
+/** Reads the whole file for PutObject; a bit that flipped on the disk never reaches the object. */
+async function wholeBody(run: UploadRun, sealed: Sealed): Promise<Buffer> {
+  const file = await run.file()
+  const body = await file.read(0, sealed.size)
+  if (String(crc64(body)) !== sealed.crc64) {
+    throw file.damagedError('The temp file is not what its checkpoint says')
+  }
+  return body
+}

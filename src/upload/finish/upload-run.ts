@@ -1,0 +1,113 @@
+/**
+ * One run's work on an upload's bytes: its spool file and the transfer of its parts, created when they are
+ * needed and discarded when they are not. Shared by the live stream and the resuming process.
+ */
+import { Crc64 } from '../../crc64.js'
+import { isFinishable, type Finishable } from '../../disk/checkpoint.js'
+import { openSpoolFile } from '../../disk/open-spool-file.js'
+import type { SpoolFile } from '../../disk/spool-file.js'
+import type { UploadContext } from '../run/context.js'
+import { cutParts } from '../model/phase.js'
+import type { CutPart } from '../model/plan.js'
+import { PartReporter } from '../run/progress-callback.js'
+import type { RecordWriter } from '../run/record-writer.js'
+import { Transfer, type PartReader, type TransferEvents } from '../transfer/transfer.js'
+
+export class UploadRun {
+  readonly context: UploadContext
+  readonly writer: RecordWriter
+  readonly partReporter: PartReporter
+  #file: Promise<SpoolFile> | undefined
+  #transfer: Transfer | undefined
+
+  /** @param file – the open file of a live stream; otherwise it is opened when it is needed */
+  constructor(context: UploadContext, writer: RecordWriter, file?: SpoolFile) {
+    this.context = context
+    this.writer = writer
+    this.partReporter = new PartReporter(context)
+    if (file !== undefined) this.#file = Promise.resolve(file)
+  }
+
+  /** The record, once it is sealed. */
+  get sealed(): Finishable {
+    const { record } = this.writer
+    if (isFinishable(record)) return record
+    throw new Error(`An upload in phase ${record.phase} cannot be finished`)
+  }
+
+  /** The file that the record names. @throws TempFileDamagedError when its size is not the recorded one */
+  file(): Promise<SpoolFile> {
+    return (this.#file ??= this.#openFile())
+  }
+
+  /** Starts the transfer of a live stream. */
+  startTransfer(file: SpoolFile, events: TransferEvents): Transfer {
+    return (this.#transfer = this.#createTransfer(file, { flowing: true }, events))
+  }
+
+  /** The transfer, with all parts added. */
+  async transfer(): Promise<Transfer> {
+    if (this.#transfer !== undefined) return this.#transfer
+    const { sealed } = this
+    const file = await this.file()
+    this.partReporter.restart()
+    const transfer = this.#createTransfer(file, { flowing: false })
+    for (const part of cutParts(sealed)) transfer.add(part)
+    return (this.#transfer = transfer)
+  }
+
+  /** Discards the transfer: the next one lists the parts on OSS, or initiates a new upload. */
+  discardTransfer(): void {
+    this.#transfer = undefined
+  }
+
+  /** Stops the transfer and closes the file, once. */
+  async close(): Promise<void> {
+    await this.#transfer?.stop()
+    const opening = this.#file
+    this.#file = undefined // a closed descriptor's number is soon another file's
+    const file = await opening?.catch(() => undefined) // its error was thrown where the file was used
+    await file?.close()
+  }
+
+  async #openFile(): Promise<SpoolFile> {
+    const { record, checkpoint } = this.writer
+    const file = await openSpoolFile(this.context.claim.directory, record.file)
+    if (file.size === record.spooled) return file
+    await file.close()
+    throw file.damagedError(
+      `The temp file of ${checkpoint.id} has ${file.size} bytes instead of ${record.spooled}`,
+    )
+  }
+
+  #createTransfer(
+    file: SpoolFile,
+    options: { flowing: boolean },
+    events?: TransferEvents,
+  ): Transfer {
+    const { context, writer, partReporter } = this
+    const reader: PartReader = {
+      body: part => file.chunks(part.start, part.size),
+      verify: part => verifyPart(file, part),
+    }
+    return new Transfer(context, writer, reader, options, {
+      onDone: (part, done, response) => {
+        partReporter.partDone(part.size, done, response, writer.record, file.path)
+        events?.onDone(part, done, response)
+        writer.scheduleSave()
+      },
+      onRestart: () => {
+        partReporter.restart()
+        events?.onRestart()
+      },
+      onFailure: (error, part) => events?.onFailure(error, part),
+    })
+  }
+}
+
+async function verifyPart(file: SpoolFile, part: CutPart): Promise<void> {
+  const crc = new Crc64()
+  for await (const chunk of file.chunks(part.start, part.size)) crc.update(chunk)
+  if (crc.digest() === part.crc64) return
+  throw file.damagedError(`Part ${part.number} in the temp file is not what its checkpoint says`)
+}

@@ -1,0 +1,30 @@
+/**
+ * Aborts an upload on request: on OSS first, so that something here knows of its parts as long as they are
+ * stored (and billed) there.
+ */
+import type { RecordStore } from '../../disk/record-store.js'
+import type { UploadContext } from '../run/context.js'
+import { abortUploadId } from '../transfer/abort-upload-ids.js'
+import { errorContext, toSpoolError } from '../run/error-mapping.js'
+import { findOrphans } from '../transfer/orphans.js'
+import { withLostInitiates } from '../model/phase.js'
+
+/**
+ * Aborts every upload id of the checkpoint and the orphans of its lost Initiates, then removes the upload and
+ * ends the claim.
+ */
+export async function abortUpload(context: UploadContext, records: RecordStore): Promise<void> {
+  const { claim } = context
+  const checkpoint = withLostInitiates(context.checkpoint)
+  const { upload, previous, superseded, lost } = checkpoint
+  const own = [upload.uploadId, previous?.uploadId, ...superseded]
+  const uploadIds = new Set(own.filter(uploadId => uploadId !== undefined))
+  try {
+    for (const uploadId of uploadIds) await abortUploadId(context, uploadId)
+    const { orphans } = await findOrphans(context, records, lost)
+    for (const { uploadId } of orphans) await abortUploadId(context, uploadId)
+  } catch (error) {
+    throw toSpoolError(error, errorContext(checkpoint, upload))
+  }
+  await claim.remove()
+}

@@ -1,0 +1,157 @@
+/**
+ * Pruning: what nobody came back for. Unsealed uploads, receipts and the quarantine go by age; sealed
+ * uploads and orphans only when they are asked for. An upload that is owned is never touched.
+ */
+import { Claim } from '../../disk/claim.js'
+import { finishableSlot, type Checkpoint } from '../../disk/checkpoint.js'
+import type { RecordStore } from '../../disk/record-store.js'
+import { invalidType, outOfRange, SpoolError } from '../../errors.js'
+import { abortUpload } from './abort.js'
+import type { UploadContext } from '../run/context.js'
+import { abortUploadId, abortUploadIds } from '../transfer/abort-upload-ids.js'
+import { findOrphans } from '../transfer/orphans.js'
+import { withLostInitiates } from '../model/phase.js'
+
+/** What `prune` removes. */
+export interface PruneOptions {
+  /** Only what was idle for so long, in ms. @default 7 days */
+  readonly olderThan?: number
+  /** Sealed uploads, too: their bytes are lost. @default false */
+  readonly sealed?: boolean
+  /** Upload ids on OSS that lost answers to Initiate left behind, whatever their age. @default false */
+  readonly orphans?: boolean
+  /** Removes nothing; tells what it would. @default false */
+  readonly dryRun?: boolean
+}
+
+/** One thing that was removed, or would be. */
+export interface Pruned {
+  /** What it was; an orphan is an upload id on OSS that nothing here names. */
+  readonly kind: 'upload' | 'receipt' | 'quarantine' | 'orphan'
+  /** Of the upload; the folder's name in the quarantine. */
+  readonly id: string
+  /** Bucket; not of what is in the quarantine. */
+  readonly bucket?: string
+  /** Key of the object; not of what is in the quarantine. */
+  readonly key?: string
+  /** Of an orphan. */
+  readonly uploadId?: string
+}
+
+/** Names of the options of `prune`. */
+export const PRUNE_OPTIONS: Readonly<Record<keyof PruneOptions, true>> = {
+  olderThan: true,
+  sealed: true,
+  orphans: true,
+  dryRun: true,
+}
+
+export const WEEK_MS = 7 * 24 * 60 * 60 * 1000
+
+/** What pruning asks of its caller. */
+export interface PruneDeps {
+  readonly records: RecordStore
+  contextOf(claim: Claim, checkpoint: Checkpoint): UploadContext
+  warn(id: string, error: unknown): void
+}
+
+export async function prune(pruner: PruneDeps, options: PruneOptions): Promise<Pruned[]> {
+  const { olderThan = WEEK_MS, dryRun = false } = options
+  if (typeof olderThan !== 'number') throw invalidType('olderThan', 'a number', olderThan)
+  if (!(olderThan >= 0)) throw outOfRange('olderThan', '>= 0', olderThan)
+  const pruned: Pruned[] = []
+  for (const id of await pruner.records.ids()) {
+    try {
+      pruned.push(...(await pruneUpload(pruner, id, { ...options, olderThan, dryRun })))
+    } catch (error) {
+      if (!(error instanceof SpoolError)) throw error
+      if (error.code !== 'ERR_SPOOL_LOCKED') pruner.warn(id, error)
+    }
+  }
+  for (const { name, since } of await pruner.records.quarantined()) {
+    if (Date.now() - since < olderThan) continue
+    if (!dryRun) await pruner.records.discardQuarantined(name)
+    pruned.push({ kind: 'quarantine', id: name })
+  }
+  return pruned
+}
+
+type PruneSettings = PruneOptions & { readonly olderThan: number; readonly dryRun: boolean }
+
+async function pruneUpload(
+  pruner: PruneDeps,
+  id: string,
+  options: PruneSettings,
+): Promise<Pruned[]> {
+  const seen = await pruner.records.read(id).catch(() => null)
+  if (seen !== null && !needsPruning(seen, options)) return []
+  const claim = await Claim.acquireExisting(pruner.records, id).catch((error: unknown) => {
+    if (error instanceof SpoolError && error.code === 'ERR_SPOOL_NOT_FOUND') return undefined
+    throw error
+  })
+  if (claim === undefined) return [] // rubbish of a crash: it has just been cleaned up
+  try {
+    return await pruneClaimed(pruner, claim, options)
+  } finally {
+    await claim.releaseOrRemove()
+  }
+}
+
+async function pruneClaimed(
+  pruner: PruneDeps,
+  claim: Claim & { checkpoint: Checkpoint },
+  options: PruneSettings,
+): Promise<Pruned[]> {
+  const { checkpoint } = claim
+  const { id, bucket, key } = checkpoint
+  const context = pruner.contextOf(claim, checkpoint)
+  const kind = pruneKind(checkpoint, options)
+  if (kind !== undefined) {
+    if (!options.dryRun) await abortUpload(context, pruner.records)
+    return [{ kind, id, bucket, key }]
+  }
+  const pruned: Pruned[] = []
+  if (options.orphans === true) {
+    const { lost } = withLostInitiates(checkpoint)
+    const { orphans, stillLost } = await findOrphans(context, pruner.records, lost)
+    for (const { uploadId } of orphans) {
+      if (!options.dryRun) await abortUploadId(context, uploadId)
+      pruned.push({ kind: 'orphan', id, bucket, key, uploadId })
+    }
+    if (!options.dryRun && lost.length > 0) {
+      await claim.db.write({ ...withLostInitiates(checkpoint), lost: [...stillLost] })
+    }
+  }
+  if (!options.dryRun) await cleanUpPublished(context, claim)
+  return pruned
+}
+
+/** What is published, has no receipt and nothing left to clean up needs no record any more. */
+async function cleanUpPublished(
+  context: UploadContext,
+  claim: Claim & { checkpoint: Checkpoint },
+): Promise<void> {
+  const { upload, lost } = claim.checkpoint
+  if (upload.phase !== 'published') return
+  const superseded = await abortUploadIds(context, claim.checkpoint.superseded)
+  if (!upload.once && superseded.length === 0 && lost.length === 0) return claim.remove()
+  await claim.db.write({ ...claim.checkpoint, superseded })
+}
+
+/** Whether it is worth a lock. */
+function needsPruning(checkpoint: Checkpoint, options: PruneSettings): boolean {
+  if (pruneKind(checkpoint, options) !== undefined) return true
+  if (options.orphans === true && withLostInitiates(checkpoint).lost.length > 0) return true
+  return checkpoint.upload.phase === 'published' && checkpoint.superseded.length > 0
+}
+
+/** As what it is to be removed; `undefined`: it stays. */
+function pruneKind(
+  checkpoint: Checkpoint,
+  options: PruneSettings,
+): 'upload' | 'receipt' | undefined {
+  const { upload } = checkpoint
+  if (Date.now() - Date.parse(upload.updatedAt) < options.olderThan) return undefined
+  if (upload.phase === 'published') return upload.once ? 'receipt' : undefined
+  return finishableSlot(checkpoint) !== undefined && options.sealed !== true ? undefined : 'upload'
+}

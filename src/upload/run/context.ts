@@ -1,0 +1,178 @@
+/**
+ * The context of one run: the claim on disk, the bucket on OSS, how to call it, and where to report. `spool.ts`
+ * creates one per run.
+ */
+import type { Claim } from '../../disk/claim.js'
+import type { Checkpoint } from '../../disk/checkpoint.js'
+import { setMaxListeners } from 'node:events'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { OssRequestError } from '../../oss/request-error.js'
+import type { Bucket, CallOptions } from '../../oss/bucket.js'
+import type { FairShare } from '../../util/fair-semaphore.js'
+import type { UploadOptions } from '../model/options.js'
+import type { ProgressTracker } from './progress.js'
+import type { RetryPolicy, RetryOptions } from '../model/retry.js'
+import { Diagnostics } from './diagnostics.js'
+
+/** A problem that did not stop the upload but should be seen at once. */
+export interface SpoolWarning {
+  /** Id of the upload. */
+  readonly id: string
+  /** One line. */
+  readonly message: string
+  /** Part number, if one part is concerned. */
+  readonly part?: number
+  /** What failed underneath. */
+  readonly cause?: unknown
+}
+
+/** Settings of this run, as opposed to those of the object, which the checkpoint holds. */
+export interface RunSettings {
+  readonly parallel: number
+  readonly retry: RetryOptions
+  readonly timeout: number | undefined
+  readonly progress: UploadOptions['progress']
+}
+
+/** Everything an `UploadContext` is made of. */
+export interface UploadContextParts {
+  readonly claim: Claim
+  readonly bucket: Bucket
+  /** The turns of this upload's requests among those of all uploads. */
+  readonly share: FairShare
+  readonly key: string
+  readonly settings: RunSettings
+  readonly progress: ProgressTracker
+  readonly warn: (warning: SpoolWarning) => void
+}
+
+export class UploadContext {
+  readonly claim: Claim
+  readonly bucket: Bucket
+  readonly key: string
+  readonly settings: RunSettings
+  readonly progress: ProgressTracker
+  /** How each request is made. */
+  readonly callOptions: CallOptions
+  readonly diagnostics = new Diagnostics(() => this.checkpoint)
+  readonly #abort = new AbortController()
+  readonly #warn: (warning: SpoolWarning) => void
+  readonly #warned = new Set<string>()
+  readonly startedAt = performance.now()
+  readonly #sentParts = new Map<number, number>()
+  #retryUntil = 0
+  /** Bytes sent by this run and acknowledged. */
+  sent = 0
+
+  constructor({ claim, bucket, share, key, settings, progress, warn }: UploadContextParts) {
+    this.claim = claim
+    this.bucket = bucket
+    this.key = key
+    this.settings = settings
+    this.progress = progress
+    this.#warn = warn
+    this.callOptions = { signal: this.#abort.signal, idleTimeout: settings.timeout, share }
+    claim.db.on('written', (before, now, elapsed) => this.diagnostics.written(before, now, elapsed))
+    setMaxListeners(0, this.#abort.signal) // one for each part in flight
+    claim.lockLost?.addEventListener('abort', () => this.stop(), { once: true })
+  }
+
+  get id(): string {
+    return this.claim.id
+  }
+
+  /** Runs `step`; `signal` stops its requests. A lost lock is reported as such. */
+  async runUntilAborted<T>(signal: AbortSignal | undefined, step: () => Promise<T>): Promise<T> {
+    const stop = (): void => this.stop()
+    signal?.addEventListener('abort', stop, { once: true })
+    if (signal?.aborted) stop()
+    try {
+      return await step()
+    } catch (error) {
+      const { lockLost } = this.claim
+      throw lockLost?.aborted === true ? lockLost.reason : error
+    } finally {
+      signal?.removeEventListener('abort', stop)
+    }
+  }
+
+  /** Set before anything else happens: see `Intake.begin` and `resume`. */
+  get checkpoint(): Checkpoint {
+    const { checkpoint } = this.claim
+    if (checkpoint === null) throw new Error(`Upload ${this.id} has no checkpoint yet`)
+    return checkpoint
+  }
+
+  get signal(): AbortSignal {
+    return this.#abort.signal
+  }
+
+  /** How requests other than parts are retried. */
+  get retryPolicy(): RetryPolicy {
+    return {
+      retry: this.settings.retry,
+      onFailure: failure => this.reportRetry(failure),
+      pause: ms => this.pause(ms),
+      isWithinRetryTime: () => this.isWithinRetryTime,
+    }
+  }
+
+  /** Waits; rejects with an `OssRequestError` of kind `aborted` when the upload is stopped. */
+  async pause(ms: number): Promise<void> {
+    await sleep(ms, undefined, { signal: this.signal }).catch(() => {
+      throw new OssRequestError({ operation: 'Pause', name: 'AbortError', message: 'stopped' })
+    })
+  }
+
+  /** Starts the minimum retry time: the source is not needed any more, and attempts count. */
+  startRetryTime(): void {
+    this.#retryUntil = performance.now() + (this.settings.retry.minRetryTime ?? 0)
+  }
+
+  /** While true, retries continue although the attempts are used up. */
+  get isWithinRetryTime(): boolean {
+    return performance.now() < this.#retryUntil
+  }
+
+  /** Aborts the requests and pauses of this upload only. */
+  stop(): void {
+    this.#abort.abort()
+  }
+
+  /** @param since – start of the first attempt, by `performance.now()` */
+  countSent(part: { number: number; size: number }, since: number): void {
+    this.diagnostics.partSent(part, since)
+    this.sent += part.size
+    this.#sentParts.set(part.number, part.size)
+  }
+
+  /** Counts an object that is sent by one request, once for all attempts. */
+  countPut(size: number): void {
+    this.sent = size
+    this.#sentParts.set(1, size)
+  }
+
+  /** Bytes of an object of `size` that this run did not have to send. */
+  skipped(size: number): number {
+    return size - [...this.#sentParts.values()].reduce((sum, bytes) => sum + bytes, 0)
+  }
+
+  warn(message: string, details: { part?: number; cause?: unknown } = {}): void {
+    // On the next tick, so that an exception of a listener is its owner's, not a failed part of ours.
+    process.nextTick(this.#warn, { id: this.id, message, ...details })
+  }
+
+  /** Reports a failed request that will be retried. */
+  reportRetry(failure: OssRequestError, part?: number): void {
+    this.diagnostics.retry(failure, part)
+    this.warnOnce(failure, part)
+  }
+
+  /** Warns about a failed request, once per kind of failure. */
+  warnOnce(failure: OssRequestError, part?: number): void {
+    const kind = `${failure.status} ${failure.ossCode ?? failure.name}`
+    if (this.#warned.has(kind)) return
+    this.#warned.add(kind)
+    this.warn(failure.describe(), { cause: failure, ...(part === undefined ? {} : { part }) })
+  }
+}

@@ -1,0 +1,78 @@
+/**
+ * The reporter tells of parts that arrived: to the `progress` option as `ali-oss` would call it, and to
+ * the `progress` event. Whatever the caller's function throws is his warning, not our failure.
+ */
+import type { UploadRecord } from '../../disk/checkpoint.js'
+import type { HttpResponse } from '../../oss/bucket.js'
+import type { UploadContext } from './context.js'
+import type { AliOssCheckpoint } from '../model/options.js'
+import { uniformPartSize, type DonePart } from '../model/plan.js'
+
+export class PartReporter {
+  readonly #context: UploadContext
+  /** In the order of their arrival, as `ali-oss` has them. */
+  #done: DonePart[] = []
+
+  constructor(context: UploadContext) {
+    this.#context = context
+  }
+
+  /** A transfer begins: what an earlier one knew is to be found out again. */
+  restart(): void {
+    this.#done = []
+    this.#context.progress.restart()
+  }
+
+  partDone(
+    size: number,
+    done: DonePart,
+    reply: HttpResponse | undefined,
+    record: UploadRecord,
+    path: string,
+  ): void {
+    this.#done.push(done)
+    if (reply === undefined) {
+      this.#context.progress.found(size)
+      this.#context.diagnostics.partFound(done.number, size)
+    } else this.#context.progress.acknowledge(size)
+    this.#callWithCheckpoint(record, path, reply)
+  }
+
+  /** From the seal on there is a checkpoint that `ali-oss` itself can finish. */
+  sealed(record: UploadRecord, path: string): void {
+    if (this.#done.length > 0) this.#callWithCheckpoint(record, path, undefined)
+  }
+
+  published(reply?: HttpResponse): void {
+    this.#callback(1, null, reply)
+  }
+
+  #callWithCheckpoint(record: UploadRecord, path: string, reply: HttpResponse | undefined): void {
+    if (this.#context.settings.progress === undefined) return
+    const { uploaded, size } = this.#context.progress.state
+    const fraction = size === undefined || size === 0 ? 0 : Math.min(1, uploaded / size)
+    this.#callback(fraction, this.#checkpoint(record, path), reply)
+  }
+
+  #checkpoint(record: UploadRecord, file: string): AliOssCheckpoint | null {
+    if (record.phase !== 'sealed' || record.uploadId === undefined) return null
+    const partSize = uniformPartSize(record.plan, record.size)
+    if (partSize === undefined) return null
+    const { size: fileSize, uploadId } = record
+    return { file, name: this.#context.key, fileSize, partSize, uploadId, doneParts: this.#done }
+  }
+
+  #callback(
+    fraction: number,
+    checkpoint: AliOssCheckpoint | null,
+    reply: HttpResponse | undefined,
+  ): void {
+    const warn = (cause: unknown): void =>
+      this.#context.warn(`The progress function failed: ${String(cause)}`, { cause })
+    try {
+      Promise.resolve(this.#context.settings.progress?.(fraction, checkpoint, reply)).catch(warn)
+    } catch (error) {
+      warn(error)
+    }
+  }
+}

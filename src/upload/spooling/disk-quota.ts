@@ -1,0 +1,119 @@
+/**
+ * Limits the disk space of a bounded spool (`maxSpoolBytes`). When it is used up, ranges of the temp file whose
+ * parts OSS has acknowledged (rule 4) are returned to the file system; without any, the writer waits for the
+ * network. Nothing is freed while there is space, since bytes on this disk survive the loss of an upload id.
+ */
+import type { SpoolFile } from '../../disk/spool-file.js'
+import { isFreed, addFreed, type FreedRanges } from '../model/freed-parts.js'
+import type { Part } from '../model/plan.js'
+
+/**
+ * At least this fraction of the limit (1/8) is freed at a time, since each time costs a synced write. Parts in
+ * flight and the part being filled never use up the rest, so that much becomes freeable eventually.
+ */
+const FREE_FRACTION = 8
+
+/** No file system has larger blocks, and only the last part may be smaller. */
+const BLOCK_BYTES = 64 * 1024
+
+export class DiskQuota {
+  readonly #limit: number
+  readonly #file: SpoolFile
+  readonly #signal: AbortSignal
+  readonly #saveFreed: (freed: FreedRanges) => Promise<void>
+  #freed: FreedRanges
+  /** Bytes of the parts in `#freed`. */
+  #freedBytes: number
+  #acknowledged: Part[] = []
+  /** Bytes of the acknowledged parts. */
+  #freeableBytes = 0
+  #notify: () => void = () => {}
+
+  /**
+   * @param limit – bytes of the temp file that may be on the disk
+   * @param freed – parts that an earlier run has freed
+   * @param saveFreed – makes the freed parts durable: no process may ever take a hole for bytes
+   * @param signal – ends the wait
+   */
+  constructor(
+    limit: number,
+    file: SpoolFile,
+    freed: readonly Part[],
+    saveFreed: (freed: FreedRanges) => Promise<void>,
+    signal: AbortSignal,
+  ) {
+    this.#limit = limit
+    this.#file = file
+    this.#freed = addFreed([], freed)
+    this.#freedBytes = freed.reduce((sum, { size }) => sum + size, 0)
+    this.#saveFreed = saveFreed
+    this.#signal = signal
+    signal.addEventListener('abort', () => this.#notify(), { once: true })
+  }
+
+  /** Records that OSS has this part. */
+  acknowledge(part: Part): void {
+    if (isFreed(this.#freed, part.number)) return
+    this.#acknowledged.push(part)
+    this.#freeableBytes += part.size
+    this.#notify()
+  }
+
+  /** Withdraws all acknowledgements: the upload id may be gone. */
+  reset(): void {
+    this.#acknowledged = []
+    this.#freeableBytes = 0
+  }
+
+  /**
+   * Resolves with the number of bytes (at least 1) that may be appended now to a temp file of `size` bytes.
+   * Rejects when the upload is stopped.
+   */
+  async reserve(size: number): Promise<number> {
+    for (;;) {
+      this.#signal.throwIfAborted()
+      const room = this.#limit - (size - this.#freedBytes)
+      if (room > 0) return room
+      if (this.#freeableBytes >= this.#limit / FREE_FRACTION) await this.#free()
+      else await this.#waitForAck()
+    }
+  }
+
+  /** Saves first: from then on only OSS has these bytes. */
+  async #free(): Promise<void> {
+    const parts = this.#acknowledged
+    this.reset()
+    this.#freed = addFreed(this.#freed, parts)
+    await this.#saveFreed(this.#freed)
+    for (const { number, start, size } of parts) {
+      // A block that two parts share is freed with the second of them.
+      const from = isFreed(this.#freed, number - 1) ? start - (start % BLOCK_BYTES) : start
+      const end = start + size
+      const to = isFreed(this.#freed, number + 1) ? Math.ceil(end / BLOCK_BYTES) * BLOCK_BYTES : end
+      await this.#file.free(from, to)
+      this.#freedBytes += size
+    }
+  }
+
+  #waitForAck(): Promise<void> {
+    return new Promise(resolve => {
+      this.#notify = resolve
+    })
+  }
+}
+
+/** The first `size` bytes, and the rest. */
+export function splitAt(
+  chunks: readonly Uint8Array[],
+  size: number,
+): [readonly Uint8Array[], readonly Uint8Array[]] {
+  let left = size
+  for (const [i, chunk] of chunks.entries()) {
+    if (chunk.length > left) {
+      const first = [...chunks.slice(0, i), chunk.subarray(0, left)]
+      return [first, [chunk.subarray(left), ...chunks.slice(i + 1)]]
+    }
+    left -= chunk.length
+  }
+  return [chunks, []]
+}

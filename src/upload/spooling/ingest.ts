@@ -1,0 +1,260 @@
+/**
+ * The ingest: a stream's way into the spool, up to the seal. It owns two rules: nothing that OSS or the network
+ * does stops the reading (rule 3), and only a source that ended successfully is ever sealed (rule 2).
+ */
+import type { Sealed, Spooling, UploadRecord } from '../../disk/checkpoint.js'
+import type { SpoolFile } from '../../disk/spool-file.js'
+import { TempFileDamagedError } from '../../disk/temp-file.js'
+import { SpoolError } from '../../errors.js'
+import type { UploadContext } from '../run/context.js'
+import { splitAt, type DiskQuota } from './disk-quota.js'
+import { firstMismatch } from '../model/expectation.js'
+import { finish, type FinishResult } from '../finish/finish.js'
+import type { UploadSettings } from '../model/options.js'
+import { replacePrevious, seal, timestamp } from '../model/phase.js'
+import { isSinglePut, type CutPart } from '../model/plan.js'
+import type { RecordWriter } from '../run/record-writer.js'
+import { PlanExhaustedError, type Spooler } from './spooler.js'
+import type { Transfer } from '../transfer/transfer.js'
+import type { UploadRun } from '../finish/upload-run.js'
+
+/**
+ * An open stream initiates its upload after this many ms, however little came: short streams end earlier and
+ * cost one request, and a mistyped bucket is reported within the first second.
+ */
+const INITIATE_DELAY_MS = 300
+
+/** Everything an ingest works with; `start-ingest.ts` creates it. */
+export interface IngestParts {
+  readonly context: UploadContext
+  readonly settings: UploadSettings
+  readonly writer: RecordWriter
+  readonly file: SpoolFile
+  readonly spooler: Spooler
+  /** Whole parts that are not sent yet; the spooler adds to them. */
+  readonly cut: CutPart[]
+  readonly quota: DiskQuota
+  readonly run: UploadRun
+  readonly transfer: Transfer
+  /** Bytes of an earlier run that were verified and need not be read again. */
+  readonly offset: number
+  /** Aborted when the upload cannot continue and the source should stop; the reason is the error. */
+  readonly fatal: AbortSignal
+}
+
+/** Returns why the upload was abandoned; called once it is known whether the seal is durable. */
+export type AbandonReason = (sealed: boolean) => { code: string; message: string }
+
+export class Ingest {
+  readonly context: UploadContext
+  readonly offset: number
+  readonly fatal: AbortSignal
+  readonly #parts: IngestParts
+  readonly #isEager: boolean
+  #timer: NodeJS.Timeout | undefined
+  /** The step in progress: the descriptor is closed only after it. */
+  #step: Promise<unknown> = Promise.resolve()
+  /** The claim has ended: the upload is finished or in the quarantine. */
+  #ended = false
+  #abandoned = false
+
+  constructor(parts: IngestParts) {
+    this.context = parts.context
+    this.offset = parts.offset
+    this.fatal = parts.fatal
+    this.#parts = parts
+    this.#isEager = parts.settings.start === 'eager'
+    if (this.#isEager) {
+      this.#timer = setTimeout(() => parts.transfer.start(), INITIATE_DELAY_MS).unref()
+    }
+    this.#onSpooled()
+  }
+
+  /** Resolves when `chunks` are in the spool file. */
+  write(chunks: readonly Uint8Array[]): Promise<void> {
+    return this.#track(this.#write(chunks))
+  }
+
+  /** The latest durable record, if any. */
+  get savedRecord(): UploadRecord | undefined {
+    return this.context.claim.db.saved?.upload
+  }
+
+  /** True once the seal is durable: the source is not needed any more. */
+  get sealed(): boolean {
+    return this.savedRecord !== undefined && this.savedRecord.phase !== 'spooling'
+  }
+
+  /** Checks the expectations after the source ended successfully, and seals the upload. */
+  seal(): Promise<void> {
+    return this.#track(this.#seal())
+  }
+
+  /** Finishes the sealed upload. Resolves when OSS holds the whole object. */
+  finish(): Promise<FinishResult> {
+    return this.#track(this.#finish())
+  }
+
+  async #write(chunks: readonly Uint8Array[]): Promise<void> {
+    const { settings, spooler, quota } = this.#parts
+    const { size } = settings
+    const after = spooler.size + chunks.reduce((sum, chunk) => sum + chunk.length, 0)
+    if (size !== undefined && after > size) {
+      throw this.#expectationError(`the source has more than the expected ${size} bytes`)
+    }
+    for (let rest = chunks; rest.length > 0;) {
+      const [some, later] = splitAt(rest, await quota.reserve(spooler.size))
+      await this.#spool(some)
+      rest = later
+    }
+  }
+
+  async #spool(chunks: readonly Uint8Array[]): Promise<void> {
+    try {
+      await this.#parts.spooler.write(chunks)
+    } catch (error) {
+      if (!(error instanceof PlanExhaustedError)) throw error
+      const isBounded = this.#parts.settings.maxSpoolBytes !== undefined
+      const remedy = isBounded ? 'a larger maxSpoolBytes, a lower parallel' : 'a larger partSize'
+      throw this.#expectationError(
+        `the source is larger than its plan: ${error.message}. Set its size, or ${remedy}`,
+      )
+    }
+    this.#onSpooled()
+  }
+
+  async #seal(): Promise<void> {
+    const { context, settings, writer, file, spooler, run } = this.#parts
+    clearTimeout(this.#timer)
+    const end = spooler.end()
+    const { size, crc64, md5, sha256 } = end
+    const mismatch = firstMismatch(settings, { bytes: size, crc64: String(crc64), md5, sha256 })
+    if (mismatch !== undefined) throw this.#expectationError(mismatch)
+    const isShort = this.#isShort()
+    if (isShort) writer.cancelScheduledSave()
+    else if (this.#isEager) this.#sendCutParts() // the last part is sent while the disk syncs
+    await file.sync()
+    this.#throwIfAbandoned()
+    const sealed = seal(this.#spooling(), end)
+    // Nothing of a short stream may be saved yet: `completing`, which comes next, includes the seal.
+    const isStaged = isShort && writer.stage(sealed)
+    if (!isStaged) await this.#save(sealed)
+    const parts = { ...context.progress.state.parts, total: isShort ? 1 : end.crcs.length }
+    // Only a durable seal is reported.
+    context.progress.update({ size, parts, ...(isStaged ? {} : { phase: 'sealed' }) })
+    run.partReporter.sealed(sealed, file.path)
+  }
+
+  async #save(sealed: Sealed): Promise<void> {
+    const { context, writer } = this.#parts
+    const { previous } = writer.checkpoint
+    await writer.save(replacePrevious(writer.checkpoint, sealed))
+    if (previous !== undefined) await context.claim.removeFile(previous.file)
+  }
+
+  async #finish(): Promise<FinishResult> {
+    const { context, run, transfer } = this.#parts
+    this.#throwIfAbandoned()
+    context.startRetryTime()
+    if (this.#isShort()) {
+      await transfer.stop() // at most Initiate is in flight; its upload id will be aborted
+    } else {
+      transfer.sourceEnded()
+      this.#sendCutParts()
+    }
+    try {
+      const result = await finish(run)
+      this.#ended = true
+      await this.#close()
+      return result
+    } catch (error) {
+      if (!(error instanceof TempFileDamagedError)) throw error
+      this.#ended = true
+      await this.#close()
+      throw await context.claim.quarantine(error)
+    }
+  }
+
+  /** Starts nothing after `abandon`, which releases the claim. */
+  #throwIfAbandoned(): void {
+    if (this.#abandoned) throw new Error(`Upload ${this.context.id} was abandoned`)
+  }
+
+  /** Ends without success and releases the claim: a sealed upload stays, an unsealed one keeps its record only. */
+  async abandon(reason: AbandonReason): Promise<void> {
+    this.#abandoned = true
+    this.context.stop()
+    await this.#step.catch(() => undefined) // reported to its caller
+    if (this.#ended) return
+    await this.#close()
+    const { claim, progress } = this.context
+    await claim.db.idle()
+    // Nothing of a short stream may be saved yet.
+    const checkpoint = claim.db.saved ?? claim.checkpoint
+    if (checkpoint === null) return claim.remove()
+    const { upload } = checkpoint
+    const isUnsealed = upload.phase === 'spooling'
+    const { code, message } = reason(!isUnsealed)
+    const continues = isUnsealed && upload.replay === 'offset'
+    if (isUnsealed && !continues) await this.#parts.file.remove()
+    try {
+      if (upload.phase !== 'published') {
+        const fields = { ...progress.acknowledged, ...(continues ? this.#replayFields() : {}) }
+        const error = { code, message, at: timestamp() }
+        await claim.db.write({ ...checkpoint, upload: { ...upload, ...fields, error } })
+      }
+    } catch (error) {
+      if (claim.db.saved === null) reason(false)
+      throw error
+    } finally {
+      await claim.releaseOrRemove()
+    }
+  }
+
+  #track<T>(step: Promise<T>): Promise<T> {
+    this.#step = step
+    return step
+  }
+
+  async #close(): Promise<void> {
+    clearTimeout(this.#timer)
+    this.#parts.writer.close()
+    this.context.progress.end()
+    await this.#parts.run.close()
+  }
+
+  /** Reports new bytes in the spool file, and sends whole parts once this is not a short stream. */
+  #onSpooled(): void {
+    this.context.progress.update({ spooled: this.#parts.spooler.size })
+    this.#parts.writer.scheduleSave()
+    if (this.#isEager && !this.#isShort()) this.#sendCutParts()
+  }
+
+  /** True while everything so far fits into one PutObject. */
+  #isShort(): boolean {
+    return isSinglePut(this.#spooling().plan, this.#parts.spooler.size)
+  }
+
+  /** Fields for a source that continues behind the spooled bytes. */
+  #replayFields(): Pick<Spooling, 'spooled' | 'crcs'> {
+    const { size, crcs } = this.#parts.spooler
+    return { spooled: size, crcs: [...crcs] }
+  }
+
+  #sendCutParts(): void {
+    clearTimeout(this.#timer)
+    for (const part of this.#parts.cut.splice(0)) this.#parts.transfer.add(part)
+  }
+
+  #expectationError(mismatch: string): SpoolError {
+    const { id, key } = this.context
+    const object = `oss://${this.#parts.writer.checkpoint.bucket}/${key}`
+    const message = `${object}: ${mismatch}. Nothing was published`
+    return new SpoolError('ERR_SPOOL_EXPECTATION', message, { id })
+  }
+
+  /** The record while the stream is open: only this class seals it. */
+  #spooling(): Spooling {
+    return this.#parts.writer.record as Spooling
+  }
+}

@@ -1,0 +1,197 @@
+/**
+ * What earlier runs of an upload left, and what a new run can use of it: an upload id with its parts and, for
+ * a source that continues, the bytes before its offset. Those are in the spool file, or only on OSS: then the
+ * file has a hole in their place, and they count as freed.
+ */
+import { finishableSlot, type Checkpoint, type Slot, type Spooling } from '../../disk/checkpoint.js'
+import { openSpoolFile } from '../../disk/open-spool-file.js'
+import type { SpoolFile } from '../../disk/spool-file.js'
+import { TempFile, TempFileDamagedError } from '../../disk/temp-file.js'
+import type { ListedPart } from '../../oss/bucket.js'
+import { errorKind, OssRequestError } from '../../oss/request-error.js'
+import type { UploadContext } from '../run/context.js'
+import { hasFreedParts, type FreedRanges } from '../model/freed-parts.js'
+import type { UploadSettings } from '../model/options.js'
+import {
+  adoptUploadId,
+  dropPrevious,
+  initiationDigest,
+  isTakenOver,
+  publish,
+  takeOver,
+  uploadIdsToAbort,
+} from '../model/phase.js'
+import { firstPart, nextPart } from '../model/plan.js'
+import { asUnpublished, reconcile } from '../transfer/reconcile.js'
+import { RecordWriter } from '../run/record-writer.js'
+import { withRetry } from '../model/retry.js'
+
+/** Idle timeout of reconciling a predecessor, in ms: the source is waiting. */
+const RECONCILE_TIMEOUT_MS = 5_000
+
+/** Bytes of an unsealed earlier run, for a source that continues behind them. */
+export interface ReusableSpool {
+  readonly file: SpoolFile
+  readonly crcs: string[]
+  /** Bytes in the file, holes included. */
+  readonly spooled: number
+  readonly freed?: FreedRanges | undefined
+  /** The parts that OSS lists, if it was asked already. */
+  readonly listed?: ReadonlyMap<number, ListedPart>
+}
+
+/**
+ * Reconciles records in `completing` before a new stream supersedes them (rule 8), if OSS can be asked. If not,
+ * the new stream is not kept waiting: no failure of OSS stops the reading (rule 3).
+ */
+export async function reconcilePredecessor(context: UploadContext): Promise<void> {
+  const { claim, bucket, key, callOptions } = context
+  for (const slot of ['upload', 'previous'] as const) {
+    const record = claim.checkpoint?.[slot]
+    if (record?.phase !== 'completing') continue
+    const writer = new RecordWriter(claim, slot, () => ({}))
+    try {
+      const call = { ...callOptions, idleTimeout: RECONCILE_TIMEOUT_MS }
+      const { outcome, object } = await reconcile(record, bucket, key, call)
+      if (outcome === 'ours' && object !== undefined) {
+        const { etag, requestId } = object
+        const published = publish(record, { etag, requestId, parts: record.crcs.length })
+        const { checkpoint } = writer
+        const rest = slot === 'upload' ? writer.with(published) : dropPrevious(checkpoint)
+        const superseded = uploadIdsToAbort(checkpoint, record, { answered: false })
+        await writer.save({ ...rest, superseded })
+        await claim.removeFile(record.file)
+      } else if (outcome === 'wrong') {
+        await writer.dropWrongUploadId()
+      } else if (outcome === 'pending' || outcome === 'absent') {
+        await writer.write(asUnpublished(record, outcome))
+      } // `foreign`: as long as that object exists, only `--force` may overwrite it
+    } catch (error) {
+      if (!(error instanceof OssRequestError) || errorKind(error) === 'aborted') throw error
+      context.warn(`Could not determine whether the previous upload succeeded: ${error.describe()}`)
+    }
+  }
+}
+
+/**
+ * Takes over an upload whose bytes were on another host that is gone. When it resolves, it is durable that the
+ * upload is on this host and needs its source.
+ */
+export async function takeOverIfBytesLost({ claim, checkpoint }: UploadContext): Promise<void> {
+  if (claim.bytesLost) await claim.db.write(takeOver(checkpoint, claim.host))
+}
+
+/**
+ * The record that can be finished without the source: from the bytes here, or, where they are lost, because
+ * Complete was sent and OSS has an object (rule 8): ours, or someone else's, which is then reported.
+ * @param force – overwrite someone else's object, which requires the bytes
+ */
+export async function findFinishable(
+  context: UploadContext,
+  { force }: { force: boolean },
+): Promise<Slot | undefined> {
+  const { claim, checkpoint, bucket, key, callOptions, retryPolicy } = context
+  const slot = finishableSlot(checkpoint)
+  if (slot === undefined || !claim.bytesLost) return slot
+  const record = checkpoint[slot]
+  if (record?.phase !== 'completing') return undefined
+  const ask = () => reconcile(record, bucket, key, callOptions)
+  const { outcome } = await withRetry(ask, retryPolicy)
+  return outcome === 'ours' || (outcome === 'foreign' && !force) ? slot : undefined
+}
+
+/** Returns the bytes a source can continue behind: those in the file, or those on OSS if the file is lost. */
+export async function findReusableSpool(
+  context: UploadContext,
+  { upload }: Checkpoint,
+  settings: UploadSettings,
+  plan: Spooling['plan'],
+): Promise<ReusableSpool | undefined> {
+  const wanted = settings.replay === 'offset' && upload.replay === 'offset'
+  if (!wanted || upload.phase !== 'spooling') return undefined
+  if (upload.plan.base !== plan.base || upload.plan.cap !== plan.cap) return undefined
+  const takenOver = isTakenOver(upload)
+  // Bytes that are not here can neither be hashed nor sent under another upload id.
+  const { md5, sha256 } = settings.expect
+  const asIs = initiationDigest(settings.object) === upload.digest && !md5 && !sha256
+  if ((takenOver || hasFreedParts(upload)) && !asIs) return undefined
+  if (takenOver)
+    return settings.inPlace === undefined ? reusableFromOss(context, upload) : undefined
+  try {
+    const file = await openSpoolFile(context.claim.directory, upload.file)
+    return { file, crcs: upload.crcs, spooled: upload.spooled, freed: upload.freed }
+  } catch (error) {
+    if (error instanceof TempFileDamagedError) return undefined
+    throw error
+  }
+}
+
+/** Uses the parts that OSS lists without a gap, in place of a temp file that was lost with its host. */
+async function reusableFromOss(
+  context: UploadContext,
+  record: Spooling,
+): Promise<ReusableSpool | undefined> {
+  const { plan, crcs } = record
+  const listed = await tryListParts(context, record)
+  if (listed?.has(1) !== true) return undefined
+  let next = firstPart(plan)
+  for (let i = 0; i < crcs.length; i++) next = nextPart(plan, next)
+  const file = TempFile.create(context.claim.directory, context.claim.host)
+  await file.truncate(next.start)
+  return { file, crcs, spooled: next.start, freed: [[1, crcs.length]], listed }
+}
+
+/** Lists the parts on OSS; `undefined` where it cannot be asked now: no source is kept waiting (rule 3). */
+async function tryListParts(
+  context: UploadContext,
+  { uploadId }: Spooling,
+): Promise<ReadonlyMap<number, ListedPart> | undefined> {
+  if (uploadId === undefined) return undefined
+  const { bucket, key, callOptions } = context
+  try {
+    return await bucket.listParts(key, uploadId, callOptions)
+  } catch (error) {
+    if (!(error instanceof OssRequestError) || errorKind(error) === 'aborted') throw error
+    context.warnOnce(error)
+    return undefined
+  }
+}
+
+/** Lists the parts on OSS, with retries: they decide where the source continues, so it waits. */
+export async function listPartsWithRetry(
+  { bucket, key, callOptions, retryPolicy }: UploadContext,
+  { uploadId }: Spooling,
+): Promise<ReadonlyMap<number, ListedPart> | undefined> {
+  if (uploadId === undefined) return undefined
+  const policy = { ...retryPolicy, isUnlimited: () => true }
+  return withRetry(() => bucket.listParts(key, uploadId, callOptions), policy)
+}
+
+/**
+ * Adopts an upload id of an earlier run if everything sent at initiation is the same (rule 4), or the imported
+ * one of `ali-oss` if this spool has no record yet. A bounded spool borrows no upload id of a sealed upload: it
+ * may have to leave it, and with it its freed parts.
+ */
+export function chooseUploadId(
+  before: Checkpoint | null,
+  fresh: Spooling,
+  { maxSpoolBytes, checkpoint }: UploadSettings,
+): Spooling {
+  if (before === null && checkpoint !== undefined) {
+    return adoptUploadId(fresh, {
+      token: fresh.token,
+      uploadId: checkpoint.uploadId,
+      imported: true,
+    })
+  }
+  const sealed = before?.previous?.uploadId
+  for (const donor of [before?.upload, before?.previous]) {
+    const own = donor?.phase === 'spooling' && donor.uploadId !== sealed
+    const usable = donor?.phase === 'spooling' || donor?.phase === 'sealed'
+    if (maxSpoolBytes !== undefined && !own) continue
+    if (usable && donor.digest === fresh.digest && donor.uploadId !== undefined) {
+      return adoptUploadId(fresh, donor)
+    }
+  }
+  return fresh
+}

@@ -1,0 +1,151 @@
+/**
+ * The spooler: bytes go to the temp file in the batches they come in; on the way every part is
+ * hashed and cut by the plan. The CRC64 of the whole is combined from those of the parts, so each
+ * byte is hashed once.
+ */
+import { createHash, type Hash } from 'node:crypto'
+import { combineCrc64, Crc64, EMPTY_CRC64 } from '../../crc64.js'
+import type { SpoolFile } from '../../disk/spool-file.js'
+import type { ListedPart } from '../../oss/bucket.js'
+import type { Expectation } from '../model/expectation.js'
+import { isFreed, type FreedRanges } from '../model/freed-parts.js'
+import {
+  firstPart,
+  MAX_PARTS,
+  nextPart,
+  type CutPart,
+  type Part,
+  type Plan,
+} from '../model/plan.js'
+
+type ListedParts = ReadonlyMap<number, ListedPart>
+
+/** More bytes came than 10,000 parts of this plan can hold. */
+export class PlanExhaustedError extends Error {
+  override readonly name = 'PlanExhaustedError'
+}
+
+export class Spooler {
+  readonly #file: SpoolFile
+  readonly #plan: Plan
+  readonly #crc = new Crc64()
+  readonly #hashes: readonly [name: 'md5' | 'sha256', hash: Hash][]
+  readonly #onPart: (part: CutPart) => void
+  /** As the checkpoint has them: it is written each second, and they may be 10,000. */
+  readonly #crcs: string[] = []
+  #wholeCrc = EMPTY_CRC64
+  /** The part that is being filled, and how much of it is. */
+  #currentPart: Part
+  #filledBytes = 0
+
+  /** `onPart` is told of each whole part once its bytes are in the file. */
+  constructor(file: SpoolFile, plan: Plan, expect: Expectation, onPart: (part: CutPart) => void) {
+    this.#file = file
+    this.#plan = plan
+    this.#onPart = onPart
+    this.#currentPart = firstPart(plan)
+    const names = (['md5', 'sha256'] as const).filter(name => expect[name] !== undefined)
+    this.#hashes = names.map(name => [name, createHash(name)])
+  }
+
+  /** Bytes taken. */
+  get size(): number {
+    return this.#currentPart.start + this.#filledBytes
+  }
+
+  /** CRC64 of each whole part, as a decimal. */
+  get crcs(): readonly string[] {
+    return this.#crcs
+  }
+
+  /** Hashes and writes at the same time: the disk works in another thread. */
+  async write(chunks: readonly Uint8Array[]): Promise<void> {
+    const writing = this.#file.append(chunks)
+    let cut: CutPart[]
+    try {
+      cut = chunks.flatMap(chunk => this.#consume(chunk))
+    } finally {
+      await writing
+    }
+    for (const part of cut) this.#onPart(part)
+  }
+
+  /**
+   * Verifies the bytes of an earlier run and continues behind them.
+   * @param earlier – the freed parts, of which the file has only holes, and the parts that OSS lists
+   * @returns the number of verified bytes; the rest of the file was cut off
+   */
+  async replay(
+    crcs: readonly bigint[],
+    earlier: { freed?: FreedRanges | undefined; listed?: ListedParts | undefined } = {},
+  ): Promise<number> {
+    for (const crc64 of crcs) {
+      const part = { ...this.#currentPart, crc64 }
+      if (part.start + part.size > this.#file.size) break
+      const isIntact = isFreed(earlier.freed, part.number)
+        ? isListed(earlier.listed, part)
+        : (await this.#hashRegion(part)) === crc64
+      if (!isIntact) break
+      this.#onPart(this.#closePart(crc64))
+    }
+    this.#crc.reset()
+    const { start } = this.#currentPart
+    if (this.#file.size > start) await this.#file.truncate(start)
+    for (const [, hash] of this.#hashes) {
+      for await (const chunk of this.#file.chunks(0, start)) hash.update(chunk)
+    }
+    return start
+  }
+
+  /** The end of the stream: cuts the last part. Call once. */
+  end(): { size: number; crc64: bigint; crcs: string[]; md5?: string; sha256?: string } {
+    const size = this.size
+    if (this.#filledBytes > 0) {
+      this.#currentPart = { ...this.#currentPart, size: this.#filledBytes }
+      this.#onPart(this.#closePart(this.#crc.digest()))
+    }
+    const digests = this.#hashes.map(([name, hash]) => [name, hash.digest('hex')])
+    return { size, crc64: this.#wholeCrc, crcs: [...this.#crcs], ...Object.fromEntries(digests) }
+  }
+
+  /** Hashes a chunk across as many parts as it touches; returns the parts it made whole. */
+  #consume(chunk: Uint8Array): CutPart[] {
+    for (const [, hash] of this.#hashes) hash.update(chunk)
+    const cut: CutPart[] = []
+    for (let at = 0; at < chunk.length;) {
+      if (this.#currentPart.number > MAX_PARTS) {
+        throw new PlanExhaustedError(`${MAX_PARTS} parts end at byte ${this.#currentPart.start}`)
+      }
+      const end = Math.min(chunk.length, at + this.#currentPart.size - this.#filledBytes)
+      // Most chunks lie within one part, and a view of each is garbage worth avoiding.
+      this.#crc.update(end - at === chunk.length ? chunk : chunk.subarray(at, end))
+      this.#filledBytes += end - at
+      at = end
+      if (this.#filledBytes === this.#currentPart.size) {
+        cut.push(this.#closePart(this.#crc.digest()))
+        this.#crc.reset()
+      }
+    }
+    return cut
+  }
+
+  #closePart(crc64: bigint): CutPart {
+    const part = { ...this.#currentPart, crc64 }
+    this.#crcs.push(String(crc64))
+    this.#wholeCrc = combineCrc64(this.#wholeCrc, crc64, part.size)
+    this.#currentPart = nextPart(this.#plan, part)
+    this.#filledBytes = 0
+    return part
+  }
+
+  async #hashRegion(part: Part): Promise<bigint> {
+    this.#crc.reset()
+    for await (const chunk of this.#file.chunks(part.start, part.size)) this.#crc.update(chunk)
+    return this.#crc.digest()
+  }
+}
+
+function isListed(listed: ListedParts | undefined, { number, size, crc64 }: CutPart): boolean {
+  const part = listed?.get(number)
+  return part?.size === size && part.crc64 === crc64
+}

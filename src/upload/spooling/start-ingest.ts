@@ -1,0 +1,163 @@
+/**
+ * Starts an upload from new bytes: settles what earlier runs left, then creates the spool file, the first
+ * checkpoint, and everything else an `Ingest` works with.
+ */
+import type { Checkpoint, Spooling } from '../../disk/checkpoint.js'
+import { createSpoolFile } from '../../disk/open-spool-file.js'
+import type { SpoolFile } from '../../disk/spool-file.js'
+import { SpoolError } from '../../errors.js'
+import type { Place } from '../../oss/bucket.js'
+import { errorKind, OssRequestError } from '../../oss/request-error.js'
+import type { UploadContext } from '../run/context.js'
+import { DiskQuota } from './disk-quota.js'
+import { addFreed, freedParts, type FreedRanges } from '../model/freed-parts.js'
+import { Ingest } from './ingest.js'
+import type { UploadSettings } from '../model/options.js'
+import {
+  filesOf,
+  newCheckpoint,
+  onHost,
+  startSpooling,
+  startSuccessor,
+  withLostInitiates,
+} from '../model/phase.js'
+import { createPlan, type CutPart } from '../model/plan.js'
+import {
+  chooseUploadId,
+  findReusableSpool,
+  listPartsWithRetry,
+  reconcilePredecessor,
+  takeOverIfBytesLost,
+  type ReusableSpool,
+} from './previous-run.js'
+import { RecordWriter } from '../run/record-writer.js'
+import { Spooler } from './spooler.js'
+import { UploadRun } from '../finish/upload-run.js'
+
+/**
+ * Resolves when the first bytes can be written.
+ * @param resumeAtOffset – whether the caller skips the first `ingest.offset` bytes of the source
+ */
+export async function startIngest(
+  context: UploadContext,
+  place: Place,
+  settings: UploadSettings,
+  { resumeAtOffset }: { resumeAtOffset: boolean },
+): Promise<Ingest> {
+  const { claim } = context
+  if (claim.checkpoint !== null) checkSameObject(claim.checkpoint, place, context.key)
+  return context.runUntilAborted(settings.signal, async () => {
+    if (claim.checkpoint !== null) {
+      await reconcilePredecessor(context)
+      await takeOverIfBytesLost(context)
+    }
+    const before = claim.checkpoint === null ? null : withLostInitiates(claim.checkpoint)
+    const plan = createPlan(settings.partSize, settings.size, settings.maxPartSize)
+    const reused =
+      resumeAtOffset && before !== null
+        ? await findReusableSpool(context, before, settings, plan)
+        : undefined
+    const file =
+      reused?.file ?? (await createSpoolFile(claim.directory, claim.host, settings.inPlace))
+    try {
+      const record = firstRecord(before, settings, plan, file, reused)
+      return await createIngest(context, place, settings, file, { before, record, reused })
+    } catch (error) {
+      await file.close()
+      if (reused === undefined) await file.remove()
+      throw error
+    }
+  })
+}
+
+function firstRecord(
+  before: Checkpoint | null,
+  settings: UploadSettings,
+  plan: Spooling['plan'],
+  file: SpoolFile,
+  reused: ReusableSpool | undefined,
+): Spooling {
+  const { object, replay, once } = settings
+  const fresh = startSpooling({ plan, object, replay, once, file: file.name })
+  return {
+    ...chooseUploadId(before, fresh, settings),
+    crcs: reused?.crcs ?? [],
+    spooled: reused?.spooled ?? 0,
+    ...(reused?.freed === undefined ? {} : { freed: reused.freed }),
+  }
+}
+
+async function createIngest(
+  context: UploadContext,
+  place: Place,
+  settings: UploadSettings,
+  file: SpoolFile,
+  start: { before: Checkpoint | null; record: Spooling; reused: ReusableSpool | undefined },
+): Promise<Ingest> {
+  const { claim, progress } = context
+  const { before, record, reused } = start
+  const cut: CutPart[] = []
+  const spooler = new Spooler(file, record.plan, settings.expect, part => cut.push(part))
+  const writer = new RecordWriter(claim, 'upload', () => ({
+    ...progress.acknowledged,
+    spooled: spooler.size,
+    ...(settings.replay === 'offset' ? { crcs: [...spooler.crcs] } : {}),
+  }))
+  if (before === null) {
+    writer.start(onHost(newCheckpoint(claim.id, place, context.key, record), claim.host))
+  } else {
+    const checkpoint = startSuccessor(before, record)
+    await writer.save(checkpoint)
+    await claim.removeOtherFiles(filesOf(checkpoint))
+  }
+  const offset = reused === undefined ? 0 : await replay(context, spooler, writer, record, reused)
+
+  const limit = settings.maxSpoolBytes ?? Infinity
+  const saveFreed = (freed: FreedRanges): Promise<void> => writer.write({ ...writer.record, freed })
+  const alreadyFreed = freedParts(writer.record, offset)
+  const quota = new DiskQuota(limit, file, alreadyFreed, saveFreed, context.signal)
+  const run = new UploadRun(context, writer, file)
+  const fatal = new AbortController()
+  const transfer = run.startTransfer(file, {
+    onDone: part => quota.acknowledge(part),
+    onRestart: () => quota.reset(),
+    onFailure: error => {
+      // No failure of OSS or the network stops the reading (rule 3), except a key that is taken.
+      if (!(error instanceof OssRequestError) || errorKind(error) === 'exists') fatal.abort(error)
+    },
+  })
+  const { lockLost } = claim
+  lockLost?.addEventListener('abort', () => fatal.abort(lockLost.reason), { once: true })
+  context.diagnostics.started({ resumed: false, spooled: offset })
+  const parts = { context, settings, writer, file, spooler, cut, quota, run, transfer }
+  return new Ingest({ ...parts, offset, fatal: fatal.signal })
+}
+
+/** Verifies the bytes of an earlier run, in the file or on OSS. @returns how many need not be read again */
+async function replay(
+  context: UploadContext,
+  spooler: Spooler,
+  writer: RecordWriter,
+  record: Spooling,
+  reused: ReusableSpool,
+): Promise<number> {
+  const { freed, crcs } = reused
+  const listed =
+    freed === undefined ? undefined : (reused.listed ?? (await listPartsWithRetry(context, record)))
+  const offset = await spooler.replay(crcs.map(BigInt), { freed, listed })
+  if (freed === undefined) return offset
+  const stillFreed = addFreed([], freedParts(record, offset))
+  await writer.write({ ...writer.record, freed: stillFreed })
+  return offset
+}
+
+/** @throws SpoolError `ERR_SPOOL_ID_IN_USE` if the id belongs to another object */
+export function checkSameObject(checkpoint: Checkpoint, place: Place, key: string): void {
+  const { id, endpoint, bucket } = checkpoint
+  if (bucket === place.bucket && checkpoint.key === key && endpoint === place.endpoint) return
+  throw new SpoolError(
+    'ERR_SPOOL_ID_IN_USE',
+    `The id ${id} belongs to oss://${bucket}/${checkpoint.key} at ${endpoint}`,
+    { id },
+  )
+}

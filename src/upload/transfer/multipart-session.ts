@@ -1,0 +1,104 @@
+/**
+ * A session: the parts under one upload id. It begins with the id that the checkpoint names and what OSS
+ * lists under it, or with a new one, written down before anything is sent under it (rule 5).
+ */
+import { isAmbiguous, OssRequestError } from '../../oss/request-error.js'
+import { initiationHeaders } from '../../oss/object-headers.js'
+import { TOKEN_HEADER, type ListedPart, type ObjectInfo } from '../../oss/bucket.js'
+import type { UploadContext } from '../run/context.js'
+import type { DonePart } from '../model/plan.js'
+import { BytesLostError, hasFreedParts } from '../model/freed-parts.js'
+import type { RecordWriter } from '../run/record-writer.js'
+import { withRetry, type RetryPolicy } from '../model/retry.js'
+import { isOurObject } from './reconcile.js'
+
+/** A new upload id is a new session, and every part is to be done again. */
+export interface MultipartSession {
+  readonly uploadId: string
+  readonly listed: ReadonlyMap<number, ListedPart>
+  readonly done: Map<number, DonePart>
+}
+
+/** The upload id is gone because our object is there already (rule 8). */
+export class AlreadyPublishedError extends Error {
+  readonly object: ObjectInfo
+
+  constructor(object: ObjectInfo) {
+    super('The object is on OSS already')
+    this.object = object
+  }
+}
+
+/** OSS refuses a request that is signed longer ago, in ms: it cannot take effect any more. */
+const MAX_REQUEST_AGE_MS = 15 * 60_000
+
+/** How the upload's requests other than parts are tried again. */
+type MakeRetryPolicy = () => RetryPolicy
+
+/** The upload id we have, with what OSS lists under it; else a new one. */
+export async function openSession(
+  context: UploadContext,
+  writer: RecordWriter,
+  attempts: MakeRetryPolicy,
+): Promise<MultipartSession> {
+  const { bucket, key, callOptions } = context
+  const { uploadId } = writer.record
+  if (uploadId !== undefined) {
+    const list = () => bucket.listParts(key, uploadId, callOptions)
+    const listed = await withRetry(list, attempts())
+    if (listed !== undefined) return { uploadId, listed, done: new Map() }
+    await handleLostUploadId(context, writer, attempts)
+  }
+  refuseIfFreed(writer)
+  const fresh = await initiate(context, writer, attempts)
+  return { uploadId: fresh, listed: new Map(), done: new Map() }
+}
+
+/** The upload id is gone. @throws AlreadyPublishedError: once all is sealed that may be why (rule 8) */
+export async function handleLostUploadId(
+  context: UploadContext,
+  writer: RecordWriter,
+  attempts: MakeRetryPolicy,
+): Promise<void> {
+  const { record } = writer
+  let object: ObjectInfo | undefined
+  if (record.phase === 'sealed') {
+    const { bucket, key, callOptions } = context
+    object = await withRetry(() => bucket.head(key, callOptions), attempts())
+    if (object !== undefined && isOurObject(record, object)) throw new AlreadyPublishedError(object)
+  }
+  refuseIfFreed(writer)
+  await (object?.token === record.token ? writer.dropWrongUploadId() : writer.clearUploadId())
+}
+
+/** Intent first, then Initiate, then its answer on disk, then parts (rule 5). */
+async function initiate(
+  { bucket, key, callOptions }: UploadContext,
+  writer: RecordWriter,
+  attempts: MakeRetryPolicy,
+): Promise<string> {
+  const { token, object } = writer.record
+  const headers = { ...initiationHeaders(object), [TOKEN_HEADER]: token }
+  const from = Date.now()
+  let lost = false
+  const attempt = async (): Promise<string> => {
+    await writer.initiating(from, Date.now() + MAX_REQUEST_AGE_MS)
+    try {
+      return await bucket.initiate(key, headers, callOptions)
+    } catch (error) {
+      lost ||= error instanceof OssRequestError && isAmbiguous(error)
+      throw error
+    }
+  }
+  const uploadId = await withRetry(attempt, attempts())
+  await writer.initiated(uploadId, { lost })
+  return uploadId
+}
+
+/** Another upload id would have to get parts that are not here any more. */
+function refuseIfFreed({ record }: RecordWriter): void {
+  if (!hasFreedParts(record)) return
+  throw new BytesLostError(
+    'its upload id is gone, and with it parts that are no longer on this disk',
+  )
+}

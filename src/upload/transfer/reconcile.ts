@@ -1,0 +1,79 @@
+/**
+ * Answers "did it succeed?" after an ambiguous response to Complete or PutObject, and after a crash in
+ * `completing` (rule 8): the object is ours if and only if token, size and CRC64 are ours.
+ */
+import type { Completing, Finishable, Sealed } from '../../disk/checkpoint.js'
+import type { Bucket, CallOptions, ObjectInfo } from '../../oss/bucket.js'
+import { publishMethod, reopen, withUploadId } from '../model/phase.js'
+
+/**
+ * - `ours`: published
+ * - `pending`: not published, and the upload id still exists: continue with it
+ * - `foreign`: someone else wrote the key after our `completing`: their object stays
+ * - `wrong`: an earlier attempt of ours published a wrong object: send everything again, from the temp file
+ * - `absent`: not published, and there is no upload id: the same, under a new one
+ */
+export type Outcome = 'ours' | 'pending' | 'foreign' | 'wrong' | 'absent'
+
+/** True if the object is this upload's. An object without CRC64 (from a server that computes none) never is. */
+export function isOurObject(record: Finishable, object: ObjectInfo): boolean {
+  return (
+    object.token === expectedToken(record) &&
+    object.size === record.size &&
+    String(object.crc64) === record.crc64
+  )
+}
+
+/**
+ * The token of our object: none under an imported upload id, which another program initiated. There, size and
+ * CRC64 alone decide.
+ */
+function expectedToken(record: Finishable): string | undefined {
+  const isImported = record.imported === true && publishMethod(record) === 'multipart'
+  return isImported ? undefined : record.token
+}
+
+/**
+ * Decides from the responses to HEAD and ListParts. Last-Modified has whole seconds; an object of the same
+ * second is taken for someone else's.
+ */
+export function classifyOutcome(
+  record: Completing,
+  object: ObjectInfo | undefined,
+  uploadIdExists: boolean,
+): Outcome {
+  if (object !== undefined && isOurObject(record, object)) return 'ours'
+  if (uploadIdExists) return 'pending'
+  if (object === undefined) return 'absent'
+  if (object.token === record.token) return 'wrong' // whichever request wrote it
+  const ourSecond = Math.floor(Date.parse(record.completingAt) / 1000) * 1000
+  return object.lastModified >= ourSecond ? 'foreign' : 'absent'
+}
+
+/** Asks OSS. Rejects with an `OssRequestError` when the answer cannot be known now: keep all state then. */
+export async function reconcile(
+  record: Completing,
+  bucket: Bucket,
+  key: string,
+  call: CallOptions,
+): Promise<{ outcome: Outcome; object: ObjectInfo | undefined }> {
+  const object = await bucket.head(key, call)
+  // PutObject does not use the upload id that may exist.
+  const uploadId = record.method === 'multipart' ? record.uploadId : undefined
+  if (uploadId === undefined || (object !== undefined && isOurObject(record, object))) {
+    return { outcome: classifyOutcome(record, object, false), object }
+  }
+  const exists = (await bucket.listParts(key, uploadId, call)) !== undefined
+  // Nothing completes an upload id that is gone, but the Complete of a killed process may have completed it
+  // since the first HEAD: only a second HEAD is final.
+  const now = exists ? object : await bucket.head(key, call)
+  return { outcome: classifyOutcome(record, now, exists), object: now }
+}
+
+/** The record once it is certain that nothing was published, and that no one else wrote the key after us. */
+export function asUnpublished(record: Completing, outcome: 'pending' | 'absent'): Sealed {
+  const sealed = reopen(record)
+  // An upload id that PutObject did not use is still to be aborted.
+  const isKept = outcome === 'pending' || record.method === 'put'
+  return isKept ? sealed : withUploadId(sealed, undefined)
+}
