@@ -1,7 +1,6 @@
 /**
- * The rules of ARCHITECTURE.md hold: who may import whom, no circles, no file that half the tree must
- * know, and every folder and file that it names is there. The rules are read from its table, so they are
- * said once.
+ * Checks the rules of ARCHITECTURE.md: import rules, no circles, no file that half the tree imports, and that every
+ * folder and file it names exists. The rules are read from its table, so that they stand in one place.
  */
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, posix } from 'node:path'
@@ -15,7 +14,7 @@ const files = readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8'
   .filter(file => file.endsWith('.ts') && !file.endsWith('.d.ts'))
   .toSorted()
 
-/** What each file imports, types included: our files by their paths, packages by their names. */
+/** The imports of each file, types included: our files by path, packages by name. */
 const imports = new Map(
   files.map(file => {
     const text = readFileSync(join(root, 'src', file), 'utf8')
@@ -29,8 +28,8 @@ function resolved(file: string, name: string): string {
   return name.split('/', name.startsWith('@') ? 2 : 1).join('/')
 }
 
-/** The lines of the table: what is between backticks, in both columns. */
-const rules = section('Who may import whom')
+/** The rows of the table: the words between backticks in both columns. */
+const rules = section('Import rules')
   .split('\n')
   .filter(line => line.startsWith('| `'))
   .map(line => {
@@ -46,17 +45,22 @@ function quoted(text: string): string[] {
   return [...text.matchAll(/`([^`]+)`/g)].map(([, word]) => word ?? '')
 }
 
-/** A file, or everything in a folder. */
+/** Whether `path` is `file` or a folder that contains it. */
 function covers(path: string, file: string): boolean {
   return path.endsWith('/') ? file.startsWith(path) : file === path
 }
 
-function isOwn(file: string, other: string): boolean {
-  const [folder] = file.split('/')
-  return file.includes('/') && other.startsWith(`${folder}/`)
+/** The folder a file belongs to; in `upload/`, its stage. */
+function folderOf(file: string): string {
+  const [folder = '', stage = ''] = file.split('/')
+  return folder === 'upload' ? `${folder}/${stage}/` : `${folder}/`
 }
 
-t.test('a file imports its folder and what its line in the table names', async t => {
+function isOwn(file: string, other: string): boolean {
+  return file.includes('/') && other.startsWith(folderOf(file))
+}
+
+t.test('a file imports only its own folder and what its line in the table allows', async t => {
   const used = new Set<string>()
   const wrong: string[] = []
   for (const [file, imported] of imports) {
@@ -72,15 +76,15 @@ t.test('a file imports its folder and what its line in the table names', async t
     }
   }
   t.same(wrong, [])
-  const said = rules.flatMap(({ about, may }) => may.map(path => `${about.join(' ')}: ${path}`))
+  const stated = rules.flatMap(({ about, may }) => may.map(path => `${about.join(' ')}: ${path}`))
   t.same(
-    said.filter(each => !used.has(each)),
+    stated.filter(each => !used.has(each)),
     [],
-    'nothing is allowed that is not done',
+    'no unused permission',
   )
 })
 
-t.test('there are no circles, not even of types', async t => {
+t.test('imports have no circles, not even of types', async t => {
   const done = new Set<string>()
   const circles: string[] = []
   const visit = (file: string, way: readonly string[]): void => {
@@ -93,7 +97,7 @@ t.test('there are no circles, not even of types', async t => {
   t.same(circles, [])
 })
 
-t.test('no file is imported by more than one in five', async t => {
+t.test('no file is imported by more than one in five files', async t => {
   const all = [...imports.values()].flatMap(imported => [...new Set(imported)])
   const known = files.filter(file => all.filter(each => each === file).length > files.length / 5)
   t.same(known, [])
@@ -115,19 +119,19 @@ t.test('the entry points only re-export', async t => {
   }
 })
 
-t.test('the house is drawn as it is', async t => {
-  const house = section('The house').split('\n\nBeside `src/`')[0] ?? ''
-  const paragraphs = house.split(/^\*\*/m).slice(1)
-  const drawn: string[] = []
+t.test('ARCHITECTURE.md describes every folder, and names only files that exist', async t => {
+  const layout = section('Source layout').split('\n\nBeside `src/`')[0] ?? ''
+  const paragraphs = layout.split(/^\*\*/m).slice(1)
+  const described: string[] = []
   for (const paragraph of paragraphs) {
-    const folder = /^`(\w+\/)`\*\*/.exec(paragraph)?.[1] ?? ''
-    if (folder !== '') drawn.push(folder)
+    const folder = /^`([\w/]+\/)`\*\*/.exec(paragraph)?.[1] ?? ''
+    if (folder !== '') described.push(folder)
     const names = quoted(paragraph).filter(
       name => /^[\w/-]+(\.ts|\/)$/.test(name) && name !== folder,
     )
     const absent = names.filter(name => !existsSync(join(root, 'src', folder, name)))
-    t.same(absent, [], `what is named of ${folder || 'the top'} is there`)
+    t.same(absent, [], `files named for ${folder || 'the top'} exist`)
   }
-  const folders = new Set(files.filter(file => file.includes('/')).map(file => file.split('/')[0]))
-  t.same(drawn.toSorted(), [...folders].map(name => `${name}/`).toSorted())
+  const folders = new Set(files.filter(file => file.includes('/')).map(folderOf))
+  t.same(described.toSorted(), ['upload/', ...folders].toSorted())
 })
