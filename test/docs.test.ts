@@ -29,9 +29,9 @@ const TO_COME: string[] = []
 
 /** All examples that are not run, and why. */
 const NOT_RUN = [
-  'README.md: CI does just that',
+  'README.md: CI runs exactly this',
   'docs/jobs.md: a worker runs until it is told to end',
-  'docs/security.md: it goes into a package.json of yours',
+  'docs/security.md: it is part of a package.json',
   'examples/README.md: each is run by test/examples/',
 ]
 
