@@ -26,8 +26,7 @@ export class Producer {
   /**
    * Starts the command without a shell and yields its standard output.
    * @param signal – stops the command, with SIGINT if that is the reason, otherwise with SIGTERM
-   * @throws CommandFailedError if the command cannot be started, is killed, or exits with another status than
-   * 0
+   * @throws CommandFailedError unless the command starts and exits with 0
    */
   async *output(signal: AbortSignal): AsyncGenerator<Buffer> {
     const child = await this.#spawn()
