@@ -134,7 +134,7 @@ t.test('unfinished steps of a killed process are repaired on start', async t => 
   writeFileSync(join(dir, 'tmp/dead/lock'), '')
   writeFileSync(join(dir, 'tmp/dead/1'), 'half')
   // and as if another process was just starting
-  mkdirSync(join(dir, 'tmp/starting'))
+  mkdirSync(join(dir, 'tmp/new-born'))
 
   const lenient = await startEmulator({ dir })
   t.teardown(() => lenient.close())
@@ -150,27 +150,24 @@ t.test('unfinished steps of a killed process are repaired on start', async t => 
   t.same(readdirSync(join(bucket, 'uploads')), [])
   t.equal(filesIn(bucket).filter(f => f.endsWith('body-new')).length, 0)
   t.notOk(existsSync(join(dir, 'tmp/dead')))
-  t.ok(existsSync(join(dir, 'tmp/starting')))
+  t.ok(existsSync(join(dir, 'tmp/new-born')))
 })
 
-t.test(
-  'a completed object whose parts were not moved yet can be read and replaced',
-  async t => {
-    const dir = t.testdir()
-    const oss = await startEmulator({ dir, buckets: ['bkt'] })
-    t.teardown(() => oss.close())
-    const client = aliOss(oss, 'bkt')
-    const { uploadId, done } = await upload(client, 'm', 1)
-    await client.completeMultipartUpload('m', uploadId, done)
-    const bucket = join(dir, 'buckets/bkt')
-    renameSync(join(bucket, 'objects/m.object', uploadId), join(bucket, 'uploads', uploadId))
-    t.ok(PART.equals((await client.get('m')).content))
-    await rejects(t, client.listParts('m', uploadId), { code: 'NoSuchUpload' })
-    await client.put('m', Buffer.from('new'))
-    t.equal((await client.get('m')).content.toString(), 'new')
-    t.same(readdirSync(join(bucket, 'uploads')), [])
-  },
-)
+t.test('a completed object whose parts were not moved yet can be read and replaced', async t => {
+  const dir = t.testdir()
+  const oss = await startEmulator({ dir, buckets: ['bkt'] })
+  t.teardown(() => oss.close())
+  const client = aliOss(oss, 'bkt')
+  const { uploadId, done } = await upload(client, 'm', 1)
+  await client.completeMultipartUpload('m', uploadId, done)
+  const bucket = join(dir, 'buckets/bkt')
+  renameSync(join(bucket, 'objects/m.object', uploadId), join(bucket, 'uploads', uploadId))
+  t.ok(PART.equals((await client.get('m')).content))
+  await rejects(t, client.listParts('m', uploadId), { code: 'NoSuchUpload' })
+  await client.put('m', Buffer.from('new'))
+  t.equal((await client.get('m')).content.toString(), 'new')
+  t.same(readdirSync(join(bucket, 'uploads')), [])
+})
 
 void long(t, 'several processes share one directory, even if one of them is killed', async t => {
   const dir = t.testdir()
