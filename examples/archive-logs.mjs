@@ -1,7 +1,7 @@
 /**
- * A folder of log files as one tar.gz: `node archive-logs.mjs FOLDER`. Of a log that grows meanwhile
- * the archive has what there was when its turn came; if one shrinks or vanishes, nothing is
- * published. Run again on the same day after a failure of OSS, it finishes what was sealed.
+ * Archives a folder of log files as one tar.gz: `node archive-logs.mjs FOLDER`. If a log grows meanwhile,
+ * the archive has the bytes that it had when it was opened; if one shrinks or disappears, nothing is
+ * published. Run again on the same day after a failure of OSS, the script finishes the sealed upload.
  */
 import { open, readdir } from 'node:fs/promises'
 import { basename, dirname, join, relative, resolve } from 'node:path'

@@ -1,10 +1,10 @@
 /**
- * A page that shows the jobs of a fleet: bull-board, with our progress in it (bytes, parts, host).
+ * A dashboard of the jobs of a fleet: bull-board with the progress of uploads (bytes, parts, host).
  *
  *     REDIS_URL=redis://127.0.0.1:6379 PORT=8080 node examples/fleet-board.mjs
  *
- * It listens on the loopback only, since whoever sees it can retry and remove jobs: for others, put it
- * behind something that knows them.
+ * It listens on loopback only, since every visitor can retry and remove jobs. For remote access, put it behind
+ * a proxy with authentication.
  */
 import { BullMQAdapter } from '@bull-board/api/bullMQAdapter'
 import { createBullBoard } from '@bull-board/api'
@@ -22,12 +22,12 @@ const { queue } = new UploadQueue({ connection: redis })
 
 const board = new BullMQAdapter(queue, { description: 'Uploads to OSS' })
 board.setFormatter('name', ({ data }) => data.key)
-board.setFormatter('progress', shown)
+board.setFormatter('progress', formatProgress)
 
-/** bull-board draws a ring of `progress`, in %; all of it is in the tab Progress. */
-function shown(told) {
-  if (typeof told !== 'object' || told === null) return told
-  const { host, phase, spooled, uploaded, size, parts, rate, eta } = told
+/** Formats progress for bull-board, which draws `progress` (in %) as a ring and lists the rest in the Progress tab. */
+function formatProgress(progress) {
+  if (typeof progress !== 'object' || progress === null) return progress
+  const { host, phase, spooled, uploaded, size, parts, rate, eta } = progress
   const known = size > 0 && { progress: Math.floor((100 * uploaded) / size) }
   return {
     ...known,

@@ -1,7 +1,7 @@
 /**
- * 3,000,000 flights as JSON Lines by origin and month, with a manifest: `node flights-by-origin.mjs
- * [ROWS]`. Started again, even after kill -9, it sends only what is missing, since the same job makes
- * the same objects.
+ * Writes 3,000,000 flights as JSON Lines by origin and month, with a manifest: `node flights-by-origin.mjs
+ * [ROWS]`. A rerun, even after kill -9, sends only the missing objects, since the same job creates the
+ * same objects.
  */
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
@@ -33,7 +33,7 @@ const objects = rotate(spool, {
   time: flight => flight.departure,
   format: jsonl,
   transform: 'gzip',
-  maxOpen: 300, // there are 229 airports, and the flights come by date
+  maxOpen: 300, // there are 229 airports, and the flights are sorted by date
 })
 const progress = tap(({ records, rate }) => {
   console.error(`${records.toLocaleString('en')} flights, ${Math.round(rate)}/s`)

@@ -1,14 +1,14 @@
 /**
- * Counts what uploads tell on Node's diagnostics channels, and prints it as Prometheus reads it. In a
- * service, call `metrics()` once at its start and serve its text at `/metrics`; here two uploads go to a
- * local OSS that is busy at first.
+ * Counts the events of uploads on Node's diagnostics channels, and prints them in Prometheus' text format. In a
+ * service, call `metrics()` once at startup and serve its text at `/metrics`. This script makes two uploads to a
+ * local OSS that first answers 503.
  */
 import { subscribe } from 'node:diagnostics_channel'
 import { Readable } from 'node:stream'
 import { Spool } from 'oss-spool'
 import { startEmulator } from 'oss-spool/emulator'
 
-/** Subscribes; returns what writes the numbers so far. */
+/** Subscribes, and returns a function that formats the counters. */
 function metrics() {
   const counters = new Map()
   const count = (name, labels, by = 1) => {

@@ -1,12 +1,12 @@
 /**
- * Where the examples upload to: the OSS that the environment names, by the variables of the command
- * line and OSS_BUCKET; if it names none, an OSS inside this process, its objects in ./oss-data.
+ * Target of the examples: the OSS configured by the environment, with the variables of the command line and
+ * OSS_BUCKET, else an OSS inside this process that stores its objects in ./oss-data.
  */
 import { startEmulator } from 'oss-spool/emulator'
 
 const { OSS_REGION, OSS_ENDPOINT, OSS_BUCKET = 'examples', OSS_LOCAL_PORT = '8947' } = process.env
 
-/** Client options for `new Spool()`, and what to call at the end. */
+/** Returns the client options for `new Spool()`, and a function to call at the end. */
 export async function openOss() {
   return OSS_REGION ? { client: configured(), close: async () => {} } : local()
 }
@@ -23,7 +23,7 @@ function configured() {
   }
 }
 
-/** Always on the same port: an upload is found again by its endpoint. */
+/** Starts a local OSS, always on the same port, since an upload is found again by its endpoint. */
 async function local() {
   const port = Number(OSS_LOCAL_PORT)
   const oss = await startEmulator({ dir: 'oss-data', port, buckets: [OSS_BUCKET] })

@@ -1,7 +1,7 @@
 /**
- * The rows of a query as one CSV, by COPY: `node postgres-copy.mjs "SELECT ..." KEY.csv.gz`. Where the
- * database is, the variables of psql say (PGHOST, PGDATABASE, PGUSER, ...). PostgreSQL ends a COPY in
- * words, so one that is cut is a failure, and half a table is never published.
+ * Uploads the rows of a query as one CSV, by COPY: `node postgres-copy.mjs "SELECT ..." KEY.csv.gz`. The
+ * variables of psql select the database (PGHOST, PGDATABASE, PGUSER, ...). PostgreSQL ends a COPY with an
+ * explicit message, so a cut connection is an error, and half a table is never published.
  */
 import { Client } from 'pg'
 import { to as copyTo } from 'pg-copy-streams'
@@ -14,7 +14,7 @@ const [query, key] = process.argv.slice(2)
 const oss = await openOss()
 const spool = new Spool({ client: oss.client })
 const database = new Client()
-database.on('error', () => {}) // a lost connection: the COPY that runs on it fails, too
+database.on('error', () => {}) // after a lost connection, the COPY on it fails too
 
 async function rows() {
   await database.connect()

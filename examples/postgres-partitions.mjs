@@ -1,8 +1,8 @@
 /**
- * A month of the table `orders` as JSON Lines by region and day, with a manifest: `node
- * postgres-partitions.mjs 2026-10`. The rows come through a cursor, so memory does not grow with them.
- * Run again after any failure, it sends only what is missing: the rows have an order, so the same
- * job makes the same objects. Where the database is, the variables of psql say (PGHOST, ...).
+ * Writes a month of the table `orders` as JSON Lines by region and day, with a manifest: `node
+ * postgres-partitions.mjs 2026-10`. The rows are read through a cursor, so memory does not grow with them.
+ * A rerun after any failure sends only the missing objects: the rows are ordered, so the same job creates
+ * the same objects. The variables of psql select the database (PGHOST, ...).
  */
 import { Client } from 'pg'
 import Cursor from 'pg-cursor'
@@ -14,15 +14,15 @@ import { openOss } from './oss.mjs'
 const [month] = process.argv.slice(2)
 const oss = await openOss()
 const spool = new Spool({ client: oss.client })
-const database = new Client({ options: '-c TimeZone=UTC' }) // a month of the same days as the keys
-database.on('error', () => {}) // a lost connection: the query that runs on it fails, too
+const database = new Client({ options: '-c TimeZone=UTC' }) // so that days in the query equal days in the keys
+database.on('error', () => {}) // after a lost connection, the query on it fails too
 await database.connect()
 
 const query = `SELECT id, region, created_at, amount FROM orders
   WHERE created_at >= $1::timestamptz AND created_at < $1::timestamptz + interval '1 month'
   ORDER BY created_at, id`
 
-// Not pg-query-stream: when the connection is lost it waits for an answer for ever.
+// Not pg-query-stream: it waits forever when the connection is lost.
 async function* rows() {
   const cursor = database.query(new Cursor(query, [`${month}-01`]))
   for (;;) {
@@ -40,7 +40,7 @@ const objects = rotate(spool, {
   every: { bytes: 256 * 1024 * 1024 },
   format: jsonl,
   transform: 'gzip',
-  recordId: order => order.id, // of the first and the last one, for the manifest
+  recordId: order => order.id, // the manifest has the ids of the first and last record
 })
 await pipeline(rows, objects)
 

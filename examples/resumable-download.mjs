@@ -1,8 +1,8 @@
 /**
- * A large download that goes on where it stopped: `node resumable-download.mjs URL KEY`. Cut, or
- * killed with kill -9 and started again, it fetches only what comes after the last whole part (8 MiB).
- * The server must know ranges and strong ETags. The ETag is in the id of the upload ("same id, same
- * content"), so a file that has changed is a new one.
+ * Uploads a large download, and resumes it where it stopped: `node resumable-download.mjs URL KEY`. After a
+ * cut, or a rerun after kill -9, it fetches only the bytes after the last whole part (8 MiB). The server
+ * must support ranges and strong ETags. The ETag is part of the upload's id ("same id, same content"), so
+ * a file that has changed is a new upload.
  */
 import { createHash } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -10,7 +10,7 @@ import { Spool } from 'oss-spool'
 import { openOss } from './oss.mjs'
 
 const [url, key] = [new URL(process.argv[2]), process.argv[3]]
-const identity = { 'accept-encoding': 'identity' } // fetch() would unpack what is compressed on the way
+const identity = { 'accept-encoding': 'identity' } // fetch() decompresses responses otherwise
 const oss = await openOss()
 const { bucket } = oss.client
 const spool = new Spool({ client: oss.client })
@@ -24,13 +24,13 @@ async function download() {
 
   for (const begun of await spool.uploads()) {
     const isEarlier = begun.bucket === bucket && begun.key === key && begun.id !== id
-    if (isEarlier) await spool.abort(begun.id) // of a version that is not there any more
+    if (isEarlier) await spool.abort(begun.id) // it is of a version that no longer exists
   }
   const source = options => rest(etag, size, options)
   return spool.upload(key, source, { id, size, replay: 'offset' })
 }
 
-/** The bytes from `offset` on, of the file that has this ETag and no other. */
+/** Fetches the bytes from `offset` on, and only if the file still has this ETag. */
 async function rest(etag, size, { offset, signal }) {
   if (offset === size) return []
   const headers = { ...identity, range: `bytes=${offset}-`, 'if-range': etag }
@@ -38,7 +38,9 @@ async function rest(etag, size, { offset, signal }) {
   const [, from] = response.headers.get('content-range')?.match(/^bytes (\d+)-/) ?? []
   if (response.status === 206 && Number(from) === offset) return response.body
   await response.body?.cancel()
-  throw new Error(`GET ${url} from ${offset}: ${response.status}: changed, or without ranges`)
+  throw new Error(
+    `GET ${url} from ${offset}: ${response.status}: the file has changed, or the server does not support ranges`,
+  )
 }
 
 for (let attempt = 1; ; attempt++) {
@@ -46,10 +48,10 @@ for (let attempt = 1; ; attempt++) {
     console.log(await download())
     break
   } catch (error) {
-    // fetch() rejects with a TypeError when there is no connection.
+    // fetch() rejects with a TypeError if the connection fails.
     const isCut = error.code === 'ERR_SPOOL_SOURCE_FAILED' || error instanceof TypeError
     if (!isCut || attempt === 10) throw error
-    console.error(`${(error.cause ?? error).message}: once more in a moment`)
+    console.error(`${(error.cause ?? error).message}; retrying`)
     await sleep(attempt * 500)
   }
 }

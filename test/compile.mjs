@@ -1,4 +1,4 @@
-/** The tests, with what they test, as JavaScript in `.tests/`. */
+/** Compiles tests and sources to JavaScript in `.tests/`. */
 import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url'
 
 export const root = fileURLToPath(new URL('..', import.meta.url))
 
-/** A type error ends the process. */
+/** Compiles everything. Exits the process on a type error. */
 export function compile() {
   const { status } = spawnSync(process.execPath, [program('typescript-7', 'tsc'), '-p', 'test'], {
     cwd: root,
@@ -16,12 +16,12 @@ export function compile() {
   if (status !== 0) process.exit(1)
 }
 
-/** Where a test file's JavaScript is; both paths are from the root. */
+/** Returns the path of a test file's JavaScript. Both paths are relative to the root. */
 export function compiled(file) {
   return join('.tests', file).replace(/ts$/, 'js')
 }
 
-/** Path of a program that a package brings. */
+/** Returns the path of a package's program. */
 export function program(name, bin) {
   const manifest = createRequire(import.meta.url).resolve(`${name}/package.json`)
   return join(dirname(manifest), JSON.parse(readFileSync(manifest, 'utf8')).bin[bin])

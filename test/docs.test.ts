@@ -1,6 +1,6 @@
 /**
- * The documentation holds: every example of the pages is run as it stands, against the package as it is
- * built, and every link leads somewhere. An example that is not run says why, and is counted.
+ * Tests of the documentation. Every example is run unchanged against the built package, and every link must
+ * resolve. An example that is not run states the reason and is listed here.
  */
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -21,17 +21,17 @@ import {
 } from './docs/example-modules.js'
 import { readPages, ROOT, type Block } from './docs/pages.js'
 
-/** An example that hangs is ended after so many ms, and told. */
-const LONGEST = 120_000
+/** Timeout of an example in ms, after which it is killed and fails. */
+const EXAMPLE_TIMEOUT = 120_000
 
-/** Pages that are linked to before they are there. */
-const TO_COME: string[] = []
+/** Pages that may be linked to before they exist. */
+const PLANNED_PAGES: string[] = []
 
-/** All examples that are not run, and why. */
+/** All examples that are not run, with the reason. */
 const NOT_RUN = [
-  'README.md: CI does just that',
+  'README.md: CI runs exactly this',
   'docs/jobs.md: a worker runs until it is told to end',
-  'docs/security.md: it goes into a package.json of yours',
+  'docs/security.md: it is part of a package.json',
   'examples/README.md: each is run by test/examples/',
 ]
 
@@ -39,10 +39,10 @@ const pages = readPages()
 const blocks = pages.flatMap(page => page.blocks)
 const where = ({ page, line }: Block): string => `${page}:${line}`
 
-t.test('every block is of a kind that is tried, or says why it is not', async t => {
+t.test('every code block has a language that is tested, or states why it is not', async t => {
   for (const block of blocks.filter(({ notRun }) => notRun === undefined)) {
     t.ok(['', 'js', 'ts', 'sh', 'json'].includes(block.language), where(block))
-    if (block.language === 'json') t.type(block.json, 'string', `${where(block)} says what it is`)
+    if (block.language === 'json') t.type(block.json, 'string', `${where(block)} names its schema`)
   }
   const notRun = blocks.filter(({ notRun }) => notRun !== undefined)
   t.same(
@@ -51,20 +51,20 @@ t.test('every block is of a kind that is tried, or says why it is not', async t 
   )
 })
 
-t.test('every relative link leads to a file, and its anchor to a heading', async t => {
+t.test('every relative link points to a file, and its anchor to a heading', async t => {
   const anchors = new Map(pages.map(page => [page.path, page.anchors]))
   for (const page of pages) {
     const broken = page.links.filter(target => {
       const [file = '', anchor] = target.split('#')
       const path = file === '' ? page.path : join(dirname(page.path), file)
-      if (!existsSync(join(ROOT, path))) return !TO_COME.includes(path)
+      if (!existsSync(join(ROOT, path))) return !PLANNED_PAGES.includes(path)
       return anchor !== undefined && anchors.get(path)?.has(anchor) !== true
     })
     t.same(broken, [], page.path)
   }
 })
 
-t.test('json examples are what they are said to be', async t => {
+t.test('json examples match their schemas', async t => {
   for (const block of blocks.filter(({ language, notRun }) => language === 'json' && !notRun)) {
     if (block.json === 'checkpoint') t.ok(decodeCheckpoint(block.code), where(block))
     else if (block.json?.includes(' ') === false) {
@@ -73,7 +73,7 @@ t.test('json examples are what they are said to be', async t => {
   }
 })
 
-t.test('examples', async t => {
+t.test('examples compile and run', async t => {
   const dir = t.testdir({})
   const modules = pages.flatMap(page => modulesOf(page))
   const values = blocks.flatMap(typedValue)
@@ -81,7 +81,7 @@ t.test('examples', async t => {
   sources.forEach((source, i) => {
     writeFileSync(join(dir, `${modules[i]?.name ?? `value-${i}`}.ts`), source)
   })
-  t.equal(typeErrors(dir), '', 'types')
+  t.equal(typeErrors(dir), '', 'examples have no type errors')
   for (const { name, source } of modules) writeFileSync(join(dir, `${name}.js`), transpile(source))
   writeFileSync(join(dir, 'example-globals.js'), exampleGlobals())
 
@@ -105,7 +105,7 @@ t.test('examples', async t => {
   }
 })
 
-/** A page's programs in one process, in their order. */
+/** Runs the programs of a page in order, in one process. */
 async function runPage(t: Test, dir: string, modules: readonly Module[]): Promise<void> {
   const env: Record<string, string> = {}
   if (modules.some(({ block }) => block.code.includes('REDIS_URL'))) {
@@ -125,17 +125,17 @@ async function runPage(t: Test, dir: string, modules: readonly Module[]): Promis
     env,
   )
   const failed = status !== 0 || !out.endsWith('== end\n')
-  t.notOk(failed, failed ? `at ${/.*== (.*)/s.exec(out)?.[1]}: ${err}` : 'runs to its end')
+  t.notOk(failed, failed ? `at ${/.*== (.*)/s.exec(out)?.[1]}: ${err}` : 'runs to the end')
   if (modules[0]?.block.page !== 'README.md') return
   const [, first = ''] = out.split(/^== .*\n/m)
   t.match(first, /key: 'package\.json\.gz',\n {2}size: \d+,\n {2}crc64: '\d+'/)
   const lines = modules[0].block.code.split('\n').filter(line => line !== '')
-  t.ok(lines.length <= 15, 'the first example has fifteen lines at most')
+  t.ok(lines.length <= 15, 'the first example has at most 15 lines')
 }
 
-/** A page's commands in one shell, in their order; what they start beside us is only a stand-in. */
+/** Runs the commands of a page in order, in one shell. Other programs that they start are stand-ins. */
 async function runShell(t: Test, scripts: readonly Block[]): Promise<void> {
-  // Far from the checkout: what a page says about a package would be about this one.
+  // Outside the checkout, where commands about a package would apply to this one.
   const dir = mkdtempSync(join(tmpdir(), 'oss-spool-docs-'))
   t.teardown(() => rmSync(dir, { recursive: true, force: true }))
   writeFileSync(join(dir, 'report.csv'), 'a,b\n1,2\n')
@@ -147,15 +147,15 @@ async function runShell(t: Test, scripts: readonly Block[]): Promise<void> {
   const line = `set -e\n${steps.join('\n')}\necho '== end'`
   const { status, out, err } = await shell(dir, line, environment(oss)).done
   const failed = status !== 0 || !out.endsWith('== end\n')
-  t.notOk(failed, failed ? `at ${/.*== (.*)/s.exec(out)?.[1]}: ${err}` : 'runs to its end')
+  t.notOk(failed, failed ? `at ${/.*== (.*)/s.exec(out)?.[1]}: ${err}` : 'runs to the end')
 }
 
 function node(file: string, cwd: string, env: Record<string, string> = {}): Promise<Ended> {
   const args = ['-u', 'NODE_OPTIONS', process.execPath, file]
-  return ended(spawn('env', args, { cwd, env: bare(cwd, env), timeout: LONGEST }))
+  return ended(spawn('env', args, { cwd, env: bare(cwd, env), timeout: EXAMPLE_TIMEOUT }))
 }
 
-/** `<!-- json: Manifest of oss-spool/etl -->`: a module that says so to the compiler. */
+/** Returns a module that type-checks a block with `<!-- json: Manifest of oss-spool/etl -->`. */
 function typedValue({ json, code }: Block): string[] {
   const [type, module] = json?.split(' of ') ?? []
   if (module === undefined) return []

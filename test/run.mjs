@@ -1,8 +1,9 @@
 /**
- * Runs tap and ends with the one line that sums it up, `N passed, N failed, N skipped`, after tap's
- * own report and a short list of what failed: a log that keeps only its end still tells.
- * Arguments: test files (all, if there are none), and options of tap. A file has two minutes when all
- * are run, and any time when it is named; `--timeout=` (seconds) says otherwise.
+ * Runs tap. After tap's own report, prints a short list of failures and ends with the summary line
+ * `N passed, N failed, N skipped`, so that the end of a log is enough.
+ *
+ * Arguments are test files (default: all) and options of tap. The timeout of a file is two minutes when all
+ * files are run, and unlimited when files are named; `--timeout=` (seconds) overrides both.
  */
 import { spawn } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
@@ -34,20 +35,21 @@ child.on('close', (code, signal) => {
   // A file that timed out or crashed fails the run even if none of its assertions did.
   const failed = fail === 0 && code !== 0 ? 1 : fail
   if (failed > 0) console.log(failures(tapLines))
-  if (process.env['LONG'] === undefined) console.log('What takes long is in "npm run torture".')
+  if (process.env['LONG'] === undefined)
+    console.log('Slow tests were skipped or sampled. Run "npm run torture" for all of them.')
   console.log(`${pass} passed, ${failed} failed, ${skip} skipped`)
   rmSync(directory, { recursive: true, force: true })
   process.exitCode = code ?? (signal === null ? 0 : 1)
 })
 
-/** The totals in the last `# { total: 5, pass: 4, skip: 1 }` of tap's output. */
+/** Returns the totals of the last `# { total: 5, pass: 4, skip: 1 }` line of tap's output. */
 function count(tapLines) {
   const totals = tapLines.match(/^# \{ total: .*\}$/gm)?.at(-1) ?? ''
   const of = name => Number(new RegExp(`${name}: (\\d+)`).exec(totals)?.[1] ?? 0)
   return { pass: of('pass'), fail: of('fail'), skip: of('skip') + of('todo') }
 }
 
-/** Every `not ok` line, innermost first, with the first lines of its diagnosis. */
+/** Returns every `not ok` line, innermost first, with the first lines of its diagnostics. */
 function failures(tapLines) {
   const lines = tapLines.split('\n')
   return lines

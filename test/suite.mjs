@@ -1,7 +1,7 @@
 /**
- * Each of the test files given in a process of its own, some at a time: they often wait. It is one test
- * for `tap run`, and starts them without `NODE_OPTIONS`, since tap makes every process, and every process
- * that one starts, load what measures coverage: a third of the time of all tests.
+ * Runs each given test file in its own process, several concurrently, since they often wait. It is a single test
+ * to `tap run`. Starts the files without `NODE_OPTIONS`, because tap makes every process and its children load
+ * its coverage hooks, which takes a third of the time of all tests.
  */
 import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
@@ -13,7 +13,7 @@ const { values, positionals } = parseArgs({
   strict: false, // the other options are tap's
   options: {
     jobs: { type: 'string', default: '3' },
-    // Seconds of one file; 0: none. What hangs is to be told, not waited for.
+    // Timeout of one file in seconds, or 0 for none. A file that hangs fails.
     timeout: { type: 'string', default: process.env['LONG'] === undefined ? '120' : '1800' },
   },
 })
@@ -21,7 +21,7 @@ t.jobs = Number(values.jobs)
 const fixtures = join('.tap', 'fixtures')
 mkdirSync(fixtures, { recursive: true })
 for (const file of positionals) {
-  // `mockImport` replaces modules while they are loaded, and is the only one to need a loader.
+  // Only `mockImport` needs a loader, since it replaces modules while they are loaded.
   const mocks = readFileSync(file, 'utf8').includes('mockImport')
   const node = [process.execPath, ...(mocks ? ['--import=@tapjs/mock/import'] : [])]
   const options = { name: file, buffered: true, timeout: Number(values.timeout) * 1000 }
@@ -30,8 +30,8 @@ for (const file of positionals) {
 }
 
 /**
- * What `t.testdir()` made, once the process is gone. By itself, tap removes it before it runs the teardowns: a
- * file that is written meanwhile fails that, and what is still open keeps the process from ending.
+ * Removes the directories of `t.testdir()` after the process has exited. tap would remove them before it runs
+ * the teardowns, which fails if a file is written meanwhile, and open files would keep the process alive.
  */
 function removeFixtures(file) {
   for (const name of readdirSync(fixtures)) {

@@ -1,11 +1,11 @@
 /**
- * What `npm test` has no time for.
+ * Runs the tests that `npm test` skips or samples.
  *
- *     npm run torture                                all tests, the long ones and every moment of a crash
- *     npm run torture -- test/crash/kill.test.ts     those of these files
- *     npm run torture -- --kills 10000 [--seed N]    kills at random, with a line now and then
+ *     npm run torture                                all tests, including slow ones and every crash point
+ *     npm run torture -- test/crash/kill.test.ts     all tests of the given files
+ *     npm run torture -- --kills 10000 [--seed N]    random kills, with a progress line every 100 kills
  *
- * Ends with 1 if anything was lost or wrong.
+ * Exits with 1 if any check failed.
  */
 import { spawn } from 'node:child_process'
 import { join } from 'node:path'

@@ -1,9 +1,9 @@
-/** The last word on an upload: its object and the file it must equal, byte by byte. */
+/** Compares an uploaded object with its source file, byte by byte. */
 import { open } from 'node:fs/promises'
 
 /**
- * Bytes compared, if they are the same in `stream` and in the file at `path`.
- * @throws Error that says where they differ first
+ * Returns the number of bytes compared if `stream` equals the file at `path`.
+ * @throws Error with the position of the first difference
  */
 export async function compare(stream, path) {
   const file = await open(path)

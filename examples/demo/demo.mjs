@@ -1,15 +1,15 @@
 /**
- * The main job, end to end, on this machine: `npm run demo` with real flights, `npm run demo -- FILE`
- * with a file of yours. Everything happens in a temp directory and in processes that are gone at the
- * end, however it ends. Exit status: 0 all was compared and equal, 1 it was not, 2 wrong usage,
- * 128 + n ended by signal n.
+ * The main use case, end to end, on this machine: `npm run demo` with real flights, `npm run demo -- FILE`
+ * with your own file. Everything happens in a temp directory and in child processes; both are gone at the
+ * end, however the demo ends. Exit status: 0 if the objects equal their sources, 1 if not, 2 on wrong usage,
+ * 128 + n after signal n.
  */
 import { constants } from 'node:os'
 import { flights, yourFile } from './job.mjs'
 import { mainJob } from './main-job.mjs'
-import { plainWay } from './plain-way.mjs'
-import { Stage } from './stage.mjs'
-import { tell } from './telling.mjs'
+import { shellPipe } from './shell-pipe.mjs'
+import { Sandbox } from './sandbox.mjs'
+import { logStep } from './log.mjs'
 
 process.exit(await demo(process.argv.slice(2)))
 
@@ -22,26 +22,26 @@ async function demo(files) {
     return 2
   }
   const interrupted = interruption()
-  const stage = await Stage.set('demo')
+  const sandbox = await Sandbox.create('demo')
   try {
-    const signal = await Promise.race([play(stage, job), interrupted])
+    const signal = await Promise.race([runAll(sandbox, job), interrupted])
     if (signal !== undefined) return 128 + constants.signals[signal]
-    tell('all is as it should be; the temp directory goes away')
+    logStep('all checks passed; removing the temp directory')
     return 0
   } catch (error) {
     console.error(`The demo failed: ${error.message}`)
     return 1
   } finally {
-    await stage.strike()
+    await sandbox.close()
   }
 }
 
-async function play(stage, job) {
-  await mainJob(stage, job)
-  await plainWay(stage, job)
+async function runAll(sandbox, job) {
+  await mainJob(sandbox, job)
+  await shellPipe(sandbox, job)
 }
 
-/** Resolves to the signal that is to end the demo. */
+/** Resolves to the first signal that asks the demo to stop. */
 function interruption() {
   return new Promise(resolve => {
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.once(signal, resolve)

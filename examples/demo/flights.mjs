@@ -1,6 +1,6 @@
 /**
- * The real input: 3,000,000 US flights of 2001, as `vega-datasets` ships them. One row group (some
- * 270,000 rows) is in memory at a time; the next is read when the chain has taken the one before.
+ * The input: 3,000,000 real US flights of 2001 from `vega-datasets`. Only one row group (some 270,000
+ * rows) is in memory; the next one is read when the chain has consumed it.
  */
 import { Readable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
@@ -15,7 +15,7 @@ export const PARQUET = fileURLToPath(
 
 const KM_PER_MILE = 1.609344
 
-/** The flights of 100 miles and more as CSV: a readable stream of text. */
+/** Returns a readable stream of the flights of 100 miles and more, as CSV text. */
 export function flightsAsCsv() {
   return chain([
     Readable.from(rowGroups(PARQUET)),
@@ -23,12 +23,12 @@ export function flightsAsCsv() {
     flight => (flight.distance < 100n ? none : flight),
     reshape,
     row => `${Object.values(row).join(',')}\n`,
-    batch(1000), // gzip likes one large text better than a thousand small ones
+    batch(1000), // one large string is cheaper for gzip than a thousand small ones
     lines => lines.join(''),
   ])
 }
 
-/** Arrays of rows, `limit` rows in all. */
+/** Yields arrays of rows, at most `limit` rows in total. */
 export async function* rowGroups(path, limit = Infinity) {
   const file = await asyncBufferFromFile(path)
   const metadata = await parquetMetadataAsync(file)

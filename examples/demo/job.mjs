@@ -1,4 +1,4 @@
-/** What the demo uploads, and over which line: so that there is something to see in half a minute. */
+/** Inputs of the demo, with a link speed at which an upload takes half a minute. */
 import { statSync } from 'node:fs'
 import { basename, resolve } from 'node:path'
 import { PARQUET } from './flights.mjs'
@@ -6,7 +6,7 @@ import { PARQUET } from './flights.mjs'
 const KIB = 1024
 const MIB = 1024 * KIB
 
-/** The bytes of `source` are made in the uploading process; `sample` is a file for the plain way. */
+/** Flights, generated in the uploading process; `sample` is the file for the shell pipe. */
 export function flights() {
   return {
     source: '3,000,000 US flights of 2001 (parquet) | filter, reshape, CSV | gzip',
@@ -18,7 +18,7 @@ export function flights() {
   }
 }
 
-/** A file of the user's, in some 16 parts and 8 s; `undefined` if `name` is no regular file. */
+/** The user's file, in about 16 parts and 8 s; `undefined` if `name` is not a regular file. */
 export function yourFile(name) {
   const file = resolve(process.env['INIT_CWD'] ?? '.', name) // npm has changed the directory
   const stat = statSync(file, { throwIfNoEntry: false })
@@ -28,7 +28,7 @@ export function yourFile(name) {
     source: file,
     key: basename(file),
     partSize,
-    parallel: stat.size < 8 * partSize ? 1 : 4, // of two parts at once none is ahead at half time
+    parallel: stat.size < 8 * partSize ? 1 : 4, // with two concurrent parts, neither would be complete at half time
     bandwidth: Math.max(64 * KIB, stat.size / 8),
     file,
     sample: file,

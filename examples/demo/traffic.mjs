@@ -1,18 +1,18 @@
-/** What the embedded OSS saw, by its own request log: the demo does not take our word for it. */
+/** Traffic seen by the embedded OSS, from its own request log, so that the demo does not rely on our own counts. */
 
-/** Bytes in parts that it has acknowledged. */
+/** Bytes in acknowledged parts. */
 export function partsOn({ requests }) {
   return bodies(requests.filter(r => r.operation === 'UploadPart' && r.status === 200))
 }
 
-/** Bytes of content that came in, whether their request was brought to its end or not. */
+/** Bytes of content received, including those of incomplete requests. */
 export function bodies(requests) {
   return requests
     .filter(({ operation }) => operation === 'UploadPart' || operation === 'PutObject')
     .reduce((sum, { bytes }) => sum + bytes, 0)
 }
 
-/** A stream that fits into one part comes as a single PutObject. */
+/** Whether the stream was sent by a single PutObject because it fits into one part. */
 export function isSinglePut({ requests }) {
   return requests.some(({ operation }) => operation === 'PutObject')
 }

@@ -1,6 +1,6 @@
 /**
- * The process that is killed: it pipes the source into OSS, as any program would, and knows nothing
- * of its fate. What it is to do comes as a message of the demo, without which it does not outlive.
+ * The process that is killed. It pipes the source into OSS like any other program. The demo sends the job
+ * as a message; if the demo exits, so does this process.
  */
 import { createReadStream, openSync, writeSync } from 'node:fs'
 import { pipeline } from 'node:stream/promises'
@@ -18,12 +18,12 @@ async function upload({ client, dir, key, file, witness, options }) {
   process.exit(0)
 }
 
-/** Keeps what passes in a file of the demo's, to compare with what arrives in the end. */
+/** Copies the chunks to a file, to be compared with the object at the end. */
 function copyTo(path) {
   const copy = openSync(path, 'wx')
   return async function* (chunks) {
     for await (const chunk of chunks) {
-      writeSync(copy, chunk) // with the kernel before the sink has it, so no kill can lose it
+      writeSync(copy, chunk) // in the kernel before the sink gets it, so a kill cannot lose it
       yield chunk
     }
   }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A folder as one archive: archive-folder.sh FOLDER oss://BUCKET/KEY.tar.zst
+# Uploads a folder as one archive: archive-folder.sh FOLDER oss://BUCKET/KEY.tar.zst
 set -euo pipefail
 folder=$1 object=$2
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The rows of a query as CSV: copy-postgres.sh DATABASE "SELECT ..." oss://BUCKET/KEY.csv.zst
-# pipefail makes the failure of psql that of the pipe, so that half a table is never published.
+# Uploads the rows of a query as CSV: copy-postgres.sh DATABASE "SELECT ..." oss://BUCKET/KEY.csv.zst
+# With pipefail the pipe fails if psql fails, so half a table is never published.
 set -euo pipefail
 database=$1 query=$2 object=$3
 

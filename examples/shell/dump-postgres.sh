@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# A dump of a PostgreSQL database that is whole or not there: dump-postgres.sh DATABASE oss://BUCKET/FOLDER/
-# Run it again after any failure: what is sealed is finished without dumping again. -Fc compresses by itself.
+# Uploads a dump of a PostgreSQL database, whole or not at all: dump-postgres.sh DATABASE oss://BUCKET/FOLDER/
+# Run it again after any failure: a sealed upload is finished without a new dump. The custom format is compressed.
 set -euo pipefail
 database=$1 folder=$2
 

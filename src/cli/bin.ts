@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-/** The executable: hands the process to `main` and takes its exit status. */
+/** Executable entry point: runs `main` and sets the exit status. */
 import { main } from './main.js'
 
 process.exitCode = await main(process.argv.slice(2), process)

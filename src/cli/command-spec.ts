@@ -1,14 +1,14 @@
-/** The command line's own description of itself, as completion needs it. */
+/** Machine-readable description of the commands, for completion scripts. */
 import type { Command, Option } from 'commander'
 
 export interface OptionSpec {
-  /** `--part-size` */
+  /** Long flag, such as `--part-size`. */
   readonly flag: string
   readonly description: string
   readonly takesValue: boolean
-  /** The words it takes, if they are few. */
+  /** Allowed values, if they are fixed. */
   readonly choices: readonly string[]
-  /** Whether its value is a file or a directory. */
+  /** Whether the value is a file or a directory. */
   readonly takesPath: boolean
 }
 
@@ -16,7 +16,7 @@ export interface CommandSpec {
   readonly name: string
   readonly description: string
   readonly options: readonly OptionSpec[]
-  /** What follows it: names of further commands, words, ids of uploads, files. */
+  /** Arguments: subcommands, fixed words, upload ids or files. */
   readonly operands: {
     readonly choices: readonly string[]
     readonly takesIds: boolean

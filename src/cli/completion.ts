@@ -1,4 +1,6 @@
-/** Completion scripts, made from the commands as they are. Ids are asked of `oss-spool ls`. */
+/**
+ * Generates completion scripts from the command definitions. The scripts get upload ids from `oss-spool ls`.
+ */
 import type { CommandSpec, OptionSpec } from './command-spec.js'
 
 const LIST_IDS_COMMAND = `oss-spool ls --json 2>/dev/null | sed -n 's/^{"id":"\\([^"]*\\)".*/\\1/p'`
@@ -116,7 +118,7 @@ export function fishCompletion(commands: readonly CommandSpec[]): string {
   return `# oss-spool completion for fish\n${lines.join('\n')}\n`
 }
 
-/** Options by their flag: one flag means the same in every command. */
+/** Returns the options with a value, once per flag, since a flag means the same in every command. */
 function uniqueValueOptions(commands: readonly CommandSpec[]): OptionSpec[] {
   const optionByFlag = new Map(
     commands.flatMap(({ options }) => options.map(option => [option.flag, option] as const)),

@@ -1,13 +1,14 @@
 /**
- * The configuration file: JSON, described by `schema/config.schema.json`. It may hold keys, so it is
- * never quoted in an error, and one with keys must be its owner's alone, as `ssh` asks for its own.
+ * Reads the configuration file, which is JSON described by `schema/config.schema.json`. It may contain access
+ * keys, so errors never quote it, and a file with keys must be readable by its owner only, as `ssh` requires
+ * of private keys.
  */
 import { readFileSync, statSync } from 'node:fs'
 import { UsageError } from './exit-status.js'
 import { SETTING_DEFINITIONS } from './config-schema.js'
 
 /**
- * The settings in the file, by name; none when there is no file and none is required.
+ * Returns the settings in the file, by name. Returns none if the file does not exist and is not required.
  * @throws UsageError
  */
 export function readConfigFile(path: string, isRequired: boolean): Record<string, unknown> {
@@ -17,7 +18,7 @@ export function readConfigFile(path: string, isRequired: boolean): Record<string
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? error.code : String(error)
     if (!isRequired && (code === 'ENOENT' || code === 'ENOTDIR')) return {}
-    throw new UsageError(`The configuration ${path} cannot be read: ${String(code)}`)
+    throw new UsageError(`The configuration file ${path} cannot be read: ${String(code)}`)
   }
   const settings = parseConfig(path, text)
   const secretSetting = SETTING_DEFINITIONS.find(
@@ -29,7 +30,7 @@ export function readConfigFile(path: string, isRequired: boolean): Record<string
     process.platform !== 'win32'
   ) {
     throw new UsageError(
-      `The configuration ${path} holds ${secretSetting.name} and can be read by others: run "chmod 600 ${path}"`,
+      `The configuration file ${path} contains ${secretSetting.name} and is readable by other users. Run "chmod 600 ${path}"`,
     )
   }
   return settings
@@ -40,10 +41,10 @@ function parseConfig(path: string, text: string): Record<string, unknown> {
   try {
     json = JSON.parse(text)
   } catch {
-    throw new UsageError(`The configuration ${path} is not JSON`) // its error quotes the file
+    throw new UsageError(`The configuration file ${path} is not valid JSON`) // the parser's error quotes the file
   }
   if (typeof json !== 'object' || json === null || Array.isArray(json)) {
-    throw new UsageError(`The configuration ${path} is not a JSON object`)
+    throw new UsageError(`The configuration file ${path} is not a JSON object`)
   }
   const settings: Record<string, unknown> = {}
   for (const [name, value] of Object.entries(json)) {
@@ -52,15 +53,15 @@ function parseConfig(path: string, text: string): Record<string, unknown> {
     if (setting === undefined) {
       const knownNames = SETTING_DEFINITIONS.map(each => each.name).join(', ')
       throw new UsageError(
-        `The configuration ${path} has "${name}", which is none of ${knownNames}`,
+        `The configuration file ${path} has an unknown setting "${name}". Expected one of ${knownNames}`,
       )
     }
     try {
       settings[name] = setting.parse(value)
     } catch (error) {
       const reason =
-        setting.secret || !(error instanceof Error) ? 'Expected a text.' : error.message
-      throw new UsageError(`"${name}" in the configuration ${path}: ${reason}`)
+        setting.secret || !(error instanceof Error) ? 'Expected a string.' : error.message
+      throw new UsageError(`"${name}" in the configuration file ${path}: ${reason}`)
     }
   }
   return settings

@@ -1,21 +1,21 @@
 /**
- * Everything that can be configured, by name. The names are those of the flags (and of
- * `schema/config.schema.json`, which editors complete from; a test holds the two together).
+ * Definitions of all settings. The names equal those of the flags and of `schema/config.schema.json`, which
+ * editors use for completion; a test keeps them in sync.
  */
 import { parseCount, parseRate, parseSize } from './units.js'
 
 export interface SettingDefinition {
   readonly name: string
   readonly env?: string
-  /** Its name in `~/.ossutilconfig`, in lower case. */
+  /** Name in `~/.ossutilconfig`, in lower case. */
   readonly ossutilName?: string
-  /** Never shown; taken together with the other secrets of its source. */
+  /** Never shown. All secrets are taken from the same source. */
   readonly secret?: true
-  /** What a configuration file may hold for it. @throws InvalidArgumentError */
+  /** Parses the value of a configuration file. @throws InvalidArgumentError or TypeError */
   readonly parse: (value: unknown) => unknown
 }
 
-/** The settings under the names of the flags. */
+/** Configured settings, by flag name. */
 export interface ConfiguredValues {
   readonly endpoint?: string
   readonly region?: string
@@ -67,7 +67,7 @@ export const SETTING_DEFINITIONS: readonly SettingDefinition[] = [
 
 function parseString(value: unknown): string {
   if (typeof value === 'string' && value !== '') return value
-  throw new TypeError('Expected a text.')
+  throw new TypeError('Expected a string.')
 }
 
 function parseBoolean(value: unknown): boolean {
@@ -75,15 +75,15 @@ function parseBoolean(value: unknown): boolean {
   throw new TypeError('Expected true or false.')
 }
 
-/** A number, or a text as the flag takes it. */
+/** Returns a parser of numbers, and of strings in the format of the flag. */
 function numberParser(parseText: (text: string) => number): (value: unknown) => number {
   return value => {
     if (typeof value === 'number' || typeof value === 'string') return parseText(String(value))
-    throw new TypeError('Expected a number, or a text such as "8MiB".')
+    throw new TypeError('Expected a number, or a string such as "8MiB".')
   }
 }
 
-/** `partSize` → `--part-size`. */
+/** Converts the name of a setting to its flag: `partSize` → `--part-size`. */
 export function toFlag(name: string): string {
   return `--${name.replaceAll(/[A-Z]/g, letter => `-${letter.toLowerCase()}`)}`
 }

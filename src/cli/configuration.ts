@@ -1,6 +1,6 @@
 /**
- * What is configured, and where: the environment, then a configuration file of ours, then Alibaba's
- * `~/.ossutilconfig`. Flags come before all of them; they are laid over this by `Session.run`.
+ * Reads settings from the environment, then our configuration file, then Alibaba's `~/.ossutilconfig`. The
+ * first source wins. Flags take precedence over all of them; `Session.run` applies them.
  */
 import { homedir } from 'node:os'
 import { join } from 'node:path'
@@ -12,14 +12,14 @@ import {
   type ConfiguredValues,
 } from './config-schema.js'
 
-/** One place where settings are found. */
+/** A source of settings. */
 interface ConfigSource {
-  /** Where exactly a setting of it stands, for people. */
+  /** Returns where a setting is defined, for people. */
   readonly originOf: (setting: SettingDefinition) => string
   readonly find: (setting: SettingDefinition) => unknown
 }
 
-/** Keys that go together: they are taken from one source or not at all. */
+/** Access keys. All of them are taken from the same source. */
 export interface ConfiguredCredentials {
   readonly accessKeyId: string
   readonly accessKeySecret: string
@@ -27,19 +27,19 @@ export interface ConfiguredCredentials {
 }
 
 export interface Configuration {
-  /** What is set, but for the keys, under the names of the flags. */
+  /** Settings other than the access keys, by flag name. */
   readonly values: ConfiguredValues
   readonly credentials: ConfiguredCredentials | undefined
-  /** By name of the setting: where it was found. */
+  /** Origin of each setting, by its name. */
   readonly origins: ReadonlyMap<string, string>
-  /** The configuration file that was looked for. */
+  /** Path of the configuration file, which may not exist. */
   readonly path: string
 }
 
 /**
- * Reads it all.
- * @param file as `--config` names it: must be there; without it the default, which need not be
- * @throws UsageError for a file that cannot be read or understood
+ * Reads all sources.
+ * @param file – value of `--config`; the file must exist. Without it, the default file is read if it exists.
+ * @throws UsageError if a file cannot be read or parsed
  */
 export async function readConfiguration(
   file: string | undefined,
@@ -52,7 +52,7 @@ export async function readConfiguration(
   const ossutilPath = join(home, '.ossutilconfig')
   const ossutilSettings = readOssutilConfig(ossutilPath)
   const sources: readonly ConfigSource[] = [
-    // An empty variable is one that is not set, as everywhere in Unix.
+    // An empty variable counts as unset, as usual in Unix.
     {
       originOf: ({ env: name }) => `$${name}`,
       find: ({ env: name }) => (name && env[name]) || undefined,

@@ -1,8 +1,10 @@
-/** Asks a person before something is lost; a script is taken at its word. */
+/** Confirmation prompt before data is discarded. Only a terminal is asked; a script proceeds. */
 import { createInterface } from 'node:readline/promises'
 import type { Session } from './session.js'
 
-/** True without asking unless standard input and standard error are a terminal. */
+/**
+ * Resolves to the answer, or to `true` without asking unless standard input and standard error are terminals.
+ */
 export async function confirm(session: Session, question: string): Promise<boolean> {
   const { stdin, stderr } = session.io
   if (!stdin.isTTY || !stderr.isTTY) return true

@@ -1,5 +1,5 @@
 /**
- * How the command line reaches OSS: as flags and configuration say, or the embedded OSS. Secrets
+ * Connects the command line to the OSS selected by flags and configuration, or to the embedded OSS. Secrets
  * come from the environment or a file, never from an argument.
  */
 import { mkdir, realpath } from 'node:fs/promises'
@@ -18,17 +18,17 @@ export interface ConnectionFlags {
   readonly cname?: boolean
 }
 
-/** A connection that also ends the embedded OSS, if it started one. */
+/** Connection whose `close()` also stops the embedded OSS, if one was started. */
 export type CliConnection = Omit<OssConnection, 'close'> & { close(): Promise<void> }
 
 const NO_CREDENTIALS_MESSAGE =
   'No credentials: set OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET, or run "ossutil config"'
 
 /**
- * Connects to what flags and configuration name.
- * @param configured none: Alibaba's default credential chain is asked
- * @param bucket the bucket of the command's object; none for `resume`, `abort` and `prune`
- * @throws UsageError when there are no credentials or no region
+ * Connects to the OSS selected by flags and configuration.
+ * @param configured – credentials; without them, Alibaba's default credential chain is used
+ * @param bucket – bucket of the command's object; none for `resume`, `abort` and `prune`
+ * @throws UsageError if there are no credentials or no region
  */
 export async function openConnection(
   flags: ConnectionFlags,
@@ -45,7 +45,7 @@ export async function openConnection(
   return { ...connection, close: async () => connection.close() }
 }
 
-/** Starts the emulator inside this process; recorded is its directory, never its port. */
+/** Starts the emulator in this process. Checkpoints record its directory, never its port. */
 async function openLocalConnection(
   directory: string,
   bucket: string | undefined,
@@ -70,7 +70,7 @@ async function openLocalConnection(
 
 function endpointOptions({ endpoint, region, internal, cname }: ConnectionFlags): ClientOptions {
   if (endpoint === undefined && region === undefined) {
-    throw new UsageError('No region: give --region or set OSS_REGION, such as cn-hangzhou')
+    throw new UsageError('No region: set --region or OSS_REGION, for example to cn-hangzhou')
   }
   return {
     ...(endpoint === undefined ? {} : { endpoint }),
@@ -82,7 +82,7 @@ function endpointOptions({ endpoint, region, internal, cname }: ConnectionFlags)
   }
 }
 
-/** The default chain is asked once here, so that an empty one is told before the source is read. */
+/** Tries the default chain once, so that missing credentials are reported before the source is read. */
 async function credentialOptions(
   configured: ConfiguredCredentials | undefined,
 ): Promise<ClientOptions> {
@@ -97,8 +97,8 @@ async function credentialOptions(
   } catch (error) {
     const hint =
       error instanceof CredentialsPackageMissingError
-        ? ", or install @alicloud/credentials for Alibaba's default chain"
-        : "; Alibaba's default chain finds none either"
+        ? ", or install @alicloud/credentials to use Alibaba's default chain"
+        : "; Alibaba's default chain found none either"
     throw new UsageError(`${NO_CREDENTIALS_MESSAGE}${hint}; --local needs none`)
   }
 }

@@ -1,6 +1,6 @@
-/** Texts from elsewhere (keys, messages, paths) as a terminal can show them. */
+/** Makes external text (keys, messages, paths) safe to print on a terminal. */
 
-/** Control characters are spelt out: a key must not move the cursor or end a line. */
+/** Escapes control characters, so that a key cannot move the cursor or break a line. */
 export function escapeControlChars(text: string): string {
   return text.replaceAll(/\p{Cc}/gu, character =>
     character === '\n' ? ' ' : `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`,

@@ -1,21 +1,21 @@
-/** The exit statuses, and which failure gets which. */
+/** Exit statuses and the failures they stand for. */
 import { SpoolError } from '../errors.js'
 
 export const EXIT_SUCCESS = 0
 /** Failed, nothing to resume. */
 export const EXIT_FAILURE = 1
-/** Wrong usage, or no credentials, before a byte was read. */
+/** Wrong usage, or no credentials, detected before any byte is read. */
 export const EXIT_USAGE = 2
-/** EX_TEMPFAIL of sysexits.h: `oss-spool resume` will finish it. */
+/** EX_TEMPFAIL of sysexits.h: `oss-spool resume` can finish the upload. */
 export const EXIT_RESUMABLE = 75
 
-/** A wrong use of the command line. */
+/** Error for wrong usage of the command line. */
 export class UsageError extends Error {
   override readonly name = 'UsageError'
   readonly code = 'ERR_USAGE'
 }
 
-/** The command of `run` did not succeed; `status` is what a shell would report. */
+/** Error for a failed command of `run`. `exitStatus` is the status that a shell would report. */
 export class CommandFailedError extends Error {
   override readonly name = 'CommandFailedError'
   readonly code = 'ERR_COMMAND_FAILED'
@@ -27,6 +27,7 @@ export class CommandFailedError extends Error {
   }
 }
 
+/** Returns the exit status for a failure. */
 export function exitStatusOf(error: unknown): number {
   if (error instanceof SpoolError) {
     if (error.cause instanceof CommandFailedError) return error.cause.exitStatus
@@ -42,7 +43,10 @@ export function exitStatusOf(error: unknown): number {
   return EXIT_FAILURE
 }
 
-/** Of several uploads: resumable wins, else any failure; that of one is its own. */
+/**
+ * Combines the statuses of several uploads: 75 if any can be resumed, otherwise 1 if any failed. Keeps a
+ * single one.
+ */
 export function combineExitStatuses(statuses: readonly number[]): number {
   if (statuses.length === 1) return statuses[0] ?? EXIT_SUCCESS
   if (statuses.includes(EXIT_RESUMABLE)) return EXIT_RESUMABLE

@@ -1,6 +1,6 @@
 /**
- * The command line's way into a fleet: its Redis, and what is made of it. `bullmq` and `ioredis` are
- * loaded here, and need not be installed for anything else.
+ * Connects a worker to its fleet: Redis, the shared checkpoints and the queue. `bullmq` and `ioredis` are
+ * imported only here, so other commands work without them.
  */
 import type { UploadWorker, Sources } from '../bullmq/index.js'
 import type { RateLimit } from '../oss/bucket.js'
@@ -20,11 +20,11 @@ export interface FleetFlags {
   readonly lockTimeout?: number
 }
 
-/** What `/healthz` says. */
+/** Body of a `/healthz` reply. */
 export interface WorkerHealth {
   readonly status: 'ok' | 'stopping' | 'unreachable'
   readonly host: string
-  /** Jobs that are worked on. */
+  /** Number of jobs in progress. */
   readonly active: number
   /** Whether Redis answers. */
   readonly redis: boolean
@@ -35,47 +35,46 @@ export interface Fleet {
   readonly queueName: string
   readonly checkpointStore: RedisCheckpoints
   readonly rateLimit: RateLimit | undefined
-  /** Says it, unless it follows from what was said: that Redis is away. */
+  /** Logs a warning, unless Redis is known to be unreachable, which explains the warning. */
   warn(message: string): void
   startWorker(spool: Spool, sources: Sources): UploadWorker<Sources>
   checkHealth(worker: UploadWorker<Sources>, isStopping: boolean): Promise<WorkerHealth>
 }
 
-/** ms that Redis may take to say that it is there. */
+/** ms to wait for Redis to answer a ping. */
 const PING_TIMEOUT_MS = 2_000
 
 /**
- * The address of Redis. Its password is for the environment: arguments can be seen by every user.
- * @throws UsageError
+ * Returns the URL of Redis. A password is accepted from the environment only, because every user can see
+ * arguments.
+ * @throws UsageError if the URL is missing or invalid
  */
 export function redisUrl(flag: string | undefined, env: NodeJS.ProcessEnv): string {
   const url = flag ?? env['REDIS_URL']
   if (!url)
-    throw new UsageError('No Redis: give --redis or set REDIS_URL, such as redis://10.0.0.5')
-  // What is wrong with it is not shown: it may hold a password.
+    throw new UsageError('No Redis URL: set --redis or REDIS_URL, for example to redis://10.0.0.5')
+  // The error does not quote the URL, which may contain a password.
   if (!URL.canParse(url) || !/^rediss?:$/.test(new URL(url).protocol)) {
-    throw new UsageError('The URL of Redis must be redis://HOST[:PORT][/DB] or rediss://...')
+    throw new UsageError('The Redis URL must be redis://HOST[:PORT][/DB] or rediss://...')
   }
   if (flag !== undefined && new URL(flag).password !== '') {
-    throw new UsageError(
-      'A password in --redis can be seen by every user: put the URL into REDIS_URL',
-    )
+    throw new UsageError('A password in --redis is visible to every user. Set REDIS_URL instead')
   }
   return url
 }
 
-/** Connects, and goes on connecting: Redis may be away now and later. @throws UsageError */
+/** Connects to Redis and keeps reconnecting, since it may be unreachable now or later. @throws UsageError */
 export async function openFleet(session: Session, url: string, flags: FleetFlags): Promise<Fleet> {
   const { Redis, UploadWorker: UploadWorkerClass } = await loadQueuePackages()
   const { fleetRate, redisCheckpoints } = await import('../redis/index.js')
   const redis = new Redis(url, { maxRetriesPerRequest: null })
-  let isRedisAway = false
+  let isRedisDown = false
   redis.on('error', error => {
-    if (!isRedisAway) session.logLine(`Redis is away: ${error.message}; waiting for it`)
-    isRedisAway = true
+    if (!isRedisDown) session.logLine(`Redis is unreachable: ${error.message}. Reconnecting`)
+    isRedisDown = true
   })
   redis.on('ready', () => {
-    isRedisAway = false
+    isRedisDown = false
   })
   session.onClose(() => redis.disconnect())
   const {
@@ -94,7 +93,7 @@ export async function openFleet(session: Session, url: string, flags: FleetFlags
     checkpointStore,
     rateLimit: flags.fleetRate === undefined ? undefined : fleetRate(redis, flags.fleetRate),
     warn: message => {
-      if (!isRedisAway) session.logLine(message)
+      if (!isRedisDown) session.logLine(message)
     },
     startWorker: (spool, sources) =>
       new UploadWorkerClass({
@@ -127,8 +126,11 @@ async function loadQueuePackages() {
   } catch (error) {
     const code = error instanceof Error && 'code' in error && error.code
     if (code !== 'ERR_MODULE_NOT_FOUND') throw error
-    throw new UsageError('A worker needs the packages bullmq and ioredis: install them', {
-      cause: error,
-    })
+    throw new UsageError(
+      'A worker needs the packages bullmq and ioredis. Run "npm install bullmq ioredis"',
+      {
+        cause: error,
+      },
+    )
   }
 }

@@ -1,4 +1,4 @@
-/** How a worker is, over HTTP, for those who watch over it: `/healthz`, and nothing else. */
+/** HTTP health endpoint of a worker, for monitoring. Serves `/healthz` and nothing else. */
 import { createServer } from 'node:http'
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
@@ -10,8 +10,9 @@ export interface HealthServer {
 }
 
 /**
- * Answers with 200 while all is well, with 503 while it stops or Redis does not answer.
- * @throws when it cannot listen there
+ * Starts the endpoint. It replies 200 while the worker is healthy, and 503 while it stops or Redis does not
+ * answer.
+ * @throws if it cannot listen on the address
  */
 export async function serveHealth(
   listenOn: { readonly host: string; readonly port: number },
@@ -32,8 +33,8 @@ export async function serveHealth(
     )
   })
   server.listen(listenOn.port, listenOn.host)
-  await once(server, 'listening') // rejects with what goes wrong
-  // It listens on a port, not on a path.
+  await once(server, 'listening') // rejects with the server's error
+  // An object, because the server listens on a port, not on a path.
   const { address, family, port } = server.address() as AddressInfo
   return {
     url: `http://${family === 'IPv6' ? `[${address}]` : address}:${port}/healthz`,

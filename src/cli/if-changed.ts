@@ -1,4 +1,4 @@
-/** `--if-changed`: whether an object is what a file is, by size and CRC64. */
+/** `--if-changed`: compares an object with a file by size and CRC64. */
 import { createReadStream } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import type { ObjectInfo } from '../oss/bucket.js'
@@ -7,8 +7,8 @@ import type { CliUploadResult } from './report.js'
 import type { Session } from './session.js'
 
 /**
- * The object as a result, if it is the same; the file is read only if their sizes are equal. When
- * OSS cannot be asked, the file counts as changed: the upload then has its own way with failures.
+ * Resolves to a result if the object equals the file, otherwise to `undefined`. Reads the file only if the
+ * sizes are equal. If HeadObject fails, the file counts as changed, and the upload handles further failures.
  */
 export async function resultIfUnchanged(
   connection: CliConnection,
@@ -23,7 +23,7 @@ export async function resultIfUnchanged(
     .open(place)
     .head(key, { signal: session.signal })
     .catch((error: Error) => {
-      session.logLine(`${file} counts as changed, since OSS does not tell: ${error.message}`)
+      session.logLine(`${file} counts as changed because HeadObject failed: ${error.message}`)
     })
   if (object?.crc64 === undefined || object.size !== (await stat(file)).size) return undefined
   if ((await fileCrc64(file)) !== object.crc64) return undefined
@@ -35,7 +35,7 @@ async function fileCrc64(file: string): Promise<bigint> {
   const { Crc64 } = await import('../crc64.js')
   const crc = new Crc64()
   for await (const chunk of createReadStream(file, { highWaterMark: 1024 * 1024 })) {
-    crc.update(chunk as Buffer) // no encoding was set
+    crc.update(chunk as Buffer) // no encoding is set, so chunks are buffers
   }
   return crc.digest()
 }

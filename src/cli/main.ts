@@ -1,6 +1,6 @@
 /**
- * The command line. Each command describes itself in its own module, of which only the one that is
- * called is loaded; what it works with is loaded when it works.
+ * Main function of the command line. Each command is defined in a module of its own. Only the called
+ * command's module is loaded, and its dependencies only when it runs.
  */
 import { createRequire } from 'node:module'
 import { Command, CommanderError } from 'commander'
@@ -10,7 +10,7 @@ import { Session, type ProcessIo } from './session.js'
 
 type DefineCommand = (program: Command, session: Session) => void
 
-/** In the order of the help. */
+/** Commands in the order of the help. */
 const COMMAND_LOADERS: ReadonlyMap<string, () => Promise<DefineCommand>> = new Map([
   ['put', async () => (await import('./commands/put.js')).definePut],
   ['run', async () => (await import('./commands/run.js')).defineRun],
@@ -26,7 +26,7 @@ const COMMAND_LOADERS: ReadonlyMap<string, () => Promise<DefineCommand>> = new M
   ['emulator', async () => (await import('./commands/emulator.js')).defineEmulator],
 ])
 
-/** Runs one command; resolves to the exit status and never rejects. */
+/** Runs one command. Resolves to the exit status and never rejects. */
 export async function main(argv: readonly string[], io: ProcessIo): Promise<number> {
   const session = new Session(io)
   const args = expandLocalFlag(argv)
@@ -40,11 +40,11 @@ export async function main(argv: readonly string[], io: ProcessIo): Promise<numb
   return session.exitStatus()
 }
 
-/** The program with the one command that is called, or with all of them. */
+/** Builds the program with only the called command, or with all commands. */
 async function buildProgram(session: Session, name: string | undefined): Promise<Command> {
   const { stdout, stderr } = session.io
   const program = new Command('oss-spool')
-    .description('Streams into Alibaba Cloud OSS that survive failure.')
+    .description('Failure-proof streaming uploads to Alibaba Cloud OSS.')
     .version(packageVersion(), '-V, --version')
     .exitOverride()
     .showSuggestionAfterError()
@@ -53,7 +53,7 @@ async function buildProgram(session: Session, name: string | undefined): Promise
       writeErr: text => void stderr.write(text),
       getOutHelpWidth: () => (stdout.isTTY ? stdout.columns : 100),
       getErrHelpWidth: () => (stderr.isTTY ? stderr.columns : 100),
-      outputError: () => {}, // `fail` says it
+      outputError: () => {}, // `reportFailure` prints it
     })
     .addHelpText(
       'after',
@@ -63,8 +63,9 @@ Examples:
   tar c photos | zstd | oss-spool put oss://backups/photos.tar.zst
   oss-spool resume --all
 
-Exit status: 0 done; 75 failed, "oss-spool resume" will finish it; 1 failed, nothing to
-resume; 2 wrong usage; of run, the command's own; 130 or 143 after SIGINT or SIGTERM.`,
+Exit status: 0 success; 75 failed, but "oss-spool resume" can finish it; 1 failed, nothing
+to resume; 2 wrong usage; with run, the status of the failed command; 129, 130 or 143 after
+SIGHUP, SIGINT or SIGTERM.`,
     )
   if (name === '--version' || name === '-V') return program
   const calledLoader = name === 'completion' ? undefined : COMMAND_LOADERS.get(name ?? '')
@@ -73,7 +74,7 @@ resume; 2 wrong usage; of run, the command's own; 130 or 143 after SIGINT or SIG
   return program
 }
 
-/** What went wrong outside of any upload. Help and version are "errors" of commander's, too. */
+/** Reports a failure outside any upload. Commander also throws for `--help` and `--version`. */
 function reportFailure(session: Session, error: unknown, args: readonly string[]): number {
   const context = {
     command: COMMAND_LOADERS.has(args[0] ?? '') ? `oss-spool ${args[0]}` : 'oss-spool',
@@ -83,13 +84,15 @@ function reportFailure(session: Session, error: unknown, args: readonly string[]
   const flags = { json: ownArgs.includes('--json'), debug: ownArgs.includes('--debug') }
   if (!(error instanceof CommanderError)) return reportError(session, error, flags, context)
   if (error.exitCode === 0) return EXIT_SUCCESS
-  if (error.code === 'commander.help') return EXIT_USAGE // help is what it showed
-  // What follows the letter of an option that is none may be a secret, as behind `-k` of ossutil.
+  if (error.code === 'commander.help') return EXIT_USAGE // without a command, commander printed the help
+  // The text after the letter of an unknown option may be a secret, as in `-kSECRET` of ossutil.
   const message = error.message.replace(/^error: /, '').replace(/'(-[^-])[^']*'/s, "'$1'")
   return reportError(session, new UsageError(message), flags, context)
 }
 
-/** `--local[=DIR]`: its value is never the next argument, which may be the object. */
+/**
+ * Expands `--local` to `--local=DIR`, so that commander does not take the next argument (the object) as DIR.
+ */
 function expandLocalFlag(argv: readonly string[]): string[] {
   const separatorIndex = argv.indexOf('--')
   return argv.map((arg, i) =>
@@ -99,7 +102,7 @@ function expandLocalFlag(argv: readonly string[]): string[] {
   )
 }
 
-/** `--partsize=8MiB` → `--partsize`: what is no option is to be found by its name alone. */
+/** Strips the values of unknown flags, which may be secrets, so that errors name the flag only. */
 function stripUnknownFlagValues(args: readonly string[], program: Command): string[] {
   const commands = program.commands.flatMap(command => [command, ...command.commands])
   const knownFlags = new Set(commands.flatMap(({ options }) => options.map(({ long }) => long)))

@@ -1,8 +1,11 @@
-/** `~/.ossutilconfig`, the configuration of Alibaba's own command line. */
+/** Reads `~/.ossutilconfig`, the configuration file of Alibaba's command line. */
 import { readFileSync } from 'node:fs'
 import { UsageError } from './exit-status.js'
 
-/** The `[Credentials]` section, names in lower case; empty when there is no such file. */
+/**
+ * Returns the settings of the sections `[Credentials]` and `[default]`, names in lower case. Returns none if
+ * the file does not exist.
+ */
 export function readOssutilConfig(path: string): Record<string, string | undefined> {
   let text: string
   try {

@@ -1,6 +1,6 @@
 /**
- * The producer: the command that `run` starts. Its standard output is the source, and the source
- * ends well only after the command has exited with 0 (rule 2): the end of a pipe proves nothing.
+ * Runs the command of `oss-spool run`. Its standard output is the source, which ends successfully only after
+ * the command has exited with 0 (rule 2), because the end of a pipe proves nothing.
  */
 import { spawn, type ChildProcessByStdio } from 'node:child_process'
 import { once } from 'node:events'
@@ -18,15 +18,15 @@ export class Producer {
     this.#args = args
   }
 
-  /** Resolves when the command has ended, or was never started. */
+  /** Resolves when the command has exited, or at once if it was not started. */
   async waitForExit(): Promise<void> {
     await this.#closed
   }
 
   /**
-   * Starts the command, without a shell, and yields what it prints.
-   * @param signal its reason is the signal that the command gets, else SIGTERM
-   * @throws CommandFailedError
+   * Starts the command without a shell and yields its standard output.
+   * @param signal – stops the command, with SIGINT if that is the reason, otherwise with SIGTERM
+   * @throws CommandFailedError unless the command starts and exits with 0
    */
   async *output(signal: AbortSignal): AsyncGenerator<Buffer> {
     const child = await this.#spawn()
@@ -34,7 +34,7 @@ export class Producer {
     this.#closed = closed
     const stop = (): void => {
       child.kill(signal.reason === 'SIGINT' ? 'SIGINT' : 'SIGTERM')
-      child.stdout.destroy() // whoever else holds its other end would keep us waiting
+      child.stdout.destroy() // another process with the write end open would keep us waiting
     }
     signal.addEventListener('abort', stop, { once: true })
     if (signal.aborted) stop()
@@ -46,7 +46,7 @@ export class Producer {
       if (exitCode !== 0) throw this.#createError(`exited with ${exitCode}`, exitCode ?? 1)
     } finally {
       signal.removeEventListener('abort', stop)
-      if (child.exitCode === null && !child.killed) stop() // its output is not wanted any more
+      if (child.exitCode === null && !child.killed) stop() // the consumer stopped reading
     }
   }
 

@@ -1,6 +1,6 @@
 /**
- * One line that says how far an upload is: what is on OSS and what is only on this disk are two parts
- * of one bar. Pure: from numbers and a width to a text that fits.
+ * Renders the progress line. The bar has two segments: bytes on OSS, and bytes only on this disk. Pure
+ * functions from numbers and a width to text that fits.
  */
 import { styleText } from 'node:util'
 import stringWidth from 'string-width'
@@ -16,20 +16,20 @@ export interface BarStyle {
 const MIN_BAR_COLUMNS = 8
 const MAX_BAR_COLUMNS = 32
 
-/** `oss://b/k  [####==    ]  12.0 MiB of 30.0 MiB  4.1 MiB/s  4 s to go`, at most `columns` wide. */
+/** Renders `oss://b/k  [####==    ]  12.0 MiB of 30.0 MiB  4.1 MiB/s  4 s to go`, at most `columns` wide. */
 export function formatProgressBar(
   name: string,
   total: ProgressTotal,
   columns: number,
   style: BarStyle,
 ): string {
-  const width = Math.max(1, columns - 1) // the last column makes some terminals wrap
+  const width = Math.max(1, columns - 1) // some terminals wrap after the last column
   const stats = formatStats(total)
-  // What is least important goes first where there is no room.
+  // Drop the least important figures until the rest fits.
   while (stats.length > 1 && stringWidth(stats.join('  ')) + MIN_BAR_COLUMNS + 4 > width)
     stats.pop()
   const statsText = stats.join('  ')
-  const availableColumns = width - stringWidth(statsText) - 4 // brackets, and the gap before the text
+  const availableColumns = width - stringWidth(statsText) - 4 // brackets and the gap before the text
   if (availableColumns < MIN_BAR_COLUMNS)
     return truncateMiddle(stringWidth(statsText) > width ? formatPercent(total) : statsText, width)
   const label =
@@ -41,7 +41,7 @@ export function formatProgressBar(
   return `${label === '' ? '' : `${label}  `}[${bar}]  ${statsText}`
 }
 
-/** The same without a bar, for a log. */
+/** Renders the same figures without a bar, for logs. */
 export function formatProgressLine(total: ProgressTotal): string {
   return [total.stage, ...formatStats(total)].join(', ')
 }
@@ -50,7 +50,7 @@ function formatPercent({ uploaded, spooled, size = spooled }: ProgressTotal): st
   return `${Math.floor((uploaded / Math.max(1, size)) * 100)}%`
 }
 
-/** The most important first. */
+/** Returns the figures, most important first. */
 function formatStats({ spooled, uploaded, size, rate, eta, retries }: ProgressTotal): string[] {
   const uploadedText = formatBytes(uploaded)
   const progressText =
@@ -65,7 +65,7 @@ function formatStats({ spooled, uploaded, size, rate, eta, retries }: ProgressTo
   ]
 }
 
-/** On OSS, only on this disk, still to come. */
+/** Renders three segments: bytes on OSS, bytes only on this disk, bytes still to come. */
 function renderBar(
   { spooled, uploaded, size }: ProgressTotal,
   width: number,
@@ -89,7 +89,7 @@ function renderBar(
   )
 }
 
-/** A text that is at most `width` wide; its end matters more than its middle. */
+/** Truncates text to `width` columns in its middle, because its end matters more. */
 export function truncateMiddle(text: string, width: number): string {
   if (stringWidth(text) <= width) return text
   if (width <= 1) return '…'.slice(0, Math.max(0, width))

@@ -1,16 +1,16 @@
-/** Several uploads as one: what the bar and the lines show. */
+/** Sums the progress of several uploads, for the bar and the lines. */
 import type { ProgressEvent } from '../upload/model/progress-event.js'
 
 export interface ProgressTotal {
-  /** The phase of the only upload, else how many of how many have been begun. */
+  /** Phase of a single upload, otherwise how many uploads have started, such as `2 of 5`. */
   readonly stage: string
   readonly spooled: number
   readonly uploaded: number
-  /** Bytes of all streams, once all are known. */
+  /** Bytes of all streams, once all sizes are known. */
   readonly size?: number
   /** Bytes per second. */
   readonly rate: number
-  /** Seconds. */
+  /** Seconds until done. */
   readonly eta?: number
   readonly retries: number
 }

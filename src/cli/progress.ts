@@ -1,6 +1,6 @@
 /**
- * Progress on standard error: one bar on a terminal, a line every ten seconds elsewhere, JSON lines
- * for programs, nothing with `--quiet`. Several uploads at a time are shown as their sum.
+ * Shows progress on standard error: a bar on a terminal, otherwise a line every 10 s, JSON lines for
+ * programs, nothing with `--quiet`. Concurrent uploads are shown as their sum.
  */
 import type { ProgressEvent } from '../upload/model/progress-event.js'
 import { formatProgressBar, formatProgressLine, type BarStyle } from './progress-bar.js'
@@ -11,7 +11,7 @@ import { computeProgressTotal, type ProgressTotal } from './progress-total.js'
 const LINE_INTERVAL_MS = 10_000
 const JSON_INTERVAL_MS = 1_000
 const FRAME_INTERVAL_MS = 125
-/** From the cursor to the end of the line. */
+/** Erases from the cursor to the end of the line. */
 const ERASE_TO_LINE_END = '\u001B[K'
 
 export interface ProgressFlags {
@@ -20,15 +20,15 @@ export interface ProgressFlags {
 }
 
 export interface ProgressDisplay {
-  /** The newest of one upload, named by its key or id. */
+  /** Records the latest event of an upload. @param name – its key or id */
   update(name: string, event: ProgressEvent): void
   stop(): void
 }
 
 /**
- * The display that suits this standard error.
- * @param name the object, or what stands for several
- * @param uploadCount how many there will be
+ * Starts the display that suits standard error.
+ * @param name – the object, or a label for several uploads
+ * @param uploadCount – number of uploads
  */
 export function startProgressDisplay(
   session: Session,
@@ -61,8 +61,8 @@ export function startProgressDisplay(
 }
 
 /**
- * Redraws one line. It hides no cursor and changes no mode of the terminal, so that nothing has to be
- * put back when this process is killed.
+ * Redraws one line. Neither hides the cursor nor changes a terminal mode, so that nothing needs to be
+ * restored if this process is killed.
  */
 function startBar(
   session: Session,
@@ -71,7 +71,7 @@ function startBar(
 ): { stop(): void } {
   const { stderr, env } = session.io
   const style: BarStyle = {
-    hasColors: stderr.hasColors(), // heeds NO_COLOR and TERM
+    hasColors: stderr.hasColors(), // respects NO_COLOR and TERM
     hasUnicode: /utf-?8/i.test(env['LC_ALL'] || env['LC_CTYPE'] || env['LANG'] || ''),
   }
   const clear = (): void => void stderr.write(`\r${ERASE_TO_LINE_END}`)
@@ -91,6 +91,7 @@ function startBar(
   }
 }
 
+/** Prints a line every 10 s. */
 function startLines(
   session: Session,
   name: string,
@@ -103,7 +104,7 @@ function startLines(
   return { stop: () => clearInterval(timer) }
 }
 
-/** Each upload once a second, when its phase changes, and at its end. */
+/** Prints each upload once per second, when its phase changes, and at its end. */
 function startJsonLines(session: Session): ProgressDisplay {
   const lastByName = new Map<
     string,

@@ -1,6 +1,6 @@
 /**
- * What a command says of one upload: its result on standard output, as one line for people or as
- * JSON for programs. An error is a line with its code and a line that says what to do next.
+ * Reports the outcome of one upload. A result goes to standard output, as one line for people or as JSON for
+ * programs. An error is a line with its code and a line with the next step, on standard error.
  */
 import { SpoolError } from '../errors.js'
 import type { UploadResult } from '../upload/run/result.js'
@@ -14,22 +14,25 @@ export interface ReportFlags {
   readonly debug?: boolean
 }
 
-/** A result; `unchanged`: the object was there and is the same, so nothing was sent. */
+/**
+ * Result of an upload. `unchanged` means that the object already had the same content, so nothing was sent.
+ */
 export type CliUploadResult = UploadResult & { readonly unchanged?: true }
 
+/** Prints the result of an upload. */
 export function reportResult(session: Session, result: CliUploadResult, flags: ReportFlags): void {
   session.print(flags.json ? JSON.stringify(result) : escapeControlChars(formatResult(result)))
 }
 
-/** What a failure is about, where it does not say so itself. */
+/** Context of a failure, for errors that do not include it. */
 export interface ReportContext {
-  /** The command whose help says more about wrong usage, such as `oss-spool put`. */
+  /** Command whose help explains its usage, such as `oss-spool put`. */
   readonly command: string
-  /** The object that was to be made. */
+  /** URL of the object that was to be created. */
   readonly object?: string
 }
 
-/** Says what failed; returns the exit status that goes with it. */
+/** Reports a failure. Returns its exit status. */
 export function reportError(
   session: Session,
   error: unknown,
@@ -43,7 +46,7 @@ export function reportError(
   return exitStatusOf(error)
 }
 
-/** What standard error was told of already, as a warning; returns the exit status that goes with it. */
+/** Reports, as JSON only, a failure that was already logged as a warning. Returns its exit status. */
 export function reportWarnedError(session: Session, error: SpoolError, flags: ReportFlags): number {
   printErrorJson(session, error, flags, { command: 'oss-spool' })
   return exitStatusOf(error)
@@ -65,10 +68,10 @@ function formatResult(result: CliUploadResult): string {
   const { bucket, key, size, parts, crc64, skipped, elapsed, receipt, resumed, sealedAt } = result
   const objectText = `oss://${bucket}/${key}: `
   const crcText = `CRC64 ${crc64}`
-  if (receipt) return `${objectText}done before, ${formatBytes(size)}, ${crcText}`
+  if (receipt) return `${objectText}already uploaded, ${formatBytes(size)}, ${crcText}`
   if (result.unchanged) return `${objectText}unchanged, ${formatBytes(size)}, ${crcText}`
-  const skippedText = skipped > 0 ? `, ${formatBytes(skipped)} were there already` : ''
-  const resumedText = resumed ? `, bytes of ${sealedAt}` : ''
+  const skippedText = skipped > 0 ? `, ${formatBytes(skipped)} already on OSS` : ''
+  const resumedText = resumed ? `, sealed at ${sealedAt}` : ''
   const partsText = parts === 1 ? '1 part' : `${parts} parts`
   return `${objectText}${formatBytes(size)} in ${partsText}, ${crcText}, ${formatDuration(elapsed)}${skippedText}${resumedText}`
 }
@@ -90,7 +93,7 @@ function toErrorReport(error: unknown, context: ReportContext): ErrorReport {
   const code = error instanceof Error && 'code' in error ? String(error.code) : 'ERR_UNEXPECTED'
   const isUsageError = code === 'ERR_USAGE' || /^ERR_(INVALID_ARG|OUT_OF_RANGE)/.test(code)
   const message = isUsageError || context.object === undefined ? text : `${context.object}: ${text}`
-  const usageHint = `Nothing was read or published. "${context.command} --help" shows how it is used.`
+  const usageHint = `Nothing was read or published. Run "${context.command} --help" for its usage.`
   return {
     code,
     message,
@@ -101,9 +104,9 @@ function toErrorReport(error: unknown, context: ReportContext): ErrorReport {
 }
 
 function hintForCode(code: string): string {
-  if (code.startsWith('EADDR')) return 'Another --host or --port may be free.'
+  if (code.startsWith('EADDR')) return 'Use another --host or --port.'
   if (/^E(ACCES|PERM|ROFS|NOTDIR|ISDIR|NOENT|EXIST|IO|MFILE|NFILE)$/.test(code)) {
-    return 'Nothing was published. "oss-spool doctor" checks the spool directory; --spool DIR uses another one.'
+    return 'Nothing was published. Run "oss-spool doctor" to check the spool directory, or set --spool to another one.'
   }
-  return 'This should not happen: please report it, with what --debug prints.'
+  return 'This is probably a bug. Please report it with the output of --debug.'
 }

@@ -1,7 +1,7 @@
-/** `--debug`: one line for every request, without anything that could be a secret. */
+/** `--debug`: logs one line per request, without anything that could be a secret. */
 import { watchRequests } from './request-watcher.js'
 
-/** Logs until the returned function is called. */
+/** Logs requests until the returned function is called. */
 export function logRequests(log: (line: string) => void): () => void {
   return watchRequests(request => {
     const {

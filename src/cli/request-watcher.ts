@@ -1,44 +1,44 @@
 /**
- * The requests of this process as Node's own diagnostics channels tell of them. Nothing that signs a
- * request is looked at: neither headers nor the values in a query.
+ * Observes the requests of this process through Node's diagnostics channels. Reads nothing that belongs to a
+ * signature, neither in headers nor in the query.
  */
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import type { ClientRequest, IncomingMessage } from 'node:http'
 
 export interface ObservedRequest {
   readonly method: string
-  /** In OSS's words, such as `UploadPart`. */
+  /** OSS's name of the operation, such as `UploadPart`. */
   readonly operation: string
   readonly host: string
   /** Decoded path, without its query. */
   readonly path: string
   readonly partNumber?: string
-  /** HTTP status, or a system error's code. */
+  /** HTTP status, or the code of a system error. */
   readonly statusOrErrorCode: number | string
   readonly requestId?: string
   /** ms from the request to the end of its reply. */
   readonly elapsed: number
-  /** Bytes of its body. */
+  /** Bytes of the request body. */
   readonly bodyBytes: number
-  /** Something that will be tried again, or ends the upload. */
+  /** True for a failure that is retried or fails the upload. */
   readonly isFailure: boolean
 }
 
-/** What a channel hands over. */
+/** Message of the channels. */
 interface ChannelMessage {
   readonly request: ClientRequest
   readonly response?: IncomingMessage
   readonly error?: NodeJS.ErrnoException
 }
 
-/** Calls `seen` for every request that has ended. @returns how to stop that */
+/** Calls `onRequest` for every finished request. @returns a function that stops watching */
 export function watchRequests(onRequest: (request: ObservedRequest) => void): () => void {
   const startTimes = new WeakMap<ClientRequest, number>()
   const onStart = (message: unknown): void => {
     startTimes.set((message as ChannelMessage).request, performance.now())
   }
   const onEnd = (message: unknown): void => {
-    const { request, response, error } = message as ChannelMessage // the channels' documented form
+    const { request, response, error } = message as ChannelMessage // as documented for the channels
     const startedAt = startTimes.get(request)
     if (startedAt === undefined) return
     startTimes.delete(request)
@@ -68,12 +68,12 @@ function toObservedRequest(
   return {
     method,
     operation: inferOperation(method, url.searchParams),
-    host: String(request.getHeader('host') ?? request.host), // that of the bucket, also by address
+    host: String(request.getHeader('host') ?? request.host), // the bucket's host, even if connected by address
     path: decodePath(url.pathname),
     statusOrErrorCode: status ?? error?.code ?? 'ERROR',
     elapsed,
     bodyBytes: Number(request.getHeader('content-length') ?? 0),
-    // What is not there is often just what was asked.
+    // A 404 is often the expected answer, but not to a PUT.
     isFailure: status === undefined || (status >= 400 && !(status === 404 && method !== 'PUT')),
     ...(partNumber === null ? {} : { partNumber }),
     ...(typeof requestId === 'string' ? { requestId } : {}),
@@ -100,6 +100,6 @@ function decodePath(path: string): string {
   try {
     return decodeURIComponent(path)
   } catch {
-    return path // as it is: not ours
+    return path // malformed encoding: not our request, show it as is
   }
 }

@@ -1,7 +1,7 @@
 /**
- * One run of the command line: its streams, its configuration, its signals, and what has to be
- * closed at its end. The first SIGINT, SIGTERM or SIGHUP ends the work in order, with all state kept; the
- * second ends the process. What is heavy is loaded when a command asks for it.
+ * One run of the command line: its streams, configuration, signals and cleanup. The first SIGINT, SIGTERM or
+ * SIGHUP stops the work in an orderly way and keeps all state; the second exits the process at once. Large
+ * modules are imported only by the commands that need them.
  */
 import { constants } from 'node:os'
 import type { Spool } from '../spool.js'
@@ -11,7 +11,7 @@ import type { CliConnection, ConnectionFlags } from './connection.js'
 import { EXIT_SUCCESS, EXIT_FAILURE } from './exit-status.js'
 import { escapeControlChars } from './escape-control-chars.js'
 
-/** The process as the commands see it. */
+/** Parts of `process` that the commands use. */
 export type ProcessIo = Pick<
   NodeJS.Process,
   'stdin' | 'stdout' | 'stderr' | 'env' | 'on' | 'off' | 'exit'
@@ -35,9 +35,9 @@ const INTERRUPT_SIGNALS: readonly InterruptSignal[] = ['SIGINT', 'SIGTERM', 'SIG
 
 export class Session {
   readonly io: ProcessIo
-  /** What the command's action resolved to. */
+  /** Exit status that the command resolved to. */
   commandStatus = EXIT_SUCCESS
-  /** What is drawn on the last line of standard error, and has to make room for other lines. */
+  /** Status line at the end of standard error. It is cleared before another line is printed. */
   statusLine: { clear(): void } | undefined
   readonly #abortController = new AbortController()
   readonly #closeHandlers: (() => Promise<void> | void)[] = []
@@ -52,7 +52,7 @@ export class Session {
     this.#interruptedBy = signalName
     this.#abortController.abort(signalName)
   }
-  /** Whoever read our result went away: his affair. Anything else is a result that nobody has. */
+  /** EPIPE is not an error: the reader closed the pipe. Any other write error means the result was lost. */
   readonly #onOutputError = (error: NodeJS.ErrnoException): void => {
     if (error.code === 'EPIPE' || this.#outputFailed) return
     this.#outputFailed = true
@@ -63,15 +63,18 @@ export class Session {
     this.io = io
     for (const signal of INTERRUPT_SIGNALS) io.on(signal, this.#onSignal)
     io.stdout.on('error', this.#onOutputError)
-    io.stderr.on('error', () => {}) // there is no other place to say it
+    io.stderr.on('error', () => {}) // there is no other place to report it
   }
 
-  /** Aborted by the first signal, whose name is the reason. */
+  /** Aborted by the first interrupt signal; the reason is the name of the signal. */
   get signal(): AbortSignal {
     return this.#abortController.signal
   }
 
-  /** 128 + n after a signal; else that of the command, unless nobody could be given its result. */
+  /**
+   * Returns 128 + n after signal n, otherwise the command's status; 1 if it succeeded but its result was
+   * lost.
+   */
   exitStatus(): number {
     if (this.#interruptedBy !== undefined) return 128 + constants.signals[this.#interruptedBy]
     return this.#outputFailed && this.commandStatus === EXIT_SUCCESS
@@ -79,7 +82,7 @@ export class Session {
       : this.commandStatus
   }
 
-  /** Runs a command with its flags, and with what the configuration says where there is no flag. */
+  /** Runs a command with its flags, and with the configured values of the flags that are not set. */
   async run<F extends GlobalFlags>(
     flags: F,
     command: (flags: F) => Promise<number>,
@@ -98,7 +101,7 @@ export class Session {
     return readConfiguration(flags.config, this.io.env)
   }
 
-  /** A connection to the OSS that flags and configuration name. @throws UsageError */
+  /** Connects to the OSS selected by flags and configuration. @throws UsageError */
   async connect(flags: SpoolFlags, bucket?: string): Promise<CliConnection> {
     const { openConnection } = await import('./connection.js')
     const { credentials } = await this.loadConfiguration(flags)
@@ -107,7 +110,7 @@ export class Session {
     return connection
   }
 
-  /** A spool over that connection. @throws UsageError without credentials */
+  /** Opens a spool over that connection. @throws UsageError if there are no credentials */
   async openSpool(
     flags: SpoolFlags,
     connection: CliConnection,
@@ -125,28 +128,29 @@ export class Session {
     return spool
   }
 
-  /** A line of standard output: the result. */
+  /** Prints a line of the result to standard output. */
   print(line: string): void {
     this.statusLine?.clear()
     this.io.stdout.write(`${line}\n`)
   }
 
-  /** A line of standard error, with our name before it. */
+  /** Prints a line to standard error, prefixed with our name. */
   logLine(text: string): void {
     this.log(`oss-spool: ${text}`)
   }
 
-  /** A line of standard error that belongs to the one before it. */
+  /** Prints a line to standard error without the prefix, to continue the line before it. */
   log(text: string): void {
     this.statusLine?.clear()
     this.io.stderr.write(`${escapeControlChars(text)}\n`)
   }
 
+  /** Registers a handler for `close()`. Handlers run in reverse order. */
   onClose(close: () => Promise<void> | void): void {
     this.#closeHandlers.push(close)
   }
 
-  /** Ends what is open; the result has been read, or is known to be lost, when it resolves. */
+  /** Runs the close handlers. Resolves once the result was flushed or is known to be lost. */
   async close(): Promise<void> {
     for (const close of this.#closeHandlers.splice(0).toReversed()) await close()
     await new Promise<void>(resolve => this.io.stdout.write('', () => resolve()))

@@ -1,6 +1,6 @@
 /**
- * Options as all commands declare them. One that takes a value is refused when it is given twice:
- * of two ids, the last one is not more likely to be meant than the first.
+ * Option definitions shared by the commands. An option with a value is rejected if it is given twice, because
+ * the last of two ids is no more likely to be intended than the first.
  */
 import { Command, InvalidArgumentError, Option } from 'commander'
 import {
@@ -12,19 +12,19 @@ import {
   parseSize,
 } from './units.js'
 
-/** An option with one value. */
+/** Creates an option with one value. */
 export function valueOption(
   flags: string,
   description: string,
   parse = (text: string): unknown => text,
 ) {
   return new Option(flags, description).argParser((text: string, previous: unknown) => {
-    if (previous !== undefined) throw new InvalidArgumentError('It is given twice.')
+    if (previous !== undefined) throw new InvalidArgumentError('The option was given twice.')
     return parse(text)
   })
 }
 
-/** An option with one of a few words. */
+/** Creates an option with a fixed set of values. */
 export function choiceOption(
   flags: string,
   description: string,
@@ -32,7 +32,7 @@ export function choiceOption(
 ): Option {
   const option = valueOption(flags, description, text => {
     if (choices.includes(text)) return text
-    throw new InvalidArgumentError(`Expected ${choices.join(', ')}, got "${text}".`)
+    throw new InvalidArgumentError(`Expected one of ${choices.join(', ')}, got "${text}".`)
   })
   option.argChoices = [...choices]
   return option
@@ -48,37 +48,37 @@ function addOptions(command: Command, options: readonly Option[]): Command {
   return command
 }
 
-/** What every command has. */
+/** Adds the options of every command. */
 export function addOutputOptions(command: Command): Command {
   return addOptions(command, [
-    valueOption('--config <FILE>', 'configuration (default: ~/.config/oss-spool/config.json)'),
-    new Option('--json', 'the result as JSON, one object a line'),
-    new Option('--quiet', 'no progress and no notices; errors only'),
-    new Option('--debug', 'requests and stack traces on standard error'),
+    valueOption('--config <FILE>', 'configuration file (default: ~/.config/oss-spool/config.json)'),
+    new Option('--json', 'print results as JSON, one object per line'),
+    new Option('--quiet', 'print no progress or notices, only results, warnings and errors'),
+    new Option('--debug', 'print requests and stack traces to standard error'),
   ])
 }
 
-/** What every command that looks into the spool has. */
+/** Adds the options of every command that reads the spool. */
 export function addSpoolOptions(command: Command): Command {
-  const description = 'spool directory (default: $OSS_SPOOL_DIR, else the XDG state directory)'
+  const description = 'spool directory (default: $OSS_SPOOL_DIR, otherwise the XDG state directory)'
   return addOptions(addOutputOptions(command), [valueOption('--spool <DIR>', description)])
 }
 
-/** What every command that talks to OSS has. */
+/** Adds the options of every command that connects to OSS. */
 export function addConnectionOptions(command: Command): Command {
   return addOptions(addSpoolOptions(command), [
     valueOption(
       '--local [DIR]',
-      'an embedded OSS over DIR (default: ./oss-data); no credentials needed',
+      'use an embedded OSS that stores objects in DIR (default: ./oss-data); needs no credentials',
     ),
-    valueOption('--endpoint <URL>', 'endpoint of OSS (default: the public one of the region)'),
+    valueOption('--endpoint <URL>', "endpoint of OSS (default: the region's public endpoint)"),
     valueOption('--region <REGION>', 'region, such as cn-hangzhou'),
-    new Option('--internal', "the region's internal endpoint"),
-    new Option('--cname', "the endpoint is the bucket's own domain"),
+    new Option('--internal', "use the region's internal endpoint"),
+    new Option('--cname', 'the endpoint is a custom domain of the bucket'),
   ])
 }
 
-/** How bytes are sent. */
+/** Creates the options for sending. */
 function sendingOptions(): Option[] {
   return [
     valueOption('--parallel <N>', 'parts in flight per upload (default: 5)', parseCount),
@@ -87,79 +87,106 @@ function sendingOptions(): Option[] {
       'attempts per part after the source has ended (default: 5)',
       parseCount,
     ),
-    valueOption('--max-rate <SIZE>', 'bytes per second to send at most, such as 500KB', parseRate),
+    valueOption(
+      '--max-rate <SIZE>',
+      'send at most this many bytes per second, such as 500KB',
+      parseRate,
+    ),
   ]
 }
 
-/** How bytes are spooled. */
+/** Creates the options for spooling. */
 function spoolingOptions(): Option[] {
   return [
     valueOption('--part-size <SIZE>', 'size of the first parts (default: 8MiB)', parseSize),
     valueOption(
       '--max-spool <SIZE>',
-      'bytes on the disk until the source waits (default: all of them)',
+      'pause the source when this much is spooled (default: no limit)',
       parseSize,
     ),
   ]
 }
 
-/** How bytes are sent, and how that is shown. */
+/** Adds the options for sending and for progress. */
 export function addTransferOptions(command: Command): Command {
   return addOptions(addConnectionOptions(command), [
     ...sendingOptions(),
-    choiceOption('--progress <HOW>', 'auto: what suits standard error; json: lines for programs', [
-      'auto',
-      'json',
-    ]),
+    choiceOption(
+      '--progress <HOW>',
+      'auto: bar on a terminal, plain lines otherwise; json: one JSON object per line',
+      ['auto', 'json'],
+    ),
   ])
 }
 
-/** What an object is like, and what its bytes must be. */
+/** Adds the options of `put` and `run`: properties of the object, and the expected bytes. */
 export function addUploadOptions(command: Command): Command {
   return addOptions(addTransferOptions(command), [
-    valueOption('--id <ID>', 'name of the upload (default: made from endpoint, bucket and key)'),
+    valueOption('--id <ID>', 'id of the upload (default: derived from endpoint, bucket and key)'),
     ...spoolingOptions(),
     valueOption(
       '--size <SIZE>',
-      'bytes of the whole stream, if known: planned for and checked',
+      'size of the whole stream, if known; used to plan the parts, and verified',
       parseSize,
     ),
-    valueOption('--expect-bytes <SIZE>', 'publish nothing unless it has so many bytes', parseSize),
-    valueOption('--expect-md5 <HEX>', 'publish nothing unless this is its MD5', digestParser(32)),
+    valueOption('--expect-bytes <SIZE>', 'publish only if the stream has this size', parseSize),
+    valueOption('--expect-md5 <HEX>', 'publish only if the stream has this MD5', digestParser(32)),
     valueOption(
       '--expect-sha256 <HEX>',
-      'publish nothing unless this is its SHA-256',
+      'publish only if the stream has this SHA-256',
       digestParser(64),
     ),
-    new Option('--once', 'leave a receipt: the same id again touches nothing'),
-    new Option('--no-overwrite', 'never replace an object'),
-    repeatableOption('--meta <K=V>', 'user metadata; may be repeated'),
-    repeatableOption('--header <K=V>', 'any other header; may be repeated'),
-    valueOption('--content-type <TYPE>', 'default: by the extension of the key'),
+    new Option('--once', 'keep a receipt, so that a rerun with the same id does nothing'),
+    new Option('--no-overwrite', 'never replace an existing object'),
+    repeatableOption('--meta <K=V>', 'user metadata (repeatable)'),
+    repeatableOption('--header <K=V>', 'any other object header (repeatable)'),
+    valueOption(
+      '--content-type <TYPE>',
+      'content type (default: derived from the extension of the key)',
+    ),
     valueOption('--storage-class <CLASS>', 'Standard, IA, Archive, ColdArchive or DeepColdArchive'),
   ])
 }
 
-/** What a worker of a fleet is: its queue, its place in the fleet, and how it sends. */
+/** Adds the options of a worker: its queue, its host in the fleet, and how it sends. */
 export function addWorkerOptions(command: Command): Command {
   return addOptions(addConnectionOptions(command), [
-    valueOption('--redis <URL>', 'Redis, without its password (default: $REDIS_URL, with it)'),
-    valueOption('--sources <FILE>', 'module whose functions make the bytes').makeOptionMandatory(),
-    valueOption('--bucket <BUCKET>', 'where the objects go (default: $OSS_BUCKET)'),
-    valueOption('--concurrency <N>', 'jobs at a time (default: 4)', parseCount),
+    valueOption(
+      '--redis <URL>',
+      'Redis URL without a password (default: $REDIS_URL, which may contain one)',
+    ),
+    valueOption(
+      '--sources <FILE>',
+      'module whose functions produce the bytes of objects',
+    ).makeOptionMandatory(),
+    valueOption('--bucket <BUCKET>', 'bucket of the objects (default: $OSS_BUCKET)'),
+    valueOption('--concurrency <N>', 'jobs processed concurrently (default: 4)', parseCount),
     valueOption('--queue <NAME>', 'name of the queue (default: oss-spool)'),
     valueOption('--host <NAME>', 'name of this machine in the fleet (default: its host name)'),
     valueOption(
       '--health <[HOST:]PORT>',
-      'answer GET /healthz there; on 127.0.0.1 alone',
+      'serve GET /healthz on this address (default host: 127.0.0.1)',
       parseAddress,
     ),
-    valueOption('--fleet-rate <SIZE>', 'bytes per second of all workers together', parseRate),
+    valueOption(
+      '--fleet-rate <SIZE>',
+      'send at most this many bytes per second, over all workers',
+      parseRate,
+    ),
     ...sendingOptions(),
     ...spoolingOptions(),
-    durationOption('--host-timeout <TIME>', 'silence after which a host is gone (default: 15m)'),
-    durationOption('--host-queue-timeout <TIME>', 'a job waits so long for its host (default: 1m)'),
-    durationOption('--lock-timeout <TIME>', 'jobs of a silent worker are free then (default: 30s)'),
+    durationOption(
+      '--host-timeout <TIME>',
+      'consider a host dead after this long without a heartbeat (default: 15m)',
+    ),
+    durationOption(
+      '--host-queue-timeout <TIME>',
+      'how long a job waits for its host (default: 1m)',
+    ),
+    durationOption(
+      '--lock-timeout <TIME>',
+      "release a worker's jobs after this long without a heartbeat (default: 30s)",
+    ),
   ])
 }
 
@@ -171,7 +198,7 @@ export function countOption(flags: string, description: string): Option {
   return valueOption(flags, description, parseCount)
 }
 
-/** Ends a command's help with commands as people really type them. */
+/** Appends realistic examples to the help of a command. */
 export function addExamples(command: Command, lines: readonly string[]): Command {
   return command.addHelpText('after', `\nExamples:\n${lines.map(line => `  ${line}\n`).join('')}`)
 }

@@ -1,12 +1,12 @@
-/** The module that `worker --sources` names: functions by name, which make the bytes of objects. */
+/** Loads the module of `worker --sources`, whose exported functions produce the bytes of objects. */
 import { resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import type { Sources } from '../bullmq/index.js'
 import { UsageError } from './exit-status.js'
 
 /**
- * Loads it: its default export, an object of functions, or else all functions it exports.
- * @throws UsageError when it cannot be loaded or has none
+ * Resolves to the functions of the default export if that is an object, otherwise to all exported functions.
+ * @throws UsageError if the module cannot be loaded or exports no functions
  */
 export async function loadSources(path: string): Promise<Sources> {
   let module: Record<string, unknown>
@@ -23,8 +23,8 @@ export async function loadSources(path: string): Promise<Sources> {
       : Object.entries(namedExports)
   const sources = entries.filter(([, value]) => typeof value === 'function')
   if (sources.length === 0) {
-    throw new UsageError(`${path} exports no functions: each one that it exports is a source`)
+    throw new UsageError(`${path} exports no functions. Export one function per source.`)
   }
-  // What their arguments are is between them and whoever adds the jobs.
+  // Their arguments cannot be checked here: they are defined by the code that adds the jobs.
   return Object.fromEntries(sources) as Sources
 }

@@ -1,8 +1,8 @@
-/** What is in a spool directory, read without credentials and without a connection. */
+/** Reads the content of a spool directory, without credentials and without a connection. */
 import type { UploadStatus } from '../upload/maintenance/status.js'
 import type { GlobalFlags, Session } from './session.js'
 
-/** What was set aside because it could not be trusted. */
+/** An upload that was quarantined because its files could not be trusted. */
 export interface QuarantinedUpload {
   /** `<id>-<time>`. */
   readonly name: string
@@ -13,12 +13,12 @@ export interface QuarantinedUpload {
 
 export interface SpoolContent {
   readonly directory: string
-  /** With receipts; oldest first. */
+  /** Uploads and receipts, oldest first. */
   readonly uploads: readonly UploadStatus[]
   readonly quarantine: readonly QuarantinedUpload[]
 }
 
-/** Damaged records are set aside on the way and told of (rule 10). */
+/** Reads everything. Quarantines damaged records and logs a warning for each (rule 10). */
 export async function readSpoolContent(
   session: Session,
   flags: GlobalFlags,
@@ -37,7 +37,7 @@ export async function readSpoolContent(
   return { directory, uploads, quarantine }
 }
 
-/** What reads checkpoints and locks takes a while to load. */
+/** Reads the statuses. Imports lazily, since the modules for checkpoints and locks are slow to load. */
 async function readStatuses(
   directory: string,
   session: Session,

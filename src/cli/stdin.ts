@@ -1,4 +1,4 @@
-/** Whether standard input can be meant: an upload of nothing by mistake would replace an object. */
+/** Validates standard input, because uploading nothing by mistake would replace an object. */
 import { createReadStream, fstatSync, readFileSync, statSync } from 'node:fs'
 import { Socket } from 'node:net'
 import type { Readable } from 'node:stream'
@@ -6,32 +6,36 @@ import { UsageError } from './exit-status.js'
 import type { Session } from './session.js'
 
 /**
- * Standard input; tells when it is a terminal.
- * @throws UsageError for one that is closed, or that nothing can be read from
+ * Returns standard input. Logs a notice if it is a terminal.
+ * @throws UsageError if it is closed or cannot be read
  */
 export function openStdin(session: Session): Readable {
   if (isStdinClosed()) {
-    throw new UsageError('Standard input is closed; for an empty object give it /dev/null')
+    throw new UsageError(
+      'Standard input is closed. To upload an empty object, redirect it from /dev/null',
+    )
   }
   const { stdin } = session.io
-  if (stdin.isTTY) session.logLine('reading from the terminal; Ctrl-D ends it')
+  if (stdin.isTTY) session.logLine('reading from the terminal; press Ctrl-D to finish')
   return stdin === process.stdin ? toByteStream(stdin) : stdin
 }
 
-/** Where Node does not know what standard input is, its stream ends at once, as if it were empty. */
+/**
+ * Handles the types of input that Node does not support, whose stream would end at once, as if it were empty.
+ */
 function toByteStream(stdin: Readable): Readable {
   const stats = fstatSync(0)
   if (stats.isDirectory()) throw new UsageError('Standard input is a directory')
   if (stats.isBlockDevice()) return createReadStream('', { fd: 0, autoClose: false })
   if (stats.isSocket() && !(stdin instanceof Socket)) {
-    throw new UsageError('Standard input is a socket that is no stream of bytes')
+    throw new UsageError('Standard input is a socket that is not a byte stream')
   }
   return stdin
 }
 
 /**
- * Node puts `/dev/null`, opened for reading and writing, where it finds standard input closed. A
- * shell opens it for reading only, so the two can be told apart where Linux shows the flags.
+ * Returns true if standard input was closed. Node then opens `/dev/null` for reading and writing in its
+ * place, while a shell opens it for reading only. The flags are visible on Linux only.
  */
 function isStdinClosed(): boolean {
   try {
@@ -40,6 +44,6 @@ function isStdinClosed(): boolean {
     const isDevNull = fstatSync(0).rdev === statSync('/dev/null').rdev
     return isDevNull && openFlags !== undefined && (Number.parseInt(openFlags, 8) & 3) === 2
   } catch {
-    return false // no Linux: it reads as empty there
+    return false // not Linux: the input reads as empty
   }
 }

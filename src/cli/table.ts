@@ -1,17 +1,17 @@
 /**
- * Tables that a person reads. On a pipe nothing is ever cut; on a terminal a row keeps to one line as
- * long as that is readable, and becomes a block of lines where it is not.
+ * Tables for people. On a pipe, nothing is truncated. On a terminal, rows are truncated to one line while
+ * they stay readable; otherwise each row becomes a block of lines.
  */
 import stringWidth from 'string-width'
 import { truncateMiddle } from './progress-bar.js'
 
 export interface Column {
   readonly name: string
-  /** It may be cut down to so many columns; absent: never. */
-  readonly min?: number
+  /** Width to which cells may be truncated. Never truncated if absent. */
+  readonly minWidth?: number
 }
 
-/** @param width columns of the terminal; `undefined`: no terminal */
+/** @param width – columns of the terminal, or `undefined` if there is none */
 export function formatTable(
   columns: readonly Column[],
   rows: readonly (readonly string[])[],
@@ -29,12 +29,12 @@ export function formatTable(
   )
 }
 
-/** Takes from the columns that may be cut until all fit; false if they never do. */
+/** Shrinks the columns that may be truncated until the row fits. Returns false if it cannot fit. */
 function shrinkToFit(columns: readonly Column[], widths: number[], width: number): boolean {
   let excess = widths.reduce((sum, each) => sum + each + 2, -2) - width
-  columns.forEach(({ min }, i) => {
-    if (min === undefined || excess <= 0) return
-    const reduction = Math.min(excess, Math.max(0, (widths[i] ?? 0) - min))
+  columns.forEach(({ minWidth }, i) => {
+    if (minWidth === undefined || excess <= 0) return
+    const reduction = Math.min(excess, Math.max(0, (widths[i] ?? 0) - minWidth))
     widths[i] = (widths[i] ?? 0) - reduction
     excess -= reduction
   })
@@ -50,9 +50,9 @@ function formatBlocks(
   return rows.flatMap((row, rowIndex) => [
     ...(rowIndex === 0 ? [] : ['']),
     ...row.map((cell, i) => {
-      const { name = '', min } = columns[i] ?? {}
-      const valueWidth = Math.max(min ?? 0, width - labelWidth - 2)
-      return `${name.padEnd(labelWidth)}  ${min === undefined ? cell : truncateMiddle(cell, valueWidth)}`
+      const { name = '', minWidth } = columns[i] ?? {}
+      const valueWidth = Math.max(minWidth ?? 0, width - labelWidth - 2)
+      return `${name.padEnd(labelWidth)}  ${minWidth === undefined ? cell : truncateMiddle(cell, valueWidth)}`
     }),
   ])
 }

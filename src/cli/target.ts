@@ -1,32 +1,32 @@
-/** `oss://BUCKET/KEY` as people write it, and which file goes to which key. */
+/** Parses `oss://BUCKET/KEY` and maps files to keys. */
 import { constants } from 'node:fs'
 import { access, stat } from 'node:fs/promises'
 import { basename, relative } from 'node:path'
 import { checkKey } from '../upload/model/names.js'
 import { UsageError } from './exit-status.js'
 
-/** An object and the file it is made of; no file: standard input. */
+/** An object to create and the file to read. Without a file, standard input is read. */
 export interface UploadTarget {
   readonly bucket: string
   readonly key: string
   readonly file?: string
 }
 
-/** @throws UsageError, SpoolError `ERR_SPOOL_INVALID_KEY` */
+/** Parses the target of one object. @throws UsageError, SpoolError `ERR_SPOOL_INVALID_KEY` */
 export function parseTarget(text: string): { bucket: string; key: string } {
   const { bucket, key } = splitTarget(text)
   checkKey(key)
   return { bucket, key }
 }
 
-/** The place of a check-up, `oss://BUCKET` or `oss://BUCKET/PREFIX`. @throws UsageError */
+/** Parses the target of `doctor`, `oss://BUCKET` or `oss://BUCKET/PREFIX`. @throws UsageError */
 export function parseBucketTarget(text: string): { bucket: string; prefix: string } {
   const { bucket, key } = splitTarget(/^oss:\/\/[^/]+$/.test(text) ? `${text}/` : text)
   return { bucket, prefix: key }
 }
 
 /**
- * The objects that `put` is to make, each from a file that can be read.
+ * Resolves to the objects that `put` creates, each with a readable file.
  * @throws UsageError, SpoolError `ERR_SPOOL_INVALID_KEY`
  */
 export async function resolveTargets(
@@ -36,7 +36,7 @@ export async function resolveTargets(
   const { bucket, key } = splitTarget(text)
   if (files.length === 0 || (files.length === 1 && files[0] === '-')) {
     if (key === '' || key.endsWith('/')) {
-      throw new UsageError(`Standard input has no name: give the whole key, such as ${text}name`)
+      throw new UsageError(`Standard input has no name. Specify the full key, such as ${text}name`)
     }
     checkKey(key)
     return [{ bucket, key }]
@@ -46,7 +46,7 @@ export async function resolveTargets(
   const isFolder = key === '' || key.endsWith('/')
   if (expandedFiles.length > 1 && !isFolder) {
     throw new UsageError(
-      `${expandedFiles.length} files need a folder: "${text}/" with a slash at its end`,
+      `${expandedFiles.length} files need a folder as target. Use "${text}/" with a trailing slash`,
     )
   }
   const targets = expandedFiles.map(({ file, name }) => ({
@@ -70,13 +70,15 @@ function splitTarget(text: string): { bucket: string; key: string } {
   }
   if (!/^[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]$/.test(bucket)) {
     throw new UsageError(
-      `"${redactCredentials(bucket)}" is no bucket name: 3 to 63 of a-z, 0-9 and hyphens`,
+      `"${redactCredentials(bucket)}" is not a valid bucket name. Expected 3 to 63 characters of a-z, 0-9 and hyphens`,
     )
   }
   return { bucket, key }
 }
 
-/** Other tools take keys before an `@`, joined by a colon: whoever tries that here does not find them in a log. */
+/**
+ * Redacts access keys as `ID:SECRET@`, a form that other tools accept, so that they do not end up in a log.
+ */
 function redactCredentials(text: string): string {
   const [, scheme = '', rest = ''] = /^(\w+:\/\/)?(.*)$/s.exec(text) ?? []
   const atIndex = rest.lastIndexOf('@')
@@ -84,7 +86,10 @@ function redactCredentials(text: string): string {
   return /^[^/]*:/.test(rest) ? `${scheme}***` : text
 }
 
-/** A file as it is named, or what a pattern matches; `name`: the part of the path that is kept. */
+/**
+ * Resolves to the file itself, or to the files that a pattern matches. `name` is the part of the path for the
+ * key.
+ */
 async function expandPattern(file: string): Promise<{ file: string; name: string }[]> {
   const exists = (await stat(file).catch(() => undefined)) !== undefined
   if (exists || !/[*?[{]/.test(file)) return [{ file, name: basename(file) }]
@@ -103,7 +108,7 @@ function checkDistinctKeys(targets: readonly Required<UploadTarget>[]): void {
   for (const { key, file } of targets) {
     const otherFile = fileByKey.get(key)
     if (otherFile !== undefined)
-      throw new UsageError(`${otherFile} and ${file} would both be "${key}"`)
+      throw new UsageError(`${otherFile} and ${file} would both be uploaded as "${key}"`)
     fileByKey.set(key, file)
   }
 }
@@ -116,6 +121,6 @@ async function checkReadable(file: string): Promise<void> {
     throw new UsageError(`${file} cannot be read: ${code}`)
   }
   if ((await stat(file)).isDirectory()) {
-    throw new UsageError(`${file} is a directory: give its files, such as '${file}/**'`)
+    throw new UsageError(`${file} is a directory. Specify its files, such as '${file}/**'`)
   }
 }

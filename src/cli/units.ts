@@ -1,4 +1,4 @@
-/** Numbers as people type and read them. */
+/** Parses and formats sizes, rates, durations and counts of the command line. */
 import { InvalidArgumentError } from 'commander'
 
 const BYTES_PER_UNIT: Readonly<Record<string, number>> = {
@@ -18,7 +18,9 @@ const BYTES_PER_UNIT: Readonly<Record<string, number>> = {
   TB: 1e12,
 }
 
-/** `8MiB`, `100KB`, `5` → bytes. A single letter is binary, as in `dd` and `split`. */
+/**
+ * Parses a size such as `8MiB`, `100KB` or `5` into bytes. A single letter is binary, as in `dd` and `split`.
+ */
 export function parseSize(text: string): number {
   const match = /^(\d+(?:\.\d+)?)\s*([a-z]*)$/i.exec(text)
   const unit = BYTES_PER_UNIT[(match?.[2] ?? '?').toUpperCase()]
@@ -27,10 +29,14 @@ export function parseSize(text: string): number {
   throw new InvalidArgumentError(`Expected a size such as 8MiB, got "${text}".`)
 }
 
-/** `500KB`, per second; a limit that would stop everything is a slip of the pen. */
+/**
+ * Parses a rate such as `500KB` into bytes per second. Rejects rates below 1 KiB/s, which are almost
+ * certainly typos.
+ */
 export function parseRate(text: string): number {
   const bytesPerSecond = parseSize(text)
-  if (bytesPerSecond < 1024) throw new InvalidArgumentError(`Expected 1KiB or more, got "${text}".`)
+  if (bytesPerSecond < 1024)
+    throw new InvalidArgumentError(`Expected at least 1KiB, got "${text}".`)
   return bytesPerSecond
 }
 
@@ -42,7 +48,7 @@ const MS_PER_UNIT: Readonly<Record<string, number>> = {
   w: 6048e5,
 }
 
-/** `7d`, `12h`, `0s` → ms. */
+/** Parses a duration such as `7d`, `12h` or `0s` into ms. */
 export function parseDuration(text: string): number {
   const match = /^(\d{1,9})([smhdw])$/.exec(text)
   const ms = Number(match?.[1]) * (MS_PER_UNIT[match?.[2] ?? ''] ?? Number.NaN)
@@ -50,12 +56,13 @@ export function parseDuration(text: string): number {
   throw new InvalidArgumentError(`Expected a time such as 7d, got "${text}".`)
 }
 
+/** Parses a decimal integer of at most 9 digits. */
 export function parseCount(text: string): number {
   if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError(`Expected a number, got "${text}".`)
   return Number(text)
 }
 
-/** `9091`, `0.0.0.0:9091`, `[::]:9091`; by default on the loopback address. */
+/** Parses `9091`, `0.0.0.0:9091` or `[::]:9091`. The host defaults to the loopback address. */
 export function parseAddress(text: string): { host: string; port: number } {
   const [, host = '127.0.0.1', port = ''] = /^(?:\[?([\w.:-]+?)\]?:)?(\d{1,5})$/.exec(text) ?? []
   if (port === '' || Number(port) > 65_535) {
@@ -64,6 +71,7 @@ export function parseAddress(text: string): { host: string; port: number } {
   return { host, port: Number(port) }
 }
 
+/** Returns a parser of `length` hexadecimal digits. */
 export function digestParser(length: number): (text: string) => string {
   return text => {
     if (text.length === length && /^[0-9a-f]+$/i.test(text)) return text.toLowerCase()
@@ -71,17 +79,17 @@ export function digestParser(length: number): (text: string) => string {
   }
 }
 
-/** 12,345,678 → `11.8 MiB`. */
+/** Formats bytes: 12,345,678 → `11.8 MiB`. */
 export function formatBytes(bytes: number): string {
   const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB']
   let unitIndex = 0
-  // What would be shown as 1024.0 is shown in the next unit.
+  // Switch to the next unit where rounding would show 1024.0.
   for (; bytes >= (unitIndex === 0 ? 1024 : 1023.95) && unitIndex < units.length - 1; unitIndex++)
     bytes /= 1024
   return `${unitIndex === 0 ? bytes : bytes.toFixed(1)} ${units[unitIndex]}`
 }
 
-/** 75,000 → `1 min 15 s`. */
+/** Formats ms: 75,000 → `1 min 15 s`. */
 export function formatDuration(ms: number): string {
   if (ms < 9_950) return `${(ms / 1000).toFixed(1)} s`
   const seconds = Math.round(ms / 1000)

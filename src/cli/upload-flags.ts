@@ -1,4 +1,4 @@
-/** The flags of `put` and `run` as the library's options. */
+/** Converts the flags of `put` and `run` into options of the library. */
 import type { ObjectOptions } from '../oss/object-headers.js'
 import type { UploadOptions } from '../upload/model/options.js'
 import { UsageError } from './exit-status.js'
@@ -24,7 +24,10 @@ export type UploadFlags = SpoolFlags &
     readonly retries?: number
   }
 
-/** @throws UsageError, TypeError, RangeError: all that is wrong with them is found here */
+/**
+ * Converts and fully validates the flags.
+ * @throws UsageError, TypeError or RangeError if a flag is invalid
+ */
 export async function toUploadOptions(flags: UploadFlags): Promise<UploadOptions> {
   const { checkOptions } = await import('../upload/model/options.js')
   const { omitUndefined } = await import('../util/omit-undefined.js')

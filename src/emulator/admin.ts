@@ -1,6 +1,6 @@
 /**
- * The admin port: what tests in other processes need of a running emulator, as JSON over HTTP. It
- * listens on 127.0.0.1 only and answers no browser: a page that names it has an Origin.
+ * The admin port: JSON over HTTP for tests in other processes. Listens on 127.0.0.1 only and rejects
+ * requests with an Origin header, so that a web page cannot use it.
  */
 import { randomUUID } from 'node:crypto'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
@@ -28,7 +28,7 @@ type AdminHandler = (request: AdminRequest) => unknown
 
 const MAX_ADMIN_BODY_BYTES = 1024 * 1024
 
-/** Method and path (`:` stands for an id) of each call. */
+/** Handlers by method and path; `:` stands for an id. */
 const ADMIN_ROUTES: Readonly<Record<string, AdminHandler>> = {
   'GET /faults': ({ faultHandles }) =>
     [...faultHandles].map(([id, handle]) => toFaultJson(id, handle)),
@@ -77,7 +77,7 @@ const ADMIN_ROUTES: Readonly<Record<string, AdminHandler>> = {
   },
 }
 
-/** A request that cannot be served, with its status. */
+/** A rejected admin request and its HTTP status. */
 class AdminRequestError extends Error {
   readonly status: number
   constructor(status: number, message: string) {
@@ -86,7 +86,12 @@ class AdminRequestError extends Error {
   }
 }
 
-/** Opens the admin port. @param port true for a free one, false for none */
+/**
+ * Opens the admin port.
+ *
+ * @param port – TCP port; true for a free one, false for none
+ * @returns the server, or undefined if `port` is false
+ */
 export async function startAdminServer(
   emulator: EmulatorContext,
   port: number | boolean,
@@ -100,7 +105,7 @@ export async function startAdminServer(
     server.once('error', reject)
     server.listen(port === true ? 0 : port, '127.0.0.1', resolve)
   })
-  const { port: actualPort } = server.address() as AddressInfo // a TCP server has an address
+  const { port: actualPort } = server.address() as AddressInfo // never a string: the server listens on TCP
   return {
     endpoint: `http://127.0.0.1:${actualPort}`,
     async close() {
@@ -122,14 +127,15 @@ async function handleAdminRequest(
     response.end(JSON.stringify(value))
   }
   try {
-    if (request.headers.origin !== undefined) throw new AdminRequestError(403, 'not for browsers')
+    if (request.headers.origin !== undefined)
+      throw new AdminRequestError(403, 'Requests from browsers are not allowed')
     const url = new URL(request.url ?? '/', 'http://127.0.0.1')
     const [, resource = '', id = '', action] = url.pathname.split('/')
     const path = [resource, id === '' ? '' : resource === 'faults' ? ':' : id, action].filter(
       Boolean,
     )
     const handler = ADMIN_ROUTES[`${request.method} /${path.join('/')}`]
-    if (handler === undefined) throw new AdminRequestError(404, 'no such call')
+    if (handler === undefined) throw new AdminRequestError(404, 'No such admin call')
     const body = await readJsonBody(request)
     send(
       200,
@@ -153,29 +159,31 @@ async function readJsonBody(request: AsyncIterable<Uint8Array>): Promise<unknown
   let size = 0
   for await (const chunk of request) {
     size += chunk.length
-    if (size > MAX_ADMIN_BODY_BYTES) throw new AdminRequestError(413, 'too long')
+    if (size > MAX_ADMIN_BODY_BYTES)
+      throw new AdminRequestError(413, `The request body exceeds ${MAX_ADMIN_BODY_BYTES} bytes`)
     chunks.push(chunk)
   }
   if (size === 0) return undefined
   try {
     return JSON.parse(Buffer.concat(chunks).toString())
   } catch (error) {
-    throw new AdminRequestError(400, error instanceof Error ? error.message : 'not JSON')
+    const cause = error instanceof Error ? error.message : String(error)
+    throw new AdminRequestError(400, `Parsing the request body failed: ${cause}`)
   }
 }
 
 function requireFaultHandle({ id, faultHandles }: AdminRequest): FaultHandle {
   const handle = faultHandles.get(id)
-  if (handle === undefined) throw new AdminRequestError(404, 'no such fault')
+  if (handle === undefined) throw new AdminRequestError(404, 'No such fault')
   return handle
 }
 
 const toFaultJson = (id: string, { fault, hits }: FaultHandle) => ({ id, fault, hits })
 
-/** A field of a JSON object, of the type of its fallback. */
+/** Reads a field of a JSON object. Throws `TypeError` unless it has the type of `fallback`. */
 function readField<T extends string | number>(body: unknown, name: string, fallback: T): T {
   const value = new Map<string, unknown>(Object.entries(body ?? {})).get(name) ?? fallback
   if (typeof value !== typeof fallback)
     throw new TypeError(`Expected \`${name}\` to be a ${typeof fallback}`)
-  return value as T // the same type as the fallback
+  return value as T // the type was checked above
 }

@@ -1,7 +1,12 @@
-/** What a person who started an emulator needs to see: where it is, and lines to copy. */
+/** Startup text of the command line: endpoint, credentials, and lines to copy. */
 import type { Emulator } from './emulator.js'
 
-/** Several lines of text without a final newline. */
+/**
+ * Describes a running emulator for a terminal: endpoint, data directory, credentials, and lines to
+ * copy for `ali-oss` and `ossutil`. Warns if it listens on more than loopback.
+ *
+ * @returns several lines without a trailing newline
+ */
 export function describeEmulator(emulator: Emulator): string {
   const { endpoint, dir, region, host, adminEndpoint } = emulator
   const { accessKeyId, accessKeySecret } = emulator.credentials

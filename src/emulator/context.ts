@@ -1,4 +1,4 @@
-/** What all requests of one emulator share. */
+/** State shared by all requests of one emulator. */
 import type { CredentialStore } from './auth/credentials.js'
 import type { FaultTable } from './faults/fault-table.js'
 import type { Network } from './network.js'
@@ -13,8 +13,8 @@ export interface EmulatorContext {
   readonly faultTable: FaultTable
   readonly network: Network
   readonly requests: RequestRecord[]
-  /** Aborted when the emulator closes: all waiting ends. */
+  /** Aborted when the emulator closes; ends all waits. */
   readonly signal: AbortSignal
-  /** Takes a failure of the emulator itself. */
+  /** Reports an internal failure of the emulator. */
   readonly reportError: (error: unknown) => void
 }

@@ -1,4 +1,4 @@
-/** From a request to its operation's answer: what it means, whether it may, the work. */
+/** Resolves a request to an operation, authorizes it, and runs it. */
 import { checkAnonymousAccess } from './auth/access.js'
 import { authenticate } from './auth/authenticate.js'
 import type { EmulatorContext } from './context.js'
@@ -16,13 +16,13 @@ import type { Reply } from './reply.js'
 import type { RequestRecord } from './request-log.js'
 import { isBucketName } from './store/buckets.js'
 
-/** The longest key, in bytes of UTF-8. */
+/** Maximum length of a key, in bytes of UTF-8. */
 const MAX_KEY_BYTES = 1023
 
-/** A request under way. */
+/** A request in progress. */
 export interface RequestContext {
   readonly emulator: EmulatorContext
-  /** The request target as it came. */
+  /** The raw request target. */
   readonly url: string
   readonly headers: HeaderMap
   readonly body: RequestBody
@@ -30,7 +30,12 @@ export interface RequestContext {
   readonly activeFaults: ActiveFaults
 }
 
-/** Rejects with what is to be answered instead. */
+/**
+ * Runs the operation of a request.
+ *
+ * @throws `OssError` if the request is refused, `ReplaceReplyError` or `ResetConnectionError` if a fault
+ * ends it
+ */
 export async function dispatch(requestContext: RequestContext): Promise<Reply> {
   const { emulator, headers, body, logEntry, activeFaults } = requestContext
   const target = parseRequestTarget(requestContext.url)
@@ -65,7 +70,7 @@ export async function dispatch(requestContext: RequestContext): Promise<Reply> {
   return operation.run(operationContext)
 }
 
-/** Who sent it and what it is about, or why that is refused. */
+/** Authenticates without throwing: a refusal is returned as `authError`, with the likeliest address. */
 function tryAuthenticate(
   { emulator, headers, logEntry }: RequestContext,
   { query }: RequestTarget,
@@ -83,7 +88,7 @@ function tryAuthenticate(
   }
 }
 
-/** Writes into the log what the request is, for faults to match on. */
+/** Logs operation, bucket, key, part number and upload id, which faults match on. */
 function logOperation(
   { logEntry, headers }: RequestContext,
   { query }: RequestTarget,
@@ -111,7 +116,10 @@ function checkNames({ bucket, key }: Address): void {
   if (/^[/\\]/.test(key)) throw new OssError('InvalidObjectName', { extra: { ObjectName: key } })
 }
 
-/** Whether the bucket is there (made on demand, if that is on) and the client may do this. */
+/**
+ * Throws unless the bucket exists and the client has this access. Creates the bucket first if
+ * `createBuckets` is set and the request is signed.
+ */
 async function authorize(
   { emulator }: RequestContext,
   access: Operation['access'],

@@ -1,6 +1,6 @@
 /**
- * Starting and stopping. What an emulator holds (sockets, timers, locks, temp files) is let go by
- * `close()`; what it stored stays in its directory for the next one.
+ * Starts and stops an emulator. `close()` releases its sockets, timers, locks and temp files; stored
+ * objects stay in the data directory for the next emulator.
  */
 import { setMaxListeners } from 'node:events'
 import { mkdtemp } from 'node:fs/promises'
@@ -21,59 +21,64 @@ import { isBucketName } from './store/buckets.js'
 import { removeTree } from './store/files.js'
 import { openStore } from './store/store.js'
 
-/** A running emulator. */
+/** A running emulator, as returned by `startEmulator`. */
 export interface Emulator {
-  /** `http://127.0.0.1:PORT`, or with `https:`. */
+  /** URL of the emulator: `http://127.0.0.1:PORT`, or `https:` with `tls`. */
   readonly endpoint: string
-  /** The host it listens on. */
+  /** Address it listens on. */
   readonly host: string
-  /** The TCP port it listens on. */
+  /** TCP port it listens on. */
   readonly port: number
-  /** The data directory, absolute. */
+  /** Absolute path of the data directory. */
   readonly dir: string
-  /** e.g. `oss-cn-hangzhou`. */
+  /** Region id, e.g. `oss-cn-hangzhou`. */
   readonly region: string
-  /** The first pair that may sign. */
+  /** The first of the configured access keys. */
   readonly credentials: AccessKey
-  /** Temporary credentials. */
+  /** Issues, expires and revokes temporary credentials. */
   readonly sts: Sts
-  /** The requests so far, the oldest first. */
+  /** Log of the requests, oldest first. Set its `length` to 0 to clear it. */
   readonly requests: RequestRecord[]
-  /** Speed of the line; assign to change it at once. */
+  /** Simulated network; assign to change it immediately, also for bodies in progress. */
   link: LinkOptions
-  /** The admin port's URL, where there is one. */
+  /** URL of the admin port; undefined unless `admin` is set. */
   readonly adminEndpoint: string | undefined
-  /** Options with which `new OSS(...)` of `ali-oss` works as they are. */
+  /** Returns options to pass to `new OSS(...)` of `ali-oss`. */
   clientOptions(bucket?: string): EmulatorClientOptions
-  /** Adds a fault. */
+  /** Injects a fault. Throws `TypeError` for an unknown or invalid field. */
   inject(fault: Fault): FaultHandle
-  /** Removes all faults. */
+  /** Removes all faults and resumes the requests that hang on them. */
   clearFaults(): void
-  /** Ends all connections; resolves when nothing of it is left. */
+  /**
+   * Closes all connections and releases all resources; resolves when done. Removes the data directory
+   * if it was created because `dir` was not set.
+   */
   close(): Promise<void>
 }
 
-/** What `ali-oss` needs to know. */
+/** Options of an `ali-oss` client for this emulator. */
 export interface EmulatorClientOptions {
-  /** That of the emulator. */
+  /** URL of the emulator. */
   endpoint: string
-  /** Such as `oss-cn-hangzhou`. */
+  /** Region id, e.g. `oss-cn-hangzhou`. */
   region: string
-  /** Of the first pair that may sign. */
+  /** Id of the first configured access key. */
   accessKeyId: string
-  /** Its secret. */
+  /** Secret of that access key. */
   accessKeySecret: string
-  /** `true`. */
+  /** Always `true`: the client signs with V4. */
   authorizationV4: boolean
-  /** The one that was asked for. */
+  /** Bucket passed to `clientOptions`. */
   bucket?: string
   /** `true` for an emulator with `tls`. */
   secure?: boolean
 }
 
 /**
- * Starts an emulator and resolves when it accepts connections. Rejects, with nothing left open, if
- * an option is wrong (`TypeError`, `RangeError`) or the port is taken (`EADDRINUSE`).
+ * Starts an emulator. Resolves when it accepts connections.
+ *
+ * @throws `TypeError` or `RangeError` for an invalid option, `EADDRINUSE` if the port is in use; leaves
+ * nothing open
  */
 export async function startEmulator(options: EmulatorOptions = {}): Promise<Emulator> {
   const settings = resolveSettings(options)
@@ -87,7 +92,7 @@ export async function startEmulator(options: EmulatorOptions = {}): Promise<Emul
   const dir = resolve(options.dir ?? (await mkdtemp(join(tmpdir(), 'oss-emulator-'))))
   const store = await openStore(dir)
   const closeController = new AbortController()
-  setMaxListeners(0, closeController.signal) // one for each request that waits
+  setMaxListeners(0, closeController.signal) // one listener per waiting request
   const closers: (() => Promise<void>)[] = []
   const close = async () => {
     closeController.abort()
@@ -120,7 +125,7 @@ export async function startEmulator(options: EmulatorOptions = {}): Promise<Emul
   }
 }
 
-/** What users see of it. */
+/** Builds the public interface. */
 function toEmulator(
   { settings, credentialStore, faultTable, network, requests }: EmulatorContext,
   {

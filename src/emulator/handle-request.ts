@@ -1,7 +1,7 @@
 /**
- * One request from its first header to the last byte of its answer. The order is fixed: the way
- * here (link), what it means and who sent it, the faults that meet it, whether it may, the work,
- * what is left of its body, the answer. Nothing escapes: a failure of ours is 500 InternalError.
+ * Handles one request from its first header to the last byte of its reply. The order is fixed: link
+ * latency, addressing and authentication, matching faults, authorization, the operation, draining the
+ * rest of the body, the reply. Never throws: an internal failure is answered 500 InternalError.
  */
 import { randomBytes } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
@@ -16,22 +16,22 @@ import { errorReply, type Reply } from './reply.js'
 import { logRequest, type RequestRecord } from './request-log.js'
 import { sendReply } from './send.js'
 
-/** Bodies of refused requests are read up to here; beyond it the connection is closed instead. */
+/** Bodies of refused requests are drained up to this many bytes; longer ones close the connection. */
 const MAX_DRAIN_BYTES = 256 * 1024 * 1024
 
-/** How long a connection that is to be closed may still take in what the client sends, in ms. */
+/** How long, in ms, a connection that is about to be closed still accepts data from the client. */
 const LINGER_TIMEOUT_MS = 1000
 
-/** What came in, and the way back. */
+/** A request as received, with its response. */
 export interface IncomingRequest {
   readonly request: IncomingMessage
   readonly response: ServerResponse
   readonly pacer: ConnectionPacer
-  /** The client waits for `100 Continue` before it sends its body. */
+  /** Whether the client waits for `100 Continue` before sending its body. */
   readonly expectsContinue: boolean
 }
 
-/** Serves one request. Never rejects. */
+/** Handles one request. Never rejects. */
 export async function handleRequest(
   emulator: EmulatorContext,
   incoming: IncomingRequest,
@@ -54,7 +54,7 @@ export async function handleRequest(
     })
     if (closeConnection) closeAfterLinger(request)
   } catch (error) {
-    // what is left is a connection to end: the client is gone, a fault cut it, or we failed
+    // only the connection is left to close: the client is gone, a fault cut it, or we failed
     if (error instanceof ResetConnectionError) error.resetSocket(request.socket)
     else if (!(error instanceof ClientDisconnectedError) && !request.socket.destroyed)
       emulator.reportError(error)
@@ -105,7 +105,7 @@ function createRequestContext(
   }
 }
 
-/** The answer, once everything is done that it says is done. */
+/** Resolves with the reply once everything it reports is done. */
 async function produceReply(
   requestContext: RequestContext,
 ): Promise<{ reply: Reply; closeConnection: boolean }> {
@@ -120,7 +120,7 @@ async function produceReply(
   return { reply, closeConnection }
 }
 
-/** An answer in place of what was thrown, where there is one. */
+/** Runs `work`, turning an error into a reply where there is one. */
 async function withErrorReply(
   requestContext: RequestContext,
   work: () => Promise<Reply>,
@@ -140,7 +140,7 @@ async function withErrorReply(
   }
 }
 
-/** Lets the client read the answer before the connection goes: a reset would throw it away. */
+/** Closes the connection after a delay, so that the client can read the reply: a reset would discard it. */
 function closeAfterLinger({ socket }: IncomingMessage): void {
   socket.resume()
   setTimeout(() => socket.destroy(), LINGER_TIMEOUT_MS).unref()

@@ -1,56 +1,68 @@
 /**
- * The line between client and emulator: how long a request is under way and how fast bytes flow.
- * Both directions have the full bandwidth. Bytes are counted when the emulator takes or gives them;
- * the kernel's socket buffers lie before that, so a client may be some 100 KiB ahead.
+ * Simulated network between client and emulator: latency and bandwidth. Each direction has the full
+ * bandwidth. Bytes are counted when the emulator reads or writes them; because of the kernel's socket
+ * buffers, a client may be some 100 KiB ahead.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 
-/** Speed of the line; every field may change while it is in use. Default: no limit, no delay. */
+/** Options of the simulated network. All may be changed while it is in use. Default: no limit, no delay. */
 export interface LinkOptions {
-  /** ms from a request's arrival to the start of its handling: there and back in one. */
+  /** ms from a request's arrival to the start of its handling, i.e. one round trip. Default 0. */
   readonly latency?: number
-  /** Up to so many ms more, at random. */
+  /** Upper bound of a random addition to `latency`, in ms. Default 0. */
   readonly jitter?: number
-  /** Bytes/s of one connection, in each direction. */
+  /** Bytes/s of each connection, in each direction. Default: no limit. */
   readonly bandwidth?: number
-  /** Bytes/s of all connections together, in each direction. */
+  /** Bytes/s of all connections together, in each direction. Default: no limit. */
   readonly totalBandwidth?: number
 }
 
 const LINK_FIELDS = ['latency', 'jitter', 'bandwidth', 'totalBandwidth']
 
-/** The value as a link; `TypeError` for unknown fields, `RangeError` for wrong numbers. */
+/**
+ * Checks link options.
+ *
+ * @throws `TypeError` for an unknown field, `RangeError` for a number out of range
+ */
 export function checkLinkOptions(value: unknown): LinkOptions {
   if (typeof value !== 'object' || value === null)
     throw new TypeError(`Expected \`link\` to be an object, got \`${String(value)}\``)
   for (const [name, number] of Object.entries(value)) {
-    if (!LINK_FIELDS.includes(name)) throw new TypeError(`\`link\` has no \`${name}\``)
+    if (!LINK_FIELDS.includes(name)) throw new TypeError(`Unknown field \`${name}\` in \`link\``)
     const minimum = name.endsWith('andwidth') ? 1 : 0
     if (number !== undefined && !(typeof number === 'number' && number >= minimum))
-      throw new RangeError(`Expected \`link.${name}\` to be a number from ${minimum} up`)
+      throw new RangeError(`Expected \`link.${name}\` to be a number >= ${minimum}`)
   }
-  return value // every field was checked
+  return value // all fields were checked
 }
 
-/** A direction of the line as the client sees it. */
+/** Direction of a transfer, from the client's point of view. */
 export type Direction = 'up' | 'down'
 
-/** What paces a connection. */
+/** Limits the bandwidth of one connection. */
 export interface ConnectionPacer {
-  /** Waits until `bytes` may pass. `limit`: bytes/s for this request alone. */
+  /**
+   * Waits until `bytes` may pass.
+   *
+   * @param requestBandwidth – additional limit for this request, in bytes/s
+   */
   pace(direction: Direction, bytes: number, requestBandwidth: number | undefined): Promise<void>
 }
 
-/** The line of one emulator. */
+/** The simulated network of one emulator. */
 export interface Network {
   link: LinkOptions
-  /** Waits for as long as a request is under way. */
+  /** Waits for the latency of one request. */
   waitLatency(): Promise<void>
-  /** A lane for a new connection. */
+  /** Creates the pacer of a new connection. */
   createPacer(): ConnectionPacer
 }
 
-/** @param signal ends all waiting: what waits is let through, its connection is gone anyway */
+/**
+ * Creates the network of an emulator.
+ *
+ * @param signal – ends all waits without an error; the connections are being closed anyway
+ */
 export function createNetwork(link: LinkOptions, signal: AbortSignal): Network {
   const wait = async (ms: number) => {
     if (ms > 0)
@@ -89,7 +101,7 @@ export function createNetwork(link: LinkOptions, signal: AbortSignal): Network {
   return network
 }
 
-/** Books bytes one after the other and says when the last will have passed, in ms. */
+/** Creates a function that queues bytes and returns the time, in ms, at which the last one has passed. */
 function createBandwidthMeter(): (now: number, bytes: number, rate: number | undefined) => number {
   let busyUntil = 0
   return (now, bytes, rate) => {

@@ -1,60 +1,64 @@
-/** What `startEmulator` takes: every option, its default, and what happens at its extremes. */
+/** Options of `startEmulator`, with their defaults and checks. */
 import type { AccessKey } from './auth/credentials.js'
 import type { Fault } from './faults/fault.js'
 import type { LinkOptions } from './network.js'
 import type { EmulatorSettings } from './settings.js'
 
-/** Options of `startEmulator`. All may be left out. */
+/** Options of `startEmulator`. All are optional. */
 export interface EmulatorOptions {
-  /** Data directory, made if need be. Default: a new one in the system's temp directory, removed on close. */
+  /** Data directory, created if missing. Default: a new temp directory, which is removed on close. */
   readonly dir?: string
-  /** TCP port. Default 0: a free one. */
+  /** TCP port. Default 0, i.e. a free one. */
   readonly port?: number
-  /** Address to listen on. Default `127.0.0.1`; anything else opens a test server to others. */
+  /** Address to listen on. Default `127.0.0.1`; any other address exposes a test server to the network. */
   readonly host?: string
-  /** Region id; V4 signatures must name it. Default `oss-cn-hangzhou`. */
+  /** Region id, which V4 signatures must name. Default `oss-cn-hangzhou`. */
   readonly region?: string
-  /** Who may sign, one pair or several. Default: one fixed pair, the same everywhere. */
+  /** Access keys that may sign, one pair or several. Default: `DEFAULT_KEY`, one fixed pair. */
   readonly credentials?: AccessKey | readonly [AccessKey, ...AccessKey[]]
-  /** Buckets that are made at start unless they exist. */
+  /** Buckets to create at start unless they exist. Default: none. */
   readonly buckets?: readonly string[]
-  /** Any bucket that a signed request names is made. Default false. */
+  /** Creates any bucket that a signed request names. Default false. */
   readonly createBuckets?: boolean
-  /** Faults in force from the start. */
+  /** Faults to inject at start. Default: none. */
   readonly faults?: readonly Fault[]
-  /** Speed of the line. Default: no limit. */
+  /** Simulated network. Default: no limit, no delay. */
   readonly link?: LinkOptions
   /**
-   * `'crc64'`: no MD5, so ETags are random and Content-MD5 is not checked. False: CRC64 is left out,
-   * too. For benchmarks. Default true.
+   * Digests to compute. `'crc64'` omits MD5, so that ETags are random and Content-MD5 is not checked;
+   * false omits CRC-64, too. For benchmarks. Default true.
    */
   readonly verify?: boolean | 'crc64'
-  /** True: bodies are hashed and thrown away; objects read as zeros. For benchmarks. Default false. */
+  /** Hashes bodies without storing them; objects read as zeros. For benchmarks. Default false. */
   readonly discard?: boolean
-  /** PEM key and certificate: serves HTTPS. */
+  /** Serves HTTPS with this key and certificate, in PEM. Default: HTTP. */
   readonly tls?: {
     /** Private key. */
     readonly key: string | Buffer
-    /** Certificate, with those between it and its root. */
+    /** Certificate, followed by its intermediate certificates. */
     readonly cert: string | Buffer
   }
-  /** Opens the admin port on 127.0.0.1: true for a free one, or a port. Default false. */
+  /** Opens the admin port on 127.0.0.1: true for a free port, or a port number. Default false. */
   readonly admin?: boolean | number
-  /** Host names that stand for a bucket, as a CNAME does: `{ 'static.example.com': 'assets' }`. */
+  /** Host names mapped to buckets, like a CNAME: `{ 'static.example.com': 'assets' }`. Default: none. */
   readonly cnames?: Readonly<Record<string, string>>
-  /** ms without a byte of a request's body until 400 RequestTimeout. Default 60,000. */
+  /** ms without a byte of a request's body before 400 RequestTimeout. Default 60,000. */
   readonly idleTimeout?: number
-  /** How many entries `requests` keeps, the newest. Default 100,000. */
+  /** Number of newest entries that `requests` keeps. Default 100,000. */
   readonly maxRequests?: number
 }
 
-/** The pair that is used where none is given. Not a secret: anyone who can reach the port may use it. */
+/** Default access key. It is public: anyone who can reach the port can use it. */
 export const DEFAULT_KEY: AccessKey = {
   accessKeyId: 'LTAI5tOssSpoolEmulator00',
   accessKeySecret: 'oss-spool-emulator-secret-0000',
 }
 
-/** The options with their defaults. Wrong values: `TypeError` or `RangeError`. */
+/**
+ * Fills in the defaults of the options.
+ *
+ * @throws `TypeError` or `RangeError` for an invalid value
+ */
 export function resolveSettings(options: EmulatorOptions): EmulatorSettings {
   const { credentials = DEFAULT_KEY } = options
   return {
@@ -76,6 +80,6 @@ function isAccessKeyList<T, L extends readonly T[]>(value: T | L): value is L {
 
 function checkPositiveInteger(name: string, value: number): number {
   if (!Number.isSafeInteger(value) || value < 1)
-    throw new RangeError(`Expected \`${name}\` to be an integer from 1 up, got \`${value}\``)
+    throw new RangeError(`Expected \`${name}\` to be an integer >= 1, got \`${value}\``)
   return value
 }

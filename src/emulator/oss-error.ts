@@ -1,10 +1,10 @@
 /**
- * What OSS refuses, and in which words. One table holds status, message and EC of each code, so
- * that an operation only names the code; a code that is not in the table cannot be thrown.
- * Messages are the service's own, letter by letter, spelling mistakes included.
+ * Error replies of OSS. One table holds status, message and EC of each code, so that an operation only
+ * names the code; a code that is not in the table cannot be thrown. Messages are copied verbatim from
+ * the service, spelling mistakes included.
  */
 
-/** One line of the table: HTTP status, message, and the EC that OSS gives when there is only one. */
+/** A row of the table: HTTP status, message, and the EC if OSS uses only one for this code. */
 interface OssErrorDefinition {
   readonly status: number
   readonly message: string
@@ -171,10 +171,10 @@ export const OSS_ERRORS = {
   },
 } as const satisfies Record<string, OssErrorDefinition>
 
-/** An error code that an operation of the emulator can answer by itself. */
+/** An error code that the emulator's operations can answer. */
 export type OssErrorCode = keyof typeof OSS_ERRORS
 
-/** What a refusal may say beyond its line in the table. */
+/** Details of an error that override or extend its row in the table. */
 export interface OssErrorOptions {
   /** Replaces the table's message. */
   readonly message?: string
@@ -186,7 +186,7 @@ export interface OssErrorOptions {
   readonly headers?: Readonly<Record<string, string>>
 }
 
-/** A refusal on its way to the client. Thrown by operations, turned into XML in one place. */
+/** An error reply. Thrown by operations and turned into XML in one place. */
 export class OssError extends Error {
   readonly code: OssErrorCode
   readonly status: number
@@ -206,7 +206,7 @@ export class OssError extends Error {
   }
 }
 
-/** 400 InvalidArgument with the argument's name and value, as OSS reports them. */
+/** Returns 400 InvalidArgument with the argument's name and value, as OSS reports them. */
 export function invalidArgument(
   name: string,
   value: string,

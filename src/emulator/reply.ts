@@ -1,25 +1,25 @@
 /**
- * The answer of an operation, before the connection is touched: plain data, so that faults can
- * change it and the log can count it.
+ * The reply of an operation, before anything is sent. Plain data, so that faults can alter it and the
+ * log can count it.
  */
 import type { Readable } from 'node:stream'
 import type { OssError } from './oss-error.js'
 import { xmlDocument, type XmlValue } from './xml.js'
 
-/** Status, headers (names as they go over the wire) and body of a response. */
+/** Status, headers (names as sent) and body of a response. */
 export interface Reply {
   readonly status: number
   readonly headers: Readonly<Record<string, string>>
-  /** A stream needs its `Content-Length` in `headers`. */
+  /** If it is a stream, `headers` must have its `Content-Length`. */
   readonly body?: string | Buffer | Readable
 }
 
-/** A reply without a body. */
+/** Returns a reply without a body. */
 export function emptyReply(status: number, headers: Record<string, string> = {}): Reply {
   return { status, headers }
 }
 
-/** 200 with an XML body. */
+/** Returns a 200 with an XML body. */
 export function xmlReply(
   root: string,
   content: XmlValue,
@@ -33,8 +33,8 @@ export function xmlReply(
 }
 
 /**
- * An error as OSS words it. On HEAD the body is empty and the XML travels in `x-oss-err`
- * (base64), where the official clients look for it.
+ * Returns an error reply in OSS's form. For HEAD the body is empty and the XML is sent in `x-oss-err`
+ * (base64), where the official clients expect it.
  */
 export function errorReply(
   error: OssError,

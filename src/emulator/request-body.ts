@@ -1,35 +1,35 @@
 /**
- * The body of a request on its way in: at the speed of the link, with the moments at which faults
- * strike, and with OSS's answer to a client that falls silent. It is read once, to its end; what an
- * operation leaves is drained, so that a client sees the answer rather than a reset.
+ * The incoming body of a request: paced by the link, with hooks for faults and with OSS's idle timeout.
+ * It is read once, to its end. The part that an operation leaves unread is drained, so that the client
+ * receives the reply rather than a reset.
  */
 import type { IncomingMessage } from 'node:http'
 import { OssError } from './oss-error.js'
 
-/** What the reading of a body calls for. */
+/** Hooks called while a body is read. */
 export interface RequestBodyHooks {
-  /** Before the first byte is read (sends 100-continue if it was asked for). */
+  /** Called before the first byte is read (sends `100 Continue` if requested). */
   onStart(): void
-  /** After each chunk; waits for the link. */
+  /** Called after each chunk; resolves when the link allows the next one. */
   onChunk(bytes: number): Promise<void>
-  /** At the mark within the body, or at its end; once. */
+  /** Called once, at `faultOffset` or at the end of a shorter body. */
   onFaultOffset(): Promise<void>
-  /** After the last byte; once. */
+  /** Called once, after the last byte. */
   onEnd(): Promise<void>
-  /** After how many bytes `half` is due. */
+  /** Returns the number of bytes after which `onFaultOffset` is due. */
   faultOffset(length: number): number
-  /** ms to wait for the next byte. */
+  /** Maximum wait for the next byte, in ms. */
   readonly idleTimeout: number
 }
 
-/** The client went away before its request was complete. Nobody is left to be told. */
+/** The client disconnected before its request was complete, so there is no one to reply to. */
 export class ClientDisconnectedError extends Error {}
 
-/** A request's body. */
+/** The body of a request. */
 export class RequestBody {
   /** Content-Length; undefined when chunked. */
   readonly length: number | undefined
-  /** False if the request announces none: no length, no chunks. */
+  /** False if the request has neither a length nor chunked encoding. */
   readonly isPresent: boolean
   #bytesRead = 0
   #ended = false
@@ -38,7 +38,7 @@ export class RequestBody {
   #started = false
   #timedOut = false
   #idleTimer: NodeJS.Timeout | undefined
-  /** Ends the wait; between waits it ends none. */
+  /** Ends the current wait; a no-op between waits. */
   #resumeWait: (hasEvent: boolean) => void = () => {}
   readonly #expectsContinue: boolean
   readonly #request: IncomingMessage
@@ -53,7 +53,7 @@ export class RequestBody {
     this.isPresent = length !== undefined || request.headers['transfer-encoding'] !== undefined
   }
 
-  /** The bytes, as they come. */
+  /** Yields the bytes as they arrive. */
   async *chunks(): AsyncGenerator<Buffer> {
     const hooks = this.#hooks
     this.#started = true
@@ -71,12 +71,12 @@ export class RequestBody {
     await this.reachEnd()
   }
 
-  /** Nothing comes: none is announced, or one of no bytes (which `chunks` may still be asked for). */
+  /** True if the body is absent or has length 0 (`chunks` may be called nevertheless). */
   get isEmpty(): boolean {
     return !this.isPresent || this.length === 0
   }
 
-  /** The moments of a body that is empty, or is over; once. */
+  /** Calls the remaining hooks of a body that is empty or fully read, each once. */
   async reachEnd(): Promise<void> {
     await this.#reachFaultOffset()
     if (this.#endReached) return
@@ -84,7 +84,7 @@ export class RequestBody {
     await this.#hooks.onEnd()
   }
 
-  /** All of it, for XML bodies. 400 MalformedXML beyond `limit` bytes. */
+  /** Reads the whole body as text, for XML. Throws 400 MalformedXML beyond `maxBytes`. */
   async readText(maxBytes: number): Promise<string> {
     const chunks: Buffer[] = []
     let size = 0
@@ -97,9 +97,10 @@ export class RequestBody {
   }
 
   /**
-   * Reads on to nowhere. A client that still waits for `100 Continue` will send nothing.
-   * @returns false if the connection cannot be used again: more than `limit` bytes were left, or
-   * nothing came any more
+   * Discards the rest of the body. A client that still waits for `100 Continue` sends none.
+   *
+   * @returns false if the connection cannot be reused because more than `maxBytes` were left or the
+   * client stopped sending
    */
   async drain(maxBytes: number): Promise<boolean> {
     if (this.#ended || !this.isPresent) return true
@@ -121,13 +122,13 @@ export class RequestBody {
     await this.#hooks.onFaultOffset()
   }
 
-  /** The next bytes, or undefined at the end. */
+  /** Resolves with the next bytes, or undefined at the end. Throws 400 RequestTimeout when idle. */
   async #nextChunk(): Promise<Buffer | undefined> {
     const request = this.#request
     for (;;) {
       if (request.destroyed && !request.readableEnded) throw new ClientDisconnectedError()
       if (request.readableEnded) return undefined
-      // without an encoding a stream of bytes gives buffers
+      // a byte stream without an encoding yields buffers
       const chunk = request.read() as Buffer | null
       if (chunk !== null) return chunk
       if (request.readableEnded) return undefined
@@ -137,7 +138,7 @@ export class RequestBody {
     }
   }
 
-  /** Waits until the stream has something to say; false if it stays silent for too long. */
+  /** Resolves with true at the next stream event, with false after `idleTimeout`. */
   #waitForEvent(): Promise<boolean> {
     this.#idleTimer ??= this.#startIdleTimer()
     this.#idleTimer.refresh()
@@ -146,7 +147,7 @@ export class RequestBody {
     })
   }
 
-  /** One timer and one set of listeners for all chunks: there are thousands. */
+  /** Shares one timer and one set of listeners between all chunks, since there are thousands of them. */
   #startIdleTimer(): NodeJS.Timeout {
     const timer = setTimeout(() => this.#resumeWait(false), this.#hooks.idleTimeout)
     for (const event of READ_EVENTS) this.#request.on(event, () => this.#resumeWait(true))

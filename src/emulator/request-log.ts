@@ -1,39 +1,39 @@
-/** What was asked of the emulator, in order of arrival: what tests and benchmarks count on. */
+/** Log of the requests in order of arrival, for tests and benchmarks. */
 import type { OperationName } from './operations/operation-name.js'
 
-/** One request. It is in the log from its arrival; the rest is filled in as it goes on. */
+/** A request. It is logged when it arrives; the other fields are filled in while it is handled. */
 export interface RequestRecord {
-  /** As in `x-oss-request-id`. */
+  /** Request id, as in `x-oss-request-id`. */
   readonly id: string
-  /** ms since the epoch. */
+  /** Time of arrival, in ms since the epoch. */
   readonly time: number
   /** HTTP method. */
   readonly method: string
-  /** In OSS's words, such as `UploadPart`. */
+  /** OSS's name of the operation, e.g. `UploadPart`. */
   operation: OperationName
-  /** Bucket it is about. */
+  /** Bucket that it addresses. */
   bucket?: string
-  /** Key it is about, decoded. */
+  /** Key that it addresses, decoded. */
   key?: string
   /** Part number of UploadPart. */
   partNumber?: number
-  /** Upload id it is about. */
+  /** Upload id that it names. */
   uploadId?: string
-  /** Bytes of the request's body that were read. */
+  /** Bytes read of the request's body. */
   bytes: number
-  /** Bytes of the reply's body that were sent. */
+  /** Bytes sent of the reply's body. */
   sent: number
-  /** HTTP status; absent while it is not decided, or when the connection was cut before. */
+  /** HTTP status; absent until it is decided, or if the connection was cut before. */
   status?: number
-  /** OSS's error code. */
+  /** OSS error code, if the reply is an error. */
   code?: string
-  /** The faults that acted, e.g. `reset@done`. */
+  /** Faults that fired, separated by spaces, e.g. `reset@done`. */
   fault?: string
 }
 
-/** Adds to a log that keeps its newest `limit` entries. */
+/** Appends to a log that keeps at least its newest `limit` entries. */
 export function logRequest(log: RequestRecord[], logEntry: RequestRecord, limit: number): void {
   log.push(logEntry)
-  // in one go for many, since every shift moves the whole array
+  // drop many entries at once, since every shift() moves the whole array
   if (log.length > limit * 1.1 + 16) log.splice(0, log.length - limit)
 }

@@ -1,6 +1,6 @@
 /**
- * A reply onto the wire: the headers every answer of OSS has, then the body at the speed of the
- * link, exactly as many bytes as its Content-Length says.
+ * Sends a reply: the headers common to all OSS replies, then exactly Content-Length bytes of the body,
+ * paced by the link.
  */
 import type { ServerResponse } from 'node:http'
 import type { ActiveFaults } from './faults/active-faults.js'
@@ -9,7 +9,7 @@ import type { ConnectionPacer } from './network.js'
 import type { Reply } from './reply.js'
 import type { RequestRecord } from './request-log.js'
 
-/** How and where to send. */
+/** Options of `sendReply`. */
 export interface SendOptions {
   readonly response: ServerResponse
   readonly logEntry: RequestRecord
@@ -17,11 +17,11 @@ export interface SendOptions {
   readonly pacer: ConnectionPacer
   /** The server's time, ms since the epoch. */
   readonly now: number
-  /** The request was not read to its end: no other may follow it on this connection. */
+  /** Whether to close the connection because the request was not read to its end. */
   readonly closeConnection: boolean
 }
 
-/** Resolves when the reply was handed to the kernel. */
+/** Resolves when the reply has been passed to the kernel. */
 export async function sendReply(reply: Reply, options: SendOptions): Promise<void> {
   const { response, logEntry, activeFaults, now, closeConnection } = options
   const body = typeof reply.body === 'string' ? Buffer.from(reply.body) : reply.body

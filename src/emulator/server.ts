@@ -1,4 +1,4 @@
-/** The sockets: HTTP or HTTPS, a lane of the line for each connection, an end for all of them. */
+/** The HTTP or HTTPS server, with a pacer per connection. */
 import { createServer, type IncomingMessage, type RequestListener, type Server } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
@@ -14,26 +14,26 @@ export interface HttpServer {
   readonly endpoint: string
   readonly host: string
   readonly port: number
-  /** Ends all connections; resolves when no request is under way any more. */
+  /** Closes all connections; resolves when no request is in progress. */
   close(): Promise<void>
 }
 
-/** A client's connection. */
+/** State of a client's connection. */
 interface ConnectionState {
   readonly pacer: ConnectionPacer
-  /** The end of the request before. */
+  /** Settles when the previous request of this connection is done. */
   previousRequest: Promise<void>
 }
 
 const SERVER_OPTIONS = {
-  requestTimeout: 0, // a slow upload is not an attack here; silence is dealt with elsewhere
+  requestTimeout: 0, // slow uploads are legitimate; idle ones are handled by `idleTimeout`
   headersTimeout: 60_000,
   keepAliveTimeout: 60_000,
   maxHeaderSize: 64 * 1024,
   noDelay: true,
 }
 
-/** Starts to listen. */
+/** Starts the server; resolves when it listens. */
 export async function startServer(
   emulator: EmulatorContext,
   options: EmulatorOptions,
@@ -47,7 +47,7 @@ export async function startServer(
     (request, response) => {
       const connection = connectionStateOf(request)
       const { pacer, previousRequest } = connection
-      // requests that were pipelined are served one after the other
+      // serve pipelined requests one at a time
       const handled = previousRequest.then(() =>
         handleRequest(emulator, { request, response, pacer, expectsContinue }),
       )
@@ -78,7 +78,7 @@ export async function startServer(
       resolve()
     })
   })
-  // a TCP server has an address, not a pipe's name
+  // never a string: the server listens on TCP, not on a pipe
   const address = server.address() as AddressInfo
   const hostPart = address.family === 'IPv6' ? `[${address.address}]` : address.address
   return {
@@ -94,13 +94,13 @@ export async function startServer(
   }
 }
 
-/** Where a client on this machine reaches a server that listens on all addresses. */
+/** Maps a wildcard address to the loopback address under which local clients reach it. */
 function wildcardToLoopback(address: string): string {
   if (address === '0.0.0.0') return '127.0.0.1'
   return address === '[::]' ? '[::1]' : address
 }
 
-/** What is no HTTP, or ends in the middle of a body. */
+/** Answers requests that are not valid HTTP or end in the middle of a body. */
 function handleClientError(error: NodeJS.ErrnoException, socket: Socket): void {
   if (error.code === 'ECONNRESET' || !socket.writable) {
     socket.destroy()

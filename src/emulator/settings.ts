@@ -1,4 +1,4 @@
-/** The options of an emulator with their defaults filled in: what operations may depend on. */
+/** The options that operations depend on, with defaults filled in. */
 import type { AccessKey } from './auth/credentials.js'
 
 export interface EmulatorSettings {
@@ -8,12 +8,12 @@ export interface EmulatorSettings {
   readonly createBuckets: boolean
   readonly verify: boolean | 'crc64'
   readonly discard: boolean
-  /** ms without a byte of a body until 400 RequestTimeout. */
+  /** ms without a byte of a body before 400 RequestTimeout. */
   readonly idleTimeout: number
   readonly cnames: Readonly<Record<string, string>>
-  /** How many entries the log keeps. */
+  /** Number of entries that the log keeps. */
   readonly maxRequests: number
 }
 
-/** The one account that owns everything. */
+/** The only account, which owns everything. */
 export const OWNER = { ID: '1283641033516515', DisplayName: '1283641033516515' }

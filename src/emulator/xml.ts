@@ -1,9 +1,9 @@
 /**
- * XML as OSS writes it: a declaration, no `xmlns`, two spaces of indent, double quotes in text left
- * as they are (clients compare ETags with their quotes), one element per array item.
+ * XML in the form that OSS writes: a declaration, no `xmlns`, an indent of two spaces, unescaped double
+ * quotes in text (clients compare ETags including quotes), one element per array item.
  */
 
-/** What an element may hold: text, elements, or several elements of one name. `undefined`: left out. */
+/** Content of an element: text, child elements, or a list of elements of one name; `undefined` omits it. */
 export type XmlValue =
   | string
   | number
@@ -12,7 +12,7 @@ export type XmlValue =
   | { readonly [name: string]: XmlValue }
   | readonly XmlValue[]
 
-/** The document with `root` around `content`; the order of the properties is that of the elements. */
+/** Renders a document with the root element `root`. Elements are in the order of the properties. */
 export function xmlDocument(root: string, content: XmlValue): string {
   return `<?xml version="1.0" encoding="UTF-8"?>\n${renderElement(root, content, '')}`
 }
@@ -35,12 +35,12 @@ function isXmlList(value: XmlValue): value is readonly XmlValue[] {
 const ENTITIES: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;' }
 
 /**
- * Text as element content. Control characters become references: tab and newlines survive the
- * client's parser that way; the others are illegal in XML 1.0 (ask for `encoding-type=url`).
+ * Escapes text for use in an element. Control characters become references, so that tabs and newlines
+ * survive the client's parser; the others are illegal in XML 1.0 (use `encoding-type=url`).
  */
 export function escapeXml(text: string): string {
   return text.replace(
-    // oxlint-disable-next-line no-control-regex -- they are what this is about
+    // oxlint-disable-next-line no-control-regex -- control characters are matched on purpose
     /[&<>\u0000-\u001f\u007f]/g,
     char => ENTITIES[char] ?? `&#${char.charCodeAt(0)};`,
   )

@@ -1,4 +1,4 @@
-/** Machines of a test that share a Redis, an OSS and a queue: workers in this process. */
+/** Test fleet: workers in this process that share a Redis, an OSS emulator and a queue. */
 import { rm } from 'node:fs/promises'
 import type { Redis } from 'ioredis'
 import type { Test } from 'tap'
@@ -16,7 +16,7 @@ import { until } from '../support/command-line.js'
 import type { Bench } from '../support/oss.js'
 import type { RedisServer } from '../support/redis.js'
 
-/** One machine: its disk, and its worker. */
+/** One machine with its spool and its worker. */
 export interface Machine {
   readonly spool: Spool
   readonly checkpoints: RedisCheckpoints
@@ -28,7 +28,7 @@ export class Fleet<S extends Sources> {
   readonly server: RedisServer
   readonly redis: Redis
   readonly queue: UploadQueue<S>
-  /** Of the names of all its keys, in a Redis that all tests share. */
+  /** Prefix of all keys, because all tests share one Redis. */
   readonly prefix = `test-${Math.random().toString(36).slice(2)}`
   readonly #t: Test
   readonly #sources: S
@@ -51,7 +51,7 @@ export class Fleet<S extends Sources> {
     t.teardown(() => this.queue.close())
   }
 
-  /** A machine without a worker: its spool alone. */
+  /** Creates a machine without a worker, only its spool. */
   disk(host: string, options: Partial<SpoolOptions> = {}) {
     const { redis, prefix } = this
     const dir = `${this.bench.dir}-${host}`
@@ -75,7 +75,7 @@ export class Fleet<S extends Sources> {
     return { spool, checkpoints: checkpointStore, worker }
   }
 
-  /** Waits until a job is in this state, and returns it as it is then. */
+  /** Waits until a job is in this state, and returns the current job. */
   async reaches(id: string | undefined, state: string): Promise<UploadJob> {
     await until(async () => (await this.job(id).then(job => job.getState())) === state)
     return this.job(id)
@@ -87,7 +87,7 @@ export class Fleet<S extends Sources> {
     return job
   }
 
-  /** Names of keys that uploads have left in Redis. */
+  /** Returns the names of all record keys in Redis. */
   async records(): Promise<string[]> {
     const keys = await this.redis.keys(`${this.prefix}:*`)
     return keys.filter(key => key.startsWith(`${this.prefix}:record:`))

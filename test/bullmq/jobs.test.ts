@@ -1,6 +1,6 @@
 /**
- * Uploads as jobs: what a job becomes, who finishes it, and what is left of it. Real workers on a real
- * Redis and the emulator; each host has a spool directory of its own.
+ * Uploads as jobs: outcome, handover between hosts, and cleanup. Runs real workers on a real Redis and the
+ * emulator; each host has its own spool directory.
  */
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -18,10 +18,10 @@ import { Fleet } from './fleet.js'
 const PART = 102_400
 const content = bytes(3 * PART + 17)
 
-/** What sources were asked for, and what they wait for. */
+/** Sources that log their calls, and the gate that they wait for. */
 class Workshop {
   readonly calls: string[] = []
-  /** Sources named `gated` go on when it is opened. */
+  /** Opens the gate, so that `gated` sources continue. */
   open!: () => void
   readonly gate = new Promise<void>(resolve => (this.open = resolve))
   failures = 0
@@ -62,11 +62,11 @@ function fleetTest(
 
 const deny = { do: 'answer', status: 403, code: 'AccessDenied' } as const
 
-fleetTest('a job becomes an object, once, and leaves its result', async (t, fleet, { calls }) => {
+fleetTest('a job publishes its object once and stores its result', async (t, fleet, { calls }) => {
   const { queue, bench: b } = fleet
   const request = { key: 'a/b.bin', source: 'bytes', args: { size: content.length } } as const
   const job = await queue.add(request)
-  t.equal((await queue.add(request)).id, job.id, 'one unfinished job for a key')
+  t.equal((await queue.add(request)).id, job.id, 'there is one unfinished job per key')
   t.same((await queue.add(request)).data, job.data)
   const { worker } = fleet.machine('a')
   const done = await fleet.reaches(job.id, 'completed')
@@ -78,19 +78,19 @@ fleetTest('a job becomes an object, once, and leaves its result', async (t, flee
   t.equal(worker.active, 0)
 
   const again = await queue.add({ ...request, args: { size: 5 } })
-  t.not(again.id, job.id, 'what is done does not stand in the way')
+  t.not(again.id, job.id, 'a completed job does not block a new one')
   await fleet.reaches(again.id, 'completed')
   t.same(await b.get('a/b.bin'), content.subarray(0, 5))
   await t.rejects(queue.add({ ...request, key: '/a' }), { code: 'ERR_SPOOL_INVALID_KEY' })
   await t.rejects(queue.add({ ...request, upload: { partSize: 5 } }), { code: 'ERR_OUT_OF_RANGE' })
 })
 
-fleetTest('done, but not known to be: it is not done twice', async (t, fleet, shop) => {
+fleetTest('a job is not uploaded twice if its completion was lost', async (t, fleet, shop) => {
   const { queue, redis, prefix, bench: b } = fleet
   const job = await queue.add({ key: 'k', source: 'gated' })
   const { worker } = fleet.machine('a')
   await until(() => b.count('UploadPart') === 2)
-  // As when Redis has forgotten it: this worker cannot say that it is done.
+  // Simulates data loss in Redis: the worker cannot report the completion.
   await redis.del(`${prefix}:oss-spool:${job.id}:lock`)
   shop.open()
   await once(worker, 'warning')
@@ -102,7 +102,7 @@ fleetTest('done, but not known to be: it is not done twice', async (t, fleet, sh
   await until(async () => (await fleet.records()).length === 0)
 })
 
-fleetTest('what can pass is tried again, the rest is failed for good', async (t, fleet, shop) => {
+fleetTest('temporary failures are retried, others fail permanently', async (t, fleet, shop) => {
   const { queue, bench: b } = fleet
   const { worker } = fleet.machine('a')
   const failures: Error[] = []
@@ -110,7 +110,7 @@ fleetTest('what can pass is tried again, the rest is failed for good', async (t,
   b.oss.inject({ operation: 'CompleteMultipartUpload', ...deny, times: 2 })
   const denied = await queue.add({ key: 'd', source: 'bytes', args: { size: content.length } })
   t.match(await fleet.reaches(denied.id, 'completed'), { attemptsStarted: 3 })
-  t.equal(shop.calls.length, 1, 'the bytes are sealed: their source is not asked again')
+  t.equal(shop.calls.length, 1, 'the bytes are sealed, so the source is not called again')
   t.match(failures, [{ code: 'ERR_SPOOL_DENIED' }, { code: 'ERR_SPOOL_DENIED' }])
 
   shop.failures = 1
@@ -120,7 +120,7 @@ fleetTest('what can pass is tried again, the rest is failed for good', async (t,
   t.ok(failures[2] instanceof UnrecoverableError)
   t.match(failures[2], { code: 'ERR_SPOOL_SOURCE_FAILED', cause: { resumable: false } })
   const next = await queue.add({ key: 'b', source: 'broken', args: { retryable: false } })
-  t.not(next.id, broken.id, 'what failed does not stand in the way')
+  t.not(next.id, broken.id, 'a failed job does not block a new one')
   await fleet.reaches(next.id, 'completed')
   shop.failures = 1
   const passing = await queue.add({ key: 'p', source: 'broken', args: { retryable: true } })
@@ -140,7 +140,7 @@ fleetTest('what can pass is tried again, the rest is failed for good', async (t,
   t.match(toJobError('ERR_X: y', true), { message: 'ERR_X: y' })
 })
 
-fleetTest('a flow ends with the manifest of all its objects', async (t, fleet, shop) => {
+fleetTest('a flow publishes the manifest after all its objects', async (t, fleet, shop) => {
   const { queue, bench: b } = fleet
   fleet.machine('a')
   shop.failures = 1
@@ -153,7 +153,7 @@ fleetTest('a flow ends with the manifest of all its objects', async (t, fleet, s
   await until(async () => (await queue.queue.getFailedCount()) === 1)
   await until(async () => (await queue.queue.getCompletedCount()) === 2)
   t.equal(await flow.getState(), 'waiting-children')
-  t.equal(await b.get('f/manifest.json'), undefined, 'not while one is missing')
+  t.equal(await b.get('f/manifest.json'), undefined, 'no manifest while an object is missing')
   const [failed] = await queue.queue.getFailed()
   await failed?.retry()
   const { returnvalue } = await fleet.reaches(flow.id, 'completed')
@@ -175,7 +175,7 @@ fleetTest('a flow ends with the manifest of all its objects', async (t, fleet, s
   await t.rejects(queue.addFlow({ job: 'x', manifest: 'm', objects: twice }), TypeError)
 })
 
-fleetTest('a job that is cancelled leaves nothing', async (t, fleet, shop) => {
+fleetTest('a cancelled job leaves no upload locally or on OSS', async (t, fleet, shop) => {
   const { queue, bench: b } = fleet
   const waiting = await queue.add({ key: 'w', source: 'bytes', args: { size: 1 } })
   t.equal(await queue.cancel(waiting.id ?? ''), 'removed')
@@ -192,7 +192,7 @@ fleetTest('a job that is cancelled leaves nothing', async (t, fleet, shop) => {
   t.same(await spool.uploads({ all: true }), [])
   t.equal(await queue.cancel(active.id ?? ''), 'ended')
 
-  // Sealed, and waiting for its next attempt.
+  // A sealed upload that waits for its next attempt.
   b.oss.inject({ operation: 'CompleteMultipartUpload', ...deny, times: 'always' })
   const delayed = await queue.add({ key: 'd', source: 'bytes', args: { size: content.length } })
   await until(async () => (await spool.uploads()).some(({ phase }) => phase === 'sealed'))
@@ -210,7 +210,7 @@ fleetTest('a job that is cancelled leaves nothing', async (t, fleet, shop) => {
   t.same(await Promise.all(['a', 'd', 'f', 'm'].map(key => b.get(key))), Array(4).fill(undefined))
 })
 
-fleetTest('a job goes home while its host lives, and costs no attempt', async (t, fleet, shop) => {
+fleetTest('a job returns to its live host, using no attempt', async (t, fleet, shop) => {
   const { queue, bench: b } = fleet
   const refusal = b.oss.inject({ operation: 'CompleteMultipartUpload', ...deny, times: 1 })
   const a = fleet.disk('a')
@@ -229,14 +229,14 @@ fleetTest('a job goes home while its host lives, and costs no attempt', async (t
   const back = fleet.machine('a')
   const { returnvalue, attemptsMade } = await fleet.reaches(id, 'completed')
   t.match(returnvalue, { host: 'a', sent: 0, sourceRead: false, size: content.length })
-  t.equal(attemptsMade, 1, 'completing is the first one')
+  t.equal(attemptsMade, 1, 'only the completion counts as an attempt')
   t.same(shop.calls, [])
   t.same(await b.get('k'), content)
   await until(async () => (await fleet.records()).length === 0)
   await Promise.all([back.worker.close(), b1.worker.close()])
 })
 
-fleetTest('a job comes back from a host that is gone, or that is late', async (t, fleet, shop) => {
+fleetTest('a job is reclaimed from a host that is late or gone', async (t, fleet, shop) => {
   const { queue, bench: b } = fleet
   const a = fleet.disk('a')
   const refusal = b.oss.inject({ operation: 'CompleteMultipartUpload', ...deny, times: 'always' })
@@ -252,15 +252,15 @@ fleetTest('a job comes back from a host that is gone, or that is late', async (t
   const { checkpoints } = fleet.machine('b', { hostQueueTimeout: 1_000 })
   await fleet.reaches(id, 'waiting-children')
   await until(async () => (await fleet.job(id)).attemptsStarted > 1)
-  t.match(await fleet.job(id), { attemptsMade: 0 }, 'it was late: b has looked again')
-  t.same(shop.calls, [], 'but its bytes may still be used')
+  t.match(await fleet.job(id), { attemptsMade: 0 }, 'a was late, so b has examined the job again')
+  t.same(shop.calls, [], 'the source is not called, because the bytes may still be used')
   await checkpoints.declareGone('a')
   const { returnvalue } = await fleet.reaches(id, 'completed')
   t.match(returnvalue, { host: 'b', sent: 0, skipped: content.length, sourceRead: true })
   t.same(await b.get('k'), content)
 })
 
-fleetTest('a worker that closes hands its jobs back', async (t, fleet, shop) => {
+fleetTest('a closing worker returns its jobs to the queue', async (t, fleet, shop) => {
   const { queue, bench: b } = fleet
   const a = fleet.machine('a')
   const job = await queue.add({ key: 'k', source: 'gated' })
@@ -275,11 +275,11 @@ fleetTest('a worker that closes hands its jobs back', async (t, fleet, shop) => 
   t.same(await b.get('k'), content)
 })
 
-fleetTest('a job that another process of its host works on waits', async (t, fleet, shop) => {
+fleetTest('a job waits for another process of its host', async (t, fleet, shop) => {
   const { queue, bench: b } = fleet
   const job = await queue.add({ key: 'k', source: 'bytes', args: { size: 5 } })
   const own = fleet.disk('a')
-  // The worker of a job that stalled, and does not know it.
+  // Simulates a worker that has lost its stalled job without noticing.
   const twin = own.spool.upload('k', () => shop.sources.gated(), { id: job.id ?? '', once: true })
   await until(() => b.count('UploadPart') === 2)
   fleet.machine('a')
@@ -292,7 +292,7 @@ fleetTest('a job that another process of its host works on waits', async (t, fle
   t.same(await b.get('k'), content)
 })
 
-fleetTest('one rate for all: two machines share it', async (t, fleet) => {
+fleetTest('two machines share the fleet rate', async (t, fleet) => {
   const { redis, prefix } = fleet
   const rate = 400_000
   const data = bytes(300_000)
@@ -303,8 +303,8 @@ fleetTest('one rate for all: two machines share it', async (t, fleet) => {
   })
   await Promise.all(hosts.map(spool => spool.upload(spool.dir.slice(-1), () => streamOf(data))))
   const took = performance.now() - at
-  // The bucket begins with a quarter of a second.
-  t.ok(took > (600_000 / rate - 0.25) * 1000, `600 KB at 400 KB/s: ${took} ms`)
+  // The bucket initially holds the bytes of 250 ms.
+  t.ok(took > (600_000 / rate - 0.25) * 1000, `600 KB at 400 KB/s took ${took} ms`)
   t.same(await fleet.bench.get('a'), data)
 
   const stop = new AbortController()

@@ -1,4 +1,4 @@
-/** `oss-spool worker` as it is shipped: real processes as machines, ended in order and killed. */
+/** `oss-spool worker` as shipped: real processes as machines, shut down gracefully or killed. */
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
@@ -9,7 +9,7 @@ import { get, run, server, start, until, type Env, type Run } from '../support/c
 import { BUCKET } from '../support/oss.js'
 import { startRedis, type RedisServer } from '../support/redis.js'
 
-/** Sources of 250,000 bytes: one that is quick, one that ends when there is a file named `open`. */
+/** Sources of 250,000 bytes: a quick one, and one that ends once a file named `open` exists. */
 const SOURCES = `
 import { existsSync } from 'node:fs'
 import { setTimeout } from 'node:timers/promises'
@@ -36,7 +36,7 @@ interface Site {
   readonly oss: Emulator
   readonly env: Env
   readonly queue: UploadQueue<Sources>
-  /** A process that is this host; what it says is in its `err` so far. */
+  /** Starts a worker process as this host. `said()` returns its stderr so far. */
   readonly worker: (host: string, ...args: string[]) => Run & { readonly said: () => string }
 }
 
@@ -75,7 +75,7 @@ const parts = (oss: Emulator) =>
     .length
 
 if (redis !== undefined) {
-  t.test('SIGTERM hands the job back, SIGKILL does not lose it', async t => {
+  t.test('SIGTERM returns the job to the queue, and SIGKILL does not lose it', async t => {
     const { dir, oss, queue, worker } = await site(t, redis)
     const job = await queue.add({ key: 'k', source: 'gated' })
     const a = worker('a', '--health=0')
@@ -100,7 +100,7 @@ if (redis !== undefined) {
     b.child.kill('SIGKILL')
     await b.done
     writeFileSync(join(dir, 'open'), '')
-    // The bytes of b are not needed; its locks end in two seconds.
+    // The bytes of b are not needed; its locks expire after two seconds.
     const c = worker('c', '--json', '--host-queue-timeout=1s', '--fleet-rate=50MB')
     await until(async () => (await job.getState()) === 'completed')
     t.match(await queue.find(job.id ?? ''), { returnvalue: { host: 'c', size: SIZE } })
@@ -109,10 +109,10 @@ if (redis !== undefined) {
     const { status, out } = await c.done
     t.equal(status, 130)
     t.match(JSON.parse(out), { id: job.id, key: 'k', size: SIZE })
-    t.equal(parts(oss), 3, 'parts that OSS has are not sent again')
+    t.equal(parts(oss), 3, 'parts on OSS are not sent again')
   })
 
-  t.test('wrong uses: exit 2 before anything is done', async t => {
+  t.test('invalid usage exits with 2 before any work', async t => {
     const { dir, env } = await site(t, redis)
     writeFileSync(join(dir, 'none.mjs'), 'export const a = 1')
     const secret = `redis://:${PASSWORD}@127.0.0.1`
@@ -127,7 +127,7 @@ if (redis !== undefined) {
       [['--sources=sources.mjs', '--health=x'], /\[HOST:\]PORT/],
       [[], /required option.*--sources/],
     ]
-    // Two at a time, as many as this machine has processors.
+    // Two concurrent processes, to match a machine with two cores.
     await mapLimit(2, wrong, async ([args, hint, more]) => {
       const { status, err } = await run(dir, ['worker', ...args], undefined, { ...env, ...more })
       t.match({ status, err }, { status: 2, err: hint }, args.join(' '))

@@ -1,4 +1,4 @@
-/** The command line as a real process: what it stores, what it prints where, and its exit status. */
+/** The command line as a real process: stored objects, output and exit status. */
 import { readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import OSS from 'ali-oss'
@@ -17,7 +17,7 @@ async function stored(t: Test, dir: string, bucket: string, key: string): Promis
   return Buffer.from(content)
 }
 
-t.test('put: standard input and a file, for people and for programs', async t => {
+t.test('put uploads standard input and a file, and prints the result as text or JSON', async t => {
   const dir = t.testdir({})
   const data = bytes(10 * PART + 1)
   const put = await run(
@@ -55,7 +55,7 @@ t.test('put: standard input and a file, for people and for programs', async t =>
 })
 
 t.test(
-  'killed after the seal: resume --all finishes it with closed stdin, sending only what is missing',
+  'resume --all finishes an upload killed after the seal, without stdin, and sends only the missing parts',
   async t => {
     const dir = t.testdir({})
     const oss = await startEmulator({ dir: join(dir, 'server'), buckets: [BUCKET] })
@@ -86,7 +86,7 @@ t.test(
     }
     child.kill('SIGKILL')
     await done
-    await oss.close() // with the requests that hang
+    await oss.close() // including the hanging requests
     const again = await startEmulator({ dir: oss.dir, port: oss.port })
     t.teardown(() => again.close())
     const table = await run(dir, ['ls'], undefined, env)
@@ -110,7 +110,7 @@ t.test(
   },
 )
 
-void long(t, 'failures that can be resumed end with 75 and say how', async t => {
+void long(t, 'resumable failures exit with 75 and name the resume command', async t => {
   const dir = t.testdir({})
   const oss = await startEmulator({ dir: join(dir, 'server') })
   t.teardown(() => oss.close())
@@ -123,7 +123,7 @@ void long(t, 'failures that can be resumed end with 75 and say how', async t => 
     env,
   )
   t.match(missing, { status: 75, out: '' })
-  t.match(missing.err, /^oss-spool: InitiateMultipartUpload: 404 NoSuchBucket/, 'shown at once')
+  t.match(missing.err, /^oss-spool: InitiateMultipartUpload: 404 NoSuchBucket/, 'is logged at once')
   t.match(
     missing.err,
     /\noss-spool: ERR_SPOOL_DENIED: oss:\/\/test-bucket\/k: .*NoSuchBucket.*\n.*"oss-spool resume m".*\n$/,
@@ -136,8 +136,13 @@ void long(t, 'failures that can be resumed end with 75 and say how', async t => 
     error: { code: 'ERR_SPOOL_DENIED', resumable: true, id: 'r' },
   })
 
-  const nobody = { ...env, OSS_ENDPOINT: 'http://127.0.0.1:9' }
-  const down = await run(dir, ['put', `oss://${BUCKET}/k3`, '--id=d', '--retries=2'], data, nobody)
+  const unreachable = { ...env, OSS_ENDPOINT: 'http://127.0.0.1:9' }
+  const down = await run(
+    dir,
+    ['put', `oss://${BUCKET}/k3`, '--id=d', '--retries=2'],
+    data,
+    unreachable,
+  )
   t.match(down, { status: 75, err: /ERR_SPOOL_UPLOAD_FAILED.*ECONNREFUSED/ })
 
   await new OSS(oss.clientOptions()).putBucket(BUCKET)
@@ -151,42 +156,45 @@ void long(t, 'failures that can be resumed end with 75 and say how', async t => 
   t.same(await readdir(join(dir, 'spool')), [])
 })
 
-t.test('wrong usage: exit 2, one line that says what was expected, nothing touched', async t => {
-  const dir = t.testdir({ folder: {} })
-  const good = { OSS_ACCESS_KEY_ID: 'a', OSS_ACCESS_KEY_SECRET: 'b', OSS_REGION: 'cn-hangzhou' }
-  const wrong: [string[], Record<string, string>?][] = [
-    [['put', 'oss://b/k']], // a bucket has 3 letters
-    [['put', 'oss://bucket/k']], // no credentials
-    [['put', 'oss://bucket/k'], { ...good, OSS_REGION: '' }],
-    [['put', '--local', 'bucket/k']],
-    [['put', '--local', 'oss://bucket']],
-    [['put', '--local', 'oss://bucket/']],
-    [['put', '--local', 'oss://bucket/a/../b']],
-    [['put', '--local', 'oss://bucket/k', '--part-size', '5']],
-    [['put', '--local', 'oss://bucket/k', '--part-size', 'big']],
-    [['put', '--local', 'oss://bucket/k', '--parallel', '0']],
-    [['put', '--local', 'oss://bucket/k', '--id', '.x']],
-    [['put', '--local', 'oss://bucket/k', '--meta', 'x']],
-    [['put', '--local', 'oss://bucket/k', '--expect-md5', 'x']],
-    [['put', '--local', 'oss://bucket/k', '--storage-class', 'Cheap']],
-    [['put', '--local', 'oss://bucket/k', 'no-such-file']],
-    [['put', '--local', 'oss://bucket/k', 'folder']],
-    [['put', '--local', 'oss://bucket/k', '--partsize', '8MiB']],
-    [['put']],
-    [['resume'], good],
-    [['abort'], good],
-    [['frobnicate']],
-  ]
-  for (const [args, env] of wrong) {
-    const { status, out, err } = await run(dir, args, undefined, env)
-    t.equal(status, 2, args.join(' '))
-    t.equal(out, '')
-    t.ok(err.length > 10 && !/\n\s+at /.test(err), err)
-  }
-  t.notOk((await readdir(dir)).includes('spool'), 'no spool was made')
-})
+t.test(
+  'wrong usage exits with 2 and one line with the expected usage, and touches nothing',
+  async t => {
+    const dir = t.testdir({ folder: {} })
+    const good = { OSS_ACCESS_KEY_ID: 'a', OSS_ACCESS_KEY_SECRET: 'b', OSS_REGION: 'cn-hangzhou' }
+    const wrong: [string[], Record<string, string>?][] = [
+      [['put', 'oss://b/k']], // bucket names have at least 3 characters
+      [['put', 'oss://bucket/k']], // no credentials
+      [['put', 'oss://bucket/k'], { ...good, OSS_REGION: '' }],
+      [['put', '--local', 'bucket/k']],
+      [['put', '--local', 'oss://bucket']],
+      [['put', '--local', 'oss://bucket/']],
+      [['put', '--local', 'oss://bucket/a/../b']],
+      [['put', '--local', 'oss://bucket/k', '--part-size', '5']],
+      [['put', '--local', 'oss://bucket/k', '--part-size', 'big']],
+      [['put', '--local', 'oss://bucket/k', '--parallel', '0']],
+      [['put', '--local', 'oss://bucket/k', '--id', '.x']],
+      [['put', '--local', 'oss://bucket/k', '--meta', 'x']],
+      [['put', '--local', 'oss://bucket/k', '--expect-md5', 'x']],
+      [['put', '--local', 'oss://bucket/k', '--storage-class', 'Cheap']],
+      [['put', '--local', 'oss://bucket/k', 'no-such-file']],
+      [['put', '--local', 'oss://bucket/k', 'folder']],
+      [['put', '--local', 'oss://bucket/k', '--partsize', '8MiB']],
+      [['put']],
+      [['resume'], good],
+      [['abort'], good],
+      [['frobnicate']],
+    ]
+    for (const [args, env] of wrong) {
+      const { status, out, err } = await run(dir, args, undefined, env)
+      t.equal(status, 2, args.join(' '))
+      t.equal(out, '')
+      t.ok(err.length > 10 && !/\n\s+at /.test(err), err)
+    }
+    t.notOk((await readdir(dir)).includes('spool'), 'no spool directory was created')
+  },
+)
 
-t.test('what does not exist is exit 1', async t => {
+t.test('resuming an unknown id exits with 1', async t => {
   const dir = t.testdir({})
   const env = { OSS_ACCESS_KEY_ID: 'a', OSS_ACCESS_KEY_SECRET: 'b', OSS_REGION: 'cn-hangzhou' }
   t.match(await run(dir, ['resume', 'nope'], undefined, env), {
@@ -195,7 +203,7 @@ t.test('what does not exist is exit 1', async t => {
   })
 })
 
-t.test('SIGINT keeps the state and ends with 130', async t => {
+t.test('SIGINT keeps the state and exits with 130', async t => {
   const dir = t.testdir({})
   const oss = await startEmulator({ dir: join(dir, 'server'), buckets: [BUCKET] })
   t.teardown(() => oss.close())
@@ -215,7 +223,7 @@ t.test('SIGINT keeps the state and ends with 130', async t => {
   t.match(await run(dir, ['resume', 'k'], undefined, env), { status: 0 })
 })
 
-t.test('~/.ossutilconfig is where credentials come from when the environment has none', async t => {
+t.test('credentials come from ~/.ossutilconfig if the environment has none', async t => {
   const dir = t.testdir({})
   const oss = await startEmulator({ dir: join(dir, 'server'), buckets: [BUCKET] })
   t.teardown(() => oss.close())
@@ -227,57 +235,65 @@ t.test('~/.ossutilconfig is where credentials come from when the environment has
   t.match(await run(dir, ['put', `oss://${BUCKET}/k`], Buffer.from('x')), { status: 0 })
 })
 
-void long(t, "Alibaba's default chain is asked when nothing else has credentials", async t => {
-  const dir = t.testdir({ '.alibabacloud': { credentials: '' } })
-  const oss = await startEmulator({ dir: join(dir, 'server'), buckets: [BUCKET] })
-  t.teardown(() => oss.close())
-  const { accessKeyId, accessKeySecret } = oss.credentials
-  const place = { OSS_ENDPOINT: oss.endpoint, OSS_REGION: 'cn-hangzhou' }
-  const fromEnvironment = {
-    ...place,
-    ALIBABA_CLOUD_ACCESS_KEY_ID: accessKeyId,
-    ALIBABA_CLOUD_ACCESS_KEY_SECRET: accessKeySecret,
-  }
-  const args = ['put', `oss://${BUCKET}/k`]
-  t.match(await run(dir, args, Buffer.from('x'), fromEnvironment), { status: 0, err: '' })
-  await writeFile(
-    join(dir, '.alibabacloud', 'credentials'),
-    `[default]\ntype = access_key\naccess_key_id = ${accessKeyId}\naccess_key_secret = ${accessKeySecret}\n`,
-  )
-  t.match(await run(dir, args, Buffer.from('x'), place), { status: 0, err: '' })
-  await writeFile(join(dir, '.alibabacloud', 'credentials'), '')
-  t.match(await run(dir, args, undefined, place), { status: 2, out: '', err: /No credentials/ })
-})
+void long(
+  t,
+  "credentials come from Alibaba's default chain if no other source has any",
+  async t => {
+    const dir = t.testdir({ '.alibabacloud': { credentials: '' } })
+    const oss = await startEmulator({ dir: join(dir, 'server'), buckets: [BUCKET] })
+    t.teardown(() => oss.close())
+    const { accessKeyId, accessKeySecret } = oss.credentials
+    const place = { OSS_ENDPOINT: oss.endpoint, OSS_REGION: 'cn-hangzhou' }
+    const fromEnvironment = {
+      ...place,
+      ALIBABA_CLOUD_ACCESS_KEY_ID: accessKeyId,
+      ALIBABA_CLOUD_ACCESS_KEY_SECRET: accessKeySecret,
+    }
+    const args = ['put', `oss://${BUCKET}/k`]
+    t.match(await run(dir, args, Buffer.from('x'), fromEnvironment), { status: 0, err: '' })
+    await writeFile(
+      join(dir, '.alibabacloud', 'credentials'),
+      `[default]\ntype = access_key\naccess_key_id = ${accessKeyId}\naccess_key_secret = ${accessKeySecret}\n`,
+    )
+    t.match(await run(dir, args, Buffer.from('x'), place), { status: 0, err: '' })
+    await writeFile(join(dir, '.alibabacloud', 'credentials'), '')
+    t.match(await run(dir, args, undefined, place), { status: 2, out: '', err: /No credentials/ })
+  },
+)
 
-void long(t, 'without @alicloud/credentials, everything else works, and it is named', async t => {
-  const hooks = `export async function resolve(name, context, next) {
+void long(
+  t,
+  'without @alicloud/credentials, everything else works, and the error names the package',
+  async t => {
+    const hooks = `export async function resolve(name, context, next) {
     if (name !== '@alicloud/credentials') return next(name, context)
     throw Object.assign(new Error('hidden'), { code: 'ERR_MODULE_NOT_FOUND' })
   }`
-  const hide = `import { register } from 'node:module'
+    const hide = `import { register } from 'node:module'
     register('data:text/javascript,' + encodeURIComponent(${JSON.stringify(hooks)}))\n`
-  const { href: dist } = urlOf('dist/')
-  const dir = t.testdir({
-    'cli.mjs': `${hide} await import('${dist}cli/bin.js')`,
-    'library.mjs': `${hide}
+    const { href: dist } = urlOf('dist/')
+    const dir = t.testdir({
+      'cli.mjs': `${hide} await import('${dist}cli/bin.js')`,
+      'library.mjs': `${hide}
       const { Spool, defaultCredentials } = await import('${dist}index.js')
       const credentials = defaultCredentials()
       const client = { region: 'oss-cn-hangzhou', bucket: 'bucket', credentials }
       const sink = new Spool({ client, dir: 'spool' }).createWriteStream('k', { id: 'k' })
       sink.on('error', ({ code, resumable, message }) => console.log(code, resumable, message))
       sink.end('bytes')`,
-  })
-  const cli = (args: string[], input?: Buffer) =>
-    start(dir, args, input, { OSS_REGION: 'cn-hangzhou' }, join(dir, 'cli.mjs')).done
-  t.match(await cli(['put', 'oss://bucket/k', '--local'], bytes(10)), { status: 0, err: '' })
-  const refused = await cli(['put', 'oss://bucket/k'])
-  t.match(refused, { status: 2, out: '', err: /or install @alicloud\/credentials/ })
-  const library = await start(dir, [], undefined, {}, join(dir, 'library.mjs')).done
-  t.match(library, { status: 0, err: '' })
-  t.match(library.out, /^ERR_SPOOL_DENIED true .*needs the package @alicloud\/credentials/)
-})
+    })
+    const cli = (args: string[], input?: Buffer) =>
+      start(dir, args, input, { OSS_REGION: 'cn-hangzhou' }, join(dir, 'cli.mjs')).done
+    t.match(await cli(['put', 'oss://bucket/k', '--local'], bytes(10)), { status: 0, err: '' })
+    const refused = await cli(['put', 'oss://bucket/k'])
+    t.match(refused, { status: 2, out: '', err: /or install @alicloud\/credentials/ })
+    const library = await start(dir, [], undefined, {}, join(dir, 'library.mjs')).done
+    t.match(library, { status: 0, err: '' })
+    t.match(library.out, /^ERR_SPOOL_DENIED true .*needs the package @alicloud\/credentials/)
+  },
+)
 
-t.test('--version is that of the package', async t => {
+t.test('--version prints the version of the package', async t => {
   const { version } = JSON.parse(await readFile(urlOf('package.json'), 'utf8'))
   t.match(await run(t.testdir({}), ['--version']), { status: 0, out: `${version}\n`, err: '' })
 })

@@ -1,4 +1,4 @@
-/** `doctor`, `config show` and what programs read: JSON as the published schemas say. */
+/** `doctor`, `config show`, and JSON output that matches the published schemas. */
 import { readdirSync } from 'node:fs'
 import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -14,7 +14,7 @@ const WHERE = `oss://${BUCKET}/in/`
 
 interface Report {
   readonly ok: boolean
-  readonly checks: readonly { check: string; state: string; message: string; mend?: string }[]
+  readonly checks: readonly { check: string; state: string; message: string; hint?: string }[]
 }
 
 async function doctor(
@@ -31,14 +31,14 @@ function stateOf({ checks }: Report, name: string): string | undefined {
   return checks.find(({ check }) => check === name)?.state
 }
 
-t.test('doctor: all is well, and its probe leaves nothing behind', async t => {
+t.test('doctor passes in a working environment, and its probe leaves nothing behind', async t => {
   const dir = t.testdir({})
   const { oss, env } = await server(t, dir)
   const report = await doctor(dir, env)
   t.equal(report.status, 0)
   t.ok(report.ok)
   const bad = report.checks.filter(({ state }) => state !== 'ok')
-  // A test directory may well be in memory.
+  // The test directory may be in memory.
   t.same(
     bad.filter(({ check }) => check !== 'fsync'),
     [],
@@ -50,7 +50,7 @@ t.test('doctor: all is well, and its probe leaves nothing behind', async t => {
   t.match(human.out, /^ok {7}spool directory {2}.*\n(.*\n)*ok {7}may abort/)
 })
 
-void long(t, 'doctor: what is wrong, and how to mend it', async t => {
+void long(t, 'doctor reports each problem with a hint', async t => {
   const dir = t.testdir({})
   const { oss, env } = await server(t, dir)
   const key = { ...env, OSS_ACCESS_KEY_SECRET: 'wr0ng' }
@@ -66,7 +66,7 @@ void long(t, 'doctor: what is wrong, and how to mend it', async t => {
   const none = await doctor(dir, {})
   t.equal(stateOf(none, 'credentials'), 'failed')
   for (const { checks } of [denied, none]) {
-    for (const { state, mend } of checks) if (state === 'failed') t.ok(mend)
+    for (const { state, hint } of checks) if (state === 'failed') t.ok(hint)
   }
 
   const forbid = (operation: 'ListParts' | 'AbortMultipartUpload') =>
@@ -86,7 +86,7 @@ void long(t, 'doctor: what is wrong, and how to mend it', async t => {
 })
 
 t.test(
-  'configuration: flags, environment, --config or the default file, ~/.ossutilconfig',
+  'configuration is read from flags, environment, --config or the default file, ~/.ossutilconfig, in this order',
   async t => {
     const dir = t.testdir({
       '.ossutilconfig':
@@ -132,7 +132,7 @@ t.test(
   },
 )
 
-void long(t, 'what is configured is used', async t => {
+void long(t, 'put uses the settings of the configuration file', async t => {
   const dir = t.testdir({})
   const { oss, env } = await server(t, dir)
   const {
@@ -158,7 +158,7 @@ void long(t, 'what is configured is used', async t => {
   t.equal(oss.requests.filter(({ operation }) => operation === 'UploadPart').length, 3)
 })
 
-t.test('every command with --json has schemas, which say what everything is', async t => {
+t.test('every command with --json has schemas that describe every property', async t => {
   const { out } = await run(t.testdir({}), ['completion', 'fish'])
   const withJson = [...out.matchAll(/__fish_seen_subcommand_from (\w+)' -l json /g)].map(
     ([, name = '']) => name,
@@ -171,18 +171,18 @@ t.test('every command with --json has schemas, which say what everything is', as
   t.same(names.toSorted(), [...used].toSorted())
   const page = await readFile(pathOf('docs/cli.md'), 'utf8')
   for (const name of names) {
-    t.match(page, new RegExp(`\\n\\| \`${name}\` +\\| `), 'in the table')
+    t.match(page, new RegExp(`\\n\\| \`${name}\` +\\| `), 'is in the table of docs/cli.md')
     const { $id, title, ...rest } = read(name)
     t.equal($id, `urn:oss-spool:schema:1:${name}`)
     t.ok(title)
-    t.same(vague(rest), [], name)
+    t.same(findVague(rest), [], name)
   }
   const [status, show] = [read('status').properties, read('show').properties]
-  t.same({ ...show, ...status }, show, 'show says all that ls says, in the same words')
+  t.same({ ...show, ...status }, show, 'show has every property of ls, with the same description')
 })
 
-/** Paths of what has no description, or does not say whether it may have more properties. */
-function vague(part: object, path = ''): string[] {
+/** Returns the paths of schemas without a description, or without `additionalProperties`. */
+function findVague(part: object, path = ''): string[] {
   const { description, additionalProperties, properties, items } = part as Part
   const nested = Object.entries(properties ?? {}).map(([name, each]) => ({ name, each }))
   for (const each of [items, additionalProperties]) {
@@ -193,11 +193,11 @@ function vague(part: object, path = ''): string[] {
   return [
     ...(typeof description === 'string' ? [] : [`${path}: description`]),
     ...(properties !== undefined && additionalProperties === undefined ? [`${path}: more?`] : []),
-    ...nested.flatMap(({ name, each }) => vague(each, `${path}/${name}`)),
+    ...nested.flatMap(({ name, each }) => findVague(each, `${path}/${name}`)),
   ]
 }
 
-/** A JSON schema, as far as it is looked at. */
+/** Parts of a JSON schema that are checked. */
 interface Part {
   readonly description?: unknown
   readonly properties?: Readonly<Record<string, object>>
@@ -205,7 +205,7 @@ interface Part {
   readonly additionalProperties?: boolean | object
 }
 
-t.test('the published schemas are those of the table and of real output', async t => {
+t.test('the published schemas match the setting definitions and real output', async t => {
   t.same(
     Object.keys(read('config').properties)
       .filter(name => name !== '$schema')
@@ -246,7 +246,11 @@ t.test('the published schemas are those of the table and of real output', async 
     .trim()
     .split('\n')
     .map(line => JSON.parse(line))
-  t.same(listed.map(({ id }) => String(id)).toSorted(), ['k', 'r'], 'no receipt, no quarantine')
+  t.same(
+    listed.map(({ id }) => String(id)).toSorted(),
+    ['k', 'r'],
+    'lists neither receipts nor the quarantine',
+  )
   const all = (await run(dir, ['ls', '--json', '--all'])).out
   t.match(all, '"phase":"receipt"')
   t.match(all, '{"quarantine":{"name":"damaged-')

@@ -1,4 +1,4 @@
-/** Help, completion and start-up: the command line explains itself, and does so at once. */
+/** Help, completion scripts, and the modules loaded at start-up. */
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { spawnSync } from 'node:child_process'
@@ -9,11 +9,11 @@ import { BUCKET } from '../support/oss.js'
 const COMMANDS =
   'put run ls show resume abort prune worker doctor config completion emulator'.split(' ')
 
-t.test('every command has help with two examples, on standard output', async t => {
+t.test('every command prints help with two examples to standard output', async t => {
   const dir = t.testdir({})
   const line = COMMANDS.map(name => `echo "== ${name}"; oss-spool ${name} --help`).join('\n')
   const { out, err, status } = await shell(dir, `${line}\noss-spool`, {}).done
-  t.equal(status, 2, 'no command at all is wrong usage')
+  t.equal(status, 2, 'a missing command is wrong usage')
   const pages = out.split(/^== .*\n/m).slice(1)
   t.equal(pages.length, COMMANDS.length)
   pages.forEach((page, i) => {
@@ -29,7 +29,7 @@ t.test('bash completes commands, options, words, ids and files', async t => {
   const dir = t.testdir({ 'some-file': '' })
   const { env } = await server(t, dir)
   await run(dir, ['run', `oss://${BUCKET}/k`, '--id=my-upload', '--', 'false'], undefined, env)
-  const asked = [
+  const lines = [
     'oss-spool pr',
     'oss-spool put --pa',
     'oss-spool put --progress ',
@@ -39,11 +39,11 @@ t.test('bash completes commands, options, words, ids and files', async t => {
     'oss-spool put oss://b/k some',
     'oss-spool ls --spool some',
   ]
-  const ask = asked.map(
+  const prints = lines.map(
     line =>
       `COMP_WORDS=(${line.replace(/ $/, ` ''`)}); COMP_CWORD=$((\${#COMP_WORDS[@]}-1)); _oss_spool; echo "\${COMPREPLY[*]}"`,
   )
-  const script = `eval "$(oss-spool completion bash)"; complete -p oss-spool\n${ask.join('\n')}`
+  const script = `eval "$(oss-spool completion bash)"; complete -p oss-spool\n${prints.join('\n')}`
   const { out, err } = await shell(dir, script).done
   t.equal(err, '')
   t.same(out.trim().split('\n'), [
@@ -59,7 +59,7 @@ t.test('bash completes commands, options, words, ids and files', async t => {
   ])
 })
 
-t.test('zsh and fish take their scripts', async t => {
+t.test('zsh and fish accept their completion scripts', async t => {
   const dir = t.testdir({})
   for (const shellName of ['zsh', 'fish']) {
     const { out } = await run(dir, ['completion', shellName])
@@ -72,7 +72,7 @@ t.test('zsh and fish take their scripts', async t => {
   }
 })
 
-t.test('ls and --version load nothing that they do not need', async t => {
+t.test('ls and --version load only the modules they need', async t => {
   const dir = t.testdir({})
   const hook = join(dir, 'hook.mjs')
   await writeFile(

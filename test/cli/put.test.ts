@@ -1,4 +1,4 @@
-/** `put`: several files, patterns, folders, what is unchanged, and standard input that is not there. */
+/** `put`: several files, patterns, folders, unchanged files, and unusable standard input. */
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
@@ -9,82 +9,94 @@ import { long } from '../support/long.js'
 
 const FOLDER = `oss://${BUCKET}/in/`
 
-void long(t, 'files go into a folder by their names, patterns keep what is below them', async t => {
-  const dir = t.testdir({
-    a: 'A',
-    'b [1].txt': 'B',
-    logs: { 'x.log': 'X', deep: { 'y.log': 'Y', 'z.txt': 'Z' }, '.hidden.log': 'H' },
-  })
-  const { oss, env } = await server(t, dir)
-  const done = await run(
-    dir,
-    ['put', FOLDER, 'a', 'b [1].txt', 'logs/**/*.log', '--json', '--meta=k=v'],
-    undefined,
-    env,
-  )
-  t.equal(done.status, 0, done.err)
-  const keys = done.out
-    .trim()
-    .split('\n')
-    .map(line => String(JSON.parse(line).key))
-  t.same(keys.toSorted(), ['in/a', 'in/b [1].txt', 'in/deep/y.log', 'in/x.log'])
-  t.equal(String(await get(oss, 'in/deep/y.log')), 'Y')
-  t.equal(String(await get(oss, 'in/b [1].txt')), 'B')
-  t.equal(await get(oss, 'in/.hidden.log'), undefined)
-  for (const name of ['a', 'logs/x.log']) t.ok(await readFile(join(dir, name)), 'files are copied')
+void long(
+  t,
+  'files go into a folder by name; patterns keep the path below their fixed part',
+  async t => {
+    const dir = t.testdir({
+      a: 'A',
+      'b [1].txt': 'B',
+      logs: { 'x.log': 'X', deep: { 'y.log': 'Y', 'z.txt': 'Z' }, '.hidden.log': 'H' },
+    })
+    const { oss, env } = await server(t, dir)
+    const done = await run(
+      dir,
+      ['put', FOLDER, 'a', 'b [1].txt', 'logs/**/*.log', '--json', '--meta=k=v'],
+      undefined,
+      env,
+    )
+    t.equal(done.status, 0, done.err)
+    const keys = done.out
+      .trim()
+      .split('\n')
+      .map(line => String(JSON.parse(line).key))
+    t.same(keys.toSorted(), ['in/a', 'in/b [1].txt', 'in/deep/y.log', 'in/x.log'])
+    t.equal(String(await get(oss, 'in/deep/y.log')), 'Y')
+    t.equal(String(await get(oss, 'in/b [1].txt')), 'B')
+    t.equal(await get(oss, 'in/.hidden.log'), undefined)
+    for (const name of ['a', 'logs/x.log'])
+      t.ok(await readFile(join(dir, name)), 'the file is copied, not moved')
 
-  const one = await run(dir, ['put', `oss://${BUCKET}/`, 'logs/x.log', '--quiet'], undefined, env)
-  t.equal(one.status, 0)
-  t.equal(String(await get(oss, 'x.log')), 'X')
-})
+    const one = await run(dir, ['put', `oss://${BUCKET}/`, 'logs/x.log', '--quiet'], undefined, env)
+    t.equal(one.status, 0)
+    t.equal(String(await get(oss, 'x.log')), 'X')
+  },
+)
 
-t.test('--max-spool: what is only on OSS is shown, and resumed', async t => {
-  const dir = t.testdir({})
-  const { oss, env } = await server(t, dir)
-  const part = 102_400
-  const data = bytes(8 * part)
-  const refusal = { do: 'answer', status: 403, code: 'AccessDenied', times: 'always' } as const
-  const fault = oss.inject({ operation: 'UploadPart', partNumber: 8, ...refusal })
-  const put = ['put', `oss://${BUCKET}/k`, '--id=k', '--max-spool=400KiB', '--parallel=3']
-  const failed = await run(dir, put, data, env)
-  t.equal(failed.status, 75)
-  t.match(failed.err, /some of them only on OSS/)
-  const shown = await run(dir, ['show', 'k', '--json'])
-  const details = JSON.parse(shown.out)
-  t.ok(schema('show')(details), 'as the schema has it')
-  t.ok(details.freed >= 4 * part, `${details.freed} bytes are freed`)
-  t.match((await run(dir, ['show', 'k'])).out, /only on OSS any more/)
-  fault.remove()
-  t.equal((await run(dir, ['resume', 'k', '--parallel=50'], undefined, env)).status, 0)
-  t.same(await get(oss, 'k'), data)
-})
+t.test(
+  '--max-spool: show reports the bytes that are only on OSS, and resume finishes the upload',
+  async t => {
+    const dir = t.testdir({})
+    const { oss, env } = await server(t, dir)
+    const part = 102_400
+    const data = bytes(8 * part)
+    const refusal = { do: 'answer', status: 403, code: 'AccessDenied', times: 'always' } as const
+    const fault = oss.inject({ operation: 'UploadPart', partNumber: 8, ...refusal })
+    const put = ['put', `oss://${BUCKET}/k`, '--id=k', '--max-spool=400KiB', '--parallel=3']
+    const failed = await run(dir, put, data, env)
+    t.equal(failed.status, 75)
+    t.match(failed.err, /some of them only on OSS/)
+    const shown = await run(dir, ['show', 'k', '--json'])
+    const details = JSON.parse(shown.out)
+    t.ok(schema('show')(details), 'matches the schema')
+    t.ok(details.freed >= 4 * part, `${details.freed} bytes are freed`)
+    t.match((await run(dir, ['show', 'k'])).out, /are only on OSS/)
+    fault.remove()
+    t.equal((await run(dir, ['resume', 'k', '--parallel=50'], undefined, env)).status, 0)
+    t.same(await get(oss, 'k'), data)
+  },
+)
 
-void long(t, 'of several files each has its own fate; 75 if any can be resumed', async t => {
-  const dir = t.testdir({ a: 'A', b: 'B', c: 'C' })
-  const { oss, env } = await server(t, dir)
-  const answer = { operation: 'PutObject', do: 'answer', times: 'always' } as const
-  oss.inject({ ...answer, key: 'in/b', status: 403, code: 'AccessDenied' })
-  const done = await run(
-    dir,
-    ['put', FOLDER, 'a', 'b', 'c', '--json', '--retries=1', '--parallel-uploads=2'],
-    undefined,
-    env,
-  )
-  t.equal(done.status, 75)
-  const lines = done.out
-    .trim()
-    .split('\n')
-    .map(line => JSON.parse(line))
-  t.same(lines.map(line => String(line.key ?? line.error.code)).toSorted(), [
-    'ERR_SPOOL_DENIED',
-    'in/a',
-    'in/c',
-  ])
-  const taken = await run(dir, ['put', FOLDER, 'a', '--no-overwrite'], undefined, env)
-  t.match(taken, { status: 1, err: /ERR_SPOOL_OBJECT_EXISTS.*\n.*resume --force/ })
-})
+void long(
+  t,
+  'several files succeed or fail independently; exits with 75 if any can be resumed',
+  async t => {
+    const dir = t.testdir({ a: 'A', b: 'B', c: 'C' })
+    const { oss, env } = await server(t, dir)
+    const answer = { operation: 'PutObject', do: 'answer', times: 'always' } as const
+    oss.inject({ ...answer, key: 'in/b', status: 403, code: 'AccessDenied' })
+    const done = await run(
+      dir,
+      ['put', FOLDER, 'a', 'b', 'c', '--json', '--retries=1', '--parallel-uploads=2'],
+      undefined,
+      env,
+    )
+    t.equal(done.status, 75)
+    const lines = done.out
+      .trim()
+      .split('\n')
+      .map(line => JSON.parse(line))
+    t.same(lines.map(line => String(line.key ?? line.error.code)).toSorted(), [
+      'ERR_SPOOL_DENIED',
+      'in/a',
+      'in/c',
+    ])
+    const taken = await run(dir, ['put', FOLDER, 'a', '--no-overwrite'], undefined, env)
+    t.match(taken, { status: 1, err: /ERR_SPOOL_OBJECT_EXISTS.*\n.*resume --force/ })
+  },
+)
 
-void long(t, '--if-changed sends only what differs in size or CRC64', async t => {
+void long(t, '--if-changed sends only files that differ in size or CRC64', async t => {
   const dir = t.testdir({ a: 'same', b: 'old', c: 'one' })
   const { oss, env } = await server(t, dir)
   const put = ['put', FOLDER, 'a', 'b', 'c', 'd', '--if-changed', '--json']
@@ -115,7 +127,7 @@ void long(t, '--if-changed sends only what differs in size or CRC64', async t =>
   t.equal(JSON.parse(blind.out).unchanged, undefined)
 })
 
-void long(t, 'a file that is put again supersedes what was sealed of it', async t => {
+void long(t, 'uploading a file again supersedes its sealed upload', async t => {
   const dir = t.testdir({ a: 'old' })
   const { oss, env } = await server(t, dir)
   const fault = oss.inject({
@@ -132,7 +144,7 @@ void long(t, 'a file that is put again supersedes what was sealed of it', async 
   t.equal(String(await get(oss, 'in/a')), 'new')
 })
 
-t.test('closed standard input is no empty object, /dev/null is one', async t => {
+t.test('closed standard input is rejected; /dev/null uploads an empty object', async t => {
   const dir = t.testdir({})
   const { oss, env } = await server(t, dir)
   const K = `oss://${BUCKET}/k`
@@ -143,7 +155,7 @@ t.test('closed standard input is no empty object, /dev/null is one', async t => 
   t.equal((await get(oss, 'k'))?.length, 0)
 })
 
-t.test('standard input that nothing can be read from is no empty object', async t => {
+t.test('a directory as standard input is rejected', async t => {
   const dir = t.testdir({})
   const { oss, env } = await server(t, dir)
   const directory = await shell(dir, `oss-spool put oss://${BUCKET}/k < .`, env).done
@@ -151,23 +163,26 @@ t.test('standard input that nothing can be read from is no empty object', async 
   t.equal(await get(oss, 'k'), undefined)
 })
 
-t.test('--if-changed: what is sealed of an older content is not left to be published', async t => {
-  const dir = t.testdir({ a: 'same' })
-  const { oss, env } = await server(t, dir)
-  const put = ['put', FOLDER, 'a', '--retries=1']
-  t.equal((await run(dir, put, undefined, env)).status, 0)
-  const refusal = { do: 'answer', status: 403, code: 'AccessDenied', times: 'always' } as const
-  const fault = oss.inject({ operation: 'PutObject', ...refusal })
-  await writeFile(join(dir, 'a'), 'other')
-  t.equal((await run(dir, put, undefined, env)).status, 75)
-  fault.remove()
-  await writeFile(join(dir, 'a'), 'same')
-  t.equal((await run(dir, [...put, '--if-changed'], undefined, env)).status, 0)
-  t.equal((await run(dir, ['resume', '--all'], undefined, env)).status, 0)
-  t.equal(String(await get(oss, 'in/a')), 'same')
-})
+t.test(
+  '--if-changed supersedes a sealed upload of other content, so that resume cannot publish it',
+  async t => {
+    const dir = t.testdir({ a: 'same' })
+    const { oss, env } = await server(t, dir)
+    const put = ['put', FOLDER, 'a', '--retries=1']
+    t.equal((await run(dir, put, undefined, env)).status, 0)
+    const refusal = { do: 'answer', status: 403, code: 'AccessDenied', times: 'always' } as const
+    const fault = oss.inject({ operation: 'PutObject', ...refusal })
+    await writeFile(join(dir, 'a'), 'other')
+    t.equal((await run(dir, put, undefined, env)).status, 75)
+    fault.remove()
+    await writeFile(join(dir, 'a'), 'same')
+    t.equal((await run(dir, [...put, '--if-changed'], undefined, env)).status, 0)
+    t.equal((await run(dir, ['resume', '--all'], undefined, env)).status, 0)
+    t.equal(String(await get(oss, 'in/a')), 'same')
+  },
+)
 
-void long(t, 'a file that vanishes while it waits is its own failure', async t => {
+void long(t, 'a file that is removed while it waits fails alone', async t => {
   const dir = t.testdir({})
   const { env } = await server(t, dir)
   await mkdir(join(dir, 'many'))

@@ -1,4 +1,4 @@
-/** `run`: a producer that dies publishes nothing; one whose bytes are sealed is not started again. */
+/** `run`: a failed producer publishes nothing; a producer whose output is sealed is not started again. */
 import { existsSync } from 'node:fs'
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -10,57 +10,50 @@ import { long } from '../support/long.js'
 const K = `oss://${BUCKET}/k`
 const ARGS = ['run', K, '--part-size=100KiB', '--id=k']
 
-t.test(
-  'a command that succeeds: its output is the object, its stderr is passed through',
-  async t => {
-    const dir = t.testdir({})
-    const { oss, env } = await server(t, dir)
-    const done = await run(
-      dir,
-      [...ARGS, '--json', '--', 'sh', '-c', 'echo "$0 $1"; cat; echo heard >&2', 'a b', '--json'],
-      Buffer.from('stdin is inherited'),
-      env,
-    )
-    t.match(done, { status: 0, err: 'heard\n' })
-    t.match(JSON.parse(done.out), { id: 'k', size: 29, sourceRead: true, resumed: false })
-    t.equal(String(await get(oss, 'k')), 'a b --json\nstdin is inherited')
-    t.same(await readdir(join(dir, 'spool')), [])
-  },
-)
+t.test('uploads the output of a successful command and passes its stderr through', async t => {
+  const dir = t.testdir({})
+  const { oss, env } = await server(t, dir)
+  const done = await run(
+    dir,
+    [...ARGS, '--json', '--', 'sh', '-c', 'echo "$0 $1"; cat; echo heard >&2', 'a b', '--json'],
+    Buffer.from('stdin is inherited'),
+    env,
+  )
+  t.match(done, { status: 0, err: 'heard\n' })
+  t.match(JSON.parse(done.out), { id: 'k', size: 29, sourceRead: true, resumed: false })
+  t.equal(String(await get(oss, 'k')), 'a b --json\nstdin is inherited')
+  t.same(await readdir(join(dir, 'spool')), [])
+})
 
-void long(
-  t,
-  'a command that fails: its own status, nothing published, whatever it printed',
-  async t => {
-    const dir = t.testdir({ plain: 'not executable' })
-    const { oss, env } = await server(t, dir)
-    for (const [status, ...command] of [
-      [3, 'sh', '-c', 'head -c 500000 /dev/zero; exit 3'],
-      [1, 'sh', '-c', 'exit 1'],
-      [75, 'sh', '-c', 'echo its own 75; exit 75'],
-      [137, 'sh', '-c', 'head -c 500000 /dev/zero; kill -KILL $$'],
-      [143, 'sh', '-c', 'kill -TERM $$'],
-      [127, 'no-such-command'],
-      [126, './plain'],
-    ] as const) {
-      const done = await run(dir, [...ARGS, '--json', '--', ...command], undefined, env)
-      t.equal(done.status, status, `${command.join(' ')}\n${done.err}`)
-      t.match(JSON.parse(done.out), {
-        error: { code: 'ERR_SPOOL_SOURCE_FAILED', resumable: false, id: 'k' },
-      })
-      t.notMatch(done.err, /\n\s+at /)
-      t.equal(await get(oss, 'k'), undefined)
-    }
-    const listed = await run(dir, ['ls', '--json'])
-    t.match(JSON.parse(listed.out), {
-      phase: 'spooling',
-      error: { code: 'ERR_SPOOL_SOURCE_FAILED' },
+void long(t, 'exits with the status of a failed command and publishes nothing', async t => {
+  const dir = t.testdir({ plain: 'not executable' })
+  const { oss, env } = await server(t, dir)
+  for (const [status, ...command] of [
+    [3, 'sh', '-c', 'head -c 500000 /dev/zero; exit 3'],
+    [1, 'sh', '-c', 'exit 1'],
+    [75, 'sh', '-c', 'echo its own 75; exit 75'],
+    [137, 'sh', '-c', 'head -c 500000 /dev/zero; kill -KILL $$'],
+    [143, 'sh', '-c', 'kill -TERM $$'],
+    [127, 'no-such-command'],
+    [126, './plain'],
+  ] as const) {
+    const done = await run(dir, [...ARGS, '--json', '--', ...command], undefined, env)
+    t.equal(done.status, status, `${command.join(' ')}\n${done.err}`)
+    t.match(JSON.parse(done.out), {
+      error: { code: 'ERR_SPOOL_SOURCE_FAILED', resumable: false, id: 'k' },
     })
-    t.notOk(oss.requests.some(({ operation }) => operation.startsWith('Complete')))
-  },
-)
+    t.notMatch(done.err, /\n\s+at /)
+    t.equal(await get(oss, 'k'), undefined)
+  }
+  const listed = await run(dir, ['ls', '--json'])
+  t.match(JSON.parse(listed.out), {
+    phase: 'spooling',
+    error: { code: 'ERR_SPOOL_SOURCE_FAILED' },
+  })
+  t.notOk(oss.requests.some(({ operation }) => operation.startsWith('Complete')))
+})
 
-t.test('the end of its output is not its success: the status is waited for', async t => {
+t.test('waits for the exit status after the output has ended', async t => {
   const dir = t.testdir({})
   const { oss, env } = await server(t, dir)
   const late = 'echo all of it; exec >&-; sleep 0.5; exit 4'
@@ -69,7 +62,7 @@ t.test('the end of its output is not its success: the status is waited for', asy
   t.equal(await get(oss, 'k'), undefined)
 })
 
-void long(t, 'OSS fails: the command is heard to its end, and never started again', async t => {
+void long(t, 'when OSS fails, the command runs to its end and is never started again', async t => {
   const dir = t.testdir({})
   const { oss, env } = await server(t, dir)
   const fault = oss.inject({
@@ -91,7 +84,7 @@ void long(t, 'OSS fails: the command is heard to its end, and never started agai
   t.same(await get(oss, 'k'), Buffer.alloc(300_000))
 })
 
-void long(t, '--max-age starts it again when what is sealed is older', async t => {
+void long(t, '--max-age starts the command again if the sealed bytes are older', async t => {
   const dir = t.testdir({})
   const { oss, env } = await server(t, dir)
   const fault = oss.inject({
@@ -108,7 +101,7 @@ void long(t, '--max-age starts it again when what is sealed is older', async t =
   t.equal(String(await get(oss, 'k')), 'new\n')
 })
 
-void long(t, '--once: the receipt answers run and put FILE; put - replaces it', async t => {
+void long(t, '--once: run and put FILE return the receipt; put - replaces it', async t => {
   const dir = t.testdir({ file: 'from a file' })
   const { oss, env } = await server(t, dir)
   const command = ['sh', '-c', 'echo x >> started; echo first']
@@ -122,13 +115,13 @@ void long(t, '--once: the receipt answers run and put FILE; put - replaces it', 
     t.equal(done.status, 0)
     t.match(JSON.parse(done.out), { receipt: true, sourceRead: false, size: 6 })
   }
-  t.equal(oss.requests.length, before, 'OSS was not asked')
+  t.equal(oss.requests.length, before, 'no request was sent to OSS')
   t.equal(await readFile(join(dir, 'started'), 'utf8'), 'x\n')
   t.equal((await run(dir, ['put', K, '--id=k'], Buffer.from('new'), env)).status, 0)
   t.equal(String(await get(oss, 'k')), 'new')
 })
 
-t.test('expectations hold, and a sealed upload is compared with them', async t => {
+t.test('an output that misses --expect-bytes is not published', async t => {
   const dir = t.testdir({})
   const { oss, env } = await server(t, dir)
   const missed = await run(dir, [...ARGS, '--expect-bytes=7', '--', 'echo', 'four'], undefined, env)
@@ -141,7 +134,7 @@ t.test('expectations hold, and a sealed upload is compared with them', async t =
 })
 
 t.test(
-  'SIGTERM, SIGINT and SIGHUP end the command, too; nothing is published; 143, 130 and 129',
+  'SIGTERM, SIGINT and SIGHUP stop the command and publish nothing; exits with 143, 130 and 129',
   async t => {
     const dir = t.testdir({})
     const { oss, env } = await server(t, dir)
@@ -155,14 +148,14 @@ t.test(
       await until(() => existsSync(join(dir, `${signal}.ready`)))
       child.kill(signal)
       t.match(await done, { status, out: '', err: /ERR_SPOOL_ABORTED.*\n.*again/ })
-      t.ok(existsSync(join(dir, signal)), 'the command was told, and waited for')
+      t.ok(existsSync(join(dir, signal)), 'the command got a signal and was waited for')
       t.equal(await get(oss, 'k'), undefined)
       await run(dir, ['abort', 'k', '--quiet'], undefined, env)
     }
   },
 )
 
-t.test('a second signal ends it at once, though the command does not listen', async t => {
+t.test('a second signal exits at once even if the command ignores signals', async t => {
   const dir = t.testdir({})
   const { env } = await server(t, dir)
   const deaf = 'trap "" TERM INT; echo $$ > ready; while :; do sleep 0.05; done'
@@ -172,7 +165,7 @@ t.test('a second signal ends it at once, though the command does not listen', as
   t.teardown(() => process.kill(pid, 'SIGKILL'))
   child.kill('SIGTERM')
   await new Promise(resolve => setTimeout(resolve, 300))
-  t.equal(child.exitCode, null, 'the first one waits for the command')
+  t.equal(child.exitCode, null, 'the first signal waits for the command')
   child.kill('SIGTERM')
   await new Promise(resolve => child.once('exit', resolve))
   t.equal(child.exitCode, 143)
@@ -180,7 +173,7 @@ t.test('a second signal ends it at once, though the command does not listen', as
   await done.catch(() => undefined)
 })
 
-t.test('killed in each phase, the next run finds what it can use', async t => {
+t.test('after a kill in any phase, the next run uses the state that was kept', async t => {
   const dir = t.testdir({})
   const { oss, env } = await server(t, dir)
   const size = 5 * PART
@@ -206,16 +199,16 @@ t.test('killed in each phase, the next run finds what it can use', async t => {
   const done = await run(dir, [...ARGS, '--json', '--', ...command], undefined, env)
   t.match(done, { status: 0 }, done.err)
   t.match(JSON.parse(done.out), { resumed: true, sourceRead: false, size, skipped: size })
-  t.equal(await readFile(join(dir, 'started'), 'utf8'), 'x\n', 'sealed: not started again')
+  t.equal(await readFile(join(dir, 'started'), 'utf8'), 'x\n', 'sealed, so not started again')
   t.same(await get(oss, 'k'), Buffer.alloc(size))
 })
 
-t.test('in a shell pipeline the dead producer shows the difference to put', async t => {
+t.test('a failed producer is published by put in a pipeline, but not by run', async t => {
   const dir = t.testdir({})
   const { oss, env } = await server(t, dir)
   const line = `(echo half; exit 9) | oss-spool put ${K} --quiet; oss-spool run ${K}2 -- sh -c "echo half; exit 9"; echo $?`
   const { out } = await shell(dir, line, env).done
   t.match(out, /\n9\n$/)
-  t.equal(String(await get(oss, 'k')), 'half\n', 'a pipe cannot know')
+  t.equal(String(await get(oss, 'k')), 'half\n', 'a pipe does not carry the exit status')
   t.equal(await get(oss, 'k2'), undefined)
 })

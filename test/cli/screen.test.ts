@@ -1,4 +1,4 @@
-/** Texts that fit: the bar, tables and sums, at any width and in any script. */
+/** The progress bar, tables and progress sums, at any width and in any script. */
 import stringWidth from 'string-width'
 import t from 'tap'
 import {
@@ -23,17 +23,17 @@ const HALF: ProgressTotal = {
   retries: 2,
 }
 
-t.test('the bar: snapshots from wide to narrow', async t => {
+t.test('the bar drops figures as the terminal gets narrower', async t => {
   const at = (columns: number): string =>
     formatProgressBar('oss://bucket/key', HALF, columns, PLAIN)
-  const moved = '20.0 MiB of 40.0 MiB'
-  const figures = `${moved}  4.0 MiB/s  5.0 s to go`
+  const progress = '20.0 MiB of 40.0 MiB'
+  const figures = `${progress}  4.0 MiB/s  5.0 s to go`
   t.equal(at(120), `oss://bucket/key  [${'#'.repeat(16)}${'='.repeat(16)}]  ${figures}  2 retries`)
   t.equal(at(100), `oss://bucket/key  [${'#'.repeat(11)}${'='.repeat(11)}]  ${figures}  2 retries`)
   t.equal(at(80), `oss:/…/key  [####====]  ${figures}  2 retries`)
   t.equal(at(60), `[#####======]  ${figures}`)
-  t.equal(at(34), `[####=====]  ${moved}`)
-  t.equal(at(22), moved)
+  t.equal(at(34), `[####=====]  ${progress}`)
+  t.equal(at(22), progress)
   t.equal(at(8), '50%')
   const bad: string[] = []
   for (let columns = 1; columns < 200; columns++) {
@@ -42,34 +42,37 @@ t.test('the bar: snapshots from wide to narrow', async t => {
       if (stringWidth(line) >= Math.max(2, columns) || /\p{Cc}/u.test(line)) bad.push(line)
     }
   }
-  t.same(bad, [], 'narrower than the terminal, whatever the name is')
+  t.same(bad, [], 'every line is narrower than the terminal, for any name')
 })
 
-t.test('what is only here and what is on OSS are told apart while the source flows', async t => {
-  const flowing: ProgressTotal = {
-    stage: 'spooling',
-    spooled: 32,
-    uploaded: 8,
-    rate: 0,
-    retries: 0,
-  }
-  t.equal(
-    formatProgressBar('k', flowing, 100, PLAIN),
-    `k  [${'#'.repeat(8)}${'='.repeat(24)}]  8 B sent of 32 B read`,
-  )
-  t.equal(formatProgressLine(flowing), 'spooling, 8 B sent of 32 B read')
-  t.equal(
-    formatProgressLine(HALF),
-    'sealed, 20.0 MiB of 40.0 MiB, 4.0 MiB/s, 5.0 s to go, 2 retries',
-  )
-  const known = { ...flowing, size: 64 }
-  t.match(
-    formatProgressBar('k', known, 100, PLAIN),
-    `[${'#'.repeat(4)}${'='.repeat(12)}${' '.repeat(16)}]`,
-  )
-})
+t.test(
+  'the bar distinguishes bytes on OSS from bytes only on disk while the source flows',
+  async t => {
+    const flowing: ProgressTotal = {
+      stage: 'spooling',
+      spooled: 32,
+      uploaded: 8,
+      rate: 0,
+      retries: 0,
+    }
+    t.equal(
+      formatProgressBar('k', flowing, 100, PLAIN),
+      `k  [${'#'.repeat(8)}${'='.repeat(24)}]  8 B sent of 32 B read`,
+    )
+    t.equal(formatProgressLine(flowing), 'spooling, 8 B sent of 32 B read')
+    t.equal(
+      formatProgressLine(HALF),
+      'sealed, 20.0 MiB of 40.0 MiB, 4.0 MiB/s, 5.0 s to go, 2 retries',
+    )
+    const known = { ...flowing, size: 64 }
+    t.match(
+      formatProgressBar('k', known, 100, PLAIN),
+      `[${'#'.repeat(4)}${'='.repeat(12)}${' '.repeat(16)}]`,
+    )
+  },
+)
 
-t.test('several uploads are their sum, and have a size when all have one', async t => {
+t.test('several uploads are summed, and have a size once all sizes are known', async t => {
   const event = { phase: 'sealed', spooled: 10, uploaded: 4, parts: { done: 1 }, rate: 2 } as const
   t.same(computeProgressTotal([], 2, 0), {
     stage: '0 of 2',
@@ -92,41 +95,47 @@ t.test('several uploads are their sum, and have a size when all have one', async
     eta: 3,
     retries: 1,
   })
-  t.equal(computeProgressTotal(both, 3, 0).size, undefined, 'one is still to come')
+  t.equal(computeProgressTotal(both, 3, 0).size, undefined, 'one upload has not started')
 })
 
-t.test('tables: whole on a pipe, cut where it may be, blocks where nothing fits', async t => {
-  const columns = [{ name: 'ID' }, { name: 'OBJECT', min: 6 }, { name: 'PHASE' }]
-  const rows = [
-    ['a', 'oss://bucket/一二三四五六七', 'sealed'],
-    ['long-id', 'oss://b/k', '-'],
-  ]
-  t.same(formatTable(columns, rows), [
-    'ID       OBJECT                       PHASE',
-    'a        oss://bucket/一二三四五六七  sealed',
-    'long-id  oss://b/k                    -',
-  ])
-  const cutDown = formatTable(columns, rows, 30)
-  t.ok(
-    cutDown.every(line => stringWidth(line) <= 30),
-    cutDown.join('\n'),
-  )
-  t.match(cutDown[2], /^long-id {2}oss:\/\/b\/k {2,}-$/)
-  t.same(formatTable(columns, rows, 15), [
-    'ID      a',
-    'OBJECT  os…六七',
-    'PHASE   sealed',
-    '',
-    'ID      long-id',
-    'OBJECT  oss…b/k',
-    'PHASE   -',
-  ])
-})
+t.test(
+  'a table is complete on a pipe, truncated on a terminal, and split into blocks if it cannot fit',
+  async t => {
+    const columns = [{ name: 'ID' }, { name: 'OBJECT', minWidth: 6 }, { name: 'PHASE' }]
+    const rows = [
+      ['a', 'oss://bucket/一二三四五六七', 'sealed'],
+      ['long-id', 'oss://b/k', '-'],
+    ]
+    t.same(formatTable(columns, rows), [
+      'ID       OBJECT                       PHASE',
+      'a        oss://bucket/一二三四五六七  sealed',
+      'long-id  oss://b/k                    -',
+    ])
+    const truncated = formatTable(columns, rows, 30)
+    t.ok(
+      truncated.every(line => stringWidth(line) <= 30),
+      truncated.join('\n'),
+    )
+    t.match(truncated[2], /^long-id {2}oss:\/\/b\/k {2,}-$/)
+    t.same(formatTable(columns, rows, 15), [
+      'ID      a',
+      'OBJECT  os…六七',
+      'PHASE   sealed',
+      '',
+      'ID      long-id',
+      'OBJECT  oss…b/k',
+      'PHASE   -',
+    ])
+  },
+)
 
-t.test('cut keeps both ends; control characters are spelt out', async t => {
-  t.equal(truncateMiddle('abcdef', 6), 'abcdef')
-  t.equal(truncateMiddle('abcdef', 5), 'ab…ef')
-  t.equal(truncateMiddle('abcdef', 1), '…')
-  t.equal(truncateMiddle('abcdef', 0), '')
-  t.equal(escapeControlChars('a\nb\u001B[2J\u0007'), 'a b\\x1b[2J\\x07')
-})
+t.test(
+  'truncateMiddle keeps both ends, and escapeControlChars escapes control characters',
+  async t => {
+    t.equal(truncateMiddle('abcdef', 6), 'abcdef')
+    t.equal(truncateMiddle('abcdef', 5), 'ab…ef')
+    t.equal(truncateMiddle('abcdef', 1), '…')
+    t.equal(truncateMiddle('abcdef', 0), '')
+    t.equal(escapeControlChars('a\nb\u001B[2J\u0007'), 'a b\\x1b[2J\\x07')
+  },
+)

@@ -1,6 +1,6 @@
 /**
- * What people and programs see while it works: on a real pseudo-terminal and on pipes, with signals,
- * and when whoever reads goes away.
+ * Output during an upload: on a real pseudo-terminal and on pipes, with signals, and when the reader goes
+ * away.
  */
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -15,7 +15,7 @@ const K = `oss://${BUCKET}/k`
 const RATE = ['--part-size=100KiB', '--max-rate=500KB']
 const ESCAPE = '\u001B'
 
-/** What stood on the terminal's last line, one after the other, without colours. */
+/** Returns the successive contents of the terminal's last line, without colours. */
 function frames(out: string): string[] {
   return out
     .split('\r')
@@ -23,7 +23,7 @@ function frames(out: string): string[] {
     .filter(frame => frame !== '')
 }
 
-t.test('a terminal gets one bar in two parts, which is gone at the end', async t => {
+t.test('a terminal shows one bar with two segments, which is erased at the end', async t => {
   const dir = t.testdir({})
   const { oss, env } = await server(t, dir)
   await writeFile(join(dir, 'file'), bytes(10 * PART))
@@ -46,7 +46,7 @@ t.test('a terminal gets one bar in two parts, which is gone at the end', async t
 
 void long(
   t,
-  'a narrow one gets what fits, and after a resize what fits then; NO_COLOR has none',
+  'the bar fits a narrow terminal and follows a resize; NO_COLOR disables colours',
   async t => {
     const dir = t.testdir({})
     const { env } = await server(t, dir)
@@ -65,7 +65,7 @@ void long(
   },
 )
 
-void long(t, 'warnings stand above the bar, retries in it', async t => {
+void long(t, 'warnings are printed above the bar, and the bar counts retries', async t => {
   const dir = t.testdir({})
   const { oss, env } = await server(t, dir)
   await writeFile(join(dir, 'file'), bytes(5 * PART))
@@ -83,24 +83,28 @@ void long(t, 'warnings stand above the bar, retries in it', async t => {
   t.match(out, /  [1-3] (retry|retries)/)
 })
 
-void long(t, 'ls fits its terminal: cut, then as blocks; on a pipe nothing is cut', async t => {
-  const dir = t.testdir({})
-  const { env } = await server(t, dir)
-  const key = `a/very/long/way/down/to/报表-\u0007bell.csv`
-  await run(dir, ['run', `oss://${BUCKET}/${key}`, '--id=k', '--', 'false'], undefined, env)
-  const piped = await run(dir, ['ls'])
-  t.match(piped.out, /^ID +OBJECT +PHASE +SENT +AGE +OWNER +LAST ERROR\nk +oss:/)
-  t.match(piped.out, `oss://${BUCKET}/a/very/long/way/down/to/报表-\\x07bell.csv`)
-  const wide = await terminal(dir, 'oss-spool ls', 100).done
-  t.match(wide.out, /\nk +oss:\/\/\S*…\S*bell\.csv +spooling/)
-  t.ok(wide.out.split('\r\n').every(line => line.length <= 100))
-  const narrow = await terminal(dir, 'oss-spool ls', 40).done
-  t.match(narrow.out, /^ID {10}k\r\nOBJECT {6}oss:.*\r\nPHASE {7}spooling\r\n/)
-  const shown = await run(dir, ['show', 'k'])
-  t.match(shown.out, /^Upload k is on its way to oss:.*\n[^]*\nNext: run its source again/)
-})
+void long(
+  t,
+  'ls truncates or splits rows to fit the terminal, and prints all on a pipe',
+  async t => {
+    const dir = t.testdir({})
+    const { env } = await server(t, dir)
+    const key = `a/very/long/way/down/to/报表-\u0007bell.csv`
+    await run(dir, ['run', `oss://${BUCKET}/${key}`, '--id=k', '--', 'false'], undefined, env)
+    const piped = await run(dir, ['ls'])
+    t.match(piped.out, /^ID +OBJECT +PHASE +SENT +AGE +OWNER +LAST ERROR\nk +oss:/)
+    t.match(piped.out, `oss://${BUCKET}/a/very/long/way/down/to/报表-\\x07bell.csv`)
+    const wide = await terminal(dir, 'oss-spool ls', 100).done
+    t.match(wide.out, /\nk +oss:\/\/\S*…\S*bell\.csv +spooling/)
+    t.ok(wide.out.split('\r\n').every(line => line.length <= 100))
+    const narrow = await terminal(dir, 'oss-spool ls', 40).done
+    t.match(narrow.out, /^ID {10}k\r\nOBJECT {6}oss:.*\r\nPHASE {7}spooling\r\n/)
+    const shown = await run(dir, ['show', 'k'])
+    t.match(shown.out, /^Upload k to oss:.*\n[^]*\nNext: upload again from the source/)
+  },
+)
 
-void long(t, 'abort and prune ask on a terminal; no is no', async t => {
+void long(t, 'abort and prune ask on a terminal, and do nothing if the answer is no', async t => {
   const dir = t.testdir({})
   const { env } = await server(t, dir)
   await run(dir, ['run', K, '--id=k', '--', 'false'], undefined, env)
@@ -112,11 +116,11 @@ void long(t, 'abort and prune ask on a terminal; no is no', async t => {
     if (chunk.includes('[y/N]')) asked.child.stdin?.write('n\n')
   })
   const { out } = await asked.done
-  t.match(out, /Give up k.*\[y\/N\][^]*is 1\r\n[^]*Remove what[^]*is 1\r\n[^]*k: aborted\r\nis 0/)
+  t.match(out, /Abort k.*\[y\/N\][^]*is 1\r\n[^]*Remove stale[^]*is 1\r\n[^]*k: aborted\r\nis 0/)
 })
 
 t.test(
-  'on a pipe: nothing but the result, JSON lines for programs, nothing with --quiet',
+  'a pipe gets only the result; --progress=json prints JSON lines; --quiet prints nothing',
   async t => {
     const dir = t.testdir({})
     const { env } = await server(t, dir)
@@ -155,48 +159,52 @@ t.test('--debug logs each request, and no secret', async t => {
     ...env,
     OSS_ACCESS_KEY_SECRET: 'n0t-it',
   })
-  t.match(bad, { status: 75, err: /\n\s+at / }, 'a stack is there when it is asked for')
+  t.match(bad, { status: 75, err: /\n\s+at / }, '--debug prints the stack trace')
   t.notMatch(bad.err, 'n0t-it')
-})
-
-void long(t, 'the first signal keeps the state and says how to resume, in every phase', async t => {
-  const dir = t.testdir({})
-  const { oss, env } = await server(t, dir)
-  const put = ['put', K, '--part-size=100KiB', '--id=k']
-  const source = new PassThrough() // and it stays open
-  source.write(bytes(3 * PART))
-  const spooling = start(dir, put, source, env)
-  await until(() => oss.requests.some(({ operation }) => operation === 'UploadPart'))
-  spooling.child.kill('SIGTERM')
-  t.match(await spooling.done, {
-    status: 143,
-    out: '',
-    err: /ERR_SPOOL_ABORTED.*nothing published\n.*again/,
-  })
-
-  const held = oss.inject({ operation: 'UploadPart', partNumber: 2, do: 'hang', times: 'always' })
-  const sealed = start(dir, put, bytes(3 * PART), env)
-  await held.hit()
-  await until(async () => (await run(dir, ['ls', '--json'])).out.includes('"phase":"sealed"'))
-  sealed.child.kill('SIGINT')
-  t.match(await sealed.done, {
-    status: 130,
-    out: '',
-    err: /ERR_SPOOL_ABORTED.*kept\n.*"oss-spool resume k"/,
-  })
-  held.remove()
-  const resumed = await run(dir, ['resume', '--all', '--quiet'], undefined, env)
-  t.match(resumed, { status: 0, err: '' })
-  t.match(await run(dir, ['resume', '--all', '--quiet'], undefined, env), {
-    status: 0,
-    out: '',
-    err: '',
-  })
 })
 
 void long(
   t,
-  'a reader that goes away is no failure of the upload; a full one is told of',
+  'the first signal keeps the state and prints how to resume, in every phase',
+  async t => {
+    const dir = t.testdir({})
+    const { oss, env } = await server(t, dir)
+    const put = ['put', K, '--part-size=100KiB', '--id=k']
+    const source = new PassThrough() // never ends
+    source.write(bytes(3 * PART))
+    const spooling = start(dir, put, source, env)
+    await until(() => oss.requests.some(({ operation }) => operation === 'UploadPart'))
+    spooling.child.kill('SIGTERM')
+    t.match(await spooling.done, {
+      status: 143,
+      out: '',
+      err: /ERR_SPOOL_ABORTED.*nothing published\n.*again/,
+    })
+
+    const held = oss.inject({ operation: 'UploadPart', partNumber: 2, do: 'hang', times: 'always' })
+    const sealed = start(dir, put, bytes(3 * PART), env)
+    await held.hit()
+    await until(async () => (await run(dir, ['ls', '--json'])).out.includes('"phase":"sealed"'))
+    sealed.child.kill('SIGINT')
+    t.match(await sealed.done, {
+      status: 130,
+      out: '',
+      err: /ERR_SPOOL_ABORTED.*kept\n.*"oss-spool resume k"/,
+    })
+    held.remove()
+    const resumed = await run(dir, ['resume', '--all', '--quiet'], undefined, env)
+    t.match(resumed, { status: 0, err: '' })
+    t.match(await run(dir, ['resume', '--all', '--quiet'], undefined, env), {
+      status: 0,
+      out: '',
+      err: '',
+    })
+  },
+)
+
+void long(
+  t,
+  'a closed standard output does not fail the upload; a full one is reported',
   async t => {
     const dir = t.testdir({})
     const { oss, env } = await server(t, dir)

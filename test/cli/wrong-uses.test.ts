@@ -1,4 +1,4 @@
-/** What people do wrong: the exit status that the contract names, one clear line, never a stack. */
+/** Wrong usage yields the documented exit status and one clear line, never a stack trace. */
 import { chmodSync, writeFileSync } from 'node:fs'
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -9,15 +9,15 @@ import { tinyDisk } from '../support/tiny-disk.js'
 
 const K = `oss://${BUCKET}/k`
 
-/** One line with the code, one that says what is next, nothing else. */
-const SAID = /^oss-spool: (ERR_[A-Z_]+|E[A-Z]+): [^\n]+\n[^\n]+\n$/
+/** One line with the code and one with the hint, nothing else. */
+const ERROR_LINES = /^oss-spool: (ERR_[A-Z_]+|E[A-Z]+): [^\n]+\n[^\n]+\n$/
 
 function isClear(t: Test, { err }: Ended): void {
-  t.match(err, SAID)
+  t.match(err, ERROR_LINES)
   t.notMatch(err, /\n\s+at /)
 }
 
-t.test('wrong words: exit 2 before anything is touched', async t => {
+t.test('wrong arguments exit with 2 before anything is touched', async t => {
   const dir = t.testdir({
     folder: {},
     a: 'A',
@@ -36,9 +36,9 @@ t.test('wrong words: exit 2 before anything is touched', async t => {
     [[...put, '--max-spool=1KiB'], /maxSpoolBytes.*out of range/],
     [[...put, '--max-spool=1MiB', '--size=10GiB'], /"size" is out of range/],
     [[...put, '--id=a', '--id=b'], /--id.*twice/],
-    [['put', FOLDER, 'a', 'b', '--id=x'], /--id is about one stream/],
-    [['put', K, 'a', 'b'], /slash at its end/],
-    [['put', FOLDER, 'a', 'sub/a'], /would both be "in\/a"/],
+    [['put', FOLDER, 'a', 'b', '--id=x'], /--id applies to one stream/],
+    [['put', K, 'a', 'b'], /trailing slash/],
+    [['put', FOLDER, 'a', 'sub/a'], /would both be uploaded as "in\/a"/],
     [['put', FOLDER, '*.nothing'], /No file matches/],
     [['put', FOLDER], /Standard input has no name/],
     [['put', FOLDER, 'folder'], /is a directory/],
@@ -53,11 +53,11 @@ t.test('wrong words: exit 2 before anything is touched', async t => {
     [['completion', 'tcsh'], /bash, zsh or fish/],
     [['config', 'shwo'], /Did you mean show/],
     [['ls', '--config=missing.json'], /missing\.json cannot be read: ENOENT/],
-    [['ls', '--config=bad.json'], /"regio", which is none of/],
+    [['ls', '--config=bad.json'], /unknown setting "regio"\. Expected one of/],
     [['ls', '--config=keys.json'], /chmod 600/],
     [['doctor', 'bucket'], /Expected oss:/],
   ]
-  // Two at a time, as many as this machine has processors.
+  // Run two at once, one per processor of the machine.
   for (let i = 0; i < wrong.length; i += 2) {
     await Promise.all(
       wrong.slice(i, i + 2).map(async ([args, hint]) => {
@@ -70,15 +70,15 @@ t.test('wrong words: exit 2 before anything is touched', async t => {
       }),
     )
   }
-  t.equal(oss.requests.length, 0, 'OSS was not asked')
-  t.notOk((await readdir(dir)).includes('spool'), 'no spool was made')
+  t.equal(oss.requests.length, 0, 'no request was sent to OSS')
+  t.notOk((await readdir(dir)).includes('spool'), 'no spool directory was created')
   const json = await run(dir, ['put', K, '--json', '--no-such'], undefined, env)
   t.match(JSON.parse(json.out), { error: { code: 'ERR_USAGE', resumable: false, id: '' } })
 })
 
 const FOLDER = `oss://${BUCKET}/in/`
 
-t.test('a file that may not be read: exit 2', async t => {
+t.test('an unreadable file exits with 2', async t => {
   const dir = t.testdir({ secret: 'x' })
   chmodSync(join(dir, 'secret'), 0)
   const { env } = await server(t, dir)
@@ -91,7 +91,7 @@ t.test('a file that may not be read: exit 2', async t => {
   isClear(t, done)
 })
 
-t.test('a spool that cannot be written: exit 1, and doctor says how to mend it', async t => {
+t.test('a read-only spool directory exits with 1, and doctor says how to fix it', async t => {
   const disk = tinyDisk(t)
   if (disk === undefined) return
   const dir = t.testdir({})
@@ -105,13 +105,13 @@ t.test('a spool that cannot be written: exit 1, and doctor says how to mend it',
   t.equal(doctor.status, 1)
   t.match(JSON.parse(doctor.out), {
     ok: false,
-    checks: [{ check: 'spool directory', state: 'failed', message: /EROFS/, mend: /--spool/ }],
+    checks: [{ check: 'spool directory', state: 'failed', message: /EROFS/, hint: /--spool/ }],
   })
   t.equal(await get(oss, 'k'), undefined)
 })
 
 t.test(
-  'a full disk: exit 1 while the source is still needed, and nothing is published',
+  'a full disk exits with 1 while the source is still needed, and nothing is published',
   async t => {
     const disk = tinyDisk(t)
     if (disk === undefined) return
@@ -129,7 +129,7 @@ t.test(
   },
 )
 
-t.test('an id of another object, and one that a live process has', async t => {
+t.test('an id of another object, or held by a live process, is rejected', async t => {
   const dir = t.testdir({})
   const { env } = await server(t, dir)
   const line = `oss-spool run ${K} --id=x -- sh -c "echo up > ready; exec sleep 60" &
@@ -143,7 +143,7 @@ t.test('an id of another object, and one that a live process has', async t => {
   t.notMatch(err, /\n\s+at /)
 })
 
-t.test('a secret in a misspelt flag or object is not said again', async t => {
+t.test('a secret in a mistyped flag or object is not printed', async t => {
   const dir = t.testdir({})
   const { env } = await server(t, dir)
   for (const args of [
@@ -161,7 +161,7 @@ t.test('a secret in a misspelt flag or object is not said again', async t => {
   }
 })
 
-t.test('a wrong id among others: exit 2 before any of them is finished', async t => {
+t.test('an invalid id among others exits with 2 before any upload is finished', async t => {
   const dir = t.testdir({})
   const { oss, env } = await server(t, dir)
   const refusal = { do: 'answer', status: 403, code: 'AccessDenied', times: 'always' } as const
@@ -174,10 +174,10 @@ t.test('a wrong id among others: exit 2 before any of them is finished', async t
   }
   t.equal(await get(oss, 'k'), undefined)
   t.match(await run(dir, ['resume', 'k', 'none'], undefined, env), { status: 1 })
-  t.equal(String(await get(oss, 'k')), 'x', 'the other one is finished')
+  t.equal(String(await get(oss, 'k')), 'x', 'the other upload is finished')
 })
 
-t.test('resume --all tells that an upload is lost by its status, too', async t => {
+t.test('resume --all exits with 1 if an upload is lost', async t => {
   const dir = t.testdir({ spool: { lost: { 'checkpoint.json': '{' } } })
   const { env } = await server(t, dir)
   const done = await run(dir, ['resume', '--all', '--json'], undefined, env)
@@ -186,25 +186,28 @@ t.test('resume --all tells that an upload is lost by its status, too', async t =
   t.match(await run(dir, ['resume', '--all'], undefined, env), { status: 0, err: /nothing to do/ })
 })
 
-t.test('an upload in an embedded OSS is reached by --local alone, and others are not', async t => {
-  const dir = t.testdir({})
-  const { oss, env } = await server(t, dir)
-  const refusal = { do: 'answer', status: 403, code: 'AccessDenied', times: 'always' } as const
-  oss.inject({ operation: 'PutObject', ...refusal })
-  await run(dir, ['put', K, '--id=there', '--retries=1'], Buffer.from('x'), env)
-  t.match(await run(dir, ['resume', '--local=d', 'there']), { status: 75, err: /--local away/ })
-  const flags = ['--local=d', '--id=here', '--max-rate=1KiB', K]
-  const killed = start(dir, ['put', ...flags], bytes(20_000))
-  await until(async () => (await run(dir, ['ls', '--json'])).out.includes('"phase":"completing"'))
-  killed.child.kill('SIGKILL')
-  await killed.done
-  for (const command of ['resume', 'abort']) {
-    const { status, err } = await run(dir, [command, 'here'], undefined, env)
-    t.equal(status, 75)
-    t.match(err, /Add --local=.*d to the command/)
-  }
-  t.equal((await run(dir, ['resume', '--local=d', 'here'])).status, 0)
-})
+t.test(
+  'uploads to an embedded OSS are resumed with --local only, and other uploads only without it',
+  async t => {
+    const dir = t.testdir({})
+    const { oss, env } = await server(t, dir)
+    const refusal = { do: 'answer', status: 403, code: 'AccessDenied', times: 'always' } as const
+    oss.inject({ operation: 'PutObject', ...refusal })
+    await run(dir, ['put', K, '--id=there', '--retries=1'], Buffer.from('x'), env)
+    t.match(await run(dir, ['resume', '--local=d', 'there']), { status: 75, err: /--local away/ })
+    const flags = ['--local=d', '--id=here', '--max-rate=1KiB', K]
+    const killed = start(dir, ['put', ...flags], bytes(20_000))
+    await until(async () => (await run(dir, ['ls', '--json'])).out.includes('"phase":"completing"'))
+    killed.child.kill('SIGKILL')
+    await killed.done
+    for (const command of ['resume', 'abort']) {
+      const { status, err } = await run(dir, [command, 'here'], undefined, env)
+      t.equal(status, 75)
+      t.match(err, /Add --local=.*d to the command/)
+    }
+    t.equal((await run(dir, ['resume', '--local=d', 'here'])).status, 0)
+  },
+)
 
 async function until(isSo: () => Promise<boolean>): Promise<void> {
   while (!(await isSo())) await new Promise(resolve => setTimeout(resolve, 50))

@@ -1,6 +1,6 @@
 /**
- * What the pages take for granted: names that their examples use and do not define, as a reader has
- * them in a program of his own. They are globals of the process that runs a page's examples.
+ * Names that the examples of the documentation use without defining them, as readers have them in their own
+ * programs. They are globals of the process that runs a page's examples.
  */
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
@@ -24,17 +24,17 @@ declare global {
   interface Row {
     readonly id: number
   }
-  /** A local OSS, and a client and a spool for its bucket `exports`. */
+  /** A local emulator, and a client and a spool for its bucket `exports`. */
   var oss: Emulator
   var client: OSS
   var spool: Spool
-  /** A new one whenever it is asked for. */
+  /** A new stream on every access. */
   var source: Readable
   var dump: Readable
   var readRows: () => Readable
   var readOrders: typeof readOrdersOf
   var pipeline: typeof import('node:stream/promises').pipeline
-  /** Items of a chain. */
+  /** Steps of a chain. */
   var chain: typeof import('stream-chain').default
   var parse: (bytes: Buffer) => unknown
   var keep: (row: Row) => Row
@@ -44,7 +44,7 @@ declare global {
 
 const emulator = await startEmulator({ buckets: ['exports'], createBuckets: true })
 
-/** Records for a job; bytes for an upload, which tells from where on. */
+/** Returns records for a job, or bytes from an offset for an upload. */
 function readOrdersOf(): Readable
 function readOrdersOf(from: { offset: number }): Readable
 function readOrdersOf(from?: { offset: number }): Readable {

@@ -1,6 +1,6 @@
 /**
- * The js and ts blocks of a page as modules. A page is read from top to bottom, so a name that a block
- * does not define is the one that the page defined last, else what is given (`given.ts`).
+ * The js and ts blocks of a page as modules. A page is read from top to bottom, so a name that a block does not
+ * define refers to its last definition on the page, or else to a global (`example-globals.ts`).
  */
 import { spawnSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
@@ -10,7 +10,7 @@ import { ROOT, type Block, type Page } from './pages.js'
 
 export interface Module {
   readonly block: Block
-  /** Without extension. */
+  /** File name without extension. */
   readonly name: string
   readonly source: string
 }
@@ -22,10 +22,10 @@ interface Names {
 
 const GLOBALS_FILE = join(ROOT, 'test/docs/example-globals.ts')
 const GLOBALS_SOURCE = readFileSync(GLOBALS_FILE, 'utf8')
-/** Names that no page replaces for its next example: theirs are closed by then. */
+/** Globals always win over a page's own definitions, which may be closed by the next example. */
 const GLOBALS = new Set([...GLOBALS_SOURCE.matchAll(/^ {2}var (\w+):/gm)].map(([, name]) => name))
 
-/** What `given.ts` is as a module. */
+/** Returns `example-globals.ts` as JavaScript. */
 export const exampleGlobals = (): string => transpile(GLOBALS_SOURCE)
 
 export function modulesOf({ blocks }: Page): Module[] {
@@ -44,7 +44,7 @@ export function modulesOf({ blocks }: Page): Module[] {
       .join('')
     if (!block.ownProcess) for (const each of own) known.set(each, name)
     const exported = `export { ${values.join(', ')} }\nexport type { ${types.join(', ')} }\n`
-    const unchecked = block.language === 'js' ? '// @ts-nocheck\n' : '' // it has no types
+    const unchecked = block.language === 'js' ? '// @ts-nocheck\n' : '' // JavaScript is not type-checked
     return { block, name, source: `${unchecked}${imports}${code}${exported}` }
   })
 }
@@ -58,7 +58,7 @@ export function transpile(source: string): string {
   return ts.transpileModule(source, { compilerOptions }).outputText
 }
 
-/** What the compiler says of a directory of modules, against the types of the built package. */
+/** Type-checks a directory of modules against the built package. Returns the compiler's output. */
 export function typeErrors(directory: string): string {
   const config = {
     compilerOptions: {
@@ -80,7 +80,7 @@ export function typeErrors(directory: string): string {
   return spawnSync(process.execPath, [tsc, '-p', directory], { encoding: 'utf8' }).stdout
 }
 
-/** Names at the top of a module. */
+/** Returns the names declared at the top level of a module. */
 function declared(file: ts.SourceFile): Names {
   const values: string[] = []
   const types: string[] = []
@@ -111,7 +111,7 @@ function declared(file: ts.SourceFile): Names {
   return { values, types }
 }
 
-/** Names that a module speaks of, but for those of properties. */
+/** Returns the names that a module uses, except property names. */
 function used(file: ts.SourceFile): Set<string> {
   const names = new Set<string>()
   const visit = (node: ts.Node): void => {

@@ -1,11 +1,11 @@
 /**
- * The pages of the documentation as data: their code blocks, with what the HTML comment in front of
- * one says about how it is tried, their headings and their links. Nothing is run here.
+ * Parses the pages of the documentation into code blocks, headings and links. Runs nothing. An HTML comment in
+ * front of a block configures how the tests run it:
  *
- *   <!-- not run: REASON -->       it cannot be; the tests count these
- *   <!-- before: CODE -->          what a reader has that the block does not show
- *   <!-- own process: CODE -->     the same, and it is a program that ends by itself, such as a test
- *   <!-- json: SCHEMA -->          what a json block is: a schema's name, `checkpoint`, or a type
+ *   <!-- not run: REASON -->       skips the block; the tests list all skipped blocks
+ *   <!-- before: CODE -->          runs code first that the page does not show
+ *   <!-- own process: CODE -->     also runs the block in its own process, which must exit, such as a test
+ *   <!-- json: SCHEMA -->          validates a json block: name of a schema, `checkpoint`, or a type
  */
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -16,7 +16,7 @@ export const ROOT = pathOf('.')
 export interface Block {
   /** Path of the page from the root. */
   readonly page: string
-  /** Line of its first line of code, from 1. */
+  /** Line number of its first line of code, starting at 1. */
   readonly line: number
   readonly language: string
   readonly code: string
@@ -29,7 +29,7 @@ export interface Block {
 export interface Page {
   readonly path: string
   readonly blocks: readonly Block[]
-  /** Names of its headings, as links have them. */
+  /** Anchors of its headings. */
   readonly anchors: ReadonlySet<string>
   /** Targets of its relative links. */
   readonly links: readonly string[]
@@ -56,17 +56,17 @@ export function readPage(path: string, text: string): Page {
   const blocks = [...text.matchAll(fence)].map(match => {
     const [, indent = '', language = '', code = ''] = match
     const comment = /<!--\s*((?:(?!-->)[\s\S])*?)\s*-->\s*$/.exec(text.slice(0, match.index))?.[1]
-    const said = (name: string): string | undefined =>
+    const valueOf = (name: string): string | undefined =>
       comment?.startsWith(`${name}:`) ? comment.slice(name.length + 1).trim() : undefined
     return {
       page: path,
       line: text.slice(0, match.index).split('\n').length + 1,
       language,
       code: code.replaceAll(new RegExp(`^${indent}`, 'gm'), ''),
-      notRun: said('not run'),
-      ownProcess: said('own process') !== undefined,
-      before: said('before') ?? said('own process') ?? '',
-      json: said('json'),
+      notRun: valueOf('not run'),
+      ownProcess: valueOf('own process') !== undefined,
+      before: valueOf('before') ?? valueOf('own process') ?? '',
+      json: valueOf('json'),
     }
   })
   const prose = text
@@ -81,17 +81,17 @@ export function readPage(path: string, text: string): Page {
   }
 }
 
-/** As GitHub makes them: letters in lower case, spaces as hyphens, the rest left out. */
+/** Returns anchors as GitHub generates them: lower case, hyphens for spaces, other characters removed. */
 function anchorsOf(text: string): string[] {
-  const seen = new Map<string, number>()
+  const counts = new Map<string, number>()
   return [...text.matchAll(/^#+ (.*)$/gm)].map(([, heading = '']) => {
     const words = heading.replaceAll(/\[([^\]]*)\]\([^)]*\)/g, '$1').toLowerCase()
     const name = words
       .replaceAll(/[^\p{L}\p{N}\s_-]/gu, '')
       .trim()
       .replaceAll(/\s/g, '-')
-    const times = seen.get(name) ?? 0
-    seen.set(name, times + 1)
+    const times = counts.get(name) ?? 0
+    counts.set(name, times + 1)
     return times === 0 ? name : `${name}-${times}`
   })
 }

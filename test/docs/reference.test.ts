@@ -1,4 +1,4 @@
-/** The tables of the documentation have the rows that the code has: no more, no less, no other words. */
+/** Tables of the documentation have exactly the rows that the code defines. */
 import { EventEmitter } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -16,31 +16,32 @@ import { ROOT } from './pages.js'
 
 const read = (path: string): string => readFileSync(join(ROOT, path), 'utf8')
 
-/** The cells of all tables of a page, by rows. */
+/** Returns the rows of all tables of a page, each as its cells. */
 function rowsOf(page: string): string[][] {
   return [...read(page).matchAll(/^\|(.*)\|$/gm)]
     .map(([, row = '']) => row.split(/(?<!\\)\|/).map(cell => cell.trim()))
     .filter(([first]) => first !== undefined && !/^-+$/.test(first))
 }
 
-/** What is in backticks. */
+/** Returns the texts in backticks. */
 function names(cell = ''): string[] {
   return [...cell.matchAll(/`([^`]*)`/g)].map(([, name = '']) => name)
 }
 
 const sorted = (list: Iterable<string>): string[] => [...new Set(list)].toSorted()
 
-/** Names of the members of an interface. */
+/** Returns the names of the members of an interface. */
 function members(path: string, name: string): string[] {
   const file = ts.createSourceFile(path, read(path), ts.ScriptTarget.Latest)
   const found = file.statements.find(
     statement => ts.isInterfaceDeclaration(statement) && statement.name.text === name,
   )
-  if (found === undefined || !ts.isInterfaceDeclaration(found)) throw new Error(`no ${name}`)
+  if (found === undefined || !ts.isInterfaceDeclaration(found))
+    throw new Error(`${path} has no interface ${name}`)
   return found.members.map(member => member.name?.getText(file) ?? '')
 }
 
-t.test('options.md has every option of the library', async t => {
+t.test('options.md lists exactly the options of the library', async t => {
   const options = [
     ...members('src/spool-options.ts', 'SpoolOptions'),
     ...members('src/spool-options.ts', 'StepOptions'),
@@ -53,8 +54,8 @@ t.test('options.md has every option of the library', async t => {
     ...members('src/upload/model/source.ts', 'SourceOptions'),
     ...members('src/upload/maintenance/prune.ts', 'PruneOptions'),
   ]
-  const told = rowsOf('docs/options.md').flatMap(([first]) => names(first))
-  t.same(sorted(told), sorted(options))
+  const documented = rowsOf('docs/options.md').flatMap(([first]) => names(first))
+  t.same(sorted(documented), sorted(options))
   const callback = /`{ (.*) }`, as in `ali-oss`/.exec(read('docs/options.md'))?.[1] ?? ''
   t.same(
     callback.split(', ').toSorted(),
@@ -62,7 +63,7 @@ t.test('options.md has every option of the library', async t => {
   )
 })
 
-t.test('errors.md has every code, and the exit status that it has', async t => {
+t.test('errors.md lists every error code with its exit status', async t => {
   const union = /type SpoolErrorCode =([\s\S]*?)\n\n/.exec(read('src/errors.ts'))?.[1] ?? ''
   const codes = [...union.matchAll(/'(\w+)'/g)].map(([, code = '']) => code)
   const rows = rowsOf('docs/errors.md').filter(([code]) => code?.startsWith('`ERR_SPOOL_'))
@@ -79,7 +80,7 @@ t.test('errors.md has every code, and the exit status that it has', async t => {
   }
 })
 
-t.test('failures.md is the table of the code', async t => {
+t.test('failures.md lists exactly the kinds and OSS codes of error-kinds.ts', async t => {
   const source = read('src/oss/error-kinds.ts')
   const rows = rowsOf('docs/failures.md').slice(1)
   const kinds = /type RequestErrorKind =([\s\S]*?)\n\n/.exec(source)?.[1] ?? ''
@@ -87,8 +88,8 @@ t.test('failures.md is the table of the code', async t => {
     rows.flatMap(([kind]) => names(kind)).toSorted(),
     [...kinds.matchAll(/'([\w-]+)'/g)].map(([, kind = '']) => kind).toSorted(),
   )
-  const told = rows.flatMap(([kind, what]) =>
-    names(what).map(name => `${name}: ${names(kind).join()}`),
+  const documented = rows.flatMap(([kind, codes]) =>
+    names(codes).map(name => `${name}: ${names(kind).join()}`),
   )
   const tables = source.slice(
     source.indexOf('const KIND_BY_OSS_CODE'),
@@ -97,7 +98,7 @@ t.test('failures.md is the table of the code', async t => {
   const known = [...tables.matchAll(/^ {2}(\w+): '([\w-]+)',$/gm)].map(
     ([, name, k]) => `${name}: ${k}`,
   )
-  t.same(sorted(told), sorted(known))
+  t.same(sorted(documented), sorted(known))
   for (const [status, kind] of [
     [500, 'transient'],
     [502, 'transient'],
@@ -106,16 +107,20 @@ t.test('failures.md is the table of the code', async t => {
     [307, 'refused'],
     [undefined, 'transient'],
   ] as const) {
-    t.equal(classify({ name: 'Error', status }), kind, 'what it says of all others')
+    t.equal(
+      classify({ name: 'Error', status }),
+      kind,
+      `an unlisted code with status ${status} is ${kind}`,
+    )
   }
 })
 
-t.test('cli.md has every command, option and setting', async t => {
+t.test('cli.md lists every command, option and setting', async t => {
   const rows = rowsOf('docs/cli.md')
   const help = async (...args: string[]): Promise<string> => {
     const stdout = new PassThrough()
     const streams = { stdin: new PassThrough(), stdout, stderr: stdout, env: {} }
-    const io = Object.assign(new EventEmitter(), streams) as unknown as ProcessIo // all that help needs
+    const io = Object.assign(new EventEmitter(), streams) as unknown as ProcessIo // all that the help needs
     await main(args, io)
     stdout.end()
     return text(stdout)
@@ -124,9 +129,9 @@ t.test('cli.md has every command, option and setting', async t => {
   const commands = [...list.matchAll(/^ {2}([a-z]+)/gm)]
     .map(([, name = '']) => name)
     .filter(name => name !== 'help')
-  const told = rows.flatMap(([first]) => names(first)).map(code => code.split(' ')[0] ?? '')
+  const documented = rows.flatMap(([first]) => names(first)).map(code => code.split(' ')[0] ?? '')
   t.same(
-    commands.filter(name => !told.includes(name)),
+    commands.filter(name => !documented.includes(name)),
     [],
   )
   t.ok(commands.length > 5)
@@ -147,7 +152,7 @@ t.test('cli.md has every command, option and setting', async t => {
   t.same(sorted(pairs), sorted(SETTING_DEFINITIONS.map(({ name, env = '' }) => `${name} ${env}`)))
 })
 
-t.test('checkpoint-format.md has every field', async t => {
+t.test('checkpoint-format.md describes every field', async t => {
   const source = read('src/disk/checkpoint.ts')
   const schemas = source.slice(
     source.indexOf('const common'),
@@ -155,10 +160,10 @@ t.test('checkpoint-format.md has every field', async t => {
   )
   const fields = [...schemas.matchAll(/^ {2}(\w+): /gm)].map(([, name = '']) => name)
   const page = read('docs/checkpoint-format.md')
-  const told = new Set(names(page.replaceAll(/^```[\s\S]*?^```/gm, '')))
+  const documented = new Set(names(page.replaceAll(/^```[\s\S]*?^```/gm, '')))
   t.ok(fields.length > 20)
   t.same(
-    fields.filter(name => !told.has(name)),
+    fields.filter(name => !documented.has(name)),
     [],
   )
 })

@@ -1,4 +1,4 @@
-/** A key and a certificate for localhost that sign for nothing: they are public. */
+/** A private key and a self-signed certificate for localhost. Both are public and protect nothing. */
 export const KEY = `-----BEGIN PRIVATE KEY-----
 MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgz0cIVdZiWpcyNGZO
 17RXCi0Ie3qXgFshAhDpBIsS+BChRANCAAQT6Gmnf8LUtBpUFp1CmwDj/hPJPL7m

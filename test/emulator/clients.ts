@@ -1,4 +1,4 @@
-/** Clients for the emulator's tests: the real ali-oss in all its shapes, and HTTP as it is written. */
+/** Clients for the emulator's tests: the real ali-oss in several configurations, and raw HTTP. */
 import { createHmac } from 'node:crypto'
 import { connect } from 'node:net'
 import { request, type IncomingHttpHeaders, type OutgoingHttpHeaders } from 'node:http'
@@ -6,17 +6,21 @@ import type { Test } from 'tap'
 import OSS from 'ali-oss'
 import type { Emulator } from '../../src/emulator/index.js'
 
-// The published types of ali-oss miss half of its methods and mistype results (they are strings).
+// The published types of ali-oss lack half of its methods and mistype results, which are strings.
 // oxlint-disable-next-line typescript/no-explicit-any
 export type Client = any
 
-/** An ali-oss client; `extra` overrides its options. */
+/**
+ * Creates an ali-oss client.
+ *
+ * @param extra – overrides the client's options
+ */
 export function aliOss(oss: Emulator, bucket?: string, extra: object = {}): Client {
   return new OSS({ ...oss.clientOptions(bucket), ...extra })
 }
 
-/** How ali-oss can be told to sign and to address. */
-export const SHAPES = [
+/** Signature versions and addressing styles of ali-oss. */
+export const CONFIGURATIONS = [
   { name: 'V4, IP endpoint', options: () => ({ authorizationV4: true }) },
   { name: 'V1, IP endpoint', options: () => ({ authorizationV4: false }) },
   {
@@ -37,14 +41,14 @@ export const SHAPES = [
   },
 ]
 
-/** A response, whole. */
+/** A response with its whole body. */
 export interface Answer {
   readonly status: number
   readonly headers: IncomingHttpHeaders
   readonly body: string
 }
 
-/** What to send with node:http. */
+/** A request to send with `node:http`. */
 export interface Ask {
   readonly method?: string
   readonly path: string
@@ -52,7 +56,7 @@ export interface Ask {
   readonly body?: string | Buffer
 }
 
-/** Sends a request as it is written here. */
+/** Sends a request exactly as given. */
 export function send(oss: Emulator, ask: Ask): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const { method = 'GET', path, headers = {}, body } = ask
@@ -76,7 +80,7 @@ export function send(oss: Emulator, ask: Ask): Promise<Answer> {
   })
 }
 
-/** Sends bytes over a bare socket and resolves with all that comes back until it is closed. */
+/** Sends bytes over a TCP socket. Resolves with everything received until the socket is closed. */
 export function sendBytes(oss: Emulator, ...pieces: (string | Buffer)[]): Promise<string> {
   return new Promise((resolve, reject) => {
     let answer = ''
@@ -88,7 +92,7 @@ export function sendBytes(oss: Emulator, ...pieces: (string | Buffer)[]): Promis
   })
 }
 
-/** Headers with a V1 signature, made here and not by the code under test. */
+/** Returns headers with a V1 signature, computed independently of the code under test. */
 export function signed(
   oss: Emulator,
   {
@@ -103,15 +107,20 @@ export function signed(
   const signedHeaders = names
     .toSorted((a, b) => (a.toLowerCase() < b.toLowerCase() ? -1 : 1))
     .map(name => `${name.toLowerCase()}:${all[name]}\n`)
-  const find = (wanted: string) =>
-    Object.entries(all).find(([name]) => name.toLowerCase() === wanted)?.[1] ?? ''
+  const find = (name: string) =>
+    Object.entries(all).find(([each]) => each.toLowerCase() === name)?.[1] ?? ''
   const text = `${method}\n${find('content-md5')}\n${find('content-type')}\n${date}\n${signedHeaders.join('')}${resource}`
   const { accessKeyId, accessKeySecret } = oss.credentials
   const signature = createHmac('sha1', accessKeySecret).update(text).digest('base64')
   return { ...all, Authorization: `OSS ${accessKeyId}:${signature}` }
 }
 
-/** A signed request in path style: bucket and key in the path, `query` signed where OSS signs it. */
+/**
+ * Sends a signed request in path style.
+ *
+ * @param resource – path with bucket and key, and the query that OSS signs
+ * @param query – query that OSS does not sign
+ */
 export function ask(
   oss: Emulator,
   method: string,
@@ -134,16 +143,16 @@ export function ask(
   })
 }
 
-/** The text of the first element of this name. */
+/** Returns the text of the first element with this name. */
 export const tag = (xml: string, name: string): string | undefined =>
   new RegExp(`<${name}>([^<]*)</${name}>`).exec(xml)?.[1]
 
-/** `t.rejects` for errors with the fields of ali-oss, which tap's types do not know. */
+/** `t.rejects` for errors with the fields of ali-oss, which tap's types do not allow. */
 export function rejects(
   t: Test,
   work: Promise<unknown>,
-  wanted: object = Error,
+  expected: object = Error,
   message = '',
 ): Promise<unknown> {
-  return t.rejects(work, wanted as Error, message)
+  return t.rejects(work, expected as Error, message)
 }

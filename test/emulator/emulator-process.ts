@@ -1,4 +1,4 @@
-/** An emulator in a process of its own, to be killed: prints its port and waits. */
+/** An emulator in its own process, which tests can kill. Prints its port and admin endpoint, then waits. */
 import { startEmulator } from '../../src/emulator/index.js'
 
 const oss = await startEmulator({ dir: process.argv[2] ?? '', createBuckets: true, admin: true })

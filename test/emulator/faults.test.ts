@@ -1,4 +1,4 @@
-/** Each fault: what the real client sees of it, and what is there afterwards. */
+/** Tests of each fault: its effect on the real client, and the resulting state. */
 import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
@@ -13,7 +13,7 @@ import { SLOWEST } from '../support/slowest.js'
 
 const PART = randomBytes(102_400)
 
-t.test('faults', async t => {
+t.test('each fault has its documented effect on ali-oss', async t => {
   const oss = await startEmulator({ buckets: ['bkt'], admin: true })
   t.teardown(() => oss.close())
   const client = aliOss(oss, 'bkt', { timeout: 5000 })
@@ -23,7 +23,7 @@ t.test('faults', async t => {
     oss.link = {}
   })
 
-  t.test('answer: status and code', async t => {
+  t.test('answer: replies with the given status and code', async t => {
     const answers: [status: number, code: string][] = [
       [429, 'TooManyRequests'],
       [500, 'InternalError'],
@@ -59,7 +59,7 @@ t.test('faults', async t => {
       code: 'TooManyRequests',
       fault: 'answer@start',
     })
-    t.equal((await client.put('k', PART)).res.status, 200, 'each of them once')
+    t.equal((await client.put('k', PART)).res.status, 200, 'each fault applies once')
     oss.inject({ operation: 'HeadObject', do: 'answer', status: 403, code: 'AccessDenied' })
     await rejects(t, client.head('k'), { status: 403, code: 'AccessDenied' })
     oss.inject({
@@ -73,7 +73,7 @@ t.test('faults', async t => {
     await rejects(t, client.getBucketInfo('bkt'), { ecCode: '0001-1', message: /Thread pool/ })
   })
 
-  t.test('answer: HTML of a proxy; answer at done', async t => {
+  t.test('answer: replies with HTML, and at done after the effect', async t => {
     oss.inject({ do: 'answer', status: 502, body: '<html><body>Bad Gateway<br></body></html>' })
     await rejects(t, client.put('k', PART), { status: 502 })
     const { uploadId } = await client.initMultipartUpload('late')
@@ -88,73 +88,88 @@ t.test('faults', async t => {
     await rejects(t, client.completeMultipartUpload('late', uploadId, [{ number: 1, etag }]), {
       status: 500,
     })
-    t.equal((await client.head('late')).status, 200, 'it had its effect')
+    t.equal((await client.head('late')).status, 200, 'the request took effect')
   })
 
-  t.test('reset before, within and after the body', async t => {
-    for (const at of ['start', 'body', 'received'] as const) {
-      const fault = oss.inject({ operation: 'PutObject', do: 'reset', at })
-      await rejects(t, client.put(`reset ${at}`, randomBytes(3_000_000)), { status: -1 }, at)
-      t.equal(fault.hits, 1)
-      await rejects(t, client.head(`reset ${at}`), { status: 404 }, 'no effect')
-    }
-    const [start, , body, , received] = oss.requests
-    t.equal(start?.bytes, 0)
-    t.ok(body && body.bytes >= 1_500_000 && body.bytes < 3_000_000)
-    t.match(received, { bytes: 3_000_000, fault: 'reset@received' })
-    t.equal(received?.status, undefined)
-  })
-
-  t.test('a request without a body passes its moments, once, before it has an effect', async t => {
-    const { uploadId } = await client.initMultipartUpload('none')
-    const requests = {
-      InitiateMultipartUpload: () => client.initMultipartUpload('more'), // Content-Length: 0
-      PutObject: () => client.put('empty', Buffer.alloc(0)),
-      HeadObject: () => client.head('none'),
-      AbortMultipartUpload: () => client.abortMultipartUpload('none', uploadId),
-    }
-    for (const [operation, send] of Object.entries(requests)) {
-      for (const at of ['body', 'received'] as const) {
-        // They are the names of the table above.
-        const met = { operation: operation as keyof typeof requests, at }
-        const reset = oss.inject({ ...met, do: 'reset' })
-        await rejects(t, send(), { status: -1 }, operation)
-        t.equal(reset.hits, 1, `${operation} ${at}`)
+  t.test(
+    'reset: closes the connection before, during and after the body, without an effect',
+    async t => {
+      for (const at of ['start', 'body', 'received'] as const) {
+        const fault = oss.inject({ operation: 'PutObject', do: 'reset', at })
+        await rejects(t, client.put(`reset ${at}`, randomBytes(3_000_000)), { status: -1 }, at)
+        t.equal(fault.hits, 1)
+        await rejects(t, client.head(`reset ${at}`), { status: 404 }, 'the request had no effect')
       }
-    }
-    await client.listParts('none', uploadId)
-    t.equal((await client.listUploads({ 'max-uploads': 9 })).uploads.length, 1, 'nothing was done')
-    const twice = oss.inject({ operation: 'PutObject', do: 'delay', ms: 1, at: 'received' })
-    await client.put('empty', Buffer.alloc(0))
-    t.equal(twice.hits, 1)
-    await client.abortMultipartUpload('none', uploadId)
-  })
+      const [start, , body, , received] = oss.requests
+      t.equal(start?.bytes, 0)
+      t.ok(body && body.bytes >= 1_500_000 && body.bytes < 3_000_000)
+      t.match(received, { bytes: 3_000_000, fault: 'reset@received' })
+      t.equal(received?.status, undefined)
+    },
+  )
 
-  t.test('the reply lost after the effect', async t => {
+  t.test(
+    'a request without a body hits the fault points body and received once, before its effect',
+    async t => {
+      const { uploadId } = await client.initMultipartUpload('none')
+      const requests = {
+        InitiateMultipartUpload: () => client.initMultipartUpload('more'), // Content-Length: 0
+        PutObject: () => client.put('empty', Buffer.alloc(0)),
+        HeadObject: () => client.head('none'),
+        AbortMultipartUpload: () => client.abortMultipartUpload('none', uploadId),
+      }
+      for (const [operation, send] of Object.entries(requests)) {
+        for (const at of ['body', 'received'] as const) {
+          // The names are the keys of the table above.
+          const match = { operation: operation as keyof typeof requests, at }
+          const reset = oss.inject({ ...match, do: 'reset' })
+          await rejects(t, send(), { status: -1 }, operation)
+          t.equal(reset.hits, 1, `${operation} ${at}`)
+        }
+      }
+      await client.listParts('none', uploadId)
+      t.equal(
+        (await client.listUploads({ 'max-uploads': 9 })).uploads.length,
+        1,
+        'no request took effect',
+      )
+      const twice = oss.inject({ operation: 'PutObject', do: 'delay', ms: 1, at: 'received' })
+      await client.put('empty', Buffer.alloc(0))
+      t.equal(twice.hits, 1)
+      await client.abortMultipartUpload('none', uploadId)
+    },
+  )
+
+  t.test('reset at done: the reply is lost after the effect', async t => {
     const { uploadId } = await client.initMultipartUpload('lost')
     const part = () => client.uploadPart('lost', uploadId, 1, PART, 0, PART.length)
     oss.inject({ operation: 'UploadPart', do: 'reset', at: 'done' })
     await rejects(t, part(), { status: -1 })
-    t.equal((await client.listParts('lost', uploadId)).parts.PartNumber, '1', 'the part is there')
+    t.equal((await client.listParts('lost', uploadId)).parts.PartNumber, '1', 'the part is stored')
     const { etag } = await part()
     oss.inject({ operation: 'CompleteMultipartUpload', do: 'reset', at: 'done' })
     const complete = () => client.completeMultipartUpload('lost', uploadId, [{ number: 1, etag }])
     await rejects(t, complete(), { status: -1 })
-    await rejects(t, complete(), { code: 'NoSuchUpload' }, 'the second one comes too late')
+    await rejects(
+      t,
+      complete(),
+      { code: 'NoSuchUpload' },
+      'the upload id is gone after the first Complete',
+    )
     t.equal((await client.head('lost')).status, 200)
     oss.inject({ operation: 'InitiateMultipartUpload', do: 'reset', at: 'done' })
     await rejects(t, client.initMultipartUpload('orphan'))
     t.equal((await client.listUploads({ 'max-uploads': 9 })).uploads[0].name, 'orphan')
   })
 
-  t.test('reset in the middle of the reply', async t => {
+  t.test('reset at reply: closes the connection during the reply', async t => {
     await client.put('big', randomBytes(1_000_000))
     oss.inject({ operation: 'GetObject', do: 'reset', at: 'reply', after: 1000 })
     await rejects(t, client.get('big'), { status: -1 })
     t.equal(oss.requests.at(-1)?.sent, 1000)
   })
 
-  t.test('hang', async t => {
+  t.test('hang: stalls the request at each fault point until it is released', async t => {
     const impatient = aliOss(oss, 'bkt', { timeout: 150 })
     for (const at of ['start', 'body', 'received', 'done', 'reply'] as const) {
       const fault = oss.inject({ operation: 'PutObject', do: 'hang', at })
@@ -164,16 +179,20 @@ t.test('faults', async t => {
         () => true,
         () => false,
       )
-      t.equal(there, at === 'done' || at === 'reply', `effect at ${at}`)
+      t.equal(
+        there,
+        at === 'done' || at === 'reply',
+        `a request that hangs at ${at} took effect: ${at === 'done' || at === 'reply'}`,
+      )
     }
     const fault = oss.inject({ operation: 'PutObject', do: 'hang', at: 'received' })
     const put = client.put('released', PART)
     await fault.hit()
     fault.release()
-    t.equal((await put).res.status, 200, 'goes on when released')
+    t.equal((await put).res.status, 200, 'the request continues when the fault is released')
   })
 
-  t.test('delay and slow', async t => {
+  t.test('delay and slow: pause a request and limit its bandwidth', async t => {
     oss.inject({ operation: 'PutObject', do: 'delay', ms: 200 })
     const start = performance.now()
     await client.put('k', PART)
@@ -181,10 +200,10 @@ t.test('faults', async t => {
     oss.inject({ operation: 'GetObject', do: 'slow', bandwidth: 500_000 })
     const get = performance.now()
     t.ok(PART.equals((await client.get('k')).content))
-    t.ok(performance.now() - get >= 150, '100 KiB at 500 kB/s')
+    t.ok(performance.now() - get >= 150, '100 KiB take at least 150 ms at 500 kB/s')
   })
 
-  t.test('cut: a 200 whose XML ends early', async t => {
+  t.test('truncate: ends the XML of a 200 reply early', async t => {
     const { uploadId } = await client.initMultipartUpload('cut')
     const { etag } = await client.uploadPart('cut', uploadId, 1, PART, 0, PART.length)
     oss.inject({ operation: 'CompleteMultipartUpload', do: 'truncate' })
@@ -196,12 +215,12 @@ t.test('faults', async t => {
     t.equal((await client.head('cut')).status, 200)
   })
 
-  t.test('alter', async t => {
+  t.test('alter: changes headers and body of a reply', async t => {
     const crc = 'x-oss-hash-crc64ecma'
     oss.inject({ operation: 'PutObject', do: 'alter', headers: { [crc]: '42' } })
     t.equal((await client.put('k', PART)).res.headers[crc], '42')
     oss.inject({ operation: 'PutObject', do: 'alter', headers: { 'X-OSS-Hash-CRC64ecma': null } })
-    t.notOk(crc in (await client.put('k', PART)).res.headers, 'left out')
+    t.notOk(crc in (await client.put('k', PART)).res.headers, 'the header is missing')
     const { uploadId } = await client.initMultipartUpload('lie')
     const part = () => client.uploadPart('lie', uploadId, 1, PART, 0, PART.length)
     oss.inject({ operation: 'UploadPart', do: 'alter', headers: { etag: null } })
@@ -212,7 +231,7 @@ t.test('faults', async t => {
     t.equal((await client.listParts('lie', uploadId)).parts.Size, '7')
   })
 
-  t.test('drop a stored part', async t => {
+  t.test('drop-part: loses a stored part', async t => {
     const { uploadId } = await client.initMultipartUpload('drop')
     const part = (n: number) => client.uploadPart('drop', uploadId, n, PART, 0, PART.length)
     const parts = [1, 2].map(async number => ({ number, etag: (await part(number)).etag }))
@@ -226,17 +245,17 @@ t.test('faults', async t => {
     t.equal(
       (await client.listParts('drop', uploadId)).parts.PartNumber,
       '1',
-      '200, and yet it is lost',
+      'the part is lost although its upload succeeded',
     )
     await part(2)
     t.equal(
       (await client.completeMultipartUpload('drop', uploadId, done)).res.status,
       200,
-      'the id stayed usable',
+      'the upload id is still valid',
     )
   })
 
-  t.test('forget the upload', async t => {
+  t.test('drop-upload: makes the upload id unknown', async t => {
     const { uploadId } = await client.initMultipartUpload('forget')
     oss.inject({ operation: 'UploadPart', nth: 2, do: 'drop-upload' })
     await client.uploadPart('forget', uploadId, 1, PART, 0, PART.length)
@@ -245,30 +264,35 @@ t.test('faults', async t => {
       code: 'NoSuchUpload',
       ecCode: '0042-00000104',
     })
-    await rejects(t, client.listParts('forget', uploadId), { code: 'NoSuchUpload' }, 'really')
+    await rejects(
+      t,
+      client.listParts('forget', uploadId),
+      { code: 'NoSuchUpload' },
+      'the upload id stays unknown',
+    )
   })
 
-  t.test('expire the token, skew the clock', async t => {
+  t.test('expire and skew: invalidate the token and shift the clock', async t => {
     const token = oss.sts.issue()
     const refresh = { refreshSTSToken: () => Promise.resolve(token), refreshSTSTokenInterval: 1e9 }
     const sts = aliOss(oss, 'bkt', { ...token, ...refresh })
     oss.inject({ operation: 'PutObject', nth: 2, do: 'expire' })
     await sts.put('k', PART)
     await rejects(t, sts.put('k', PART), { status: 403, code: 'SecurityTokenExpired' })
-    await rejects(t, sts.get('k'), { code: 'SecurityTokenExpired' }, 'from then on')
+    await rejects(t, sts.get('k'), { code: 'SecurityTokenExpired' }, 'the token stays expired')
     const skew = oss.inject({ do: 'skew', ms: 20 * 60_000, times: 'always' })
     await rejects(t, client.put('k', PART), { status: 403, code: 'RequestTimeTooSkewed' })
     const amended = aliOss(oss, 'bkt', { amendTimeSkewed: 20 * 60_000 })
     const { res } = await amended.put('k', PART)
     t.ok(
       Date.parse(res.headers.date) > Date.now() + 19 * 60_000,
-      'Date tells the time of the server',
+      'the Date header has the shifted time',
     )
     skew.remove()
     t.equal((await client.put('k', PART)).res.status, 200)
   })
 
-  t.test('over the admin port', async t => {
+  t.test('the admin port manages faults, requests, the link and tokens', async t => {
     const admin = async (method: string, path: string, body?: unknown) => {
       const response = await fetch(`${oss.adminEndpoint}${path}`, {
         method,
@@ -308,7 +332,7 @@ t.test('faults', async t => {
     t.equal(page.status, 403)
   })
 
-  t.test('link', async t => {
+  t.test('link: adds latency and limits bandwidth', async t => {
     const time = async (work: () => Promise<unknown>) => {
       const start = performance.now()
       await work()
@@ -323,8 +347,8 @@ t.test('faults', async t => {
     const two = await time(() => Promise.all([client.get('k'), client.get('k')]))
     oss.link = { totalBandwidth: 500_000 }
     const shared = await time(() => Promise.all([client.get('k'), client.get('k')]))
-    t.ok(shared >= 390, 'all of them together')
-    t.ok(two < shared, 'each connection has its own')
+    t.ok(shared >= 390, 'totalBandwidth is shared by all connections')
+    t.ok(two < shared, 'bandwidth applies to each connection')
     oss.link = {}
     t.ok((await time(() => client.put('k', PART))) < SLOWEST)
     t.throws(() => (oss.link = { bandwidth: 0 }), RangeError)
@@ -336,7 +360,7 @@ t.test('faults', async t => {
   })
 })
 
-t.test('which requests a fault meets', t => {
+t.test('a fault applies to the requests that match all its fields', t => {
   const put = { operation: 'PutObject', bucket: 'b', key: 'k', partNumber: undefined } as const
   const part = { operation: 'UploadPart', bucket: 'b', key: 'k', partNumber: 3 } as const
   const reset = { do: 'reset' } as const
@@ -346,21 +370,21 @@ t.test('which requests a fault meets', t => {
   t.notOk(matchesRequest({ ...reset, partNumber: 3 }, put))
   t.notOk(matchesRequest({ ...reset, bucket: 'c' }, put))
 
-  const met = (fault: Fault, count: number) => {
+  const hits = (fault: Fault, count: number) => {
     const table = createFaultTable()
     table.inject(fault)
     return Array.from({ length: count }, () => table.match(put).length).join('')
   }
-  t.equal(met({ ...reset }, 4), '1000')
-  t.equal(met({ ...reset, nth: 2, times: 2 }, 5), '01100')
-  t.equal(met({ ...reset, nth: 3, times: 'always' }, 5), '00111')
-  const chance = met({ ...reset, probability: 0.5, seed: 7 }, 40)
+  t.equal(hits({ ...reset }, 4), '1000')
+  t.equal(hits({ ...reset, nth: 2, times: 2 }, 5), '01100')
+  t.equal(hits({ ...reset, nth: 3, times: 'always' }, 5), '00111')
+  const chance = hits({ ...reset, probability: 0.5, seed: 7 }, 40)
   t.equal(
     chance,
-    met({ ...reset, probability: 0.5, seed: 7 }, 40),
-    'the same seed, the same choices',
+    hits({ ...reset, probability: 0.5, seed: 7 }, 40),
+    'the same seed makes the same choices',
   )
-  t.not(chance, met({ ...reset, probability: 0.5, seed: 8 }, 40))
+  t.not(chance, hits({ ...reset, probability: 0.5, seed: 8 }, 40))
   t.match(chance, /1.*0.*1/)
   const random = createSeededRandom(1)
   const mean = Array.from({ length: 1000 }, random).reduce((a, b) => a + b) / 1000
@@ -368,7 +392,7 @@ t.test('which requests a fault meets', t => {
   t.end()
 })
 
-t.test('close ends what hangs', async t => {
+t.test('close() aborts hanging requests', async t => {
   const oss = await startEmulator({
     buckets: ['bkt'],
     faults: [{ do: 'hang', times: 'always', at: 'received' }],

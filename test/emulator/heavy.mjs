@@ -1,11 +1,11 @@
 /**
- * What is too heavy for every run of the tests: the emulator's memory under 64 parallel uploads of
- * 8 MiB parts, and while a 5 GiB object is put and got. Needs some 8 GiB of disk.
+ * Checks that are too heavy for every run of the tests: the emulator's memory during 64 parallel uploads of
+ * 8 MiB parts, and while a 5 GiB object is uploaded and downloaded. Needs about 8 GiB of disk.
  *
  *     npm run build && node test/emulator/heavy.mjs
  *
- * The emulator runs in a process of its own, so that its memory is its own. Exits 1 if a limit or
- * a checksum is missed.
+ * The emulator runs in its own process, so that its memory can be measured. Exits with 1 if the limit is
+ * exceeded or a checksum differs.
  */
 import { spawn } from 'node:child_process'
 import { createHmac } from 'node:crypto'
@@ -37,7 +37,7 @@ async function serve(dir) {
 async function main() {
   const cases = [
     { name: '64 parallel uploads of 4 parts of 8 MiB', run: manyUploads },
-    { name: 'a 5 GiB object, put and got', run: bigObject },
+    { name: 'upload and download of a 5 GiB object', run: bigObject },
   ]
   for (const { name, run } of cases) {
     const dir = await mkdtemp(join(tmpdir(), 'oss-heavy-'))
@@ -57,7 +57,7 @@ async function main() {
           `peak RSS ${mib(peak)} MiB (idle ${mib(before.rss)} MiB)`,
       )
       if (peak > LIMIT) {
-        console.error(`more than ${LIMIT / MIB} MiB`)
+        console.error(`peak RSS exceeds ${LIMIT / MIB} MiB`)
         process.exitCode = 1
       }
       child.send('close')
@@ -107,14 +107,16 @@ async function bigObject(send) {
     '/bkt/big',
     Array.from({ length: count }, () => chunk),
   )
-  if (put.headers['x-oss-hash-crc64ecma'] !== String(whole)) throw new Error('the CRC differs')
+  if (put.headers['x-oss-hash-crc64ecma'] !== String(whole))
+    throw new Error('CRC64 of the uploaded object differs')
   let size = 0
   crc.reset()
   await send('GET', '/bkt/big', [], bytes => {
     size += bytes.length
     crc.update(bytes)
   })
-  if (crc.digest() !== whole || size !== count * chunk.length) throw new Error('the bytes differ')
+  if (crc.digest() !== whole || size !== count * chunk.length)
+    throw new Error('size or CRC64 of the downloaded object differs')
   return 2 * size
 }
 

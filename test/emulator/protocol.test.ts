@@ -1,4 +1,4 @@
-/** Every call of ali-oss that the emulator supports: V1 and V4, IP endpoint and sldEnable. */
+/** Every ali-oss method that the emulator supports, with V1 and V4 signatures, IP endpoint and `sldEnable`. */
 import { createHash, randomBytes } from 'node:crypto'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -7,7 +7,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { startEmulator } from '../../src/emulator/index.js'
-import { aliOss, SHAPES, tag } from './clients.js'
+import { aliOss, CONFIGURATIONS, tag } from './clients.js'
 
 const md5 = (...data: (string | Buffer)[]) => {
   const hash = createHash('md5')
@@ -15,13 +15,13 @@ const md5 = (...data: (string | Buffer)[]) => {
   return hash.digest('hex').toUpperCase()
 }
 
-for (const shape of SHAPES)
-  t.test(shape.name, async t => {
+for (const configuration of CONFIGURATIONS)
+  t.test(`ali-oss with ${configuration.name}`, async t => {
     const oss = await startEmulator()
     t.teardown(() => oss.close())
-    const client = aliOss(oss, 'photos', shape.options(oss))
+    const client = aliOss(oss, 'photos', configuration.options(oss))
 
-    t.test('buckets', async t => {
+    t.test('buckets are created, described, tagged, listed and deleted', async t => {
       const made = await client.putBucket('photos', { acl: 'private', storageClass: 'IA' })
       t.equal(made.res.headers.location, '/photos')
       await client.putBucket('photos', { acl: 'public-read' })
@@ -53,7 +53,7 @@ for (const shape of SHAPES)
       await t.rejects(client.getBucketInfo('empty'), { status: 404, code: 'NoSuchBucket' })
     })
 
-    t.test('objects', async t => {
+    t.test('objects are put, read, copied, tagged, appended to and deleted', async t => {
       const body = randomBytes(70_000)
       const put = await client.put('a/b c+d&é%.txt', body, {
         meta: { uid: 1, place: 'x' },
@@ -89,7 +89,11 @@ for (const shape of SHAPES)
       t.equal(meta.res.headers.etag, put.res.headers.etag)
 
       const streamed = await client.putStream('streamed', Readable.from([body, body]))
-      t.equal(streamed.res.headers.etag, `"${md5(body, body)}"`, 'chunked')
+      t.equal(
+        streamed.res.headers.etag,
+        `"${md5(body, body)}"`,
+        'a chunked body has the ETag of its bytes',
+      )
       const empty = join(t.testdir(), 'empty')
       writeFileSync(empty, '')
       const zero = await client.put('zero', empty)
@@ -123,7 +127,7 @@ for (const shape of SHAPES)
       })
 
       t.equal((await client.delete('copy')).res.status, 204)
-      t.equal((await client.delete('copy')).res.status, 204, 'deleting nothing is fine')
+      t.equal((await client.delete('copy')).res.status, 204, 'deleting a missing object succeeds')
       await t.rejects(client.get('copy'), {
         status: 404,
         code: 'NoSuchKey',
@@ -142,7 +146,7 @@ for (const shape of SHAPES)
       )
     })
 
-    t.test('lists', async t => {
+    t.test('lists of objects are sorted, filtered, grouped and paged', async t => {
       await client.deleteMulti(
         ((await client.list({ 'max-keys': 1000 })).objects ?? []).map(
           (o: { name: string }) => o.name,
@@ -152,7 +156,7 @@ for (const shape of SHAPES)
       for (const key of keys) await client.put(key, Buffer.from(key))
       const names = (list: { objects?: { name: string }[] }) =>
         (list.objects ?? []).map(o => o.name)
-      t.same(names(await client.list({})), keys, 'in the order of their bytes')
+      t.same(names(await client.list({})), keys, 'keys are in byte order')
       const page = await client.list({ 'max-keys': 2, delimiter: '/' })
       t.same([names(page), page.prefixes, page.isTruncated], [['a'], ['b/'], true])
       const rest = await client.list({ 'max-keys': 9, delimiter: '/', marker: page.nextMarker })
@@ -176,7 +180,7 @@ for (const shape of SHAPES)
       t.same(names(await client.listV2({ 'start-after': 'd' })), ['ﬁ', '😀'])
     })
 
-    t.test('multipart', async t => {
+    t.test('multipart uploads are listed, completed, copied and aborted', async t => {
       const part = randomBytes(102_400)
       const last = Buffer.from('the end')
       const { uploadId } = await client.initMultipartUpload('big', {
@@ -229,14 +233,14 @@ for (const shape of SHAPES)
         code: 'NoSuchUpload',
       })
       await t.rejects(client.uploadPart('big', other, 1, part, 0, 9), { code: 'NoSuchUpload' })
-      t.equal((await client.head('big')).status, 200, 'the object is untouched')
+      t.equal((await client.head('big')).status, 200, 'the object is unchanged')
     })
 
-    t.test('callback', async t => {
-      let heard = ''
+    t.test('callbacks are sent with expanded variables, and their failure is reported', async t => {
+      let received = ''
       const server = createServer((request, response) => {
         request
-          .on('data', chunk => (heard += chunk))
+          .on('data', chunk => (received += chunk))
           .on('end', () => response.end('{"Status":"OK"}'))
       }).listen(0, '127.0.0.1')
       t.teardown(() => server.close())
@@ -249,14 +253,18 @@ for (const shape of SHAPES)
       }
       const put = await client.put('cb', Buffer.from('12345'), { callback })
       t.same(put.data, { Status: 'OK' })
-      t.equal(heard, 'bucket=photos&object=cb&size=5&who=me')
+      t.equal(received, 'bucket=photos&object=cb&size=5&who=me')
       await t.rejects(
         client.put('cb2', Buffer.from('1'), {
           callback: { ...callback, url: 'http://127.0.0.1:1/' },
         }),
         { status: 203, code: 'CallbackFailed' },
       )
-      t.equal((await client.head('cb2')).status, 200, 'stored all the same')
+      t.equal(
+        (await client.head('cb2')).status,
+        200,
+        'the object is stored although its callback failed',
+      )
       await t.rejects(
         client.put('cb3', Buffer.from('1'), {
           callback: { ...callback, url: 'http://example.com/' },
@@ -265,10 +273,10 @@ for (const shape of SHAPES)
       )
     })
 
-    t.test('presigned URLs', async t => {
+    t.test('presigned URLs of V1 and V4 are accepted until they expire', async t => {
       await client.put('signed', Buffer.from('secret'))
       const sld = aliOss(oss, 'photos', {
-        ...shape.options(oss),
+        ...configuration.options(oss),
         sldEnable: true,
         endpoint: `http://localhost:${oss.port}`,
       })
@@ -285,10 +293,10 @@ for (const shape of SHAPES)
       t.match(await (await fetch(expired)).text(), /AccessDenied.*Request has expired/s)
     })
 
-    t.test('temporary credentials', async t => {
+    t.test('temporary credentials are refused once expired or revoked', async t => {
       const token = oss.sts.issue(900)
       const sts = aliOss(oss, 'photos', {
-        ...shape.options(oss),
+        ...configuration.options(oss),
         ...token,
         refreshSTSToken: () => Promise.resolve(token),
         refreshSTSTokenInterval: 1e9,
@@ -300,14 +308,23 @@ for (const shape of SHAPES)
       await t.rejects(sts.get('by sts'), { status: 403, code: 'InvalidSecurityToken' })
     })
 
-    t.test('refusals', async t => {
-      const wrong = aliOss(oss, 'photos', { ...shape.options(oss), accessKeySecret: 'wrong' })
+    t.test('wrong credentials, clocks, buckets and unsupported calls are refused', async t => {
+      const wrong = aliOss(oss, 'photos', {
+        ...configuration.options(oss),
+        accessKeySecret: 'wrong',
+      })
       await t.rejects(wrong.put('x', Buffer.from('1')), { code: 'SignatureDoesNotMatch' })
-      const unknown = aliOss(oss, 'photos', { ...shape.options(oss), accessKeyId: 'nobody' })
+      const unknown = aliOss(oss, 'photos', {
+        ...configuration.options(oss),
+        accessKeyId: 'nobody',
+      })
       await t.rejects(unknown.get('x'), { status: 403, code: 'InvalidAccessKeyId' })
-      const late = aliOss(oss, 'photos', { ...shape.options(oss), amendTimeSkewed: -16 * 60_000 })
+      const late = aliOss(oss, 'photos', {
+        ...configuration.options(oss),
+        amendTimeSkewed: -16 * 60_000,
+      })
       await t.rejects(late.get('x'), { status: 403, code: 'RequestTimeTooSkewed' })
-      const nowhere = aliOss(oss, 'nowhere', shape.options(oss))
+      const nowhere = aliOss(oss, 'nowhere', configuration.options(oss))
       await t.rejects(nowhere.put('x', Buffer.from('1')), { status: 404, code: 'NoSuchBucket' })
       await t.rejects(client.putSymlink('x', 'y'), { status: 400, code: 'NotImplemented' })
       await t.rejects(client.getBucketCORS('photos'), { status: 400, code: 'NotImplemented' })

@@ -1,4 +1,4 @@
-/** What ali-oss cannot send, or hides: addresses, headers, limits, errors, HTTP itself. */
+/** Requests that ali-oss cannot send, and replies that it hides: addresses, headers, limits, errors, HTTP. */
 import { createHash, randomBytes } from 'node:crypto'
 import { createServer } from 'node:net'
 import { request as httpsRequest } from 'node:https'
@@ -18,7 +18,7 @@ const error = (answer: Answer) => [
   tag(answer.body, 'EC') ?? '',
 ]
 
-t.test('requests', async t => {
+t.test('raw requests', async t => {
   const oss = await startEmulator({
     buckets: ['bkt', 'other'],
     cnames: { 'static.example.com': 'bkt' },
@@ -26,79 +26,94 @@ t.test('requests', async t => {
   })
   t.teardown(() => oss.close())
 
-  t.test('addresses', async t => {
-    const get = async (path: string, resource: string, host?: string) =>
-      (
-        await send(oss, {
+  t.test(
+    'bucket and key are found in path style, virtual-host style and CNAME requests',
+    async t => {
+      const get = async (path: string, resource: string, host?: string) =>
+        (
+          await send(oss, {
+            path,
+            headers: { ...signed(oss, { resource }), ...(host ? { Host: host } : {}) },
+          })
+        ).body
+      await ask(oss, 'PUT', '/bkt/a/b', { body: 'found' })
+      t.equal(await get('/bkt/a/b', '/bkt/a/b'), 'found', 'in path style')
+      for (const host of [
+        'bkt.oss-cn-hangzhou.aliyuncs.com',
+        'bkt.localhost:1',
+        'static.example.com',
+      ])
+        t.equal(await get('/a/b', '/bkt/a/b', host), 'found', host)
+      t.equal(
+        await get('/bkt/a/b', '/bkt/a/b', 'bkt.oss-cn-hangzhou.aliyuncs.com'),
+        'found',
+        'with the bucket in host and path',
+      )
+      t.equal(
+        await get('/a/b', '/bkt/a/b', 'bkt.emulator.internal:9000'),
+        'found',
+        'with an unknown host that begins with the bucket',
+      )
+      t.equal(
+        await get('/bkt/a/b', '/bkt/a/b', 'emulator.internal'),
+        'found',
+        'with an unknown host and the bucket in the path',
+      )
+      const absolute = 'http://bkt.oss-cn-hangzhou.aliyuncs.com/a/b'
+      t.equal(await get(absolute, '/bkt/a/b', '127.0.0.1'), 'found', 'in absolute-form')
+      t.match(
+        await get('/', '/', `127.0.0.1:${oss.port}`),
+        /<Name>bkt</,
+        'a request without a bucket lists the buckets',
+      )
+
+      const keys = [
+        'a//b',
+        './a',
+        'a/../b',
+        '..',
+        'x/',
+        ' lead',
+        'a?b',
+        'ü/%41',
+        '%',
+        'a%2Fb',
+        '-',
+        'A',
+        'a',
+      ]
+      for (const key of keys) {
+        const path = `/bkt/${encodeURIComponent(key).replaceAll('%2F', '/')}`
+        const headers = signed(oss, { method: 'PUT', resource: `/bkt/${key}` })
+        const put = await send(oss, {
+          method: 'PUT',
           path,
-          headers: { ...signed(oss, { resource }), ...(host ? { Host: host } : {}) },
+          headers: { ...headers, 'Content-Length': Buffer.byteLength(key) },
+          body: key,
         })
-      ).body
-    await ask(oss, 'PUT', '/bkt/a/b', { body: 'found' })
-    t.equal(await get('/bkt/a/b', '/bkt/a/b'), 'found', 'path style')
-    for (const host of [
-      'bkt.oss-cn-hangzhou.aliyuncs.com',
-      'bkt.localhost:1',
-      'static.example.com',
-    ])
-      t.equal(await get('/a/b', '/bkt/a/b', host), 'found', host)
-    t.equal(
-      await get('/bkt/a/b', '/bkt/a/b', 'bkt.oss-cn-hangzhou.aliyuncs.com'),
-      'found',
-      'in host and path',
-    )
-    t.equal(await get('/a/b', '/bkt/a/b', 'bkt.emulator.internal:9000'), 'found', 'some other host')
-    t.equal(await get('/bkt/a/b', '/bkt/a/b', 'emulator.internal'), 'found', 'the same, by path')
-    const absolute = 'http://bkt.oss-cn-hangzhou.aliyuncs.com/a/b'
-    t.equal(await get(absolute, '/bkt/a/b', '127.0.0.1'), 'found', 'absolute-form')
-    t.match(await get('/', '/', `127.0.0.1:${oss.port}`), /<Name>bkt</, 'the service')
+        t.equal(put.status, 200, key)
+      }
+      const listed = await ask(oss, 'GET', '/bkt/', { query: 'max-keys=1000&encoding-type=url' })
+      const found = [...listed.body.matchAll(/<Key>([^<]*)<\/Key>/g)].map(([, key]) =>
+        decodeURIComponent(key ?? ''),
+      )
+      t.same(found.toSorted(), [...keys, 'a/b'].toSorted(), 'no key was normalised')
+      for (const key of keys) {
+        const path = `/bkt/${encodeURIComponent(key)}`
+        t.equal(await get(path, `/bkt/${key}`), key, `${key} with encoded slashes`)
+      }
+      t.same(candidateAddresses('[::1]:80', '/b/k', { cnames: {} }), [{ bucket: 'b', key: 'k' }])
+      t.same(candidateAddresses('oss-cn-hangzhou.aliyuncs.com', '/', { cnames: {} }), [
+        { bucket: undefined, key: undefined },
+      ])
+    },
+  )
 
-    const keys = [
-      'a//b',
-      './a',
-      'a/../b',
-      '..',
-      'x/',
-      ' lead',
-      'a?b',
-      'ü/%41',
-      '%',
-      'a%2Fb',
-      '-',
-      'A',
-      'a',
-    ]
-    for (const key of keys) {
-      const path = `/bkt/${encodeURIComponent(key).replaceAll('%2F', '/')}`
-      const headers = signed(oss, { method: 'PUT', resource: `/bkt/${key}` })
-      const put = await send(oss, {
-        method: 'PUT',
-        path,
-        headers: { ...headers, 'Content-Length': Buffer.byteLength(key) },
-        body: key,
-      })
-      t.equal(put.status, 200, key)
-    }
-    const listed = await ask(oss, 'GET', '/bkt/', { query: 'max-keys=1000&encoding-type=url' })
-    const found = [...listed.body.matchAll(/<Key>([^<]*)<\/Key>/g)].map(([, key]) =>
-      decodeURIComponent(key ?? ''),
-    )
-    t.same(found.toSorted(), [...keys, 'a/b'].toSorted(), 'none was normalised')
-    for (const key of keys) {
-      const path = `/bkt/${encodeURIComponent(key)}`
-      t.equal(await get(path, `/bkt/${key}`), key, `${key}, slashes encoded`)
-    }
-    t.same(candidateAddresses('[::1]:80', '/b/k', { cnames: {} }), [{ bucket: 'b', key: 'k' }])
-    t.same(candidateAddresses('oss-cn-hangzhou.aliyuncs.com', '/', { cnames: {} }), [
-      { bucket: undefined, key: undefined },
-    ])
-  })
-
-  t.test('every answer has the headers of OSS', async t => {
+  t.test('every response has the headers of OSS', async t => {
     const ok = await ask(oss, 'PUT', '/bkt/k', { body: '123456789' })
     t.match(ok.headers, {
       server: 'AliyunOSS',
-      connection: 'close', // as the client asked
+      connection: 'close', // as requested by the client
       'content-length': '0',
       'x-oss-request-id': /^[0-9A-F]{24}$/,
       'x-oss-server-time': /^\d+$/,
@@ -128,7 +143,7 @@ t.test('requests', async t => {
     t.notOk('content-length' in deleted.headers)
   })
 
-  t.test('refused requests', async t => {
+  t.test('invalid requests are refused with the status and codes of OSS', async t => {
     const put = (headers: Record<string, string>, body = 'x', resource = '/bkt/k') =>
       ask(oss, 'PUT', resource, { headers, body })
     const part = `/bkt/k?partNumber=10001&uploadId=${'0'.repeat(32)}`
@@ -173,7 +188,8 @@ t.test('requests', async t => {
       [send(oss, { path: '/bkt/k' }), [403, 'AccessDenied', '0003-00000001']],
       [send(oss, { path: '/' }), [403, 'AccessDenied', '0003-00000001']],
     ]
-    for (const [answer, wanted] of cases) t.same(error(await answer), wanted, wanted.join(' '))
+    for (const [answer, expected] of cases)
+      t.same(error(await answer), expected, expected.join(' '))
     const number = await put({}, 'x', part)
     t.match(number.body, /<ArgumentName>PartNumber<\/ArgumentName>\s*<ArgumentValue>10001</)
     const bad = await send(oss, {
@@ -198,13 +214,16 @@ t.test('requests', async t => {
     )
   })
 
-  t.test('a refused body is drained, so that the answer is read', async t => {
-    const body = randomBytes(20_000_000)
-    t.same(error(await ask(oss, 'PUT', '/nowhere/k', { body }))[1], 'NoSuchBucket')
-    t.equal(oss.requests.at(-1)?.bytes, body.length)
-  })
+  t.test(
+    'the body of a refused request is drained, so that the client reads the response',
+    async t => {
+      const body = randomBytes(20_000_000)
+      t.same(error(await ask(oss, 'PUT', '/nowhere/k', { body }))[1], 'NoSuchBucket')
+      t.equal(oss.requests.at(-1)?.bytes, body.length)
+    },
+  )
 
-  t.test('complete', async t => {
+  t.test('CompleteMultipartUpload checks its parts and returns OSS’s XML', async t => {
     const uploadId = await initiate(oss, '/bkt/c')
     const put = (n: number, body: string | Buffer) =>
       ask(oss, 'PUT', `/bkt/c?partNumber=${n}&uploadId=${uploadId}`, { body })
@@ -239,18 +258,18 @@ t.test('requests', async t => {
       [xml([1, one]), { 'x-oss-complete-all': 'yes' }, [400, 'InvalidArgument', '0042-00000216']],
     ]
     await put(2, 'small')
-    for (const [body, headers, wanted] of cases)
+    for (const [body, headers, expected] of cases)
       t.same(
         error(await complete(body, headers)),
-        wanted,
-        `${wanted.join(' ')} ${body.slice(0, 30)}`,
+        expected,
+        `${expected.join(' ')} ${body.slice(0, 30)}`,
       )
     t.same(error(await complete(xml([1, one]), {}, 'F'.repeat(32)))[2], '0042-00000203')
 
     await ask(oss, 'PUT', '/bkt/c', { body: 'in the way' })
     const forbidden = await complete(xml([1, one]), { 'x-oss-forbid-overwrite': 'true' })
     t.same(error(forbidden), [409, 'FileAlreadyExists', '0042-00000214'])
-    // quotes as the official Go client writes them, none at all, gaps
+    // ETags quoted as by the official Go client and unquoted, and a gap in the part numbers
     const done = await complete(
       xml([1, one.replaceAll('"', '&#34;')], [3, three.replaceAll('"', '')]),
     )
@@ -272,7 +291,7 @@ t.test('requests', async t => {
     t.match(listed.headers.etag, /-2"$/)
   })
 
-  t.test('a sequential upload', async t => {
+  t.test('a sequential upload refuses parts out of order', async t => {
     const answer = await ask(oss, 'POST', '/bkt/seq?sequential&uploads')
     const id = tag(answer.body, 'UploadId')
     const put = (n: number) =>
@@ -282,10 +301,10 @@ t.test('requests', async t => {
     t.same(error(await put(1)), [409, 'PartAlreadyExist', '0042-00000108'])
   })
 
-  t.test('as recorded from the service, where no document says it', async t => {
+  t.test('undocumented behaviour matches recordings of the service', async t => {
     const plus = signed(oss, { method: 'PUT', resource: '/bkt/go go+' })
     const put = { method: 'PUT', path: '/bkt/go+go%2B', headers: { ...plus, 'Content-Length': 0 } }
-    t.equal((await send(oss, put)).status, 200, 'a plus in a path is a space')
+    t.equal((await send(oss, put)).status, 200, 'a plus sign in a path is a space')
 
     const acl = (value: string) => ({ 'x-oss-object-acl': value, 'x-oss-meta-a': value })
     const append = (position: number, value: string) =>
@@ -303,8 +322,12 @@ t.test('requests', async t => {
       await ask(oss, 'POST', `/bkt/acl2?uploadId=${id}`, { headers: all })
       return tag((await ask(oss, 'GET', '/bkt/acl2?acl')).body, 'Grant')
     }
-    t.equal(await upload({}), 'default', 'the ACL of Initiate counts for nothing, ...')
-    t.equal(await upload({ 'x-oss-object-acl': 'private' }), 'private', '... that of Complete does')
+    t.equal(await upload({}), 'default', 'the ACL of Initiate is ignored')
+    t.equal(
+      await upload({ 'x-oss-object-acl': 'private' }),
+      'private',
+      'the ACL of Complete is applied',
+    )
 
     t.equal((await ask(oss, 'GET', '/', { query: 'prefix=Bucket' })).status, 400)
     const made = await ask(oss, 'PUT', '/by-acl/?acl', { headers: { 'x-oss-acl': 'public-read' } })
@@ -312,7 +335,7 @@ t.test('requests', async t => {
     t.equal(tag((await ask(oss, 'GET', '/by-acl/?bucketInfo')).body, 'Grant'), 'public-read')
   })
 
-  t.test('lists of uploads', async t => {
+  t.test('lists of multipart uploads are filtered, grouped and paged', async t => {
     const ids: string[] = []
     for (const key of ['u/1', 'u/1', 'u/2/x', 'v', 'w'])
       ids.push(await initiate(oss, `/other/${key}`))
@@ -332,7 +355,7 @@ t.test('requests', async t => {
     t.match(grouped.body, /<CommonPrefixes>\s*<Prefix>u\/</)
   })
 
-  t.test('ranges and conditions', async t => {
+  t.test('ranges, conditional headers and response overrides are applied', async t => {
     const at = { date: '' }
     await ask(oss, 'PUT', '/bkt/r', { body: '0123456789' })
     const get = (headers: Record<string, string>) => ask(oss, 'GET', '/bkt/r', { headers })
@@ -344,7 +367,11 @@ t.test('requests', async t => {
     t.same(await range('bytes=2-4'), [206, '234', 'bytes 2-4/10'])
     t.same(await range('bytes=7-'), [206, '789', 'bytes 7-9/10'])
     t.same(await range('bytes=-3'), [206, '789', 'bytes 7-9/10'])
-    t.same(await range('bytes=1-2,5-6'), [206, '12', 'bytes 1-2/10'], 'the first of several')
+    t.same(
+      await range('bytes=1-2,5-6'),
+      [206, '12', 'bytes 1-2/10'],
+      'only the first of several ranges is returned',
+    )
     for (const invalid of [
       'bytes=5-10',
       'bytes=10-',
@@ -360,7 +387,7 @@ t.test('requests', async t => {
     t.equal(
       (await get({ Range: 'bytes=0-1' })).headers['x-oss-hash-crc64ecma'],
       (await get({})).headers['x-oss-hash-crc64ecma'],
-      'of the whole object',
+      'the CRC64 is that of the whole object',
     )
     t.equal(parseRange('bytes=0-', 0, false), 'whole')
 
@@ -382,11 +409,11 @@ t.test('requests', async t => {
     t.equal(
       (await ask(oss, 'GET', '/bkt/r?response-expires=a%0d%0ab')).status,
       403,
-      'signed decoded',
+      'the query is signed in decoded form',
     )
   })
 
-  t.test('copy', async t => {
+  t.test('CopyObject copies body and metadata and checks its conditions', async t => {
     await ask(oss, 'PUT', '/bkt/ü', { body: 'copied', headers: { 'Content-Type': 'text/x' } })
     const copy = (headers: Record<string, string>) => ask(oss, 'PUT', '/other/copy', { headers })
     const source = { 'x-oss-copy-source': '/bkt/%C3%BC' }
@@ -398,7 +425,7 @@ t.test('requests', async t => {
     const got = await ask(oss, 'GET', '/other/copy')
     t.match(got, { body: 'copied', headers: { 'content-type': 'text/x' } })
     await ask(oss, 'DELETE', '/bkt/ü')
-    t.equal((await ask(oss, 'GET', '/other/copy')).body, 'copied', 'lives on without its source')
+    t.equal((await ask(oss, 'GET', '/other/copy')).body, 'copied', 'the copy outlives its source')
     t.same(error(await copy(source)), [404, 'NoSuchKey', '0026-00000001'])
     t.same(error(await copy({ 'x-oss-copy-source': 'nonsense' }))[1], 'InvalidArgument')
     const self = { 'x-oss-copy-source': '/other/copy' }
@@ -414,7 +441,7 @@ t.test('requests', async t => {
     })
   })
 
-  t.test('anonymous access by ACL', async t => {
+  t.test('anonymous access is allowed by the ACLs of bucket and object', async t => {
     const open = (acl: string) => ask(oss, 'PUT', '/other/?acl', { headers: { 'x-oss-acl': acl } })
     await ask(oss, 'PUT', '/other/k', { body: 'x' })
     const path = '/other/k'
@@ -437,76 +464,75 @@ t.test('requests', async t => {
     t.equal(
       (await send(oss, { method: 'DELETE', path: '/other/' })).status,
       403,
-      'never the bucket',
+      'a bucket cannot be deleted anonymously',
     )
     await ask(oss, 'PUT', '/other/k?acl', { headers: { 'x-oss-object-acl': 'private' } })
-    t.equal((await send(oss, { path })).status, 403, 'the object says otherwise')
+    t.equal((await send(oss, { path })).status, 403, 'the ACL of the object takes precedence')
     const source = { 'x-oss-copy-source': '/bkt/r', 'Content-Length': '0' }
     t.equal(
       (await send(oss, { method: 'PUT', path: '/other/stolen', headers: source })).status,
       403,
-      'a private source',
+      'a private object cannot be copied anonymously',
     )
     await open('private')
   })
 
-  t.test('HTTP: chunks, Expect, pipelining, garbage, silence, short bodies', async t => {
-    const head = (resource: string, method = 'PUT') =>
-      Object.entries(signed(oss, { method, resource }))
-        .map(([k, v]) => `${k}: ${v}\r\n`)
-        .join('')
-    const chunked = await sendBytes(
-      oss,
-      `PUT /bkt/ch HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n${head('/bkt/ch')}\r\n`,
-      '3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n',
-    )
-    t.match(chunked, /^HTTP\/1.1 200/)
-    t.equal((await ask(oss, 'GET', '/bkt/ch')).body, 'abcde')
-
-    const expected = await sendBytes(
-      oss,
-      `PUT /bkt/ex HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nExpect: 100-continue\r\nContent-Length: 2\r\n${head('/bkt/ex')}\r\n`,
-      'ab',
-    )
-    t.match(expected, /^HTTP\/1.1 100 Continue\r\n\r\nHTTP\/1.1 200/)
-    const refused = await sendBytes(
-      oss,
-      `PUT /nowhere/ex HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nExpect: 100-continue\r\nContent-Length: 2\r\n${head('/nowhere/ex')}\r\n`,
-    )
-    t.match(refused, /^HTTP\/1.1 404/, 'refused without asking for the body')
-
-    const two = await sendBytes(
-      oss,
-      `PUT /bkt/p HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n${head('/bkt/p')}\r\nx`,
-      `GET /bkt/p HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n${head('/bkt/p', 'GET')}\r\n`,
-    )
-    t.match(
-      two,
-      /^HTTP\/1.1 200.*HTTP\/1.1 200.*x$/s,
-      'more than Content-Length is the next request',
-    )
-
-    t.match(
-      await sendBytes(
+  t.test(
+    'HTTP: handles chunks, Expect, pipelining, garbage, idle clients and short bodies',
+    async t => {
+      const head = (resource: string, method = 'PUT') =>
+        Object.entries(signed(oss, { method, resource }))
+          .map(([k, v]) => `${k}: ${v}\r\n`)
+          .join('')
+      const chunked = await sendBytes(
         oss,
-        `PUT /bkt/l HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n${head('/bkt/l')}\r\n`,
-      ),
-      /^HTTP\/1.1 411.*<Code>MissingContentLength<.*0017-00000101/s,
-    )
-    t.match(await sendBytes(oss, 'NONSENSE\r\n\r\n'), /^HTTP\/1.1 400.*<Code>BadRequest</s)
-    const silent = await sendBytes(
-      oss,
-      `PUT /bkt/s HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n${head('/bkt/s')}\r\nabc`,
-    )
-    t.match(silent, /^HTTP\/1.1 400.*<Code>RequestTimeout<.*0017-00000704/s)
-    t.match(
-      await ask(oss, 'HEAD', '/bkt/s'),
-      { status: 404 },
-      'a PUT that breaks off leaves nothing',
-    )
-  })
+        `PUT /bkt/ch HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n${head('/bkt/ch')}\r\n`,
+        '3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n',
+      )
+      t.match(chunked, /^HTTP\/1.1 200/)
+      t.equal((await ask(oss, 'GET', '/bkt/ch')).body, 'abcde')
 
-  t.test('names that XML cannot hold', async t => {
+      const expected = await sendBytes(
+        oss,
+        `PUT /bkt/ex HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nExpect: 100-continue\r\nContent-Length: 2\r\n${head('/bkt/ex')}\r\n`,
+        'ab',
+      )
+      t.match(expected, /^HTTP\/1.1 100 Continue\r\n\r\nHTTP\/1.1 200/)
+      const refused = await sendBytes(
+        oss,
+        `PUT /nowhere/ex HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nExpect: 100-continue\r\nContent-Length: 2\r\n${head('/nowhere/ex')}\r\n`,
+      )
+      t.match(refused, /^HTTP\/1.1 404/, 'the request is refused before its body is sent')
+
+      const two = await sendBytes(
+        oss,
+        `PUT /bkt/p HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n${head('/bkt/p')}\r\nx`,
+        `GET /bkt/p HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n${head('/bkt/p', 'GET')}\r\n`,
+      )
+      t.match(
+        two,
+        /^HTTP\/1.1 200.*HTTP\/1.1 200.*x$/s,
+        'bytes after Content-Length are the next request',
+      )
+
+      t.match(
+        await sendBytes(
+          oss,
+          `PUT /bkt/l HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n${head('/bkt/l')}\r\n`,
+        ),
+        /^HTTP\/1.1 411.*<Code>MissingContentLength<.*0017-00000101/s,
+      )
+      t.match(await sendBytes(oss, 'NONSENSE\r\n\r\n'), /^HTTP\/1.1 400.*<Code>BadRequest</s)
+      const silent = await sendBytes(
+        oss,
+        `PUT /bkt/s HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n${head('/bkt/s')}\r\nabc`,
+      )
+      t.match(silent, /^HTTP\/1.1 400.*<Code>RequestTimeout<.*0017-00000704/s)
+      t.match(await ask(oss, 'HEAD', '/bkt/s'), { status: 404 }, 'an incomplete PUT stores nothing')
+    },
+  )
+
+  t.test('keys that XML cannot represent are URL-encoded on request', async t => {
     const key = '\u0001<&>"\n'
     const path = `/bkt/${encodeURIComponent(key)}`
     await send(oss, {
@@ -533,7 +559,7 @@ t.test('requests', async t => {
     })
   })
 
-  t.test('meta data in any bytes', async t => {
+  t.test('metadata keeps bytes in any encoding', async t => {
     for (const authorizationV4 of [false, true]) {
       const client = aliOss(oss, 'bkt', { headerEncoding: 'latin1', authorizationV4 })
       await client.put('meta', Buffer.from('x'), { meta: { n: 'größe 大' } })
@@ -543,22 +569,25 @@ t.test('requests', async t => {
   })
 })
 
-t.test('options', async t => {
-  t.test('createBuckets, verify, discard', async t => {
+t.test('emulator options', async t => {
+  t.test('createBuckets, discard, maxRequests and verify are applied', async t => {
     const oss = await startEmulator({ createBuckets: true, discard: true, maxRequests: 5 })
     t.teardown(() => oss.close())
     const client = aliOss(oss, 'any-bucket')
     const body = randomBytes(150_000)
     const put = await client.put('k', body)
     t.equal(put.res.headers.etag, `"${createHash('md5').update(body).digest('hex').toUpperCase()}"`)
-    t.ok(Buffer.alloc(150_000).equals((await client.get('k')).content), 'zeros')
+    t.ok(
+      Buffer.alloc(150_000).equals((await client.get('k')).content),
+      'discarded content is read as zeros',
+    )
     const { uploadId } = await client.initMultipartUpload('m')
     const { etag } = await client.uploadPart('m', uploadId, 1, body, 0, body.length)
     t.equal((await client.listParts('m', uploadId)).parts.Size, '150000')
     await client.completeMultipartUpload('m', uploadId, [{ number: 1, etag }])
     t.equal((await client.get('m')).content.length, 150_000)
     for (let i = 0; i < 30; i++) await client.head('k')
-    t.ok(oss.requests.length <= 22, 'the log is bounded')
+    t.ok(oss.requests.length <= 22, 'the request log is bounded')
 
     const fast = await startEmulator({ createBuckets: true, verify: false })
     t.teardown(() => fast.close())
@@ -569,7 +598,7 @@ t.test('options', async t => {
     t.ok(body.equals((await quick.get('k')).content))
   })
 
-  t.test('tls', async t => {
+  t.test('tls serves HTTPS, and faults apply to it', async t => {
     const oss = await startEmulator({ buckets: ['bkt'], tls: { key: KEY, cert: CERT } })
     t.teardown(() => oss.close())
     t.match(oss.clientOptions('bkt'), { endpoint: /^https:/, secure: true })
@@ -589,26 +618,29 @@ t.test('options', async t => {
     t.equal(fault.hits, 1)
   })
 
-  t.test('what the command line prints', async t => {
-    const oss = await startEmulator()
-    t.teardown(() => oss.close())
-    const text = describeEmulator(oss)
-    for (const wanted of [
-      oss.endpoint,
-      oss.dir,
-      oss.credentials.accessKeySecret,
-      'new OSS(',
-      'ossutil ls',
-    ])
-      t.ok(text.includes(wanted), wanted)
-    t.notMatch(text, /TEST SERVER/)
-    const open = await startEmulator({ host: '0.0.0.0' })
-    t.teardown(() => open.close())
-    t.match(describeEmulator(open), /TEST SERVER listening on 0\.0\.0\.0/)
-    t.match(open.endpoint, /^http:\/\/127\.0\.0\.1:/)
-  })
+  t.test(
+    'describeEmulator prints endpoint, credentials and a warning for public hosts',
+    async t => {
+      const oss = await startEmulator()
+      t.teardown(() => oss.close())
+      const text = describeEmulator(oss)
+      for (const expected of [
+        oss.endpoint,
+        oss.dir,
+        oss.credentials.accessKeySecret,
+        'new OSS(',
+        'ossutil ls',
+      ])
+        t.ok(text.includes(expected), expected)
+      t.notMatch(text, /TEST SERVER/)
+      const open = await startEmulator({ host: '0.0.0.0' })
+      t.teardown(() => open.close())
+      t.match(describeEmulator(open), /TEST SERVER listening on 0\.0\.0\.0/)
+      t.match(open.endpoint, /^http:\/\/127\.0\.0\.1:/)
+    },
+  )
 
-  t.test('wrong ones', async t => {
+  t.test('invalid options are rejected', async t => {
     await t.rejects(startEmulator({ buckets: ['../x'] }), TypeError)
     await t.rejects(startEmulator({ idleTimeout: 0 }), RangeError)
     await t.rejects(startEmulator({ link: { bandwidth: -1 } }), RangeError)

@@ -1,6 +1,6 @@
 /**
- * The recipe for resumable uploads in the documentation of ali-oss, as it is written there: five
- * tries, the checkpoint kept from `progress` and passed back in; also from a file after a restart.
+ * The recipe for resumable uploads from the documentation of ali-oss, unchanged: five attempts, with the
+ * checkpoint saved from `progress` and passed back in. Also with a checkpoint from a file after a restart.
  */
 import { randomBytes } from 'node:crypto'
 import { readFileSync, writeFileSync } from 'node:fs'
@@ -11,20 +11,20 @@ import { aliOss, type Client } from './clients.js'
 
 const BYTES = randomBytes(3_500_000)
 
-/** @param store what is done with each checkpoint */
+/** @param store – called with each checkpoint */
 async function resumeUpload(
   client: Client,
   filePath: string,
   checkpoint: unknown,
   store: (cpt: unknown) => void = () => undefined,
-  tries = 5,
+  attempts = 5,
 ): Promise<{ failures: unknown[]; result: Client }> {
   const failures: unknown[] = []
-  for (let i = 0; i < tries; i++) {
+  for (let i = 0; i < attempts; i++) {
     try {
       const result = await client.multipartUpload('object-name', filePath, {
         checkpoint,
-        // oxlint-disable-next-line typescript/require-await -- as it is written there
+        // oxlint-disable-next-line typescript/require-await -- as in the documentation
         async progress(_percentage: number, cpt: unknown) {
           checkpoint = cpt
           store(cpt)
@@ -38,7 +38,7 @@ async function resumeUpload(
   return { failures, result: undefined }
 }
 
-t.test('two failures, then done', async t => {
+t.test('ali-oss’s resume recipe succeeds after two failed parts, with one upload id', async t => {
   const oss = await startEmulator({
     buckets: ['bkt'],
     faults: [{ operation: 'UploadPart', partNumber: 2, times: 2, do: 'reset', at: 'body' }],
@@ -54,46 +54,49 @@ t.test('two failures, then done', async t => {
   t.equal(oss.requests.filter(r => r.operation === 'InitiateMultipartUpload').length, 1)
 })
 
-t.test('from a file, after a restart of both sides', async t => {
-  const dir = t.testdir()
-  const path = join(dir, 'file')
-  writeFileSync(path, BYTES)
-  const first = await startEmulator({
-    dir: join(dir, 'oss'),
-    buckets: ['bkt'],
-    faults: [
-      // the others are done by the time these two fail
-      {
-        operation: 'UploadPart',
-        partNumber: [3, 4],
-        times: 'always',
-        do: 'delay',
-        ms: 300,
-        at: 'received',
-      },
-      {
-        operation: 'UploadPart',
-        partNumber: [3, 4],
-        times: 'always',
-        do: 'answer',
-        status: 503,
-        at: 'received',
-        code: 'ServiceUnavailable',
-      },
-    ],
-  })
-  const keep = join(dir, 'checkpoint.json')
-  const store = (cpt: unknown) => writeFileSync(keep, JSON.stringify(cpt))
-  const { failures } = await resumeUpload(aliOss(first, 'bkt'), path, undefined, store, 2)
-  t.equal(failures.length, 2)
-  await first.close()
+t.test(
+  'ali-oss’s resume recipe continues from a file after client and emulator restart',
+  async t => {
+    const dir = t.testdir()
+    const path = join(dir, 'file')
+    writeFileSync(path, BYTES)
+    const first = await startEmulator({
+      dir: join(dir, 'oss'),
+      buckets: ['bkt'],
+      faults: [
+        // the other parts are stored by the time these two fail
+        {
+          operation: 'UploadPart',
+          partNumber: [3, 4],
+          times: 'always',
+          do: 'delay',
+          ms: 300,
+          at: 'received',
+        },
+        {
+          operation: 'UploadPart',
+          partNumber: [3, 4],
+          times: 'always',
+          do: 'answer',
+          status: 503,
+          at: 'received',
+          code: 'ServiceUnavailable',
+        },
+      ],
+    })
+    const saved = join(dir, 'checkpoint.json')
+    const store = (cpt: unknown) => writeFileSync(saved, JSON.stringify(cpt))
+    const { failures } = await resumeUpload(aliOss(first, 'bkt'), path, undefined, store, 2)
+    t.equal(failures.length, 2)
+    await first.close()
 
-  const second = await startEmulator({ dir: join(dir, 'oss') })
-  t.teardown(() => second.close())
-  const client = aliOss(second, 'bkt')
-  const { result } = await resumeUpload(client, path, JSON.parse(readFileSync(keep, 'utf8')))
-  t.equal(result.res.status, 200)
-  t.ok(BYTES.equals((await client.get('object-name')).content))
-  const parts = second.requests.filter(r => r.operation === 'UploadPart').map(r => r.partNumber)
-  t.same(new Set(parts), new Set([3, 4]), 'only what was missing')
-})
+    const second = await startEmulator({ dir: join(dir, 'oss') })
+    t.teardown(() => second.close())
+    const client = aliOss(second, 'bkt')
+    const { result } = await resumeUpload(client, path, JSON.parse(readFileSync(saved, 'utf8')))
+    t.equal(result.res.status, 200)
+    t.ok(BYTES.equals((await client.get('object-name')).content))
+    const parts = second.requests.filter(r => r.operation === 'UploadPart').map(r => r.partNumber)
+    t.same(new Set(parts), new Set([3, 4]), 'only the missing parts are sent')
+  },
+)

@@ -1,4 +1,4 @@
-/** The published test vectors of both signatures, of the CRC-64 and of the multipart ETag. */
+/** Published test vectors of both signature versions, the CRC64 and the multipart ETag. */
 import t from 'tap'
 import { combineCrc64, Crc64 } from '../../src/crc64.js'
 import { authenticate } from '../../src/emulator/auth/authenticate.js'
@@ -11,7 +11,7 @@ import { multipartETag } from '../../src/emulator/store/digest.js'
 
 const headers = (all: Record<string, string>) => headerMap(Object.entries(all).flat())
 
-t.test('V1 in the header', t => {
+t.test('V1 signatures in headers match the published vectors', t => {
   const documented = {
     method: 'PUT',
     query: new Map<string, string>(),
@@ -56,7 +56,7 @@ t.test('V1 in the header', t => {
   t.end()
 })
 
-t.test('V1 in the query', t => {
+t.test('V1 signatures in queries match the published vectors', t => {
   const sign = (path: string, key: string, expires: string) => {
     const request = { method: 'GET', headers: headers({}), query: parseRequestTarget(path).query }
     return signV1('sk', stringToSignV1(request, { bucket: 'bucket', key }, expires))
@@ -69,7 +69,7 @@ t.test('V1 in the query', t => {
   t.end()
 })
 
-t.test('V4', t => {
+t.test('V4 signatures match the published vectors', t => {
   const query = parseRequestTarget(
     '/?%2Bparam1=value3&%2Bparam2=&%7Cparam1=value4&%7Cparam2=&param1=value1&param2=',
   ).query
@@ -108,23 +108,23 @@ t.test('V4', t => {
   t.end()
 })
 
-t.test('the reading of an address whose signature verifies is the one that counts', t => {
+t.test('authenticate picks the candidate address whose signature verifies', t => {
   const credentials = createCredentialStore([{ accessKeyId: 'ak', accessKeySecret: 'sk' }])
   const now = Date.parse('2024-01-01T00:00:00Z')
   const date = new Date(now).toUTCString()
-  const meant = { bucket: 'two', key: 'k' }
+  const expected = { bucket: 'two', key: 'k' }
   const unsigned = { method: 'GET', query: new Map(), headers: headers({ date }) }
-  const signature = signV1('sk', stringToSignV1(unsigned, meant, date))
+  const signature = signV1('sk', stringToSignV1(unsigned, expected, date))
   const request = { ...unsigned, headers: headers({ date, authorization: `OSS ak:${signature}` }) }
   const region = 'cn-hangzhou'
   t.same(
     authenticate(
       request,
-      [{ bucket: 'one', key: 'k' }, meant],
+      [{ bucket: 'one', key: 'k' }, expected],
       { credentialStore: credentials, region },
       now,
     ),
-    { address: meant, signed: true },
+    { address: expected, signed: true },
   )
   t.throws(
     () =>
@@ -137,11 +137,11 @@ t.test('the reading of an address whose signature verifies is the one that count
     { code: 'SignatureDoesNotMatch', extra: { SignatureProvided: signature } },
   )
   t.ok(sameSignature('abc', 'abc'))
-  t.notOk(sameSignature('abc', 'abcd'), 'lengths may differ')
+  t.notOk(sameSignature('abc', 'abcd'), 'signatures of different lengths differ')
   t.end()
 })
 
-t.test('CRC-64 and ETag', async t => {
+t.test('CRC64 and multipart ETag match the published vectors', async t => {
   const crc = new Crc64()
   const of = (text: string) => {
     crc.reset()

@@ -1,4 +1,4 @@
-/** What is on disk: after a restart, after SIGKILL, under several processes, with any key. */
+/** The emulator's data on disk after a restart, after SIGKILL, shared by several processes, and with any key. */
 import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
@@ -24,7 +24,7 @@ import { pathOf } from '../support/project.js'
 
 const PART = randomBytes(102_400)
 
-/** All files below a directory, relative to it. */
+/** Lists all files below a directory, relative to it. */
 const filesIn = (dir: string): string[] =>
   readdirSync(dir, { recursive: true, withFileTypes: true })
     .filter(entry => entry.isFile())
@@ -40,7 +40,7 @@ const upload = async (client: Client, key: string, parts: number) => {
   return { uploadId, done }
 }
 
-t.test('a restart keeps everything', async t => {
+t.test('buckets, objects, uploads and tokens survive a restart', async t => {
   const dir = t.testdir()
   const first = await startEmulator({ dir, buckets: ['bkt'] })
   const one = aliOss(first, 'bkt')
@@ -49,7 +49,7 @@ t.test('a restart keeps everything', async t => {
   const { uploadId, done } = await upload(one, 'm', 2)
   const token = first.sts.issue()
   await first.close()
-  t.same(readdirSync(join(dir, 'tmp')), [], 'nothing temporary is left')
+  t.same(readdirSync(join(dir, 'tmp')), [], 'no temporary file is left')
 
   const second = await startEmulator({ dir })
   t.teardown(() => second.close())
@@ -64,7 +64,7 @@ t.test('a restart keeps everything', async t => {
   t.equal((await aliOss(second, 'bkt', { ...token, ...refresh }).head('k')).status, 200)
 })
 
-t.test('what is replaced, deleted or aborted leaves no bytes', async t => {
+t.test('replaced, deleted and aborted objects leave no files', async t => {
   const dir = t.testdir()
   const oss = await startEmulator({ dir, buckets: ['bkt'] })
   t.teardown(() => oss.close())
@@ -76,7 +76,7 @@ t.test('what is replaced, deleted or aborted leaves no bytes', async t => {
   const spare = await upload(client, 'k', 3)
   await client.uploadPart('k', spare.uploadId, 2, PART, 0, PART.length)
   await client.completeMultipartUpload('k', spare.uploadId, spare.done.slice(0, 2))
-  t.equal(bodies().length, 2, 'two parts of three, and the old body is gone')
+  t.equal(bodies().length, 2, 'two of three parts are left, the old body is removed')
   await client.copy('copy', 'k')
   await client.delete('k')
   t.ok(Buffer.concat([PART, PART]).equals((await client.get('copy')).content))
@@ -92,10 +92,10 @@ t.test('what is replaced, deleted or aborted leaves no bytes', async t => {
   oss.inject({ do: 'reset', at: 'body', operation: 'PutObject' })
   await rejects(t, broken)
   await client.list({})
-  t.same(filesIn(join(dir, 'buckets/bkt')), ['bucket.json'], 'a PUT that breaks off')
+  t.same(filesIn(join(dir, 'buckets/bkt')), ['bucket.json'], 'an incomplete PUT leaves no file')
 })
 
-t.test('an object that is overwritten while it is read', async t => {
+t.test('an object overwritten while it is read is returned in its old version', async t => {
   const oss = await startEmulator({ buckets: ['bkt'] })
   t.teardown(() => oss.close())
   const client = aliOss(oss, 'bkt')
@@ -109,11 +109,11 @@ t.test('an object that is overwritten while it is read', async t => {
     await new Promise(resolve => setTimeout(resolve, 5))
   await client.put('k', PART)
   oss.clearFaults()
-  t.ok(old.equals((await get).content), 'the old bytes to the end')
+  t.ok(old.equals((await get).content), 'the reader gets the old bytes')
   t.ok(PART.equals((await client.get('k')).content))
 })
 
-t.test('half-done steps of a killed process are mended', async t => {
+t.test('unfinished steps of a killed process are repaired on start', async t => {
   const dir = t.testdir()
   const first = await startEmulator({ dir, buckets: ['bkt'] })
   const one = aliOss(first, 'bkt')
@@ -122,24 +122,24 @@ t.test('half-done steps of a killed process are mended', async t => {
   await one.put('k', PART)
   await first.close()
 
-  // as if it had been killed between the object's record and the move of its parts, ...
+  // as if killed between writing the object's record and moving its parts, ...
   const bucket = join(dir, 'buckets/bkt')
   renameSync(join(bucket, 'objects/m.object', uploadId), join(bucket, 'uploads', uploadId))
   // ... with a new body for "k" in place but not its record, ...
-  writeFileSync(join(bucket, 'objects/k.object/body-new'), 'unborn')
-  // ... with a first body of "n", and with a request under way
+  writeFileSync(join(bucket, 'objects/k.object/body-new'), 'unfinished')
+  // ... with a first body of "n", and with a request in progress
   mkdirSync(join(bucket, 'objects/n.object'))
-  writeFileSync(join(bucket, 'objects/n.object/body-new'), 'unborn')
+  writeFileSync(join(bucket, 'objects/n.object/body-new'), 'unfinished')
   mkdirSync(join(dir, 'tmp/dead'))
   writeFileSync(join(dir, 'tmp/dead/lock'), '')
   writeFileSync(join(dir, 'tmp/dead/1'), 'half')
-  // and one that is just starting
+  // and as if another process was just starting
   mkdirSync(join(dir, 'tmp/new-born'))
 
   const lenient = await startEmulator({ dir })
   t.teardown(() => lenient.close())
   const two = aliOss(lenient, 'bkt')
-  t.same((await two.listUploads({ 'max-uploads': 9 })).uploads, [], 'the upload is over')
+  t.same((await two.listUploads({ 'max-uploads': 9 })).uploads, [], 'the upload is completed')
   await rejects(t, two.completeMultipartUpload('m', uploadId, done), { code: 'NoSuchUpload' })
   t.ok(Buffer.concat([PART, PART]).equals((await two.get('m')).content))
   t.ok(PART.equals((await two.get('k')).content))
@@ -153,7 +153,7 @@ t.test('half-done steps of a killed process are mended', async t => {
   t.ok(existsSync(join(dir, 'tmp/new-born')))
 })
 
-t.test('before it is mended, the same is read', async t => {
+t.test('a completed object whose parts were not moved yet can be read and replaced', async t => {
   const dir = t.testdir()
   const oss = await startEmulator({ dir, buckets: ['bkt'] })
   t.teardown(() => oss.close())
@@ -169,7 +169,7 @@ t.test('before it is mended, the same is read', async t => {
   t.same(readdirSync(join(bucket, 'uploads')), [])
 })
 
-void long(t, 'several processes over one directory, one of them killed', async t => {
+void long(t, 'several processes share one directory, even if one of them is killed', async t => {
   const dir = t.testdir()
   const here = await startEmulator({ dir, createBuckets: true })
   t.teardown(() => here.close())
@@ -183,12 +183,12 @@ void long(t, 'several processes over one directory, one of them killed', async t
   const far = aliOss(here, 'bkt', { endpoint: `http://127.0.0.1:${port}`, timeout: 10_000 })
 
   await far.put('k', PART)
-  t.ok(PART.equals((await near.get('k')).content), 'what one stored the other reads')
+  t.ok(PART.equals((await near.get('k')).content), 'one process reads what the other stored')
   const { uploadId, done } = await upload(near, 'm', 2)
   await far.completeMultipartUpload('m', uploadId, done)
   await rejects(t, near.listParts('m', uploadId), { code: 'NoSuchUpload' })
 
-  // racing appends: every position is given away once
+  // concurrent appends: each position is accepted once
   let length = 0
   await Promise.all(
     [near, far, near, far].map(async client => {
@@ -208,14 +208,14 @@ void long(t, 'several processes over one directory, one of them killed', async t
   const log = await near.get('log')
   t.equal(log.content.toString(), '12345'.repeat(length / 5))
 
-  // racing puts: one whole body or the other
+  // concurrent puts: a read returns one whole body
   const bodies = ['a', 'b', 'c', 'd'].map(c => Buffer.alloc(50_000, c))
   await Promise.all(
     bodies.map(async (body, i) => {
       for (let n = 0; n < 10; n++) {
         await (i % 2 ? near : far).put('race', body)
         const { content } = await (i % 2 ? far : near).get('race')
-        if (!bodies.some(b => b.equals(content))) t.fail('a mix')
+        if (!bodies.some(b => b.equals(content))) t.fail('a read returned a mixture of two bodies')
       }
     }),
   )
@@ -230,15 +230,19 @@ void long(t, 'several processes over one directory, one of them killed', async t
   await once(child, 'exit')
   await t.rejects(put)
   await rejects(t, near.head('never'), { status: 404 })
-  t.equal(readdirSync(join(dir, 'tmp')).length, 2, 'its workspace is still there, ...')
+  t.equal(
+    readdirSync(join(dir, 'tmp')).length,
+    2,
+    'the temporary directory of the killed process is still there',
+  )
   const third = await startEmulator({ dir })
-  t.equal(readdirSync(join(dir, 'tmp')).length, 2, '... and goes when the next one starts')
+  t.equal(readdirSync(join(dir, 'tmp')).length, 2, 'the next process to start removes it')
   await third.close()
   t.ok(PART.equals((await near.get('k')).content))
-  await near.put('k', Buffer.from('its lock went with it'))
+  await near.put('k', Buffer.from('written after the owner of the lock was killed'))
 })
 
-t.test('keys as file names', async t => {
+t.test('keys are mapped to safe, reversible file names', async t => {
   for (const key of [
     'a/b',
     '..',
@@ -280,7 +284,7 @@ t.test('keys as file names', async t => {
   )
 })
 
-t.test('parts on disk', async t => {
+t.test('stored parts are listed in order, with only the newest of each number', async t => {
   const dir = t.testdir()
   const digest = { size: 1, md5: 'A'.repeat(32), crc64: 7n }
   const put = async (number: number, md5: string) => {
@@ -290,7 +294,7 @@ t.test('parts on disk', async t => {
   await put(100, 'A'.repeat(32))
   await put(99, 'A'.repeat(32))
   const newest = await put(99, 'B'.repeat(32))
-  // an older file of the same number that could not be removed in time
+  // an older file of the same part that was not removed yet
   const left = newest.file.replace(/-\d{16}-(\d+)-B+/, `-0000000000000001-$1-${'C'.repeat(32)}`)
   writeFileSync(join(dir, left), 'x')
   const parts = await readStoredParts(dir)
@@ -317,27 +321,30 @@ t.test('parts on disk', async t => {
   )
 })
 
-t.test('locks exclude, in order, and survive failures', async t => {
-  const dir = t.testdir()
-  const [one, two] = [createRunExclusive(dir), createRunExclusive(dir)]
-  let inside = 0
-  const work = async () => {
-    t.equal(++inside, 1)
-    await new Promise(resolve => setTimeout(resolve, 3))
-    inside--
-  }
-  await Promise.all([one('x', work), two('x', work), one('x', work), two('x', work)])
-  await t.rejects(one('x', () => Promise.reject(new Error('no'))))
-  await one('x', work)
-})
+t.test(
+  'createRunExclusive serialises callbacks of two instances, even after a failure',
+  async t => {
+    const dir = t.testdir()
+    const [one, two] = [createRunExclusive(dir), createRunExclusive(dir)]
+    let inside = 0
+    const work = async () => {
+      t.equal(++inside, 1)
+      await new Promise(resolve => setTimeout(resolve, 3))
+      inside--
+    }
+    await Promise.all([one('x', work), two('x', work), one('x', work), two('x', work)])
+    await t.rejects(one('x', () => Promise.reject(new Error('no'))))
+    await one('x', work)
+  },
+)
 
-void long(t, '10,000 parts', async t => {
+void long(t, 'an upload of 10,000 parts is listed in pages and completed', async t => {
   const dir = t.testdir()
   const oss = await startEmulator({ dir, buckets: ['bkt'] })
   t.teardown(() => oss.close())
   const client = aliOss(oss, 'bkt')
   const { uploadId, done } = await upload(client, 'many', 1)
-  // the other 9,999 as hard links would be too slow to send one by one
+  // the other 9,999 parts are hard links, since sending them one by one would be too slow
   const shards = join(dir, 'buckets/bkt/uploads', uploadId)
   const [name = ''] = readdirSync(join(shards, '000'))
   const { linkSync } = await import('node:fs')
@@ -372,7 +379,7 @@ void long(t, '10,000 parts', async t => {
   t.ok(PART.subarray(0, 100).equals(content))
 })
 
-t.test('the script of heavy checks is at least legible', async t => {
+t.test('heavy.mjs parses', async t => {
   const script = pathOf('test/emulator/heavy.mjs')
   const [code] = await once(
     spawn(process.execPath, ['--check', script], { stdio: 'inherit' }),

@@ -1,4 +1,4 @@
-/** A job killed with SIGKILL at random moments and run again until it ends: every object once. */
+/** Kills a job with SIGKILL at random moments and reruns it until it succeeds: each object is published once. */
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -14,9 +14,9 @@ const WORKER = pathOf('test/etl/worker.mjs')
 const MANIFEST = 'rows/_manifest-job.json'
 const RECORDS = 2000
 const KILLS = 6
-/** Each kill comes after so many objects at most, and so many ms. */
-const [OBJECTS, LATER] = [5, 30]
-/** Objects that are unfinished at a time: two that are open, two (and one more) that have ended. */
+/** Each kill happens after at most this many requests and this many ms. */
+const [MAX_REQUESTS, MAX_DELAY_MS] = [5, 30]
+/** Maximum number of concurrently unfinished objects: two open ones, and two (plus one) that have ended. */
 const UNFINISHED = 5
 
 async function start({ oss, dir }: Bench): Promise<ChildProcess> {
@@ -34,44 +34,45 @@ async function start({ oss, dir }: Bench): Promise<ChildProcess> {
 async function ended(child: ChildProcess): Promise<boolean> {
   const [status, signal]: unknown[] = child.exitCode === null ? await once(child, 'close') : [0]
   if (signal === 'SIGKILL') return false
-  if (status !== 0) throw new Error(`The job ended with ${String(status)}`)
+  if (status !== 0) throw new Error(`The job exited with ${String(status)}`)
   return true
 }
 
-/** The manifest, and each object's size and CRC64 without when it was made. */
+/** Returns the manifest, and a copy without the creation times for comparison. */
 async function result(work: Bench): Promise<{ manifest: Manifest; same: unknown }> {
   const manifest = JSON.parse(String(await work.get(MANIFEST))) as Manifest
-  const objects = manifest.objects.map(({ created: _when, ...object }) => object)
+  const objects = manifest.objects.map(({ created: _created, ...object }) => object)
   return { manifest, same: { ...manifest, objects } }
 }
 
 async function killed(t: Test, work: Bench): Promise<number> {
   const random = randomOf(t)
-  // So that some die when an object is stored and they have not heard of it.
+  // Delays replies, so that some runs die after an object was stored but before they received the reply.
   work.oss.inject({ do: 'delay', ms: 15, operation: 'PutObject', times: 'always' })
   for (let kills = 0; kills < KILLS; kills++) {
     const child = await start(work)
-    const until = work.oss.requests.length + Math.floor(random() * (OBJECTS + 1))
+    const until = work.oss.requests.length + Math.floor(random() * (MAX_REQUESTS + 1))
     while (work.oss.requests.length < until && child.exitCode === null) await sleep(2)
-    await sleep(random() * LATER)
+    await sleep(random() * MAX_DELAY_MS)
     child.kill('SIGKILL')
     if (await ended(child)) return kills
     const manifest = await work.get(MANIFEST)
     if (manifest === undefined) continue
-    // Killed after the manifest, but before it could say so: all must be there.
+    // Killed after writing the manifest but before exiting: all objects must exist.
     const { objects } = JSON.parse(String(manifest)) as Manifest
-    for (const { key } of objects) t.ok(await work.get(key), `${key} is there before the manifest`)
+    for (const { key } of objects)
+      t.ok(await work.get(key), `${key} was stored before the manifest`)
   }
-  t.ok(await ended(await start(work)), 'left alone, it ends')
+  t.ok(await ended(await start(work)), 'an undisturbed run succeeds')
   return KILLS
 }
 
 void long(
   t,
-  'killed at random: every object once, the manifest last, little sent again',
+  'a job killed at random publishes every object once and the manifest last, and resends little',
   async t => {
     let expected: unknown
-    await t.test('not killed', async t => {
+    await t.test('an undisturbed run as reference', async t => {
       const undisturbed = await bench(t)
       t.ok(await ended(await start(undisturbed)))
       expected = (await result(undisturbed)).same
@@ -79,7 +80,7 @@ void long(
     const work = await bench(t)
     const kills = await killed(t, work)
     const { manifest, same } = await result(work)
-    t.same(same, expected, `after ${kills} kills as without any`)
+    t.same(same, expected, `the result after ${kills} kills is the same as without`)
     t.equal(manifest.objects.length, 21)
     t.equal(manifest.records, RECORDS)
 
@@ -94,19 +95,22 @@ void long(
     t.same(
       ids.toSorted((a, b) => a - b),
       [...Array(RECORDS).keys()],
-      'every record once',
+      'every record is stored once',
     )
 
     const puts = work.oss.requests.filter(({ operation }) => operation === 'PutObject')
     const stored = puts.filter(({ status }) => status === 200).map(({ key }) => key)
-    t.equal(new Set(stored).size, stored.length, 'no object was stored twice')
+    t.equal(new Set(stored).size, stored.length, 'no object is stored twice')
     t.equal(stored.length, manifest.objects.length + 1)
-    t.equal(stored.at(-1), MANIFEST, 'it comes last')
+    t.equal(stored.at(-1), MANIFEST, 'the manifest is stored last')
     const sent = puts.reduce((sum, { bytes }) => sum + bytes, 0)
     const manifestSize = (await work.get(MANIFEST))?.length ?? 0
     const largest = Math.max(manifestSize, ...manifest.objects.map(({ size }) => size))
     const once = manifest.size + manifestSize
-    t.ok(sent >= once && sent <= once + kills * UNFINISHED * largest, `${sent} sent for ${once}`)
-    t.same(await work.spool.uploads(), [], 'nothing is left unfinished')
+    t.ok(
+      sent >= once && sent <= once + kills * UNFINISHED * largest,
+      `${sent} bytes were sent for ${once} bytes of objects`,
+    )
+    t.same(await work.spool.uploads(), [], 'no upload is left unfinished')
   },
 )

@@ -1,4 +1,4 @@
-/** What needs no OSS: templates, dates, formats, taps, options, and the types that users see. */
+/** ETL tests that need no OSS: key templates, dates, formats, taps, options and public types. */
 import { PassThrough, Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { createGzip } from 'node:zlib'
@@ -20,12 +20,12 @@ interface Order {
 }
 
 const client = { accessKeyId: 'k', accessKeySecret: 's', region: 'oss-cn-hangzhou', bucket: 'b' }
-const spool = new Spool({ client, dir: '/nonexistent/oss-spool' }) // nothing here touches it
+const spool = new Spool({ client, dir: '/nonexistent/oss-spool' }) // never accessed by these tests
 
 const DATE = new Calendar().fields(Date.UTC(2026, 10, 4, 5, 6, 7))
 const FIELDS = { job: 'j', partition: 'DE', date: DATE, seq: 42 }
 
-t.test('a template makes keys of what it names', t => {
+t.test('a key template fills in its placeholders', t => {
   const key = (template: string): string => new KeyTemplate('key', template).key(FIELDS)
   const template = 'events/dt={yyyy}-{MM}-{dd}/{partition}-{seq:05}.jsonl.gz'
   t.equal(key(template), 'events/dt=2026-11-04/DE-00042.jsonl.gz')
@@ -36,7 +36,7 @@ t.test('a template makes keys of what it names', t => {
   t.end()
 })
 
-t.test('a template that is wrong is refused', t => {
+t.test('an invalid key template is rejected', t => {
   const wrong = [
     '{',
     '}',
@@ -55,7 +55,7 @@ t.test('a template that is wrong is refused', t => {
   t.end()
 })
 
-t.test('dates are those of the time zone', t => {
+t.test('Calendar returns dates in its time zone', t => {
   const at = (zone: string | undefined, time: Date | number): string => {
     const { yyyy, MM, dd, HH, mm, ss } = new Calendar(zone).fields(time)
     return `${yyyy}-${MM}-${dd} ${HH}:${mm}:${ss}`
@@ -66,14 +66,30 @@ t.test('dates are those of the time zone', t => {
   t.equal(at('Asia/Shanghai', newYear), '2026-01-01 08:00:59')
   t.equal(at('America/New_York', newYear), '2025-12-31 19:00:59')
   t.equal(at('Asia/Kathmandu', newYear), '2026-01-01 05:45:59')
-  t.equal(at('Europe/Berlin', Date.UTC(2026, 2, 29, 1)), '2026-03-29 03:00:00', 'summer time')
-  t.equal(at('Europe/Berlin', Date.UTC(2026, 2, 28, 23)), '2026-03-29 00:00:00', 'midnight is 00')
-  t.equal(at('Africa/Monrovia', Date.UTC(1971, 5, 1)), '1971-05-31 23:15:30', 'offsets of seconds')
+  t.equal(
+    at('Europe/Berlin', Date.UTC(2026, 2, 29, 1)),
+    '2026-03-29 03:00:00',
+    'daylight saving time',
+  )
+  t.equal(
+    at('Europe/Berlin', Date.UTC(2026, 2, 28, 23)),
+    '2026-03-29 00:00:00',
+    'midnight is hour 00',
+  )
+  t.equal(
+    at('Africa/Monrovia', Date.UTC(1971, 5, 1)),
+    '1971-05-31 23:15:30',
+    'an offset with seconds',
+  )
   t.equal(at(undefined, Date.parse('0987-06-05T04:03:02Z')), '0987-06-05 04:03:02')
   t.equal(at(undefined, -1), '1969-12-31 23:59:59')
   const calendar = new Calendar('Asia/Shanghai')
   for (let minute = 0; minute < 3000; minute++) calendar.fields(newYear + minute * 60_000)
-  t.match(calendar.fields(newYear), { HH: '08', ss: '59' }, 'more than are remembered')
+  t.match(
+    calendar.fields(newYear),
+    { HH: '08', ss: '59' },
+    'correct after the cache has overflowed',
+  )
   for (const time of [Number.NaN, new Date('x'), '2026', undefined, 1e300]) {
     t.throws(() => new Calendar().fields(time), { code: 'ERR_INVALID_ARG_TYPE' }, String(time))
   }
@@ -82,7 +98,7 @@ t.test('dates are those of the time zone', t => {
   t.end()
 })
 
-t.test('wrong options are refused before any work, each by its kind', t => {
+t.test('rotate() rejects invalid options before any work, with the right code', t => {
   const good = { job: 'j', key: 'a/{seq}' }
   const wrong: readonly [code: string, options: object][] = [
     ['ERR_INVALID_ARG_TYPE', { job: 1 }],
@@ -128,14 +144,14 @@ t.test('wrong options are refused before any work, each by its kind', t => {
   t.end()
 })
 
-t.test('zstd where Node has it', async t => {
+t.test('zstd is accepted if Node supports it', async t => {
   const zlib: object = await import('node:zlib')
   const make = (): object => rotate(spool, { job: 'j', key: '{seq}', transform: 'zstd' })
   if ('createZstdCompress' in zlib) t.doesNotThrow(make)
   else t.throws(make, { code: 'ERR_INVALID_ARG_VALUE' })
 })
 
-t.test('a key is given once per job', t => {
+t.test('a job never uses a key twice', t => {
   const sequences = new KeySequences(
     checkRotateOptions<string>({
       job: 'j',
@@ -155,12 +171,12 @@ t.test('a key is given once per job', t => {
   t.throws(
     () => fixed.nextKey(fixed.sequenceFor('')),
     { code: 'ERR_SPOOL_OBJECT_EXISTS' },
-    'the manifest',
+    'the key of the manifest is taken',
   )
   t.end()
 })
 
-t.test('jsonl: a line per record, and nothing that JSON has no text for', t => {
+t.test('jsonl writes one line per record and rejects records that JSON cannot represent', t => {
   t.equal(jsonl({ a: 'x\ny', b: undefined }), '{"a":"x\\ny"}\n')
   t.equal(jsonl(null), 'null\n')
   for (const record of [undefined, () => {}, Symbol('s'), 1n])
@@ -168,7 +184,7 @@ t.test('jsonl: a line per record, and nothing that JSON has no text for', t => {
   t.end()
 })
 
-t.test('csv: a header per object, columns from the first record of all', async t => {
+t.test('csv writes a header per object and the columns of the first record', async t => {
   const format = await csv<{ id?: number; name?: string; more?: string }>()
   t.equal(format({ id: 1, name: 'a "b", c' }, true), 'id,name\n1,"a ""b"", c"\n')
   t.equal(format({ name: 'x', id: 2, more: 'not a column' }, false), '2,x\n')
@@ -177,9 +193,9 @@ t.test('csv: a header per object, columns from the first record of all', async t
   t.equal(own([1, 2], true), '1;2\n')
 })
 
-t.test('a tap hands on what it gets, and tells at most so often', async t => {
-  const told: TapCounts[] = []
-  const counter = tap<number>(counts => told.push(counts), { perSecond: 20 })
+t.test('a tap passes records through and reports at most perSecond times per second', async t => {
+  const reports: TapCounts[] = []
+  const counter = tap<number>(counts => reports.push(counts), { perSecond: 20 })
   const source = async function* (): AsyncGenerator<number> {
     for (let i = 0; i < 300; i++) {
       yield i
@@ -192,18 +208,18 @@ t.test('a tap hands on what it gets, and tells at most so often', async t => {
   })
   t.same(records, [...Array(300).keys()])
   t.equal(counter.records, 300)
-  const last = told.at(-1)
+  const last = reports.at(-1)
   t.match(last, { records: 300, done: true })
-  t.ok(told.length <= (last?.elapsed ?? 0) / 50 + 1, `${told.length} calls`)
-  t.ok(told.length > 2)
-  t.ok(told.every(({ done }, i) => done === (i === told.length - 1)))
-  t.ok(told.every(({ rate }) => rate > 0))
+  t.ok(reports.length <= (last?.elapsed ?? 0) / 50 + 1, `${reports.length} reports`)
+  t.ok(reports.length > 2)
+  t.ok(reports.every(({ done }, i) => done === (i === reports.length - 1)))
+  t.ok(reports.every(({ rate }) => rate > 0))
 })
 
-t.test('a tap: nothing to count, listeners that throw, wrong arguments', async t => {
-  const told: TapCounts[] = []
-  await pipeline(Readable.from([]), tap(counts => told.push(counts)).resume())
-  t.same(told, [{ records: 0, rate: 0, elapsed: 0, done: true }])
+t.test('a tap handles empty sources, throwing listeners and invalid arguments', async t => {
+  const reports: TapCounts[] = []
+  await pipeline(Readable.from([]), tap(counts => reports.push(counts)).resume())
+  t.same(reports, [{ records: 0, rate: 0, elapsed: 0, done: true }])
   const failure = new Error('no')
   const throwing = tap(() => {
     throw failure
@@ -214,7 +230,7 @@ t.test('a tap: nothing to count, listeners that throw, wrong arguments', async t
   t.throws(() => tap(() => {}, { perSecond: '1' as never }), { code: 'ERR_INVALID_ARG_TYPE' })
 })
 
-t.test('what is out after a batch depends on the bytes alone', async t => {
+t.test('TransformChain output per batch depends on the bytes alone, not on timing', async t => {
   const text = Array.from({ length: 40_000 }, (_, i) => `${i * 7919},${i % 13}\n`).join('')
   const batches = Array.from({ length: 8 }, (_, i) =>
     Buffer.from(text.slice(i * 50_000, (i + 1) * 50_000)),
@@ -239,7 +255,7 @@ t.test('what is out after a batch depends on the bytes alone', async t => {
   t.same(await sizes(() => new Promise(resolve => setTimeout(resolve, 10))), quick)
 })
 
-t.test('a transform that fails, before, within and after a batch', async t => {
+t.test('TransformChain reports failures before, during and after a batch', async t => {
   const failure = new Error('no')
   const failing = (at: 'transform' | 'flush'): TransformChain => {
     const stream = createGzip()
@@ -259,37 +275,37 @@ t.test('a transform that fails, before, within and after a batch', async t => {
   await t.rejects(stuck.end())
 })
 
-/** Never called: it must compile, and what has `@ts-expect-error` must not. */
+/** Never called. Must compile, except for the lines marked with `@ts-expect-error`. */
 function types(): void {
   const options = { job: 'j', key: '{seq}' }
   const orders: RotateStream<Order> = rotate<Order>(spool, { ...options, format: jsonl })
   const typed: (order: Order) => string = order => order.country
   rotate(spool, { ...options, key: '{partition}-{seq}', partitionBy: typed, format: jsonl })
-  // @ts-expect-error -- a property that an order does not have
+  // @ts-expect-error -- an order has no such property
   rotate<Order>(spool, { ...options, partitionBy: order => order.nation, format: jsonl })
   // @ts-expect-error -- objects need a format
   rotate<Order>(spool, options)
   const texts: RotateStream<string | Uint8Array> = rotate(spool, options)
   rotate<string>(spool, options)
-  // @ts-expect-error -- the id of an upload is the job's business
+  // @ts-expect-error -- the job sets the id of an upload
   rotate(spool, { ...options, upload: { id: 'x' } })
 
   const row = (line: string): Order => ({ id: line.length, country: 'DE', at: 0 })
   const keep = (order: Order): Order | typeof none => (order.id > 0 ? order : none)
   chain([row, tap<Order>(), orders] as const)
   chain([row, keep, orders] as const)
-  // @ts-expect-error -- a chain that gives numbers, and a sink of orders
+  // @ts-expect-error -- the chain outputs numbers, the sink takes orders
   chain([(line: string) => line.length, orders] as const)
-  // @ts-expect-error -- orders, and a sink of text
+  // @ts-expect-error -- the chain outputs orders, the sink takes text
   chain([row, texts] as const)
-  // @ts-expect-error -- a tap of numbers after a step that makes orders
+  // @ts-expect-error -- the tap takes numbers, the step before it returns orders
   chain([row, tap<number>(), orders] as const)
   orders.on('object', ({ key, records }) => key.repeat(records))
   void orders.result.then(({ objects }) => objects.map(({ crc64 }) => crc64.length))
   void csv<Order>().then(format => rotate<Order>(spool, { ...options, format }))
 }
 
-t.test('types follow the records', t => {
+t.test('record types are checked at compile time', t => {
   t.type(types, 'function')
   t.end()
 })

@@ -1,4 +1,4 @@
-/** A rotation: which record goes where, what a failure leaves, and what another run of the job does. */
+/** `rotate()`: distribution of records, state after failures, and reruns of a job. */
 import { on, once } from 'node:events'
 import { PassThrough, Readable, Transform, Writable } from 'node:stream'
 import { finished, pipeline } from 'node:stream/promises'
@@ -25,7 +25,7 @@ interface Row {
   readonly text: string
 }
 
-/** `count` rows, partitions in turn. */
+/** Yields `count` rows whose partitions alternate. */
 function* rows(count: number, of = 'ABC'): Generator<Row> {
   for (let id = 0; id < count; id++) {
     yield { id, of: of[id % of.length] ?? '', text: `${'x'.repeat(id % 7)}\n` }
@@ -34,17 +34,17 @@ function* rows(count: number, of = 'ABC'): Generator<Row> {
 
 const plain = (content: Buffer): Buffer => content
 
-/** The records of an object, as OSS has it. */
+/** Returns the records of an object on OSS. */
 async function recordsOf(work: Bench, key: string, unpack = plain): Promise<Row[]> {
   const content = unpack((await work.get(key)) ?? Buffer.alloc(0))
   return content
     .toString()
     .split('\n')
     .filter(line => line !== '')
-    .map(line => JSON.parse(line) as Row) // `jsonl` wrote them
+    .map(line => JSON.parse(line) as Row) // written by `jsonl`
 }
 
-/** The manifest as OSS has it, which must be what the sink told; and each object what it says. */
+/** Returns the manifest on OSS. Checks that it equals the result of the sink, and the size of each object. */
 async function manifestOf(
   work: Bench,
   sink: Pick<RotateStream<unknown>, 'result'>,
@@ -61,18 +61,18 @@ async function manifestOf(
 const keysOf = ({ objects }: Manifest): string[] => objects.map(({ key }) => key)
 const countsOf = ({ objects }: Manifest): number[] => objects.map(({ records }) => records)
 
-t.test('objects that are open do not wait for the uploads of their spool', async t => {
+t.test('open objects are not limited by parallelUploads of their spool', async t => {
   const work = await bench(t)
   const spool = work.another({ parallelUploads: 1 })
   const options = { job: 'job', key: '{partition}-{seq}', format: jsonl, maxOpen: 20 }
   const sink = rotate<Row>(spool, { ...options, partitionBy: row => row.of })
-  const many = rows(20_000, 'ABCDEFGHIJKLMNOPQRST') // more than is held while nothing is sent
+  const many = rows(20_000, 'ABCDEFGHIJKLMNOPQRST') // more bytes than the buffers hold while nothing is sent
   const wide = Readable.from(many).map((row: Row) => ({ ...row, text: 'x'.repeat(1000) }))
   await pipeline(wide, sink)
   t.equal((await sink.result).objects.length, 20)
 })
 
-t.test('every so many records, and a manifest that says what is where', async t => {
+t.test('every.records is exact, and the manifest lists all objects', async t => {
   const work = await bench(t)
   const sink = rotate<Row>(work.spool, {
     job: 'job',
@@ -81,8 +81,8 @@ t.test('every so many records, and a manifest that says what is where', async t 
     every: { records: 10 },
     recordId: ({ id }) => `row ${id}`,
   })
-  const told: ManifestObject[] = []
-  sink.on('object', object => told.push(object))
+  const events: ManifestObject[] = []
+  sink.on('object', object => events.push(object))
   await pipeline(rows(25), sink)
   const manifest = await manifestOf(work, sink, 'rows/_manifest-job.json')
   t.match(manifest, { job: 'job', records: 25 })
@@ -98,13 +98,13 @@ t.test('every so many records, and a manifest that says what is where', async t 
   )
   const all = await Promise.all(keysOf(manifest).map(key => recordsOf(work, key)))
   t.same(all.flat(), [...rows(25)])
-  t.same(new Set(told), new Set(manifest.objects))
+  t.same(new Set(events), new Set(manifest.objects))
   const put = work.oss.requests.filter(({ operation }) => operation === 'PutObject')
-  t.equal(put.at(-1)?.key, 'rows/_manifest-job.json', 'it comes last')
+  t.equal(put.at(-1)?.key, 'rows/_manifest-job.json', 'the manifest is stored last')
   t.same(await work.spool.uploads(), [])
 })
 
-t.test('every so many bytes, exactly, and a record is never split', async t => {
+t.test('every.bytes is exact without transforms and never splits a record', async t => {
   const work = await bench(t)
   const texts = Array.from({ length: 30 }, (_, i) => `${'é'.repeat(i)}\n`)
   const chunks = [...texts, bytes(70_000), bytes(1), new Uint8Array(bytes(150_000))]
@@ -125,7 +125,7 @@ t.test('every so many bytes, exactly, and a record is never split', async t => {
   t.same(await Promise.all(keysOf(manifest).map(key => work.get(key))), expected)
 })
 
-t.test('with gzip, bytes are those on OSS, and another run cuts at the same records', async t => {
+t.test('every.bytes counts compressed bytes, and reruns split at the same records', async t => {
   const work = await bench(t)
   const texts = Array.from({ length: 6000 }, (_, i) => bytes(150).toString('base64') + `${i}\n`)
   const run = async (job: string, pace: number): Promise<Manifest> => {
@@ -147,17 +147,17 @@ t.test('with gzip, bytes are those on OSS, and another run cuts at the same reco
   }
   const [quick, slow] = [await run('quick', 0), await run('slow', 10)]
   t.ok(quick.objects.length >= 4, `${quick.objects.length} objects`)
-  const what = ({ objects }: Manifest): unknown =>
+  const contentsOf = ({ objects }: Manifest): unknown =>
     objects.map(({ size, crc64, records, first, last }) => [size, crc64, records, first, last])
-  t.same(what(slow), what(quick))
+  t.same(contentsOf(slow), contentsOf(quick))
   const largest = Math.max(...quick.objects.map(({ size }) => size))
-  t.ok(largest < 60_000 + 2 * 65_536, `at most two batches more: ${largest}`)
+  t.ok(largest < 60_000 + 2 * 65_536, `at most two batches above the limit: ${largest}`)
   for (const partition of ['quick/0', 'quick/1']) {
     const sizes = quick.objects.filter(({ key }) => key.startsWith(partition)).map(o => o.size)
     t.ok(sizes.length > 2)
     t.ok(
       sizes.slice(0, -1).every(size => size >= 60_000),
-      `all but the last: ${sizes.join()}`,
+      `all objects but the last reach the limit: ${sizes.join()}`,
     )
   }
   const contents = await Promise.all(quick.objects.map(({ key }) => work.get(key)))
@@ -166,7 +166,7 @@ t.test('with gzip, bytes are those on OSS, and another run cuts at the same reco
   t.equal(all.length, texts.join('').length)
 })
 
-t.test('an object ends in time, although no more records come', async t => {
+t.test('every.ms ends an object even if no more records arrive', async t => {
   const work = await bench(t)
   const source = new PassThrough({ objectMode: true })
   const sink = rotate<Row>(work.spool, {
@@ -186,7 +186,7 @@ t.test('an object ends in time, although no more records come', async t => {
   t.same(countsOf(await sink.result), [1, 1])
 })
 
-t.test('a new object begins where a function of the record says so', async t => {
+t.test('cutBefore starts a new object', async t => {
   const work = await bench(t)
   const sink = rotate<Row>(work.spool, {
     job: 'job',
@@ -198,7 +198,7 @@ t.test('a new object begins where a function of the record says so', async t => 
   t.same(countsOf(await manifestOf(work, sink)), [7, 7, 6])
 })
 
-t.test('partitions: several objects are open; the least recently used one is ended', async t => {
+t.test('maxOpen limits open objects by ending the least recently used one', async t => {
   const work = await bench(t)
   const run = async (job: string, maxOpen: number): Promise<string[]> => {
     const sink = rotate<string>(work.spool, {
@@ -214,7 +214,7 @@ t.test('partitions: several objects are open; the least recently used one is end
   }
   t.same(await run('three', 3), ['three/A-0 0-4 3', 'three/B-0 1-6 3', 'three/C-0 3-7 2'])
   t.same(await run('two', 2), [
-    'two/A-0 0-4 3', // B is ended for C, then C for B
+    'two/A-0 0-4 3', // C evicts B, then B evicts C
     'two/B-0 1-1 1',
     'two/C-0 3-3 1',
     'two/B-1 5-6 2',
@@ -222,7 +222,7 @@ t.test('partitions: several objects are open; the least recently used one is end
   ])
 })
 
-t.test('dates are those of the records', async t => {
+t.test('date placeholders use the time of the record', async t => {
   const work = await bench(t)
   const hours = [22, 23, 24, 25, 23, 47]
   const sink = rotate<number>(work.spool, {
@@ -239,7 +239,7 @@ t.test('dates are those of the records', async t => {
 })
 
 t.test(
-  'transforms by a function, in a row, fresh for each object; options of the upload',
+  'a transform function creates a chain per object, and upload options are applied',
   async t => {
     const work = await bench(t)
     const [secret, iv] = [Buffer.alloc(32, 1), Buffer.alloc(16, 2)]
@@ -264,14 +264,14 @@ t.test(
   },
 )
 
-t.test('no records: no object, and a manifest that says so', async t => {
+t.test('a job without records publishes a manifest without objects', async t => {
   const work = await bench(t)
   const sink = rotate<Row>(work.spool, { job: 'job', key: '{seq}', format: jsonl })
   await pipeline(rows(0), sink)
   t.same(await manifestOf(work, sink), { job: 'job', records: 0, size: 0, objects: [] })
 })
 
-void long(t, 'too many objects on their way: records wait', async t => {
+void long(t, 'records wait while maxEnding objects are being sent', async t => {
   const work = await bench(t)
   const held = work.oss.inject({ do: 'hang', operation: 'PutObject', times: 'always' })
   let taken = 0
@@ -287,14 +287,14 @@ void long(t, 'too many objects on their way: records wait', async t => {
   const done = pipeline(source(), sink)
   await held.hit(3)
   await new Promise(resolve => setTimeout(resolve, 300))
-  t.ok(taken < 50, `${taken} records were taken`)
+  t.ok(taken < 50, `${taken} records were read`)
   t.equal(held.hits, 3)
   held.remove()
   await done
   t.equal((await manifestOf(work, sink)).records, 200)
 })
 
-t.test('an object that OSS refuses fails the job; the next run sends what is missing', async t => {
+t.test('a rejected object fails the job, and the next run sends the missing ones', async t => {
   const work = await bench(t)
   const options = { job: 'job', key: '{seq}', format: jsonl, every: { records: 10 } }
   const fault = { do: 'answer', status: 403, code: 'AccessDenied', times: 'always' } as const
@@ -317,21 +317,21 @@ t.test('an object that OSS refuses fails the job; the next run sends what is mis
   const manifest = await manifestOf(work, again)
   const all = await Promise.all(keysOf(manifest).map(key => recordsOf(work, key)))
   t.same(all.flat(), [...rows(95)])
-  t.equal(work.count('PutObject'), 10 + 1, `each object once; ${there} in the first run`)
+  t.equal(work.count('PutObject'), 10 + 1, `each object is sent once; ${there} in the first run`)
 
   const before = work.oss.requests.length
   const third = rotate<Row>(work.another(), options)
   await pipeline(rows(95), third)
   t.same(await third.result, manifest)
-  t.equal(work.oss.requests.length, before, 'a job that is done asks for nothing')
+  t.equal(work.oss.requests.length, before, 'rerunning a finished job sends no requests')
 })
 
-t.test('a source that fails: what had ended is kept, what was open is not published', async t => {
+t.test('a failed source keeps ended objects and does not publish open ones', async t => {
   const work = await bench(t)
   const options = { job: 'job', key: '{seq}', format: jsonl, every: { records: 10 } }
   const failure = new Error('the database went away')
   const sink = rotate<Row>(work.spool, options)
-  // OSS having taken the second one is not yet that the job knows of it.
+  // Wait for the events: OSS may have stored the second object before the job knows.
   const objects = on(sink, 'object')
   const source = async function* (): AsyncGenerator<Row> {
     yield* rows(25)
@@ -350,7 +350,7 @@ t.test('a source that fails: what had ended is kept, what was open is not publis
   t.equal(work.count('PutObject'), 4)
 })
 
-t.test('other records under the same name are refused, and nothing is changed', async t => {
+t.test('different records under the same job name are rejected', async t => {
   const work = await bench(t)
   const options = { job: 'job', key: '{seq}', format: jsonl, every: { records: 10 } }
   await pipeline(rows(20), rotate<Row>(work.spool, options))
@@ -367,7 +367,7 @@ t.test('other records under the same name are refused, and nothing is changed', 
   )
 })
 
-t.test("a stranger's object is not overwritten", async t => {
+t.test("someone else's object is not overwritten", async t => {
   const work = await bench(t)
   await new OSS(work.oss.clientOptions(BUCKET)).put('1', Buffer.from('mine'))
   const options = { job: 'job', key: '{seq}', format: jsonl, every: { records: 10 } }
@@ -376,10 +376,14 @@ t.test("a stranger's object is not overwritten", async t => {
   t.equal(String(await work.get('1')), 'mine')
   const job = { ...options, job: 'other', key: 'x', every: { records: 10 } }
   const twice = rotate<Row>(work.spool, job)
-  await t.rejects(pipeline(rows(30), twice), { code: 'ERR_SPOOL_OBJECT_EXISTS' }, 'nor our own')
+  await t.rejects(
+    pipeline(rows(30), twice),
+    { code: 'ERR_SPOOL_OBJECT_EXISTS' },
+    'our own object is not overwritten either',
+  )
 })
 
-t.test('what the functions throw ends the job, and nothing open is published', async t => {
+t.test('an exception in a callback fails the job, and no open object is published', async t => {
   const failure = new Error('no')
   const fail = (): never => {
     throw failure
@@ -397,8 +401,8 @@ t.test('what the functions throw ends the job, and nothing open is published', a
     partitionBy: { partitionBy: fail },
     cutBefore: { cutBefore: fail },
     recordId: { recordId: fail },
-    'transform, made': { transform: fail },
-    'transform, at work': { transform: failing },
+    'transform, on creation': { transform: fail },
+    'transform, on data': { transform: failing },
     time: { key: '{partition}/{yyyy}', time: fail },
   }
   const work = await bench(t)
@@ -410,7 +414,7 @@ t.test('what the functions throw ends the job, and nothing open is published', a
   t.equal(work.count('PutObject'), 0)
 })
 
-t.test('destroy() before and after the end publishes nothing that is not finished', async t => {
+t.test('destroy() before or after end() publishes no unfinished object', async t => {
   const work = await bench(t)
   const open = rotate<Row>(work.spool, { job: 'open', key: 'o/{seq}', format: jsonl })
   for (const row of rows(5)) open.write(row)
@@ -423,7 +427,11 @@ t.test('destroy() before and after the end publishes nothing that is not finishe
   const done = pipeline(rows(5), ended)
   await held.hit()
   ended.destroy()
-  await t.rejects(done, { code: 'ERR_SPOOL_ABORTED' }, 'Node takes such a sink for done')
+  await t.rejects(
+    done,
+    { code: 'ERR_SPOOL_ABORTED' },
+    'pipeline() does not treat the destroyed sink as finished',
+  )
   await t.rejects(ended.result, { code: 'ERR_SPOOL_ABORTED' })
   held.remove()
   t.equal(work.count('PutObject'), 0)
@@ -435,7 +443,7 @@ t.test('destroy() before and after the end publishes nothing that is not finishe
   await t.rejects(never.result, { code: 'ERR_SPOOL_SOURCE_FAILED' })
 })
 
-t.test('as the last item of a chain, and the end of web streams', async t => {
+t.test('works as the last item of a chain and as the destination of web streams', async t => {
   const work = await bench(t)
   const make = (job: string): RotateStream<Row> =>
     rotate<Row>(work.spool, { job, key: '{job}/{seq}', format: jsonl, manifest: '{job}.json' })

@@ -1,6 +1,6 @@
 /**
- * The process that gets killed: runs a job of some twenty objects against an emulator in another
- * process. It runs what was built, as users do, without the tests' loader.
+ * Child process for kill.test.ts: runs a job of about twenty objects against an emulator in another process.
+ * Uses the built package, as users do, without the test loader.
  */
 import { createHash } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'

@@ -1,6 +1,6 @@
 /**
- * The demo as a person runs it, on a small file: its story is true, a wrong object is noticed, and
- * nothing of it is left however it ends. It runs from `dist/`, as `npm run demo` does.
+ * The demo, run on a small file as users run it, from `dist/`. Its output is true, it detects a wrong object,
+ * and it leaves neither files nor processes behind.
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -16,12 +16,12 @@ const SIZE = 600_000
 
 interface Run {
   readonly file: string
-  /** Resolves once the demo has printed `text`. */
-  said(text: string): Promise<void>
+  /** Resolves when the demo has printed `text`. */
+  waitFor(text: string): Promise<void>
   kill(signal: NodeJS.Signals): void
-  /** Exit status and all that was printed. */
+  /** Resolves with the exit status and the whole output. */
   readonly end: Promise<{ status: number | null; output: string }>
-  /** What is left in the temp directory, and which of its processes still run. */
+  /** Returns the files left in the temp directory, and the demo's processes that are still running. */
   remains(): { files: string[]; processes: number[] }
 }
 
@@ -33,19 +33,19 @@ function demo(t: Test, args?: string[]): Run {
     env: { ...process.env, TMPDIR: temp, NODE_OPTIONS: '' },
   })
   let output = ''
-  const heard = new EventTarget()
+  const chunks = new EventTarget()
   for (const stream of [child.stdout, child.stderr]) {
     stream.setEncoding('utf8').on('data', (text: string) => {
       output += text
-      heard.dispatchEvent(new Event('text'))
+      chunks.dispatchEvent(new Event('text'))
     })
   }
   const end = once(child, 'close').then(() => ({ status: child.exitCode, output }))
   return {
     file,
     end,
-    said: async text => {
-      while (!output.includes(text)) await Promise.race([once(heard, 'text'), failAt(end)])
+    waitFor: async text => {
+      while (!output.includes(text)) await Promise.race([once(chunks, 'text'), failAt(end)])
     },
     kill: signal => void child.kill(signal),
     remains: () => ({
@@ -58,33 +58,37 @@ function demo(t: Test, args?: string[]): Run {
 }
 
 async function failAt(end: Run['end']): Promise<never> {
-  throw new Error(`The demo ended: ${(await end).output}`)
+  throw new Error(`The demo exited too early: ${(await end).output}`)
 }
 
 const NOTHING = { files: [], processes: [] }
 
-void long(t, 'it kills, resumes, compares, shows the plain way, and leaves nothing', async t => {
-  const run = demo(t)
-  const { status, output } = await run.end
-  t.equal(status, 0, output)
-  const number = (label: string): number =>
-    Number(new RegExp(`${label} +([\\d,]+)`).exec(output)?.[1]?.replaceAll(',', ''))
-  t.equal(number('spooled'), SIZE)
-  t.ok(number('kept by OSS') >= SIZE / 2, 'half was sent')
-  t.ok(number('sent by resume') > 0, 'not all was sent')
-  t.equal(number('kept by OSS') + number('sent by resume'), SIZE)
-  t.match(output, /kill -9 \d+: .* and no object/)
-  t.match(
-    output,
-    /\$ cat '.*my file\.bin' \| npx oss-spool put --local 'oss:\/\/demo\/my file\.bin'/,
-  )
-  t.equal(output.match(/downloaded: 600,000 bytes/g)?.length, 2)
-  t.same(run.remains(), NOTHING)
-})
+void long(
+  t,
+  'the demo kills and resumes an upload, compares the object, and leaves nothing behind',
+  async t => {
+    const run = demo(t)
+    const { status, output } = await run.end
+    t.equal(status, 0, output)
+    const number = (label: string): number =>
+      Number(new RegExp(`${label} +([\\d,]+)`).exec(output)?.[1]?.replaceAll(',', ''))
+    t.equal(number('spooled'), SIZE)
+    t.ok(number('kept by OSS') >= SIZE / 2, 'at least half was sent before the kill')
+    t.ok(number('sent by resume') > 0, 'the rest was sent by resume')
+    t.equal(number('kept by OSS') + number('sent by resume'), SIZE)
+    t.match(output, /kill -9 \d+: .* and no object/)
+    t.match(
+      output,
+      /\$ cat '.*my file\.bin' \| npx oss-spool put --local 'oss:\/\/demo\/my file\.bin'/,
+    )
+    t.equal(output.match(/downloaded: 600,000 bytes/g)?.length, 2)
+    t.same(run.remains(), NOTHING)
+  },
+)
 
-void long(t, 'an object that is not what the file has fails it', async t => {
+void long(t, 'the demo fails if the object differs from the file', async t => {
   const run = demo(t)
-  await run.said('kill -9')
+  await run.waitFor('kill -9')
   const file = await open(run.file, 'r+')
   await file.write(Buffer.from([0, 0, 0, 0, 0, 0, 0, 0]), 0, 8, 300_000)
   await file.close()
@@ -94,15 +98,15 @@ void long(t, 'an object that is not what the file has fails it', async t => {
   t.same(run.remains(), NOTHING)
 })
 
-void long(t, 'Ctrl-C in the middle leaves nothing', async t => {
+void long(t, 'SIGINT ends the demo with status 130 and leaves nothing behind', async t => {
   const run = demo(t)
-  await run.said('sealed')
+  await run.waitFor('sealed')
   run.kill('SIGINT')
   t.equal((await run.end).status, 130)
   t.same(run.remains(), NOTHING)
 })
 
-t.test('a file that is not there is wrong usage', async t => {
+t.test('the demo exits with status 2 if the file does not exist', async t => {
   const run = demo(t, ['/does/not/exist'])
   const { status, output } = await run.end
   t.equal(status, 2)

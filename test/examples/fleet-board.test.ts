@@ -1,4 +1,4 @@
-/** The page of a fleet's jobs in a real browser; skipped, and said, where there is none. */
+/** The fleet board in a real browser. Skipped with a message if Chromium is not installed. */
 import { once } from 'node:events'
 import { existsSync, readFileSync } from 'node:fs'
 import { chromium } from 'playwright-core'
@@ -14,16 +14,16 @@ import { pathOf } from '../support/project.js'
 const CHROMIUM = '/usr/bin/chromium'
 const MIB = 2 ** 20
 const EXAMPLE = `${EXAMPLES}fleet-board.mjs`
-/** Made anew with `SCREENSHOT=1`. */
+/** Set `SCREENSHOT=1` to create it again. */
 const PICTURE = pathOf('docs/fleet-board.png')
 
 type TestSources = {
-  /** So many MiB; waits for the test after the first `until` of them. */
+  /** Yields `mib` MiB, but waits for the test after the first `until` of them. */
   readonly table: JobSource<{ mib: number; until?: number }>
   readonly broken: JobSource<undefined>
 }
 
-t.test('jobs, progress and a failure are visible', async t => {
+t.test('the fleet board shows jobs, their progress and a failure', async t => {
   if (!existsSync(CHROMIUM)) {
     t.pass('Chromium is not installed: apt-get install chromium', { skip: true })
     return
@@ -34,9 +34,9 @@ t.test('jobs, progress and a failure are visible', async t => {
   const redis = server.connect(t)
   const checkpoints = redisCheckpoints(redis, { host: 'worker-1' })
   const content = bytes(8 * MIB)
-  let letGo = (): void => {}
+  let release = (): void => {}
   const held = new Promise<void>(resolve => {
-    letGo = resolve
+    release = resolve
   })
   const sources: TestSources = {
     table: async function* ({ mib, until: stop = mib }) {
@@ -61,7 +61,7 @@ t.test('jobs, progress and a failure are visible', async t => {
     sources,
   })
   t.teardown(async () => {
-    letGo()
+    release()
     await worker.close()
     checkpoints.close()
     await queue.close()
@@ -87,10 +87,10 @@ t.test('jobs, progress and a failure are visible', async t => {
     deviceScaleFactor: 0.75,
   })
   await tab.goto(`${String(line).trim()}queue/oss-spool`)
-  // The page asks again every few seconds, the worker tells of its progress each second.
+  // The page polls every few seconds, and the worker reports its progress every second.
   await tab.getByText('"5.0 MiB of 8.0 MiB"').waitFor()
   await tab.getByText('"3.0 MiB of 3.0 MiB so far"').waitFor()
-  await tab.getByText('Error', { exact: true }).last().click() // of the oldest job that is shown
+  await tab.getByText('Error', { exact: true }).last().click() // of the oldest job on the page
   await tab.getByText('relation "invoices" does not exist').first().waitFor()
   const text = await tab.innerText('main')
   for (const name of ['orders', 'customers', 'invoices', 'products']) {
@@ -100,8 +100,8 @@ t.test('jobs, progress and a failure are visible', async t => {
     t.match(text, shown)
   }
   if (process.env['SCREENSHOT'] !== undefined) {
-    // Above the stack, which names this directory.
+    // Clip above the stack trace, which contains this directory.
     await tab.screenshot({ path: PICTURE, clip: { x: 0, y: 0, width: 1000, height: 1532 } })
   }
-  t.ok(readFileSync(EXAMPLE, 'utf8').split('\n').length <= 61, 'sixty lines at most')
+  t.ok(readFileSync(EXAMPLE, 'utf8').split('\n').length <= 61, 'the example has at most 60 lines')
 })

@@ -1,4 +1,4 @@
-/** The example of metrics, run as it stands: its text is what Prometheus reads, and its sums are right. */
+/** The metrics example, run unchanged. Its output is valid Prometheus text, and its counts are right. */
 import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import t from 'tap'
@@ -7,7 +7,7 @@ import { pathOf } from '../support/project.js'
 const EXAMPLE = pathOf('examples/metrics.mjs')
 const MIB = 1024 * 1024
 
-t.test('counts two uploads, and the request that was refused at first', async t => {
+t.test('the metrics example counts two uploads and one throttled request', async t => {
   const dir = t.testdir({})
   const { stdout, stderr, status } = spawnSync(process.execPath, [EXAMPLE], {
     cwd: dir,
@@ -20,7 +20,7 @@ t.test('counts two uploads, and the request that was refused at first', async t 
     if (/^# TYPE oss_spool_[a-z_]+_total counter$/.test(line)) continue
     const [, name, value] =
       /^(oss_spool_[a-z_]+(?:\{[a-zA-Z_="',-]*\})?) ([\d.e+-]+)$/.exec(line) ?? []
-    t.ok(name, `a line of Prometheus: ${line}`)
+    t.ok(name, `the line is valid Prometheus text: ${line}`)
     series.set(name ?? '', Number(value))
   }
   t.equal(series.get('oss_spool_uploads_started_total{resumed="false"}'), 2)
@@ -31,5 +31,5 @@ t.test('counts two uploads, and the request that was refused at first', async t 
   const throttled = 'oss_spool_retries_total{operation="UploadPart",reason="throttled"}'
   t.equal(series.get(throttled), 1)
   t.ok((series.get('oss_spool_checkpoint_writes_total') ?? 0) >= 4)
-  t.ok(readFileSync(EXAMPLE, 'utf8').split('\n').length <= 61, 'sixty lines at most')
+  t.ok(readFileSync(EXAMPLE, 'utf8').split('\n').length <= 61, 'the example has at most 60 lines')
 })

@@ -1,6 +1,6 @@
 /**
- * The examples that a user would copy, as real processes against a real OSS protocol, with what they
- * read from: folders, HTTP servers that cut, change and stall.
+ * Examples that users copy, run as real processes against the emulator. Their sources are folders, and HTTP
+ * servers that cut, change and stall.
  */
 import { execFileSync } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
@@ -17,7 +17,7 @@ import { long } from '../support/long.js'
 
 const MIB = 1024 * 1024
 
-/** A web server for one test. */
+/** Starts an HTTP server for one test. */
 async function web(
   t: Test,
   answer: (request: IncomingMessage, response: ServerResponse) => unknown,
@@ -31,13 +31,13 @@ async function web(
   return `http://127.0.0.1:${(http.address() as AddressInfo).port}`
 }
 
-t.test('every example is short', async t => {
+t.test('every example has at most 60 lines', async t => {
   for (const name of readdirSync(EXAMPLES).filter(file => file.endsWith('.mjs'))) {
     t.ok(readFileSync(join(EXAMPLES, name), 'utf8').split('\n').length <= 60, name)
   }
 })
 
-t.test('without an OSS of your own an example brings one', async t => {
+t.test('an example without OSS credentials starts a local emulator', async t => {
   const dir = t.testdir({ logs: { 'a.log': 'A' } })
   const port = await freePort()
   const program = join(EXAMPLES, 'archive-logs.mjs')
@@ -54,7 +54,7 @@ async function freePort(): Promise<string> {
   return String(port)
 }
 
-void long(t, 'archive-logs: a folder whose logs are written to meanwhile', async t => {
+void long(t, 'archive-logs publishes a consistent archive of growing logs, or nothing', async t => {
   const old = 'GET / 200\n'.repeat(100_000)
   const { dir, example, get, oss } = await stage(t, {
     logs: { 'access.log': '', 'old.log': old, web: { 'error.log': 'oops\n' } },
@@ -73,10 +73,13 @@ void long(t, 'archive-logs: a folder whose logs are written to meanwhile', async
   await writeFile(archive, (await get(key)) ?? '')
   const content = (name: string): string =>
     execFileSync('tar', ['-xzOf', archive, name], { encoding: 'utf8' })
-  t.ok(content('logs/old.log') === old, 'a file as it was')
+  t.ok(content('logs/old.log') === old, 'an unchanged file is archived as it is')
   t.equal(content('logs/web/error.log'), 'oops\n')
   const log = content('logs/access.log')
-  t.ok(readFileSync(growing, 'utf8').startsWith(log), 'what the log had at one moment')
+  t.ok(
+    readFileSync(growing, 'utf8').startsWith(log),
+    'a growing log is archived with its content of one moment',
+  )
 
   await writeFile(growing, randomBytes(64 * MIB))
   oss.requests.length = 0
@@ -84,13 +87,10 @@ void long(t, 'archive-logs: a folder whose logs are written to meanwhile', async
   await until(() => oss.requests.some(({ operation }) => operation === 'UploadPart'))
   await truncate(growing, 0)
   t.match(await cut.done, { status: 1, err: /ERR_SPOOL_SOURCE_FAILED/ })
-  t.ok(
-    (await get(key))?.equals(readFileSync(archive)),
-    'the archive before is still there, and whole',
-  )
+  t.ok((await get(key))?.equals(readFileSync(archive)), 'the earlier archive is unchanged')
 })
 
-void long(t, 'http-to-oss: the whole response or nothing', async t => {
+void long(t, 'http-to-oss publishes the whole response or nothing', async t => {
   const { example, get } = await stage(t)
   const body = randomBytes(300_000)
   const half = body.subarray(0, 150_000)
@@ -126,17 +126,17 @@ void long(t, 'http-to-oss: the whole response or nothing', async t => {
   t.ok(chunked?.object?.equals(body))
   t.match(lengthCut, { status: 1, err: /terminated/, object: undefined })
   t.match(chunkedCut, { status: 1, err: /terminated/, object: undefined })
-  t.match(endless, { status: 1, err: /a cut would not be noticed/, object: undefined })
+  t.match(endless, { status: 1, err: /a cut could not be detected/, object: undefined })
   t.match(missing, { status: 1, err: /404/, object: undefined })
 })
 
-/** A file behind HTTP ranges that counts what it sends; each GET takes the next of `stops`. */
+/** Serves a file with HTTP ranges and records what it sends. Each GET takes the next entry of `stops`. */
 async function fileServer(t: Test, content: Buffer) {
   const file = {
     content,
-    /** Where a response stops, and what happens there. */
+    /** Offsets at which a response stops, and the action to take there. */
     stops: [] as { at: number; act: (response: ServerResponse) => void }[],
-    /** Of each GET: where it began, and how many bytes of its body were sent. */
+    /** Start offset and number of body bytes of each GET. */
     sent: [] as { from: number; bytes: number }[],
   }
   const url = await web(t, (request, response) => {
@@ -160,28 +160,32 @@ async function fileServer(t: Test, content: Buffer) {
   return { url: `${url}/file`, file }
 }
 
-void long(t, 'resumable-download: killed and started again, it fetches only the rest', async t => {
-  const { example, get, spool, dir } = await stage(t)
-  const total = 25 * MIB + 12_345
-  const { url, file } = await fileServer(t, randomBytes(total))
-  file.stops.push({ at: 20 * MIB, act: () => undefined })
-  const killed = example('resumable-download.mjs', [url, 'big.bin'])
-  await until(async () => ((await spool.uploads())[0]?.spooled ?? 0) >= 16 * MIB)
-  killed.child.kill('SIGKILL')
-  await killed.done
-  t.equal(await get('big.bin'), undefined)
+void long(
+  t,
+  'resumable-download fetches only the rest after it was killed and restarted',
+  async t => {
+    const { example, get, spool, dir } = await stage(t)
+    const total = 25 * MIB + 12_345
+    const { url, file } = await fileServer(t, randomBytes(total))
+    file.stops.push({ at: 20 * MIB, act: () => undefined })
+    const killed = example('resumable-download.mjs', [url, 'big.bin'])
+    await until(async () => ((await spool.uploads())[0]?.spooled ?? 0) >= 16 * MIB)
+    killed.child.kill('SIGKILL')
+    await killed.done
+    t.equal(await get('big.bin'), undefined)
 
-  const again = await example('resumable-download.mjs', [url, 'big.bin']).done
-  t.match(again, { status: 0, err: '' })
-  t.ok((await get('big.bin'))?.equals(file.content))
-  const rest = file.sent[1]?.from ?? 0
-  t.ok(rest >= 16 * MIB, `the rest begins at ${rest}`)
-  t.same(file.sent[1], { from: rest, bytes: total - rest })
-  t.equal(file.sent.length, 2)
-  t.same(readdirSync(join(dir, 'spool')), [])
-})
+    const again = await example('resumable-download.mjs', [url, 'big.bin']).done
+    t.match(again, { status: 0, err: '' })
+    t.ok((await get('big.bin'))?.equals(file.content))
+    const rest = file.sent[1]?.from ?? 0
+    t.ok(rest >= 16 * MIB, `the second request begins at ${rest}, after the spooled bytes`)
+    t.same(file.sent[1], { from: rest, bytes: total - rest })
+    t.equal(file.sent.length, 2)
+    t.same(readdirSync(join(dir, 'spool')), [])
+  },
+)
 
-t.test('resumable-download: a cut, and a file that changes meanwhile', async t => {
+t.test('resumable-download recovers from a cut, and starts over if the file changes', async t => {
   const { example, get, dir } = await stage(t)
   const [before, after] = [randomBytes(10 * MIB), randomBytes(700_000)]
   const { url, file } = await fileServer(t, before)
@@ -190,12 +194,12 @@ t.test('resumable-download: a cut, and a file that changes meanwhile', async t =
   file.stops.push({ at: 9.5 * MIB, act: response => ((file.content = after), cut(response)) })
   const { status, err } = await example('resumable-download.mjs', [url, 'file']).done
   t.equal(status, 0, err)
-  t.equal(err.match(/terminated: once more/g)?.length, 2)
-  t.ok((await get('file'))?.equals(after), 'never a mixture')
+  t.equal(err.match(/terminated; retrying/g)?.length, 2)
+  t.ok((await get('file'))?.equals(after), 'the object is not a mixture of both versions')
   t.same(file.sent, [
     { from: 0, bytes: 9 * MIB },
-    { from: 8 * MIB, bytes: 1.5 * MIB }, // from the last whole part on
+    { from: 8 * MIB, bytes: 1.5 * MIB }, // from the last complete part on
     { from: 0, bytes: 700_000 },
   ])
-  t.same(readdirSync(join(dir, 'spool')), [], 'what was begun of the earlier file is given up')
+  t.same(readdirSync(join(dir, 'spool')), [], 'the upload of the earlier version is discarded')
 })

@@ -1,7 +1,7 @@
 /**
- * Chaos: machines of a fleet die at random moments and others take their place, Redis is killed and
- * comes back, OSS throttles and loses answers. `JOBS=` and `DEATHS=` make it longer; `SEED=`, which is
- * printed when it fails, gives the same jobs and the same order of deaths.
+ * Chaos test: machines of a fleet die at random moments and are replaced, Redis is killed and restarted, OSS
+ * throttles and loses replies. `JOBS=` and `DEATHS=` make the test longer. `SEED=`, printed on failure, reproduces
+ * the same jobs and the same order of deaths.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import OSS from 'ali-oss'
@@ -18,15 +18,15 @@ import { Machines, PART, type Machine, type TestSources } from './machines.js'
 
 const JOBS = Number(process.env['JOBS'] ?? 300)
 const DEATHS = Number(process.env['DEATHS'] ?? 30)
-/** Objects of a flow; its manifest is a job, too. */
+/** Objects per flow; the manifest is one more job. */
 const IN_FLOW = 11
 const MACHINES = 3
-/** Parts that a machine has on the line: four jobs with five each. */
-const ON_THE_WAY = 4 * 5
+/** Maximum number of parts in flight per machine: four jobs with five parts each. */
+const PARTS_IN_FLIGHT = 4 * 5
 
 setLongTimeout(t)
 
-void long(t, `${JOBS} jobs, ${DEATHS} machines die`, async t => {
+void long(t, `${JOBS} jobs are each published once while ${DEATHS} machines die`, async t => {
   const fleet = await Machines.open(t)
   if (fleet === undefined) return
   const { bench, queue, server } = fleet
@@ -75,14 +75,14 @@ void long(t, `${JOBS} jobs, ${DEATHS} machines die`, async t => {
   }
   const reached = (count: number) => until(async () => (await completed()) >= count)
   for (let i = 0; i < DEATHS; i++) {
-    // Spread over the jobs, and not before a worker has begun.
+    // Spreads the deaths over the jobs; the first one happens after the first jobs are completed.
     await reached(Math.floor((JOBS * (i + 0.3)) / (DEATHS + 1)))
     await sleep(below(600))
     const [dead] = machines.splice(below(machines.length), 1)
     if (dead === undefined) throw new Error('all machines are dead')
     await fleet.kill(dead)
     tally.kills++
-    // Most never come back; some are only started again, on the disk they have.
+    // Most machines never return; some restart on their existing disk.
     const returns = random() < 0.2
     if (returns) tally.returned++
     else if (random() < 0.5) await fleet.checkpoints.declareGone(dead.host)
@@ -99,24 +99,24 @@ void long(t, `${JOBS} jobs, ${DEATHS} machines die`, async t => {
 
   for (const [key, { seed, size }] of objects) {
     const content = contentOf(seed, size)
-    if (!(await bench.get(key))?.equals(content)) t.fail(`${key} is not what its source made`)
+    if (!(await bench.get(key))?.equals(content)) t.fail(`${key} does not match its source`)
   }
   for (const [i, keys] of flows.entries()) {
     const text = String(await bench.get(`flow-${i}/manifest.json`))
     const manifest = JSON.parse(text) as FlowManifest
-    const wanted = keys.map(key => {
+    const expected = keys.map(key => {
       const { seed, size } = objects.get(key) ?? { seed: 0, size: 0 }
       return { key, size, crc64: String(crc64(contentOf(seed, size))) }
     })
-    t.match(manifest, { job: `flow-${i}`, objects: wanted }, `manifest ${i}`)
+    t.match(manifest, { job: `flow-${i}`, objects: expected }, `manifest ${i}`)
     t.equal(manifest.objects.length, keys.length)
   }
   const published = fleet.done(...publishing).map(({ key = '' }) => key)
   const all = [...objects.keys(), ...flows.map((_, i) => `flow-${i}/manifest.json`)]
-  t.same(published.toSorted(), all.toSorted(), 'each is published once')
+  t.same(published.toSorted(), all.toSorted(), 'each key is published once')
 
   const sizes = [...objects.values()].reduce((sum, { size }) => sum + size, 0)
-  // All that OSS has read, also of requests that ended with their machine; not what it refused.
+  // Everything OSS has read, including requests cut off when their machine died, but not rejected ones.
   const read = bench.oss.requests.filter(
     ({ operation, key = '', fault }) =>
       ['UploadPart', 'PutObject'].includes(operation) &&
@@ -125,11 +125,11 @@ void long(t, `${JOBS} jobs, ${DEATHS} machines die`, async t => {
   )
   const again = read.reduce((sum, { bytes }) => sum + bytes, 0) - sizes
   t.comment(`${again} bytes sent again, of ${sizes}; ${JSON.stringify(tally)}`)
-  t.ok(again >= 0 && again <= tally.kills * ON_THE_WAY * PART, `${again} bytes sent again`)
+  t.ok(again >= 0 && again <= tally.kills * PARTS_IN_FLIGHT * PART, `${again} bytes sent again`)
 
-  t.same(await fleet.spool.uploads(), [], 'nothing is unfinished')
+  t.same(await fleet.spool.uploads(), [], 'no upload is unfinished')
   await fleet.spool.prune({ olderThan: 0, orphans: true })
   const client = new OSS(bench.oss.clientOptions(BUCKET))
   const { uploads } = await client.listUploads({ 'max-uploads': 1000 }, {})
-  t.same(uploads, [], 'no upload id is left')
+  t.same(uploads, [], 'no upload id is left on OSS')
 })

@@ -1,4 +1,4 @@
-/** A worker that is frozen until another machine has its job, and then goes on. */
+/** A worker that is frozen until another machine has its job, then resumed. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { contentOf } from '../crash/seeded-content.js'
@@ -6,7 +6,7 @@ import { until } from '../support/command-line.js'
 import { Machines, PART } from './machines.js'
 import { long } from '../support/long.js'
 
-void long(t, 'a frozen worker that wakes while another works is stopped', async t => {
+void long(t, 'a frozen worker that resumes while another one works is stopped', async t => {
   const fleet = await Machines.open(t)
   if (fleet === undefined) return
   const { bench, queue, spool } = fleet
@@ -23,14 +23,14 @@ void long(t, 'a frozen worker that wakes while another works is stopped', async 
   frozen.run.child.kill('SIGCONT')
   await until(async () => (await queue.queue.getCompletedCount()) === 1)
   t.match(await queue.find(job.id ?? ''), { returnvalue: { host: 'other', size: made.size } })
-  await sleep(500) // for what the first one may still do
+  await sleep(500) // time for any late action of the frozen worker
   t.same(await bench.get('key'), contentOf(made.seed, made.size))
   t.equal(fleet.done('CompleteMultipartUpload').length, 1)
   const sent = fleet.done('UploadPart').map(({ partNumber }) => partNumber)
-  t.ok(sent.length <= 9 + 5, 'what the first one sent is used')
+  t.ok(sent.length <= 9 + 5, 'parts sent by the frozen worker are reused')
   for (const { run } of [frozen, other]) run.child.kill('SIGTERM')
   const [first, second] = await Promise.all([frozen.run.done, other.run.done])
-  t.same([first.status, second.status], [143, 143], 'both live, and end in order')
-  t.equal(first.out, '', 'it has finished nothing')
+  t.same([first.status, second.status], [143, 143], 'both workers shut down gracefully')
+  t.equal(first.out, '', 'the frozen worker has finished nothing')
   t.match(JSON.parse(second.out), { key: 'key', size: made.size })
 })

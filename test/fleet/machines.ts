@@ -1,6 +1,6 @@
 /**
- * A fleet in one test: a real Redis, an OSS, and `oss-spool worker` processes, each of which is a
- * machine with a name and a spool directory of its own.
+ * Fleet for a test: a real Redis, an OSS emulator, and `oss-spool worker` processes, each of which acts as a
+ * machine with its own name and spool directory.
  */
 import { rm } from 'node:fs/promises'
 import type { Redis } from 'ioredis'
@@ -16,14 +16,14 @@ import { pathOf } from '../support/project.js'
 
 export const PART = 102_400
 
-/** Times of the fleet, in s: short, and longer than a busy machine keeps a process waiting. */
-const LOCK = 3
-const HOST = 6
-const HOME = 2
+/** Timeouts of the fleet in s: short, but longer than a busy test machine delays a process. */
+const LOCK_TIMEOUT = 3
+const HOST_TIMEOUT = 6
+const HOST_QUEUE_TIMEOUT = 2
 
 const SOURCES = pathOf('test/fleet/sources.mjs')
 
-/** As `sources.mjs` has them. */
+/** Types of the sources in `sources.mjs`. */
 export type TestSources = {
   readonly content: JobSource<{ seed: number; size: number; pace?: number }>
   readonly broken: JobSource<undefined>
@@ -39,7 +39,7 @@ export class Machines {
   readonly server: RedisServer
   readonly redis: Redis
   readonly queue: UploadQueue<TestSources>
-  /** Of a machine that does nothing but look. */
+  /** Checkpoints of a host that only observes. */
   readonly checkpoints: RedisCheckpoints
   readonly spool: Spool
   readonly #t: Test
@@ -52,8 +52,11 @@ export class Machines {
     this.redis = server.connect(t)
     const jobs = { attempts: 100, backoff: { type: 'fixed', delay: 300 } } as const
     this.queue = new UploadQueue({ connection: this.redis, jobs })
-    this.queue.queue.on('error', () => {}) // it connects again
-    this.checkpoints = redisCheckpoints(this.redis, { host: 'office', hostTimeout: HOST * 1_000 })
+    this.queue.queue.on('error', () => {}) // the client reconnects
+    this.checkpoints = redisCheckpoints(this.redis, {
+      host: 'office',
+      hostTimeout: HOST_TIMEOUT * 1_000,
+    })
     this.spool = b.another({ dir: this.dir('office'), checkpointStore: this.checkpoints })
     t.teardown(async () => {
       for (const { run } of this.#alive) run.child.kill('SIGKILL')
@@ -63,7 +66,7 @@ export class Machines {
     })
   }
 
-  /** `undefined`, and said, where there is no Redis. */
+  /** Starts a fleet. Returns `undefined` and reports it if Redis is not installed. */
   static async open(t: Test): Promise<Machines | undefined> {
     const server = await startRedis(t, '--appendonly', 'yes')
     return server && new Machines(t, await bench(t), server)
@@ -75,12 +78,12 @@ export class Machines {
     return dir
   }
 
-  /** Starts a worker; it is at work some time later. */
+  /** Starts a worker process; it becomes active some time later. */
   start(host: string, ...args: string[]): Machine {
     const times = [
-      `--lock-timeout=${LOCK}s`,
-      `--host-timeout=${HOST}s`,
-      `--host-queue-timeout=${HOME}s`,
+      `--lock-timeout=${LOCK_TIMEOUT}s`,
+      `--host-timeout=${HOST_TIMEOUT}s`,
+      `--host-queue-timeout=${HOST_QUEUE_TIMEOUT}s`,
     ]
     const run = start(
       this.#t.testdirName,
@@ -104,7 +107,7 @@ export class Machines {
     await run.done
   }
 
-  /** Requests of an operation that took effect, whether or not their answer arrived. */
+  /** Returns the requests of these operations that took effect, even if their reply was lost. */
   done(...operations: string[]): RequestRecord[] {
     return this.bench.oss.requests.filter(
       ({ operation, status, fault }) =>

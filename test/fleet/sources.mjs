@@ -1,10 +1,10 @@
-/** The sources of the workers in these tests: the bytes of `test/crash/seeded-content.ts`, as slowly as asked for. */
+/** Sources of the workers in the fleet tests: the bytes of `test/crash/seeded-content.ts`, optionally slowed down. */
 import { createCipheriv, createHash } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 const CHUNK = 30_011
 
-/** `pace`: ms between two chunks. */
+/** `pace` is the delay between two chunks in ms. */
 export async function* content({ seed, size, pace = 0 }, { offset }) {
   const name = createHash('sha256').update(String(seed)).digest()
   const zeros = Buffer.alloc(size)
@@ -16,5 +16,5 @@ export async function* content({ seed, size, pace = 0 }, { offset }) {
 }
 
 export async function broken() {
-  throw new Error('the database is not there')
+  throw new Error('the database is unavailable')
 }

@@ -1,20 +1,21 @@
 /**
- * What a byte-level fuzzer is made of: changes to bytes that were right, drawn from a seed that can be
- * had again, and the look at what no input may ever change: the prototypes that all objects share.
+ * A byte-level fuzzer. Mutates valid input reproducibly, and checks that no input pollutes the prototypes that
+ * all objects share.
  */
 import type { Test } from 'tap'
 import { LONG } from '../support/long.js'
 
 export type Random = () => number
 
-/** `npm run fuzz` sets `RUNS`; 100 are the short budget of `npm test`. */
+/** Multiplier of the number of runs. `npm run fuzz` sets `RUNS`; `npm test` uses 100. */
 const SCALE = Number(process.env['RUNS'] ?? (LONG ? 1000 : 100)) / 100
 
+/** Returns the number of runs to make where `npm test` makes `short`. */
 export function runs(short: number): number {
   return Math.ceil(short * SCALE)
 }
 
-/** What parsers stumble over. */
+/** Tokens that often break parsers. */
 const TOKENS = [
   '\0',
   '\r\n',
@@ -69,14 +70,14 @@ const TOKENS = [
   'Content-Length: 7\r\n',
 ].map(token => Buffer.from(token))
 
-/** `bytes` with one to eight changes. */
+/** Returns a copy of `bytes` with one to eight changes. */
 export function mutate(random: Random, bytes: Buffer): Buffer {
   let mutant: Buffer = Buffer.from(bytes)
   for (let left = 1 + below(random, 8); left > 0; left--) mutant = changed(random, mutant)
   return mutant
 }
 
-/** A number in `[0, end)`. */
+/** Returns a random integer in `[0, end)`. */
 export function below(random: Random, end: number): number {
   return Math.floor(random() * end)
 }
@@ -116,7 +117,7 @@ function changed(random: Random, bytes: Buffer): Buffer {
 const PROTOTYPES = [Object.prototype, Array.prototype, Function.prototype, String.prototype]
 const BEFORE = PROTOTYPES.map(prototype => Reflect.ownKeys(prototype).map(String).join())
 
-/** Throws when an input has reached what all objects inherit. */
+/** Throws if an input has changed a prototype that all objects share. */
 export function assertUnpolluted(): void {
   PROTOTYPES.forEach((prototype, i) => {
     if (Reflect.ownKeys(prototype).map(String).join() !== BEFORE[i])
@@ -124,7 +125,7 @@ export function assertUnpolluted(): void {
   })
 }
 
-/** Runs `once` as often as the budget says; a failure tells the input, and the seed is told at the end. */
+/** Runs `once` `runs(count)` times and stops at the first failure. `randomOf` prints the seed. */
 export async function fuzz(t: Test, count: number, once: (run: number) => unknown): Promise<void> {
   for (let run = 0; run < runs(count); run++) {
     try {

@@ -1,6 +1,6 @@
 /**
- * A server that does as it likes: it reads a request and writes what a test tells it to, byte for byte,
- * or hands the connection to the emulator as if nothing had happened.
+ * A hostile server. Reads a request and writes the bytes that a test chooses, or forwards the connection to an
+ * emulator.
  */
 import { once } from 'node:events'
 import * as net from 'node:net'
@@ -13,19 +13,19 @@ export interface Request {
   readonly head: string
 }
 
-/** What is written for a request; `undefined`: the connection goes on to the emulator. */
+/** Returns the bytes to answer a request with. After `undefined`, the connection stays open. */
 export type Respond = (request: Request, socket: net.Socket) => string | Buffer | void
 
 export interface HostileServer {
   readonly port: number
   readonly endpoint: string
-  /** All that was asked. */
+  /** All requests that were answered by `respond`. */
   readonly requests: Request[]
-  /** `undefined`: behaves. */
+  /** Set to misbehave. If `undefined`, connections are forwarded to the emulator. */
   respond: Respond | undefined
 }
 
-/** @param behind port of the emulator that answers while `respond` is not set */
+/** @param behind – port of the emulator that answers while `respond` is not set */
 export async function hostileServer(t: Test, behind?: number): Promise<HostileServer> {
   const sockets = new Set<net.Socket>()
   const server = net.createServer(socket => {
@@ -54,7 +54,7 @@ export async function hostileServer(t: Test, behind?: number): Promise<HostileSe
   return hostile
 }
 
-async function serve(socket: net.Socket, respond: Respond, seen: Request[]): Promise<void> {
+async function serve(socket: net.Socket, respond: Respond, requests: Request[]): Promise<void> {
   let bytes = Buffer.alloc(0)
   try {
     for await (const chunk of socket.iterator({ destroyOnReturn: false })) {
@@ -65,25 +65,25 @@ async function serve(socket: net.Socket, respond: Respond, seen: Request[]): Pro
       if (end >= 0 && bytes.length >= end + 4 + length) break
     }
   } catch {
-    return // the client went away
+    return // the client closed the connection
   }
   const head = bytes.toString('latin1', 0, bytes.indexOf('\r\n\r\n'))
   const [, method = '', url = ''] = /^(\S+) (\S+)/.exec(head) ?? []
   const request = { method, url, head }
-  seen.push(request)
+  requests.push(request)
   socket.resume()
   const reply = respond(request, socket)
   if (reply !== undefined) socket.end(reply)
 }
 
-/** A reply as HTTP has it. */
+/** Returns a well-formed HTTP response. */
 export function reply(status: number, body: string, headers: Record<string, string> = {}): string {
   const all = { Connection: 'close', 'x-oss-request-id': '5C06A3B67B8B5A3DA422299D', ...headers }
   const lines = Object.entries(all).map(([name, value]) => `${name}: ${value}\r\n`)
   return `HTTP/1.1 ${status} X\r\nContent-Length: ${Buffer.byteLength(body)}\r\n${lines.join('')}\r\n${body}`
 }
 
-/** Writes `piece` again and again, as fast as it is taken, or every `ms`. */
+/** Writes `first`, then `piece` repeatedly: as fast as the client reads, or every `ms` milliseconds. */
 export function writeForever(socket: net.Socket, first: string, piece: string, ms?: number): void {
   socket.write(first)
   const more = (): void => {

@@ -1,6 +1,6 @@
 /**
- * Whatever text or bytes our parsers are given, they return what they promise or throw what they
- * document: at once, without a secret in it, and without touching what all objects share.
+ * Fuzz tests of the parsers. For any text or bytes, a parser returns a valid value or throws a documented error
+ * without blocking, without leaking a secret, and without polluting prototypes.
  */
 import * as fc from 'fast-check'
 import { writeFileSync } from 'node:fs'
@@ -37,7 +37,7 @@ import { assertUnpolluted, fuzz, mutate, oneOf, runs } from './fuzz.js'
 
 const SECRET = 'hunter2-do-not-show'
 
-/** Every kind of text: of keys and paths, of URLs, of anything. */
+/** Arbitrary strings of many kinds, such as keys, paths and URLs. */
 const texts = fc.oneof(
   fc.string({ unit: 'binary', maxLength: 60 }),
   fc.string({ unit: 'grapheme-composite', maxLength: 400 }),
@@ -58,7 +58,7 @@ const values = fc.anything({
   withMap: true,
 })
 
-/** `true` when `run` returns; an error that is not as documented is thrown on. */
+/** Returns true if `run` returns, false if it throws a documented error. Rethrows any other error. */
 function returns(
   run: () => unknown,
   isDocumented: (error: Error & { code?: string }) => boolean,
@@ -83,22 +83,23 @@ const isInvalidKey = (error: Error & { code?: string }): boolean =>
 const isUsage = (error: Error & { code?: string }): boolean =>
   error instanceof UsageError || isInvalidKey(error)
 
-t.test('keys: one that is taken is the path that is signed, and gives a safe id', async t => {
+t.test('checkKey accepts only keys that survive URL parsing and give a safe id', async t => {
   await holds(
     t,
     fc.property(texts, key => {
       if (!returns(() => checkKey(key), isInvalidKey)) return
       const path = encodeURIComponent(key).replaceAll('%2F', '/')
       if (new URL(`http://h/${path}`).pathname !== `/${path}`)
-        throw new Error('the URL is another one')
+        throw new Error('URL parsing changes the key')
       checkId(defaultId(PLACE, key))
-      if (/\p{Cc}/u.test(escapeControlChars(key))) throw new Error('it would move the cursor')
+      if (/\p{Cc}/u.test(escapeControlChars(key)))
+        throw new Error('the escaped key contains control characters')
     }),
     runs(400),
   )
 })
 
-t.test('ids: none leads out of the spool directory', async t => {
+t.test('checkId accepts only ids whose directory is inside the spool directory', async t => {
   const spool = new SpoolDirectory('/spool')
   await holds(
     t,
@@ -114,90 +115,100 @@ t.test('ids: none leads out of the spool directory', async t => {
   )
 })
 
-t.test('options: taken as they are recorded, or refused in the form of Node', async t => {
-  const names = [
-    'id',
-    'partSize',
-    'parallel',
-    'size',
-    'expect',
-    'start',
-    'maxSpoolBytes',
-    'replay',
-    'maxAge',
-  ]
-  names.push(
-    'inPlace',
-    'once',
-    'retry',
-    'timeout',
-    'headers',
-    'meta',
-    'mime',
-    'storageClass',
-    'acl',
-    'tags',
-  )
-  names.push('overwrite', 'callback', 'signal', 'progress')
-  const strings = fc.dictionary(
-    fc.oneof(texts, fc.constant('x-a'), fc.constant('__proto__')),
-    texts,
-  )
-  const likely = fc.oneof(values, strings, texts, fc.integer(), fc.constant(102_400))
-  await holds(
-    t,
-    fc.property(fc.dictionary(fc.constantFrom(...names), likely, { maxKeys: 3 }), options => {
-      if (!returns(() => checkOptions(options), isWrongArgument)) return
-      const { object } = checkOptions(options)
-      const text = encodeCheckpoint(checkpointOf(spooling(object)))
-      if (encoded(encoded(text)) !== encoded(text)) throw new Error('it is read as another')
-    }),
-    runs(600),
-  )
-  for (const wrong of [new Date(0), new Map([['a', 'b']]), new Headers({ a: 'b' })]) {
-    for (const name of ['headers', 'meta', 'tags', 'callback']) {
-      const taken = returns(() => checkOptions({ [name]: wrong }), isWrongArgument)
-      t.notOk(taken, `${name} from a ${wrong.constructor.name}, whose entries would be lost`)
+t.test(
+  'checkOptions accepts only options that survive a checkpoint, and throws Node’s argument errors',
+  async t => {
+    const names = [
+      'id',
+      'partSize',
+      'parallel',
+      'size',
+      'expect',
+      'start',
+      'maxSpoolBytes',
+      'replay',
+      'maxAge',
+    ]
+    names.push(
+      'inPlace',
+      'once',
+      'retry',
+      'timeout',
+      'headers',
+      'meta',
+      'mime',
+      'storageClass',
+      'acl',
+      'tags',
+    )
+    names.push('overwrite', 'callback', 'signal', 'progress')
+    const strings = fc.dictionary(
+      fc.oneof(texts, fc.constant('x-a'), fc.constant('__proto__')),
+      texts,
+    )
+    const likely = fc.oneof(values, strings, texts, fc.integer(), fc.constant(102_400))
+    await holds(
+      t,
+      fc.property(fc.dictionary(fc.constantFrom(...names), likely, { maxKeys: 3 }), options => {
+        if (!returns(() => checkOptions(options), isWrongArgument)) return
+        const { object } = checkOptions(options)
+        const text = encodeCheckpoint(checkpointOf(spooling(object)))
+        if (encoded(encoded(text)) !== encoded(text))
+          throw new Error('the options change when the checkpoint is read back')
+      }),
+      runs(600),
+    )
+    for (const wrong of [new Date(0), new Map([['a', 'b']]), new Headers({ a: 'b' })]) {
+      for (const name of ['headers', 'meta', 'tags', 'callback']) {
+        const isAccepted = returns(() => checkOptions({ [name]: wrong }), isWrongArgument)
+        t.notOk(
+          isAccepted,
+          `${name} as a ${wrong.constructor.name}, whose entries would be lost, is refused`,
+        )
+      }
     }
-  }
-  for (const value of [null, 5, 'a', Symbol('a'), () => {}, []]) {
-    // What JavaScript callers may do and the types forbid.
-    returns(() => checkOptions(value as never), isWrongArgument)
-  }
-})
+    for (const value of [null, 5, 'a', Symbol('a'), () => {}, []]) {
+      // JavaScript callers can pass values that the types forbid.
+      returns(() => checkOptions(value as never), isWrongArgument)
+    }
+  },
+)
 
-t.test('clients: endpoints, regions, credentials', async t => {
-  const random = randomOf(t)
-  const good = { accessKeyId: 'id', accessKeySecret: SECRET, region: 'oss-cn-hangzhou' }
-  const fields = [
-    ...Object.keys(good),
-    'endpoint',
-    'stsToken',
-    'credentials',
-    'ca',
-    'agent',
-    'secure',
-    'bucket',
-  ]
-  await holds(
-    t,
-    fc.property(
-      fc.dictionary(fc.constantFrom(...fields), fc.oneof(values, texts), { maxKeys: 2 }),
-      change => {
-        const client = { ...good, ...change }
-        returns(() => readClient(client), isWrongArgument)
-      },
-    ),
-    runs(400),
-  )
-  await fuzz(t, 400, () => {
-    const endpoint = mutate(random, Buffer.from(`https://user:${SECRET}@host:443/`)).toString()
-    if (endpoint.indexOf('@') < endpoint.indexOf(SECRET)) return // what is no password, nobody can know
-    returns(() => readClient({ ...good, endpoint }), isWrongArgument)
-  })
-})
+t.test(
+  'readClient accepts client options or throws a documented error without secrets',
+  async t => {
+    const random = randomOf(t)
+    const good = { accessKeyId: 'id', accessKeySecret: SECRET, region: 'oss-cn-hangzhou' }
+    const fields = [
+      ...Object.keys(good),
+      'endpoint',
+      'stsToken',
+      'credentials',
+      'ca',
+      'agent',
+      'secure',
+      'bucket',
+    ]
+    await holds(
+      t,
+      fc.property(
+        fc.dictionary(fc.constantFrom(...fields), fc.oneof(values, texts), { maxKeys: 2 }),
+        change => {
+          const client = { ...good, ...change }
+          returns(() => readClient(client), isWrongArgument)
+        },
+      ),
+      runs(400),
+    )
+    await fuzz(t, 400, () => {
+      const endpoint = mutate(random, Buffer.from(`https://user:${SECRET}@host:443/`)).toString()
+      if (endpoint.indexOf('@') < endpoint.indexOf(SECRET)) return // not in the userinfo: unrecognisable
+      returns(() => readClient({ ...good, endpoint }), isWrongArgument)
+    })
+  },
+)
 
-t.test('a secret in the wrong place is not quoted back', async t => {
+t.test('errors do not quote a secret that was passed in the wrong place', async t => {
   const wrong = [
     { credentials: { accessKeyId: 'id', accessKeySecret: SECRET } },
     { endpoint: `https://user:${SECRET}@host:99999` },
@@ -224,53 +235,56 @@ t.test('a secret in the wrong place is not quoted back', async t => {
   ]) {
     t.notOk(
       returns(() => parseTarget(target), isUsage),
-      'a target',
+      'the target is refused',
     )
   }
 })
 
-t.test('targets and quantities of the command line', async t => {
-  const likely = fc.oneof(
-    texts,
-    texts.map(text => `oss://${text}`),
-    texts.map(text => `oss://bucket/${text}`),
-  )
-  await holds(
-    t,
-    fc.property(likely, text => {
-      if (returns(() => parseTarget(text), isUsage)) checkKey(parseTarget(text).key)
-      returns(() => parseBucketTarget(text), isUsage)
-    }),
-    runs(400),
-  )
-  const digits = fc.tuple(
-    fc.stringMatching(/^[0-9.]{0,400}$/),
-    fc.constantFrom('', 'k', 'MiB', 'TB', 'd', 'w', ' X'),
-  )
-  await holds(
-    t,
-    fc.property(
-      fc.oneof(
-        texts,
-        digits.map(parts => parts.join('')),
+t.test(
+  'command line parsers return valid targets and safe integers or throw usage errors',
+  async t => {
+    const likely = fc.oneof(
+      texts,
+      texts.map(text => `oss://${text}`),
+      texts.map(text => `oss://bucket/${text}`),
+    )
+    await holds(
+      t,
+      fc.property(likely, text => {
+        if (returns(() => parseTarget(text), isUsage)) checkKey(parseTarget(text).key)
+        returns(() => parseBucketTarget(text), isUsage)
+      }),
+      runs(400),
+    )
+    const digits = fc.tuple(
+      fc.stringMatching(/^[0-9.]{0,400}$/),
+      fc.constantFrom('', 'k', 'MiB', 'TB', 'd', 'w', ' X'),
+    )
+    await holds(
+      t,
+      fc.property(
+        fc.oneof(
+          texts,
+          digits.map(parts => parts.join('')),
+        ),
+        text => {
+          for (const parse of [parseSize, parseRate, parseDuration, parseCount]) {
+            const isNumber = returns(
+              () => {
+                if (!Number.isSafeInteger(parse(text))) throw new Error(`${text}: ${parse(text)}`)
+              },
+              error => error.code === 'commander.invalidArgument',
+            )
+            if (isNumber) continue
+          }
+        },
       ),
-      text => {
-        for (const parse of [parseSize, parseRate, parseDuration, parseCount]) {
-          const isNumber = returns(
-            () => {
-              if (!Number.isSafeInteger(parse(text))) throw new Error(`${text}: ${parse(text)}`)
-            },
-            error => error.code === 'commander.invalidArgument',
-          )
-          if (isNumber) continue
-        }
-      },
-    ),
-    runs(400),
-  )
-})
+      runs(400),
+    )
+  },
+)
 
-t.test('proxies of the environment', async t => {
+t.test('proxyFor never includes the password in the name of the proxy', async t => {
   useProxies()
   const random = randomOf(t)
   const isProxyError = (error: Error): boolean => error.name === 'ProxyDenied'
@@ -287,12 +301,12 @@ t.test('proxies of the environment', async t => {
         found !== undefined &&
         found.name.includes(SECRET) &&
         proxy.lastIndexOf('@') > proxy.indexOf(SECRET)
-      if (isSecret) throw new Error('its password is in its name')
+      if (isSecret) throw new Error('the password is in the name of the proxy')
     }, isProxyError)
   })
 })
 
-t.test('configuration files, ours and ossutil’s', async t => {
+t.test('readers of oss-spool and ossutil configuration files throw only usage errors', async t => {
   const random = randomOf(t)
   const directory = t.testdir({})
   const path = join(directory, 'config')
@@ -315,12 +329,12 @@ t.test('configuration files, ours and ossutil’s', async t => {
 })
 
 /**
- * A record is read when its bytes are no more than 10,000 parts of the largest size; the smaller
- * ones, before parts have grown to it, come on top.
+ * Maximum number of parts of an upload whose record is accepted. Its size is at most 10,000 parts of the
+ * largest size; the smaller parts at the beginning of the plan come on top.
  */
-const MOST_PARTS_READ = 16_000
+const MAX_PARTS = 16_000
 
-t.test('checkpoints', async t => {
+t.test('decodeCheckpoint', async t => {
   const all = [
     checkpointOf({
       ...spooling({ meta: { a: 'b' }, tags: { c: 'd' } }),
@@ -333,26 +347,27 @@ t.test('checkpoints', async t => {
   const isRefusal = (error: Error): boolean =>
     error instanceof CheckpointDamagedError || error instanceof LaterFormatError
 
-  t.test('bytes changed: refused, or read as they were', async t => {
+  t.test('refuses changed bytes or reads the original checkpoint', async t => {
     const random = randomOf(t)
     await fuzz(t, 600, () => {
       const text = encodeCheckpoint(oneOf(random, all))
       const mutant = mutate(random, Buffer.from(text)).toString()
       returns(() => {
-        if (encoded(mutant) !== encoded(text)) throw new Error(`another one is read from ${mutant}`)
+        if (encoded(mutant) !== encoded(text))
+          throw new Error(`a different checkpoint is read from ${mutant}`)
       }, isRefusal)
     })
   })
 
   t.test(
-    'changed behind a digest that fits: refused, or good enough to be shown and planned',
+    'refuses changed JSON with a valid digest, or returns a checkpoint with a status and a plan',
     async t => {
       const mutants = fc.tuple(
         fc.constantFrom(...all),
         fc.nat(),
         fc.oneof(fc.jsonValue(), fc.maxSafeInteger(), texts),
       )
-      const taken = { count: 0 }
+      const accepted = { count: 0 }
       await holds(
         t,
         fc.property(mutants, ([original, where, value]) => {
@@ -360,20 +375,20 @@ t.test('checkpoints', async t => {
           const text = enveloped(JSON.stringify(body))
           if (!returns(() => decodeCheckpoint(text), isRefusal)) return
           const checkpoint = decodeCheckpoint(text)
-          taken.count++
+          accepted.count++
           statusOf(checkpoint, undefined)
           encodeCheckpoint(checkpoint)
           const { upload } = checkpoint
           const parts = partsOf(upload.plan, 'size' in upload ? upload.size : upload.spooled)
-          if (parts.length > MOST_PARTS_READ) throw new Error(`${parts.length} parts`)
+          if (parts.length > MAX_PARTS) throw new Error(`${parts.length} parts`)
         }),
         runs(1500),
       )
-      t.ok(taken.count > 0, `${taken.count} were taken`)
+      t.ok(accepted.count > 0, `${accepted.count} checkpoints were accepted`)
     },
   )
 
-  t.test('nested deeper than the stack: damage', async t => {
+  t.test('reports JSON nested deeper than the stack as damage', async t => {
     for (const body of [
       '['.repeat(1e5) + ']'.repeat(1e5),
       '{"a":'.repeat(1e5) + '1' + '}'.repeat(1e5),
@@ -382,7 +397,7 @@ t.test('checkpoints', async t => {
     }
   })
 
-  t.test('a plan without an end, or with too many parts: damage', async t => {
+  t.test('reports an endless plan and too many parts as damage', async t => {
     const [, , done] = all
     for (const plan of [
       { base: 0, cap: 0 },
@@ -397,17 +412,17 @@ t.test('checkpoints', async t => {
     }
   })
 
-  t.test('as many bytes as parts can have at most: a plan that ends', async t => {
+  t.test('accepts the largest size that parts can have, with a finite plan', async t => {
     const [, , done] = all
     const plan = { version: 1 as const, base: 102_400, cap: 5 * 2 ** 30 }
     const size = 10_000 * plan.cap
     const upload = { ...published(), plan, size }
     decodeCheckpoint(enveloped(JSON.stringify({ ...done, upload })))
     const parts = partsOf(plan, size).length
-    t.ok(parts > 10_000 && parts <= MOST_PARTS_READ, `${parts} parts`)
+    t.ok(parts > 10_000 && parts <= MAX_PARTS, `${parts} parts`)
   })
 
-  t.test('an upload id that is none: damage', async t => {
+  t.test('reports an invalid upload id as damage', async t => {
     const [, second] = all
     for (const id of ['', 'a\nb', 'a b', 'x'.repeat(2000)]) {
       const wrong = JSON.stringify({ ...second, superseded: [id] })
@@ -416,11 +431,11 @@ t.test('checkpoints', async t => {
   })
 })
 
-t.test('XML that clients send to the emulator', async t => {
+t.test('the emulator’s XML parser returns a tree or throws an OSS error', async t => {
   await t.rejects(
     parseXml('<a/><?pi', 'a'),
     { code: 'MalformedXML' },
-    'an instruction without an end',
+    'an unterminated processing instruction',
   )
   const random = randomOf(t)
   const good = Buffer.from(
@@ -438,7 +453,7 @@ t.test('XML that clients send to the emulator', async t => {
   })
 })
 
-/** What is read, as it would be written again. */
+/** Decodes a checkpoint and encodes it again. */
 function encoded(text: string): string {
   return encodeCheckpoint(decodeCheckpoint(text))
 }
@@ -447,13 +462,13 @@ function enveloped(body: string): string {
   return `{"format":1,"digest":"${digestOf(body)}","checkpoint":${body}}`
 }
 
-/** The value with one of all its inner values, by number, replaced. */
+/** Replaces one of all inner values of `root`, chosen by its number, and returns `root`. */
 function changedAt(root: object, where: number, value: unknown): object {
   const places: [Record<string, unknown>, string][] = []
   const visit = (node: unknown): void => {
     if (typeof node !== 'object' || node === null) return
     for (const [name, inner] of Object.entries(node)) {
-      places.push([node as Record<string, unknown>, name]) // what JSON consists of
+      places.push([node as Record<string, unknown>, name]) // JSON consists of objects and arrays only
       visit(inner)
     }
   }

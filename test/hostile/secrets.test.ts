@@ -1,6 +1,6 @@
 /**
- * No secret is in anything that a command or an error says, nor in any file of a spool, nor on a command
- * line. Every command runs here as it is shipped, mostly into a failure, with the loudest flags.
+ * Secrets must not appear in the output of a command, in errors, in files of a spool directory, or in process
+ * arguments. Every command runs as shipped, usually into a failure, with the most verbose flags.
  */
 import * as fs from 'node:fs'
 import { join } from 'node:path'
@@ -19,7 +19,7 @@ const { accessKeySecret, stsToken, endpointPassword, proxyPassword, redisPasswor
 const DATA = bytes(150_000)
 const PART = '--part-size=100KiB'
 
-t.test('a secret is found, however it travels', async t => {
+t.test('the test helpers find a secret as plain text, base64 and hex', async t => {
   t.same(secretsIn(`a ${stsToken} b`), ['stsToken'])
   t.same(secretsIn(Buffer.from(proxyPassword).toString('base64')), ['proxyPassword'])
   t.same(secretsIn(Buffer.from(redisPassword).toString('hex')), ['redisPassword'])
@@ -27,7 +27,7 @@ t.test('a secret is found, however it travels', async t => {
   t.same(secretsUnder(directory), ['accessKeySecret'])
 })
 
-void long(t, 'the command line', async t => {
+void long(t, 'no command prints a secret or writes one to a file', async t => {
   const cwd = t.testdir({ file: DATA.toString('latin1') })
   const oss = await startEmulator({
     dir: `${t.testdirName}-server`,
@@ -84,26 +84,26 @@ void long(t, 'the command line', async t => {
     ['put', put('done', '--progress=json'), env, 0],
     ['put with a token', put('token', '--progress=json'), withToken, 0],
     ['put with DEBUG=*', put('debug'), { ...withToken, DEBUG: '*' }, 0],
-    ['put with a token that is refused', put('refused', '--id=refused'), badToken, 75],
+    ['put with a refused token', put('refused', '--id=refused'), badToken, 75],
     ['put with a wrong key', put('wrong', '--id=wrong'), wrongKey, 75],
-    ['put by a proxy that is not there', put('proxied'), proxied, 75],
-    ['put by a proxy that is none', put('noproxy'), noProxy, 75],
-    ['put to no endpoint', put('endpoint'), badEndpoint, 2],
+    ['put through an unreachable proxy', put('proxied'), proxied, 75],
+    ['put through a proxy of an unsupported protocol', put('noproxy'), noProxy, 75],
+    ['put to an invalid endpoint', put('endpoint'), badEndpoint, 2],
     ['put to an endpoint with a password', put('place'), badPlace, 2],
-    ['put with a file that is no configuration', put('a', '--config=no.json'), {}, 2],
-    ['put with a wrong configuration', put('a', '--config=wrong.json'), {}, 2],
-    ['put to what is no target', ['put', `oss://id:${accessKeySecret}@bucket/key`, 'file'], env, 2],
+    ['put with a malformed configuration file', put('a', '--config=no.json'), {}, 2],
+    ['put with an invalid configuration file', put('a', '--config=wrong.json'), {}, 2],
+    ['put to an invalid target', ['put', `oss://id:${accessKeySecret}@bucket/key`, 'file'], env, 2],
     [
-      'run of what fails',
+      'run of a failing command',
       ['run', object('run'), ...loud, '--', 'sh', '-c', 'exit 3'],
       withToken,
       3,
     ],
     ['doctor', ['doctor', object('x'), '--json'], withToken, 0],
     ['doctor with a wrong key', ['doctor', object('x'), '--json'], wrongKey, 1],
-    ['doctor by a proxy', ['doctor', object('x')], proxied, 1],
-    ['config', ['config', 'show', '--json'], withToken, 0],
-    ['config of a file', ['config', 'show', '--config=right.json'], {}, 0],
+    ['doctor through a proxy', ['doctor', object('x')], proxied, 1],
+    ['config show', ['config', 'show', '--json'], withToken, 0],
+    ['config show of a file', ['config', 'show', '--config=right.json'], {}, 0],
   ]
   const check = async (
     name: string,
@@ -130,19 +130,19 @@ void long(t, 'the command line', async t => {
     t.same(secretsIn(out + err, issued), [], each[0])
   }
   t.same(secretsUnder(join(cwd, 'spool'), issued), [], 'the spool directory')
-  t.same(secretsUnder(`${t.testdirName}-server`, issued), [], 'the directory of the emulator')
-  t.notOk(JSON.stringify(oss.requests).includes(accessKeySecret), 'its log')
+  t.same(secretsUnder(`${t.testdirName}-server`, issued), [], 'the emulator’s directory')
+  t.notOk(JSON.stringify(oss.requests).includes(accessKeySecret), 'the emulator’s request log')
 
   const slow = start(cwd, ['put', object('slow')], undefined, withToken)
   if (process.platform === 'linux') {
     const proc = `/proc/${slow.child.pid}/cmdline`
     await until(() => fs.existsSync(proc))
-    t.same(secretsIn(fs.readFileSync(proc), issued), [], 'its arguments')
+    t.same(secretsIn(fs.readFileSync(proc), issued), [], 'the arguments of the process')
   }
   await slow.done
 })
 
-t.test('the errors of the library, all that hangs on them included', async t => {
+t.test('errors and warnings of the library contain no secret in any property', async t => {
   const oss = await startEmulator({
     buckets: [BUCKET],
     credentials: { accessKeyId: 'LTAI5tSecretsOfTests', accessKeySecret },
@@ -159,8 +159,8 @@ t.test('the errors of the library, all that hangs on them included', async t => 
     'a wrong key': { ...client, accessKeySecret: `${accessKeySecret}!` },
     'a wrong token': { ...client, stsToken },
     'another bucket': { ...client, bucket: 'missing' },
-    'nobody there': { ...client, endpoint: 'http://127.0.0.1:1' },
-    'a provider that fails': {
+    'an unreachable endpoint': { ...client, endpoint: 'http://127.0.0.1:1' },
+    'a failing credential provider': {
       endpoint: client.endpoint ?? '',
       region: 'oss-cn-hangzhou',
       bucket: BUCKET,
@@ -170,13 +170,13 @@ t.test('the errors of the library, all that hangs on them included', async t => 
   const retry = { attempts: 1, minDelay: 1, maxDelay: 1 }
   const dir = t.testdir({})
   for (const [name, each] of Object.entries(clients)) {
-    const told: unknown[] = []
+    const warnings: unknown[] = []
     const spool = new Spool({ client: each, dir, partSize: 102_400, retry })
-    spool.on('warning', warning => told.push(warning))
+    spool.on('warning', warning => warnings.push(warning))
     const error = await spool.upload(name, () => streamOf(DATA)).catch((reason: unknown) => reason)
     t.type(error, Error)
-    t.same(secretsIn(inspect([error, told], { depth: Infinity, showHidden: true })), [], name)
-    t.same(secretsIn(JSON.stringify([error, told])), [], `${name}, as JSON`)
+    t.same(secretsIn(inspect([error, warnings], { depth: Infinity, showHidden: true })), [], name)
+    t.same(secretsIn(JSON.stringify([error, warnings])), [], `${name}, as JSON`)
   }
   const checkpoints = redisCheckpoints(redis, { host: 'a', lockTimeout: 300 })
   const spool = new Spool({ client, dir, checkpointStore: checkpoints, retry })

@@ -1,6 +1,6 @@
 /**
- * A server that means harm, or a stranger's in the place of OSS: every request ends, in bounded time
- * and memory, with a code; what is sealed stays resumable; nobody else is given anything.
+ * A hostile server in place of OSS. Every request fails with an error code in bounded time and memory, sealed
+ * uploads stay resumable, and other hosts receive neither data nor signatures.
  */
 import { Readable } from 'node:stream'
 import { inspect } from 'node:util'
@@ -25,8 +25,8 @@ const UPLOAD_ID = '0004B9895DBBB6EC98E36C9C0C9C0C9C'
 const SECRET = 'hunter2-do-not-show'
 const KEYS = { accessKeyId: 'LTAI5tHostileKeyId00', accessKeySecret: SECRET }
 
-/** MiB by which memory may grow: a reply of the longest kind as a tree, and what was not collected. */
-const MEMORY = 400
+/** Allowed growth of memory in MiB: the parsed tree of the longest reply, plus garbage not yet collected. */
+const MAX_GROWTH = 400
 
 const partXml = (number: string, etag = '"A0"', size = '102400'): string =>
   `<Part><PartNumber>${number}</PartNumber><ETag>${etag}</ETag><Size>${size}</Size><HashCrc64ecma>1</HashCrc64ecma></Part>`
@@ -95,7 +95,10 @@ const RIGHT: Readonly<Record<keyof typeof CALLS, string>> = {
   uploads: reply(200, uploadsXml('').replace('true', 'false')),
 }
 
-/** What a call came to: a failure is one of ours, clean, and everybody can say what it means. */
+/**
+ * Resolves with the value of a call or with its error. Throws unless the error is an `OssRequestError` that has
+ * a kind and contains neither control characters nor secrets.
+ */
 async function outcome(call: Promise<unknown>): Promise<unknown> {
   try {
     return { value: await call }
@@ -104,14 +107,17 @@ async function outcome(call: Promise<unknown>): Promise<unknown> {
     errorKind(error)
     const all = `${error.describe()} ${error.name} ${error.ossCode} ${error.requestId} ${error.ec}`
     if (/\p{Cc}/u.test(all)) {
-      throw new Error(`it would move a cursor: ${JSON.stringify(all)}`, { cause: error })
+      throw new Error(`the error contains control characters: ${JSON.stringify(all)}`, {
+        cause: error,
+      })
     }
-    if (inspect(error).includes(SECRET)) throw new Error('a secret is in it', { cause: error })
+    if (inspect(error).includes(SECRET))
+      throw new Error('the error contains a secret', { cause: error })
     return error
   }
 }
 
-t.test('replies, changed byte by byte', async t => {
+t.test('mutated replies give a value or an OssRequestError', async t => {
   const { server, bucket } = await reach(t)
   const random = randomOf(t)
   const names = Object.keys(CALLS)
@@ -123,22 +129,22 @@ t.test('replies, changed byte by byte', async t => {
     const right = random() < 0.7 ? RIGHT[name]! : oneOf(random, refusals)
     const mutant = mutate(random, Buffer.from(right))
     server.respond = () => mutant
-    const seen = await outcome(CALLS[name]!(bucket))
-    if (name === 'initiate' && !(seen instanceof OssRequestError)) {
-      const { value } = seen as { value: unknown }
+    const result = await outcome(CALLS[name]!(bucket))
+    if (name === 'initiate' && !(result instanceof OssRequestError)) {
+      const { value } = result as { value: unknown }
       if (typeof value !== 'string' || !/^[!-~]+$/.test(value))
-        throw new Error('that is no upload id')
+        throw new Error('the upload id is invalid')
     }
     new Date(bucket.now()).toISOString()
   })
 })
 
-t.test('what a reply may not say', async t => {
+t.test('replies with invalid content fail as transient errors', async t => {
   const { server, bucket } = await reach(t)
   const cases: readonly [name: string, call: keyof typeof CALLS, respond: Respond][] = [
-    ['no upload id', 'initiate', () => RIGHT['initiate']!.replace(UPLOAD_ID, '')],
+    ['a missing upload id', 'initiate', () => RIGHT['initiate']!.replace(UPLOAD_ID, '')],
     [
-      'an element for an upload id',
+      'an element instead of an upload id',
       'initiate',
       () => reply(200, '<a><UploadId><b/></UploadId></a>'),
     ],
@@ -148,7 +154,7 @@ t.test('what a reply may not say', async t => {
       'initiate',
       () => reply(200, `<a><UploadId>${'a'.repeat(1e6)}</UploadId></a>`),
     ],
-    ['no ETag', 'part', () => reply(200, '')],
+    ['a missing ETag', 'part', () => reply(200, '')],
     ['an ETag of two lines', 'part', () => RIGHT['part']!.replace('"A0"', '"A0"\r\n b')],
     ['an ETag with a bare line feed', 'part', () => RIGHT['part']!.replace('"A0"', '"A\n0"')],
     ['a listed ETag of two lines', 'list', () => reply(200, partsXml(partXml('1', '"A\n0"')))],
@@ -160,18 +166,18 @@ t.test('what a reply may not say', async t => {
     ['part 0', 'list', () => reply(200, partsXml(partXml('0')))],
     ['part 10,001', 'list', () => reply(200, partsXml(partXml('10001')))],
     ['part 1.5', 'list', () => reply(200, partsXml(partXml('1.5')))],
-    ['a part of no size', 'list', () => reply(200, partsXml(partXml('1', '"A"', 'x')))],
-    ['the same page of parts again', 'list', () => reply(200, partsXml(partXml('1'), '1', true))],
+    ['a part with an invalid size', 'list', () => reply(200, partsXml(partXml('1', '"A"', 'x')))],
+    ['a repeated page of parts', 'list', () => reply(200, partsXml(partXml('1'), '1', true))],
     [
-      'pages of parts without an end',
+      'endless pages of parts',
       'list',
       ({ url }) =>
         reply(200, partsXml('', `${Number(/marker=(\d+)/.exec(url)?.[1]) + 4000}`, true)),
     ],
-    ['a marker behind all parts', 'list', () => reply(200, partsXml('', '1e300', true))],
-    ['the same page of uploads again', 'uploads', () => reply(200, uploadsXml(UPLOAD_ID))],
+    ['a marker after the last part', 'list', () => reply(200, partsXml('', '1e300', true))],
+    ['a repeated page of uploads', 'uploads', () => reply(200, uploadsXml(UPLOAD_ID))],
     [
-      'pages of uploads without an end',
+      'endless pages of uploads',
       'uploads',
       () => reply(200, uploadsXml(`A${server.requests.length}`)),
     ],
@@ -181,13 +187,13 @@ t.test('what a reply may not say', async t => {
       () => reply(200, uploadsXml('', 'a&#10;b')),
     ],
     [
-      'entities of its own',
+      'declared entities',
       'list',
       () =>
         reply(200, `<!DOCTYPE a [<!ENTITY b "c"><!ENTITY d "&b;&b;">]>${partsXml(partXml('&d;'))}`),
     ],
     [
-      'a file for an entity',
+      'an external entity',
       'initiate',
       () =>
         reply(
@@ -204,7 +210,7 @@ t.test('what a reply may not say', async t => {
   }
 })
 
-t.test('words of a server reach no terminal as they are', async t => {
+t.test('control characters and secrets are removed from texts of the server', async t => {
   const { server, bucket } = await reach(t)
   server.respond = () => reply(403, errorXml('\x1b[2JAccessDenied', `a\x1b]0;b\x07\nc ${SECRET}`))
   const failure = await outcome(CALLS['part']!(bucket))
@@ -214,11 +220,11 @@ t.test('words of a server reach no terminal as they are', async t => {
   t.match(
     await outcome(CALLS['part']!(bucket)),
     { ossCode: undefined, status: 403 },
-    'elements for texts',
+    'elements instead of texts are ignored',
   )
 })
 
-t.test('a clock that cannot be is not taken for OSS’s', async t => {
+t.test('an implausible Date header does not change the clock', async t => {
   const { server, bucket } = await reach(t)
   const dates = [
     'Fri, 31 Dec 99999 23:59:59 GMT',
@@ -243,51 +249,52 @@ const bomb =
   () =>
     reply(200, body)
 const BEHAVIOURS: Readonly<Record<string, Respond>> = {
-  'a body without an end': (_, socket) =>
+  'an endless body': (_, socket) =>
     writeForever(
       socket,
       `${OK}Transfer-Encoding: chunked\r\n\r\n`,
       `10000\r\n${'a'.repeat(65_536)}\r\n`,
     ),
-  'headers without an end': (_, socket) => writeForever(socket, OK, `X-A: ${'a'.repeat(8000)}\r\n`),
-  'a header without an end': (_, socket) => writeForever(socket, `${OK}X-A: `, 'a'.repeat(65_536)),
-  'a status line without an end': (_, socket) =>
+  'endless headers': (_, socket) => writeForever(socket, OK, `X-A: ${'a'.repeat(8000)}\r\n`),
+  'an endless header': (_, socket) => writeForever(socket, `${OK}X-A: `, 'a'.repeat(65_536)),
+  'an endless status line': (_, socket) =>
     writeForever(socket, 'HTTP/1.1 200 ', 'a'.repeat(65_536)),
-  'interim replies without an end': (_, socket) =>
+  'endless interim replies': (_, socket) =>
     writeForever(socket, '', 'HTTP/1.1 100 Continue\r\n\r\n'),
-  'a trailer without an end': (_, socket) =>
+  'an endless trailer': (_, socket) =>
     writeForever(
       socket,
       `${OK}Transfer-Encoding: chunked\r\n\r\n0\r\n`,
       `X-A: ${'a'.repeat(8000)}\r\n`,
     ),
-  'drops of a body': (_, socket) =>
+  'a trickled body': (_, socket) =>
     writeForever(socket, `${OK}Content-Length: 1000000\r\n\r\n`, ' ', 40),
-  'drops of a header': (_, socket) => writeForever(socket, `${OK}X-A: `, 'a', 40),
-  nothing: () => undefined,
-  'no HTTP': () => 'SSH-2.0-OpenSSH_9.6\r\n',
-  bytes: () => Buffer.alloc(100_000, 0xff),
-  'another protocol': () =>
+  'a trickled header': (_, socket) => writeForever(socket, `${OK}X-A: `, 'a', 40),
+  'no reply': () => undefined,
+  'a banner of another protocol': () => 'SSH-2.0-OpenSSH_9.6\r\n',
+  'binary garbage': () => Buffer.alloc(100_000, 0xff),
+  'a protocol switch': () =>
     'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n',
-  'a length that is too long': () => `${OK}Content-Length: 5000\r\n\r\nshort`,
-  'a length that is too short': () => `${OK}Content-Length: 2\r\n\r\nlonger than that`,
-  'an absurd length': () => `${OK}Content-Length: 99999999999999999999\r\n\r\n`,
-  'a negative length': () => `${OK}Content-Length: -1\r\n\r\n`,
-  'two lengths': () => `${OK}Content-Length: 1\r\nContent-Length: 2\r\n\r\nab`,
-  'a length and chunks': () =>
+  'a Content-Length that is too large': () => `${OK}Content-Length: 5000\r\n\r\nshort`,
+  'a Content-Length that is too small': () => `${OK}Content-Length: 2\r\n\r\nlonger than that`,
+  'an absurd Content-Length': () => `${OK}Content-Length: 99999999999999999999\r\n\r\n`,
+  'a negative Content-Length': () => `${OK}Content-Length: -1\r\n\r\n`,
+  'two Content-Length headers': () => `${OK}Content-Length: 1\r\nContent-Length: 2\r\n\r\nab`,
+  'Content-Length and chunked encoding': () =>
     `${OK}Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n`,
-  'a page of HTML': () => reply(200, '<!doctype html><html><body>Please log in</body></html>'),
+  'an HTML page': () => reply(200, '<!doctype html><html><body>Please log in</body></html>'),
   'an empty success': () => reply(200, ''),
-  'a bomb of deep elements': bomb('<a>'.repeat(M / 7) + '</a>'.repeat(M / 7)),
-  'a bomb of many elements': bomb(`<r>${'<a/>'.repeat(M / 4)}</r>`),
-  'a bomb of entities': bomb(
+  'an XML bomb of nested elements': bomb('<a>'.repeat(M / 7) + '</a>'.repeat(M / 7)),
+  'an XML bomb of many elements': bomb(`<r>${'<a/>'.repeat(M / 4)}</r>`),
+  'an XML bomb of entities': bomb(
     `<!DOCTYPE a [<!ENTITY a0 "aaaaaaaaaa">${Array.from({ length: 20 }, (_, i) => `<!ENTITY a${i + 1} "${`&a${i};`.repeat(10)}">`).join('')}]><a>&a20;</a>`,
   ),
-  'a packed bomb': () => reply(200, '\x1f\x8b\x08\0'.repeat(100), { 'Content-Encoding': 'gzip' }),
+  'invalid gzip content': () =>
+    reply(200, '\x1f\x8b\x08\0'.repeat(100), { 'Content-Encoding': 'gzip' }),
 }
 
 t.test(
-  'whatever it does instead of an answer, the upload is finished when it behaves again',
+  'an upload fails as resumable on any misbehaviour, and resumes once the server behaves',
   async t => {
     const before = process.memoryUsage().rss
     t.jobs = 4
@@ -315,17 +322,17 @@ t.test(
         t.equal(await b.get('key'), undefined, 'nothing was published')
         server.respond = undefined
         await spool.resume('x', { retry: { attempts: 20 }, timeout: 20_000 })
-        t.ok((await b.get('key'))?.equals(data), 'then all of it')
+        t.ok((await b.get('key'))?.equals(data), 'resume publishes the whole object')
       })
     }
-    await t.test('within bounds of memory', async t => {
+    await t.test(`memory grows by less than ${MAX_GROWTH} MiB`, async t => {
       const grown = (process.memoryUsage().rss - before) / 2 ** 20
-      t.ok(grown < MEMORY, `${grown.toFixed(0)} MiB`)
+      t.ok(grown < MAX_GROWTH, `${grown.toFixed(0)} MiB`)
     })
   },
 )
 
-t.test('redirects are not followed, and nobody else is given a signature', async t => {
+t.test('redirects are not followed, so no other host receives a signature', async t => {
   const other = await hostileServer(t)
   other.respond = () => reply(200, '')
   for (const status of [301, 302, 303, 307, 308]) {
@@ -339,7 +346,7 @@ t.test('redirects are not followed, and nobody else is given a signature', async
   t.same(other.requests, [])
 })
 
-t.test('a published object that is not ours is never called done', async t => {
+t.test('an upload does not succeed if the object has another CRC64', async t => {
   const b = await bench(t)
   const server = await hostileServer(t, b.oss.port)
   const client = { ...b.oss.clientOptions(BUCKET), endpoint: server.endpoint }

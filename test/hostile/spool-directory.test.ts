@@ -1,6 +1,7 @@
 /**
- * A spool directory that others have been in: links, FIFOs, sockets, other users' uploads, odd names.
- * Nothing is followed out of it, waited for, emptied or sent; and the uploads beside it are finished.
+ * A spool directory that others have tampered with: links, FIFOs, sockets, other users' uploads, odd names.
+ * The spool follows no link out of the directory, never blocks, and neither deletes nor uploads anything it does
+ * not own. Other uploads in the directory still finish.
  */
 import { execFileSync } from 'node:child_process'
 import * as fs from 'node:fs'
@@ -12,7 +13,7 @@ import { unsafePermissionsWarning } from '../../src/disk/ownership.js'
 import { bench, bytes, streamOf, type Bench } from '../support/oss.js'
 
 const skip = process.platform === 'win32' && 'Windows has none of these'
-const asRoot = process.getuid?.() !== 0 && 'only root gives files away'
+const asRoot = process.getuid?.() !== 0 && 'only root can change the owner of a file'
 const OTHER_UID = 12_345
 const REFUSED = {
   operation: 'InitiateMultipartUpload',
@@ -26,11 +27,11 @@ const DATA = bytes(250_000)
 interface Fixture extends Bench {
   /** The directory of a sealed upload, `mine`, that OSS refused. */
   readonly mine: string
-  /** A directory outside the spool, with a file, that nothing may touch. */
+  /** A directory with files outside the spool, which must not be touched. */
   readonly outside: string
 }
 
-/** A spool with two sealed uploads, `mine` and `other`. */
+/** Creates a spool with two sealed uploads, `mine` and `other`. */
 async function setUp(t: Test): Promise<Fixture> {
   const b = await bench(t)
   const outside = `${t.testdirName}-outside`
@@ -50,30 +51,30 @@ const checkpointOf = (b: Fixture): string => join(b.mine, 'checkpoint.json')
 const tempFileOf = (b: Fixture): string =>
   join(b.mine, fs.readdirSync(b.mine).find(name => name.startsWith('spool-')) ?? '')
 
-/** Takes `path` away and puts something else there. */
+/** Moves `path` away and puts something else in its place. */
 async function replace(
   t: Test,
   path: string,
   by: 'fifo' | 'socket' | 'directory' | 'link' | 'huge',
   b: Fixture,
 ): Promise<void> {
-  const kept = join(b.outside, 'kept')
-  fs.renameSync(path, kept)
+  const original = join(b.outside, 'original')
+  fs.renameSync(path, original)
   if (by === 'fifo') execFileSync('mkfifo', [path])
   if (by === 'directory') fs.mkdirSync(path)
-  if (by === 'link') fs.symlinkSync(kept, path)
+  if (by === 'link') fs.symlinkSync(original, path)
   if (by === 'huge') fs.closeSync(fs.openSync(path, 'w'))
   if (by === 'huge') fs.truncateSync(path, 2 ** 40)
   if (by !== 'socket') return
   const directory = process.cwd()
-  process.chdir(dirname(path)) // the path of a socket is short
+  process.chdir(dirname(path)) // socket paths have a short maximum length
   const server = createServer().listen(basename(path))
   process.chdir(directory)
   await new Promise(resolve => server.once('listening', resolve))
   t.teardown(() => server.close())
 }
 
-/** Looks and resumes as another process would; resolves to the code that `mine` ends with. */
+/** Lists and resumes both uploads as another process would. Resolves with `mine`'s error code, or `done`. */
 async function finishAll(b: Fixture): Promise<unknown> {
   const spool = b.another()
   const listed = await spool.uploads()
@@ -85,24 +86,24 @@ async function finishAll(b: Fixture): Promise<unknown> {
   await spool.resume('other')
   if (!(await b.get('other'))?.equals(DATA)) throw new Error('the other upload was not finished')
   if (fs.readFileSync(join(b.outside, 'precious'), 'utf8') !== 'precious')
-    throw new Error('touched')
+    throw new Error('a file outside the spool was changed')
   if (fs.readFileSync(join(b.outside, 'folder', 'inner'), 'utf8') !== 'inner')
-    throw new Error('touched')
+    throw new Error('a file outside the spool was changed')
   return mine
 }
 
-t.test('as it is, both are finished', { skip }, async t => {
+t.test('both uploads of an untouched spool directory finish', { skip }, async t => {
   const b = await setUp(t)
   t.equal(await finishAll(b), 'done')
 })
 
 const UNREADABLE = 'ERR_SPOOL_UNREADABLE'
 const CORRUPT = 'ERR_SPOOL_CORRUPT'
-/** The list has moved it to the quarantine. */
+/** Listing has quarantined the upload. */
 const GONE = 'ERR_SPOOL_NOT_FOUND'
 for (const [what, pathOf, codes] of [
   [
-    'a record',
+    'a checkpoint',
     checkpointOf,
     {
       link: UNREADABLE,
@@ -124,50 +125,57 @@ for (const [what, pathOf, codes] of [
   ],
 ] as const) {
   for (const [by, code] of Object.entries(codes)) {
-    t.test(`in place of ${what}: ${by}`, { skip }, async t => {
-      const b = await setUp(t)
-      await replace(t, pathOf(b), by as keyof typeof codes, b)
-      t.equal(await finishAll(b), code)
-      t.equal((await b.get('mine')) === undefined, code !== 'done')
-    })
+    t.test(
+      `resume with ${what} replaced (${by}) gives ${code}, and other uploads finish`,
+      { skip },
+      async t => {
+        const b = await setUp(t)
+        await replace(t, pathOf(b), by as keyof typeof codes, b)
+        t.equal(await finishAll(b), code)
+        t.equal((await b.get('mine')) === undefined, code !== 'done')
+      },
+    )
   }
 }
 
-t.test('a link in place of an upload: neither followed nor listed', { skip }, async t => {
+t.test('a link in place of an upload is neither followed nor listed', { skip }, async t => {
   const b = await setUp(t)
   fs.renameSync(b.mine, join(b.outside, 'moved'))
   fs.symlinkSync(join(b.outside, 'moved'), b.mine)
   t.equal(await finishAll(b), 'ERR_SPOOL_NOT_FOUND')
   const again = b.another().upload('mine', () => streamOf(DATA), { id: 'mine' })
-  await t.rejects(again, { code: UNREADABLE }, 'nor begun anew')
+  await t.rejects(again, { code: UNREADABLE }, 'no new upload is started in its place')
   t.ok(fs.lstatSync(b.mine).isSymbolicLink())
-  t.ok(fs.existsSync(join(b.outside, 'moved', 'checkpoint.json')), 'nothing there was touched')
-})
-
-t.test('rubbish and a quarantine that lead elsewhere are not emptied', { skip }, async t => {
-  const b = await setUp(t)
-  fs.symlinkSync(join(b.outside, 'folder'), join(b.dir, '.removed-a-0123456789ab'))
-  fs.symlinkSync(b.outside, join(b.dir, 'quarantine'))
-  t.equal(await finishAll(b), 'done')
-  await b.another().prune({ olderThan: 0, sealed: true })
-  t.same(fs.readdirSync(b.outside).toSorted(), ['folder', 'precious'])
-  t.same(fs.readdirSync(join(b.outside, 'folder')), ['inner'])
+  t.ok(
+    fs.existsSync(join(b.outside, 'moved', 'checkpoint.json')),
+    'the target of the link is unchanged',
+  )
 })
 
 t.test(
-  'an upload that is damaged does not go into a quarantine that leads elsewhere',
+  'prune does not follow links in place of removed uploads and the quarantine',
   { skip },
   async t => {
     const b = await setUp(t)
+    fs.symlinkSync(join(b.outside, 'folder'), join(b.dir, '.removed-a-0123456789ab'))
     fs.symlinkSync(b.outside, join(b.dir, 'quarantine'))
-    fs.writeFileSync(checkpointOf(b), '{}')
-    await t.rejects(b.another().resume('mine'), /link/)
+    t.equal(await finishAll(b), 'done')
+    await b.another().prune({ olderThan: 0, sealed: true })
     t.same(fs.readdirSync(b.outside).toSorted(), ['folder', 'precious'])
-    t.ok(fs.existsSync(b.mine))
+    t.same(fs.readdirSync(join(b.outside, 'folder')), ['inner'])
   },
 )
 
-t.test('names that could be anything', { skip }, async t => {
+t.test('a damaged upload is not moved into a quarantine that is a link', { skip }, async t => {
+  const b = await setUp(t)
+  fs.symlinkSync(b.outside, join(b.dir, 'quarantine'))
+  fs.writeFileSync(checkpointOf(b), '{}')
+  await t.rejects(b.another().resume('mine'), /link/)
+  t.same(fs.readdirSync(b.outside).toSorted(), ['folder', 'precious'])
+  t.ok(fs.existsSync(b.mine))
+})
+
+t.test('directories with odd names are neither listed nor removed', { skip }, async t => {
   const b = await setUp(t)
   for (const name of ['a\nb', '\x1b[2J', '-rf', '..x', '__proto__', 'ü', ' ']) {
     fs.mkdirSync(join(b.dir, name))
@@ -188,7 +196,7 @@ t.test('names that could be anything', { skip }, async t => {
 })
 
 t.test(
-  'another user’s upload is not finished with our keys, nor removed',
+  'another user’s upload is neither resumed with our credentials nor removed',
   { skip: skip || asRoot },
   async t => {
     const b = await setUp(t)
@@ -199,31 +207,35 @@ t.test(
     await spool.uploads()
     t.match(warnings.join(), /belongs to user 12345/)
     const sent = b.oss.requests.length
-    for (const work of [
+    for (const attempt of [
       () => spool.resume('mine'),
       () => spool.abort('mine'),
       () => spool.upload('mine', () => streamOf(DATA), { id: 'mine' }),
     ]) {
-      await t.rejects(async () => void (await work()), { code: UNREADABLE, resumable: false })
+      await t.rejects(async () => void (await attempt()), { code: UNREADABLE, resumable: false })
     }
-    t.equal(b.oss.requests.length, sent, 'OSS was asked nothing')
+    t.equal(b.oss.requests.length, sent, 'no request was sent')
     t.equal(await finishAll(b), UNREADABLE)
     await spool.prune({ olderThan: 0, sealed: true })
     t.ok(fs.existsSync(checkpointOf(b)))
   },
 )
 
-t.test('another user’s rubbish is left to that user', { skip: skip || asRoot }, async t => {
-  const b = await setUp(t)
-  const rubbish = join(b.dir, '.removed-a-0123456789ab')
-  fs.mkdirSync(rubbish)
-  fs.writeFileSync(join(rubbish, 'file'), '')
-  fs.chownSync(rubbish, OTHER_UID, OTHER_UID)
-  t.equal(await finishAll(b), 'done')
-  t.same(fs.readdirSync(rubbish), ['file'])
-})
+t.test(
+  'another user’s removed uploads are left to that user',
+  { skip: skip || asRoot },
+  async t => {
+    const b = await setUp(t)
+    const removed = join(b.dir, '.removed-a-0123456789ab')
+    fs.mkdirSync(removed)
+    fs.writeFileSync(join(removed, 'file'), '')
+    fs.chownSync(removed, OTHER_UID, OTHER_UID)
+    t.equal(await finishAll(b), 'done')
+    t.same(fs.readdirSync(removed), ['file'])
+  },
+)
 
-t.test('a directory that others may write to is spoken of', { skip }, async t => {
+t.test('a world-writable spool directory emits a warning', { skip }, async t => {
   const directory = t.testdir({})
   t.equal(unsafePermissionsWarning(directory), undefined)
   for (const mode of [0o755, 0o775]) {
@@ -248,28 +260,32 @@ t.test('a directory that others may write to is spoken of', { skip }, async t =>
 })
 
 t.test(
-  'hard links: the temp file of an upload is never written again once it is sealed',
+  'the temp file of a sealed upload is not written to, so a hard link keeps its bytes',
   { skip },
   async t => {
     const b = await setUp(t)
     const linked = join(b.outside, 'linked')
     fs.linkSync(tempFileOf(b), linked)
     t.equal(await finishAll(b), 'done')
-    t.ok(fs.readFileSync(linked).equals(DATA), 'only a name was removed')
+    t.ok(fs.readFileSync(linked).equals(DATA), 'the linked file is unchanged')
   },
 )
 
-t.test('a file that is read in place and became a FIFO is not waited for', { skip }, async t => {
-  const b = await setUp(t)
-  const file = join(b.outside, 'file')
-  fs.writeFileSync(file, DATA)
-  b.oss.inject(REFUSED)
-  const options = { id: 'place', inPlace: file }
-  await t.rejects(
-    b.spool.upload('place', () => fs.createReadStream(file), options),
-    { code: 'ERR_SPOOL_DENIED' },
-  )
-  fs.rmSync(file)
-  execFileSync('mkfifo', [file])
-  await t.rejects(b.another().resume('place'), { code: 'ERR_SPOOL_SOURCE_FAILED' })
-})
+t.test(
+  'an in-place source that was replaced by a FIFO does not block resume',
+  { skip },
+  async t => {
+    const b = await setUp(t)
+    const file = join(b.outside, 'file')
+    fs.writeFileSync(file, DATA)
+    b.oss.inject(REFUSED)
+    const options = { id: 'place', inPlace: file }
+    await t.rejects(
+      b.spool.upload('place', () => fs.createReadStream(file), options),
+      { code: 'ERR_SPOOL_DENIED' },
+    )
+    fs.rmSync(file)
+    execFileSync('mkfifo', [file])
+    await t.rejects(b.another().resume('place'), { code: 'ERR_SPOOL_SOURCE_FAILED' })
+  },
+)

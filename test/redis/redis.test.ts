@@ -1,6 +1,6 @@
 /**
- * Checkpoints in Redis: the same guarantees as in the spool directory, and that an upload goes on where
- * its first host ended. Against a real Redis, with real processes as machines.
+ * Checkpoints in Redis: the same guarantees as in the spool directory, and takeover of uploads by another host.
+ * Uses a real Redis, and real processes as machines.
  */
 import { createHash } from 'node:crypto'
 import { existsSync, readdirSync, writeFileSync } from 'node:fs'
@@ -29,12 +29,12 @@ import { startRedis, type RedisServer } from '../support/redis.js'
 const PART = 102_400
 const SIZE = 5 * PART + 1_234
 
-/** Two machines at one Redis and one OSS. */
+/** Two machines that share a Redis and an OSS emulator. */
 class Fleet {
   readonly bench: Bench
   readonly server: RedisServer
   readonly redis: Redis
-  /** Its own keys in a Redis that all tests share. */
+  /** Prefix of all keys, because all tests share one Redis. */
   readonly prefix: string
   readonly #t: Test
 
@@ -66,7 +66,7 @@ class Fleet {
     })
   }
 
-  /** A process that is this host. */
+  /** Starts a process as this host. */
   worker(host: string, job: Partial<Job> & Pick<Job, 'step'>, more: RedisCheckpointOptions = {}) {
     const { port } = this.server
     const worker = new WorkerProcess({
@@ -88,12 +88,12 @@ class Fleet {
     return [this.prefix, ...names].join(':')
   }
 
-  /** As when the time of a lock has passed. */
+  /** Deletes the lock, which simulates its expiry. */
   async unlock(): Promise<void> {
     await this.redis.del(this.key('lock', 'id'))
   }
 
-  /** What is left of all uploads. */
+  /** Returns keys and files left by uploads. */
   async left(host: string): Promise<string[]> {
     const dir = this.dir(host)
     const keys = await this.redis.keys(`${this.prefix}:*`)
@@ -102,7 +102,7 @@ class Fleet {
     return [...names.filter(name => !/^(fence|host:|gone:)/.test(name)), ...files]
   }
 
-  /** Parts that arrived, as often as they did. */
+  /** Returns the numbers of the parts received by OSS, with duplicates. */
   sent(from = 0): number[] {
     const log = this.bench.oss.requests.slice(from)
     const parts = log.filter(
@@ -118,7 +118,7 @@ class Fleet {
 
 const content = contentOf(1, SIZE)
 
-/** Both tests and workers say what they use. */
+/** Creates a source that logs the offset of each call. */
 const source =
   (log: number[] = []) =>
   ({ offset }: { offset: number }) => {
@@ -133,7 +133,7 @@ function fleetTest(name: string, run: (t: Test, fleet: Fleet) => Promise<void>):
   t.test(name, async t => run(t, new Fleet(t, await bench(t), server)))
 }
 
-fleetTest('what is published leaves nothing but a number', async (t, fleet) => {
+fleetTest('a published upload leaves only the fencing counter', async (t, fleet) => {
   const spool = fleet.spool('a')
   t.match(await spool.upload('small', () => streamOf(content.subarray(0, 99))), { size: 99 })
   t.match(await spool.upload('large', source()), { size: SIZE, sent: SIZE })
@@ -148,7 +148,7 @@ fleetTest('what is published leaves nothing but a number', async (t, fleet) => {
   t.same(await fleet.left('a'), [])
 })
 
-fleetTest('on its own host, killed in any phase: goes on at once', async (t, fleet) => {
+fleetTest('an upload killed in any phase resumes at once on its own host', async (t, fleet) => {
   const { oss, get, count } = fleet.bench
   const first = fleet.worker('a', { step: 'upload', hold: true })
   await fleet.parts(5)
@@ -166,7 +166,7 @@ fleetTest('on its own host, killed in any phase: goes on at once', async (t, fle
   await hanging.hit()
   await second.kill()
   hanging.remove()
-  t.same(fleet.sent(from), [], 'equal parts are not sent again')
+  t.same(fleet.sent(from), [], 'identical parts are not sent again')
   t.match(await fleet.spool('a').uploads(), [{ phase: 'sealed', size: SIZE, host: 'a' }])
 
   from = oss.requests.length
@@ -179,12 +179,12 @@ fleetTest('on its own host, killed in any phase: goes on at once', async (t, fle
   t.match(await fleet.spool('a').uploads(), [{ phase: 'completing' }])
 
   t.match(await fleet.spool('a').resume('id'), { size: SIZE, sent: 0, sourceRead: false })
-  t.equal(count('CompleteMultipartUpload'), 1, 'it is not repeated')
+  t.equal(count('CompleteMultipartUpload'), 1, 'Complete is not repeated')
   t.same(await get('key'), content)
   t.same(await fleet.left('a'), [])
 })
 
-fleetTest('a host whose bytes may come back keeps its upload', async (t, fleet) => {
+fleetTest('an upload with usable bytes stays with its live host', async (t, fleet) => {
   const { oss } = fleet.bench
   const refused = oss.inject({
     operation: 'CompleteMultipartUpload',
@@ -202,21 +202,25 @@ fleetTest('a host whose bytes may come back keeps its upload', async (t, fleet) 
   await t.rejects(b.resume('id'), there)
   await t.rejects(b.abort('id'), there)
   t.same(await b.prune({ olderThan: 0, sealed: true }), [])
-  t.same(readdirSync(fleet.dir('b')), [], 'no directory is left where no bytes are')
+  t.same(readdirSync(fleet.dir('b')), [], 'no directory is left without bytes')
   refused.remove()
   const names = readdirSync(join(fleet.dir('a'), 'id'))
   t.ok(
     names.some(name => name.startsWith('spool-a-')),
-    'a temp file is named with its host',
+    'the temp file is named after its host',
   )
   t.match(await a.resume('id'), { size: SIZE, sent: 0 })
 
   const cut = () => failingAfter(content.subarray(0, 3 * PART), new Error('cut'))
   await t.rejects(a.upload('key', cut, { id: 'id' }), { code: 'ERR_SPOOL_SOURCE_FAILED' })
-  t.match(await b.upload('key', source(), { id: 'id' }), { size: SIZE }, 'here are no such bytes')
+  t.match(
+    await b.upload('key', source(), { id: 'id' }),
+    { size: SIZE },
+    'a failed source leaves no usable bytes, so b starts over',
+  )
 })
 
-fleetTest('takeover from a killed host: with the parts that OSS has', async (t, fleet) => {
+fleetTest('takeover from a killed host reuses the parts on OSS', async (t, fleet) => {
   const { oss, get } = fleet.bench
   const a = fleet.worker('a', { step: 'upload', hold: true })
   await fleet.parts(5)
@@ -237,12 +241,12 @@ fleetTest('takeover from a killed host: with the parts that OSS has', async (t, 
 
   t.ok(readdirSync(fleet.dir('a')).includes('id'))
   await fleet.spool('a').uploads()
-  t.same(readdirSync(fleet.dir('a')), ['quarantine'], 'bytes that nothing names are set aside')
+  t.same(readdirSync(fleet.dir('a')), ['quarantine'], 'bytes without a record are quarantined')
   t.match(await fleet.spool('a').prune({ olderThan: 0 }), [{ kind: 'quarantine' }])
 })
 
 fleetTest(
-  'takeover with replay: offset goes on behind the parts that OSS has',
+  'takeover with replay: offset resumes after the contiguous parts on OSS',
   async (t, fleet) => {
     const { oss, get } = fleet.bench
     const options = { replay: 'offset' } as const
@@ -256,13 +260,17 @@ fleetTest(
     await t.rejects(a.upload('key', cut(3), { id: 'id' }), { code: 'ERR_SPOOL_SOURCE_FAILED' })
     const b = fleet.spool('b', options)
     const there = { code: 'ERR_SPOOL_LOCKED', host: 'a' }
-    await t.rejects(b.upload('key', source(), { id: 'id' }), there, 'its bytes can still be used')
+    await t.rejects(
+      b.upload('key', source(), { id: 'id' }),
+      there,
+      'the bytes are still usable on a',
+    )
     await fleet.checkpoints('b').declareGone('a')
     oss.inject({ operation: 'ListParts', do: 'drop-part', parts: [2] })
     const from = oss.requests.length
     const offsets: number[] = []
     const result = await b.upload('key', source(offsets), { id: 'id' })
-    t.same(offsets, [PART], 'without a gap')
+    t.same(offsets, [PART], 'the offset stops at the first missing part')
     t.match(result, { size: SIZE, sent: SIZE - 2 * PART, skipped: 2 * PART })
     t.same(fleet.sent(from), [2, 4, 5, 6])
     t.same(await get('key'), content)
@@ -272,11 +280,11 @@ fleetTest(
     })
     const md5 = createHash('md5').update(content).digest('hex')
     await b.upload('md5', source(offsets), { id: 'md5', expect: { md5 } })
-    t.same(offsets, [PART, 0], 'a digest of the whole needs every byte')
+    t.same(offsets, [PART, 0], 'expect.md5 needs every byte')
   },
 )
 
-/** Host a: sealed, Complete was sent and ended `at` that moment, and a is gone. */
+/** Leaves a sealed upload of host a whose Complete was reset at the moment `at`, and declares a gone. */
 async function completingOnGoneHost(t: Test, fleet: Fleet, at: 'start' | 'done'): Promise<void> {
   const { oss } = fleet.bench
   const reset = { do: 'reset', times: 'always' } as const
@@ -290,18 +298,22 @@ async function completingOnGoneHost(t: Test, fleet: Fleet, at: 'start' | 'done')
   await fleet.checkpoints('b').declareGone('a')
 }
 
-fleetTest('takeover of what was sealed: its source, but no byte is sent', async (t, fleet) => {
+fleetTest('takeover of a sealed upload reads the source but sends no byte', async (t, fleet) => {
   await completingOnGoneHost(t, fleet, 'start')
   const b = fleet.spool('b')
   await t.rejects(b.resume('id'), { code: 'ERR_SPOOL_UNSEALED', resumable: false })
-  t.match(await b.uploads(), [{ phase: 'completing', host: 'a' }], 'nothing is lost by asking')
+  t.match(
+    await b.uploads(),
+    [{ phase: 'completing', host: 'a' }],
+    'a failed resume changes nothing',
+  )
   const result = await b.upload('key', source(), { id: 'id' })
   t.match(result, { size: SIZE, sent: 0, skipped: SIZE, sourceRead: true })
   t.same(await fleet.bench.get('key'), content)
   t.same(await fleet.left('b'), [])
 })
 
-fleetTest('takeover of what was published in its last moment: no source', async (t, fleet) => {
+fleetTest('takeover of a published upload does not read the source', async (t, fleet) => {
   await completingOnGoneHost(t, fleet, 'done')
   const offsets: number[] = []
   const result = await fleet.spool('b').upload('key', source(offsets), { id: 'id' })
@@ -310,7 +322,7 @@ fleetTest('takeover of what was published in its last moment: no source', async 
   t.same(await fleet.left('b'), [])
 })
 
-fleetTest('OSS loses what a takeover relied on: nothing wrong is published', async (t, fleet) => {
+fleetTest('a takeover fails safely when OSS loses parts it relied on', async (t, fleet) => {
   const { oss, get } = fleet.bench
   const options = { replay: 'offset' } as const
   const a = fleet.spool('a', options)
@@ -331,7 +343,7 @@ fleetTest('OSS loses what a takeover relied on: nothing wrong is published', asy
   t.same(await get('key'), content)
 })
 
-fleetTest('a host of an old name with a new disk has nothing', async (t, fleet) => {
+fleetTest('a host with a new disk has none of the bytes of its old uploads', async (t, fleet) => {
   const { oss, get } = fleet.bench
   oss.inject({ operation: 'CompleteMultipartUpload', do: 'answer', status: 403, times: 1 })
   await t.rejects(fleet.spool('a').upload('key', source(), { id: 'id' }), {
@@ -343,9 +355,10 @@ fleetTest('a host of an old name with a new disk has nothing', async (t, fleet) 
   t.same(await get('key'), content)
 })
 
-fleetTest('a frozen worker that wakes while another works cannot do anything', async (t, fleet) => {
+fleetTest('a frozen worker that resumes while another one works cannot write', async (t, fleet) => {
   const { oss, get } = fleet.bench
-  // Its own clock never tells it, as after a sleep of its whole machine: the fencing number must.
+  // The long timeout simulates a suspended machine whose own clock cannot detect the expiry, so that only the
+  // fencing number can.
   const a = fleet.worker('a', { step: 'upload', pace: 150 }, { lockTimeout: 600_000 })
   await fleet.parts(2)
   a.signal('SIGSTOP')
@@ -357,13 +370,13 @@ fleetTest('a frozen worker that wakes while another works cannot do anything', a
   const endings = await Promise.all([a.ended, b.ended])
   t.match(endings[0].error, { code: 'ERR_SPOOL_LOCKED', resumable: true })
   t.match(endings[1].result, { size: SIZE, sourceRead: true })
-  t.ok(Number(endings[1].result?.skipped) >= PART, 'what the first one sent is used')
+  t.ok(Number(endings[1].result?.skipped) >= PART, 'parts sent by the first worker are reused')
   t.same(await get('key'), content)
   t.equal(oss.requests.filter(r => r.operation === 'CompleteMultipartUpload').length, 1)
   t.same(await fleet.left('b'), [])
 })
 
-fleetTest('whoever lost the lock cannot write, nor remove', async (t, fleet) => {
+fleetTest('a process that lost the lock can neither write nor remove', async (t, fleet) => {
   const claimOf = (host: string) =>
     Claim.acquire(fleet.checkpoints(host).recordStoreFor(new SpoolDirectory(fleet.dir(host))), 'id')
   const a = await claimOf('a')
@@ -377,18 +390,18 @@ fleetTest('whoever lost the lock cannot write, nor remove', async (t, fleet) => 
   await t.rejects(a.remove(), lost)
   const kept = JSON.parse((await fleet.redis.get(fleet.key('record', 'id'))) ?? '')
   t.match(kept.checkpoint, { host: 'b', upload: { phase: 'sealed' } })
-  await t.rejects(claimOf('c'), { ...lost, host: 'b' }, 'its lock is still there')
+  await t.rejects(claimOf('c'), { ...lost, host: 'b' }, 'b still holds the lock')
   await b.remove()
   t.same(await fleet.left('b'), [])
 })
 
-fleetTest('whoever removes an upload is not taken for dead', async (t, fleet) => {
+fleetTest('a process that removes an upload is not considered dead', async (t, fleet) => {
   const directory = new SpoolDirectory(fleet.dir('a'))
   const { prefix } = fleet
   const refused: unknown[] = []
   const claimOf = (call: RedisConnection['call']) =>
     Claim.acquire(redisCheckpoints({ call }, { prefix, host: 'a' }).recordStoreFor(directory), 'id')
-  // Before each change another process of this host tries to get the upload.
+  // Before each change, another process of this host tries to acquire the upload.
   const between: RedisConnection['call'] = async (command, ...args) => {
     const isChange = command === 'EVAL' && args[1] === 3
     const other = isChange && claimOf((...asked) => fleet.redis.call(...asked))
@@ -403,7 +416,7 @@ fleetTest('whoever removes an upload is not taken for dead', async (t, fleet) =>
   t.same(await fleet.left('a'), [])
 })
 
-fleetTest('a damaged record is set aside and stops nobody', async (t, fleet) => {
+fleetTest('a damaged record is quarantined and does not block other uploads', async (t, fleet) => {
   const { oss, get } = fleet.bench
   oss.inject({ operation: 'CompleteMultipartUpload', do: 'answer', status: 403, times: 2 })
   const a = fleet.spool('a')
@@ -416,7 +429,10 @@ fleetTest('a damaged record is set aside and stops nobody', async (t, fleet) => 
   t.equal(await fleet.redis.exists(record), 0)
   const [name = ''] = readdirSync(join(fleet.dir('a'), 'quarantine'))
   t.match(await fleet.redis.get(fleet.key('quarantined', name)), /sealer/)
-  t.ok(readdirSync(join(fleet.dir('a'), 'quarantine', name)).length > 0, 'its bytes are beside it')
+  t.ok(
+    readdirSync(join(fleet.dir('a'), 'quarantine', name)).length > 0,
+    'its bytes are quarantined as well',
+  )
   t.match(await a.upload('bad', source(), { id: 'bad' }), { size: SIZE })
   t.same(await get('bad'), content)
   t.match(await a.resume('good'), { size: SIZE })
@@ -424,12 +440,16 @@ fleetTest('a damaged record is set aside and stops nobody', async (t, fleet) => 
   await fleet.redis.set(fleet.key('record', 'later'), '{"format":99}')
   await fleet.redis.sadd(fleet.key('ids'), 'later')
   await t.rejects(a.upload('later', source(), { id: 'later' }), { code: 'ERR_SPOOL_UNREADABLE' })
-  t.equal(await fleet.redis.get(fleet.key('record', 'later')), '{"format":99}', 'left alone')
+  t.equal(
+    await fleet.redis.get(fleet.key('record', 'later')),
+    '{"format":99}',
+    'a record of a later format is left unchanged',
+  )
   t.match(await a.prune({ olderThan: 0 }), [{ kind: 'quarantine', id: name }])
   t.equal(await fleet.redis.exists(fleet.key('quarantined', name)), 0)
 })
 
-t.test('Redis that is killed and comes back in the middle', async t => {
+t.test('an upload survives a short Redis outage and fails safely after a long one', async t => {
   const own = await startRedis(t, '--appendonly', 'yes', '--appendfsync', 'always')
   if (own === undefined) return
   const fleet = new Fleet(t, await bench(t), own)
@@ -444,21 +464,25 @@ t.test('Redis that is killed and comes back in the middle', async t => {
 
   const checkpoints = fleet.checkpoints('a', { lockTimeout: 2_000 })
   let over = false
-  const endless = () => failingAfter(content, new Error('it was not to end'), () => over)
+  const endless = () => failingAfter(content, new Error('the source ended'), () => over)
   const late = fleet
     .spool('a', { checkpointStore: checkpoints })
     .upload('key', endless, { id: 'id' })
-  late.catch(() => {}) // looked at below
+  late.catch(() => {}) // checked below
   await fleet.parts(11)
   await own.kill()
-  await t.rejects(late, { code: 'ERR_SPOOL_LOCKED', resumable: true }, 'not back in time')
+  await t.rejects(
+    late,
+    { code: 'ERR_SPOOL_LOCKED', resumable: true },
+    'Redis did not return before the lock expired',
+  )
   over = true
   await own.start()
   t.match(await fleet.spool('a').uploads(), [{ id: 'id', phase: 'spooling' }])
   t.match(await fleet.spool('a').upload('key', source(), { id: 'id' }), { size: SIZE })
 })
 
-t.test('a password is in no error', async t => {
+t.test('errors do not contain the Redis password', async t => {
   const own = await startRedis(t, '--requirepass', 'right')
   if (own === undefined) return
   const redis = new Redis(`redis://:very-secret@127.0.0.1:${own.port}`, { lazyConnect: true })
@@ -470,8 +494,8 @@ t.test('a password is in no error', async t => {
   t.notMatch(inspect(error, { depth: 10, showHidden: true }), /very-secret/)
 })
 
-t.test('wrong uses are found before anything is sent', async t => {
-  const silent = { call: () => Promise.reject(new Error('nothing is to be sent')) }
+t.test('redisCheckpoints() rejects invalid arguments before sending anything', async t => {
+  const silent = { call: () => Promise.reject(new Error('nothing should be sent')) }
   // @ts-expect-error -- as from JavaScript
   t.throws(() => redisCheckpoints('redis://'), { code: 'ERR_INVALID_ARG_TYPE' })
   for (const host of ['', 'a b', 'a:b']) {
@@ -481,7 +505,7 @@ t.test('wrong uses are found before anything is sent', async t => {
   t.throws(() => redisCheckpoints(silent, { hostTimeout: NaN }), { code: 'ERR_OUT_OF_RANGE' })
 })
 
-t.test('displaced: what OSS may have is still known, from every phase', async t => {
+t.test('takeOver() keeps everything OSS may have, from every phase', async t => {
   const begun = { ...spooling(), uploadId: 'U', crcs: ['4'], spooled: 9 }
   const gone: Pick<Sealed, 'freed' | 'digests'> = { freed: [[1, 1]], digests: { md5: 'a' } }
   for (const record of [begun, sealed({}, 'U'), completing('U')]) {
@@ -491,7 +515,7 @@ t.test('displaced: what OSS may have is still known, from every phase', async t 
     const kept = { phase: 'spooling', token, plan, crcs, digest, uploadId, spooled: 0 }
     t.match(after, { host: 'b', upload: kept, superseded: [] }, upload.phase)
     const over = ['size', 'completingAt', 'freed', 'digests'].filter(name => name in after.upload)
-    t.same(over, [], 'what was true of the bytes is not any more')
+    t.same(over, [], 'fields that describe the lost bytes are removed')
   }
   const receipt = { ...checkpointOf(published()), host: 'a' }
   t.match(takeOver(receipt, 'b'), { host: 'b', upload: receipt.upload })

@@ -1,4 +1,4 @@
-/** The types of `oss-spool/emulator` and of `oss-spool/redis`. */
+/** Types of `oss-spool/emulator` and `oss-spool/redis`. */
 import OSS from 'ali-oss'
 import { Redis } from 'ioredis'
 import {
@@ -24,24 +24,24 @@ same<ReturnType<typeof describeEmulator>, string>()
 void new OSS(oss.clientOptions('b'))
 void new Spool({ client: oss.clientOptions('b') })
 oss.link = { bandwidth: 1e6 }
-// @ts-expect-error -- where it listens is decided
+// @ts-expect-error -- the port is read-only
 oss.port = 5
 
 const fault = oss.inject({ operation: 'UploadPart', partNumber: 2, do: 'reset', at: 'done' })
 same<typeof fault, FaultHandle>()
 const answer: Fault = { operation: ['PutObject'], do: 'answer', status: 503, times: 'always' }
 oss.inject(answer)
-// @ts-expect-error -- an answer has a status
+// @ts-expect-error -- an answer requires a status
 oss.inject({ do: 'answer' })
 // @ts-expect-error -- no such operation
 oss.inject({ operation: 'PutObjects', do: 'hang' })
-// @ts-expect-error -- a pause has a length
+// @ts-expect-error -- a delay requires `ms`
 oss.inject({ do: 'delay' })
-// @ts-expect-error -- nothing is answered while the reply goes out
+// @ts-expect-error -- a reply that has begun cannot be replaced
 oss.inject({ do: 'answer', status: 500, at: 'reply' })
 const operation: OperationName = 'CompleteMultipartUpload'
 void operation
-// @ts-expect-error -- someone must be able to sign
+// @ts-expect-error -- at least one access key is required
 void startEmulator({ credentials: [] })
 
 const checkpoints = redisCheckpoints(new Redis(), { host: 'a', hostTimeout: 60_000 })
@@ -49,5 +49,5 @@ same<typeof checkpoints, RedisCheckpoints>()
 const store: Checkpoints = checkpoints
 void new Spool({ client: oss.clientOptions('b'), checkpointStore: store })
 same<ReturnType<typeof checkpoints.isGone>, Promise<boolean>>()
-// @ts-expect-error -- a URL is no connection
+// @ts-expect-error -- a URL is not a connection
 redisCheckpoints('redis://localhost')

@@ -1,4 +1,4 @@
-/** The types of `oss-spool/etl`: records keep theirs on the way. */
+/** Types of `oss-spool/etl`. Records keep their type through all steps. */
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { createGzip } from 'node:zlib'
@@ -44,22 +44,22 @@ void rotate<Row>(spool, {
   transform: () => [createGzip()],
 })
 
-// Records that are text need no format; others do.
+// Text and byte records need no format. Other records do.
 void rotate(spool, { job: 'j', key: 'k' })
 void rotate<Uint8Array>(spool, { job: 'j', key: 'k' })
-// @ts-expect-error -- what text is a row?
+// @ts-expect-error -- a row requires a format
 void rotate<Row>(spool, { job: 'j', key: 'k' })
 // @ts-expect-error -- a format of other records
 void rotate<Row>(spool, { job: 'j', key: 'k', format: (text: string) => text })
-// @ts-expect-error -- ids are the job's business
+// @ts-expect-error -- the job assigns the ids
 void rotate(spool, { job: 'j', key: 'k', upload: { id: 'x' } })
-// @ts-expect-error -- a partition is a text or a number
+// @ts-expect-error -- a partition is a string or a number
 void rotate<Row>(spool, { job: 'j', key: 'k', format: jsonl, partitionBy: row => row })
-// @ts-expect-error -- a transform that no Node has
+// @ts-expect-error -- an unknown transform
 void rotate(spool, { job: 'j', key: 'k', transform: 'lz4' })
 same<Awaited<ReturnType<typeof csv<Row>>>, Format<Row>>()
 
-// Through stream-chain and pipeline, with a tap on the way.
+// Streams through stream-chain and pipeline, with a tap.
 const counted = tap<Row>(({ records, rate, done }) => {
   same<typeof records, number>()
   same<typeof rate, number>()
@@ -70,5 +70,5 @@ const toRow = (id: number): Row => ({ id, day: new Date() })
 void pipeline(Readable.from([1]), chain([toRow, counted]), rows)
 void pipeline(Readable.from([{ id: 1 }]), tap(), rows)
 void chain([toRow, counted, rows])
-// @ts-expect-error -- the sink takes rows
+// @ts-expect-error -- the sink accepts only rows
 void chain([(id: number) => ({ other: id }), rows])

@@ -1,4 +1,4 @@
-/** The types of `oss-spool`, as its users meet them. */
+/** Types of `oss-spool`, as seen by its users. */
 import { createReadStream } from 'node:fs'
 import { Readable, Writable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
@@ -25,16 +25,16 @@ import {
 import { redisCheckpoints } from '../../src/redis/index.js'
 import { same } from './same.js'
 
-// A spool is made of a client, of options for one, or of options with a provider.
+// A spool takes a client, options for a client, or options with a credential provider.
 const spool = new Spool({ client: { region: 'oss-cn-hangzhou', bucket: 'b', accessKeyId: 'x' } })
 void new Spool({ client: new OSS({ accessKeyId: 'x', accessKeySecret: 'y' }), dir: 'spool' })
 void new Spool({ client: { credentials: defaultCredentials() }, partSize: 1, parallelUploads: 3 })
 void new Spool({ client: {}, checkpointStore: redisCheckpoints({ call: async () => 'OK' }) })
 // @ts-expect-error -- there is no default client
 void new Spool({ dir: 'spool' })
-// @ts-expect-error -- an id is of one upload
+// @ts-expect-error -- an id belongs to one upload
 void new Spool({ client: {}, id: 'x' })
-// @ts-expect-error -- a connection of ours is nobody else's business
+// @ts-expect-error -- internal connections are not public
 same<SpoolOptions['client'], { open(): void }>()
 
 // The sink is a Writable with two events and a result.
@@ -46,24 +46,24 @@ sink.on('progress', event => same<typeof event, ProgressEvent>())
 sink.once('warning', warning => same<typeof warning, SpoolWarning>())
 sink.on('finish', () => {})
 spool.on('warning', warning => same<typeof warning, SpoolWarning>())
-// @ts-expect-error -- a spool has no progress of its own
+// @ts-expect-error -- a spool emits no progress
 spool.on('progress', () => {})
 // @ts-expect-error -- sizes are numbers of bytes
 spool.createWriteStream('k', { partSize: '8MiB' })
-// @ts-expect-error -- an option that does not exist
+// @ts-expect-error -- an unknown option
 spool.createWriteStream('k', { partsize: 1 })
-// @ts-expect-error -- a word that OSS does not know
+// @ts-expect-error -- an unknown storage class
 spool.createWriteStream('k', { storageClass: 'Warm' })
-// @ts-expect-error -- undefined is not the same as left out
+// @ts-expect-error -- an option cannot be undefined
 spool.createWriteStream('k', { id: undefined })
-// @ts-expect-error -- a key is needed
+// @ts-expect-error -- the key is required
 spool.createWriteStream()
 
 // Streams go through pipeline() and stream-chain.
 void pipeline(createReadStream('x'), createGzip(), sink)
 void pipeline(Readable.from([1]), chain([(n: number) => `${n}\n`]), writable)
 
-// The step takes whatever can be read, and nothing else.
+// The step accepts all readable sources, and nothing else.
 const step: UploadOptions = { onProgress: ({ uploaded }) => same<typeof uploaded, number>() }
 same<ReturnType<Spool['upload']>, Promise<UploadResult>>()
 void spool.upload('k', () => createReadStream('x'), step)
@@ -75,12 +75,12 @@ void spool.upload('k', ({ offset, signal }) => {
   same<typeof signal, AbortSignal>()
   return chain([Readable.from([offset]), (n: number) => `${n}\n`])
 })
-// @ts-expect-error -- a source is a function, so that it is called only if it is needed
+// @ts-expect-error -- a source is a function, called only if it is needed
 void spool.upload('k', createReadStream('x'))
-// @ts-expect-error -- numbers are no bytes
+// @ts-expect-error -- numbers are not bytes
 void spool.upload('k', () => [1, 2])
 
-// What comes back.
+// Results.
 same<ReturnType<Spool['uploads']>, Promise<UploadStatus[]>>()
 same<ReturnType<Spool['resume']>, Promise<UploadResult>>()
 same<ReturnType<Spool['abort']>, Promise<void>>()
@@ -91,12 +91,12 @@ same<UploadStatus['phase'], 'spooling' | 'sealed' | 'completing' | 'receipt'>()
 same<ProgressEvent['phase'], 'spooling' | 'sealed' | 'completing' | 'published'>()
 same<Pruned['kind'], 'upload' | 'receipt' | 'quarantine' | 'orphan'>()
 void spool.resume('id', { force: true, parallel: 2 })
-// @ts-expect-error -- what the object is like is in its checkpoint
+// @ts-expect-error -- the object's metadata is in its checkpoint
 void spool.resume('id', { meta: {} })
-// @ts-expect-error -- results are read
+// @ts-expect-error -- results are read-only
 void spool.upload('k', () => []).then(result => (result.size = 1))
 
-// `progress` is called as ali-oss calls it, and gives it a checkpoint that it takes.
+// `progress` has ali-oss's signature, and its checkpoint is accepted by ali-oss.
 const progress: UploadOptions['progress'] = (fraction, checkpoint, response) => {
   same<typeof fraction, number>()
   same<typeof checkpoint, AliOssCheckpoint | null>()
@@ -104,7 +104,7 @@ const progress: UploadOptions['progress'] = (fraction, checkpoint, response) => 
 }
 void progress
 
-// Errors are told apart by their codes, all of which are known.
+// Errors are distinguished by their codes, all of which are declared.
 declare const error: unknown
 if (error instanceof SpoolError) {
   same<typeof error.code, SpoolErrorCode>()
@@ -114,7 +114,7 @@ if (error instanceof SpoolError) {
     case 'ERR_SPOOL_LOCKED':
     case 'ERR_SPOOL_FULL':
       break
-    // @ts-expect-error -- no such code
+    // @ts-expect-error -- an unknown code
     case 'ERR_SPOOL_TYPO':
       break
     default:

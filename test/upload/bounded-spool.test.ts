@@ -1,6 +1,6 @@
 /**
- * A stream that is larger than the disk it passes through: what is on the disk stays below the bound,
- * the source waits for the network, and what only OSS has is never made up from a hole.
+ * Streams larger than `maxSpoolBytes`. Disk usage stays below the bound, the source waits for the network,
+ * and a freed part is never sent from the hole in the temp file.
  */
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -18,12 +18,12 @@ import { checkOptions } from '../../src/upload/model/options.js'
 import { bench, bytes, failingAfter, streamOf, type Bench } from '../support/oss.js'
 
 const PART = 102_400
-/** Room for four parts: three in flight, and one to fill. */
+/** Space for four parts, of which three are in flight and one is being filled. */
 const BOUND = 4 * PART
 const BOUNDED = { maxSpoolBytes: BOUND, parallel: 3 }
 const BLOCK = 4096
 
-/** Bytes of the disk that files of an upload take, and how large they seem. */
+/** Returns the disk space taken by the temp files of an upload, and their total size including holes. */
 function onDisk(dir: string, id: string): { taken: number; size: number } {
   const seen = { taken: 0, size: 0 }
   const names = readdirSync(join(dir, id)).filter(name => name.startsWith('spool-'))
@@ -39,12 +39,12 @@ async function checkpointOf(dir: string, id: string): Promise<Checkpoint> {
   return decodeCheckpoint(await readFile(join(dir, id, 'checkpoint.json'), 'utf8'))
 }
 
-/** A spool whose uploads are bounded. */
+/** Returns a spool whose uploads are bounded. */
 function bounded(b: Bench, more: UploadOptions = {}): Spool {
   return b.another({ ...BOUNDED, ...more })
 }
 
-/** Sealed with parts that only OSS has, and one that it does not have. */
+/** Leaves a sealed upload with freed parts and without part `part` on OSS. Resolves with its checkpoint. */
 async function sealedButFor(b: Bench, part: number, data: Buffer, more: UploadOptions = {}) {
   const fault = b.oss.inject({
     operation: 'UploadPart',
@@ -59,44 +59,47 @@ async function sealedButFor(b: Bench, part: number, data: Buffer, more: UploadOp
   fault.remove()
   const checkpoint = await checkpointOf(b.dir, 'k')
   t.equal(checkpoint.upload.phase, 'sealed')
-  t.ok(hasFreedParts(checkpoint.upload), 'something was freed')
+  t.ok(hasFreedParts(checkpoint.upload), 'at least one part was freed')
   return checkpoint
 }
 
-t.test('never more than the bound is on the disk, and the object is right', async t => {
-  for (const odd of [0, 1]) {
-    const b = await bench(t, { spool: { partSize: PART + odd } })
-    b.oss.link = { latency: 2 }
-    const data = bytes(40 * PART + 7)
-    const spool = bounded(b, { maxSpoolBytes: BOUND + 4 * odd })
-    const sink = spool.createWriteStream('k', { id: 'k' })
-    let most = 0
-    let holes = 0
-    // At each of the source's turns: progress is told too seldom for an upload as short as this.
-    const look = (): void => {
-      if (!existsSync(join(b.dir, 'k'))) return
-      const { taken, size } = onDisk(b.dir, 'k')
-      most = Math.max(most, taken)
-      holes = Math.max(holes, size - taken)
-    }
-    const source = function* (): Generator<Buffer> {
-      for (let at = 0; at < data.length; at += 10_000) {
-        look()
-        yield data.subarray(at, at + 10_000)
+t.test(
+  'a bounded spool never exceeds its limit on disk and uploads the stream unchanged',
+  async t => {
+    for (const odd of [0, 1]) {
+      const b = await bench(t, { spool: { partSize: PART + odd } })
+      b.oss.link = { latency: 2 }
+      const data = bytes(40 * PART + 7)
+      const spool = bounded(b, { maxSpoolBytes: BOUND + 4 * odd })
+      const sink = spool.createWriteStream('k', { id: 'k' })
+      let most = 0
+      let holes = 0
+      // Measured at each chunk of the source. Progress events are too rare in an upload as short as this.
+      const look = (): void => {
+        if (!existsSync(join(b.dir, 'k'))) return
+        const { taken, size } = onDisk(b.dir, 'k')
+        most = Math.max(most, taken)
+        holes = Math.max(holes, size - taken)
       }
-      look()
+      const source = function* (): Generator<Buffer> {
+        for (let at = 0; at < data.length; at += 10_000) {
+          look()
+          yield data.subarray(at, at + 10_000)
+        }
+        look()
+      }
+      const chunks = Readable.from(source(), { objectMode: false })
+      const [result] = await Promise.all([sink.result, pipeline(chunks, sink)])
+      t.match(result, { size: data.length, parts: 41 - odd, sent: data.length })
+      t.same(await b.get('k'), data)
+      t.ok(most <= BOUND + 8 * BLOCK, `${most} of ${BOUND} bytes`)
+      t.ok(holes > 20 * PART, `${holes} bytes were freed`)
+      t.same(await readdir(b.dir), [], 'the spool directory is empty')
     }
-    const chunks = Readable.from(source(), { objectMode: false })
-    const [result] = await Promise.all([sink.result, pipeline(chunks, sink)])
-    t.match(result, { size: data.length, parts: 41 - odd, sent: data.length })
-    t.same(await b.get('k'), data)
-    t.ok(most <= BOUND + 8 * BLOCK, `${most} of ${BOUND} bytes`)
-    t.ok(holes > 20 * PART, `${holes} bytes were given back`)
-    t.same(await readdir(b.dir), [], 'nothing is left')
-  }
-})
+  },
+)
 
-t.test('a stream that fits is kept to its end, and heals', async t => {
+t.test('a bounded stream that fits survives the loss of its upload id', async t => {
   const b = await bench(t)
   const data = bytes(3 * PART + 5)
   const fault = b.oss.inject({ operation: 'UploadPart', partNumber: 3, do: 'drop-upload' })
@@ -107,7 +110,7 @@ t.test('a stream that fits is kept to its end, and heals', async t => {
   t.same(await b.get('k'), data)
 })
 
-t.test('in an outage the source waits, no byte more is taken, and it goes on after it', async t => {
+t.test('a bounded spool pauses the source during an outage and resumes it afterwards', async t => {
   const b = await bench(t)
   const away = b.oss.inject({ do: 'reset', at: 'start', times: 'always' })
   const data = bytes(12 * PART)
@@ -133,7 +136,7 @@ t.test('in an outage the source waits, no byte more is taken, and it goes on aft
   t.same(await b.get('k'), data)
 })
 
-t.test('a source that waits can be stopped', async t => {
+t.test('a signal aborts a bounded upload whose source is paused', async t => {
   const b = await bench(t)
   const away = b.oss.inject({ do: 'reset', at: 'start', times: 'always' })
   const stop = new AbortController()
@@ -146,58 +149,62 @@ t.test('a source that waits can be stopped', async t => {
 })
 
 t.test(
-  'another process finishes it, with another `parallel`, from the rest and from what OSS has',
+  'resume() with another `parallel` finishes a bounded upload from its freed and remaining parts',
   async t => {
     const b = await bench(t)
     const data = bytes(12 * PART + 3)
     const checkpoint = await sealedButFor(b, 11, data)
     t.equal(checkpoint.upload.uploadId !== undefined, true)
     const result = await b.another(BOUNDED).resume('k', { parallel: 50 })
-    t.equal(result.sent, PART, 'one part was sent')
+    t.equal(result.sent, PART, 'only the missing part was sent')
     t.same(await b.get('k'), data)
     t.same(await readdir(b.dir), [])
   },
 )
 
-t.test('what `expect` said is known after the bytes are gone', async t => {
+t.test('upload() checks the expectations of a sealed upload whose bytes are freed', async t => {
   const b = await bench(t)
   const data = bytes(12 * PART)
   const digest = (name: string): string => createHash(name).update(data).digest('hex')
   await sealedButFor(b, 11, data, { expect: { sha256: digest('sha256') } })
   const again = (expect: object) =>
-    bounded(b).upload('k', () => t.fail('it is sealed') as never, { id: 'k', expect })
+    bounded(b).upload('k', () => t.fail('the source of a sealed upload was called') as never, {
+      id: 'k',
+      expect,
+    })
   const miss = { code: 'ERR_SPOOL_EXPECTATION' }
   await t.rejects(again({ sha256: '0'.repeat(64) }), miss)
-  await t.rejects(again({ md5: digest('md5') }), miss, 'it was not computed while it could be')
+  await t.rejects(
+    again({ md5: digest('md5') }),
+    miss,
+    'this digest was not computed while the bytes were available',
+  )
   await again({ sha256: digest('sha256') })
   t.same(await b.get('k'), data)
 })
 
 const LOST = { code: 'ERR_SPOOL_UPLOAD_FAILED', resumable: false }
 
-t.test(
-  'sealed, and OSS loses what only it has: no zeros are sent, the source is needed',
-  async t => {
-    for (const [name, fault] of [
-      ['its upload id', { do: 'drop-upload' }],
-      ['a freed part', { do: 'drop-part', parts: [2] }],
-    ] as const) {
-      const b = await bench(t)
-      const data = bytes(12 * PART)
-      await sealedButFor(b, 11, data)
-      b.oss.inject({ operation: 'ListParts', ...fault })
-      await t.rejects(b.spool.resume('k'), LOST, name)
-      t.equal(await b.get('k'), undefined, 'nothing is published')
-      t.match(await b.spool.uploads(), [{ phase: 'spooling' }])
-      await t.rejects(b.spool.resume('k'), { code: 'ERR_SPOOL_UNSEALED', resumable: false })
-      const { sourceRead } = await bounded(b).upload('k', () => streamOf(data), { id: 'k' })
-      t.ok(sourceRead, 'a retry reads the source')
-      t.same(await b.get('k'), data)
-    }
-  },
-)
+t.test('resume() fails if OSS loses freed parts, and upload() reads the source again', async t => {
+  for (const [name, fault] of [
+    ['the upload id', { do: 'drop-upload' }],
+    ['a freed part', { do: 'drop-part', parts: [2] }],
+  ] as const) {
+    const b = await bench(t)
+    const data = bytes(12 * PART)
+    await sealedButFor(b, 11, data)
+    b.oss.inject({ operation: 'ListParts', ...fault })
+    await t.rejects(b.spool.resume('k'), LOST, name)
+    t.equal(await b.get('k'), undefined, 'no object is published')
+    t.match(await b.spool.uploads(), [{ phase: 'spooling' }])
+    await t.rejects(b.spool.resume('k'), { code: 'ERR_SPOOL_UNSEALED', resumable: false })
+    const { sourceRead } = await bounded(b).upload('k', () => streamOf(data), { id: 'k' })
+    t.ok(sourceRead, 'upload() reads the source')
+    t.same(await b.get('k'), data)
+  }
+})
 
-t.test('Complete finds a freed part missing: the same', async t => {
+t.test('resume() fails if Complete reports that a freed part is missing', async t => {
   const b = await bench(t)
   await sealedButFor(b, 11, bytes(12 * PART))
   b.oss.inject({ operation: 'CompleteMultipartUpload', do: 'drop-part', parts: [2] })
@@ -205,7 +212,7 @@ t.test('Complete finds a freed part missing: the same', async t => {
   t.equal(await b.get('k'), undefined)
 })
 
-t.test('a wrong CRC64 in the answer to Complete cannot be mended from this disk', async t => {
+t.test('a wrong CRC64 in the reply to Complete is not resumable with freed parts', async t => {
   const b = await bench(t)
   await sealedButFor(b, 11, bytes(12 * PART))
   const headers = { 'x-oss-hash-crc64ecma': '1' }
@@ -214,15 +221,15 @@ t.test('a wrong CRC64 in the answer to Complete cannot be mended from this disk'
   await t.rejects(b.spool.resume('k'), { code: 'ERR_SPOOL_UNSEALED' })
 })
 
-t.test('while the source flows an upload id vanishes', async t => {
+t.test('an upload id is lost while the source of a bounded upload flows', async t => {
   const data = bytes(40 * PART)
-  t.test('before anything is freed: all is sent again', async t => {
+  t.test('a bounded upload sends everything again if no part is freed yet', async t => {
     const b = await bench(t)
     b.oss.inject({ operation: 'UploadPart', partNumber: 2, do: 'drop-upload' })
     await pipeline(streamOf(data), bounded(b).createWriteStream('k'))
     t.same(await b.get('k'), data)
   })
-  t.test('afterwards: the source is stopped at once, and nothing is published', async t => {
+  t.test('a bounded upload with freed parts stops its source and publishes nothing', async t => {
     const b = await bench(t)
     b.oss.inject({ operation: 'UploadPart', partNumber: 20, do: 'drop-upload' })
     let given = 0
@@ -236,25 +243,28 @@ t.test('while the source flows an upload id vanishes', async t => {
     t.ok(given < data.length, 'the source is not read to its end')
     t.equal(await b.get('k'), undefined)
     await bounded(b).upload('k', () => streamOf(data), { id: 'k' })
-    t.same(await b.get('k'), data, 'the next run has a new upload id')
+    t.same(await b.get('k'), data, 'the next call uses a new upload id')
   })
-  t.test('only by what an answer says: OSS is asked again, and it goes on', async t => {
-    const b = await bench(t)
-    const code = 'NoSuchUpload'
-    b.oss.inject({ operation: 'UploadPart', partNumber: 20, do: 'answer', status: 404, code })
-    await pipeline(streamOf(data), bounded(b).createWriteStream('k'))
-    t.same(await b.get('k'), data)
-    t.equal(b.count('InitiateMultipartUpload'), 1)
-  })
+  t.test(
+    'a bounded upload continues if the upload id still exists despite NoSuchUpload',
+    async t => {
+      const b = await bench(t)
+      const code = 'NoSuchUpload'
+      b.oss.inject({ operation: 'UploadPart', partNumber: 20, do: 'answer', status: 404, code })
+      await pipeline(streamOf(data), bounded(b).createWriteStream('k'))
+      t.same(await b.get('k'), data)
+      t.equal(b.count('InitiateMultipartUpload'), 1)
+    },
+  )
 })
 
-t.test('a source that can continue does so behind what only OSS has', async t => {
+t.test('upload() with replay: offset continues after the freed parts', async t => {
   const b = await bench(t)
   const data = bytes(30 * PART)
   const offset = { ...BOUNDED, replay: 'offset' as const, id: 'k' }
   const cut = async (at: number): Promise<void> => {
     const before = b.count('UploadPart')
-    // Part 20 is offered once it is in the file, so by then all whole parts are.
+    // Part 20 is sent once it is in the file, so by then all complete parts are.
     const parts = (): boolean => b.count('UploadPart') > before + 19
     const source = failingAfter(data.subarray(0, at), new Error('cut'), parts)
     const run = b.another().upload('k', () => source, offset)
@@ -268,25 +278,25 @@ t.test('a source that can continue does so behind what only OSS has', async t =>
       .another()
       .upload('k', ({ offset: at }) => streamOf(data.subarray((from = at))), { ...offset, ...more })
   const result = await again()
-  t.equal(from, 20 * PART, 'all whole parts were verified, here or on OSS')
+  t.equal(from, 20 * PART, 'all complete parts were verified, on disk or on OSS')
   t.ok(result.sent <= 14 * PART, `${result.sent} bytes were sent`)
   t.same(await b.get('k'), data)
 
-  t.test('not when OSS has lost one of them: up to that one', async t => {
+  t.test('replay: offset continues before the first freed part that OSS has lost', async t => {
     await cut(20 * PART + 5000)
     b.oss.inject({ operation: 'ListParts', do: 'drop-part', parts: [3] })
     await again()
     t.equal(from, 2 * PART)
     t.same(await b.get('k'), data)
   })
-  t.test('nor when its upload id is gone', async t => {
+  t.test('replay: offset starts at 0 if the upload id is gone', async t => {
     await cut(20 * PART + 5000)
     b.oss.inject({ operation: 'ListParts', do: 'drop-upload' })
     await again()
     t.equal(from, 0)
     t.same(await b.get('k'), data)
   })
-  t.test('nor when all bytes are to be hashed', async t => {
+  t.test('replay: offset starts at 0 if an expectation requires hashing all bytes', async t => {
     await cut(20 * PART + 5000)
     await again({ expect: { sha256: createHash('sha256').update(data).digest('hex') } })
     t.equal(from, 0)
@@ -294,38 +304,35 @@ t.test('a source that can continue does so behind what only OSS has', async t =>
   })
 })
 
-t.test('new bytes over a sealed upload: each has an upload id of its own', async t => {
+t.test('a bounded stream over a sealed upload uses its own upload id', async t => {
   const b = await bench(t)
   const old = bytes(12 * PART)
   await sealedButFor(b, 11, old)
-  // Equal for long enough that its parts would be freed on the word of another's upload id.
+  // The common beginning is so long that its parts would be freed if the streams shared an upload id.
   const data = Buffer.concat([old.subarray(0, 9 * PART), bytes(6 * PART)])
   await pipeline(streamOf(data), bounded(b).createWriteStream('k', { id: 'k' }))
   t.same(await b.get('k'), data)
-  t.equal(b.count('AbortMultipartUpload') > 0, true, 'the old one is given up')
+  t.equal(b.count('AbortMultipartUpload') > 0, true, 'the old upload id is aborted')
 })
 
-t.test(
-  'bytes that are read in place are not in the spool, so a bound says nothing of them',
-  async t => {
-    const b = await bench(t)
-    const data = bytes(12 * PART)
-    const inPlace = `${t.testdirName}-file`
-    await writeFile(inPlace, data)
-    t.teardown(() => rmSync(inPlace))
-    b.oss.inject({ operation: 'UploadPart', partNumber: 9, do: 'drop-upload' })
-    await bounded(b).upload('k', () => createReadStream(inPlace), { inPlace })
-    t.same(await b.get('k'), data)
-  },
-)
+t.test('maxSpoolBytes does not limit a file that is read in place', async t => {
+  const b = await bench(t)
+  const data = bytes(12 * PART)
+  const inPlace = `${t.testdirName}-file`
+  await writeFile(inPlace, data)
+  t.teardown(() => rmSync(inPlace))
+  b.oss.inject({ operation: 'UploadPart', partNumber: 9, do: 'drop-upload' })
+  await bounded(b).upload('k', () => createReadStream(inPlace), { inPlace })
+  t.same(await b.get('k'), data)
+})
 
-t.test('a short stream goes by one PutObject', async t => {
+t.test('a bounded spool sends a short stream with one PutObject', async t => {
   const b = await bench(t)
   await pipeline(streamOf(bytes(PART)), bounded(b).createWriteStream('k'))
   t.equal(b.count('PutObject'), 1)
 })
 
-t.test('abort and prune give up what is only on OSS, too', async t => {
+t.test('abort() and prune() remove uploads with freed parts from disk and from OSS', async t => {
   for (const how of ['abort', 'prune'] as const) {
     const b = await bench(t)
     await sealedButFor(b, 11, bytes(12 * PART))
@@ -335,7 +342,7 @@ t.test('abort and prune give up what is only on OSS, too', async t => {
   }
 })
 
-t.test('wrong options are refused before any work', async t => {
+t.test('invalid combinations with maxSpoolBytes are rejected before any I/O', async t => {
   const b = await bench(t)
   const open = (options: UploadOptions) => () => b.spool.createWriteStream('k', options)
   t.throws(open({ ...BOUNDED, start: 'sealed' }), TypeError)
@@ -348,7 +355,7 @@ t.test('wrong options are refused before any work', async t => {
   t.equal(b.oss.requests.length, 0)
 })
 
-t.test('a file system without holes is refused before any work', async t => {
+t.test('maxSpoolBytes fails with ERR_SPOOL_NO_HOLES on a file system without holes', async t => {
   const dir = mkdtempSync(join(tmpdir(), 'oss-spool-ramfs-'))
   try {
     execFileSync('mount', ['-t', 'ramfs', 'ramfs', dir], { stdio: 'pipe' })
@@ -364,10 +371,10 @@ t.test('a file system without holes is refused before any work', async t => {
   const b = await bench(t)
   const spool = b.another({ dir })
   const no = { code: 'ERR_SPOOL_NO_HOLES', resumable: false }
-  const source = () => t.fail('the source is not asked') as never
+  const source = () => t.fail('the source was called') as never
   await t.rejects(spool.upload('k', source, { id: 'k', ...BOUNDED }), no)
-  t.same(await readdir(dir), [], 'nothing is left')
+  t.same(await readdir(dir), [], 'the spool directory is empty')
   t.equal(b.oss.requests.length, 0)
   await spool.upload('k', () => streamOf(bytes(5 * PART)))
-  t.pass('without a bound it works')
+  t.pass('an upload without maxSpoolBytes succeeds')
 })

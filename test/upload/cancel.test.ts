@@ -1,6 +1,6 @@
 /**
- * Cancelling: `signal` and `destroy()` end this upload's requests within 100 ms, whatever they wait
- * for, touch no other upload and keep what was sealed; `abort()` ends it here and on OSS.
+ * Cancellation. `signal` and `destroy()` end the requests of this upload within 100 ms in any state, touch no
+ * other upload and keep sealed bytes. `abort()` removes the upload from disk and from OSS.
  */
 import { subscribe } from 'node:diagnostics_channel'
 import { readdir } from 'node:fs/promises'
@@ -17,8 +17,8 @@ const PART = 102_400
 const SOON = 100
 
 /**
- * Cancels, and says how many ms it took until `over`. They are counted, not measured: a busy machine
- * makes each of them longer, and is no fault of ours.
+ * Cancels and resolves with the number of ms until `over` returns true. Timer ticks are counted instead of
+ * measuring the time, because each tick takes longer on a busy machine.
  */
 async function timed(cancel: () => void, over: () => boolean): Promise<number> {
   cancel()
@@ -29,10 +29,10 @@ async function timed(cancel: () => void, over: () => boolean): Promise<number> {
 
 interface Hanging {
   readonly operation: OperationName
-  /** Bytes of the object. */
+  /** Size of the object, in bytes. */
   readonly size: number
   readonly before?: (b: Bench, id: string) => Promise<unknown>
-  /** Is the source still flowing when it hangs? */
+  /** The source is still flowing when the request hangs. Default: false. */
   readonly flows?: boolean
 }
 
@@ -56,16 +56,16 @@ async function isSealed({ spool }: Bench): Promise<void> {
   while ((await phase()) === 'spooling') await sleep(1)
 }
 
-/** A stream that never ends by itself. */
+/** Returns a stream that never ends. */
 function endless(data: Buffer): Readable {
   const source = new Readable({ read: () => {} })
   source.push(data)
   return source
 }
 
-/** Requests that are under way. */
+/** Pending requests. */
 const underWay = new Set<ClientRequest>()
-/** Paths of all that ever were. */
+/** Paths of all requests so far. */
 const begun: string[] = []
 subscribe('http.client.request.start', message => {
   const { request } = message as { request: ClientRequest } // Node's documentation
@@ -77,10 +77,10 @@ subscribe('http.client.request.start', message => {
 const openFor = (key: string): number =>
   [...underWay].filter(({ path }) => path.startsWith(`/${key}`)).length
 
-/** No request of the upload is under way. */
+/** Returns true if the upload has no pending request. */
 const quiet = (): boolean => openFor('id') === 0
 
-/** Another upload of the same spool, with a part on its way. */
+/** Starts another upload on the same spool that has a part in flight. */
 async function neighbour(t: Test, b: Bench): Promise<{ goesOn(): Promise<void> }> {
   const hang = b.oss.inject({ operation: 'UploadPart', key: 'other', partNumber: 2, do: 'hang' })
   const data = bytes(4 * PART)
@@ -90,15 +90,15 @@ async function neighbour(t: Test, b: Bench): Promise<{ goesOn(): Promise<void> }
     b.oss.requests.filter(
       r => r.operation === 'UploadPart' && r.key === 'other' && r.status === 200,
     )
-  while (arrived().length < 3 || openFor('other') > 1) await sleep(1) // the others are through
+  while (arrived().length < 3 || openFor('other') > 1) await sleep(1) // all other parts are done
   return {
     async goesOn() {
-      t.equal(openFor('other'), 1, 'the other one’s request is not touched')
+      t.equal(openFor('other'), 1, 'the request of the other upload is still pending')
       hang.remove()
       t.equal((await done).size, data.length)
       t.ok((await b.get('other'))?.equals(data))
       const parts = b.oss.requests.filter(r => r.operation === 'UploadPart' && r.key === 'other')
-      t.equal(parts.length, 4, 'and sends nothing twice')
+      t.equal(parts.length, 4, 'the other upload sends no part twice')
     },
   }
 }
@@ -106,7 +106,7 @@ async function neighbour(t: Test, b: Bench): Promise<{ goesOn(): Promise<void> }
 for (const { operation, size, before, flows = false } of HANGING) {
   const where = `${operation}${flows ? ' while the source flows' : ''}`
   for (const how of ['signal', 'destroy()'] as const) {
-    t.test(`${how} while ${where} hangs`, async t => {
+    t.test(`${how} cancels the upload while ${where} hangs`, async t => {
       const b = await bench(t)
       const other = await neighbour(t, b)
       const data = bytes(size)
@@ -128,17 +128,21 @@ for (const { operation, size, before, flows = false } of HANGING) {
       const over = new Promise(resolve => sink.on('close', resolve))
       const took = await timed(cancel, quiet)
       t.ok(took < SOON, `${took} ms`)
-      await over // its state is written down
-      const told = flows && how !== 'signal' ? 'ERR_STREAM_PREMATURE_CLOSE' : 'ERR_SPOOL_ABORTED'
-      t.match(await done, { code: told }, 'not taken for done')
+      await over // its state is on disk
+      const code = flows && how !== 'signal' ? 'ERR_STREAM_PREMATURE_CLOSE' : 'ERR_SPOOL_ABORTED'
+      t.match(await done, { code }, 'pipeline() rejects')
       await t.rejects(sink.result, {
         code: flows && how !== 'signal' ? 'ERR_SPOOL_SOURCE_FAILED' : 'ERR_SPOOL_ABORTED',
         resumable: !flows,
       })
-      t.equal(begun.length, requests, 'nothing is asked any more')
+      t.equal(begun.length, requests, 'no further request is made')
       await other.goesOn()
       const [left] = (await b.spool.uploads()).filter(({ id }) => id === 'id')
-      t.match(left, { phase: flows ? 'spooling' : /sealed|completing/ }, 'its state is kept')
+      t.match(
+        left,
+        { phase: flows ? 'spooling' : /sealed|completing/ },
+        'the state of the upload is kept',
+      )
       if (flows) return
       hang.remove()
       t.match(await b.another().resume('id'), { size, sourceRead: false })
@@ -147,7 +151,7 @@ for (const { operation, size, before, flows = false } of HANGING) {
   }
 }
 
-t.test('in a pause between attempts', async t => {
+t.test('a signal cancels the upload during a pause between attempts', async t => {
   const places: [OperationName, number, boolean][] = [
     ['InitiateMultipartUpload', 3 * PART, false],
     ['UploadPart', 3 * PART, false],
@@ -173,12 +177,12 @@ t.test('in a pause between attempts', async t => {
       () => stop.abort(),
       () => sink.closed,
     )
-    t.ok(took < SOON, `${operation}: ${took} ms, with what is written down`)
+    t.ok(took < SOON, `${operation}: ${took} ms, including writing the checkpoint`)
     await t.rejects(sink.result, { code: 'ERR_SPOOL_ABORTED', resumable: !flows }, operation)
   }
 })
 
-t.test('resume() and upload() of what is sealed', async t => {
+t.test('a signal cancels resume() and upload() of a sealed upload', async t => {
   for (const operation of ['ListParts', 'CompleteMultipartUpload'] as const) {
     for (const how of ['resume', 'upload'] as const) {
       const b = await bench(t)
@@ -201,10 +205,10 @@ t.test('resume() and upload() of what is sealed', async t => {
   }
 })
 
-t.test('while it is asked what became of the upload before it', async t => {
+t.test('an upload can be cancelled while it checks the outcome of its predecessor', async t => {
   for (const how of ['signal', 'destroy()', 'upload()'] as const) {
     const b = await bench(t)
-    // Complete is sent, and nobody knows what came of it.
+    // Complete is sent, but its outcome is unknown.
     b.oss.inject({ operation: 'CompleteMultipartUpload', do: 'reset', at: 'received' })
     const lost = b.oss.inject({ operation: 'HeadObject', do: 'reset', times: 'always' })
     const data = bytes(3 * PART)
@@ -218,7 +222,7 @@ t.test('while it is asked what became of the upload before it', async t => {
     let over: Promise<unknown>
     let cancel = (): void => stop.abort()
     if (how === 'upload()') {
-      // A new stream, since what is completing is too old.
+      // `maxAge` forces a new stream.
       const again = b.spool.upload('id', () => streamOf(data), { ...options, maxAge: 1 })
       over = t.rejects(again, { code: 'ERR_SPOOL_ABORTED', resumable: true })
     } else {
@@ -232,12 +236,12 @@ t.test('while it is asked what became of the upload before it', async t => {
     t.ok(took < SOON, `${how}: ${took} ms`)
     await over
     hang.remove()
-    t.match(await b.spool.uploads(), [{ phase: 'completing' }], 'the one before is as it was')
+    t.match(await b.spool.uploads(), [{ phase: 'completing' }], 'the predecessor is unchanged')
     t.match(await b.another().resume('id'), { size: data.length, sourceRead: false })
   }
 })
 
-/** An upload that is sealed and whose parts are on OSS. */
+/** Leaves a sealed upload whose parts are on OSS. Resolves with its bytes. */
 async function seal(t: Test, b: Bench): Promise<Buffer> {
   const data = bytes(3 * PART)
   const denied = { do: 'answer', status: 403, code: 'AccessDenied' } as const
@@ -247,7 +251,7 @@ async function seal(t: Test, b: Bench): Promise<Buffer> {
   return data
 }
 
-t.test('abort(): after the parts in flight have ended, until OSS knows it no more', async t => {
+t.test('abort() waits for parts in flight and repeats until the upload id is gone', async t => {
   const b = await bench(t)
   const reader = new OSS(b.oss.clientOptions(BUCKET))
   const hang = b.oss.inject({ operation: 'UploadPart', do: 'hang', at: 'received', times: 2 })
@@ -256,27 +260,31 @@ t.test('abort(): after the parts in flight have ended, until OSS knows it no mor
   const done = pipeline(streamOf(bytes(3 * PART)), sink)
   done.catch(() => undefined)
   await hang.hit(2)
-  await t.rejects(b.spool.abort('id'), { code: 'ERR_SPOOL_LOCKED' }, 'its owner ends it first')
+  await t.rejects(
+    b.spool.abort('id'),
+    { code: 'ERR_SPOOL_LOCKED' },
+    'a running upload must be ended by its owner first',
+  )
   sink.destroy()
-  // A part that was in flight survives an abort: OSS says 204 and has it still.
+  // A part in flight can survive an abort. OSS replies 204 and still has the part.
   b.oss.inject({ operation: 'AbortMultipartUpload', do: 'answer', status: 204, times: 2 })
   await b.spool.abort('id')
-  t.equal(openFor('id'), 0, 'nothing is under way')
-  await t.rejects(done, { code: 'ERR_SPOOL_ABORTED', resumable: true }, 'not taken for done')
+  t.equal(openFor('id'), 0, 'no request is pending')
+  await t.rejects(done, { code: 'ERR_SPOOL_ABORTED', resumable: true }, 'pipeline() rejects')
   const aborts = b.oss.requests.filter(({ operation }) => operation === 'AbortMultipartUpload')
   t.same(
     aborts.map(({ status }) => status),
     [204, 204, 204, 404],
   )
   const last = b.oss.requests.findLastIndex(({ operation }) => operation === 'UploadPart')
-  t.ok(b.oss.requests.indexOf(aborts[0]!) > last, 'no part is sent after that') // there are four
+  t.ok(b.oss.requests.indexOf(aborts[0]!) > last, 'no part is sent after the first abort') // there are four
   hang.remove()
   t.same((await reader.listUploads({ 'max-uploads': 9 })).uploads, [])
-  t.same(await readdir(b.dir), [], 'nothing is left here')
+  t.same(await readdir(b.dir), [], 'the spool directory is empty')
   await t.rejects(b.spool.resume('id'), { code: 'ERR_SPOOL_NOT_FOUND' })
 })
 
-t.test('a sealed upload is aborted, too; others of the spool are not touched', async t => {
+t.test('abort() removes a sealed upload and touches no other upload', async t => {
   const b = await bench(t)
   await seal(t, b)
   const other = await neighbour(t, b)
@@ -286,7 +294,7 @@ t.test('a sealed upload is aborted, too; others of the spool are not touched', a
   t.equal(await b.get('id'), undefined)
 })
 
-t.test('destroy() between end and finish is nobody’s success, and no uncaught error', async t => {
+t.test('destroy() between end() and finish is neither a success nor an uncaught error', async t => {
   const b = await bench(t)
   b.oss.inject({ operation: 'PutObject', do: 'hang', times: 'always' })
   const waiting: Record<string, (sink: Writable) => Promise<unknown>> = {

@@ -1,6 +1,6 @@
 /**
- * What is decided without asking anyone: how long to wait, whether to try again, whether an object
- * is ours, what a phase turns into, what is shown, and which options are refused.
+ * Decisions without I/O: retry delays, retries, ownership of an object, phase transitions, upload status,
+ * progress and validation of options.
  */
 import t, { type Test } from 'tap'
 import type { Checkpoint } from '../../src/disk/checkpoint.js'
@@ -39,9 +39,9 @@ import {
 const failure = (details: Partial<OssRequestErrorDetails> = {}): OssRequestError =>
   new OssRequestError({ name: 'ECONNRESET', message: 'm', operation: 'UploadPart', ...details })
 
-t.test('the delay before an attempt', async t => {
+t.test('retryDelay()', async t => {
   const retry = { attempts: 5, minDelay: 200, maxDelay: 20_000 }
-  t.test('lies between minDelay and a bound that doubles up to maxDelay', async t => {
+  t.test('retryDelay() is between minDelay and a bound that doubles up to maxDelay', async t => {
     for (const [failures, bound] of [
       [1, 400],
       [2, 800],
@@ -63,17 +63,20 @@ t.test('the delay before an attempt', async t => {
       )
     }
   })
-  t.test('grows from 0, too, so that nothing spins while the source flows', async t => {
-    t.equal(
-      retryDelay({ ...retry, minDelay: 0 }, 1, () => 1),
-      2,
-    )
-    t.equal(
-      retryDelay({ ...retry, minDelay: 0 }, 30, () => 1),
-      20_000,
-    )
-  })
-  t.test('is constant when minDelay is maxDelay', async t => {
+  t.test(
+    'retryDelay() grows even if minDelay is 0, so that unlimited retries do not spin',
+    async t => {
+      t.equal(
+        retryDelay({ ...retry, minDelay: 0 }, 1, () => 1),
+        2,
+      )
+      t.equal(
+        retryDelay({ ...retry, minDelay: 0 }, 30, () => 1),
+        20_000,
+      )
+    },
+  )
+  t.test('retryDelay() is constant if minDelay equals maxDelay', async t => {
     t.equal(
       retryDelay({ ...retry, maxDelay: 200 }, 9, () => 1),
       200,
@@ -81,13 +84,13 @@ t.test('the delay before an attempt', async t => {
   })
 })
 
-t.test('trying again', async t => {
-  /** Fails with each of `errors`, then succeeds; tells how it went. */
+t.test('withRetry()', async t => {
+  /** Fails with each of `errors`, then succeeds. Resolves with the outcome and the number of calls. */
   const run = async (
     errors: readonly unknown[],
     more: Partial<RetryPolicy> = {},
-  ): Promise<{ ended: unknown; tries: number; pauses: number; told: number }> => {
-    let [tries, pauses, told] = [0, 0, 0]
+  ): Promise<{ ended: unknown; tries: number; pauses: number; reported: number }> => {
+    let [tries, pauses, reported] = [0, 0, 0]
     const ended = await withRetry(
       async () => {
         const error = errors[tries++]
@@ -97,26 +100,29 @@ t.test('trying again', async t => {
       {
         retry: { attempts: 3, minDelay: 1, maxDelay: 1 },
         pause: async () => void pauses++,
-        onFailure: () => void told++,
+        onFailure: () => void reported++,
         ...more,
       },
     ).catch((error: unknown) => error)
-    return { ended, tries, pauses, told }
+    return { ended, tries, pauses, reported }
   }
   const transient = failure()
   const denied = failure({ status: 403, ossCode: 'AccessDenied' })
 
-  t.test('ends at the first success', async t => {
-    t.same(await run([]), { ended: 'done', tries: 1, pauses: 0, told: 0 })
-    t.same(await run([transient, transient]), { ended: 'done', tries: 3, pauses: 2, told: 2 })
+  t.test('withRetry() resolves at the first success', async t => {
+    t.same(await run([]), { ended: 'done', tries: 1, pauses: 0, reported: 0 })
+    t.same(await run([transient, transient]), { ended: 'done', tries: 3, pauses: 2, reported: 2 })
   })
-  t.test('ends after so many attempts, with the last failure, without a last pause', async t => {
-    const last = failure({ status: 503 })
-    const { ended, ...counts } = await run([transient, transient, last])
-    t.equal(ended, last)
-    t.same(counts, { tries: 3, pauses: 2, told: 2 })
-  })
-  t.test('ends at once for what another attempt cannot mend', async t => {
+  t.test(
+    'withRetry() rejects with the last failure after `attempts`, without a last pause',
+    async t => {
+      const last = failure({ status: 503 })
+      const { ended, ...counts } = await run([transient, transient, last])
+      t.equal(ended, last)
+      t.same(counts, { tries: 3, pauses: 2, reported: 2 })
+    },
+  )
+  t.test('withRetry() does not retry permanent failures', async t => {
     for (const details of [
       { status: 403 },
       { status: 404, ossCode: 'NoSuchUpload' },
@@ -129,19 +135,25 @@ t.test('trying again', async t => {
     }
     t.match(await run([failure({ name: 'AbortError' })], { isUnlimited: () => true }), { tries: 1 })
   })
-  t.test('has no limit while the source flows, and counts from the seal', async t => {
-    const many = Array.from({ length: 50 }, () => transient)
-    t.match(await run([...many, denied], { isUnlimited: () => true }), { ended: 'done', tries: 52 })
-    let asked = 0
-    const flowing = { isUnlimited: () => ++asked <= 10 }
-    t.match(await run(many, flowing), { ended: transient, tries: 13, pauses: 12 })
-  })
-  t.test('leaves to the caller what it named, also while the source flows', async t => {
+  t.test(
+    'withRetry() retries without limit while the source flows, then counts attempts',
+    async t => {
+      const many = Array.from({ length: 50 }, () => transient)
+      t.match(await run([...many, denied], { isUnlimited: () => true }), {
+        ended: 'done',
+        tries: 52,
+      })
+      let asked = 0
+      const flowing = { isUnlimited: () => ++asked <= 10 }
+      t.match(await run(many, flowing), { ended: transient, tries: 13, pauses: 12 })
+    },
+  )
+  t.test('withRetry() does not retry the fatal kinds of the caller', async t => {
     const gone = failure({ status: 404, ossCode: 'NoSuchUpload' })
     const final = { fatalKinds: ['no-upload'] as const, isUnlimited: () => true }
     t.match(await run([gone], final), { ended: gone, tries: 1 })
   })
-  t.test('never repeats a bug, and stops when the pause is stopped', async t => {
+  t.test('withRetry() does not retry after a bug or an aborted pause', async t => {
     const bug = new TypeError('bug')
     t.match(await run([bug], { isUnlimited: () => true }), { ended: bug, tries: 1 })
     const stopped = new Error('stopped')
@@ -150,7 +162,7 @@ t.test('trying again', async t => {
   })
 })
 
-t.test('did it succeed?', async t => {
+t.test('the outcome of a publishing request is classified correctly', async t => {
   const record = completing('U')
   const second = Math.floor(AT / 1000) * 1000
   const ours: ObjectInfo = {
@@ -164,15 +176,15 @@ t.test('did it succeed?', async t => {
   const { crc64: _crc, ...withoutCrc } = ours
   const { token: _token, ...stranger } = ours
   const table: [name: string, object: ObjectInfo | undefined, lives: boolean, outcome: string][] = [
-    ['ours', ours, false, 'ours'],
-    ['ours, and the upload id still listed', ours, true, 'ours'],
-    ['ours, however old it looks', { ...ours, lastModified: 0 }, false, 'ours'],
-    ['no object, upload id alive', undefined, true, 'pending'],
+    ['our object', ours, false, 'ours'],
+    ['our object, upload id still listed', ours, true, 'ours'],
+    ['our object with an old Last-Modified', { ...ours, lastModified: 0 }, false, 'ours'],
+    ['no object, upload id exists', undefined, true, 'pending'],
     ['no object, no upload id', undefined, false, 'absent'],
-    ['a stranger’s, upload id alive', stranger, true, 'pending'],
-    ['a stranger’s of the same second', stranger, false, 'foreign'],
-    ['a stranger’s, later', { ...stranger, lastModified: second + 1000 }, false, 'foreign'],
-    ['a stranger’s, older', { ...stranger, lastModified: second - 1000 }, false, 'absent'],
+    ["someone else's object, upload id exists", stranger, true, 'pending'],
+    ["someone else's object of the same second", stranger, false, 'foreign'],
+    ["someone else's newer object", { ...stranger, lastModified: second + 1000 }, false, 'foreign'],
+    ["someone else's older object", { ...stranger, lastModified: second - 1000 }, false, 'absent'],
     ['the same bytes with another token', { ...ours, token: 'other' }, false, 'foreign'],
     ['our token, other bytes', { ...ours, crc64: 124n }, false, 'wrong'],
     ['our token, another size', { ...ours, size: 1 }, false, 'wrong'],
@@ -182,10 +194,10 @@ t.test('did it succeed?', async t => {
     t.equal(classifyOutcome(record, object, lives), outcome, name)
   }
 
-  t.test('asks for the upload id only if the object is not ours', async t => {
+  t.test('reconcile() looks up the upload id only if the object is not ours', async t => {
     const asked: string[] = []
     const bucket = (object: ObjectInfo | undefined, parts: unknown): Bucket =>
-      // Only the two calls that settling may make.
+      // Only the two calls that reconcile() may make.
       ({
         head: async () => (asked.push('head'), object),
         listParts: async () => {
@@ -204,21 +216,21 @@ t.test('did it succeed?', async t => {
     t.same(
       asked.splice(0),
       ['head', 'listParts', 'head'],
-      'once it is gone, what is there is final',
+      'without an upload id, the second HEAD is final',
     )
-    t.equal(await of(undefined, new Error('not asked'), completing()), 'absent', 'a single put')
+    t.equal(await of(undefined, new Error('not asked'), completing()), 'absent', 'a PutObject')
     for (const error of [failure(), failure({ status: 403 }), failure({ status: 404 })]) {
-      await t.rejects(of(undefined, error), error, 'what cannot be known is not guessed')
+      await t.rejects(of(undefined, error), error, 'an unknown outcome is not guessed')
     }
   })
 })
 
 t.test('phases', async t => {
-  t.test('a new stream has a token of its own, and no two the same', async t => {
+  t.test('startSpooling() creates a unique token', async t => {
     t.not(spooling().token, spooling().token)
     t.ok(spooling().token.length >= 8)
   })
-  t.test('an upload id is taken over only together with the token it was begun with', async t => {
+  t.test('adoptUploadId() takes over an upload id only with its token', async t => {
     const record = spooling()
     t.match(adoptUploadId(record, { token: 'theirs', uploadId: 'U' }), {
       token: 'theirs',
@@ -226,7 +238,7 @@ t.test('phases', async t => {
     })
     t.equal(adoptUploadId(record, { token: 'theirs' }), record)
   })
-  t.test('sealing fixes size, CRC64 and parts, and forgets an error of the flow', async t => {
+  t.test('seal() records size, CRC64 and parts, and drops an earlier error', async t => {
     const error = { code: 'X', message: 'm', at: new Date().toISOString() }
     const record = seal({ ...spooling(), error }, { size: 7, crc64: 2n ** 64n - 1n, crcs: ['1'] })
     t.match(record, { phase: 'sealed', size: 7, spooled: 7, crcs: ['1'] })
@@ -234,7 +246,7 @@ t.test('phases', async t => {
     t.notOk('error' in record)
   })
   t.test(
-    'completing can be reopened without a trace, published drops what is of no more use',
+    'reopen() reverts complete(), and publish() drops properties no longer needed',
     async t => {
       const record = sealed({}, 'U')
       const { updatedAt: _new, ...reopened } = reopen(completing('U'))
@@ -248,64 +260,65 @@ t.test('phases', async t => {
       t.notOk('uploadId' in done || 'error' in done)
     },
   )
-  t.test('withUploadId replaces and removes', async t => {
+  t.test('withUploadId() replaces or removes the upload id', async t => {
     t.equal(withUploadId(sealed({}, 'U'), 'V').uploadId, 'V')
     t.notOk('uploadId' in withUploadId(sealed({}, 'U'), undefined))
   })
-  t.test(
-    'the digest of what is sent at initiation does not depend on the order of names',
-    async t => {
-      const digest = initiationDigest({ meta: { a: '1', b: '2' }, mime: 'text/csv' })
-      t.equal(initiationDigest({ mime: 'text/csv', meta: { b: '2', a: '1' } }), digest)
-      t.not(initiationDigest({ meta: { a: '1', b: '3' }, mime: 'text/csv' }), digest)
-      t.not(
-        initiationDigest({ meta: { a: '1', b: '2' }, mime: 'text/csv', acl: 'private' }),
-        digest,
-      )
-    },
-  )
+  t.test('initiationDigest() does not depend on the order of properties', async t => {
+    const digest = initiationDigest({ meta: { a: '1', b: '2' }, mime: 'text/csv' })
+    t.equal(initiationDigest({ mime: 'text/csv', meta: { b: '2', a: '1' } }), digest)
+    t.not(initiationDigest({ meta: { a: '1', b: '3' }, mime: 'text/csv' }), digest)
+    t.not(initiationDigest({ meta: { a: '1', b: '2' }, mime: 'text/csv', acl: 'private' }), digest)
+  })
 })
 
-t.test('superseding', async t => {
+t.test('successors and predecessors', async t => {
   const old = checkpointOf(sealed({}, 'OLD'))
-  t.test('a sealed predecessor stays finishable until the successor is sealed', async t => {
+  t.test('startSuccessor() keeps a sealed predecessor until replacePrevious()', async t => {
     const during = startSuccessor(old, spooling())
     t.equal(during.previous, old.upload)
     t.same(during.superseded, [])
     t.same(filesOf(during), ['spool-1-a', 'spool-1-a'])
     const after = replacePrevious(during, sealed({}, 'NEW'))
     t.notOk('previous' in after)
-    t.same(after.superseded, ['OLD'], 'its upload id is to be aborted')
+    t.same(after.superseded, ['OLD'], 'its upload id must be aborted')
   })
-  t.test('an unsealed predecessor is superseded at once, its predecessor is not', async t => {
-    const dead = startSuccessor(old, { ...spooling(), uploadId: 'DEAD' })
-    const next = startSuccessor(dead, spooling())
-    t.same(next.superseded, ['DEAD'])
-    t.equal(next.previous, old.upload)
-    t.same(
-      startSuccessor(dead, { ...spooling(), uploadId: 'DEAD' }).superseded,
-      [],
-      'not if it is reused',
-    )
-  })
-  t.test('an upload id that successor and predecessor share is aborted by neither', async t => {
+  t.test(
+    'startSuccessor() supersedes an unsealed predecessor, but keeps the sealed one before it',
+    async t => {
+      const dead = startSuccessor(old, { ...spooling(), uploadId: 'DEAD' })
+      const next = startSuccessor(dead, spooling())
+      t.same(next.superseded, ['DEAD'])
+      t.equal(next.previous, old.upload)
+      t.same(
+        startSuccessor(dead, { ...spooling(), uploadId: 'DEAD' }).superseded,
+        [],
+        'a reused upload id is not superseded',
+      )
+    },
+  )
+  t.test('an upload id shared by predecessor and successor is not superseded', async t => {
     const during = startSuccessor(old, { ...spooling(), uploadId: 'OLD' })
-    t.same(startSuccessor(during, spooling()).superseded, [], 'the sealed one still needs it')
+    t.same(
+      startSuccessor(during, spooling()).superseded,
+      [],
+      'the sealed predecessor still needs it',
+    )
     t.same(replacePrevious(during, sealed({}, 'OLD')).superseded, [])
     const settled = dropPrevious(during)
-    t.notOk('uploadId' in settled.upload, 'completed with the predecessor: gone')
+    t.notOk('uploadId' in settled.upload, 'an upload id completed with the predecessor is dropped')
     t.notOk('previous' in settled)
   })
-  t.test('no upload id is listed twice, one that is in use again is not listed', async t => {
+  t.test('`superseded` contains no upload id twice and none that is in use again', async t => {
     const twice: Checkpoint = { ...old, superseded: ['OLD', 'X'] }
     t.same(replacePrevious(startSuccessor(twice, spooling()), sealed({}, 'X')).superseded, ['OLD'])
   })
-  t.test('a published upload needs no temp file', async t => {
+  t.test('filesOf() returns no temp file for a published upload', async t => {
     t.same(filesOf(checkpointOf(published())), [])
   })
 })
 
-t.test('what is shown of an upload', async t => {
+t.test('statusOf() shows the state of an upload', async t => {
   const owner = { pid: 1, host: 'h' }
   t.match(statusOf(checkpointOf(sealed({}, 'U')), owner), {
     id: 'id',
@@ -317,15 +330,19 @@ t.test('what is shown of an upload', async t => {
   const flowing = statusOf(checkpointOf(spooling()), undefined)
   t.equal(flowing?.phase, 'spooling')
   t.notOk(flowing !== undefined && ('size' in flowing || 'owner' in flowing || 'error' in flowing))
-  t.equal(statusOf(checkpointOf(published()), undefined), undefined, 'done: nothing to show')
+  t.equal(
+    statusOf(checkpointOf(published()), undefined),
+    undefined,
+    'a published upload is not shown',
+  )
   const receipt = { ...published(), once: true }
   t.equal(statusOf(checkpointOf(receipt), undefined)?.phase, 'receipt')
   const during = startSuccessor(checkpointOf(sealed()), spooling())
-  t.equal(statusOf(during, owner)?.phase, 'spooling', 'the successor lives')
-  t.equal(statusOf(during, undefined)?.phase, 'sealed', 'the successor died')
+  t.equal(statusOf(during, owner)?.phase, 'spooling', 'the successor has an owner')
+  t.equal(statusOf(during, undefined)?.phase, 'sealed', 'the successor has no owner')
 })
 
-t.test('progress events are limited, and the last one is not lost', async t => {
+t.test('ProgressTracker limits the rate of events without losing the last one', async t => {
   const events: ProgressEvent[] = []
   const progress = new ProgressTracker(event => events.push(event))
   for (let i = 1; i <= 1000; i++) progress.update({ spooled: i })
@@ -343,7 +360,7 @@ t.test('progress events are limited, and the last one is not lost', async t => {
   progress.end()
 })
 
-/** Asserts that `options` are refused as Node refuses arguments. */
+/** Asserts that `options` are rejected with Node's error for invalid arguments. */
 function refused(t: Test, options: unknown, type: typeof TypeError, code: string): void {
   const name = JSON.stringify(options, (_key, value: unknown) =>
     typeof value === 'bigint' || typeof value === 'number' ? String(value) : value,
@@ -352,8 +369,8 @@ function refused(t: Test, options: unknown, type: typeof TypeError, code: string
   t.throws(() => checkOptions(options as UploadOptions), { constructor: type, code }, name)
 }
 
-t.test('options', async t => {
-  t.test('have defaults', async t => {
+t.test('checkOptions()', async t => {
+  t.test('checkOptions() applies defaults', async t => {
     t.match(checkOptions({}), {
       partSize: 8 * 2 ** 20,
       parallel: 5,
@@ -365,10 +382,10 @@ t.test('options', async t => {
     })
     t.same(checkOptions({}).object, {})
   })
-  t.test('stay equal through a checkpoint: no undefined properties', async t => {
+  t.test('checkOptions() omits undefined properties, which a checkpoint would lose', async t => {
     t.same(Object.keys(checkOptions({ mime: 'text/csv' }).object), ['mime'])
   })
-  t.test('retry: one limit given moves the default of the other', async t => {
+  t.test('checkOptions() adjusts the default of one retry delay to the other', async t => {
     t.same(checkOptions({ retry: { maxDelay: 50 } }).retry, {
       attempts: 5,
       minDelay: 50,
@@ -376,7 +393,7 @@ t.test('options', async t => {
     })
     t.equal(checkOptions({ retry: { minDelay: 60_000 } }).retry.maxDelay, 60_000)
   })
-  t.test('of the wrong type: TypeError, ERR_INVALID_ARG_TYPE', async t => {
+  t.test('checkOptions() throws ERR_INVALID_ARG_TYPE for options of the wrong type', async t => {
     for (const options of [
       null,
       5,
@@ -419,7 +436,7 @@ t.test('options', async t => {
       refused(t, options, TypeError, 'ERR_INVALID_ARG_TYPE')
     }
   })
-  t.test('of the right type without sense: TypeError, ERR_INVALID_ARG_VALUE', async t => {
+  t.test('checkOptions() throws ERR_INVALID_ARG_VALUE for invalid values', async t => {
     for (const options of [
       { id: '' },
       { start: 'lazy' },
@@ -446,7 +463,7 @@ t.test('options', async t => {
       refused(t, options, TypeError, 'ERR_INVALID_ARG_VALUE')
     }
   })
-  t.test('numbers outside their limits: RangeError, ERR_OUT_OF_RANGE', async t => {
+  t.test('checkOptions() throws ERR_OUT_OF_RANGE for numbers outside their limits', async t => {
     for (const options of [
       { partSize: 102_399 },
       { partSize: 5 * 2 ** 30 + 1 },
@@ -469,7 +486,7 @@ t.test('options', async t => {
       refused(t, options, RangeError, 'ERR_OUT_OF_RANGE')
     }
   })
-  t.test('at their limits are taken', async t => {
+  t.test('checkOptions() accepts numbers at their limits', async t => {
     for (const options of [
       { partSize: 102_400, parallel: 1, size: 0, timeout: 1, maxAge: 0 },
       { partSize: 5 * 2 ** 30, parallel: 1000, size: 10_000 * 5 * 2 ** 30 },
@@ -481,7 +498,7 @@ t.test('options', async t => {
   })
 })
 
-t.test('ids', async t => {
+t.test('checkId() accepts valid ids and rejects all others', async t => {
   for (const id of ['a', 'A.b_c-9', '_', '-', '0', 'a'.repeat(128), 'console', 'quarantine-2']) {
     t.doesNotThrow(() => checkId(id), id)
   }
@@ -511,7 +528,7 @@ t.test('ids', async t => {
   }
   for (const id of [5, null, ['a']]) t.throws(() => checkId(id), { code: 'ERR_INVALID_ARG_TYPE' })
 
-  t.test('made for a key are valid, readable, and different for different objects', async t => {
+  t.test('defaultId() returns valid, readable ids that differ between objects', async t => {
     const keys = [
       'a',
       'x/orders.csv.gz',
@@ -535,7 +552,7 @@ t.test('ids', async t => {
   })
 })
 
-t.test('keys', async t => {
+t.test('checkKey() accepts valid keys and rejects all others', async t => {
   for (const key of [
     'a',
     'a/b//c/',
@@ -569,27 +586,30 @@ t.test('keys', async t => {
   }
 })
 
-t.test('the spool directory: own variable, XDG, home', async t => {
-  t.equal(defaultDirectory({ OSS_SPOOL_DIR: '/a', XDG_STATE_HOME: '/b' }), '/a')
-  t.equal(defaultDirectory({ XDG_STATE_HOME: '/b' }), '/b/oss-spool')
-  t.match(defaultDirectory({}), /\.local.state.oss-spool$/)
-})
+t.test(
+  'defaultDirectory() prefers OSS_SPOOL_DIR over XDG_STATE_HOME over the home directory',
+  async t => {
+    t.equal(defaultDirectory({ OSS_SPOOL_DIR: '/a', XDG_STATE_HOME: '/b' }), '/a')
+    t.equal(defaultDirectory({ XDG_STATE_HOME: '/b' }), '/b/oss-spool')
+    t.match(defaultDirectory({}), /\.local.state.oss-spool$/)
+  },
+)
 
 t.test('errors', async t => {
-  t.test('a SpoolError has what is known, and nothing that is not', async t => {
+  t.test('a SpoolError has no properties for unknown details', async t => {
     const bare = new SpoolError('ERR_SPOOL_FULL', 'm')
     t.match(bare, { code: 'ERR_SPOOL_FULL', resumable: false, id: '' })
     t.notOk('part' in bare || 'cause' in bare || 'uploadId' in bare)
     const cause = failure()
     t.equal(new SpoolError('ERR_SPOOL_FULL', 'm', { cause }).cause, cause)
   })
-  t.test('a hint names the upload to resume if and only if it can be resumed', async t => {
+  t.test('the hint of a SpoolError names the upload only if it is resumable', async t => {
     const of = (resumable: boolean): string =>
       new SpoolError('ERR_SPOOL_DENIED', 'm', { id: 'my-id', resumable }).hint
     t.match(of(true), 'my-id')
     t.notMatch(of(false), 'my-id')
   })
-  t.test('wrong arguments of every type can be told', async t => {
+  t.test('invalidType() and outOfRange() accept arguments of every type', async t => {
     const values = [null, undefined, 5n, Symbol('s'), () => 1, Object.create(null), new Map(), 'x']
     for (const value of values) {
       t.match(invalidType('name', 'a thing', value), { code: 'ERR_INVALID_ARG_TYPE' })

@@ -1,6 +1,6 @@
 /**
- * An earlier attempt of ours that OSS answered wrongly or not at all: its object may be right after
- * all, and what came after it must neither be left on OSS nor stand in its way (rule 8).
+ * Earlier attempts whose reply was wrong or lost. The object may have been published correctly all the same.
+ * Later attempts must neither leave anything on OSS nor prevent this from being detected (rule 8).
  */
 import { readdir } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -22,7 +22,7 @@ const cases = [
   { operation: 'PutObject', data: DATA.subarray(0, 1000) },
 ] as const
 
-/** Uploads `data`, which fails; the id, and what its caller was told. */
+/** Starts an upload of `data` that fails. Resolves with its id and error. */
 async function failing(
   b: Bench,
   data: Buffer,
@@ -31,15 +31,15 @@ async function failing(
   const sink = b.spool.createWriteStream('key', options)
   sink.on('error', () => {})
   sink.end(data)
-  // What rejects `result` is a SpoolError: its codes are asserted by who calls this.
+  // `result` rejects with a SpoolError, whose code is asserted by the callers.
   const error = await sink.result.then(
-    () => Promise.reject(new Error('it did not fail')),
+    () => Promise.reject(new Error('The upload did not fail')),
     (reason: unknown) => reason as SpoolError,
   )
   return { id: sink.id, error }
 }
 
-/** The object is there, and nothing else is: neither here nor on OSS. */
+/** Asserts that the object exists and that nothing else is left, on disk or on OSS. */
 async function nothingLeft(test: Test, b: Bench, data: Buffer): Promise<void> {
   test.same(await b.get('key'), data)
   test.same(await readdir(b.dir), [])
@@ -51,22 +51,25 @@ async function nothingLeft(test: Test, b: Bench, data: Buffer): Promise<void> {
 }
 
 for (const { operation, data } of cases) {
-  t.test(`${operation}: a key taken by an attempt whose CRC64 was told wrong is ours`, async t => {
-    const b = await bench(t)
-    b.oss.inject({ operation, ...WRONG, times: 1 })
-    const { id, error } = await failing(b, data, { overwrite: false })
-    t.match(error, { code: 'ERR_SPOOL_VERIFY', resumable: true })
-    t.match(await b.another().resume(id), { size: data.length })
-    await nothingLeft(t, b, data)
-  })
+  t.test(
+    `${operation}: resume() recognises the object of an attempt with a wrong CRC64`,
+    async t => {
+      const b = await bench(t)
+      b.oss.inject({ operation, ...WRONG, times: 1 })
+      const { id, error } = await failing(b, data, { overwrite: false })
+      t.match(error, { code: 'ERR_SPOOL_VERIFY', resumable: true })
+      t.match(await b.another().resume(id), { size: data.length })
+      await nothingLeft(t, b, data)
+    },
+  )
 
-  t.test(`${operation}: --force needs no right to look`, async t => {
+  t.test(`${operation}: resume() with force works without permission for HEAD`, async t => {
     const b = await bench(t)
     b.oss.inject({ operation, do: 'reset', at: 'start', times: 1 })
     b.oss.inject({ ...HEAD, ...DENIED, times: 'always' })
     const { id, error } = await failing(b, data)
     t.match(error, { code: 'ERR_SPOOL_DENIED', resumable: true })
-    t.notMatch(error.message, /nothing published/, 'that is not known')
+    t.notMatch(error.message, /nothing published/, 'the outcome is unknown')
     await t.rejects(b.another().resume(id), { code: 'ERR_SPOOL_DENIED', resumable: true })
     t.match(await b.another().resume(id, { force: true }), { size: data.length })
     b.oss.clearFaults()
@@ -74,7 +77,7 @@ for (const { operation, data } of cases) {
   })
 }
 
-t.test('found by HEAD under another upload id: the one that was sent after is aborted', async t => {
+t.test('resume() aborts the newer upload id if an older one turns out to be published', async t => {
   const b = await bench(t)
   b.oss.inject({ ...COMPLETE, ...LOST })
   b.oss.inject({ ...HEAD, ...DENIED, times: 1 })
@@ -86,14 +89,14 @@ t.test('found by HEAD under another upload id: the one that was sent after is ab
   await nothingLeft(t, b, DATA)
 })
 
-t.test('a stream that borrowed the upload id of one that was published after all', async t => {
+t.test('a stream succeeds although the upload id it shares turns out to be completed', async t => {
   const b = await bench(t)
   b.oss.inject({ ...COMPLETE, ...DENIED })
   const { id } = await failing(b, DATA)
   const died = b.spool.createWriteStream('key')
   died.on('error', () => {})
   await new Promise(resolve => died.write(DATA.subarray(0, 2 * PART), resolve))
-  await sleep(100) // its first parts are compared with what OSS has
+  await sleep(100) // its first parts are compared with the acknowledged ones
   died.destroy(new Error('died'))
   await died.result.catch(() => undefined)
   b.oss.inject({ ...COMPLETE, ...LOST })

@@ -1,6 +1,6 @@
 /**
- * Edges of the core, found by reading the rules against the code: input and timing for which an
- * upload could do something else than promised. Each test names the rule it stands for.
+ * Edge cases of input and timing, found by comparing the code with the rules. Tests name the rule they
+ * verify.
  */
 import { getEventListeners } from 'node:events'
 import { readdir, rm, truncate } from 'node:fs/promises'
@@ -26,7 +26,7 @@ const idsOnOss = async ({ oss }: Bench): Promise<string[]> => {
 const unavailable = { do: 'answer', status: 503, code: 'ServiceUnavailable' } as const
 
 t.test(
-  'a short stream whose early Initiate keeps failing is published by PutObject (rule 3)',
+  'a short stream is published with PutObject although its early Initiate keeps failing (rule 3)',
   async t => {
     const b = await bench(t)
     const failing = b.oss.inject({
@@ -45,21 +45,24 @@ t.test(
   },
 )
 
-t.test('upload ids that vanish while the source flows do not stop it (rule 3)', async t => {
-  const b = await bench(t)
-  const vanishing = b.oss.inject({ operation: 'UploadPart', do: 'drop-upload', times: 'always' })
-  const sink = b.spool.createWriteStream('vanishing')
-  const data = bytes(3 * PART)
-  sink.write(data.subarray(0, 2 * PART))
-  await vanishing.hit(12)
-  t.equal(sink.destroyed, false)
-  vanishing.remove()
-  sink.end(data.subarray(2 * PART))
-  await sink.result
-  t.same(await b.get('vanishing'), data)
-})
+t.test(
+  'a sink survives repeated loss of its upload id while the source flows (rule 3)',
+  async t => {
+    const b = await bench(t)
+    const vanishing = b.oss.inject({ operation: 'UploadPart', do: 'drop-upload', times: 'always' })
+    const sink = b.spool.createWriteStream('vanishing')
+    const data = bytes(3 * PART)
+    sink.write(data.subarray(0, 2 * PART))
+    await vanishing.hit(12)
+    t.equal(sink.destroyed, false)
+    vanishing.remove()
+    sink.end(data.subarray(2 * PART))
+    await sink.result
+    t.same(await b.get('vanishing'), data)
+  },
+)
 
-t.test('destroy() while it is being sealed: what the error says is what holds', async t => {
+t.test('the error of a sink destroyed while it is being sealed matches its state', async t => {
   for (let ticks = 0; ticks < 60; ticks++) {
     const b = { ...(await shared(t)) }
     const id = `seal-${ticks}`
@@ -83,7 +86,7 @@ t.test('destroy() while it is being sealed: what the error says is what holds', 
     t.equal(error.code, 'ERR_SPOOL_ABORTED')
     t.equal(error.resumable, status?.phase !== 'spooling', `${ticks}: ${status?.phase}`)
     t.equal(status?.owner, undefined)
-    t.equal(status?.error?.code, 'ERR_SPOOL_ABORTED', `${ticks}: the record says why`)
+    t.equal(status?.error?.code, 'ERR_SPOOL_ABORTED', `${ticks}: the record has the error`)
     if (error.resumable) {
       await b.another().resume(id)
       t.same(await b.get(id), data)
@@ -95,12 +98,12 @@ for (const { name, size } of [
   { name: 'CompleteMultipartUpload', size: 3 * PART },
   { name: 'PutObject', size: 1000 },
 ] as const) {
-  t.test(`${name}: a stranger's object stays, however often it is resumed (rule 8)`, async t => {
+  t.test(`${name}: repeated resume() never overwrites someone else's object (rule 8)`, async t => {
     const b = await bench(t)
     const held = b.oss.inject({ operation: name, do: 'hang', at: 'start' })
     const data = bytes(size)
     const sink = b.spool.createWriteStream('theirs')
-    // Open for longer than it takes to get an upload id early, which proves nothing for PutObject.
+    // Wait until the sink has an early upload id, which is no evidence for the outcome of PutObject.
     sink.write(data.subarray(0, 10))
     await sleep(400)
     sink.on('error', () => {})
@@ -122,7 +125,7 @@ for (const { name, size } of [
     await t.rejects(
       b.spool.upload('theirs', () => [] as never),
       { code: 'ERR_SPOOL_OBJECT_EXISTS' },
-      'upload() finishes it by the same rule',
+      'upload() applies the same rule',
     )
     t.same(await b.get('theirs'), theirs)
     await b.another().resume(sink.id, { force: true })
@@ -131,7 +134,7 @@ for (const { name, size } of [
     t.same(await idsOnOss(b), [])
   })
 
-  t.test(`${name}: --force at the first resume after a crash`, async t => {
+  t.test(`${name}: the first resume() after a crash publishes with force`, async t => {
     const b = await bench(t)
     const held = b.oss.inject({ operation: name, do: 'hang', at: 'start' })
     const data = bytes(size)
@@ -149,45 +152,51 @@ for (const { name, size } of [
     t.same(await b.get('forced'), data)
   })
 
-  t.test(`${name}: --force where only the checkpoint is left of what is published`, async t => {
-    const b = await bench(t)
-    b.oss.inject({ operation: name, do: 'reset', at: 'done' })
-    b.oss.inject({ operation: 'HeadObject', do: 'answer', status: 403, code: 'AccessDenied' })
-    const data = bytes(size)
-    const sink = b.spool.createWriteStream('left')
-    sink.on('error', () => {})
-    sink.end(data)
-    await sink.result.catch(() => undefined)
-    // As a process leaves it that is killed after it has removed the temp file (rule 6).
-    for (const file of await readdir(join(b.dir, sink.id))) {
-      if (file.startsWith('spool-')) await rm(join(b.dir, sink.id, file))
-    }
-    t.match(await b.another().resume(sink.id, { force: true }), { size })
-    t.same(await b.get('left'), data)
-    t.same(await readdir(b.dir), [])
-  })
+  t.test(
+    `${name}: resume() with force finishes a published upload without its temp file`,
+    async t => {
+      const b = await bench(t)
+      b.oss.inject({ operation: name, do: 'reset', at: 'done' })
+      b.oss.inject({ operation: 'HeadObject', do: 'answer', status: 403, code: 'AccessDenied' })
+      const data = bytes(size)
+      const sink = b.spool.createWriteStream('left')
+      sink.on('error', () => {})
+      sink.end(data)
+      await sink.result.catch(() => undefined)
+      // The state left by a process that was killed after removing the temp file (rule 6).
+      for (const file of await readdir(join(b.dir, sink.id))) {
+        if (file.startsWith('spool-')) await rm(join(b.dir, sink.id, file))
+      }
+      t.match(await b.another().resume(sink.id, { force: true }), { size })
+      t.same(await b.get('left'), data)
+      t.same(await readdir(b.dir), [])
+    },
+  )
 }
 
-t.test('an expectation of a sealed upload whose temp file is damaged (rule 10)', async t => {
-  for (const damage of [rm, (path: string) => truncate(path, 500)]) {
-    const b = await bench(t)
-    b.oss.inject({ ...unavailable, times: 'always' })
-    const sink = b.spool.createWriteStream('damaged')
-    sink.on('error', () => {})
-    sink.end(bytes(1000))
-    await sink.result.catch(() => undefined)
-    const directory = join(b.dir, sink.id)
-    const name = (await readdir(directory)).find(file => file.startsWith('spool-'))!
-    await damage(join(directory, name))
-    await t.rejects(
-      b.spool.upload('damaged', () => [] as never, { expect: { md5: '0'.repeat(32) } }),
-      { code: 'ERR_SPOOL_CORRUPT' },
-    )
-    t.same(await readdir(b.dir), ['quarantine'])
-  }
-})
+t.test(
+  'an expectation of a sealed upload with a damaged temp file quarantines it (rule 10)',
+  async t => {
+    for (const damage of [rm, (path: string) => truncate(path, 500)]) {
+      const b = await bench(t)
+      b.oss.inject({ ...unavailable, times: 'always' })
+      const sink = b.spool.createWriteStream('damaged')
+      sink.on('error', () => {})
+      sink.end(bytes(1000))
+      await sink.result.catch(() => undefined)
+      const directory = join(b.dir, sink.id)
+      const name = (await readdir(directory)).find(file => file.startsWith('spool-'))!
+      await damage(join(directory, name))
+      await t.rejects(
+        b.spool.upload('damaged', () => [] as never, { expect: { md5: '0'.repeat(32) } }),
+        { code: 'ERR_SPOOL_CORRUPT' },
+      )
+      t.same(await readdir(b.dir), ['quarantine'])
+    }
+  },
+)
 
-t.test('progress is called as ali-oss calls it: at last with 1, null and the reply', async t => {
+t.test('progress is finally called with 1, null and the reply, as in ali-oss', async t => {
   const b = await bench(t)
   for (const size of [10, 3 * PART]) {
     const calls: [number, unknown, unknown][] = []
@@ -199,7 +208,7 @@ t.test('progress is called as ali-oss calls it: at last with 1, null and the rep
   }
 })
 
-t.test('a progress function that throws or rejects is warned of, and stops nothing', async t => {
+t.test('a progress function that throws or rejects causes only a warning', async t => {
   const b = await bench(t)
   for (const progress of [
     () => {
@@ -215,7 +224,7 @@ t.test('a progress function that throws or rejects is warned of, and stops nothi
   }
 })
 
-t.test('a signal that was aborted before: no source is asked, nothing is left', async t => {
+t.test('an already aborted signal rejects without calling the source or OSS', async t => {
   const b = await bench(t)
   const signal = AbortSignal.abort()
   await t.rejects(
@@ -228,7 +237,7 @@ t.test('a signal that was aborted before: no source is asked, nothing is left', 
   t.equal(b.oss.requests.length, 0)
 })
 
-t.test('a signal ends upload() also while its source is still being made', async t => {
+t.test('a signal aborts upload() while it waits for its source', async t => {
   const b = await bench(t)
   const stop = new AbortController()
   const upload = b.spool.upload('waiting', () => new Promise<Readable>(() => {}), {
@@ -238,7 +247,7 @@ t.test('a signal ends upload() also while its source is still being made', async
   await t.rejects(upload, { code: 'ERR_SPOOL_ABORTED', resumable: false })
 })
 
-void long(t, 'descriptors, timers and listeners are let go, also by uploads that fail', async t => {
+void long(t, 'successful and failed uploads release descriptors, timers and listeners', async t => {
   const b = await bench(t)
   const stop = new AbortController()
   const open = async () => (await readdir('/proc/self/fd')).length
@@ -267,7 +276,7 @@ void long(t, 'descriptors, timers and listeners are let go, also by uploads that
   t.equal(getEventListeners(stop.signal, 'abort').length, 0)
 })
 
-t.test('replay: offset is for sources that are told the offset, not for a new sink', async t => {
+t.test('replay: offset does not apply to a new sink, which starts at 0', async t => {
   const b = await bench(t, { spool: { replay: 'offset' } })
   const data = bytes(4 * PART + 7)
   const first = b.spool.createWriteStream('from-start')
@@ -279,7 +288,7 @@ t.test('replay: offset is for sources that are told the offset, not for a new si
   t.same(await readdir(b.dir), [])
 })
 
-void long(t, 'a disk that is full as the stream begins: no descriptor is left open', async t => {
+void long(t, 'a sink on a full disk leaves no descriptor open', async t => {
   const disk = tinyDisk(t)
   if (disk === undefined) return
   const b = await bench(t, { spool: { dir: join(disk.path, 'spool') } })
@@ -294,30 +303,33 @@ void long(t, 'a disk that is full as the stream begins: no descriptor is left op
   t.ok((await open()) <= before + 2)
 })
 
-t.test('odd input: no write, empty writes, one huge chunk, thousands of tiny ones', async t => {
-  const b = await bench(t, { spool: { partSize: 8 * 1024 * 1024 } })
-  const empty = b.spool.createWriteStream('empty')
-  empty.end()
-  t.match(await empty.result, { size: 0, parts: 1, sourceRead: false })
-  t.equal((await b.get('empty'))?.length, 0)
-  const nothing = b.spool.createWriteStream('nothing')
-  for (let i = 0; i < 3000; i++) nothing.write(i % 2 ? '' : Buffer.alloc(0))
-  nothing.end()
-  t.match(await nothing.result, { size: 0 })
-  const huge = bytes(40 * 1024 * 1024)
-  const sink = b.spool.createWriteStream('huge')
-  sink.end(huge)
-  await sink.result
-  t.ok((await b.get('huge'))?.equals(huge))
-  const tiny = bytes(50_000)
-  const many = b.spool.createWriteStream('tiny')
-  for (const byte of tiny) many.write(Buffer.from([byte]))
-  many.end()
-  await many.result
-  t.ok((await b.get('tiny'))?.equals(tiny))
-})
+t.test(
+  'a sink accepts no writes, empty writes, one huge chunk and thousands of tiny ones',
+  async t => {
+    const b = await bench(t, { spool: { partSize: 8 * 1024 * 1024 } })
+    const empty = b.spool.createWriteStream('empty')
+    empty.end()
+    t.match(await empty.result, { size: 0, parts: 1, sourceRead: false })
+    t.equal((await b.get('empty'))?.length, 0)
+    const nothing = b.spool.createWriteStream('nothing')
+    for (let i = 0; i < 3000; i++) nothing.write(i % 2 ? '' : Buffer.alloc(0))
+    nothing.end()
+    t.match(await nothing.result, { size: 0 })
+    const huge = bytes(40 * 1024 * 1024)
+    const sink = b.spool.createWriteStream('huge')
+    sink.end(huge)
+    await sink.result
+    t.ok((await b.get('huge'))?.equals(huge))
+    const tiny = bytes(50_000)
+    const many = b.spool.createWriteStream('tiny')
+    for (const byte of tiny) many.write(Buffer.from([byte]))
+    many.end()
+    await many.result
+    t.ok((await b.get('tiny'))?.equals(tiny))
+  },
+)
 
-t.test('a source of objects is refused, and nothing is published', async t => {
+t.test('upload() rejects a source of objects and publishes nothing', async t => {
   const b = await bench(t)
   await t.rejects(
     b.spool.upload('objects', async function* () {
@@ -328,7 +340,7 @@ t.test('a source of objects is refused, and nothing is published', async t => {
   t.equal(b.count('PutObject'), 0)
 })
 
-t.test("'finish' comes before 'close', once, and not after a failure", async t => {
+t.test("a sink emits 'finish' once before 'close', and not after a failure", async t => {
   const b = await bench(t)
   const events: string[] = []
   const sink = b.spool.createWriteStream('events')
@@ -343,13 +355,17 @@ t.test("'finish' comes before 'close', once, and not after a failure", async t =
   const source = new PassThrough()
   const error = new Error('mine')
   setTimeout(() => source.destroy(error), 10)
-  t.equal(await pipeline(source, broken).catch((e: unknown) => e), error, 'the very same error')
+  t.equal(
+    await pipeline(source, broken).catch((e: unknown) => e),
+    error,
+    'pipeline() rejects with the same error object',
+  )
   await broken.result.catch(() => undefined)
   await sleep(5)
   t.same(events, ['error', 'close'])
 })
 
-t.test('many parts in flight give no MaxListenersExceededWarning', async t => {
+t.test('many parts in flight cause no MaxListenersExceededWarning', async t => {
   const b = await bench(t)
   const warnings: Error[] = []
   const listen = (warning: Error): void => void warnings.push(warning)

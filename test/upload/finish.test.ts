@@ -1,4 +1,4 @@
-/** Did it succeed? Rule 8 and what surrounds Complete and PutObject, each answer made ambiguous in turn. */
+/** Detecting the outcome of Complete and PutObject (rule 8) when their reply is ambiguous. */
 import { createHash } from 'node:crypto'
 import { readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -15,7 +15,10 @@ const cases = [
 
 const clientOf = ({ oss }: Bench) => new OSS(oss.clientOptions(BUCKET))
 
-/** Uploads until `operation` is under way, which never takes effect; resolves to the upload's id. */
+/**
+ * Uploads until `operation` is pending, then destroys the sink so that it never takes effect. Resolves with
+ * the id.
+ */
 async function leftAt(
   operation: (typeof cases)[number]['operation'],
   b: Bench,
@@ -33,12 +36,12 @@ async function leftAt(
   return sink.id
 }
 
-t.test('a Complete of a killed process that takes effect while OSS is asked is seen', async t => {
+t.test('resume() detects a late Complete of a killed process between its checks', async t => {
   const b = await bench(t)
   const data = bytes(3 * PART)
   const id = await leftAt('CompleteMultipartUpload', b, 'late', data)
 
-  // HEAD was answered: there is no object. What the first process had sent arrives only now.
+  // HEAD found no object. The Complete request of the first process arrives only now.
   const listing = b.oss.inject({ operation: 'ListParts', do: 'hang', at: 'start' })
   const resumed = b.another().resume(id)
   await listing.hit()
@@ -57,27 +60,34 @@ t.test('a Complete of a killed process that takes effect while OSS is asked is s
 })
 
 for (const { operation, size } of cases) {
-  t.test(`${operation}: an answer that is lost after the effect is found out by HEAD`, async t => {
+  t.test(`${operation}: HEAD detects success after a lost reply`, async t => {
     const b = await bench(t)
     b.oss.inject({ operation, do: 'reset', at: 'done' })
     const data = bytes(size)
     const sink = b.spool.createWriteStream('lost')
     await pipeline(streamOf(data), sink)
     t.match(await sink.result, { size, sent: size })
-    t.equal(b.oss.requests.filter(r => r.operation === operation).length, 1, 'it is not repeated')
+    t.equal(
+      b.oss.requests.filter(r => r.operation === operation).length,
+      1,
+      'the request is not repeated',
+    )
     t.equal(b.count('HeadObject'), 1)
     t.same(await b.get('lost'), data)
   })
 
-  t.test(`${operation}: an answer cut short, or without its CRC64, is settled by HEAD`, async t => {
-    const b = await bench(t)
-    const data = bytes(size)
-    if (operation !== 'PutObject') b.oss.inject({ operation, do: 'truncate' })
-    else b.oss.inject({ operation, do: 'alter', headers: { 'x-oss-hash-crc64ecma': null } })
-    await pipeline(streamOf(data), b.spool.createWriteStream('cut'))
-    t.equal(b.count('HeadObject'), 1)
-    t.same(await b.get('cut'), data)
-  })
+  t.test(
+    `${operation}: HEAD detects success after a truncated reply or one without CRC64`,
+    async t => {
+      const b = await bench(t)
+      const data = bytes(size)
+      if (operation !== 'PutObject') b.oss.inject({ operation, do: 'truncate' })
+      else b.oss.inject({ operation, do: 'alter', headers: { 'x-oss-hash-crc64ecma': null } })
+      await pipeline(streamOf(data), b.spool.createWriteStream('cut'))
+      t.equal(b.count('HeadObject'), 1)
+      t.same(await b.get('cut'), data)
+    },
+  )
 
   t.test(`${operation}: a request that never took effect is sent again`, async t => {
     const b = await bench(t)
@@ -87,7 +97,7 @@ for (const { operation, size } of cases) {
     t.same(await b.get('never'), data)
   })
 
-  t.test(`${operation}: a HEAD that is refused keeps all state`, async t => {
+  t.test(`${operation}: a denied HEAD keeps the upload resumable`, async t => {
     const b = await bench(t)
     b.oss.inject({ operation, do: 'reset', at: 'done' })
     const refused = b.oss.inject({
@@ -109,7 +119,7 @@ for (const { operation, size } of cases) {
   })
 
   t.test(
-    `${operation}: OSS reports another CRC64: ERR_SPOOL_VERIFY, resume publishes it right`,
+    `${operation}: a wrong CRC64 fails with ERR_SPOOL_VERIFY, and resume() publishes the object`,
     async t => {
       const b = await bench(t)
       b.oss.inject({ operation, do: 'alter', headers: { 'x-oss-hash-crc64ecma': '42' } })
@@ -123,67 +133,70 @@ for (const { operation, size } of cases) {
     },
   )
 
-  t.test(
-    `${operation}: someone else wrote the key meanwhile: theirs stays, --force publishes`,
-    async t => {
-      const b = await bench(t)
-      const data = bytes(size)
-      const id = await leftAt(operation, b, 'contested', data)
-      const theirs = bytes(77)
-      const client = clientOf(b)
-      await client.put('contested', theirs)
-      if (operation === 'CompleteMultipartUpload') {
-        for (const { uploadId } of (await client.listUploads({ 'max-uploads': 10 }, {})).uploads) {
-          await client.abortMultipartUpload('contested', uploadId)
-        }
-      }
-      await t.rejects(b.another().resume(id), {
-        code: 'ERR_SPOOL_OBJECT_EXISTS',
-        resumable: false,
-      })
-      t.same(await b.get('contested'), theirs)
-      t.match(await b.spool.uploads(), [
-        { phase: 'completing', error: { code: 'ERR_SPOOL_OBJECT_EXISTS' } },
-      ])
-      t.match(await b.another().resume(id, { force: true }), { size })
-      t.same(await b.get('contested'), data)
-      t.same(await readdir(b.dir), [])
-    },
-  )
-
-  t.test(`${operation}: the same bytes of a stranger's are not taken for ours`, async t => {
+  t.test(`${operation}: resume() keeps someone else's object unless forced`, async t => {
     const b = await bench(t)
     const data = bytes(size)
-    await clientOf(b).put('same', data)
-    b.oss.inject({ operation, do: 'reset', at: 'received' })
-    const sink = b.spool.createWriteStream('same')
-    await pipeline(streamOf(data), sink).catch(() => undefined)
-    const published = b.count(operation) - (operation === 'PutObject' ? 1 : 0)
-    const error = await sink.result.then(
-      () => undefined,
-      (e: unknown) => e,
-    )
-    // An object written in the second in which we began to complete may be newer: then it is theirs.
-    if (error === undefined) t.equal(published, 1, 'ours was published')
-    else t.match(error, { code: 'ERR_SPOOL_OBJECT_EXISTS' })
-  })
-
-  t.test(`${operation}: overwrite: false never replaces an object, and knows its own`, async t => {
-    const b = await bench(t, { spool: { overwrite: false } })
-    b.oss.inject({ operation, do: 'reset', at: 'done' })
-    const data = bytes(size)
-    await pipeline(streamOf(data), b.spool.createWriteStream('first'))
-    t.same(await b.get('first'), data, 'our own lost answer counts as success')
-    const second = b.spool.createWriteStream('first')
-    await t.rejects(pipeline(streamOf(bytes(size)), second), {
+    const id = await leftAt(operation, b, 'contested', data)
+    const theirs = bytes(77)
+    const client = clientOf(b)
+    await client.put('contested', theirs)
+    if (operation === 'CompleteMultipartUpload') {
+      for (const { uploadId } of (await client.listUploads({ 'max-uploads': 10 }, {})).uploads) {
+        await client.abortMultipartUpload('contested', uploadId)
+      }
+    }
+    await t.rejects(b.another().resume(id), {
       code: 'ERR_SPOOL_OBJECT_EXISTS',
       resumable: false,
     })
-    t.same(await b.get('first'), data)
+    t.same(await b.get('contested'), theirs)
+    t.match(await b.spool.uploads(), [
+      { phase: 'completing', error: { code: 'ERR_SPOOL_OBJECT_EXISTS' } },
+    ])
+    t.match(await b.another().resume(id, { force: true }), { size })
+    t.same(await b.get('contested'), data)
+    t.same(await readdir(b.dir), [])
   })
+
+  t.test(
+    `${operation}: someone else's object with equal bytes is not mistaken for ours`,
+    async t => {
+      const b = await bench(t)
+      const data = bytes(size)
+      await clientOf(b).put('same', data)
+      b.oss.inject({ operation, do: 'reset', at: 'received' })
+      const sink = b.spool.createWriteStream('same')
+      await pipeline(streamOf(data), sink).catch(() => undefined)
+      const published = b.count(operation) - (operation === 'PutObject' ? 1 : 0)
+      const error = await sink.result.then(
+        () => undefined,
+        (e: unknown) => e,
+      )
+      // An object written in the second in which we started to complete may be newer, so it counts as theirs.
+      if (error === undefined) t.equal(published, 1, 'ours was published')
+      else t.match(error, { code: 'ERR_SPOOL_OBJECT_EXISTS' })
+    },
+  )
+
+  t.test(
+    `${operation}: overwrite: false never replaces an object but recognises its own`,
+    async t => {
+      const b = await bench(t, { spool: { overwrite: false } })
+      b.oss.inject({ operation, do: 'reset', at: 'done' })
+      const data = bytes(size)
+      await pipeline(streamOf(data), b.spool.createWriteStream('first'))
+      t.same(await b.get('first'), data, 'our own request with a lost reply counts as success')
+      const second = b.spool.createWriteStream('first')
+      await t.rejects(pipeline(streamOf(bytes(size)), second), {
+        code: 'ERR_SPOOL_OBJECT_EXISTS',
+        resumable: false,
+      })
+      t.same(await b.get('first'), data)
+    },
+  )
 }
 
-t.test('an upload id that vanished: everything is sent again from the temp file', async t => {
+t.test('a lost upload id causes everything to be sent again from the temp file', async t => {
   const b = await bench(t)
   b.oss.inject({ operation: 'UploadPart', partNumber: 4, do: 'drop-upload' })
   const data = bytes(6 * PART)
@@ -196,7 +209,7 @@ t.test('an upload id that vanished: everything is sent again from the temp file'
   t.same(await b.get('vanished-late'), data)
 })
 
-t.test('upload ids that vanish for ever end in an error, not in a loop', async t => {
+t.test('repeated loss of the upload id ends in an error, not in an endless loop', async t => {
   const b = await bench(t)
   b.oss.inject({ operation: 'UploadPart', do: 'drop-upload', times: 'always' })
   const sink = b.spool.createWriteStream('loop')
@@ -206,7 +219,7 @@ t.test('upload ids that vanish for ever end in an error, not in a loop', async t
   })
 })
 
-t.test('a part that OSS lost before Complete is sent again', async t => {
+t.test('a part lost by OSS before Complete is sent again', async t => {
   const b = await bench(t)
   b.oss.inject({ operation: 'CompleteMultipartUpload', do: 'drop-part', parts: [2] })
   const data = bytes(4 * PART)
@@ -216,7 +229,7 @@ t.test('a part that OSS lost before Complete is sent again', async t => {
   t.same(await b.get('dropped'), data)
 })
 
-t.test('a temp file that was damaged after the seal never reaches an object', async t => {
+t.test('a temp file damaged after the seal is quarantined and never published', async t => {
   for (const size of [10 * PART, 500]) {
     const b = await bench(t)
     const refused = b.oss.inject({
@@ -245,7 +258,7 @@ t.test('a temp file that was damaged after the seal never reaches an object', as
   }
 })
 
-t.test('nothing that credentials are made of is in errors, warnings or files', async t => {
+t.test('errors, warnings and checkpoints contain no credentials', async t => {
   const b = await bench(t, { v4: false })
   const { accessKeyId, accessKeySecret } = b.oss.clientOptions(BUCKET)
   const { Spool } = await import('../../src/index.js')

@@ -1,6 +1,5 @@
 /**
- * A terabyte in terms of its parts: as many as the plan cuts it into, each a small one, through a spool
- * that holds one part in twenty.
+ * A stream with as many parts as a terabyte. Its parts are small, and the spool holds only one in twenty.
  */
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
@@ -15,11 +14,11 @@ setLongTimeout(t)
 
 const PART = 102_400
 
-void long(t, '1 TB in its number of parts passes through a bounded spool', async t => {
+void long(t, 'a bounded spool uploads a stream with as many parts as 1 TB', async t => {
   const parts = partsOf(createPlan(8 * 2 ** 20), 1e12).length
   t.equal(parts, 3210)
   const b = await bench(t, { emulator: { discard: true, verify: 'crc64' } })
-  const chunk = bytes(PART) // not the parts' own edges, since the stream begins with a byte more
+  const chunk = bytes(PART) // chunks and parts are not aligned, because the first chunk has only one byte
   const size = parts * PART
   const source = Readable.from(
     (function* () {

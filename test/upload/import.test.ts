@@ -1,4 +1,4 @@
-/** An upload that bare `ali-oss` has begun and left: taken over by its checkpoint, and finished. */
+/** Importing and finishing an unfinished `multipartUpload` of plain `ali-oss` by its checkpoint. */
 import { readFile, rm, writeFile } from 'node:fs/promises'
 import { createReadStream } from 'node:fs'
 import OSS from 'ali-oss'
@@ -14,11 +14,11 @@ const KEY = 'videos/holiday.mp4'
 interface Left {
   readonly file: string
   readonly data: Buffer
-  /** As a program finds it again: through JSON. */
+  /** The checkpoint after a round trip through JSON, as a program would load it. */
   readonly checkpoint: AliOssCheckpoint
 }
 
-/** A real `multipartUpload` that ends after four of ten parts. */
+/** Runs a real `multipartUpload` that is cancelled after four of ten parts. */
 async function leave(t: Test, b: Bench, name = KEY): Promise<Left> {
   const data = bytes(SIZE)
   const file = `${b.dir}.mp4`
@@ -46,21 +46,24 @@ function go(b: Bench, { file, checkpoint }: Left, more: UploadOptions = {}): Pro
 const sentParts = ({ oss }: Bench): number =>
   oss.requests.filter(({ operation }) => operation === 'UploadPart').length
 
-t.test('it is finished under its upload id, and no part that OSS has is sent again', async t => {
-  const b = await bench(t)
-  const left = await leave(t, b)
-  const result = await go(b, left)
-  t.match(result, { size: SIZE, parts: PARTS, skipped: 4 * PART, sent: SIZE - 4 * PART })
-  t.equal(sentParts(b), PARTS - 4)
-  t.equal(b.count('InitiateMultipartUpload'), 0)
-  t.same(await b.get(KEY), left.data)
-  const { meta } = await new OSS(b.oss.clientOptions(BUCKET)).head(KEY)
-  t.match(meta, { camera: 'left' }, 'it is as its first program began it')
-  t.same(await b.spool.uploads(), [])
-  t.same(await readFile(left.file), left.data, 'the file stays')
-})
+t.test(
+  'upload() finishes an ali-oss checkpoint under its upload id and resends no part',
+  async t => {
+    const b = await bench(t)
+    const left = await leave(t, b)
+    const result = await go(b, left)
+    t.match(result, { size: SIZE, parts: PARTS, skipped: 4 * PART, sent: SIZE - 4 * PART })
+    t.equal(sentParts(b), PARTS - 4)
+    t.equal(b.count('InitiateMultipartUpload'), 0)
+    t.same(await b.get(KEY), left.data)
+    const { meta } = await new OSS(b.oss.clientOptions(BUCKET)).head(KEY)
+    t.match(meta, { camera: 'left' }, 'the metadata of the first program is kept')
+    t.same(await b.spool.uploads(), [])
+    t.same(await readFile(left.file), left.data, 'the file is not changed')
+  },
+)
 
-t.test('a source that is cut, and OSS failing, lose nothing of it', async t => {
+t.test('an imported upload survives a truncated source and a failing OSS', async t => {
   const b = await bench(t)
   const left = await leave(t, b)
   const cut = b.spool.upload(KEY, () => createReadStream(left.file, { end: 3 * PART }), {
@@ -72,22 +75,25 @@ t.test('a source that is cut, and OSS failing, lose nothing of it', async t => {
   await t.rejects(go(b, left), { code: 'ERR_SPOOL_UPLOAD_FAILED', resumable: true })
   b.oss.clearFaults()
   const [{ id } = { id: '' }] = await b.spool.uploads()
-  const { size } = await b.another().resume(id) // it knows all by its own checkpoint
+  const { size } = await b.another().resume(id) // our own checkpoint is sufficient
   t.equal(size, SIZE)
   t.equal(sentParts(b), PARTS - 4)
   t.same(await b.get(KEY), left.data)
 })
 
-t.test('a lost answer to Complete is found out without a token', async t => {
-  const b = await bench(t)
-  const left = await leave(t, b)
-  b.oss.inject({ operation: 'CompleteMultipartUpload', do: 'reset', at: 'done' })
-  t.match(await go(b, left), { size: SIZE })
-  t.equal(b.oss.requests.filter(r => r.operation === 'CompleteMultipartUpload').length, 1)
-  t.same(await b.get(KEY), left.data)
-})
+t.test(
+  'an imported upload detects success after a lost reply to Complete without a token',
+  async t => {
+    const b = await bench(t)
+    const left = await leave(t, b)
+    b.oss.inject({ operation: 'CompleteMultipartUpload', do: 'reset', at: 'done' })
+    t.match(await go(b, left), { size: SIZE })
+    t.equal(b.oss.requests.filter(r => r.operation === 'CompleteMultipartUpload').length, 1)
+    t.same(await b.get(KEY), left.data)
+  },
+)
 
-t.test('an object that someone else wrote meanwhile is not taken for ours', async t => {
+t.test("an imported upload does not mistake someone else's object for its own", async t => {
   const b = await bench(t)
   const left = await leave(t, b)
   const complete = { operation: 'CompleteMultipartUpload' } as const
@@ -102,7 +108,7 @@ t.test('an object that someone else wrote meanwhile is not taken for ours', asyn
   t.same(await b.get(KEY), Buffer.from('theirs'))
 })
 
-t.test('a file of another size is refused, and nothing is published', async t => {
+t.test('upload() rejects an ali-oss checkpoint if the size of the file changed', async t => {
   const b = await bench(t)
   const left = await leave(t, b)
   for (const size of [SIZE - 1, SIZE + 1]) {
@@ -112,7 +118,7 @@ t.test('a file of another size is refused, and nothing is published', async t =>
   t.equal(await b.get(KEY), undefined)
 })
 
-t.test('of a file whose content has changed, the parts that differ are sent again', async t => {
+t.test('an imported upload sends the parts again whose content changed', async t => {
   const b = await bench(t)
   const left = await leave(t, b)
   const changed = Buffer.from(left.data)
@@ -122,7 +128,7 @@ t.test('of a file whose content has changed, the parts that differ are sent agai
   t.same(await b.get(KEY), changed)
 })
 
-t.test('a file that is touched and the same is no other file', async t => {
+t.test('an imported upload resends no part if only the mtime of the file changed', async t => {
   const b = await bench(t)
   const left = await leave(t, b)
   await rm(left.file)
@@ -130,20 +136,23 @@ t.test('a file that is touched and the same is no other file', async t => {
   t.match(await go(b, left), { skipped: 4 * PART })
 })
 
-t.test('an upload id that is gone: everything is sent, under a new one of ours', async t => {
-  const b = await bench(t)
-  const left = await leave(t, b)
-  const client = new OSS(b.oss.clientOptions(BUCKET))
-  await client.abortMultipartUpload(KEY, left.checkpoint.uploadId)
-  b.oss.inject({ operation: 'CompleteMultipartUpload', do: 'reset', at: 'done' })
-  t.match(await go(b, left, { meta: { camera: 'left' } }), { sent: SIZE, skipped: 0 })
-  t.same(await b.get(KEY), left.data)
-  const { meta } = await client.head(KEY)
-  t.match(meta, { camera: 'left', 'oss-spool-token': /-/ })
-  t.equal(b.oss.requests.filter(r => r.operation === 'CompleteMultipartUpload').length, 1)
-})
+t.test(
+  'an imported upload sends everything under a new upload id if the old one is gone',
+  async t => {
+    const b = await bench(t)
+    const left = await leave(t, b)
+    const client = new OSS(b.oss.clientOptions(BUCKET))
+    await client.abortMultipartUpload(KEY, left.checkpoint.uploadId)
+    b.oss.inject({ operation: 'CompleteMultipartUpload', do: 'reset', at: 'done' })
+    t.match(await go(b, left, { meta: { camera: 'left' } }), { sent: SIZE, skipped: 0 })
+    t.same(await b.get(KEY), left.data)
+    const { meta } = await client.head(KEY)
+    t.match(meta, { camera: 'left', 'oss-spool-token': /-/ })
+    t.equal(b.oss.requests.filter(r => r.operation === 'CompleteMultipartUpload').length, 1)
+  },
+)
 
-t.test('what its first program finished after all is not sent again', async t => {
+t.test('an imported upload sends nothing if the first program has completed it', async t => {
   const b = await bench(t)
   const left = await leave(t, b)
   const client = new OSS(b.oss.clientOptions(BUCKET))
@@ -154,7 +163,7 @@ t.test('what its first program finished after all is not sent again', async t =>
   t.equal(sentParts(b), 0)
 })
 
-t.test('a file of a single part goes by PutObject, and the upload id is aborted', async t => {
+t.test('an imported upload of a single part uses PutObject and aborts the upload id', async t => {
   const b = await bench(t)
   const left = await leave(t, b)
   const client = new OSS(b.oss.clientOptions(BUCKET))
@@ -163,13 +172,13 @@ t.test('a file of a single part goes by PutObject, and the upload id is aborted'
   b.oss.inject({ operation: 'PutObject', do: 'reset', at: 'done' })
   const checkpoint = { ...left.checkpoint, uploadId, partSize: 2 * SIZE, doneParts: [] }
   t.match(await go(b, { ...left, checkpoint }), { size: SIZE, parts: 1 })
-  t.equal(b.count('PutObject') + b.count('HeadObject'), 1, 'it is known by its token')
+  t.equal(b.count('PutObject') + b.count('HeadObject'), 1, 'success is detected by the token')
   t.same((await client.listUploads({ 'max-uploads': 10 }, {})).uploads ?? [], [])
 })
 
-t.test('a checkpoint of another key, or that is none, is refused before any work', async t => {
+t.test('upload() rejects an invalid checkpoint or one of another key before any I/O', async t => {
   const b = await bench(t)
-  const left = await leave(t, b, `//${KEY}`) // as `ali-oss` takes it
+  const left = await leave(t, b, `//${KEY}`) // ali-oss strips leading slashes
   const of = (checkpoint: unknown, more: UploadOptions = {}): Promise<UploadResult> =>
     go(b, { ...left, checkpoint: checkpoint as AliOssCheckpoint }, more)
   const type = { name: 'TypeError', code: 'ERR_INVALID_ARG_TYPE' }

@@ -1,6 +1,6 @@
 /**
- * Many uploads in one spool: how they are listed, and how those of one process share its sockets, its
- * descriptors and its memory without keeping each other waiting for ever.
+ * Many uploads in one spool. Verifies that they are listed correctly, and that the uploads of one process
+ * share its sockets, descriptors and memory without starving each other.
  */
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { once } from 'node:events'
@@ -23,7 +23,7 @@ import { long } from '../support/long.js'
 const MIB = 1024 * 1024
 const PART = 102_400
 
-/** What `now` was at most while this was watched. */
+/** Starts sampling `now`. Returns a function that stops sampling and returns the maximum. */
 function peakOf(t: Test, now: () => number): () => number {
   let peak = 0
   let watching = true
@@ -39,7 +39,7 @@ function peakOf(t: Test, now: () => number): () => number {
   }
 }
 
-/** Requests of this process that are under way. */
+/** Returns a function that returns the number of pending requests of this process. */
 function requestsOf(t: Test): () => number {
   let out = 0
   const begun = (): void => void out++
@@ -53,7 +53,7 @@ function requestsOf(t: Test): () => number {
   return () => out
 }
 
-void long(t, 'a spool of 1,000 unfinished uploads', async t => {
+void long(t, 'a spool with 1,000 unfinished uploads', async t => {
   const spool = new LocalRecordStore(t.testdir({}))
   const ids = Array.from({ length: 1000 }, (_, i) => `upload-${String(i).padStart(4, '0')}`)
   const record = sealed()
@@ -65,19 +65,22 @@ void long(t, 'a spool of 1,000 unfinished uploads', async t => {
     fs.writeFileSync(spool.checkpointPath(id), text)
   }
 
-  await t.test('is listed oldest first, a few directories at a time', async t => {
-    const open = (): number => fs.readdirSync('/proc/self/fd').length
-    const before = process.platform === 'linux' ? open() : 0
-    const peak = peakOf(t, process.platform === 'linux' ? open : () => 0)
-    const statuses = await listUploads(spool, () => t.fail('nothing is damaged'))
-    t.same(
-      statuses.map(({ id }) => id),
-      ids,
-    )
-    t.ok(peak() - before <= 50, `${peak()} descriptors, ${before} before`)
-  })
+  await t.test(
+    'listUploads() lists 1,000 uploads oldest first with limited concurrency',
+    async t => {
+      const open = (): number => fs.readdirSync('/proc/self/fd').length
+      const before = process.platform === 'linux' ? open() : 0
+      const peak = peakOf(t, process.platform === 'linux' ? open : () => 0)
+      const statuses = await listUploads(spool, () => t.fail('no upload is damaged'))
+      t.same(
+        statuses.map(({ id }) => id),
+        ids,
+      )
+      t.ok(peak() - before <= 50, `${peak()} descriptors, ${before} before`)
+    },
+  )
 
-  await t.test('is listed by the command line', async t => {
+  await t.test('oss-spool ls lists 1,000 uploads', async t => {
     const time = async (...args: string[]): Promise<[lines: number, ms: number]> => {
       const from = performance.now()
       const { out, status } = await start(spool.path, args).done
@@ -87,13 +90,13 @@ void long(t, 'a spool of 1,000 unfinished uploads', async t => {
     const [, bare] = await time('--version')
     const [lines, ms] = await time('ls', '--spool', spool.path)
     t.equal(lines, 1001)
-    t.comment(`${Math.round(ms - bare)} ms above --version`)
+    t.comment(`${Math.round(ms - bare)} ms longer than --version`)
   })
 
-  await t.test('has one that is claimed without a look at the others', async t => {
+  await t.test('Claim.acquireExisting() does not list the other uploads', async t => {
     class Narrow extends LocalRecordStore {
       override ids(): Promise<string[]> {
-        throw new Error('all were looked at')
+        throw new Error('All uploads were listed')
       }
     }
     const claim = await Claim.acquireExisting(new Narrow(spool.path), 'upload-0500')
@@ -102,8 +105,8 @@ void long(t, 'a spool of 1,000 unfinished uploads', async t => {
   })
 })
 
-t.test('turns', async t => {
-  /** Takes a turn and holds it until it is told to end; notes who had one. */
+t.test('FairSemaphore', async t => {
+  /** Creates members that hold a turn until `end` is called, and records the order of their turns. */
   const table = (places: number) => {
     const turns = new FairSemaphore(places)
     const had: string[] = []
@@ -124,28 +127,34 @@ t.test('turns', async t => {
     return { member, had, holding, end }
   }
 
-  t.test('are never more than there are places; one alone may have all', async t => {
-    const { member, had, end } = table(3)
-    const huge = member('huge')
-    for (let i = 0; i < 5; i++) huge()
-    await sleep(0)
-    t.equal(had.length, 3)
-    await end('huge')
-    t.equal(had.length, 4)
-  })
+  t.test(
+    'a FairSemaphore never exceeds its limit and lets a single member use all of it',
+    async t => {
+      const { member, had, end } = table(3)
+      const huge = member('huge')
+      for (let i = 0; i < 5; i++) huge()
+      await sleep(0)
+      t.equal(had.length, 3)
+      await end('huge')
+      t.equal(had.length, 4)
+    },
+  )
 
-  t.test('go to whoever has the fewest, then to whoever had none for longest', async t => {
-    const { member, had, end } = table(2)
-    const [huge, second, small] = [member('huge'), member('second'), member('small')]
-    for (let i = 0; i < 10; i++) huge()
-    for (let i = 0; i < 10; i++) second()
-    small()
-    await sleep(0)
-    for (const name of ['huge', 'huge', 'second']) await end(name)
-    t.same(had, ['huge', 'huge', 'second', 'small', 'huge'])
-  })
+  t.test(
+    'a FairSemaphore prefers the member with the fewest turns, then the longest waiting',
+    async t => {
+      const { member, had, end } = table(2)
+      const [huge, second, small] = [member('huge'), member('second'), member('small')]
+      for (let i = 0; i < 10; i++) huge()
+      for (let i = 0; i < 10; i++) second()
+      small()
+      await sleep(0)
+      for (const name of ['huge', 'huge', 'second']) await end(name)
+      t.same(had, ['huge', 'huge', 'second', 'small', 'huge'])
+    },
+  )
 
-  t.test('let no crowd of small ones keep a huge one out, however many come', async t => {
+  t.test('a FairSemaphore does not let small members starve a large one', async t => {
     const { member, had, holding, end } = table(2)
     for (let i = 0; i < 20; i++) member('small')()
     const huge = member('huge')
@@ -155,29 +164,32 @@ t.test('turns', async t => {
       member('small')()
       await end(holding[0]?.name ?? '')
     }
-    t.ok(had.indexOf('huge') <= 20, 'once each of those before it had a turn')
+    t.ok(had.indexOf('huge') <= 20, 'after each member before it had one turn')
   })
 
-  t.test('end their waits with a signal, and grow for who needs more', async t => {
-    const { member, had } = table(1)
-    member('first')()
-    const stop = new AbortController()
-    member('waiting')(stop.signal)
-    await sleep(0)
-    t.same(had, ['first'])
-    stop.abort()
-    await sleep(0)
-    t.same(had, ['first', 'waiting'], 'it runs, to end by itself')
-    const many = member('many', 4)
-    many()
-    many()
-    await sleep(0)
-    t.equal(had.length, 4)
-  })
+  t.test(
+    'a FairSemaphore ends a wait when its signal aborts and grows for a larger share',
+    async t => {
+      const { member, had } = table(1)
+      member('first')()
+      const stop = new AbortController()
+      member('waiting')(stop.signal)
+      await sleep(0)
+      t.same(had, ['first'])
+      stop.abort()
+      await sleep(0)
+      t.same(had, ['first', 'waiting'], 'the aborted member runs, so that it can fail on its own')
+      const many = member('many', 4)
+      many()
+      many()
+      await sleep(0)
+      t.equal(had.length, 4)
+    },
+  )
 })
 
 t.test(
-  '60 sinks at once have 32 requests out at most, and none waits for another to end',
+  '60 concurrent sinks have at most 32 pending requests, and none waits for another to finish',
   async t => {
     const { spool, get } = await bench(t, { emulator: { link: { latency: 50 } } })
     const peak = peakOf(t, requestsOf(t))
@@ -185,13 +197,13 @@ t.test(
     for (const sink of sinks) if (!sink.write('first ')) await once(sink, 'drain')
     for (const sink of sinks) sink.end('last')
     await Promise.all(sinks.map(({ result }) => result))
-    t.ok(peak() <= 32, `${peak()} requests at a time`)
-    t.ok(peak() > 16, `${peak()} requests at a time`)
+    t.ok(peak() <= 32, `${peak()} concurrent requests`)
+    t.ok(peak() > 16, `${peak()} concurrent requests`)
     t.equal(String(await get('key-59')), 'first last')
   },
 )
 
-t.test('uploads beyond `parallelUploads` wait with nothing open', async t => {
+t.test('uploads beyond `parallelUploads` wait without opening their source', async t => {
   const { oss, another } = await bench(t)
   const spool = another({ parallelUploads: 4 })
   const open: PassThrough[] = []
@@ -206,7 +218,7 @@ t.test('uploads beyond `parallelUploads` wait with nothing open', async t => {
   for (let ended = 0; ended < 12; ended += 4) {
     await until(() => open.length === ended + 4)
     await sleep(100)
-    t.equal(open.length, ended + 4, 'four at a time')
+    t.equal(open.length, ended + 4, 'four open sources')
     for (const stream of open.slice(ended)) stream.end(bytes(1000))
   }
   t.ok((await ending).every(({ status }) => status === 'rejected'))
@@ -216,7 +228,7 @@ t.test('uploads beyond `parallelUploads` wait with nothing open', async t => {
   t.equal(sealedOnes.length, 12)
   const requests = peakOf(t, requestsOf(t))
   await Promise.all(sealedOnes.map(({ id }) => spool.resume(id)))
-  t.ok(requests() <= 4, `${requests()} requests at a time`)
+  t.ok(requests() <= 4, `${requests()} concurrent requests`)
   t.same(await spool.uploads(), [])
 
   t.throws(() => another({ parallelUploads: 0 }), RangeError)
@@ -232,7 +244,7 @@ t.test('uploads beyond `parallelUploads` wait with nothing open', async t => {
   await Promise.all(busy)
 })
 
-t.test('one signal stops any number of uploads, and Node sees no leak in that', async t => {
+t.test('one signal aborts many uploads without a MaxListenersExceededWarning', async t => {
   const { oss, spool } = await bench(t)
   const warnings: string[] = []
   const onWarning = ({ name }: Error): void => void warnings.push(name)
@@ -252,14 +264,14 @@ t.test('one signal stops any number of uploads, and Node sees no leak in that', 
   t.same(warnings, [])
 })
 
-t.test('a small upload is not kept waiting by two huge ones', async t => {
+t.test('two large uploads do not starve a small one', async t => {
   const { oss, spool } = await bench(t)
   const hang = oss.inject({ operation: 'UploadPart', do: 'hang', times: 32 })
   const huge = (key: string) =>
     spool.upload(key, () => streamOf(bytes(64 * PART), PART), { parallel: 32, start: 'sealed' })
   const both = [huge('first'), huge('second')]
   await hang.hit(32)
-  await sleep(500) // 32 more of their parts wait now
+  await sleep(500) // 32 more of their parts are waiting
   const small = spool.upload('small', () => streamOf(bytes(10)))
   await sleep(500)
   hang.release()
@@ -270,8 +282,8 @@ t.test('a small upload is not kept waiting by two huge ones', async t => {
   t.ok(at < 32 + 16, `after ${at} parts of 128`)
 })
 
-t.test('1,000 sinks buffer less each, and a later one as much as ever', async t => {
-  const refused = new Error('not in this test')
+t.test('1,000 open sinks get smaller buffers, and a later sink gets the default again', async t => {
+  const refused = new Error('opening is refused by this test')
   let refuse = (): void => {}
   const gate = new Promise<void>(resolve => (refuse = resolve))
   const sink = (i: number): SpoolWriteStream =>

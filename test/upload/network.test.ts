@@ -1,4 +1,4 @@
-/** Long, bad and throttled links, tokens that expire, clocks that are wrong: the upload arrives all the same. */
+/** Uploads over slow, failing and throttled connections, with expiring tokens and wrong clocks. */
 import { createServer } from 'node:http'
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
@@ -16,36 +16,32 @@ const sleep = (ms: number) => new Promise(resolve => setTimeout(resolve, ms))
 
 // --- throttling ----------------------------------------------------------------------------------
 
-void long(
-  t,
-  'when OSS throttles, fewer parts go out at a time, and more again when it does not',
-  async t => {
-    const b = await bench(t, {
-      spool: { parallel: 16, retry: { attempts: 20, minDelay: 5, maxDelay: 50 } },
-    })
-    b.oss.inject({
-      operation: 'UploadPart',
-      do: 'answer',
-      status: 503,
-      code: 'UploadTrafficRateLimitExceeded',
-      nth: 17,
-      times: 24,
-    })
-    b.oss.link = { latency: 10 }
-    const data = bytes(100 * PART)
-    const sink = b.spool.createWriteStream('throttled', { start: 'sealed' })
-    await pipeline(streamOf(data, 1_000_000), sink)
-    t.same(await b.get('throttled'), data)
-    const refused = b.oss.requests.filter(r => r.status === 503).length
-    t.equal(refused, 24)
-    t.equal(b.warnings.filter(w => /UploadTraffic/.test(w.message)).length, 1, 'said once')
-  },
-)
+void long(t, 'an upload throttled by OSS completes and warns once', async t => {
+  const b = await bench(t, {
+    spool: { parallel: 16, retry: { attempts: 20, minDelay: 5, maxDelay: 50 } },
+  })
+  b.oss.inject({
+    operation: 'UploadPart',
+    do: 'answer',
+    status: 503,
+    code: 'UploadTrafficRateLimitExceeded',
+    nth: 17,
+    times: 24,
+  })
+  b.oss.link = { latency: 10 }
+  const data = bytes(100 * PART)
+  const sink = b.spool.createWriteStream('throttled', { start: 'sealed' })
+  await pipeline(streamOf(data, 1_000_000), sink)
+  t.same(await b.get('throttled'), data)
+  const refused = b.oss.requests.filter(r => r.status === 503).length
+  t.equal(refused, 24)
+  t.equal(b.warnings.filter(w => /UploadTraffic/.test(w.message)).length, 1, 'one warning')
+})
 
-// --- an hour away --------------------------------------------------------------------------------
+// --- outages -------------------------------------------------------------------------------------
 
 t.test(
-  'an outage in the middle of a stream: it is read to its end, sealed, and finished when OSS is back',
+  'an outage during a stream does not stop the source, and the upload finishes afterwards',
   async t => {
     const b = await bench(t, {
       spool: { retry: { attempts: 2, minDelay: 5, maxDelay: 20, minRetryTime: 60_000 } },
@@ -89,7 +85,7 @@ function provided(b: Bench, life: number) {
   return { spool, seen }
 }
 
-void long(t, 'tokens that expire all the time under 16 parallel parts', async t => {
+void long(t, 'an upload with 16 concurrent parts survives constantly expiring tokens', async t => {
   const b = await bench(t)
   const { spool, seen } = provided(b, 1000)
   b.oss.link = { latency: 30, totalBandwidth: 8_000_000 }
@@ -101,55 +97,49 @@ void long(t, 'tokens that expire all the time under 16 parallel parts', async t 
   t.equal(
     b.oss.requests.filter(r => r.status === 403).length,
     0,
-    'none went out with an expired token',
+    'no request used an expired token',
   )
-  t.equal(seen.most, 1, 'one fetch at a time')
+  t.equal(seen.most, 1, 'fetches of credentials are not concurrent')
   t.ok(seen.fetches >= 3)
   t.equal(b.count('InitiateMultipartUpload'), 1, 'the same upload id under new credentials')
 })
 
-t.test(
-  'a token that is revoked early: fetched anew once, and the part is sent again at once',
-  async t => {
-    const b = await bench(t)
-    const { spool, seen } = provided(b, 3_600_000)
-    b.oss.inject({ operation: 'UploadPart', partNumber: 3, do: 'expire' })
-    const data = bytes(8 * PART)
-    const warnings: unknown[] = []
-    spool.on('warning', warning => warnings.push(warning))
-    await pipeline(streamOf(data), spool.createWriteStream('revoked'))
-    t.same(await b.get('revoked'), data)
-    t.equal(seen.fetches, 2)
-    t.same(warnings, [], 'nothing to worry anyone')
-  },
-)
+t.test('a revoked token is fetched again once, and the part is resent immediately', async t => {
+  const b = await bench(t)
+  const { spool, seen } = provided(b, 3_600_000)
+  b.oss.inject({ operation: 'UploadPart', partNumber: 3, do: 'expire' })
+  const data = bytes(8 * PART)
+  const warnings: unknown[] = []
+  spool.on('warning', warning => warnings.push(warning))
+  await pipeline(streamOf(data), spool.createWriteStream('revoked'))
+  t.same(await b.get('revoked'), data)
+  t.equal(seen.fetches, 2)
+  t.same(warnings, [], 'no warning')
+})
+
+t.test('a failing credentials provider causes a resumable error without its message', async t => {
+  const b = await bench(t)
+  const { endpoint, region } = b.oss.clientOptions(BUCKET)
+  const credentials = () => {
+    throw new Error('secret-of-the-vault')
+  }
+  const spool = new Spool({
+    client: { endpoint, region, bucket: BUCKET, credentials },
+    dir: b.dir,
+    retry: QUICK,
+  })
+  const sink = spool.createWriteStream('vault')
+  const error = await pipeline(streamOf(bytes(10)), sink).catch((e: unknown) => e)
+  t.match(error, { code: 'ERR_SPOOL_DENIED', resumable: true })
+  const { inspect } = await import('node:util')
+  t.notMatch(inspect(error, { depth: 9 }), 'secret-of-the-vault')
+  t.equal(b.oss.requests.length, 0)
+  await sink.result.catch(() => undefined)
+  t.match(await b.another().resume(sink.id), { size: 10 }, 'other credentials finish the upload')
+})
 
 t.test(
-  'a provider that fails: no request, resumable, its secrets are nobody’s business',
-  async t => {
-    const b = await bench(t)
-    const { endpoint, region } = b.oss.clientOptions(BUCKET)
-    const credentials = () => {
-      throw new Error('secret-of-the-vault')
-    }
-    const spool = new Spool({
-      client: { endpoint, region, bucket: BUCKET, credentials },
-      dir: b.dir,
-      retry: QUICK,
-    })
-    const sink = spool.createWriteStream('vault')
-    const error = await pipeline(streamOf(bytes(10)), sink).catch((e: unknown) => e)
-    t.match(error, { code: 'ERR_SPOOL_DENIED', resumable: true })
-    const { inspect } = await import('node:util')
-    t.notMatch(inspect(error, { depth: 9 }), 'secret-of-the-vault')
-    t.equal(b.oss.requests.length, 0)
-    await sink.result.catch(() => undefined)
-    t.match(await b.another().resume(sink.id), { size: 10 }, 'other credentials finish it')
-  },
-)
-
-t.test(
-  'a clock that is wrong by an hour: signed with the server’s time from the second request on',
+  "a clock that is wrong by an hour is corrected to the server's time after the first request",
   async t => {
     const b = await bench(t)
     const skewed = b.oss.inject({ do: 'skew', ms: 3_600_000, times: 'always' })
@@ -164,20 +154,20 @@ t.test(
 
 // --- silence -------------------------------------------------------------------------------------
 
-t.test('Complete may be silent for longer than any other request', async t => {
+t.test('Complete may take longer than the timeout of other requests', async t => {
   const b = await bench(t, { spool: { timeout: 300 } })
   b.oss.inject({ operation: 'CompleteMultipartUpload', do: 'delay', ms: 1500, at: 'received' })
   const data = bytes(3 * PART)
   await pipeline(streamOf(data), b.spool.createWriteStream('slow to complete'))
   t.same(await b.get('slow to complete'), data)
   t.equal(b.count('CompleteMultipartUpload'), 1)
-  t.equal(b.count('HeadObject'), 0, 'there was nothing to doubt')
+  t.equal(b.count('HeadObject'), 0, 'the outcome was never in doubt')
 })
 
 // --- callbacks -----------------------------------------------------------------------------------
 
 t.test(
-  'a callback: its answer is in the result; one that fails leaves a stored object and a warning',
+  "a callback's reply is in the result, and a failing callback leaves the object and a warning",
   async t => {
     const b = await bench(t)
     let status = 200
@@ -208,10 +198,10 @@ t.test(
   },
 )
 
-// --- many at once --------------------------------------------------------------------------------
+// --- concurrency ---------------------------------------------------------------------------------
 
 t.test(
-  '100 uploads at once over one client: no cross-talk, cancelling one touches no other',
+  '100 concurrent uploads over one client are independent, and cancelling one affects no other',
   async t => {
     const b = await bench(t, { spool: { parallel: 3 } })
     const all = Array.from({ length: 100 }, (_, i) => ({

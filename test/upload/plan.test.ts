@@ -1,6 +1,6 @@
 /**
- * The plan, whose one promise is that every run cuts the same stream at the same bytes, within the
- * limits of OSS; and the spooler, which has to cut where the plan says, however the bytes come in.
+ * The plan cuts a stream at the same bytes in every run, within the limits of OSS. The spooler cuts according
+ * to the plan, independent of how the bytes arrive.
  */
 import { createHash } from 'node:crypto'
 import { isDeepStrictEqual } from 'node:util'
@@ -38,15 +38,15 @@ const bases = fc.oneof(
   fc.integer({ min: MIN_PART_SIZE, max: MAX_PART_SIZE }),
 )
 
-/** What is wrong with these parts, or `undefined`. */
+/** Returns a description of the first error in `parts`, or `undefined`. */
 function fault(parts: readonly Part[], plan: Plan, size: number): string | undefined {
   let end = 0
   for (const [i, part] of parts.entries()) {
     const last = i === parts.length - 1
     if (part.number !== i + 1) return `part ${i + 1} is numbered ${part.number}`
-    if (part.start !== end) return `part ${part.number} begins at ${part.start}, not at ${end}`
+    if (part.start !== end) return `part ${part.number} starts at ${part.start}, not at ${end}`
     if (part.size <= 0 || part.size > MAX_PART_SIZE)
-      return `part ${part.number}: ${part.size} bytes`
+      return `part ${part.number} has ${part.size} bytes`
     if (!last && part.size < plan.base) return `part ${part.number} is smaller than the base`
     end += part.size
   }
@@ -54,7 +54,7 @@ function fault(parts: readonly Part[], plan: Plan, size: number): string | undef
   return parts.length > MAX_PARTS ? `${parts.length} parts` : undefined
 }
 
-t.test('the parts of a known size are one size, within the limits, up to 48.8 TiB', async t => {
+t.test('a plan for a known size has equal parts within the limits, up to 48.8 TiB', async t => {
   const sizes = fc.oneof(
     fc.constantFrom(0, 1, MIN_PART_SIZE, MIN_PART_SIZE + 1, LARGEST - 1, LARGEST),
     fc.double({ min: 0, max: Math.log2(LARGEST), noNaN: true }).map(x => Math.floor(2 ** x)),
@@ -78,41 +78,38 @@ t.test('the parts of a known size are one size, within the limits, up to 48.8 Ti
   t.same(createPlan(8 * MIB, 8 * MIB * MAX_PARTS + 1).base, 9 * MIB, 'the smallest whole MiB')
 })
 
-t.test(
-  'no part is larger than a bounded spool allows, whatever the base and the length',
-  async t => {
-    await holds(
-      t,
-      fc.property(
-        bases,
-        fc.integer({ min: 1, max: 1000 }),
-        fc.double({ min: 0, max: 1, noNaN: true }),
-        fc.double({ min: 0, max: 1, noNaN: true }),
-        fc.boolean(),
-        (base, parallel, bound, length, known) => {
-          // From the smallest bound to one beyond all parts.
-          const least = MIN_PART_SIZE * (parallel + 1)
-          const maxSpoolBytes = Math.floor(least * ((2 * LARGEST) / least) ** bound)
-          const most = maxPartSizeFor(maxSpoolBytes, parallel)
-          const size = Math.floor((most * MAX_PARTS) ** length)
-          const plan = createPlan(base, known ? size : undefined, most)
-          const parts = partsOf(plan, known ? size : Math.min(size, capacityOf(plan)))
-          return (
-            most >= MIN_PART_SIZE &&
-            most * (parallel + 1) <= maxSpoolBytes &&
-            parts.every(part => part.size <= most) &&
-            fault(parts, plan, known ? size : Math.min(size, capacityOf(plan))) === undefined
-          )
-        },
-      ),
-      60,
-    )
-    t.throws(() => createPlan(MIB, MIB * MAX_PARTS + 1, MIB), RangeError)
-    t.equal(createPlan(8 * MIB, MIB * MAX_PARTS, MIB).base, MIB)
-  },
-)
+t.test('a plan for a bounded spool has no part larger than the bound allows', async t => {
+  await holds(
+    t,
+    fc.property(
+      bases,
+      fc.integer({ min: 1, max: 1000 }),
+      fc.double({ min: 0, max: 1, noNaN: true }),
+      fc.double({ min: 0, max: 1, noNaN: true }),
+      fc.boolean(),
+      (base, parallel, bound, length, known) => {
+        // From the smallest bound to one larger than all parts together.
+        const least = MIN_PART_SIZE * (parallel + 1)
+        const maxSpoolBytes = Math.floor(least * ((2 * LARGEST) / least) ** bound)
+        const most = maxPartSizeFor(maxSpoolBytes, parallel)
+        const size = Math.floor((most * MAX_PARTS) ** length)
+        const plan = createPlan(base, known ? size : undefined, most)
+        const parts = partsOf(plan, known ? size : Math.min(size, capacityOf(plan)))
+        return (
+          most >= MIN_PART_SIZE &&
+          most * (parallel + 1) <= maxSpoolBytes &&
+          parts.every(part => part.size <= most) &&
+          fault(parts, plan, known ? size : Math.min(size, capacityOf(plan))) === undefined
+        )
+      },
+    ),
+    60,
+  )
+  t.throws(() => createPlan(MIB, MIB * MAX_PARTS + 1, MIB), RangeError)
+  t.equal(createPlan(8 * MIB, MIB * MAX_PARTS, MIB).base, MIB)
+})
 
-/** The largest stream that a plan of unknown length can store. */
+/** Returns the size of the largest stream that a plan for an unknown length can store. */
 function capacityOf(plan: Plan): number {
   let part = firstPart(plan)
   while (part.number < MAX_PARTS) part = nextPart(plan, part)
@@ -120,7 +117,7 @@ function capacityOf(plan: Plan): number {
 }
 
 t.test(
-  'a stream of unknown length fits: 30 TB from the default base, from the smallest 20 TB',
+  'a plan for an unknown length stores 30 TB with the default base and 20 TB with the smallest',
   async t => {
     for (const [base, size] of [
       [8 * MIB, 30 * TB],
@@ -135,7 +132,7 @@ t.test(
   },
 )
 
-t.test('parts of an unknown length never shrink and never pass 5 GiB', async t => {
+t.test('parts of a plan for an unknown length never shrink and never exceed 5 GiB', async t => {
   await holds(
     t,
     fc.property(bases, base => {
@@ -151,7 +148,7 @@ t.test('parts of an unknown length never shrink and never pass 5 GiB', async t =
   )
 })
 
-t.test('boundaries do not depend on how long the stream turns out to be', async t => {
+t.test('part boundaries do not depend on the final length of the stream', async t => {
   await holds(
     t,
     fc.property(
@@ -174,7 +171,7 @@ t.test('boundaries do not depend on how long the stream turns out to be', async 
   )
 })
 
-t.test('uniformPartSize is told only of plans whose parts have one size', async t => {
+t.test('uniformPartSize() returns a size only for plans with equal parts', async t => {
   await holds(
     t,
     fc.property(
@@ -183,7 +180,7 @@ t.test('uniformPartSize is told only of plans whose parts have one size', async 
       fc.integer({ min: -1, max: 1 }),
       (base, parts, bytes) => {
         const plan = createPlan(base)
-        const size = base * (501 + parts) + bytes // growth begins behind 501 parts
+        const size = base * (501 + parts) + bytes // parts grow after the first 501
         const uniform = uniformPartSize(plan, size)
         const sizes = new Set(
           partsOf(plan, size)
@@ -198,8 +195,8 @@ t.test('uniformPartSize is told only of plans whose parts have one size', async 
   )
 })
 
-t.test('what is stored in checkpoints today is cut the same way for ever', async t => {
-  // Another value here means: a new plan version, and the old rule kept for old checkpoints.
+t.test('plans of existing checkpoints keep their part boundaries', async t => {
+  // A change of these values requires a new plan version. Keep the old rule for old checkpoints.
   const cuts = (plan: Plan, size: number): string =>
     createHash('sha256')
       .update(
@@ -215,16 +212,19 @@ t.test('what is stored in checkpoints today is cut the same way for ever', async
 })
 const FROZEN = ['3f45aebcbf8269b2', '2cd979457c0629fe', '3f7c8f2ab0d4a326']
 
-t.test('a single PutObject takes what fits its first part and memory, and nothing', async t => {
-  const plan = createPlan(MIB)
-  t.ok(isSinglePut(plan, 0))
-  t.ok(isSinglePut(plan, MIB))
-  t.notOk(isSinglePut(plan, MIB + 1))
-  t.notOk(isSinglePut(createPlan(GIB), 17 * MIB))
-  t.same(partsOf(plan, 0), [])
-})
+t.test(
+  'isSinglePut() is true for streams that fit into the first part and into memory',
+  async t => {
+    const plan = createPlan(MIB)
+    t.ok(isSinglePut(plan, 0))
+    t.ok(isSinglePut(plan, MIB))
+    t.notOk(isSinglePut(plan, MIB + 1))
+    t.notOk(isSinglePut(createPlan(GIB), 17 * MIB))
+    t.same(partsOf(plan, 0), [])
+  },
+)
 
-t.test('the spooler', async t => {
+t.test('Spooler', async t => {
   const plan: Plan = { version: 1, base: 1000, cap: 1000 } // quick to fill
   const data = Buffer.from(Array.from({ length: 5500 }, (_, i) => (i * 7 + (i >> 8)) % 256))
   const crc = new Crc64()
@@ -242,7 +242,7 @@ t.test('the spooler', async t => {
     return { file, cut, spooler: new Spooler(file, of, expect, part => cut.push(part)) }
   }
 
-  t.test('cuts where the plan says, whatever the chunks', async t => {
+  t.test('a spooler cuts parts according to the plan, independent of the chunks', async t => {
     await holds(
       t,
       fc.asyncProperty(
@@ -274,7 +274,7 @@ t.test('the spooler', async t => {
     )
   })
 
-  t.test('tells of a part only when its bytes are in the file', async t => {
+  t.test('a spooler reports a part only after its bytes are in the temp file', async t => {
     const file = TempFile.create(t.testdir({}))
     const sizes: number[] = []
     const s = new Spooler(file, plan, {}, part => {
@@ -288,7 +288,7 @@ t.test('the spooler', async t => {
     await file.close()
   })
 
-  t.test('hashes for expect what it was given', async t => {
+  t.test('a spooler computes the digests that `expect` requires', async t => {
     const { file, spooler: s } = await spooler({ md5: 'x', sha256: 'x' })
     await s.write([data.subarray(0, 1700), data.subarray(1700)])
     const { md5, sha256 } = s.end()
@@ -297,44 +297,44 @@ t.test('the spooler', async t => {
     await file.close()
   })
 
+  t.test('replay() keeps the parts whose CRC64 matches and truncates the rest', async t => {
+    const first = await spooler()
+    await first.spooler.write([data.subarray(0, 4700)])
+    const { path } = first.file
+    const crcs = first.cut.map(part => part.crc64)
+    t.equal(crcs.length, 4)
+    await first.file.close()
+    const directory = path.slice(0, path.lastIndexOf('/'))
+    for (const [known, verified] of [
+      [crcs, 4000],
+      [[...crcs.slice(0, 2), 5n, ...crcs.slice(3)], 2000],
+      [[], 0],
+    ] as const) {
+      const file = await TempFile.open(directory, first.file.name)
+      const cut: CutPart[] = []
+      const s = new Spooler(file, plan, { sha256: 'x' }, part => cut.push(part))
+      t.equal(await s.replay(known), verified)
+      t.equal(file.size, verified)
+      t.equal(cut.length, verified / 1000)
+      await s.write([data.subarray(verified, 5000)])
+      const end = s.end()
+      t.equal(end.crc64, crcOf(data.subarray(0, 5000)))
+      t.equal(end.sha256, createHash('sha256').update(data.subarray(0, 5000)).digest('hex'))
+      t.same(await file.read(0, 5000), data.subarray(0, 5000))
+      await file.truncate(4700)
+      await file.close()
+    }
+  })
+
   t.test(
-    'replays the parts whose bytes are what their CRCs say, and cuts off the rest',
+    'a spooler rejects a stream of more than 10,000 parts instead of truncating it',
     async t => {
-      const first = await spooler()
-      await first.spooler.write([data.subarray(0, 4700)])
-      const { path } = first.file
-      const crcs = first.cut.map(part => part.crc64)
-      t.equal(crcs.length, 4)
-      await first.file.close()
-      const directory = path.slice(0, path.lastIndexOf('/'))
-      for (const [known, verified] of [
-        [crcs, 4000],
-        [[...crcs.slice(0, 2), 5n, ...crcs.slice(3)], 2000],
-        [[], 0],
-      ] as const) {
-        const file = await TempFile.open(directory, first.file.name)
-        const cut: CutPart[] = []
-        const s = new Spooler(file, plan, { sha256: 'x' }, part => cut.push(part))
-        t.equal(await s.replay(known), verified)
-        t.equal(file.size, verified)
-        t.equal(cut.length, verified / 1000)
-        await s.write([data.subarray(verified, 5000)])
-        const end = s.end()
-        t.equal(end.crc64, crcOf(data.subarray(0, 5000)))
-        t.equal(end.sha256, createHash('sha256').update(data.subarray(0, 5000)).digest('hex'))
-        t.same(await file.read(0, 5000), data.subarray(0, 5000))
-        await file.truncate(4700)
-        await file.close()
-      }
+      const { file, spooler: s } = await spooler({}, { version: 1, base: 1, cap: 1 })
+      await s.write([Buffer.alloc(MAX_PARTS)])
+      await t.rejects(s.write([Buffer.alloc(1)]), PlanExhaustedError)
+      await file.close()
     },
   )
-
-  t.test('a stream longer than 10,000 parts of its plan is refused, not truncated', async t => {
-    const { file, spooler: s } = await spooler({}, { version: 1, base: 1, cap: 1 })
-    await s.write([Buffer.alloc(MAX_PARTS)])
-    await t.rejects(s.write([Buffer.alloc(1)]), PlanExhaustedError)
-    await file.close()
-  })
 })
 
 t.equal(MIN_PART_SIZE, 100 * KIB)

@@ -1,4 +1,4 @@
-/** Pruning, orphans, and that neither touches what is owned or somebody else's. */
+/** Pruning and orphans. Neither touches uploads that have an owner, nor anything on OSS that is not ours. */
 import { mkdir, readdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { PassThrough } from 'node:stream'
@@ -14,7 +14,7 @@ const uploadIds = async (b: Bench) =>
   (await clientOf(b).listUploads({ 'max-uploads': 100 }, {})).uploads.map(u => u.uploadId)
 
 t.test(
-  'by age: unsealed uploads, receipts and the quarantine; sealed ones only when asked',
+  'prune() removes old unsealed uploads and receipts, and sealed uploads only with `sealed`',
   async t => {
     const b = await bench(t)
     const failed = b.spool.upload(
@@ -37,7 +37,7 @@ t.test(
     open.write('x')
     await new Promise(resolve => setTimeout(resolve, 50))
 
-    t.same(await b.spool.prune(), [], 'nothing is a week old')
+    t.same(await b.spool.prune(), [], 'no upload is older than the default age')
     const would = await b.spool.prune({ olderThan: 0, dryRun: true })
     t.same(
       would.map(p => [p.kind, p.id]).toSorted(([a], [b]) => a!.localeCompare(b!)),
@@ -48,10 +48,10 @@ t.test(
     )
     t.equal((await uploadIds(b)).length, 2)
     t.same(await b.another().prune({ olderThan: 0 }), would)
-    t.equal((await uploadIds(b)).length, 1, 'the unsealed one was aborted on OSS')
+    t.equal((await uploadIds(b)).length, 1, 'the unsealed upload was aborted on OSS')
     t.match(await b.spool.prune({ olderThan: 0, sealed: true }), [{ kind: 'upload', id: 'sealed' }])
     t.same(await uploadIds(b), [])
-    t.same(await readdir(b.dir), ['owned'], 'what is owned stays')
+    t.same(await readdir(b.dir), ['owned'], 'an upload with an owner is kept')
     open.end()
     await open.result
     await t.rejects(b.spool.prune({ olderThan: -1 }), RangeError)
@@ -60,19 +60,19 @@ t.test(
 
 void long(
   t,
-  'an upload id whose Initiate was never answered is found and aborted, no other',
+  'prune() with `orphans` aborts the upload id of a lost Initiate response and no other',
   async t => {
     const b = await bench(t)
     const client = clientOf(b)
-    const before = await client.initMultipartUpload('orphan') // another program's, made before ours
+    const before = await client.initMultipartUpload('orphan') // of another program, older than ours
     await new Promise(resolve => setTimeout(resolve, 2100))
     b.oss.inject({ operation: 'InitiateMultipartUpload', do: 'reset', at: 'done' })
     const data = bytes(3 * PART)
     await pipeline(streamOf(data), b.spool.createWriteStream('orphan', { id: 'o' }))
     t.same(await b.get('orphan'), data)
-    t.equal((await uploadIds(b)).length, 2, 'theirs, and the one whose answer was lost')
-    t.same(await b.spool.uploads(), [], 'nothing to do for anyone')
-    const withPart = await client.initMultipartUpload('orphan') // another program's, and it has begun
+    t.equal((await uploadIds(b)).length, 2, 'the upload id of the other program, and our orphan')
+    t.same(await b.spool.uploads(), [], 'no unfinished upload')
+    const withPart = await client.initMultipartUpload('orphan') // of another program, with a part
     await client.uploadPart('orphan', withPart.uploadId, 1, Buffer.alloc(10), 0, 10)
     await new Promise(resolve => setTimeout(resolve, 2100))
     const dry = await b.spool.prune({ orphans: true, dryRun: true })
@@ -80,11 +80,11 @@ void long(
     t.same(await b.another().prune({ orphans: true }), dry)
     t.same((await uploadIds(b)).toSorted(), [before.uploadId, withPart.uploadId].toSorted())
     t.same(await b.another().prune({ orphans: true }), [])
-    t.same(await readdir(b.dir), [], 'and its note is gone')
+    t.same(await readdir(b.dir), [], 'the record of the orphan is removed')
   },
 )
 
-t.test('an Initiate that was refused, or never sent, leaves no note', async t => {
+t.test('a rejected Initiate leaves no record of an orphan', async t => {
   const b = await bench(t)
   b.oss.inject({
     operation: 'InitiateMultipartUpload',
@@ -96,7 +96,7 @@ t.test('an Initiate that was refused, or never sent, leaves no note', async t =>
   t.same(await readdir(b.dir), [])
 })
 
-t.test('another upload of the same key keeps its empty upload id', async t => {
+t.test('prune() keeps the empty upload id of another upload of the same key', async t => {
   const b = await bench(t)
   b.oss.inject({ operation: 'InitiateMultipartUpload', do: 'reset', at: 'done' })
   await pipeline(streamOf(bytes(3 * PART)), b.spool.createWriteStream('shared', { id: 'first' }))
@@ -110,7 +110,11 @@ t.test('another upload of the same key keeps its empty upload id', async t => {
   const later = join(b.dir, 'later')
   await mkdir(later)
   await writeFile(join(later, 'checkpoint.json'), '{"format":99}')
-  t.same(await b.spool.prune({ orphans: true }), [], 'a record that cannot be read may name one')
+  t.same(
+    await b.spool.prune({ orphans: true }),
+    [],
+    'an unreadable checkpoint may contain the upload id',
+  )
   t.equal((await uploadIds(b)).length, 2)
   await rm(later, { recursive: true })
   t.equal((await b.spool.prune({ orphans: true })).length, 1)
@@ -121,7 +125,7 @@ t.test('another upload of the same key keeps its empty upload id', async t => {
   t.equal((await sink.result).size, data.length + 1)
 })
 
-t.test('superseded upload ids that could not be aborted are not forgotten', async t => {
+t.test('prune() aborts superseded upload ids that could not be aborted earlier', async t => {
   const b = await bench(t)
   await t.rejects(
     b.spool.upload('left', () =>

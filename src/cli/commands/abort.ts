@@ -1,4 +1,4 @@
-/** `oss-spool abort`: gives uploads up, here and on OSS. */
+/** `oss-spool abort`: aborts uploads, on this disk and on OSS. */
 import { Option, type Command } from 'commander'
 import { checkId } from '../../upload/model/names.js'
 import { confirm } from '../confirm.js'
@@ -11,10 +11,10 @@ type AbortFlags = SpoolFlags & { readonly all?: boolean; readonly yes?: boolean 
 
 export function defineAbort(program: Command, session: Session): void {
   const command = addConnectionOptions(program.command('abort'))
-    .description('give uploads up, here and on OSS: their bytes are lost')
+    .description('abort uploads, on this disk and on OSS; their bytes are lost')
     .argument('[ID...]')
-    .addOption(new Option('--all', 'every unfinished upload of this endpoint'))
-    .addOption(new Option('--yes', 'do not ask'))
+    .addOption(new Option('--all', 'abort every unfinished upload of this endpoint'))
+    .addOption(new Option('--yes', 'do not ask for confirmation'))
     .action((ids: string[], flags: AbortFlags) =>
       session.run(flags, merged => abortUploads(session, ids, merged)),
     )
@@ -26,14 +26,14 @@ async function abortUploads(
   ids: readonly string[],
   flags: AbortFlags,
 ): Promise<number> {
-  if (ids.length === 0 && !flags.all) throw new UsageError('Expected the IDs of uploads, or --all')
-  if (ids.length > 0 && flags.all) throw new UsageError('Expected IDs or --all, not both')
+  if (ids.length === 0 && !flags.all) throw new UsageError('Expected upload ids or --all')
+  if (ids.length > 0 && flags.all) throw new UsageError('Expected upload ids or --all, not both')
   for (const id of ids) checkId(id)
   const spool = await session.openSpool(flags, await session.connect(flags))
   const selectedIds = flags.all ? (await spool.uploads()).map(({ id }) => id) : [...new Set(ids)]
   if (selectedIds.length === 0) return EXIT_SUCCESS
   const subject = selectedIds.length === 1 ? selectedIds[0] : `${selectedIds.length} uploads`
-  const question = `Give up ${subject}, here and on OSS? Their bytes are lost.`
+  const question = `Abort ${subject}, on this disk and on OSS? All spooled bytes will be lost.`
   if (!flags.yes && !(await confirm(session, question))) return EXIT_FAILURE
   const statuses: number[] = []
   for (const id of selectedIds) {

@@ -1,4 +1,4 @@
-/** `oss-spool completion`: the shell completes what the commands really take. */
+/** `oss-spool completion`: prints completion scripts, generated from the command definitions. */
 import type { Command } from 'commander'
 import { bashCompletion, fishCompletion, zshCompletion } from '../completion.js'
 import { EXIT_SUCCESS, UsageError } from '../exit-status.js'
@@ -15,7 +15,7 @@ const COMPLETION_BY_SHELL: Readonly<Record<string, typeof bashCompletion>> = {
 export function defineCompletion(program: Command, session: Session): void {
   const command = program
     .command('completion')
-    .description('print a completion script for a shell')
+    .description('print a shell completion script')
     .argument('<SHELL>', 'bash, zsh or fish')
     .action((shell: string) =>
       session.run({}, async () => {

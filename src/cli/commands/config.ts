@@ -1,4 +1,4 @@
-/** `oss-spool config show`: what is configured, and which of all the places it comes from. */
+/** `oss-spool config show`: prints every setting and its origin. */
 import type { Command } from 'commander'
 import type { ConnectionFlags } from '../connection.js'
 import { EXIT_SUCCESS } from '../exit-status.js'
@@ -9,7 +9,7 @@ import { formatTable } from '../table.js'
 import { escapeControlChars } from '../escape-control-chars.js'
 
 export function defineConfig(program: Command, session: Session): void {
-  const config = program.command('config').description('what is configured').helpCommand(false)
+  const config = program.command('config').description('show configuration').helpCommand(false)
   const command = addConnectionOptions(config.command('show'))
     .description('print every setting and where it comes from; secrets are masked')
     .action((flags: SpoolFlags) => session.run(flags, merged => showConfig(session, merged, flags)))
@@ -45,7 +45,11 @@ async function showConfig(
     escapeControlChars(String(value ?? '-')),
     escapeControlChars(from),
   ])
-  const tableColumns = [{ name: 'SETTING' }, { name: 'VALUE', min: 12 }, { name: 'FROM', min: 12 }]
+  const tableColumns = [
+    { name: 'SETTING' },
+    { name: 'VALUE', minWidth: 12 },
+    { name: 'FROM', minWidth: 12 },
+  ]
   for (const line of formatTable(tableColumns, rows, isTTY ? columns : undefined))
     session.print(line)
   return EXIT_SUCCESS
@@ -76,19 +80,22 @@ async function collectSettings(
   ]
 }
 
-/** What holds when a setting is found nowhere. */
+/** Returns the origin of a setting that is not set anywhere. */
 function defaultOrigin(name: string, { local }: ConnectionFlags): string {
   if (!['accessKeyId', 'accessKeySecret', 'sessionToken'].includes(name)) return 'default'
   return local === undefined ? "Alibaba's default credential chain, if anything" : '--local'
 }
 
-/** An endpoint with a password is refused by whoever uses it; until then it is shown without. */
+/** Hides a password in the endpoint. Such an endpoint is rejected only when it is used. */
 function withoutPassword<T>(name: string, value: T): T | string {
   if (name !== 'endpoint' || typeof value !== 'string') return value
   return value.replace(/^(\w+:\/\/)?.*@/s, '$1***@')
 }
 
-/** A key id says whose it is by its beginning; of a secret nothing is shown, not even its length. */
+/**
+ * Keeps the start of a key id, which identifies its type and owner. Hides secrets completely, including their
+ * length.
+ */
 function maskSecret(name: string, value: string): string {
   return name === 'accessKeyId' && value.length >= 12 ? `${value.slice(0, 4)}********` : '********'
 }

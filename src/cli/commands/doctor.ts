@@ -1,4 +1,4 @@
-/** `oss-spool doctor`: whether an upload would work here, what is wrong, and how to mend it. */
+/** `oss-spool doctor`: checks whether an upload would work here, and how to fix problems. */
 import type { Command } from 'commander'
 import type { CliConnection } from '../connection.js'
 import type { CheckResult } from '../doctor/check-result.js'
@@ -12,7 +12,7 @@ import { escapeControlChars } from '../escape-control-chars.js'
 export function defineDoctor(program: Command, session: Session): void {
   const command = addConnectionOptions(program.command('doctor'))
     .description('check spool directory, credentials, clock, bucket and permissions')
-    .argument('[oss://BUCKET/PREFIX]', 'where uploads are to go; without it OSS is not asked')
+    .argument('[oss://BUCKET/PREFIX]', 'target of the uploads; without it, OSS is not contacted')
     .action((target: string | undefined, flags: SpoolFlags) =>
       session.run(flags, merged => runDoctor(session, target, merged)),
     )
@@ -54,9 +54,9 @@ async function checkConnection(
     connection = await session.connect(flags, bucketTarget?.bucket)
   } catch (error) {
     if (!(error instanceof UsageError || error instanceof TypeError)) throw error
-    const fix = '"oss-spool config show" says what is configured, and where'
+    const hint = 'Run "oss-spool config show" to see the settings and where they come from'
     return [
-      failedResult('credentials', error.message, fix),
+      failedResult('credentials', error.message, hint),
       skippedResult('bucket', 'no connection'),
     ]
   }
@@ -69,7 +69,10 @@ async function checkConnection(
   if (bucketTarget === undefined) {
     return [
       credentialsResult,
-      skippedResult('bucket', 'none was named: "oss-spool doctor oss://BUCKET/PREFIX"'),
+      skippedResult(
+        'bucket',
+        'not specified; run "oss-spool doctor oss://BUCKET/PREFIX" to check it',
+      ),
     ]
   }
   const { checkOss } = await import('../doctor/oss.js')
@@ -79,14 +82,14 @@ async function checkConnection(
     bucketTarget.prefix,
     session.signal,
   )
-  // What OSS says of the credentials counts more than that there are some.
+  // A rejection of the credentials by OSS replaces the result that there are some.
   return ossChecks.some(({ check }) => check === 'credentials')
     ? ossChecks
     : [credentialsResult, ...ossChecks]
 }
 
-function formatCheck({ check, state, message, mend: fix }: CheckResult): string[] {
+function formatCheck({ check, state, message, hint }: CheckResult): string[] {
   const stateLabels = { ok: 'ok', warning: 'WARNING', failed: 'FAILED', skipped: 'skipped' }
   const line = `${stateLabels[state].padEnd(7)}  ${check.padEnd(15)}  ${message}`
-  return fix === undefined ? [line] : [line, `         ${fix}.`]
+  return hint === undefined ? [line] : [line, `         ${hint}.`]
 }

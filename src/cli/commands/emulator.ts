@@ -1,4 +1,4 @@
-/** `oss-spool emulator`: a local OSS until SIGINT or SIGTERM. */
+/** `oss-spool emulator`: runs a local OSS until SIGINT or SIGTERM. */
 import { once } from 'node:events'
 import { Option, type Command } from 'commander'
 import { EXIT_SUCCESS } from '../exit-status.js'
@@ -14,11 +14,9 @@ type EmulatorFlags = GlobalFlags & {
 export function defineEmulator(program: Command, session: Session): void {
   const command = program
     .command('emulator')
-    .description('a local OSS')
-    .addOption(
-      new Option('--dir <DIR>', 'where buckets and objects are kept').default('./oss-data'),
-    )
-    .addOption(countOption('--port <N>', 'port; a free one if it is left out or 0'))
+    .description('run a local OSS')
+    .addOption(new Option('--dir <DIR>', 'directory of buckets and objects').default('./oss-data'))
+    .addOption(countOption('--port <N>', 'port to listen on (default: 0, any free port)'))
     .addOption(new Option('--host <H>', 'address to listen on').default('127.0.0.1'))
     .action((flags: EmulatorFlags) => session.run(flags, merged => runEmulator(session, merged)))
   addExamples(command, ['oss-spool emulator', 'oss-spool emulator --dir /var/tmp/oss --port 9000'])

@@ -1,4 +1,6 @@
-/** `oss-spool ls`: what is in the spool. Needs no credentials: it reads the spool directory only. */
+/**
+ * `oss-spool ls`: lists the uploads in the spool. Reads only the spool directory, so it needs no credentials.
+ */
 import { existsSync, realpathSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { Option, type Command } from 'commander'
@@ -15,8 +17,8 @@ type LsFlags = SpoolFlags & { readonly all?: boolean }
 
 export function defineLs(program: Command, session: Session): void {
   const command = addConnectionOptions(program.command('ls'))
-    .description('list the unfinished uploads, and what is in the quarantine')
-    .addOption(new Option('--all', 'receipts, too; with --json also the quarantine'))
+    .description('list unfinished uploads and the quarantine')
+    .addOption(new Option('--all', 'also list receipts and, with --json, the quarantine'))
     .action((flags: LsFlags) => session.run(flags, merged => listSpool(session, merged, flags)))
   addExamples(command, [
     'oss-spool ls',
@@ -48,7 +50,7 @@ async function listSpool(
   return EXIT_SUCCESS
 }
 
-/** Only what was asked for counts: a configured endpoint does not hide the uploads of another one. */
+/** Matches the given flags only. A configured endpoint does not hide the uploads of another one. */
 function matchesFlags(status: UploadStatus, { local, endpoint, region }: ConnectionFlags): boolean {
   if (local !== undefined) return status.endpoint === `local:${realPathIfExists(local)}`
   const isSameEndpoint =
@@ -59,7 +61,7 @@ function matchesFlags(status: UploadStatus, { local, endpoint, region }: Connect
   )
 }
 
-/** As it is recorded. */
+/** Resolves a directory as checkpoints record it. */
 function realPathIfExists(directory: string): string {
   return existsSync(directory) ? realpathSync(directory) : resolve(directory)
 }
@@ -104,15 +106,19 @@ async function formatTables(
 
 const UPLOAD_COLUMNS = [
   { name: 'ID' },
-  { name: 'OBJECT', min: 16 },
+  { name: 'OBJECT', minWidth: 16 },
   { name: 'PHASE' },
   { name: 'SENT' },
   { name: 'AGE' },
-  { name: 'OWNER', min: 6 },
-  { name: 'LAST ERROR', min: 10 },
+  { name: 'OWNER', minWidth: 6 },
+  { name: 'LAST ERROR', minWidth: 10 },
 ]
 
-const QUARANTINE_COLUMNS = [{ name: 'QUARANTINE' }, { name: 'PATH', min: 16 }, { name: 'SINCE' }]
+const QUARANTINE_COLUMNS = [
+  { name: 'QUARANTINE' },
+  { name: 'PATH', minWidth: 16 },
+  { name: 'SINCE' },
+]
 
 function formatSent({ uploaded, size, spooled }: UploadStatus): string {
   const total = size ?? spooled

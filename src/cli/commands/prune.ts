@@ -1,4 +1,4 @@
-/** `oss-spool prune`: removes what nobody came back for. */
+/** `oss-spool prune`: removes stale uploads, receipts and quarantined files. */
 import { Option, type Command } from 'commander'
 import type { Pruned } from '../../upload/maintenance/prune.js'
 import { confirm } from '../confirm.js'
@@ -17,14 +17,22 @@ type PruneFlags = SpoolFlags & {
 
 export function definePrune(program: Command, session: Session): void {
   const command = addConnectionOptions(program.command('prune'))
-    .description('remove what nobody came back for')
+    .description('remove stale uploads, receipts and quarantined files')
     .addOption(
-      durationOption('--older-than <TIME>', 'only what was idle for so long (default: 7d)'),
+      durationOption(
+        '--older-than <TIME>',
+        'remove only what has been idle for this long (default: 7d)',
+      ),
     )
-    .addOption(new Option('--sealed', 'sealed uploads, too: their bytes are lost'))
-    .addOption(new Option('--orphans', 'upload ids on OSS that lost answers left behind'))
-    .addOption(new Option('--dry-run', 'remove nothing, say what would be removed'))
-    .addOption(new Option('--yes', 'do not ask'))
+    .addOption(new Option('--sealed', 'also remove sealed uploads; their bytes are lost'))
+    .addOption(
+      new Option(
+        '--orphans',
+        'also abort empty multipart uploads left on OSS by lost Initiate responses',
+      ),
+    )
+    .addOption(new Option('--dry-run', 'only print what would be removed'))
+    .addOption(new Option('--yes', 'do not ask for confirmation'))
     .action((flags: PruneFlags) => session.run(flags, merged => pruneSpool(session, merged)))
   addExamples(command, [
     'oss-spool prune --older-than 30d --dry-run',
@@ -36,7 +44,10 @@ async function pruneSpool(session: Session, flags: PruneFlags): Promise<number> 
   const { olderThan, sealed = false, orphans = false, dryRun = false } = flags
   const spool = await session.openSpool(flags, await session.connect(flags))
   const needsConfirmation = !dryRun && !flags.yes
-  if (needsConfirmation && !(await confirm(session, 'Remove what nobody came back for?')))
+  if (
+    needsConfirmation &&
+    !(await confirm(session, 'Remove stale uploads, receipts and quarantined files?'))
+  )
     return EXIT_FAILURE
   const olderThanOption = olderThan === undefined ? {} : { olderThan }
   for (const pruned of await spool.prune({ ...olderThanOption, sealed, orphans, dryRun })) {

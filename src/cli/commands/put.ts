@@ -1,4 +1,4 @@
-/** `oss-spool put`: files, or standard input, through the spool. */
+/** `oss-spool put`: uploads files or standard input through the spool. */
 import { createReadStream, statSync, type ReadStream } from 'node:fs'
 import type { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
@@ -27,15 +27,18 @@ type PutFlags = UploadFlags & {
 export function definePut(program: Command, session: Session): void {
   const command = addUploadOptions(program.command('put'))
     .description('upload files or standard input')
-    .argument('<oss://BUCKET/KEY>', 'with a slash at its end: the folder that the files go into')
-    .argument('[FILE...]', 'files or quoted patterns; - or nothing: standard input')
+    .argument(
+      '<oss://BUCKET/KEY>',
+      'the object or, with a trailing slash, the folder for the files',
+    )
+    .argument('[FILE...]', 'files or quoted patterns (default: -, standard input)')
     .addOption(
-      new Option('--if-changed', 'leave an object alone whose size and CRC64 are the same'),
+      new Option('--if-changed', 'skip files whose size and CRC64 equal those of the object'),
     )
     .addOption(
-      new Option('--in-place', 'do not copy FILE: read it where it is; it must not change'),
+      new Option('--in-place', 'read FILE where it is instead of copying it; it must not change'),
     )
-    .addOption(countOption('--parallel-uploads <N>', 'files at a time (default: 4)'))
+    .addOption(countOption('--parallel-uploads <N>', 'files uploaded concurrently (default: 4)'))
     .action((target: string, files: string[], flags: PutFlags) =>
       session.run(flags, merged => putTargets(session, target, files, merged)),
     )
@@ -70,7 +73,7 @@ async function putTargets(
     finishableIds,
   }
   const statuses = await mapLimit(flags.parallelUploads ?? 4, targets, async each => {
-    if (session.signal.aborted) return EXIT_SUCCESS // what was not begun is not spoken of
+    if (session.signal.aborted) return EXIT_SUCCESS // not started, so there is nothing to report
     try {
       const { file } = each
       const uploading =
@@ -86,7 +89,7 @@ async function putTargets(
   return combineExitStatuses(statuses)
 }
 
-/** What each of the uploads is done with. */
+/** Context shared by the uploads of one command. */
 interface PutContext {
   readonly session: Session
   readonly connection: CliConnection
@@ -94,7 +97,7 @@ interface PutContext {
   readonly options: UploadOptions
   readonly progress: ProgressDisplay
   readonly flags: PutFlags
-  /** Ids of uploads that `resume` would finish: an object that is up to date would not stay so. */
+  /** Ids of uploads that `resume` would finish, overwriting an object that is up to date now. */
   readonly finishableIds: ReadonlySet<string>
 }
 
@@ -119,7 +122,7 @@ async function putFile(context: PutContext, key: string, file: string): Promise<
   return spool.upload(key, source, {
     ...options,
     ...(flags.inPlace ? { inPlace: file } : {}),
-    maxAge: 0, // the file as it is now, not what was sealed of it before
+    maxAge: 0, // upload the file as it is now, not the bytes sealed earlier
     signal: session.signal,
     onProgress: event => progress.update(key, event),
   })
@@ -133,18 +136,18 @@ async function putStdin(
   const writeStream = spool.createWriteStream(key, { ...options, signal: session.signal })
   writeStream.on('progress', event => progress.update(key, event))
   await pipeline(input, writeStream).catch(() => {
-    // The result rejects with the same failure, and with its code when it was the source's.
+    // `result` rejects with the same failure, wrapped with its code if the source failed.
   })
   return writeStream.result
 }
 
-/** What is said of one stream makes no sense for several. */
+/** Rejects flags that do not fit the targets, such as the size of one stream with several files. */
 function checkFlagsFitTargets(targets: readonly UploadTarget[], flags: PutFlags): void {
   const singleStreamFlags = ['id', 'size', 'expectBytes', 'expectMd5', 'expectSha256'] as const
   const misusedFlag = singleStreamFlags.find(name => flags[name] !== undefined)
   if (targets.length > 1 && misusedFlag !== undefined) {
     throw new UsageError(
-      `${toFlag(misusedFlag)} is about one stream, but there are ${targets.length} files`,
+      `${toFlag(misusedFlag)} applies to one stream, but there are ${targets.length} files`,
     )
   }
   const fileFlag = flags.ifChanged ? '--if-changed' : flags.inPlace ? '--in-place' : undefined
@@ -155,6 +158,6 @@ function checkFlagsFitTargets(targets: readonly UploadTarget[], flags: PutFlags)
     ({ file }) => file !== undefined && !statSync(file).isFile(),
   )?.file
   if (fileFlag !== undefined && irregularFile !== undefined) {
-    throw new UsageError(`${fileFlag} needs plain files: ${irregularFile} can be read only once`)
+    throw new UsageError(`${fileFlag} needs regular files: ${irregularFile} can be read only once`)
   }
 }

@@ -1,4 +1,4 @@
-/** `oss-spool resume`: finishes what is sealed, without the sources. Made to be run by cron. */
+/** `oss-spool resume`: finishes sealed uploads without their sources. Designed to be run by cron. */
 import { Option, type Command } from 'commander'
 import { mapLimit } from '../../util/map-limit.js'
 import type { Spool } from '../../spool.js'
@@ -23,16 +23,16 @@ type ResumeFlags = SpoolFlags &
 
 export function defineResume(program: Command, session: Session): void {
   const command = addTransferOptions(program.command('resume'))
-    .description('finish sealed uploads, without their sources')
+    .description('finish sealed uploads without their sources')
     .argument('[ID...]')
-    .addOption(new Option('--all', 'every sealed upload of this endpoint'))
-    .addOption(new Option('--force', 'publish over an object that someone else wrote'))
-    .addOption(countOption('--parallel-uploads <N>', 'uploads at a time (default: 4)'))
+    .addOption(new Option('--all', 'finish every sealed upload of this endpoint'))
+    .addOption(new Option('--force', 'replace an object that someone else wrote'))
+    .addOption(countOption('--parallel-uploads <N>', 'uploads finished concurrently (default: 4)'))
     .action((ids: string[], flags: ResumeFlags) =>
       session.run(flags, merged => resumeUploads(session, ids, merged)),
     )
   addExamples(command, [
-    'oss-spool resume --all --quiet   # from cron: says nothing unless something was done or failed',
+    'oss-spool resume --all --quiet   # from cron: prints only results and failures',
     'oss-spool resume mydb-2026-11-23',
   ])
 }
@@ -42,15 +42,15 @@ async function resumeUploads(
   ids: readonly string[],
   flags: ResumeFlags,
 ): Promise<number> {
-  if (ids.length === 0 && !flags.all) throw new UsageError('Expected the IDs of uploads, or --all')
-  if (ids.length > 0 && flags.all) throw new UsageError('Expected IDs or --all, not both')
+  if (ids.length === 0 && !flags.all) throw new UsageError('Expected upload ids or --all')
+  if (ids.length > 0 && flags.all) throw new UsageError('Expected upload ids or --all, not both')
   for (const id of ids) checkId(id)
   const spool = await session.openSpool(flags, await session.connect(flags))
   const lostStatuses: number[] = []
   const onWarning = ({ cause }: SpoolWarning): void => {
     if (cause instanceof SpoolError) lostStatuses.push(reportWarnedError(session, cause, flags))
   }
-  if (flags.all) spool.on('warning', onWarning) // what the list tells of was not finished, and never will be
+  if (flags.all) spool.on('warning', onWarning) // listing warns of damaged uploads, which can never be finished
   const selectedIds = flags.all
     ? await selectFinishableIds(session, spool, flags)
     : [...new Set(ids)]
@@ -62,7 +62,7 @@ async function resumeUploads(
   const progress = startProgressDisplay(session, name, flags, selectedIds.length)
   const statuses = await mapLimit(flags.parallelUploads ?? 4, selectedIds, id =>
     session.signal.aborted
-      ? Promise.resolve(EXIT_SUCCESS) // what was not begun is not spoken of
+      ? Promise.resolve(EXIT_SUCCESS) // not started, so there is nothing to report
       : resumeOne(session, spool, id, progress, flags),
   )
   progress.stop()
@@ -91,7 +91,7 @@ async function resumeOne(
   }
 }
 
-/** The ids that can be finished; the others are named on standard error. */
+/** Resolves to the ids that can be finished. Logs why the others cannot. */
 async function selectFinishableIds(
   session: Session,
   spool: Spool,
@@ -104,7 +104,7 @@ async function selectFinishableIds(
       finishableIds.push(status.id)
     } else if (!flags.quiet) {
       const object = `oss://${status.bucket}/${status.key}`
-      session.logLine(`${status.id} (${object}) is left alone: ${reason}`)
+      session.logLine(`${status.id} (${object}) is skipped: ${reason}`)
     }
   }
   return finishableIds
@@ -115,11 +115,13 @@ function notFinishableReason(
   force: boolean,
 ): string | undefined {
   if (phase === 'spooling') {
-    return owner === undefined ? 'its source is needed again' : 'its source is still being read'
+    return owner === undefined
+      ? 'it is not sealed and needs its source again'
+      : 'its source is still being read'
   }
   if (error?.code === 'ERR_SPOOL_OBJECT_EXISTS' && !force) {
-    return 'the object is there already; --force publishes over it'
+    return 'the object already exists; use --force to replace it'
   }
-  if (error?.code === 'ERR_SPOOL_SOURCE_FAILED') return 'its file has changed: put it again'
+  if (error?.code === 'ERR_SPOOL_SOURCE_FAILED') return 'its file has changed; upload it again'
   return undefined
 }

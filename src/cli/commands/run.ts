@@ -1,6 +1,6 @@
 /**
- * `oss-spool run`: starts the producer itself, so that a dump that died is never published. A
- * sealed upload of the same id is finished without starting it again.
+ * `oss-spool run`: starts the producer itself, so that the output of a failed dump is never published. A
+ * sealed upload with the same id is finished without starting the producer again.
  */
 import type { Command } from 'commander'
 import { EXIT_SUCCESS, UsageError } from '../exit-status.js'
@@ -16,11 +16,16 @@ type RunFlags = UploadFlags & { readonly maxAge?: number }
 
 export function defineRun(program: Command, session: Session): void {
   const command = addUploadOptions(program.command('run'))
-    .description('upload what a command prints; publish it only if the command exits with 0')
+    .description('upload the output of a command; publish it only if the command exits with 0')
     .usage('[options] oss://BUCKET/KEY -- CMD [ARGS...]')
-    .argument('<oss://BUCKET/KEY>', 'put the date into it: the same id means the same bytes')
-    .argument('<CMD...>', 'the command and its arguments; no shell')
-    .addOption(durationOption('--max-age <TIME>', 'start it again if the sealed bytes are older'))
+    .argument(
+      '<oss://BUCKET/KEY>',
+      'the object; include the date, because the same id means the same bytes',
+    )
+    .argument('<CMD...>', 'the command and its arguments, run without a shell')
+    .addOption(
+      durationOption('--max-age <TIME>', 'run the command again if the sealed bytes are older'),
+    )
     .action((target: string, commandLine: string[], flags: RunFlags) =>
       session.run(flags, merged => runProducer(session, target, commandLine, merged)),
     )
@@ -51,7 +56,7 @@ async function runProducer(
     })
     if (!result.sourceRead && !flags.quiet && (result.resumed || result.receipt)) {
       session.logLine(
-        `${commandLine[0]} was not started: its bytes are those of ${result.sealedAt}`,
+        `${commandLine[0]} was not started: its output was sealed at ${result.sealedAt}`,
       )
     }
     progress.stop()

@@ -1,4 +1,4 @@
-/** `oss-spool show`: one upload in words: what it is, where it stands, what comes next. */
+/** `oss-spool show`: describes one upload, its state and the next step. */
 import { join } from 'node:path'
 import type { Command } from 'commander'
 import type { Checkpoint, UploadRecord } from '../../disk/checkpoint.js'
@@ -14,7 +14,7 @@ import { escapeControlChars } from '../escape-control-chars.js'
 
 export function defineShow(program: Command, session: Session): void {
   const command = addSpoolOptions(program.command('show'))
-    .description('say in words what is known of one upload')
+    .description('show the state of one upload')
     .argument('<ID>')
     .action((id: string, flags: GlobalFlags) =>
       session.run(flags, merged => showUpload(session, id, merged)),
@@ -25,13 +25,13 @@ export function defineShow(program: Command, session: Session): void {
   ])
 }
 
-/** What `--json` prints: the status, and what the checkpoint says beside it. */
+/** Output of `--json`: the status, plus details from the checkpoint. */
 interface UploadDetails extends UploadStatus {
   readonly directory: string
   readonly file?: string
   readonly token: string
   readonly partSize: number
-  /** Bytes of it that are not on this disk any more (`--max-spool`). */
+  /** Bytes that are no longer on this disk (`--max-spool`). */
   readonly freed?: number
   readonly sealedAt?: string
   readonly crc64?: string
@@ -46,7 +46,9 @@ async function showUpload(session: Session, id: string, flags: GlobalFlags): Pro
   const checkpoint = status && (await readCheckpoint(directory, id))
   if (status === undefined || !checkpoint) {
     const { SpoolError } = await import('../../errors.js')
-    throw new SpoolError('ERR_SPOOL_NOT_FOUND', `There is no upload ${id} in ${directory}`, { id })
+    throw new SpoolError('ERR_SPOOL_NOT_FOUND', `Upload ${id} was not found in ${directory}`, {
+      id,
+    })
   }
   const details = toUploadDetails(status, checkpoint, join(directory, id))
   if (flags.json) session.print(JSON.stringify(details))
@@ -85,7 +87,7 @@ function countFreedBytes(record: UploadRecord): number {
   return freedParts(record, record.spooled).reduce((sum, { size }) => sum + size, 0)
 }
 
-/** The record that the status is about. */
+/** Returns the record that the status describes. */
 function selectRecord({ phase }: UploadStatus, { upload, previous }: Checkpoint): UploadRecord {
   const recordPhase = phase === 'receipt' ? 'published' : phase
   return upload.phase !== recordPhase && previous !== undefined ? previous : upload
@@ -98,53 +100,50 @@ function formatDetails(details: UploadDetails, checkpoint: Checkpoint): string[]
     `${formatDuration(Math.max(0, now - Date.parse(time)))} ago`
   const { cname, previous } = checkpoint
   return [
-    `Upload ${id} is on its way to oss://${bucket}/${key}`.replace(
-      'is on its way',
-      details.phase === 'receipt' ? 'went' : 'is on its way',
-    ),
-    `  at ${endpoint}${cname ? " (the bucket's own domain)" : ''}`,
-    `  begun ${formatAgo(createdAt)} (${createdAt}), last written down ${formatAgo(updatedAt)}`,
-    `  ${owner === undefined ? 'nobody works on it now' : `process ${owner.pid} on ${owner.host} works on it`}`,
+    `Upload ${id} to oss://${bucket}/${key}`,
+    `  at ${endpoint}${cname ? ' (a custom domain of the bucket)' : ''}`,
+    `  started ${formatAgo(createdAt)} (${createdAt}), last updated ${formatAgo(updatedAt)}`,
+    `  ${owner === undefined ? 'no process works on it' : `process ${owner.pid} on ${owner.host} works on it`}`,
     ...formatPhase(details),
     ...(details.uploadId === undefined ? [] : [`  upload id on OSS: ${details.uploadId}`]),
-    ...(details.file === undefined ? [] : [`  its bytes: ${details.file}`]),
+    ...(details.file === undefined ? [] : [`  bytes in ${details.file}`]),
     ...(previous !== undefined && details.phase === 'spooling'
-      ? ['  until it is sealed, an older sealed upload of this id is kept']
+      ? ['  an older sealed upload with this id is kept until this one is sealed']
       : []),
-    ...(error === undefined ? [] : [`  the last run ended with ${error.code}: ${error.message}`]),
+    ...(error === undefined ? [] : [`  the last run failed with ${error.code}: ${error.message}`]),
     `Next: ${nextStep(details)}`,
   ]
 }
 
 function formatPhase(details: UploadDetails): string[] {
   const { phase, spooled, uploaded, parts, size, crc64, sealedAt, partSize, freed = 0 } = details
-  const freedText = `  ${formatBytes(freed)} of it are only on OSS any more (--max-spool)`
+  const freedText = `  ${formatBytes(freed)} are only on OSS (--max-spool)`
   const freedLines = freed === 0 ? [] : [freedText]
   const sentText = `${formatBytes(uploaded)} in ${parts} ${parts === 1 ? 'part' : 'parts'} acknowledged by OSS`
   const sealedText = `${formatBytes(size ?? 0)} (${size} bytes), CRC64 ${crc64}, sealed ${sealedAt}`
   if (phase === 'spooling') {
     return [
-      `  spooling: its source has not ended well yet; ${formatBytes(spooled)} read, ${sentText}`,
-      `  parts begin with ${formatBytes(partSize)}`,
+      `  spooling: the source has not ended successfully; ${formatBytes(spooled)} read, ${sentText}`,
+      `  size of the first parts: ${formatBytes(partSize)}`,
       ...freedLines,
     ]
   }
   if (phase === 'receipt') return [`  published: ${sealedText}; this is its receipt (--once)`]
   const stateText =
     phase === 'sealed'
-      ? `sealed: every byte is on this disk${freed === 0 ? '' : ' or on OSS'}, the source is not needed any more`
-      : 'completing: OSS was asked to put it together, and its answer is not known'
+      ? `sealed: every byte is on this disk${freed === 0 ? '' : ' or on OSS'}; the source is no longer needed`
+      : 'completing: OSS was asked to publish the object; the outcome is not known'
   return [`  ${stateText}`, `  ${sealedText}`, `  ${sentText}`, ...freedLines]
 }
 
 function nextStep({ id, phase, owner, error }: UploadDetails): string {
-  if (owner !== undefined) return 'wait for its owner'
-  if (phase === 'receipt') return `nothing; "oss-spool prune" removes receipts in time`
+  if (owner !== undefined) return 'wait until that process finishes'
+  if (phase === 'receipt') return 'nothing; "oss-spool prune" removes old receipts'
   if (phase === 'spooling') {
-    return `run its source again (parts that OSS has are not sent again), or "oss-spool abort ${id}"`
+    return `upload again from the source (parts on OSS are not sent again), or run "oss-spool abort ${id}"`
   }
   if (error?.code === 'ERR_SPOOL_OBJECT_EXISTS') {
-    return `"oss-spool resume --force ${id}" publishes over what is there, "oss-spool abort ${id}" gives it up`
+    return `run "oss-spool resume --force ${id}" to replace the object, or "oss-spool abort ${id}" to discard the upload`
   }
-  return `"oss-spool resume ${id}"`
+  return `run "oss-spool resume ${id}"`
 }

@@ -1,6 +1,6 @@
 /**
- * `oss-spool worker`: uploads the jobs of a queue until SIGINT or SIGTERM, then hands back what it did
- * not finish.
+ * `oss-spool worker`: uploads the jobs of a queue until SIGINT or SIGTERM, then returns unfinished jobs to
+ * the queue.
  */
 import { once } from 'node:events'
 import type { Command } from 'commander'
@@ -27,12 +27,12 @@ type WorkerFlags = SpoolFlags & {
   readonly retries?: number
 }
 
-/** ms that sources may take to end, when their jobs have been handed back. */
+/** ms for sources to stop after their jobs were returned to the queue. */
 const SOURCE_GRACE_MS = 1_000
 
 export function defineWorker(program: Command, session: Session): void {
   const command = addWorkerOptions(program.command('worker'))
-    .description('upload the jobs of a queue (BullMQ on Redis), as one of many machines')
+    .description('upload the jobs of a queue (BullMQ on Redis) as a member of a fleet')
     .action((flags: WorkerFlags) => session.run(flags, merged => runWorker(session, merged)))
   addExamples(command, [
     'REDIS_URL=redis://:secret@10.0.0.5 oss-spool worker --bucket exports --sources ./sources.js',
@@ -42,7 +42,7 @@ export function defineWorker(program: Command, session: Session): void {
 
 async function runWorker(session: Session, flags: WorkerFlags): Promise<number> {
   const bucket = flags.bucket ?? session.io.env['OSS_BUCKET']
-  if (!bucket) throw new UsageError('No bucket: give --bucket or set OSS_BUCKET')
+  if (!bucket) throw new UsageError('No bucket: set --bucket or OSS_BUCKET')
   const { redisUrl, openFleet } = await import('../fleet.js')
   const url = redisUrl(flags.redis, session.io.env)
   const { loadSources } = await import('../sources-file.js')
@@ -68,9 +68,9 @@ async function runWorker(session: Session, flags: WorkerFlags): Promise<number> 
   uploadWorker.on('completed', (_job, result) => reportResult(session, result, flags))
   uploadWorker.on('failed', (job, error) => {
     const object = `oss://${bucket}/${job?.data.key ?? ''}`
-    // Attempts that are left come by themselves: a notice, no result.
+    // BullMQ retries the job while attempts are left, so this is a notice, not a result.
     if (job !== undefined && job.finishedOn === undefined)
-      session.logLine(`${object}: ${error.message}; tried again`)
+      session.logLine(`${object}: ${error.message}; will be retried`)
     else reportError(session, error.cause ?? error, flags, { command: 'oss-spool worker', object })
   })
   if (flags.health !== undefined) {
@@ -81,10 +81,11 @@ async function runWorker(session: Session, flags: WorkerFlags): Promise<number> 
     session.onClose(() => health.close())
     if (!flags.quiet) session.logLine(`health on ${health.url}`)
   }
-  if (!flags.quiet) session.logLine(`working on ${fleet.queueName} as host ${uploadWorker.host}`)
+  if (!flags.quiet)
+    session.logLine(`processing jobs of ${fleet.queueName} as host ${uploadWorker.host}`)
   if (!session.signal.aborted) await once(session.signal, 'abort')
   await uploadWorker.close()
-  // A source that goes on whatever its signal says must not keep the process.
+  // A source that ignores its signal must not keep the process alive.
   setTimeout(() => session.io.exit(session.exitStatus()), SOURCE_GRACE_MS).unref()
   return EXIT_SUCCESS
 }

@@ -1,26 +1,26 @@
-/** What a check-up finds: one line each, and how to mend what is wrong. */
+/** Results of the `doctor` checks: one line each, and a hint for every problem. */
 
 export interface CheckResult {
-  /** What was looked at, such as `spool directory`. */
+  /** Name of the check, such as `spool directory`. */
   readonly check: string
-  /** `skipped`: it could not be looked at; another finding says why. */
+  /** `skipped`: the check could not run; another result says why. */
   readonly state: 'ok' | 'warning' | 'failed' | 'skipped'
-  /** What was found. */
+  /** Finding. */
   readonly message: string
-  /** How to mend it. */
-  readonly mend?: string
+  /** How to fix the problem. */
+  readonly hint?: string
 }
 
 export function okResult(check: string, message: string): CheckResult {
   return { check, state: 'ok', message }
 }
 
-export function warningResult(check: string, message: string, fix: string): CheckResult {
-  return { check, state: 'warning', message, mend: fix }
+export function warningResult(check: string, message: string, hint: string): CheckResult {
+  return { check, state: 'warning', message, hint }
 }
 
-export function failedResult(check: string, message: string, fix: string): CheckResult {
-  return { check, state: 'failed', message, mend: fix }
+export function failedResult(check: string, message: string, hint: string): CheckResult {
+  return { check, state: 'failed', message, hint }
 }
 
 export function skippedResult(check: string, message: string): CheckResult {

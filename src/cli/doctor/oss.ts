@@ -1,6 +1,6 @@
 /**
- * The check-up of OSS: that it is reached, that clocks agree, and that this user may do in the bucket
- * what an upload does. Its probe is an upload id that is made and aborted: no object comes to be.
+ * Checks of OSS: it is reachable, the clocks agree, and this user has the permissions that an upload needs.
+ * The probe initiates and aborts a multipart upload, so no object is created.
  */
 import { randomBytes } from 'node:crypto'
 import { errorKind, OssRequestError } from '../../oss/request-error.js'
@@ -14,10 +14,13 @@ import {
   type CheckResult,
 } from './check-result.js'
 
-/** OSS refuses what is signed 15 minutes beside its clock. */
+/** OSS rejects requests signed more than 15 minutes off its clock. Warn long before. */
 const CLOCK_SKEW_WARNING_MS = 60_000
 
-/** @param prefix where the probe's key begins: permissions may be given for a folder only */
+/**
+ * Checks OSS with a probe upload.
+ * @param prefix – prefix of the probe's key, since permissions may be granted for a folder only
+ */
 export async function checkOss(
   connection: CliConnection,
   bucketName: string,
@@ -68,16 +71,16 @@ function checkClock(bucket: Bucket): CheckResult {
   const skew = bucket.now() - Date.now()
   const seconds = Math.round(skew / 1000)
   if (Math.abs(skew) < CLOCK_SKEW_WARNING_MS)
-    return okResult('clock', `within ${Math.max(1, Math.abs(seconds))} s of OSS's`)
-  const message = `${Math.abs(seconds)} s ${seconds > 0 ? 'behind' : 'ahead of'} OSS's`
+    return okResult('clock', `within ${Math.max(1, Math.abs(seconds))} s of the OSS clock`)
+  const message = `${Math.abs(seconds)} s ${seconds > 0 ? 'behind' : 'ahead of'} the OSS clock`
   return warningResult(
     'clock',
     message,
-    'Uploads correct for it; set the clock right (NTP) all the same',
+    'Synchronise the clock with NTP. Until then, uploads compensate for the difference',
   )
 }
 
-/** Why not even an upload id could be made. */
+/** Explains why Initiate failed. */
 function explainInitiateFailure(bucketUrl: string, error: unknown, bucket: Bucket): CheckResult[] {
   const remainingChecks = ['clock', 'may write', 'may list parts', 'may read', 'may abort']
   const skipRemaining = (reason: string, startIndex = 0): CheckResult[] =>
@@ -86,17 +89,17 @@ function explainInitiateFailure(bucketUrl: string, error: unknown, bucket: Bucke
   const { status, ossCode } = error
   const message = errorText(error)
   if (status === undefined) {
-    const fix = 'Check endpoint, region, proxy and network'
+    const hint = 'Check the endpoint, region, proxy and network'
     return [
-      failedResult('endpoint', `cannot be reached: ${message}`, fix),
+      failedResult('endpoint', `cannot be reached: ${message}`, hint),
       ...skipRemaining('no connection'),
     ]
   }
   const clockResult = checkClock(bucket)
   if (ossCode === 'NoSuchBucket') {
-    const fix = 'Make the bucket, or mend its name or region'
+    const hint = 'Create the bucket, or correct its name or region'
     return [
-      failedResult('bucket', `${bucketUrl}: ${message}`, fix),
+      failedResult('bucket', `${bucketUrl}: ${message}`, hint),
       clockResult,
       ...skipRemaining('no bucket', 1),
     ]
@@ -104,25 +107,25 @@ function explainInitiateFailure(bucketUrl: string, error: unknown, bucket: Bucke
   if (
     ['InvalidAccessKeyId', 'SignatureDoesNotMatch', 'SecurityTokenExpired'].includes(ossCode ?? '')
   ) {
-    const fix = 'Mend the credentials: "oss-spool config show" says where they come from'
+    const hint = 'Fix the credentials. Run "oss-spool config show" to see where they come from'
     return [
-      failedResult('credentials', message, fix),
+      failedResult('credentials', message, hint),
       clockResult,
-      ...skipRemaining('not let in', 1),
+      ...skipRemaining('credentials rejected', 1),
     ]
   }
   if (errorKind(error) === 'denied') {
-    const fix = `Grant oss:PutObject on ${bucketUrl}, or mend the region ("oss-spool config show")`
+    const hint = `Grant oss:PutObject on ${bucketUrl}, or correct the region ("oss-spool config show")`
     return [
-      failedResult('may write', message, fix),
+      failedResult('may write', message, hint),
       clockResult,
       ...skipRemaining('not allowed to write', 2),
     ]
   }
   return [
-    failedResult('bucket', `${bucketUrl}: ${message}`, 'Try again later'),
+    failedResult('bucket', `${bucketUrl}: ${message}`, 'Run "oss-spool doctor" again later'),
     clockResult,
-    ...skipRemaining('no answer', 1),
+    ...skipRemaining('bucket check failed', 1),
   ]
 }
 

@@ -1,4 +1,4 @@
-/** The check-up of the spool directory: what every upload will need of this disk. */
+/** Checks of the spool directory: what every upload requires of this disk, and the unfinished uploads. */
 import { constants } from 'node:fs'
 import { access, open, stat, statfs, unlink } from 'node:fs/promises'
 import { makeDirectory, syncDirectory } from '../../disk/durable-fs.js'
@@ -15,25 +15,27 @@ import {
 } from './check-result.js'
 
 const LOW_SPACE_BYTES = 2 ** 30
-/** A slow disk makes many small uploads slow: each of them is synced several times. */
+/** Each upload syncs several times, so a slow disk slows down many small uploads. */
 const SLOW_SYNC_MS = 200
-/** Magic numbers of file systems in memory: tmpfs and ramfs (statfs(2)). */
+/** `statfs(2)` magic numbers of in-memory file systems: tmpfs and ramfs. */
 const IN_MEMORY_FS_TYPES = [0x01021994, 0x858458f6]
 
-/** Makes the directory if there is none, as an upload would. */
+/** Checks the spool directory. Creates it if it does not exist, as an upload would. */
 export async function checkSpoolDirectory(directory: string): Promise<CheckResult[]> {
   try {
     await makeDirectory(directory)
     await access(directory, constants.R_OK | constants.W_OK | constants.X_OK)
   } catch (error) {
-    const fix = 'Give --spool or $OSS_SPOOL_DIR a directory on a local disk that you may write to'
+    const hint = 'Set --spool or $OSS_SPOOL_DIR to a writable directory on a local disk'
     return [
       failedResult(
         'spool directory',
         `${directory} cannot be used: ${errorCodeOrText(error)}`,
-        fix,
+        hint,
       ),
-      ...['space', 'locks', 'fsync'].map(check => skippedResult(check, 'no spool directory')),
+      ...['space', 'locks', 'fsync'].map(check =>
+        skippedResult(check, 'no usable spool directory'),
+      ),
     ]
   }
   return [
@@ -44,7 +46,7 @@ export async function checkSpoolDirectory(directory: string): Promise<CheckResul
   ]
 }
 
-/** What is in there: work that waits, and what was set aside. */
+/** Checks for sealed uploads that no process works on, and for quarantined uploads. */
 export function checkSpoolContent({ uploads, quarantine }: SpoolContent): CheckResult[] {
   const unfinished = uploads.filter(({ phase }) => phase !== 'receipt')
   const waitingCount = unfinished.filter(
@@ -52,18 +54,18 @@ export function checkSpoolContent({ uploads, quarantine }: SpoolContent): CheckR
   ).length
   return [
     waitingCount === 0
-      ? okResult('uploads', `${unfinished.length} unfinished, none waits for resume`)
+      ? okResult('uploads', `${unfinished.length} unfinished, none waiting for resume`)
       : warningResult(
           'uploads',
-          `${waitingCount} of ${unfinished.length} unfinished uploads are sealed and nobody works on them`,
-          'Run "oss-spool resume --all", best by cron or a systemd timer',
+          `${waitingCount} of ${unfinished.length} unfinished uploads are sealed, and no process works on them`,
+          'Run "oss-spool resume --all", preferably from cron or a systemd timer',
         ),
     quarantine.length === 0
       ? okResult('quarantine', 'empty')
       : warningResult(
           'quarantine',
-          `${quarantine.length} damaged uploads were set aside`,
-          'Run their sources again; "oss-spool ls" shows them, "oss-spool prune" removes them in time',
+          `${quarantine.length} damaged uploads`,
+          'Upload again from their sources. "oss-spool ls" lists them, "oss-spool prune" removes old ones',
         ),
   ]
 }
@@ -72,12 +74,12 @@ async function checkPermissions(directory: string): Promise<CheckResult> {
   const { mode, uid } = await stat(directory)
   const directoryAndMode = `${directory}, mode ${(mode & 0o777).toString(8)}`
   if (process.getuid !== undefined && uid !== process.getuid()) {
-    const fix = 'Run oss-spool as its owner, or give this user a directory of its own'
-    return warningResult('spool directory', `${directoryAndMode}, belongs to user ${uid}`, fix)
+    const hint = 'Run oss-spool as its owner, or set --spool to a directory of your own'
+    return warningResult('spool directory', `${directoryAndMode}, owned by uid ${uid}`, hint)
   }
   if ((mode & 0o022) !== 0) {
-    const fix = `Run "chmod 700 ${directory}"`
-    return warningResult('spool directory', `${directoryAndMode}: others can write to it`, fix)
+    const hint = `Run "chmod 700 ${directory}"`
+    return warningResult('spool directory', `${directoryAndMode}: writable by other users`, hint)
   }
   return okResult('spool directory', directoryAndMode)
 }
@@ -87,25 +89,25 @@ async function checkSpace(directory: string): Promise<CheckResult> {
   const freeBytes = bavail * bsize
   const message = `${formatBytes(freeBytes)} free`
   if (files > 0 && ffree < 16)
-    return failedResult('space', 'no inodes left', 'Remove files from its disk')
+    return failedResult('space', 'no inodes left', 'Remove files from this disk')
   if (freeBytes < LOW_SPACE_BYTES / 64)
-    return failedResult('space', message, 'Make room, or use a larger disk')
+    return failedResult('space', message, 'Free some space, or use a larger disk')
   if (freeBytes >= LOW_SPACE_BYTES) return okResult('space', message)
   return warningResult(
     'space',
     message,
-    'A spool holds each stream as long as OSS does not have all of it: make sure that it fits',
+    'Free some space, or use a larger disk. Each stream stays in the spool until OSS has all of it',
   )
 }
 
 async function checkLocks(directory: string): Promise<CheckResult> {
   try {
     const remoteWarning = await checkFileSystem(directory)
-    if (remoteWarning === undefined) return okResult('locks', 'kernel file locks exclude')
+    if (remoteWarning === undefined) return okResult('locks', 'kernel file locks work')
     return warningResult('locks', remoteWarning, 'Put the spool directory on a local disk')
   } catch (error) {
-    const fix = 'Put the spool directory on a local disk'
-    return failedResult('locks', error instanceof Error ? error.message : String(error), fix)
+    const hint = 'Put the spool directory on a local disk'
+    return failedResult('locks', error instanceof Error ? error.message : String(error), hint)
   }
 }
 
@@ -122,28 +124,28 @@ async function checkFsync(directory: string): Promise<CheckResult> {
     }
     await syncDirectory(directory)
   } catch (error) {
-    const fix = 'Look at the disk: what is not synced is lost with the power'
+    const hint = 'Check the disk. Data that is not synced is lost on power failure'
     return failedResult(
       'fsync',
-      `a file could not be written and synced: ${errorCodeOrText(error)}`,
-      fix,
+      `writing and syncing a file failed: ${errorCodeOrText(error)}`,
+      hint,
     )
   } finally {
-    await unlink(path).catch(() => undefined) // the next sweep does it
+    await unlink(path).catch(() => undefined) // the next sweep removes it
   }
   const elapsed = performance.now() - startedAt
   const { type } = await statfs(directory)
   if (IN_MEMORY_FS_TYPES.includes(type)) {
-    const fix = 'Put the spool directory on a disk'
+    const hint = 'Put the spool directory on a disk'
     return warningResult(
       'fsync',
-      'the file system is in memory: sealed uploads go with the power',
-      fix,
+      'the file system is in memory; sealed uploads are lost on power failure',
+      hint,
     )
   }
   const message = `a file and its directory are synced in ${elapsed.toFixed(1)} ms`
   if (elapsed < SLOW_SYNC_MS) return okResult('fsync', message)
-  return warningResult('fsync', message, 'Each upload syncs several times: use a faster disk')
+  return warningResult('fsync', message, 'Use a faster disk. Each upload syncs several times')
 }
 
 function errorCodeOrText(error: unknown): string {

@@ -1,4 +1,4 @@
-/** What a request without a signature may do: what the ACLs of bucket and object say. */
+/** Access of anonymous requests, as granted by the ACLs of bucket and object. */
 import { OssError } from '../oss-error.js'
 import type { Access } from '../operations/operation.js'
 import type { Acl, BucketRecord, ObjectRecord } from '../store/record.js'

@@ -1,6 +1,6 @@
 /**
- * Decides who sent a request and what it is about: the first reading of its address whose
- * signature verifies. Without a signature it is anonymous, and rights are a matter of ACLs.
+ * Authenticates a request and resolves its address: the first candidate address for which the signature
+ * verifies. A request without a signature is anonymous; its rights depend on ACLs.
  */
 import type { Address } from '../http/address.js'
 import { OssError, invalidArgument } from '../oss-error.js'
@@ -9,25 +9,28 @@ import { parseAuthorization, type Authorization } from './authorization.js'
 import type { CredentialStore } from './credentials.js'
 import { sameSignature, signV1, signV4, stringToSignV4 } from './signature.js'
 
-/** How far a client's clock may be off, in ms. */
+/** Maximum clock skew of a client, in ms. */
 const MAX_CLOCK_SKEW_MS = 15 * 60 * 1000
 
-/** What verification needs to know of its surroundings. */
+/** Dependencies of the verification. */
 export interface VerificationContext {
   readonly credentialStore: CredentialStore
-  /** The region that V4 signatures must name, without `oss-`. */
+  /** Region that V4 signatures must name, without `oss-`. */
   readonly region: string
 }
 
-/** The outcome. */
+/** Result of `authenticate`. */
 export interface AuthenticationResult {
   readonly address: Address
   readonly signed: boolean
 }
 
 /**
- * @param candidates readings of the address, the likeliest first
- * @param now the server's time, ms since the epoch
+ * Verifies the signature of a request, if it has one.
+ *
+ * @param candidates – possible addresses, the likeliest first
+ * @param now – the server's time, in ms since the epoch
+ * @throws `OssError` if the signature is invalid, expired or by an unknown key
  */
 export function authenticate(
   request: SignableRequest,

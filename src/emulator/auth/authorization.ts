@@ -1,23 +1,23 @@
 /**
- * What a request says about who sent it: in the Authorization header or in the query (a presigned
- * URL), V1 or V4. Reading only; nothing is believed here.
+ * Parses the signature of a request from the Authorization header or the query (presigned URL), V1 or
+ * V4. Verifies nothing.
  */
 import type { HeaderMap } from '../http/headers.js'
 import { invalidArgument, OssError } from '../oss-error.js'
 import type { SignableRequest } from './canonical.js'
 import type { CredentialScope } from './signature.js'
 
-/** A signature as sent, and what it needs to be checked. */
+/** A signature as sent, with the fields needed to verify it. */
 export interface Authorization {
   readonly version: 1 | 4
   readonly accessKeyId: string
   readonly signature: string
   readonly token: string | undefined
-  /** The date as it was signed. */
+  /** Date in the form that was signed. */
   readonly date: string
-  /** When it was made, in ms since the epoch; absent in presigned V1 URLs. */
+  /** Time of signing, in ms since the epoch; absent in presigned V1 URLs. */
   readonly signedAt: number | undefined
-  /** When it ends, in ms since the epoch; presigned URLs only. */
+  /** Expiry, in ms since the epoch; presigned URLs only. */
   readonly expiresAt: number | undefined
   /** V4 only. */
   readonly scope: CredentialScope | undefined
@@ -25,7 +25,12 @@ export interface Authorization {
   readonly additionalHeaders: readonly string[]
 }
 
-/** The claim of a request; undefined for an anonymous one. */
+/**
+ * Parses the signature of a request.
+ *
+ * @returns undefined for an anonymous request
+ * @throws `OssError` if the signature is malformed
+ */
 export function parseAuthorization(request: SignableRequest): Authorization | undefined {
   const { headers, query } = request
   const authorization = headers.get('authorization')

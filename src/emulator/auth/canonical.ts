@@ -1,23 +1,23 @@
 /**
- * What a signature is computed over, read from a request as the server sees it. All strings here
- * hold one character per byte (latin1), so that headers and keys are signed as the bytes they are.
+ * Builds the string that a signature covers from a request as the server receives it. All strings here
+ * hold one character per byte (latin1), so that headers and keys are signed as raw bytes.
  */
 import type { Address } from '../http/address.js'
 import type { HeaderMap } from '../http/headers.js'
 import { encodeRfc3986 } from '../http/target.js'
 
-/** A request as far as signatures cover it. */
+/** The parts of a request that signatures cover. */
 export interface SignableRequest {
   readonly method: string
   readonly headers: HeaderMap
-  /** Decoded, text. */
+  /** Decoded, as text. */
   readonly query: ReadonlyMap<string, string>
 }
 
-/** Text as bytes, one character each. */
+/** Encodes text as UTF-8, one character per byte. */
 const toLatin1 = (text: string): string => Buffer.from(text).toString('latin1')
 
-/** Sub-resources that V1 signs; every parameter that starts with `x-oss-` is signed too. */
+/** Sub-resources covered by V1 signatures, besides all parameters that start with `x-oss-`. */
 const SIGNED_SUB_RESOURCES = new Set(
   (
     'accessPoint acl accessPointPolicy append archiveDirectRead asyncFetch bucketArchiveDirectRead bucketInfo callback callback-var ' +
@@ -32,7 +32,11 @@ const SIGNED_SUB_RESOURCES = new Set(
   ).split(' '),
 )
 
-/** V1: the lines that are signed. `date` is the Date header, x-oss-date, or the Expires parameter. */
+/**
+ * Returns the V1 string to sign.
+ *
+ * @param date – the Date header, `x-oss-date`, or the `Expires` parameter
+ */
 export function stringToSignV1(request: SignableRequest, address: Address, date: string): string {
   const { method, headers } = request
   return [
@@ -58,7 +62,11 @@ function canonicalResource({ query }: SignableRequest, { bucket, key }: Address)
   return toLatin1(signed.length === 0 ? path : `${path}?${signed.join('&')}`)
 }
 
-/** V4: the canonical request. `additional` are header names, lower case, sorted. */
+/**
+ * Returns the V4 canonical request.
+ *
+ * @param additionalHeaders – header names, lower case, sorted
+ */
 export function canonicalRequestV4(
   request: SignableRequest,
   { bucket, key }: Address,
@@ -80,7 +88,7 @@ function canonicalQuery(query: ReadonlyMap<string, string>): string {
   const pairs = [...query]
     .filter(([name]) => name !== 'x-oss-signature')
     .map(([name, value]) => [encodeRfc3986(name), encodeRfc3986(value)] as const)
-  pairs.sort(([a], [b]) => (a < b ? -1 : 1)) // encoded names are ASCII and differ
+  pairs.sort(([a], [b]) => (a < b ? -1 : 1)) // encoded names are ASCII and unique
   return pairs.map(([name, value]) => (value === '' ? name : `${name}=${value}`)).join('&')
 }
 

@@ -1,42 +1,51 @@
 /**
- * Who may sign. Long-lived pairs are given at start; temporary ones (STS) are made here. A token
- * carries its own facts under a MAC, so every emulator with the same first pair accepts it, also
- * after a restart; only "expired early" and "revoked" are remembered in memory.
+ * Access keys that may sign. Long-lived keys are configured at start, temporary ones (STS) are issued
+ * here. A token carries its claims under a MAC, so every emulator with the same first key accepts it,
+ * also after a restart. Early expiry and revocation are kept in memory only.
  */
 import { createHmac, randomBytes } from 'node:crypto'
 import { OssError } from '../oss-error.js'
 import { sameSignature } from './signature.js'
 
-/** A long-lived pair. */
+/** A long-lived access key. */
 export interface AccessKey {
-  /** Says whose key it is. */
+  /** Public id of the key. */
   readonly accessKeyId: string
-  /** The key itself. */
+  /** Secret that signs. */
   readonly accessKeySecret: string
 }
 
-/** A temporary pair with its token; the names are those of the options of `ali-oss`. */
+/** A temporary access key and its token, named like the options of `ali-oss`. */
 export interface StsCredentials extends AccessKey {
-  /** The session token that goes with them. */
+  /** Security token to send with every request. */
   readonly stsToken: string
-  /** When they end: ISO 8601, UTC. */
+  /** Expiry, in ISO 8601, UTC. */
   readonly expiration: string
 }
 
-/** Makes and ends temporary credentials. */
+/** Issues and invalidates temporary credentials. */
 export interface Sts {
-  /** New temporary credentials. @param seconds how long they last, default 3600 */
+  /**
+   * Issues temporary credentials.
+   *
+   * @param seconds – lifetime, default 3600
+   */
   issue(seconds?: number): StsCredentials
-  /** From now on the token answers 403 SecurityTokenExpired. */
+  /** Expires a token early: requests with it fail with 403 SecurityTokenExpired. */
   expire(token: string): void
-  /** From now on the token answers 403 InvalidSecurityToken. */
+  /** Revokes a token: requests with it fail with 403 InvalidSecurityToken. */
   revoke(token: string): void
 }
 
-/** All who may sign. */
+/** All access keys of an emulator. */
 export interface CredentialStore {
   readonly sts: Sts
-  /** The secret of a pair, or the refusal that OSS would give. @param now ms since the epoch */
+  /**
+   * Returns the secret of an access key.
+   *
+   * @param now – ms since the epoch
+   * @throws the `OssError` that OSS would answer for an unknown key or an invalid token
+   */
   getSecret(accessKeyId: string, token: string | undefined, now: number): string
 }
 
@@ -45,7 +54,11 @@ interface TokenClaims {
   readonly expires: number
 }
 
-/** @param keys at least one; the first is the root of all tokens */
+/**
+ * Creates a credential store.
+ *
+ * @param keys – at least one; all tokens are derived from the first
+ */
 export function createCredentialStore(keys: readonly [AccessKey, ...AccessKey[]]): CredentialStore {
   const rootSecret = keys[0].accessKeySecret
   const mac = (text: string) => createHmac('sha256', rootSecret).update(text).digest('base64url')
@@ -54,7 +67,7 @@ export function createCredentialStore(keys: readonly [AccessKey, ...AccessKey[]]
   function parseToken(token: string): TokenClaims | undefined {
     const [payload = '', signature = ''] = token.split('.')
     if (!sameSignature(signature, mac(`token ${payload}`))) return undefined
-    // made by `issue`, as the MAC shows
+    // the MAC proves that `issue` made it
     return JSON.parse(Buffer.from(payload, 'base64url').toString()) as TokenClaims
   }
 

@@ -1,6 +1,6 @@
 /**
- * The faults that meet one request, and what they do when their moment comes. What ends the request
- * is thrown: `Instead` carries another answer, `Cut` ends the connection without one.
+ * Faults that apply to one request, and when they fire. Faults that end the request throw:
+ * `ReplaceReplyError` carries another reply, `ResetConnectionError` closes the connection without one.
  */
 import type { Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -11,29 +11,29 @@ import { faultPointOf, type Fault, type FaultPoint } from './fault.js'
 import { faultLabel, type MatchedFault } from './fault-table.js'
 import { createFaultReply, truncateReply, alterReply } from './fault-replies.js'
 
-/** Another answer than the real one. */
+/** Replaces the real reply. */
 export class ReplaceReplyError extends Error {
   readonly reply: Reply
   constructor(reply: Reply) {
-    super('answered by a fault')
+    super('Reply replaced by a fault')
     this.reply = reply
   }
 }
 
-/** The end of the connection, without an answer. */
+/** Closes the connection without a reply. */
 export class ResetConnectionError extends Error {
-  /** Ends it with a reset, so that the client knows at once. */
+  /** Resets the connection, so that the client notices immediately. */
   resetSocket(socket: Socket): void {
-    // TLS sockets have no reset of their own
+    // TLS sockets cannot be reset
     if ('encrypted' in socket) socket.destroy()
     else socket.resetAndDestroy()
   }
 }
 
-/** What faults need to know of the request to act on it. */
+/** The request that faults act on. */
 export interface FaultTarget {
   readonly logEntry: RequestRecord
-  /** The STS token it came with. */
+  /** STS token of the request. */
   readonly securityToken: string | undefined
 }
 
@@ -48,7 +48,7 @@ export class ActiveFaults {
     this.#target = target
   }
 
-  /** Finds the faults that meet the request, and lets those act that come before its signature. */
+  /** Selects the faults for the request and fires those that precede the signature check. */
   match(): void {
     const { operation, bucket, key, partNumber } = this.#target.logEntry
     this.#matched = this.#emulator.faultTable.match({ operation, bucket, key, partNumber })
@@ -61,17 +61,17 @@ export class ActiveFaults {
     }
   }
 
-  /** By how many ms the server's clock is ahead. */
+  /** Clock skew of the server for this request, in ms ahead. */
   get clockSkewMs(): number {
     return this.#actionsOf('skew').reduce((sum, { ms }) => sum + ms, 0)
   }
 
-  /** Bytes/s, where the request is to be slow. */
+  /** Bandwidth limit of this request, in bytes/s; undefined if there is none. */
   get bandwidth(): number | undefined {
     return this.#actionsOf('slow')[0]?.bandwidth
   }
 
-  /** After how many of `total` bytes the moment has come: half of them, unless a fault says. */
+  /** Number of bytes, out of `total`, after which faults at this point fire. Default: half. */
   faultOffset(point: 'body' | 'reply', total: number): number {
     for (const { fault } of this.#matched)
       if (faultPointOf(fault) === point && 'after' in fault && fault.after !== undefined)
@@ -79,13 +79,13 @@ export class ActiveFaults {
     return Math.ceil(total / 2)
   }
 
-  /** Lets the faults of this moment act. May throw `Instead` or `Cut`, may take long. */
+  /** Fires the faults at this point. May throw `ReplaceReplyError` or `ResetConnectionError`, may wait. */
   async fire(point: FaultPoint): Promise<void> {
     for (const matchedFault of this.#matched)
       if (faultPointOf(matchedFault.fault) === point) await this.#apply(matchedFault)
   }
 
-  /** The reply with the untruths and cuts of the faults. */
+  /** Returns the reply as altered or truncated by the faults. */
   transformReply(reply: Reply): Reply {
     let changed = reply
     for (const matchedFault of this.#matched) {
@@ -99,7 +99,7 @@ export class ActiveFaults {
   }
 
   #actionsOf<D extends Fault['do']>(action: D): Extract<Fault, { do: D }>[] {
-    // the filter is what Extract says
+    // the filter matches the Extract type
     return this.#matched
       .map(({ fault }) => fault)
       .filter((fault): fault is Extract<Fault, { do: D }> => fault.do === action)
@@ -138,7 +138,7 @@ export class ActiveFaults {
       case 'alter':
       case 'expire':
       case 'skew':
-        return undefined // they act elsewhere
+        return undefined // handled elsewhere
     }
   }
 

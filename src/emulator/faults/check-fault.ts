@@ -1,6 +1,6 @@
 /**
- * Whether something is a fault. Faults come from JavaScript and over the admin port, and one with a
- * misspelt field would silently do nothing, so every field must be known and of its kind.
+ * Checks faults. They come from JavaScript and over the admin port, and a misspelt field would silently
+ * do nothing, so every field must be known and of the right type.
  */
 import type { Fault, FaultAction, FaultPoint } from './fault.js'
 
@@ -39,7 +39,7 @@ const MATCH_FIELDS: Readonly<Record<string, FieldCheck>> = {
   seed: isFiniteNumber,
 }
 
-/** The fields of each action; those with a `!` must be there. */
+/** Fields of each action; those with a `!` are required. */
 const ACTION_FIELDS: Readonly<Record<FaultAction['do'], Readonly<Record<string, FieldCheck>>>> = {
   answer: {
     'status!': value => isPositiveInteger(value) && Number(value) >= 200 && Number(value) <= 599,
@@ -65,7 +65,11 @@ const ACTION_FIELDS: Readonly<Record<FaultAction['do'], Readonly<Record<string, 
   skew: { 'ms!': isFiniteNumber },
 }
 
-/** The value as a fault; `TypeError` with the field that is wrong. */
+/**
+ * Checks that a value is a fault.
+ *
+ * @throws `TypeError` naming the invalid field
+ */
 export function checkFault(value: unknown): Fault {
   if (typeof value !== 'object' || value === null)
     throw new TypeError(`Expected a fault to be an object, got \`${String(value)}\``)
@@ -80,13 +84,13 @@ export function checkFault(value: unknown): Fault {
   const checks = new Map([...Object.entries(MATCH_FIELDS), ...Object.entries(action)])
   for (const [name, check] of checks) {
     const field = name.replace(/!$/, '')
-    const given = fields.get(field)
+    const fieldValue = fields.get(field)
     fields.delete(field)
-    if (given === undefined ? name !== field : !check(given))
-      throw new TypeError(`Wrong \`${field}\` in a fault: got \`${JSON.stringify(given)}\``)
+    if (fieldValue === undefined ? name !== field : !check(fieldValue))
+      throw new TypeError(`Invalid \`${field}\` in a fault: got \`${JSON.stringify(fieldValue)}\``)
   }
   const [unknown] = fields.keys()
   if (unknown !== undefined)
-    throw new TypeError(`A fault that does \`${String(actionName)}\` has no \`${unknown}\``)
-  return value as Fault // every field was checked
+    throw new TypeError(`Unknown field \`${unknown}\` in a \`${String(actionName)}\` fault`)
+  return value as Fault // all fields were checked
 }

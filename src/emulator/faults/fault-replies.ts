@@ -1,4 +1,4 @@
-/** Replies that faults make or falsify. Pure, but that an answer's code goes into the log. */
+/** Replies created or altered by faults. Pure, except that `createFaultReply` logs its code. */
 import type { RequestRecord } from '../request-log.js'
 import type { Reply } from '../reply.js'
 import { xmlDocument } from '../xml.js'
@@ -7,7 +7,7 @@ import type { FaultAction } from './fault.js'
 type AnswerAction = Extract<FaultAction, { do: 'answer' }>
 type AlterAction = Extract<FaultAction, { do: 'alter' }>
 
-/** The answer that a fault gives in place of the real one. */
+/** Returns the reply of an `answer` fault. */
 export function createFaultReply(fault: AnswerAction, logEntry: RequestRecord): Reply {
   const { status, code, message, ec, body, headers } = fault
   if (code !== undefined) logEntry.code = code
@@ -37,7 +37,7 @@ export function createFaultReply(fault: AnswerAction, logEntry: RequestRecord): 
   }
 }
 
-/** The reply with something untrue in its headers or text. */
+/** Returns the reply with altered headers or text. */
 export function alterReply(reply: Reply, { headers = {}, replace = [] }: AlterAction): Reply {
   const alteredHeaders = new Map(Object.entries(reply.headers))
   for (const [name, value] of Object.entries(headers)) {
@@ -59,7 +59,11 @@ export function alterReply(reply: Reply, { headers = {}, replace = [] }: AlterAc
   }
 }
 
-/** The reply with its body ended early, as if it were complete. @param after bytes, default half */
+/**
+ * Returns the reply with a shorter body that looks complete.
+ *
+ * @param after – length in bytes, default half
+ */
 export function truncateReply(reply: Reply, after: number | undefined): Reply {
   const fullLength = Number(reply.headers['Content-Length'] ?? bodyLength(reply.body))
   const length = Math.min(after ?? Math.floor(fullLength / 2), fullLength)

@@ -1,11 +1,11 @@
 /**
- * The faults in force. Which of them meet a request is decided once, when its headers are in, so
- * that counting does not depend on how requests overlap later.
+ * The injected faults. They are matched to a request once, when its headers have arrived, so that counts
+ * do not depend on how requests overlap later.
  */
 import type { OperationName } from '../operations/operation-name.js'
 import { faultPointOf, type Fault, type FaultHandle } from './fault.js'
 
-/** What faults can match on. */
+/** Properties of a request that faults match on. */
 export interface MatchableRequest {
   readonly operation: OperationName
   readonly bucket: string | undefined
@@ -13,23 +13,23 @@ export interface MatchableRequest {
   readonly partNumber: number | undefined
 }
 
-/** A fault that meets a request. */
+/** A fault that applies to a request. */
 export interface MatchedFault {
   readonly fault: Fault
-  /** To be called when its moment is reached. */
+  /** Counts a hit; to be called when the fault fires. */
   recordHit(): void
-  /** Resolves when hanging requests are to go on. */
+  /** Resolves when hanging requests may resume. */
   waitForRelease(): Promise<void>
 }
 
-/** The table. */
+/** A table of faults. */
 export interface FaultTable {
   inject(fault: Fault): FaultHandle
-  /** The faults that meet this request, in the order of the table. */
+  /** Returns the faults that apply to this request, in the order of the table, and counts the match. */
   match(request: MatchableRequest): MatchedFault[]
-  /** All handles, in order. */
+  /** Returns all handles, in order. */
   list(): FaultHandle[]
-  /** Empties the table and releases everything. */
+  /** Removes all faults and releases the requests that hang on them. */
   clear(): void
 }
 
@@ -109,7 +109,7 @@ function createRow(fault: Fault, deleteRow: () => void) {
   }
 }
 
-/** Whether a fault is about this request, counts and chance aside. Pure. */
+/** Returns whether a fault matches this request, regardless of counts and probability. Pure. */
 export function matchesRequest(fault: Fault, request: MatchableRequest): boolean {
   return (
     matchesField(fault.operation, request.operation) &&
@@ -119,10 +119,10 @@ export function matchesRequest(fault: Fault, request: MatchableRequest): boolean
   )
 }
 
-function matchesField<T>(wanted: T | readonly T[] | undefined, value: T | undefined): boolean {
-  if (wanted === undefined) return true
+function matchesField<T>(expected: T | readonly T[] | undefined, value: T | undefined): boolean {
+  if (expected === undefined) return true
   if (value === undefined) return false
-  return isReadonlyArray(wanted) ? wanted.includes(value) : wanted === value
+  return isReadonlyArray(expected) ? expected.includes(value) : expected === value
 }
 
 // Array.isArray() does not narrow readonly arrays
@@ -130,7 +130,7 @@ function isReadonlyArray<T>(value: T | readonly T[]): value is readonly T[] {
   return Array.isArray(value)
 }
 
-/** Random numbers in [0, 1) that depend on the seed alone (mulberry32). */
+/** Creates a generator of random numbers in [0, 1) that depend only on the seed (mulberry32). */
 export function createSeededRandom(seed: number): () => number {
   let state = seed | 0
   return () => {
@@ -141,7 +141,7 @@ export function createSeededRandom(seed: number): () => number {
   }
 }
 
-/** A short name for the log: what it did and when. */
+/** Returns a label for the log, made of action and point. */
 export function faultLabel(fault: Fault): string {
   return `${fault.do}@${faultPointOf(fault)}`
 }

@@ -1,149 +1,152 @@
 /**
- * A fault: which requests it meets, at which moment, and what then happens. Plain JSON, so that it
- * can be written in a table and sent to an emulator in another process.
+ * Faults: which requests they match, at which point they fire, and their effect. Plain JSON, so that
+ * they can be listed in a table and sent to an emulator in another process.
  */
 import type { OperationName } from '../operations/operation-name.js'
 
 /**
- * The moments of a request:
- * - `start`: its headers are read, nothing was done;
- * - `body`: `after` bytes of its body are read (default: half of it);
- * - `received`: its whole body is read, nothing was done;
- * - `done`: what it asks for is done and on disk, the reply is not sent;
- * - `reply`: `after` bytes of the reply's body are sent (default: half of it).
+ * Points in the handling of a request at which a fault can fire:
+ * - `start`: the headers have been read, nothing has been done;
+ * - `body`: `after` bytes of the request's body have been read (default: half of it);
+ * - `received`: the whole body has been read, nothing has been done;
+ * - `done`: the operation is done and on disk, the reply has not been sent;
+ * - `reply`: `after` bytes of the reply's body have been sent (default: half of it).
  *
- * A request without a body passes `body` and `received` right after `start`.
+ * A request without a body passes `body` and `received` immediately after `start`.
  */
 export type FaultPoint = 'start' | 'body' | 'received' | 'done' | 'reply'
 
-/** Which requests a fault meets; all that is given must hold. */
+/** Requests that a fault applies to. A request must match all fields that are set. */
 export interface FaultMatch {
-  /** One operation or several, in OSS's words. Default: every one. */
+  /** One operation or several, by OSS's names. Default: all. */
   readonly operation?: OperationName | readonly OperationName[]
-  /** Requests about this bucket. Default: any. */
+  /** Bucket that the request addresses. Default: any. */
   readonly bucket?: string
-  /** Requests about this key. Default: any. */
+  /** Key that the request addresses. Default: any. */
   readonly key?: string
-  /** UploadPart with one of these numbers. Default: any request. */
+  /** One part number or several. Default: any request. */
   readonly partNumber?: number | readonly number[]
-  /** The first of the matching requests that is met, counted from 1. Default 1. */
+  /** First matching request that the fault applies to, counted from 1. Default 1. */
   readonly nth?: number
-  /** How many are met from there on. Default 1; with `probability`, 'always'. */
+  /** Number of requests, from `nth` on, that the fault applies to. Default 1; with `probability`, 'always'. */
   readonly times?: number | 'always'
-  /** Each request from `nth` on is met with this probability, 0 to 1. Default 1. */
+  /** Probability, 0 to 1, that the fault applies to each request from `nth` on. Default 1. */
   readonly probability?: number
-  /** Starts the random numbers of `probability`: the same seed, the same choices. Default 1. */
+  /** Seed of the random numbers for `probability`; the same seed makes the same choices. Default 1. */
   readonly seed?: number
 }
 
-/** What happens. Bytes are counted in the body that is under way: of the request or of the reply. */
+/**
+ * Effect of a fault. Bytes are counted in the body being transferred, i.e. of the request at `body` and of
+ * the reply at `reply`.
+ */
 export type FaultAction =
   | {
-      /** This answer instead of the real one. At `done` the request has its effect all the same. */
+      /** Replaces the real reply. At `done` the request still takes effect. */
       readonly do: 'answer'
       /** HTTP status. */
       readonly status: number
-      /** OSS's error code: makes its error XML. */
+      /** OSS error code. If set, the reply is OSS's error XML. */
       readonly code?: string
-      /** Message in that XML. Default: `code`. */
+      /** Message in the XML. Default: `code`. */
       readonly message?: string
-      /** Detailed code in that XML, such as `0003-00001403`. */
+      /** Detailed code (EC) in the XML, e.g. `0003-00001403`. */
       readonly ec?: string
-      /** Any other text instead of XML, such as a proxy's HTML. */
+      /** Text to send instead of XML, e.g. a proxy's HTML. */
       readonly body?: string
-      /** Headers of the answer, beside the usual ones. */
+      /** Headers of the reply, in addition to the usual ones. */
       readonly headers?: Readonly<Record<string, string>>
-      /** Default `start`, after the body was drained. */
+      /** Point at which it fires; the rest of the body is then drained before the reply. Default `start`. */
       readonly at?: Exclude<FaultPoint, 'reply'>
     }
   | {
-      /** The connection is reset. */
+      /** Resets the connection. */
       readonly do: 'reset'
-      /** Default `start`; at `done` the effect is there and the reply lost. */
+      /** Point at which it fires. Default `start`. At `done` the request takes effect and the reply is lost. */
       readonly at?: FaultPoint
-      /** At `body` and `reply`: after so many bytes. Default: half of them. */
+      /** At `body` and `reply`, number of bytes before it fires. Default: half of the body. */
       readonly after?: number
     }
   | {
-      /** Nothing more happens until the fault is released or removed, or the emulator closes. */
+      /** Suspends the request until the fault is released or removed, or the emulator closes. */
       readonly do: 'hang'
-      /** Default `start`. */
+      /** Point at which it fires. Default `start`. */
       readonly at?: FaultPoint
-      /** At `body` and `reply`: after so many bytes. Default: half of them. */
+      /** At `body` and `reply`, number of bytes before it fires. Default: half of the body. */
       readonly after?: number
     }
   | {
-      /** A pause. */
+      /** Delays the request. */
       readonly do: 'delay'
-      /** How long, in ms. */
+      /** Length of the delay, in ms. */
       readonly ms: number
-      /** Default `done`. */
+      /** Point at which it fires. Default `done`. */
       readonly at?: FaultPoint
-      /** At `body` and `reply`: after so many bytes. Default: half of them. */
+      /** At `body` and `reply`, number of bytes before it fires. Default: half of the body. */
       readonly after?: number
     }
   | {
-      /** Body and reply of this request are slow. */
+      /** Limits the bandwidth of the request's body and its reply. */
       readonly do: 'slow'
       /** Bytes per second, in each direction. */
       readonly bandwidth: number
     }
   | {
-      /** The reply's body ends early, as if it were complete. */
+      /** Shortens the reply's body and its Content-Length, so that it looks complete. */
       readonly do: 'truncate'
-      /** After so many bytes. Default: half of them. */
+      /** Length of the body, in bytes. Default: half. */
       readonly after?: number
     }
   | {
-      /** The reply says something untrue. */
+      /** Alters headers or text of the reply. */
       readonly do: 'alter'
-      /** Headers to set; `null` leaves one out. */
+      /** Headers to set; `null` removes one. */
       readonly headers?: Readonly<Record<string, string | null>>
-      /** Texts of the body, each replaced everywhere. */
+      /** Replacements in a text body, each applied to all occurrences. */
       readonly replace?: readonly (readonly [search: string, replacement: string])[]
     }
   | {
-      /** Stored parts of the request's upload are lost. */
+      /** Deletes stored parts of the request's upload. */
       readonly do: 'drop-part'
-      /** Their part numbers. Default: the request's own. */
+      /** Part numbers. Default: the part number of the request. */
       readonly parts?: readonly number[]
-      /** Default `start`. */
+      /** Point at which it fires. Default `start`. */
       readonly at?: FaultPoint
     }
   | {
-      /** The request's upload is forgotten, as if it had been aborted. */
+      /** Deletes the request's upload, as if it had been aborted. */
       readonly do: 'drop-upload'
-      /** Default `start`. */
+      /** Point at which it fires. Default `start`. */
       readonly at?: FaultPoint
     }
   | {
-      /** The STS token of the request has expired, for this and every later request. */
+      /** Expires the STS token of the request, for this and all later requests. */
       readonly do: 'expire'
     }
   | {
-      /** The server's clock is wrong while it looks at this request. */
+      /** Skews the server's clock while it handles this request. */
       readonly do: 'skew'
-      /** So many ms ahead; negative: behind. */
+      /** Skew in ms; negative values set the clock back. */
       readonly ms: number
     }
 
-/** One line of the table. */
+/** A fault: requests to match and an effect. */
 export type Fault = FaultMatch & FaultAction
 
-/** A fault that was injected. */
+/** Handle of an injected fault. */
 export interface FaultHandle {
-  /** As it was injected. */
+  /** The fault as injected. */
   readonly fault: Fault
-  /** How often its moment was reached. */
+  /** Number of times the fault has fired. */
   readonly hits: number
   /**
-   * Resolves once its moment was reached `count` times (default 1), at once if it was. At `done`
-   * the effect is on disk by then.
+   * Resolves when the fault has fired `count` times (default 1), immediately if it already has. At
+   * `done` the request's effect is on disk by then.
    */
   hit(count?: number): Promise<void>
-  /** Lets hanging requests go on; later ones still hang. */
+  /** Resumes the requests that hang on it; later ones still hang. */
   release(): void
-  /** Takes the fault out of the table and releases what hangs on it. */
+  /** Removes the fault and resumes the requests that hang on it. */
   remove(): void
 }
 
@@ -161,7 +164,7 @@ const DEFAULT_FAULT_POINTS: Readonly<Record<FaultAction['do'], FaultPoint>> = {
   skew: 'start',
 }
 
-/** When the fault acts. */
+/** Returns the point at which a fault fires. */
 export function faultPointOf(fault: Fault): FaultPoint {
   return 'at' in fault && fault.at !== undefined ? fault.at : DEFAULT_FAULT_POINTS[fault.do]
 }

@@ -1,26 +1,26 @@
 /**
- * Which bucket and key a request means. On the service the bucket is the first label of the host;
- * on a developer's machine it may also be the first segment of the path. Where host and path allow
- * two readings, both are returned, the likelier first, and the signature decides: it covers bucket
- * and key, so only the reading that the client meant can verify.
+ * Resolves the bucket and key of a request. On the service the bucket is the first label of the host; on
+ * a developer's machine it may also be the first segment of the path. If host and path are ambiguous,
+ * both addresses are returned, the likelier first, and the signature decides. It covers bucket and key,
+ * so only the address that the client meant can verify.
  */
 import { isIP } from 'node:net'
 import { OssError } from '../oss-error.js'
 import { percentDecode } from './target.js'
 
-/** What a request is about. Neither: the service; bucket only: the bucket. */
+/** Target of a request: an object, a bucket (no key), or the service (neither). */
 export interface Address {
   readonly bucket: string | undefined
   readonly key: string | undefined
 }
 
-/** What the emulator knows about its own names. */
+/** Settings for resolving addresses. */
 export interface AddressSettings {
-  /** Host names (lower case) that stand for a bucket, as a CNAME bound to it does. */
+  /** Host names (lower case) mapped to buckets, like a CNAME. */
   readonly cnames: Readonly<Record<string, string>>
 }
 
-/** All readings of `host` and the raw `path`, the likeliest first; never empty. */
+/** Returns all possible addresses of `host` and the raw `path`, the likeliest first; never empty. */
 export function candidateAddresses(
   host: string,
   path: string,
@@ -46,7 +46,7 @@ export function candidateAddresses(
   return [virtualHosted, pathStyleAddress(path)]
 }
 
-/** The host without port and brackets, in lower case. */
+/** Returns the host in lower case, without port and brackets. */
 export function normalizeHost(host: string): string {
   const bracketed = /^\[([^\]]*)\]/.exec(host)
   return (bracketed?.[1] ?? host.replace(/:\d*$/, '')).toLowerCase()
@@ -66,8 +66,8 @@ function pathStyleAddress(path: string): Address {
   }
 }
 
-// The service takes a plus in a path for a space: the Go SDK sends spaces so, and all official
-// clients send %2B for a plus.
+// The service decodes a plus in a path as a space: the Go SDK encodes spaces that way, and all official
+// clients send a plus as %2B.
 function decodeKey(raw: string): string | undefined {
   if (raw === '') return undefined
   const key = percentDecode(raw.replaceAll('+', ' '))

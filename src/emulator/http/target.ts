@@ -1,20 +1,20 @@
 /**
- * The request target exactly as it came over the wire. The path is never normalised (`//`, `.`
- * and `..` are legal parts of a key), so `new URL()` must not touch it.
+ * Parses the request target exactly as received. The path is never normalised, because `//`, `.` and `..`
+ * are legal parts of a key, so `new URL()` must not be used.
  */
 import { OssError } from '../oss-error.js'
 
 /** A parsed request target. */
 export interface RequestTarget {
-  /** The host of an absolute-form target (`PUT http://host/key`), else undefined. */
+  /** Host of an absolute-form target (`PUT http://host/key`), else undefined. */
   readonly host: string | undefined
-  /** The path, still percent-encoded, with its leading slash. */
+  /** Percent-encoded path with its leading slash. */
   readonly path: string
-  /** Decoded parameters; the last of a repeated name wins; `k` and `k=` both give ''. */
+  /** Decoded parameters. The last of a repeated name wins; `k` and `k=` are both ''. */
   readonly query: ReadonlyMap<string, string>
 }
 
-/** Splits `req.url`; 400 when percent-encoding or UTF-8 is broken in the query. */
+/** Parses `req.url`. Throws 400 InvalidArgument if the query is not valid UTF-8. */
 export function parseRequestTarget(raw: string): RequestTarget {
   const absolute = /^https?:\/\/([^/?#]*)/i.exec(raw)
   const rest = absolute ? raw.slice(absolute[0].length) : raw
@@ -39,7 +39,7 @@ function parseQuery(raw: string): Map<string, string> {
   return query
 }
 
-// Plus is a space: what the official clients sign says so.
+// A plus is a space, as the signatures of the official clients show.
 function decodeQueryComponent(text: string): string {
   const decoded = percentDecode(text.replaceAll('+', ' '))
   if (decoded === undefined)
@@ -50,8 +50,10 @@ function decodeQueryComponent(text: string): string {
 const strictUtf8Decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 /**
- * Percent-decodes to text. A stray `%` stays as it is; bytes that are no UTF-8 give undefined.
- * Node hands raw bytes above 0x7f over as latin1, so they are taken as bytes too.
+ * Percent-decodes to text. Keeps a stray `%`. Node passes raw bytes above 0x7f as latin1, so these are
+ * treated as bytes, too.
+ *
+ * @returns undefined if the bytes are not valid UTF-8
  */
 export function percentDecode(text: string): string | undefined {
   const bytes = Buffer.from(
@@ -61,12 +63,12 @@ export function percentDecode(text: string): string | undefined {
   try {
     return strictUtf8Decoder.decode(bytes)
   } catch (error) {
-    if (error instanceof TypeError) return undefined // the decoder's word for malformed bytes
+    if (error instanceof TypeError) return undefined // thrown by the decoder for malformed bytes
     throw error
   }
 }
 
-/** Percent-encodes all but the unreserved characters of RFC 3986: upper-case hex, space as %20. */
+/** Percent-encodes all but the unreserved characters of RFC 3986, with upper-case hex and %20 for a space. */
 export function encodeRfc3986(text: string): string {
   return encodeURIComponent(text).replace(
     /[!'()*]/g,

@@ -1,4 +1,4 @@
-/** ACLs of buckets and objects: stored, returned, and applied to anonymous requests. */
+/** ACLs of buckets and objects. Stored, returned, and applied to anonymous requests. */
 import { emptyReply, xmlReply, type Reply } from '../reply.js'
 import { OWNER } from '../settings.js'
 import { parseBucketAcl, newBucket, requireBucket } from './bucket.js'
@@ -13,7 +13,7 @@ export async function getBucketAcl(context: OperationContext): Promise<Reply> {
   return aclReply((await requireBucket(context)).acl)
 }
 
-/** Makes the bucket if it is not there, as the service does. */
+/** Creates the bucket if it does not exist, as the service does. */
 export async function putBucketAcl(context: OperationContext): Promise<Reply> {
   const acl = parseBucketAcl(context.headers.get('x-oss-acl') ?? '')
   const { store, bucket, now } = context

@@ -1,4 +1,4 @@
-/** AppendObject: bytes behind those that are there, if the client knows how many there are. */
+/** AppendObject. Appends bytes if the client's `position` equals the length of the object. */
 import { createHash } from 'node:crypto'
 import { combineCrc64 } from '../../crc64.js'
 import { invalidArgument, OssError } from '../oss-error.js'
@@ -16,7 +16,7 @@ export async function appendObject(context: OperationContext): Promise<Reply> {
   const position = parsePosition(context)
   const metadata = metadataOf(headers, await defaultStorageClass(context))
   checkPosition(await store.objects.get(bucket, key), position)
-  // of what later appends say about the object only the ACL counts
+  // later appends may change only the ACL; other metadata is ignored
   const aclAfterAppend = (old: ObjectRecord) =>
     headers.has('x-oss-object-acl') ? metadata.acl : old.acl
   return receiveBody(context, async ({ staged, digest }) => {
@@ -40,7 +40,7 @@ const appendableFields = ({ now }: OperationContext) => ({
   modified: isoTime(now),
 })
 
-/** Size, CRC-64 and a new ETag of the object with the bytes behind it. Pure. */
+/** Returns size, CRC-64 and a new ETag of the object after appending. Pure. */
 function appendedDigest(
   old: ObjectRecord | undefined,
   { size, md5, crc64 }: Digest,

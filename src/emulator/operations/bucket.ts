@@ -1,4 +1,4 @@
-/** ListBuckets and what there is to say about a bucket. */
+/** ListBuckets, PutBucket, DeleteBucket, GetBucketInfo and GetBucketLocation. */
 import { invalidArgument, OssError } from '../oss-error.js'
 import { emptyReply, xmlReply, type Reply } from '../reply.js'
 import { OWNER, type EmulatorSettings } from '../settings.js'
@@ -8,7 +8,7 @@ import { isoTime, type OperationContext } from './context.js'
 import { parseStorageClass } from './object-metadata.js'
 import { readXmlBody } from './xml-body.js'
 
-/** Per region and account. */
+/** Maximum number of buckets per region and account. */
 const MAX_BUCKETS = 100
 
 export async function putBucket(context: OperationContext): Promise<Reply> {
@@ -23,7 +23,7 @@ export async function putBucket(context: OperationContext): Promise<Reply> {
   const existing = await store.buckets.get(bucket)
   if (existing === undefined && (await store.buckets.list()).length >= MAX_BUCKETS)
     throw new OssError('TooManyBuckets')
-  // the owner may make a bucket again, which sets its ACL, but not with another storage class
+  // the owner may put an existing bucket to set its ACL, but not with a different storage class
   if (existing !== undefined && xml?.text('StorageClass') !== undefined)
     if (existing.storageClass !== storageClass)
       throw new OssError('BucketAlreadyExists', { extra: { BucketName: bucket } })
@@ -35,22 +35,22 @@ export async function putBucket(context: OperationContext): Promise<Reply> {
   return emptyReply(200, { Location: `/${bucket}` })
 }
 
-/** A bucket as it is when nothing was said about it. */
+/** Returns a bucket with default properties. */
 export function newBucket(name: string, now: number): BucketRecord {
   return { name, created: isoTime(now), acl: 'private', storageClass: 'Standard', tags: [] }
 }
 
-/** 400 InvalidBucketName. */
+/** Returns 400 InvalidBucketName. */
 export function invalidBucketName(name: string): OssError {
   return new OssError('InvalidBucketName', { extra: { BucketName: name } })
 }
 
-/** 404 NoSuchBucket. */
+/** Returns 404 NoSuchBucket. */
 export function noSuchBucket(name: string): OssError {
   return new OssError('NoSuchBucket', { extra: { BucketName: name } })
 }
 
-/** The bucket, or 404. */
+/** Resolves with the bucket; throws 404 NoSuchBucket. */
 export async function requireBucket({ store, bucket }: OperationContext): Promise<BucketRecord> {
   const record = await store.buckets.get(bucket)
   if (record === undefined) throw noSuchBucket(bucket)
@@ -95,7 +95,7 @@ export async function listBuckets(context: OperationContext): Promise<Reply> {
   const max = Number(query.get('max-keys') ?? 100)
   if (!Number.isInteger(max) || max < 1 || max > 1000)
     throw invalidArgument('max-keys', String(max), 'Argument max-keys must be between 1 and 1000.')
-  // recorded: the service refuses a prefix that no bucket can have
+  // recorded from the service, which rejects a prefix that no bucket name can have
   if (!/^[a-z0-9_-]*$/.test(prefix))
     throw invalidArgument('prefix', prefix, 'The prefix is invalid.')
   const all = await store.buckets.list()
@@ -122,7 +122,7 @@ export async function listBuckets(context: OperationContext): Promise<Reply> {
   })
 }
 
-/** An ACL, or 400. */
+/** Parses an ACL; throws 400 InvalidArgument. */
 export function parseBucketAcl(value: string): Acl {
   const acl = (['private', 'public-read', 'public-read-write'] as const).find(
     known => known === value,

@@ -1,6 +1,6 @@
 /**
- * Callbacks: after PutObject or Complete OSS asks a server of the user's and passes on its answer.
- * Here that server must be on this machine: an emulator in someone's tests calls nobody else.
+ * Callbacks. After PutObject or Complete, OSS calls the user's server and forwards its response. The
+ * emulator calls loopback addresses only, because tests must not reach other machines.
  */
 import { isIP } from 'node:net'
 import { invalidArgument, OssError } from '../oss-error.js'
@@ -13,7 +13,7 @@ const MAX_CALLBACK_HEADER_BYTES = 5 * 1024
 const MAX_CALLBACK_RESPONSE_BYTES = 1024 * 1024
 const CALLBACK_TIMEOUT_MS = 5000
 
-/** A callback that was asked for, legible. */
+/** A parsed callback configuration. */
 interface Callback {
   readonly urls: readonly URL[]
   readonly host: string | undefined
@@ -22,12 +22,13 @@ interface Callback {
   readonly variables: Readonly<Record<string, string>>
 }
 
-/** What the user's server may be told. */
+/** Properties of the object that the callback can send to the user's server. */
 type CallbackObject = Pick<ObjectRecord, 'etag' | 'size' | 'crc64' | 'headers'>
 
 /**
- * Reads the request's callback; 400 InvalidArgument if it is illegible.
- * @returns what makes the final reply out of OSS's own, once the object is stored
+ * Parses the callback of a request; throws 400 InvalidArgument if it is malformed.
+ *
+ * @returns a function that calls back once the object is stored, and turns OSS's own reply into the final one
  */
 export function prepareCallback(
   context: OperationContext,
@@ -95,7 +96,7 @@ function parseLoopbackUrl(text: string, callbackText: string): URL {
   return url
 }
 
-/** The body with its variables filled in: as form values, or quoted as JSON. */
+/** Returns the body with its variables replaced, encoded as form values or as JSON. */
 function expandCallbackBody(
   { body, contentType, variables }: Callback,
   { bucket, key }: OperationContext,

@@ -1,6 +1,6 @@
 /**
- * CompleteMultipartUpload: the list of parts, checked against what is there in the order that OSS
- * reports its errors (the upload, the XML, the order, each part, the sizes), then one object.
+ * CompleteMultipartUpload. Checks the list of parts against the stored ones, in the order in which OSS
+ * reports errors (upload, XML, order, each part, sizes), then creates the object.
  */
 import { combineCrc64, EMPTY_CRC64 } from '../../crc64.js'
 import { invalidArgument, OssError } from '../oss-error.js'
@@ -17,10 +17,10 @@ import { encryptionHeader, forbidsOverwrite, throwIfExists } from './object-writ
 import { objectAclOf } from './object-metadata.js'
 import { readXmlBody } from './xml-body.js'
 
-/** All parts but the last have at least so many bytes. */
+/** Minimum size, in bytes, of all parts but the last. */
 export const MIN_PART_BYTES = 100 * 1024
 
-/** A part as the client lists it. */
+/** A part as listed by the client. */
 interface RequestedPart {
   readonly number: number
   readonly etag: string
@@ -70,7 +70,7 @@ async function parsePartList(context: OperationContext): Promise<readonly Reques
   if (all === 'yes') {
     if (xml !== undefined)
       throw new OssError('InvalidArgument', {
-        // the service's spelling
+        // sic: the service's spelling
         message: 'Should not speficy both complete all header and http body.',
         ec: '0042-00000216',
       })
@@ -89,7 +89,7 @@ async function parsePartList(context: OperationContext): Promise<readonly Reques
   return listed
 }
 
-/** The parts that the client lists, or 400 InvalidPart. Pure. */
+/** Returns the stored parts that the client lists; throws 400 InvalidPart. Pure. */
 export function selectParts(
   listed: readonly RequestedPart[],
   storedParts: readonly StoredPart[],
@@ -133,7 +133,7 @@ function multipartObjectRecord(
   }
 }
 
-/** The CRC-64 of the parts laid end to end; undefined if one was not hashed. */
+/** Returns the CRC-64 of the concatenated parts; undefined if one was not hashed. */
 function combinedCrc64(parts: readonly StoredPart[]): bigint | undefined {
   return parts.reduce<bigint | undefined>(
     (crc, part) =>

@@ -1,11 +1,13 @@
-/** If-Match and its kin. An ETag is compared without its quotes, times by the second. */
+/** If-Match and the other conditional headers. Compares ETags without quotes, times by the second. */
 import type { HeaderMap } from '../http/headers.js'
 import { OssError } from '../oss-error.js'
 import type { ObjectRecord } from '../store/record.js'
 
 /**
- * Throws 412 where a condition fails that should hold; 'unmodified' where the client has the object.
- * `prefix` is '' for reads and `x-oss-copy-source-` for the source of a copy.
+ * Checks the conditional headers; throws 412 PreconditionFailed.
+ *
+ * @param prefix – '' for reads, `x-oss-copy-source-` for the source of a copy
+ * @returns 'unmodified' if the client already has the object
  */
 export function checkConditions(
   headers: HeaderMap,

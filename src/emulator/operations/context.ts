@@ -1,4 +1,4 @@
-/** What an operation is given: a request that was understood, authenticated and allowed. */
+/** Input of an operation: a parsed, authenticated and authorized request. */
 import type { HeaderMap } from '../http/headers.js'
 import type { RequestBody } from '../request-body.js'
 import type { EmulatorSettings } from '../settings.js'
@@ -9,25 +9,25 @@ export interface OperationContext {
   readonly headers: HeaderMap
   /** Decoded. */
   readonly query: ReadonlyMap<string, string>
-  /** '' where the operation is about the service. */
+  /** '' if the operation addresses the service. */
   readonly bucket: string
-  /** '' where the operation is about a bucket. */
+  /** '' if the operation addresses the service or a bucket. */
   readonly key: string
-  /** Whether it was signed; anonymous requests may do less. */
+  /** Whether the request was signed; anonymous requests have fewer rights. */
   readonly signed: boolean
-  /** The host the client named. */
+  /** Host named by the client. */
   readonly host: string
-  /** The server's time, ms since the epoch. */
+  /** The server's time, in ms since the epoch. */
   readonly now: number
   readonly body: RequestBody
   readonly store: Store
   readonly settings: EmulatorSettings
-  /** Whether a signed or anonymous client may read this object: for the sources of copies. */
+  /** Throws unless the client may read this object; used for the sources of copies. */
   readonly authorizeRead: (bucket: string, key: string) => Promise<void>
 }
 
-/** ISO 8601 with ms, as OSS writes times into XML. */
+/** Formats a time for XML, as ISO 8601 with ms. */
 export const isoTime = (ms: number): string => new Date(ms).toISOString()
 
-/** The form of `Last-Modified` and `Date`. */
+/** Formats a time for `Last-Modified` and `Date`. */
 export const httpTime = (iso: string | number): string => new Date(iso).toUTCString()

@@ -1,4 +1,7 @@
-/** CopyObject and UploadPartCopy: from an object of this emulator, whose bytes are linked, not copied. */
+/**
+ * CopyObject and UploadPartCopy, from objects of the same emulator. CopyObject links the bytes instead of
+ * copying them.
+ */
 import { invalidArgument, OssError } from '../oss-error.js'
 import { emptyReply, xmlReply, type Reply } from '../reply.js'
 import { percentDecode } from '../http/target.js'
@@ -18,10 +21,10 @@ import { parseRange } from './range.js'
 import { writeAndDigest } from './receive.js'
 import { metadataOf } from './object-metadata.js'
 
-/** CopyObject takes objects up to so many bytes: 1 GB. */
+/** Maximum size of the source of CopyObject: 1 GB. */
 const MAX_COPY_BYTES = 1024 ** 3
 
-/** How often a copy starts again when its source is replaced under its hands. */
+/** Number of attempts to copy while the source is being replaced. */
 const MAX_COPY_ATTEMPTS = 20
 
 interface CopySource {
@@ -90,14 +93,14 @@ export async function uploadPartCopy(context: OperationContext): Promise<Reply> 
     return xmlReply(
       'CopyPartResult',
       { LastModified: isoTime(part.modified), ETag: etag },
-      { ETag: etag }, // where ali-oss reads it
+      { ETag: etag }, // ali-oss reads the header
     )
   } finally {
     await removeFile(file)
   }
 }
 
-/** `x-oss-copy-source`: `/bucket/key`, the key percent-encoded. */
+/** Parses `x-oss-copy-source`, which is `/bucket/key` with a percent-encoded key. */
 function parseCopySource({ headers }: OperationContext): CopySource {
   const text = headers.get('x-oss-copy-source') ?? ''
   const [path = '', query] = text.split('?')
@@ -118,7 +121,7 @@ async function getSourceObject(
   return record
 }
 
-/** What the copy says about itself: what the source says, or what the request says. */
+/** Resolves with the metadata of the copy, taken from the source or the request. */
 async function copiedMetadata(
   context: OperationContext,
   source: ObjectRecord,

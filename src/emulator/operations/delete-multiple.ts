@@ -1,4 +1,4 @@
-/** DeleteMultipleObjects: up to 1000 keys, each deleted whether or not it is there. */
+/** DeleteMultipleObjects. Deletes up to 1000 keys; missing ones are not an error. */
 import { OssError } from '../oss-error.js'
 import { emptyReply, xmlReply, type Reply } from '../reply.js'
 import { percentDecode } from '../http/target.js'
@@ -17,7 +17,7 @@ export async function deleteMultipleObjects(context: OperationContext): Promise<
   const keys = objects.map(object => {
     const key = object.text('Key')
     if (key === undefined || key === '') throw new OssError('MalformedXML')
-    // clients that ask for encoded names send them so
+    // clients that request encoded names also send them encoded
     return encoding.EncodingType === undefined ? key : (percentDecode(key) ?? key)
   })
   for (const key of keys) await store.objects.remove(bucket, key)

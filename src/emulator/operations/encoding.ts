@@ -1,15 +1,15 @@
-/** `encoding-type=url`: names in XML percent-encoded, so that any character can travel. */
+/** `encoding-type=url`, which percent-encodes names in XML, so that they can hold any character. */
 import { invalidArgument } from '../oss-error.js'
 import { encodeRfc3986 } from '../http/target.js'
 import type { OperationContext } from './context.js'
 
-/** How names go into the XML, and the element that says so. */
+/** Encoding of names in XML, and the element that declares it. */
 export interface NameEncoding {
   readonly encoding: { readonly EncodingType: string | undefined }
   readonly encodeName: (text: string) => string
 }
 
-/** From the query; 400 for an encoding that does not exist. */
+/** Reads the encoding from the query; throws 400 InvalidArgument for an unknown one. */
 export function readNameEncoding({ query }: Pick<OperationContext, 'query'>): NameEncoding {
   const type = query.get('encoding-type')
   if (type === undefined || type === '')

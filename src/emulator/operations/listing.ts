@@ -1,34 +1,38 @@
 /**
- * One page of a list in the order of OSS, the same for objects and for uploads: prefix, delimiter,
- * marker and maximum. Pure but for `load`, which may find that an entry has gone.
+ * Pagination in OSS's order, shared by objects and uploads, with prefix, delimiter, marker and maximum.
+ * Pure except for `loadItem`, which may find that an entry no longer exists.
  */
 
-/** What to show of a sorted list. */
+/** Page to select from a sorted list. */
 export interface PageRequest<E, T> {
   readonly keyOf: (entry: E) => string
   readonly prefix: string
   readonly delimiter: string
-  /** Items and common prefixes together. */
+  /** Maximum number of items and common prefixes together. */
   readonly maxItems: number
   /** Whether an entry comes after the marker. */
   readonly isAfterMarker: (entry: E) => boolean
-  /** The marker as a key or common prefix; '' for none. */
+  /** Marker, a key or common prefix; '' for none. */
   readonly marker: string
-  /** The item of an entry; undefined if there is none any more. */
+  /** Resolves with the item of an entry; undefined if it no longer exists. */
   readonly loadItem: (entry: E) => Promise<T | undefined>
 }
 
-/** The page. */
+/** A page of a list. */
 export interface Page<T> {
   readonly items: readonly T[]
-  /** Each once, in order. */
+  /** Common prefixes, each once, in order. */
   readonly prefixes: readonly string[]
   readonly truncated: boolean
-  /** The last key or common prefix shown. */
+  /** Last key or common prefix on the page. */
   readonly lastName: string | undefined
 }
 
-/** @param sorted entries in the order of their keys */
+/**
+ * Selects a page of a list.
+ *
+ * @param sorted – entries in the order of their keys
+ */
 export async function paginate<E, T>(
   sorted: readonly E[],
   request: PageRequest<E, T>,
@@ -61,10 +65,10 @@ function commonPrefix(key: string, prefix: string, delimiter: string): string | 
   return index === -1 ? undefined : key.slice(0, index + delimiter.length)
 }
 
-/** Surrogates, and what UTF-16 sorts behind them and UTF-8 before. */
+/** Surrogates, and the characters that UTF-16 sorts after them but UTF-8 sorts before. */
 const SURROGATES_AND_ABOVE = /[\ud800-\uffff]/
 
-/** The order of OSS: by the bytes of UTF-8, which JavaScript's own order is not for rare characters. */
+/** Compares keys by their UTF-8 bytes, like OSS. JavaScript's own order differs for rare characters. */
 export function compareKeys(a: string, b: string): number {
   if (!SURROGATES_AND_ABOVE.test(a) && !SURROGATES_AND_ABOVE.test(b))
     return a < b ? -1 : a > b ? 1 : 0

@@ -49,7 +49,7 @@ export async function listMultipartUploads(context: OperationContext): Promise<R
     prefix,
     delimiter,
     maxItems: max,
-    // without an id the marker's key is over, with one the uploads behind that id are next
+    // without an id marker the marker's key is skipped; with one, its uploads after that id follow
     isAfterMarker: ({ key, id }) => {
       if (keyMarker === '') return true
       const order = compareKeys(key, keyMarker)
@@ -82,7 +82,7 @@ export async function listMultipartUploads(context: OperationContext): Promise<R
   })
 }
 
-/** A number from the query; beyond `most` it is 400. */
+/** Parses an integer parameter of the query; throws 400 InvalidArgument outside `min` to `max`. */
 export function integerParameter(
   query: ReadonlyMap<string, string>,
   name: string,

@@ -1,4 +1,4 @@
-/** Initiate, UploadPart and Abort; reading and completing have files of their own. */
+/** InitiateMultipartUpload, UploadPart and AbortMultipartUpload. The rest have their own files. */
 import { invalidArgument, OssError } from '../oss-error.js'
 import { emptyReply, xmlReply, type Reply } from '../reply.js'
 import type { StoredPart } from '../store/parts.js'
@@ -16,7 +16,7 @@ import { uploadMetadataOf } from './object-metadata.js'
 
 const MAX_PART_NUMBER = 10_000
 
-/** The ECs that NoSuchUpload carries, by who says it. */
+/** ECs of NoSuchUpload by operation. */
 export const NO_SUCH_UPLOAD_EC_BY_OPERATION = {
   abort: '0042-00000002',
   part: '0042-00000104',
@@ -64,7 +64,7 @@ export async function abortMultipartUpload(context: OperationContext): Promise<R
   return emptyReply(204)
 }
 
-/** The upload that the request names, or 404. */
+/** Resolves with the upload that the request names; throws 404 NoSuchUpload. */
 export async function requireUpload(
   { store, bucket, key, query }: OperationContext,
   operation: keyof typeof NO_SUCH_UPLOAD_EC_BY_OPERATION,
@@ -85,7 +85,7 @@ export function noSuchUpload(
   })
 }
 
-/** The part number of the request, or 400. */
+/** Returns the part number of the request; throws 400 InvalidArgument. */
 export function parsePartNumber({ query }: OperationContext): number {
   const text = query.get('partNumber') ?? ''
   const number = Number(text)

@@ -1,4 +1,4 @@
-/** ListObjects, version 1 and 2. */
+/** ListObjects and ListObjectsV2. */
 import { invalidArgument } from '../oss-error.js'
 import { xmlReply, type Reply } from '../reply.js'
 import { OWNER } from '../settings.js'
@@ -98,7 +98,7 @@ function contentsElement(
   }
 }
 
-// Opaque to clients; the service's own look like `CgJiYw--`.
+// Opaque to clients. Tokens of the service look like `CgJiYw--`.
 const encodeContinuationToken = (key: string): string =>
   Buffer.from(key).toString('base64').replaceAll('=', '-').replaceAll('+', '.').replaceAll('/', '_')
 

@@ -1,10 +1,10 @@
-/** What the headers of PutObject, Initiate, Copy and Append say about the object to be. */
+/** Object metadata from the headers of PutObject, Initiate, Copy and Append. */
 import { invalidArgument, OssError } from '../oss-error.js'
 import type { HeaderMap } from '../http/headers.js'
 import type { ObjectAcl, ObjectMetadata, Tag } from '../store/record.js'
 import { percentDecode } from '../http/target.js'
 
-/** Headers that are stored and come back with the object. */
+/** Headers that are stored and returned with the object. */
 export const STORED_HEADERS = [
   'content-type',
   'cache-control',
@@ -19,7 +19,7 @@ const ENCRYPTION_ALGORITHMS = ['AES256', 'KMS', 'SM4']
 const META_PREFIX = 'x-oss-meta-'
 const MAX_META_BYTES = 8 * 1024
 
-/** Headers that mean something OSS does not do on a write. */
+/** Headers whose meaning OSS does not implement for writes. */
 const UNSUPPORTED_WRITE_HEADERS = [
   'if-match',
   'if-none-match',
@@ -27,7 +27,11 @@ const UNSUPPORTED_WRITE_HEADERS = [
   'if-unmodified-since',
 ]
 
-/** Checks and reads them for an object; `fallbackClass` is the bucket's storage class. */
+/**
+ * Checks and returns the metadata of an object.
+ *
+ * @param fallbackClass – the bucket's storage class
+ */
 export function metadataOf(headers: HeaderMap, fallbackClass: string): ObjectMetadata {
   const unsupported = UNSUPPORTED_WRITE_HEADERS.find(name => headers.has(name))
   if (unsupported !== undefined)
@@ -36,8 +40,8 @@ export function metadataOf(headers: HeaderMap, fallbackClass: string): ObjectMet
 }
 
 /**
- * The same for a multipart upload. The service passes over conditions and the ACL here; the ACL
- * is what Complete says.
+ * Checks and returns the metadata of a multipart upload. The service ignores conditions and the ACL here;
+ * Complete sets the ACL.
  */
 export function uploadMetadataOf(headers: HeaderMap, fallbackClass: string): ObjectMetadata {
   const encryption = parseEncryption(headers)
@@ -51,12 +55,12 @@ export function uploadMetadataOf(headers: HeaderMap, fallbackClass: string): Obj
   }
 }
 
-/** The ACL that the headers ask for. */
+/** Returns the ACL that the headers request. */
 export function objectAclOf(headers: HeaderMap): ObjectAcl {
   return parseObjectAcl(headers.get('x-oss-object-acl') ?? 'default')
 }
 
-/** 400 NotImplemented, naming the header. */
+/** Returns 400 NotImplemented, naming the header. */
 export function unsupportedHeader(header: string, value: string): OssError {
   return new OssError('NotImplemented', { extra: { Header: header, Value: value } })
 }
@@ -111,7 +115,7 @@ function parseEncryption(headers: HeaderMap): string | undefined {
   return value
 }
 
-/** `k1=v1&k2=v2`, percent-encoded. */
+/** Parses tags in the form `k1=v1&k2=v2`, percent-encoded. */
 export function parseTagsHeader(value: string | undefined): Tag[] {
   if (value === undefined || value === '') return []
   return checkTags(
@@ -123,7 +127,7 @@ export function parseTagsHeader(value: string | undefined): Tag[] {
   )
 }
 
-/** At most 10, keys of 1 to 128 and values of up to 256 characters, no key twice. */
+/** Checks tags: at most `maxTags`, keys of 1 to 128 and values of up to 256 characters, no duplicate keys. */
 export function checkTags(tags: Tag[], maxTags = 10): Tag[] {
   const keys = new Set(tags.map(([key]) => key))
   const lengthsValid = tags.every(

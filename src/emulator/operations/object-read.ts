@@ -9,7 +9,7 @@ import { encryptionHeader } from './object-write.js'
 import { parseRange } from './range.js'
 import { STORED_HEADERS } from './object-metadata.js'
 
-/** How often a read starts again when the object is replaced under its hands. */
+/** Number of attempts to read an object while it is being replaced. */
 const MAX_READ_ATTEMPTS = 20
 
 export async function getObject(context: OperationContext): Promise<Reply> {
@@ -69,7 +69,7 @@ export async function getObjectMeta(context: OperationContext): Promise<Reply> {
   })
 }
 
-/** The object, or 404 NoSuchKey. */
+/** Resolves with the object; throws 404 NoSuchKey. */
 export async function requireObject({
   store,
   bucket,
@@ -80,12 +80,12 @@ export async function requireObject({
   return record
 }
 
-/** 404 NoSuchKey. */
+/** Returns 404 NoSuchKey. */
 export function noSuchKey(key: string): OssError {
   return new OssError('NoSuchKey', { extra: { Key: key } })
 }
 
-/** `x-oss-hash-crc64ecma`, where the object has one. */
+/** Returns `x-oss-hash-crc64ecma` if the object has a CRC-64. */
 export function crc64Header({ crc64 }: ObjectRecord): Record<string, string> {
   return crc64 === undefined ? {} : { 'x-oss-hash-crc64ecma': crc64 }
 }
@@ -125,7 +125,7 @@ function responseOverrides(
       throw new OssError('InvalidRequest', {
         message: 'An anonymous request must not override response headers.',
       })
-    // oxlint-disable-next-line no-control-regex -- what would split the header
+    // oxlint-disable-next-line no-control-regex -- control characters would split the header
     if (/[\u0000-\u001f\u007f]/.test(value))
       throw invalidArgument(`response-${name}`, value, 'Illegal header value.')
     headers[capitalizeHeaderName(name)] = Buffer.from(value).toString('latin1')

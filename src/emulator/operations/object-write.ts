@@ -28,7 +28,7 @@ export async function deleteObject({ store, bucket, key }: OperationContext): Pr
   return emptyReply(204)
 }
 
-/** The record of an object that was written in one piece. */
+/** Returns the record of an object written by PutObject. */
 export function normalObjectRecord(
   { key, now }: OperationContext,
   metadata: ObjectMetadata,
@@ -45,22 +45,22 @@ export function normalObjectRecord(
   }
 }
 
-/** Whether the client wants no object replaced. */
+/** Returns whether the client forbids replacing an object. */
 export function forbidsOverwrite({ headers }: OperationContext): boolean {
   return headers.get('x-oss-forbid-overwrite')?.toLowerCase() === 'true'
 }
 
-/** 409 if there is an object. */
+/** Throws 409 FileAlreadyExists if the object exists. */
 export function throwIfExists(old: ObjectRecord | undefined, ec?: string): void {
   if (old !== undefined) throw new OssError('FileAlreadyExists', ec === undefined ? {} : { ec })
 }
 
-/** The storage class that objects have by default in this bucket. */
+/** Resolves with the default storage class of objects in this bucket. */
 export async function defaultStorageClass({ store, bucket }: OperationContext): Promise<string> {
   return (await store.buckets.get(bucket))?.storageClass ?? 'Standard'
 }
 
-/** `x-oss-server-side-encryption`, where the object has one. */
+/** Returns `x-oss-server-side-encryption` if the object has one. */
 export function encryptionHeader({ encryption }: ObjectMetadata): Record<string, string> {
   return encryption === undefined ? {} : { 'x-oss-server-side-encryption': encryption }
 }

@@ -1,4 +1,4 @@
-/** The operations of OSS that the emulator knows by name, as OSS's documentation names them. */
+/** Operations known to the emulator, by their names in OSS's documentation. */
 export type OperationName =
   | 'ListBuckets'
   | 'PutBucket'
@@ -32,7 +32,7 @@ export type OperationName =
   | 'ListParts'
   | 'CompleteMultipartUpload'
   | 'AbortMultipartUpload'
-  /** Anything OSS has and the emulator has not. */
+  /** An operation that OSS supports and the emulator does not. */
   | 'NotImplemented'
-  /** Nothing OSS has. */
+  /** Not an operation of OSS. */
   | 'Unknown'

@@ -1,25 +1,25 @@
-/** What an operation is: which requests it answers, who may ask, and what it does. */
+/** Operations: the requests they answer, the access they need, and their implementation. */
 import type { Reply } from '../reply.js'
 import type { OperationContext } from './context.js'
 import type { OperationName } from './operation-name.js'
 
-/** What a request is about. */
+/** Level of the resource that a request addresses. */
 export type Level = 'service' | 'bucket' | 'object'
 
 /**
- * Who may do it without a signature: whom the ACL lets read, whom it lets write, or nobody. `make`:
- * nobody, and the bucket need not exist.
+ * Access that an operation needs. `read` and `write` are granted to anonymous requests by ACLs. `owner`
+ * and `create` require a signature; `create` does not require the bucket to exist.
  */
 export type Access = 'read' | 'write' | 'owner' | 'create'
 
-/** One line of the table. */
+/** An operation and the requests that it answers. */
 export interface Operation {
   readonly name: OperationName
   readonly method: string
   readonly level: Level
-  /** Parameters that must be in the query; `name=value` where the value counts. */
+  /** Required query parameters; `name=value` if the value matters. */
   readonly query: readonly string[]
-  /** A header that must be there. */
+  /** Required header. */
   readonly header?: string
   readonly access: Access
   readonly run: (context: OperationContext) => Promise<Reply>

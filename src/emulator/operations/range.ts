@@ -1,17 +1,21 @@
 /**
- * The Range header as OSS reads it: one range of bytes. What is no range, or reaches past the
- * object's end, is ignored and the whole object comes with 200 (its page on ranged downloads),
- * unless the client asks for the behaviour of HTTP with `x-oss-range-behavior: standard`.
+ * Range header with OSS's semantics: a single byte range. A header that is malformed or reaches past the
+ * end of the object is ignored and the whole object is returned with 200 (see OSS's page on ranged
+ * downloads), unless the client requests HTTP's behaviour with `x-oss-range-behavior: standard`.
  */
 import type { ByteSpan } from '../store/body.js'
 
-/** @returns the span; 'whole' to ignore the header; 'unsatisfiable' for 416, in standard behaviour only */
+/**
+ * Parses a Range header.
+ *
+ * @returns the span, 'whole' to ignore the header, or 'unsatisfiable' for 416 (standard behaviour only)
+ */
 export function parseRange(
   header: string | undefined,
   size: number,
   standard: boolean,
 ): ByteSpan | 'whole' | 'unsatisfiable' {
-  // of several ranges the first counts
+  // only the first of several ranges is used
   const [, first, last] = /^bytes=(\d*)-(\d*)(?:,.*)?$/.exec(header?.trim() ?? '') ?? []
   if (first === undefined || last === undefined || (first === '' && last === '')) return 'whole'
   const fromEnd = first === ''

@@ -1,7 +1,7 @@
 /**
- * Bytes from the wire into a temp file, hashed on the way and held against what the client said
- * about them. Until an operation takes the file into the store it is nobody's, and a request that
- * breaks off leaves nothing.
+ * Receives a body into a temp file, hashes it on the way, and checks it against the client's digests.
+ * The file is not visible until an operation moves it into the store; an interrupted request leaves
+ * nothing.
  */
 import { open } from 'node:fs/promises'
 import { OssError } from '../oss-error.js'
@@ -10,19 +10,19 @@ import { removeFile } from '../store/files.js'
 import { createEmptyFile, type StagedBody } from '../store/object-dir.js'
 import type { OperationContext } from './context.js'
 
-/** The most a single PUT, POST or part may hold: 5 GB. */
+/** Maximum body of a single PUT, POST or part: 5 GB. */
 export const MAX_UPLOAD_BODY_BYTES = 5 * 1024 ** 3
 
-/** A body that came in whole. */
+/** A body that was received completely. */
 export interface ReceivedBody {
-  /** The temp file with its bytes; an empty one where bodies are thrown away. */
+  /** Temp file with the bytes; empty if bodies are discarded. */
   readonly file: string
-  /** The same as the body of an object. */
+  /** The same bytes as the body of an object. */
   readonly staged: StagedBody
   readonly digest: Digest
 }
 
-/** Takes in the body and hands it to `use`; the temp file is gone after that, if it was not moved. */
+/** Receives the body and passes it to `use`. Removes the temp file afterwards unless it was moved. */
 export async function receiveBody<T>(
   context: OperationContext,
   use: (received: ReceivedBody) => Promise<T>,
@@ -41,7 +41,7 @@ export async function receiveBody<T>(
   }
 }
 
-/** Writes bytes to a new file and digests them; `discard` writes none. */
+/** Writes bytes to a new file and digests them. With `discard` the file stays empty. */
 export async function writeAndDigest(
   bytes: AsyncIterable<Uint8Array>,
   file: string,
@@ -56,7 +56,7 @@ export async function writeAndDigest(
   const handle = await open(file, 'wx', 0o600)
   try {
     for await (const chunk of bytes) {
-      const written = handle.writeFile(chunk) // goes on behind what was written before
+      const written = handle.writeFile(chunk) // appends: the handle keeps its position
       digester.update(chunk)
       await written
     }
@@ -97,12 +97,12 @@ function checkReceivedBody(
   if (crc64 !== undefined && crc64 !== String(digest.crc64)) throw new OssError('InvalidCRC64')
 }
 
-/** `Content-MD5` of an MD5 in hex. */
+/** Converts an MD5 in hex to the base64 of `Content-MD5`. */
 export function hexToBase64(hex: string): string {
   return Buffer.from(hex, 'hex').toString('base64')
 }
 
-/** The reply headers that tell what came in. */
+/** Returns the reply headers with the digests of the received body. */
 export function digestHeaders({ md5, crc64 }: Digest): Record<string, string> {
   return {
     ETag: `"${md5}"`,

@@ -1,7 +1,7 @@
 /**
- * Which operation a request is: the first line of the table whose method, level and query fit. What
- * OSS has and the emulator has not is listed too, so that it answers NotImplemented rather than
- * something that looks like success.
+ * Maps requests to operations: the first row of the table whose method, level and query match. Operations
+ * that OSS supports and the emulator does not are listed too, so that they are answered NotImplemented
+ * rather than something that looks like success.
  */
 import type { Address } from '../http/address.js'
 import type { HeaderMap } from '../http/headers.js'
@@ -78,7 +78,7 @@ const SUB_RESOURCE_ROUTES: readonly OperationRoute[] = [
   ['DeleteObjectTagging', 'DELETE', 'object', 'tagging', 'write', deleteObjectTagging],
 ]
 
-/** The same where no sub-resource is named; tried after what is not implemented. */
+/** Routes without a sub-resource. Matched last, after the operations that are not implemented. */
 const PLAIN_ROUTES: readonly OperationRoute[] = [
   ['PutBucket', 'PUT', 'bucket', '', 'create', putBucket],
   ['DeleteBucket', 'DELETE', 'bucket', '', 'owner', deleteBucket],
@@ -106,7 +106,7 @@ const toOperations = (routes: readonly OperationRoute[]): Operation[] =>
 const SUB_RESOURCE_OPERATIONS = toOperations(SUB_RESOURCE_ROUTES)
 const PLAIN_OPERATIONS = toOperations(PLAIN_ROUTES)
 
-/** The operation of a request; never undefined: what is unknown has an operation that says so. */
+/** Returns the operation of a request. For an unknown one, returns an operation that answers an error. */
 export function findOperation(
   method: string,
   address: Address,
@@ -118,7 +118,7 @@ export function findOperation(
   const matches = (operation: Operation) =>
     operation.method === method &&
     operation.level === level &&
-    operation.query.every(wanted => matchesQuery(query, wanted)) &&
+    operation.query.every(parameter => matchesQuery(query, parameter)) &&
     (operation.header === undefined || headers.has(operation.header))
   return (
     SUB_RESOURCE_OPERATIONS.find(matches) ??
@@ -128,7 +128,7 @@ export function findOperation(
   )
 }
 
-function matchesQuery(query: ReadonlyMap<string, string>, wanted: string): boolean {
-  const [name = '', value] = wanted.split('=')
+function matchesQuery(query: ReadonlyMap<string, string>, parameter: string): boolean {
+  const [name = '', value] = parameter.split('=')
   return value === undefined ? query.has(name) : query.get(name) === value
 }

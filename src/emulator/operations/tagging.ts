@@ -1,4 +1,4 @@
-/** Tags of buckets and objects: stored and returned. */
+/** Tags of buckets and objects. Stored and returned. */
 import { OssError } from '../oss-error.js'
 import { emptyReply, xmlReply, type Reply } from '../reply.js'
 import type { Tag } from '../store/record.js'

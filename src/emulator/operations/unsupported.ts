@@ -1,9 +1,9 @@
-/** What OSS can do and the emulator cannot, and what nobody can do. */
+/** Operations that OSS supports and the emulator does not, and unknown operations. */
 import type { HeaderMap } from '../http/headers.js'
 import { OssError } from '../oss-error.js'
 import type { Operation } from './operation.js'
 
-/** Parameters that call for operations the emulator does not have. */
+/** Query parameters of operations that the emulator does not support. */
 const UNSUPPORTED_PARAMETERS = new Set(
   (
     'accessPoint accessPointPolicy archiveDirectRead asyncFetch bucketArchiveDirectRead cname comp cors encryption ' +
@@ -15,7 +15,7 @@ const UNSUPPORTED_PARAMETERS = new Set(
   ).split(' '),
 )
 
-/** Headers that do. */
+/** Headers of operations that the emulator does not support. */
 const UNSUPPORTED_HEADERS = ['x-oss-process', 'x-oss-server-side-data-encryption']
 
 function notImplementedOperation(extra: Record<string, string>): Operation {
@@ -29,7 +29,10 @@ function notImplementedOperation(extra: Record<string, string>): Operation {
   }
 }
 
-/** An operation that refuses, if the request is for one the emulator does not have. */
+/**
+ * Returns an operation that answers NotImplemented if the emulator does not support the request, else
+ * undefined.
+ */
 export function unsupportedOperation(
   method: string,
   level: Operation['level'],
@@ -43,7 +46,7 @@ export function unsupportedOperation(
     return notImplementedOperation({ Parameter: 'versionId' })
   const header = UNSUPPORTED_HEADERS.find(name => headers.has(name))
   if (header !== undefined) return notImplementedOperation({ Header: header })
-  // POST of a form, and preflight requests of browsers
+  // form uploads and CORS preflight requests
   if (method === 'OPTIONS' || (method === 'POST' && level === 'bucket' && !query.has('delete')))
     return notImplementedOperation({ Method: method })
   return undefined

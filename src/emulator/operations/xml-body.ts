@@ -1,28 +1,30 @@
 /**
- * XML that clients send. Parsed by fast-xml-parser (loaded when first needed: it is a tenth of a
- * second) with entities of the document itself refused, and read through a small view that does
- * not care whether a client sends one element or many.
+ * XML bodies of requests. Parsed by fast-xml-parser, which is loaded on first use because that takes 0.1 s.
+ * Documents that declare entities are rejected. `XmlElement` hides whether a client sends one element or
+ * many.
  */
 import { createHash } from 'node:crypto'
 import { OssError } from '../oss-error.js'
 import type { OperationContext } from './context.js'
 
-/** Enough for 10,000 parts or 1000 keys of 1023 bytes, all of them percent-encoded. */
+/** Maximum size of a body. Enough for 10,000 parts or 1000 percent-encoded keys of 1023 bytes. */
 const MAX_XML_BYTES = 4 * 1024 * 1024
 
-/** An element. */
+/** An XML element. */
 export interface XmlElement {
-  /** The text of the first child of this name; '' if it is empty, undefined if there is none. */
+  /** Returns the text of the first child of this name; '' if it is empty, undefined if there is none. */
   text(name: string): string | undefined
-  /** The first child of this name. */
+  /** Returns the first child of this name. */
   child(name: string): XmlElement | undefined
-  /** All children of this name. */
+  /** Returns all children of this name. */
   children(name: string): XmlElement[]
 }
 
 /**
- * The body as an element named `root`; 400 MalformedXML if it is something else.
- * @returns undefined for an empty body, which is refused unless `mayBeEmpty`
+ * Parses the body, whose root element must be `root`; throws 400 MalformedXML.
+ *
+ * @param mayBeEmpty – accepts an empty body, default false
+ * @returns the root element; undefined for an empty body
  */
 export async function readXmlBody(
   context: OperationContext,
@@ -45,7 +47,7 @@ function checkContentMd5({ headers }: OperationContext, text: string): void {
     throw new OssError('InvalidDigest', { ec: '0017-00000503' })
 }
 
-/** Parses a document; 400 MalformedXML if it is none, or its root has another name. */
+/** Parses a document whose root element must be `root`; throws 400 MalformedXML. */
 export async function parseXml(text: string, root: string): Promise<XmlElement> {
   if (/<!DOCTYPE|<!ENTITY/i.test(text)) throw new OssError('MalformedXML')
   const { XMLParser, XMLValidator } = await import('fast-xml-parser')
@@ -55,7 +57,7 @@ export async function parseXml(text: string, root: string): Promise<XmlElement> 
     ignoreDeclaration: true,
     parseTagValue: false,
     trimValues: false,
-    // the five of XML and character references: a document cannot define any (see above)
+    // the five predefined entities and character references; documents that declare others are rejected above
     processEntities: {
       enabled: true,
       maxTotalExpansions: 1_000_000,
@@ -70,7 +72,7 @@ export async function parseXml(text: string, root: string): Promise<XmlElement> 
   return toXmlElement(value)
 }
 
-/** The parser finds faults that its validator does not. */
+/** Turns parser errors into 400 MalformedXML. The parser detects errors that its validator does not. */
 function orMalformedXml<T>(parse: () => T): T {
   try {
     return parse()
@@ -79,7 +81,7 @@ function orMalformedXml<T>(parse: () => T): T {
   }
 }
 
-/** What the parser makes with these options: elements as objects, lists of them, or text. */
+/** Output of the parser with these options: elements as objects, lists of them, or text. */
 type ParsedXml = string | { readonly [name: string]: ParsedXml } | ParsedXml[]
 
 function toXmlElement(parsed: ParsedXml): XmlElement {

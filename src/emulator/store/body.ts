@@ -1,7 +1,7 @@
 /**
- * Reading an object's bytes, from one file or from many, without ever holding more than a chunk.
- * A body that is overwritten while it is read goes on from the old bytes where its file is open
- * already; otherwise the read fails, and is never a mix of two objects.
+ * Reads an object's bytes from one or more files, one chunk at a time. If the object is overwritten
+ * during a read, a file that is already open continues to yield the old bytes; otherwise the read fails.
+ * It never mixes two objects.
  */
 import { open } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -11,13 +11,13 @@ import type { Segment } from './record.js'
 const CHUNK_BYTES = 256 * 1024
 const ZEROS = Buffer.alloc(64 * 1024)
 
-/** A range of a body: first byte and number of bytes. */
+/** A range of a body, as first byte and number of bytes. */
 export interface ByteSpan {
   readonly offset: number
   readonly length: number
 }
 
-/** The bytes of `span` out of files laid end to end. The first file is open when this resolves. */
+/** Reads a span of the concatenated files. The first file is open when this resolves. */
 export async function readSegments(
   dir: string,
   segments: readonly Segment[],
@@ -41,7 +41,7 @@ export async function readSegments(
   })
 }
 
-/** So many zeros, for bodies that were thrown away. */
+/** Returns a stream of `length` zeros, for discarded bodies. */
 export function readZeros(length: number): Readable {
   return toReadable(async function* () {
     for (let left = length; left > 0; left -= ZEROS.length)
@@ -53,7 +53,7 @@ interface FileSpan extends ByteSpan {
   readonly file: string
 }
 
-/** Which bytes of which files make up the span. Pure. */
+/** Returns the ranges of the files that make up the span. Pure. */
 export function fileSpansOf(
   segments: readonly Segment[],
   { offset, length }: ByteSpan,
@@ -80,7 +80,8 @@ async function* readFileSpan(
   while (position < end) {
     const buffer = Buffer.allocUnsafeSlow(Math.min(CHUNK_BYTES, end - position))
     const { bytesRead } = await file.read(buffer, 0, buffer.length, position)
-    if (bytesRead === 0) throw new Error('a body file is shorter than its record says')
+    if (bytesRead === 0)
+      throw new Error('Reading an object failed: its body file is shorter than its record says')
     position += bytesRead
     yield buffer.subarray(0, bytesRead)
   }

@@ -1,4 +1,4 @@
-/** Buckets: a directory each, there once its record is. */
+/** Buckets. Each is a directory and exists once its record does. */
 import { rename, rmdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { hasErrorCode, makeDir, listDir, readJsonFile, removeTree, writeJsonFile } from './files.js'
@@ -7,7 +7,7 @@ import type { RunExclusive } from './lock.js'
 import type { BucketRecord } from './record.js'
 import type { Workspace } from './workspace.js'
 
-/** The rules of OSS for names; also what keeps a name from being a path. */
+/** Returns whether a name follows OSS's rules, which also exclude dots and path separators. */
 export function isBucketName(name: string): boolean {
   return /^[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]$/.test(name)
 }
@@ -15,13 +15,13 @@ export function isBucketName(name: string): boolean {
 /** The buckets of one data directory. */
 export interface BucketStore {
   get(name: string): Promise<BucketRecord | undefined>
-  /** In order of their names. */
+  /** Lists the buckets in order of their names. */
   list(): Promise<BucketRecord[]>
-  /** Makes it, or changes it if it is there. */
+  /** Creates or changes a bucket. */
   put(record: BucketRecord): Promise<void>
-  /** Makes it unless it is there. */
+  /** Creates a bucket unless it exists. */
   ensure(record: BucketRecord): Promise<void>
-  /** False if it holds objects or unfinished uploads. */
+  /** Removes a bucket. Resolves with false if it holds objects or unfinished uploads. */
   remove(name: string): Promise<boolean>
 }
 
@@ -58,7 +58,7 @@ export function createBucketStore(
     async remove(name) {
       const trashPath = workspace.tempPath()
       try {
-        await rmdir(layout.objects(name)) // refuses while there is an object
+        await rmdir(layout.objects(name)) // fails while there is an object
         await rmdir(layout.uploads(name))
       } catch (error) {
         if (!hasErrorCode(error, 'ENOTEMPTY', 'EEXIST')) throw error

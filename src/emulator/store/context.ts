@@ -1,4 +1,4 @@
-/** What the parts of the store share: where things are, and how one waits for another. */
+/** State shared by the modules of the store. */
 import type { Layout } from './layout.js'
 import type { RunExclusive } from './lock.js'
 import type { Workspace } from './workspace.js'
@@ -7,6 +7,6 @@ import type { Workspace } from './workspace.js'
 export interface StoreContext {
   readonly layout: Layout
   readonly workspace: Workspace
-  /** Work that no other process does at the same time. */
+  /** Runs work under a lock shared by all processes. */
   readonly runExclusive: RunExclusive
 }

@@ -4,11 +4,11 @@ import { Crc64 } from '../../crc64.js'
 
 /** The digests of some bytes. */
 export interface Digest {
-  /** Bytes. */
+  /** Number of bytes. */
   readonly size: number
-  /** Upper-case hex. Random where hashing is off: OSS promises only that an ETag is unique. */
+  /** Upper-case hex. Random if MD5 is off, since OSS guarantees only that an ETag is unique. */
   readonly md5: string
-  /** Absent where hashing is off. */
+  /** Absent if CRC-64 is off. */
   readonly crc64?: bigint
 }
 
@@ -18,7 +18,11 @@ export interface Digester {
   end(): Digest
 }
 
-/** A digester; `verify`: true for both, `'crc64'`, or false: it only counts. */
+/**
+ * Creates a digester.
+ *
+ * @param verify – true for MD5 and CRC-64, `'crc64'` for CRC-64 only, false to count bytes only
+ */
 export function createDigester(verify: boolean | 'crc64'): Digester {
   let size = 0
   const md5 = verify === true ? createHash('md5') : undefined
@@ -37,8 +41,8 @@ export function createDigester(verify: boolean | 'crc64'): Digester {
 }
 
 /**
- * The ETag of a multipart object: MD5 over the upper-case hex MD5s of its parts, a hyphen, their
- * number. Derived from a recorded reply of the service; its documents promise only uniqueness.
+ * Returns the ETag of a multipart object: MD5 over the upper-case hex MD5s of its parts, a hyphen, their
+ * number. Derived from a recorded reply of the service; its documentation guarantees only uniqueness.
  */
 export function multipartETag(md5s: readonly string[]): string {
   const md5 = createHash('md5').update(md5s.join('')).digest('hex').toUpperCase()

@@ -1,15 +1,15 @@
 /**
- * The few file operations the store is made of. What others can see appears by one rename and is
- * read whole; a file that is not there is `undefined`, any other trouble is thrown.
+ * File operations of the store. Files become visible to other processes by a single rename and are read
+ * whole. A missing file is `undefined`; any other error is thrown.
  */
 import { mkdir, open, readdir, readFile, rename, rm, stat, unlink } from 'node:fs/promises'
 
-/** Whether an error of Node has this code. */
+/** Returns whether an error has one of these codes. */
 export function hasErrorCode(error: unknown, ...codes: string[]): boolean {
   return error instanceof Error && 'code' in error && codes.includes(String(error.code))
 }
 
-/** `undefined` in place of ENOENT (or ENOTDIR). */
+/** Resolves with `undefined` instead of failing with ENOENT or ENOTDIR. */
 export async function ifExists<T>(operation: Promise<T>): Promise<T | undefined> {
   try {
     return await operation
@@ -19,14 +19,14 @@ export async function ifExists<T>(operation: Promise<T>): Promise<T | undefined>
   }
 }
 
-/** A JSON file. The caller names its type: only the store writes these files. */
+/** Reads a JSON file. Its type is not checked, because only the store writes these files. */
 export async function readJsonFile<T>(path: string): Promise<T | undefined> {
   const text = await ifExists(readFile(path, 'utf8'))
-  // a file of ours, written whole and renamed into place
+  // our own file, written whole and renamed into place
   return text === undefined ? undefined : (JSON.parse(text) as T)
 }
 
-/** Writes JSON to `temp` and renames it to `path`: readers see the old file or the new one. */
+/** Writes JSON to `temp` and renames it to `path`, so that readers see the old file or the new one. */
 export async function writeJsonFile(temp: string, path: string, value: unknown): Promise<void> {
   const file = await open(temp, 'w', 0o600)
   try {
@@ -37,27 +37,27 @@ export async function writeJsonFile(temp: string, path: string, value: unknown):
   await rename(temp, path)
 }
 
-/** Makes a directory and its parents, private to the user. */
+/** Creates a directory and its parents, accessible only to the user. */
 export async function makeDir(path: string): Promise<void> {
   await mkdir(path, { recursive: true, mode: 0o700 })
 }
 
-/** The names in a directory, none if it is not there. */
+/** Lists the names in a directory; empty if it does not exist. */
 export async function listDir(path: string): Promise<string[]> {
   return (await ifExists(readdir(path))) ?? []
 }
 
-/** Removes a file if it is there. */
+/** Removes a file if it exists. */
 export async function removeFile(path: string): Promise<void> {
   await ifExists(unlink(path))
 }
 
-/** Removes a file or a tree if it is there. */
+/** Removes a file or directory tree if it exists. */
 export async function removeTree(path: string): Promise<void> {
   await rm(path, { recursive: true, force: true })
 }
 
-/** Whether there is anything under this name. */
+/** Returns whether a path exists. */
 export async function pathExists(path: string): Promise<boolean> {
   return (await ifExists(stat(path))) !== undefined
 }

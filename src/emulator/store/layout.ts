@@ -1,24 +1,24 @@
 /**
- * Where things lie in the data directory. Names that clients choose never become path segments as
- * they are: bucket names are checked against the rules of OSS, keys are encoded into one safe file
- * name. So no key can leave the directory, whatever it holds.
+ * Layout of the data directory. Names chosen by clients never become path segments unchanged: bucket names
+ * are checked against OSS's rules, keys are encoded into one safe file name. So no key can escape the
+ * directory.
  *
  *     DIR/locks/<00..ff>                             kernel lock files, see lock.ts
- *     DIR/tmp/<owner>/                               what a live process is writing, see workspace.ts
+ *     DIR/tmp/<owner>/                               unfinished files of a live process, see workspace.ts
  *     DIR/buckets/<bucket>/bucket.json
- *     DIR/buckets/<bucket>/objects/<name>/record.json    the object: replaced by one rename
- *     DIR/buckets/<bucket>/objects/<name>/<body>         its bytes: one file, or ...
- *     DIR/buckets/<bucket>/objects/<name>/<upload id>/   ... the parts of the upload that made it
+ *     DIR/buckets/<bucket>/objects/<name>/record.json    the object, replaced by one rename
+ *     DIR/buckets/<bucket>/objects/<name>/<body>         its bytes in one file, or ...
+ *     DIR/buckets/<bucket>/objects/<name>/<upload id>/   ... in the parts of its upload
  *     DIR/buckets/<bucket>/uploads/<upload id>/upload.json
  *     DIR/buckets/<bucket>/uploads/<upload id>/<00..99>/<part>
  */
 import { createHash } from 'node:crypto'
 import { join } from 'node:path'
 
-/** Longer encoded keys are hashed: 255 bytes is what common file systems take. */
+/** Maximum length of an encoded key; longer ones are hashed, because common file systems allow 255 bytes. */
 const MAX_ENCODED_KEY_BYTES = 200
 
-/** The paths of one data directory. Pure. */
+/** Returns the paths of a data directory. Pure. */
 export function createLayout(root: string) {
   const buckets = join(root, 'buckets')
   const bucket = (name: string) => join(buckets, name)
@@ -38,12 +38,12 @@ export function createLayout(root: string) {
   }
 }
 
-/** Paths of one data directory. */
+/** Paths of a data directory. */
 export type Layout = ReturnType<typeof createLayout>
 
 /**
- * The file name of a key: readable where it can be, the same on file systems that ignore case,
- * never `.` or `..`, never longer than 255 bytes.
+ * Returns the file name of a key. It is readable if possible, unique on case-insensitive file systems,
+ * never `.` or `..`, and at most 255 bytes long.
  */
 export function keyFileName(key: string): string {
   let name = ''
@@ -56,13 +56,13 @@ export function keyFileName(key: string): string {
     : `~${createHash('sha256').update(key).digest('hex')}.object`
 }
 
-/** The key of a file name; undefined where the name is a hash and the record must be asked. */
+/** Returns the key of a file name; undefined if the name is a hash, so that only the record has the key. */
 export function keyOfFileName(name: string): string | undefined {
   if (name.startsWith('~')) return undefined
   return decodeURIComponent(name.slice(0, -'.object'.length))
 }
 
-/** Upload ids as OSS makes them: 32 upper-case hex digits. Anything else cannot exist here. */
+/** Returns whether a string has the form of OSS's upload ids, 32 upper-case hex digits. */
 export function isStoredUploadId(id: string): boolean {
   return /^[0-9A-F]{32}$/.test(id)
 }

@@ -1,7 +1,7 @@
 /**
- * One writer per key, in this process and in every other over the same directory. A key belongs to
- * one of 256 lock files; the lock is the kernel's, so it ends with its process however that ends.
- * It is held only while names are changed, never while bytes flow.
+ * Allows one writer per key across all processes that share the data directory. Each key maps to one of
+ * 256 lock files. The locks are kernel locks, so they are released however a process ends. They are held
+ * only while names change, never while bytes are transferred.
  */
 import { createHash } from 'node:crypto'
 import { open } from 'node:fs/promises'
@@ -9,13 +9,13 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { tryLock } from 'fs-native-extensions'
 
-/** Tries again after so many ms: the kernel could wait too, but on a thread that reads need. */
+/** Poll interval in ms. A blocking kernel lock would occupy a thread that file reads need. */
 const LOCK_POLL_INTERVAL_MS = 2
 
-/** Runs `work` alone among all who name the same `topic`. */
+/** Runs `work` exclusively among all callers with the same `lockName`. */
 export type RunExclusive = <T>(lockName: string, work: () => Promise<T>) => Promise<T>
 
-/** Locks in the directory `dir`, which must exist. */
+/** Creates locks in the directory `dir`, which must exist. */
 export function createRunExclusive(dir: string): RunExclusive {
   const queueTails = new Map<string, Promise<unknown>>()
 
@@ -25,18 +25,18 @@ export function createRunExclusive(dir: string): RunExclusive {
       while (!tryLock(file.fd)) await sleep(LOCK_POLL_INTERVAL_MS)
       return await work()
     } finally {
-      await file.close() // ends the lock
+      await file.close() // releases the lock
     }
   }
 
   return async (lockName, work) => {
     const fileName = createHash('sha256').update(lockName).digest('hex').slice(0, 2)
-    // a queue first, so that this process polls the kernel once and not once a request
+    // queue within the process first, so that it polls the kernel once rather than once per request
     const previous = queueTails.get(fileName) ?? Promise.resolve()
     const result = previous.then(() => withKernelLock(fileName, work))
     const tail = result.then(
       () => undefined,
-      () => undefined, // whoever asked sees the failure; the next in the queue must not
+      () => undefined, // the caller gets the failure; the next in the queue must not
     )
     queueTails.set(fileName, tail)
     void tail.then(() => queueTails.get(fileName) === tail && queueTails.delete(fileName))

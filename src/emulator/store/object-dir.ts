@@ -1,6 +1,6 @@
 /**
- * The directory of an object: what belongs in it and what is left over. All of this is done under
- * the key's lock.
+ * The directory of an object: its body, its record, and removal of leftovers. All functions require the
+ * key's lock.
  */
 import { copyFile, link, mkdir, open, rename, rmdir } from 'node:fs/promises'
 import { randomBytes } from 'node:crypto'
@@ -10,26 +10,26 @@ import { keyFileName } from './layout.js'
 import type { ObjectRecord } from './record.js'
 import type { StoreContext } from './context.js'
 
-/** The file that makes the directory an object. */
+/** Record file. The object exists once this file does. */
 export const RECORD_FILE = 'record.json'
 
-/** What the lock on an object is asked for; uploads to the key take the same one. */
+/** Returns the name of an object's lock, which uploads to the key share. */
 export const objectLockName = (bucket: string, key: string): string =>
   directoryLockName(bucket, keyFileName(key))
 
-/** The same by the name of the object's directory. */
+/** Returns the lock name for the name of an object's directory. */
 export const directoryLockName = (bucket: string, name: string): string =>
   `object ${bucket}/${name}`
 
-/** Bytes that are to become a body, where nobody else sees them. */
+/** Bytes that will become a body, not visible to others yet. */
 export type StagedBody =
   | { readonly kind: 'file'; readonly path: string }
   /** Parts with their manifest, in a directory. */
   | { readonly kind: 'parts'; readonly path: string }
-  /** Thrown away. */
+  /** Discarded bytes. */
   | { readonly kind: 'none' }
 
-/** Makes the directory of an object; its bucket's must be there. */
+/** Creates the directory of an object. The directory of its bucket must exist. */
 export async function makeObjectDir(dir: string): Promise<void> {
   try {
     await mkdir(dir, { mode: 0o700 })
@@ -38,7 +38,7 @@ export async function makeObjectDir(dir: string): Promise<void> {
   }
 }
 
-/** Moves bytes into an object's directory, under a name of their own. */
+/** Moves bytes into an object's directory under a unique name. */
 export async function moveBody(dir: string, staged: StagedBody): Promise<ObjectRecord['body']> {
   if (staged.kind === 'none') return { kind: 'none' }
   const unique = randomBytes(8).toString('hex')
@@ -50,7 +50,7 @@ export async function moveBody(dir: string, staged: StagedBody): Promise<ObjectR
   return body
 }
 
-/** One more name for a file; a copy of it where the file system has no links, or no more of them. */
+/** Links a file, or copies it if the file system does not support links or has reached its limit. */
 export async function linkOrCopy(from: string, to: string): Promise<true> {
   try {
     await link(from, to)
@@ -61,7 +61,7 @@ export async function linkOrCopy(from: string, to: string): Promise<true> {
   return true
 }
 
-/** Finishes a Complete that was cut between its record and the move of its parts. Under the lock. */
+/** Finishes a Complete that was interrupted between writing the record and moving the parts. */
 export async function finishComplete(
   { layout }: StoreContext,
   bucket: string,
@@ -71,7 +71,7 @@ export async function finishComplete(
   await ifExists(rename(layout.upload(bucket, body.id), join(layout.object(bucket, key), body.id)))
 }
 
-/** Removes from an object's directory what its record does not name; all of it without a record. */
+/** Removes files that the record does not name from an object's directory; without a record, all of it. */
 export async function removeLeftovers(
   dir: string,
   record: ObjectRecord | undefined,
@@ -86,7 +86,7 @@ export async function removeLeftovers(
   if (record === undefined) await ifExists(rmdir(dir))
 }
 
-/** Creates an empty file: what stands for bytes that were thrown away. */
+/** Creates an empty file in place of discarded bytes. */
 export async function createEmptyFile(path: string): Promise<void> {
   await (await open(path, 'w', 0o600)).close()
 }

@@ -1,8 +1,8 @@
 /**
- * Objects: a directory each, named after the key, holding the record and the bytes it points to.
- * The rename of the record is the one moment at which an object appears, changes or is replaced;
- * bytes come into the directory before it and leave after it, both under the key's lock. Whatever
- * else a crash left in the directory is swept by the next change of that key.
+ * Objects. Each is a directory named after the key, holding the record and the bytes it refers to. An
+ * object is created, changed or replaced atomically by renaming the record; bytes are moved into the
+ * directory before and removed after, both under the key's lock. Leftovers of a crash are removed by the
+ * next change of that key.
  */
 import { createReadStream, createWriteStream } from 'node:fs'
 import { truncate } from 'node:fs/promises'
@@ -38,11 +38,12 @@ const MANIFEST_FILE = 'manifest.json'
 /** The objects of one data directory. */
 export interface ObjectStore {
   get(bucket: string, key: string): Promise<ObjectRecord | undefined>
-  /** The bytes of a record; undefined if the object was replaced meanwhile: get it again. */
+  /** Reads the bytes of a record. Undefined if the object has been replaced; call `get` again. */
   read(bucket: string, record: ObjectRecord, span: ByteSpan): Promise<Readable | undefined>
   /**
-   * Replaces or makes an object in one step. `decide` sees the object that is there, under the
-   * lock, and may throw to leave everything as it is.
+   * Creates or replaces an object atomically.
+   *
+   * @param createRecord – called with the existing object under the lock; may throw to change nothing
    */
   put(
     bucket: string,
@@ -50,24 +51,24 @@ export interface ObjectStore {
     staged: StagedBody,
     createRecord: (old: ObjectRecord | undefined) => Omit<ObjectRecord, 'body'>,
   ): Promise<ObjectRecord>
-  /** Changes what is said about an object, not its bytes. Undefined if there is none. */
+  /** Changes the metadata of an object, not its bytes. Undefined if it does not exist. */
   update(
     bucket: string,
     key: string,
     edit: (old: ObjectRecord) => ObjectRecord,
   ): Promise<ObjectRecord | undefined>
-  /** As `put`, but the bytes of a file go behind those that are there. */
+  /** Appends the bytes of a file to the object; otherwise like `put`. */
   append(
     bucket: string,
     key: string,
     staged: StagedBody,
     createRecord: (old: ObjectRecord | undefined) => Omit<ObjectRecord, 'body'>,
   ): Promise<ObjectRecord>
-  /** The bytes of a record once more, linked; undefined if the object was replaced meanwhile. */
+  /** Links the bytes of a record for a copy. Undefined if the object has been replaced. */
   linkBody(bucket: string, record: ObjectRecord): Promise<StagedBody | undefined>
-  /** False if there was none. */
+  /** Removes an object. Resolves with false if it did not exist. */
   remove(bucket: string, key: string): Promise<boolean>
-  /** All keys, in no order; a few may be gone by the time they are asked for. */
+  /** Lists all keys, unordered. Some may have been removed when they are read. */
   listKeys(bucket: string): Promise<string[]>
 }
 
@@ -87,10 +88,10 @@ export function createObjectStore(context: StoreContext): ObjectStore {
       return work(old)
     })
 
-  /** The directory of a body's parts, and their list. */
+  /** Resolves with the directory of a body's parts and their manifest. */
   async function locateParts(bucket: string, record: ObjectRecord, id: string) {
     const movedDir = join(layout.object(bucket, record.key), id)
-    // for a moment after Complete the parts are still where they were uploaded
+    // shortly after Complete the parts are still in the upload's directory
     const dir = (await pathExists(movedDir)) ? movedDir : layout.upload(bucket, id)
     const manifest = await readJsonFile<Segment[]>(join(dir, MANIFEST_FILE))
     return manifest && { dir, manifest }
@@ -134,7 +135,7 @@ export function createObjectStore(context: StoreContext): ObjectStore {
         await makeObjectDir(dir)
         if (old === undefined || old.body.kind !== 'file' || staged.kind !== 'file')
           return saveRecord(bucket, { ...fields, body: await moveBody(dir, staged) })
-        // bytes behind the recorded size belong to nobody, so a crash in here changes nothing
+        // bytes past the recorded size are not part of the object, so a crash here is harmless
         const body = join(dir, old.body.name)
         await truncate(body, old.size)
         await pipeline(createReadStream(staged.path), createWriteStream(body, { flags: 'a' }))

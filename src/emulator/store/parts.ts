@@ -1,20 +1,20 @@
 /**
- * Parts on disk. All that is known about a part is in its file name, so that one rename stores it
- * and one look into a directory lists a hundred. Of two files of one number the newer counts; the
- * older is what a part sent again has replaced.
+ * Parts on disk. A part's file name holds all its properties, so that one rename stores it and one
+ * directory listing returns up to a hundred. If two files have the same number, the newer one counts; the
+ * older one was replaced by another upload of the part.
  */
 import { mkdir, rename } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Digest } from './digest.js'
 import { hasErrorCode, listDir, removeFile } from './files.js'
 
-/** A part that was uploaded. */
+/** An uploaded part. */
 export interface StoredPart extends Digest {
-  /** 1 to 10000. */
+  /** Part number, 1 to 10,000. */
   readonly number: number
-  /** ms since the epoch. */
+  /** Time of upload, in ms since the epoch. */
   readonly modified: number
-  /** Its file, relative to the directory of its upload. */
+  /** File, relative to the directory of the upload. */
   readonly file: string
 }
 
@@ -49,7 +49,7 @@ async function readShard(dir: string, shard: string) {
   return names.map(name => parsePartFileName(shard, name)).filter(part => part !== undefined)
 }
 
-/** Moves `source` into the upload's directory as part `number`. Under the key's lock. */
+/** Moves `source` into the upload's directory as part `number`. Requires the key's lock. */
 export async function storePart(
   dir: string,
   number: number,
@@ -63,7 +63,7 @@ export async function storePart(
   } catch (error) {
     if (!hasErrorCode(error, 'EEXIST')) throw error
   }
-  // newer than what it replaces even if the clock was set back
+  // newer than the file it replaces even if the clock was set back
   const micros = Math.max(Date.now() * 1000, ...replaced.map(part => part.micros + 1))
   const name = partFileName(number, micros, digest)
   await rename(source, join(dir, shard, name))
@@ -71,7 +71,7 @@ export async function storePart(
   return { ...digest, number, modified: Math.floor(micros / 1000), file: `${shard}/${name}` }
 }
 
-/** The parts of an upload in order of their numbers. */
+/** Lists the parts of an upload in order of their numbers. */
 export async function readStoredParts(dir: string): Promise<StoredPart[]> {
   const shards = (await listDir(dir)).filter(name => /^\d{3}$/.test(name))
   const all = (await Promise.all(shards.map(shard => readShard(dir, shard)))).flat()
@@ -79,7 +79,7 @@ export async function readStoredParts(dir: string): Promise<StoredPart[]> {
   return all.filter((part, i) => part.number !== all[i - 1]?.number)
 }
 
-/** Removes a part. False if it is not there. */
+/** Removes a part. Resolves with false if it does not exist. */
 export async function removeStoredPart(dir: string, number: number): Promise<boolean> {
   const files = (await readShard(dir, shardName(number))).filter(part => part.number === number)
   for (const part of files) await removeFile(join(dir, part.file))

@@ -1,15 +1,15 @@
 /**
- * What is written down about buckets, objects and uploads: plain data, JSON on disk. A record is
- * replaced as a whole, so its fields always belong together.
+ * Records of buckets, objects and uploads. They are plain data, stored as JSON. A record is replaced as a
+ * whole, so its fields are always consistent.
  */
 
-/** Who may do what without a signature. */
+/** Access that a bucket grants to anonymous requests. */
 export type Acl = 'private' | 'public-read' | 'public-read-write'
 
-/** The same for an object, which may also leave it to its bucket. */
+/** Access that an object grants to anonymous requests; `default` inherits the ACL of its bucket. */
 export type ObjectAcl = Acl | 'default'
 
-/** Name and value of a tag, in the order given. */
+/** Name and value of a tag. */
 export type Tag = readonly [key: string, value: string]
 
 /** A bucket. */
@@ -22,26 +22,26 @@ export interface BucketRecord {
   readonly tags: readonly Tag[]
 }
 
-/** What a client says about an object when it is made, at PutObject or Initiate. */
+/** Metadata that a client sends when it creates an object, with PutObject or Initiate. */
 export interface ObjectMetadata {
-  /** Stored response headers by lower-case name: content-type, cache-control, expires, ... */
+  /** Stored response headers by lower-case name (content-type, cache-control, expires, ...). */
   readonly headers: Readonly<Record<string, string>>
   /** `x-oss-meta-*` by lower-case name without the prefix; bytes as latin1. */
   readonly meta: Readonly<Record<string, string>>
   readonly storageClass: string
   readonly acl: ObjectAcl
   readonly tags: readonly Tag[]
-  /** Stored and returned, never applied: `AES256`, `KMS` or `SM4`. */
+  /** `AES256`, `KMS` or `SM4`. Stored and returned, never applied. */
   readonly encryption?: string
 }
 
-/** Where an object's bytes are. */
+/** Location of an object's bytes. */
 export type ObjectBody =
-  /** One file beside the record; bytes past the object's size are not part of it. */
+  /** One file next to the record; bytes past the object's size are not part of it. */
   | { readonly kind: 'file'; readonly name: string }
-  /** The parts listed in `<id>/manifest.json`, read one after the other. */
+  /** Concatenation of the parts listed in `<id>/manifest.json`. */
   | { readonly kind: 'parts'; readonly id: string }
-  /** None: thrown away (`discard`), read as zeros. */
+  /** No file: the bytes were discarded (`discard`) and are read as zeros. */
   | { readonly kind: 'none' }
 
 /** An object. */
@@ -49,20 +49,20 @@ export interface ObjectRecord extends ObjectMetadata {
   readonly key: string
   /** `Normal`, `Multipart` or `Appendable`, as in `x-oss-object-type`. */
   readonly type: 'Normal' | 'Multipart' | 'Appendable'
-  /** Bytes. */
+  /** Size in bytes. */
   readonly size: number
   /** Upper case, without quotes. */
   readonly etag: string
-  /** MD5 of the content in base64, for Normal objects. */
+  /** MD5 of the content in base64; Normal objects only. */
   readonly md5?: string
-  /** Unsigned decimal; absent where nothing was hashed. */
+  /** Unsigned decimal; absent if the content was not hashed. */
   readonly crc64?: string
   /** ISO 8601 with ms. */
   readonly modified: string
   readonly body: ObjectBody
 }
 
-/** One piece of a body: a file below the manifest's directory, and its bytes. */
+/** A segment of a body: a file, relative to the manifest's directory, and its size in bytes. */
 export type Segment = readonly [file: string, size: number]
 
 /** An unfinished multipart upload. */
@@ -71,6 +71,6 @@ export interface MultipartUploadRecord extends ObjectMetadata {
   readonly key: string
   /** ISO 8601. */
   readonly initiated: string
-  /** Parts must come in order and stay. */
+  /** Whether parts must be uploaded in order and cannot be replaced. */
   readonly sequential: boolean
 }

@@ -1,7 +1,7 @@
 /**
- * Everything that outlives a request, in files. There is no index in memory that could go stale:
- * several processes may work on one directory at once, and any of them may be killed at any moment.
- * Nothing is fsync'ed: it survives the death of processes, not of the machine.
+ * Persistent state, in files. No index is kept in memory that could become stale, so several processes may
+ * use a directory concurrently, and any of them may be killed at any time. Nothing is fsynced: data
+ * survives process crashes, not system crashes.
  */
 import { join } from 'node:path'
 import { createBucketStore, type BucketStore } from './buckets.js'
@@ -15,17 +15,17 @@ import type { ObjectRecord } from './record.js'
 import { createUploadStore, type UploadStore } from './uploads.js'
 import { openWorkspace } from './workspace.js'
 
-/** One data directory, open. */
+/** An open data directory. */
 export interface Store {
   readonly buckets: BucketStore
   readonly objects: ObjectStore
   readonly uploads: UploadStore
-  /** A path for bytes that are just coming in. */
+  /** Returns a unique path for incoming bytes. */
   tempPath(): string
   close(): Promise<void>
 }
 
-/** Opens a data directory, made if need be; mends what a killed process left half done. */
+/** Opens a data directory, creating it if missing. Recovers from operations interrupted by a crash. */
 export async function openStore(root: string): Promise<Store> {
   const layout = createLayout(root)
   for (const dir of [layout.buckets, layout.locks]) await makeDir(dir)
@@ -45,7 +45,7 @@ export async function openStore(root: string): Promise<Store> {
   }
 }
 
-/** Bodies without a record, records whose parts were not moved yet: put in order or removed. */
+/** Moves parts that an interrupted Complete left behind, and removes bodies without a record. */
 async function recoverFromCrash(context: StoreContext): Promise<void> {
   const { layout, runExclusive } = context
   for (const bucket of await listDir(layout.buckets))

@@ -1,7 +1,8 @@
 /**
- * Unfinished multipart uploads: a directory each, holding a record and the parts. Complete makes
- * the object's record first (from then on the object is there and the upload is not) and moves the
- * directory beside it after; a crash between the two is mended by whoever looks next.
+ * Unfinished multipart uploads. Each is a directory holding a record and the parts. Complete first writes
+ * the object's record, from which point the object exists and the upload does not, and then moves the
+ * directory next to it. After a crash in between, the next change of the key or the next
+ * start finishes the move.
  */
 import { randomBytes } from 'node:crypto'
 import { rename } from 'node:fs/promises'
@@ -20,13 +21,17 @@ import { removeStoredPart, readStoredParts, storePart, type StoredPart } from '.
 import type { ObjectRecord, Segment, MultipartUploadRecord } from './record.js'
 import type { StoreContext } from './context.js'
 
-/** The unfinished uploads of one data directory. `undefined` and false: no such upload. */
+/** Unfinished uploads of a data directory. `undefined` and false mean that there is no such upload. */
 export interface UploadStore {
   create(bucket: string, record: Omit<MultipartUploadRecord, 'id'>): Promise<MultipartUploadRecord>
   get(bucket: string, key: string, id: string): Promise<MultipartUploadRecord | undefined>
   list(bucket: string): Promise<MultipartUploadRecord[]>
   listParts(bucket: string, id: string): Promise<StoredPart[]>
-  /** Stores a part. `check` sees the parts that are there, under the lock, and may throw. */
+  /**
+   * Stores a part.
+   *
+   * @param check – called with the stored parts under the lock; may throw to change nothing
+   */
   putPart(
     bucket: string,
     upload: MultipartUploadRecord,
@@ -36,7 +41,11 @@ export interface UploadStore {
     check?: (parts: readonly StoredPart[]) => void,
   ): Promise<StoredPart | undefined>
   removePart(bucket: string, upload: MultipartUploadRecord, number: number): Promise<boolean>
-  /** Makes the object. `decide` sees what is there, under the lock, and may throw. */
+  /**
+   * Creates the object.
+   *
+   * @param chooseParts – called with the stored parts and the existing object under the lock; may throw
+   */
   complete(
     bucket: string,
     upload: MultipartUploadRecord,
@@ -75,7 +84,7 @@ export function createUploadStore(context: StoreContext): UploadStore {
     return upload?.key === key ? upload : undefined
   }
 
-  /** Runs `work` if the upload is still there, alone on its key. */
+  /** Runs `work` under the key's lock if the upload still exists. */
   const withLock = <T>(
     bucket: string,
     { key, id }: MultipartUploadRecord,
@@ -136,7 +145,8 @@ export function createUploadStore(context: StoreContext): UploadStore {
           ...fields,
           body: discardBody ? { kind: 'none' } : { kind: 'parts', id },
         }
-        await writeJsonFile(workspace.tempPath(), join(dir, RECORD_FILE), record) // from here it is done
+        // from here on the upload is completed
+        await writeJsonFile(workspace.tempPath(), join(dir, RECORD_FILE), record)
         await rename(from, join(dir, id))
         await removeLeftovers(dir, record)
 

@@ -1,8 +1,8 @@
 /**
- * Where a process writes what nobody may see yet. Each emulator has a directory of its own and
- * holds a kernel lock in it for life; a directory whose lock can be taken belongs to a dead
- * process, and only then it is removed. So several processes may share a data directory, and
- * SIGKILL leaves nothing for long.
+ * Per-process directories for files that are not visible yet. Each emulator has its own directory and
+ * holds a kernel lock in it while it runs. A directory is removed only if its lock can be acquired, i.e.
+ * its process is dead. So several processes may share a data directory, and the leftovers of SIGKILL are
+ * removed by the next start.
  */
 import { randomBytes } from 'node:crypto'
 import { open, rename, stat } from 'node:fs/promises'
@@ -10,27 +10,28 @@ import { join } from 'node:path'
 import { tryLock } from 'fs-native-extensions'
 import { hasErrorCode, ifExists, makeDir, listDir, removeTree } from './files.js'
 
-/** A directory not yet locked by its maker is left alone for so long, in ms. */
+/** Age, in ms, at which a directory that its creator has not locked yet counts as stale. */
 const UNLOCKED_GRACE_MS = 60 * 60 * 1000
 
-/** A place for unfinished files. */
+/** A directory for unfinished files. */
 export interface Workspace {
-  /** A path that no one else uses. */
+  /** Returns a unique path. */
   tempPath(): string
   /** Removes the workspace. */
   close(): Promise<void>
 }
 
 /**
- * Opens a workspace under `temp` and removes those of the dead.
- * @returns the workspace, and whether a dead process was found (its last steps may be half done)
+ * Opens a workspace under `tempRoot` and removes those of dead processes.
+ *
+ * @returns the workspace, and whether a process had crashed (its last operations may be incomplete)
  */
 export async function openWorkspace(
   tempRoot: string,
 ): Promise<{ workspace: Workspace; crashed: boolean }> {
   await makeDir(tempRoot)
   const id = randomBytes(8).toString('hex')
-  // locked before it gets the name under which others would try its lock
+  // lock before renaming to a name whose lock other processes would try to acquire
   await makeDir(join(tempRoot, `new-${id}`))
   const lock = await open(join(tempRoot, `new-${id}`, 'lock'), 'w', 0o600)
   tryLock(lock.fd)
@@ -62,8 +63,8 @@ async function removeStaleWorkspaces(tempRoot: string, ownId: string): Promise<b
 
 async function isStale(dir: string, isUnlocked: boolean): Promise<boolean> {
   if (isUnlocked) {
-    const made = await ifExists(stat(dir))
-    return made !== undefined && Date.now() - made.mtimeMs > UNLOCKED_GRACE_MS
+    const stats = await ifExists(stat(dir))
+    return stats !== undefined && Date.now() - stats.mtimeMs > UNLOCKED_GRACE_MS
   }
   try {
     const lock = await open(join(dir, 'lock'), 'r+')
@@ -73,7 +74,7 @@ async function isStale(dir: string, isUnlocked: boolean): Promise<boolean> {
       await lock.close()
     }
   } catch (error) {
-    if (hasErrorCode(error, 'ENOENT')) return true // its owner is just removing it
+    if (hasErrorCode(error, 'ENOENT')) return true // its owner is removing it
     throw error
   }
 }
