@@ -1,6 +1,6 @@
 /**
- * The bench: a server in a process of its own, and one fresh process for each run of a subject.
- * Subjects that are compared take turns (A B C A B C ...), since the machine's speed drifts.
+ * Benchmark driver: one server process, and a fresh process for each run of a subject. Runs of compared
+ * subjects are interleaved (A B C A B C ...), since the machine's speed drifts.
  */
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
@@ -12,7 +12,7 @@ import { sourceOf } from './source.mjs'
 
 const MOST_TOUCHED = 2 ** 30
 
-/** Bodies that are thrown away make V8 collect its old heap time and again, on a core that the subjects need. */
+/** Discarded bodies trigger frequent major GCs in the server, which would steal CPU from the subject. */
 const SERVER_FLAGS = ['--initial-old-space-size=256']
 
 const here = name => fileURLToPath(new URL(name, import.meta.url))
@@ -29,31 +29,31 @@ export class Bench {
     return bench
   }
 
-  /** Asks the server's process. */
+  /** Calls a function of the server process. */
   async ask(name, argument) {
     this.#server.send({ name, argument })
     const [{ answer }] = await once(this.#server, 'message')
     return answer
   }
 
-  /** One run of one subject. */
+  /** Runs a subject once. */
   async run(subject, spec) {
     await this.ask('forget')
     const { key = `${subject}-${this.#runs++}` } = spec
-    const letGo = await touchMemory(Math.min(spec.size, MOST_TOUCHED))
+    const releaseMemory = await touchMemory(Math.min(spec.size, MOST_TOUCHED))
     const child = fork(here('child.mjs'))
-    const said = () =>
+    const nextMessage = () =>
       Promise.race([
         once(child, 'message'),
         once(child, 'exit').then(([code]) => [{ failed: `${subject} ended with ${code}` }]),
       ])
     child.send({ ...spec, subject, key, places: this.places })
-    let [{ measured, failed }] = await said()
-    await letGo()
+    let [{ measured, failed }] = await nextMessage()
+    await releaseMemory()
     const before = await this.ask('cpu')
     if (failed === undefined) {
       child.send('go')
-      ;[{ measured, failed }] = await said()
+      ;[{ measured, failed }] = await nextMessage()
     }
     if (child.exitCode === null) await once(child, 'exit')
     if (failed !== undefined) throw new Error(failed)
@@ -63,8 +63,9 @@ export class Bench {
   }
 
   /**
-   * `runs` rounds of all `cases` in turn.
-   * @param cases `{ label: { subject, ...spec } }`
+   * Runs all cases in interleaved rounds.
+   * @param cases – `{ label: { subject, ...spec } }`
+   * @param runs – number of rounds
    * @returns the measurements by label
    */
   async compare(cases, runs) {
@@ -86,10 +87,10 @@ export class Bench {
 }
 
 /**
- * A virtual machine gets the pages of its file cache from its host at their first use, which takes
- * longer than writing them, and gives free ones back within seconds: they are held by a file until the
- * moment in which what is measured begins.
- * @returns what lets them go
+ * Pre-faults `size` bytes of page cache. A virtual machine gets these pages from its host at first use, which
+ * takes longer than writing them, and returns free ones within seconds. A file therefore holds them until
+ * the measurement begins.
+ * @returns a function that releases them
  */
 async function touchMemory(size) {
   const dir = await mkdtemp(join(tmpdir(), 'oss-spool-bench-touch-'))

@@ -1,6 +1,6 @@
 /**
- * The process of one run: one subject, once, measured from the first byte asked for to the answer, and
- * the answer held against the bytes. A small run before it warms up code and connections.
+ * The process of one run. Measures one subject from the first byte requested to the answer, and compares the
+ * answer with the bytes. A small run before it warms up code and connections.
  */
 import { existsSync, readdirSync, statSync, watch } from 'node:fs'
 import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises'
@@ -46,7 +46,7 @@ async function once(subject, spec, dir) {
   const sampling =
     spec.watchMemory && setInterval(() => memory.push(process.memoryUsage.rss()), 250)
   const disk = []
-  const looking = spec.watchDisk && setInterval(() => disk.push(taken(dir)), 100)
+  const diskSampling = spec.watchDisk && setInterval(() => disk.push(diskUsage(dir)), 100)
   const delay = monitorEventLoopDelay({ resolution: 2 })
   const source = sourceOf(size, rate)
   let sourceEnded
@@ -55,16 +55,22 @@ async function once(subject, spec, dir) {
   const cpu = process.cpuUsage()
   const start = performance.now()
   const timeline = []
-  const told = ({ spooled, uploaded }) =>
+  const onProgress = ({ spooled, uploaded }) =>
     timeline.push([performance.now() - start, spooled, uploaded])
   const checkpoints = spec.watchCheckpoints && watchCheckpoints(dir)
   const extra =
-    (await subject.run({ ...spec, dir, file, source, ...(spec.watchProgress && { told }) })) ?? {}
+    (await subject.run({
+      ...spec,
+      dir,
+      file,
+      source,
+      ...(spec.watchProgress && { onProgress }),
+    })) ?? {}
   const end = performance.now()
   const { user, system } = process.cpuUsage(cpu)
   delay.disable()
   clearInterval(sampling)
-  clearInterval(looking)
+  clearInterval(diskSampling)
   if (checkpoints) extra.checkpoints = checkpoints.stop()
   if (subject.check) await subject.check(spec)
   else await check(subject.where, spec, dir, expected)
@@ -82,8 +88,8 @@ async function once(subject, spec, dir) {
   }
 }
 
-/** Bytes of the disk that all files below a directory take. */
-function taken(dir) {
+/** Returns the disk usage of all files below a directory, in bytes. */
+function diskUsage(dir) {
   let bytes = 0
   for (const name of readdirSync(dir, { recursive: true })) {
     const { blocks = 0 } = statSync(join(dir, name), { throwIfNoEntry: false }) ?? {}
@@ -92,7 +98,7 @@ function taken(dir) {
   return bytes
 }
 
-/** Counts what is written for checkpoints: each is a new file that takes the place of the old one. */
+/** Counts checkpoint writes and their bytes. Each write is a new file that replaces the old one. */
 function watchCheckpoints(dir) {
   const seen = { files: 0, bytes: 0 }
   const ends = []

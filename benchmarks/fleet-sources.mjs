@@ -1,4 +1,4 @@
-/** The source of the workers of `cases/fleet.mjs`. */
+/** Source of the workers in `cases/fleet.mjs`. */
 const block = Buffer.alloc(2 ** 20, 'oss-spool')
 
 export function* blocks({ size }) {

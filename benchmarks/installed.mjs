@@ -1,4 +1,4 @@
-/** What this machine has, and what was measured with which version. */
+/** The machine, and the versions of the measured packages. */
 import { execFileSync, spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { cpus, release, totalmem } from 'node:os'

@@ -1,4 +1,4 @@
-/** The pictures, drawn by Vega. Each function gives a Vega-Lite specification. */
+/** Plots, drawn by Vega. Each function returns a Vega-Lite specification. */
 import { parse, View } from 'vega'
 import { compile } from 'vega-lite'
 import { mib, median, rates } from './figures.mjs'
@@ -18,7 +18,7 @@ export async function svgOf(specification) {
 
 const plain = label => label.replaceAll('`', '')
 
-/** Bars, ours in another colour. */
+/** Bar chart, with oss-spool in another colour. */
 export function throughput({ measured }, size) {
   const values = Object.entries(measured)
     .map(([label, all]) => ({
@@ -55,7 +55,7 @@ export function throughput({ measured }, size) {
   }
 }
 
-/** Which share of the link's speed each setting gets. */
+/** Share of the link's speed for each setting. */
 export function partSize({ measured }) {
   const values = measured.map(({ link, latency, partSize: bytes, parallel, rate }) => ({
     link: `${link} MB/s`,
@@ -111,7 +111,7 @@ export function partSize({ measured }) {
   }
 }
 
-/** Bytes in the spool and on OSS over the time of one run. */
+/** Bytes in the spool and on OSS over one run. */
 export function overlap({ measured }) {
   const [{ timeline }] = measured['oss-spool']
   const values = timeline.flatMap(([ms, spooled, uploaded]) => [
@@ -121,7 +121,7 @@ export function overlap({ measured }) {
   return lines(values, { x: 'seconds', y: 'MB', color: 'where' })
 }
 
-/** Memory over the time of a run, as a share of it. */
+/** Memory over one run, by the share of its duration. */
 export function memory({ measured }) {
   const values = Object.entries(measured).flatMap(([label, [{ memory: samples }]]) =>
     samples.map((rss, i) => ({

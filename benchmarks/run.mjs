@@ -1,11 +1,11 @@
 /**
- * `npm run bench`: all cases, or those that are named.
+ * `npm run bench`: runs all cases, or only the named ones.
  *
  *     npm run bench -- throughput memory --runs 9
- *     npm run bench -- huge [--size 40960]     (MiB; not among all)
- *     npm run bench -- fleet                   (needs redis-server; not among all)
+ *     npm run bench -- huge [--size 40960]     (in MiB; only when named)
+ *     npm run bench -- fleet                   (needs redis-server; only when named)
  *
- * Prints tables; with all cases, or with `--publish`, it also writes `results.json`, `RESULTS.md` and the plots.
+ * Prints tables. For all cases, or with `--publish`, it also writes `results.json`, `RESULTS.md` and the plots.
  */
 import { parseArgs } from 'node:util'
 import { Bench } from './bench.mjs'
@@ -25,7 +25,7 @@ export const CASES = [
   'cli-start',
 ]
 
-/** Takes long, or needs a Redis: only when it is named. */
+/** Cases that take long or need Redis; they run only when named. */
 const LONG = ['part-size', 'huge', 'fleet']
 
 const { values, positionals } = parseArgs({
@@ -39,7 +39,7 @@ const { values, positionals } = parseArgs({
 const all = [...CASES, ...LONG]
 const unknown = positionals.find(name => !all.includes(name))
 if (unknown !== undefined) {
-  console.error(`There is no bench "${unknown}"; there are: ${all.join(', ')}`)
+  console.error(`Unknown case "${unknown}". Cases: ${all.join(', ')}`)
   process.exit(2)
 }
 const chosen = positionals.length === 0 ? CASES : positionals
@@ -58,7 +58,7 @@ for (const name of chosen) {
   const { text, targets } = results[name]
   console.log(text)
   for (const { name: target, text: value, must, reach, met } of targets) {
-    console.log(`${target}: ${value} (must ${must}, reach for ${reach}): ${met}`)
+    console.log(`${target}: ${value} (required ${must}, goal ${reach}): ${met}`)
   }
   console.log(`${((performance.now() - from) / 1000).toFixed(0)} s`)
 }

@@ -1,4 +1,4 @@
-/** Objects of 10 KB: which there are, how they go out, how they are checked. */
+/** Objects of 10 KB: generation, parallel upload, verification. */
 import OSS from 'ali-oss'
 import { crc64 } from '../dist/crc64.js'
 
@@ -10,7 +10,7 @@ export function* objects(key, size) {
   }
 }
 
-/** Runs `work` on all `items`, so many at a time. */
+/** Runs `work` on all `items`, at most `parallel` concurrently. */
 export async function inParallel(parallel, items, work) {
   const all = items[Symbol.iterator]()
   const worker = async () => {

@@ -1,6 +1,6 @@
 /**
- * The bytes that every case uploads: a stream of 64 KiB chunks out of a random pool, whose CRC-64 is
- * known without reading it. The pool is no multiple of a part, so no two parts in a row are equal.
+ * The bytes that every case uploads: a stream of 64 KiB chunks from a random pool, whose CRC-64 is known
+ * without reading it. The size of the pool is not a multiple of a part, so consecutive parts differ.
  */
 import { createCipheriv } from 'node:crypto'
 import { Readable } from 'node:stream'
@@ -10,7 +10,7 @@ import { combineCrc64, crc64, EMPTY_CRC64 } from '../dist/crc64.js'
 export const CHUNK = 64 * 1024
 const POOL_CHUNKS = 193
 
-/** The same in every process, so that a resumed upload has the same bytes. */
+/** Equal in every process, so that a resumed upload has the same bytes. */
 const pool = createCipheriv('aes-128-ctr', Buffer.alloc(16), Buffer.alloc(16)).update(
   Buffer.alloc(POOL_CHUNKS * CHUNK),
 )
@@ -21,7 +21,7 @@ function* chunks(size) {
   }
 }
 
-/** A stream of `size` bytes, as fast as it is read, or `rate` bytes per second. */
+/** Returns a stream of `size` bytes, at full speed or at `rate` bytes per second. */
 export function sourceOf(size, rate = Infinity) {
   if (rate === Infinity) {
     const all = chunks(size)
@@ -35,18 +35,18 @@ export function sourceOf(size, rate = Infinity) {
   }
   const paced = async function* () {
     const start = performance.now()
-    let given = 0
+    let sent = 0
     for (const chunk of chunks(size)) {
-      const early = start + (given / rate) * 1000 - performance.now()
+      const early = start + (sent / rate) * 1000 - performance.now()
       if (early > 2) await sleep(early)
       yield chunk
-      given += chunk.length
+      sent += chunk.length
     }
   }
   return Readable.from(paced(), { objectMode: false, highWaterMark: 4 * CHUNK })
 }
 
-/** The CRC-64 of `sourceOf(size)`, as OSS writes it. */
+/** Returns the CRC-64 of `sourceOf(size)`, in the decimal format of OSS. */
 export function crcOf(size) {
   const known = new Map()
   let whole = EMPTY_CRC64

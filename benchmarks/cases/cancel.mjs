@@ -1,10 +1,10 @@
-/** How soon a cancelled upload leaves the line alone. */
+/** Time until a cancelled upload has released its resources. */
 import { MIB, median, spread, table, verdict } from '../figures.mjs'
 
 const SPEC = { size: 256 * MIB, partSize: 8 * MIB, parallel: 5, warmUp: false }
 const LINK = { latency: 30, totalBandwidth: 20e6 }
 
-export const title = 'Cancel: an upload with 5 parts on a line of 20 MB/s, stopped by its signal'
+export const title = 'Cancel: an upload with 5 parts on a link of 20 MB/s, aborted by its signal'
 
 export async function run(bench, { runs }) {
   await bench.ask('link', LINK)
@@ -13,14 +13,14 @@ export async function run(bench, { runs }) {
   return {
     measured: { cancel },
     text: table(
-      ['until', 'ms'],
+      ['event', 'ms'],
       [
         ['`pipeline()` rejects', spread(of('settled'))],
-        ['all is closed, the record written', spread(of('closed'))],
+        ['all files and sockets are closed, the record is written', spread(of('closed'))],
       ],
     ),
     targets: [
-      verdict('ms until it has let go', median(of('closed')), {
+      verdict('ms until all is released', median(of('closed')), {
         must: 100,
         reach: 50,
         atMost: true,

@@ -1,4 +1,4 @@
-/** What one durable checkpoint costs, by the number of parts, against lowdb's own adapter, which does not sync. */
+/** Cost of one durable checkpoint by the number of parts, compared with lowdb's own adapter, which does not sync. */
 import { median, table } from '../figures.mjs'
 
 const PARTS = [1, 100, 1_000, 10_000]

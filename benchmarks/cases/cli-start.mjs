@@ -1,4 +1,4 @@
-/** What the command line costs before it does anything. */
+/** Start-up time of the command line. */
 import { spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -9,7 +9,7 @@ import { median, spread, table, verdict } from '../figures.mjs'
 const ROUNDS = 15
 const cli = fileURLToPath(new URL('../../dist/cli/bin.js', import.meta.url))
 
-export const title = `Start of the command line, ${ROUNDS} rounds`
+export const title = `Start-up of the command line, ${ROUNDS} rounds`
 
 export function run() {
   const dir = mkdtempSync(join(tmpdir(), 'oss-spool-bench-ls-'))

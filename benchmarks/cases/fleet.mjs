@@ -1,4 +1,4 @@
-/** Jobs of a fleet: how many per second, and what each of them asks of Redis. */
+/** Jobs of a fleet: jobs per second, and Redis commands per job. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
@@ -19,7 +19,7 @@ const LOADS = [
   { name: 'jobs of 64 MiB, parts of 8 MiB', size: 64 * MIB, jobs: 48 },
 ]
 
-export const title = 'Fleet: jobs on BullMQ, 1, 2 and 4 workers, four jobs at a time each'
+export const title = 'Fleet: jobs on BullMQ, 1, 2 and 4 workers, each with four concurrent jobs'
 
 export async function run(bench) {
   const measured = {}
@@ -52,9 +52,9 @@ async function runFleet(oss, workers, { size, jobs }) {
   const args = ['--port', port, '--bind', '127.0.0.1', '--dir', dir, '--save', '', '--appendonly']
   const server = spawn('redis-server', [...args, 'yes'], { stdio: 'ignore' })
   const redis = new Redis({ port, maxRetriesPerRequest: null })
-  redis.on('error', () => {}) // it connects again
+  redis.on('error', () => {}) // it reconnects
   const queue = new UploadQueue({ connection: redis })
-  queue.queue.on('error', () => {}) // as the connection
+  queue.queue.on('error', () => {}) // the queue reconnects too
   const running = []
   try {
     for (let i = 0; i < jobs; i++)
@@ -103,7 +103,7 @@ async function runFleet(oss, workers, { size, jobs }) {
   }
 }
 
-/** Without what this case asks itself. A script is one call, and one command more for each it makes. */
+/** Command counts of Redis, without this case's own commands. A script counts as one call plus one command for each it issues. */
 async function statsOf(redis) {
   const counts = (await redis.info('commandstats')).matchAll(/cmdstat_(\S+?):calls=(\d+)/g)
   const all = new Map(Array.from(counts, ([, name, count]) => [name, Number(count)]))

@@ -1,7 +1,7 @@
-/** A stream that is larger than its disk: how much of the disk and of the memory it takes, all along. */
+/** A stream that is larger than the disk: disk and memory usage over time. */
 import { mib, MIB, rates, spread, table, verdict } from '../figures.mjs'
 
-/** 1 GiB; less for a stream that is smaller, to try it out. */
+/** Returns 1 GiB, or less for a smaller stream. */
 const boundFor = size => Math.min(1024 * MIB, Math.floor(size / 8))
 
 export const title = 'Huge: 40 GiB through 1 GiB of disk'
@@ -22,17 +22,17 @@ export async function run(bench, { size }) {
   const [early, late] = [most(memory, 2), most(memory, 9)]
   return {
     measured: { [`${mib(size)} MiB through ${mib(maxSpoolBytes)} MiB`]: [all] },
-    text: `${table(['of the time', 'RSS MiB', 'disk MiB'], rows)}
+    text: `${table(['time', 'RSS MiB', 'disk MiB'], rows)}
 
 ${mib(size)} MiB in ${parts} parts, ${spread(rates(size, [all]))} MB/s`,
     targets: [
-      verdict('most on the disk, of the bound', Math.max(...disk) / maxSpoolBytes, {
+      verdict('peak disk usage / bound', Math.max(...disk) / maxSpoolBytes, {
         must: 1.01,
         reach: 1,
         atMost: true,
         digits: 3,
       }),
-      verdict('memory at the end, of that after a third', late / early, {
+      verdict('memory at the end / after a third', late / early, {
         must: 1.1,
         reach: 1.05,
         atMost: true,

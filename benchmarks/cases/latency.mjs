@@ -1,4 +1,4 @@
-/** Parts in flight against a line with 100 ms latency. */
+/** Parts in flight on a link with 100 ms latency. */
 import { MIB, ratio, spread, table, verdict } from '../figures.mjs'
 
 const SIZE = 64 * MIB
@@ -9,13 +9,13 @@ export const title = '100 ms latency: 256 parts of 256 KiB, 1, 4 and 16 in fligh
 export async function run(bench) {
   await bench.ask('link', { latency: 100 })
   const cases = Object.fromEntries([1, 4, 16].map(parallel => [parallel, { ...SPEC, parallel }]))
-  // All of it is waiting (rounds differ by a thousandth), and one in flight takes half a minute.
+  // One round: it is all waiting (rounds differ by a thousandth), and a single part in flight takes half a minute.
   const measured = await bench.compare(cases, 1)
   const times = parallel => measured[parallel].map(({ ms }) => ms)
   return {
     measured,
     text: table(
-      ['in flight', 's', 'faster than one by'],
+      ['in flight', 's', 'speed-up'],
       [1, 4, 16].map(parallel => [
         parallel,
         spread(
@@ -26,8 +26,8 @@ export async function run(bench) {
       ]),
     ),
     targets: [
-      verdict('4 in flight against 1', ratio(times(1), times(4)), { must: 3, reach: 3.8 }),
-      verdict('16 in flight against 1', ratio(times(1), times(16)), { must: 8, reach: 14 }),
+      verdict('4 in flight vs. 1', ratio(times(1), times(4)), { must: 3, reach: 3.8 }),
+      verdict('16 in flight vs. 1', ratio(times(1), times(16)), { must: 8, reach: 14 }),
     ],
   }
 }

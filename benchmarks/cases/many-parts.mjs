@@ -1,4 +1,4 @@
-/** 10,000 parts of 100 KiB: what grows with their number, and what is written about them. */
+/** 10,000 parts of 100 KiB: costs that grow with the number of parts, and bytes written for checkpoints. */
 import { median, mib, MIB, ratio, spread, table, verdict } from '../figures.mjs'
 
 const PARTS = 10_000
@@ -11,9 +11,9 @@ export async function run(bench, { runs }) {
   const measured = await bench.compare(
     {
       'oss-spool': { subject: 'oss-spool', ...SPEC, watchCheckpoints: true },
-      'bare `uploadPart` loop and `fs.createWriteStream`': { subject: 'part-loop', ...SPEC },
+      'plain `uploadPart` loop and `fs.createWriteStream`': { subject: 'part-loop', ...SPEC },
     },
-    Math.min(runs, 2), // a bare loop takes 25 s, and is four times as slow
+    Math.min(runs, 2), // a plain loop takes 25 s, and is four times as slow
   )
   const [ours, theirs] = Object.values(measured)
   const written = median(ours.map(({ checkpoints }) => checkpoints.bytes))
@@ -33,7 +33,7 @@ export async function run(bench, { runs }) {
     ),
     targets: [
       verdict(
-        'time against the bare loop',
+        'time vs. the plain loop',
         ratio(
           ours.map(({ ms }) => ms),
           theirs.map(({ ms }) => ms),

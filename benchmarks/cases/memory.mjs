@@ -1,9 +1,9 @@
-/** Memory against the size of the stream. */
+/** Memory by the size of the stream. */
 import { median, mib, MIB, rates, spread, table, verdict } from '../figures.mjs'
 
 const SPEC = { partSize: 8 * MIB, parallel: 5, watchMemory: true }
 const SIZES = { '256 MiB': 256 * MIB, '16 GiB': 16_384 * MIB }
-/** A short run may end before the garbage collector's first round; a long one is its own average. */
+/** Number of runs. A short run may end before the first garbage collection; a long one averages itself. */
 const RUNS = { '256 MiB': 3, '16 GiB': 1 }
 
 export const title = 'Memory: streams of 256 MiB and of 16 GiB'

@@ -1,4 +1,4 @@
-/** Reading and sending at the same time: how little is left to do when the source has ended. */
+/** Reading and sending concurrently: the time from the end of the source to `finish`. */
 import { median, MIB, spread, table, verdict } from '../figures.mjs'
 
 const SIZE = 512 * MIB
@@ -6,7 +6,7 @@ const PART = 8 * MIB
 const CONNECTION = 25e6
 const LINK = { latency: 30, bandwidth: CONNECTION, totalBandwidth: 100e6 }
 const SPEC = { size: SIZE, partSize: PART, parallel: 4 }
-/** How long one part is under way alone, in ms. */
+/** Time of a single part alone, in ms. */
 const PART_MS = (PART / CONNECTION) * 1000 + LINK.latency
 
 export const title =
@@ -19,19 +19,19 @@ export async function run(bench, { runs }) {
       'oss-spool': { subject: 'oss-spool', ...SPEC, rate: 60e6, watchProgress: true },
       'the usual recipe': { subject: 'usual-recipe', ...SPEC, rate: 60e6 },
     },
-    Math.min(runs, 2), // waits, mostly: it varies by a hundredth
+    Math.min(runs, 2), // mostly waiting: runs differ by a hundredth
   )
   const ours = measured['oss-spool']
   const source = (SIZE / 60e6) * 1000
-  const line = (SIZE / 100e6) * 1000
-  const over = all => all.map(({ ms }) => ms / Math.max(source, line))
+  const link = (SIZE / 100e6) * 1000
+  const over = all => all.map(({ ms }) => ms / Math.max(source, link))
   return {
     measured,
     text: table(
       [
         '',
         's',
-        'of the longer of source and link alone',
+        'vs. the slower of source and link alone',
         's from the end of the source to `finish`',
       ],
       Object.entries(measured).map(([label, all]) => [
@@ -48,14 +48,14 @@ export async function run(bench, { runs }) {
       ]),
     ),
     targets: [
-      verdict('total against the longer of the two alone', median(over(ours)), {
+      verdict('total vs. the slower of the two alone', median(over(ours)), {
         must: 1.1,
         reach: 1.05,
         atMost: true,
         digits: 3,
       }),
       verdict(
-        'from the end of the source to `finish`, in times of one part',
+        'from the end of the source to `finish`, in part times',
         median(ours.map(({ afterSource }) => afterSource / PART_MS)),
         { must: 3, reach: 2, atMost: true },
       ),

@@ -1,11 +1,11 @@
-/** Which part size and how many in flight: for lines of several speeds and lengths. */
+/** Part size and parts in flight, for links of several speeds and latencies. */
 import { MIB, table, verdict } from '../figures.mjs'
 
 const PART_SIZES = [100 * 1024, MIB, 4 * MIB, 8 * MIB, 16 * MIB, 64 * MIB, 256 * MIB]
 const PARALLEL = [1, 5, 16, 32]
 const LATENCIES = [0, 20, 100]
 const LINKS = [10, 100, 1000]
-/** A part that is under way for longer, in s, says nothing more in a bench. */
+/** Longest time of a part, in s; longer ones add no information. */
 const LONGEST_PART = 1
 
 export const title = 'Part size × parts in flight × latency × link, MB/s'
@@ -68,7 +68,7 @@ function tableOf(measured, link) {
   return `A link of ${link} MB/s:\n\n${table(['', ...head], rows)}`
 }
 
-/** The default, 8 MiB × 5, against the best setting, on the worst of the lines. */
+/** Compares the default, 8 MiB × 5, with the best setting, on the worst link. */
 function targets(measured) {
   const shares = LINKS.flatMap(link =>
     LATENCIES.map(latency => {
@@ -78,7 +78,7 @@ function targets(measured) {
     }),
   )
   return [
-    verdict('the default against the best setting, on the worst line', Math.min(...shares), {
+    verdict('the default vs. the best setting, on the worst link', Math.min(...shares), {
       must: 0.25,
       reach: 0.5,
     }),

@@ -1,4 +1,4 @@
-/** What a resume saves: half of the parts are on OSS, the other half on this disk. */
+/** Savings of a resume: half of the parts are on OSS, the other half on this disk. */
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -42,7 +42,7 @@ export async function run(bench, { runs }) {
       ]),
     ),
     targets: [
-      verdict('time of a full upload', ratio(times('a resume'), times('a full upload')), {
+      verdict('time vs. a full upload', ratio(times('a resume'), times('a full upload')), {
         must: 0.6,
         reach: 0.5,
         atMost: true,

@@ -1,11 +1,11 @@
-/** What a durable upload costs when there is next to nothing to upload. */
+/** Cost of a durable upload of very few bytes. */
 import { median, ratio, spread, table, verdict } from '../figures.mjs'
 import { OBJECT } from '../small-objects.mjs'
 
 const COUNT = 1000
 const SPEC = { size: COUNT * OBJECT, parallel: 16 }
 
-export const title = '1,000 objects of 10 KB in one process, 16 at a time'
+export const title = '1,000 objects of 10 KB in one process, 16 concurrently'
 
 export async function run(bench, { runs }) {
   const measured = await bench.compare(
@@ -27,6 +27,6 @@ export async function run(bench, { runs }) {
         median(all.map(({ cpu }) => cpu)).toFixed(2),
       ]),
     ),
-    targets: [verdict('against `client.put`', ratio(ours, theirs), { must: 0.4, reach: 0.7 })],
+    targets: [verdict('vs. `client.put`', ratio(ours, theirs), { must: 0.4, reach: 0.7 })],
   }
 }

@@ -1,4 +1,4 @@
-/** How fast against those who keep nothing on disk, and against the usual recipe. */
+/** Throughput compared with uploads that keep nothing on disk, and with the usual recipe. */
 import { mib, MIB, median, rates, ratio, spread, table, verdict } from '../figures.mjs'
 
 const SIZE = 512 * MIB
@@ -39,14 +39,14 @@ export function report(measured, size) {
   ])
   const against = label => ratio(ours, rates(size, measured[label]))
   return {
-    text: table(['', 'MB/s', 'ours is', 'CPU s', 'CPU s of the server', 'peak RSS MiB'], rows),
+    text: table(['', 'MB/s', 'oss-spool ×', 'CPU s', 'server CPU s', 'peak RSS MiB'], rows),
     targets: [
-      verdict('against `@aws-sdk/lib-storage`', against('`@aws-sdk/lib-storage`'), {
+      verdict('vs. `@aws-sdk/lib-storage`', against('`@aws-sdk/lib-storage`'), {
         must: 1.1,
         reach: 1.5,
       }),
-      verdict('against the usual recipe', against('the usual recipe'), { must: 1.8, reach: 2.5 }),
-      verdict('against raw HTTP PUT', against('raw HTTP PUT'), { must: 0.25, reach: 0.45 }),
+      verdict('vs. the usual recipe', against('the usual recipe'), { must: 1.8, reach: 2.5 }),
+      verdict('vs. raw HTTP PUT', against('raw HTTP PUT'), { must: 0.25, reach: 0.45 }),
       verdict(
         'event-loop delay p99, ms',
         median(measured['oss-spool'].map(({ delay }) => delay.p99)),

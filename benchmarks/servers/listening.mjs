@@ -1,4 +1,4 @@
-/** Starts a server on a free port of loopback. */
+/** Starts a server on a free loopback port. */
 import { once } from 'node:events'
 
 export async function listening(server) {

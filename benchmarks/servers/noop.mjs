@@ -1,4 +1,4 @@
-/** A server that reads bodies to nowhere and says 200: the least that any server costs. */
+/** A server that discards bodies and answers 200: the minimal cost of any server. */
 import { createServer } from 'node:http'
 import { listening } from './listening.mjs'
 

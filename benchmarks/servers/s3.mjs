@@ -1,7 +1,7 @@
 /**
- * A server in S3's form that throws bodies away and does to each byte what the emulator does: CRC-64,
- * no MD5. Only what `@aws-sdk/lib-storage` and `rclone` ask for; signatures are not looked at. The
- * whole object's size and CRC-64 are in the reply to Complete, where the bench checks them.
+ * A server with S3's protocol that discards bodies and does the same work per byte as the emulator: CRC-64, no
+ * MD5. It supports only the requests of `@aws-sdk/lib-storage` and `rclone`, and ignores signatures. The size and
+ * CRC-64 of the whole object are in the reply to HEAD, where the benchmark checks them.
  */
 import { randomBytes } from 'node:crypto'
 import { createServer } from 'node:http'
@@ -67,7 +67,7 @@ function xml(name, inner) {
   return { status: 200, headers: { 'content-type': 'application/xml' }, body }
 }
 
-/** Reads a body, also one in AWS's own chunks. */
+/** Reads a body, which may be in AWS's own chunked encoding. */
 async function take(request) {
   const crc = new Crc64()
   let size = 0
@@ -81,10 +81,10 @@ async function take(request) {
   return { size, crc: crc.digest(), etag: `"${randomBytes(16).toString('hex')}"` }
 }
 
-/** `SIZE;...\r\n`, so many bytes, `\r\n`, ..., a chunk of 0 bytes, trailers. */
+/** Decodes `SIZE;...\r\n`, SIZE bytes, `\r\n`, ..., a chunk of 0 bytes, trailers. */
 function awsChunks(put) {
   let head = ''
-  let left = -2 // what follows a chunk's bytes: its line end
+  let left = -2 // the line end after the bytes of a chunk
   return bytes => {
     let at = 0
     while (at < bytes.length) {

@@ -1,6 +1,6 @@
 /**
- * The server's process: the emulator, throwing bodies away; the same in S3's form; and one that does
- * nothing, to show what a server costs by itself. All three are asked over IPC.
+ * The server process: the emulator, discarding bodies; the same with S3's protocol; and a no-op server that shows
+ * the cost of a server by itself. All three are controlled over IPC.
  */
 import { existsSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
@@ -10,13 +10,13 @@ import { startEmulator } from '../../dist/emulator/index.js'
 import { startNoop } from './noop.mjs'
 import { startS3 } from './s3.mjs'
 
-/** In memory where that is possible: the server's files are none of the subjects' doing. */
+/** Parent of the data directory, in memory if possible, so that the server's files do not slow down the subjects. */
 const parent = existsSync('/dev/shm') ? '/dev/shm' : tmpdir()
 const dir = await mkdtemp(join(parent, 'oss-spool-bench-oss-'))
 const oss = await startEmulator({ dir, buckets: ['bench'], discard: true, verify: 'crc64' })
 const [s3, noop] = await Promise.all([startS3(), startNoop()])
 
-/** What the bench may ask for. */
+/** Functions that the benchmark can call. */
 const calls = {
   places: () => ({
     oss: oss.clientOptions('bench'),
@@ -24,7 +24,7 @@ const calls = {
     noop: noop.endpoint,
   }),
   link: link => void (oss.link = link),
-  /** Parts from the `nth` on are refused until `heal`. */
+  /** Refuses parts from the `nth` on until `heal` is called. */
   refuse: nth =>
     void oss.inject({
       operation: 'UploadPart',

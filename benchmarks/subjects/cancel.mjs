@@ -1,9 +1,9 @@
-/** An upload in full flight, cancelled by its signal: how long until its promise has settled. */
+/** Aborts a running upload by its signal, and measures the time until its promise settles. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { pipeline } from 'node:stream/promises'
 import { Spool } from '../../dist/index.js'
 
-/** By then parts are on the line. */
+/** Delay before the abort, in ms; parts are in flight by then. */
 const BEFORE = 500
 
 export const where = 'nowhere'
@@ -22,8 +22,8 @@ export async function run({ places, dir, key, partSize, parallel, source }) {
   await sleep(BEFORE)
   const from = performance.now()
   stop.abort()
-  const how = await ended
-  if (how !== 'ERR_SPOOL_ABORTED') throw new Error(`it ended with ${how}`)
+  const outcome = await ended
+  if (outcome !== 'ERR_SPOOL_ABORTED') throw new Error(`unexpected outcome: ${outcome}`)
   const settled = performance.now() - from
   if (!sink.closed) await new Promise(resolve => sink.once('close', resolve))
   return { settled, closed: performance.now() - from }

@@ -1,4 +1,4 @@
-/** Writes the checkpoint of an upload of so many parts, ours and the usual one, again and again. */
+/** Repeatedly writes the checkpoint of an upload with `parts` parts: ours, and the usual one. */
 import { statSync } from 'node:fs'
 import { join } from 'node:path'
 import { JSONFilePreset } from 'lowdb/node'
@@ -34,7 +34,13 @@ function ours(dir, parts) {
     pathStyle: false,
   }
   const plan = createPlan(PART, parts * PART)
-  const fresh = startSpooling({ plan, object: {}, replay: 'offset', once: false, file: 'spool-1-a' })
+  const fresh = startSpooling({
+    plan,
+    object: {},
+    replay: 'offset',
+    once: false,
+    file: 'spool-1-a',
+  })
   const crcs = Array.from({ length: parts }, (_, i) => String(2n ** 63n + BigInt(i)))
   const checkpoint = newCheckpoint('id', place, 'key', {
     ...fresh,
@@ -46,7 +52,7 @@ function ours(dir, parts) {
   return () => store.write(checkpoint)
 }
 
-/** As `multipartUpload` hands it to its `progress`. */
+/** Writes the checkpoint that `multipartUpload` passes to its `progress`. */
 async function usual(dir, parts) {
   const db = await JSONFilePreset(join(dir, 'lowdb.json'), {})
   const file = join(dir, 'temp')

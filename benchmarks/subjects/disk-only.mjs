@@ -1,4 +1,4 @@
-/** `fs.createWriteStream` alone: no upload at all. */
+/** `fs.createWriteStream` alone, without an upload. */
 import { createWriteStream } from 'node:fs'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'

@@ -1,4 +1,4 @@
-/** Many settings of the sink, one after the other in one process: only their proportions matter. */
+/** Many settings of the sink, one after the other in one process, since only their ratios matter. */
 import { pipeline } from 'node:stream/promises'
 import { Spool } from '../../dist/index.js'
 import { sourceOf } from '../source.mjs'

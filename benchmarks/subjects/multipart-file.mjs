@@ -1,4 +1,4 @@
-/** `multipartUpload` of `ali-oss` alone, from a file that is there already (it takes no stream). */
+/** `multipartUpload` of `ali-oss` alone, from an existing file (it accepts no stream). */
 import OSS from 'ali-oss'
 
 export const where = 'oss'

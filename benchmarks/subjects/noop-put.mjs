@@ -1,4 +1,4 @@
-/** The same PUT to a server that does nothing with the bytes. */
+/** A raw PUT to a server that ignores the bytes. */
 import { send } from './raw-put.mjs'
 
 export const where = 'nowhere'

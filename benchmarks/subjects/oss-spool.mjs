@@ -4,11 +4,11 @@ import { Spool } from '../../dist/index.js'
 
 export const where = 'oss'
 
-export async function run({ places, dir, key, size, source, told, ...spec }) {
+export async function run({ places, dir, key, size, source, onProgress, ...spec }) {
   const { partSize, parallel, start = 'eager', maxSpoolBytes } = spec
   const spool = new Spool({ client: places.oss, dir, partSize, parallel, start, maxSpoolBytes })
   const sink = spool.createWriteStream(key)
-  if (told) sink.on('progress', told)
+  if (onProgress) sink.on('progress', onProgress)
   const { sent, skipped, parts } = await pipeline(source, sink).then(() => sink.result)
   return { sent, skipped, parts, size }
 }

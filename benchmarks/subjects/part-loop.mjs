@@ -1,6 +1,6 @@
 /**
- * What no resumable sink can do without: the bytes into a file, and bare `uploadPart` calls of
- * `ali-oss`, `parallel` at a time, at the same time. Nothing is checked, retried or remembered.
+ * The minimal work of any resumable sink: the bytes are written to a file while `parallel` concurrent workers send
+ * them by plain `uploadPart` calls of `ali-oss`. Nothing is checked, retried or remembered.
  */
 import { createWriteStream } from 'node:fs'
 import { join } from 'node:path'
@@ -26,7 +26,7 @@ export async function run({ places, dir, key, size, partSize, parallel, source }
   await client.completeMultipartUpload(key, uploadId, parts)
 }
 
-/** One generator for all workers: each takes the next part; none ends it for the others. */
+/** Yields parts to all workers from one generator, which a worker cannot end for the others. */
 function inParts(source, partSize) {
   const cut = (async function* () {
     let number = 1

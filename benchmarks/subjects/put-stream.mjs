@@ -1,4 +1,4 @@
-/** `putStream` of `ali-oss`: one request, nothing kept, nothing retried, at most 5 GB. */
+/** `putStream` of `ali-oss`: one request of at most 5 GB, no spool, no retries. */
 import OSS from 'ali-oss'
 
 export const where = 'oss'

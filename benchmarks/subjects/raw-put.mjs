@@ -1,4 +1,4 @@
-/** One HTTP PUT of the stream with a presigned URL: what a socket and the emulator can do. */
+/** One HTTP PUT of the stream with a presigned URL: the limit of a socket and the emulator. */
 import { request } from 'node:http'
 import { pipeline } from 'node:stream/promises'
 import OSS from 'ali-oss'
@@ -6,7 +6,7 @@ import OSS from 'ali-oss'
 export const where = 'oss'
 
 export async function run({ places, key, size, source }) {
-  // The SDK signs no URL for an IP address.
+  // The SDK does not sign URLs with an IP address.
   const endpoint = places.oss.endpoint.replace('127.0.0.1', 'localhost')
   const client = new OSS({ ...places.oss, endpoint, sldEnable: true })
   const url = client.signatureUrl(key, { method: 'PUT', expires: 3600 })

@@ -1,4 +1,4 @@
-/** `rclone rcat` in S3's form, where it is installed. */
+/** `rclone rcat` over S3's protocol, if it is installed. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { pipeline } from 'node:stream/promises'
@@ -13,7 +13,7 @@ export async function run({ places, key, partSize, parallel, source }) {
   ].join(',')
   const rclone = spawn('rclone', ['rcat', `${remote}:bench/${key}`], {
     stdio: ['pipe', 'inherit', 'inherit'],
-    env: { PATH: process.env.PATH, RCLONE_CONFIG: '/dev/null' }, // nothing of the user's settings
+    env: { PATH: process.env.PATH, RCLONE_CONFIG: '/dev/null' }, // ignore the user's settings
   })
   const [[code]] = await Promise.all([once(rclone, 'exit'), pipeline(source, rclone.stdin)])
   if (code !== 0) throw new Error(`rclone ended with ${code}`)

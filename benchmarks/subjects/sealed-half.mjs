@@ -1,4 +1,4 @@
-/** Uploads until OSS refuses the second half of the parts: all is sealed, half is there. */
+/** Uploads until OSS refuses the second half of the parts: all bytes are sealed, half are on OSS. */
 import { pipeline } from 'node:stream/promises'
 import { Spool } from '../../dist/index.js'
 

@@ -1,4 +1,4 @@
-/** Many small streams over one spool, `parallel` at a time. */
+/** Many small streams over one spool, `parallel` concurrently. */
 import { pipeline } from 'node:stream/promises'
 import { Readable } from 'node:stream'
 import { Spool } from '../../dist/index.js'

@@ -1,4 +1,4 @@
-/** The same objects with bare `client.put`. */
+/** The same objects with plain `client.put`. */
 import OSS from 'ali-oss'
 import { inParallel, objects } from '../small-objects.mjs'
 

@@ -55,7 +55,7 @@ export function redisUrl(flag: string | undefined, env: NodeJS.ProcessEnv): stri
     throw new UsageError('No Redis URL: set --redis or REDIS_URL, for example to redis://10.0.0.5')
   // The error does not quote the URL, which may contain a password.
   if (!URL.canParse(url) || !/^rediss?:$/.test(new URL(url).protocol)) {
-    throw new UsageError('The Redis URL must be redis://HOST[:PORT][/DB] or rediss://...')
+    throw new UsageError('The URL of Redis must be redis://HOST[:PORT][/DB] or rediss://...')
   }
   if (flag !== undefined && new URL(flag).password !== '') {
     throw new UsageError('A password in --redis is visible to every user. Set REDIS_URL instead')

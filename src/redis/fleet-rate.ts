@@ -108,7 +108,7 @@ class FleetRateLimit implements RateLimit {
 }
 
 /**
- * Creates a limit on the total rate at which all machines send, for `new Spool({ fleetRate })`.
+ * Creates a limit on the total rate at which all machines send, for `new Spool({ maxRate })`.
  * @param connection – an `ioredis` client, closed by the caller
  * @param bytesPerSecond – total bytes per second, 1024 or more; use the same value on all machines
  * @throws TypeError or RangeError for invalid arguments

@@ -44,7 +44,6 @@ function members(path: string, name: string): string[] {
 t.test('options.md lists exactly the options of the library', async t => {
   const options = [
     ...members('src/spool-options.ts', 'SpoolOptions'),
-    ...members('src/spool-options.ts', 'StepOptions'),
     ...members('src/spool-options.ts', 'ResumeOptions'),
     ...members('src/oss/client-options.ts', 'ClientOptions'),
     ...members('src/oss/object-headers.ts', 'ObjectOptions'),

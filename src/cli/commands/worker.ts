@@ -82,7 +82,7 @@ async function runWorker(session: Session, flags: WorkerFlags): Promise<number> 
     if (!flags.quiet) session.logLine(`health on ${health.url}`)
   }
   if (!flags.quiet)
-    session.logLine(`processing jobs of ${fleet.queueName} as host ${uploadWorker.host}`)
+    session.logLine(`working on queue ${fleet.queueName} as host ${uploadWorker.host}`)
   if (!session.signal.aborted) await once(session.signal, 'abort')
   await uploadWorker.close()
   // A source that ignores its signal must not keep the process alive.
