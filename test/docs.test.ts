@@ -90,17 +90,25 @@ t.test('examples compile and run', async t => {
     const own = modules.filter(({ block }) => block.page === page.path)
     const together = own.filter(({ block }) => !block.ownProcess)
     if (together.length > 0) {
-      t.test(page.path, { buffered: true }, t => runPage(t, dir, together))
+      t.test(`js and ts examples of ${page.path} run in order`, { buffered: true }, t =>
+        runPage(t, dir, together),
+      )
     }
     for (const { block, name } of own.filter(({ block }) => block.ownProcess)) {
-      t.test(where(block), { buffered: true }, async t => {
-        const { status, out, err } = await node(join(dir, `${name}.js`), t.testdir({}))
-        t.equal(status, 0, `${out}${err}`)
-      })
+      t.test(
+        `the example at ${where(block)} runs in its own process`,
+        { buffered: true },
+        async t => {
+          const { status, out, err } = await node(join(dir, `${name}.js`), t.testdir({}))
+          t.equal(status, 0, `${out}${err}`)
+        },
+      )
     }
     const scripts = page.blocks.filter(({ language, notRun }) => language === 'sh' && !notRun)
     if (scripts.length > 0) {
-      t.test(`${page.path}: sh`, { buffered: true }, t => runShell(t, scripts))
+      t.test(`shell examples of ${page.path} run in order`, { buffered: true }, t =>
+        runShell(t, scripts),
+      )
     }
   }
 })

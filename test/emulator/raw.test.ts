@@ -18,7 +18,7 @@ const error = (answer: Answer) => [
   tag(answer.body, 'EC') ?? '',
 ]
 
-t.test('raw requests', async t => {
+t.test('raw requests are answered as by OSS', async t => {
   const oss = await startEmulator({
     buckets: ['bkt', 'other'],
     cnames: { 'static.example.com': 'bkt' },
@@ -569,7 +569,7 @@ t.test('raw requests', async t => {
   })
 })
 
-t.test('emulator options', async t => {
+t.test('emulator options are validated and applied', async t => {
   t.test('createBuckets, discard, maxRequests and verify are applied', async t => {
     const oss = await startEmulator({ createBuckets: true, discard: true, maxRequests: 5 })
     t.teardown(() => oss.close())

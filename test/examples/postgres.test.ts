@@ -33,7 +33,7 @@ async function cuttingHost(t: Test, host: string, limit: number): Promise<Env> {
   return { PGHOST: dir }
 }
 
-t.test('PostgreSQL examples', async t => {
+t.test('examples read from a real PostgreSQL', async t => {
   const postgres = startPostgres(t)
   if (postgres === undefined) return
   const { example, get } = await stage(t, {}, { ...postgres.env, PGDATABASE: 'postgres' })

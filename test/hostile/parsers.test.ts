@@ -334,7 +334,7 @@ t.test('readers of oss-spool and ossutil configuration files throw only usage er
  */
 const MAX_PARTS = 16_000
 
-t.test('decodeCheckpoint', async t => {
+t.test('decodeCheckpoint refuses invalid checkpoints', async t => {
   const all = [
     checkpointOf({
       ...spooling({ meta: { a: 'b' }, tags: { c: 'd' } }),

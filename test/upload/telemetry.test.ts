@@ -1,6 +1,6 @@
 /**
- * What operators can measure: which events an upload publishes on Node's diagnostics channels, what they
- * add up to, and that nobody who listens, or does not, can harm it.
+ * Events of an upload on Node's diagnostics channels. Verifies their order and sums, and that subscribers
+ * cannot make an upload fail.
  */
 import { spawnSync } from 'node:child_process'
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
@@ -42,14 +42,14 @@ function listen(t: Test): Heard {
   return {
     names: () =>
       heard.map(({ name }) => name.replace('oss-spool:', '')).filter(name => name !== 'checkpoint'),
-    // Its channel names a message's type.
+    // The channel determines the type of a message.
     of: <N extends Name>(name: N) =>
       heard.filter(each => each.name === name).map(({ message }) => message as SpoolEvents[N]),
     text: () => JSON.stringify(heard),
   }
 }
 
-t.test('a stream of several parts, one of which is refused once', async t => {
+t.test('a multipart upload publishes events for its start, parts, retries and end', async t => {
   const { oss, spool } = await bench(t)
   const heard = listen(t)
   oss.inject({ operation: 'UploadPart', do: 'answer', status: 503, code: 'ServiceUnavailable' })
@@ -88,7 +88,7 @@ t.test('a stream of several parts, one of which is refused once', async t => {
   t.notMatch(heard.text(), accessKeyId)
 })
 
-t.test('a small object is one part, and sealed by what announces it', async t => {
+t.test('a small upload publishes one part event between sealed and published', async t => {
   const { spool } = await bench(t)
   const heard = listen(t)
   await spool.upload('small', () => streamOf(bytes(100)))
@@ -96,7 +96,7 @@ t.test('a small object is one part, and sealed by what announces it', async t =>
   t.match(heard.of('oss-spool:part:sent'), [{ part: 1, size: 100 }])
 })
 
-t.test('a source that fails, and the next one, whose first parts are there', async t => {
+t.test('a failed source publishes a failed event, and the next one part:found events', async t => {
   const { spool, count } = await bench(t)
   const heard = listen(t)
   const data = bytes(3 * PART)
@@ -120,7 +120,7 @@ t.test('a source that fails, and the next one, whose first parts are there', asy
   )
 })
 
-t.test('an upload that is refused, and finished later without its source', async t => {
+t.test('a resumed upload publishes sealed once, and one end event per start event', async t => {
   const { oss, spool } = await bench(t)
   const heard = listen(t)
   const refuse = oss.inject({ operation: 'PutObject', do: 'answer', status: 403, times: 'always' })
@@ -141,13 +141,13 @@ t.test('an upload that is refused, and finished later without its source', async
     ]
       .join(' ')
       .split(' '),
-    'sealed once; each start has one end',
+    'one sealed event, and one end event per start event',
   )
   t.match(heard.of('oss-spool:upload:start').at(-1), { resumed: true, spooled: 10 })
   t.match(heard.of('oss-spool:upload:published'), [{ resumed: true, size: 10 }])
 })
 
-t.test('nothing is made of an event that nobody listens to', async t => {
+t.test('events without subscribers are not created', async t => {
   let asked = 0
   const telemetry = new Diagnostics(() => {
     asked++
@@ -161,9 +161,11 @@ t.test('nothing is made of an event that nobody listens to', async t => {
   t.throws(() => telemetry.started({ resumed: false, spooled: 0 }))
 })
 
-t.test('a subscriber that throws is its own uncaught exception, and no failed upload', async t => {
-  const at = (path: string): string => urlOf(`dist/${path}`).href
-  const script = `
+t.test(
+  'a throwing subscriber causes an uncaught exception but does not fail the upload',
+  async t => {
+    const at = (path: string): string => urlOf(`dist/${path}`).href
+    const script = `
     import { subscribe } from 'node:diagnostics_channel'
     import { Spool } from ${JSON.stringify(at('index.js'))}
     import { startEmulator } from ${JSON.stringify(at('emulator/index.js'))}
@@ -174,20 +176,21 @@ t.test('a subscriber that throws is its own uncaught exception, and no failed up
     const { size } = await spool.upload('key', () => ['abc'])
     console.log('published: ' + size, (await spool.uploads()).length)
     await oss.close()`
-  const { stdout, stderr } = spawnSync(
-    process.execPath,
-    ['--input-type=module', '--eval', script],
-    { cwd: t.testdir({}), encoding: 'utf8', env: { ...process.env, NODE_OPTIONS: '' } },
-  )
-  const lines = stdout.split('\n')
-  t.ok(lines.includes('published: 3 0'), stderr)
-  for (const name of [
-    'upload:start',
-    'checkpoint',
-    'upload:sealed',
-    'part:sent',
-    'upload:published',
-  ]) {
-    t.ok(lines.includes(`uncaught: oss-spool:${name}`), name)
-  }
-})
+    const { stdout, stderr } = spawnSync(
+      process.execPath,
+      ['--input-type=module', '--eval', script],
+      { cwd: t.testdir({}), encoding: 'utf8', env: { ...process.env, NODE_OPTIONS: '' } },
+    )
+    const lines = stdout.split('\n')
+    t.ok(lines.includes('published: 3 0'), stderr)
+    for (const name of [
+      'upload:start',
+      'checkpoint',
+      'upload:sealed',
+      'part:sent',
+      'upload:published',
+    ]) {
+      t.ok(lines.includes(`uncaught: oss-spool:${name}`), name)
+    }
+  },
+)
