@@ -134,7 +134,7 @@ t.test('unfinished steps of a killed process are repaired on start', async t => 
   writeFileSync(join(dir, 'tmp/dead/lock'), '')
   writeFileSync(join(dir, 'tmp/dead/1'), 'half')
   // and as if another process was just starting
-  mkdirSync(join(dir, 'tmp/new-born'))
+  mkdirSync(join(dir, 'tmp/new-starting'))
 
   const lenient = await startEmulator({ dir })
   t.teardown(() => lenient.close())
@@ -150,7 +150,7 @@ t.test('unfinished steps of a killed process are repaired on start', async t => 
   t.same(readdirSync(join(bucket, 'uploads')), [])
   t.equal(filesIn(bucket).filter(f => f.endsWith('body-new')).length, 0)
   t.notOk(existsSync(join(dir, 'tmp/dead')))
-  t.ok(existsSync(join(dir, 'tmp/new-born')))
+  t.ok(existsSync(join(dir, 'tmp/new-starting')))
 })
 
 t.test('a completed object whose parts were not moved yet can be read and replaced', async t => {
