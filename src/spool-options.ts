@@ -54,7 +54,7 @@ export const RESUME_OPTIONS: Readonly<Record<keyof ResumeOptions, true>> = {
 export function checkSpoolOptions(options: Omit<SpoolOptions, 'client'>): void {
   const { dir, checkpointStore, maxRate, parallelUploads } = options
   if (dir !== undefined && typeof dir !== 'string') throw invalidType('dir', 'a string', dir)
-  if (checkpointStore !== undefined && typeof checkpointStore?.recordStoreFor !== 'function') {
+  if (checkpointStore !== undefined && checkpointStore?.kind !== 'checkpoint-store') {
     throw invalidType('checkpointStore', 'a checkpoint store', checkpointStore)
   }
   checkInteger('parallelUploads', parallelUploads, 1, 100_000)

@@ -22,7 +22,7 @@ export type Sources = Readonly<Record<string, JobSource<never>>>
 /** Upload options that a job can set. */
 export type JobUpload = Omit<
   UploadOptions,
-  'id' | 'once' | 'maxAge' | 'inPlace' | 'signal' | 'progress'
+  'id' | 'once' | 'maxAge' | 'inPlace' | 'signal' | 'progress' | 'onProgress'
 >
 
 /** Request to upload an object from a registered source. `args` is optional if the source takes none. */

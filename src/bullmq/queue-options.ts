@@ -1,6 +1,6 @@
 /** Options that the queue and its workers must share: the Redis connection and the names of keys. */
 import type { ConnectionOptions } from 'bullmq'
-import { invalidType, invalidValue } from '../errors.js'
+import { checkObject, checkProperties, invalidType, invalidValue } from '../errors.js'
 import type { RedisConnection } from '../redis/connection.js'
 import { DEFAULT_QUEUE_NAME } from './job.js'
 
@@ -22,8 +22,16 @@ export interface QueueOptions {
 
 export type QueueSettings = Required<QueueOptions>
 
-/** @throws TypeError */
-export function checkQueueOptions(options: QueueOptions): QueueSettings {
+/**
+ * @param others – has a property of each option that the caller checks itself
+ * @throws TypeError
+ */
+export function checkQueueOptions(
+  options: QueueOptions,
+  others: Readonly<Record<string, true>>,
+): QueueSettings {
+  checkObject('options', options)
+  checkProperties('options', options, { connection: true, name: true, prefix: true, ...others })
   const { connection, name = DEFAULT_QUEUE_NAME, prefix = 'bull' } = options
   if (typeof connection?.call !== 'function') {
     throw invalidType('connection', 'an ioredis client', typeof connection)

@@ -1,5 +1,6 @@
 /** Producer side of the shared queue, typed by the sources of its workers. */
 import { FlowProducer, Queue, type JobsOptions } from 'bullmq'
+import { checkObject, checkProperties } from '../errors.js'
 import { checkKey } from '../upload/model/names.js'
 import { checkOptions } from '../upload/model/options.js'
 import { Cancellations } from './cancellation.js'
@@ -58,7 +59,7 @@ export class UploadQueue<S extends Sources> {
 
   /** @throws TypeError for invalid options */
   constructor(options: UploadQueueOptions) {
-    this.#settings = checkQueueOptions(options)
+    this.#settings = checkQueueOptions(options, { jobs: true })
     this.#jobOptions = { ...DEFAULT_JOB_OPTIONS, ...options.jobs }
     const { connection, name, prefix } = this.#settings
     this.queue = new Queue(name, { connection, prefix })
@@ -92,6 +93,8 @@ export class UploadQueue<S extends Sources> {
    * @throws SpoolError, TypeError or RangeError, as `add` does
    */
   async addFlow(flow: FlowRequest<S>): Promise<UploadJob> {
+    checkObject('flow', flow)
+    checkProperties('flow', flow, { job: true, manifest: true, objects: true, upload: true })
     const { job, manifest, upload } = flow
     const { name: queueName, connection, prefix } = this.#settings
     const objects = flow.objects.map(request => toUploadData(request))
@@ -172,6 +175,8 @@ async function hasEnded(job: UploadJob): Promise<boolean> {
 }
 
 function toUploadData<S extends Sources>(request: UploadRequest<S>): UploadData {
+  checkObject('request', request)
+  checkProperties('request', request, { key: true, source: true, args: true, upload: true })
   const { key, source, args, upload }: UploadData = request
   const data = {
     key,

@@ -105,7 +105,14 @@ export class UploadWorker<S extends Sources> extends EventEmitter<{
     super()
     const { spool, checkpointStore, sources, concurrency = 4 } = options
     const { hostQueueTimeout = 60_000, lockTimeout = 30_000 } = options
-    const settings = checkQueueOptions(options)
+    const settings = checkQueueOptions(options, {
+      spool: true,
+      checkpointStore: true,
+      sources: true,
+      concurrency: true,
+      hostQueueTimeout: true,
+      lockTimeout: true,
+    })
     if (!(spool instanceof Spool)) throw invalidType('spool', 'a Spool', spool)
     if (!(checkpointStore instanceof RedisCheckpoints)) {
       throw invalidType('checkpointStore', 'the result of redisCheckpoints()', checkpointStore)

@@ -10,6 +10,8 @@ import type { SpoolDirectory } from './spool-directory.js'
 
 /** The option `checkpoints` of a `Spool`: where it keeps records and locks. */
 export interface CheckpointStore {
+  /** Identifies a checkpoint store. */
+  readonly kind: 'checkpoint-store'
   /** @internal The records of the uploads whose bytes this process puts into `spool`. */
   recordStoreFor(spool: SpoolDirectory): RecordStore
 }

@@ -1,6 +1,6 @@
 /** Options of `rotate`: documentation, limits and validation. */
 import type { Duplex } from 'node:stream'
-import { checkInteger, invalidType, invalidValue } from '../errors.js'
+import { checkInteger, checkObject, checkProperties, invalidType, invalidValue } from '../errors.js'
 import type { UploadOptions } from '../index.js'
 import { checkKey } from '../upload/model/names.js'
 import { checkOptions } from '../upload/model/options.js'
@@ -23,6 +23,7 @@ export type ObjectUpload = Omit<
   | 'once'
   | 'signal'
   | 'progress'
+  | 'onProgress'
 >
 
 /** Options that `ObjectUpload` excludes. */
@@ -37,6 +38,7 @@ const RESERVED_UPLOAD_OPTIONS = [
   'once',
   'signal',
   'progress',
+  'onProgress',
 ] as const satisfies readonly Exclude<keyof UploadOptions, keyof ObjectUpload>[]
 
 /** Options of `rotate`. `T` is the type of a record; records that are not strings or bytes need a `format`. */
@@ -135,15 +137,32 @@ export interface RotateSettings<T> {
   readonly upload: ObjectUpload
 }
 
+/** Names of the options of `rotate`. */
+const ROTATE_OPTIONS: Readonly<Record<keyof RotateOptions<unknown>, true>> = {
+  job: true,
+  key: true,
+  partitionBy: true,
+  time: true,
+  timeZone: true,
+  every: true,
+  cutBefore: true,
+  format: true,
+  transform: true,
+  maxOpen: true,
+  maxEnding: true,
+  recordId: true,
+  manifest: true,
+  upload: true,
+}
+
 const SAMPLE_KEY_FIELDS = { partition: 'x', seq: 0 }
 
 /** @throws TypeError, RangeError, SpoolError `ERR_SPOOL_INVALID_KEY` */
 export function checkRotateOptions<T = string | Uint8Array>(
   options: RotateOptions<T>,
 ): RotateSettings<T> {
-  if (typeof options !== 'object' || options === null) {
-    throw invalidType('options', 'an object', options)
-  }
+  checkObject('options', options)
+  checkProperties('options', options, ROTATE_OPTIONS)
   const { job, every = {}, upload = {} } = options
   if (typeof job !== 'string') throw invalidType('job', 'a string', job)
   if (!/^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$/.test(job)) {
@@ -164,8 +183,8 @@ export function checkRotateOptions<T = string | Uint8Array>(
   checkOptionAndPlaceholder('time', options.time !== undefined, 'a date', keyTemplate.hasDate)
   const calendar = new Calendar(options.timeZone)
   checkKey(keyTemplate.key({ ...SAMPLE_KEY_FIELDS, job, date: calendar.fields(0) }))
-  if (typeof every !== 'object' || every === null) throw invalidType('every', 'an object', every)
-  checkPropertyNames('every', every, ['records', 'bytes', 'ms'])
+  checkObject('every', every)
+  checkProperties('every', every, { records: true, bytes: true, ms: true })
   checkInteger('every.records', every.records, 1, Number.MAX_SAFE_INTEGER)
   checkInteger('every.bytes', every.bytes, 1, Number.MAX_SAFE_INTEGER)
   checkInteger('every.ms', every.ms, 1, 2 ** 31 - 1)
@@ -215,19 +234,6 @@ function checkOptionAndPlaceholder(
   if (isGiven === isUsed) return
   const reason = isGiven ? `needs ${placeholder} in "key"` : `is needed for ${placeholder} in "key"`
   throw invalidValue(option, reason, isGiven ? 'a function' : undefined)
-}
-
-/** Rejects unknown properties, because ignoring a mistyped limit is worse than having none. */
-function checkPropertyNames(option: string, object: object, names: readonly string[]): void {
-  for (const name of Object.keys(object)) {
-    if (!names.includes(name)) {
-      throw invalidValue(
-        option,
-        `must only have the properties ${names.map(n => `"${n}"`).join(', ')}`,
-        name,
-      )
-    }
-  }
 }
 
 /** Default format, for records that are strings or bytes. */

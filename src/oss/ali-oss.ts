@@ -199,7 +199,7 @@ export class AliOssBucket implements Bucket {
     headers: Headers,
     call: CallOptions,
   ): Promise<PublishResponse> {
-    const { share, ...request } = call
+    const { share: _taken, ...request } = call
     return takeTurn(call, async () => {
       const body = await read()
       const md5 = createHash('md5').update(body).digest('base64')

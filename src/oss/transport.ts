@@ -96,27 +96,13 @@ export class Transport {
   }
 
   /** Sends one request. An arrow function, because `ali-oss` calls it without its receiver. */
-  readonly request = (url: string, params: TransportRequest): Promise<TransportResponse> => {
-    const exchange = params.ctx?.() ?? {}
-    return this.#send(url, params, exchange).catch((error: unknown) => {
-      exchange.failure = error as Error // only Errors are thrown below
-      throw error
-    })
-  }
-
-  /** Destroys pooled sockets. Optional: idle sockets are unref'd. */
-  close(): void {
-    for (const agent of [this.#agents.http, this.#agents.https, ...this.#tunnels.values()]) {
-      agent.destroy()
-    }
-  }
-
-  #send(
-    url: string,
-    params: TransportRequest,
-    exchange: TransportContext,
-  ): Promise<TransportResponse> {
-    return new Promise((resolve, reject) => {
+  readonly request = (url: string, params: TransportRequest): Promise<TransportResponse> =>
+    new Promise((resolve, rejectRequest) => {
+      const exchange = params.ctx?.() ?? {}
+      const reject = (error: unknown): void => {
+        exchange.failure = error as Error // only Errors are passed below
+        rejectRequest(error)
+      }
       const { body } = exchange
       const aborted = (): Error => namedError('AbortError', 'The request was aborted')
       // Aborts waits of the request: for the rate limit and for its tunnel.
@@ -191,6 +177,12 @@ export class Transport {
       if (chunks === undefined) request.end(content)
       else pipeBody(chunks, request).catch(fail)
     })
+
+  /** Destroys pooled sockets. Optional: idle sockets are unref'd. */
+  close(): void {
+    for (const agent of [this.#agents.http, this.#agents.https, ...this.#tunnels.values()]) {
+      agent.destroy()
+    }
   }
 
   /** Routes `url` directly or through the proxy from the environment. The caller's agent is never proxied. */

@@ -59,6 +59,9 @@ export class RedisCheckpoints implements CheckpointStore {
     this.#hostRegistry = new HostRegistry(connection, this.#keys, host, hostTimeout)
   }
 
+  /** Identifies a checkpoint store. */
+  readonly kind = 'checkpoint-store'
+
   /** @internal Used by `new Spool({ checkpointStore })`. */
   recordStoreFor(spool: SpoolDirectory): RecordStore {
     const settings = {

@@ -171,6 +171,13 @@ fleetTest('a flow publishes the manifest after all its objects', async (t, fleet
     }),
   })
   await t.rejects(queue.addFlow({ job: 'x', manifest: 'm', objects: [] }), TypeError)
+  const mistyped: object = { partsize: 5 }
+  const unknown = { code: 'ERR_INVALID_ARG_VALUE', message: /partsize/ }
+  await t.rejects(queue.add({ key: 'k', source: 'bytes', args: { size: 1 }, ...mistyped }), unknown)
+  await t.rejects(
+    queue.add({ key: 'k', source: 'bytes', args: { size: 1 }, upload: mistyped }),
+    unknown,
+  )
   const twice = [objects[0], objects[0]]
   await t.rejects(queue.addFlow({ job: 'x', manifest: 'm', objects: twice }), TypeError)
 })

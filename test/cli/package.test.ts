@@ -1,6 +1,6 @@
 /**
  * The published package works on its own: packed, installed into an empty project without optional
- * dependencies and install scripts, imported, compiled against, and used. `NODES=20.17.0,22,24` runs the
+ * dependencies and install scripts, imported, compiled against, and used. `NODES=20.19.0,22,24,26` runs the
  * tests on these versions of Node instead of the current one (40 MB each).
  */
 import { execFile } from 'node:child_process'
@@ -153,6 +153,8 @@ async function shipped(t: Test, node: string): Promise<void> {
   const output = JSON.parse(await use(cwd, node, 'node', 'import.js'))
   t.match(output, { size: 7, schema: 'A finished upload', csv: 'ERR_MODULE_NOT_FOUND' })
   t.same(output.empty, [], 'every entry point can be imported')
+  await writeFile(join(cwd, 'require.cjs'), REQUIRE)
+  t.same(JSON.parse(await use(cwd, node, 'node', 'require.cjs')), [], 'require() works, too')
   await compiled(t, cwd, node)
 }
 
@@ -177,6 +179,12 @@ const csvError = await csv().catch(({ code }) => code)
 console.log(JSON.stringify({ size, schema, empty, csv: csvError }))
 `
 
+/** The same entry points from CommonJS. */
+const REQUIRE = `
+const names = ${JSON.stringify(importable)}
+console.log(JSON.stringify(names.filter(name => Object.keys(require(name)).length === 0)))
+`
+
 /** Checks that the types are self-contained: a strict program that imports every declaration compiles. */
 async function compiled(t: Test, cwd: string, node: string): Promise<void> {
   const lines = importable.map((name, i) => `import * as e${i} from '${name}'\nvoid e${i}`)
@@ -185,8 +193,18 @@ async function compiled(t: Test, cwd: string, node: string): Promise<void> {
   const options = ['--noEmit', '--strict', '--exactOptionalPropertyTypes', '--module', 'nodenext']
   const types = ['--types', 'node', '--typeRoots', join(root, 'node_modules', '@types')]
   const all = [...options, '--target', 'es2023', ...types]
-  const output = await use(cwd, node, 'node', tsc, ...all, 'types.ts').catch(
-    (error: { stdout: string }) => error.stdout,
-  )
-  t.equal(output, '', 'the types compile')
+  const compile = (file: string): Promise<string> =>
+    use(cwd, node, 'node', tsc, ...all, file).catch((error: { stdout: string }) => error.stdout)
+  t.equal(await compile('types.ts'), '', 'the types compile')
+
+  const mistakes = [
+    "new Spool({ clint: {}, dir: 'spool' })",
+    'new Spool({ client: {}, dir: 5 })',
+    'new Spool({ client: {}, checkpointStore: {} })',
+  ]
+  for (const mistake of mistakes) {
+    await writeFile(join(cwd, 'wrong.ts'), `import { Spool } from 'oss-spool'\n${mistake}\n`)
+    const errors = (await compile('wrong.ts')).match(/error TS\d+/g) ?? []
+    t.equal(errors.length, 1, `${mistake} is one error`)
+  }
 }

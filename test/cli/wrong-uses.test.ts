@@ -194,7 +194,7 @@ t.test(
     const refusal = { do: 'answer', status: 403, code: 'AccessDenied', times: 'always' } as const
     oss.inject({ operation: 'PutObject', ...refusal })
     await run(dir, ['put', K, '--id=there', '--retries=1'], Buffer.from('x'), env)
-    t.match(await run(dir, ['resume', '--local=d', 'there']), { status: 75, err: /--local away/ })
+    t.match(await run(dir, ['resume', '--local=d', 'there']), { status: 75, err: /Remove --local/ })
     const flags = ['--local=d', '--id=here', '--max-rate=1KiB', K]
     const killed = start(dir, ['put', ...flags], bytes(20_000))
     await until(async () => (await run(dir, ['ls', '--json'])).out.includes('"phase":"completing"'))

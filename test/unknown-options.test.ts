@@ -1,0 +1,49 @@
+/** A mistyped option is an error everywhere: it would silently have no effect. */
+import t from 'tap'
+import { rotate } from '../src/etl/index.js'
+import { Spool, type SpoolOptions } from '../src/index.js'
+
+const WRONG = { name: 'TypeError', code: 'ERR_INVALID_ARG_VALUE', message: /partsize/ }
+
+/** Options with one that is mistyped, hidden from the compiler. */
+function mistyped<T extends object>(options: T): T {
+  return { ...options, partsize: 5 }
+}
+
+const keys = { accessKeyId: 'id', accessKeySecret: 'secret' }
+const client = { ...keys, region: 'oss-cn-hangzhou', bucket: 'bucket' }
+
+t.test('an unknown option is a TypeError that names it', async t => {
+  const options: SpoolOptions = { client, dir: t.testdir() }
+  const spool = new Spool(options)
+  const source = (): string[] => ['bytes']
+  t.throws(() => new Spool(mistyped(options)), WRONG)
+  t.throws(() => new Spool({ ...options, retry: mistyped({}) }), WRONG)
+  t.throws(() => new Spool({ ...options, expect: mistyped({}) }), WRONG)
+  t.throws(() => spool.createWriteStream('key', mistyped({})), WRONG)
+  await t.rejects(spool.upload('key', source, mistyped({})), WRONG)
+  await t.rejects(spool.upload('key', source, { retry: mistyped({}) }), WRONG)
+  await t.rejects(spool.resume('id', mistyped({})), WRONG)
+  await t.rejects(spool.uploads(mistyped({})), WRONG)
+  await t.rejects(spool.prune(mistyped({})), WRONG)
+  const job = { job: 'job', key: '{seq}.txt' }
+  t.throws(() => rotate<string>(spool, mistyped(job)), WRONG)
+  t.throws(() => rotate<string>(spool, { ...job, every: mistyped({}) }), WRONG)
+  t.throws(() => rotate<string>(spool, { ...job, upload: mistyped({}) }), WRONG)
+})
+
+t.test('the error proposes the name in the right case', async t => {
+  const spool = new Spool({ client, dir: t.testdir() })
+  t.throws(() => spool.createWriteStream('key', mistyped({})), { message: /Allowed: "partSize"/ })
+})
+
+t.test('an option of resume() is not an option of what is resumed', async t => {
+  const spool = new Spool({ client, dir: t.testdir() })
+  const options: object = { partSize: 200_000 }
+  await t.rejects(spool.resume('id', options), { code: 'ERR_INVALID_ARG_VALUE' })
+})
+
+t.test('dir must be a string', async t => {
+  const options: object = { client, dir: 5 }
+  t.throws(() => new Spool(options as SpoolOptions), { code: 'ERR_INVALID_ARG_TYPE' })
+})
