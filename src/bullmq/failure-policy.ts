@@ -40,7 +40,7 @@ function isMarkedRetryable(cause: unknown): boolean {
   return cause instanceof Error && 'retryable' in cause && cause.retryable === true
 }
 
-/** Returns the error to hand to BullMQ. Redis stores only its message and stack, so the message has the code. */
+/** Returns the error for BullMQ. Redis stores only its message and stack, so the message includes the code. */
 export function toJobError(error: unknown, isUnrecoverable: boolean): Error {
   const { message } = error instanceof Error ? error : new Error(String(error))
   const code = error instanceof Error && 'code' in error ? String(error.code) : undefined

@@ -9,7 +9,7 @@ import type { RedisCheckpoints } from '../redis/redis-checkpoints.js'
 import type { QueueConnection, QueueSettings } from './queue-options.js'
 import type { JobData, JobProgress, JobResult, UploadJob } from './job.js'
 
-/** Child job in a host queue. Returns `null` if the host no longer has the bytes; then the parent runs again. */
+/** Child job in a host queue. Returns `null` if its host lost the bytes; then the parent runs again. */
 export type HostJob = Job<JobData, JobResult | null, string, JobProgress>
 
 /** Returns the upload id of a job: its own id, or the id of its parent if it is a child in a host queue. */

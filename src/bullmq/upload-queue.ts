@@ -132,8 +132,8 @@ export class UploadQueue<S extends Sources> {
 
   /**
    * Cancels a job; cancelling the job of a manifest cancels all jobs of its flow. A job that has never started
-   * is removed. Any other job fails with `ERR_SPOOL_ABORTED`, within a second or when a worker takes it, and its
-   * upload is aborted locally and on OSS. An object that is already published stays.
+   * is removed. Any other job fails with `ERR_SPOOL_ABORTED`, within a second or when a worker takes it, and
+   * its upload is aborted locally and on OSS. An object that is already published stays.
    */
   async cancel(id: string): Promise<CancelResult> {
     const job = await this.find(id)

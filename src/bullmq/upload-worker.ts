@@ -1,6 +1,6 @@
 /**
- * A worker of the fleet, which takes jobs from the shared queue and from the queue of its host. Invariant: if it
- * is closed, killed or frozen, another worker can take its unfinished jobs.
+ * A worker of the fleet, which takes jobs from the shared queue and from the queue of its host. Invariant: if
+ * it is closed, killed or frozen, another worker can take its unfinished jobs.
  */
 import { EventEmitter } from 'node:events'
 import { Queue, Worker, type Job, type RedisQueueBackend, type WorkerOptions } from 'bullmq'

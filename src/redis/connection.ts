@@ -1,7 +1,7 @@
 /**
  * Sends commands over a Redis connection, with a timeout. The caller creates and closes the client; `ioredis`
- * is never loaded here. Errors of the client may contain the arguments of a command, such as a password, so only
- * their messages are passed on.
+ * is never loaded here. Errors of the client may contain the arguments of a command, such as a password,
+ * so only their messages are passed on.
  */
 
 /** An `ioredis` client, or any object with its `call` method. May be shared with BullMQ. */

@@ -82,7 +82,7 @@ export class RedisCheckpoints implements CheckpointStore {
     return this.#hostRegistry.announce()
   }
 
-  /** Resolves to whether no process of `host` has sent a heartbeat for `hostTimeout`, or it was declared gone. */
+  /** Returns whether `host` has sent no heartbeat for `hostTimeout`, or was declared gone. */
   isGone(host: string): Promise<boolean> {
     checkHost(host)
     return this.#hostRegistry.isGone(host)

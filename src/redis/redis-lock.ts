@@ -120,7 +120,7 @@ export class RedisLock {
 
   /**
    * Runs a change while we hold the lock. Retries failures until the lock may have expired.
-   * @param script – result of `fencedScript`; `keys` and `values` are numbered from 2, after those of the lock
+   * @param script – result of `fencedScript`; its `KEYS` and `ARGV` for `keys` and `values` start at 2
    * @throws SpoolError `ERR_SPOOL_LOCKED` if the lock is lost
    */
   async runFenced(

@@ -1,4 +1,4 @@
-/** Kills a job with SIGKILL at random moments and reruns it until it succeeds: each object is published once. */
+/** Kills a job with SIGKILL at random moments and reruns it until it succeeds. Publishes each object once. */
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'

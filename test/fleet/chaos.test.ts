@@ -1,7 +1,7 @@
 /**
  * Chaos test: machines of a fleet die at random moments and are replaced, Redis is killed and restarted, OSS
- * throttles and loses replies. `JOBS=` and `DEATHS=` make the test longer. `SEED=`, printed on failure, reproduces
- * the same jobs and the same order of deaths.
+ * throttles and loses replies. `JOBS=` and `DEATHS=` make the test longer. `SEED=`, printed on failure,
+ * reproduces the same jobs and the same order of deaths.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import OSS from 'ali-oss'

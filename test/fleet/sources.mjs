@@ -1,4 +1,4 @@
-/** Sources of the workers in the fleet tests: the bytes of `test/crash/seeded-content.ts`, optionally slowed down. */
+/** Sources of the workers in the fleet tests: the bytes of `test/crash/seeded-content.ts`, with a delay. */
 import { createCipheriv, createHash } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 

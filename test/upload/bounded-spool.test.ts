@@ -308,7 +308,7 @@ t.test('a bounded stream over a sealed upload uses its own upload id', async t =
   const b = await bench(t)
   const old = bytes(12 * PART)
   await sealedButFor(b, 11, old)
-  // The common beginning is so long that its parts would be freed if the streams shared an upload id.
+  // The common beginning is long enough that its parts would be freed if the streams shared an upload id.
   const data = Buffer.concat([old.subarray(0, 9 * PART), bytes(6 * PART)])
   await pipeline(streamOf(data), bounded(b).createWriteStream('k', { id: 'k' }))
   t.same(await b.get('k'), data)

@@ -174,17 +174,17 @@ t.test('the outcome of a publishing request is classified correctly', async t =>
     requestId: 'R',
   }
   const { crc64: _crc, ...withoutCrc } = ours
-  const { token: _token, ...stranger } = ours
+  const { token: _token, ...foreign } = ours
   const table: [name: string, object: ObjectInfo | undefined, lives: boolean, outcome: string][] = [
     ['our object', ours, false, 'ours'],
     ['our object, upload id still listed', ours, true, 'ours'],
     ['our object with an old Last-Modified', { ...ours, lastModified: 0 }, false, 'ours'],
     ['no object, upload id exists', undefined, true, 'pending'],
     ['no object, no upload id', undefined, false, 'absent'],
-    ["someone else's object, upload id exists", stranger, true, 'pending'],
-    ["someone else's object of the same second", stranger, false, 'foreign'],
-    ["someone else's newer object", { ...stranger, lastModified: second + 1000 }, false, 'foreign'],
-    ["someone else's older object", { ...stranger, lastModified: second - 1000 }, false, 'absent'],
+    ["someone else's object, upload id exists", foreign, true, 'pending'],
+    ["someone else's object of the same second", foreign, false, 'foreign'],
+    ["someone else's newer object", { ...foreign, lastModified: second + 1000 }, false, 'foreign'],
+    ["someone else's older object", { ...foreign, lastModified: second - 1000 }, false, 'absent'],
     ['the same bytes with another token', { ...ours, token: 'other' }, false, 'foreign'],
     ['our token, other bytes', { ...ours, crc64: 124n }, false, 'wrong'],
     ['our token, another size', { ...ours, size: 1 }, false, 'wrong'],

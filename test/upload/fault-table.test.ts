@@ -1,8 +1,7 @@
 /**
- * The failure table: every operation × every fault of the emulator × {once, twice, five times, for
- * ever}. Each cell says how it ends, which requests are made in all, how long the pauses between them
- * are, and how many bytes go over the line again; exactly, since one part goes out at a time and the
- * pauses are those of a clock of its own.
+ * The failure table: every operation × every fault of the emulator × {once, twice, five times, always}. Each
+ * cell defines the outcome, all requests, the pauses between them, and the number of bytes sent again. The
+ * numbers are exact, because parts are sent one at a time and the pauses run on a virtual clock.
  */
 import OSS from 'ali-oss'
 import t, { type Test } from 'tap'
@@ -19,21 +18,21 @@ import { ownClock, useOwnClocks } from '../support/own-clock.js'
 import { bytes, streamOf } from '../support/oss.js'
 
 useOwnClocks(t)
-t.setTimeout(600_000) // half a minute of work, for machines that are busy with something else
+t.setTimeout(600_000) // takes half a minute on an idle machine
 
 const PART = 102_400
 const PARTS = 2
 const SMALL = 1000
 const ATTEMPTS = 6
 
-/** Full jitter at its middle: halfway between `minDelay` and a bound that doubles. */
+/** Pauses, in ms, with jitter fixed at 0.5: halfway between `minDelay` and a bound that doubles. */
 const DELAYS = [300, 500, 900, 1700, 3300]
-/** What was mended is tried again at once, so often; then as anything else. */
-const AT_ONCE = [0, 0, 0]
-/** Upload ids of one key that may vanish in a row. */
+/** Pauses of the immediate retries after a recovered cause; further retries use `DELAYS`. */
+const IMMEDIATE = [0, 0, 0]
+/** Upload ids of one upload that may be lost in a row. */
 const SESSIONS = 5
 
-/** ms of silence, where silence is the fault: more than a busy machine makes by itself. */
+/** Timeout, in ms, in rows whose fault is silence. Longer than a busy machine is silent on its own. */
 const TIMEOUT = 3000
 
 type Operation = Extract<
@@ -49,21 +48,21 @@ type Operation = Extract<
 >
 type Counts = Partial<Record<OperationName, number>>
 
-/** Operations whose bytes are the object's, and how many a request has. */
+/** Operations that carry bytes of the object, and the number of bytes per request. */
 const CARRIES: Counts = { UploadPart: PART, PutObject: SMALL }
 
-// --- what is done ---------------------------------------------------------------------------------
+// --- scenarios ------------------------------------------------------------------------------------
 
 interface Scenario {
-  /** What happens before the fault is there; its requests are not counted. */
+  /** Runs before the fault is injected. Its requests are not counted. */
   readonly before?: (c: Case) => Promise<unknown>
-  /** What the fault meets. */
+  /** Runs with the fault. */
   readonly run: (c: Case) => Promise<unknown>
-  /** Requests without a fault. */
+  /** Requests of `run` without a fault. */
   readonly requests: Counts
-  /** Those of them that come before the first of the operation. */
+  /** Requests of `run` before the first one of the operation. */
   readonly first: Counts
-  /** Bytes of the object that go out without a fault, and how many of them before the operation. */
+  /** Bytes of the object sent without a fault: in total and before the operation. */
   readonly sends: readonly [all: number, first: number]
 }
 
@@ -127,23 +126,23 @@ async function loseInitiates(c: Case): Promise<void> {
   lost.remove()
 }
 
-// --- what comes of it -----------------------------------------------------------------------------
+// --- outcomes -------------------------------------------------------------------------------------
 
 interface Outcome {
   readonly requests: Counts
   readonly pauses: readonly number[]
-  /** Bytes sent again: least and most. */
+  /** Minimum and maximum number of bytes sent again. */
   readonly again: readonly [number, number]
-  /** None: it is done. */
+  /** Code of the error, or `undefined` if the operation succeeds. */
   readonly error?: string
-  /** May the upload be finished by `resume`? Where there is an error; default true. */
+  /** Whether `resume()` can finish the failed upload. Default: true. */
   readonly resumable?: boolean
 }
 
-/** What comes of `n` faults in a row; `Infinity`: for ever. */
+/** Returns the outcome of `n` consecutive faults; `Infinity` means always. */
 type Rule = (operation: Operation, n: number, share: readonly [number, number]) => Outcome
 
-/** Rules for which it makes no difference: for ever is then the same as once. */
+/** Rules whose outcome does not depend on the number of faults. */
 const HOWEVER_OFTEN = new Set<Rule>()
 
 function howeverOften(rule: Rule): Rule {
@@ -151,7 +150,7 @@ function howeverOften(rule: Rule): Rule {
   return rule
 }
 
-/** How much of a request's body the server has read when the fault strikes. */
+/** Minimum and maximum share of a request's body that the server has read when the fault occurs. */
 const NOTHING = [0, 0] as const
 const SOME = [0.5, 1] as const
 const EVERYTHING = [1, 1] as const
@@ -160,20 +159,20 @@ function add(...all: readonly Counts[]): Counts {
   const sum: Counts = {}
   for (const counts of all)
     for (const [name, count] of Object.entries(counts)) {
-      // A Counts has no other names.
+      // The keys of a Counts are operation names.
       const operation = name as OperationName
       sum[operation] = (sum[operation] ?? 0) + count
     }
   return Object.fromEntries(Object.entries(sum).filter(([, count]) => count > 0))
 }
 
-/** Bytes of `n` requests that were ended then. */
+/** Returns the minimum and maximum number of bytes of `n` failed requests. */
 const spent = (n: number, [least, most]: readonly [number, number], each: number) =>
   [Math.ceil(n * least * each), n * most * each] as const
 
 const FAILED = 'ERR_SPOOL_UPLOAD_FAILED'
 
-/** The same request again after a pause, and after so many attempts the end. */
+/** The request is retried after a pause, and fails after `ATTEMPTS` attempts. */
 const again: Rule = (operation, n, share) => {
   const { requests, first } = SCENARIOS[operation]
   const times = Math.min(n, ATTEMPTS)
@@ -188,7 +187,7 @@ const again: Rule = (operation, n, share) => {
       }
 }
 
-/** As `again`, but what failed took effect: upload ids that nobody knows are looked for at the end. */
+/** Like `again`, but the failed requests took effect. Orphans are searched for at the end. */
 const againWithOrphans: Rule = (operation, n, share) => {
   const outcome = again(operation, n, share)
   if (outcome.error !== undefined) return outcome
@@ -196,18 +195,18 @@ const againWithOrphans: Rule = (operation, n, share) => {
   return { ...outcome, requests: add(outcome.requests, search) }
 }
 
-/** As `again`, but nobody knows that it took no effect. */
+/** Like `again`, but the client cannot know that the requests took no effect. */
 const againWithSearch: Rule = (operation, n, share) => {
   const outcome = again(operation, n, share)
   if (outcome.error !== undefined) return outcome
   return { ...outcome, requests: add(outcome.requests, { ListMultipartUploads: 1 }) }
 }
 
-/** It may have been published: HEAD, and whether the upload id lives, before it is tried again. */
+/** The object may have been published. HEAD and the upload id are checked before each retry. */
 const asked: Rule = (operation, n, share) => {
   const outcome = again(operation, n, share)
   const times = Math.min(n, ATTEMPTS)
-  // Once to see whether the upload id lives; once more for the parts under it, before Complete.
+  // One to check whether the upload id exists, and one for its parts before Complete.
   const lists = operation === 'PutObject' ? 0 : n < ATTEMPTS ? 2 * n : 2 * ATTEMPTS - 1
   return {
     ...outcome,
@@ -215,21 +214,21 @@ const asked: Rule = (operation, n, share) => {
   }
 }
 
-/** It was published, only its answer is not there: HEAD, done. */
+/** The object was published, but the reply was lost. HEAD detects it. */
 const found = howeverOften(operation => ({
   requests: add(SCENARIOS[operation].requests, { HeadObject: 1 }),
   pauses: [],
   again: [0, 0],
 }))
 
-/** Nothing comes of it. */
+/** The fault has no effect. */
 const harmless = howeverOften(operation => ({
   requests: SCENARIOS[operation].requests,
   pauses: [],
   again: [0, 0],
 }))
 
-/** No other attempt; a person has to mend it. */
+/** The operation fails without a retry, because the cause must be fixed first. */
 const end = (error: string, more: { extra?: Counts; resumable?: boolean } = {}): Rule =>
   howeverOften((operation, _, share) => ({
     requests: add(SCENARIOS[operation].first, { [operation]: 1 }, more.extra ?? {}),
@@ -239,30 +238,32 @@ const end = (error: string, more: { extra?: Counts; resumable?: boolean } = {}):
     resumable: more.resumable ?? true,
   }))
 
-/** The second abort finds that the first one did it. */
+/** The second abort detects that the first one succeeded. */
 const aborted: Rule = (operation, n) =>
   n < ATTEMPTS
     ? { requests: { [operation]: n + 1 }, pauses: DELAYS.slice(0, n), again: [0, 0] }
     : again(operation, n, NOTHING)
 
-/** The first one is done without a body to be cut; that it was, is what cannot be read. */
+/**
+ * The first reply has no body that could be truncated. The reply saying that the upload id is gone has one.
+ */
 const abortedTwice: Rule = (operation, n) =>
   n === Infinity
     ? { ...again(operation, n, NOTHING), requests: { [operation]: 1 + ATTEMPTS } }
     : { requests: { [operation]: n + 1 }, pauses: DELAYS.slice(0, n - 1), again: [0, 0] }
 
-/** Its cause was removed: at once, but not for ever. */
-const mended: Rule = (operation, n, share) => {
+/** The cause was recovered. The request is retried immediately, but not forever. */
+const recovered: Rule = (operation, n, share) => {
   const { requests, first } = SCENARIOS[operation]
-  const most = AT_ONCE.length + ATTEMPTS
-  const pauses = [...AT_ONCE, ...DELAYS]
+  const most = IMMEDIATE.length + ATTEMPTS
+  const pauses = [...IMMEDIATE, ...DELAYS]
   const bytes = spent(Math.min(n, most), share, CARRIES[operation] ?? 0)
   return n < most
     ? { requests: add(requests, { [operation]: n }), pauses: pauses.slice(0, n), again: bytes }
     : { requests: add(first, { [operation]: most }), pauses, again: bytes, error: FAILED }
 }
 
-/** More requests than without the fault, however often it is there. */
+/** The fault causes additional requests, independent of how often it occurs. */
 const extra = (more: Counts, { pauses = [] as number[], again = 0 } = {}): Rule =>
   howeverOften(operation => ({
     requests: add(SCENARIOS[operation].requests, more),
@@ -271,15 +272,19 @@ const extra = (more: Counts, { pauses = [] as number[], again = 0 } = {}): Rule 
   }))
 
 /**
- * OSS has the object, but does not say that it is ours, nor after its upload id was seen to be gone: once
- * more, from the temp file. What that upload id came to is not known, so it is aborted in the end.
+ * OSS has the object, but does not identify it as ours, even after its upload id turned out to be gone.
+ * Everything is sent again from the temp file. The outcome of the first upload id is unknown, so it is
+ * aborted at the end.
  */
 const notOurs = extra(add(WHOLE, { ListParts: 1, HeadObject: 1, AbortMultipartUpload: 1 }), {
   pauses: DELAYS.slice(0, 1),
   again: ALL,
 })
 
-/** Requests to which the server's clock is an hour ahead: it is taken over, and given up again. */
+/**
+ * The server's clock is an hour ahead during the fault. The client adopts its time, and reverts after the
+ * fault.
+ */
 const skewed: Rule = (operation, n) => {
   let [ours, left, again] = [0, n, 0]
   const pauses: number[] = []
@@ -291,19 +296,22 @@ const skewed: Rule = (operation, n) => {
         made.push({ [name]: 1 })
         if (theirs === ours) break
         ours = theirs
-        again += CARRIES[name as OperationName] ?? 0 // a Counts has no other names
-        pauses.push(PATIENT.has(name) ? (DELAYS[failures] ?? 0) : 0)
+        again += CARRIES[name as OperationName] ?? 0 // the keys of a Counts are operation names
+        pauses.push(PUBLISHING.has(name) ? (DELAYS[failures] ?? 0) : 0)
       }
     }
   }
   return { requests: add(...made), pauses, again: [again, again] }
 }
 
-/** What publishes is never sent again at once. */
-const PATIENT: ReadonlySet<string> = new Set(['CompleteMultipartUpload', 'PutObject'])
+/** Publishing operations, which are never retried immediately. */
+const PUBLISHING: ReadonlySet<string> = new Set(['CompleteMultipartUpload', 'PutObject'])
 
-/** The upload id vanishes under a part: was it us? No: a new one, but not for ever. */
-const vanishing: Rule = (_, n) => {
+/**
+ * The upload id is lost during UploadPart. HEAD checks whether we completed it ourselves. If not, a new one
+ * is initiated, but not forever.
+ */
+const lostDuringPart: Rule = (_, n) => {
   const times = Math.min(n, SESSIONS)
   const each = { UploadPart: times, HeadObject: times }
   const more = { pauses: [], again: [times * PART, times * PART] as const }
@@ -313,8 +321,8 @@ const vanishing: Rule = (_, n) => {
 }
 
 /**
- * The upload id vanishes under Complete: HEAD before and after that is seen (a late Complete may have come
- * between), then everything again, under a new one.
+ * The upload id is lost before Complete. HEAD is sent before and after this is detected, because a late
+ * Complete may have taken effect in between. Then everything is sent again under a new upload id.
  */
 const lostBeforeComplete: Rule = (_, n) => {
   const times = Math.min(n, ATTEMPTS)
@@ -329,7 +337,7 @@ const lostBeforeComplete: Rule = (_, n) => {
   }
 }
 
-/** Complete misses a part: OSS is asked which it has, what it lacks is sent again. */
+/** Complete reports a missing part. The parts are listed, and missing ones are sent again. */
 const partMissing: Rule = (_, n) => {
   const renewed = Math.min(n, ATTEMPTS - 1)
   const resent = { ListParts: renewed, UploadPart: renewed }
@@ -343,7 +351,7 @@ const partMissing: Rule = (_, n) => {
   }
 }
 
-/** Parts that are lost although they were acknowledged: `n` of them, `PARTS` in one round. */
+/** `n` parts are lost although they were acknowledged, `PARTS` of them per round. */
 const partsLost: Rule = (_, n) => {
   let [left, complete, sent, missing] = [n, 0, 0, PARTS]
   while (missing > 0 && complete < ATTEMPTS) {
@@ -368,43 +376,45 @@ const partsLost: Rule = (_, n) => {
 // --- the table ------------------------------------------------------------------------------------
 
 interface Row {
-  /** One; or several, of which each request meets the next, and all further ones the last. */
+  /**
+   * One fault, or several that apply to successive requests. The last one applies to all further requests.
+   */
   readonly fault: FaultAction | readonly FaultAction[]
-  /** For all operations that are not named. */
+  /** The rule for all operations without their own rule in `but`. */
   readonly rule: Rule
   readonly but?: Partial<Record<Operation, Rule>>
-  /** How much of the body is read by then; default everything. */
+  /** Share of the body that is read when the fault occurs. Default: everything. */
   readonly share?: readonly [number, number]
   readonly timeout?: number
-  /** Operations that it is nothing for. */
+  /** Operations to which the row does not apply. */
   readonly without?: readonly Operation[]
 }
 
-/** Failures that leave it open whether the request took effect; it did not. */
+/** Rules for ambiguous failures of requests that took no effect. */
 const OPEN = {
   InitiateMultipartUpload: againWithSearch,
   CompleteMultipartUpload: asked,
   PutObject: asked,
 }
-/** The same where it did. */
+/** Rules for ambiguous failures of requests that took effect. */
 const EFFECTIVE = {
   InitiateMultipartUpload: againWithOrphans,
   CompleteMultipartUpload: found,
   PutObject: found,
   AbortMultipartUpload: aborted,
 }
-/** Replies that are XML. */
-const CUT = {
-  HeadObject: notOurs, // of which it changes the length
+/** Rules for truncated replies. */
+const TRUNCATED = {
+  HeadObject: notOurs, // truncating changes its Content-Length
   AbortMultipartUpload: abortedTwice,
   InitiateMultipartUpload: againWithOrphans,
   CompleteMultipartUpload: found,
   ListParts: again,
   ListMultipartUploads: again,
 }
-/** Their requests pass the moments of a body at their start. */
+/** Operations without a request body. Faults in or after the body would be the same as at the start. */
 const NO_BODY = ['InitiateMultipartUpload', 'HeadObject', 'ListParts', 'AbortMultipartUpload', 'ListMultipartUploads'] as const // prettier-ignore
-/** Complete may take its time: silence is looked at elsewhere (network.test.ts). */
+/** Properties of rows about silence. Complete has its own timeout, which network.test.ts covers. */
 const SILENT = { timeout: TIMEOUT, without: ['CompleteMultipartUpload'] } as const
 
 const answer = (status: number, code?: string): FaultAction => ({
@@ -418,7 +428,7 @@ const WRONG = { 'x-oss-hash-crc64ecma': '1' }
 const NONE = { 'x-oss-hash-crc64ecma': null }
 
 const TABLE: Record<string, Row> = {
-  'errors of the server': {
+  'server errors': {
     fault: [
       answer(500, 'InternalError'),
       { do: 'answer', status: 502, body: HTML },
@@ -429,7 +439,7 @@ const TABLE: Record<string, Row> = {
     rule: again,
     but: OPEN,
   },
-  'refusals that pass': {
+  'temporary rejections': {
     fault: [
       answer(429),
       answer(400, 'RequestTimeout'),
@@ -466,7 +476,7 @@ const TABLE: Record<string, Row> = {
     share: SOME,
     without: NO_BODY,
   },
-  'reset behind the body': {
+  'reset after the body': {
     fault: { do: 'reset', at: 'received' },
     rule: again,
     but: OPEN,
@@ -490,7 +500,7 @@ const TABLE: Record<string, Row> = {
     timeout: TIMEOUT,
     without: ['CompleteMultipartUpload', ...NO_BODY],
   },
-  'silence behind the body': {
+  'silence after the body': {
     fault: { do: 'hang', at: 'received' },
     rule: again,
     but: OPEN,
@@ -509,10 +519,10 @@ const TABLE: Record<string, Row> = {
     but: EFFECTIVE,
     ...SILENT,
   },
-  'an answer that is late': { fault: { do: 'delay', ms: 50 }, rule: harmless },
-  'a slow line': { fault: { do: 'slow', bandwidth: 400_000 }, rule: harmless },
+  'a delayed reply': { fault: { do: 'delay', ms: 50 }, rule: harmless },
+  'a slow connection': { fault: { do: 'slow', bandwidth: 400_000 }, rule: harmless },
 
-  'a reply cut short': { fault: { do: 'truncate' }, rule: harmless, but: CUT },
+  'a truncated reply': { fault: { do: 'truncate' }, rule: harmless, but: TRUNCATED },
   'a wrong CRC64': {
     fault: { do: 'alter', headers: WRONG },
     rule: harmless,
@@ -543,31 +553,31 @@ const TABLE: Record<string, Row> = {
     rule: harmless,
     but: { UploadPart: again },
   },
-  'a list with wrong sizes': {
+  'a part list with wrong sizes': {
     fault: { do: 'alter', replace: [[`<Size>${PART}`, '<Size>1']] },
     rule: harmless,
     but: { ListParts: extra({ UploadPart: PARTS }, { again: ALL }) },
   },
 
-  'a part that is lost': {
+  'a part lost after its upload': {
     fault: { do: 'drop-part', at: 'done' },
     rule: harmless,
     but: { UploadPart: partsLost },
   },
-  'a part that was lost': {
+  'a part lost before the request': {
     fault: { do: 'drop-part', parts: [2] },
     rule: harmless,
     but: {
       CompleteMultipartUpload: partMissing,
       ListParts: extra({ UploadPart: 1 }, { again: PART }),
     },
-    without: ['UploadPart'], // as the row before
+    without: ['UploadPart'], // covered by the previous row
   },
-  'an upload id that is gone': {
+  'a lost upload id': {
     fault: { do: 'drop-upload' },
     rule: harmless,
     but: {
-      UploadPart: vanishing,
+      UploadPart: lostDuringPart,
       CompleteMultipartUpload: lostBeforeComplete,
       ListParts: extra({ HeadObject: 1, ...SENT }, { again: ALL }),
       AbortMultipartUpload: extra({ AbortMultipartUpload: -1 }),
@@ -576,13 +586,13 @@ const TABLE: Record<string, Row> = {
 
   'an expired token': {
     fault: { do: 'expire' },
-    rule: mended,
+    rule: recovered,
     but: { CompleteMultipartUpload: again, PutObject: again },
   },
   'a clock that is an hour ahead': { fault: { do: 'skew', ms: 3_600_000 }, rule: skewed },
 }
 
-// --- the cells ------------------------------------------------------------------------------------
+// --- cells ----------------------------------------------------------------------------------------
 
 interface Case {
   readonly spool: Spool
@@ -610,7 +620,9 @@ function ruleOf({ rule, but }: Row, operation: Operation): Rule {
   return but?.[operation] ?? rule
 }
 
-/** The faults of a row, one for each of `n` requests; the last one for all that are left. */
+/**
+ * Injects the faults of a row into `n` requests, one each. The last one applies to all remaining requests.
+ */
 function inject(c: Case, operation: Operation, { fault }: Row, n: number): FaultHandle[] {
   const all = [fault].flat().slice(0, n)
   return all.map((one, i) => {
@@ -643,7 +655,7 @@ async function check(t: Test, oss: Emulator, { operation, name, row, n }: Cell):
   }
   const clock = ownClock()
   const says = (what: string): string =>
-    `${operation}, ${name}, ${n === Infinity ? 'for ever' : `${n} times`}: ${what}`
+    `${operation}, ${name}, ${n === Infinity ? 'always' : `${n} times`}: ${what}`
 
   await clock.run(async () => before?.(c))
   clock.pauses.length = 0
@@ -662,8 +674,8 @@ async function check(t: Test, oss: Emulator, { operation, name, row, n }: Cell):
   const resent = made.reduce((sum, { operation, bytes }) => sum + (CARRIES[operation] ? bytes : 0), 0) - needed // prettier-ignore
   const [least, most] = expected.again
   const { error: code, resumable = true } = expected
-  t.ok(injected[0] && injected[0].hits > 0, says('the fault was met'))
-  if (code === undefined) t.equal(error, undefined, says('done'))
+  t.ok(injected[0] && injected[0].hits > 0, says('the fault occurred'))
+  if (code === undefined) t.equal(error, undefined, says('success'))
   else t.match(error, { code, resumable }, says(code))
   t.same(count(made), expected.requests, says('requests'))
   t.same(
@@ -671,39 +683,50 @@ async function check(t: Test, oss: Emulator, { operation, name, row, n }: Cell):
     expected.pauses,
     says('pauses'),
   )
-  t.ok(resent >= least && resent <= most, says(`${resent} bytes again, ${least} to ${most}`))
+  t.ok(
+    resent >= least && resent <= most,
+    says(`${resent} bytes sent again, expected ${least} to ${most}`),
+  )
 
   for (const fault of injected) fault.remove()
   const reader = new OSS(oss.clientOptions(bucket))
   const aborts = /^(Abort|ListMultipart)/.test(operation)
-  const mended = (): Promise<unknown> =>
+  const recover = (): Promise<unknown> =>
     aborts ? spool.abort('id') : spool.resume('id', { force: !resumable })
-  if (error !== undefined) await clock.run(mended)
-  if (aborts) t.same((await reader.listUploads({ 'max-uploads': 9 })).uploads, [], says('gone'))
-  else t.ok(c.data.equals((await reader.get('key')).content), says('the object'))
-  t.same(await spool.uploads(), [], says('nothing is left here'))
+  if (error !== undefined) await clock.run(recover)
+  if (aborts)
+    t.same(
+      (await reader.listUploads({ 'max-uploads': 9 })).uploads,
+      [],
+      says('the upload id is gone'),
+    )
+  else t.ok(c.data.equals((await reader.get('key')).content), says('the object is complete'))
+  t.same(await spool.uploads(), [], says('the spool has no upload left'))
 }
 
 function count(made: readonly { operation: OperationName }[]): Counts {
   return add(...made.map(({ operation }) => ({ [operation]: 1 })))
 }
 
-t.test('every operation × every fault × once, twice, five times, for ever', async t => {
-  t.testdir({})
-  const oss = await startEmulator({ createBuckets: true })
-  t.teardown(() => oss.close())
-  /** Works `cells` off, `width` at a time. */
-  const work = async (cells: Cell[], width: number): Promise<void> => {
-    const next = async (): Promise<void> => {
-      for (let cell = cells.shift(); cell; cell = cells.shift()) await check(t, oss, cell)
+t.test(
+  'uploads handle every fault × every operation × once, twice, five times, always',
+  async t => {
+    t.testdir({})
+    const oss = await startEmulator({ createBuckets: true })
+    t.teardown(() => oss.close())
+    /** Checks `cells`, `width` of them concurrently. */
+    const work = async (cells: Cell[], width: number): Promise<void> => {
+      const next = async (): Promise<void> => {
+        for (let cell = cells.shift(); cell; cell = cells.shift()) await check(t, oss, cell)
+      }
+      await Promise.all(Array.from({ length: width }, next))
     }
-    await Promise.all(Array.from({ length: width }, next))
-  }
-  const all = sampled(t, cells())
-  const silent = all.filter(({ row }) => row.timeout !== undefined)
-  await work(silent, 50) // they only wait
-  await work(
-    all.filter(({ row }) => row.timeout === undefined),
-    8,
-  )
-})
+    const all = sampled(t, cells())
+    const silent = all.filter(({ row }) => row.timeout !== undefined)
+    await work(silent, 50) // they only wait
+    await work(
+      all.filter(({ row }) => row.timeout === undefined),
+      8,
+    )
+  },
+)
