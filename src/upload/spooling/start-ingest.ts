@@ -110,7 +110,8 @@ async function createIngest(
     await writer.save(checkpoint)
     await claim.removeOtherFiles(filesOf(checkpoint))
   }
-  const offset = reused === undefined ? 0 : await replay(context, spooler, writer, record, reused)
+  const offset =
+    reused === undefined ? 0 : await replayEarlierBytes(context, spooler, writer, record, reused)
 
   const limit = settings.maxSpoolBytes ?? Infinity
   const saveFreed = (freed: FreedRanges): Promise<void> => writer.write({ ...writer.record, freed })
@@ -134,7 +135,7 @@ async function createIngest(
 }
 
 /** Verifies the bytes of an earlier run, in the file or on OSS. @returns how many need not be read again */
-async function replay(
+async function replayEarlierBytes(
   context: UploadContext,
   spooler: Spooler,
   writer: RecordWriter,
