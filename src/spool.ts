@@ -363,7 +363,7 @@ export class Spool extends EventEmitter<{
     listeners: Listeners = {},
   ): UploadContext {
     const { onProgress, parallel } = settings
-    // On the next tick, so that an exception of a listener is its owner's, not a failed part of ours.
+    // On the next tick, so that an exception of a listener does not fail a part.
     const progress = new ProgressTracker(event =>
       process.nextTick(() => {
         listeners.progress?.(event)

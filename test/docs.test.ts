@@ -30,7 +30,7 @@ const PLANNED_PAGES: string[] = []
 /** All examples that are not run, with the reason. */
 const NOT_RUN = [
   'README.md: CI runs exactly this',
-  'docs/jobs.md: a worker runs until it is told to end',
+  'docs/jobs.md: a worker runs until it is stopped',
   'docs/security.md: it is part of a package.json',
   'examples/README.md: each is run by test/examples/',
 ]

@@ -44,7 +44,7 @@ export async function main(argv: readonly string[], io: ProcessIo): Promise<numb
 async function buildProgram(session: Session, name: string | undefined): Promise<Command> {
   const { stdout, stderr } = session.io
   const program = new Command('oss-spool')
-    .description('Failure-proof streaming uploads to Alibaba Cloud OSS.')
+    .description('Crash-safe, resumable streaming uploads to Alibaba Cloud OSS.')
     .version(packageVersion(), '-V, --version')
     .exitOverride()
     .showSuggestionAfterError()

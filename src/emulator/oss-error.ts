@@ -25,6 +25,7 @@ export const OSS_ERRORS = {
   BucketAlreadyExists: {
     status: 409,
     message:
+      // OSS's own words. language: allow
       'The requested bucket name is not available. The bucket namespace is shared by all users of the system. Please select a different name and try again.',
     ec: '0015-00000104',
   },
