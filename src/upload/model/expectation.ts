@@ -1,18 +1,18 @@
-/** What a caller expects of the bytes, and whether they meet it. */
+/** The `expect` option, and its comparison with the bytes of the source. */
 
-/** What must hold of the source's bytes, checked before the seal. */
+/** Expected size and digests of the source's bytes, checked before the seal. */
 export interface Expectation {
   /** Number of bytes. */
   readonly bytes?: number
-  /** Hex, either case. */
+  /** MD5 in hex, either case. */
   readonly md5?: string
-  /** Hex, either case. */
+  /** SHA-256 in hex, either case. */
   readonly sha256?: string
-  /** Unsigned decimal, as OSS writes it. */
+  /** CRC64 as an unsigned decimal, as OSS returns it. */
   readonly crc64?: string
 }
 
-/** The first of `size` and `expect` that the bytes do not meet, in words. */
+/** Returns a text about the first of `size` and `expect` that differs from `found`, or `undefined`. */
 export function firstMismatch(
   { size, expect }: { readonly size: number | undefined; readonly expect: Expectation },
   found: { [K in keyof Expectation]: Expectation[K] | undefined },
@@ -21,7 +21,7 @@ export function firstMismatch(
   for (const [name, expected] of all) {
     if (expected === undefined || found[name] === undefined) continue
     if (String(found[name]) === String(expected).toLowerCase()) continue
-    return `${name} of the source is ${found[name]}, ${expected} was expected`
+    return `${name} of the source is ${found[name]}, expected ${expected}`
   }
   return undefined
 }

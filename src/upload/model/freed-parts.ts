@@ -1,20 +1,20 @@
 /**
- * Which parts' bytes are no longer in the temp file, as a checkpoint has them: runs of part numbers,
- * `[first, last]`, in order, with a gap between any two. Pure functions.
+ * Freed parts: parts whose bytes are no longer in the temp file. A checkpoint stores them as runs of part
+ * numbers `[first, last]`, in order, with a gap between any two. Pure functions.
  */
 import { partsOf, type Part, type Plan } from './plan.js'
 
 export type FreedRanges = readonly (readonly [first: number, last: number])[]
 
-/** OSS does not have bytes any more that were freed here on its word: nobody has them. */
+/** OSS lost parts that it had acknowledged and that were freed here, so no copy of their bytes is left. */
 export class BytesLostError extends Error {}
 
-/** A record, as far as it matters here. */
+/** The fields of a record that these functions use. */
 interface HasFreed {
   readonly freed?: FreedRanges
 }
 
-/** True when some bytes are only on OSS: they cannot be sent again. */
+/** True when some bytes are only on OSS and so cannot be sent again. */
 export function hasFreedParts(record: HasFreed): boolean {
   return record.freed !== undefined && record.freed.length > 0
 }
@@ -23,7 +23,7 @@ export function isFreed(freed: FreedRanges | undefined, number: number): boolean
   return freed?.some(([first, last]) => first <= number && number <= last) ?? false
 }
 
-/** Those of the parts within the first `size` bytes that are freed. */
+/** Returns the freed parts within the first `size` bytes. */
 export function freedParts(
   { plan, freed }: HasFreed & { readonly plan: Plan },
   size: number,
@@ -32,7 +32,7 @@ export function freedParts(
   return partsOf(plan, size).filter(({ number }) => isFreed(freed, number))
 }
 
-/** With these parts, too. */
+/** Returns `freed` with `parts` added, merged into runs. */
 export function addFreed(
   freed: FreedRanges,
   parts: readonly { readonly number: number }[],

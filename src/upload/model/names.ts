@@ -1,4 +1,4 @@
-/** What objects, uploads and their directory may be called, and what they are called by default. */
+/** Names of uploads, objects and the spool directory: checks and defaults. */
 import { createHash } from 'node:crypto'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
@@ -6,8 +6,9 @@ import { invalidType, invalidValue, SpoolError } from '../../errors.js'
 import type { Place } from '../../oss/bucket.js'
 
 /**
- * An id is a directory name on every platform, so names that are special on one are refused on all.
- * @throws TypeError
+ * Checks an upload id. It is also a directory name, so names that are special on any platform are rejected on
+ * all of them.
+ * @throws TypeError if it is invalid
  */
 export function checkId(id: unknown): asserts id is string {
   if (typeof id !== 'string') throw invalidType('id', 'a string', id)
@@ -15,15 +16,15 @@ export function checkId(id: unknown): asserts id is string {
   if (!/^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$/.test(id) || special.test(id)) {
     throw invalidValue(
       'id',
-      'must be 1 to 128 of A-Za-z0-9._- , not begin or end with a dot, and not be a reserved name',
+      'must be 1 to 128 of A-Za-z0-9._-, not start or end with a dot, and not be a reserved name',
       id,
     )
   }
 }
 
 /**
- * Keys as OSS takes them and as URLs carry them unchanged (OSS documentation, "Object naming";
- * `.` and `..` segments are collapsed in URLs but not in signatures).
+ * Checks that OSS accepts a key (OSS documentation, "Object naming") and that URLs do not change it: they
+ * collapse `.` and `..` segments, but signatures do not.
  * @throws SpoolError `ERR_SPOOL_INVALID_KEY`
  */
 export function checkKey(key: unknown): asserts key is string {
@@ -40,12 +41,12 @@ function invalidKeyReason(key: unknown): string | undefined {
   if (key === '') return 'must not be empty'
   if (!key.isWellFormed()) return 'must be well-formed Unicode'
   if (Buffer.byteLength(key) > 1023) return 'must not be longer than 1023 bytes in UTF-8'
-  if (/^[/\\]/.test(key)) return 'must not begin with a slash or a backslash'
-  if (/(^|\/)\.\.?(\/|$)/.test(key)) return 'must not have "." or ".." segments'
+  if (/^[/\\]/.test(key)) return 'must not start with a slash or a backslash'
+  if (/(^|\/)\.\.?(\/|$)/.test(key)) return 'must not contain "." or ".." segments'
   return undefined
 }
 
-/** The id of an upload that was given none: readable, and different for different objects. */
+/** Returns the default id of an upload to `key`: readable, and different for different objects. */
 export function defaultId(place: Place, key: string): string {
   const hash = createHash('sha256').update(JSON.stringify([place.endpoint, place.bucket, key]))
   const name = key
@@ -55,7 +56,7 @@ export function defaultId(place: Place, key: string): string {
   return `${name.replace(/^-+|-+$/g, '') || 'upload'}-${hash.digest('hex').slice(0, 24)}`
 }
 
-/** `$OSS_SPOOL_DIR`, else `oss-spool` in the user's state directory (XDG Base Directory). */
+/** Returns `$OSS_SPOOL_DIR`, else `oss-spool` in the user's state directory (XDG Base Directory). */
 export function defaultDirectory(env: NodeJS.ProcessEnv = process.env): string {
   if (env['OSS_SPOOL_DIR']) return env['OSS_SPOOL_DIR']
   return join(env['XDG_STATE_HOME'] || join(homedir(), '.local', 'state'), 'oss-spool')

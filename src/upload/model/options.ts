@@ -1,7 +1,4 @@
-/**
- * The options of one upload: what they mean, their defaults and limits, and the check of all of them
- * before any work begins.
- */
+/** Options of one upload: their meaning, defaults and limits. All are checked before any work begins. */
 import { setMaxListeners } from 'node:events'
 import { resolve } from 'node:path'
 import {
@@ -22,87 +19,88 @@ import type { ProgressEvent } from './progress-event.js'
 import type { RetryOptions } from './retry.js'
 
 /**
- * What `client.multipartUpload(key, file, { checkpoint })` of `ali-oss` can finish by itself, and what
- * it gives to its `progress`. Whether a part is done is asked of OSS; `doneParts` is not believed.
+ * A checkpoint of `ali-oss`: its `multipartUpload` passes one to `progress`, and
+ * `client.multipartUpload(key, file, { checkpoint })` finishes the upload with it. When a spool takes it over,
+ * `doneParts` is ignored and OSS is asked which parts are done.
  */
 export interface AliOssCheckpoint {
-  /** Path of the file with the bytes; of one of ours the temp file, which goes when the upload is done. */
+  /** Path of the file with the bytes. In our checkpoints, the temp file, which is removed when the upload is done. */
   readonly file: string
   /** Key of the object. */
   readonly name: string
-  /** Bytes of the file. */
+  /** Size of the file in bytes. */
   readonly fileSize: number
-  /** Bytes of every part but the last one. */
+  /** Size of every part except the last one, in bytes. */
   readonly partSize: number
-  /** On OSS. */
+  /** Upload id on OSS. */
   readonly uploadId: string
-  /** The parts that OSS has. */
+  /** Parts that OSS has. */
   readonly doneParts: readonly {
     /** Part number, from 1. */
     readonly number: number
-    /** As OSS gave it, with its quotes. */
+    /** ETag as OSS returned it, with its quotes. */
     readonly etag: string
   }[]
 }
 
-/** Options of `createWriteStream` and `upload`; each can be a default of the `Spool`, too. */
+/** Options of `createWriteStream` and `upload`. All except `id` and `checkpoint` can also be set on the `Spool`. */
 export interface UploadOptions extends ObjectOptions {
   /**
-   * Names the upload: 1 to 128 of `A-Za-z0-9._-`, not starting with a dot. The same id means the
-   * same content. Default: made from endpoint, bucket and key.
+   * Id of the upload: 1 to 128 of `A-Za-z0-9._-`, no dot at either end, no reserved name. The same id means
+   * the same content. Default: derived from endpoint, bucket and key.
    */
   readonly id?: string
-  /** Size of the first parts in bytes: 100 KiB to 5 GiB. @default 8 MiB */
+  /** Size of the first parts in bytes, 100 KiB to 5 GiB. @default 8 MiB */
   readonly partSize?: number
-  /** Parts in flight: 1 to 1,000. @default 5 */
+  /** Maximum number of parts in flight, 1 to 1,000. @default 5 */
   readonly parallel?: number
-  /** Bytes of the whole stream, if known: the parts are planned for it, and it is checked. */
+  /** Size of the whole stream in bytes, if known. Determines the plan and is verified. */
   readonly size?: number
-  /** A miss seals and publishes nothing: `ERR_SPOOL_EXPECTATION`. */
+  /** Expected size and digests. On a mismatch, nothing is sealed or published: `ERR_SPOOL_EXPECTATION`. */
   readonly expect?: Expectation
-  /** Send parts while spooling, or only after the seal. @default 'eager' */
+  /** Send parts while spooling (`'eager'`), or only after the seal (`'sealed'`). @default 'eager' */
   readonly start?: 'eager' | 'sealed'
   /**
-   * The source waits while so many bytes are on disk, and acknowledged ranges of the temp file are
-   * given back to it: from then on a vanished upload id is the end of the upload. No part is larger
-   * than `maxSpoolBytes / (parallel + 1)`, which must be 100 KiB or more. Needs `start: 'eager'`; says
-   * nothing of bytes that are read in place. @default no limit: all is kept to the end
+   * Pauses the source while this many bytes are on disk, and frees acknowledged parts in the temp file. From
+   * then on, the upload fails if its upload id disappears. No part is larger than
+   * `maxSpoolBytes / (parallel + 1)`, which must be at least 100 KiB. Requires `start: 'eager'`; does not apply
+   * to `inPlace`. @default no limit: all bytes stay on disk until the end
    */
   readonly maxSpoolBytes?: number
-  /** Whether a source that is read again starts at 0 or behind the verified bytes. @default 'restart' */
+  /** Whether a source that is read again starts at 0 or after the verified bytes. @default 'restart' */
   readonly replay?: 'restart' | 'offset'
   /**
-   * An unfinished `multipartUpload` of `ali-oss`: it is finished under its upload id, and parts that OSS
-   * has with the same bytes are not sent again. `partSize` and `size` are those of the checkpoint; what
-   * was fixed by its Initiate (`headers`, `meta`, `mime`, ...) stays and should be given again, for the
-   * case that the upload id is gone and a new one is made. Of no more use once this spool has a
-   * checkpoint of its own.
+   * Takes over an unfinished `multipartUpload` of `ali-oss`: finishes it under its upload id and does not send
+   * parts again that OSS already has with the same bytes. `partSize` and `size` are taken from the checkpoint.
+   * Its Initiate fixed `headers`, `meta`, `mime` etc.; pass them again anyway, in case the upload id is gone
+   * and a new one is initiated. Ignored once this spool has its own checkpoint of the upload.
    */
   readonly checkpoint?: AliOssCheckpoint
-  /** `upload()` only, ms: an upload sealed longer ago is superseded instead of finished. */
+  /** `upload()` only: supersede an upload sealed more than this many ms ago instead of finishing it. @default no limit */
   readonly maxAge?: number
   /**
-   * The file whose bytes the source brings, all of them in order: they are not copied, it is read
-   * again where it is. It is never moved, changed or removed; if it changes before the upload is
-   * done, that is `ERR_SPOOL_SOURCE_FAILED`, also after the seal, and nothing is published.
+   * Path of the file that the source reads, from start to end. Its bytes are not copied: parts are read from the
+   * file, which is never moved, changed or removed. If it changes before the upload is done, even after the
+   * seal, the upload fails with `ERR_SPOOL_SOURCE_FAILED` and nothing is published.
    */
   readonly inPlace?: string
-  /** Leaves a receipt: a later `upload()` of this id returns it and touches nothing. */
+  /** Leave a receipt: later `upload()` calls with this id return it without reading or sending anything. @default false */
   readonly once?: boolean
   /**
-   * Per part; `attempts` counts from the seal, and anew with every part that arrives. `minRetryTime` (ms)
-   * goes on for so long after the seal. @default 5 attempts, 200 ms to 20 s, no minimum time
+   * Attempts and delays. `attempts` are per part: they are counted from the seal, and the count restarts with
+   * every part that succeeds. Retries continue for at least `minRetryTime` ms after the seal.
+   * @default 5 attempts, 200 ms to 20 s, no minimum time
    */
   readonly retry?: Partial<RetryOptions>
-  /** Gives a request up after so many ms in which no byte moved. @default 60,000 */
+  /** Fails a request after this many ms without a byte in either direction. @default 60,000 */
   readonly timeout?: number
-  /** Ends the upload with `ERR_SPOOL_ABORTED`; its state is kept. */
+  /** Fails the upload with `ERR_SPOOL_ABORTED`; its state is kept. */
   readonly signal?: AbortSignal
-  /** Called with progress events: at most ten times a second, and always with the last one. */
+  /** Called with progress events, at most ten times a second and always with the last one. */
   readonly onProgress?: (progress: ProgressEvent) => void
   /**
-   * Called as `ali-oss` calls it, after each part. Before the seal, and when parts have several
-   * sizes, `checkpoint` is `null`. What it throws becomes a warning.
+   * Called after each part, as by `ali-oss`. `checkpoint` is `null` before the seal and when parts have different
+   * sizes. An exception becomes a warning.
    */
   readonly progress?: (
     fraction: number,
@@ -111,7 +109,7 @@ export interface UploadOptions extends ObjectOptions {
   ) => unknown
 }
 
-/** The options with every default filled in. */
+/** The options with all defaults filled in. */
 export interface UploadSettings {
   readonly partSize: number
   readonly parallel: number
@@ -119,7 +117,7 @@ export interface UploadSettings {
   readonly expect: Expectation
   readonly start: 'eager' | 'sealed'
   readonly maxSpoolBytes: number | undefined
-  /** No part is larger, in bytes. */
+  /** Upper limit of the part size, in bytes. */
   readonly maxPartSize: number
   readonly replay: 'restart' | 'offset'
   readonly checkpoint: AliOssCheckpoint | undefined
@@ -134,7 +132,7 @@ export interface UploadSettings {
   readonly object: ObjectOptions
 }
 
-/** Names of the options of one upload. The compiler requires each of them here. */
+/** Names of the options. The compiler checks that none is missing. */
 const UPLOAD_OPTIONS: Readonly<Record<keyof UploadOptions, true>> = {
   id: true,
   partSize: true,
@@ -175,7 +173,10 @@ const RETRY_OPTIONS: Readonly<Record<keyof RetryOptions, true>> = {
   minRetryTime: true,
 }
 
-/** @throws TypeError or RangeError that names the option, what it must be and what it is */
+/**
+ * Checks all options and fills in the defaults.
+ * @throws TypeError or RangeError that names the option, its limits and the received value
+ */
 export function checkOptions(options: UploadOptions): UploadSettings {
   checkObject('options', options)
   checkProperties('options', options, UPLOAD_OPTIONS)
@@ -206,7 +207,7 @@ export function checkOptions(options: UploadOptions): UploadSettings {
     throw invalidType('inPlace', 'a string', inPlace)
   }
   if (typeof once !== 'boolean') throw invalidType('once', 'a boolean', once)
-  // Bytes that are read in place are not in the spool.
+  // A file that is read in place takes no space in the spool.
   const maxSpoolBytes = inPlace === undefined ? options.maxSpoolBytes : undefined
   checkMaxSpoolBytes(maxSpoolBytes, parallel, start)
   const maxPartSize =
@@ -219,7 +220,7 @@ export function checkOptions(options: UploadOptions): UploadSettings {
   if (signal !== undefined && !(signal instanceof AbortSignal)) {
     throw invalidType('signal', 'an AbortSignal', signal)
   }
-  if (signal !== undefined) setMaxListeners(0, signal) // one may stop any number of uploads
+  if (signal !== undefined) setMaxListeners(0, signal) // one signal may abort any number of uploads
   if (progress !== undefined && typeof progress !== 'function') {
     throw invalidType('progress', 'a function', progress)
   }
@@ -260,7 +261,7 @@ export function checkOptions(options: UploadOptions): UploadSettings {
   }
 }
 
-/** The smallest part for each that is in flight, and one to fill. */
+/** The minimum is one part of the smallest size for each part in flight, and one to fill. */
 function checkMaxSpoolBytes(
   maxSpoolBytes: unknown,
   parallel: number,
@@ -273,7 +274,7 @@ function checkMaxSpoolBytes(
   throw invalidValue('start', "must be 'eager' with maxSpoolBytes", start)
 }
 
-/** It comes from a file or a database, by a way of its owner's. */
+/** Checks a checkpoint of `ali-oss`, which the caller may have stored in a file or a database. */
 function checkImportedCheckpoint(
   checkpoint: AliOssCheckpoint,
   size: number | undefined,
@@ -285,20 +286,20 @@ function checkImportedCheckpoint(
   for (const name of ['name', 'uploadId'] as const) {
     const value: unknown = checkpoint[name]
     if (typeof value === 'string' && value !== '') continue
-    throw invalidType(`checkpoint.${name}`, 'a text', value)
+    throw invalidType(`checkpoint.${name}`, 'a non-empty string', value)
   }
   const { partSize, fileSize } = checkpoint
   checkInteger('checkpoint.partSize', partSize ?? null, MIN_PART_SIZE, maxPartSize)
   checkInteger('checkpoint.fileSize', fileSize ?? null, 0, partSize * MAX_PARTS)
   if (size === undefined || size === fileSize) return
-  throw invalidValue('size', `must be that of the checkpoint, ${fileSize}`, size)
+  throw invalidValue('size', `must equal the fileSize of the checkpoint (${fileSize})`, size)
 }
 
-/** @throws TypeError: what `ali-oss` has under that upload id belongs to another key */
+/** @throws TypeError if the checkpoint's upload id belongs to another key */
 export function checkImportedKey(key: string, checkpoint: AliOssCheckpoint | undefined): void {
-  // It leaves slashes in front of a key away, but notes the key with them.
+  // `ali-oss` removes leading slashes from the key of its requests, but not in `name`.
   if (checkpoint === undefined || checkpoint.name.replace(/^\/+/, '') === key) return
-  throw invalidValue('checkpoint', `must be one of the key ${JSON.stringify(key)}`, checkpoint.name)
+  throw invalidValue('checkpoint', `must belong to the key ${JSON.stringify(key)}`, checkpoint.name)
 }
 
 function checkRetry(retry: Partial<RetryOptions> = {}): RetryOptions {

@@ -1,18 +1,18 @@
 /**
  * The state machine of one upload. Each arrow is a function from one type of record to the next, so
- * an illegal transition does not compile; a new state counts only once the claim has saved it.
+ * an illegal transition does not compile. A new state takes effect only once the claim has saved it.
  *
- *   phase       durable facts                            what a new process does
- *   spooling    token, key, plan, maybe an upload id     needs the source; equal parts are not sent again
- *   sealed      size, CRC64, every byte on this disk     sends what OSS does not list, completes
- *               or, of what is freed, on OSS
- *   completing  Complete or PutObject may be on its way  asks OSS first: was it us? (rule 8)
- *   published   the object was verified                  removes what is left; keeps a receipt if asked
+ *   phase       durable facts                            next process
+ *   spooling    token, key, plan, maybe an upload id     needs the source; does not resend equal parts
+ *   sealed      size, CRC64, every byte on this disk     sends parts that OSS does not list, completes
+ *               or, for freed parts, on OSS
+ *   completing  Complete or PutObject may be in flight   first asks OSS whether it succeeded (rule 8)
+ *   published   the object was verified                  cleans up; keeps a receipt if requested
  *
  *   spooling --seal--> sealed --complete--> completing --publish--> published --> (removed)
  *      ^                 |^------- reopen -------'|
- *      |----- unseal ----|------------------------|   OSS lost bytes that only OSS had
- *      '---- displace ---'------------------------'   where the disk is gone that had the bytes
+ *      |----- unseal ----|------------------------|   OSS lost bytes that only it had
+ *      '---- takeOver ---'------------------------'   the disk with the bytes is gone
  */
 import { randomUUID } from 'node:crypto'
 import { digestOf } from '../../disk/checkpoint.js'
@@ -31,7 +31,7 @@ import { omitUndefined } from '../../util/omit-undefined.js'
 import { hasFreedParts } from './freed-parts.js'
 import { isSinglePut, partsOf, type CutPart, type Plan } from './plan.js'
 
-/** What a stream starts with. */
+/** Initial fields of a new stream's record. */
 export interface StreamStart {
   readonly plan: Plan
   readonly object: ObjectOptions
@@ -41,7 +41,7 @@ export interface StreamStart {
   readonly file: string
 }
 
-/** A new stream's record, with a token of its own. */
+/** Returns the record of a new stream, with its own token. */
 export function startSpooling(start: StreamStart): Spooling {
   const now = timestamp()
   return {
@@ -58,7 +58,7 @@ export function startSpooling(start: StreamStart): Spooling {
   }
 }
 
-/** Takes over an upload id, and with it the token, if any, that was sent at its initiation. */
+/** Takes over an upload id together with the token, if any, that its Initiate sent. */
 export function adoptUploadId(
   record: Spooling,
   from: Pick<Spooling, 'token' | 'uploadId' | 'imported'>,
@@ -68,13 +68,13 @@ export function adoptUploadId(
   return { ...record, token, uploadId, ...(imported === true ? { imported } : {}) }
 }
 
-/** The source ended well; the caller has synced the temp file. */
+/** Seals a stream: its source ended successfully, and the caller has synced the temp file. */
 export function seal(
   record: Spooling,
   end: { size: number; crc64: bigint; crcs: string[]; md5?: string; sha256?: string },
 ): Sealed {
   const now = timestamp()
-  const { error: _settled, ...rest } = record
+  const { error: _resolved, ...rest } = record
   const { md5, sha256 } = end
   return {
     ...rest,
@@ -89,7 +89,7 @@ export function seal(
   }
 }
 
-/** Bytes are lost that OSS alone had: the source is needed again. */
+/** Returns to `spooling` because bytes that only OSS had are lost, so the source is needed again. */
 export function unseal(record: Finishable): Spooling {
   const {
     size: _size,
@@ -102,37 +102,40 @@ export function unseal(record: Finishable): Spooling {
   return { ...bare, ...nothing, phase: 'spooling', updatedAt: timestamp() }
 }
 
-/** Complete or PutObject is about to be sent; `at` is OSS's time in ms. */
+/**
+ * Records that Complete or PutObject is about to be sent.
+ * @param at – OSS's time, in ms since 1970
+ */
 export function complete(record: Sealed, method: Completing['method'], at: number): Completing {
   const completingAt = new Date(at).toISOString()
   return { ...record, phase: 'completing', method, completingAt, updatedAt: timestamp() }
 }
 
-/** It is certain that nothing was published. */
+/** Returns to `sealed`: it is certain that nothing was published. */
 export function reopen(record: Finishable): Sealed {
   if (record.phase === 'sealed') return record
   const { completingAt: _at, method: _method, ...rest } = record
   return { ...rest, phase: 'sealed', updatedAt: timestamp() }
 }
 
-/** The object is verified on OSS. */
+/** Records that the object is on OSS, verified. */
 export function publish(
   record: Finishable,
   object: Pick<Published, 'etag' | 'parts' | 'requestId' | 'versionId'>,
 ): Published {
-  const { error: _mended, initiating: _lost, ...rest } = withUploadId(reopen(record), undefined)
+  const { error: _resolved, initiating: _lost, ...rest } = withUploadId(reopen(record), undefined)
   const { freed: _freed, digests: _digests, ...kept } = rest
   return { ...kept, ...object, phase: 'published', uploaded: record.size, updatedAt: timestamp() }
 }
 
-/** The upload id is another one now, which we made, or none. */
+/** Replaces the upload id with one that we initiated, or removes it. */
 export function withUploadId<R extends UploadRecord>(record: R, uploadId: string | undefined): R {
-  const { uploadId: _old, imported: _whose, ...rest } = record
+  const { uploadId: _old, imported: _imported, ...rest } = record
   // Spreading loses the link between `rest` and R; only optional properties were replaced.
   return { ...rest, ...(uploadId === undefined ? {} : { uploadId }) } as unknown as R
 }
 
-/** Digest of all that is sent at initiation; the token apart, which goes with the upload id. */
+/** Digest of everything that Initiate sends, except the token, which belongs to the upload id. */
 export function initiationDigest(object: ObjectOptions): string {
   return digestOf(
     JSON.stringify(
@@ -148,19 +151,19 @@ export function newCheckpoint(id: string, place: Place, key: string, upload: Spo
   return { id, ...place, key, upload, superseded: [], lost: [] }
 }
 
-/** Whose disk the bytes are on from now on; `undefined` where that is no question. */
+/** Sets the host whose disk has the bytes; `undefined` if checkpoints are not shared between hosts. */
 export function onHost(checkpoint: Checkpoint, host: string | undefined): Checkpoint {
   return host === undefined ? checkpoint : { ...checkpoint, host }
 }
 
 /**
- * Takeover: the bytes are gone with their disk, so the source is needed again, whatever the phase was.
- * What OSS may have stays known: upload id, plan, and the CRC64 of each part. The caller knows that no
- * bytes will ever come back, and that nothing was published.
+ * Takes over an upload whose bytes are gone with their disk, so that the source is needed again, in any phase.
+ * Keeps the upload id, the plan and the CRC64 of each part, because OSS may have those parts. The caller has
+ * made sure that the bytes are lost for good and that nothing was published.
  */
 export function takeOver(checkpoint: Checkpoint, host: string | undefined): Checkpoint {
   const { upload, previous, ...rest } = withLostInitiates(checkpoint)
-  // A stream that got no upload id yet has nothing on OSS; a sealed predecessor may have.
+  // A stream without an upload id has nothing on OSS; its sealed predecessor may have parts there.
   const finishable = previous?.phase === 'published' ? undefined : previous
   const kept = upload.uploadId === undefined ? (finishable ?? upload) : upload
   const other = kept === upload ? previous : upload
@@ -180,12 +183,12 @@ function backToSpooling(record: UploadRecord): UploadRecord {
   return { ...rest, ...none, phase: 'spooling' }
 }
 
-/** True for CRCs of bytes that went with another disk: OSS may have parts that are equal. */
+/** True if the CRCs are those of bytes lost with another disk; OSS may have parts that are equal. */
 export function isTakenOver({ spooled, crcs }: Spooling): boolean {
   return spooled === 0 && crcs.length > 0
 }
 
-/** A run begins on what another one left: an Initiate that was on its way then was lost. */
+/** Called when a run continues an earlier one: records an Initiate that was in flight then as lost. */
 export function withLostInitiates(checkpoint: Checkpoint): Checkpoint {
   const { upload, previous } = checkpoint
   const lost = [upload.initiating, previous?.initiating].filter(window => window !== undefined)
@@ -198,16 +201,16 @@ export function withLostInitiates(checkpoint: Checkpoint): Checkpoint {
   }
 }
 
-/** Initiate was answered, or can no longer be. */
+/** Removes the note of an Initiate whose response has arrived or can no longer arrive. */
 export function withoutInitiating<R extends UploadRecord>(record: R): R {
-  const { initiating: _answered, ...rest } = record
+  const { initiating: _initiating, ...rest } = record
   // Spreading loses the link between `rest` and R; only an optional property was removed.
   return rest as unknown as R
 }
 
 /**
- * A new stream begins where others were: one that can be finished stays finishable until the new
- * one is sealed, one that cannot is superseded at once.
+ * Starts a new stream under an id that already has one. The old stream, if sealed, can still be finished until
+ * the new one is sealed; otherwise it is superseded at once.
  */
 export function startSuccessor(checkpoint: Checkpoint, upload: Spooling): Checkpoint {
   const { upload: old, previous } = checkpoint
@@ -220,7 +223,7 @@ export function startSuccessor(checkpoint: Checkpoint, upload: Spooling): Checkp
   }
 }
 
-/** The new stream is sealed: this one write makes it the upload and its predecessor history. */
+/** Seals the new stream and drops its predecessor, in a single write. */
 export function replacePrevious(checkpoint: Checkpoint, upload: Sealed): Checkpoint {
   const { previous, ...rest } = checkpoint
   return {
@@ -230,7 +233,7 @@ export function replacePrevious(checkpoint: Checkpoint, upload: Sealed): Checkpo
   }
 }
 
-/** The predecessor was finished after all; what was begun after it stays as it is. */
+/** Drops the predecessor, because it was finished or its bytes are lost. The later stream is unchanged. */
 export function dropPrevious(checkpoint: Checkpoint): Checkpoint {
   const { previous, ...rest } = checkpoint
   const { upload } = rest
@@ -238,7 +241,7 @@ export function dropPrevious(checkpoint: Checkpoint): Checkpoint {
   return { ...rest, upload: borrowed ? withUploadId(upload, undefined) : upload }
 }
 
-/** The upload ids to abort, and one more unless it is still in use. */
+/** Returns the upload ids to abort, with `uploadId` added and `inUse`, which is still needed, left out. */
 export function addSuperseded(
   checkpoint: Checkpoint,
   uploadId: string | undefined,
@@ -251,8 +254,9 @@ export function addSuperseded(
 }
 
 /**
- * The upload ids to abort once the object of `record` is there. HEAD does not tell under which of several
- * it came about; `answered`: the Complete of this one did.
+ * Returns the upload ids to abort once the object of `record` exists. HEAD does not show which of several
+ * upload ids the object was completed from.
+ * @param answered – whether this record's Complete succeeded with a response
  */
 export function uploadIdsToAbort(
   checkpoint: Checkpoint,
@@ -265,7 +269,7 @@ export function uploadIdsToAbort(
   return addSuperseded(checkpoint, uploadId, spent ? uploadId : undefined)
 }
 
-/** How a sealed upload is published: a short one by one PutObject. */
+/** The request that publishes a sealed upload: PutObject for a short one, else Complete. */
 export function publishMethod({ plan, size }: Finishable): Completing['method'] {
   return isSinglePut(plan, size) ? 'put' : 'multipart'
 }
@@ -275,7 +279,7 @@ export function partCount(record: Finishable): number {
   return publishMethod(record) === 'put' ? 1 : record.crcs.length
 }
 
-/** All parts of a sealed upload. */
+/** Returns all parts of a sealed upload. */
 export function cutParts(record: Finishable): CutPart[] {
   return partsOf(record.plan, record.size).map((part, i) => ({
     ...part,

@@ -1,7 +1,7 @@
 /**
- * The plan: where one part ends and the next begins. It is a pure function of base size, cap and
- * offset, so that every run, today's or next week's in another process, cuts the same stream at the
- * same bytes: only then can a part on OSS be recognised by its number, size and CRC64 (rule 4).
+ * The plan: the boundaries of the parts of a stream. It is a pure function of base size, cap and offset, so
+ * that every run, also next week in another process, cuts the same stream at the same bytes. Only then can a
+ * part on OSS be recognised by its number, size and CRC64 (rule 4).
  */
 
 export const KIB = 1024
@@ -13,19 +13,19 @@ export const MIN_PART_SIZE = 100 * KIB
 export const MAX_PART_SIZE = 5 * GIB
 export const MAX_PARTS = 10_000
 
-/** From here on parts grow: a part is never smaller than this fraction of what came before it. */
+/** Parts grow so that each has at least 1/500 of the bytes before it. */
 const GROWTH_DIVISOR = 500
 
-/** What a checkpoint stores of the plan; `version` names this file's rule. */
+/** The plan as a checkpoint stores it. `version` identifies the algorithm in this file. */
 export interface Plan {
   readonly version: 1
   /** Size of the first parts, in bytes. */
   readonly base: number
-  /** No part is larger, in bytes; equal to `base`: all parts have one size. */
+  /** Upper limit of the part size, in bytes. If equal to `base`, all parts have the same size. */
   readonly cap: number
 }
 
-/** A part: its bytes are `[start, start + size)` of the stream. */
+/** A part: the bytes `[start, start + size)` of the stream. */
 export interface Part {
   /** 1 to 10,000. */
   readonly number: number
@@ -38,17 +38,18 @@ export interface CutPart extends Part {
   readonly crc64: bigint
 }
 
-/** A part that OSS has, as Complete names it. */
+/** A part that OSS has, as listed in Complete. */
 export interface DonePart {
   readonly number: number
   readonly etag: string
 }
 
 /**
- * The plan for a stream.
- * Unknown length: parts grow with the offset, so that more than 30 TB fit into 10,000 parts.
- * Known length (`size`): one size for all parts, the base size or the smallest whole MiB that fits.
- * @param most no part is larger, in bytes
+ * Returns the plan for a stream. If its length is unknown, parts grow with the offset, so that more than 30 TB
+ * fit into 10,000 parts. If it is known, all parts have the same size: the base size, or the smallest whole MiB
+ * that fits.
+ * @param size – length of the stream in bytes, if known
+ * @param most – upper limit of the part size, in bytes
  * @throws RangeError when `size` cannot be stored in 10,000 parts of `most` bytes
  */
 export function createPlan(base: number, size?: number, most = MAX_PART_SIZE): Plan {
@@ -63,14 +64,14 @@ export function createPlan(base: number, size?: number, most = MAX_PART_SIZE): P
 }
 
 /**
- * No part of a spool that is bounded to `maxSpoolBytes` is larger than this: while `parallel` parts
- * are in flight, one more is being filled.
+ * Returns the largest part size with which `parallel` parts in flight and one part being filled fit into
+ * `maxSpoolBytes`.
  */
 export function maxPartSizeFor(maxSpoolBytes: number, parallel: number): number {
   return Math.min(MAX_PART_SIZE, Math.floor(maxSpoolBytes / (parallel + 1)))
 }
 
-/** Size of the part that begins at byte `start`. */
+/** Returns the size of the part that starts at byte `start`. */
 export function partSizeAt(plan: Plan, start: number): number {
   const grown =
     start <= plan.base * GROWTH_DIVISOR
@@ -79,18 +80,18 @@ export function partSizeAt(plan: Plan, start: number): number {
   return Math.min(Math.max(plan.base, grown), Math.max(plan.cap, plan.base))
 }
 
-/** The first part of every stream, still without an end. */
+/** Returns the first part of a stream whose end is not known yet. */
 export function firstPart(plan: Plan): Part {
   return { number: 1, start: 0, size: partSizeAt(plan, 0) }
 }
 
-/** The part after `part`. */
+/** Returns the part after `part`. */
 export function nextPart(plan: Plan, part: Part): Part {
   const start = part.start + part.size
   return { number: part.number + 1, start, size: partSizeAt(plan, start) }
 }
 
-/** All parts of a stream of `size` bytes; the last one is cut at its end. None for 0 bytes. */
+/** Returns all parts of a stream of `size` bytes; the last one ends with the stream. None for 0 bytes. */
 export function partsOf(plan: Plan, size: number): Part[] {
   const parts: Part[] = []
   for (let part = firstPart(plan); part.start < size; part = nextPart(plan, part)) {
@@ -99,15 +100,15 @@ export function partsOf(plan: Plan, size: number): Part[] {
   return parts
 }
 
-/** The size all parts but the last have, or `undefined` when the plan has begun to grow. */
+/** Returns the size of all parts except the last, or `undefined` if parts have different sizes. */
 export function uniformPartSize(plan: Plan, size: number): number | undefined {
   return plan.cap === plan.base || size <= plan.base * (GROWTH_DIVISOR + 1) ? plan.base : undefined
 }
 
-/** The largest stream that goes by one PutObject from memory, in bytes. */
+/** Largest stream that is sent with one PutObject from memory, in bytes. */
 const MAX_PUT_BYTES = 16 * MIB
 
-/** True for a stream that ends within its first part: PutObject, with Content-MD5. */
+/** True for a short stream that ends within its first part; it is sent with PutObject and Content-MD5. */
 export function isSinglePut(plan: Plan, size: number): boolean {
   return size <= Math.min(partSizeAt(plan, 0), MAX_PUT_BYTES)
 }

@@ -1,24 +1,24 @@
 import type { UploadRecord } from '../../disk/checkpoint.js'
 
-/** The `progress` event. */
+/** Argument of the `progress` event and of `onProgress`. */
 export interface ProgressEvent {
-  /** Where the upload stands. */
+  /** Phase of the upload. */
   readonly phase: UploadRecord['phase']
-  /** Bytes taken from the source; of a bounded spool, some are only on OSS. */
+  /** Bytes read from the source. With `maxSpoolBytes`, some of them may be only on OSS. */
   readonly spooled: number
   /** Bytes in acknowledged parts. */
   readonly uploaded: number
-  /** Bytes of the whole stream, once known. */
+  /** Size of the whole stream in bytes, once known. */
   readonly size?: number
-  /** Numbers of parts. */
+  /** Part counts. */
   readonly parts: {
-    /** Acknowledged by OSS. */
+    /** Number of parts acknowledged by OSS. */
     readonly done: number
-    /** Of the whole, once its size is known. */
+    /** Number of parts of the whole stream, once its size is known. */
     readonly total?: number
   }
-  /** Bytes per second to OSS, over the last seconds. */
+  /** Upload rate in bytes/s, averaged over the last seconds. */
   readonly rate: number
-  /** Seconds to go, once the size is known and something moved. */
+  /** Estimated remaining time in seconds, once the size is known and bytes were sent. */
   readonly eta?: number
 }

@@ -1,48 +1,49 @@
 /**
- * The retry policy: how long to wait before the next attempt, and the loop that follows it. The
- * policy is a pure function, so that a test can hold the random numbers in its hand.
+ * The retry policy: the delay before each attempt, and the retry loop. The delay is a pure function, so that
+ * tests can inject the random source.
  */
 import { errorKind, OssRequestError, type RequestErrorKind } from '../../oss/request-error.js'
 
 /** The caller's `retry` option with its defaults filled in. */
 export interface RetryOptions {
-  /** Attempts per part, counted from the seal (before it there is no limit). */
+  /** Attempts per part, counted from the seal; before it, there is no limit. */
   readonly attempts: number
-  /** Shortest delay before an attempt, in ms. */
+  /** Minimum delay before an attempt, in ms. */
   readonly minDelay: number
-  /** Longest delay before an attempt, in ms. */
+  /** Maximum delay before an attempt, in ms. */
   readonly maxDelay: number
-  /** For so many ms after the seal, attempts go on although they are used up. */
+  /** Keep retrying for at least this many ms after the seal, even after all `attempts`. */
   readonly minRetryTime?: number
 }
 
 /**
- * Delay in ms before the attempt after `failures` failed ones (1 or more): full jitter between
- * `minDelay` and a bound that doubles with every failure up to `maxDelay`, also from 0.
+ * Returns the delay before the next attempt, in ms: full jitter between `minDelay` and a bound that doubles with
+ * every failure up to `maxDelay`, even if `minDelay` is 0.
+ * @param failures – number of failed attempts, at least 1
  */
 export function retryDelay(retry: RetryOptions, failures: number, random = Math.random): number {
   const bound = Math.min(retry.maxDelay, Math.max(1, retry.minDelay) * 2 ** Math.min(failures, 30))
   return retry.minDelay + random() * Math.max(0, bound - retry.minDelay)
 }
 
-/** How one loop of attempts goes on and is seen. */
+/** Limits and callbacks of one retry loop. */
 export interface RetryPolicy {
   readonly retry: RetryOptions
-  /** Kinds of failure that mean something to the caller and are thrown at once. */
+  /** Kinds of failure that the caller handles itself; thrown at once. */
   readonly fatalKinds?: readonly RequestErrorKind[]
-  /** Told of every failure that will be followed by another attempt. */
+  /** Called for every failure that will be retried. */
   onFailure?(failure: OssRequestError): void
-  /** Waits; may end early, and rejects when the upload was stopped. */
+  /** Waits; may resolve early, and rejects when the upload is stopped. */
   pause(ms: number): Promise<void>
-  /** While true (the source flows) there is no limit and nothing is final but what `final` names. */
+  /** While true (the source flows), attempts are unlimited and only aborts and `fatalKinds` are thrown. */
   isUnlimited?(): boolean
-  /** While true, attempts that may help go on although they are used up. */
+  /** While true, retryable failures are retried even after all attempts. */
   isWithinRetryTime?(): boolean
-  /** A number that grows with every part that arrives: then attempts count from the start again. */
+  /** Returns a number that changes with every part that succeeds; attempts are then counted anew. */
   progress?(): number
 }
 
-/** What may be over by the next attempt; anything else stays as it is. */
+/** Failures that a later attempt may not see. All others are permanent. */
 const RETRYABLE: ReadonlySet<RequestErrorKind> = new Set([
   'transient',
   'throttled',
@@ -50,15 +51,18 @@ const RETRYABLE: ReadonlySet<RequestErrorKind> = new Set([
   'recovered',
 ])
 
-/** True for what may be over by the next attempt. */
+/** True for failures that a later attempt may not see. */
 export function isRetryable(kind: RequestErrorKind): boolean {
   return RETRYABLE.has(kind)
 }
 
-/** Immediate retries after the cause of a failure was removed; then it counts as any other failure. */
+/** Immediate retries after the cause of a failure was removed; further ones count as ordinary failures. */
 const MAX_RECOVERIES = 3
 
-/** Calls `attempt` until it succeeds or the policy ends; throws the last `OssRequestError`. */
+/**
+ * Calls `attempt` until it succeeds or the policy allows no further attempt.
+ * @throws OssRequestError of the last attempt
+ */
 export async function withRetry<T>(attempt: () => Promise<T>, policy: RetryPolicy): Promise<T> {
   let failures = 0
   let recoveries = 0

@@ -1,16 +1,16 @@
 /**
- * Where bytes come from in `upload()`: a function that is called only if they are still needed, and
- * returns anything Node can read from.
+ * Sources of `upload()`: functions that are called only if the bytes are still needed and return anything that
+ * Node can read from.
  */
 import { Readable } from 'node:stream'
 import type { ReadableStream } from 'node:stream/web'
 import { invalidType } from '../../errors.js'
 
-/** What a source is asked for. */
+/** Argument of a source. */
 export interface SourceOptions {
-  /** Bytes of the stream to leave out: 0, or more with `replay: 'offset'`. */
+  /** Number of bytes to skip; 0 unless `replay: 'offset'` is set. */
   readonly offset: number
-  /** Aborted when the bytes are not wanted any more. */
+  /** Aborted when the bytes are no longer needed. */
   readonly signal: AbortSignal
 }
 
@@ -22,37 +22,37 @@ export type SourceStream =
   | ReadableStream<string | ArrayBufferView>
 
 /**
- * Gives the bytes of an upload. It is called only if they are still needed, once for each call of `upload()`,
- * and must give the same ones each time.
+ * Returns the bytes of an upload. Called at most once per call of `upload()`, and only if the bytes are still
+ * needed. Must return the same bytes each time.
  */
 export type Source = (options: SourceOptions) => SourceStream | Promise<SourceStream>
 
 /**
- * Calls the source; what it gives too late is closed.
- * @throws TypeError when it gave nothing that can be read; Error when that was read already: its bytes
- * would be missing
+ * Calls the source. A stream that it returns after the upload was aborted is closed.
+ * @throws TypeError if it returns something that is not readable, and Error if it returns a stream that was
+ * already read, whose bytes would be missing
  */
 export async function openSource(
   source: Source,
   options: SourceOptions,
 ): Promise<NodeJS.ReadableStream> {
-  const given: unknown = await source(options)
-  const readable = isNodeStream(given)
-    ? given
-    : isIterable(given)
-      ? Readable.from(given)
+  const result: unknown = await source(options)
+  const readable = isNodeStream(result)
+    ? result
+    : isIterable(result)
+      ? Readable.from(result)
       : undefined
   if (readable === undefined) {
-    throw invalidType('source', 'a function that returns a stream or an iterable of bytes', given)
+    throw invalidType('source', 'a function that returns a stream or an iterable of bytes', result)
   }
   if (options.signal.aborted) discardStream(readable)
   else if ('readableEnded' in readable && readable.readableEnded) {
-    throw new Error('The source gave a stream that was read to its end before')
+    throw new Error('The source returned a stream that was already read to its end')
   }
   return readable
 }
 
-/** Nobody waits for it any more, nor for what it says at its end. */
+/** Closes a stream that is no longer needed and ignores its errors. */
 function discardStream(readable: NodeJS.ReadableStream): void {
   readable.on('error', () => {})
   if ('destroy' in readable && typeof readable.destroy === 'function') readable.destroy()
@@ -62,7 +62,7 @@ function isNodeStream(value: unknown): value is NodeJS.ReadableStream {
   return typeof value === 'object' && value !== null && 'pipe' in value && 'read' in value
 }
 
-/** A web ReadableStream is an async iterable, too. */
+/** True for iterables. A web `ReadableStream` is an async iterable, too. */
 function isIterable(value: unknown): value is AsyncIterable<unknown> {
   if (typeof value !== 'object' || value === null || value instanceof Uint8Array) return false
   return Symbol.asyncIterator in value || Symbol.iterator in value
