@@ -2,13 +2,13 @@
  * The spool itself: sinks, steps that can be retried, and what finishes them later.
  * @module oss-spool
  */
-export type { CheckpointStore as Checkpoints } from './disk/record-store.js'
+export type { CheckpointStore } from './disk/record-store.js'
 export { SpoolError, type SpoolErrorCode, type SpoolErrorDetails } from './errors.js'
 export type { Credentials, CredentialsProvider, ProvidedCredentials } from './oss/credentials.js'
 export { defaultCredentials } from './oss/default-credentials.js'
 export type { CallbackOptions, ObjectOptions } from './oss/object-headers.js'
 export type { RequestErrorKind } from './oss/request-error.js'
-export type { HttpResponse as Reply } from './oss/bucket.js'
+export type { HttpResponse } from './oss/bucket.js'
 export type { RateLimit } from './oss/bucket.js'
 export type { AliOssClient, ClientOptions } from './oss/client-options.js'
 export { Spool } from './spool.js'

@@ -12,7 +12,7 @@ import {
   type OperationName,
   type RequestRecord,
 } from '../../src/emulator/index.js'
-import { Spool, type Checkpoints } from '../../src/index.js'
+import { Spool, type CheckpointStore } from '../../src/index.js'
 import { redisCheckpoints, type RedisCheckpoints } from '../../src/redis/index.js'
 import { same } from './same.js'
 
@@ -46,7 +46,7 @@ void startEmulator({ credentials: [] })
 
 const checkpoints = redisCheckpoints(new Redis(), { host: 'a', hostTimeout: 60_000 })
 same<typeof checkpoints, RedisCheckpoints>()
-const store: Checkpoints = checkpoints
+const store: CheckpointStore = checkpoints
 void new Spool({ client: oss.clientOptions('b'), checkpointStore: store })
 same<ReturnType<typeof checkpoints.isGone>, Promise<boolean>>()
 // @ts-expect-error -- a URL is not a connection

@@ -13,7 +13,7 @@ import {
   type AliOssCheckpoint,
   type ProgressEvent,
   type Pruned,
-  type Reply,
+  type HttpResponse,
   type SpoolErrorCode,
   type SpoolEvents,
   type SpoolOptions,
@@ -100,7 +100,7 @@ void spool.upload('k', () => []).then(result => (result.size = 1))
 const progress: UploadOptions['progress'] = (fraction, checkpoint, response) => {
   same<typeof fraction, number>()
   same<typeof checkpoint, AliOssCheckpoint | null>()
-  same<typeof response, Reply | undefined>()
+  same<typeof response, HttpResponse | undefined>()
 }
 void progress
 

@@ -175,7 +175,12 @@ t.test('the outcome of a publishing request is classified correctly', async t =>
   }
   const { crc64: _crc, ...withoutCrc } = ours
   const { token: _token, ...foreign } = ours
-  const table: [name: string, object: ObjectInfo | undefined, lives: boolean, outcome: string][] = [
+  const table: [
+    name: string,
+    object: ObjectInfo | undefined,
+    uploadIdExists: boolean,
+    outcome: string,
+  ][] = [
     ['our object', ours, false, 'ours'],
     ['our object, upload id still listed', ours, true, 'ours'],
     ['our object with an old Last-Modified', { ...ours, lastModified: 0 }, false, 'ours'],
@@ -190,8 +195,8 @@ t.test('the outcome of a publishing request is classified correctly', async t =>
     ['our token, another size', { ...ours, size: 1 }, false, 'wrong'],
     ['our token, no CRC64', withoutCrc, false, 'wrong'],
   ]
-  for (const [name, object, lives, outcome] of table) {
-    t.equal(classifyOutcome(record, object, lives), outcome, name)
+  for (const [name, object, uploadIdExists, outcome] of table) {
+    t.equal(classifyOutcome(record, object, { uploadIdExists }), outcome, name)
   }
 
   t.test('reconcile() looks up the upload id only if the object is not ours', async t => {

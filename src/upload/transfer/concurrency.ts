@@ -1,6 +1,6 @@
 /**
- * Limits how many parts of one upload are in flight. All of them back off together when OSS throttles; `resumeAll()`
- * ends all pauses, `close()` rejects everything that waits.
+ * Limits how many parts of one upload are in flight. All parts back off together when OSS throttles.
+ * `resumeAll()` ends all pauses; `close()` rejects everything that waits.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { errorKind, OssRequestError } from '../../oss/request-error.js'
@@ -8,7 +8,7 @@ import type { UploadContext } from '../run/context.js'
 import { retryDelay } from '../model/retry.js'
 
 /** Abort reason. Preallocated because creating a `DOMException` captures a stack, which is expensive. */
-const PAUSE_ENDED = new Error('woken')
+const PAUSE_ENDED = new Error('the pause was ended')
 
 export class ConcurrencyLimiter {
   readonly #context: UploadContext
@@ -87,8 +87,8 @@ export class ConcurrencyLimiter {
 }
 
 /**
- * How many requests of an upload may be in flight, controlled as TCP does it: halved when OSS throttles, increased
- * by one per round of successes. All parts pause together, since each of them would be throttled too.
+ * Congestion control, as in TCP: the limit of requests in flight is halved when OSS throttles and increased by
+ * one per round of successes. All parts pause together, since each of them would be throttled too.
  */
 export class Congestion {
   readonly #max: number

@@ -8,14 +8,14 @@ import { publishMethod, reopen, withUploadId } from '../model/phase.js'
 
 /**
  * - `ours`: published
- * - `pending`: not published, and the upload id still exists: continue with it
- * - `foreign`: someone else wrote the key after our `completing`: their object stays
- * - `wrong`: an earlier attempt of ours published a wrong object: send everything again, from the temp file
- * - `absent`: not published, and there is no upload id: the same, under a new one
+ * - `pending`: not published, and the upload id still exists. Continue with it
+ * - `foreign`: someone else wrote the key after our `completing`. Leave their object unchanged
+ * - `wrong`: an earlier attempt published a wrong object. Send everything again from the temp file
+ * - `absent`: not published, and the upload id is gone. Send everything again under a new one
  */
 export type Outcome = 'ours' | 'pending' | 'foreign' | 'wrong' | 'absent'
 
-/** True if the object is this upload's. An object without CRC64 (from a server that computes none) never is. */
+/** True if the object is this upload's. False without a CRC64, which a server may not compute. */
 export function isOurObject(record: Finishable, object: ObjectInfo): boolean {
   return (
     object.token === expectedToken(record) &&
@@ -25,8 +25,8 @@ export function isOurObject(record: Finishable, object: ObjectInfo): boolean {
 }
 
 /**
- * The token of our object: none under an imported upload id, which another program initiated. There, size and
- * CRC64 alone decide.
+ * The token of our object. An imported upload id, which another program initiated, has none; size and CRC64 alone
+ * decide there.
  */
 function expectedToken(record: Finishable): string | undefined {
   const isImported = record.imported === true && publishMethod(record) === 'multipart'
@@ -35,12 +35,12 @@ function expectedToken(record: Finishable): string | undefined {
 
 /**
  * Decides from the responses to HEAD and ListParts. Last-Modified has whole seconds; an object of the same
- * second is taken for someone else's.
+ * second is treated as someone else's.
  */
 export function classifyOutcome(
   record: Completing,
   object: ObjectInfo | undefined,
-  uploadIdExists: boolean,
+  { uploadIdExists }: { uploadIdExists: boolean },
 ): Outcome {
   if (object !== undefined && isOurObject(record, object)) return 'ours'
   if (uploadIdExists) return 'pending'
@@ -50,7 +50,10 @@ export function classifyOutcome(
   return object.lastModified >= ourSecond ? 'foreign' : 'absent'
 }
 
-/** Asks OSS. Rejects with an `OssRequestError` when the answer cannot be known now: keep all state then. */
+/**
+ * Asks OSS for the outcome.
+ * @throws OssRequestError if it cannot be determined now; the caller must keep all state
+ */
 export async function reconcile(
   record: Completing,
   bucket: Bucket,
@@ -61,16 +64,16 @@ export async function reconcile(
   // PutObject does not use the upload id that may exist.
   const uploadId = record.method === 'multipart' ? record.uploadId : undefined
   if (uploadId === undefined || (object !== undefined && isOurObject(record, object))) {
-    return { outcome: classifyOutcome(record, object, false), object }
+    return { outcome: classifyOutcome(record, object, { uploadIdExists: false }), object }
   }
   const exists = (await bucket.listParts(key, uploadId, call)) !== undefined
   // Nothing completes an upload id that is gone, but the Complete of a killed process may have completed it
   // since the first HEAD: only a second HEAD is final.
   const now = exists ? object : await bucket.head(key, call)
-  return { outcome: classifyOutcome(record, now, exists), object: now }
+  return { outcome: classifyOutcome(record, now, { uploadIdExists: exists }), object: now }
 }
 
-/** The record once it is certain that nothing was published, and that no one else wrote the key after us. */
+/** Returns the record after it is certain that nothing was published and no one else wrote the key after us. */
 export function asUnpublished(record: Completing, outcome: 'pending' | 'absent'): Sealed {
   const sealed = reopen(record)
   // An upload id that PutObject did not use is still to be aborted.
