@@ -1,7 +1,7 @@
 /**
- * The lowdb store of one upload's checkpoint. lowdb's own adapters neither fsync nor notice damage
- * (a `null` file reads as empty); this adapter does both. Writes never overlap, whatever the adapter;
- * those that wait are merged into one that writes the latest state.
+ * The lowdb store of one upload's checkpoint. lowdb's own adapters neither fsync nor detect damage (a file
+ * that contains `null` reads as empty); this adapter does both. Writes never overlap, with any adapter;
+ * pending writes are merged into one that writes the latest state.
  */
 import { EventEmitter } from 'node:events'
 import * as fs from 'node:fs'
@@ -17,13 +17,15 @@ import { isSystemError, replaceFile } from './durable-fs.js'
 import { Coalescer } from '../util/coalesce.js'
 import { openRegularFile } from './ownership.js'
 
-/** That of `node:fs/promises` costs twice as much, which a list of a thousand uploads is made of. */
+/** Costs half as much as the one of `node:fs/promises`; listing a thousand uploads is mostly such reads. */
 const readFile = promisify(fs.readFile)
 
-/** Bytes; with 10,000 CRCs twice, 8 KiB of metadata and thousands of upload ids it is below 2 MiB. */
+/**
+ * In bytes. Two records of 10,000 CRCs, 8 KiB of metadata and thousands of upload ids take less than 2 MiB.
+ */
 const MAX_CHECKPOINT_BYTES = 64 * 2 ** 20
 
-/** A lowdb adapter whose `write` has reached the disk when it resolves. */
+/** A lowdb adapter whose `write` resolves when the data is on the disk. */
 export class CheckpointFile implements Adapter<Checkpoint | null> {
   readonly #path: string
 
@@ -32,7 +34,8 @@ export class CheckpointFile implements Adapter<Checkpoint | null> {
   }
 
   /**
-   * `null` only when there is no file.
+   * Reads the checkpoint.
+   * @returns `null` only if there is no file
    * @throws CheckpointDamagedError, LaterFormatError, UntrustedFileError, system errors
    */
   async read(): Promise<Checkpoint | null> {
@@ -46,7 +49,7 @@ export class CheckpointFile implements Adapter<Checkpoint | null> {
     const { file, stats } = opened
     try {
       if (stats.size > MAX_CHECKPOINT_BYTES)
-        throw new CheckpointDamagedError(`it has ${stats.size} bytes`)
+        throw new CheckpointDamagedError(`the checkpoint has ${stats.size} bytes`)
       return decodeCheckpoint(await readFile(file, 'utf8'))
     } finally {
       fs.closeSync(file)
@@ -59,7 +62,7 @@ export class CheckpointFile implements Adapter<Checkpoint | null> {
   }
 }
 
-/** Emits `written` after each durable write, with the old and the new state and the ms it took. */
+/** Emits `written` after each durable write, with the old state, the new state and the duration in ms. */
 export class CheckpointDb extends EventEmitter<{
   written: [before: Checkpoint | null, now: Checkpoint, elapsed: number]
 }> {
@@ -75,17 +78,17 @@ export class CheckpointDb extends EventEmitter<{
     this.#db = new Low<Checkpoint | null>(adapter, null)
   }
 
-  /** The checkpoint as it was last read or written; perhaps not yet durable. */
+  /** The checkpoint that was last read, staged or passed to `write`; possibly not durable yet. */
   get checkpoint(): Checkpoint | null {
     return this.#db.data
   }
 
-  /** The checkpoint that a new process would find. */
+  /** The durable checkpoint, which a new process would read. */
   get saved(): Checkpoint | null {
     return this.#saved
   }
 
-  /** When it was last written, in ms since 1970; 0: not by this process. */
+  /** Time of the last write by this process, in ms since 1970; 0 if there was none. */
   get savedAt(): number {
     return this.#savedAt
   }
@@ -95,7 +98,7 @@ export class CheckpointDb extends EventEmitter<{
     return (this.#saved = this.#db.data)
   }
 
-  /** Takes over this state without writing it. */
+  /** Sets the state without writing it. */
   stage(checkpoint: Checkpoint): void {
     this.#db.data = checkpoint
   }
@@ -106,7 +109,7 @@ export class CheckpointDb extends EventEmitter<{
     return this.#writes.run()
   }
 
-  /** Resolves when no write is under way any more. */
+  /** Resolves when no write is in progress. */
   idle(): Promise<void> {
     return this.#writes.idle()
   }
@@ -120,7 +123,8 @@ export class CheckpointDb extends EventEmitter<{
       this.#saved = state
       this.#savedAt = Date.now()
     } catch (error) {
-      // Mostly the old one; the new one if only the last fsync failed: who relies on it must know.
+      // Usually the old state is still there; the new one if only the last fsync failed. Read it back, since
+      // callers rely on `saved`.
       this.#saved = await this.#adapter.read().catch(() => this.#saved)
       throw error
     }

@@ -1,25 +1,25 @@
 /**
- * The checkpoint: what is durably known of one upload, and the envelope it is written in
- * (`{"format":1,"digest":"sha256:...","checkpoint":{...}}`). Reading never guesses: a record is
- * whole and of a known format, or it is refused with the reason (rule 10). Pure functions only.
+ * The checkpoint: the durable record of one upload, and its envelope on disk
+ * (`{"format":1,"digest":"sha256:...","checkpoint":{...}}`). Reading never guesses: a checkpoint is complete
+ * and of a known format, or it is rejected with the reason (rule 10). Pure functions only.
  */
 import { createHash } from 'node:crypto'
 import * as v from 'valibot'
 import type { ObjectOptions } from '../oss/object-headers.js'
 
-/** The format that this version writes, and the latest that it reads. */
+/** The format that this version writes, and the latest one it reads. */
 export const FORMAT = 1
 
 const countSchema = v.pipe(v.number(), v.safeInteger(), v.minValue(0))
-/** What a part may have, in bytes: with less, a plan would have no end. */
+/** Valid part sizes in bytes. Without a lower limit, a plan could be endless. */
 const partSizeSchema = v.pipe(countSchema, v.minValue(100 * 1024), v.maxValue(5 * 2 ** 30))
 const MAX_PARTS = 10_000
-/** What goes into URLs as it is. */
+/** Characters that need no escaping in our URLs. */
 const uploadIdSchema = v.pipe(v.string(), v.regex(/^[\x21-\x7e]{1,1024}$/))
 const timeSchema = v.pipe(v.string(), v.isoTimestamp())
 const crcSchema = v.pipe(v.string(), v.regex(/^\d{1,20}$/))
 const fileNameSchema = v.pipe(v.string(), v.regex(/^spool-[A-Za-z0-9._-]+$/))
-/** Not `v.record`, which silently leaves out names such as `constructor`. */
+/** Not `v.record`, which silently drops names such as `constructor`. */
 const stringRecordSchema = v.custom<Record<string, string>>(
   value => isRecord(value) && Object.values(value).every(x => typeof x === 'string'),
 )
@@ -28,7 +28,9 @@ const scalarRecordSchema = v.custom<Record<string, string | number | boolean>>(
     isRecord(value) &&
     Object.values(value).every(x => ['string', 'number', 'boolean'].includes(typeof x)),
 )
-/** A word that was checked when it was an option; OSS may have new ones by now. */
+/**
+ * A keyword that was validated as an option. Any string is accepted here: OSS may have added values since.
+ */
 const keywordSchema = <T extends string>() => v.custom<T>(value => typeof value === 'string')
 
 const objectSchema = v.strictObject({
@@ -51,46 +53,46 @@ const objectSchema = v.strictObject({
   ),
 })
 
-/** A time in which an Initiate may have taken effect, by our clock. */
+/** The period in which an Initiate may have taken effect, by our clock. */
 const windowSchema = v.strictObject({ from: timeSchema, to: timeSchema })
 
-/** What is known in every phase. */
+/** Fields of every phase. */
 const commonFields = {
-  /** Random id in the object's metadata: "was it us?" (rule 8). */
+  /** Random id in the object's metadata, by which we recognise our own object (rule 8). */
   token: v.pipe(v.string(), v.minLength(8)),
   createdAt: timeSchema,
   updatedAt: timeSchema,
-  /** Where parts begin and end. */
+  /** Determines where parts begin and end. */
   plan: v.strictObject({ version: v.literal(1), base: partSizeSchema, cap: partSizeSchema }),
-  /** What is sent at initiation, and its digest: an upload id serves only the same. */
+  /** Options sent at initiation, and their digest: an upload id can only be reused for equal options. */
   object: objectSchema,
   digest: v.string(),
   replay: v.picklist(['restart', 'offset']),
-  /** Leave a receipt. */
+  /** Whether to leave a receipt. */
   once: v.boolean(),
   /** Name of the temp file in the upload's directory. */
   file: fileNameSchema,
   uploadId: v.exactOptional(uploadIdSchema),
-  /** `ali-oss` made that upload id by itself: what is completed under it has no token of ours. */
+  /** The upload id was created by `ali-oss`: an object completed under it does not carry our token. */
   imported: v.exactOptional(v.literal(true)),
-  /** Initiate is on its way: written before it is sent, cleared by its answer (rule 5). */
+  /** An Initiate is in flight: written before the request is sent, cleared by its response (rule 5). */
   initiating: v.exactOptional(windowSchema),
-  /** CRC64 of each part that is whole, in order of part numbers. */
+  /** CRC64 of each complete part, by part number. */
   crcs: v.pipe(v.array(crcSchema), v.maxLength(MAX_PARTS)),
   /** Bytes in the temp file. */
   spooled: countSchema,
-  /** Bytes and number of acknowledged parts: for people; OSS's list decides (rule 4). */
+  /** Bytes and number of acknowledged parts. Informational: OSS's list is authoritative (rule 4). */
   uploaded: countSchema,
   acknowledged: countSchema,
-  /** Runs of part numbers whose bytes are not in the temp file any more: only OSS has them. */
+  /** Runs of part numbers whose bytes were freed: only OSS has them. */
   freed: v.exactOptional(
     v.pipe(v.array(v.pipe(v.tuple([countSchema, countSchema]), v.readonly())), v.readonly()),
   ),
-  /** Digests of the whole, kept when bytes are freed: they cannot be computed again. */
+  /** Digests of the whole stream, saved because they cannot be recomputed once bytes are freed. */
   digests: v.exactOptional(
     v.strictObject({ md5: v.exactOptional(v.string()), sha256: v.exactOptional(v.string()) }),
   ),
-  /** Why the last run ended. */
+  /** The error that ended the last run. */
   error: v.exactOptional(v.strictObject({ code: v.string(), message: v.string(), at: timeSchema })),
 }
 
@@ -102,7 +104,7 @@ const completingSchema = v.strictObject({
   phase: v.literal('completing'),
   ...sealedFields,
   method: v.picklist(['multipart', 'put']),
-  /** By OSS's clock: an object of a stranger's that is not older was written after us. */
+  /** By OSS's clock: someone else's object that is not older than this was written during completion. */
   completingAt: timeSchema,
 })
 const publishedSchema = v.strictObject({
@@ -116,7 +118,9 @@ const publishedSchema = v.strictObject({
 
 const checkpointFields = v.strictObject({
   id: v.string(),
-  /** Whose disk has the temp files, where records are shared; absent from a record beside its bytes. */
+  /**
+   * Host whose disk has the temp files, if records are shared; absent if the record is stored with its bytes.
+   */
   host: v.exactOptional(v.string()),
   endpoint: v.string(),
   region: v.string(),
@@ -124,13 +128,13 @@ const checkpointFields = v.strictObject({
   cname: v.boolean(),
   pathStyle: v.boolean(),
   key: v.string(),
-  /** The stream that is worked on, or was last. */
+  /** The current or latest stream. */
   upload: v.variant('phase', [spoolingSchema, sealedSchema, completingSchema, publishedSchema]),
-  /** What `upload` will supersede once it is sealed; finishable until then (rule 6). */
+  /** A sealed stream that `upload` supersedes once it is sealed; can be finished until then (rule 6). */
   previous: v.exactOptional(v.variant('phase', [sealedSchema, completingSchema, publishedSchema])),
-  /** Upload ids that are to be aborted on OSS: others took their place, and some may be gone already. */
+  /** Replaced upload ids that must be aborted on OSS; some may be gone already. */
   superseded: v.array(uploadIdSchema),
-  /** When Initiates were sent whose answers were lost: each may have left an upload id. */
+  /** Periods of Initiates whose responses were lost: each may have left an orphan. */
   lost: v.array(windowSchema),
 })
 
@@ -143,7 +147,7 @@ const checkpointSchema = v.pipe(
   checkpointFields,
   v.check(
     ({ upload, previous }) => fitsPlan(upload) && fitsPlan(previous),
-    'More bytes than parts for them',
+    'It has more bytes than its plan can hold',
   ),
 )
 
@@ -155,33 +159,36 @@ export type UploadRecord = Spooling | Sealed | Completing | Published
 export type Checkpoint = Readonly<v.InferOutput<typeof checkpointSchema>>
 export type InitiateWindow = Readonly<v.InferOutput<typeof windowSchema>>
 
-/** An upload that can be finished without its source. */
+/** A record of an upload that can be finished without its source. */
 export type Finishable = Sealed | Completing
 
-/** The two records of a checkpoint: the latest stream, and a sealed one that it will supersede. */
+/** The two records of a checkpoint: the latest stream, and the sealed one that it will supersede. */
 export type Slot = 'upload' | 'previous'
 
-/** True for an upload that can be finished without its source. */
+/** Returns whether the upload can be finished without its source. */
 export function isFinishable(record: UploadRecord | undefined): record is Finishable {
   return record?.phase === 'sealed' || record?.phase === 'completing'
 }
 
-/** Where the upload is that can be finished; `undefined`: the source is still needed. */
+/** Returns the slot of the record that can be finished, or `undefined` if the source is still needed. */
 export function finishableSlot(checkpoint: Checkpoint): Slot | undefined {
   return (['upload', 'previous'] as const).find(slot => isFinishable(checkpoint[slot]))
 }
 
-/** A checkpoint that cannot be used as it stands. */
+/** The checkpoint is incomplete, altered or invalid. */
 export class CheckpointDamagedError extends Error {
   override readonly name = 'CheckpointDamagedError'
 }
 
-/** A checkpoint of a later version of this program: not ours to touch. */
+/** The checkpoint was written by a later version, and must be left unchanged. */
 export class LaterFormatError extends Error {
   override readonly name = 'LaterFormatError'
 }
 
-/** @throws TypeError for what could not be read again: found before it replaces what can be */
+/**
+ * Serialises a checkpoint.
+ * @throws TypeError if it could not be read again, so that it never replaces a readable one
+ */
 export function encodeCheckpoint(value: Checkpoint): string {
   const body = JSON.stringify(value)
   const parsed = v.safeParse(checkpointSchema, JSON.parse(body))
@@ -190,40 +197,42 @@ export function encodeCheckpoint(value: Checkpoint): string {
 }
 
 /**
- * @throws CheckpointDamagedError when the text is not a whole, unchanged checkpoint
- * @throws LaterFormatError when a later version wrote it
+ * Parses and validates a checkpoint.
+ * @throws CheckpointDamagedError if the text is not a complete, unaltered checkpoint
+ * @throws LaterFormatError if a later version wrote it
  */
 export function decodeCheckpoint(text: string): Checkpoint {
   let envelope: unknown
   try {
     envelope = JSON.parse(text)
   } catch (cause) {
-    throw new CheckpointDamagedError('it is not JSON', { cause })
+    throw new CheckpointDamagedError('the checkpoint is not JSON', { cause })
   }
   if (typeof envelope !== 'object' || envelope === null || !('format' in envelope)) {
-    throw new CheckpointDamagedError('it is not a checkpoint')
+    throw new CheckpointDamagedError('the checkpoint has no format')
   }
   const { format, digest, checkpoint: body } = envelope as Record<string, unknown>
   if (Number.isSafeInteger(format) && Number(format) > FORMAT) {
     throw new LaterFormatError(
-      `it has format ${String(format)}, this version reads up to ${FORMAT}`,
+      `the checkpoint has format ${String(format)}; this version reads formats up to ${FORMAT}`,
     )
   }
-  if (format !== FORMAT) throw new CheckpointDamagedError(`its format is ${JSON.stringify(format)}`)
+  if (format !== FORMAT)
+    throw new CheckpointDamagedError(`the checkpoint has format ${JSON.stringify(format)}`)
   if (digest !== digestOf(stringify(body))) {
-    throw new CheckpointDamagedError('its digest does not match its content')
+    throw new CheckpointDamagedError('the digest of the checkpoint does not match its content')
   }
   const parsed = v.safeParse(checkpointSchema, body)
   if (!parsed.success) throw new CheckpointDamagedError(v.summarize(parsed.issues))
   return parsed.output
 }
 
-/** @throws CheckpointDamagedError for what is nested deeper than the stack is */
+/** @throws CheckpointDamagedError if the value is nested too deeply for the stack */
 function stringify(body: unknown): string {
   try {
     return JSON.stringify(body) ?? ''
   } catch (cause) {
-    throw new CheckpointDamagedError('it is nested too deeply', { cause })
+    throw new CheckpointDamagedError('the checkpoint is nested too deeply', { cause })
   }
 }
 
@@ -231,7 +240,7 @@ function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
-/** Digest of a text as checkpoints write it. */
+/** Returns the digest of a text in the notation of checkpoints. */
 export function digestOf(text: string): string {
   return `sha256:${createHash('sha256').update(text).digest('hex')}`
 }

@@ -1,7 +1,6 @@
 /**
- * A claim: one upload, locked by this process, with its store. Whoever changes anything in an
- * upload's directory holds its claim; whoever only looks reads the checkpoint, which is replaced
- * atomically, without one.
+ * A claim: the lock of one upload, held by this process, and its checkpoint. Every change in an upload's
+ * directory requires its claim. Reading the checkpoint does not, since it is replaced atomically.
  */
 import { unlink } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -17,21 +16,21 @@ import type { LockedRecord, RecordStore } from './record-store.js'
 import { CheckpointDb } from './checkpoint-db.js'
 import { UntrustedFileError } from './ownership.js'
 
-/** Claims of this process that are about to be let go, by directory. */
+/** Claims of this process that are being released, by directory. */
 const releasing = new Map<string, Promise<void>>()
 
 /**
- * Announces that the claim of this process on `directory` is about to end. `pipeline()` rejects before
- * its sink has closed (Node 20): the next attempt in this process waits instead of being refused.
+ * Announces that this process is releasing its claim on `directory`. `pipeline()` rejects before its sink has
+ * closed (Node 20), so the next attempt in this process waits for the release instead of failing.
  */
 export function announceRelease(directory: string, ended: Promise<void>): void {
-  const known = ended.finally(() => {
-    if (releasing.get(directory) === known) releasing.delete(directory)
+  const pending = ended.finally(() => {
+    if (releasing.get(directory) === pending) releasing.delete(directory)
   })
-  releasing.set(directory, known)
+  releasing.set(directory, pending)
 }
 
-/** Resolves when no claim of this process is about to be let go. */
+/** Resolves when all announced releases of this process are done. */
 export async function pendingReleases(): Promise<void> {
   await Promise.all(releasing.values())
 }
@@ -40,8 +39,8 @@ export class Claim {
   readonly id: string
   readonly directory: string
   /**
-   * Only what is known of it is left: its bytes were on a disk that is out of reach for good, and the
-   * source is needed again. What it says is changed by the takeover only.
+   * The temp file is permanently unavailable (its host is gone), so the source is needed again. Only the
+   * record remains, and only the takeover may change it.
    */
   readonly bytesLost: boolean
   readonly #record: LockedRecord
@@ -52,21 +51,21 @@ export class Claim {
   private constructor(
     id: string,
     directory: string,
-    held: LockedRecord,
-    store: CheckpointDb,
-    bereft: boolean,
+    record: LockedRecord,
+    db: CheckpointDb,
+    bytesLost: boolean,
   ) {
     this.id = id
     this.directory = directory
-    this.bytesLost = bereft
-    this.#record = held
-    this.db = store
+    this.bytesLost = bytesLost
+    this.#record = record
+    this.db = db
   }
 
   /**
-   * Locks `id`, making its directory if there is none, and reads its checkpoint.
-   * @throws SpoolError `ERR_SPOOL_LOCKED`, also where another host has its bytes; `ERR_SPOOL_CORRUPT` after what was damaged has been moved
-   * to the quarantine; `ERR_SPOOL_UNREADABLE` for what was left alone
+   * Locks upload `id`, creating its directory if there is none, and reads its checkpoint.
+   * @throws SpoolError `ERR_SPOOL_LOCKED`, also if another host has its bytes; `ERR_SPOOL_CORRUPT` after a
+   * damaged upload was quarantined; `ERR_SPOOL_UNREADABLE` if it cannot be read and was left unchanged
    */
   static async acquire(records: RecordStore, id: string): Promise<Claim> {
     for (;;) {
@@ -76,7 +75,7 @@ export class Claim {
     }
   }
 
-  /** The same for an upload that must be there. @throws SpoolError also `ERR_SPOOL_NOT_FOUND` */
+  /** Like `acquire`, for an existing upload. @throws SpoolError also `ERR_SPOOL_NOT_FOUND` */
   static async acquireExisting(
     records: RecordStore,
     id: string,
@@ -89,39 +88,39 @@ export class Claim {
       claim = await Claim.#lockAndRead(records, id)
     }
     if (claim.checkpoint === null) {
-      await claim.remove() // a crash in the first moment
+      await claim.remove() // left by a crash before the first checkpoint
       throw notFound()
     }
-    // The null was ruled out in the line above.
+    // `null` was excluded above.
     return claim as Claim & { checkpoint: Checkpoint }
   }
 
-  /** Whose disk its bytes go to, where that is a question. */
+  /** Host whose disk the bytes go to, if records are shared. */
   get host(): string | undefined {
     return this.#record.host
   }
 
-  /** Aborted when its lock is lost to another owner; the reason is a `SpoolError`. */
+  /** Aborted when the lock is lost to another owner; the reason is a `SpoolError`. */
   get lockLost(): AbortSignal | undefined {
     return this.#record.lockLost
   }
 
-  /** The checkpoint as it is on the disk or will be after the write that was asked for last. */
+  /** The checkpoint on disk, or the one that the latest pending write will put there. */
   get checkpoint(): Checkpoint | null {
     return this.db.checkpoint
   }
 
-  /** Removes a temp file that the checkpoint does not name any more. */
+  /** Removes a temp file that the checkpoint no longer names. */
   async removeFile(name: string): Promise<void> {
     await unlink(join(this.directory, name)).catch(ignoreMissing)
   }
 
-  /** Removes all files that are not named here. Only while nothing else is being written. */
+  /** Removes all files except those named. Must not run while anything else is being written. */
   async removeOtherFiles(named: readonly string[]): Promise<void> {
     await this.#record.removeOtherFiles(named)
   }
 
-  /** Gives the upload up: its bytes and its record are gone, then its lock. */
+  /** Removes the upload, bytes and record, then releases the lock. */
   async remove(): Promise<void> {
     await this.db.idle()
     try {
@@ -131,19 +130,21 @@ export class Claim {
     }
   }
 
-  /** Leaves the upload as it is, for the next owner. */
+  /** Releases the lock and leaves the upload unchanged for the next owner. */
   async release(): Promise<void> {
     await this.db.idle()
     await this.#release()
   }
 
-  /** After a failure: lets go of what is still held; without a checkpoint there is nothing to keep. */
+  /** Ends the claim after a failure, unless it has ended. Without a checkpoint there is nothing to keep. */
   async releaseOrRemove(): Promise<void> {
     if (this.#ended) return
     await (this.db.saved === null ? this.remove() : this.release())
   }
 
-  /** Moves the upload to the quarantine and ends the claim; the error says where it is. */
+  /**
+   * Quarantines the upload and ends the claim. Resolves with the error to throw, which names the new path.
+   */
   async quarantine(cause: Error): Promise<SpoolError> {
     await this.db.idle()
     let where: string
@@ -152,23 +153,23 @@ export class Claim {
     } finally {
       await this.#release()
     }
-    const message = `Upload ${this.id} is damaged: ${cause.message}; it was moved to ${where}`
+    const message = `Upload ${this.id} is damaged: ${cause.message}. It was moved to ${where}`
     return new SpoolError('ERR_SPOOL_CORRUPT', message, { id: this.id, cause })
   }
 
-  /** Once, as `Lock.release`. */
+  /** Releases once, like `Lock.release`. */
   async #release(): Promise<void> {
     if (this.#ended) return
     this.#ended = true
     await this.#record.release()
   }
 
-  /** `undefined`: the directory or its owner went away while we looked. */
+  /** Returns `undefined` if the directory or its owner disappeared meanwhile: the caller retries. */
   static async #lockAndRead(records: RecordStore, id: string): Promise<Claim | undefined> {
     const directory = records.directoryOf(id)
-    const held = await records.lock(id).catch(async (error: unknown) => {
+    const record = await records.lock(id).catch(async (error: unknown) => {
       if (error instanceof SpoolError) throw error
-      // Only the lock is out of reach: what is sealed can be finished once it is mended.
+      // Only the lock is inaccessible: a sealed upload can be finished once that is fixed.
       const checkpoint = await records.read(id).catch(() => null)
       throw toUnreadableError(
         id,
@@ -176,11 +177,11 @@ export class Claim {
         checkpoint !== null && finishableSlot(checkpoint) !== undefined,
       )
     })
-    if (held === 'gone') return undefined
-    if (held === 'owned') {
-      const letGo = releasing.get(directory)
-      if (letGo !== undefined) {
-        await letGo
+    if (record === 'gone') return undefined
+    if (record === 'owned') {
+      const pending = releasing.get(directory)
+      if (pending !== undefined) {
+        await pending
         return undefined
       }
       const owner = await records.owner(id)
@@ -191,21 +192,22 @@ export class Claim {
         host: owner?.host,
       })
     }
-    const store = new CheckpointDb(held)
-    const claimed = (bereft: boolean): Claim => new Claim(id, directory, held, store, bereft)
+    const db = new CheckpointDb(record)
+    const createClaim = (bytesLost: boolean): Claim =>
+      new Claim(id, directory, record, db, bytesLost)
     try {
-      const checkpoint = await store.read()
+      const checkpoint = await db.read()
       if (checkpoint !== null && checkpoint.id !== id) {
-        // The same directory to a file system that does not tell the case of letters.
+        // On a case-insensitive file system, both ids have the same directory.
         if (checkpoint.id.toLowerCase() === id.toLowerCase()) throw idTakenError(id, checkpoint)
-        throw new CheckpointDamagedError(`its checkpoint is that of ${checkpoint.id}`)
+        throw new CheckpointDamagedError(`the checkpoint belongs to upload ${checkpoint.id}`)
       }
-      if (checkpoint === null) return claimed(false)
-      const where = await held.locateBytes(checkpoint)
+      if (checkpoint === null) return createClaim(false)
+      const where = await record.locateBytes(checkpoint)
       if (where === 'elsewhere' && needsBytes(checkpoint)) throw bytesElsewhereError(checkpoint)
-      return claimed(where !== 'here')
+      return createClaim(where !== 'here')
     } catch (error) {
-      const claim = claimed(false)
+      const claim = createClaim(false)
       if (error instanceof CheckpointDamagedError) throw await claim.quarantine(error)
       await claim.release()
       throw toUnreadableError(id, error)
@@ -213,7 +215,7 @@ export class Claim {
   }
 }
 
-/** Whether what is in the temp file may still be read: else any host can begin with the source. */
+/** Returns whether the temp file may still be needed. If not, any host can start over from the source. */
 function needsBytes(checkpoint: Checkpoint): boolean {
   const { upload } = checkpoint
   return (
@@ -222,25 +224,25 @@ function needsBytes(checkpoint: Checkpoint): boolean {
   )
 }
 
-/** Its owner is the host that has its bytes: that one finishes it, unless it is gone. */
+/** The host that has the bytes must finish the upload, unless it is gone. */
 function bytesElsewhereError({ id, host }: Checkpoint): SpoolError {
-  const message = `The bytes of upload ${id} are on host ${host}, which is not declared gone`
-  const hint = `Finish it on ${host}; if that host does not come back, declare it gone and run the source again.`
+  const message = `Upload ${id} is stored on host ${host}, which is still alive`
+  const hint = `Resume it or run it again on ${host}. If the disk of that host is lost, call checkpoints.declareGone('${host}'), then upload again from the source.`
   return new SpoolError('ERR_SPOOL_LOCKED', message, { id, resumable: true, host, hint })
 }
 
 function idTakenError(id: string, { id: other, bucket, key }: Checkpoint): SpoolError {
-  const message = `The id ${id} is taken: ${other} belongs to oss://${bucket}/${key}`
+  const message = `The id ${id} is in use: upload ${other} belongs to oss://${bucket}/${key}`
   return new SpoolError('ERR_SPOOL_ID_IN_USE', message, { id: other })
 }
 
-/** What cannot be read is not damaged: it stays where it is and is reported (rule 10). */
+/** Wraps read errors. An unreadable upload is not damaged: it is left unchanged and reported (rule 10). */
 export function toUnreadableError(id: string, error: unknown, resumable = false): unknown {
-  // A full disk is another matter, and so are too many open files: they say nothing about what is there.
-  const passing = isSystemError(error, 'ENOSPC', 'EDQUOT', 'EMFILE', 'ENFILE')
-  const refused = error instanceof Error && 'syscall' in error && !passing
-  if (error instanceof LaterFormatError || error instanceof UntrustedFileError || refused) {
-    const message = `Upload ${id} cannot be read now: ${error.message}`
+  // A full disk and too many open files are unrelated to the upload's files.
+  const isTransient = isSystemError(error, 'ENOSPC', 'EDQUOT', 'EMFILE', 'ENFILE')
+  const isAccessError = error instanceof Error && 'syscall' in error && !isTransient
+  if (error instanceof LaterFormatError || error instanceof UntrustedFileError || isAccessError) {
+    const message = `Upload ${id} cannot be read: ${error.message}`
     return new SpoolError('ERR_SPOOL_UNREADABLE', message, { id, resumable, cause: error })
   }
   return error

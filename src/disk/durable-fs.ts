@@ -1,12 +1,12 @@
 /**
- * Durable changes to directories and small files. A file is replaced whole or not at all: written
- * under a unique name, fsynced, renamed, and the directory fsynced, since a rename that only the
- * page cache knows is undone by a power cut. (`write-file-atomic` ignores a short write, so on a
- * full disk it replaces a good file with a truncated one; `steno` does not fsync.)
+ * Durable changes to directories and small files. A file is replaced atomically: written under a unique name,
+ * fsynced, renamed, and the directory fsynced, since a power cut undoes a rename that is only in the page
+ * cache. (`write-file-atomic` ignores a short write, so on a full disk it replaces a good file with a
+ * truncated one; `steno` does not fsync.)
  *
- * Here and in the files beside it: what may wait for the disk goes to Node's threads; what does not
- * (looking at an open file, opening what is there for reading, closing what is synced) is called
- * directly, since the way to a thread and back takes many times as long.
+ * In this folder, calls that may wait for the disk run in Node's thread pool. Calls that do not (`fstat`,
+ * opening an existing file for reading, closing a synced file) are synchronous, since the round trip to a
+ * thread takes many times as long.
  */
 import { randomUUID } from 'node:crypto'
 import * as fs from 'node:fs'
@@ -18,12 +18,12 @@ const open = promisify(fs.open)
 const writeFile = promisify(fs.writeFile)
 const fsync = promisify(fs.fsync)
 
-/** Ends of the names of files that are still being written. */
+/** Suffix of files that are still being written. */
 export const TEMP_SUFFIX = '.tmp'
 
 /**
- * Replaces `path` with `text`, mode 0600. When it rejects, the old file is still there, whole; only
- * when nothing but the last fsync failed, it may be the new one.
+ * Replaces the content of `path` with `text`, mode 0600. On rejection the old file is unchanged, or already
+ * replaced if only the last fsync failed.
  */
 export async function replaceFile(path: string, text: string): Promise<void> {
   const temporary = `${path}.${process.pid}-${randomSuffix()}${TEMP_SUFFIX}`
@@ -37,13 +37,13 @@ export async function replaceFile(path: string, text: string): Promise<void> {
     }
     await rename(temporary, path)
   } catch (error) {
-    await unlink(temporary).catch(() => undefined) // `tidy` does it; the first error is the cause
+    await unlink(temporary).catch(() => undefined) // left to `removeOtherFiles`; report the first error
     throw error
   }
   await syncDirectory(dirname(path))
 }
 
-/** Makes the entries of a directory durable; Windows has no such call and does it by itself. */
+/** Makes the entries of a directory durable. Windows has no such call and does this itself. */
 export async function syncDirectory(path: string): Promise<void> {
   if (process.platform === 'win32') return
   const directory = fs.openSync(path, 'r')
@@ -54,12 +54,12 @@ export async function syncDirectory(path: string): Promise<void> {
   }
 }
 
-/** 12 hexadecimal digits of chance; `randomUUID` asks the system once for many. */
+/** Returns 12 random hexadecimal digits. `randomUUID` is cheap: it caches the system's random bytes. */
 export function randomSuffix(): string {
   return randomUUID().slice(-12)
 }
 
-/** Makes a directory, and those above it that are missing; durable when it resolves. */
+/** Creates a directory and its missing parents. Resolves when they are durable. */
 export async function makeDirectory(path: string): Promise<void> {
   const first = await mkdir(path, { recursive: true, mode: 0o700 }).catch(
     async (error: unknown) => {
@@ -69,7 +69,10 @@ export async function makeDirectory(path: string): Promise<void> {
   if (first !== undefined) await syncParents(resolve(path), resolve(first))
 }
 
-/** On a read-only file system `recursive` ends with ENOENT; one directory alone says why. */
+/**
+ * On a read-only file system, a recursive `mkdir` fails with ENOENT; without `recursive` it reports the
+ * cause.
+ */
 async function findMkdirError(path: string, error: NodeJS.ErrnoException): Promise<unknown> {
   try {
     await mkdir(path, { mode: 0o700 })
@@ -81,10 +84,10 @@ async function findMkdirError(path: string, error: NodeJS.ErrnoException): Promi
   }
 }
 
-/** Makes the entries of `path` and of the directories above it durable, up to that of `first`. */
+/** Makes the directory entries of `path` and of its parents durable, up to and including `first`. */
 async function syncParents(path: string, first: string): Promise<void> {
   for (let at = path; ; at = dirname(at)) {
-    // A parent that may be written but not listed cannot be synced by us: as durable as it gets.
+    // A parent that is writable but not readable cannot be opened, and therefore not synced.
     await syncDirectory(dirname(at)).catch((error: unknown) => {
       if (!isSystemError(error, 'EACCES', 'EPERM')) throw error
     })
@@ -92,7 +95,7 @@ async function syncParents(path: string, first: string): Promise<void> {
   }
 }
 
-/** For `.catch()`: what is gone already need not be removed. */
+/** For `.catch()`: ignores that a file does not exist. */
 export function ignoreMissing(error: unknown): void {
   if (!isSystemError(error, 'ENOENT')) throw error
 }

@@ -1,13 +1,13 @@
 /**
- * Reads regions of an open file into reused buffers: allocating the pages of a fresh buffer costs more than
- * filling it.
+ * Reads regions of an open file into reused buffers, since allocating the pages of a new buffer costs more
+ * than filling it.
  */
 import * as fs from 'node:fs'
 import { promisify } from 'node:util'
 
 const read = promisify(fs.read)
 
-/** One read from the disk and one write to a socket; what several parts read fits a processor's cache. */
+/** Size of a disk read and a socket write. The buffers of several parts fit the CPU cache. */
 const READ_BYTES = 512 * 1024
 
 const idleBuffers: Buffer[] = []
@@ -17,7 +17,7 @@ export class FileReader {
   readonly #fd: number
   readonly #damagedError: (message: string) => Error
 
-  /** @param damagedError – makes the error for a file that ends too early */
+  /** @param damagedError – creates the error for a file that ends too early */
   constructor(fd: number, damagedError: (message: string) => Error) {
     this.#fd = fd
     this.#damagedError = damagedError

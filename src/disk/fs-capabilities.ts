@@ -1,8 +1,7 @@
 /**
- * What the file system under the spool directory can do, found out once at the start: kernel locks
- * are what keeps two processes from working on one upload, so a directory without them is refused,
- * and one where they depend on a server or a driver is spoken of. Holes in files are asked for only
- * by a spool that is bounded.
+ * Capabilities of the spool directory's file system, probed once at the start. Kernel locks keep two
+ * processes from working on the same upload: a directory without them is rejected, and network file systems
+ * emit a warning. Hole punching is probed only when `maxSpoolBytes` is set.
  */
 import * as fs from 'node:fs'
 import { statfs, unlink } from 'node:fs/promises'
@@ -16,7 +15,7 @@ const open = promisify(fs.open)
 const read = promisify(fs.read)
 const write = promisify(fs.write)
 
-/** Magic numbers of file systems whose locks are as good as what is behind them (statfs(2)). */
+/** Magic numbers (statfs(2)) of file systems whose locks depend on a server or a driver. */
 const REMOTE_FILE_SYSTEMS: ReadonlyMap<number, string> = new Map([
   [0x6969, 'NFS'],
   [0xff534d42, 'CIFS'],
@@ -26,8 +25,8 @@ const REMOTE_FILE_SYSTEMS: ReadonlyMap<number, string> = new Map([
 ])
 
 /**
- * Makes the spool directory and checks it.
- * @returns what its user should know about locks there, if anything
+ * Creates the spool directory and checks that its file system has kernel locks.
+ * @returns a warning if the locks may be unreliable
  * @throws SpoolError `ERR_SPOOL_NO_LOCKS`
  */
 export async function checkFileSystem(directory: string): Promise<string | undefined> {
@@ -35,16 +34,16 @@ export async function checkFileSystem(directory: string): Promise<string | undef
   if (!(await locksExclude(directory))) {
     const message = `The file system of ${directory} has no kernel file locks`
     const hint =
-      'Put the spool directory on a local disk: without locks two processes could work on one upload.'
+      'Put the spool directory on a local disk. Without locks, two processes could work on the same upload.'
     throw new SpoolError('ERR_SPOOL_NO_LOCKS', message, { hint })
   }
   const name = REMOTE_FILE_SYSTEMS.get((await statfs(directory)).type)
   if (name === undefined) return undefined
-  return `The spool directory ${directory} is on ${name}: its locks hold only as far as ${name}'s do, and a lost connection may free them; a local disk is safer`
+  return `The spool directory ${directory} is on ${name}: its locks are only as reliable as those of ${name}, and a lost connection may release them. Use a local disk if possible`
 }
 
 /**
- * Checks, in the spool directory, that a range of a file can be given back to the disk.
+ * Checks that a range of a file in the spool directory can be returned to the file system.
  * @throws SpoolError `ERR_SPOOL_NO_HOLES`
  */
 export async function checkHolePunching(directory: string): Promise<void> {
@@ -57,12 +56,12 @@ export async function checkHolePunching(directory: string): Promise<void> {
     if (buffer.indexOf(1) !== PROBE_BYTES || buffer.includes(0, PROBE_BYTES))
       throw noHolesError(directory)
   } finally {
-    await unlink(path).catch(() => undefined) // the next sweep does it
+    await unlink(path).catch(() => undefined) // the next sweep removes it
     fs.closeSync(file)
   }
 }
 
-/** A multiple of the blocks of all file systems that we know of. */
+/** A multiple of the block sizes of all known file systems. */
 const PROBE_BYTES = 64 * 1024
 
 async function punchHole(file: number, directory: string): Promise<void> {
@@ -75,34 +74,34 @@ async function punchHole(file: number, directory: string): Promise<void> {
 }
 
 function noHolesError(directory: string, cause?: unknown): SpoolError {
-  const message = `maxSpoolBytes needs holes in files, which the file system of ${directory} does not have`
+  const message = `maxSpoolBytes requires hole punching, which the file system of ${directory} does not support`
   const hint =
-    'Leave it out, or put the spool directory on a file system with holes, such as ext4, XFS, Btrfs, APFS or NTFS.'
+    'Remove maxSpoolBytes, or put the spool directory on a file system with hole punching, such as ext4, XFS, Btrfs, APFS or NTFS.'
   return new SpoolError('ERR_SPOOL_NO_HOLES', message, { hint, cause })
 }
 
-/** Two open files of one process exclude each other just as two processes do. */
+/** Checks that two open files of this process exclude each other, as those of two processes would. */
 async function locksExclude(directory: string): Promise<boolean> {
   const path = newProbePath(directory)
   const first = await open(path, 'wx+', 0o600)
   let second: number | undefined
   try {
     second = (await open(path, 'r+').catch(ignoreMissing)) ?? undefined
-    // Another process's sweep was quicker: again, with another file.
+    // Another process's sweep removed the file: retry with a new one.
     if (second === undefined) return await locksExclude(directory)
     return canLock(first) && !canLock(second)
   } finally {
-    await unlink(path).catch(() => undefined) // the next sweep does it
+    await unlink(path).catch(() => undefined) // the next sweep removes it
     fs.closeSync(first)
     if (second !== undefined) fs.closeSync(second)
   }
 }
 
-/** `false` also where locks are not known at all (ENOLCK, ENOTSUP, EINVAL, ...). */
+/** Returns `false` also if locks are not supported (ENOLCK, ENOTSUP, EINVAL, ...). */
 function canLock(fd: number): boolean {
   try {
     return tryLock(fd)
   } catch {
-    return false // whatever the reason is: this file system cannot lock
+    return false // for any error: this file system cannot lock
   }
 }

@@ -1,7 +1,7 @@
 /**
- * The user's file, read where it is (`--in-place`). A symbolic link to it stands where the temp file would, so
- * removing or quarantining an upload removes the link and never the file. The name of the link holds device,
- * inode and mtime of the file, which must not change.
+ * The user's file, read in place (`--in-place`). A symbolic link takes the place of the temp file, so
+ * removing or quarantining an upload affects the link and never the file. The link's name contains the
+ * device, inode and mtime of the file, which must not change.
  */
 import * as fs from 'node:fs'
 import { stat, symlink, unlink } from 'node:fs/promises'
@@ -16,7 +16,7 @@ const close = promisify(fs.close)
 const fdatasync = promisify(fs.fdatasync)
 const bigStat = (fd: number): Promise<fs.BigIntStats> => promisify(fs.fstat)(fd, { bigint: true })
 
-/** The file is not the one that was read before: its sealed bytes are lost. */
+/** The file was changed, replaced or removed since it was read: its sealed bytes are lost. */
 export class LinkedFileChangedError extends Error {
   override readonly name = 'LinkedFileChangedError'
   readonly code = 'ERR_FILE_CHANGED'
@@ -24,7 +24,7 @@ export class LinkedFileChangedError extends Error {
 
 const LINK_NAME = /^spool-link-(\d+)-(\d+)-(\d+)-[0-9a-f]{12}$/
 
-/** True for the name of a link, as opposed to that of a temp file. */
+/** Returns whether `name` is that of a link, not of a temp file. */
 export function isLinkName(name: string): boolean {
   return LINK_NAME.test(name)
 }
@@ -43,12 +43,12 @@ export class LinkedFile implements SpoolFile {
   }
 
   /**
-   * Links the user's file into `directory`. `append` then counts its bytes, in order, and writes nothing.
+   * Links the user's file into `directory`. `append` then only counts bytes and writes nothing.
    * @param path – absolute path of the user's file
    */
   static async create(directory: string, path: string): Promise<LinkedFile> {
     const stats = await stat(path, { bigint: true })
-    if (!stats.isFile()) throw new LinkedFileChangedError('it is not a plain file')
+    if (!stats.isFile()) throw new LinkedFileChangedError('the file is not a regular file')
     const { dev, ino, mtimeNs } = stats
     const name = `spool-link-${dev}-${ino}-${mtimeNs}-${randomSuffix()}`
     await symlink(path, join(directory, name))
@@ -57,7 +57,7 @@ export class LinkedFile implements SpoolFile {
     return file
   }
 
-  /** Opens it for reading only. @throws LinkedFileChangedError when it is missing or another file */
+  /** Opens the linked file read-only. @throws LinkedFileChangedError if it is missing or has changed */
   static async open(directory: string, name: string): Promise<LinkedFile> {
     const path = join(directory, name)
     const flags = fs.constants.O_RDONLY | NONBLOCK
@@ -95,7 +95,7 @@ export class LinkedFile implements SpoolFile {
     return this.#reader.chunks(start, size)
   }
 
-  /** Forgets bytes that were counted; the file is never changed. */
+  /** Sets the number of counted bytes; the file itself is never changed. */
   async truncate(size: number): Promise<void> {
     this.#size = size
   }
@@ -114,7 +114,7 @@ export class LinkedFile implements SpoolFile {
     return new LinkedFileChangedError(message)
   }
 
-  /** Compares the open file and the one at its path, where another file may have taken its place. */
+  /** Compares both the open file and the file now at its path with the recorded identity. */
   async #check(): Promise<void> {
     const found = await bigStat(this.#fd)
     const there = await promisify(fs.stat)(this.path, { bigint: true }).catch(ignoreMissing)

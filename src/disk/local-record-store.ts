@@ -1,6 +1,6 @@
 /**
- * The default of the port: each upload's record and lock lie beside its bytes, in its directory. Apart
- * from `SpoolDirectory` because what reads checkpoints and locks takes a while to load.
+ * The default record store: each upload's record and lock are in its directory, next to its bytes. Separate
+ * from `SpoolDirectory` because the modules for checkpoints and locks are slow to load.
  */
 import type { Checkpoint } from './checkpoint.js'
 import { Lock, ownerOf, type Owner } from './lock.js'
@@ -25,7 +25,7 @@ export class LocalRecordStore extends SpoolDirectory implements RecordStore {
   }
 }
 
-/** The record of one upload, in its directory, under the lock there. */
+/** The record of one upload, while its lock is held. */
 class LockedLocalRecord extends CheckpointFile implements LockedRecord {
   readonly #spool: SpoolDirectory
   readonly #id: string

@@ -1,8 +1,8 @@
 /**
- * The lock of one upload: a kernel lock (OFD `fcntl`, `flock` or `LockFileEx`, by the platform) on
- * `lock` in its directory. The kernel frees it the moment its owner dies and keeps it while the
- * owner is frozen; two owners in one process exclude each other, too (rule 9). The file's content
- * names the owner for people and decides nothing.
+ * The lock of one upload: a kernel lock (OFD `fcntl`, `flock` or `LockFileEx`, depending on the platform) on
+ * `lock` in its directory. The kernel releases it as soon as its owner dies and keeps it while the owner is
+ * frozen; two owners in one process exclude each other as well (rule 9). The file's content names the owner
+ * and is only informational.
  */
 import * as fs from 'node:fs'
 import { hostname } from 'node:os'
@@ -12,7 +12,7 @@ import { tryLock, unlock } from 'fs-native-extensions'
 import { isSystemError } from './durable-fs.js'
 import { checkDirectory, NOFOLLOW_NONBLOCK, UntrustedFileError } from './ownership.js'
 
-/** Who works on an upload. */
+/** The process that holds the lock of an upload. */
 export interface Owner {
   readonly pid: number
   readonly host: string
@@ -23,11 +23,11 @@ const open = promisify(fs.open)
 
 const LOCK_FILE = 'lock'
 
-/** A probe by `ownerOf` holds the lock for some microseconds: not a reason to give up. */
+/** More than one, since a probe by `ownerOf` may hold the lock for some microseconds. */
 const MAX_ATTEMPTS = 4
 const RETRY_DELAY_MS = 10
 
-/** Bytes; a host's name has at most 255. */
+/** In bytes; a host name has at most 255. */
 const MAX_OWNER_BYTES = 512
 
 export class Lock {
@@ -40,8 +40,8 @@ export class Lock {
 
   /**
    * Locks the upload in `directory`, which must exist.
-   * @returns the lock, or `'owned'` when another one has it, or `'gone'` when the directory was
-   * renamed away or removed meanwhile: the caller looks again.
+   * @returns the lock; `'owned'` if it is already held; `'gone'` if the directory was renamed or removed
+   * meanwhile, in which case the caller should check again
    */
   static async acquire(directory: string): Promise<Lock | 'owned' | 'gone'> {
     const path = join(directory, LOCK_FILE)
@@ -54,9 +54,10 @@ export class Lock {
       throw error
     }
     try {
-      if (!fs.fstatSync(file).isFile()) throw new UntrustedFileError(`${path} is not a plain file`)
+      if (!fs.fstatSync(file).isFile())
+        throw new UntrustedFileError(`${path} is not a regular file`)
       for (let i = 1; !tryLock(file); i++) {
-        // Whoever has it may be removing the upload: then it is not this one that is owned.
+        // The owner may be removing the upload; then the file at the path is another one, or none.
         if (i === MAX_ATTEMPTS)
           return closeAndReturn(file, statIfAtPath(file, path) === undefined ? 'gone' : 'owned')
         await new Promise(resolve => setTimeout(resolve, RETRY_DELAY_MS))
@@ -72,7 +73,7 @@ export class Lock {
     }
   }
 
-  /** Once: the number of a closed descriptor is soon another file's. */
+  /** Releases the lock, once: the number of a closed descriptor is soon reused. */
   release(): void {
     if (this.#released) return
     this.#released = true
@@ -80,7 +81,7 @@ export class Lock {
   }
 }
 
-/** The live owner of the upload in `directory`, if there is one. */
+/** Returns the live owner of the upload in `directory`, if any. */
 export async function ownerOf(directory: string): Promise<Owner | undefined> {
   const path = join(directory, LOCK_FILE)
   let file: number
@@ -91,7 +92,7 @@ export async function ownerOf(directory: string): Promise<Owner | undefined> {
     throw error
   }
   try {
-    if (!fs.fstatSync(file).isFile()) throw new UntrustedFileError(`${path} is not a plain file`)
+    if (!fs.fstatSync(file).isFile()) throw new UntrustedFileError(`${path} is not a regular file`)
     if (tryLock(file, { shared: true })) {
       unlock(file)
       return undefined
@@ -103,12 +104,12 @@ export async function ownerOf(directory: string): Promise<Owner | undefined> {
   }
 }
 
-/** For people only, so a full disk must not keep anyone from finishing or aborting an upload. */
+/** Writes the informational owner. A full disk is ignored: uploads must still be finished or aborted then. */
 function writeOwner(file: number, size: number): void {
   const owner: Owner = { pid: process.pid, host: hostname() }
   const text = JSON.stringify(owner)
   try {
-    fs.writeSync(file, text, 0) // over the last owner's name: its block is there already
+    fs.writeSync(file, text, 0) // overwrites the previous owner, whose block is already allocated
     const length = Buffer.byteLength(text)
     if (size > length) fs.ftruncateSync(file, length)
   } catch (error) {
@@ -121,14 +122,14 @@ function parseOwner(text: string): Owner {
   return { pid: Number(match?.[1] ?? 0), host: match?.[2] ?? 'unknown' }
 }
 
-/** `undefined`: it is not at this path any more. */
+/** Returns the stats of the open file, or `undefined` if it is no longer at `path`. */
 function statIfAtPath(file: number, path: string): fs.BigIntStats | undefined {
-  const held = fs.fstatSync(file, { bigint: true })
+  const opened = fs.fstatSync(file, { bigint: true })
   const there = fs.statSync(path, { bigint: true, throwIfNoEntry: false })
-  return held.ino === there?.ino && held.dev === there.dev ? held : undefined
+  return opened.ino === there?.ino && opened.dev === there.dev ? opened : undefined
 }
 
-function closeAndReturn<T>(file: number, answer: T): T {
+function closeAndReturn<T>(file: number, result: T): T {
   fs.closeSync(file)
-  return answer
+  return result
 }

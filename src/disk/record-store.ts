@@ -1,61 +1,70 @@
 /**
- * The port behind which the records and locks of uploads live: in the spool directory beside the
- * bytes (`spool-directory.ts`), or where several machines share them (`../redis/`). The bytes
- * themselves are always in the spool directory of the machine that took them.
+ * The interface to the records and locks of uploads. They are in the spool directory next to the bytes
+ * (`local-record-store.ts`), or in a store that several machines share (`../redis/`). The bytes themselves
+ * are always in the spool directory of the machine that received them.
  */
 import type { Adapter } from 'lowdb'
 import type { Checkpoint } from './checkpoint.js'
 import type { Owner } from './lock.js'
 import type { SpoolDirectory } from './spool-directory.js'
 
-/** The option `checkpoints` of a `Spool`: where it keeps records and locks. */
+/** Stores the checkpoints and locks of a `Spool` outside its directory; pass it as option `checkpoints`. */
 export interface CheckpointStore {
   /** Identifies a checkpoint store. */
   readonly kind: 'checkpoint-store'
-  /** @internal The records of the uploads whose bytes this process puts into `spool`. */
+  /** @internal Returns the records of the uploads whose bytes are in `spool`. */
   recordStoreFor(spool: SpoolDirectory): RecordStore
 }
 
-/** The records of a spool. What reads takes no lock; whoever changes an upload holds its lock. */
+/** The records of a spool. Reading takes no lock; changing an upload requires its lock. */
 export interface RecordStore {
-  /** Where the bytes of an upload are, on this machine. @throws TypeError for what cannot be an id */
+  /**
+   * Returns the directory for the bytes of an upload on this machine.
+   * @throws TypeError if the id is invalid
+   */
   directoryOf(id: string): string
-  /** Ids of all uploads that there may be, in order. */
+  /** Returns the ids of all possible uploads, sorted. */
   ids(): Promise<string[]>
-  /** Whether `ids()` names it. */
+  /** Returns whether `ids()` contains `id`. */
   has(id: string): Promise<boolean>
-  /** What a new process would find; `null`: nothing. @throws CheckpointDamagedError, LaterFormatError, ... */
+  /**
+   * Reads the durable checkpoint; `null` if there is none.
+   * @throws CheckpointDamagedError, LaterFormatError, ...
+   */
   read(id: string): Promise<Checkpoint | null>
-  /** Who works on it now. */
+  /** Returns the process that holds the lock, if any. */
   owner(id: string): Promise<Owner | undefined>
-  /** Makes the place for the bytes of `id`. @throws SpoolError when it is someone else's */
+  /** Creates the directory for the bytes of `id`. @throws SpoolError if it has other content */
   prepare(id: string): Promise<void>
-  /** `'owned'`: another one has the lock. `'gone'`: the upload went away meanwhile; look again. */
+  /**
+   * Locks an upload.
+   * @returns `'owned'` if the lock is held; `'gone'` if the upload disappeared: check again
+   */
   lock(id: string): Promise<LockedRecord | 'owned' | 'gone'>
-  /** Finishes what killed processes left half-done. */
+  /** Cleans up after killed processes. */
   sweep(): Promise<void>
-  /** What could not be trusted: names and when (ms) it was set aside. */
+  /** Returns the names of quarantined uploads, and when they were quarantined (ms since 1970). */
   quarantined(): Promise<{ readonly name: string; readonly since: number }[]>
   discardQuarantined(name: string): Promise<void>
 }
 
-/** One upload's record under its lock: what lowdb reads and writes, and what ends it. */
+/** One upload's record while its lock is held: the adapter for lowdb, and the ways to end the upload. */
 export interface LockedRecord extends Adapter<Checkpoint | null> {
-  /** Whose disk the bytes go to; recorded where that is a question. */
+  /** Host whose disk the bytes go to; set if records are shared. */
   readonly host?: string
-  /** Aborted when the lock is lost while it is held; the reason is a `SpoolError`. */
+  /** Aborted when the lock is lost; the reason is a `SpoolError`. */
   readonly lockLost?: AbortSignal
   /**
-   * Where the bytes of `checkpoint` are: on this disk, on that of another host that may come back, or
-   * nowhere any more.
+   * Returns where the bytes of `checkpoint` are: on this host's disk, on that of another host that is alive,
+   * or nowhere, because they are lost.
    */
   locateBytes(checkpoint: Checkpoint): Promise<'here' | 'elsewhere' | 'nowhere'>
-  /** Removes all files here that are not named; only while nothing else is being written. */
+  /** Removes all files on this host except those named. Must not run while anything else is being written. */
   removeOtherFiles(named: readonly string[]): Promise<void>
-  /** Bytes first, the record last (rule 6). */
+  /** Removes the upload: bytes first, the record last (rule 6). */
   remove(): Promise<void>
-  /** Sets bytes and record aside; resolves to where they are now. */
+  /** Quarantines bytes and record. Resolves with their new location. */
   quarantine(): Promise<string>
-  /** Lets go of the lock, also after `remove` and `quarantine`. */
+  /** Releases the lock; required also after `remove` and `quarantine`. */
   release(): Promise<void>
 }

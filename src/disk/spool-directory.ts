@@ -1,7 +1,7 @@
 /**
- * The spool directory: one directory per upload, named by its id, and `quarantine/`. An upload is
- * removed by renaming its directory to a dotted name first (no id begins with a dot), so that what
- * a killed removal leaves behind is recognised as rubbish by whoever comes next.
+ * The spool directory: one directory per upload, named by its id, and `quarantine/`. Removing an upload first
+ * renames its directory to a name with a leading dot (no id has one), so that any process recognises the
+ * leftovers of a killed removal.
  */
 import { readdirSync } from 'node:fs'
 import { lstat, mkdir, readdir, rename, rm, rmdir, stat, unlink } from 'node:fs/promises'
@@ -25,27 +25,30 @@ export const CHECKPOINT_FILE = 'checkpoint.json'
 const REMOVED_PREFIX = '.removed-'
 const REMOVED_NAME = /^\.removed-.+-[0-9a-f]{12}$/
 
-/** Names that can be ids; other directories are none of ours, wherever the spool was put. */
+/** Valid ids. Other directories are not ours, wherever the spool directory is. */
 const ID = /^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$/
-/** Files that an upload's directory is made of. */
+/** Names of the files in an upload's directory. */
 const UPLOAD_FILE =
   /^(lock|checkpoint\.json(\..+\.tmp)?|spool-([A-Za-z0-9._-]+-)?\d+-[A-Za-z0-9]+)$/
 
-/** Looks at so many directories at a time: each is a wait for the system, not work. */
+/** Directories read concurrently: each read waits for the system and needs little CPU. */
 export const LIST_CONCURRENCY = 16
 
 export class SpoolDirectory {
   readonly path: string
-  /** Many uploads that begin together wait for one sync. */
+  /** Shares one sync among uploads that start at the same time. */
   readonly #directorySync = new Coalescer(() => syncDirectory(this.path))
 
   constructor(path: string) {
     this.path = path
   }
 
-  /** @throws TypeError for what cannot be an id: no path ever leads out of the spool */
+  /**
+   * Returns the directory of an upload.
+   * @throws TypeError if the id is invalid, as no path may lead outside
+   */
   directoryOf(id: string): string {
-    if (!ID.test(id)) throw new TypeError(`${JSON.stringify(id)} is no id`)
+    if (!ID.test(id)) throw new TypeError(`Invalid upload id ${JSON.stringify(id)}`)
     return join(this.path, id)
   }
 
@@ -53,7 +56,7 @@ export class SpoolDirectory {
     return join(this.directoryOf(id), CHECKPOINT_FILE)
   }
 
-  /** Makes the directory of `id`, durable when it resolves; false: it was there already. */
+  /** Creates the directory of `id`. Resolves when it is durable, with `false` if it existed already. */
   async create(id: string): Promise<boolean> {
     const make = () => mkdir(this.directoryOf(id), { mode: 0o700 })
     const made = await make()
@@ -69,28 +72,28 @@ export class SpoolDirectory {
           throw error
         },
       )
-    // Also when it was there: whoever made it may have died before this line.
+    // Needed also if it existed: its creator may have died before this line.
     await this.#directorySync.run()
     return made
   }
 
-  /** The same for an upload that is about to begin. @throws SpoolError for someone else's directory */
+  /** Like `create`, for a starting upload. @throws SpoolError if the directory is not an upload's */
   async prepare(id: string): Promise<void> {
     const made = await this.create(id)
     if (made || !(await this.isForeign(id))) return
-    const message = `${this.directoryOf(id)} is not the directory of an upload`
-    const hint = 'Use another id, or another spool directory.'
+    const message = `${this.directoryOf(id)} contains files that do not belong to an upload`
+    const hint = 'Use another id or another spool directory.'
     throw new SpoolError('ERR_SPOOL_UNREADABLE', message, { id, hint })
   }
 
-  /** Ids of all directories that may hold an upload, in order. */
+  /** Returns the ids of all directories that may contain an upload, sorted. */
   async ids(): Promise<string[]> {
     const names = (await this.#directories(this.path)).filter(isId)
     const foreign = await mapLimit(LIST_CONCURRENCY, names, name => this.isForeign(name))
     return names.filter((_, i) => !foreign[i])
   }
 
-  /** Whether `ids()` names it, without a look at any other. */
+  /** Returns whether `ids()` contains `id`, without reading other directories. */
   async has(id: string): Promise<boolean> {
     if (!isId(id)) return false
     const stats = await lstat(join(this.path, id)).catch(ignoreMissing)
@@ -98,8 +101,9 @@ export class SpoolDirectory {
   }
 
   /**
-   * True for a directory that is someone else's, since the spool was put where other things are:
-   * it is never locked, tidied, moved or removed. One that cannot be looked into counts as ours.
+   * Returns whether a directory has other content than an upload's, since the spool directory may be shared
+   * with other programs. Such a directory is never locked, cleaned up, moved or removed. An unreadable one
+   * counts as an upload.
    */
   async isForeign(id: string): Promise<boolean> {
     const names = await readdir(this.directoryOf(id)).catch((): string[] => [])
@@ -109,28 +113,28 @@ export class SpoolDirectory {
 
   /** Removes an upload whose lock the caller holds: temp files first, checkpoint last (rule 6). */
   async remove(id: string): Promise<void> {
-    const away = join(this.path, `${REMOVED_PREFIX}${id}-${randomSuffix()}`)
-    await rename(this.directoryOf(id), away)
-    // Its name is gone, so it is: what cannot be removed now is only rubbish for the next sweep.
-    await removeUploadDirectory(away).catch(() => undefined)
+    const removed = join(this.path, `${REMOVED_PREFIX}${id}-${randomSuffix()}`)
+    await rename(this.directoryOf(id), removed)
+    // The rename removed the upload. Files that cannot be unlinked now are left to the next sweep.
+    await removeUploadDirectory(removed).catch(() => undefined)
   }
 
   /**
-   * Moves an upload whose lock the caller holds to the quarantine; resolves to its new path.
-   * @param name what it is to be called there
+   * Quarantines an upload whose lock the caller holds. Resolves with its new path.
+   * @param name – its name in the quarantine
    */
   async quarantine(id: string, name = quarantineName(id)): Promise<string> {
     const folder = join(this.path, QUARANTINE)
     await mkdir(folder, { recursive: true, mode: 0o700 })
     checkDirectory(folder)
-    const away = join(folder, name)
-    await rename(this.directoryOf(id), away)
+    const path = join(folder, name)
+    await rename(this.directoryOf(id), path)
     await syncDirectory(folder)
     await syncDirectory(this.path)
-    return away
+    return path
   }
 
-  /** What is in the quarantine: names and when they came there. */
+  /** Returns the quarantined uploads, and when they were quarantined (ms since 1970). */
   async quarantined(): Promise<{ name: string; path: string; since: number }[]> {
     const folder = join(this.path, QUARANTINE)
     const found = []
@@ -147,18 +151,18 @@ export class SpoolDirectory {
     await rm(join(this.path, QUARANTINE, name), { recursive: true, force: true })
   }
 
-  /** Finishes removals and probes that were killed half-way. */
+  /** Removes the leftovers of interrupted removals and probes. */
   async sweep(): Promise<void> {
     const names = await readdir(this.path).catch(ignoreMissing)
     for (const name of names ?? []) {
-      // What cannot be removed now is only rubbish: the next sweep tries again.
+      // A failure is harmless: the next sweep retries.
       const path = join(this.path, name)
       if (REMOVED_NAME.test(name)) await removeUploadDirectory(path).catch(() => undefined)
       else if (isProbe(name)) await unlink(path).catch(() => undefined)
     }
   }
 
-  /** Removes files of an upload that nothing names any more; the caller holds its lock. */
+  /** Removes the files of an upload except those named. The caller holds its lock. */
   async removeOtherFiles(id: string, named: readonly string[]): Promise<void> {
     const directory = this.directoryOf(id)
     const keep = new Set([...named, 'lock', CHECKPOINT_FILE])
@@ -180,7 +184,7 @@ export class SpoolDirectory {
   }
 }
 
-/** Where `quarantine` puts an upload now. */
+/** Returns the name under which an upload is quarantined now. */
 export function quarantineName(id: string): string {
   return `${id}-${new Date().toISOString().replaceAll(':', '-')}`
 }
@@ -189,14 +193,14 @@ function isId(name: string): boolean {
   return ID.test(name) && name !== QUARANTINE
 }
 
-/** @throws UntrustedFileError: what another user or a link has put there is not emptied by us */
+/** Removes a directory, the checkpoint last. @throws UntrustedFileError if it is a link or another user's */
 async function removeUploadDirectory(path: string): Promise<void> {
   checkDirectory(path)
   const names = readdirSync(path)
   const last = names.filter(name => name === CHECKPOINT_FILE)
   for (const name of [...names.filter(other => other !== CHECKPOINT_FILE), ...last]) {
     const file = join(path, name)
-    // Files are all there should be; `rm` for what is not, since it asks the system thrice as often.
+    // There should only be files. `rm` handles everything else, but makes three times as many system calls.
     await unlink(file).catch(() => rm(file, { recursive: true, force: true }))
   }
   await rmdir(path)

@@ -16,10 +16,10 @@ const fdatasync = promisify(fs.fdatasync)
 const ftruncate = promisify(fs.ftruncate)
 const fstat = promisify(fs.fstat)
 
-/** The disk is asked to write each time this many bytes are appended, so that the seal waits for few. */
+/** Sync in the background each time this many bytes were appended, so that few are left for the seal. */
 const SYNC_EVERY_BYTES = 32 * 1024 * 1024
 
-/** The temp file ends before a byte that the checkpoint knows of, or is missing. */
+/** The temp file is missing, or does not match its checkpoint. */
 export class TempFileDamagedError extends Error {
   override readonly name = 'TempFileDamagedError'
 }
@@ -42,29 +42,29 @@ export class TempFile implements SpoolFile {
   }
 
   /**
-   * Creates an empty temp file in `directory`; its entry is durable with the checkpoint that is saved next.
-   * @param host – part of its name where several hosts share the checkpoints
+   * Creates an empty temp file in `directory`. Its directory entry becomes durable with the next checkpoint.
+   * @param host – becomes part of its name if several hosts share the checkpoints
    */
   static create(directory: string, host?: string): TempFile {
     const prefix = host === undefined ? 'spool' : `spool-${host}`
     const options = { tmpdir: directory, keep: true, mode: 0o600, prefix }
-    // The promise form goes to a thread and back for each directory above this one.
+    // The promise version makes a round trip to a thread for each parent directory.
     const { fd, name } = makeTempFile(options)
     return new TempFile(fd, name, 0)
   }
 
-  /** @throws TempFileDamagedError when it is missing or not a plain file */
+  /** Opens an existing temp file. @throws TempFileDamagedError if it is missing or not a regular file */
   static async open(directory: string, name: string): Promise<TempFile> {
     const path = join(directory, name)
     const flags = fs.constants.O_RDWR | NOFOLLOW_NONBLOCK
     const fd = await promisify(fs.open)(path, flags).catch((cause: unknown) => {
       if (!isSystemError(cause, 'ENOENT', 'ELOOP', 'EISDIR', 'ENXIO')) throw cause
-      throw new TempFileDamagedError(`The temp file ${name} is gone`, { cause })
+      throw new TempFileDamagedError(`The temp file ${name} is missing`, { cause })
     })
     const found = await fstat(fd)
     if (found.isFile()) return new TempFile(fd, path, found.size)
     await close(fd)
-    throw new TempFileDamagedError(`The temp file ${name} is not a file any more`)
+    throw new TempFileDamagedError(`The temp file ${name} is not a regular file`)
   }
 
   get name(): string {
@@ -75,7 +75,7 @@ export class TempFile implements SpoolFile {
     return this.#size
   }
 
-  /** Continues after a short write, so that a full disk is reported as ENOSPC by the next one. */
+  /** Continues after a short write, so that the next write reports a full disk (ENOSPC). */
   async append(chunks: readonly Uint8Array[]): Promise<void> {
     let rest = chunks
     while (rest.length > 0) {
@@ -105,7 +105,9 @@ export class TempFile implements SpoolFile {
     await trim(this.#fd, start, end - start)
   }
 
-  /** Syncs run one after the other; after a failed one all fail: the system reports lost pages only once. */
+  /**
+   * Syncs are serialised. After a failure all later ones fail, since the system reports lost pages only once.
+   */
   sync(): Promise<void> {
     this.#synced = this.#size
     return (this.#syncing = this.#syncing.then(() => fdatasync(this.#fd)))

@@ -205,7 +205,7 @@ t.test(
     const spool = b.another()
     spool.on('warning', ({ message }) => warnings.push(message))
     await spool.uploads()
-    t.match(warnings.join(), /belongs to user 12345/)
+    t.match(warnings.join(), /owned by uid 12345/)
     const sent = b.oss.requests.length
     for (const attempt of [
       () => spool.resume('mine'),
@@ -249,7 +249,7 @@ t.test('a world-writable spool directory emits a warning', { skip }, async t => 
   fs.chmodSync(directory, 0o700)
   if (process.getuid?.() === 0) {
     fs.chownSync(directory, OTHER_UID, OTHER_UID)
-    t.match(unsafePermissionsWarning(directory), /belongs to user 12345/)
+    t.match(unsafePermissionsWarning(directory), /owned by uid 12345/)
   }
   const b = await bench(t)
   fs.mkdirSync(b.dir)
