@@ -1,19 +1,19 @@
 /**
- * Limits the disk space of a bounded spool (`maxSpoolBytes`). When it is used up, ranges of the temp file whose
- * parts OSS has acknowledged (rule 4) are returned to the file system; without any, the writer waits for the
- * network. Nothing is freed while there is space, since bytes on this disk survive the loss of an upload id.
+ * Limits the disk space of a bounded spool (`maxSpoolBytes`). At the limit, ranges of the temp file whose
+ * parts OSS has acknowledged (rule 4) are freed; if there are none, the writer waits for the network. Below
+ * the limit, nothing is freed, since bytes on disk survive the loss of an upload id.
  */
 import type { SpoolFile } from '../../disk/spool-file.js'
 import { isFreed, addFreed, type FreedRanges } from '../model/freed-parts.js'
 import type { Part } from '../model/plan.js'
 
 /**
- * At least this fraction of the limit (1/8) is freed at a time, since each time costs a synced write. Parts in
- * flight and the part being filled never use up the rest, so that much becomes freeable eventually.
+ * Free at least this fraction of the limit (1/8) at once, since each time costs a synced write. The part
+ * being filled and the parts in flight never use up the rest, so this much always becomes freeable.
  */
 const FREE_FRACTION = 8
 
-/** No file system has larger blocks, and only the last part may be smaller. */
+/** No known file system has larger blocks, and only the last part may be smaller. */
 const BLOCK_BYTES = 64 * 1024
 
 export class DiskQuota {
@@ -30,10 +30,10 @@ export class DiskQuota {
   #notify: () => void = () => {}
 
   /**
-   * @param limit – bytes of the temp file that may be on the disk
-   * @param freed – parts that an earlier run has freed
-   * @param saveFreed – makes the freed parts durable: no process may ever take a hole for bytes
-   * @param signal – ends the wait
+   * @param limit – bytes of the temp file that may be on disk
+   * @param freed – parts freed by an earlier run
+   * @param saveFreed – makes the freed parts durable, so that no process mistakes a hole for bytes
+   * @param signal – aborts waiting
    */
   constructor(
     limit: number,
@@ -67,26 +67,26 @@ export class DiskQuota {
 
   /**
    * Resolves with the number of bytes (at least 1) that may be appended now to a temp file of `size` bytes.
-   * Rejects when the upload is stopped.
+   * Rejects when the upload is aborted.
    */
   async reserve(size: number): Promise<number> {
     for (;;) {
       this.#signal.throwIfAborted()
-      const room = this.#limit - (size - this.#freedBytes)
-      if (room > 0) return room
+      const available = this.#limit - (size - this.#freedBytes)
+      if (available > 0) return available
       if (this.#freeableBytes >= this.#limit / FREE_FRACTION) await this.#free()
       else await this.#waitForAck()
     }
   }
 
-  /** Saves first: from then on only OSS has these bytes. */
+  /** Frees the acknowledged parts. Saves this first, since only OSS has their bytes afterwards. */
   async #free(): Promise<void> {
     const parts = this.#acknowledged
     this.reset()
     this.#freed = addFreed(this.#freed, parts)
     await this.#saveFreed(this.#freed)
     for (const { number, start, size } of parts) {
-      // A block that two parts share is freed with the second of them.
+      // A block shared by two parts is freed with the second one.
       const from = isFreed(this.#freed, number - 1) ? start - (start % BLOCK_BYTES) : start
       const end = start + size
       const to = isFreed(this.#freed, number + 1) ? Math.ceil(end / BLOCK_BYTES) * BLOCK_BYTES : end
@@ -102,7 +102,7 @@ export class DiskQuota {
   }
 }
 
-/** The first `size` bytes, and the rest. */
+/** Splits `chunks` into the first `size` bytes and the rest. */
 export function splitAt(
   chunks: readonly Uint8Array[],
   size: number,

@@ -1,6 +1,7 @@
 /**
- * The ingest: a stream's way into the spool, up to the seal. It owns two rules: nothing that OSS or the network
- * does stops the reading (rule 3), and only a source that ended successfully is ever sealed (rule 2).
+ * The ingest: writes a stream to the spool, up to the seal, then finishes the upload. It enforces two rules:
+ * no failure of OSS or the network stops reading (rule 3), and only a source that ended successfully is
+ * sealed (rule 2).
  */
 import type { Sealed, Spooling, UploadRecord } from '../../disk/checkpoint.js'
 import type { SpoolFile } from '../../disk/spool-file.js'
@@ -19,30 +20,30 @@ import type { Transfer } from '../transfer/transfer.js'
 import type { UploadRun } from '../finish/upload-run.js'
 
 /**
- * An open stream initiates its upload after this many ms, however little came: short streams end earlier and
- * cost one request, and a mistyped bucket is reported within the first second.
+ * An open stream initiates its upload after this many ms, even if it has few bytes. Short streams end earlier
+ * and cost one request, and a mistyped bucket is reported within the first second.
  */
 const INITIATE_DELAY_MS = 300
 
-/** Everything an ingest works with; `start-ingest.ts` creates it. */
+/** Dependencies of an ingest, created by `start-ingest.ts`. */
 export interface IngestParts {
   readonly context: UploadContext
   readonly settings: UploadSettings
   readonly writer: RecordWriter
   readonly file: SpoolFile
   readonly spooler: Spooler
-  /** Whole parts that are not sent yet; the spooler adds to them. */
+  /** Complete parts that are not sent yet. The spooler appends to this array. */
   readonly cut: CutPart[]
   readonly quota: DiskQuota
   readonly run: UploadRun
   readonly transfer: Transfer
-  /** Bytes of an earlier run that were verified and need not be read again. */
+  /** Verified bytes of an earlier run, which need not be read again. */
   readonly offset: number
-  /** Aborted when the upload cannot continue and the source should stop; the reason is the error. */
+  /** Aborted when the upload cannot continue and the source should stop. The reason is the error. */
   readonly fatal: AbortSignal
 }
 
-/** Returns why the upload was abandoned; called once it is known whether the seal is durable. */
+/** Returns the error to save for an abandoned upload. Called once it is known whether the seal is durable. */
 export type AbandonReason = (sealed: boolean) => { code: string; message: string }
 
 export class Ingest {
@@ -52,9 +53,9 @@ export class Ingest {
   readonly #parts: IngestParts
   readonly #isEager: boolean
   #timer: NodeJS.Timeout | undefined
-  /** The step in progress: the descriptor is closed only after it. */
+  /** The current step. The file descriptor is closed only after it. */
   #step: Promise<unknown> = Promise.resolve()
-  /** The claim has ended: the upload is finished or in the quarantine. */
+  /** The claim has ended: the upload is finished or quarantined. */
   #ended = false
   #abandoned = false
 
@@ -80,12 +81,12 @@ export class Ingest {
     return this.context.claim.db.saved?.upload
   }
 
-  /** True once the seal is durable: the source is not needed any more. */
+  /** True once the seal is durable and the source is no longer needed. */
   get sealed(): boolean {
     return this.savedRecord !== undefined && this.savedRecord.phase !== 'spooling'
   }
 
-  /** Checks the expectations after the source ended successfully, and seals the upload. */
+  /** Seals the upload after the source ended successfully. @throws SpoolError if an expectation is not met */
   seal(): Promise<void> {
     return this.#track(this.#seal())
   }
@@ -117,7 +118,7 @@ export class Ingest {
       const isBounded = this.#parts.settings.maxSpoolBytes !== undefined
       const remedy = isBounded ? 'a larger maxSpoolBytes, a lower parallel' : 'a larger partSize'
       throw this.#expectationError(
-        `the source is larger than its plan: ${error.message}. Set its size, or ${remedy}`,
+        `the source is larger than its plan (${error.message}). Set its size, or ${remedy}`,
       )
     }
     this.#onSpooled()
@@ -136,11 +137,11 @@ export class Ingest {
     await file.sync()
     this.#throwIfAbandoned()
     const sealed = seal(this.#spooling(), end)
-    // Nothing of a short stream may be saved yet: `completing`, which comes next, includes the seal.
+    // Skip saving the seal of a short stream: the next record, `completing`, includes it.
     const isStaged = isShort && writer.stage(sealed)
     if (!isStaged) await this.#save(sealed)
     const parts = { ...context.progress.state.parts, total: isShort ? 1 : end.crcs.length }
-    // Only a durable seal is reported.
+    // Report only a durable seal.
     context.progress.update({ size, parts, ...(isStaged ? {} : { phase: 'sealed' }) })
     run.partReporter.sealed(sealed, file.path)
   }
@@ -157,7 +158,7 @@ export class Ingest {
     this.#throwIfAbandoned()
     context.startRetryTime()
     if (this.#isShort()) {
-      await transfer.stop() // at most Initiate is in flight; its upload id will be aborted
+      await transfer.stop() // at most an Initiate is in flight, whose upload id will be aborted
     } else {
       transfer.sourceEnded()
       this.#sendCutParts()
@@ -175,12 +176,15 @@ export class Ingest {
     }
   }
 
-  /** Starts nothing after `abandon`, which releases the claim. */
+  /** Starts no further step after `abandon`, which releases the claim. */
   #throwIfAbandoned(): void {
     if (this.#abandoned) throw new Error(`Upload ${this.context.id} was abandoned`)
   }
 
-  /** Ends without success and releases the claim: a sealed upload stays, an unsealed one keeps its record only. */
+  /**
+   * Stops the upload and releases the claim. A sealed upload is kept. An unsealed one keeps its record, and
+   * its bytes only with `replay: 'offset'`.
+   */
   async abandon(reason: AbandonReason): Promise<void> {
     this.#abandoned = true
     this.context.stop()
@@ -189,7 +193,7 @@ export class Ingest {
     await this.#close()
     const { claim, progress } = this.context
     await claim.db.idle()
-    // Nothing of a short stream may be saved yet.
+    // The record of a short stream may not be saved yet.
     const checkpoint = claim.db.saved ?? claim.checkpoint
     if (checkpoint === null) return claim.remove()
     const { upload } = checkpoint
@@ -223,19 +227,19 @@ export class Ingest {
     await this.#parts.run.close()
   }
 
-  /** Reports new bytes in the spool file, and sends whole parts once this is not a short stream. */
+  /** Reports new bytes in the spool file, and sends complete parts unless the stream is short so far. */
   #onSpooled(): void {
     this.context.progress.update({ spooled: this.#parts.spooler.size })
     this.#parts.writer.scheduleSave()
     if (this.#isEager && !this.#isShort()) this.#sendCutParts()
   }
 
-  /** True while everything so far fits into one PutObject. */
+  /** Returns whether all bytes so far fit into one PutObject. */
   #isShort(): boolean {
     return isSinglePut(this.#spooling().plan, this.#parts.spooler.size)
   }
 
-  /** Fields for a source that continues behind the spooled bytes. */
+  /** Returns the record fields from which a source can continue after the spooled bytes. */
   #replayFields(): Pick<Spooling, 'spooled' | 'crcs'> {
     const { size, crcs } = this.#parts.spooler
     return { spooled: size, crcs: [...crcs] }
@@ -253,7 +257,7 @@ export class Ingest {
     return new SpoolError('ERR_SPOOL_EXPECTATION', message, { id })
   }
 
-  /** The record while the stream is open: only this class seals it. */
+  /** Returns the record while the stream is open. The cast is safe because only this class seals it. */
   #spooling(): Spooling {
     return this.#parts.writer.record as Spooling
   }

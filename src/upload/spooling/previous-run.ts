@@ -1,7 +1,7 @@
 /**
- * What earlier runs of an upload left, and what a new run can use of it: an upload id with its parts and, for
- * a source that continues, the bytes before its offset. Those are in the spool file, or only on OSS: then the
- * file has a hole in their place, and they count as freed.
+ * Reuses the results of earlier runs of an upload: an upload id with its parts and, for a source that can
+ * continue, the bytes before its offset. These are in the spool file or only on OSS; in the latter case the
+ * file has a hole in their place, and their parts count as freed.
  */
 import { finishableSlot, type Checkpoint, type Slot, type Spooling } from '../../disk/checkpoint.js'
 import { openSpoolFile } from '../../disk/open-spool-file.js'
@@ -26,23 +26,23 @@ import { asUnpublished, reconcile } from '../transfer/reconcile.js'
 import { RecordWriter } from '../run/record-writer.js'
 import { withRetry } from '../model/retry.js'
 
-/** Idle timeout of reconciling a predecessor, in ms: the source is waiting. */
+/** Idle timeout for reconciling a predecessor, in ms. Short, because the source is waiting. */
 const RECONCILE_TIMEOUT_MS = 5_000
 
-/** Bytes of an unsealed earlier run, for a source that continues behind them. */
+/** Bytes of an unsealed earlier run, for a source that continues after them. */
 export interface ReusableSpool {
   readonly file: SpoolFile
   readonly crcs: string[]
   /** Bytes in the file, holes included. */
   readonly spooled: number
   readonly freed?: FreedRanges | undefined
-  /** The parts that OSS lists, if it was asked already. */
+  /** The parts that OSS lists, if they were listed already. */
   readonly listed?: ReadonlyMap<number, ListedPart>
 }
 
 /**
- * Reconciles records in `completing` before a new stream supersedes them (rule 8), if OSS can be asked. If not,
- * the new stream is not kept waiting: no failure of OSS stops the reading (rule 3).
+ * Reconciles records in `completing` before a new stream supersedes them (rule 8). If OSS is unavailable,
+ * emits a warning and continues: no failure of OSS stops reading (rule 3).
  */
 export async function reconcilePredecessor(context: UploadContext): Promise<void> {
   const { claim, bucket, key, callOptions } = context
@@ -65,7 +65,7 @@ export async function reconcilePredecessor(context: UploadContext): Promise<void
         await writer.dropWrongUploadId()
       } else if (outcome === 'pending' || outcome === 'absent') {
         await writer.write(asUnpublished(record, outcome))
-      } // `foreign`: as long as that object exists, only `--force` may overwrite it
+      } // `foreign`: while that object exists, only `--force` may overwrite it
     } catch (error) {
       if (!(error instanceof OssRequestError) || errorKind(error) === 'aborted') throw error
       context.warn(`Could not determine whether the previous upload succeeded: ${error.describe()}`)
@@ -74,16 +74,16 @@ export async function reconcilePredecessor(context: UploadContext): Promise<void
 }
 
 /**
- * Takes over an upload whose bytes were on another host that is gone. When it resolves, it is durable that the
- * upload is on this host and needs its source.
+ * Takes over an upload whose bytes were on another host that is gone. Resolves when the checkpoint durably
+ * says that the upload is on this host and needs its source.
  */
 export async function takeOverIfBytesLost({ claim, checkpoint }: UploadContext): Promise<void> {
   if (claim.bytesLost) await claim.db.write(takeOver(checkpoint, claim.host))
 }
 
 /**
- * The record that can be finished without the source: from the bytes here, or, where they are lost, because
- * Complete was sent and OSS has an object (rule 8): ours, or someone else's, which is then reported.
+ * Returns the record that can be finished without the source. Its bytes are on this host, or they are lost
+ * but Complete was sent and OSS has an object (rule 8): ours or someone else's; the latter is reported.
  * @param force – overwrite someone else's object, which requires the bytes
  */
 export async function findFinishable(
@@ -100,21 +100,24 @@ export async function findFinishable(
   return outcome === 'ours' || (outcome === 'foreign' && !force) ? slot : undefined
 }
 
-/** Returns the bytes a source can continue behind: those in the file, or those on OSS if the file is lost. */
+/**
+ * Returns the bytes after which a source can continue: those in the file, or those on OSS if the file is
+ * lost.
+ */
 export async function findReusableSpool(
   context: UploadContext,
   { upload }: Checkpoint,
   settings: UploadSettings,
   plan: Spooling['plan'],
 ): Promise<ReusableSpool | undefined> {
-  const wanted = settings.replay === 'offset' && upload.replay === 'offset'
-  if (!wanted || upload.phase !== 'spooling') return undefined
+  const canContinue = settings.replay === 'offset' && upload.replay === 'offset'
+  if (!canContinue || upload.phase !== 'spooling') return undefined
   if (upload.plan.base !== plan.base || upload.plan.cap !== plan.cap) return undefined
   const takenOver = isTakenOver(upload)
-  // Bytes that are not here can neither be hashed nor sent under another upload id.
+  // Bytes that are only on OSS can neither be hashed nor sent under another upload id.
   const { md5, sha256 } = settings.expect
-  const asIs = initiationDigest(settings.object) === upload.digest && !md5 && !sha256
-  if ((takenOver || hasFreedParts(upload)) && !asIs) return undefined
+  const isUnchanged = initiationDigest(settings.object) === upload.digest && !md5 && !sha256
+  if ((takenOver || hasFreedParts(upload)) && !isUnchanged) return undefined
   if (takenOver)
     return settings.inPlace === undefined ? reusableFromOss(context, upload) : undefined
   try {
@@ -126,7 +129,7 @@ export async function findReusableSpool(
   }
 }
 
-/** Uses the parts that OSS lists without a gap, in place of a temp file that was lost with its host. */
+/** Reuses the parts that OSS lists without a gap, instead of a temp file that was lost with its host. */
 async function reusableFromOss(
   context: UploadContext,
   record: Spooling,
@@ -141,7 +144,9 @@ async function reusableFromOss(
   return { file, crcs, spooled: next.start, freed: [[1, crcs.length]], listed }
 }
 
-/** Lists the parts on OSS; `undefined` where it cannot be asked now: no source is kept waiting (rule 3). */
+/**
+ * Lists the parts on OSS. Returns `undefined` if OSS is unavailable, so that no source has to wait (rule 3).
+ */
 async function tryListParts(
   context: UploadContext,
   { uploadId }: Spooling,
@@ -157,7 +162,7 @@ async function tryListParts(
   }
 }
 
-/** Lists the parts on OSS, with retries: they decide where the source continues, so it waits. */
+/** Lists the parts on OSS, with retries. The source waits, since the parts decide where it continues. */
 export async function listPartsWithRetry(
   { bucket, key, callOptions, retryPolicy }: UploadContext,
   { uploadId }: Spooling,
@@ -168,9 +173,9 @@ export async function listPartsWithRetry(
 }
 
 /**
- * Adopts an upload id of an earlier run if everything sent at initiation is the same (rule 4), or the imported
- * one of `ali-oss` if this spool has no record yet. A bounded spool borrows no upload id of a sealed upload: it
- * may have to leave it, and with it its freed parts.
+ * Adopts the upload id of an earlier run if it was initiated with the same options (rule 4), or the imported
+ * one of `ali-oss` if this spool has no record yet. A bounded spool adopts no upload id that a sealed upload
+ * uses: it may have to abandon it, together with its freed parts.
  */
 export function chooseUploadId(
   before: Checkpoint | null,

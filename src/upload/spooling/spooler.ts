@@ -1,7 +1,6 @@
 /**
- * The spooler: bytes go to the temp file in the batches they come in; on the way every part is
- * hashed and cut by the plan. The CRC64 of the whole is combined from those of the parts, so each
- * byte is hashed once.
+ * The spooler: appends incoming batches to the spool file, and hashes and cuts the parts of the plan. The
+ * CRC64 of the whole stream is combined from those of the parts, so that each byte is hashed once.
  */
 import { createHash, type Hash } from 'node:crypto'
 import { combineCrc64, Crc64, EMPTY_CRC64 } from '../../crc64.js'
@@ -20,7 +19,7 @@ import {
 
 type ListedParts = ReadonlyMap<number, ListedPart>
 
-/** More bytes came than 10,000 parts of this plan can hold. */
+/** The stream has more bytes than 10,000 parts of this plan can hold. */
 export class PlanExhaustedError extends Error {
   override readonly name = 'PlanExhaustedError'
 }
@@ -31,14 +30,14 @@ export class Spooler {
   readonly #crc = new Crc64()
   readonly #hashes: readonly [name: 'md5' | 'sha256', hash: Hash][]
   readonly #onPart: (part: CutPart) => void
-  /** As the checkpoint has them: it is written each second, and they may be 10,000. */
+  /** Strings, as in the checkpoint, which is written each second with up to 10,000 of them. */
   readonly #crcs: string[] = []
   #wholeCrc = EMPTY_CRC64
-  /** The part that is being filled, and how much of it is. */
+  /** The part that is being filled, and the number of its bytes so far. */
   #currentPart: Part
   #filledBytes = 0
 
-  /** `onPart` is told of each whole part once its bytes are in the file. */
+  /** @param onPart – called with each complete part once its bytes are in the file */
   constructor(file: SpoolFile, plan: Plan, expect: Expectation, onPart: (part: CutPart) => void) {
     this.#file = file
     this.#plan = plan
@@ -48,17 +47,17 @@ export class Spooler {
     this.#hashes = names.map(name => [name, createHash(name)])
   }
 
-  /** Bytes taken. */
+  /** Bytes consumed so far. */
   get size(): number {
     return this.#currentPart.start + this.#filledBytes
   }
 
-  /** CRC64 of each whole part, as a decimal. */
+  /** CRC64 of each complete part, in decimal. */
   get crcs(): readonly string[] {
     return this.#crcs
   }
 
-  /** Hashes and writes at the same time: the disk works in another thread. */
+  /** Hashes and writes concurrently: writes run in another thread. */
   async write(chunks: readonly Uint8Array[]): Promise<void> {
     const writing = this.#file.append(chunks)
     let cut: CutPart[]
@@ -71,9 +70,9 @@ export class Spooler {
   }
 
   /**
-   * Verifies the bytes of an earlier run and continues behind them.
-   * @param earlier – the freed parts, of which the file has only holes, and the parts that OSS lists
-   * @returns the number of verified bytes; the rest of the file was cut off
+   * Verifies the bytes of an earlier run and continues after them.
+   * @param earlier – the freed parts, which are holes in the file, and the parts that OSS lists
+   * @returns the number of verified bytes; the rest of the file is truncated
    */
   async replay(
     crcs: readonly bigint[],
@@ -97,7 +96,7 @@ export class Spooler {
     return start
   }
 
-  /** The end of the stream: cuts the last part. Call once. */
+  /** Cuts the last part at the end of the stream. Call once. */
   end(): { size: number; crc64: bigint; crcs: string[]; md5?: string; sha256?: string } {
     const size = this.size
     if (this.#filledBytes > 0) {
@@ -108,7 +107,7 @@ export class Spooler {
     return { size, crc64: this.#wholeCrc, crcs: [...this.#crcs], ...Object.fromEntries(digests) }
   }
 
-  /** Hashes a chunk across as many parts as it touches; returns the parts it made whole. */
+  /** Hashes a chunk, which may span several parts. Returns the parts that it completes. */
   #consume(chunk: Uint8Array): CutPart[] {
     for (const [, hash] of this.#hashes) hash.update(chunk)
     const cut: CutPart[] = []
@@ -117,7 +116,7 @@ export class Spooler {
         throw new PlanExhaustedError(`${MAX_PARTS} parts end at byte ${this.#currentPart.start}`)
       }
       const end = Math.min(chunk.length, at + this.#currentPart.size - this.#filledBytes)
-      // Most chunks lie within one part, and a view of each is garbage worth avoiding.
+      // Most chunks lie within one part. Avoid the garbage of a view for each.
       this.#crc.update(end - at === chunk.length ? chunk : chunk.subarray(at, end))
       this.#filledBytes += end - at
       at = end

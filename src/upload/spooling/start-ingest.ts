@@ -1,6 +1,6 @@
 /**
- * Starts an upload from new bytes: settles what earlier runs left, then creates the spool file, the first
- * checkpoint, and everything else an `Ingest` works with.
+ * Starts an upload from a source: reconciles or reuses earlier runs, then creates the spool file, the first
+ * checkpoint and the other dependencies of an `Ingest`.
  */
 import type { Checkpoint, Spooling } from '../../disk/checkpoint.js'
 import { createSpoolFile } from '../../disk/open-spool-file.js'
@@ -36,7 +36,7 @@ import { UploadRun } from '../finish/upload-run.js'
 
 /**
  * Resolves when the first bytes can be written.
- * @param resumeAtOffset – whether the caller skips the first `ingest.offset` bytes of the source
+ * @param resumeAtOffset – the caller skips the first `ingest.offset` bytes of the source
  */
 export async function startIngest(
   context: UploadContext,
@@ -123,7 +123,7 @@ async function createIngest(
     onDone: part => quota.acknowledge(part),
     onRestart: () => quota.reset(),
     onFailure: error => {
-      // No failure of OSS or the network stops the reading (rule 3), except a key that is taken.
+      // No failure of OSS or the network stops reading (rule 3), except an existing object.
       if (!(error instanceof OssRequestError) || errorKind(error) === 'exists') fatal.abort(error)
     },
   })
@@ -134,7 +134,7 @@ async function createIngest(
   return new Ingest({ ...parts, offset, fatal: fatal.signal })
 }
 
-/** Verifies the bytes of an earlier run, in the file or on OSS. @returns how many need not be read again */
+/** Verifies the bytes of an earlier run, in the file or on OSS. @returns how many were verified */
 async function replayEarlierBytes(
   context: UploadContext,
   spooler: Spooler,
@@ -152,7 +152,7 @@ async function replayEarlierBytes(
   return offset
 }
 
-/** @throws SpoolError `ERR_SPOOL_ID_IN_USE` if the id belongs to another object */
+/** Checks that the upload has the same destination. @throws SpoolError `ERR_SPOOL_ID_IN_USE` if it has not */
 export function checkSameObject(checkpoint: Checkpoint, place: Place, key: string): void {
   const { id, endpoint, bucket } = checkpoint
   if (bucket === place.bucket && checkpoint.key === key && endpoint === place.endpoint) return
