@@ -1,7 +1,7 @@
 /**
- * Finishes a sealed upload: the missing parts, then Complete (or one PutObject), then the verification. The
- * stream that was just sealed and the process that resumes after a crash take the same path, so the path
- * after a disaster is the one of every day.
+ * Finishes a sealed upload: sends the missing parts, then Complete (or one PutObject), and verifies the
+ * object. A stream that was just sealed and a process that resumes after a crash run the same code, so the
+ * recovery path is exercised by every upload.
  */
 import { crc64 } from '../../crc64.js'
 import type { Completing, Finishable, Published, Sealed } from '../../disk/checkpoint.js'
@@ -33,14 +33,14 @@ export interface FinishResult {
   readonly callback?: unknown
 }
 
-/** The object on OSS; `reply` only where Complete or PutObject was answered. */
+/** The object on OSS. `reply` is set only if Complete or PutObject was answered. */
 type PublishedObject = Pick<PublishResponse, 'etag' | 'requestId' | 'versionId' | 'callback'> &
   Partial<Pick<PublishResponse, 'reply'>>
 
-/** Complete may take minutes for thousands of parts without a byte on the connection. */
+/** Complete may take minutes for thousands of parts, without any data on the connection. */
 const COMPLETE_IDLE_TIMEOUT_MS = 15 * 60_000
 
-/** Resolves when OSS holds the whole object and everything it needed here is removed. */
+/** Finishes the upload. Resolves when the object is verified and its files on this host are removed. */
 export async function finish(run: UploadRun): Promise<FinishResult> {
   const { context, writer } = run
   const { attempts } = context.settings.retry
@@ -69,7 +69,7 @@ export async function finish(run: UploadRun): Promise<FinishResult> {
   return finished
 }
 
-/** Reconciles a record that starts in `completing`: after a crash, or a response that was lost (rule 8). */
+/** Reconciles a record that is in `completing` after a crash or a lost response (rule 8). */
 async function reconcileOnStart(run: UploadRun): Promise<PublishedObject | undefined> {
   return run.sealed.phase === 'completing' ? reconcileRecord(run) : undefined
 }
@@ -100,13 +100,13 @@ async function tryComplete(run: UploadRun): Promise<PublishedObject> {
   return verify(run, reply)
 }
 
-/** Makes `completing` durable before the request that may publish (rule 5). */
+/** Makes `completing` durable before the request that may publish the object (rule 5). */
 async function saveCompleting(run: UploadRun, record: Completing): Promise<void> {
   await run.writer.write(record)
   run.context.progress.update({ phase: 'completing' })
 }
 
-/** Compares the CRC64 of the response; asks by HEAD only where it is missing (rule 1). */
+/** Compares the CRC64 of the response with ours. Sends HEAD only if the response has none (rule 1). */
 async function verify(run: UploadRun, reply: PublishResponse): Promise<PublishedObject> {
   const { context, writer } = run
   const record = run.sealed
@@ -122,7 +122,7 @@ async function verify(run: UploadRun, reply: PublishResponse): Promise<Published
   await (resumable ? writer.dropWrongUploadId() : writer.unseal())
   run.discardTransfer()
   const got = reply.crc64 === undefined ? 'no CRC64' : `CRC64 ${reply.crc64}`
-  const message = `OSS reports ${got} for oss://${writer.checkpoint.bucket}/${context.key}, we have ${record.crc64}; a wrong object may be published there`
+  const message = `OSS reports ${got} for oss://${writer.checkpoint.bucket}/${context.key} instead of ${record.crc64}. A wrong object may be published there`
   throw new SpoolError('ERR_SPOOL_VERIFY', message, {
     id: context.id,
     resumable,
@@ -131,8 +131,8 @@ async function verify(run: UploadRun, reply: PublishResponse): Promise<Published
 }
 
 /**
- * Handles a failed request other than a part: returns the object if the request took effect after all, and
- * `undefined` to retry.
+ * Handles a failed request other than UploadPart.
+ * @returns the object if the request succeeded after all; `undefined` to retry
  */
 async function handleFailure(
   run: UploadRun,
@@ -141,7 +141,8 @@ async function handleFailure(
 ): Promise<PublishedObject | undefined> {
   const { context, writer } = run
   const kind = errorKind(failure)
-  // Already retried by the caller. `exists` is different: an earlier attempt of ours may own the key.
+  // Already retried by the caller. `exists` is different: our own earlier attempt may have created the
+  // object.
   if (run.sealed.phase !== 'completing' && kind !== 'exists') throw failure
   if (kind === 'aborted') throw failure
   context.warnOnce(failure)
@@ -177,18 +178,19 @@ async function reconcileRecord(run: UploadRun): Promise<PublishedObject | undefi
   if (outcome !== 'foreign') {
     if (outcome === 'wrong') await writer.dropWrongUploadId()
     else await writer.write(asUnpublished(record, outcome))
-    run.discardTransfer() // the next one lists the parts on OSS, or initiates a new upload
+    run.discardTransfer() // the next transfer lists the parts on OSS, or initiates a new upload
     return undefined
   }
-  // The record stays in `completing`, so that every later run asks again and none overwrites that object.
+  // Keep the record in `completing`, so that every later run reconciles again and none overwrites that
+  // object.
   throw new SpoolError(
     'ERR_SPOOL_OBJECT_EXISTS',
-    `oss://${writer.checkpoint.bucket}/${context.key} was written by someone else while it was being completed. That object is kept, and so are all bytes here`,
+    `oss://${writer.checkpoint.bucket}/${context.key} was written by someone else while this upload was completing. That object is kept, and so are all bytes on this host`,
     { id: context.id, requestId: object?.requestId },
   )
 }
 
-/** Cleans up after the object was verified: first on OSS, then the temp file, the checkpoint last (rule 6). */
+/** Cleans up a verified upload: upload ids on OSS, then the temp file, the checkpoint last (rule 6). */
 async function cleanUp(
   run: UploadRun,
   record: Finishable,
@@ -207,7 +209,7 @@ async function cleanUp(
     uploaded: record.size,
     parts: { done: parts, total: parts },
   })
-  const file = await run.file().catch(() => undefined) // missing: an earlier removal was killed
+  const file = await run.file().catch(() => undefined) // missing if an earlier removal was killed
   const unused = uploadIdsToAbort(writer.checkpoint, record, {
     answered: done.reply !== undefined,
   })
@@ -224,7 +226,7 @@ async function cleanUp(
     const left = { superseded: leftover, lost: orphans ? lost : [] }
     await file?.remove()
     await writer.save({ ...writer.with(published), ...left })
-    await claim.removeOtherFiles([]) // a predecessor's file, whose removal failed or was killed
+    await claim.removeOtherFiles([]) // a predecessor's file whose removal failed or was killed
     await claim.release()
   } else {
     await claim.remove()
@@ -232,12 +234,12 @@ async function cleanUp(
   return result
 }
 
-/** Reads the whole file for PutObject; a bit that flipped on the disk never reaches the object. */
+/** Reads the whole file for PutObject, and verifies it: a bit flipped on disk never reaches the object. */
 async function wholeBody(run: UploadRun, sealed: Sealed): Promise<Buffer> {
   const file = await run.file()
   const body = await file.read(0, sealed.size)
   if (String(crc64(body)) !== sealed.crc64) {
-    throw file.damagedError('The temp file is not what its checkpoint says')
+    throw file.damagedError('The temp file does not match its checkpoint')
   }
   return body
 }

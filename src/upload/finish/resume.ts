@@ -1,6 +1,6 @@
 /**
- * Finishes an upload whose source is not needed any more, in any process and however long after the seal.
- * Damage that it finds sends the upload to the quarantine, never into an object.
+ * Finishes a sealed upload without its source, in any process and at any time after the seal. A damaged
+ * upload is quarantined and never published.
  */
 import type { Finishable, Slot, UploadRecord } from '../../disk/checkpoint.js'
 import { TempFileDamagedError } from '../../disk/temp-file.js'
@@ -32,14 +32,14 @@ export async function finishSlot(
 ): Promise<FinishResult> {
   context.diagnostics.started({ resumed: true, spooled: context.checkpoint[slot]?.spooled ?? 0 })
   try {
-    return await finishSealed(context, slot, options)
+    return await finishAndRelease(context, slot, options)
   } catch (error) {
     context.diagnostics.failed(error)
     throw error
   }
 }
 
-async function finishSealed(
+async function finishAndRelease(
   context: UploadContext,
   slot: Slot,
   { force }: { force: boolean },
@@ -50,8 +50,8 @@ async function finishSealed(
   const { freed } = writer.record
   try {
     context.startRetryTime()
-    const taken = withLostInitiates(writer.checkpoint)
-    if (taken !== writer.checkpoint) await writer.save(taken)
+    const updated = withLostInitiates(writer.checkpoint)
+    if (updated !== writer.checkpoint) await writer.save(updated)
     const { sealed } = run
     if (force && (await hasFile(run))) await forceOverwrite(writer, sealed)
     progress.update({
@@ -62,14 +62,14 @@ async function finishSealed(
     })
     return await finish(run)
   } catch (error) {
-    await run.close() // nothing may be saved once the claim has ended
+    await run.close() // nothing may be saved after the claim has ended
     writer.close()
     if (error instanceof TempFileDamagedError) throw await claim.quarantine(error)
     const { checkpoint } = writer
-    const record = checkpoint[slot] // a lost predecessor is not there any more
+    const record = checkpoint[slot] // missing if the predecessor was lost
     const cause: unknown = claim.lockLost?.aborted === true ? claim.lockLost.reason : error
-    const errorState = { ...errorContext(checkpoint, record), sealed: true, freed }
-    const reported = toSpoolError(cause, errorState)
+    const details = { ...errorContext(checkpoint, record), sealed: true, freed }
+    const reported = toSpoolError(cause, details)
     if (record !== undefined) await saveError(writer, record, reported)
     await claim.release()
     throw reported
@@ -80,7 +80,7 @@ async function finishSealed(
   }
 }
 
-/** Whether the bytes are here. Without them nothing can be forced: rule 8 alone decides. */
+/** Returns whether the bytes are on this host. Without them `force` has no effect: rule 8 alone decides. */
 async function hasFile(run: UploadRun): Promise<boolean> {
   try {
     await run.file()
@@ -91,13 +91,13 @@ async function hasFile(run: UploadRun): Promise<boolean> {
   }
 }
 
-/** `--force`: no longer protects the object that exists; that changes what initiation sends (rule 4). */
+/** Permits overwriting (`--force`). This changes the options sent at initiation (rule 4). */
 async function forceOverwrite(writer: RecordWriter, record: Finishable): Promise<void> {
   const { overwrite, ...object } = record.object
   const { error: _overruled, ...reopened } = reopen(record)
   if (overwrite !== false) return writer.write(reopened)
   const forced = { ...reopened, object, digest: initiationDigest(object) }
-  // Parts that only OSS has cannot be sent under another upload id: only Complete differs then.
+  // Parts that are only on OSS cannot be sent under another upload id, so only Complete changes.
   if (hasFreedParts(record)) return writer.write(forced)
   await writer.save({
     ...writer.with(withUploadId(forced, undefined)),
@@ -105,7 +105,7 @@ async function forceOverwrite(writer: RecordWriter, record: Finishable): Promise
   })
 }
 
-/** Saves the error for `ls`. A failure to save it must not hide the error itself. */
+/** Saves the error for `ls`. If that fails, the original error is still the one to throw. */
 async function saveError(
   writer: RecordWriter,
   record: UploadRecord,

@@ -1,4 +1,4 @@
-/** Checks an expectation that came after the seal against the sealed bytes. Changes nothing. */
+/** Checks an expectation that is given after the seal, against the sealed bytes. Changes nothing. */
 import { createHash } from 'node:crypto'
 import { isFinishable, type Finishable, type UploadRecord } from '../../disk/checkpoint.js'
 import { openSpoolFile } from '../../disk/open-spool-file.js'
@@ -10,9 +10,12 @@ import { hasFreedParts } from '../model/freed-parts.js'
 import type { UploadSettings } from '../model/options.js'
 
 /** Placeholder for a digest that cannot be computed; matches nothing. */
-const UNKNOWN_DIGEST = 'not known (its bytes are only on OSS)'
+const UNKNOWN_DIGEST = 'unknown (its bytes are only on OSS)'
 
-/** @throws SpoolError `ERR_SPOOL_EXPECTATION`, or `ERR_SPOOL_CORRUPT` when the bytes are damaged */
+/**
+ * Checks the sealed bytes of `record`, if it is sealed, against `settings.expect` and `settings.size`.
+ * @throws SpoolError `ERR_SPOOL_EXPECTATION`, or `ERR_SPOOL_CORRUPT` if the bytes are damaged
+ */
 export async function checkSealedBytes(
   { id, claim }: UploadContext,
   record: UploadRecord | undefined,
@@ -29,11 +32,11 @@ export async function checkSealedBytes(
   throw new SpoolError(
     'ERR_SPOOL_EXPECTATION',
     `The sealed upload ${id} does not meet the expectation: ${mismatch}. It was not changed`,
-    { id, hint: `"oss-spool resume ${id}" publishes it anyway.` },
+    { id, hint: `Run "oss-spool resume ${id}" to publish it anyway.` },
   )
 }
 
-/** The digests that `expect` names, in hex. Reads the file only if there are any. */
+/** Returns the digests that `expect` contains, in hex. Reads the file only if there are any. */
 async function computeDigests(
   directory: string,
   record: Finishable,

@@ -1,6 +1,6 @@
 /**
- * One run's work on an upload's bytes: its spool file and the transfer of its parts, created when they are
- * needed and discarded when they are not. Shared by the live stream and the resuming process.
+ * The spool file and the transfer of one run of an upload, created on demand. Used by the live stream and by
+ * the resuming process.
  */
 import { Crc64 } from '../../crc64.js'
 import { isFinishable, type Finishable } from '../../disk/checkpoint.js'
@@ -20,7 +20,7 @@ export class UploadRun {
   #file: Promise<SpoolFile> | undefined
   #transfer: Transfer | undefined
 
-  /** @param file – the open file of a live stream; otherwise it is opened when it is needed */
+  /** @param file – the open file of a live stream; otherwise it is opened on demand */
   constructor(context: UploadContext, writer: RecordWriter, file?: SpoolFile) {
     this.context = context
     this.writer = writer
@@ -28,14 +28,17 @@ export class UploadRun {
     if (file !== undefined) this.#file = Promise.resolve(file)
   }
 
-  /** The record, once it is sealed. */
+  /** The sealed record. @throws Error if it is not sealed */
   get sealed(): Finishable {
     const { record } = this.writer
     if (isFinishable(record)) return record
     throw new Error(`An upload in phase ${record.phase} cannot be finished`)
   }
 
-  /** The file that the record names. @throws TempFileDamagedError when its size is not the recorded one */
+  /**
+   * Opens the file that the record names.
+   * @throws TempFileDamagedError if its size is not the recorded one
+   */
   file(): Promise<SpoolFile> {
     return (this.#file ??= this.#openFile())
   }
@@ -45,7 +48,7 @@ export class UploadRun {
     return (this.#transfer = this.#createTransfer(file, { flowing: true }, events))
   }
 
-  /** The transfer, with all parts added. */
+  /** Returns the transfer, with all parts added. */
   async transfer(): Promise<Transfer> {
     if (this.#transfer !== undefined) return this.#transfer
     const { sealed } = this
@@ -65,8 +68,8 @@ export class UploadRun {
   async close(): Promise<void> {
     await this.#transfer?.stop()
     const opening = this.#file
-    this.#file = undefined // a closed descriptor's number is soon another file's
-    const file = await opening?.catch(() => undefined) // its error was thrown where the file was used
+    this.#file = undefined // the number of a closed descriptor is soon reused
+    const file = await opening?.catch(() => undefined) // its error was reported where the file was used
     await file?.close()
   }
 
@@ -109,5 +112,5 @@ async function verifyPart(file: SpoolFile, part: CutPart): Promise<void> {
   const crc = new Crc64()
   for await (const chunk of file.chunks(part.start, part.size)) crc.update(chunk)
   if (crc.digest() === part.crc64) return
-  throw file.damagedError(`Part ${part.number} in the temp file is not what its checkpoint says`)
+  throw file.damagedError(`Part ${part.number} of the temp file does not match its checkpoint`)
 }
