@@ -1,5 +1,6 @@
 /**
- * The spool itself: sinks, steps that can be retried, and what finishes them later.
+ * Crash-safe, resumable streaming uploads to Alibaba Cloud OSS. Create a `Spool`, then stream into it, upload
+ * from a source that can be retried, or resume an earlier upload.
  * @module oss-spool
  */
 export type { CheckpointStore } from './disk/record-store.js'

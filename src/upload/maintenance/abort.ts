@@ -1,6 +1,6 @@
 /**
- * Aborts an upload on request: on OSS first, so that something here knows of its parts as long as they are
- * stored (and billed) there.
+ * Aborts an upload on request: on OSS first, so that its upload ids are on record for as long as their parts
+ * are stored (and billed) there.
  */
 import type { RecordStore } from '../../disk/record-store.js'
 import type { UploadContext } from '../run/context.js'

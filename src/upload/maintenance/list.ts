@@ -1,6 +1,6 @@
 /**
- * The list of uploads, read without their locks. One that is damaged is set aside and told of; it
- * never stops the others (rule 10).
+ * Lists uploads without taking their locks. A damaged upload is quarantined and reported, and does not affect
+ * the others (rule 10).
  */
 import { CheckpointDamagedError } from '../../disk/checkpoint.js'
 import { Claim, pendingReleases, toUnreadableError } from '../../disk/claim.js'
@@ -11,14 +11,18 @@ import { mapLimit } from '../../util/map-limit.js'
 import type { SpoolWarning } from '../run/context.js'
 import { statusOf, type UploadStatus } from './status.js'
 
-/** Oldest first. `ids`: those that the caller knows to be there. */
+/**
+ * Returns the status of all uploads, oldest first.
+ * @param warn – called for each upload that is damaged or cannot be read
+ * @param ids – list only these uploads
+ */
 export async function listUploads(
   records: RecordStore,
   warn: (warning: SpoolWarning) => void,
   ids?: readonly string[],
 ): Promise<UploadStatus[]> {
   await pendingReleases()
-  const seen = await mapLimit(LIST_CONCURRENCY, ids ?? (await records.ids()), async id => {
+  const results = await mapLimit(LIST_CONCURRENCY, ids ?? (await records.ids()), async id => {
     try {
       return await readStatus(records, id)
     } catch (error) {
@@ -28,7 +32,7 @@ export async function listUploads(
     }
   })
   const statuses: UploadStatus[] = []
-  for (const each of seen) {
+  for (const each of results) {
     if (each instanceof SpoolError) warn({ id: each.id, message: each.message, cause: each })
     else if (each !== undefined) statuses.push(each)
   }
@@ -42,7 +46,7 @@ async function readStatus(records: RecordStore, id: string): Promise<UploadStatu
   } catch (error) {
     if (!(error instanceof CheckpointDamagedError)) throw error
   }
-  // No checkpoint, or a damaged one: whoever gets the lock may clean up or quarantine.
+  // No checkpoint, or a damaged one. Cleaning up and quarantining require the lock.
   await quarantineIfDamaged(records, id)
   return undefined
 }
@@ -50,9 +54,9 @@ async function readStatus(records: RecordStore, id: string): Promise<UploadStatu
 async function quarantineIfDamaged(records: RecordStore, id: string): Promise<void> {
   try {
     const claim = await Claim.acquireExisting(records, id)
-    await claim.release() // it was replaced while we looked
+    await claim.release() // valid: it was replaced meanwhile
   } catch (error) {
-    const quiet = ['ERR_SPOOL_NOT_FOUND', 'ERR_SPOOL_LOCKED'] // cleaned up, or just being made
+    const quiet = ['ERR_SPOOL_NOT_FOUND', 'ERR_SPOOL_LOCKED'] // cleaned up, or just being created
     if (!(error instanceof SpoolError) || !quiet.includes(error.code)) throw error
   }
 }

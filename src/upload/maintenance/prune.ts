@@ -1,6 +1,6 @@
 /**
- * Pruning: what nobody came back for. Unsealed uploads, receipts and the quarantine go by age; sealed
- * uploads and orphans only when they are asked for. An upload that is owned is never touched.
+ * Removes stale data. Unsealed uploads, receipts and quarantined files are removed by age, sealed uploads and
+ * orphans only on request. An upload that has an owner is never changed.
  */
 import { Claim } from '../../disk/claim.js'
 import { finishableSlot, type Checkpoint } from '../../disk/checkpoint.js'
@@ -12,29 +12,32 @@ import { abortUploadId, abortUploadIds } from '../transfer/abort-upload-ids.js'
 import { findOrphans } from '../transfer/orphans.js'
 import { withLostInitiates } from '../model/phase.js'
 
-/** What `prune` removes. */
+/** Options of `spool.prune()`. */
 export interface PruneOptions {
-  /** Only what was idle for so long, in ms. @default 7 days */
+  /** Only remove entries that were idle for at least this many ms. @default 7 days */
   readonly olderThan?: number
-  /** Sealed uploads, too: their bytes are lost. @default false */
+  /** Also remove sealed uploads. Their bytes are lost. @default false */
   readonly sealed?: boolean
-  /** Upload ids on OSS that lost answers to Initiate left behind, whatever their age. @default false */
+  /**
+   * Also abort empty upload ids left on OSS by lost Initiate responses, regardless of their age.
+   * @default false
+   */
   readonly orphans?: boolean
-  /** Removes nothing; tells what it would. @default false */
+  /** Remove nothing, and only return what would be removed. @default false */
   readonly dryRun?: boolean
 }
 
-/** One thing that was removed, or would be. */
+/** One removed entry, or one that would be removed with `dryRun`. */
 export interface Pruned {
-  /** What it was; an orphan is an upload id on OSS that nothing here names. */
+  /** Kind of the entry. An orphan is an upload id on OSS that no checkpoint contains. */
   readonly kind: 'upload' | 'receipt' | 'quarantine' | 'orphan'
-  /** Of the upload; the folder's name in the quarantine. */
+  /** Id of the upload; for a quarantined item, the name of its folder. */
   readonly id: string
-  /** Bucket; not of what is in the quarantine. */
+  /** Bucket; absent for quarantined items. */
   readonly bucket?: string
-  /** Key of the object; not of what is in the quarantine. */
+  /** Key of the object; absent for quarantined items. */
   readonly key?: string
-  /** Of an orphan. */
+  /** Upload id on OSS; only for an orphan. */
   readonly uploadId?: string
 }
 
@@ -48,7 +51,7 @@ export const PRUNE_OPTIONS: Readonly<Record<keyof PruneOptions, true>> = {
 
 export const WEEK_MS = 7 * 24 * 60 * 60 * 1000
 
-/** What pruning asks of its caller. */
+/** Dependencies of `prune`. */
 export interface PruneDeps {
   readonly records: RecordStore
   contextOf(claim: Claim, checkpoint: Checkpoint): UploadContext
@@ -83,13 +86,13 @@ async function pruneUpload(
   id: string,
   options: PruneSettings,
 ): Promise<Pruned[]> {
-  const seen = await pruner.records.read(id).catch(() => null)
-  if (seen !== null && !needsPruning(seen, options)) return []
+  const checkpoint = await pruner.records.read(id).catch(() => null)
+  if (checkpoint !== null && !needsPruning(checkpoint, options)) return []
   const claim = await Claim.acquireExisting(pruner.records, id).catch((error: unknown) => {
     if (error instanceof SpoolError && error.code === 'ERR_SPOOL_NOT_FOUND') return undefined
     throw error
   })
-  if (claim === undefined) return [] // rubbish of a crash: it has just been cleaned up
+  if (claim === undefined) return [] // leftovers of a crash, which were just removed
   try {
     return await pruneClaimed(pruner, claim, options)
   } finally {
@@ -126,7 +129,7 @@ async function pruneClaimed(
   return pruned
 }
 
-/** What is published, has no receipt and nothing left to clean up needs no record any more. */
+/** Aborts the remaining upload ids of a published upload. Removes its record if that is no longer needed. */
 async function cleanUpPublished(
   context: UploadContext,
   claim: Claim & { checkpoint: Checkpoint },
@@ -138,14 +141,14 @@ async function cleanUpPublished(
   await claim.db.write({ ...claim.checkpoint, superseded })
 }
 
-/** Whether it is worth a lock. */
+/** Returns whether there may be something to remove, so that other uploads are not locked. */
 function needsPruning(checkpoint: Checkpoint, options: PruneSettings): boolean {
   if (pruneKind(checkpoint, options) !== undefined) return true
   if (options.orphans === true && withLostInitiates(checkpoint).lost.length > 0) return true
   return checkpoint.upload.phase === 'published' && checkpoint.superseded.length > 0
 }
 
-/** As what it is to be removed; `undefined`: it stays. */
+/** Returns the kind to report if this upload should be removed, or `undefined` to keep it. */
 function pruneKind(
   checkpoint: Checkpoint,
   options: PruneSettings,

@@ -1,24 +1,22 @@
-/**
- * What `uploads()` and `ls` say of an upload: its checkpoint as people see it.
- */
+/** The status of an upload, as listed by `uploads()` and `ls`, derived from its checkpoint. */
 import { isFinishable, type Checkpoint } from '../../disk/checkpoint.js'
 import type { Owner } from '../../disk/lock.js'
 
-/** An upload that is not done yet (or, when asked for, the receipt of one that is). */
+/** Status of an unfinished upload, or a receipt if receipts were requested. */
 export interface UploadStatus {
-  /** Name of the upload. */
+  /** Id of the upload. */
   readonly id: string
-  /** Where it goes; `local:DIR` for the embedded OSS of the command line. */
+  /** OSS endpoint; `local:DIR` for the embedded OSS of the command line. */
   readonly endpoint: string
-  /** Such as `oss-cn-hangzhou`. */
+  /** Region, such as `oss-cn-hangzhou`. */
   readonly region: string
   /** Bucket of the object. */
   readonly bucket: string
   /** Key of the object. */
   readonly key: string
-  /** `receipt` only when receipts were asked for. */
+  /** Phase of the upload; `receipt` only if receipts were requested. */
   readonly phase: 'spooling' | 'sealed' | 'completing' | 'receipt'
-  /** Bytes taken from the source; of a bounded spool, some are only on OSS. */
+  /** Bytes read from the source. With `maxSpoolBytes`, some may be only on OSS. */
   readonly spooled: number
   /** Bytes of the whole stream, once sealed. */
   readonly size?: number
@@ -26,43 +24,44 @@ export interface UploadStatus {
   readonly uploaded: number
   /** Number of acknowledged parts. */
   readonly parts: number
-  /** On OSS, once there is one. */
+  /** Upload id on OSS, once there is one. */
   readonly uploadId?: string
-  /** When it was begun: ISO 8601, UTC. */
+  /** Start of the upload: ISO 8601, UTC. */
   readonly createdAt: string
-  /** When it was last written down: ISO 8601, UTC. */
+  /** Last write of its record: ISO 8601, UTC. */
   readonly updatedAt: string
-  /** Who works on it now. */
+  /** The process that holds its lock, if any. */
   readonly owner?: {
     /** Process id. */
     readonly pid: number
-    /** Name of its machine. */
+    /** Name of its host. */
     readonly host: string
   }
-  /** Whose disk has its bytes, where records are shared. */
+  /** Host whose disk has the bytes, if records are shared. */
   readonly host?: string
-  /** Why the last run ended. */
+  /** Error that ended the last run. */
   readonly error?: {
-    /** Such as `ERR_SPOOL_DENIED`. */
+    /** Error code, such as `ERR_SPOOL_DENIED`. */
     readonly code: string
-    /** One line for people. */
+    /** Error message, one line. */
     readonly message: string
-    /** When: ISO 8601, UTC. */
+    /** Time of the error: ISO 8601, UTC. */
     readonly at: string
   }
 }
 
 /**
- * `undefined` for what is published and only waits to be cleaned up. A sealed upload whose successor
- * died is what there is to finish, so it is what is shown; while the successor lives, that is.
+ * Returns the status of an upload, or `undefined` if it is published and only needs cleaning up. While a
+ * successor of a sealed upload runs, its status is returned; if the successor died unsealed, that of the
+ * sealed upload, which can still be finished.
  */
 export function statusOf(
   checkpoint: Checkpoint,
   owner: Owner | undefined,
 ): UploadStatus | undefined {
   const { id, endpoint, region, bucket, key, host, upload, previous } = checkpoint
-  const dead = upload.phase === 'spooling' && owner === undefined
-  const record = dead && isFinishable(previous) ? previous : upload
+  const isDead = upload.phase === 'spooling' && owner === undefined
+  const record = isDead && isFinishable(previous) ? previous : upload
   if (record.phase === 'published' && !record.once) return undefined
   const { phase, spooled, uploaded, acknowledged, createdAt, updatedAt, uploadId, error } = record
   return {
