@@ -99,7 +99,7 @@ async function readSource(
   const signal = settings.signal ? AbortSignal.any([settings.signal, stop.signal]) : stop.signal
   const options: SourceOptions = { offset: ingest.offset, signal }
   try {
-    // A source that never resolves must not keep an aborted upload.
+    // A source that never resolves must not keep an aborted upload open.
     if (!stream.destroyed) {
       const opening = Promise.race([openSource(source, options), rejectWhenClosed(stream)])
       await pipeline(await opening, stream)

@@ -18,8 +18,8 @@ export interface SpoolOptions extends Omit<UploadOptions, 'id' | 'checkpoint'> {
    */
   readonly checkpointStore?: CheckpointStore
   /**
-   * Concurrent calls of `upload()` and `resume()`; the others wait, with nothing open and their sources not
-   * called. Sinks do not wait: each holds two descriptors while it is open. @default 64
+   * Maximum number of `upload()` and `resume()` calls that run concurrently. Further calls wait; they open no files
+   * and do not call their sources. Sinks do not wait: each holds two descriptors while it is open. @default 64
    */
   readonly parallelUploads?: number
   /**
@@ -50,7 +50,7 @@ export const RESUME_OPTIONS: Readonly<Record<keyof ResumeOptions, true>> = {
   force: true,
 }
 
-/** @throws TypeError or RangeError for an invalid option of the spool itself; upload options are checked apart */
+/** @throws TypeError or RangeError for an invalid option of the spool itself; upload options are checked separately */
 export function checkSpoolOptions(options: Omit<SpoolOptions, 'client'>): void {
   const { dir, checkpointStore, maxRate, parallelUploads } = options
   if (dir !== undefined && typeof dir !== 'string') throw invalidType('dir', 'a string', dir)

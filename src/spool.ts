@@ -1,5 +1,5 @@
 /**
- * The spool directory's public face: makes sinks, finishes what earlier runs left, lists uploads. Each method
+ * The public class `Spool`: creates sinks, finishes the uploads of earlier runs and lists uploads. Each method
  * locks the one upload it works on and leaves it in a state from which any process can continue.
  */
 import { EventEmitter } from 'node:events'
@@ -70,10 +70,10 @@ interface Listeners {
 
 /**
  * A spool directory and the OSS bucket its uploads go to. Any number of processes may share a directory. Emits
- * `warning` (`SpoolWarning`) when something failed and is retried, or was quarantined.
+ * `warning` (`SpoolWarning`) when a step of an upload failed and is retried, or an upload was quarantined.
  */
 export class Spool extends EventEmitter<{
-  /** Something of an upload failed and is retried, or was quarantined. */
+  /** A step of an upload failed and is retried, or an upload was quarantined. */
   warning: [SpoolWarning]
 }> {
   /** Absolute path of the spool directory. */
@@ -142,8 +142,9 @@ export class Spool extends EventEmitter<{
   }
 
   /**
-   * Uploads what `source` returns; a step that can be retried. Same id, same content: a sealed unfinished
-   * upload of that id is finished and `source` is not called; otherwise it is called and read once.
+   * Uploads the bytes that `source` returns. Safe to retry: the same id must mean the same content. If an earlier
+   * call sealed this upload, it is finished without calling `source`. Otherwise `source` is called once and read
+   * to its end.
    * @throws TypeError, RangeError or SpoolError, by rejecting; `resumable` says whether `resume` can finish it
    */
   async upload(key: string, source: Source, options: UploadOptions = {}): Promise<UploadResult> {
@@ -200,7 +201,7 @@ export class Spool extends EventEmitter<{
     checkObject('options', options)
     checkProperties('options', options, RESUME_OPTIONS)
     const { force = false, ...run } = options
-    // There is no source to wait, so a bound has no effect and must not rule out another `parallel`.
+    // No source has to wait, so `maxSpoolBytes` has no effect and must not restrict `parallel`.
     const { maxSpoolBytes: _bound, ...defaults } = this.#defaults
     const settings = checkOptions({ ...defaults, ...run })
     return this.#uploadSlots.share().run(settings.signal, () =>
@@ -214,8 +215,8 @@ export class Spool extends EventEmitter<{
   }
 
   /**
-   * Aborts an upload: its upload ids on OSS first, then removes everything here.
-   * @throws SpoolError `ERR_SPOOL_NOT_FOUND`, `ERR_SPOOL_LOCKED`, and refusals of OSS, after which it still exists
+   * Aborts an upload: first its upload ids on OSS, then everything on this disk.
+   * @throws SpoolError `ERR_SPOOL_NOT_FOUND`, `ERR_SPOOL_LOCKED`, or another one if OSS refuses: the upload is kept
    */
   async abort(id: string): Promise<void> {
     checkId(id)
@@ -233,7 +234,7 @@ export class Spool extends EventEmitter<{
     checkId(id)
     await this.#withClaim({ id }, this.#acquireExisting(id), claim => {
       const { upload, superseded, lost } = claim.checkpoint
-      // Only this record knows what may still have to be aborted on OSS: `prune` does that.
+      // Only this record lists the upload ids that may still have to be aborted on OSS: `prune` does that.
       const isOver = upload.phase === 'published' && superseded.length === 0 && lost.length === 0
       return isOver ? claim.remove() : claim.release()
     })
@@ -312,7 +313,7 @@ export class Spool extends EventEmitter<{
     return Claim.acquireExisting(this.#records, id)
   }
 
-  /** Rejects an upload whose OSS this connection cannot reach: an embedded one, or another than the embedded one. */
+  /** Rejects an upload that this connection cannot reach: only one of the two uses an embedded OSS, or they use different ones. */
   #checkEndpoint(checkpoint: Checkpoint): void {
     const { id, endpoint, upload } = checkpoint
     const here = this.#connection.endpoint
@@ -346,7 +347,7 @@ export class Spool extends EventEmitter<{
     return this.#checkingHoles
   }
 
-  /** Once per spool: removes what killed removals left behind. */
+  /** Once per spool: removes the leftovers of interrupted removals. */
   #sweep(): Promise<void> {
     this.#sweeping ??= this.#records.sweep().catch((error: unknown) => {
       this.#sweeping = undefined
@@ -385,7 +386,7 @@ export class Spool extends EventEmitter<{
   }
 }
 
-/** Begins the recorded endpoint of an OSS that is embedded in a process, in place of a URL; its directory follows. */
+/** Prefix of the recorded endpoint of an embedded OSS. The path of its directory follows, instead of a URL. */
 const EMBEDDED_PREFIX = 'local:'
 
 function placeOf({ endpoint, region, bucket, cname, pathStyle }: Checkpoint): Place {

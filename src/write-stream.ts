@@ -19,12 +19,15 @@ import { resultOf, type UploadResult } from './upload/run/result.js'
 import { errorCode } from './util/error-code.js'
 
 /**
- * Bytes buffered while a batch is written. Large batches make the disk fast; larger ones block the event loop,
- * and parts wait.
+ * Bytes buffered while a batch is written. Large batches speed up disk writes, but even larger ones would block
+ * the event loop and delay the parts.
  */
 const HIGH_WATER_MARK_BYTES = 1024 * 1024
 
-/** Approximate limit of the bytes that all sinks of a process buffer: of many sinks, later ones get less. */
+/**
+ * Approximate limit of the bytes buffered by all sinks of a process. When many sinks are open, new ones get smaller
+ * buffers.
+ */
 const TOTAL_BUFFER_BYTES = 64 * 1024 * 1024
 const MIN_HIGH_WATER_MARK_BYTES = 64 * 1024
 
@@ -210,8 +213,7 @@ export class SpoolWriteStream extends Writable {
   }
 
   /**
-   * Node takes a sink that is destroyed between `end()` and `finish` for a finished one, so `pipeline()` would
-   * resolve. Without an `error` listener, emitting one would crash the process, so the stream closes silently.
+   * Node considers a sink finished if it is destroyed between `end()` and `finish`, so `pipeline()` would resolve. Without an `error` listener, emitting one would crash the process, so the stream closes silently.
    */
   #wouldLookFinished(error: Error | null): boolean {
     if (error !== null || this.#published) return false
@@ -270,16 +272,16 @@ export interface SpoolWriteStream {
   on(event: 'pipe' | 'unpipe', listener: (source: Readable) => void): this
   /** Other events. */
   on(event: string | symbol, listener: (...args: never[]) => void): this
-  /** As `on`, for the next one only. */
+  /** Like `on`, for the next event only. */
   once(event: 'progress', listener: (progress: ProgressEvent) => void): this
-  /** As `on`, for the next one only. */
+  /** Like `on`, for the next event only. */
   once(event: 'warning', listener: (warning: SpoolWarning) => void): this
-  /** As `on`, for the next one only. */
+  /** Like `on`, for the next event only. */
   once(event: 'error', listener: (error: Error) => void): this
-  /** As `on`, for the next one only. */
+  /** Like `on`, for the next event only. */
   once(event: 'close' | 'drain' | 'finish', listener: () => void): this
-  /** As `on`, for the next one only. */
+  /** Like `on`, for the next event only. */
   once(event: 'pipe' | 'unpipe', listener: (source: Readable) => void): this
-  /** As `on`, for the next one only. */
+  /** Like `on`, for the next event only. */
   once(event: string | symbol, listener: (...args: never[]) => void): this
 }
