@@ -178,7 +178,7 @@ void long(
     t.match(await spooling.done, {
       status: 143,
       out: '',
-      err: /ERR_SPOOL_ABORTED.*nothing published\n.*again/,
+      err: /ERR_SPOOL_ABORTED.*Nothing was published\n.*again/,
     })
 
     const held = oss.inject({ operation: 'UploadPart', partNumber: 2, do: 'hang', times: 'always' })

@@ -67,7 +67,7 @@ void long(
     )
     const died = await cut.done
     t.equal(died.status, 2, 'the script exits with the status of psql')
-    t.match(died.err, /terminating connection[^]*ERR_SPOOL_SOURCE_FAILED.*nothing published/)
+    t.match(died.err, /terminating connection[^]*ERR_SPOOL_SOURCE_FAILED.*Nothing was published/)
     t.equal(await get(oss, 'cut.csv.zst'), undefined, 'an incomplete table is not published')
   },
 )

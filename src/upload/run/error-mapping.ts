@@ -1,6 +1,6 @@
 /**
- * From what went wrong to what the user is told: the one place where failures of OSS, of the disk
- * and of the temp file get their `ERR_SPOOL_*` code.
+ * Maps failures of OSS, the disk and the temp file to public errors. Their `ERR_SPOOL_*` codes are assigned only
+ * here.
  */
 import type { UploadRecord } from '../../disk/checkpoint.js'
 import { isSystemError } from '../../disk/durable-fs.js'
@@ -24,19 +24,19 @@ const CODE_BY_KIND: Readonly<Record<RequestErrorKind, SpoolErrorCode>> = {
 }
 
 const PUBLISHED_TEXT: Readonly<Record<ErrorContext['published'], string>> = {
-  no: 'nothing published',
-  unknown: 'it is not known yet whether it is published',
-  yes: 'it is published',
+  no: 'Nothing was published',
+  unknown: 'It is not known yet whether it was published',
+  yes: 'It is published',
 }
 
-/** What is known of an upload when it fails: the message and the fields of the error depend on it. */
+/** State of a failed upload. The message and the fields of the error are derived from it. */
 export interface ErrorContext {
   readonly id: string
   readonly bucket: string
   readonly key: string
-  /** The seal is durable: the source is not needed any more. */
+  /** True if the seal is durable, so that the source is no longer needed. */
   readonly sealed: boolean
-  /** Whether the object is published; `unknown` after a Complete or PutObject without a response (rule 8). */
+  /** Whether the object is published. `unknown` after a Complete or PutObject without a response (rule 8). */
   readonly published: 'no' | 'unknown' | 'yes'
   /** Parts that are no longer on this disk. */
   readonly freed?: FreedRanges | undefined
@@ -44,7 +44,10 @@ export interface ErrorContext {
   readonly part?: number | undefined
 }
 
-/** The context of an upload whose durable record is `record`; `undefined`: none is durable. */
+/**
+ * Returns the context of an upload.
+ * @param record – its durable record, or `undefined` if none is durable
+ */
 export function errorContext(
   { id, bucket, key }: Pick<ErrorContext, 'id' | 'bucket' | 'key'>,
   record: UploadRecord | undefined,
@@ -66,38 +69,34 @@ export function errorContext(
   }
 }
 
-/** Any failure as its user sees it. Errors that are none of ours come back unchanged. */
+/** Returns the public error for a failure. Errors of other origins are returned unchanged. */
 export function toSpoolError(error: unknown, upload: ErrorContext): unknown {
   if (error instanceof SpoolError) return error
   const object = `oss://${upload.bucket}/${upload.key}`
   const { id, uploadId, part, sealed, freed } = upload
-  const kept = freed === undefined ? 'all bytes kept' : 'all bytes kept, some of them only on OSS'
+  const kept =
+    freed === undefined ? 'all bytes are kept' : 'all bytes are kept, some of them only on OSS'
   const published = PUBLISHED_TEXT[upload.published]
   const state = sealed && upload.published !== 'yes' ? `${published}, ${kept}` : published
-  const retry =
+  const resumeHint =
     sealed && freed !== undefined
-      ? `"oss-spool resume ${id}" finishes it once the cause is mended, as long as OSS keeps its upload id.`
+      ? `Fix the cause, then run "oss-spool resume ${id}" while its upload id still exists on OSS.`
       : undefined
   if (error instanceof BytesLostError) {
-    const message = `${object}: ${error.message}; nothing published`
-    const again = 'Run it again from its source.'
-    return new SpoolError('ERR_SPOOL_UPLOAD_FAILED', message, {
-      id,
-      uploadId,
-      hint: again,
-      cause: error,
-    })
+    const message = `${object}: ${error.message}. Nothing was published`
+    const hint = 'Upload again from the source.'
+    return new SpoolError('ERR_SPOOL_UPLOAD_FAILED', message, { id, uploadId, hint, cause: error })
   }
   if (error instanceof OssRequestError) {
     const code = CODE_BY_KIND[errorKind(error)]
     if (code === 'ERR_SPOOL_ABORTED') return abortedError(upload, error)
     const where = part === undefined ? '' : `part ${part} of `
-    return new SpoolError(code, `${where}${object}: ${error.describe()}; ${state}`, {
+    return new SpoolError(code, `${where}${object}: ${withoutPeriod(error.describe())}. ${state}`, {
       id,
       uploadId,
       part,
       resumable: sealed && code !== 'ERR_SPOOL_OBJECT_EXISTS',
-      hint: code === 'ERR_SPOOL_OBJECT_EXISTS' ? undefined : retry,
+      hint: code === 'ERR_SPOOL_OBJECT_EXISTS' ? undefined : resumeHint,
       requestId: error.requestId,
       status: error.status,
       ossCode: error.ossCode,
@@ -105,29 +104,36 @@ export function toSpoolError(error: unknown, upload: ErrorContext): unknown {
     })
   }
   if (isSystemError(error, 'ENOSPC', 'EDQUOT')) {
-    const message = `No space left on the disk of the spool (${error.code}) for ${object}; ${state}`
+    const message = `${object}: no space left on the disk of the spool directory (${error.code}). ${state}`
     return new SpoolError('ERR_SPOOL_FULL', message, {
       id,
       resumable: sealed,
-      hint: retry,
+      hint: resumeHint,
       cause: error,
     })
   }
   if (error instanceof LinkedFileChangedError) {
-    const message = `The file of ${object} changed while it was uploaded in place (${error.message}); nothing published`
-    const hint = 'Upload it again, as it is now.'
+    const cause = `the file changed during its upload in place (${error.message})`
+    const message = `${object}: ${cause}. Nothing was published`
+    const hint = 'Upload the current file again.'
     return new SpoolError('ERR_SPOOL_SOURCE_FAILED', message, { id, hint, cause: error })
   }
   return error
 }
 
-/** The caller ended it: its signal, or `destroy()` after the end of the source. */
+/** Returns the error of an upload aborted by its `signal`, or by `destroy()` after the source ended. */
 export function abortedError(upload: ErrorContext, cause?: unknown): SpoolError {
   const { id, sealed } = upload
-  const message = `The upload of oss://${upload.bucket}/${upload.key} was aborted; ${
-    sealed ? 'all bytes are kept' : 'nothing published'
+  const message = `The upload of oss://${upload.bucket}/${upload.key} was aborted. ${
+    sealed ? 'All bytes are kept' : 'Nothing was published'
   }`
-  const again = 'Run it again from its source: parts that OSS has by now are not sent again.'
-  const hint = sealed ? undefined : again
+  const hint = sealed
+    ? undefined
+    : 'Upload again from the source. Parts that OSS already has are not sent again.'
   return new SpoolError('ERR_SPOOL_ABORTED', message, { id, resumable: sealed, hint, cause })
+}
+
+/** Messages of OSS often end in a period; the caller adds its own. */
+function withoutPeriod(text: string): string {
+  return text.replace(/\.+$/, '')
 }
