@@ -24,7 +24,7 @@ import type { RetryOptions } from './retry.js'
  * `doneParts` is ignored and OSS is asked which parts are done.
  */
 export interface AliOssCheckpoint {
-  /** Path of the file with the bytes. In our checkpoints, the temp file, which is removed when the upload is done. */
+  /** Path of the file with the bytes. Checkpoints of a spool name its temp file, which is removed at the end. */
   readonly file: string
   /** Key of the object. */
   readonly name: string
@@ -43,7 +43,7 @@ export interface AliOssCheckpoint {
   }[]
 }
 
-/** Options of `createWriteStream` and `upload`. All except `id` and `checkpoint` can also be set on the `Spool`. */
+/** Options of `createWriteStream` and `upload`. All but `id` and `checkpoint` can also be set on the `Spool`. */
 export interface UploadOptions extends ObjectOptions {
   /**
    * Id of the upload: 1 to 128 of `A-Za-z0-9._-`, no dot at either end, no reserved name. The same id means
@@ -67,7 +67,7 @@ export interface UploadOptions extends ObjectOptions {
    * to `inPlace`. @default no limit: all bytes stay on disk until the end
    */
   readonly maxSpoolBytes?: number
-  /** Whether a source that is read again starts at 0 or after the verified bytes. @default 'restart' */
+  /** Start of a source that is read again: 0 (`'restart'`) or after the verified bytes. @default 'restart' */
   readonly replay?: 'restart' | 'offset'
   /**
    * Takes over an unfinished `multipartUpload` of `ali-oss`: finishes it under its upload id and does not send
@@ -76,7 +76,7 @@ export interface UploadOptions extends ObjectOptions {
    * and a new one is initiated. Ignored once this spool has its own checkpoint of the upload.
    */
   readonly checkpoint?: AliOssCheckpoint
-  /** `upload()` only: supersede an upload sealed more than this many ms ago instead of finishing it. @default no limit */
+  /** `upload()` only: supersede an upload sealed more than this many ms ago instead of finishing it. */
   readonly maxAge?: number
   /**
    * Path of the file that the source reads, from start to end. Its bytes are not copied: parts are read from the
@@ -84,7 +84,7 @@ export interface UploadOptions extends ObjectOptions {
    * seal, the upload fails with `ERR_SPOOL_SOURCE_FAILED` and nothing is published.
    */
   readonly inPlace?: string
-  /** Leave a receipt: later `upload()` calls with this id return it without reading or sending anything. @default false */
+  /** Leave a receipt: later `upload()` calls with this id return it without reading or sending anything. */
   readonly once?: boolean
   /**
    * Attempts and delays. `attempts` are per part: they are counted from the seal, and the count restarts with

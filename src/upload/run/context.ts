@@ -1,6 +1,6 @@
 /**
- * The context of one run: the claim on disk, the bucket on OSS, how to call it, and where to report. `spool.ts`
- * creates one per run.
+ * The context of one run: the claim on disk, the bucket on OSS, the options of its requests, and the reports.
+ * `spool.ts` creates one per run.
  */
 import type { Claim } from '../../disk/claim.js'
 import type { Checkpoint } from '../../disk/checkpoint.js'
@@ -14,15 +14,15 @@ import type { ProgressTracker } from './progress.js'
 import type { RetryPolicy, RetryOptions } from '../model/retry.js'
 import { Diagnostics } from './diagnostics.js'
 
-/** A problem that did not stop the upload but should be seen at once. */
+/** Argument of the `warning` event: a problem that did not fail the upload but needs attention. */
 export interface SpoolWarning {
   /** Id of the upload. */
   readonly id: string
-  /** One line. */
+  /** Description of the problem, on one line. */
   readonly message: string
   /** Part number, if one part is concerned. */
   readonly part?: number
-  /** What failed underneath. */
+  /** Underlying error. */
   readonly cause?: unknown
 }
 
@@ -34,11 +34,11 @@ export interface RunSettings {
   readonly progress: UploadOptions['progress']
 }
 
-/** Everything an `UploadContext` is made of. */
+/** Parameters of the `UploadContext` constructor. */
 export interface UploadContextParts {
   readonly claim: Claim
   readonly bucket: Bucket
-  /** The turns of this upload's requests among those of all uploads. */
+  /** This upload's share of the requests of all uploads. */
   readonly share: FairShare
   readonly key: string
   readonly settings: RunSettings
@@ -52,7 +52,7 @@ export class UploadContext {
   readonly key: string
   readonly settings: RunSettings
   readonly progress: ProgressTracker
-  /** How each request is made. */
+  /** Options of each request. */
   readonly callOptions: CallOptions
   readonly diagnostics = new Diagnostics(() => this.checkpoint)
   readonly #abort = new AbortController()
@@ -73,7 +73,7 @@ export class UploadContext {
     this.#warn = warn
     this.callOptions = { signal: this.#abort.signal, idleTimeout: settings.timeout, share }
     claim.db.on('written', (before, now, elapsed) => this.diagnostics.written(before, now, elapsed))
-    setMaxListeners(0, this.#abort.signal) // one for each part in flight
+    setMaxListeners(0, this.#abort.signal) // one listener per part in flight
     claim.lockLost?.addEventListener('abort', () => this.stop(), { once: true })
   }
 
@@ -81,7 +81,7 @@ export class UploadContext {
     return this.claim.id
   }
 
-  /** Runs `step`; `signal` stops its requests. A lost lock is reported as such. */
+  /** Runs `step`; `signal` aborts its requests. If the lock was lost, rejects with that error. */
   async runUntilAborted<T>(signal: AbortSignal | undefined, step: () => Promise<T>): Promise<T> {
     const stop = (): void => this.stop()
     signal?.addEventListener('abort', stop, { once: true })
@@ -96,7 +96,7 @@ export class UploadContext {
     }
   }
 
-  /** Set before anything else happens: see `Intake.begin` and `resume`. */
+  /** The upload's checkpoint. `startIngest` and `resume` make sure that there is one. */
   get checkpoint(): Checkpoint {
     const { checkpoint } = this.claim
     if (checkpoint === null) throw new Error(`Upload ${this.id} has no checkpoint yet`)
@@ -107,7 +107,7 @@ export class UploadContext {
     return this.#abort.signal
   }
 
-  /** How requests other than parts are retried. */
+  /** Retry policy of requests other than parts. */
   get retryPolicy(): RetryPolicy {
     return {
       retry: this.settings.retry,
@@ -124,12 +124,12 @@ export class UploadContext {
     })
   }
 
-  /** Starts the minimum retry time: the source is not needed any more, and attempts count. */
+  /** Starts the minimum retry time, when the source is no longer needed and attempts are counted. */
   startRetryTime(): void {
     this.#retryUntil = performance.now() + (this.settings.retry.minRetryTime ?? 0)
   }
 
-  /** While true, retries continue although the attempts are used up. */
+  /** While true, retries continue even after all attempts. */
   get isWithinRetryTime(): boolean {
     return performance.now() < this.#retryUntil
   }
@@ -146,19 +146,19 @@ export class UploadContext {
     this.#sentParts.set(part.number, part.size)
   }
 
-  /** Counts an object that is sent by one request, once for all attempts. */
+  /** Counts an object that is sent by a single request, once for all attempts. */
   countPut(size: number): void {
     this.sent = size
     this.#sentParts.set(1, size)
   }
 
-  /** Bytes of an object of `size` that this run did not have to send. */
+  /** Returns the number of bytes of an object of `size` that this run did not have to send. */
   skipped(size: number): number {
     return size - [...this.#sentParts.values()].reduce((sum, bytes) => sum + bytes, 0)
   }
 
   warn(message: string, details: { part?: number; cause?: unknown } = {}): void {
-    // On the next tick, so that an exception of a listener is its owner's, not a failed part of ours.
+    // On the next tick, so that an exception in a listener is uncaught instead of failing a part.
     process.nextTick(this.#warn, { id: this.id, message, ...details })
   }
 

@@ -1,18 +1,18 @@
 /**
- * What operators can measure: an upload's events on Node's diagnostics channels. Here is every channel,
- * its shape, and the only place that publishes. Where nobody has subscribed nothing is made, nothing is
- * ever done per chunk, and no event holds a credential, a header or an error's text.
+ * Events of an upload on Node's diagnostics channels. This file defines all channels and their shapes and is the
+ * only one that publishes to them. Without a subscriber, no event is created; there are no events per chunk, and
+ * none contains a credential, a header or an error text.
  */
 import { channel, type Channel } from 'node:diagnostics_channel'
 import type { Checkpoint } from '../../disk/checkpoint.js'
 import { errorKind, type RequestErrorKind, type OssRequestError } from '../../oss/request-error.js'
 import type { CutPart } from '../model/plan.js'
 
-/** Which upload an event is about; in all of them. */
+/** Fields of all events: the upload concerned. */
 export interface DiagnosticsContext {
-  /** Name of the upload. */
+  /** Id of the upload. */
   readonly id: string
-  /** Where it goes. */
+  /** Endpoint of the bucket. */
   readonly endpoint: string
   /** Bucket of the object. */
   readonly bucket: string
@@ -20,27 +20,27 @@ export interface DiagnosticsContext {
   readonly key: string
 }
 
-/** The channels and what is published on them. Times are in ms, sizes in bytes. */
+/** Maps each channel to the shape of its events. Times are in ms, sizes in bytes. */
 export interface SpoolEvents {
-  /** Work on an upload begins; what follows in this process ends with `published` or `failed`. */
+  /** Work on an upload begins. `published` or `failed` follows unless the process dies. */
   'oss-spool:upload:start': DiagnosticsContext & {
-    /** It was sealed before: it is finished without its source. */
+    /** True if the upload was already sealed, so that it is finished without its source. */
     readonly resumed: boolean
-    /** Bytes that an earlier run left in the temp file and that are used again. */
+    /** Bytes in the temp file that were left by an earlier run and are reused. */
     readonly spooled: number
   }
-  /** The source has ended well and every byte is on the disk. Not of one that is `resumed`. */
+  /** The source ended successfully and every byte is on disk. Not published for `resumed` uploads. */
   'oss-spool:upload:sealed': DiagnosticsContext & {
-    /** Bytes of the whole. */
+    /** Size of the whole stream. */
     readonly size: number
-    /** Since the start. */
+    /** Time since the start. */
     readonly elapsed: number
   }
-  /** OSS holds the object, verified. `sent`, `skipped`, `parts`: as in the result. */
+  /** OSS holds the verified object. `sent`, `skipped` and `parts` have the same meaning as in the result. */
   'oss-spool:upload:published': DiagnosticsContext & {
-    /** It was sealed before. */
+    /** True if the upload was already sealed. */
     readonly resumed: boolean
-    /** Bytes of the object. */
+    /** Size of the object. */
     readonly size: number
     /** Number of parts; 1 for a single PutObject. */
     readonly parts: number
@@ -48,58 +48,58 @@ export interface SpoolEvents {
     readonly sent: number
     /** Bytes that OSS had already. */
     readonly skipped: number
-    /** Since the start. */
+    /** Time since the start. */
     readonly elapsed: number
   }
   /** The work ended without an object. */
   'oss-spool:upload:failed': DiagnosticsContext & {
     /** `ERR_SPOOL_*`, a system error's code, or the error's name. */
     readonly code: string
-    /** `resume` can finish it without its source. */
+    /** True if `resume` can finish the upload without its source. */
     readonly resumable: boolean
-    /** Since the start. */
+    /** Time since the start. */
     readonly elapsed: number
   }
-  /** OSS acknowledged a part that was sent, or the one request of a small object (part 1). */
+  /** OSS acknowledged a part, or the single request of a small object (as part 1). */
   'oss-spool:part:sent': DiagnosticsContext & {
     /** Part number, from 1. */
     readonly part: number
-    /** Bytes of the part. */
+    /** Size of the part. */
     readonly size: number
-    /** Since its first attempt began, with all waits and retries. */
+    /** Time since its first attempt began, including waits and retries. */
     readonly elapsed: number
   }
-  /** OSS has a part already with the same bytes: it is not sent. */
+  /** OSS already has the part, with the same bytes, so it is not sent. */
   'oss-spool:part:found': DiagnosticsContext & {
     /** Part number, from 1. */
     readonly part: number
-    /** Bytes of the part. */
+    /** Size of the part. */
     readonly size: number
   }
-  /** A request failed and will be made again; a part under a new upload id, if the old one is gone. */
+  /** A request failed and will be retried; a part under a new upload id if the old one is gone. */
   'oss-spool:retry': DiagnosticsContext & {
-    /** In OSS's words, such as `UploadPart`. */
+    /** Name of the OSS operation, such as `UploadPart`. */
     readonly operation: string
-    /** Which kind of failure it was. */
+    /** Kind of the failure. */
     readonly reason: RequestErrorKind
-    /** HTTP status, if there was a reply. */
+    /** HTTP status, if there was a response. */
     readonly status?: number
-    /** OSS's own error code, if it gave one. */
+    /** OSS's own error code, if known. */
     readonly ossCode?: string
-    /** OSS's id of the failed request, if it gave one. */
+    /** OSS's id of the failed request, if known. */
     readonly requestId?: string
-    /** Part number, where it is about one. */
+    /** Part number, if a part is concerned. */
     readonly part?: number
   }
-  /** The checkpoint was written and fsynced: at changes of phase, and once a second at most. */
+  /** The checkpoint was written and fsynced: on every change of phase, and otherwise at most once a second. */
   'oss-spool:checkpoint': DiagnosticsContext & {
-    /** Where the upload stands. */
+    /** Phase of the upload. */
     readonly phase: Checkpoint['upload']['phase']
     /** Bytes in the temp file so far. */
     readonly spooled: number
     /** Bytes in acknowledged parts so far. */
     readonly uploaded: number
-    /** What the write took. */
+    /** Duration of the write. */
     readonly elapsed: number
   }
 }
@@ -117,15 +117,15 @@ const channels: Readonly<Record<EventName, Channel>> = {
   'oss-spool:checkpoint': channel('oss-spool:checkpoint'),
 }
 
-/** The events of one upload in one run. */
+/** Publishes the events of one upload in one run. */
 export class Diagnostics {
   readonly #checkpoint: () => Checkpoint
   #startedAt = performance.now()
   #resumed = false
 
-  /** `upload`: its checkpoint as it is now. */
-  constructor(upload: () => Checkpoint) {
-    this.#checkpoint = upload
+  /** @param checkpoint – returns the upload's current checkpoint */
+  constructor(checkpoint: () => Checkpoint) {
+    this.#checkpoint = checkpoint
   }
 
   started({ resumed, spooled }: { resumed: boolean; spooled: number }): void {
@@ -158,7 +158,7 @@ export class Diagnostics {
     })
   }
 
-  /** `since`: when its first attempt began, by `performance.now()`. */
+  /** @param since – start of the first attempt, by `performance.now()` */
   partSent({ number: part, size }: Pick<CutPart, 'number' | 'size'>, since: number): void {
     this.#publish('oss-spool:part:sent', () => ({ part, size, elapsed: performance.now() - since }))
   }
@@ -181,7 +181,7 @@ export class Diagnostics {
     })
   }
 
-  /** `now` is on the disk, in the place of `before`. */
+  /** Reports that the checkpoint `now` is on disk and replaces `before`. */
   written(before: Checkpoint | null, now: Checkpoint, elapsed: number): void {
     const { phase, spooled, uploaded } = now.upload
     this.#publish('oss-spool:checkpoint', () => ({ phase, spooled, uploaded, elapsed }))

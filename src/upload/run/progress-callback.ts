@@ -1,6 +1,6 @@
 /**
- * The reporter tells of parts that arrived: to the `progress` option as `ali-oss` would call it, and to
- * the `progress` event. Whatever the caller's function throws is his warning, not our failure.
+ * Reports finished parts to the `progress` option, called as by `ali-oss`, and to the `progress` event. An exception
+ * from the callback becomes a warning; it never fails the upload.
  */
 import type { UploadRecord } from '../../disk/checkpoint.js'
 import type { HttpResponse } from '../../oss/bucket.js'
@@ -10,14 +10,14 @@ import { uniformPartSize, type DonePart } from '../model/plan.js'
 
 export class PartReporter {
   readonly #context: UploadContext
-  /** In the order of their arrival, as `ali-oss` has them. */
+  /** Done parts in the order in which they finished, as `ali-oss` lists them. */
   #done: DonePart[] = []
 
   constructor(context: UploadContext) {
     this.#context = context
   }
 
-  /** A transfer begins: what an earlier one knew is to be found out again. */
+  /** Forgets the done parts of an earlier transfer; the one that begins reports them again. */
   restart(): void {
     this.#done = []
     this.#context.progress.restart()
@@ -38,7 +38,7 @@ export class PartReporter {
     this.#callWithCheckpoint(record, path, reply)
   }
 
-  /** From the seal on there is a checkpoint that `ali-oss` itself can finish. */
+  /** Reports the seal: from now on there is a checkpoint with which `ali-oss` can finish the upload. */
   sealed(record: UploadRecord, path: string): void {
     if (this.#done.length > 0) this.#callWithCheckpoint(record, path, undefined)
   }

@@ -1,12 +1,12 @@
 /**
- * Progress of one upload for people and programs: how many bytes are on disk and on OSS, how fast,
- * how long it will take. Events are limited to ten a second; the last one is never lost.
+ * Progress of one upload: bytes on disk and on OSS, rate and remaining time. Emits at most ten events per second,
+ * and always the last one.
  */
 import type { UploadRecord } from '../../disk/checkpoint.js'
 import type { ProgressEvent } from '../model/progress-event.js'
 
 const EVENT_INTERVAL_MS = 100
-/** The rate follows about this many ms. */
+/** The rate is averaged over about this many ms. */
 const RATE_WINDOW_MS = 5_000
 
 export class ProgressTracker {
@@ -17,11 +17,11 @@ export class ProgressTracker {
     uploaded: 0,
     parts: { done: 0 },
   }
-  /** Points of the recent past, oldest first: [time, bytes moved]. */
+  /** Recent samples, oldest first: [time, bytes moved]. */
   #samples: [number, number][] = []
   #lastEmittedAt = -EVENT_INTERVAL_MS
   #timer: NodeJS.Timeout | undefined
-  /** Bytes that OSS had already: no measure of the line's speed. */
+  /** Bytes that OSS already had; they do not count towards the rate. */
   #foundBytes = 0
   #ended = false
 
@@ -33,42 +33,42 @@ export class ProgressTracker {
     return this.#state
   }
 
-  /** Acknowledged bytes and parts, as a record holds them. */
+  /** Acknowledged bytes and parts, as stored in a record. */
   get acknowledged(): Pick<UploadRecord, 'uploaded' | 'acknowledged'> {
     const { uploaded, parts } = this.#state
     return { uploaded, acknowledged: parts.done }
   }
 
-  /** Takes over what is new and emits, now or when it is due. */
+  /** Applies `change`, and emits an event now or when the next one is due. */
   update(change: Partial<Omit<ProgressEvent, 'rate' | 'eta'>>): void {
-    const turned = change.phase !== undefined && change.phase !== this.#state.phase
+    const phaseChanged = change.phase !== undefined && change.phase !== this.#state.phase
     this.#state = { ...this.#state, ...change }
     if (this.#ended) return
     const wait = this.#lastEmittedAt + EVENT_INTERVAL_MS - performance.now()
-    if (turned || wait <= 0) this.#emitNow()
+    if (phaseChanged || wait <= 0) this.#emitNow()
     else this.#timer ??= setTimeout(() => this.#emitNow(), wait).unref()
   }
 
-  /** A part was found on OSS: it is there, but nothing moved. */
+  /** Counts a part that OSS already had, so that no bytes moved. */
   found(bytes: number): void {
     this.#foundBytes += bytes
     this.acknowledge(bytes)
   }
 
-  /** A part arrived. */
+  /** Counts a part that OSS acknowledged. */
   acknowledge(bytes: number): void {
     const { uploaded, parts } = this.#state
     this.update({ uploaded: uploaded + bytes, parts: { ...parts, done: parts.done + 1 } })
   }
 
-  /** Parts that were there are no longer: their upload id is gone. */
+  /** Resets the counts of acknowledged parts and bytes: their upload id is gone. */
   restart(): void {
     this.#samples = []
     this.#foundBytes = 0
     this.update({ uploaded: 0, parts: { ...this.#state.parts, done: 0 } })
   }
 
-  /** No event comes after this. */
+  /** Emits the pending event, if any. No events follow. */
   end(): void {
     if (this.#timer !== undefined) this.#emitNow()
     this.#ended = true

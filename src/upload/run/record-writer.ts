@@ -25,7 +25,7 @@ const SAVE_INTERVAL_MS = 1_000
 /** Delay of the first save, in ms: a short stream ends earlier and needs a single checkpoint. */
 const FIRST_SAVE_DELAY_MS = 20
 
-/** Fields that describe progress, for people and for a source that continues behind verified bytes. */
+/** Progress of an upload, for users and for a source that continues after the verified bytes. */
 export type ProgressFields = Pick<UploadRecord, 'spooled' | 'crcs' | 'uploaded' | 'acknowledged'>
 
 export class RecordWriter {
@@ -88,7 +88,7 @@ export class RecordWriter {
   /** Resolves when `record`, with the current progress, is durable. */
   write(record: UploadRecord): Promise<void> {
     this.cancelScheduledSave()
-    // Numbers and CRCs: they keep the record's type.
+    // The progress fields do not change the type of the record.
     const now = { ...record, ...this.#progressFields(), updatedAt: timestamp() } as UploadRecord
     return this.#claim.db.write(this.with(now))
   }
@@ -158,7 +158,7 @@ export class RecordWriter {
     })
   }
 
-  /** Records that bytes are lost which only OSS had: the source is needed again, or the predecessor is dropped. */
+  /** Records the loss of bytes that only OSS had: the source is needed again, or the predecessor is dropped. */
   async unseal(): Promise<void> {
     const { record, checkpoint } = this
     if (!isFinishable(record)) return

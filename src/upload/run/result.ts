@@ -1,21 +1,19 @@
-/**
- * What a finished upload is to its user: made of the published record and of what this run did.
- */
+/** The result of a finished upload, built from the published record and the summary of the run. */
 import type { Checkpoint, Published } from '../../disk/checkpoint.js'
 
-/** A finished upload: the object as OSS has it, and what this call did for it. */
+/** Result of a finished upload: the object on OSS, and the work done by this call. */
 export interface UploadResult {
-  /** Name of the upload. */
+  /** Id of the upload. */
   readonly id: string
   /** Bucket of the object. */
   readonly bucket: string
   /** Key of the object. */
   readonly key: string
-  /** Bytes. */
+  /** Size of the object in bytes. */
   readonly size: number
-  /** Of the whole object, as OSS confirmed it: an unsigned decimal. */
+  /** CRC64 of the whole object, confirmed by OSS, as an unsigned decimal. */
   readonly crc64: string
-  /** As OSS gave it, with its quotes. */
+  /** ETag as OSS returned it, with its quotes. */
   readonly etag: string
   /** Number of parts; 1 for a single PutObject. */
   readonly parts: number
@@ -23,25 +21,25 @@ export interface UploadResult {
   readonly sent: number
   /** Bytes that OSS had already. */
   readonly skipped: number
-  /** Whether any byte of the source was read by this call. */
+  /** Whether this call read any byte of the source. */
   readonly sourceRead: boolean
-  /** Whether this call finished what an earlier one had sealed. */
+  /** Whether this call finished an upload that an earlier one had sealed. */
   readonly resumed: boolean
-  /** From when the bytes are: ISO 8601, UTC. */
+  /** Time of the seal, ISO 8601 in UTC. */
   readonly sealedAt: string
-  /** Of this call, in ms. */
+  /** Duration of this call in ms. */
   readonly elapsed: number
-  /** OSS's id of the request that published it, or that confirmed that it is published. */
+  /** OSS's id of the request that published the object or confirmed that it is published. */
   readonly requestId: string
-  /** Of the object, in a versioned bucket. */
+  /** Version of the object, in a versioned bucket. */
   readonly versionId?: string
-  /** What the callback's server answered. */
+  /** Response of the `callback` server. */
   readonly callback?: unknown
-  /** This is the receipt of an earlier upload: nothing was read or sent. */
+  /** Set if this is the receipt of an earlier upload, so that nothing was read or sent. */
   readonly receipt?: true
 }
 
-/** What one run did. */
+/** Summary of one run. */
 export interface RunSummary {
   readonly sent: number
   readonly skipped: number
@@ -78,7 +76,7 @@ export function resultOf(
   }
 }
 
-/** A finished upload's receipt as the result of a later call. */
+/** Returns the receipt of a finished upload as the result of a later call. */
 export function receiptOf(
   checkpoint: Checkpoint,
   published: Published,

@@ -1,17 +1,14 @@
-/**
- * Aborting upload ids on OSS: those that were superseded, and those their user gives up. Never
- * any other (rule 7).
- */
+/** Aborts upload ids on OSS: only superseded ones and those of uploads that the user aborts (rule 7). */
 import { OssRequestError } from '../../oss/request-error.js'
 import type { UploadContext } from '../run/context.js'
 import { withRetry } from '../model/retry.js'
 
-/** AbortMultipartUpload requests for one upload id. */
+/** Maximum number of AbortMultipartUpload requests per upload id. */
 const MAX_ABORTS = 10
 
 /**
- * Aborts each of `uploadIds`; one that is gone already is done.
- * @returns those that could not be aborted now; their user was warned
+ * Aborts each of `uploadIds`; upload ids that no longer exist are skipped.
+ * @returns the upload ids that could not be aborted now, each of them reported by a warning
  */
 export async function abortUploadIds(
   context: UploadContext,
@@ -33,8 +30,8 @@ export async function abortUploadIds(
 }
 
 /**
- * Aborts until OSS says `NoSuchUpload`: a part that was in flight may survive the first abort (OSS
- * documentation, "AbortMultipartUpload").
+ * Aborts an upload id, repeatedly until OSS responds with `NoSuchUpload`: a part in flight may survive the first
+ * abort (OSS documentation, "AbortMultipartUpload").
  */
 export async function abortUploadId(context: UploadContext, uploadId: string): Promise<void> {
   const { bucket, key, callOptions, retryPolicy } = context

@@ -1,6 +1,6 @@
 /**
- * A session: the parts under one upload id. It begins with the id that the checkpoint names and what OSS
- * lists under it, or with a new one, written down before anything is sent under it (rule 5).
+ * A session: the parts under one upload id. It starts with the upload id in the checkpoint and the parts that OSS
+ * lists under it, or with a new upload id, which is saved before anything is sent under it (rule 5).
  */
 import { isAmbiguous, OssRequestError } from '../../oss/request-error.js'
 import { initiationHeaders } from '../../oss/object-headers.js'
@@ -12,30 +12,30 @@ import type { RecordWriter } from '../run/record-writer.js'
 import { withRetry, type RetryPolicy } from '../model/retry.js'
 import { isOurObject } from './reconcile.js'
 
-/** A new upload id is a new session, and every part is to be done again. */
+/** The parts under one upload id. A new upload id needs a new session, in which no part is done. */
 export interface MultipartSession {
   readonly uploadId: string
   readonly listed: ReadonlyMap<number, ListedPart>
   readonly done: Map<number, DonePart>
 }
 
-/** The upload id is gone because our object is there already (rule 8). */
+/** The upload id is gone because our object is already published (rule 8). */
 export class AlreadyPublishedError extends Error {
   readonly object: ObjectInfo
 
   constructor(object: ObjectInfo) {
-    super('The object is on OSS already')
+    super('The object is already published')
     this.object = object
   }
 }
 
-/** OSS refuses a request that is signed longer ago, in ms: it cannot take effect any more. */
+/** OSS rejects requests signed more than this many ms ago, so they can no longer take effect. */
 const MAX_REQUEST_AGE_MS = 15 * 60_000
 
-/** How the upload's requests other than parts are tried again. */
+/** Returns the retry policy of a request that sends no part. */
 type MakeRetryPolicy = () => RetryPolicy
 
-/** The upload id we have, with what OSS lists under it; else a new one. */
+/** Opens a session with the recorded upload id and the parts OSS lists under it, or with a new upload id. */
 export async function openSession(
   context: UploadContext,
   writer: RecordWriter,
@@ -54,7 +54,11 @@ export async function openSession(
   return { uploadId: fresh, listed: new Map(), done: new Map() }
 }
 
-/** The upload id is gone. @throws AlreadyPublishedError: once all is sealed that may be why (rule 8) */
+/**
+ * Handles an upload id that no longer exists.
+ * @throws AlreadyPublishedError if the upload is sealed and its object is already published (rule 8)
+ * @throws BytesLostError if freed parts were lost with the upload id
+ */
 export async function handleLostUploadId(
   context: UploadContext,
   writer: RecordWriter,
@@ -71,7 +75,7 @@ export async function handleLostUploadId(
   await (object?.token === record.token ? writer.dropWrongUploadId() : writer.clearUploadId())
 }
 
-/** Intent first, then Initiate, then its answer on disk, then parts (rule 5). */
+/** Records the intent, sends Initiate, and records the response before any part is sent (rule 5). */
 async function initiate(
   { bucket, key, callOptions }: UploadContext,
   writer: RecordWriter,
@@ -95,7 +99,7 @@ async function initiate(
   return uploadId
 }
 
-/** Another upload id would have to get parts that are not here any more. */
+/** @throws BytesLostError if parts were freed: they cannot be sent again under another upload id */
 function refuseIfFreed({ record }: RecordWriter): void {
   if (!hasFreedParts(record)) return
   throw new BytesLostError(

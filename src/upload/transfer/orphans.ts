@@ -1,7 +1,7 @@
 /**
- * Orphans: upload ids that OSS made for an Initiate whose answer we never got. Lists of OSS carry no
- * metadata, so the token cannot be read from them; an orphan is known by its key, by the time in
- * which our Initiate may have taken effect, and by holding no part. Aborted only by `prune`.
+ * Orphans: upload ids on OSS of an Initiate whose response was lost. OSS lists upload ids without metadata, so
+ * they cannot be recognised by their token. Instead, an orphan has our key, was initiated while our Initiate may
+ * have taken effect, and has no parts. Only `prune` aborts them.
  */
 import {
   CheckpointDamagedError,
@@ -13,19 +13,19 @@ import { OssRequestError } from '../../oss/request-error.js'
 import type { UploadContext } from '../run/context.js'
 import { withRetry } from '../model/retry.js'
 
-/** OSS writes times of Initiate in whole seconds or ms, and its clock is only nearly known to us. */
+/** OSS reports times of Initiate in whole seconds or ms, and we know its clock only approximately. */
 const CLOCK_TOLERANCE_MS = 1_000
 
-/** Upload ids of a key that some upload of this spool uses. */
+/** Upload ids of a key that are used by uploads of this spool. */
 interface UsedUploadIds {
   readonly uploadIds: ReadonlySet<string>
-  /** When they were read, by our clock: an upload id made after that may be in use, too. */
+  /** Time when they were read, by our clock. Upload ids initiated later may be in use, too. */
   readonly at: number
-  /** Not all are known: an upload waits for the answer to an Initiate, or cannot be read now. */
+  /** True if some are unknown: an upload waits for the response to an Initiate, or cannot be read now. */
   readonly incomplete: boolean
 }
 
-/** Reads what the checkpoints of a spool say of an object; damaged ones are for others to report. */
+/** Reads the upload ids of an object from all checkpoints of the spool. Damaged ones are reported elsewhere. */
 async function usedUploadIds(
   records: RecordStore,
   object: Pick<Checkpoint, 'id' | 'endpoint' | 'bucket' | 'key'>,
@@ -50,21 +50,23 @@ async function usedUploadIds(
   return { uploadIds, at, incomplete }
 }
 
-/** An upload id that nobody got, and when it was made by our clock. */
+/** An upload id whose Initiate response was lost. */
 interface Orphan {
   readonly uploadId: string
+  /** Time of its Initiate, by our clock, in ms since 1970. */
   readonly time: number
 }
 
-/** What a search found, and the times in which something may still come to light. */
+/** Result of a search. */
 interface OrphanSearch {
   readonly orphans: readonly Orphan[]
+  /** Windows in which an orphan may still appear. */
   readonly stillLost: readonly InitiateWindow[]
 }
 
 /**
- * Looks for the orphans of an upload whose claim the caller holds. An upload id that is too young to
- * tell whose it is, is waited for, two seconds at most.
+ * Finds the orphans of an upload; the caller holds its claim. Waits up to 2 s if an upload id is too recent to
+ * decide whether another upload uses it.
  */
 export async function findOrphans(
   context: UploadContext,
@@ -84,7 +86,7 @@ export async function findOrphans(
   }
 }
 
-/** Empty upload ids of the key that nobody of `used` is, made when an answer of ours was lost. */
+/** Returns the upload ids of the key that have no parts, are not in `used` and were initiated in a `lost` window. */
 async function findCandidates(
   context: UploadContext,
   lost: readonly InitiateWindow[],
@@ -102,7 +104,7 @@ async function findCandidates(
   return candidates
 }
 
-/** The times that have to be looked at again: nothing was found yet, and something may still come. */
+/** Returns the windows to check again: no orphan was found yet, and one may still appear. */
 function stillLost(
   lost: readonly InitiateWindow[],
   found: readonly Orphan[],
@@ -120,7 +122,7 @@ function isWithin(time: number, windows: readonly InitiateWindow[]): boolean {
   )
 }
 
-/** One that has gone meanwhile holds no part either, but there is nothing to abort. */
+/** False for an upload id that no longer exists: it has no parts either, but needs no abort. */
 async function hasNoParts(context: UploadContext, uploadId: string): Promise<boolean> {
   const { bucket, key, callOptions, retryPolicy } = context
   const listed = await withRetry(() => bucket.listParts(key, uploadId, callOptions), retryPolicy)
@@ -128,8 +130,8 @@ async function hasNoParts(context: UploadContext, uploadId: string): Promise<boo
 }
 
 /**
- * Whether a lost Initiate left anything. When OSS does not say, it may have: the note stays, and
- * `prune` looks again.
+ * Returns whether a lost Initiate may have left an upload id. True if OSS cannot be asked: the windows are then
+ * kept, and `prune` checks them again.
  */
 export async function mayHaveOrphans(
   context: UploadContext,

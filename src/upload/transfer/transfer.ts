@@ -1,7 +1,7 @@
 /**
- * The parts of one upload in flight under one upload id, at most `parallel` concurrently. A part is done if
- * and only if OSS reports it with our size and CRC64, in a response or in its list (rule 4). While the source
- * flows, only a key that is taken ends the upload; attempts count from `sourceEnded()` on.
+ * Sends the parts of one upload, at most `parallel` concurrently. A part is done if and only if OSS reports it
+ * with our size and CRC64, in a response or in its list (rule 4). While the source flows, only a key that is
+ * taken fails the upload; attempts are counted from `sourceEnded()` on.
  */
 import { randomUUID } from 'node:crypto'
 import { isNoSuchUpload, OssRequestError } from '../../oss/request-error.js'
@@ -18,15 +18,15 @@ import type { CutPart, DonePart } from '../model/plan.js'
 export interface PartReader {
   /** Returns a fresh body for each attempt. */
   body(part: CutPart): UploadBody
-  /** Rejects when the bytes on disk are not those of the checkpoint. */
+  /** Rejects if the bytes on disk do not match the checkpoint. */
   verify(part: CutPart): Promise<void>
 }
 
 /** Events of a transfer, for its owner. */
 export interface TransferEvents {
-  /** A part is done; `response` is absent when OSS had it already. */
+  /** A part is done; `response` is `undefined` if OSS had it already. */
   onDone(part: CutPart, done: DonePart, response: HttpResponse | undefined): void
-  /** Done parts are in doubt: the upload id is new, or OSS has not listed them yet. */
+  /** Done parts may be lost: the upload id is new, or OSS has not listed its parts yet. */
   onRestart(): void
   /** The transfer failed; `drain()` rejects with the same error. */
   onFailure(error: unknown, part: number | undefined): void
@@ -35,7 +35,7 @@ export interface TransferEvents {
 /** The upload id is a sealed predecessor's, and its parts differ from ours (rule 6). */
 class BorrowedUploadIdError extends Error {}
 
-/** Upload ids that vanish one after the other: no network does that. */
+/** Limit of upload ids that vanish one after the other; no network failure causes that. */
 const MAX_SESSIONS = 5
 
 export class Transfer {
@@ -86,14 +86,14 @@ export class Transfer {
     this.#startParts()
   }
 
-  /** Starts to count attempts, and ends the pauses of parts that wait for a retry. */
+  /** Starts counting attempts and ends the pauses of parts that wait for a retry. */
   sourceEnded(): void {
     this.#unlimited = false
     this.#sessions = 0
     this.#limiter.resumeAll()
   }
 
-  /** Resolves when nothing is in flight or queued; rejects with the first failure after that. */
+  /** Resolves when nothing is in flight or queued. If a part failed, rejects then with the first failure. */
   async drain(): Promise<{ uploadId: string; parts: DonePart[] }> {
     await this.#waitUntilIdle()
     if (this.#failure !== undefined) throw this.#failure.error
@@ -235,7 +235,7 @@ export class Transfer {
     return openSession(this.#context, this.#writer, () => this.#retryPolicy())
   }
 
-  /** Opens a new session, once for all parts: the upload id is gone, or not ours to change. */
+  /** Opens a new session, once for all parts: the upload id is gone, or belongs to the predecessor. */
   async #replaceSession(cause: OssRequestError | BorrowedUploadIdError): Promise<void> {
     const known = this.#session
     this.#session = (async () => {
@@ -244,7 +244,7 @@ export class Transfer {
       this.#events.onRestart()
       if (cause instanceof OssRequestError) {
         this.#context.reportRetry(cause)
-        // With freed parts everything depends on the upload id, so list its parts before believing that it is gone.
+        // With freed parts, everything depends on the upload id: list its parts to make sure that it is gone.
         if (!hasFreedParts(this.#writer.record)) {
           await handleLostUploadId(this.#context, this.#writer, () => this.#retryPolicy())
         }
@@ -269,6 +269,6 @@ function uploadIdsVanishedError(): OssRequestError {
   return new OssRequestError({
     operation: 'ListParts',
     name: 'UploadIdsVanish',
-    message: `${MAX_SESSIONS} upload ids of this key vanished one after the other`,
+    message: `${MAX_SESSIONS} upload ids of this key disappeared in a row`,
   })
 }
