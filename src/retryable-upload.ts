@@ -12,10 +12,10 @@ import type { Ingest } from './upload/spooling/ingest.js'
 import type { UploadSettings } from './upload/model/options.js'
 import { findFinishable } from './upload/spooling/previous-run.js'
 import { receiptOf, resultOf, type UploadResult } from './upload/run/result.js'
-import { finishSlot } from './upload/finish/resume.js'
-import { checkSealedBytes } from './upload/finish/sealed-bytes.js'
+import { finishSlot } from './upload/finish/finish-slot.js'
+import { checkLateExpectation } from './upload/finish/late-expectation.js'
 import { openSource, type Source, type SourceOptions } from './upload/model/source.js'
-import { checkSameObject, startIngest } from './upload/spooling/start-ingest.js'
+import { checkSameDestination, startIngest } from './upload/spooling/start-ingest.js'
 import { SpoolWriteStream } from './write-stream.js'
 
 /** Finishes the sealed upload of this id, or calls `source` and reads it once. */
@@ -28,7 +28,7 @@ export async function retryableUpload(
   const { claim } = context
   const { checkpoint } = claim
   if (checkpoint !== null) {
-    checkSameObject(checkpoint, place, context.key)
+    checkSameDestination(checkpoint, place, context.key)
     const { upload } = checkpoint
     if (upload.phase === 'published' && upload.once) {
       await claim.removeOtherFiles([]) // a crash may have left its temp file
@@ -38,7 +38,7 @@ export async function retryableUpload(
     const options = { force: false }
     const slot = await findSlot(context, settings, options)
     if (slot !== undefined && !isTooOld(checkpoint, slot, settings.maxAge)) {
-      if (!claim.bytesLost) await checkSealedBytes(context, checkpoint[slot], settings)
+      if (!claim.bytesLost) await checkLateExpectation(context, checkpoint[slot], settings)
       return finishSealed(context, slot, settings, options)
     }
   }

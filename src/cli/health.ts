@@ -2,7 +2,7 @@
 import { createServer } from 'node:http'
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
-import type { WorkerHealth } from './fleet.js'
+import type { WorkerHealth } from './worker-connections.js'
 
 export interface HealthServer {
   readonly url: string

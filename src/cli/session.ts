@@ -88,7 +88,7 @@ export class Session {
     command: (flags: F) => Promise<number>,
   ): Promise<void> {
     if (flags.debug) {
-      const { logRequests } = await import('./request-log.js')
+      const { logRequests } = await import('./debug-log.js')
       this.onClose(logRequests(line => this.logLine(line)))
     }
     this.commandStatus = await command({

@@ -15,7 +15,7 @@ import {
 } from './checkpoint.js'
 import { isSystemError, replaceFile } from './durable-fs.js'
 import { Coalescer } from '../util/coalesce.js'
-import { openRegularFile } from './ownership.js'
+import { openRegularFile } from './trusted-files.js'
 
 /** Costs half as much as the one of `node:fs/promises`; listing a thousand uploads is mostly such reads. */
 const readFile = promisify(fs.readFile)

@@ -14,7 +14,7 @@ import {
 import { ignoreMissing, isSystemError } from './durable-fs.js'
 import type { LockedRecord, RecordStore } from './record-store.js'
 import { CheckpointDb } from './checkpoint-db.js'
-import { UntrustedFileError } from './ownership.js'
+import { UntrustedFileError } from './trusted-files.js'
 
 /** Claims of this process that are being released, by directory. */
 const releasing = new Map<string, Promise<void>>()
@@ -31,7 +31,7 @@ export function announceRelease(directory: string, ended: Promise<void>): void {
 }
 
 /** Resolves when all announced releases of this process are done. */
-export async function pendingReleases(): Promise<void> {
+export async function waitForReleases(): Promise<void> {
   await Promise.all(releasing.values())
 }
 

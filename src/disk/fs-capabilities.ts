@@ -9,7 +9,7 @@ import { promisify } from 'node:util'
 import { sparse, trim, tryLock } from 'fs-native-extensions'
 import { SpoolError } from '../errors.js'
 import { ignoreMissing, makeDirectory } from './durable-fs.js'
-import { newProbePath } from './probe.js'
+import { newProbePath } from './probe-file.js'
 
 const open = promisify(fs.open)
 const read = promisify(fs.read)

@@ -9,7 +9,7 @@ import { basename, join } from 'node:path'
 import { promisify } from 'node:util'
 import { ignoreMissing, isSystemError, randomSuffix } from './durable-fs.js'
 import { FileReader } from './file-reader.js'
-import { NONBLOCK } from './ownership.js'
+import { NONBLOCK } from './trusted-files.js'
 import type { SpoolFile } from './spool-file.js'
 
 const close = promisify(fs.close)

@@ -7,7 +7,7 @@ import { Lock, ownerOf, type Owner } from './lock.js'
 import type { LockedRecord, RecordStore } from './record-store.js'
 import { SpoolDirectory } from './spool-directory.js'
 import { CheckpointFile } from './checkpoint-db.js'
-import { checkDirectory } from './ownership.js'
+import { checkDirectory } from './trusted-files.js'
 
 export class LocalRecordStore extends SpoolDirectory implements RecordStore {
   async read(id: string): Promise<Checkpoint | null> {

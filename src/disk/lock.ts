@@ -10,7 +10,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { tryLock, unlock } from 'fs-native-extensions'
 import { isSystemError } from './durable-fs.js'
-import { checkDirectory, NOFOLLOW_NONBLOCK, UntrustedFileError } from './ownership.js'
+import { checkDirectory, NOFOLLOW_NONBLOCK, UntrustedFileError } from './trusted-files.js'
 
 /** The process that holds the lock of an upload. */
 export interface Owner {

@@ -16,8 +16,8 @@ import {
   syncDirectory,
 } from './durable-fs.js'
 import { Coalescer } from '../util/coalesce.js'
-import { isProbe } from './probe.js'
-import { checkDirectory, isTrustedDirectory } from './ownership.js'
+import { isProbe } from './probe-file.js'
+import { checkDirectory, isTrustedDirectory } from './trusted-files.js'
 
 export const QUARANTINE = 'quarantine'
 export const CHECKPOINT_FILE = 'checkpoint.json'

@@ -7,7 +7,7 @@ import { sparse, trim } from 'fs-native-extensions'
 import { fileSync as makeTempFile } from 'tmp-promise'
 import { ignoreMissing, isSystemError } from './durable-fs.js'
 import { FileReader } from './file-reader.js'
-import { NOFOLLOW_NONBLOCK } from './ownership.js'
+import { NOFOLLOW_NONBLOCK } from './trusted-files.js'
 import type { SpoolFile } from './spool-file.js'
 
 const writev = promisify(fs.writev)

@@ -5,10 +5,10 @@
 import { randomUUID } from 'node:crypto'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import type { EmulatorContext } from './context.js'
+import type { EmulatorContext } from './emulator-context.js'
 import { checkFault } from './faults/check-fault.js'
 import type { FaultHandle } from './faults/fault.js'
-import { checkLinkOptions } from './network.js'
+import { checkLinkOptions } from './simulated-network.js'
 
 /** An open admin port. */
 export interface AdminServer {

@@ -5,11 +5,11 @@
  */
 import { randomBytes } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { EmulatorContext } from './context.js'
+import type { EmulatorContext } from './emulator-context.js'
 import { ResetConnectionError, ReplaceReplyError, ActiveFaults } from './faults/active-faults.js'
 import { headerMap } from './http/headers.js'
 import { ClientDisconnectedError, RequestBody } from './request-body.js'
-import type { ConnectionPacer } from './network.js'
+import type { ConnectionPacer } from './simulated-network.js'
 import { OssError } from './oss-error.js'
 import { dispatch, type RequestContext } from './dispatch.js'
 import { errorReply, type Reply } from './reply.js'

@@ -7,6 +7,6 @@ export { startEmulator, type EmulatorClientOptions, type Emulator } from './emul
 export { DEFAULT_KEY, type EmulatorOptions } from './options.js'
 export type { AccessKey, Sts, StsCredentials } from './auth/credentials.js'
 export type { Fault, FaultAction, FaultHandle, FaultMatch, FaultPoint } from './faults/fault.js'
-export type { LinkOptions } from './network.js'
+export type { LinkOptions } from './simulated-network.js'
 export type { OperationName } from './operations/operation-name.js'
 export type { RequestRecord } from './request-log.js'

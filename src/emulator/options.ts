@@ -1,7 +1,7 @@
 /** Options of `startEmulator`, with their defaults and checks. */
 import type { AccessKey } from './auth/credentials.js'
 import type { Fault } from './faults/fault.js'
-import type { LinkOptions } from './network.js'
+import type { LinkOptions } from './simulated-network.js'
 import type { EmulatorSettings } from './settings.js'
 
 /** Options of `startEmulator`. All are optional. */

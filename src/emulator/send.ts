@@ -5,7 +5,7 @@
 import type { ServerResponse } from 'node:http'
 import type { ActiveFaults } from './faults/active-faults.js'
 import { ClientDisconnectedError } from './request-body.js'
-import type { ConnectionPacer } from './network.js'
+import type { ConnectionPacer } from './simulated-network.js'
 import type { Reply } from './reply.js'
 import type { RequestRecord } from './request-log.js'
 

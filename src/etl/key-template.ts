@@ -4,7 +4,7 @@
  * same keys.
  */
 import { invalidType, invalidValue } from '../errors.js'
-import { DATE_PLACEHOLDERS, type DateFields } from './calendar.js'
+import { DATE_PLACEHOLDERS, type DateFields } from './date-fields.js'
 
 /** Values of the placeholders. */
 export interface KeyFields {

@@ -4,11 +4,11 @@ import { checkInteger, checkObject, checkProperties, invalidType, invalidValue }
 import type { UploadOptions } from '../index.js'
 import { checkKey } from '../upload/model/names.js'
 import { checkOptions } from '../upload/model/options.js'
-import { Calendar } from './calendar.js'
+import { Calendar } from './date-fields.js'
 import type { Format } from './format.js'
 import type { RecordId } from './manifest.js'
 import { KeyTemplate } from './key-template.js'
-import { transformFactory, type ObjectTransform } from './transforms.js'
+import { transformFactory, type ObjectTransform } from './transform-option.js'
 
 /** Upload options of the objects of a job. Options that the job sets itself are excluded. */
 export type ObjectUpload = Omit<

@@ -5,7 +5,7 @@
 import { Writable } from 'node:stream'
 import { SpoolError } from '../errors.js'
 import type { Spool } from '../index.js'
-import { RotateJob } from './job.js'
+import { RotateJob } from './rotate-job.js'
 import type { Manifest, ManifestObject } from './manifest.js'
 import { checkRotateOptions, type RotateOptions, type RotateSettings } from './options.js'
 

@@ -3,7 +3,7 @@
  * recorded in their checkpoint; the client only determines how requests are signed (contract).
  */
 import { invalidValue } from '../errors.js'
-import { AliOssBucket } from './ali-oss.js'
+import { AliOssBucket } from './ali-oss-bucket.js'
 import type { Bucket, OssConnection, Place } from './bucket.js'
 import { readClient, type AliOssClient, type ClientOptions } from './client-options.js'
 import { Transport } from './transport.js'

@@ -13,7 +13,7 @@ import {
   type Checkpoint,
 } from '../disk/checkpoint.js'
 import { Lock, ownerOf, type Owner } from '../disk/lock.js'
-import { isTrustedDirectory } from '../disk/ownership.js'
+import { isTrustedDirectory } from '../disk/trusted-files.js'
 import type { LockedRecord, RecordStore } from '../disk/record-store.js'
 import { ignoreMissing } from '../disk/durable-fs.js'
 import { quarantineName, type SpoolDirectory } from '../disk/spool-directory.js'

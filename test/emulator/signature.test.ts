@@ -6,7 +6,7 @@ import { canonicalRequestV4, stringToSignV1 } from '../../src/emulator/auth/cano
 import { createCredentialStore } from '../../src/emulator/auth/credentials.js'
 import { sameSignature, signV1, signV4, stringToSignV4 } from '../../src/emulator/auth/signature.js'
 import { headerMap } from '../../src/emulator/http/headers.js'
-import { parseRequestTarget } from '../../src/emulator/http/target.js'
+import { parseRequestTarget } from '../../src/emulator/http/request-target.js'
 import { multipartETag } from '../../src/emulator/store/digest.js'
 
 const headers = (all: Record<string, string>) => headerMap(Object.entries(all).flat())

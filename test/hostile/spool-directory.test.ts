@@ -9,7 +9,7 @@ import { createServer } from 'node:net'
 import { basename, dirname, join } from 'node:path'
 import t, { type Test } from 'tap'
 import { LocalRecordStore } from '../../src/disk/local-record-store.js'
-import { unsafePermissionsWarning } from '../../src/disk/ownership.js'
+import { unsafePermissionsWarning } from '../../src/disk/trusted-files.js'
 import { bench, bytes, streamOf, type Bench } from '../support/oss.js'
 
 const skip = process.platform === 'win32' && 'Windows has none of these'

@@ -5,7 +5,7 @@
 import { inspect } from 'node:util'
 import OSS from 'ali-oss'
 import t from 'tap'
-import { AliOssBucket } from '../../src/oss/ali-oss.js'
+import { AliOssBucket } from '../../src/oss/ali-oss-bucket.js'
 import { connect } from '../../src/oss/connection.js'
 import {
   isAmbiguous,

@@ -10,9 +10,9 @@ import type { ObjectOptions } from '../../src/oss/object-headers.js'
 import type { Place } from '../../src/oss/bucket.js'
 import {
   startSpooling,
-  complete,
+  startCompleting,
   newCheckpoint,
-  publish,
+  markPublished,
   seal,
 } from '../../src/upload/model/phase.js'
 import { MIB, createPlan } from '../../src/upload/model/plan.js'
@@ -44,11 +44,11 @@ export function sealed(object: ObjectOptions = {}, uploadId?: string): Sealed {
 }
 
 export function completing(uploadId?: string): Completing {
-  return complete(sealed({}, uploadId), 'multipart', AT)
+  return startCompleting(sealed({}, uploadId), 'multipart', AT)
 }
 
 export function published(): Published {
-  return publish(completing('U'), { etag: '"E"', parts: 2, requestId: 'R' })
+  return markPublished(completing('U'), { etag: '"E"', parts: 2, requestId: 'R' })
 }
 
 export function checkpointOf(upload: Checkpoint['upload'], id = 'id'): Checkpoint {

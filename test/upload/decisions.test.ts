@@ -13,8 +13,8 @@ import {
   adoptUploadId,
   filesOf,
   initiationDigest,
-  publish,
-  reopen,
+  markPublished,
+  backToSealed,
   seal,
   dropPrevious,
   startSuccessor,
@@ -24,7 +24,7 @@ import {
 import { ProgressTracker } from '../../src/upload/run/progress.js'
 import type { ProgressEvent } from '../../src/upload/model/progress-event.js'
 import { retryDelay, withRetry, type RetryPolicy } from '../../src/upload/model/retry.js'
-import { classifyOutcome, reconcile } from '../../src/upload/transfer/reconcile.js'
+import { classifyOutcome, reconcile } from '../../src/upload/transfer/publish-outcome.js'
 import { statusOf } from '../../src/upload/maintenance/status.js'
 import {
   AT,
@@ -254,13 +254,13 @@ t.test('phases', async t => {
     'reopen() reverts complete(), and publish() drops properties no longer needed',
     async t => {
       const record = sealed({}, 'U')
-      const { updatedAt: _new, ...reopened } = reopen(completing('U'))
+      const { updatedAt: _new, ...reopened } = backToSealed(completing('U'))
       const { updatedAt: _old, token: _token, createdAt: _c, sealedAt: _s, ...expected } = record
       t.match(reopened, expected)
       t.notOk('method' in reopened || 'completingAt' in reopened)
-      t.equal(reopen(record), record)
+      t.equal(backToSealed(record), record)
       const object = { etag: '"E"', parts: 2, requestId: 'R' }
-      const done = publish({ ...record, error: { code: 'X', message: 'm', at: 'x' } }, object)
+      const done = markPublished({ ...record, error: { code: 'X', message: 'm', at: 'x' } }, object)
       t.match(done, { phase: 'published', uploaded: record.size, ...object })
       t.notOk('uploadId' in done || 'error' in done)
     },

@@ -26,7 +26,7 @@ import {
   type Part,
   type Plan,
 } from '../../src/upload/model/plan.js'
-import { PlanExhaustedError, Spooler } from '../../src/upload/spooling/spooler.js'
+import { PlanExhaustedError, PartCutter } from '../../src/upload/spooling/part-cutter.js'
 import { holds } from '../support/seed.js'
 
 const TB = 1e12
@@ -236,10 +236,10 @@ t.test('Spooler', async t => {
   const spooler = async (
     expect = {},
     of = plan,
-  ): Promise<{ file: TempFile; spooler: Spooler; cut: CutPart[] }> => {
+  ): Promise<{ file: TempFile; spooler: PartCutter; cut: CutPart[] }> => {
     const cut: CutPart[] = []
     const file = TempFile.create(t.testdir({}))
-    return { file, cut, spooler: new Spooler(file, of, expect, part => cut.push(part)) }
+    return { file, cut, spooler: new PartCutter(file, of, expect, part => cut.push(part)) }
   }
 
   t.test('a spooler cuts parts according to the plan, independent of the chunks', async t => {
@@ -277,7 +277,7 @@ t.test('Spooler', async t => {
   t.test('a spooler reports a part only after its bytes are in the temp file', async t => {
     const file = TempFile.create(t.testdir({}))
     const sizes: number[] = []
-    const s = new Spooler(file, plan, {}, part => {
+    const s = new PartCutter(file, plan, {}, part => {
       t.ok(file.size >= part.start + part.size)
       sizes.push(part.size)
     })
@@ -312,7 +312,7 @@ t.test('Spooler', async t => {
     ] as const) {
       const file = await TempFile.open(directory, first.file.name)
       const cut: CutPart[] = []
-      const s = new Spooler(file, plan, { sha256: 'x' }, part => cut.push(part))
+      const s = new PartCutter(file, plan, { sha256: 'x' }, part => cut.push(part))
       t.equal(await s.replay(known), verified)
       t.equal(file.size, verified)
       t.equal(cut.length, verified / 1000)

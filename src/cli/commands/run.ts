@@ -5,7 +5,7 @@
 import type { Command } from 'commander'
 import { EXIT_SUCCESS, UsageError } from '../exit-status.js'
 import { addExamples, durationOption, addUploadOptions } from '../shared-options.js'
-import { Producer } from '../producer.js'
+import { Producer } from '../child-command.js'
 import { startProgressDisplay } from '../progress.js'
 import { reportError, reportResult } from '../report.js'
 import type { Session } from '../session.js'

@@ -43,7 +43,7 @@ export function defineWorker(program: Command, session: Session): void {
 async function runWorker(session: Session, flags: WorkerFlags): Promise<number> {
   const bucket = flags.bucket ?? session.io.env['OSS_BUCKET']
   if (!bucket) throw new UsageError('No bucket: set --bucket or OSS_BUCKET')
-  const { redisUrl, openFleet } = await import('../fleet.js')
+  const { redisUrl, openFleet } = await import('../worker-connections.js')
   const url = redisUrl(flags.redis, session.io.env)
   const { loadSources } = await import('../sources-file.js')
   const sources = await loadSources(flags.sources)

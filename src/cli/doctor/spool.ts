@@ -3,7 +3,7 @@ import { constants } from 'node:fs'
 import { access, open, stat, statfs, unlink } from 'node:fs/promises'
 import { makeDirectory, syncDirectory } from '../../disk/durable-fs.js'
 import { checkFileSystem } from '../../disk/fs-capabilities.js'
-import { newProbePath } from '../../disk/probe.js'
+import { newProbePath } from '../../disk/probe-file.js'
 import type { SpoolContent } from '../spool-content.js'
 import { formatBytes } from '../units.js'
 import {

@@ -2,10 +2,10 @@
  * Authenticates a request and resolves its address: the first candidate address for which the signature
  * verifies. A request without a signature is anonymous; its rights depend on ACLs.
  */
-import type { Address } from '../http/address.js'
+import type { Address } from '../http/bucket-address.js'
 import { OssError, invalidArgument } from '../oss-error.js'
 import { canonicalRequestV4, stringToSignV1, type SignableRequest } from './canonical.js'
-import { parseAuthorization, type Authorization } from './authorization.js'
+import { parseAuthorization, type Authorization } from './parse-authorization.js'
 import type { CredentialStore } from './credentials.js'
 import { sameSignature, signV1, signV4, stringToSignV4 } from './signature.js'
 

@@ -2,9 +2,9 @@
  * Builds the string that a signature covers from a request as the server receives it. All strings here
  * hold one character per byte (latin1), so that headers and keys are signed as raw bytes.
  */
-import type { Address } from '../http/address.js'
+import type { Address } from '../http/bucket-address.js'
 import type { HeaderMap } from '../http/headers.js'
-import { encodeRfc3986 } from '../http/target.js'
+import { encodeRfc3986 } from '../http/request-target.js'
 
 /** The parts of a request that signatures cover. */
 export interface SignableRequest {

@@ -4,7 +4,7 @@
  */
 import type { Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { EmulatorContext } from '../context.js'
+import type { EmulatorContext } from '../emulator-context.js'
 import type { RequestRecord } from '../request-log.js'
 import type { Reply } from '../reply.js'
 import { faultPointOf, type Fault, type FaultPoint } from './fault.js'

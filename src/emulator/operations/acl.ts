@@ -2,7 +2,7 @@
 import { emptyReply, xmlReply, type Reply } from '../reply.js'
 import { OWNER } from '../settings.js'
 import { parseBucketAcl, newBucket, requireBucket } from './bucket.js'
-import type { OperationContext } from './context.js'
+import type { OperationContext } from './operation-context.js'
 import { requireObject, noSuchKey } from './object-read.js'
 import { parseObjectAcl } from './object-metadata.js'
 

@@ -5,10 +5,10 @@ import { invalidArgument, OssError } from '../oss-error.js'
 import { emptyReply, type Reply } from '../reply.js'
 import type { Digest } from '../store/digest.js'
 import type { ObjectRecord } from '../store/record.js'
-import { isoTime, type OperationContext } from './context.js'
+import { isoTime, type OperationContext } from './operation-context.js'
 import { crc64Header } from './object-read.js'
 import { defaultStorageClass } from './object-write.js'
-import { MAX_UPLOAD_BODY_BYTES, receiveBody } from './receive.js'
+import { MAX_UPLOAD_BODY_BYTES, receiveBody } from './receive-body.js'
 import { metadataOf } from './object-metadata.js'
 
 export async function appendObject(context: OperationContext): Promise<Reply> {

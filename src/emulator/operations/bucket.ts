@@ -4,7 +4,7 @@ import { emptyReply, xmlReply, type Reply } from '../reply.js'
 import { OWNER, type EmulatorSettings } from '../settings.js'
 import { isBucketName } from '../store/buckets.js'
 import type { Acl, BucketRecord } from '../store/record.js'
-import { isoTime, type OperationContext } from './context.js'
+import { isoTime, type OperationContext } from './operation-context.js'
 import { parseStorageClass } from './object-metadata.js'
 import { readXmlBody } from './xml-body.js'
 

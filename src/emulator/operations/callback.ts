@@ -5,9 +5,9 @@
 import { isIP } from 'node:net'
 import { invalidArgument, OssError } from '../oss-error.js'
 import type { Reply } from '../reply.js'
-import { normalizeHost } from '../http/address.js'
+import { normalizeHost } from '../http/bucket-address.js'
 import type { ObjectRecord } from '../store/record.js'
-import type { OperationContext } from './context.js'
+import type { OperationContext } from './operation-context.js'
 
 const MAX_CALLBACK_HEADER_BYTES = 5 * 1024
 const MAX_CALLBACK_RESPONSE_BYTES = 1024 * 1024

@@ -4,10 +4,10 @@
  */
 import { invalidArgument, OssError } from '../oss-error.js'
 import { emptyReply, xmlReply, type Reply } from '../reply.js'
-import { percentDecode } from '../http/target.js'
+import { percentDecode } from '../http/request-target.js'
 import { removeFile } from '../store/files.js'
 import type { ObjectRecord, ObjectMetadata } from '../store/record.js'
-import { isoTime, type OperationContext } from './context.js'
+import { isoTime, type OperationContext } from './operation-context.js'
 import { checkConditions } from './conditions.js'
 import { noSuchUpload, parsePartNumber, requireUpload } from './multipart.js'
 import { noSuchKey } from './object-read.js'
@@ -18,7 +18,7 @@ import {
   throwIfExists,
 } from './object-write.js'
 import { parseRange } from './range.js'
-import { writeAndDigest } from './receive.js'
+import { writeAndDigest } from './receive-body.js'
 import { metadataOf } from './object-metadata.js'
 
 /** Maximum size of the source of CopyObject: 1 GB. */

@@ -1,9 +1,9 @@
 /** DeleteMultipleObjects. Deletes up to 1000 keys; missing ones are not an error. */
 import { OssError } from '../oss-error.js'
 import { emptyReply, xmlReply, type Reply } from '../reply.js'
-import { percentDecode } from '../http/target.js'
-import type { OperationContext } from './context.js'
-import { readNameEncoding } from './encoding.js'
+import { percentDecode } from '../http/request-target.js'
+import type { OperationContext } from './operation-context.js'
+import { readNameEncoding } from './name-encoding.js'
 import { readXmlBody } from './xml-body.js'
 
 const MAX_DELETE_KEYS = 1000

@@ -1,9 +1,9 @@
 /** ListParts and ListMultipartUploads. */
 import { invalidArgument } from '../oss-error.js'
 import { xmlReply, type Reply } from '../reply.js'
-import { isoTime, type OperationContext } from './context.js'
-import { readNameEncoding } from './encoding.js'
-import { compareKeys, paginate } from './listing.js'
+import { isoTime, type OperationContext } from './operation-context.js'
+import { readNameEncoding } from './name-encoding.js'
+import { compareKeys, paginate } from './pagination.js'
 import { requireUpload } from './multipart.js'
 
 export async function listParts(context: OperationContext): Promise<Reply> {

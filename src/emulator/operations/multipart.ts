@@ -3,15 +3,15 @@ import { invalidArgument, OssError } from '../oss-error.js'
 import { emptyReply, xmlReply, type Reply } from '../reply.js'
 import type { StoredPart } from '../store/parts.js'
 import type { MultipartUploadRecord } from '../store/record.js'
-import { isoTime, type OperationContext } from './context.js'
+import { isoTime, type OperationContext } from './operation-context.js'
 import {
   defaultStorageClass,
   encryptionHeader,
   forbidsOverwrite,
   throwIfExists,
 } from './object-write.js'
-import { readNameEncoding } from './encoding.js'
-import { digestHeaders, receiveBody } from './receive.js'
+import { readNameEncoding } from './name-encoding.js'
+import { digestHeaders, receiveBody } from './receive-body.js'
 import { uploadMetadataOf } from './object-metadata.js'
 
 const MAX_PART_NUMBER = 10_000

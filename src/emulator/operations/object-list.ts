@@ -3,9 +3,9 @@ import { invalidArgument } from '../oss-error.js'
 import { xmlReply, type Reply } from '../reply.js'
 import { OWNER } from '../settings.js'
 import type { ObjectRecord } from '../store/record.js'
-import type { OperationContext } from './context.js'
-import { readNameEncoding } from './encoding.js'
-import { compareKeys, paginate, type Page } from './listing.js'
+import type { OperationContext } from './operation-context.js'
+import { readNameEncoding } from './name-encoding.js'
+import { compareKeys, paginate, type Page } from './pagination.js'
 import { integerParameter } from './multipart-list.js'
 
 export async function listObjects(context: OperationContext): Promise<Reply> {

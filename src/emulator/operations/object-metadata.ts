@@ -2,7 +2,7 @@
 import { invalidArgument, OssError } from '../oss-error.js'
 import type { HeaderMap } from '../http/headers.js'
 import type { ObjectAcl, ObjectMetadata, Tag } from '../store/record.js'
-import { percentDecode } from '../http/target.js'
+import { percentDecode } from '../http/request-target.js'
 
 /** Headers that are stored and returned with the object. */
 export const STORED_HEADERS = [

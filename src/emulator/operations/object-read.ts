@@ -1,9 +1,9 @@
 /** GetObject, HeadObject and GetObjectMeta. */
 import { invalidArgument, OssError } from '../oss-error.js'
 import { emptyReply, type Reply } from '../reply.js'
-import type { ByteSpan } from '../store/body.js'
+import type { ByteSpan } from '../store/stored-body.js'
 import type { ObjectRecord } from '../store/record.js'
-import { httpTime, type OperationContext } from './context.js'
+import { httpTime, type OperationContext } from './operation-context.js'
 import { checkConditions } from './conditions.js'
 import { encryptionHeader } from './object-write.js'
 import { parseRange } from './range.js'

@@ -3,9 +3,9 @@ import { emptyReply, type Reply } from '../reply.js'
 import { OssError } from '../oss-error.js'
 import type { Digest } from '../store/digest.js'
 import type { ObjectRecord, ObjectMetadata } from '../store/record.js'
-import { isoTime, type OperationContext } from './context.js'
+import { isoTime, type OperationContext } from './operation-context.js'
 import { prepareCallback } from './callback.js'
-import { hexToBase64, digestHeaders, receiveBody } from './receive.js'
+import { hexToBase64, digestHeaders, receiveBody } from './receive-body.js'
 import { metadataOf } from './object-metadata.js'
 
 export async function putObject(context: OperationContext): Promise<Reply> {

@@ -1,6 +1,6 @@
 /** Operations: the requests they answer, the access they need, and their implementation. */
 import type { Reply } from '../reply.js'
-import type { OperationContext } from './context.js'
+import type { OperationContext } from './operation-context.js'
 import type { OperationName } from './operation-name.js'
 
 /** Level of the resource that a request addresses. */

@@ -3,7 +3,7 @@
  * end of the object is ignored and the whole object is returned with 200 (see OSS's page on ranged
  * downloads), unless the client requests HTTP's behaviour with `x-oss-range-behavior: standard`.
  */
-import type { ByteSpan } from '../store/body.js'
+import type { ByteSpan } from '../store/stored-body.js'
 
 /**
  * Parses a Range header.

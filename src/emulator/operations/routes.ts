@@ -3,13 +3,13 @@
  * that OSS supports and the emulator does not are listed too, so that they are answered NotImplemented
  * rather than something that looks like success.
  */
-import type { Address } from '../http/address.js'
+import type { Address } from '../http/bucket-address.js'
 import type { HeaderMap } from '../http/headers.js'
 import type { Reply } from '../reply.js'
 import { getBucketAcl, getObjectAcl, putBucketAcl, putObjectAcl } from './acl.js'
 import { appendObject } from './append.js'
 import { deleteBucket, getBucketInfo, getBucketLocation, listBuckets, putBucket } from './bucket.js'
-import type { OperationContext } from './context.js'
+import type { OperationContext } from './operation-context.js'
 import { completeMultipartUpload } from './complete.js'
 import { copyObject, uploadPartCopy } from './copy.js'
 import { deleteMultipleObjects } from './delete-multiple.js'

@@ -5,7 +5,7 @@
  */
 import { createHash } from 'node:crypto'
 import { OssError } from '../oss-error.js'
-import type { OperationContext } from './context.js'
+import type { OperationContext } from './operation-context.js'
 
 /** Maximum size of a body. Enough for 10,000 parts or 1000 percent-encoded keys of 1023 bytes. */
 const MAX_XML_BYTES = 4 * 1024 * 1024

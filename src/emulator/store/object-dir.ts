@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { hasErrorCode, ifExists, listDir, removeTree } from './files.js'
 import { keyFileName } from './layout.js'
 import type { ObjectRecord } from './record.js'
-import type { StoreContext } from './context.js'
+import type { StoreContext } from './store-context.js'
 
 /** Record file. The object exists once this file does. */
 export const RECORD_FILE = 'record.json'

@@ -9,7 +9,7 @@ import { truncate } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
-import { readSegments, readZeros, type ByteSpan } from './body.js'
+import { readSegments, readZeros, type ByteSpan } from './stored-body.js'
 import {
   ifExists,
   pathExists,
@@ -31,7 +31,7 @@ import {
   type StagedBody,
 } from './object-dir.js'
 import type { ObjectRecord, Segment } from './record.js'
-import type { StoreContext } from './context.js'
+import type { StoreContext } from './store-context.js'
 
 const MANIFEST_FILE = 'manifest.json'
 

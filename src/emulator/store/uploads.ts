@@ -19,7 +19,7 @@ import {
 } from './object-dir.js'
 import { removeStoredPart, readStoredParts, storePart, type StoredPart } from './parts.js'
 import type { ObjectRecord, Segment, MultipartUploadRecord } from './record.js'
-import type { StoreContext } from './context.js'
+import type { StoreContext } from './store-context.js'
 
 /** Unfinished uploads of a data directory. `undefined` and false mean that there is no such upload. */
 export interface UploadStore {

@@ -14,18 +14,18 @@ import { BytesLostError, hasFreedParts } from '../model/freed-parts.js'
 import { AlreadyPublishedError } from '../transfer/multipart-session.js'
 import { mayHaveOrphans } from '../transfer/orphans.js'
 import {
-  complete,
+  startCompleting,
   dropPrevious,
   partCount,
-  publish,
+  markPublished,
   publishMethod,
-  reopen,
+  backToSealed,
   uploadIdsToAbort,
   withLostInitiates,
 } from '../model/phase.js'
-import { asUnpublished, isOurObject, reconcile } from '../transfer/reconcile.js'
+import { asUnpublished, isOurObject, reconcile } from '../transfer/publish-outcome.js'
 import { isRetryable, retryDelay, withRetry } from '../model/retry.js'
-import type { UploadRun } from './upload-run.js'
+import type { UploadResources } from './upload-resources.js'
 
 /** The published record, and the response of the caller's callback server. */
 export interface FinishResult {
@@ -41,7 +41,7 @@ type PublishedObject = Pick<PublishResponse, 'etag' | 'requestId' | 'versionId' 
 const COMPLETE_IDLE_TIMEOUT_MS = 15 * 60_000
 
 /** Finishes the upload. Resolves when the object is verified and its files on this host are removed. */
-export async function finish(run: UploadRun): Promise<FinishResult> {
+export async function finish(run: UploadResources): Promise<FinishResult> {
   const { context, writer } = run
   const { attempts } = context.settings.retry
   let done = await reconcileOnStart(run)
@@ -70,19 +70,19 @@ export async function finish(run: UploadRun): Promise<FinishResult> {
 }
 
 /** Reconciles a record that is in `completing` after a crash or a lost response (rule 8). */
-async function reconcileOnStart(run: UploadRun): Promise<PublishedObject | undefined> {
+async function reconcileOnStart(run: UploadResources): Promise<PublishedObject | undefined> {
   return run.sealed.phase === 'completing' ? reconcileRecord(run) : undefined
 }
 
 /** Sends the remaining parts, saves `completing`, sends Complete or PutObject, and verifies the object. */
-async function tryComplete(run: UploadRun): Promise<PublishedObject> {
+async function tryComplete(run: UploadResources): Promise<PublishedObject> {
   const { context } = run
   const { bucket, key } = context
-  const sealed = reopen(run.sealed)
+  const sealed = backToSealed(run.sealed)
   const headers = completionHeaders(sealed.object)
   let reply: PublishResponse
   if (publishMethod(sealed) === 'put') {
-    await saveCompleting(run, complete(sealed, 'put', bucket.now()))
+    await saveCompleting(run, startCompleting(sealed, 'put', bucket.now()))
     const all = { ...initiationHeaders(sealed.object), ...headers, [TOKEN_HEADER]: sealed.token }
     context.countPut(sealed.size)
     const since = performance.now()
@@ -90,7 +90,7 @@ async function tryComplete(run: UploadRun): Promise<PublishedObject> {
     context.diagnostics.partSent({ number: 1, size: sealed.size }, since)
   } else {
     const { uploadId, parts } = await (await run.transfer()).drain()
-    await saveCompleting(run, complete(reopen(run.sealed), 'multipart', bucket.now()))
+    await saveCompleting(run, startCompleting(backToSealed(run.sealed), 'multipart', bucket.now()))
     const call = { ...context.callOptions, idleTimeout: COMPLETE_IDLE_TIMEOUT_MS }
     reply = await bucket.complete(key, uploadId, parts, headers, call)
   }
@@ -101,13 +101,13 @@ async function tryComplete(run: UploadRun): Promise<PublishedObject> {
 }
 
 /** Makes `completing` durable before the request that may publish the object (rule 5). */
-async function saveCompleting(run: UploadRun, record: Completing): Promise<void> {
+async function saveCompleting(run: UploadResources, record: Completing): Promise<void> {
   await run.writer.write(record)
   run.context.progress.update({ phase: 'completing' })
 }
 
 /** Compares the CRC64 of the response with ours. Sends HEAD only if the response has none (rule 1). */
-async function verify(run: UploadRun, reply: PublishResponse): Promise<PublishedObject> {
+async function verify(run: UploadResources, reply: PublishResponse): Promise<PublishedObject> {
   const { context, writer } = run
   const record = run.sealed
   if (String(reply.crc64) === record.crc64) return reply
@@ -135,7 +135,7 @@ async function verify(run: UploadRun, reply: PublishResponse): Promise<Published
  * @returns the object if the request succeeded after all; `undefined` to retry
  */
 async function handleFailure(
-  run: UploadRun,
+  run: UploadResources,
   failure: OssRequestError,
   { isLast }: { isLast: boolean },
 ): Promise<PublishedObject | undefined> {
@@ -151,14 +151,14 @@ async function handleFailure(
     const record = run.sealed
     const object = await withRetry(() => bucket.head(key, callOptions), retryPolicy)
     if (object !== undefined && isOurObject(record, object)) return object
-    await writer.write(reopen(record))
+    await writer.write(backToSealed(record))
     throw failure
   }
   if (kind === 'no-upload' || (isRetryable(kind) && isAmbiguous(failure))) {
     const done = await reconcileRecord(run)
     if (done !== undefined) return done
   } else {
-    await writer.write(reopen(run.sealed))
+    await writer.write(backToSealed(run.sealed))
     if (kind === 'stale-part') run.discardTransfer()
   }
   if (isLast || (!isRetryable(kind) && kind !== 'no-upload' && kind !== 'stale-part')) throw failure
@@ -166,7 +166,7 @@ async function handleFailure(
 }
 
 /** Asks OSS whether Complete or PutObject succeeded (rule 8), and saves the answer. */
-async function reconcileRecord(run: UploadRun): Promise<PublishedObject | undefined> {
+async function reconcileRecord(run: UploadResources): Promise<PublishedObject | undefined> {
   const { context, writer } = run
   const record = run.sealed
   if (record.phase !== 'completing') return undefined
@@ -192,7 +192,7 @@ async function reconcileRecord(run: UploadRun): Promise<PublishedObject | undefi
 
 /** Cleans up a verified upload: upload ids on OSS, then the temp file, the checkpoint last (rule 6). */
 async function cleanUp(
-  run: UploadRun,
+  run: UploadResources,
   record: Finishable,
   done: PublishedObject,
 ): Promise<FinishResult> {
@@ -202,7 +202,7 @@ async function cleanUp(
   const parts = partCount(record)
   const { etag, requestId, versionId, callback } = done
   const object = { etag, requestId, parts, ...(versionId === undefined ? {} : { versionId }) }
-  const published = publish(record, object)
+  const published = markPublished(record, object)
   const result = { published, ...(callback === undefined ? {} : { callback }) }
   context.progress.update({
     phase: 'published',
@@ -235,7 +235,7 @@ async function cleanUp(
 }
 
 /** Reads the whole file for PutObject, and verifies it: a bit flipped on disk never reaches the object. */
-async function wholeBody(run: UploadRun, sealed: Sealed): Promise<Buffer> {
+async function wholeBody(run: UploadResources, sealed: Sealed): Promise<Buffer> {
   const file = await run.file()
   const body = await file.read(0, sealed.size)
   if (String(crc64(body)) !== sealed.crc64) {

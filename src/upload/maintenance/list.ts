@@ -3,7 +3,7 @@
  * the others (rule 10).
  */
 import { CheckpointDamagedError } from '../../disk/checkpoint.js'
-import { Claim, pendingReleases, toUnreadableError } from '../../disk/claim.js'
+import { Claim, waitForReleases, toUnreadableError } from '../../disk/claim.js'
 import type { RecordStore } from '../../disk/record-store.js'
 import { LIST_CONCURRENCY } from '../../disk/spool-directory.js'
 import { SpoolError } from '../../errors.js'
@@ -21,7 +21,7 @@ export async function listUploads(
   warn: (warning: SpoolWarning) => void,
   ids?: readonly string[],
 ): Promise<UploadStatus[]> {
-  await pendingReleases()
+  await waitForReleases()
   const results = await mapLimit(LIST_CONCURRENCY, ids ?? (await records.ids()), async id => {
     try {
       return await readStatus(records, id)

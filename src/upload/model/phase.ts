@@ -96,7 +96,7 @@ export function unseal(record: Finishable): Spooling {
     crc64: _crc64,
     sealedAt: _at,
     ...rest
-  } = withUploadId(reopen(record), undefined)
+  } = withUploadId(backToSealed(record), undefined)
   const { freed: _freed, digests: _digests, ...bare } = rest
   const nothing = { crcs: [], spooled: 0, uploaded: 0, acknowledged: 0 }
   return { ...bare, ...nothing, phase: 'spooling', updatedAt: timestamp() }
@@ -106,24 +106,24 @@ export function unseal(record: Finishable): Spooling {
  * Records that Complete or PutObject is about to be sent.
  * @param at – OSS's time, in ms since 1970
  */
-export function complete(record: Sealed, method: Completing['method'], at: number): Completing {
+export function startCompleting(record: Sealed, method: Completing['method'], at: number): Completing {
   const completingAt = new Date(at).toISOString()
   return { ...record, phase: 'completing', method, completingAt, updatedAt: timestamp() }
 }
 
 /** Returns to `sealed`: it is certain that nothing was published. */
-export function reopen(record: Finishable): Sealed {
+export function backToSealed(record: Finishable): Sealed {
   if (record.phase === 'sealed') return record
   const { completingAt: _at, method: _method, ...rest } = record
   return { ...rest, phase: 'sealed', updatedAt: timestamp() }
 }
 
 /** Records that the object is on OSS, verified. */
-export function publish(
+export function markPublished(
   record: Finishable,
   object: Pick<Published, 'etag' | 'parts' | 'requestId' | 'versionId'>,
 ): Published {
-  const { error: _resolved, initiating: _lost, ...rest } = withUploadId(reopen(record), undefined)
+  const { error: _resolved, initiating: _lost, ...rest } = withUploadId(backToSealed(record), undefined)
   const { freed: _freed, digests: _digests, ...kept } = rest
   return { ...kept, ...object, phase: 'published', uploaded: record.size, updatedAt: timestamp() }
 }
@@ -152,7 +152,7 @@ export function newCheckpoint(id: string, place: Place, key: string, upload: Spo
 }
 
 /** Sets the host whose disk has the bytes; `undefined` if checkpoints are not shared between hosts. */
-export function onHost(checkpoint: Checkpoint, host: string | undefined): Checkpoint {
+export function withHost(checkpoint: Checkpoint, host: string | undefined): Checkpoint {
   return host === undefined ? checkpoint : { ...checkpoint, host }
 }
 
@@ -168,7 +168,7 @@ export function takeOver(checkpoint: Checkpoint, host: string | undefined): Chec
   const kept = upload.uploadId === undefined ? (finishable ?? upload) : upload
   const other = kept === upload ? previous : upload
   const left = addSuperseded(checkpoint, other?.uploadId, kept.uploadId)
-  return onHost({ ...rest, upload: backToSpooling(kept), superseded: left }, host)
+  return withHost({ ...rest, upload: backToSpooling(kept), superseded: left }, host)
 }
 
 function backToSpooling(record: UploadRecord): UploadRecord {
@@ -178,7 +178,7 @@ function backToSpooling(record: UploadRecord): UploadRecord {
     const { freed: _freed, digests: _digests, ...rest } = record
     return { ...rest, ...none }
   }
-  const { size: _size, crc64: _crc64, sealedAt: _at, ...unsealed } = reopen(record)
+  const { size: _size, crc64: _crc64, sealedAt: _at, ...unsealed } = backToSealed(record)
   const { freed: _freed, digests: _digests, ...rest } = unsealed
   return { ...rest, ...none, phase: 'spooling' }
 }
@@ -280,7 +280,7 @@ export function partCount(record: Finishable): number {
 }
 
 /** Returns all parts of a sealed upload. */
-export function cutParts(record: Finishable): CutPart[] {
+export function sealedParts(record: Finishable): CutPart[] {
   return partsOf(record.plan, record.size).map((part, i) => ({
     ...part,
     crc64: BigInt(record.crcs[i] ?? -1),

@@ -35,7 +35,7 @@ export interface RunSettings {
 }
 
 /** Parameters of the `UploadContext` constructor. */
-export interface UploadContextParts {
+export interface UploadContextDeps {
   readonly claim: Claim
   readonly bucket: Bucket
   /** This upload's share of the requests of all uploads. */
@@ -64,7 +64,7 @@ export class UploadContext {
   /** Bytes sent by this run and acknowledged. */
   sent = 0
 
-  constructor({ claim, bucket, share, key, settings, progress, warn }: UploadContextParts) {
+  constructor({ claim, bucket, share, key, settings, progress, warn }: UploadContextDeps) {
     this.claim = claim
     this.bucket = bucket
     this.key = key

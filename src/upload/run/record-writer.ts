@@ -12,7 +12,7 @@ import {
 import {
   addSuperseded,
   dropPrevious,
-  reopen,
+  backToSealed,
   timestamp,
   unseal,
   withoutInitiating,
@@ -151,7 +151,7 @@ export class RecordWriter {
   async dropWrongUploadId(): Promise<void> {
     const { record, checkpoint } = this
     if (!isFinishable(record)) return
-    const sealed = withUploadId(reopen(record), undefined)
+    const sealed = withUploadId(backToSealed(record), undefined)
     await this.save({
       ...this.with(sealed),
       superseded: addSuperseded(checkpoint, record.uploadId),

@@ -15,9 +15,9 @@ import type { UploadSettings } from '../model/options.js'
 import { replacePrevious, seal, timestamp } from '../model/phase.js'
 import { isSinglePut, type CutPart } from '../model/plan.js'
 import type { RecordWriter } from '../run/record-writer.js'
-import { PlanExhaustedError, type Spooler } from './spooler.js'
+import { PlanExhaustedError, type PartCutter } from './part-cutter.js'
 import type { Transfer } from '../transfer/transfer.js'
-import type { UploadRun } from '../finish/upload-run.js'
+import type { UploadResources } from '../finish/upload-resources.js'
 
 /**
  * An open stream initiates its upload after this many ms, even if it has few bytes. Short streams end earlier
@@ -26,16 +26,16 @@ import type { UploadRun } from '../finish/upload-run.js'
 const INITIATE_DELAY_MS = 300
 
 /** Dependencies of an ingest, created by `start-ingest.ts`. */
-export interface IngestParts {
+export interface IngestDeps {
   readonly context: UploadContext
   readonly settings: UploadSettings
   readonly writer: RecordWriter
   readonly file: SpoolFile
-  readonly spooler: Spooler
+  readonly cutter: PartCutter
   /** Complete parts that are not sent yet. The spooler appends to this array. */
   readonly cut: CutPart[]
   readonly quota: DiskQuota
-  readonly run: UploadRun
+  readonly run: UploadResources
   readonly transfer: Transfer
   /** Verified bytes of an earlier run, which need not be read again. */
   readonly offset: number
@@ -50,7 +50,7 @@ export class Ingest {
   readonly context: UploadContext
   readonly offset: number
   readonly fatal: AbortSignal
-  readonly #parts: IngestParts
+  readonly #deps: IngestDeps
   readonly #isEager: boolean
   #timer: NodeJS.Timeout | undefined
   /** The current step. The file descriptor is closed only after it. */
@@ -59,11 +59,11 @@ export class Ingest {
   #ended = false
   #abandoned = false
 
-  constructor(parts: IngestParts) {
+  constructor(parts: IngestDeps) {
     this.context = parts.context
     this.offset = parts.offset
     this.fatal = parts.fatal
-    this.#parts = parts
+    this.#deps = parts
     this.#isEager = parts.settings.start === 'eager'
     if (this.#isEager) {
       this.#timer = setTimeout(() => parts.transfer.start(), INITIATE_DELAY_MS).unref()
@@ -97,14 +97,14 @@ export class Ingest {
   }
 
   async #write(chunks: readonly Uint8Array[]): Promise<void> {
-    const { settings, spooler, quota } = this.#parts
+    const { settings, cutter, quota } = this.#deps
     const { size } = settings
-    const after = spooler.size + chunks.reduce((sum, chunk) => sum + chunk.length, 0)
+    const after = cutter.size + chunks.reduce((sum, chunk) => sum + chunk.length, 0)
     if (size !== undefined && after > size) {
       throw this.#expectationError(`the source has more than the expected ${size} bytes`)
     }
     for (let rest = chunks; rest.length > 0;) {
-      const [some, later] = splitAt(rest, await quota.reserve(spooler.size))
+      const [some, later] = splitAt(rest, await quota.reserve(cutter.size))
       await this.#spool(some)
       rest = later
     }
@@ -112,10 +112,10 @@ export class Ingest {
 
   async #spool(chunks: readonly Uint8Array[]): Promise<void> {
     try {
-      await this.#parts.spooler.write(chunks)
+      await this.#deps.cutter.write(chunks)
     } catch (error) {
       if (!(error instanceof PlanExhaustedError)) throw error
-      const isBounded = this.#parts.settings.maxSpoolBytes !== undefined
+      const isBounded = this.#deps.settings.maxSpoolBytes !== undefined
       const remedy = isBounded ? 'a larger maxSpoolBytes, a lower parallel' : 'a larger partSize'
       throw this.#expectationError(
         `the source is larger than its plan (${error.message}). Set its size, or ${remedy}`,
@@ -125,9 +125,9 @@ export class Ingest {
   }
 
   async #seal(): Promise<void> {
-    const { context, settings, writer, file, spooler, run } = this.#parts
+    const { context, settings, writer, file, cutter, run } = this.#deps
     clearTimeout(this.#timer)
-    const end = spooler.end()
+    const end = cutter.end()
     const { size, crc64, md5, sha256 } = end
     const mismatch = firstMismatch(settings, { bytes: size, crc64: String(crc64), md5, sha256 })
     if (mismatch !== undefined) throw this.#expectationError(mismatch)
@@ -147,14 +147,14 @@ export class Ingest {
   }
 
   async #save(sealed: Sealed): Promise<void> {
-    const { context, writer } = this.#parts
+    const { context, writer } = this.#deps
     const { previous } = writer.checkpoint
     await writer.save(replacePrevious(writer.checkpoint, sealed))
     if (previous !== undefined) await context.claim.removeFile(previous.file)
   }
 
   async #finish(): Promise<FinishResult> {
-    const { context, run, transfer } = this.#parts
+    const { context, run, transfer } = this.#deps
     this.#throwIfAbandoned()
     context.startRetryTime()
     if (this.#isShort()) {
@@ -200,7 +200,7 @@ export class Ingest {
     const isUnsealed = upload.phase === 'spooling'
     const { code, message } = reason(!isUnsealed)
     const continues = isUnsealed && upload.replay === 'offset'
-    if (isUnsealed && !continues) await this.#parts.file.remove()
+    if (isUnsealed && !continues) await this.#deps.file.remove()
     try {
       if (upload.phase !== 'published') {
         const fields = { ...progress.acknowledged, ...(continues ? this.#replayFields() : {}) }
@@ -222,43 +222,43 @@ export class Ingest {
 
   async #close(): Promise<void> {
     clearTimeout(this.#timer)
-    this.#parts.writer.close()
+    this.#deps.writer.close()
     this.context.progress.end()
-    await this.#parts.run.close()
+    await this.#deps.run.close()
   }
 
   /** Reports new bytes in the spool file, and sends complete parts unless the stream is short so far. */
   #onSpooled(): void {
-    this.context.progress.update({ spooled: this.#parts.spooler.size })
-    this.#parts.writer.scheduleSave()
+    this.context.progress.update({ spooled: this.#deps.cutter.size })
+    this.#deps.writer.scheduleSave()
     if (this.#isEager && !this.#isShort()) this.#sendCutParts()
   }
 
   /** Returns whether all bytes so far fit into one PutObject. */
   #isShort(): boolean {
-    return isSinglePut(this.#spooling().plan, this.#parts.spooler.size)
+    return isSinglePut(this.#spooling().plan, this.#deps.cutter.size)
   }
 
   /** Returns the record fields from which a source can continue after the spooled bytes. */
   #replayFields(): Pick<Spooling, 'spooled' | 'crcs'> {
-    const { size, crcs } = this.#parts.spooler
+    const { size, crcs } = this.#deps.cutter
     return { spooled: size, crcs: [...crcs] }
   }
 
   #sendCutParts(): void {
     clearTimeout(this.#timer)
-    for (const part of this.#parts.cut.splice(0)) this.#parts.transfer.add(part)
+    for (const part of this.#deps.cut.splice(0)) this.#deps.transfer.add(part)
   }
 
   #expectationError(mismatch: string): SpoolError {
     const { id, key } = this.context
-    const object = `oss://${this.#parts.writer.checkpoint.bucket}/${key}`
+    const object = `oss://${this.#deps.writer.checkpoint.bucket}/${key}`
     const message = `${object}: ${mismatch}. Nothing was published`
     return new SpoolError('ERR_SPOOL_EXPECTATION', message, { id })
   }
 
   /** Returns the record while the stream is open. The cast is safe because only this class seals it. */
   #spooling(): Spooling {
-    return this.#parts.writer.record as Spooling
+    return this.#deps.writer.record as Spooling
   }
 }

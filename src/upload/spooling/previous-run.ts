@@ -17,12 +17,12 @@ import {
   dropPrevious,
   initiationDigest,
   isTakenOver,
-  publish,
+  markPublished,
   takeOver,
   uploadIdsToAbort,
 } from '../model/phase.js'
 import { firstPart, nextPart } from '../model/plan.js'
-import { asUnpublished, reconcile } from '../transfer/reconcile.js'
+import { asUnpublished, reconcile } from '../transfer/publish-outcome.js'
 import { RecordWriter } from '../run/record-writer.js'
 import { withRetry } from '../model/retry.js'
 
@@ -30,7 +30,7 @@ import { withRetry } from '../model/retry.js'
 const RECONCILE_TIMEOUT_MS = 5_000
 
 /** Bytes of an unsealed earlier run, for a source that continues after them. */
-export interface ReusableSpool {
+export interface ReusableBytes {
   readonly file: SpoolFile
   readonly crcs: string[]
   /** Bytes in the file, holes included. */
@@ -44,7 +44,7 @@ export interface ReusableSpool {
  * Reconciles records in `completing` before a new stream supersedes them (rule 8). If OSS is unavailable,
  * emits a warning and continues: no failure of OSS stops reading (rule 3).
  */
-export async function reconcilePredecessor(context: UploadContext): Promise<void> {
+export async function reconcileCompletingRecords(context: UploadContext): Promise<void> {
   const { claim, bucket, key, callOptions } = context
   for (const slot of ['upload', 'previous'] as const) {
     const record = claim.checkpoint?.[slot]
@@ -55,7 +55,7 @@ export async function reconcilePredecessor(context: UploadContext): Promise<void
       const { outcome, object } = await reconcile(record, bucket, key, call)
       if (outcome === 'ours' && object !== undefined) {
         const { etag, requestId } = object
-        const published = publish(record, { etag, requestId, parts: record.crcs.length })
+        const published = markPublished(record, { etag, requestId, parts: record.crcs.length })
         const { checkpoint } = writer
         const rest = slot === 'upload' ? writer.with(published) : dropPrevious(checkpoint)
         const superseded = uploadIdsToAbort(checkpoint, record, { answered: false })
@@ -104,12 +104,12 @@ export async function findFinishable(
  * Returns the bytes after which a source can continue: those in the file, or those on OSS if the file is
  * lost.
  */
-export async function findReusableSpool(
+export async function findReusableBytes(
   context: UploadContext,
   { upload }: Checkpoint,
   settings: UploadSettings,
   plan: Spooling['plan'],
-): Promise<ReusableSpool | undefined> {
+): Promise<ReusableBytes | undefined> {
   const canContinue = settings.replay === 'offset' && upload.replay === 'offset'
   if (!canContinue || upload.phase !== 'spooling') return undefined
   if (upload.plan.base !== plan.base || upload.plan.cap !== plan.cap) return undefined
@@ -133,7 +133,7 @@ export async function findReusableSpool(
 async function reusableFromOss(
   context: UploadContext,
   record: Spooling,
-): Promise<ReusableSpool | undefined> {
+): Promise<ReusableBytes | undefined> {
   const { plan, crcs } = record
   const listed = await tryListParts(context, record)
   if (listed?.has(1) !== true) return undefined

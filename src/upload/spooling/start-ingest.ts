@@ -16,7 +16,7 @@ import type { UploadSettings } from '../model/options.js'
 import {
   filesOf,
   newCheckpoint,
-  onHost,
+  withHost,
   startSpooling,
   startSuccessor,
   withLostInitiates,
@@ -24,15 +24,15 @@ import {
 import { createPlan, type CutPart } from '../model/plan.js'
 import {
   chooseUploadId,
-  findReusableSpool,
+  findReusableBytes,
   listPartsWithRetry,
-  reconcilePredecessor,
+  reconcileCompletingRecords,
   takeOverIfBytesLost,
-  type ReusableSpool,
+  type ReusableBytes,
 } from './previous-run.js'
 import { RecordWriter } from '../run/record-writer.js'
-import { Spooler } from './spooler.js'
-import { UploadRun } from '../finish/upload-run.js'
+import { PartCutter } from './part-cutter.js'
+import { UploadResources } from '../finish/upload-resources.js'
 
 /**
  * Resolves when the first bytes can be written.
@@ -45,17 +45,17 @@ export async function startIngest(
   { resumeAtOffset }: { resumeAtOffset: boolean },
 ): Promise<Ingest> {
   const { claim } = context
-  if (claim.checkpoint !== null) checkSameObject(claim.checkpoint, place, context.key)
+  if (claim.checkpoint !== null) checkSameDestination(claim.checkpoint, place, context.key)
   return context.runUntilAborted(settings.signal, async () => {
     if (claim.checkpoint !== null) {
-      await reconcilePredecessor(context)
+      await reconcileCompletingRecords(context)
       await takeOverIfBytesLost(context)
     }
     const before = claim.checkpoint === null ? null : withLostInitiates(claim.checkpoint)
     const plan = createPlan(settings.partSize, settings.size, settings.maxPartSize)
     const reused =
       resumeAtOffset && before !== null
-        ? await findReusableSpool(context, before, settings, plan)
+        ? await findReusableBytes(context, before, settings, plan)
         : undefined
     const file =
       reused?.file ?? (await createSpoolFile(claim.directory, claim.host, settings.inPlace))
@@ -75,7 +75,7 @@ function firstRecord(
   settings: UploadSettings,
   plan: Spooling['plan'],
   file: SpoolFile,
-  reused: ReusableSpool | undefined,
+  reused: ReusableBytes | undefined,
 ): Spooling {
   const { object, replay, once } = settings
   const fresh = startSpooling({ plan, object, replay, once, file: file.name })
@@ -92,32 +92,32 @@ async function createIngest(
   place: Place,
   settings: UploadSettings,
   file: SpoolFile,
-  start: { before: Checkpoint | null; record: Spooling; reused: ReusableSpool | undefined },
+  start: { before: Checkpoint | null; record: Spooling; reused: ReusableBytes | undefined },
 ): Promise<Ingest> {
   const { claim, progress } = context
   const { before, record, reused } = start
   const cut: CutPart[] = []
-  const spooler = new Spooler(file, record.plan, settings.expect, part => cut.push(part))
+  const cutter = new PartCutter(file, record.plan, settings.expect, part => cut.push(part))
   const writer = new RecordWriter(claim, 'upload', () => ({
     ...progress.acknowledged,
-    spooled: spooler.size,
-    ...(settings.replay === 'offset' ? { crcs: [...spooler.crcs] } : {}),
+    spooled: cutter.size,
+    ...(settings.replay === 'offset' ? { crcs: [...cutter.crcs] } : {}),
   }))
   if (before === null) {
-    writer.start(onHost(newCheckpoint(claim.id, place, context.key, record), claim.host))
+    writer.start(withHost(newCheckpoint(claim.id, place, context.key, record), claim.host))
   } else {
     const checkpoint = startSuccessor(before, record)
     await writer.save(checkpoint)
     await claim.removeOtherFiles(filesOf(checkpoint))
   }
   const offset =
-    reused === undefined ? 0 : await replayEarlierBytes(context, spooler, writer, record, reused)
+    reused === undefined ? 0 : await replayEarlierBytes(context, cutter, writer, record, reused)
 
   const limit = settings.maxSpoolBytes ?? Infinity
   const saveFreed = (freed: FreedRanges): Promise<void> => writer.write({ ...writer.record, freed })
   const alreadyFreed = freedParts(writer.record, offset)
   const quota = new DiskQuota(limit, file, alreadyFreed, saveFreed, context.signal)
-  const run = new UploadRun(context, writer, file)
+  const run = new UploadResources(context, writer, file)
   const fatal = new AbortController()
   const transfer = run.startTransfer(file, {
     onDone: part => quota.acknowledge(part),
@@ -130,22 +130,22 @@ async function createIngest(
   const { lockLost } = claim
   lockLost?.addEventListener('abort', () => fatal.abort(lockLost.reason), { once: true })
   context.diagnostics.started({ resumed: false, spooled: offset })
-  const parts = { context, settings, writer, file, spooler, cut, quota, run, transfer }
+  const parts = { context, settings, writer, file, cutter, cut, quota, run, transfer }
   return new Ingest({ ...parts, offset, fatal: fatal.signal })
 }
 
 /** Verifies the bytes of an earlier run, in the file or on OSS. @returns how many were verified */
 async function replayEarlierBytes(
   context: UploadContext,
-  spooler: Spooler,
+  cutter: PartCutter,
   writer: RecordWriter,
   record: Spooling,
-  reused: ReusableSpool,
+  reused: ReusableBytes,
 ): Promise<number> {
   const { freed, crcs } = reused
   const listed =
     freed === undefined ? undefined : (reused.listed ?? (await listPartsWithRetry(context, record)))
-  const offset = await spooler.replay(crcs.map(BigInt), { freed, listed })
+  const offset = await cutter.replay(crcs.map(BigInt), { freed, listed })
   if (freed === undefined) return offset
   const stillFreed = addFreed([], freedParts(record, offset))
   await writer.write({ ...writer.record, freed: stillFreed })
@@ -153,7 +153,7 @@ async function replayEarlierBytes(
 }
 
 /** Checks that the upload has the same destination. @throws SpoolError `ERR_SPOOL_ID_IN_USE` if it has not */
-export function checkSameObject(checkpoint: Checkpoint, place: Place, key: string): void {
+export function checkSameDestination(checkpoint: Checkpoint, place: Place, key: string): void {
   const { id, endpoint, bucket } = checkpoint
   if (bucket === place.bucket && checkpoint.key === key && endpoint === place.endpoint) return
   throw new SpoolError(

@@ -10,7 +10,7 @@ import type { DonePart } from '../model/plan.js'
 import { BytesLostError, hasFreedParts } from '../model/freed-parts.js'
 import type { RecordWriter } from '../run/record-writer.js'
 import { withRetry, type RetryPolicy } from '../model/retry.js'
-import { isOurObject } from './reconcile.js'
+import { isOurObject } from './publish-outcome.js'
 
 /** The parts under one upload id. A new upload id needs a new session, in which no part is done. */
 export interface MultipartSession {

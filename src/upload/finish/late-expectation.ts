@@ -16,7 +16,7 @@ const UNKNOWN_DIGEST = 'unknown (its bytes are only on OSS)'
  * Checks the sealed bytes of `record`, if it is sealed, against `settings.expect` and `settings.size`.
  * @throws SpoolError `ERR_SPOOL_EXPECTATION`, or `ERR_SPOOL_CORRUPT` if the bytes are damaged
  */
-export async function checkSealedBytes(
+export async function checkLateExpectation(
   { id, claim }: UploadContext,
   record: UploadRecord | undefined,
   settings: UploadSettings,

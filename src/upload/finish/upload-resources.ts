@@ -7,13 +7,13 @@ import { isFinishable, type Finishable } from '../../disk/checkpoint.js'
 import { openSpoolFile } from '../../disk/open-spool-file.js'
 import type { SpoolFile } from '../../disk/spool-file.js'
 import type { UploadContext } from '../run/context.js'
-import { cutParts } from '../model/phase.js'
+import { sealedParts } from '../model/phase.js'
 import type { CutPart } from '../model/plan.js'
-import { PartReporter } from '../run/progress-callback.js'
+import { PartReporter } from '../run/part-reporter.js'
 import type { RecordWriter } from '../run/record-writer.js'
 import { Transfer, type PartReader, type TransferEvents } from '../transfer/transfer.js'
 
-export class UploadRun {
+export class UploadResources {
   readonly context: UploadContext
   readonly writer: RecordWriter
   readonly partReporter: PartReporter
@@ -55,7 +55,7 @@ export class UploadRun {
     const file = await this.file()
     this.partReporter.restart()
     const transfer = this.#createTransfer(file, { flowing: false })
-    for (const part of cutParts(sealed)) transfer.add(part)
+    for (const part of sealedParts(sealed)) transfer.add(part)
     return (this.#transfer = transfer)
   }
 

@@ -13,13 +13,13 @@ import {
   addSuperseded,
   initiationDigest,
   partCount,
-  reopen,
+  backToSealed,
   timestamp,
   withLostInitiates,
   withUploadId,
 } from '../model/phase.js'
 import { RecordWriter } from '../run/record-writer.js'
-import { UploadRun } from './upload-run.js'
+import { UploadResources } from './upload-resources.js'
 
 /**
  * Finishes the upload in `slot` and ends the claim, also on failure.
@@ -46,7 +46,7 @@ async function finishAndRelease(
 ): Promise<FinishResult> {
   const { claim, progress } = context
   const writer = new RecordWriter(claim, slot, () => progress.acknowledged)
-  const run = new UploadRun(context, writer)
+  const run = new UploadResources(context, writer)
   const { freed } = writer.record
   try {
     context.startRetryTime()
@@ -81,7 +81,7 @@ async function finishAndRelease(
 }
 
 /** Returns whether the bytes are on this host. Without them `force` has no effect: rule 8 alone decides. */
-async function hasFile(run: UploadRun): Promise<boolean> {
+async function hasFile(run: UploadResources): Promise<boolean> {
   try {
     await run.file()
     return true
@@ -94,7 +94,7 @@ async function hasFile(run: UploadRun): Promise<boolean> {
 /** Permits overwriting (`--force`). This changes the options sent at initiation (rule 4). */
 async function forceOverwrite(writer: RecordWriter, record: Finishable): Promise<void> {
   const { overwrite, ...object } = record.object
-  const { error: _overruled, ...reopened } = reopen(record)
+  const { error: _overruled, ...reopened } = backToSealed(record)
   if (overwrite !== false) return writer.write(reopened)
   const forced = { ...reopened, object, digest: initiationDigest(object) }
   // Parts that are only on OSS cannot be sent under another upload id, so only Complete changes.

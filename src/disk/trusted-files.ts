@@ -5,7 +5,7 @@
  */
 import * as fs from 'node:fs'
 import { dirname } from 'node:path'
-import { newProbePath } from './probe.js'
+import { newProbePath } from './probe-file.js'
 
 /** A file or directory is not of the expected type or owner. It is left unchanged and reported. */
 export class UntrustedFileError extends Error {

@@ -4,7 +4,7 @@
  */
 import type { Completing, Finishable, Sealed } from '../../disk/checkpoint.js'
 import type { Bucket, CallOptions, ObjectInfo } from '../../oss/bucket.js'
-import { publishMethod, reopen, withUploadId } from '../model/phase.js'
+import { publishMethod, backToSealed, withUploadId } from '../model/phase.js'
 
 /**
  * - `ours`: published
@@ -75,7 +75,7 @@ export async function reconcile(
 
 /** Returns the record after it is certain that nothing was published and no one else wrote the key after us. */
 export function asUnpublished(record: Completing, outcome: 'pending' | 'absent'): Sealed {
-  const sealed = reopen(record)
+  const sealed = backToSealed(record)
   // An upload id that PutObject did not use is still to be aborted.
   const isKept = outcome === 'pending' || record.method === 'put'
   return isKept ? sealed : withUploadId(sealed, undefined)

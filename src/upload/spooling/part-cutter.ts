@@ -24,7 +24,7 @@ export class PlanExhaustedError extends Error {
   override readonly name = 'PlanExhaustedError'
 }
 
-export class Spooler {
+export class PartCutter {
   readonly #file: SpoolFile
   readonly #plan: Plan
   readonly #crc = new Crc64()

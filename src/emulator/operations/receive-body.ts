@@ -8,7 +8,7 @@ import { OssError } from '../oss-error.js'
 import { createDigester, type Digest } from '../store/digest.js'
 import { removeFile } from '../store/files.js'
 import { createEmptyFile, type StagedBody } from '../store/object-dir.js'
-import type { OperationContext } from './context.js'
+import type { OperationContext } from './operation-context.js'
 
 /** Maximum body of a single PUT, POST or part: 5 GB. */
 export const MAX_UPLOAD_BODY_BYTES = 5 * 1024 ** 3

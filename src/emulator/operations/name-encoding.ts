@@ -1,7 +1,7 @@
 /** `encoding-type=url`, which percent-encodes names in XML, so that they can hold any character. */
 import { invalidArgument } from '../oss-error.js'
-import { encodeRfc3986 } from '../http/target.js'
-import type { OperationContext } from './context.js'
+import { encodeRfc3986 } from '../http/request-target.js'
+import type { OperationContext } from './operation-context.js'
 
 /** Encoding of names in XML, and the element that declares it. */
 export interface NameEncoding {

@@ -1,7 +1,7 @@
 /** State shared by all requests of one emulator. */
 import type { CredentialStore } from './auth/credentials.js'
 import type { FaultTable } from './faults/fault-table.js'
-import type { Network } from './network.js'
+import type { Network } from './simulated-network.js'
 import type { RequestRecord } from './request-log.js'
 import type { EmulatorSettings } from './settings.js'
 import type { Store } from './store/store.js'

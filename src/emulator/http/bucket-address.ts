@@ -6,7 +6,7 @@
  */
 import { isIP } from 'node:net'
 import { OssError } from '../oss-error.js'
-import { percentDecode } from './target.js'
+import { percentDecode } from './request-target.js'
 
 /** Target of a request: an object, a bucket (no key), or the service (neither). */
 export interface Address {
