@@ -106,7 +106,11 @@ export function unseal(record: Finishable): Spooling {
  * Records that Complete or PutObject is about to be sent.
  * @param at – OSS's time, in ms since 1970
  */
-export function startCompleting(record: Sealed, method: Completing['method'], at: number): Completing {
+export function startCompleting(
+  record: Sealed,
+  method: Completing['method'],
+  at: number,
+): Completing {
   const completingAt = new Date(at).toISOString()
   return { ...record, phase: 'completing', method, completingAt, updatedAt: timestamp() }
 }
@@ -123,7 +127,11 @@ export function markPublished(
   record: Finishable,
   object: Pick<Published, 'etag' | 'parts' | 'requestId' | 'versionId'>,
 ): Published {
-  const { error: _resolved, initiating: _lost, ...rest } = withUploadId(backToSealed(record), undefined)
+  const {
+    error: _resolved,
+    initiating: _lost,
+    ...rest
+  } = withUploadId(backToSealed(record), undefined)
   const { freed: _freed, digests: _digests, ...kept } = rest
   return { ...kept, ...object, phase: 'published', uploaded: record.size, updatedAt: timestamp() }
 }
