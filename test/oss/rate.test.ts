@@ -259,5 +259,5 @@ void long(t, '--max-rate limits the rate and rejects rates below 1 KiB/s', async
   const { elapsed } = JSON.parse(out) as { elapsed: number } // our own output
   t.ok(elapsed > 800 && elapsed < SLOWEST, `100 KB at 100 KB/s: ${elapsed} ms`)
   t.ok((await get('k'))?.equals(data))
-  t.match(await run('1000', data), { status: 2, err: /1KiB or more/ })
+  t.match(await run('1000', data), { status: 2, err: /at least 1KiB/ })
 })
