@@ -75,5 +75,5 @@ export function rateLimitsOf(maxRate: SpoolOptions['maxRate']): RateLimit[] {
 
 function limitsIn(maxRate: SpoolOptions['maxRate']): readonly (number | RateLimit)[] {
   if (maxRate === undefined) return []
-  return typeof maxRate === 'object' && Symbol.iterator in maxRate ? maxRate : [maxRate]
+  return Array.isArray(maxRate) ? maxRate : [maxRate as number | RateLimit] // narrowed above
 }

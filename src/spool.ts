@@ -130,7 +130,7 @@ export class Spool extends EventEmitter<{
       directory: this.#records.directoryOf(id),
       signal: settings.signal,
       open: signal =>
-        this.#withClaim({ id, bucket: place.bucket, key }, this.#acquire(id, settings), claim => {
+        this.#withClaim(this.#acquire(id, settings), claim => {
           const context = this.#createContext(claim, place, key, settings, {
             progress: event => void stream.emit('progress', event),
             warning: warning => void stream.emit('warning', warning),
@@ -168,11 +168,13 @@ export class Spool extends EventEmitter<{
     if (typeof source !== 'function') throw invalidType('source', 'a function', source)
     const { place, id, settings } = this.#checkUpload(key, options)
     const target = { id, bucket: place.bucket, key }
-    return slots.share().run(settings.signal, () =>
-      this.#withClaim(target, this.#acquire(id, settings), claim => {
-        const context = this.#createContext(claim, place, key, settings)
-        return retryableUpload(context, place, source, settings)
-      }),
+    return this.#withErrorCodes(target, () =>
+      slots.share().run(settings.signal, () =>
+        this.#withClaim(this.#acquire(id, settings), claim => {
+          const context = this.#createContext(claim, place, key, settings)
+          return retryableUpload(context, place, source, settings)
+        }),
+      ),
     )
   }
 
@@ -204,13 +206,15 @@ export class Spool extends EventEmitter<{
     // No source has to wait, so `maxSpoolBytes` has no effect and must not restrict `parallel`.
     const { maxSpoolBytes: _bound, ...defaults } = this.#defaults
     const settings = checkOptions({ ...defaults, ...run })
-    return this.#uploadSlots.share().run(settings.signal, () =>
-      this.#withClaim({ id }, this.#acquireExisting(id), claim => {
-        const { checkpoint } = claim
-        this.#checkEndpoint(checkpoint)
-        const context = this.#createContext(claim, placeOf(checkpoint), checkpoint.key, settings)
-        return resumeUpload(context, settings, { force })
-      }),
+    return this.#withErrorCodes({ id }, () =>
+      this.#uploadSlots.share().run(settings.signal, () =>
+        this.#withClaim(this.#acquireExisting(id), claim => {
+          const { checkpoint } = claim
+          this.#checkEndpoint(checkpoint)
+          const context = this.#createContext(claim, placeOf(checkpoint), checkpoint.key, settings)
+          return resumeUpload(context, settings, { force })
+        }),
+      ),
     )
   }
 
@@ -220,19 +224,21 @@ export class Spool extends EventEmitter<{
    */
   async abort(id: string): Promise<void> {
     checkId(id)
-    await this.#withClaim({ id }, this.#acquireExisting(id), claim => {
-      const { checkpoint } = claim
-      this.#checkEndpoint(checkpoint)
-      const settings = checkOptions(this.#defaults)
-      const context = this.#createContext(claim, placeOf(checkpoint), checkpoint.key, settings)
-      return abortUpload(context, this.#records)
-    })
+    await this.#withErrorCodes({ id }, () =>
+      this.#withClaim(this.#acquireExisting(id), claim => {
+        const { checkpoint } = claim
+        this.#checkEndpoint(checkpoint)
+        const settings = checkOptions(this.#defaults)
+        const context = this.#createContext(claim, placeOf(checkpoint), checkpoint.key, settings)
+        return abortUpload(context, this.#records)
+      }),
+    )
   }
 
   /** Removes the receipt of an upload with `once`; an unfinished upload stays. */
   async forget(id: string): Promise<void> {
     checkId(id)
-    await this.#withClaim({ id }, this.#acquireExisting(id), claim => {
+    await this.#withClaim(this.#acquireExisting(id), claim => {
       const { upload, superseded, lost } = claim.checkpoint
       // Only this record lists the upload ids that may still have to be aborted on OSS: `prune` does that.
       const isOver = upload.phase === 'published' && superseded.length === 0 && lost.length === 0
@@ -262,12 +268,8 @@ export class Spool extends EventEmitter<{
     return prune(deps, options)
   }
 
-  /**
-   * Runs `step` with the claim of an upload. The one place where a failure releases the claim, if it is still
-   * held, and gets its `ERR_SPOOL_*` code.
-   */
+  /** Runs `step` with the claim of an upload. A failure releases the claim if it is still held. */
   async #withClaim<C extends Claim, T>(
-    { id, ...object }: Target,
     acquiring: Promise<C>,
     step: (claim: C) => Promise<T>,
   ): Promise<T> {
@@ -277,6 +279,15 @@ export class Spool extends EventEmitter<{
       return await step(claim)
     } catch (error) {
       await claim?.releaseOrRemove()
+      throw error
+    }
+  }
+
+  /** Runs `step`. The one place where a failure of a method gets its `ERR_SPOOL_*` code; a sink has its own. */
+  async #withErrorCodes<T>({ id, ...object }: Target, step: () => Promise<T>): Promise<T> {
+    try {
+      return await step()
+    } catch (error) {
       if (error instanceof SpoolError) throw error
       const checkpoint = await this.#records.read(id).catch(() => null)
       const { bucket, key } = { ...checkpoint, ...object }

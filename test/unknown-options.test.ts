@@ -43,6 +43,13 @@ t.test('an option of resume() is not an option of what is resumed', async t => {
   await t.rejects(spool.resume('id', options), { code: 'ERR_INVALID_ARG_VALUE' })
 })
 
+t.test('maxRate must be a number, a shared limit, or both', async t => {
+  for (const maxRate of [null, 'fast', {}, [null]]) {
+    const options: object = { client, dir: t.testdir(), maxRate }
+    t.throws(() => new Spool(options as SpoolOptions), { code: 'ERR_INVALID_ARG_TYPE' })
+  }
+})
+
 t.test('dir must be a string', async t => {
   const options: object = { client, dir: 5 }
   t.throws(() => new Spool(options as SpoolOptions), { code: 'ERR_INVALID_ARG_TYPE' })

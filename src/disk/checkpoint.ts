@@ -89,7 +89,7 @@ const commonFields = {
     v.pipe(v.array(v.pipe(v.tuple([countSchema, countSchema]), v.readonly())), v.readonly()),
   ),
   /** Digests of the whole stream, saved because they cannot be recomputed once bytes are freed. */
-  digests: v.exactOptional(
+  met: v.exactOptional(
     v.strictObject({ md5: v.exactOptional(v.string()), sha256: v.exactOptional(v.string()) }),
   ),
   /** The error that ended the last run. */

@@ -227,7 +227,7 @@ function needsBytes(checkpoint: Checkpoint): boolean {
 /** The host that has the bytes must finish the upload, unless it is gone. */
 function bytesElsewhereError({ id, host }: Checkpoint): SpoolError {
   const message = `Upload ${id} is stored on host ${host}, which is still alive`
-  const hint = `Resume it or run it again on ${host}. If the disk of that host is lost, call checkpoints.declareGone('${host}'), then upload again from the source.`
+  const hint = `Resume it or run it again on ${host}. If the disk of that host is lost, call declareGone('${host}') of your checkpoint store, then upload again from the source.`
   return new SpoolError('ERR_SPOOL_LOCKED', message, { id, resumable: true, host, hint })
 }
 

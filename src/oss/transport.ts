@@ -100,7 +100,7 @@ export class Transport {
     new Promise((resolve, rejectRequest) => {
       const exchange = params.ctx?.() ?? {}
       const reject = (error: unknown): void => {
-        exchange.failure = error as Error // only Errors are passed below
+        exchange.failure ??= error as Error // only Errors are passed below
         rejectRequest(error)
       }
       const { body } = exchange

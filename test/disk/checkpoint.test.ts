@@ -213,7 +213,7 @@ t.test('decodeCheckpoint() on damaged files', async t => {
 })
 
 t.test('decodeCheckpoint() restores freed parts and their digests', t => {
-  const freed = checkpointOf({ ...sealed({}, 'U'), freed: [[1, 7]], digests: { md5: 'x' } })
+  const freed = checkpointOf({ ...sealed({}, 'U'), freed: [[1, 7]], met: { md5: 'x' } })
   t.same(decodeCheckpoint(encodeCheckpoint(freed)), freed)
   t.end()
 })

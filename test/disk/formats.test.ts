@@ -20,7 +20,7 @@ const {
   text,
 } = JSON.parse(readFileSync(join(FIXTURES, 'upload.json'), 'utf8'))
 const CONTENT = Buffer.alloc(size, text)
-const KINDS = ['completing', 'freed', 'host', 'previous', 'published', 'sealed', 'spooling']
+const KINDS = ['completing', 'freed', 'host', 'met', 'previous', 'published', 'sealed', 'spooling']
 const FINISHABLE = ['completing', 'previous', 'sealed']
 
 const textOf = (format: number, kind: string): string =>
@@ -69,6 +69,7 @@ for (let format = 1; format <= FORMAT; format++) {
       completing: { upload: { phase: 'completing', method: 'multipart' } },
       published: { upload: { phase: 'published', once: true, parts: 3 } },
       freed: { upload: { phase: 'spooling', freed: [[1, 3]] } },
+      met: { upload: { phase: 'sealed', freed: [[1, 11]], met: { md5: /^[0-9a-f]{32}$/ } } },
     })
     if (format === 1) {
       const { checkpoint } = JSON.parse(textOf(format, 'previous'))

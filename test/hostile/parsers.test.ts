@@ -339,7 +339,7 @@ t.test('decodeCheckpoint refuses invalid checkpoints', async t => {
     checkpointOf({
       ...spooling({ meta: { a: 'b' }, tags: { c: 'd' } }),
       freed: [[1, 2]],
-      digests: { md5: 'x' },
+      met: { md5: 'x' },
     }),
     { ...checkpointOf(completing('U1')), previous: sealed({}, 'U2'), superseded: ['U3'] },
     checkpointOf(published()),

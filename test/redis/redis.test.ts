@@ -507,14 +507,14 @@ t.test('redisCheckpoints() rejects invalid arguments before sending anything', a
 
 t.test('takeOver() keeps everything OSS may have, from every phase', async t => {
   const begun = { ...spooling(), uploadId: 'U', crcs: ['4'], spooled: 9 }
-  const gone: Pick<Sealed, 'freed' | 'digests'> = { freed: [[1, 1]], digests: { md5: 'a' } }
+  const gone: Pick<Sealed, 'freed' | 'met'> = { freed: [[1, 1]], met: { md5: 'a' } }
   for (const record of [begun, sealed({}, 'U'), completing('U')]) {
     const upload = { ...record, ...gone }
     const { token, plan, crcs, digest, uploadId } = upload
     const after = takeOver({ ...checkpointOf(upload), host: 'a' }, 'b')
     const kept = { phase: 'spooling', token, plan, crcs, digest, uploadId, spooled: 0 }
     t.match(after, { host: 'b', upload: kept, superseded: [] }, upload.phase)
-    const over = ['size', 'completingAt', 'freed', 'digests'].filter(name => name in after.upload)
+    const over = ['size', 'completingAt', 'freed', 'met'].filter(name => name in after.upload)
     t.same(over, [], 'fields that describe the lost bytes are removed')
   }
   const receipt = { ...checkpointOf(published()), host: 'a' }

@@ -44,10 +44,10 @@ async function computeDigests(
 ): Promise<{ md5?: string; sha256?: string }> {
   const names = (['md5', 'sha256'] as const).filter(algorithm => expect[algorithm] !== undefined)
   if (names.length === 0) return {}
-  const { file: name, size, digests } = record
+  const { file: name, size, met } = record
   if (hasFreedParts(record)) {
     return Object.fromEntries(
-      names.map(algorithm => [algorithm, digests?.[algorithm] ?? UNKNOWN_DIGEST]),
+      names.map(algorithm => [algorithm, met?.[algorithm] ?? UNKNOWN_DIGEST]),
     )
   }
   const hashes = names.map(algorithm => createHash(algorithm))

@@ -83,7 +83,7 @@ export function seal(
     spooled: end.size,
     crc64: String(end.crc64),
     crcs: end.crcs,
-    ...(hasFreedParts(record) ? { digests: omitUndefined({ md5, sha256 }) } : {}),
+    ...(hasFreedParts(record) ? { met: omitUndefined({ md5, sha256 }) } : {}),
     sealedAt: now,
     updatedAt: now,
   }
@@ -97,7 +97,7 @@ export function unseal(record: Finishable): Spooling {
     sealedAt: _at,
     ...rest
   } = withUploadId(backToSealed(record), undefined)
-  const { freed: _freed, digests: _digests, ...bare } = rest
+  const { freed: _freed, met: _met, ...bare } = rest
   const nothing = { crcs: [], spooled: 0, uploaded: 0, acknowledged: 0 }
   return { ...bare, ...nothing, phase: 'spooling', updatedAt: timestamp() }
 }
@@ -132,7 +132,7 @@ export function markPublished(
     initiating: _lost,
     ...rest
   } = withUploadId(backToSealed(record), undefined)
-  const { freed: _freed, digests: _digests, ...kept } = rest
+  const { freed: _freed, met: _met, ...kept } = rest
   return { ...kept, ...object, phase: 'published', uploaded: record.size, updatedAt: timestamp() }
 }
 
@@ -183,11 +183,11 @@ function backToSpooling(record: UploadRecord): UploadRecord {
   if (record.phase === 'published') return record
   const none = { spooled: 0, uploaded: 0, acknowledged: 0, updatedAt: timestamp() }
   if (record.phase === 'spooling') {
-    const { freed: _freed, digests: _digests, ...rest } = record
+    const { freed: _freed, met: _met, ...rest } = record
     return { ...rest, ...none }
   }
   const { size: _size, crc64: _crc64, sealedAt: _at, ...unsealed } = backToSealed(record)
-  const { freed: _freed, digests: _digests, ...rest } = unsealed
+  const { freed: _freed, met: _met, ...rest } = unsealed
   return { ...rest, ...none, phase: 'spooling' }
 }
 

@@ -154,7 +154,9 @@ async function tryListParts(
   if (uploadId === undefined) return undefined
   const { bucket, key, callOptions } = context
   try {
-    return await bucket.listParts(key, uploadId, callOptions)
+    const listed = await bucket.listParts(key, uploadId, callOptions)
+    if (listed === undefined) context.warn(`Upload id ${uploadId} no longer exists on OSS`)
+    return listed
   } catch (error) {
     if (!(error instanceof OssRequestError) || errorKind(error) === 'aborted') throw error
     context.warnOnce(error)
