@@ -149,16 +149,16 @@ t.test('a resumed upload publishes sealed once, and one end event per start even
 
 t.test('events without subscribers are not created', async t => {
   let asked = 0
-  const telemetry = new Diagnostics(() => {
+  const diagnostics = new Diagnostics(() => {
     asked++
     throw new Error('There is no checkpoint')
   })
-  telemetry.started({ resumed: false, spooled: 0 })
-  telemetry.partFound(1, 1)
-  telemetry.failed(new Error('why'))
+  diagnostics.started({ resumed: false, spooled: 0 })
+  diagnostics.partFound(1, 1)
+  diagnostics.failed(new Error('why'))
   t.equal(asked, 0)
   listen(t)
-  t.throws(() => telemetry.started({ resumed: false, spooled: 0 }))
+  t.throws(() => diagnostics.started({ resumed: false, spooled: 0 }))
 })
 
 t.test(

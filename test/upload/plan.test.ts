@@ -1,5 +1,5 @@
 /**
- * The plan cuts a stream at the same bytes in every run, within the limits of OSS. The spooler cuts according
+ * The plan cuts a stream at the same bytes in every run, within the limits of OSS. The part cutter cuts according
  * to the plan, independent of how the bytes arrive.
  */
 import { createHash } from 'node:crypto'
@@ -224,7 +224,7 @@ t.test(
   },
 )
 
-t.test('Spooler', async t => {
+t.test('PartCutter', async t => {
   const plan: Plan = { version: 1, base: 1000, cap: 1000 } // quick to fill
   const data = Buffer.from(Array.from({ length: 5500 }, (_, i) => (i * 7 + (i >> 8)) % 256))
   const crc = new Crc64()
@@ -233,23 +233,23 @@ t.test('Spooler', async t => {
     crc.update(bytes)
     return crc.digest()
   }
-  const spooler = async (
+  const cutter = async (
     expect = {},
     of = plan,
-  ): Promise<{ file: TempFile; spooler: PartCutter; cut: CutPart[] }> => {
+  ): Promise<{ file: TempFile; cutter: PartCutter; cut: CutPart[] }> => {
     const cut: CutPart[] = []
     const file = TempFile.create(t.testdir({}))
-    return { file, cut, spooler: new PartCutter(file, of, expect, part => cut.push(part)) }
+    return { file, cut, cutter: new PartCutter(file, of, expect, part => cut.push(part)) }
   }
 
-  t.test('a spooler cuts parts according to the plan, independent of the chunks', async t => {
+  t.test('a part cutter cuts parts according to the plan, independent of the chunks', async t => {
     await holds(
       t,
       fc.asyncProperty(
         fc.nat(data.length),
         fc.array(fc.array(fc.nat(1500), { maxLength: 4 }), { maxLength: 6 }),
         async (size, batches) => {
-          const { file, spooler: s, cut } = await spooler()
+          const { file, cutter: s, cut } = await cutter()
           let at = 0
           const take = (n: number): Uint8Array => data.subarray(at, (at = Math.min(size, at + n)))
           for (const batch of batches) await s.write(batch.map(take))
@@ -274,7 +274,7 @@ t.test('Spooler', async t => {
     )
   })
 
-  t.test('a spooler reports a part only after its bytes are in the temp file', async t => {
+  t.test('a part cutter reports a part only after its bytes are in the temp file', async t => {
     const file = TempFile.create(t.testdir({}))
     const sizes: number[] = []
     const s = new PartCutter(file, plan, {}, part => {
@@ -288,8 +288,8 @@ t.test('Spooler', async t => {
     await file.close()
   })
 
-  t.test('a spooler computes the digests that `expect` requires', async t => {
-    const { file, spooler: s } = await spooler({ md5: 'x', sha256: 'x' })
+  t.test('a part cutter computes the digests that `expect` requires', async t => {
+    const { file, cutter: s } = await cutter({ md5: 'x', sha256: 'x' })
     await s.write([data.subarray(0, 1700), data.subarray(1700)])
     const { md5, sha256 } = s.end()
     t.equal(md5, createHash('md5').update(data).digest('hex'))
@@ -298,8 +298,8 @@ t.test('Spooler', async t => {
   })
 
   t.test('replay() keeps the parts whose CRC64 matches and truncates the rest', async t => {
-    const first = await spooler()
-    await first.spooler.write([data.subarray(0, 4700)])
+    const first = await cutter()
+    await first.cutter.write([data.subarray(0, 4700)])
     const { path } = first.file
     const crcs = first.cut.map(part => part.crc64)
     t.equal(crcs.length, 4)
@@ -327,9 +327,9 @@ t.test('Spooler', async t => {
   })
 
   t.test(
-    'a spooler rejects a stream of more than 10,000 parts instead of truncating it',
+    'a part cutter rejects a stream of more than 10,000 parts instead of truncating it',
     async t => {
-      const { file, spooler: s } = await spooler({}, { version: 1, base: 1, cap: 1 })
+      const { file, cutter: s } = await cutter({}, { version: 1, base: 1, cap: 1 })
       await s.write([Buffer.alloc(MAX_PARTS)])
       await t.rejects(s.write([Buffer.alloc(1)]), PlanExhaustedError)
       await file.close()

@@ -46,23 +46,23 @@ async function finishAndRelease(
 ): Promise<FinishResult> {
   const { claim, progress } = context
   const writer = new RecordWriter(claim, slot, () => progress.acknowledged)
-  const run = new UploadResources(context, writer)
+  const resources = new UploadResources(context, writer)
   const { freed } = writer.record
   try {
     context.startRetryTime()
     const updated = withLostInitiates(writer.checkpoint)
     if (updated !== writer.checkpoint) await writer.save(updated)
-    const { sealed } = run
-    if (force && (await hasFile(run))) await forceOverwrite(writer, sealed)
+    const { sealed } = resources
+    if (force && (await hasFile(resources))) await forceOverwrite(writer, sealed)
     progress.update({
       phase: sealed.phase,
       spooled: sealed.spooled,
       size: sealed.size,
       parts: { done: 0, total: partCount(sealed) },
     })
-    return await finish(run)
+    return await finish(resources)
   } catch (error) {
-    await run.close() // nothing may be saved after the claim has ended
+    await resources.close() // nothing may be saved after the claim has ended
     writer.close()
     if (error instanceof TempFileDamagedError) throw await claim.quarantine(error)
     const { checkpoint } = writer
@@ -76,14 +76,14 @@ async function finishAndRelease(
   } finally {
     writer.close()
     progress.end()
-    await run.close()
+    await resources.close()
   }
 }
 
 /** Returns whether the bytes are on this host. Without them `force` has no effect: rule 8 alone decides. */
-async function hasFile(run: UploadResources): Promise<boolean> {
+async function hasFile(resources: UploadResources): Promise<boolean> {
   try {
-    await run.file()
+    await resources.file()
     return true
   } catch (error) {
     if (error instanceof TempFileDamagedError) return false

@@ -41,20 +41,20 @@ type PublishedObject = Pick<PublishResponse, 'etag' | 'requestId' | 'versionId' 
 const COMPLETE_IDLE_TIMEOUT_MS = 15 * 60_000
 
 /** Finishes the upload. Resolves when the object is verified and its files on this host are removed. */
-export async function finish(run: UploadResources): Promise<FinishResult> {
-  const { context, writer } = run
+export async function finish(resources: UploadResources): Promise<FinishResult> {
+  const { context, writer } = resources
   const { attempts } = context.settings.retry
-  let done = await reconcileOnStart(run)
+  let done = await reconcileOnStart(resources)
   for (let failures = 0; done === undefined;) {
     try {
-      done = await tryComplete(run)
+      done = await tryComplete(resources)
     } catch (error) {
       if (error instanceof BytesLostError) await writer.unseal()
       if (error instanceof AlreadyPublishedError) {
         done = error.object
       } else if (error instanceof OssRequestError && error.operation !== 'UploadPart') {
         const isLast = ++failures >= attempts && !context.isWithinRetryTime
-        done = await handleFailure(run, error, { isLast })
+        done = await handleFailure(resources, error, { isLast })
         if (done === undefined) {
           context.diagnostics.retry(error)
           await context.pause(retryDelay(context.settings.retry, failures))
@@ -62,54 +62,60 @@ export async function finish(run: UploadResources): Promise<FinishResult> {
       } else throw error
     }
   }
-  const finished = await cleanUp(run, run.sealed, done)
-  run.partReporter.published(done.reply)
+  const finished = await cleanUp(resources, resources.sealed, done)
+  resources.partReporter.published(done.reply)
   const { size, parts } = finished.published
   context.diagnostics.published({ size, parts, sent: context.sent, skipped: context.skipped(size) })
   return finished
 }
 
 /** Reconciles a record that is in `completing` after a crash or a lost response (rule 8). */
-async function reconcileOnStart(run: UploadResources): Promise<PublishedObject | undefined> {
-  return run.sealed.phase === 'completing' ? reconcileRecord(run) : undefined
+async function reconcileOnStart(resources: UploadResources): Promise<PublishedObject | undefined> {
+  return resources.sealed.phase === 'completing' ? reconcileRecord(resources) : undefined
 }
 
 /** Sends the remaining parts, saves `completing`, sends Complete or PutObject, and verifies the object. */
-async function tryComplete(run: UploadResources): Promise<PublishedObject> {
-  const { context } = run
+async function tryComplete(resources: UploadResources): Promise<PublishedObject> {
+  const { context } = resources
   const { bucket, key } = context
-  const sealed = backToSealed(run.sealed)
+  const sealed = backToSealed(resources.sealed)
   const headers = completionHeaders(sealed.object)
   let reply: PublishResponse
   if (publishMethod(sealed) === 'put') {
-    await saveCompleting(run, startCompleting(sealed, 'put', bucket.now()))
+    await saveCompleting(resources, startCompleting(sealed, 'put', bucket.now()))
     const all = { ...initiationHeaders(sealed.object), ...headers, [TOKEN_HEADER]: sealed.token }
     context.countPut(sealed.size)
     const since = performance.now()
-    reply = await bucket.put(key, () => wholeBody(run, sealed), all, context.callOptions)
+    reply = await bucket.put(key, () => wholeBody(resources, sealed), all, context.callOptions)
     context.diagnostics.partSent({ number: 1, size: sealed.size }, since)
   } else {
-    const { uploadId, parts } = await (await run.transfer()).drain()
-    await saveCompleting(run, startCompleting(backToSealed(run.sealed), 'multipart', bucket.now()))
+    const { uploadId, parts } = await (await resources.transfer()).drain()
+    await saveCompleting(
+      resources,
+      startCompleting(backToSealed(resources.sealed), 'multipart', bucket.now()),
+    )
     const call = { ...context.callOptions, idleTimeout: COMPLETE_IDLE_TIMEOUT_MS }
     reply = await bucket.complete(key, uploadId, parts, headers, call)
   }
   if (reply.callbackFailed !== undefined) {
     context.warn(`The object is stored, but its callback failed: ${reply.callbackFailed}`)
   }
-  return verify(run, reply)
+  return verify(resources, reply)
 }
 
 /** Makes `completing` durable before the request that may publish the object (rule 5). */
-async function saveCompleting(run: UploadResources, record: Completing): Promise<void> {
-  await run.writer.write(record)
-  run.context.progress.update({ phase: 'completing' })
+async function saveCompleting(resources: UploadResources, record: Completing): Promise<void> {
+  await resources.writer.write(record)
+  resources.context.progress.update({ phase: 'completing' })
 }
 
 /** Compares the CRC64 of the response with ours. Sends HEAD only if the response has none (rule 1). */
-async function verify(run: UploadResources, reply: PublishResponse): Promise<PublishedObject> {
-  const { context, writer } = run
-  const record = run.sealed
+async function verify(
+  resources: UploadResources,
+  reply: PublishResponse,
+): Promise<PublishedObject> {
+  const { context, writer } = resources
+  const record = resources.sealed
   if (String(reply.crc64) === record.crc64) return reply
   if (reply.crc64 === undefined) {
     const { bucket, key, callOptions, retryPolicy } = context
@@ -120,7 +126,7 @@ async function verify(run: UploadResources, reply: PublishResponse): Promise<Pub
   // The published object is wrong: the next run initiates a new upload and sends the temp file again.
   const resumable = !hasFreedParts(record)
   await (resumable ? writer.dropWrongUploadId() : writer.unseal())
-  run.discardTransfer()
+  resources.discardTransfer()
   const got = reply.crc64 === undefined ? 'no CRC64' : `CRC64 ${reply.crc64}`
   const message = `OSS reports ${got} for oss://${writer.checkpoint.bucket}/${context.key} instead of ${record.crc64}. A wrong object may be published there`
   throw new SpoolError('ERR_SPOOL_VERIFY', message, {
@@ -135,40 +141,40 @@ async function verify(run: UploadResources, reply: PublishResponse): Promise<Pub
  * @returns the object if the request succeeded after all; `undefined` to retry
  */
 async function handleFailure(
-  run: UploadResources,
+  resources: UploadResources,
   failure: OssRequestError,
   { isLast }: { isLast: boolean },
 ): Promise<PublishedObject | undefined> {
-  const { context, writer } = run
+  const { context, writer } = resources
   const kind = errorKind(failure)
   // Already retried by the caller. `exists` is different: our own earlier attempt may have created the
   // object.
-  if (run.sealed.phase !== 'completing' && kind !== 'exists') throw failure
+  if (resources.sealed.phase !== 'completing' && kind !== 'exists') throw failure
   if (kind === 'aborted') throw failure
   context.warnOnce(failure)
   if (kind === 'exists') {
     const { bucket, key, callOptions, retryPolicy } = context
-    const record = run.sealed
+    const record = resources.sealed
     const object = await withRetry(() => bucket.head(key, callOptions), retryPolicy)
     if (object !== undefined && isOurObject(record, object)) return object
     await writer.write(backToSealed(record))
     throw failure
   }
   if (kind === 'no-upload' || (isRetryable(kind) && isAmbiguous(failure))) {
-    const done = await reconcileRecord(run)
+    const done = await reconcileRecord(resources)
     if (done !== undefined) return done
   } else {
-    await writer.write(backToSealed(run.sealed))
-    if (kind === 'stale-part') run.discardTransfer()
+    await writer.write(backToSealed(resources.sealed))
+    if (kind === 'stale-part') resources.discardTransfer()
   }
   if (isLast || (!isRetryable(kind) && kind !== 'no-upload' && kind !== 'stale-part')) throw failure
   return undefined
 }
 
 /** Asks OSS whether Complete or PutObject succeeded (rule 8), and saves the answer. */
-async function reconcileRecord(run: UploadResources): Promise<PublishedObject | undefined> {
-  const { context, writer } = run
-  const record = run.sealed
+async function reconcileRecord(resources: UploadResources): Promise<PublishedObject | undefined> {
+  const { context, writer } = resources
+  const record = resources.sealed
   if (record.phase !== 'completing') return undefined
   const { outcome, object } = await withRetry(
     () => reconcile(record, context.bucket, context.key, context.callOptions),
@@ -178,7 +184,7 @@ async function reconcileRecord(run: UploadResources): Promise<PublishedObject | 
   if (outcome !== 'foreign') {
     if (outcome === 'wrong') await writer.dropWrongUploadId()
     else await writer.write(asUnpublished(record, outcome))
-    run.discardTransfer() // the next transfer lists the parts on OSS, or initiates a new upload
+    resources.discardTransfer() // the next transfer lists the parts on OSS, or initiates a new upload
     return undefined
   }
   // Keep the record in `completing`, so that every later run reconciles again and none overwrites that
@@ -192,11 +198,11 @@ async function reconcileRecord(run: UploadResources): Promise<PublishedObject | 
 
 /** Cleans up a verified upload: upload ids on OSS, then the temp file, the checkpoint last (rule 6). */
 async function cleanUp(
-  run: UploadResources,
+  resources: UploadResources,
   record: Finishable,
   done: PublishedObject,
 ): Promise<FinishResult> {
-  const { context, writer } = run
+  const { context, writer } = resources
   const { claim } = context
   writer.close()
   const parts = partCount(record)
@@ -209,7 +215,7 @@ async function cleanUp(
     uploaded: record.size,
     parts: { done: parts, total: parts },
   })
-  const file = await run.file().catch(() => undefined) // missing if an earlier removal was killed
+  const file = await resources.file().catch(() => undefined) // missing if an earlier removal was killed
   const unused = uploadIdsToAbort(writer.checkpoint, record, {
     answered: done.reply !== undefined,
   })
@@ -235,8 +241,8 @@ async function cleanUp(
 }
 
 /** Reads the whole file for PutObject, and verifies it: a bit flipped on disk never reaches the object. */
-async function wholeBody(run: UploadResources, sealed: Sealed): Promise<Buffer> {
-  const file = await run.file()
+async function wholeBody(resources: UploadResources, sealed: Sealed): Promise<Buffer> {
+  const file = await resources.file()
   const body = await file.read(0, sealed.size)
   if (String(crc64(body)) !== sealed.crc64) {
     throw file.damagedError('The temp file does not match its checkpoint')

@@ -32,10 +32,10 @@ export interface IngestDeps {
   readonly writer: RecordWriter
   readonly file: SpoolFile
   readonly cutter: PartCutter
-  /** Complete parts that are not sent yet. The spooler appends to this array. */
+  /** Complete parts that are not sent yet. The part cutter appends to this array. */
   readonly cut: CutPart[]
   readonly quota: DiskQuota
-  readonly run: UploadResources
+  readonly resources: UploadResources
   readonly transfer: Transfer
   /** Verified bytes of an earlier run, which need not be read again. */
   readonly offset: number
@@ -125,7 +125,7 @@ export class Ingest {
   }
 
   async #seal(): Promise<void> {
-    const { context, settings, writer, file, cutter, run } = this.#deps
+    const { context, settings, writer, file, cutter, resources } = this.#deps
     clearTimeout(this.#timer)
     const end = cutter.end()
     const { size, crc64, md5, sha256 } = end
@@ -143,7 +143,7 @@ export class Ingest {
     const parts = { ...context.progress.state.parts, total: isShort ? 1 : end.crcs.length }
     // Report only a durable seal.
     context.progress.update({ size, parts, ...(isStaged ? {} : { phase: 'sealed' }) })
-    run.partReporter.sealed(sealed, file.path)
+    resources.partReporter.sealed(sealed, file.path)
   }
 
   async #save(sealed: Sealed): Promise<void> {
@@ -154,7 +154,7 @@ export class Ingest {
   }
 
   async #finish(): Promise<FinishResult> {
-    const { context, run, transfer } = this.#deps
+    const { context, resources, transfer } = this.#deps
     this.#throwIfAbandoned()
     context.startRetryTime()
     if (this.#isShort()) {
@@ -164,7 +164,7 @@ export class Ingest {
       this.#sendCutParts()
     }
     try {
-      const result = await finish(run)
+      const result = await finish(resources)
       this.#ended = true
       await this.#close()
       return result
@@ -224,7 +224,7 @@ export class Ingest {
     clearTimeout(this.#timer)
     this.#deps.writer.close()
     this.context.progress.end()
-    await this.#deps.run.close()
+    await this.#deps.resources.close()
   }
 
   /** Reports new bytes in the spool file, and sends complete parts unless the stream is short so far. */

@@ -1,5 +1,5 @@
 /**
- * The spooler: appends incoming batches to the spool file, and hashes and cuts the parts of the plan. The
+ * The part cutter: appends incoming batches to the spool file, and hashes and cuts the parts of the plan. The
  * CRC64 of the whole stream is combined from those of the parts, so that each byte is hashed once.
  */
 import { createHash, type Hash } from 'node:crypto'

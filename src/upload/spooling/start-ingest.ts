@@ -117,9 +117,9 @@ async function createIngest(
   const saveFreed = (freed: FreedRanges): Promise<void> => writer.write({ ...writer.record, freed })
   const alreadyFreed = freedParts(writer.record, offset)
   const quota = new DiskQuota(limit, file, alreadyFreed, saveFreed, context.signal)
-  const run = new UploadResources(context, writer, file)
+  const resources = new UploadResources(context, writer, file)
   const fatal = new AbortController()
-  const transfer = run.startTransfer(file, {
+  const transfer = resources.startTransfer(file, {
     onDone: part => quota.acknowledge(part),
     onRestart: () => quota.reset(),
     onFailure: error => {
@@ -130,7 +130,7 @@ async function createIngest(
   const { lockLost } = claim
   lockLost?.addEventListener('abort', () => fatal.abort(lockLost.reason), { once: true })
   context.diagnostics.started({ resumed: false, spooled: offset })
-  const parts = { context, settings, writer, file, cutter, cut, quota, run, transfer }
+  const parts = { context, settings, writer, file, cutter, cut, quota, resources, transfer }
   return new Ingest({ ...parts, offset, fatal: fatal.signal })
 }
 
