@@ -3,7 +3,6 @@
  * object. A stream that was just sealed and a process that resumes after a crash run the same code, so the
  * recovery path is exercised by every upload.
  */
-import { setTimeout as sleep } from 'node:timers/promises'
 import { crc64 } from '../../crc64.js'
 import type { Completing, Finishable, Published, Sealed } from '../../disk/checkpoint.js'
 import { SpoolError } from '../../errors.js'
@@ -146,10 +145,26 @@ async function findWhilePending(
 ): Promise<ObjectInfo> {
   const { share: _taken, ...call } = callOptions // the pending Complete already has a turn
   for (;;) {
-    await sleep(settings.timeout ?? COMPLETE_OVERDUE_MS, undefined, { signal })
+    await waitForTimeLimit(settings.timeout ?? COMPLETE_OVERDUE_MS, signal)
     const object = await bucket.head(key, call).catch(() => undefined) // asked again
     if (object !== undefined && isOurObject(record, object)) return object
   }
+}
+
+/** Rejects when `signal` is aborted. */
+function waitForTimeLimit(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    signal.throwIfAborted()
+    const timer = setTimeout(resolve, ms)
+    signal.addEventListener(
+      'abort',
+      () => {
+        clearTimeout(timer)
+        reject(signal.reason)
+      },
+      { once: true },
+    )
+  })
 }
 
 /**
