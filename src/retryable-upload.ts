@@ -37,7 +37,7 @@ export async function retryableUpload(
     checkSameDestination(checkpoint, place, context.key)
     const { upload } = checkpoint
     if (upload.phase === 'published' && upload.once) {
-      await claim.removeOtherFiles([]) // a crash may have left its temp file
+      await context.cleanUp(() => claim.removeOtherFiles([])) // a crash may have left its temp file
       await claim.release()
       return receiptOf(checkpoint, upload, performance.now() - context.startedAt)
     }

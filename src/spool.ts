@@ -191,8 +191,10 @@ export class Spool extends EventEmitter<{
   async uploads(options: { all?: boolean; receipts?: boolean } = {}): Promise<UploadStatus[]> {
     checkObject('options', options)
     checkProperties('options', options, { all: true, receipts: true })
-    await this.#sweep()
-    const statuses = await listUploads(this.#records, warning => this.emit('warning', warning))
+    const statuses = await withDiskErrors(async () => {
+      await this.#sweep()
+      return listUploads(this.#records, warning => this.emit('warning', warning))
+    })
     return statuses.filter(
       ({ endpoint, phase }) =>
         (options.all === true || endpoint === this.#connection.endpoint) &&
@@ -262,7 +264,6 @@ export class Spool extends EventEmitter<{
   async prune(options: PruneOptions = {}): Promise<Pruned[]> {
     checkObject('options', options)
     checkProperties('options', options, PRUNE_OPTIONS)
-    await this.#sweep()
     const settings = checkOptions(this.#defaults)
     const deps: PruneDeps = {
       records: this.#records,
@@ -273,7 +274,10 @@ export class Spool extends EventEmitter<{
         this.emit('warning', { id, message, cause })
       },
     }
-    return prune(deps, options)
+    return withDiskErrors(async () => {
+      await this.#sweep()
+      return prune(deps, options)
+    })
   }
 
   /** Runs `step` with the claim of an upload. A failure releases the claim if it is still held. */
@@ -413,6 +417,15 @@ export class Spool extends EventEmitter<{
         this.emit('warning', warning)
       },
     })
+  }
+}
+
+/** Runs `step`, which concerns no single upload. */
+async function withDiskErrors<T>(step: () => Promise<T>): Promise<T> {
+  try {
+    return await step()
+  } catch (error) {
+    throw toDiskError(error)
   }
 }
 

@@ -4,6 +4,7 @@
  */
 import type { Claim } from '../../disk/claim.js'
 import type { Checkpoint } from '../../disk/checkpoint.js'
+import { systemErrorCode } from '../../disk/durable-fs.js'
 import { setMaxListeners } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { OssRequestError } from '../../oss/request-error.js'
@@ -162,6 +163,16 @@ export class UploadContext {
   warn(message: string, details: { part?: number; cause?: unknown } = {}): void {
     // On the next tick, so that an exception in a listener is uncaught instead of failing a part.
     process.nextTick(this.#warn, { id: this.id, message, ...details })
+  }
+
+  /** Removes what is no longer needed. A failure is only a warning: a later run or `prune` removes it. */
+  async cleanUp(step: () => Promise<void>): Promise<void> {
+    try {
+      await step()
+    } catch (cause) {
+      if (systemErrorCode(cause) === undefined) throw cause
+      this.warn(`Cleaning up failed: ${String(cause)}`, { cause })
+    }
   }
 
   /** Reports a failed request that will be retried. */

@@ -187,7 +187,8 @@ export class Ingest {
     const { context, writer } = this.#deps
     const { previous } = writer.checkpoint
     await writer.save(replacePrevious(writer.checkpoint, sealed))
-    if (previous !== undefined) await context.claim.removeFile(previous.file)
+    if (previous === undefined) return
+    await context.cleanUp(() => context.claim.removeFile(previous.file))
   }
 
   async #finish(): Promise<FinishResult> {
@@ -238,7 +239,9 @@ export class Ingest {
     const isUnsealed = upload.phase === 'spooling'
     const { code, message } = reason(checkpoint)
     const continues = isUnsealed && upload.replay === 'offset'
-    if (isUnsealed && !continues && !isCommitted(upload)) await this.#deps.file.remove()
+    if (isUnsealed && !continues && !isCommitted(upload)) {
+      await this.context.cleanUp(() => this.#deps.file.remove())
+    }
     try {
       if (upload.phase !== 'published') {
         const fields = { ...progress.acknowledged, ...(continues ? this.#replayFields() : {}) }
