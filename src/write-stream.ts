@@ -3,7 +3,6 @@
  * `upload/`; this file implements `Writable`.
  */
 import { Writable, type Readable } from 'node:stream'
-import { inspect } from 'node:util'
 import { announceRelease } from './disk/claim.js'
 import { invalidType, SpoolError } from './errors.js'
 import type { SpoolWarning } from './upload/run/context.js'
@@ -17,6 +16,7 @@ import type { Ingest } from './upload/spooling/ingest.js'
 import type { ProgressEvent } from './upload/model/progress-event.js'
 import { resultOf, type UploadResult } from './upload/run/result.js'
 import { errorCode } from './util/error-code.js'
+import { toError } from './util/error-shape.js'
 
 /**
  * Bytes buffered while a batch is written. Large batches speed up disk writes, but even larger ones would block
@@ -229,7 +229,7 @@ export class SpoolWriteStream extends Writable {
 
   #fail(error: unknown): Error {
     const reported = toSpoolError(error, this.#errorContext())
-    const failure = reported instanceof Error ? reported : new Error(inspect(reported))
+    const failure = toError(reported)
     if (!this.destroyed) this.#failure ??= failure // later failures are consequences
     return failure
   }

@@ -13,6 +13,8 @@ import * as fs from 'node:fs'
 import { mkdir, rename, unlink } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { promisify } from 'node:util'
+import { errorCode } from '../util/error-code.js'
+import { isError } from '../util/error-shape.js'
 
 const open = promisify(fs.open)
 const writeFile = promisify(fs.writeFile)
@@ -101,5 +103,5 @@ export function ignoreMissing(error: unknown): void {
 }
 
 export function isSystemError(error: unknown, ...codes: string[]): error is NodeJS.ErrnoException {
-  return error instanceof Error && 'code' in error && codes.includes(String(error.code))
+  return isError(error) && codes.includes(errorCode(error) ?? '')
 }

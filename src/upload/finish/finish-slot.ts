@@ -20,6 +20,7 @@ import {
 } from '../model/phase.js'
 import { RecordWriter } from '../run/record-writer.js'
 import { UploadResources } from './upload-resources.js'
+import { isError } from '../../util/error-shape.js'
 
 /**
  * Finishes the upload in `slot` and ends the claim, also on failure.
@@ -111,7 +112,7 @@ async function saveError(
   record: UploadRecord,
   error: unknown,
 ): Promise<void> {
-  if (!(error instanceof Error)) return
+  if (!isError(error)) return
   const code = errorCode(error) ?? error.name
   await writer
     .write({ ...record, error: { code, message: error.message, at: timestamp() } })

@@ -2,6 +2,7 @@
  * Sources of `upload()`: functions that are called only if the bytes are still needed and return anything that
  * Node can read from.
  */
+import { types } from 'node:util'
 import { Readable } from 'node:stream'
 import type { ReadableStream } from 'node:stream/web'
 import { invalidType } from '../../errors.js'
@@ -64,6 +65,6 @@ function isNodeStream(value: unknown): value is NodeJS.ReadableStream {
 
 /** True for iterables. A web `ReadableStream` is an async iterable, too. */
 function isIterable(value: unknown): value is AsyncIterable<unknown> {
-  if (typeof value !== 'object' || value === null || value instanceof Uint8Array) return false
+  if (typeof value !== 'object' || value === null || types.isUint8Array(value)) return false
   return Symbol.asyncIterator in value || Symbol.iterator in value
 }
