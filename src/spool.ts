@@ -48,6 +48,7 @@ import { startIngest } from './upload/spooling/start-ingest.js'
 import type { UploadStatus } from './upload/maintenance/status.js'
 import { FairSemaphore } from './util/fair-semaphore.js'
 import { SpoolWriteStream } from './write-stream.js'
+import { errorMessage } from './util/error-shape.js'
 
 /** Default of `parallelUploads`. */
 const MAX_PARALLEL_UPLOADS = 64
@@ -270,8 +271,7 @@ export class Spool extends EventEmitter<{
       contextOf: (claim, checkpoint) =>
         this.#createContext(claim, placeOf(checkpoint), checkpoint.key, settings),
       warn: (id, cause) => {
-        const message = cause instanceof Error ? cause.message : String(cause)
-        this.emit('warning', { id, message, cause })
+        this.emit('warning', { id, message: errorMessage(cause), cause })
       },
     }
     return withDiskErrors(async () => {

@@ -8,6 +8,8 @@ import { exitStatusOf } from './exit-status.js'
 import { formatBytes, formatDuration } from './units.js'
 import type { Session } from './session.js'
 import { escapeControlChars } from './escape-control-chars.js'
+import { errorCode } from '../util/error-code.js'
+import { errorMessage, isError } from '../util/error-shape.js'
 
 export interface ReportFlags {
   readonly json?: boolean
@@ -42,7 +44,7 @@ export function reportError(
   const { code, message, hint } = printErrorJson(session, error, flags, context)
   session.logLine(`${code}: ${message}`)
   session.log(hint)
-  if (flags.debug && error instanceof Error) session.io.stderr.write(`${error.stack}\n`)
+  if (flags.debug && isError(error)) session.io.stderr.write(`${error.stack}\n`)
   return exitStatusOf(error)
 }
 
@@ -89,8 +91,8 @@ function toErrorReport(error: unknown, context: ReportContext): ErrorReport {
     const { code, message, resumable, id, hint } = error
     return { code, message, resumable, id, hint }
   }
-  const text = error instanceof Error ? error.message : String(error)
-  const code = error instanceof Error && 'code' in error ? String(error.code) : 'ERR_UNEXPECTED'
+  const text = errorMessage(error)
+  const code = errorCode(error) ?? 'ERR_UNEXPECTED'
   const isUsageError = code === 'ERR_USAGE' || /^ERR_(INVALID_ARG|OUT_OF_RANGE)/.test(code)
   const message = isUsageError || context.object === undefined ? text : `${context.object}: ${text}`
   const usageHint = `Nothing was read or published. Run "${context.command} --help" for its usage.`

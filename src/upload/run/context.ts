@@ -5,7 +5,6 @@
 import type { Claim } from '../../disk/claim.js'
 import type { Checkpoint } from '../../disk/checkpoint.js'
 import { systemErrorCode } from '../../disk/durable-fs.js'
-import { setMaxListeners } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { OssRequestError } from '../../oss/request-error.js'
 import type { Bucket, CallOptions } from '../../oss/bucket.js'
@@ -14,6 +13,7 @@ import type { UploadOptions } from '../model/options.js'
 import type { ProgressTracker } from './progress.js'
 import type { RetryPolicy, RetryOptions } from '../model/retry.js'
 import { Diagnostics } from './diagnostics.js'
+import { allowManyListeners } from '../../util/abort-signals.js'
 
 /** Argument of the `warning` event: a problem that did not fail the upload but needs attention. */
 export interface SpoolWarning {
@@ -76,7 +76,7 @@ export class UploadContext {
     this.#warn = warn
     this.callOptions = { signal: this.#abort.signal, idleTimeout: settings.timeout, share }
     claim.db.on('written', (before, now, elapsed) => this.diagnostics.written(before, now, elapsed))
-    setMaxListeners(0, this.#abort.signal) // one listener per part in flight
+    allowManyListeners(this.#abort.signal) // one listener per part in flight
     claim.lockLost?.addEventListener('abort', () => this.stop(), { once: true })
   }
 

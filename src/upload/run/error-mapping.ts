@@ -2,7 +2,12 @@
  * Maps failures of OSS, the disk and the temp file to public errors. Their `ERR_SPOOL_*` codes are assigned only
  * here.
  */
-import type { Checkpoint, Slot, UploadRecord } from '../../disk/checkpoint.js'
+import {
+  isCommitted,
+  type Checkpoint,
+  type Slot,
+  type UploadRecord,
+} from '../../disk/checkpoint.js'
 import { systemErrorCode } from '../../disk/durable-fs.js'
 import { LinkedFileChangedError } from '../../disk/linked-file.js'
 import { TempFileDamagedError } from '../../disk/temp-file.js'
@@ -41,6 +46,8 @@ export interface ErrorContext {
   readonly key: string
   /** What `resume` can publish without the source: all bytes, those up to the last commit, or nothing. */
   readonly kept: 'all' | 'committed' | 'nothing'
+  /** Bytes up to the last commit. */
+  readonly committed?: number
   /** Whether the object is published. `unknown` after a Complete or PutObject without a response (rule 8). */
   readonly published: 'no' | 'unknown' | 'yes'
   /** True if some parts are no longer on this disk. */
@@ -68,6 +75,7 @@ export function errorContext(
     bucket,
     key,
     kept: keptBytes(record),
+    ...(isCommitted(record) ? { committed: record.committed.size } : {}),
     published: publishedState(checkpoint, record),
     hasFreedParts: record !== undefined && hasFreedParts(record),
     uploadId: record?.uploadId,
