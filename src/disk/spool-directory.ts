@@ -115,6 +115,8 @@ export class SpoolDirectory {
   async remove(id: string): Promise<void> {
     const removed = join(this.path, `${REMOVED_PREFIX}${id}-${randomSuffix()}`)
     await rename(this.directoryOf(id), removed)
+    // Otherwise, a power cut could bring back the upload without its bytes.
+    await this.#directorySync.run().catch(() => undefined)
     // The rename removed the upload. Files that cannot be unlinked now are left to the next sweep.
     await removeUploadDirectory(removed).catch(() => undefined)
   }

@@ -357,7 +357,10 @@ async function recordPublished(
   return { published, ...(callback === undefined ? {} : { callback }) }
 }
 
-/** Saves that the object is published before its bytes are removed (rule 5), and ends the claim. */
+/**
+ * Saves that the object is published before its bytes are removed (rule 5), and ends the claim. An upload of
+ * which nothing remains needs no such record: its directory is renamed away as a whole.
+ */
 async function cleanUp(
   { context, writer }: UploadResources,
   published: Published,
@@ -370,9 +373,13 @@ async function cleanUp(
     await claim.release()
     return
   }
+  const { lost } = withLostInitiates(writer.checkpoint)
+  const isShared = claim.host !== undefined // its record outlives its bytes
+  if (!published.once && !isShared && unused.length === 0 && lost.length === 0) {
+    return claim.remove()
+  }
   await writer.save({ ...writer.with(published), superseded: unused })
   const leftover = await abortUploadIds(context, unused)
-  const { lost } = withLostInitiates(writer.checkpoint)
   const orphans = lost.length > 0 && (await mayHaveOrphans(context, lost, new Set(leftover)))
   if (!published.once && leftover.length === 0 && !orphans) return claim.remove()
   const left = { superseded: leftover, lost: orphans ? lost : [] }
