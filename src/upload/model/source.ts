@@ -66,8 +66,8 @@ export async function openSource(
  */
 function refusalOf(stream: NodeJS.ReadableStream): Error | undefined {
   if ('errored' in stream && stream.errored) return toError(stream.errored)
-  const isDestroyed = 'destroyed' in stream && stream.destroyed === true
-  if (!isDestroyed && stream.readable !== false && !isDisturbed(stream)) return undefined
+  const { readable = true, destroyed = false }: { readable?: boolean; destroyed?: boolean } = stream
+  if (readable && !destroyed && !isDisturbed(stream)) return undefined
   return new Error('The source returned a stream that was already read from or closed')
 }
 
