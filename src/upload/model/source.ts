@@ -64,9 +64,13 @@ export async function openSource(
  * Returns the error for a Node stream that failed, or that someone else read from or closed. Listeners that have read
  * nothing yet are harmless. Old streams lack some of the properties.
  */
-function refusalOf(stream: NodeJS.ReadableStream): Error | undefined {
-  if ('errored' in stream && stream.errored) return toError(stream.errored)
-  const { readable = true, destroyed = false }: { readable?: boolean; destroyed?: boolean } = stream
+function refusalOf(stream: {
+  readonly errored?: unknown
+  readonly readable?: boolean
+  readonly destroyed?: boolean
+}): Error | undefined {
+  const { errored, readable = true, destroyed = false } = stream
+  if (errored) return toError(errored)
   if (readable && !destroyed && !isDisturbed(stream)) return undefined
   return new Error('The source returned a stream that was already read from or closed')
 }
