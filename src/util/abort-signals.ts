@@ -1,7 +1,7 @@
 /** Abort signals of any realm and implementation, such as jsdom's in a test environment. */
 import { setMaxListeners } from 'node:events'
 
-/** The signal of this realm that follows each foreign one, so that a foreign one has one listener of ours. */
+/** The signal of this realm that follows each foreign one, so that a foreign one has a single listener. */
 const followers = new WeakMap<AbortSignal, AbortSignal>()
 
 export function isAbortSignal(value: unknown): value is AbortSignal {

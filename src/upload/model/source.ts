@@ -64,10 +64,14 @@ export async function openSource(
  * Returns the error for a Node stream that failed, or that someone else read from or closed. Listeners that have read
  * nothing yet are harmless. Old streams lack some of the properties.
  */
-function refusalOf(stream: NodeJS.ReadableStream): Error | undefined {
-  if ('errored' in stream && stream.errored) return toError(stream.errored)
-  const isDestroyed = 'destroyed' in stream && stream.destroyed === true
-  if (!isDestroyed && stream.readable !== false && !isDisturbed(stream)) return undefined
+function refusalOf(stream: {
+  readonly errored?: unknown
+  readonly readable?: boolean
+  readonly destroyed?: boolean
+}): Error | undefined {
+  const { errored, readable = true, destroyed = false } = stream
+  if (errored) return toError(errored)
+  if (readable && !destroyed && !isDisturbed(stream)) return undefined
   return new Error('The source returned a stream that was already read from or closed')
 }
 
