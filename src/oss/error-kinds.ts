@@ -105,6 +105,9 @@ const KIND_BY_STATUS: Readonly<Record<number, RequestErrorKind>> = {
   503: 'throttled',
 }
 
+/** Name of failures whose reply is not OSS's, or not an answer to the request. */
+export const UNUSABLE_REPLY = 'UnusableReply'
+
 /** Known facts about a failure. */
 export interface RequestErrorFacts {
   readonly name: string
@@ -122,6 +125,7 @@ export function classify({
 }: RequestErrorFacts): RequestErrorKind {
   const byCode = lookUp(KIND_BY_OSS_CODE, ossCode)
   if (byCode !== undefined) return byCode
+  if (name === UNUSABLE_REPLY) return 'transient' // whatever its status
   if (name === 'AbortError') return 'aborted' // regardless of a partial reply
   if (status === undefined || status < 300) return lookUp(KIND_BY_ERROR_NAME, name) ?? 'transient' // or cut short
   if (status >= 500 || status === 429) return lookUp(KIND_BY_STATUS, status) ?? 'transient'

@@ -3,8 +3,9 @@
  * ids and strings to sign, so none of them leaves this folder. An `OssRequestError` keeps the facts that users
  * and the retry policy need; `error-kinds.ts` classifies it.
  */
-import { classify, type RequestErrorKind } from './error-kinds.js'
+import { classify, UNUSABLE_REPLY, type RequestErrorKind } from './error-kinds.js'
 
+export { UNUSABLE_REPLY }
 export type { RequestErrorKind }
 
 export interface OssRequestErrorDetails {
