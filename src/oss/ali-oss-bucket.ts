@@ -334,13 +334,14 @@ export class AliOssBucket implements Bucket {
   async #recover(
     failure: OssRequestError,
     keys: Credentials,
-    { reply, refusal }: TransportContext,
+    exchange: TransportContext,
   ): Promise<boolean> {
     const kind = errorKind(failure)
     if (kind === 'expired') return this.#settings.credentials.renew(keys)
     const oss = await this.#client
+    const { reply } = exchange
     if (kind !== 'skewed' || reply === undefined || oss === undefined) return false
-    const offset = this.#clock.readSkewed(reply, refusal)
+    const offset = this.#clock.readSkewed(reply, refusalXml(exchange))
     if (offset === undefined) return false
     oss.options.amendTimeSkewed = offset
     return true
@@ -393,6 +394,11 @@ interface AliOssError extends Error {
   code: string
   ecCode: string
   requestId: string
+}
+
+/** Returns the XML of a 403 reply, which is in a header for HEAD. */
+function refusalXml({ reply, refusal }: TransportContext): string {
+  return refusal || Buffer.from(firstValue(reply?.headers['x-oss-err']) ?? '', 'base64').toString()
 }
 
 /** Separates the message of `ali-oss` from the raw text of the reply. */

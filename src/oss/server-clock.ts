@@ -36,11 +36,11 @@ export class ServerClock {
 
   /**
    * Reads the time of a `RequestTimeTooSkewed` reply.
-   * @param errorXml – its XML, whose `ServerTime` takes precedence over the `Date` header
+   * @param errorXml – its XML if it has any, whose `ServerTime` takes precedence over the `Date` header
    * @returns the offset to date requests with, or `undefined` if that would change nothing
    */
-  readSkewed(reply: HttpResponse, errorXml: string | undefined): number | undefined {
-    const written = plausible(Date.parse(SERVER_TIME.exec(errorXml ?? '')?.[1] ?? ''))
+  readSkewed(reply: HttpResponse, errorXml: string): number | undefined {
+    const written = plausible(Date.parse(SERVER_TIME.exec(errorXml)?.[1] ?? ''))
     const offset = (Number.isNaN(written) ? dateHeader(reply) : written) - Date.now()
     if (Number.isNaN(offset)) return undefined
     this.#observe(offset)
