@@ -146,9 +146,12 @@ export class AliOssBucket implements Bucket {
     part: PartBody,
     call: CallOptions,
   ): Promise<UploadedPart> {
-    const { number, size, body } = part
+    const { number, size, body, headers } = part
     const { etag, res } = await this.#request('UploadPart', { ...call, body }, (oss, o) =>
-      oss.uploadPart(key, uploadId, number, BODY_PLACEHOLDER, 0, size, o),
+      oss.uploadPart(key, uploadId, number, BODY_PLACEHOLDER, 0, size, {
+        ...o,
+        headers: { ...headers },
+      }),
     )
     if (!isETag(etag)) throw unusableReply('UploadPart', 'The reply has no ETag', res)
     return { etag, ...crcHeader(res.headers), reply: res }

@@ -14,7 +14,8 @@
  * - `exists`: the key is taken and must not be overwritten; fail permanently
  * - `expired`: OSS rejects the credentials themselves; renew them, else treat as `denied`
  * - `skewed`: the local clock is wrong; use the server's time, else treat as `transient`
- * - `denied`: credentials, permission, signature, bucket or certificate; fail until the user fixes the cause
+ * - `denied`: credentials, permission, signature, bucket, retention or certificate; fail until the user fixes the
+ *   cause
  * - `refused`: OSS rejects this request however often it is sent; fail, resumable
  */
 export type RequestErrorKind =
@@ -36,7 +37,6 @@ const KIND_BY_OSS_CODE: Readonly<Record<string, RequestErrorKind>> = {
   InvalidPartOrder: 'stale-part',
   FileAlreadyExists: 'exists',
   ObjectAlreadyExists: 'exists',
-  FileImmutable: 'exists',
 
   SecurityTokenExpired: 'expired',
   InvalidSecurityToken: 'expired',
@@ -50,6 +50,7 @@ const KIND_BY_OSS_CODE: Readonly<Record<string, RequestErrorKind>> = {
   SignatureDoesNotMatch: 'denied',
   UserDisable: 'denied',
   SecondLevelDomainForbidden: 'denied',
+  FileImmutable: 'denied', // until its retention is over
 
   ServiceUnavailable: 'throttled',
   SlowDown: 'throttled',

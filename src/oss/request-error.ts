@@ -64,6 +64,18 @@ export function isNoSuchUpload(error: unknown): error is OssRequestError {
   return error instanceof OssRequestError && errorKind(error) === 'no-upload'
 }
 
+/** True when the retention of the bucket or of the object (WORM) forbids replacing the object now. */
+export function isImmutable(failure: OssRequestError): boolean {
+  return failure.ossCode === 'FileImmutable'
+}
+
+/**
+ * True when the object in the way may be our own: an earlier attempt, whose reply was lost, may have created it.
+ */
+export function mayBeOurOwn(failure: OssRequestError): boolean {
+  return errorKind(failure) === 'exists' || isImmutable(failure)
+}
+
 /** Names of errors for requests that never reached a server. */
 const NEVER_SENT: ReadonlySet<string> = new Set([
   'ECONNREFUSED',

@@ -7,8 +7,8 @@ import { crc64 } from '../../crc64.js'
 import type { Completing, Finishable, Published, Sealed } from '../../disk/checkpoint.js'
 import { SpoolError } from '../../errors.js'
 import { TOKEN_HEADER, type PublishResponse } from '../../oss/bucket.js'
-import { completionHeaders, initiationHeaders } from '../../oss/object-headers.js'
-import { errorKind, isAmbiguous, OssRequestError } from '../../oss/request-error.js'
+import { bodyHeaders, completionHeaders, initiationHeaders } from '../../oss/object-headers.js'
+import { errorKind, isAmbiguous, mayBeOurOwn, OssRequestError } from '../../oss/request-error.js'
 import { abortUploadIds } from '../transfer/abort-upload-ids.js'
 import { BytesLostError, hasFreedParts } from '../model/freed-parts.js'
 import { AlreadyPublishedError } from '../transfer/multipart-session.js'
@@ -83,7 +83,12 @@ async function tryComplete(resources: UploadResources): Promise<PublishedObject>
   let reply: PublishResponse
   if (publishMethod(sealed) === 'put') {
     await saveCompleting(resources, startCompleting(sealed, 'put', bucket.now()))
-    const all = { ...initiationHeaders(sealed.object), ...headers, [TOKEN_HEADER]: sealed.token }
+    const all = {
+      ...initiationHeaders(sealed.object),
+      ...bodyHeaders(sealed.object),
+      ...headers,
+      [TOKEN_HEADER]: sealed.token,
+    }
     context.countPut(sealed.size)
     const since = performance.now()
     reply = await bucket.put(key, () => wholeBody(resources, sealed), all, context.callOptions)
@@ -147,12 +152,11 @@ async function handleFailure(
 ): Promise<PublishedObject | undefined> {
   const { context, writer } = resources
   const kind = errorKind(failure)
-  // Already retried by the caller. `exists` is different: our own earlier attempt may have created the
-  // object.
-  if (resources.sealed.phase !== 'completing' && kind !== 'exists') throw failure
+  // Already retried by the caller, unless our own earlier attempt may have created the object.
+  if (resources.sealed.phase !== 'completing' && !mayBeOurOwn(failure)) throw failure
   if (kind === 'aborted') throw failure
   context.warnOnce(failure)
-  if (kind === 'exists') {
+  if (mayBeOurOwn(failure)) {
     const { bucket, key, callOptions, retryPolicy } = context
     const record = resources.sealed
     const object = await withRetry(() => bucket.head(key, callOptions), retryPolicy)

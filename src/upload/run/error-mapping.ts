@@ -6,7 +6,12 @@ import type { UploadRecord } from '../../disk/checkpoint.js'
 import { isSystemError } from '../../disk/durable-fs.js'
 import { LinkedFileChangedError } from '../../disk/linked-file.js'
 import { SpoolError, type SpoolErrorCode } from '../../errors.js'
-import { errorKind, OssRequestError, type RequestErrorKind } from '../../oss/request-error.js'
+import {
+  errorKind,
+  isImmutable,
+  OssRequestError,
+  type RequestErrorKind,
+} from '../../oss/request-error.js'
 import { BytesLostError, type FreedRanges } from '../model/freed-parts.js'
 
 const CODE_BY_KIND: Readonly<Record<RequestErrorKind, SpoolErrorCode>> = {
@@ -90,13 +95,17 @@ export function toSpoolError(error: unknown, upload: ErrorContext): unknown {
   if (error instanceof OssRequestError) {
     const code = CODE_BY_KIND[errorKind(error)]
     if (code === 'ERR_SPOOL_ABORTED') return abortedError(upload, error)
+    const retentionHint =
+      sealed && freed === undefined && isImmutable(error)
+        ? `The retention of the bucket or of the object forbids replacing it now. The bytes are kept: once it is over, or an administrator of the bucket allows it, run "oss-spool resume ${id}" or call spool.resume('${id}').`
+        : undefined
     const where = part === undefined ? '' : `part ${part} of `
     return new SpoolError(code, `${where}${object}: ${withoutPeriod(error.describe())}. ${state}`, {
       id,
       uploadId,
       part,
       resumable: sealed && code !== 'ERR_SPOOL_OBJECT_EXISTS',
-      hint: code === 'ERR_SPOOL_OBJECT_EXISTS' ? undefined : resumeHint,
+      hint: code === 'ERR_SPOOL_OBJECT_EXISTS' ? undefined : (retentionHint ?? resumeHint),
       requestId: error.requestId,
       status: error.status,
       ossCode: error.ossCode,
