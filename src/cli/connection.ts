@@ -76,9 +76,7 @@ function endpointOptions(flags: ConnectionFlags): ClientOptions {
   }
   return {
     ...(endpoint === undefined ? {} : { endpoint }),
-    ...(region === undefined
-      ? {}
-      : { region: region.startsWith('oss-') ? region : `oss-${region}` }),
+    ...(region === undefined ? {} : { region }),
     ...(internal === true ? { internal } : {}),
     ...(cname === true ? { cname } : {}),
     ...(requestPayer === true ? { isRequestPay: true } : {}),

@@ -26,7 +26,7 @@ import {
 } from './bucket.js'
 import type { ClientSettings } from './client-options.js'
 import { ServerClock } from './server-clock.js'
-import type { TransportContext, Transport } from './transport.js'
+import type { TransportContext, Transport, TransportRequest } from './transport.js'
 
 interface AliOssResult {
   res: { status: number; headers: Record<string, string | string[] | undefined> }
@@ -354,9 +354,12 @@ export class AliOssBucket implements Bucket {
     const { default: OSS } = await import('ali-oss')
     muteDebug(process.env['DEBUG'])
     const { endpoint, region, bucket, cname, pathStyle } = this.#place
+    // `ali-oss` rejects IPv6 addresses. It is given an IPv4 address, which the transport replaces.
+    const accepted = endpoint.replace(/\[.*\]/, '127.0.0.1')
+    const { request } = this.#transport
     const options = {
       ...keys,
-      endpoint,
+      endpoint: accepted,
       region,
       bucket,
       cname,
@@ -365,7 +368,10 @@ export class AliOssBucket implements Bucket {
       isRequestPay: this.#settings.isRequestPay,
       retryMax: 0,
       refreshSTSTokenInterval: Number.MAX_SAFE_INTEGER, // silences its warning about stsToken
-      urllib: { request: this.#transport.request },
+      urllib: {
+        request: (url: string, params: TransportRequest) =>
+          request(url.startsWith(accepted) ? endpoint + url.slice(accepted.length) : url, params),
+      },
     }
     // The typings lack half of these options and describe replies that do not exist.
     return new OSS(options) as unknown as AliOss

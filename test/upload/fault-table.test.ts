@@ -470,6 +470,12 @@ const TABLE: Record<string, Row> = {
     rule: again,
     but: OPEN,
   },
+  '409 FileImmutable': {
+    fault: answer(409, 'FileImmutable'),
+    rule: end('ERR_SPOOL_DENIED', { extra: { HeadObject: 1 } }),
+    but: { InitiateMultipartUpload: end('ERR_SPOOL_DENIED') },
+    without: ['UploadPart', 'HeadObject', 'ListParts', 'AbortMultipartUpload', 'ListMultipartUploads'], // prettier-ignore
+  },
   '500 after the effect': {
     fault: { do: 'answer', status: 500, code: 'InternalError', at: 'done' },
     rule: again,
