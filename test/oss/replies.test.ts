@@ -108,3 +108,36 @@ t.test('a page in place of the part list does not lose parts that were freed', a
     t.ok((await b.get('key'))?.equals(data), 'the object is complete')
   }
 })
+
+t.test('an upload that retention forbids keeps its bytes and resumes later', async t => {
+  const b = await bench(t)
+  for (const [size, operation] of [
+    [10, 'PutObject'],
+    [3 * PART, 'CompleteMultipartUpload'],
+  ] as const) {
+    const immutable = { do: 'answer', status: 409, code: 'FileImmutable' } as const
+    const fault = b.oss.inject({ operation, ...immutable, times: 'always' })
+    const data = bytes(size)
+    const failed = b.spool.upload(operation, () => streamOf(data), { id: operation })
+    await t.rejects(failed, {
+      code: 'ERR_SPOOL_DENIED',
+      ossCode: 'FileImmutable',
+      resumable: true,
+      hint: /retention/,
+    })
+    fault.remove()
+    await b.another().resume(operation)
+    t.ok((await b.get(operation))?.equals(data))
+  }
+})
+
+t.test('an object that retention protects may be our own', async t => {
+  const b = await bench(t)
+  // The request takes effect although its answer says otherwise, as if an earlier attempt had taken effect.
+  const immutable = { do: 'answer', status: 409, code: 'FileImmutable', at: 'done' } as const
+  b.oss.inject({ operation: 'PutObject', ...immutable })
+  const data = bytes(10)
+  await b.spool.upload('key', () => streamOf(data))
+  t.ok((await b.get('key'))?.equals(data))
+  t.same(await b.spool.uploads(), [])
+})
