@@ -50,7 +50,8 @@ const KIND_BY_OSS_CODE: Readonly<Record<string, RequestErrorKind>> = {
   SignatureDoesNotMatch: 'denied',
   UserDisable: 'denied',
   SecondLevelDomainForbidden: 'denied',
-  FileImmutable: 'denied', // until its retention is over
+  // Only until the retention (WORM) is over, so that it is no `exists`.
+  FileImmutable: 'denied',
 
   ServiceUnavailable: 'throttled',
   SlowDown: 'throttled',
