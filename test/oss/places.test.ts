@@ -63,7 +63,7 @@ t.test('x-oss-traffic-limit goes out with the bytes, also after a resume', async
   denied.remove()
   sent.length = 0
   await b.another().resume('id')
-  t.same([...sent].sort(), [
+  t.same(sent.toSorted(), [
     'GET uploadId undefined',
     'POST uploadId undefined',
     'PUT partNumber 838860800',
