@@ -248,11 +248,11 @@ export class Spool extends EventEmitter<{
   async forget(id: string): Promise<void> {
     checkId(id)
     await this.#withErrorCodes({ id }, () =>
-      this.#withClaim(this.#acquireExisting(id), claim => {
+      this.#withClaim(this.#acquireExisting(id), async claim => {
         const { upload, superseded, lost } = claim.checkpoint
         // Only this record lists the upload ids that may still have to be aborted on OSS: `prune` does that.
         const isOver = upload.phase === 'published' && superseded.length === 0 && lost.length === 0
-        return isOver ? claim.remove() : claim.release()
+        await (isOver ? claim.remove() : claim.release())
       }),
     )
   }

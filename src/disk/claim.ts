@@ -121,11 +121,14 @@ export class Claim {
     await this.#record.removeOtherFiles(named)
   }
 
-  /** Removes the upload, bytes and record, then releases the lock. */
-  async remove(): Promise<void> {
+  /**
+   * Removes the upload, bytes and record, then releases the lock.
+   * @returns why some of its files are left to the next sweep; usually `undefined`
+   */
+  async remove(): Promise<Error | undefined> {
     await this.db.idle()
     try {
-      await this.#record.remove()
+      return await this.#record.remove()
     } finally {
       await this.#release()
     }

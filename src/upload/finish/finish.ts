@@ -382,12 +382,12 @@ async function cleanUp(
   const { lost } = withLostInitiates(writer.checkpoint)
   const isShared = claim.host !== undefined // its record outlives its bytes
   if (!published.once && !isShared && unused.length === 0 && lost.length === 0) {
-    return claim.remove()
+    return context.removeUpload()
   }
   await writer.save({ ...writer.with(published), superseded: unused })
   const leftover = await abortUploadIds(context, unused)
   const orphans = lost.length > 0 && (await mayHaveOrphans(context, lost, new Set(leftover)))
-  if (!published.once && leftover.length === 0 && !orphans) return claim.remove()
+  if (!published.once && leftover.length === 0 && !orphans) return context.removeUpload()
   const left = { superseded: leftover, lost: orphans ? lost : [] }
   await writer.save({ ...writer.with(published), ...left })
   await claim.removeOtherFiles([])

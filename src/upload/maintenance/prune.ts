@@ -140,7 +140,7 @@ async function cleanUpPublished(
   if (upload.phase !== 'published') return
   const superseded = await abortUploadIds(context, claim.checkpoint.superseded)
   await context.cleanUp(() => claim.removeOtherFiles([]))
-  if (!upload.once && superseded.length === 0 && lost.length === 0) return claim.remove()
+  if (!upload.once && superseded.length === 0 && lost.length === 0) return context.removeUpload()
   await claim.db.write({ ...claim.checkpoint, superseded })
 }
 

@@ -165,6 +165,12 @@ export class UploadContext {
     process.nextTick(this.#warn, { id: this.id, message, ...details })
   }
 
+  /** Removes the upload from this host and ends the claim. Files that cannot be removed are only a warning. */
+  async removeUpload(): Promise<void> {
+    const cause = await this.claim.remove()
+    if (cause !== undefined) this.warn(`Cleaning up failed: ${String(cause)}`, { cause })
+  }
+
   /** Removes what is no longer needed. A failure is only a warning: a later run or `prune` removes it. */
   async cleanUp(step: () => Promise<void>): Promise<void> {
     try {

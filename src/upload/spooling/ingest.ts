@@ -229,7 +229,7 @@ export class Ingest {
     await claim.db.idle()
     // The record of a short stream may not be saved yet.
     const checkpoint = claim.db.saved ?? claim.checkpoint
-    if (checkpoint === null) return claim.remove()
+    if (checkpoint === null) return this.context.removeUpload()
     const { upload } = checkpoint
     const isUnsealed = upload.phase === 'spooling'
     const { code, message } = reason(this.#stateOf(checkpoint))
