@@ -86,10 +86,14 @@ interface ErrorReport {
   readonly hint: string
 }
 
+const DISK_HINT =
+  'Run "oss-spool doctor" to check the spool directory, or set --spool to another one.'
+
 function toErrorReport(error: unknown, context: ReportContext): ErrorReport {
   if (error instanceof SpoolError) {
     const { code, message, resumable, id, hint } = error
-    return { code, message, resumable, id, hint }
+    const isDiskFailure = code === 'ERR_SPOOL_IO' && !resumable
+    return { code, message, resumable, id, hint: isDiskFailure ? DISK_HINT : hint }
   }
   const text = errorMessage(error)
   const code = errorCode(error) ?? 'ERR_UNEXPECTED'
@@ -108,7 +112,7 @@ function toErrorReport(error: unknown, context: ReportContext): ErrorReport {
 function hintForCode(code: string): string {
   if (code.startsWith('EADDR')) return 'Use another --host or --port.'
   if (/^E(ACCES|PERM|ROFS|NOTDIR|ISDIR|NOENT|EXIST|IO|MFILE|NFILE)$/.test(code)) {
-    return 'Nothing was published. Run "oss-spool doctor" to check the spool directory, or set --spool to another one.'
+    return `Nothing was published. ${DISK_HINT}`
   }
   return 'This is probably a bug. Please report it with the output of --debug.'
 }
