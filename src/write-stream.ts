@@ -224,9 +224,11 @@ export class SpoolWriteStream extends Writable {
       error => {
         this.#isWriting = false
         if (error) this.#hasLostBytes = true
-        else for (const { length } of chunks) this.#written += length
+        else {
+          for (const { length } of chunks) this.#written += length
+          this.#startCommit() // before the next write
+        }
         callback(error) // deducts these bytes from `writableLength`
-        this.#startCommit()
       },
     )
   }
