@@ -18,6 +18,7 @@ export type FailureAction =
 const RETRYABLE_CODES: ReadonlySet<SpoolErrorCode> = new Set([
   'ERR_SPOOL_UNREADABLE',
   'ERR_SPOOL_FULL',
+  'ERR_SPOOL_IO',
 ])
 
 /** @param host – name of this host */

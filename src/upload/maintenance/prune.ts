@@ -1,6 +1,6 @@
 /**
- * Removes stale data. Unsealed uploads, receipts and quarantined files are removed by age, sealed uploads and
- * orphans only on request. An upload that has an owner is never changed.
+ * Removes stale data. Unsealed uploads, receipts and quarantined files are removed by age; sealed and committed
+ * uploads, and orphans, only on request. An upload that has an owner is never changed.
  */
 import { Claim } from '../../disk/claim.js'
 import { resumableSlot, type Checkpoint } from '../../disk/checkpoint.js'
@@ -16,7 +16,7 @@ import { withLostInitiates } from '../model/phase.js'
 export interface PruneOptions {
   /** Only remove entries that were idle for at least this many ms. @default 7 days */
   readonly olderThan?: number
-  /** Also remove sealed uploads. Their bytes are lost. @default false */
+  /** Also remove sealed and committed uploads. Their bytes are lost. @default false */
   readonly sealed?: boolean
   /**
    * Also abort empty upload ids left on OSS by lost Initiate responses, regardless of their age.
