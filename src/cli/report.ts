@@ -86,7 +86,11 @@ interface ErrorReport {
 
 function toErrorReport(error: unknown, context: ReportContext): ErrorReport {
   if (error instanceof SpoolError) {
-    const { code, message, resumable, id, hint } = error
+    const { code, message, resumable, id } = error
+    const hint =
+      code === 'ERR_SPOOL_IO'
+        ? `${error.hint} Run "oss-spool doctor" to check the spool directory.`
+        : error.hint
     return { code, message, resumable, id, hint }
   }
   const text = error instanceof Error ? error.message : String(error)

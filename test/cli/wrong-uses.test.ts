@@ -99,7 +99,11 @@ t.test('a read-only spool directory exits with 1, and doctor says how to fix it'
   disk.protect()
   const onto = { ...env, OSS_SPOOL_DIR: join(disk.path, 'spool') }
   const done = await run(dir, ['put', K], Buffer.from('x'), onto)
-  t.match(done, { status: 1, out: '', err: /EROFS: oss:\/\/test-bucket\/k: .*\n.*doctor/ })
+  t.match(done, {
+    status: 1,
+    out: '',
+    err: /ERR_SPOOL_IO: oss:\/\/test-bucket\/k: .*EROFS.*\n.*doctor/,
+  })
   isClear(t, done)
   const doctor = await run(dir, ['doctor', '--json'], undefined, onto)
   t.equal(doctor.status, 1)
