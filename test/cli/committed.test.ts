@@ -2,7 +2,7 @@
  * The command line and committed uploads: streams that died after a `commit()`. Every command runs as a real
  * process; the streams are written by the library.
  */
-import { readdir } from 'node:fs/promises'
+import { readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { Spool, type SpoolWriteStream, type UploadOptions } from '../../src/index.js'
@@ -161,6 +161,21 @@ t.test('run starts its command although an upload with its id is committed', asy
   const { out, err } = await run(dir, echo, undefined, env)
   t.match(JSON.parse(out), { sourceRead: true, size: 4 }, err)
   t.equal(String(await get(oss, 'k')), 'new\n')
+})
+
+t.test('put --if-changed supersedes a committed upload of an unchanged file', async t => {
+  const { dir, oss, env } = await setUp(t)
+  const data = bytes(1000)
+  await writeFile(join(dir, 'file'), data)
+  const put = ['put', '--if-changed', '--json', '--id=k', `oss://${BUCKET}/k`, 'file']
+  t.match(await run(dir, put, undefined, env), { status: 0 })
+  t.match(await run(dir, put, undefined, env), { status: 0, out: /"unchanged":true/ })
+  await leaveCommitted(dir, oss, 'k', bytes(COMMITTED))
+  const { out, status } = await run(dir, put, undefined, env)
+  t.equal(status, 0)
+  t.notMatch(out, 'unchanged')
+  t.match(await run(dir, ['ls', '--json']), { out: '' }, '`resume` cannot replace the object')
+  t.same(await get(oss, 'k'), data)
 })
 
 t.test('abort and prune --sealed discard a committed upload, prune alone does not', async t => {
