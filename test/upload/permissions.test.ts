@@ -13,6 +13,7 @@ const PART = 102_400
 const DATA = bytes(2 * PART + 5)
 const SMALL = bytes(1000)
 const RESET = { do: 'reset', times: 'always' } as const
+const DENIED = { do: 'answer', status: 403, code: 'AccessDenied', times: 'always' } as const
 
 /** Operations of OSS that each permission of the page permits, by the documentation of OSS. */
 const OPERATIONS: Readonly<Record<string, readonly OperationName[]>> = {
@@ -29,13 +30,7 @@ const OPERATIONS: Readonly<Record<string, readonly OperationName[]>> = {
 }
 
 function refuse(b: Bench, permission: string): void {
-  b.oss.inject({
-    operation: OPERATIONS[permission] ?? [],
-    do: 'answer',
-    status: 403,
-    code: 'AccessDenied',
-    times: 'always',
-  })
+  b.oss.inject({ operation: OPERATIONS[permission] ?? [], ...DENIED })
 }
 
 /** Runs `test` with a bench whose user lacks `permission`. */
@@ -120,7 +115,7 @@ without('oss:GetObject', 'a lost reply to Complete needs --force', async (t, b) 
   t.match(await b.another().resume('id', { force: true }), { size: DATA.length })
 })
 
-without('oss:GetObject', 'an object is taken for someone else’s', async (t, b) => {
+without('oss:GetObject', 'a key that is taken is reported as usual', async (t, b) => {
   await upload(b, SMALL)
   for (const data of [SMALL, DATA]) {
     const error = await failing(upload(b, data, { overwrite: false }))
@@ -143,6 +138,23 @@ without(
     t.match(await b.another().resume('id', { force: true }), { size: DATA.length })
   },
 )
+
+without('oss:ListParts', 'freed parts wait for the permission', async (t, b) => {
+  b.oss.clearFaults()
+  const denied = b.oss.inject({ operation: 'CompleteMultipartUpload', ...DENIED })
+  const sink = b
+    .another({ maxSpoolBytes: 2 * PART, parallel: 1 })
+    .createWriteStream('key', { id: 'id' })
+  sink.on('error', () => {})
+  sink.end(bytes(8 * PART))
+  t.match(await failing(sink.result), { code: 'ERR_SPOOL_DENIED', resumable: true })
+  denied.remove()
+  refuse(b, 'oss:ListParts')
+  const forced = b.another().resume('id', { force: true })
+  t.match(await failing(forced), { code: 'ERR_SPOOL_DENIED', resumable: true })
+  b.oss.clearFaults()
+  t.match(await b.another().resume('id'), { size: 8 * PART })
+})
 
 without('oss:AbortMultipartUpload', 'uploads cannot be discarded', async (t, b) => {
   await leaveUnsealed(b)
