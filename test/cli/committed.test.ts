@@ -133,7 +133,7 @@ t.test(
       out
         .split('\n')
         .slice(0, -1)
-        .map(line => JSON.parse(line).id)
+        .map(line => String(JSON.parse(line).id))
         .toSorted(),
       ['committed', 'sealed'],
     )

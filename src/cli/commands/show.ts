@@ -92,7 +92,7 @@ function toUploadDetails(
 function commitTime(record: UploadRecord): { committedAt?: string } {
   if (isCommitted(record)) return { committedAt: record.committed.at }
   // Sealed at its last commit, and dated by it.
-  return 'prefix' in record && record.prefix === true ? { committedAt: record.sealedAt } : {}
+  return 'prefix' in record && record.prefix ? { committedAt: record.sealedAt } : {}
 }
 
 function countFreedBytes(record: UploadRecord): number {
