@@ -236,7 +236,7 @@ t.test('TransformChain output per batch depends on the bytes alone, not on timin
     Buffer.from(text.slice(i * 50_000, (i + 1) * 50_000)),
   )
   const sizes = async (noise: () => Promise<unknown>): Promise<number[]> => {
-    const stages = new TransformChain([
+    const stages = new TransformChain(() => [
       new PassThrough({ highWaterMark: 100 }),
       createGzip({ chunkSize: 1024 }),
       createGzip(),
@@ -261,14 +261,14 @@ t.test('TransformChain reports failures before, during and after a batch', async
     const stream = createGzip()
     stream[at === 'flush' ? '_flush' : '_transform'] = (...args: unknown[]) =>
       (args.at(-1) as (error: Error) => void)(failure)
-    return new TransformChain([stream])
+    return new TransformChain(() => [stream])
   }
   await t.rejects(failing('transform').write([Buffer.from('x')]), failure)
   await t.rejects(failing('flush').end(), failure)
   const stages = failing('transform')
   await stages.write([Buffer.from('x')]).catch(() => {})
   await t.rejects(stages.write([Buffer.from('x')]), failure)
-  const stuck = new TransformChain([new PassThrough({ transform: () => {} })])
+  const stuck = new TransformChain(() => [new PassThrough({ transform: () => {} })])
   const writing = stuck.write([Buffer.from('x')])
   stuck.destroy()
   await t.rejects(writing)
