@@ -33,7 +33,7 @@ export async function run({ places, dir, key, source, partSize, parallel, everyM
     await sink.commit()
     latencies.push(performance.now() - start)
   }
-  const timer = everyMs === undefined ? undefined : setInterval(commit, everyMs)
+  const timer = everyMs === undefined ? undefined : setInterval(() => void commit(), everyMs)
   if (callers === undefined) {
     source.once('end', () => clearInterval(timer)) // commits after it would wait for the seal
     await pipeline(source, sink)

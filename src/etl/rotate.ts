@@ -109,7 +109,7 @@ class Rotation<T> extends Writable implements RotateStream<T> {
 
   async #commit(): Promise<void> {
     if (this.#commits === undefined) throw invalidState('commit() needs the option "commit"')
-    // After the end, records that were lost cannot be told from those that were written.
+    // No commit can cover lost records.
     const records = this.#hasLostRecords ? Infinity : this.#written + this.writableLength
     await this.#commits.request(records)
   }

@@ -293,7 +293,7 @@ t.test('commit() rejects with a TypeError without the option', async t => {
   await pipeline(rows(1), sink)
 })
 
-t.test('commit() works whatever the defaults of the spool', async t => {
+t.test('commit() works with all defaults of the spool', async t => {
   const b = await bench(t)
   const defaults: UploadOptions = { once: true, replay: 'offset', overwrite: true }
   const sink = rotate<Row>(b.another(defaults), {
