@@ -183,17 +183,16 @@ t.test('commit() without new records starts no commit', async t => {
 t.test('commits start after `records` records, however many are written at once', async t => {
   const b = await bench(t)
   const sink = open(b, { commit: { records: 10 } })
-  const first = once(sink, 'commit')
+  const durable: number[] = []
+  sink.on('commit', records => durable.push(records))
   writeAll(sink, rows(9))
   await sleep(100)
-  t.same(
-    (await b.spool.uploads()).map(({ committed }) => committed),
-    [undefined, undefined, undefined],
-  )
+  t.same(durable, [])
   sink.cork()
   writeAll(sink, rows(500, 9))
   sink.uncork()
-  t.same(await first, [10])
+  await sink.commit()
+  t.equal(durable[0], 10)
   await failWith(sink)
 })
 
