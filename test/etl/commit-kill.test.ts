@@ -6,12 +6,12 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
-import * as zlib from 'node:zlib'
 import t, { type Test } from 'tap'
 import { bench, BUCKET, type Bench } from '../support/oss.js'
 import { LONG } from '../support/long.js'
 import { pathOf } from '../support/project.js'
 import { randomOf } from '../support/seed.js'
+import { unpackers } from '../support/unpack.js'
 
 const WORKER = pathOf('test/etl/queue-worker.mjs')
 const MESSAGES = 3000
@@ -119,15 +119,7 @@ async function found(t: Test, b: Bench, unpack: (content: Buffer) => Buffer) {
   return counts
 }
 
-const transforms: Record<string, (content: Buffer) => Buffer> = {
-  none: content => content,
-  gzip: zlib.gunzipSync,
-}
-// Available from Node 22.15; we compile against the types of Node 20.
-const { zstdDecompressSync } = zlib as { zstdDecompressSync?: (content: Buffer) => Buffer }
-if (zstdDecompressSync !== undefined) transforms['zstd'] = zstdDecompressSync
-
-for (const [transform, unpack] of Object.entries(transforms)) {
+for (const [transform, unpack] of unpackers) {
   t.test(
     `messages that a killed consumer acknowledged are published once (${transform})`,
     async t => {
