@@ -13,7 +13,7 @@ import { DiskImage, type Loss, type TraceEntry } from './disk-image.js'
 import { setLongTimeout } from './long-timeout.js'
 import { recover } from './recovery.js'
 import { LONG, sampled } from '../support/long.js'
-import { SCENARIOS, setUp, type Scenario } from './scenario.js'
+import { countOperations, SCENARIOS, setUp, type Scenario } from './scenario.js'
 
 setLongTimeout(t)
 
@@ -33,8 +33,7 @@ const CASES: readonly (readonly [Scenario, boolean])[] = [
 for (const [scenario, every] of CASES) {
   t.test(`${scenario.name}: survives a power cut after each disk operation`, async t => {
     const b = await bench(t)
-    const probe = await setUp(b, scenario)
-    const { operations = 0 } = await probe.startWorker(scenario.job, { root: probe.dir }).ended
+    const operations = await countOperations(b, scenario)
     const cases: { at: number; loss: Loss }[] = []
     for (let at = 1; at <= operations; at++) {
       for (const [i, loss] of LOSSES.entries()) if (every || at % 3 === i) cases.push({ at, loss })

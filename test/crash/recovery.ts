@@ -16,6 +16,8 @@ export interface Expected {
   readonly finished: boolean
   /** Another upload with this id existed before, so its parts say nothing about the bytes to send. */
   readonly superseding?: boolean
+  /** The disk failed, so that files may be left for `prune`. */
+  readonly leftovers?: boolean
 }
 
 /** Number of runs that recovery took, by kind. */
@@ -77,6 +79,7 @@ export async function recover(fixture: UploadFixture, expected: Expected): Promi
     check(object !== undefined, 'a result means that the object exists')
     check(finishable || object.equals(content), 'the object has the content that was read')
   }
+  if (expected.leftovers === true) await fixture.spool().prune({ olderThan: 0 })
   await isClean(fixture)
   return recovered
 }

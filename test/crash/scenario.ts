@@ -3,7 +3,7 @@ import { pipeline } from 'node:stream/promises'
 import type { FaultMatch } from '../../src/emulator/faults/fault.js'
 import type { UploadOptions } from '../../src/index.js'
 import { failingAfter, streamOf, type Bench } from '../support/oss.js'
-import type { Job } from './worker-process.js'
+import type { DiskPlan, Job } from './worker-process.js'
 import { contentOf } from './seeded-content.js'
 import { PART, UploadFixture } from './upload-fixture.js'
 
@@ -29,6 +29,23 @@ export async function setUp(bench: Bench, scenario: Scenario): Promise<UploadFix
   const fixture = new UploadFixture(bench, scenario.size, scenario.options)
   await scenario.prepare?.(fixture)
   return fixture
+}
+
+/**
+ * Returns the number of disk operations of a scenario.
+ *
+ * @throws if its worker fails, since the operations would not be those of an upload
+ */
+export async function countOperations(
+  bench: Bench,
+  scenario: Scenario,
+  plan: Omit<DiskPlan, 'root'> = {},
+): Promise<number> {
+  const probe = await setUp(bench, scenario)
+  const child = probe.startWorker(scenario.job, { ...plan, root: probe.dir })
+  const { operations = 0, error } = await child.ended
+  if (error !== undefined) throw new Error(`${scenario.name}: ${error.code}: ${error.message}`)
+  return operations
 }
 
 const other = (fixture: UploadFixture): Buffer => contentOf(-fixture.seed, FIVE_PARTS + 1000)

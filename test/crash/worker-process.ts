@@ -6,7 +6,7 @@ import { pathOf } from '../support/project.js'
 
 /** Task of a worker. */
 export interface Job {
-  readonly step: 'stream' | 'upload' | 'resume'
+  readonly step: 'stream' | 'upload' | 'resume' | 'abort' | 'prune' | 'uploads' | 'forget'
   readonly client: object
   readonly dir: string
   readonly key: string
@@ -15,6 +15,8 @@ export interface Job {
   readonly seed: number
   readonly size: number
   readonly options: UploadOptions
+  /** Resume over someone else's object, and although older upload ids cannot be aborted. */
+  readonly force?: true
   /** Keep checkpoints and locks in the Redis on this port. */
   readonly redis?: { readonly port: number } & RedisCheckpointOptions
   /** The source never ends. */
@@ -35,7 +37,16 @@ export interface DiskPlan {
   readonly at?: number
   readonly do?: 'kill' | 'fail'
   readonly when?: 'before' | 'after'
+  /** Error code of the operation that fails. */
   readonly code?: string
+  /** After the operation, all later ones of its kind fail, too. */
+  readonly always?: boolean
+  /** Count operations that only read, too. */
+  readonly reads?: true
+  /** Delay each sync by this many ms. */
+  readonly delaySync?: number
+  /** Report when this checkpoint is durable and has no predecessor. */
+  readonly watch?: string
   /** File to write the trace to. */
   readonly trace?: string
 }
@@ -48,8 +59,15 @@ interface Message {
   readonly offset?: number
   readonly phase?: string
   readonly result?: UploadResult
-  readonly error?: { code?: string; message: string; resumable?: boolean }
+  /** A step without a result succeeded. */
+  readonly done?: true
+  readonly error?: { name: string; code?: string; message: string; resumable?: boolean }
+  /** The last warning. */
+  readonly warning?: string
+  /** The first operation that was made to fail. */
   readonly failed?: { op: string; path: string }
+  /** Time, in ms since 1970, at which a record without a predecessor was durable. */
+  readonly superseded?: number
   readonly next?: number
   readonly operations?: number
 }

@@ -17,6 +17,15 @@ const spool = new Spool({ client, dir, ...(await checkpoints()), ...options })
 // Written synchronously, so that messages sent before a SIGKILL arrive.
 const send = message => writeSync(1, `${JSON.stringify(message)}\n`)
 
+spool.on('warning', ({ message }) => send({ warning: message }))
+
+const maintenance = {
+  abort: () => spool.abort(id),
+  forget: () => spool.forget(id),
+  prune: () => spool.prune({ olderThan: 0, sealed: true, orphans: true }),
+  uploads: () => spool.uploads(),
+}
+
 if (job.wait) {
   send({ ready: true })
   await new Promise(resolve => process.stdin.once('data', resolve))
@@ -45,16 +54,18 @@ async function checkpoints() {
 
 async function attempt() {
   try {
-    send({ result: await run() })
+    const result = await run()
+    send(result === undefined ? { done: true } : { result })
     return false
-  } catch ({ code, message, resumable }) {
-    send({ error: { code, message, resumable } })
+  } catch ({ name, code, message, resumable }) {
+    send({ error: { name, code, message, resumable } })
     return true
   }
 }
 
 async function run() {
-  if (step === 'resume') return spool.resume(id)
+  if (step === 'resume') return spool.resume(id, { force: job.force === true })
+  if (step in maintenance) return void (await maintenance[step]())
   if (step === 'upload') return spool.upload(key, ({ offset }) => source(offset), { id })
   const sink = spool.createWriteStream(key, { id })
   let phase = 'spooling'
