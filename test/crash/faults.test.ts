@@ -52,7 +52,7 @@ const planOf = ({ dir }: UploadFixture, failure: Failure): DiskPlan => ({
 })
 
 /** A prime, so that the samples are of different errors. */
-const ONE_IN = 331
+const ONE_IN = 577
 
 const UPLOADS: readonly Scenario[] = [
   SCENARIOS.small,
@@ -81,7 +81,7 @@ for (const scenario of UPLOADS) {
       const before = await fixture.checkpoint()
       const published = await fixture.get()
       const child = fixture.startWorker({ ...scenario.job, next: true }, planOf(fixture, failure))
-      const outcome = await child.ended
+      const outcome = await child.finished()
       const { error, result, sealed, warning } = outcome
       return described(outcome, async () => {
         check(
@@ -120,37 +120,35 @@ for (const scenario of UPLOADS) {
 }
 
 /** Calls that look after uploads, and a call of another process after which nothing is left. */
-const MAINTENANCE: readonly (readonly [
-  Scenario,
-  (fixture: UploadFixture) => Promise<unknown>,
-])[] = [
+const MAINTENANCE: readonly (readonly [Scenario, (fixture: UploadFixture) => Promise<unknown>])[] =
   [
-    { ...SCENARIOS.resume, name: 'aborting an upload', job: { step: 'abort' } },
-    fixture => fixture.spool().abort(fixture.id),
-  ],
-  [
-    { ...SCENARIOS.resume, name: 'pruning a sealed upload', job: { step: 'prune' } },
-    fixture => fixture.spool().prune({ olderThan: 0, sealed: true, orphans: true }),
-  ],
-  [
-    { ...SCENARIOS.resume, name: 'listing a sealed upload', job: { step: 'uploads' } },
-    async fixture => {
-      await fixture.spool().resume(fixture.id)
-      check((await fixture.get())?.equals(fixture.content), 'the listed upload can be finished')
-    },
-  ],
-  [
-    {
-      ...SCENARIOS.once,
-      name: 'forgetting a receipt',
-      job: { step: 'forget' },
-      prepare: async fixture => {
-        await fixture.startWorker({ step: 'stream' }).ended
+    [
+      { ...SCENARIOS.resume, name: 'aborting an upload', job: { step: 'abort' } },
+      fixture => fixture.spool().abort(fixture.id),
+    ],
+    [
+      { ...SCENARIOS.resume, name: 'pruning a sealed upload', job: { step: 'prune' } },
+      fixture => fixture.spool().prune({ olderThan: 0, sealed: true, orphans: true }),
+    ],
+    [
+      { ...SCENARIOS.resume, name: 'listing a sealed upload', job: { step: 'uploads' } },
+      async fixture => {
+        await fixture.spool().resume(fixture.id)
+        check((await fixture.get())?.equals(fixture.content), 'the listed upload can be finished')
       },
-    },
-    fixture => fixture.spool().forget(fixture.id),
-  ],
-]
+    ],
+    [
+      {
+        ...SCENARIOS.once,
+        name: 'forgetting a receipt',
+        job: { step: 'forget' },
+        prepare: async fixture => {
+          await fixture.startWorker({ step: 'stream' }).ended
+        },
+      },
+      fixture => fixture.spool().forget(fixture.id),
+    ],
+  ]
 
 for (const [scenario, finish] of MAINTENANCE) {
   t.test(`${scenario.name}: survives a failure of each disk operation`, async t => {
@@ -161,7 +159,7 @@ for (const [scenario, finish] of MAINTENANCE) {
       name: nameOf(failure),
       run: async () => {
         const fixture = await setUp(b, scenario)
-        const outcome = await fixture.startWorker(scenario.job, planOf(fixture, failure)).ended
+        const outcome = await fixture.startWorker(scenario.job, planOf(fixture, failure)).finished()
         return described(outcome, async () => {
           const { done, error, warning } = outcome
           check((done === undefined) !== (error === undefined), 'the call either succeeds or fails')

@@ -1,5 +1,6 @@
 /** A worker in its own process, and the messages it sent before it exited. */
 import { spawn, type ChildProcess } from 'node:child_process'
+import { inspect } from 'node:util'
 import type { UploadOptions, UploadResult } from '../../src/index.js'
 import type { RedisCheckpointOptions } from '../../src/redis/index.js'
 import { pathOf } from '../support/project.js'
@@ -137,6 +138,19 @@ export class WorkerProcess {
 
   signal(signal: NodeJS.Signals): void {
     this.#process.kill(signal)
+  }
+
+  /**
+   * Resolves when the worker has exited.
+   *
+   * @throws if it takes longer than any upload should, after killing it
+   */
+  async finished(limit = 30_000): Promise<WorkerOutcome> {
+    const watch = setTimeout(() => this.signal('SIGKILL'), limit)
+    const outcome = await this.ended
+    clearTimeout(watch)
+    if (outcome.killed) throw new Error(`The worker hangs: ${inspect(outcome)}`)
+    return outcome
   }
 
   async kill(): Promise<WorkerOutcome> {
