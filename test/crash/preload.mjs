@@ -49,7 +49,10 @@ let failingOp
 /** Counts an operation that is about to begin. Kills the process if the plan says so. */
 function begin({ op }) {
   const hit = ++count === plan.at
-  if (hit && plan.do === 'kill' && plan.when === 'before') die()
+  if (hit && plan.do === 'kill' && plan.when === 'before') {
+    if (plan.after === undefined) die()
+    else setTimeout(die, plan.after)
+  }
   const failing = (hit && plan.do === 'fail') || (plan.always === true && op === failingOp)
   return { hit, failing, before: completed }
 }
@@ -67,7 +70,7 @@ function failure({ op, path }) {
 
 function done(entry, { hit, before }) {
   record({ ...entry, before })
-  if (hit && plan.do === 'kill') die()
+  if (hit && plan.do === 'kill' && plan.when !== 'before') die()
 }
 
 /**
@@ -195,18 +198,26 @@ for (const name of ['fsync', 'fdatasync']) {
   replace(name, fd => {
     const entry = onFile(fd, 'sync', {})
     return step(entry, async () => {
-      const superseded = inside(entry.path) && isSuperseded(entry.path)
+      const superseded = isSuperseded(entry.path)
       if (plan.delaySync !== undefined && inside(entry.path)) await sleep(plan.delaySync)
       await synchronise(fd)
-      if (superseded) writeSync(1, `${JSON.stringify({ superseded: Date.now() })}\n`)
+      if (superseded && !reported) {
+        reported = true
+        writeSync(1, `${JSON.stringify({ superseded: Date.now() })}\n`)
+      }
     })
   })
 }
 
-/** True if a sync of `path` makes a record durable that has no predecessor any more. */
+const watched = () => JSON.parse(readFileSync(plan.watch, 'utf8')).checkpoint
+const predecessor = plan.watch === undefined ? undefined : watched().upload.file
+let reported = false
+
+/** True if a sync of `path` makes the record of a new stream durable that has no predecessor any more. */
 function isSuperseded(path) {
   if (plan.watch === undefined || dirname(plan.watch) !== path) return false
-  return JSON.parse(readFileSync(plan.watch, 'utf8')).checkpoint.previous === undefined
+  const { upload, previous } = watched()
+  return upload.file !== predecessor && previous === undefined
 }
 
 for (const name of ['lstatSync', 'statSync', 'readdirSync']) {

@@ -1,14 +1,17 @@
 /** Scenarios in which workers are killed: the courses an upload can take, and the states it can begin in. */
 import { pipeline } from 'node:stream/promises'
-import type { FaultMatch } from '../../src/emulator/faults/fault.js'
+import type { Fault } from '../../src/emulator/index.js'
 import type { UploadOptions } from '../../src/index.js'
-import { failingAfter, streamOf, type Bench } from '../support/oss.js'
+import { failingAfter, QUICK, streamOf, type Bench } from '../support/oss.js'
 import type { DiskPlan, Job } from './worker-process.js'
 import { contentOf } from './seeded-content.js'
 import { PART, UploadFixture } from './upload-fixture.js'
 
 const FIVE_PARTS = 4 * PART + 40_001
 const SMALL = 40_003
+
+/** Options of a worker that does not use those of its fixture. */
+const ORDINARY: UploadOptions = { partSize: PART, retry: QUICK, timeout: 20_000 }
 
 /** Frees ranges of the temp file from the third part on. */
 const BOUNDED: UploadOptions = { maxSpoolBytes: 2 * PART, parallel: 1 }
@@ -54,11 +57,10 @@ const other = (fixture: UploadFixture): Buffer => contentOf(-fixture.seed, FIVE_
 async function interrupted(
   fixture: UploadFixture,
   content: Buffer,
-  match: FaultMatch,
-  at: 'start' | 'done',
+  failure: Fault,
 ): Promise<void> {
   const { oss } = fixture.bench
-  const fault = oss.inject({ ...match, key: fixture.key, times: 'always', do: 'reset', at })
+  const fault = oss.inject({ ...failure, key: fixture.key, times: 'always' })
   const head = oss.inject({
     operation: 'HeadObject',
     key: fixture.key,
@@ -76,11 +78,24 @@ async function interrupted(
 
 /** Leaves a sealed upload with all parts except the third on OSS. */
 const seal = (fixture: UploadFixture, content = fixture.content): Promise<void> =>
-  interrupted(fixture, content, { operation: 'UploadPart', partNumber: 3 }, 'start')
+  interrupted(fixture, content, { operation: 'UploadPart', partNumber: 3, do: 'reset' })
 
 /** Leaves an upload whose Complete was sent and never answered. */
 const complete = (fixture: UploadFixture, at: 'start' | 'done'): Promise<void> =>
-  interrupted(fixture, fixture.content, { operation: 'CompleteMultipartUpload' }, at)
+  interrupted(fixture, fixture.content, {
+    operation: 'CompleteMultipartUpload',
+    do: 'reset',
+    at,
+  })
+
+/** Leaves a sealed upload with all parts on OSS, whose Complete was refused. */
+const refuseComplete = (fixture: UploadFixture, content: Buffer): Promise<void> =>
+  interrupted(fixture, content, {
+    operation: 'CompleteMultipartUpload',
+    do: 'answer',
+    status: 403,
+    code: 'AccessDenied',
+  })
 
 /** Leaves an upload whose source failed after a little more than three parts. */
 async function failSource(fixture: UploadFixture): Promise<void> {
@@ -146,6 +161,14 @@ export const SCENARIOS = {
     prepare: fixture => seal(fixture, other(fixture)),
     predecessor: other,
   },
+  supersedeFreed: {
+    name: 'replacing a sealed upload whose first parts are freed',
+    size: FIVE_PARTS,
+    options: BOUNDED,
+    job: { step: 'stream', options: { ...ORDINARY, parallel: 3 } },
+    prepare: fixture => refuseComplete(fixture, other(fixture)),
+    predecessor: other,
+  },
   offset: {
     name: 'a source that continues at an offset',
     size: FIVE_PARTS,
@@ -165,7 +188,11 @@ export const SCENARIOS = {
     options: BOUNDED,
     job: { step: 'resume' },
     prepare: fixture =>
-      interrupted(fixture, fixture.content, { operation: 'UploadPart', partNumber: 5 }, 'start'),
+      interrupted(fixture, fixture.content, {
+        operation: 'UploadPart',
+        partNumber: 5,
+        do: 'reset',
+      }),
   },
   onwards: {
     name: 'a source that continues after freed parts',

@@ -38,6 +38,8 @@ export interface DiskPlan {
   readonly at?: number
   readonly do?: 'kill' | 'fail'
   readonly when?: 'before' | 'after'
+  /** With `before`: kill this many ms after the operation has begun. */
+  readonly after?: number
   /** Error code of the operation that fails. */
   readonly code?: string
   /** After the operation, all later ones of its kind fail, too. */
