@@ -16,6 +16,7 @@ export type SpoolErrorCode =
   | 'ERR_SPOOL_EXPECTATION'
   | 'ERR_SPOOL_VERIFY'
   | 'ERR_SPOOL_FULL'
+  | 'ERR_SPOOL_IO'
   | 'ERR_SPOOL_LOCKED'
   | 'ERR_SPOOL_CORRUPT'
   | 'ERR_SPOOL_UNREADABLE'
@@ -154,6 +155,11 @@ export function invalidValue(name: string, reason: string, received: unknown): T
     new TypeError(`The "${name}" option ${reason}. Received ${inspectValue(received)}`),
     'ERR_INVALID_ARG_VALUE',
   )
+}
+
+/** Creates a `TypeError` in Node's format for a call that is not possible with the given options. */
+export function invalidState(message: string): TypeError {
+  return withCode(new TypeError(`Invalid state: ${message}`), 'ERR_INVALID_STATE')
 }
 
 /** Creates a `RangeError` in Node's format for a number outside its limits. */

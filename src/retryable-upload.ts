@@ -4,7 +4,13 @@
  */
 import { pipeline } from 'node:stream/promises'
 import { inspect } from 'node:util'
-import { finishableSlot, type Checkpoint, type Slot } from './disk/checkpoint.js'
+import {
+  isFinishable,
+  resumableSlot,
+  type Checkpoint,
+  type Slot,
+  type UploadRecord,
+} from './disk/checkpoint.js'
 import { SpoolError } from './errors.js'
 import type { Place } from './oss/bucket.js'
 import type { UploadContext } from './upload/run/context.js'
@@ -35,33 +41,32 @@ export async function retryableUpload(
       await claim.release()
       return receiptOf(checkpoint, upload, performance.now() - context.startedAt)
     }
-    const options = { force: false }
-    const slot = await findSlot(context, settings, options)
-    if (slot !== undefined && !isTooOld(checkpoint, slot, settings.maxAge)) {
+    const slot = await findSlot(context, settings)
+    if (
+      slot !== undefined &&
+      isWhole(checkpoint[slot]) &&
+      !isTooOld(checkpoint, slot, settings.maxAge)
+    ) {
       if (!claim.bytesLost) await checkLateExpectation(context, checkpoint[slot], settings)
-      return finishSealed(context, slot, settings, options)
+      return finishSealed(context, slot, settings)
     }
   }
   const ingest = await startIngest(context, place, settings, { resumeAtOffset: true })
   return readSource(ingest, source, settings)
 }
 
-/**
- * Finishes a sealed upload without its source.
- * @param options – `force` publishes over someone else's object
- */
+/** Finishes an upload without its source, up to its last commit if it is not sealed. */
 export async function resumeUpload(
   context: UploadContext,
   settings: UploadSettings,
-  options: { force: boolean },
 ): Promise<UploadResult> {
   const { claim, id, checkpoint } = context
-  const slot = await findSlot(context, settings, options)
-  if (slot !== undefined) return finishSealed(context, slot, settings, options)
+  const slot = await findSlot(context, settings)
+  if (slot !== undefined) return finishSealed(context, slot, settings)
   await claim.release()
   const { upload, bucket, key, host } = checkpoint
   if (upload.phase === 'published') return receiptOf(checkpoint, upload, 0)
-  const areBytesLost = claim.bytesLost && finishableSlot(checkpoint) !== undefined
+  const areBytesLost = claim.bytesLost && resumableSlot(checkpoint) !== undefined
   const why = areBytesLost
     ? `Its bytes were on host ${host}, which is gone`
     : 'Its source did not end successfully'
@@ -72,12 +77,8 @@ export async function resumeUpload(
   )
 }
 
-function findSlot(
-  context: UploadContext,
-  settings: UploadSettings,
-  options: { force: boolean },
-): Promise<Slot | undefined> {
-  return context.runUntilAborted(settings.signal, () => findFinishable(context, options))
+function findSlot(context: UploadContext, settings: UploadSettings): Promise<Slot | undefined> {
+  return context.runUntilAborted(settings.signal, () => findFinishable(context))
 }
 
 async function readSource(
@@ -116,11 +117,10 @@ async function finishSealed(
   context: UploadContext,
   slot: Slot,
   settings: UploadSettings,
-  options: { force: boolean },
 ): Promise<UploadResult> {
   const { checkpoint } = context
   const { published, callback } = await context.runUntilAborted(settings.signal, () =>
-    finishSlot(context, slot, options),
+    finishSlot(context, slot),
   )
   return resultOf(checkpoint, published, {
     sent: context.sent,
@@ -136,6 +136,11 @@ async function finishSealed(
 async function rejectWhenClosed({ result }: SpoolWriteStream): Promise<never> {
   await result
   throw new Error('A sink cannot finish before it has a source')
+}
+
+/** A prefix never passes for the whole stream (rule 13). */
+function isWhole(record: UploadRecord | undefined): boolean {
+  return isFinishable(record) && record.prefix !== true
 }
 
 function isTooOld(checkpoint: Checkpoint, slot: Slot, maxAge = Infinity): boolean {

@@ -4,7 +4,7 @@
  */
 import { EventEmitter } from 'node:events'
 import { resolve } from 'node:path'
-import { finishableSlot, type Checkpoint } from './disk/checkpoint.js'
+import { resumableSlot, type Checkpoint } from './disk/checkpoint.js'
 import { Claim } from './disk/claim.js'
 import { checkFileSystem, checkHolePunching } from './disk/fs-capabilities.js'
 import { LocalRecordStore } from './disk/local-record-store.js'
@@ -23,8 +23,8 @@ import {
   type SpoolOptions,
 } from './spool-options.js'
 import { abortUpload } from './upload/maintenance/abort.js'
-import { UploadContext, type SpoolWarning } from './upload/run/context.js'
-import { errorContext, toSpoolError } from './upload/run/error-mapping.js'
+import { UploadContext, type RunSettings, type SpoolWarning } from './upload/run/context.js'
+import { errorContext, toDiskError, toSpoolError } from './upload/run/error-mapping.js'
 import { listUploads } from './upload/maintenance/list.js'
 import { checkId, checkKey, defaultDirectory, defaultId } from './upload/model/names.js'
 import {
@@ -123,14 +123,19 @@ export class Spool extends EventEmitter<{
    */
   createWriteStream(key: string, options: UploadOptions = {}): SpoolWriteStream {
     const { place, id, settings } = this.#checkUpload(key, options)
+    const warn = (warning: SpoolWarning): void => {
+      stream.emit('warning', warning)
+      this.emit('warning', warning)
+    }
     const stream: SpoolWriteStream = new SpoolWriteStream({
       id,
       bucket: place.bucket,
       key,
       directory: this.#records.directoryOf(id),
       signal: settings.signal,
+      uncommittable: uncommittableReason(settings),
       open: signal =>
-        this.#withClaim(this.#acquire(id, settings), claim => {
+        this.#withClaim(this.#acquire(id, settings, warn), claim => {
           const context = this.#createContext(claim, place, key, settings, {
             progress: event => void stream.emit('progress', event),
             warning: warning => void stream.emit('warning', warning),
@@ -168,9 +173,10 @@ export class Spool extends EventEmitter<{
     if (typeof source !== 'function') throw invalidType('source', 'a function', source)
     const { place, id, settings } = this.#checkUpload(key, options)
     const target = { id, bucket: place.bucket, key }
+    const warn = (warning: SpoolWarning): void => void this.emit('warning', warning)
     return this.#withErrorCodes(target, () =>
       slots.share().run(settings.signal, () =>
-        this.#withClaim(this.#acquire(id, settings), claim => {
+        this.#withClaim(this.#acquire(id, settings, warn), claim => {
           const context = this.#createContext(claim, place, key, settings)
           return retryableUpload(context, place, source, settings)
         }),
@@ -205,14 +211,14 @@ export class Spool extends EventEmitter<{
     const { force = false, ...run } = options
     // No source has to wait, so `maxSpoolBytes` has no effect and must not restrict `parallel`.
     const { maxSpoolBytes: _bound, ...defaults } = this.#defaults
-    const settings = checkOptions({ ...defaults, ...run })
+    const settings = { ...checkOptions({ ...defaults, ...run }), force }
     return this.#withErrorCodes({ id }, () =>
       this.#uploadSlots.share().run(settings.signal, () =>
         this.#withClaim(this.#acquireExisting(id), claim => {
           const { checkpoint } = claim
           this.#checkEndpoint(checkpoint)
           const context = this.#createContext(claim, placeOf(checkpoint), checkpoint.key, settings)
-          return resumeUpload(context, settings, { force })
+          return resumeUpload(context, settings)
         }),
       ),
     )
@@ -238,12 +244,14 @@ export class Spool extends EventEmitter<{
   /** Removes the receipt of an upload with `once`; an unfinished upload stays. */
   async forget(id: string): Promise<void> {
     checkId(id)
-    await this.#withClaim(this.#acquireExisting(id), claim => {
-      const { upload, superseded, lost } = claim.checkpoint
-      // Only this record lists the upload ids that may still have to be aborted on OSS: `prune` does that.
-      const isOver = upload.phase === 'published' && superseded.length === 0 && lost.length === 0
-      return isOver ? claim.remove() : claim.release()
-    })
+    await this.#withErrorCodes({ id }, () =>
+      this.#withClaim(this.#acquireExisting(id), claim => {
+        const { upload, superseded, lost } = claim.checkpoint
+        // Only this record lists the upload ids that may still have to be aborted on OSS: `prune` does that.
+        const isOver = upload.phase === 'published' && superseded.length === 0 && lost.length === 0
+        return isOver ? claim.remove() : claim.release()
+      }),
+    )
   }
 
   /**
@@ -291,9 +299,9 @@ export class Spool extends EventEmitter<{
       if (error instanceof SpoolError) throw error
       const checkpoint = await this.#records.read(id).catch(() => null)
       const { bucket, key } = { ...checkpoint, ...object }
-      if (bucket === undefined || key === undefined) throw error
-      const slot = checkpoint === null ? undefined : finishableSlot(checkpoint)
-      throw toSpoolError(error, errorContext({ id, bucket, key }, slot && checkpoint?.[slot]))
+      if (bucket === undefined || key === undefined) throw toDiskError(error)
+      const slot = checkpoint === null ? undefined : resumableSlot(checkpoint)
+      throw toSpoolError(error, errorContext({ id, bucket, key }, checkpoint, slot))
     }
   }
 
@@ -309,14 +317,25 @@ export class Spool extends EventEmitter<{
     return { place, id: options.id ?? defaultId(place, key), settings }
   }
 
-  async #acquire(id: string, { maxSpoolBytes }: UploadSettings): Promise<Claim> {
+  async #acquire(
+    id: string,
+    { maxSpoolBytes }: UploadSettings,
+    warn: (warning: SpoolWarning) => void,
+  ): Promise<Claim> {
     await (this.#checkingFileSystem ??= this.#checkFileSystem(id).catch((error: unknown) => {
       this.#checkingFileSystem = undefined
       throw error
     }))
     if (maxSpoolBytes !== undefined) await this.#checkHolePunching()
     await this.#sweep()
-    return Claim.acquire(this.#records, id)
+    try {
+      return await Claim.acquire(this.#records, id)
+    } catch (error) {
+      // A damaged record does not stop a new stream (rule 10).
+      if (!(error instanceof SpoolError) || error.code !== 'ERR_SPOOL_CORRUPT') throw error
+      warn({ id, message: error.message, cause: error })
+      return Claim.acquire(this.#records, id)
+    }
   }
 
   async #acquireExisting(id: string): Promise<Claim & { checkpoint: Checkpoint }> {
@@ -337,7 +356,7 @@ export class Spool extends EventEmitter<{
         : `Add --local=${endpoint.slice(EMBEDDED_PREFIX.length)} to the command.`
     throw new SpoolError('ERR_SPOOL_UPLOAD_FAILED', `Upload ${id} belongs to ${endpoint}`, {
       id,
-      resumable: finishableSlot(checkpoint) !== undefined,
+      resumable: resumableSlot(checkpoint) !== undefined,
       hint,
     })
   }
@@ -371,7 +390,7 @@ export class Spool extends EventEmitter<{
     claim: Claim,
     place: Place,
     key: string,
-    settings: UploadSettings,
+    settings: UploadSettings & Pick<RunSettings, 'force'>,
     listeners: Listeners = {},
   ): UploadContext {
     const { onProgress, parallel } = settings
@@ -395,6 +414,16 @@ export class Spool extends EventEmitter<{
       },
     })
   }
+}
+
+/** Returns the option that speaks of the whole stream, so that a prefix of it must not be published. */
+function uncommittableReason(settings: UploadSettings): string | undefined {
+  const { size, expect, once, replay, inPlace } = settings
+  if (size !== undefined) return 'size'
+  if (Object.values(expect).some(value => value !== undefined)) return 'expect'
+  if (once) return 'once'
+  if (replay === 'offset') return "replay: 'offset'"
+  return inPlace === undefined ? undefined : 'inPlace'
 }
 
 /** Prefix of the recorded endpoint of an embedded OSS. The path of its directory follows, instead of a URL. */

@@ -4,12 +4,14 @@
  */
 import { Writable, type Readable } from 'node:stream'
 import { inspect } from 'node:util'
+import { isCommitted, type Checkpoint } from './disk/checkpoint.js'
 import { announceRelease } from './disk/claim.js'
-import { invalidType, SpoolError } from './errors.js'
+import { invalidState, invalidType, SpoolError } from './errors.js'
 import type { SpoolWarning } from './upload/run/context.js'
 import {
   abortedError,
   errorContext,
+  sourceFailedError,
   toSpoolError,
   type ErrorContext,
 } from './upload/run/error-mapping.js'
@@ -44,6 +46,17 @@ export interface SinkOptions {
   /** Locks the upload and creates its first checkpoint; aborted when the sink was destroyed meanwhile. */
   readonly open: (signal: AbortSignal) => Promise<Ingest>
   readonly signal: AbortSignal | undefined
+  /** The option that speaks of the whole stream, so that it cannot be committed; `undefined` if there is none. */
+  readonly uncommittable?: string | undefined
+}
+
+/** A call of `commit()` that is not durable yet. */
+interface PendingCommit {
+  /** Bytes that it covers. */
+  readonly size: number
+  isStarted: boolean
+  readonly resolve: () => void
+  readonly reject: (error: unknown) => void
 }
 
 /** A chunk as `_writev` receives it. */
@@ -65,9 +78,18 @@ export class SpoolWriteStream extends Writable {
   readonly #options: SinkOptions
   readonly #opening = new AbortController()
   #ingest: Ingest | undefined
-  /** Whether the seal was durable when the sink was destroyed. */
-  #sealed: boolean | undefined
+  /** The checkpoint on disk when the sink was destroyed. */
+  #savedAtEnd: Checkpoint | null | undefined
   #published = false
+  /** Bytes that were written to the spool. */
+  #written = 0
+  /** A write is in progress. */
+  #isWriting = false
+  /** Accepted bytes were not written, because the sink failed or was destroyed. */
+  #hasLostBytes = false
+  /** The upload has ended: what is durable now stays so. */
+  #hasEnded = false
+  #commits: PendingCommit[] = []
   /** A failure of the upload itself, as opposed to one of its source. */
   #failure: Error | undefined
   #resolve!: (result: UploadResult) => void // set in the constructor
@@ -98,7 +120,67 @@ export class SpoolWriteStream extends Writable {
       this.#ingest = ingest
       if (fatal.aborted) onFatal()
       else fatal.addEventListener('abort', onFatal, { once: true })
+      this.#startCommit()
     }, callback)
+  }
+
+  /**
+   * Makes everything written so far durable, as an object that `resume` can publish if this process dies or this
+   * sink fails before its end. For sources that cannot be read again, such as queues. The bytes must be valid
+   * as an object of their own: end a line, a record or a gzip member before. Concurrent calls share one sync.
+   * With `maxSpoolBytes`, it may wait for the network.
+   * @throws TypeError, by rejecting, with an option that speaks of the whole stream: `size`, `expect`, `once`,
+   * `replay: 'offset'`, `inPlace`; otherwise the error that ends the sink. Ignoring a rejection is safe
+   */
+  commit(): Promise<void> {
+    const committed = this.#commit()
+    committed.catch(() => {}) // the stream's `error` event must be handled
+    return committed
+  }
+
+  async #commit(): Promise<void> {
+    const { uncommittable } = this.#options
+    if (uncommittable !== undefined) {
+      throw invalidState(
+        `commit() cannot be used with ${uncommittable}, which needs the whole stream`,
+      )
+    }
+    if (this.#isSealed) return
+    // After the end, bytes that were lost cannot be told from those that were written.
+    const size = this.#hasLostBytes ? Infinity : this.#written + this.writableLength
+    await new Promise<void>((resolve, reject) => {
+      this.#commits.push({ size, isStarted: false, resolve, reject })
+      if (this.#hasEnded) this.#settleCommits()
+      else this.#startCommit()
+    })
+  }
+
+  /** Starts a commit of the written bytes if a call waits for no more than these. */
+  #startCommit(): void {
+    const ingest = this.#ingest
+    if (ingest === undefined || this.#isWriting || this.destroyed) return
+    const ready = this.#commits.filter(each => !each.isStarted && each.size <= this.#written)
+    if (ready.length === 0) return
+    for (const each of ready) each.isStarted = true
+    const durable = this.writableEnded ? ingest.untilSealed() : ingest.commit()
+    durable.then(
+      () => {
+        this.#commits = this.#commits.filter(each => !ready.includes(each))
+        for (const { resolve } of ready) resolve()
+      },
+      (error: unknown) => void this.destroy(this.#fail(error)), // `_destroy` settles them
+    )
+  }
+
+  /** Settles all calls of `commit()` once it is known what is durable. */
+  #settleCommits(): void {
+    const record = this.#saved?.upload
+    const committed = isCommitted(record) ? record.committed.size : -1
+    const durable = this.#isSealed || this.#published ? Infinity : committed
+    for (const { size, resolve, reject } of this.#commits.splice(0)) {
+      if (size <= durable) resolve()
+      else this.result.catch(reject)
+    }
   }
 
   /** Non-byte chunks destroy the stream: `Writable.write()` would throw, which `pipeline()` cannot catch. */
@@ -126,12 +208,29 @@ export class SpoolWriteStream extends Writable {
     _encoding: string,
     callback: (error?: Error | null) => void,
   ): void {
-    this.#run(() => this.#openIngest().write([chunk]), callback)
+    this.#writeBatch([chunk], callback)
   }
 
   /** @internal */
   override _writev(chunks: readonly Buffered[], callback: (error?: Error | null) => void): void {
-    this.#run(() => this.#openIngest().write(chunks.map(({ chunk }) => chunk)), callback)
+    this.#writeBatch(
+      chunks.map(({ chunk }) => chunk),
+      callback,
+    )
+  }
+
+  #writeBatch(chunks: readonly Buffer[], callback: (error?: Error | null) => void): void {
+    this.#isWriting = true
+    this.#run(
+      () => this.#openIngest().write(chunks),
+      error => {
+        this.#isWriting = false
+        if (error) this.#hasLostBytes = true
+        else for (const { length } of chunks) this.#written += length
+        callback(error) // deducts these bytes from `writableLength`
+        this.#startCommit()
+      },
+    )
   }
 
   /** @internal */
@@ -157,6 +256,7 @@ export class SpoolWriteStream extends Writable {
 
   override destroy(error?: Error): this {
     if (!this.destroyed) {
+      this.#hasLostBytes ||= this.writableLength > 0
       if (this.#ingest === undefined) this.#opening.abort() // `_destroy` comes after `_construct`
       announceRelease(this.#options.directory, new Promise(resolve => this.once('close', resolve)))
     }
@@ -167,17 +267,23 @@ export class SpoolWriteStream extends Writable {
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
     openSinks--
     this.#options.signal?.removeEventListener('abort', this.#onAbort)
-    if (this.#published) return callback(error) // the claim was released before
+    if (this.#published) {
+      // The claim was released before.
+      this.#settleCommits()
+      return callback(error)
+    }
     let reason = this.#reasonFor(error)
     const ingest = this.#ingest
     const ended = (): void => {
+      this.#hasEnded = true
       if (!this.#published) ingest?.context.diagnostics.failed(reason)
       this.#reject(reason) // without effect if it was published meanwhile
+      this.#settleCommits()
       callback(error === this.#failure || this.#wouldLookFinished(error) ? reason : error)
     }
     if (ingest === undefined) return ended()
-    const abandoned = ingest.abandon(sealed => {
-      this.#sealed = sealed
+    const abandoned = ingest.abandon(saved => {
+      this.#savedAtEnd = saved
       return (reason = this.#reasonFor(error))
     })
     abandoned.then(ended, (cause: unknown) => {
@@ -189,27 +295,27 @@ export class SpoolWriteStream extends Writable {
 
   /** The error of the result: our own failure, or the source's. */
   #reasonFor(error: Error | null): Error & { code: string } {
+    const context = this.#errorContext()
+    const isResumable = context.kept !== 'nothing'
     if (this.#failure !== undefined) {
       const own = this.#failure
-      // Aborted by the caller's signal: only now is it known whether the seal is durable.
-      const isAborted = own instanceof SpoolError && own.code === 'ERR_SPOOL_ABORTED'
-      if (isAborted && own.resumable !== this.#isSealed)
-        return abortedError(this.#errorContext(), own.cause)
+      // Only now is it known whether the seal or a commit is durable.
+      if (own instanceof SpoolError && own.resumable !== isResumable) {
+        if (own.code === 'ERR_SPOOL_ABORTED') return abortedError(context, own.cause)
+        if (own.code === 'ERR_SPOOL_IO' || own.code === 'ERR_SPOOL_FULL') {
+          const again = toSpoolError(own.cause, context)
+          if (again instanceof SpoolError) return again
+        }
+      }
       return Object.assign(own, {
         code: own instanceof SpoolError ? own.code : (errorCode(own) ?? own.name),
       })
     }
     if (error instanceof SpoolError && error.id === this.id) return error
     if (this.#isSealed || (this.writableEnded && error === null)) {
-      return abortedError(this.#errorContext(), error ?? undefined) // the source had ended successfully
+      return abortedError(context, error ?? undefined) // the source had ended successfully
     }
-    const { bucket, key } = this.#options
-    const why = error === null ? 'the stream was destroyed before its end' : error.message
-    return new SpoolError(
-      'ERR_SPOOL_SOURCE_FAILED',
-      `The source of oss://${bucket}/${key} failed: ${why}. Nothing was published`,
-      { id: this.id, ...(error === null ? {} : { cause: error }) },
-    )
+    return sourceFailedError(context, error)
   }
 
   /**
@@ -221,9 +327,10 @@ export class SpoolWriteStream extends Writable {
   }
 
   #run(step: () => Promise<void>, callback: (error?: Error | null) => void): void {
+    // On the next tick, so that an exception in a listener or callback is uncaught, as in Node's own streams.
     step().then(
-      () => callback(),
-      (error: unknown) => callback(this.#fail(error)),
+      () => process.nextTick(callback),
+      (error: unknown) => process.nextTick(callback, this.#fail(error)),
     )
   }
 
@@ -235,12 +342,16 @@ export class SpoolWriteStream extends Writable {
   }
 
   #errorContext(): ErrorContext {
-    const context = errorContext(this.#options, this.#ingest?.savedRecord)
-    return { ...context, sealed: this.#isSealed }
+    return errorContext(this.#options, this.#saved)
+  }
+
+  /** The checkpoint on disk, or the one that is being saved as the last. */
+  get #saved(): Checkpoint | null {
+    return this.#savedAtEnd === undefined ? (this.#ingest?.saved ?? null) : this.#savedAtEnd
   }
 
   get #isSealed(): boolean {
-    return this.#sealed ?? this.#ingest?.sealed ?? false
+    return this.#saved !== null && this.#saved.upload.phase !== 'spooling'
   }
 
   #openIngest(): Ingest {

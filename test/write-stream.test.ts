@@ -397,38 +397,41 @@ t.test('progress passes a checkpoint that ali-oss itself can finish', async t =>
   t.match(result, { sent: 0, skipped: data.length }, 'resume() detects that the upload is complete')
 })
 
-t.test('a short stream writes one checkpoint and is not reported as sealed before it', async t => {
-  const b = await bench(t)
-  /** Opens a sink and records its reported phases and the number of times its checkpoint was replaced. */
-  const observe = (id: string) => {
-    const sink = b.spool.createWriteStream('k', { id })
-    const seen = { phases: new Set<string>(), checkpoints: 0 }
-    sink.on('progress', ({ phase }) => seen.phases.add(phase))
-    mkdirSync(join(b.dir, id), { recursive: true })
-    const watcher = watch(join(b.dir, id), (_event, name) => {
-      if (name === 'checkpoint.json' && existsSync(join(b.dir, id, name))) seen.checkpoints++
-    })
-    sink.once('close', () => watcher.close())
-    return { sink, seen }
-  }
-  // Time stands still, so that the stream counts as short even on a busy machine.
-  mock.timers.enable({ apis: ['setTimeout'] })
-  t.teardown(() => mock.timers.reset())
-  const short = observe('short')
-  await pipeline(streamOf(bytes(50_000)), short.sink)
-  mock.timers.reset()
-  t.same([...short.seen.phases], ['spooling', 'completing', 'published'])
-  t.equal(short.seen.checkpoints, 1)
+t.test(
+  'a short stream writes two checkpoints and is not reported as sealed before them',
+  async t => {
+    const b = await bench(t)
+    /** Opens a sink and records its reported phases and the number of times its checkpoint was replaced. */
+    const observe = (id: string) => {
+      const sink = b.spool.createWriteStream('k', { id })
+      const seen = { phases: new Set<string>(), checkpoints: 0 }
+      sink.on('progress', ({ phase }) => seen.phases.add(phase))
+      mkdirSync(join(b.dir, id), { recursive: true })
+      const watcher = watch(join(b.dir, id), (_event, name) => {
+        if (name === 'checkpoint.json' && existsSync(join(b.dir, id, name))) seen.checkpoints++
+      })
+      sink.once('close', () => watcher.close())
+      return { sink, seen }
+    }
+    // Time stands still, so that the stream counts as short even on a busy machine.
+    mock.timers.enable({ apis: ['setTimeout'] })
+    t.teardown(() => mock.timers.reset())
+    const short = observe('short')
+    await pipeline(streamOf(bytes(50_000)), short.sink)
+    mock.timers.reset()
+    t.same([...short.seen.phases], ['spooling', 'completing', 'published'])
+    t.equal(short.seen.checkpoints, 2, 'before its request, and before its bytes are removed')
 
-  const slow = observe('slow')
-  slow.sink.write('early')
-  while (slow.seen.checkpoints === 0) await new Promise(resolve => setTimeout(resolve, 5))
-  t.match(
-    await b.spool.uploads(),
-    [{ id: 'slow', phase: 'spooling' }],
-    'a slow stream gets a checkpoint early',
-  )
-  slow.sink.end()
-  await slow.sink.result
-  t.same([...slow.seen.phases], ['spooling', 'sealed', 'completing', 'published'])
-})
+    const slow = observe('slow')
+    slow.sink.write('early')
+    while (slow.seen.checkpoints === 0) await new Promise(resolve => setTimeout(resolve, 5))
+    t.match(
+      await b.spool.uploads(),
+      [{ id: 'slow', phase: 'spooling' }],
+      'a slow stream gets a checkpoint early',
+    )
+    slow.sink.end()
+    await slow.sink.result
+    t.same([...slow.seen.phases], ['spooling', 'sealed', 'completing', 'published'])
+  },
+)

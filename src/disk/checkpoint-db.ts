@@ -70,6 +70,7 @@ export class CheckpointDb extends EventEmitter<{
   readonly #db: Low<Checkpoint | null>
   readonly #writes = new Coalescer(() => this.#flush())
   #saved: Checkpoint | null = null
+  #durable: Checkpoint | null = null
   #savedAt = 0
 
   constructor(adapter: Adapter<Checkpoint | null>) {
@@ -83,9 +84,14 @@ export class CheckpointDb extends EventEmitter<{
     return this.#db.data
   }
 
-  /** The durable checkpoint, which a new process would read. */
+  /** The checkpoint on disk, which a new process would read. */
   get saved(): Checkpoint | null {
     return this.#saved
+  }
+
+  /** Like `saved`, but also after a power cut: after a failed sync of the directory, it is the one before. */
+  get durable(): Checkpoint | null {
+    return this.#durable
   }
 
   /** Time of the last write by this process, in ms since 1970; 0 if there was none. */
@@ -95,7 +101,7 @@ export class CheckpointDb extends EventEmitter<{
 
   async read(): Promise<Checkpoint | null> {
     await this.#db.read()
-    return (this.#saved = this.#db.data)
+    return (this.#durable = this.#saved = this.#db.data)
   }
 
   /** Sets the state without writing it. */
@@ -120,7 +126,7 @@ export class CheckpointDb extends EventEmitter<{
     const from = performance.now()
     try {
       await this.#db.write()
-      this.#saved = state
+      this.#durable = this.#saved = state
       this.#savedAt = Date.now()
     } catch (error) {
       // Usually the old state is still there; the new one if only the last fsync failed. Read it back, since

@@ -96,9 +96,29 @@ const commonFields = {
   error: v.exactOptional(v.strictObject({ code: v.string(), message: v.string(), at: timeSchema })),
 }
 
-const sealedFields = { ...commonFields, size: countSchema, crc64: crcSchema, sealedAt: timeSchema }
+/** A prefix of the stream that is durable and can be published on its own, written by `commit()`. */
+const committedSchema = v.strictObject({
+  size: countSchema,
+  crc64: crcSchema,
+  /** CRC64 of each part of an object that ends here. The last part is usually an incomplete one. */
+  crcs: v.pipe(v.array(crcSchema), v.maxLength(MAX_PARTS)),
+  at: timeSchema,
+})
 
-const spoolingSchema = v.strictObject({ phase: v.literal('spooling'), ...commonFields })
+const sealedFields = {
+  ...commonFields,
+  size: countSchema,
+  crc64: crcSchema,
+  sealedAt: timeSchema,
+  /** Sealed at its last commit, without the end of its source. Never passes for the whole stream. */
+  prefix: v.exactOptional(v.literal(true)),
+}
+
+const spoolingSchema = v.strictObject({
+  phase: v.literal('spooling'),
+  ...commonFields,
+  committed: v.exactOptional(committedSchema),
+})
 const sealedSchema = v.strictObject({ phase: v.literal('sealed'), ...sealedFields })
 const completingSchema = v.strictObject({
   phase: v.literal('completing'),
@@ -134,6 +154,11 @@ const checkpointFields = v.strictObject({
   previous: v.exactOptional(v.variant('phase', [sealedSchema, completingSchema, publishedSchema])),
   /** Replaced upload ids that must be aborted on OSS; some may be gone already. */
   superseded: v.array(uploadIdSchema),
+  /**
+   * Upload ids whose Complete was sent and never answered: it may still take effect. Aborted before anything
+   * else is published (rule 8).
+   */
+  unanswered: v.exactOptional(v.array(uploadIdSchema)),
   /** Periods of Initiates whose responses were lost: each may have left an orphan. */
   lost: v.array(windowSchema),
 })
@@ -159,6 +184,9 @@ export type UploadRecord = Spooling | Sealed | Completing | Published
 export type Checkpoint = Readonly<v.InferOutput<typeof checkpointSchema>>
 export type InitiateWindow = Readonly<v.InferOutput<typeof windowSchema>>
 
+/** A durable prefix of a stream. */
+export type Committed = Readonly<v.InferOutput<typeof committedSchema>>
+
 /** A record of an upload that can be finished without its source. */
 export type Finishable = Sealed | Completing
 
@@ -170,9 +198,21 @@ export function isFinishable(record: UploadRecord | undefined): record is Finish
   return record?.phase === 'sealed' || record?.phase === 'completing'
 }
 
-/** Returns the slot of the record that can be finished, or `undefined` if the source is still needed. */
-export function finishableSlot(checkpoint: Checkpoint): Slot | undefined {
-  return (['upload', 'previous'] as const).find(slot => isFinishable(checkpoint[slot]))
+/** Returns whether the stream is unsealed, but has a commit. */
+export function isCommitted(
+  record: UploadRecord | undefined,
+): record is Spooling & { readonly committed: Committed } {
+  return record?.phase === 'spooling' && record.committed !== undefined
+}
+
+/**
+ * Returns the slot of the record that can be finished without its source, up to its last commit if it is not
+ * sealed; `undefined` if the source is still needed.
+ */
+export function resumableSlot(checkpoint: Checkpoint): Slot | undefined {
+  return (['upload', 'previous'] as const).find(
+    slot => isFinishable(checkpoint[slot]) || isCommitted(checkpoint[slot]),
+  )
 }
 
 /** The checkpoint is incomplete, altered or invalid. */

@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { SpoolError } from '../errors.js'
 import {
   CheckpointDamagedError,
-  finishableSlot,
+  resumableSlot,
   LaterFormatError,
   type Checkpoint,
 } from './checkpoint.js'
@@ -174,7 +174,7 @@ export class Claim {
       throw toUnreadableError(
         id,
         error,
-        checkpoint !== null && finishableSlot(checkpoint) !== undefined,
+        checkpoint !== null && resumableSlot(checkpoint) !== undefined,
       )
     })
     if (record === 'gone') return undefined
@@ -219,7 +219,7 @@ export class Claim {
 function needsBytes(checkpoint: Checkpoint): boolean {
   const { upload } = checkpoint
   return (
-    finishableSlot(checkpoint) !== undefined ||
+    resumableSlot(checkpoint) !== undefined ||
     (upload.phase === 'spooling' && upload.replay === 'offset')
   )
 }

@@ -13,6 +13,7 @@ import * as fs from 'node:fs'
 import { mkdir, rename, unlink } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { promisify } from 'node:util'
+import { errorCode } from '../util/error-code.js'
 
 const open = promisify(fs.open)
 const writeFile = promisify(fs.writeFile)
@@ -98,6 +99,12 @@ async function syncParents(path: string, first: string): Promise<void> {
 /** For `.catch()`: ignores that a file does not exist. */
 export function ignoreMissing(error: unknown): void {
   if (!isSystemError(error, 'ENOENT')) throw error
+}
+
+/** Returns the errno of a failed system call, such as `EIO`, or `undefined` for any other error. */
+export function systemErrorCode(error: unknown): string | undefined {
+  const code = error instanceof Error ? errorCode(error) : undefined
+  return code !== undefined && /^E[A-Z0-9]+$/.test(code) ? code : undefined
 }
 
 export function isSystemError(error: unknown, ...codes: string[]): error is NodeJS.ErrnoException {

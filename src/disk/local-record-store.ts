@@ -4,6 +4,7 @@
  */
 import type { Checkpoint } from './checkpoint.js'
 import { Lock, ownerOf, type Owner } from './lock.js'
+import { syncDirectory } from './durable-fs.js'
 import type { LockedRecord, RecordStore } from './record-store.js'
 import { SpoolDirectory } from './spool-directory.js'
 import { CheckpointFile } from './checkpoint-db.js'
@@ -36,6 +37,16 @@ class LockedLocalRecord extends CheckpointFile implements LockedRecord {
     this.#spool = spool
     this.#id = id
     this.#lock = lock
+  }
+
+  /**
+   * Reads the checkpoint for its new owner, which relies on it: the process that wrote it may have died after
+   * the rename and before the sync of the directory.
+   */
+  override async read(): Promise<Checkpoint | null> {
+    const checkpoint = await super.read()
+    if (checkpoint !== null) await syncDirectory(this.#spool.directoryOf(this.#id))
+    return checkpoint
   }
 
   async locateBytes(): Promise<'here'> {

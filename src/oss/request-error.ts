@@ -63,6 +63,11 @@ export function isNoSuchUpload(error: unknown): error is OssRequestError {
   return error instanceof OssRequestError && errorKind(error) === 'no-upload'
 }
 
+/** True when OSS refuses an operation until the user changes a permission, however often it is tried. */
+export function isRefusal(error: unknown): error is OssRequestError {
+  return error instanceof OssRequestError && ['denied', 'refused'].includes(errorKind(error))
+}
+
 /** Names of errors for requests that never reached a server. */
 const NEVER_SENT: ReadonlySet<string> = new Set([
   'ECONNREFUSED',

@@ -3,7 +3,7 @@
  * 1, 2, 4, 6 and 8). Throws at the first violation, with the wording of the rule.
  */
 import type { UploadResult } from '../../src/index.js'
-import { finishableSlot } from '../../src/disk/checkpoint.js'
+import { resumableSlot } from '../../src/disk/checkpoint.js'
 import { streamOf } from '../support/oss.js'
 import type { UploadFixture } from './upload-fixture.js'
 
@@ -41,7 +41,7 @@ export async function recover(fixture: UploadFixture, expected: Expected): Promi
   for (let round = 1; ; round++) {
     check(round < 5, 'recovery takes fewer than five runs')
     const checkpoint = await fixture.checkpoint()
-    const slot = checkpoint === undefined ? undefined : finishableSlot(checkpoint)
+    const slot = checkpoint === undefined ? undefined : resumableSlot(checkpoint)
     const spool = fixture.spool()
     const warnings: string[] = []
     spool.on('warning', ({ message }) => warnings.push(message))

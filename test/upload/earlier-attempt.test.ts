@@ -65,7 +65,7 @@ for (const { operation, data } of cases) {
 
   t.test(`${operation}: resume() with force works without permission for HEAD`, async t => {
     const b = await bench(t)
-    b.oss.inject({ operation, do: 'reset', at: 'start', times: 1 })
+    b.oss.inject({ operation, ...LOST, times: 1 })
     b.oss.inject({ ...HEAD, ...DENIED, times: 'always' })
     const { id, error } = await failing(b, data)
     t.match(error, { code: 'ERR_SPOOL_DENIED', resumable: true })

@@ -11,6 +11,7 @@ import { finish, type FinishResult } from './finish.js'
 import { hasFreedParts } from '../model/freed-parts.js'
 import {
   addSuperseded,
+  addUnanswered,
   initiationDigest,
   partCount,
   backToSealed,
@@ -19,41 +20,33 @@ import {
   withUploadId,
 } from '../model/phase.js'
 import { RecordWriter } from '../run/record-writer.js'
+import { sealAtLastCommit } from './seal-at-commit.js'
 import { UploadResources } from './upload-resources.js'
 
-/**
- * Finishes the upload in `slot` and ends the claim, also on failure.
- * @param options – `force` publishes over someone else's object
- */
-export async function finishSlot(
-  context: UploadContext,
-  slot: Slot,
-  options: { force: boolean },
-): Promise<FinishResult> {
+/** Finishes the upload in `slot` and ends the claim, also on failure. */
+export async function finishSlot(context: UploadContext, slot: Slot): Promise<FinishResult> {
   context.diagnostics.started({ resumed: true, spooled: context.checkpoint[slot]?.spooled ?? 0 })
   try {
-    return await finishAndRelease(context, slot, options)
+    return await finishAndRelease(context, slot)
   } catch (error) {
     context.diagnostics.failed(error)
     throw error
   }
 }
 
-async function finishAndRelease(
-  context: UploadContext,
-  slot: Slot,
-  { force }: { force: boolean },
-): Promise<FinishResult> {
+async function finishAndRelease(context: UploadContext, slot: Slot): Promise<FinishResult> {
   const { claim, progress } = context
   const writer = new RecordWriter(claim, slot, () => progress.acknowledged)
   const resources = new UploadResources(context, writer)
-  const { freed } = writer.record
   try {
     context.startRetryTime()
+    if (slot === 'upload') await sealAtLastCommit(context)
     const updated = withLostInitiates(writer.checkpoint)
     if (updated !== writer.checkpoint) await writer.save(updated)
     const { sealed } = resources
-    if (force && (await hasFile(resources))) await forceOverwrite(writer, sealed)
+    if (context.settings.force === true && (await hasFile(resources))) {
+      await forceOverwrite(writer, sealed)
+    }
     progress.update({
       phase: sealed.phase,
       spooled: sealed.spooled,
@@ -68,8 +61,7 @@ async function finishAndRelease(
     const { checkpoint } = writer
     const record = checkpoint[slot] // missing if the predecessor was lost
     const cause: unknown = claim.lockLost?.aborted === true ? claim.lockLost.reason : error
-    const details = { ...errorContext(checkpoint, record), sealed: true, freed }
-    const reported = toSpoolError(cause, details)
+    const reported = toSpoolError(cause, errorContext(checkpoint, claim.db.saved, slot))
     if (record !== undefined) await saveError(writer, record, reported)
     await claim.release()
     throw reported
@@ -95,14 +87,15 @@ async function hasFile(resources: UploadResources): Promise<boolean> {
 async function forceOverwrite(writer: RecordWriter, record: Finishable): Promise<void> {
   const { overwrite, ...object } = record.object
   const { error: _overruled, ...reopened } = backToSealed(record)
-  if (overwrite !== false) return writer.write(reopened)
+  if (overwrite !== false) return writer.unanswered(record, reopened)
   const forced = { ...reopened, object, digest: initiationDigest(object) }
   // Parts that are only on OSS cannot be sent under another upload id, so only Complete changes.
-  if (hasFreedParts(record)) return writer.write(forced)
-  await writer.save({
+  if (hasFreedParts(record)) return writer.unanswered(record, forced)
+  const checkpoint = {
     ...writer.with(withUploadId(forced, undefined)),
     superseded: addSuperseded(writer.checkpoint, record.uploadId),
-  })
+  }
+  await writer.save(addUnanswered(checkpoint, record))
 }
 
 /** Saves the error for `ls`. If that fails, the original error is still the one to throw. */

@@ -6,10 +6,12 @@
 import { crc64 } from '../../crc64.js'
 import type { Completing, Finishable, Published, Sealed } from '../../disk/checkpoint.js'
 import { SpoolError } from '../../errors.js'
-import { TOKEN_HEADER, type PublishResponse } from '../../oss/bucket.js'
+import { TOKEN_HEADER, type ObjectInfo, type PublishResponse } from '../../oss/bucket.js'
 import { completionHeaders, initiationHeaders } from '../../oss/object-headers.js'
-import { errorKind, isAmbiguous, OssRequestError } from '../../oss/request-error.js'
-import { abortUploadIds } from '../transfer/abort-upload-ids.js'
+import { errorKind, isAmbiguous, isRefusal, OssRequestError } from '../../oss/request-error.js'
+import type { UploadContext } from '../run/context.js'
+import { errorContext, toSpoolError } from '../run/error-mapping.js'
+import { abortUploadId, abortUploadIds } from '../transfer/abort-upload-ids.js'
 import { BytesLostError, hasFreedParts } from '../model/freed-parts.js'
 import { AlreadyPublishedError } from '../transfer/multipart-session.js'
 import { mayHaveOrphans } from '../transfer/orphans.js'
@@ -18,9 +20,11 @@ import {
   dropPrevious,
   partCount,
   markPublished,
+  mayBePublished,
   publishMethod,
   backToSealed,
   uploadIdsToAbort,
+  uploadIdsToSettle,
   withLostInitiates,
 } from '../model/phase.js'
 import { asUnpublished, isOurObject, reconcile } from '../transfer/publish-outcome.js'
@@ -39,6 +43,15 @@ type PublishedObject = Pick<PublishResponse, 'etag' | 'requestId' | 'versionId' 
 
 /** Complete may take minutes for thousands of parts, without any data on the connection. */
 const COMPLETE_IDLE_TIMEOUT_MS = 15 * 60_000
+
+/** Default time, in ms, after which the outcome of a pending Complete is looked up. The `timeout` option replaces it. */
+const COMPLETE_OVERDUE_MS = 60_000
+
+/** OSS's names of the requests that publish an object. */
+const OPERATIONS: Readonly<Record<Completing['method'], string>> = {
+  multipart: 'CompleteMultipartUpload',
+  put: 'PutObject',
+}
 
 /** Finishes the upload. Resolves when the object is verified and its files on this host are removed. */
 export async function finish(resources: UploadResources): Promise<FinishResult> {
@@ -62,7 +75,7 @@ export async function finish(resources: UploadResources): Promise<FinishResult> 
       } else throw error
     }
   }
-  const finished = await cleanUp(resources, resources.sealed, done)
+  const finished = await recordPublished(resources, resources.sealed, done)
   resources.partReporter.published(done.reply)
   const { size, parts } = finished.published
   context.diagnostics.published({ size, parts, sent: context.sent, skipped: context.skipped(size) })
@@ -76,31 +89,105 @@ async function reconcileOnStart(resources: UploadResources): Promise<PublishedOb
 
 /** Sends the remaining parts, saves `completing`, sends Complete or PutObject, and verifies the object. */
 async function tryComplete(resources: UploadResources): Promise<PublishedObject> {
+  return publishMethod(resources.sealed) === 'put' ? putObject(resources) : complete(resources)
+}
+
+async function putObject(resources: UploadResources): Promise<PublishedObject> {
   const { context } = resources
   const { bucket, key } = context
+  await settleOlderUploadIds(resources)
   const sealed = backToSealed(resources.sealed)
-  const headers = completionHeaders(sealed.object)
-  let reply: PublishResponse
-  if (publishMethod(sealed) === 'put') {
-    await saveCompleting(resources, startCompleting(sealed, 'put', bucket.now()))
-    const all = { ...initiationHeaders(sealed.object), ...headers, [TOKEN_HEADER]: sealed.token }
-    context.countPut(sealed.size)
-    const since = performance.now()
-    reply = await bucket.put(key, () => wholeBody(resources, sealed), all, context.callOptions)
-    context.diagnostics.partSent({ number: 1, size: sealed.size }, since)
-  } else {
-    const { uploadId, parts } = await (await resources.transfer()).drain()
-    await saveCompleting(
-      resources,
-      startCompleting(backToSealed(resources.sealed), 'multipart', bucket.now()),
+  const completing = startCompleting(sealed, 'put', bucket.now())
+  await saveCompleting(resources, completing)
+  const headers = {
+    ...initiationHeaders(sealed.object),
+    ...completionHeaders(sealed.object),
+    [TOKEN_HEADER]: sealed.token,
+  }
+  context.countPut(sealed.size)
+  const since = performance.now()
+  const body = () => wholeBody(resources, sealed)
+  const reply = await bucket.put(key, body, headers, context.callOptions)
+  context.diagnostics.partSent({ number: 1, size: sealed.size }, since)
+  return verify(resources, completing, reply)
+}
+
+async function complete(resources: UploadResources): Promise<PublishedObject> {
+  const { context } = resources
+  const { bucket, key } = context
+  const { uploadId, parts } = await (await resources.transfer()).drain()
+  await settleOlderUploadIds(resources)
+  const completing = startCompleting(backToSealed(resources.sealed), 'multipart', bucket.now())
+  await saveCompleting(resources, completing)
+  const pending = new AbortController()
+  const signal = AbortSignal.any([context.signal, pending.signal])
+  const call = { ...context.callOptions, signal, idleTimeout: COMPLETE_IDLE_TIMEOUT_MS }
+  const completion = bucket
+    .complete(key, uploadId, parts, completionHeaders(completing.object), call)
+    .then(reply => verify(resources, completing, reply))
+  try {
+    const lookup = findWhilePending(context, completing, signal)
+    return await Promise.race([completion, lookup.catch(() => completion)])
+  } finally {
+    pending.abort()
+  }
+}
+
+/**
+ * Asks by HEAD for the object of a Complete whose answer is overdue: OSS may have executed it while its answer
+ * was lost on a dead connection (rule 8). Resolves once the object is ours; everything else is left to the
+ * answer.
+ */
+async function findWhilePending(
+  { bucket, key, callOptions, settings }: UploadContext,
+  record: Completing,
+  signal: AbortSignal,
+): Promise<ObjectInfo> {
+  const { share: _taken, ...call } = callOptions // the pending Complete already has a turn
+  for (;;) {
+    await waitForTimeLimit(settings.timeout ?? COMPLETE_OVERDUE_MS, signal)
+    const object = await bucket.head(key, call).catch(() => undefined) // asked again
+    if (object !== undefined && isOurObject(record, object)) return object
+  }
+}
+
+/** Rejects when `signal` is aborted. */
+function waitForTimeLimit(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    signal.throwIfAborted()
+    const timer = setTimeout(resolve, ms)
+    signal.addEventListener(
+      'abort',
+      () => {
+        clearTimeout(timer)
+        reject(signal.reason)
+      },
+      { once: true },
     )
-    const call = { ...context.callOptions, idleTimeout: COMPLETE_IDLE_TIMEOUT_MS }
-    reply = await bucket.complete(key, uploadId, parts, headers, call)
+  })
+}
+
+/**
+ * Aborts the upload ids of earlier runs whose Complete was never answered: it may still be on its way, and would
+ * replace our object. Only OSS's NoSuchUpload shows that it cannot (rule 8).
+ */
+async function settleOlderUploadIds({ context, writer, sealed }: UploadResources): Promise<void> {
+  const { id, settings } = context
+  for (const uploadId of uploadIdsToSettle(writer.checkpoint, sealed)) {
+    try {
+      await abortUploadId(context, uploadId)
+      await writer.settled(uploadId)
+    } catch (error) {
+      if (!(error instanceof OssRequestError) || errorKind(error) === 'aborted') throw error
+      const explanation = `A Complete of an earlier run was never answered and may still replace the object, because its upload id ${uploadId} cannot be aborted: `
+      if (settings.force !== true) {
+        const hint = `Permit oss:AbortMultipartUpload and resume the upload, or run "oss-spool resume --force ${id}" to publish it without that.`
+        const known = errorContext(writer.checkpoint, writer.checkpoint, writer.slot)
+        throw toSpoolError(error, { ...known, uploadId, explanation, hint })
+      }
+      context.warn(explanation + error.describe(), { cause: error })
+    }
   }
-  if (reply.callbackFailed !== undefined) {
-    context.warn(`The object is stored, but its callback failed: ${reply.callbackFailed}`)
-  }
-  return verify(resources, reply)
 }
 
 /** Makes `completing` durable before the request that may publish the object (rule 5). */
@@ -109,30 +196,51 @@ async function saveCompleting(resources: UploadResources, record: Completing): P
   resources.context.progress.update({ phase: 'completing' })
 }
 
-/** Compares the CRC64 of the response with ours. Sends HEAD only if the response has none (rule 1). */
+/**
+ * Compares the CRC64 of the response with ours. Asks OSS only if the response has none (rule 1).
+ * @throws OssRequestError if the response has none and the object is not there: OSS did not send it
+ */
 async function verify(
   resources: UploadResources,
-  reply: PublishResponse,
+  record: Completing,
+  response: PublishResponse,
 ): Promise<PublishedObject> {
   const { context, writer } = resources
-  const record = resources.sealed
-  if (String(reply.crc64) === record.crc64) return reply
-  if (reply.crc64 === undefined) {
-    const { bucket, key, callOptions, retryPolicy } = context
-    const object = await withRetry(() => bucket.head(key, callOptions), retryPolicy)
-    if (object !== undefined && isOurObject(record, object))
-      return { ...reply, etag: reply.etag || object.etag }
+  const { bucket, key, callOptions, retryPolicy } = context
+  if (response.callbackFailed !== undefined) {
+    context.warn(`The object is stored, but its callback failed: ${response.callbackFailed}`)
+  }
+  if (String(response.crc64) === record.crc64) return response
+  if (response.crc64 === undefined) {
+    const ask = () => reconcile(record, bucket, key, callOptions)
+    const { outcome, object } = await withRetry(ask, retryPolicy)
+    if (outcome === 'ours') return { ...response, etag: response.etag || (object?.etag ?? '') }
+    if (outcome !== 'wrong') throw unverifiableError(record, response)
   }
   // The published object is wrong: the next run initiates a new upload and sends the temp file again.
   const resumable = !hasFreedParts(record)
   await (resumable ? writer.dropWrongUploadId() : writer.unseal())
   resources.discardTransfer()
-  const got = reply.crc64 === undefined ? 'no CRC64' : `CRC64 ${reply.crc64}`
-  const message = `OSS reports ${got} for oss://${writer.checkpoint.bucket}/${context.key} instead of ${record.crc64}. A wrong object may be published there`
+  const got = response.crc64 === undefined ? 'no CRC64' : `CRC64 ${response.crc64}`
+  const message = `OSS reports ${got} for oss://${writer.checkpoint.bucket}/${key} instead of ${record.crc64}. A wrong object may be published there`
   throw new SpoolError('ERR_SPOOL_VERIFY', message, {
     id: context.id,
     resumable,
-    requestId: reply.requestId,
+    requestId: response.requestId,
+  })
+}
+
+/** Returns an ambiguous failure: a response without CRC64 says nothing about the object (rule 8). */
+function unverifiableError(
+  { method }: Completing,
+  { requestId, reply }: PublishResponse,
+): OssRequestError {
+  return new OssRequestError({
+    operation: OPERATIONS[method],
+    name: 'UnverifiableReply',
+    message: 'The reply has no CRC64, and the object does not exist',
+    status: reply.status,
+    requestId: requestId || undefined,
   })
 }
 
@@ -147,17 +255,19 @@ async function handleFailure(
 ): Promise<PublishedObject | undefined> {
   const { context, writer } = resources
   const kind = errorKind(failure)
+  const { phase } = resources.sealed
   // Already retried by the caller. `exists` is different: our own earlier attempt may have created the
   // object.
-  if (resources.sealed.phase !== 'completing' && kind !== 'exists') throw failure
+  if (phase !== 'completing' && kind !== 'exists') throw failure
+  // Whether Complete succeeded could not be found out.
+  if (phase === 'completing' && !Object.values(OPERATIONS).includes(failure.operation))
+    throw failure
   if (kind === 'aborted') throw failure
   context.warnOnce(failure)
   if (kind === 'exists') {
-    const { bucket, key, callOptions, retryPolicy } = context
-    const record = resources.sealed
-    const object = await withRetry(() => bucket.head(key, callOptions), retryPolicy)
-    if (object !== undefined && isOurObject(record, object)) return object
-    await writer.write(backToSealed(record))
+    const object = await findOwnObject(resources)
+    if (object !== undefined) return object
+    await writer.write(backToSealed(resources.sealed))
     throw failure
   }
   if (kind === 'no-upload' || (isRetryable(kind) && isAmbiguous(failure))) {
@@ -169,6 +279,23 @@ async function handleFailure(
   }
   if (isLast || (!isRetryable(kind) && kind !== 'no-upload' && kind !== 'stale-part')) throw failure
   return undefined
+}
+
+/** Returns the object at our key if it is ours. Where HEAD is refused, it is not, unless a Complete was not answered. */
+async function findOwnObject({
+  context,
+  writer,
+  sealed,
+}: UploadResources): Promise<ObjectInfo | undefined> {
+  const { bucket, key, callOptions, retryPolicy } = context
+  const isOlderUnanswered = mayBePublished(writer.checkpoint, backToSealed(sealed))
+  const object = await withRetry(() => bucket.head(key, callOptions), retryPolicy).catch(
+    (error: unknown) => {
+      if (isOlderUnanswered || !isRefusal(error)) throw error
+      return undefined
+    },
+  )
+  return object !== undefined && isOurObject(sealed, object) ? object : undefined
 }
 
 /** Asks OSS whether Complete or PutObject succeeded (rule 8), and saves the answer. */
@@ -183,7 +310,7 @@ async function reconcileRecord(resources: UploadResources): Promise<PublishedObj
   if (outcome === 'ours') return object
   if (outcome !== 'foreign') {
     if (outcome === 'wrong') await writer.dropWrongUploadId()
-    else await writer.write(asUnpublished(record, outcome))
+    else await writer.unanswered(record, asUnpublished(record, outcome))
     resources.discardTransfer() // the next transfer lists the parts on OSS, or initiates a new upload
     return undefined
   }
@@ -196,48 +323,62 @@ async function reconcileRecord(resources: UploadResources): Promise<PublishedObj
   )
 }
 
-/** Cleans up a verified upload: upload ids on OSS, then the temp file, the checkpoint last (rule 6). */
-async function cleanUp(
+/** Records a verified object, then cleans up: upload ids on OSS, the temp file, the checkpoint last (rule 6). */
+async function recordPublished(
   resources: UploadResources,
   record: Finishable,
   done: PublishedObject,
 ): Promise<FinishResult> {
   const { context, writer } = resources
-  const { claim } = context
   writer.close()
   const parts = partCount(record)
   const { etag, requestId, versionId, callback } = done
   const object = { etag, requestId, parts, ...(versionId === undefined ? {} : { versionId }) }
   const published = markPublished(record, object)
-  const result = { published, ...(callback === undefined ? {} : { callback }) }
   context.progress.update({
     phase: 'published',
     uploaded: record.size,
     parts: { done: parts, total: parts },
   })
-  const file = await resources.file().catch(() => undefined) // missing if an earlier removal was killed
   const unused = uploadIdsToAbort(writer.checkpoint, record, {
     answered: done.reply !== undefined,
   })
-  if (writer.slot === 'previous') {
-    await file?.remove()
-    await writer.save({ ...dropPrevious(writer.checkpoint), superseded: unused })
-    await claim.release()
-    return result
+  try {
+    await cleanUp(resources, published, unused)
+  } catch (error) {
+    // The object is published, whatever happens here. The next run of this id, or `prune`, cleans up.
+    const { lockLost } = context.claim
+    if (lockLost?.aborted !== true) {
+      const message = `The object is published, but cleaning up failed: ${String(error)}`
+      context.warn(message, { cause: error })
+    }
+    await context.claim.release().catch(() => undefined) // the lock ends with the process at the latest
   }
+  return { published, ...(callback === undefined ? {} : { callback }) }
+}
+
+/** Saves that the object is published before its bytes are removed (rule 5), and ends the claim. */
+async function cleanUp(
+  { context, writer }: UploadResources,
+  published: Published,
+  unused: string[],
+): Promise<void> {
+  const { claim } = context
+  if (writer.slot === 'previous') {
+    await writer.save({ ...dropPrevious(writer.checkpoint), superseded: unused })
+    await claim.removeFile(published.file)
+    await claim.release()
+    return
+  }
+  await writer.save({ ...writer.with(published), superseded: unused })
   const leftover = await abortUploadIds(context, unused)
   const { lost } = withLostInitiates(writer.checkpoint)
   const orphans = lost.length > 0 && (await mayHaveOrphans(context, lost, new Set(leftover)))
-  if (record.once || leftover.length > 0 || orphans) {
-    const left = { superseded: leftover, lost: orphans ? lost : [] }
-    await file?.remove()
-    await writer.save({ ...writer.with(published), ...left })
-    await claim.removeOtherFiles([]) // a predecessor's file whose removal failed or was killed
-    await claim.release()
-  } else {
-    await claim.remove()
-  }
-  return result
+  if (!published.once && leftover.length === 0 && !orphans) return claim.remove()
+  const left = { superseded: leftover, lost: orphans ? lost : [] }
+  await writer.save({ ...writer.with(published), ...left })
+  await claim.removeOtherFiles([])
+  await claim.release()
 }
 
 /** Reads the whole file for PutObject, and verifies it: a bit flipped on disk never reaches the object. */

@@ -24,7 +24,7 @@ export async function abortUpload(context: UploadContext, records: RecordStore):
     const { orphans } = await findOrphans(context, records, lost)
     for (const { uploadId } of orphans) await abortUploadId(context, uploadId)
   } catch (error) {
-    throw toSpoolError(error, errorContext(checkpoint, upload))
+    throw toSpoolError(error, errorContext(checkpoint, checkpoint))
   }
   await claim.remove()
 }

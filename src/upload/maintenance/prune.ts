@@ -3,7 +3,7 @@
  * orphans only on request. An upload that has an owner is never changed.
  */
 import { Claim } from '../../disk/claim.js'
-import { finishableSlot, type Checkpoint } from '../../disk/checkpoint.js'
+import { resumableSlot, type Checkpoint } from '../../disk/checkpoint.js'
 import type { RecordStore } from '../../disk/record-store.js'
 import { invalidType, outOfRange, SpoolError } from '../../errors.js'
 import { abortUpload } from './abort.js'
@@ -156,5 +156,5 @@ function pruneKind(
   const { upload } = checkpoint
   if (Date.now() - Date.parse(upload.updatedAt) < options.olderThan) return undefined
   if (upload.phase === 'published') return upload.once ? 'receipt' : undefined
-  return finishableSlot(checkpoint) !== undefined && options.sealed !== true ? undefined : 'upload'
+  return resumableSlot(checkpoint) !== undefined && options.sealed !== true ? undefined : 'upload'
 }

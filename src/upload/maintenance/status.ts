@@ -1,5 +1,11 @@
 /** The status of an upload, as listed by `uploads()` and `ls`, derived from its checkpoint. */
-import { isFinishable, type Checkpoint } from '../../disk/checkpoint.js'
+import {
+  isCommitted,
+  isFinishable,
+  resumableSlot,
+  type Checkpoint,
+  type UploadRecord,
+} from '../../disk/checkpoint.js'
 import type { Owner } from '../../disk/lock.js'
 
 /** Status of an unfinished upload, or a receipt if receipts were requested. */
@@ -18,7 +24,11 @@ export interface UploadStatus {
   readonly phase: 'spooling' | 'sealed' | 'completing' | 'receipt'
   /** Bytes read from the source. With `maxSpoolBytes`, some may be only on OSS. */
   readonly spooled: number
-  /** Bytes of the whole stream, once sealed. */
+  /** Whether `resume` can finish it without its source: sealed, or committed. */
+  readonly resumable: boolean
+  /** Bytes up to the last commit, which `resume` publishes unless the stream is sealed as a whole. */
+  readonly committed?: number
+  /** Bytes of the object, once sealed. */
   readonly size?: number
   /** Bytes in acknowledged parts. */
   readonly uploaded: number
@@ -52,15 +62,15 @@ export interface UploadStatus {
 
 /**
  * Returns the status of an upload, or `undefined` if it is published and only needs cleaning up. While a
- * successor of a sealed upload runs, its status is returned; if the successor died unsealed, that of the
- * sealed upload, which can still be finished.
+ * successor of a sealed upload runs, its status is returned; if the successor died without seal or commit, that
+ * of the sealed upload, which can still be finished.
  */
 export function statusOf(
   checkpoint: Checkpoint,
   owner: Owner | undefined,
 ): UploadStatus | undefined {
   const { id, endpoint, region, bucket, key, host, upload, previous } = checkpoint
-  const isDead = upload.phase === 'spooling' && owner === undefined
+  const isDead = upload.phase === 'spooling' && owner === undefined && !isCommitted(upload)
   const record = isDead && isFinishable(previous) ? previous : upload
   if (record.phase === 'published' && !record.once) return undefined
   const { phase, spooled, uploaded, acknowledged, createdAt, updatedAt, uploadId, error } = record
@@ -76,10 +86,17 @@ export function statusOf(
     parts: acknowledged,
     createdAt,
     updatedAt,
+    resumable: resumableSlot(checkpoint) !== undefined,
+    ...committedBytes(record),
     ...('size' in record ? { size: record.size } : {}),
     ...(uploadId === undefined ? {} : { uploadId }),
     ...(owner === undefined ? {} : { owner }),
     ...(host === undefined ? {} : { host }),
     ...(error === undefined ? {} : { error }),
   }
+}
+
+function committedBytes(record: UploadRecord): { committed?: number } {
+  if (isCommitted(record)) return { committed: record.committed.size }
+  return 'prefix' in record && record.prefix === true ? { committed: record.size } : {}
 }

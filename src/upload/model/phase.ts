@@ -9,6 +9,9 @@
  *   completing  Complete or PutObject may be in flight   first asks OSS whether it succeeded (rule 8)
  *   published   the object was verified                  cleans up; keeps a receipt if requested
  *
+ *   A stream in `spooling` with a commit counts as sealed there: `resume`, or a successor, seals it at its last
+ *   commit.
+ *
  *   spooling --seal--> sealed --complete--> completing --publish--> published --> (removed)
  *      ^                 |^------- reopen -------'|
  *      |----- unseal ----|------------------------|   OSS lost bytes that only it had
@@ -18,6 +21,7 @@ import { randomUUID } from 'node:crypto'
 import { digestOf } from '../../disk/checkpoint.js'
 import type {
   Checkpoint,
+  Committed,
   Completing,
   Finishable,
   Published,
@@ -28,7 +32,7 @@ import type {
 import { initiationHeaders, type ObjectOptions } from '../../oss/object-headers.js'
 import type { Place } from '../../oss/bucket.js'
 import { omitUndefined } from '../../util/omit-undefined.js'
-import { hasFreedParts } from './freed-parts.js'
+import { addFreed, freedParts, hasFreedParts } from './freed-parts.js'
 import { isSinglePut, partsOf, type CutPart, type Plan } from './plan.js'
 
 /** Initial fields of a new stream's record. */
@@ -74,7 +78,7 @@ export function seal(
   end: { size: number; crc64: bigint; crcs: string[]; md5?: string; sha256?: string },
 ): Sealed {
   const now = timestamp()
-  const { error: _resolved, ...rest } = record
+  const { error: _resolved, committed: _covered, ...rest } = record
   const { md5, sha256 } = end
   return {
     ...rest,
@@ -89,12 +93,38 @@ export function seal(
   }
 }
 
+/**
+ * Seals a committed stream at its last commit. The caller has truncated the temp file there. It leaves no
+ * receipt, since it is not the whole stream.
+ */
+export function sealAtCommit(record: Spooling & { readonly committed: Committed }): Sealed {
+  const { error: _resolved, committed, freed = [], ...rest } = record
+  const { size, crc64, crcs, at } = committed
+  const stillFreed = addFreed([], freedParts({ plan: record.plan, freed }, size))
+  return {
+    ...rest,
+    ...(stillFreed.length === 0 ? {} : { freed: stillFreed }),
+    phase: 'sealed',
+    prefix: true,
+    once: false,
+    size,
+    spooled: size,
+    crc64,
+    crcs,
+    uploaded: Math.min(record.uploaded, size),
+    acknowledged: Math.min(record.acknowledged, crcs.length),
+    sealedAt: at,
+    updatedAt: timestamp(),
+  }
+}
+
 /** Returns to `spooling` because bytes that only OSS had are lost, so the source is needed again. */
 export function unseal(record: Finishable): Spooling {
   const {
     size: _size,
     crc64: _crc64,
     sealedAt: _at,
+    prefix: _prefix,
     ...rest
   } = withUploadId(backToSealed(record), undefined)
   const { freed: _freed, met: _met, ...bare } = rest
@@ -176,17 +206,24 @@ export function takeOver(checkpoint: Checkpoint, host: string | undefined): Chec
   const kept = upload.uploadId === undefined ? (finishable ?? upload) : upload
   const other = kept === upload ? previous : upload
   const left = addSuperseded(checkpoint, other?.uploadId, kept.uploadId)
-  return withHost({ ...rest, upload: backToSpooling(kept), superseded: left }, host)
+  const taken = { ...rest, upload: backToSpooling(kept), superseded: left }
+  return withHost(addUnanswered(addUnanswered(taken, upload), previous), host)
 }
 
 function backToSpooling(record: UploadRecord): UploadRecord {
   if (record.phase === 'published') return record
   const none = { spooled: 0, uploaded: 0, acknowledged: 0, updatedAt: timestamp() }
   if (record.phase === 'spooling') {
-    const { freed: _freed, met: _met, ...rest } = record
+    const { freed: _freed, met: _met, committed: _lost, ...rest } = record
     return { ...rest, ...none }
   }
-  const { size: _size, crc64: _crc64, sealedAt: _at, ...unsealed } = backToSealed(record)
+  const {
+    size: _size,
+    crc64: _crc64,
+    sealedAt: _at,
+    prefix: _prefix,
+    ...unsealed
+  } = backToSealed(record)
   const { freed: _freed, met: _met, ...rest } = unsealed
   return { ...rest, ...none, phase: 'spooling' }
 }
@@ -234,11 +271,8 @@ export function startSuccessor(checkpoint: Checkpoint, upload: Spooling): Checkp
 /** Seals the new stream and drops its predecessor, in a single write. */
 export function replacePrevious(checkpoint: Checkpoint, upload: Sealed): Checkpoint {
   const { previous, ...rest } = checkpoint
-  return {
-    ...rest,
-    upload,
-    superseded: addSuperseded(checkpoint, previous?.uploadId, upload.uploadId),
-  }
+  const superseded = addSuperseded(checkpoint, previous?.uploadId, upload.uploadId)
+  return addUnanswered({ ...rest, upload, superseded }, previous)
 }
 
 /** Drops the predecessor, because it was finished or its bytes are lost. The later stream is unchanged. */
@@ -259,6 +293,37 @@ export function addSuperseded(
   return uploadId === undefined || uploadId === inUse || known.includes(uploadId)
     ? known
     : [...known, uploadId]
+}
+
+/** Notes that the Complete of `record`, if one was sent, was not answered, so that it may still take effect. */
+export function addUnanswered(
+  checkpoint: Checkpoint,
+  record: UploadRecord | undefined,
+): Checkpoint {
+  if (record?.phase !== 'completing' || record.method !== 'multipart') return checkpoint
+  const { uploadId } = record
+  const known = checkpoint.unanswered ?? []
+  if (uploadId === undefined || known.includes(uploadId)) return checkpoint
+  return { ...checkpoint, unanswered: [...known, uploadId] }
+}
+
+/** Notes that nothing can take effect under `uploadId` any more: OSS says that it does not exist. */
+export function removeUnanswered(checkpoint: Checkpoint, uploadId: string): Checkpoint {
+  const { unanswered = [], ...rest } = checkpoint
+  const left = unanswered.filter(each => each !== uploadId)
+  return left.length === 0 ? rest : { ...rest, unanswered: left }
+}
+
+/** True if an unanswered Complete may have published `record`, although it is in phase `sealed`. */
+export function mayBePublished({ unanswered }: Checkpoint, record: UploadRecord): boolean {
+  if (record.phase === 'completing') return true
+  return record.uploadId !== undefined && unanswered?.includes(record.uploadId) === true
+}
+
+/** Returns the older upload ids that may still replace the object of `record` once it is published (rule 8). */
+export function uploadIdsToSettle(checkpoint: Checkpoint, record: Finishable): string[] {
+  const own = publishMethod(record) === 'multipart' ? record.uploadId : undefined
+  return (checkpoint.unanswered ?? []).filter(uploadId => uploadId !== own)
 }
 
 /**

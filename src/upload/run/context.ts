@@ -31,6 +31,8 @@ export interface RunSettings {
   readonly parallel: number
   readonly retry: RetryOptions
   readonly timeout: number | undefined
+  /** Publish over anything, and although OSS refuses or does not answer everything else (rule 8). */
+  readonly force?: boolean
   readonly progress: UploadOptions['progress']
 }
 

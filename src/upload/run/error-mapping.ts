@@ -2,12 +2,14 @@
  * Maps failures of OSS, the disk and the temp file to public errors. Their `ERR_SPOOL_*` codes are assigned only
  * here.
  */
-import type { UploadRecord } from '../../disk/checkpoint.js'
-import { isSystemError } from '../../disk/durable-fs.js'
+import type { Checkpoint, Slot, UploadRecord } from '../../disk/checkpoint.js'
+import { systemErrorCode } from '../../disk/durable-fs.js'
 import { LinkedFileChangedError } from '../../disk/linked-file.js'
+import { TempFileDamagedError } from '../../disk/temp-file.js'
 import { SpoolError, type SpoolErrorCode } from '../../errors.js'
 import { errorKind, OssRequestError, type RequestErrorKind } from '../../oss/request-error.js'
-import { BytesLostError, type FreedRanges } from '../model/freed-parts.js'
+import { BytesLostError, hasFreedParts } from '../model/freed-parts.js'
+import { mayBePublished } from '../model/phase.js'
 
 const CODE_BY_KIND: Readonly<Record<RequestErrorKind, SpoolErrorCode>> = {
   aborted: 'ERR_SPOOL_ABORTED',
@@ -29,108 +31,179 @@ const PUBLISHED_TEXT: Readonly<Record<ErrorContext['published'], string>> = {
   yes: 'It is published',
 }
 
+/** The disk has no space for these bytes. */
+const FULL_DISK: ReadonlySet<string> = new Set(['ENOSPC', 'EDQUOT', 'EFBIG'])
+
 /** State of a failed upload. The message and the fields of the error are derived from it. */
 export interface ErrorContext {
   readonly id: string
   readonly bucket: string
   readonly key: string
-  /** True if the seal is durable, so that the source is no longer needed. */
-  readonly sealed: boolean
+  /** What `resume` can publish without the source: all bytes, those up to the last commit, or nothing. */
+  readonly kept: 'all' | 'committed' | 'nothing'
   /** Whether the object is published. `unknown` after a Complete or PutObject without a response (rule 8). */
   readonly published: 'no' | 'unknown' | 'yes'
-  /** Parts that are no longer on this disk. */
-  readonly freed?: FreedRanges | undefined
+  /** True if some parts are no longer on this disk. */
+  readonly hasFreedParts: boolean
   readonly uploadId?: string | undefined
   readonly part?: number | undefined
+  /** What a failed request means, put before its description. */
+  readonly explanation?: string
+  /** Next step for the user, instead of the usual one. */
+  readonly hint?: string
 }
 
 /**
  * Returns the context of an upload.
- * @param record – its durable record, or `undefined` if none is durable
+ * @param checkpoint – its durable checkpoint, or nothing if none is durable
  */
 export function errorContext(
   { id, bucket, key }: Pick<ErrorContext, 'id' | 'bucket' | 'key'>,
-  record: UploadRecord | undefined,
+  checkpoint: Checkpoint | null | undefined,
+  slot: Slot = 'upload',
 ): ErrorContext {
-  const published = {
-    spooling: 'no',
-    sealed: 'no',
-    completing: 'unknown',
-    published: 'yes',
-  } as const
+  const record = checkpoint?.[slot]
   return {
     id,
     bucket,
     key,
-    sealed: record !== undefined && record.phase !== 'spooling',
-    published: record === undefined ? 'no' : published[record.phase],
-    freed: record?.freed,
+    kept: keptBytes(record),
+    published: publishedState(checkpoint, record),
+    hasFreedParts: record !== undefined && hasFreedParts(record),
     uploadId: record?.uploadId,
   }
+}
+
+function keptBytes(record: UploadRecord | undefined): ErrorContext['kept'] {
+  if (record === undefined) return 'nothing'
+  if (record.phase === 'spooling') return record.committed === undefined ? 'nothing' : 'committed'
+  return record.prefix === true ? 'committed' : 'all'
+}
+
+function publishedState(
+  checkpoint: Checkpoint | null | undefined,
+  record: UploadRecord | undefined,
+): ErrorContext['published'] {
+  if (!checkpoint || record === undefined) return 'no'
+  if (record.phase === 'published') return 'yes'
+  return mayBePublished(checkpoint, record) ? 'unknown' : 'no'
 }
 
 /** Returns the public error for a failure. Errors of other origins are returned unchanged. */
 export function toSpoolError(error: unknown, upload: ErrorContext): unknown {
   if (error instanceof SpoolError) return error
+  const { id, uploadId, part, kept } = upload
   const object = `oss://${upload.bucket}/${upload.key}`
-  const { id, uploadId, part, sealed, freed } = upload
-  const kept =
-    freed === undefined ? 'all bytes are kept' : 'all bytes are kept, some of them only on OSS'
-  const published = PUBLISHED_TEXT[upload.published]
-  const state = sealed && upload.published !== 'yes' ? `${published}, ${kept}` : published
-  const resumeHint =
-    sealed && freed !== undefined
-      ? `Fix the cause, then run "oss-spool resume ${id}" while its upload id still exists on OSS.`
-      : undefined
+  const state = stateText(upload)
+  const resumable = kept !== 'nothing'
+  const hint = upload.hint ?? resumeHint(upload)
   if (error instanceof BytesLostError) {
-    const message = `${object}: ${error.message}. Nothing was published`
-    const hint = 'Upload again from the source.'
-    return new SpoolError('ERR_SPOOL_UPLOAD_FAILED', message, { id, uploadId, hint, cause: error })
+    const message = `${object}: ${error.message}. ${PUBLISHED_TEXT[upload.published]}`
+    const again = 'Upload again from the source.'
+    const details = { id, uploadId, hint: again, cause: error }
+    return new SpoolError('ERR_SPOOL_UPLOAD_FAILED', message, details)
   }
   if (error instanceof OssRequestError) {
     const code = CODE_BY_KIND[errorKind(error)]
     if (code === 'ERR_SPOOL_ABORTED') return abortedError(upload, error)
     const where = part === undefined ? '' : `part ${part} of `
-    return new SpoolError(code, `${where}${object}: ${withoutPeriod(error.describe())}. ${state}`, {
+    const what = `${upload.explanation ?? ''}${withoutPeriod(error.describe())}`
+    return new SpoolError(code, `${where}${object}: ${what}. ${state}`, {
       id,
       uploadId,
       part,
-      resumable: sealed && code !== 'ERR_SPOOL_OBJECT_EXISTS',
-      hint: code === 'ERR_SPOOL_OBJECT_EXISTS' ? undefined : resumeHint,
+      resumable: resumable && code !== 'ERR_SPOOL_OBJECT_EXISTS',
+      hint: code === 'ERR_SPOOL_OBJECT_EXISTS' ? undefined : (hint ?? unknownHint(code, upload)),
       requestId: error.requestId,
       status: error.status,
       ossCode: error.ossCode,
       cause: error,
     })
   }
-  if (isSystemError(error, 'ENOSPC', 'EDQUOT')) {
-    const message = `${object}: no space left on the disk of the spool directory (${error.code}). ${state}`
-    return new SpoolError('ERR_SPOOL_FULL', message, {
-      id,
-      resumable: sealed,
-      hint: resumeHint,
-      cause: error,
-    })
-  }
   if (error instanceof LinkedFileChangedError) {
     const cause = `the file changed during its upload in place (${error.message})`
-    const message = `${object}: ${cause}. Nothing was published`
-    const hint = 'Upload the current file again.'
-    return new SpoolError('ERR_SPOOL_SOURCE_FAILED', message, { id, hint, cause: error })
+    const message = `${object}: ${cause}. ${PUBLISHED_TEXT[upload.published]}`
+    const again = 'Upload the current file again.'
+    return new SpoolError('ERR_SPOOL_SOURCE_FAILED', message, { id, hint: again, cause: error })
   }
-  return error
+  if (error instanceof TempFileDamagedError) {
+    const message = `${object}: ${error.message}. ${PUBLISHED_TEXT[upload.published]}`
+    const again = 'Check the disk, then upload again from the source.'
+    return new SpoolError('ERR_SPOOL_CORRUPT', message, { id, hint: again, cause: error })
+  }
+  const errno = systemErrorCode(error)
+  if (errno === undefined) return error
+  const details = { id, resumable, hint, cause: error }
+  if (FULL_DISK.has(errno)) {
+    const message = `${object}: no space left on the disk of the spool directory (${errno}). ${state}`
+    return new SpoolError('ERR_SPOOL_FULL', message, details)
+  }
+  const message = `${object}: the disk of the spool directory failed (${describeSystemError(error)}). ${state}`
+  return new SpoolError('ERR_SPOOL_IO', message, details)
+}
+
+/** Returns the error for a failure of the disk that concerns no single upload. Other errors are returned unchanged. */
+export function toDiskError(error: unknown): unknown {
+  const errno = systemErrorCode(error)
+  if (error instanceof SpoolError || errno === undefined) return error
+  const what = describeSystemError(error)
+  return new SpoolError(
+    FULL_DISK.has(errno) ? 'ERR_SPOOL_FULL' : 'ERR_SPOOL_IO',
+    `The spool directory could not be used: ${what}`,
+    { hint: 'Fix the disk or the permissions, then try again.', cause: error },
+  )
 }
 
 /** Returns the error of an upload aborted by its `signal`, or by `destroy()` after the source ended. */
 export function abortedError(upload: ErrorContext, cause?: unknown): SpoolError {
-  const { id, sealed } = upload
-  const message = `The upload of oss://${upload.bucket}/${upload.key} was aborted. ${
-    sealed ? 'All bytes are kept' : 'Nothing was published'
-  }`
-  const hint = sealed
-    ? undefined
+  const { id, kept } = upload
+  const resumable = kept !== 'nothing'
+  const message = `The upload of oss://${upload.bucket}/${upload.key} was aborted. ${stateText(upload)}`
+  const hint = resumable
+    ? resumeHint(upload)
     : 'Upload again from the source. Parts that OSS already has are not sent again.'
-  return new SpoolError('ERR_SPOOL_ABORTED', message, { id, resumable: sealed, hint, cause })
+  return new SpoolError('ERR_SPOOL_ABORTED', message, { id, resumable, hint, cause })
+}
+
+/** Returns the error of a stream whose source failed, or that was destroyed (then `cause` is `null`). */
+export function sourceFailedError(upload: ErrorContext, cause: Error | null): SpoolError {
+  const why = cause === null ? 'the stream was destroyed before its end' : cause.message
+  const object = `oss://${upload.bucket}/${upload.key}`
+  const message = `The source of ${object} failed: ${withoutPeriod(why)}. ${stateText(upload)}`
+  return new SpoolError('ERR_SPOOL_SOURCE_FAILED', message, {
+    id: upload.id,
+    resumable: upload.kept !== 'nothing',
+    hint: resumeHint(upload),
+    ...(cause === null ? {} : { cause }),
+  })
+}
+
+/** Says whether the object is published, and which bytes are kept. */
+function stateText({ published, kept, hasFreedParts: freed }: ErrorContext): string {
+  if (published === 'yes' || kept === 'nothing') return PUBLISHED_TEXT[published]
+  const bytes = kept === 'all' ? 'all bytes' : 'the bytes up to the last commit'
+  return `${PUBLISHED_TEXT[published]}, ${bytes} are kept${freed ? ', some of them only on OSS' : ''}`
+}
+
+/** Returns the next step where the usual one would be wrong. */
+function resumeHint({ id, kept, hasFreedParts: freed }: ErrorContext): string | undefined {
+  if (kept === 'nothing') return undefined
+  if (freed) {
+    return `Fix the cause, then run "oss-spool resume ${id}" while its upload id still exists on OSS.`
+  }
+  if (kept === 'all') return undefined
+  return `Run "oss-spool resume ${id}" or call spool.resume('${id}') to publish the bytes up to the last commit.`
+}
+
+/** Returns the next step if OSS refuses to say whether the object was published (a write-only policy). */
+function unknownHint(code: SpoolErrorCode, { id, published }: ErrorContext): string | undefined {
+  if (published !== 'unknown' || code !== 'ERR_SPOOL_DENIED') return undefined
+  return `Permit oss:GetObject and oss:ListParts and run "oss-spool resume ${id}" to find out, or run "oss-spool resume --force ${id}" to publish it again from this disk.`
+}
+
+function describeSystemError(error: unknown): string {
+  // `systemErrorCode` accepts only errors.
+  return (error as Error).message
 }
 
 /** Messages of OSS often end in a period; the caller adds its own. */

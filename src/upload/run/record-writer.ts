@@ -6,13 +6,17 @@ import type { Claim } from '../../disk/claim.js'
 import {
   isFinishable,
   type Checkpoint,
+  type Finishable,
+  type Sealed,
   type Slot,
   type UploadRecord,
 } from '../../disk/checkpoint.js'
 import {
   addSuperseded,
+  addUnanswered,
   dropPrevious,
   backToSealed,
+  removeUnanswered,
   timestamp,
   unseal,
   withoutInitiating,
@@ -141,7 +145,30 @@ export class RecordWriter {
 
   /** Drops the upload id, which no longer exists on OSS. */
   async clearUploadId(): Promise<void> {
-    await this.write(withUploadId(this.record, undefined))
+    const { record } = this
+    const checkpoint = this.with(withUploadId(record, undefined))
+    await this.save(
+      record.uploadId === undefined ? checkpoint : removeUnanswered(checkpoint, record.uploadId),
+    )
+  }
+
+  /** Replaces the upload id, which OSS refuses to say anything about. It is aborted later. */
+  async abandonUploadId(): Promise<void> {
+    const { record, checkpoint } = this
+    const superseded = addSuperseded(checkpoint, record.uploadId)
+    await this.save({ ...this.with(withUploadId(record, undefined)), superseded })
+  }
+
+  /** Returns to `sealed` after a Complete or PutObject that OSS did not answer. */
+  async unanswered(record: Finishable, sealed: Sealed): Promise<void> {
+    const checkpoint = this.with(sealed)
+    // Without its upload id, nothing can take effect any more.
+    await this.save(sealed.uploadId === undefined ? checkpoint : addUnanswered(checkpoint, record))
+  }
+
+  /** Records that OSS no longer knows `uploadId`, so that nothing can take effect under it. */
+  async settled(uploadId: string): Promise<void> {
+    await this.save(removeUnanswered(this.checkpoint, uploadId))
   }
 
   /**
@@ -166,13 +193,21 @@ export class RecordWriter {
     await this.save({ ...rest, superseded: addSuperseded(checkpoint, record.uploadId) })
   }
 
-  /** True for the upload id of a sealed predecessor, whose parts must not be changed. */
+  /**
+   * True for the upload id of a sealed predecessor. Nothing may be written under it before it is durable that
+   * the predecessor is superseded: after a crash, it may have to be finished from these parts (rule 4).
+   */
   isPredecessorUploadId(uploadId: string): boolean {
-    return this.slot === 'upload' && this.checkpoint.previous?.uploadId === uploadId
+    if (this.slot !== 'upload') return false
+    const { checkpoint, durable } = this.#claim.db
+    return [checkpoint, durable].some(state => state?.previous?.uploadId === uploadId)
   }
 
   /** Returns a borrowed upload id to the predecessor; the next Initiate sends `token`. */
   async startOwnUploadId(token: string): Promise<void> {
-    await this.write({ ...withUploadId(this.record, undefined), token })
+    const { record, checkpoint } = this
+    const isNeeded = checkpoint.previous?.uploadId === record.uploadId
+    const superseded = isNeeded ? checkpoint.superseded : addSuperseded(checkpoint, record.uploadId)
+    await this.save({ ...this.with({ ...withUploadId(record, undefined), token }), superseded })
   }
 }

@@ -25,8 +25,8 @@ export class DiskQuota {
   /** Bytes of the parts in `#freed`. */
   #freedBytes: number
   #acknowledged: Part[] = []
-  /** Bytes of the acknowledged parts. */
-  #freeableBytes = 0
+  /** Positions whose parts are not freed: an object that ends there needs a shorter part. */
+  #held: readonly number[] = []
   #notify: () => void = () => {}
 
   /**
@@ -55,14 +55,23 @@ export class DiskQuota {
   acknowledge(part: Part): void {
     if (isFreed(this.#freed, part.number)) return
     this.#acknowledged.push(part)
-    this.#freeableBytes += part.size
     this.#notify()
   }
 
   /** Withdraws all acknowledgements: the upload id may be gone. */
   reset(): void {
     this.#acknowledged = []
-    this.#freeableBytes = 0
+  }
+
+  /** Keeps the part that contains `position` on this disk, because a commit may end there. */
+  hold(position: number): void {
+    this.#held = [...this.#held, position]
+  }
+
+  /** Records that a commit at `position` is durable, so that earlier ones are no longer needed. */
+  releaseBefore(position: number): void {
+    this.#held = this.#held.filter(each => each >= position)
+    this.#notify()
   }
 
   /**
@@ -74,15 +83,16 @@ export class DiskQuota {
       this.#signal.throwIfAborted()
       const available = this.#limit - (size - this.#freedBytes)
       if (available > 0) return available
-      if (this.#freeableBytes >= this.#limit / FREE_FRACTION) await this.#free()
+      const parts = this.#acknowledged.filter(part => !this.#isHeld(part))
+      const bytes = parts.reduce((sum, { size: partSize }) => sum + partSize, 0)
+      if (bytes >= this.#limit / FREE_FRACTION) await this.#free(parts)
       else await this.#waitForAck()
     }
   }
 
-  /** Frees the acknowledged parts. Saves this first, since only OSS has their bytes afterwards. */
-  async #free(): Promise<void> {
-    const parts = this.#acknowledged
-    this.reset()
+  /** Frees acknowledged parts. Saves this first, since only OSS has their bytes afterwards. */
+  async #free(parts: readonly Part[]): Promise<void> {
+    this.#acknowledged = this.#acknowledged.filter(part => !parts.includes(part))
     this.#freed = addFreed(this.#freed, parts)
     await this.#saveFreed(this.#freed)
     for (const { number, start, size } of parts) {
@@ -93,6 +103,10 @@ export class DiskQuota {
       await this.#file.free(from, to)
       this.#freedBytes += size
     }
+  }
+
+  #isHeld({ start, size }: Part): boolean {
+    return this.#held.some(position => start < position && position < start + size)
   }
 
   #waitForAck(): Promise<void> {

@@ -3,7 +3,8 @@
  * no failure of OSS or the network stops reading (rule 3), and only a source that ended successfully is
  * sealed (rule 2).
  */
-import type { Sealed, Spooling, UploadRecord } from '../../disk/checkpoint.js'
+import { once } from 'node:events'
+import { isCommitted, type Checkpoint, type Sealed, type Spooling } from '../../disk/checkpoint.js'
 import type { SpoolFile } from '../../disk/spool-file.js'
 import { TempFileDamagedError } from '../../disk/temp-file.js'
 import { SpoolError } from '../../errors.js'
@@ -14,8 +15,9 @@ import { finish, type FinishResult } from '../finish/finish.js'
 import type { UploadSettings } from '../model/options.js'
 import { replacePrevious, seal, timestamp } from '../model/phase.js'
 import { isSinglePut, type CutPart } from '../model/plan.js'
+import { Coalescer } from '../../util/coalesce.js'
 import type { RecordWriter } from '../run/record-writer.js'
-import { PlanExhaustedError, type PartCutter } from './part-cutter.js'
+import { PlanExhaustedError, type PartCutter, type StreamPosition } from './part-cutter.js'
 import type { Transfer } from '../transfer/transfer.js'
 import type { UploadResources } from '../finish/upload-resources.js'
 
@@ -43,8 +45,8 @@ export interface IngestDeps {
   readonly fatal: AbortSignal
 }
 
-/** Returns the error to save for an abandoned upload. Called once it is known whether the seal is durable. */
-export type AbandonReason = (sealed: boolean) => { code: string; message: string }
+/** Returns the error to save for an abandoned upload. Called once it is known what is durable. */
+export type AbandonReason = (saved: Checkpoint | null) => { code: string; message: string }
 
 export class Ingest {
   readonly context: UploadContext
@@ -55,6 +57,10 @@ export class Ingest {
   #timer: NodeJS.Timeout | undefined
   /** The current step. The file descriptor is closed only after it. */
   #step: Promise<unknown> = Promise.resolve()
+  /** Commits share their syncs. */
+  readonly #commits = new Coalescer(() => this.#saveCommit())
+  /** Where the latest requested commit ends. */
+  #commitAt: StreamPosition | undefined
   /** The claim has ended: the upload is finished or quarantined. */
   #ended = false
   #abandoned = false
@@ -76,14 +82,31 @@ export class Ingest {
     return this.#track(this.#write(chunks))
   }
 
-  /** The latest durable record, if any. */
-  get savedRecord(): UploadRecord | undefined {
-    return this.context.claim.db.saved?.upload
+  /** The checkpoint on disk, if any. */
+  get saved(): Checkpoint | null {
+    return this.context.claim.db.saved
   }
 
   /** True once the seal is durable and the source is no longer needed. */
   get sealed(): boolean {
-    return this.savedRecord !== undefined && this.savedRecord.phase !== 'spooling'
+    return this.saved !== null && this.saved.upload.phase !== 'spooling'
+  }
+
+  /** Resolves once the seal is durable. Never rejects. */
+  async untilSealed(): Promise<void> {
+    const { db } = this.context.claim
+    while (!this.sealed) await once(db, 'written')
+  }
+
+  /**
+   * Makes all bytes so far a durable prefix that can be published (rule 13). Must be called between two writes;
+   * later writes need not wait for it.
+   */
+  commit(): Promise<void> {
+    const { cutter, quota } = this.#deps
+    this.#commitAt = cutter.position
+    quota.hold(this.#commitAt.size)
+    return this.#commits.run()
   }
 
   /** Seals the upload after the source ended successfully. @throws SpoolError if an expectation is not met */
@@ -124,6 +147,19 @@ export class Ingest {
     this.#onSpooled()
   }
 
+  async #saveCommit(): Promise<void> {
+    const { writer, file, cutter, quota } = this.#deps
+    this.#throwIfAbandoned()
+    const position = this.#commitAt
+    if (position === undefined) return
+    await file.sync()
+    const { size, crc64 } = position
+    const crcs = cutter.crcsOf(position)
+    const committed = { size, crc64: String(crc64), crcs, at: timestamp() }
+    await writer.write({ ...this.#spooling(), committed })
+    quota.releaseBefore(size)
+  }
+
   async #seal(): Promise<void> {
     const { context, settings, writer, file, cutter, resources } = this.#deps
     clearTimeout(this.#timer)
@@ -135,6 +171,7 @@ export class Ingest {
     if (isShort) writer.cancelScheduledSave()
     else if (this.#isEager) this.#sendCutParts() // the last part is sent while the disk syncs
     await file.sync()
+    await this.#commits.idle()
     this.#throwIfAbandoned()
     const sealed = seal(this.#spooling(), end)
     // Skip saving the seal of a short stream: the next record, `completing`, includes it.
@@ -183,12 +220,13 @@ export class Ingest {
 
   /**
    * Stops the upload and releases the claim. A sealed upload is kept. An unsealed one keeps its record, and
-   * its bytes only with `replay: 'offset'`.
+   * its bytes only after a commit or with `replay: 'offset'`.
    */
   async abandon(reason: AbandonReason): Promise<void> {
     this.#abandoned = true
     this.context.stop()
     await this.#step.catch(() => undefined) // reported to its caller
+    await this.#commits.idle()
     if (this.#ended) return
     await this.#close()
     const { claim, progress } = this.context
@@ -198,9 +236,9 @@ export class Ingest {
     if (checkpoint === null) return claim.remove()
     const { upload } = checkpoint
     const isUnsealed = upload.phase === 'spooling'
-    const { code, message } = reason(!isUnsealed)
+    const { code, message } = reason(checkpoint)
     const continues = isUnsealed && upload.replay === 'offset'
-    if (isUnsealed && !continues) await this.#deps.file.remove()
+    if (isUnsealed && !continues && !isCommitted(upload)) await this.#deps.file.remove()
     try {
       if (upload.phase !== 'published') {
         const fields = { ...progress.acknowledged, ...(continues ? this.#replayFields() : {}) }
@@ -208,7 +246,7 @@ export class Ingest {
         await claim.db.write({ ...checkpoint, upload: { ...upload, ...fields, error } })
       }
     } catch (error) {
-      if (claim.db.saved === null) reason(false)
+      if (claim.db.saved === null) reason(null)
       throw error
     } finally {
       await claim.releaseOrRemove()

@@ -24,6 +24,17 @@ export class PlanExhaustedError extends Error {
   override readonly name = 'PlanExhaustedError'
 }
 
+/** A point between two batches of the stream. */
+export interface StreamPosition {
+  readonly size: number
+  /** CRC64 of all bytes before it. */
+  readonly crc64: bigint
+  /** Number of parts that end at or before it. */
+  readonly completeParts: number
+  /** CRC64 of the bytes after the last of them; `undefined` if there are none. */
+  readonly tail?: bigint
+}
+
 export class PartCutter {
   readonly #file: SpoolFile
   readonly #plan: Plan
@@ -94,6 +105,24 @@ export class PartCutter {
       for await (const chunk of this.#file.chunks(0, start)) hash.update(chunk)
     }
     return start
+  }
+
+  /** Describes an object that ends after the bytes so far. Cheap; the CRCs of its parts are copied by `crcsOf`. */
+  get position(): StreamPosition {
+    const isPartOpen = this.#filledBytes > 0
+    const tail = this.#crc.digest()
+    return {
+      size: this.size,
+      crc64: isPartOpen ? combineCrc64(this.#wholeCrc, tail, this.#filledBytes) : this.#wholeCrc,
+      completeParts: this.#crcs.length,
+      ...(isPartOpen ? { tail } : {}),
+    }
+  }
+
+  /** Returns the CRC64 of each part of an object that ends at `position`. */
+  crcsOf({ completeParts, tail }: StreamPosition): string[] {
+    const crcs = this.#crcs.slice(0, completeParts)
+    return tail === undefined ? crcs : [...crcs, String(tail)]
   }
 
   /** Cuts the last part at the end of the stream. Call once. */

@@ -3,7 +3,7 @@
  * continue, the bytes before its offset. These are in the spool file or only on OSS; in the latter case the
  * file has a hole in their place, and their parts count as freed.
  */
-import { finishableSlot, type Checkpoint, type Slot, type Spooling } from '../../disk/checkpoint.js'
+import { resumableSlot, type Checkpoint, type Slot, type Spooling } from '../../disk/checkpoint.js'
 import { openSpoolFile } from '../../disk/open-spool-file.js'
 import type { SpoolFile } from '../../disk/spool-file.js'
 import { TempFile, TempFileDamagedError } from '../../disk/temp-file.js'
@@ -64,7 +64,7 @@ export async function reconcileCompletingRecords(context: UploadContext): Promis
       } else if (outcome === 'wrong') {
         await writer.dropWrongUploadId()
       } else if (outcome === 'pending' || outcome === 'absent') {
-        await writer.write(asUnpublished(record, outcome))
+        await writer.unanswered(record, asUnpublished(record, outcome))
       } // `foreign`: while that object exists, only `--force` may overwrite it
     } catch (error) {
       if (!(error instanceof OssRequestError) || errorKind(error) === 'aborted') throw error
@@ -83,15 +83,13 @@ export async function takeOverIfBytesLost({ claim, checkpoint }: UploadContext):
 
 /**
  * Returns the record that can be finished without the source. Its bytes are on this host, or they are lost
- * but Complete was sent and OSS has an object (rule 8): ours or someone else's; the latter is reported.
- * @param force – overwrite someone else's object, which requires the bytes
+ * but Complete was sent and OSS has an object (rule 8): ours or someone else's; the latter is reported, unless
+ * it is to be overwritten, which requires the bytes.
  */
-export async function findFinishable(
-  context: UploadContext,
-  { force }: { force: boolean },
-): Promise<Slot | undefined> {
+export async function findFinishable(context: UploadContext): Promise<Slot | undefined> {
   const { claim, checkpoint, bucket, key, callOptions, retryPolicy } = context
-  const slot = finishableSlot(checkpoint)
+  const { force = false } = context.settings
+  const slot = resumableSlot(checkpoint)
   if (slot === undefined || !claim.bytesLost) return slot
   const record = checkpoint[slot]
   if (record?.phase !== 'completing') return undefined

@@ -5,6 +5,7 @@
 import type { Checkpoint, Spooling } from '../../disk/checkpoint.js'
 import { createSpoolFile } from '../../disk/open-spool-file.js'
 import type { SpoolFile } from '../../disk/spool-file.js'
+import { TempFileDamagedError } from '../../disk/temp-file.js'
 import { SpoolError } from '../../errors.js'
 import type { Place } from '../../oss/bucket.js'
 import { errorKind, OssRequestError } from '../../oss/request-error.js'
@@ -32,6 +33,7 @@ import {
 } from './previous-run.js'
 import { RecordWriter } from '../run/record-writer.js'
 import { PartCutter } from './part-cutter.js'
+import { sealAtLastCommit } from '../finish/seal-at-commit.js'
 import { UploadResources } from '../finish/upload-resources.js'
 
 /**
@@ -50,6 +52,7 @@ export async function startIngest(
     if (claim.checkpoint !== null) {
       await reconcileCompletingRecords(context)
       await takeOverIfBytesLost(context)
+      await sealCommitted(context)
     }
     const before = claim.checkpoint === null ? null : withLostInitiates(claim.checkpoint)
     const plan = createPlan(settings.partSize, settings.size, settings.maxPartSize)
@@ -68,6 +71,18 @@ export async function startIngest(
       throw error
     }
   })
+}
+
+/** Keeps the bytes of a committed predecessor until the new stream is sealed. Damaged ones cannot be kept. */
+async function sealCommitted(context: UploadContext): Promise<void> {
+  try {
+    await sealAtLastCommit(context)
+  } catch (error) {
+    if (!(error instanceof TempFileDamagedError)) throw error
+    context.warn(`The committed bytes of the previous stream are lost: ${error.message}`, {
+      cause: error,
+    })
+  }
 }
 
 function firstRecord(

@@ -32,10 +32,16 @@ export async function abortUploadIds(
 /**
  * Aborts an upload id, repeatedly until OSS responds with `NoSuchUpload`: a part in flight may survive the first
  * abort (OSS documentation, "AbortMultipartUpload").
+ * @throws OssRequestError also if it still exists after many attempts
  */
 export async function abortUploadId(context: UploadContext, uploadId: string): Promise<void> {
   const { bucket, key, callOptions, retryPolicy } = context
   for (let i = 0; i < MAX_ABORTS; i++) {
     if (!(await withRetry(() => bucket.abort(key, uploadId, callOptions), retryPolicy))) return
   }
+  throw new OssRequestError({
+    operation: 'AbortMultipartUpload',
+    name: 'UploadIdRemains',
+    message: `The upload id ${uploadId} still exists after ${MAX_ABORTS} attempts to abort it`,
+  })
 }

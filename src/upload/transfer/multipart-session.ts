@@ -2,12 +2,13 @@
  * A session: the parts under one upload id. It starts with the upload id in the checkpoint and the parts that OSS
  * lists under it, or with a new upload id, which is saved before anything is sent under it (rule 5).
  */
-import { isAmbiguous, OssRequestError } from '../../oss/request-error.js'
+import { isAmbiguous, isRefusal, OssRequestError } from '../../oss/request-error.js'
 import { initiationHeaders } from '../../oss/object-headers.js'
 import { TOKEN_HEADER, type ListedPart, type ObjectInfo } from '../../oss/bucket.js'
 import type { UploadContext } from '../run/context.js'
 import type { DonePart } from '../model/plan.js'
 import { BytesLostError, hasFreedParts } from '../model/freed-parts.js'
+import { mayBePublished } from '../model/phase.js'
 import type { RecordWriter } from '../run/record-writer.js'
 import { withRetry, type RetryPolicy } from '../model/retry.js'
 import { isOurObject } from './publish-outcome.js'
@@ -45,9 +46,15 @@ export async function openSession(
   const { uploadId } = writer.record
   if (uploadId !== undefined) {
     const list = () => bucket.listParts(key, uploadId, callOptions)
-    const listed = await withRetry(list, attempts())
-    if (listed !== undefined) return { uploadId, listed, done: new Map() }
-    await handleLostUploadId(context, writer, attempts)
+    try {
+      const listed = await withRetry(list, attempts())
+      if (listed !== undefined) return { uploadId, listed, done: new Map() }
+      await handleLostUploadId(context, writer, attempts)
+    } catch (error) {
+      const canSendAll = context.settings.force === true && !hasFreedParts(writer.record)
+      if (!canSendAll || !isRefusal(error)) throw error
+      await writer.abandonUploadId()
+    }
   }
   refuseIfFreed(writer)
   const fresh = await initiate(context, writer, attempts)
@@ -68,7 +75,13 @@ export async function handleLostUploadId(
   let object: ObjectInfo | undefined
   if (record.phase === 'sealed') {
     const { bucket, key, callOptions } = context
-    object = await withRetry(() => bucket.head(key, callOptions), attempts())
+    const ask = () => withRetry(() => bucket.head(key, callOptions), attempts())
+    const mayBeOurs = record.imported === true || mayBePublished(writer.checkpoint, record)
+    // Where HEAD is refused, it is still certain that an upload id without a Complete published nothing.
+    object = await ask().catch((error: unknown) => {
+      if (mayBeOurs || !isRefusal(error)) throw error
+      return undefined
+    })
     if (object !== undefined && isOurObject(record, object)) throw new AlreadyPublishedError(object)
   }
   refuseIfFreed(writer)

@@ -4,6 +4,7 @@
  */
 import type { Completing, Finishable, Sealed } from '../../disk/checkpoint.js'
 import type { Bucket, CallOptions, ObjectInfo } from '../../oss/bucket.js'
+import { isRefusal } from '../../oss/request-error.js'
 import { publishMethod, backToSealed, withUploadId } from '../model/phase.js'
 
 /**
@@ -51,7 +52,8 @@ export function classifyOutcome(
 }
 
 /**
- * Asks OSS for the outcome.
+ * Asks OSS for the outcome. Where HEAD is refused (a write-only policy), an upload id that still exists shows
+ * that nothing was published under it.
  * @throws OssRequestError if it cannot be determined now; the caller must keep all state
  */
 export async function reconcile(
@@ -60,9 +62,16 @@ export async function reconcile(
   key: string,
   call: CallOptions,
 ): Promise<{ outcome: Outcome; object: ObjectInfo | undefined }> {
-  const object = await bucket.head(key, call)
   // PutObject does not use the upload id that may exist.
   const uploadId = record.method === 'multipart' ? record.uploadId : undefined
+  let object: ObjectInfo | undefined
+  try {
+    object = await bucket.head(key, call)
+  } catch (error) {
+    if (uploadId === undefined || !isRefusal(error)) throw error
+    if ((await bucket.listParts(key, uploadId, call)) === undefined) throw error
+    return { outcome: 'pending', object: undefined }
+  }
   if (uploadId === undefined || (object !== undefined && isOurObject(record, object))) {
     return { outcome: classifyOutcome(record, object, { uploadIdExists: false }), object }
   }

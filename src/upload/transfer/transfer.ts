@@ -35,6 +35,9 @@ export interface TransferEvents {
 /** The upload id is a sealed predecessor's, and its parts differ from ours (rule 6). */
 class BorrowedUploadIdError extends Error {}
 
+/** While the predecessor may still be needed, it is checked again this often, in ms, whether it is superseded. */
+const SUPERSEDED_CHECK_MS = 60_000
+
 /** Limit of upload ids that vanish one after the other; no network failure causes that. */
 const MAX_SESSIONS = 5
 
@@ -144,9 +147,13 @@ export class Transfer {
       const session = await opening
       if (session.done.has(part.number)) return
       try {
-        const uploaded = this.#takeListed(session, part)
-          ? undefined
-          : await this.#send(session, part)
+        const isListed = this.#takeListed(session, part)
+        if (!isListed && this.#writer.isPredecessorUploadId(session.uploadId)) {
+          // `sourceEnded()` ends the pause: by then it is durable that the predecessor is superseded.
+          await this.#limiter.pause(SUPERSEDED_CHECK_MS)
+          continue
+        }
+        const uploaded = isListed ? undefined : await this.#send(session, part)
         const done = session.done.get(part.number)
         if (this.#session === opening && done !== undefined) {
           this.#sessions = 1
@@ -232,7 +239,13 @@ export class Transfer {
         retryDelay(this.#context.settings.retry, this.#sessions - MAX_SESSIONS),
       )
     }
-    return openSession(this.#context, this.#writer, () => this.#retryPolicy())
+    const open = () => openSession(this.#context, this.#writer, () => this.#retryPolicy())
+    const session = await open()
+    const { uploadId, listed } = session
+    if (listed.size > 0 || !this.#writer.isPredecessorUploadId(uploadId)) return session
+    // Without parts that could be equal to ours, there is nothing to wait for.
+    await this.#writer.startOwnUploadId(randomUUID())
+    return open()
   }
 
   /** Opens a new session, once for all parts: the upload id is gone, or belongs to the predecessor. */
@@ -253,6 +266,7 @@ export class Transfer {
       }
       return this.#openSession()
     })()
+    this.#limiter.resumeAll() // parts that wait for the old upload id
     await this.#session
   }
 }
