@@ -76,6 +76,14 @@ for (const { name, data, options } of successors) {
       number: Number(PartNumber),
       etag: ETag,
     }))
+    if (name !== 'the same options') {
+      const operations = b.oss.requests.map(({ operation, status }) => `${operation} ${status}`)
+      const published = data.length > PART ? `${COMPLETE} 200` : 'PutObject 200'
+      t.ok(
+        operations.indexOf('AbortMultipartUpload 404') < operations.indexOf(published),
+        'the older upload id is gone before the object is published',
+      )
+    }
     await t.rejects(client.completeMultipartUpload('key', uploadId, late), { code: 'NoSuchUpload' })
     await published(t, b, data)
   })
