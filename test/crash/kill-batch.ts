@@ -70,7 +70,8 @@ export class KillBatch {
       const before = scenario.predecessor?.(fixture)
       const { resumed, read } = await recover(fixture, {
         before: before === undefined ? [] : [before],
-        sealed: sealed || isSealedBefore(scenario),
+        // One of both can be finished without its source.
+        sealed: sealed || isSealedBefore(scenario) || before !== undefined,
         finished: result !== undefined,
         superseding: before !== undefined,
       })
