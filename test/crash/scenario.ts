@@ -201,6 +201,17 @@ export const SCENARIOS = {
     job: { step: 'upload' },
     prepare: failSource,
   },
+  previous: {
+    name: 'resuming a sealed upload after a later stream failed',
+    size: FIVE_PARTS,
+    job: { step: 'resume' },
+    prepare: async fixture => {
+      await seal(fixture)
+      const sink = fixture.spool().createWriteStream(fixture.key, { id: fixture.id })
+      const source = failingAfter(other(fixture).subarray(0, SMALL), new Error('cut'))
+      await pipeline(source, sink).catch(() => undefined)
+    },
+  },
   once: {
     name: 'an upload that leaves a receipt',
     size: FIVE_PARTS,
