@@ -3,7 +3,6 @@
  * and reads the source only if that is not possible.
  */
 import { pipeline } from 'node:stream/promises'
-import { inspect } from 'node:util'
 import {
   isFinishable,
   resumableSlot,
@@ -23,6 +22,7 @@ import { checkLateExpectation } from './upload/finish/late-expectation.js'
 import { openSource, type Source, type SourceOptions } from './upload/model/source.js'
 import { checkSameDestination, startIngest } from './upload/spooling/start-ingest.js'
 import { SpoolWriteStream } from './write-stream.js'
+import { toError } from './util/error-shape.js'
 
 /** Finishes the sealed upload of this id, or calls `source` and reads it once. */
 export async function retryableUpload(
@@ -37,7 +37,7 @@ export async function retryableUpload(
     checkSameDestination(checkpoint, place, context.key)
     const { upload } = checkpoint
     if (upload.phase === 'published' && upload.once) {
-      await claim.removeOtherFiles([]) // a crash may have left its temp file
+      await context.cleanUp(() => claim.removeOtherFiles([])) // a crash may have left its temp file
       await claim.release()
       return receiptOf(checkpoint, upload, performance.now() - context.startedAt)
     }
@@ -107,8 +107,7 @@ async function readSource(
     }
   } catch (error) {
     stop.abort()
-    if (!stream.destroyed)
-      stream.destroy(error instanceof Error ? error : new Error(inspect(error)))
+    if (!stream.destroyed) stream.destroy(toError(error))
   }
   return stream.result
 }

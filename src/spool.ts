@@ -48,6 +48,7 @@ import { startIngest } from './upload/spooling/start-ingest.js'
 import type { UploadStatus } from './upload/maintenance/status.js'
 import { FairSemaphore } from './util/fair-semaphore.js'
 import { SpoolWriteStream } from './write-stream.js'
+import { errorMessage } from './util/error-shape.js'
 
 /** Default of `parallelUploads`. */
 const MAX_PARALLEL_UPLOADS = 64
@@ -191,8 +192,10 @@ export class Spool extends EventEmitter<{
   async uploads(options: { all?: boolean; receipts?: boolean } = {}): Promise<UploadStatus[]> {
     checkObject('options', options)
     checkProperties('options', options, { all: true, receipts: true })
-    await this.#sweep()
-    const statuses = await listUploads(this.#records, warning => this.emit('warning', warning))
+    const statuses = await withDiskErrors(async () => {
+      await this.#sweep()
+      return listUploads(this.#records, warning => this.emit('warning', warning))
+    })
     return statuses.filter(
       ({ endpoint, phase }) =>
         (options.all === true || endpoint === this.#connection.endpoint) &&
@@ -245,11 +248,11 @@ export class Spool extends EventEmitter<{
   async forget(id: string): Promise<void> {
     checkId(id)
     await this.#withErrorCodes({ id }, () =>
-      this.#withClaim(this.#acquireExisting(id), claim => {
+      this.#withClaim(this.#acquireExisting(id), async claim => {
         const { upload, superseded, lost } = claim.checkpoint
         // Only this record lists the upload ids that may still have to be aborted on OSS: `prune` does that.
         const isOver = upload.phase === 'published' && superseded.length === 0 && lost.length === 0
-        return isOver ? claim.remove() : claim.release()
+        await (isOver ? claim.remove() : claim.release())
       }),
     )
   }
@@ -262,18 +265,19 @@ export class Spool extends EventEmitter<{
   async prune(options: PruneOptions = {}): Promise<Pruned[]> {
     checkObject('options', options)
     checkProperties('options', options, PRUNE_OPTIONS)
-    await this.#sweep()
     const settings = checkOptions(this.#defaults)
     const deps: PruneDeps = {
       records: this.#records,
       contextOf: (claim, checkpoint) =>
         this.#createContext(claim, placeOf(checkpoint), checkpoint.key, settings),
       warn: (id, cause) => {
-        const message = cause instanceof Error ? cause.message : String(cause)
-        this.emit('warning', { id, message, cause })
+        this.emit('warning', { id, message: errorMessage(cause), cause })
       },
     }
-    return prune(deps, options)
+    return withDiskErrors(async () => {
+      await this.#sweep()
+      return prune(deps, options)
+    })
   }
 
   /** Runs `step` with the claim of an upload. A failure releases the claim if it is still held. */
@@ -413,6 +417,15 @@ export class Spool extends EventEmitter<{
         this.emit('warning', warning)
       },
     })
+  }
+}
+
+/** Runs `step`, which concerns no single upload. */
+async function withDiskErrors<T>(step: () => Promise<T>): Promise<T> {
+  try {
+    return await step()
+  } catch (error) {
+    throw toDiskError(error)
   }
 }
 

@@ -3,8 +3,6 @@
  * `upload/`; this file implements `Writable`.
  */
 import { Writable, type Readable } from 'node:stream'
-import { inspect } from 'node:util'
-import { isCommitted, type Checkpoint } from './disk/checkpoint.js'
 import { announceRelease } from './disk/claim.js'
 import { invalidState, invalidType, SpoolError } from './errors.js'
 import type { SpoolWarning } from './upload/run/context.js'
@@ -19,6 +17,7 @@ import type { Ingest } from './upload/spooling/ingest.js'
 import type { ProgressEvent } from './upload/model/progress-event.js'
 import { resultOf, type UploadResult } from './upload/run/result.js'
 import { errorCode } from './util/error-code.js'
+import { toError } from './util/error-shape.js'
 
 /**
  * Bytes buffered while a batch is written. Large batches speed up disk writes, but even larger ones would block
@@ -78,8 +77,8 @@ export class SpoolWriteStream extends Writable {
   readonly #options: SinkOptions
   readonly #opening = new AbortController()
   #ingest: Ingest | undefined
-  /** The checkpoint on disk when the sink was destroyed. */
-  #savedAtEnd: Checkpoint | null | undefined
+  /** What was durable when the sink was destroyed. */
+  #finalState: ErrorContext | undefined
   #published = false
   /** Bytes that were written to the spool. */
   #written = 0
@@ -95,7 +94,7 @@ export class SpoolWriteStream extends Writable {
   #resolve!: (result: UploadResult) => void // set in the constructor
   #reject!: (error: unknown) => void // set in the constructor
   readonly #onAbort = (): void =>
-    void this.destroy(this.#fail(abortedError(this.#errorContext(), this.#options.signal?.reason)))
+    void this.destroy(this.#fail(abortedError(this.#state, this.#options.signal?.reason)))
 
   /** @internal Created by `Spool.createWriteStream`. */
   constructor(options: SinkOptions) {
@@ -174,8 +173,7 @@ export class SpoolWriteStream extends Writable {
 
   /** Settles all calls of `commit()` once it is known what is durable. */
   #settleCommits(): void {
-    const record = this.#saved?.upload
-    const committed = isCommitted(record) ? record.committed.size : -1
+    const { committed = -1 } = this.#state
     const durable = this.#isSealed || this.#published ? Infinity : committed
     for (const { size, resolve, reject } of this.#commits.splice(0)) {
       if (size <= durable) resolve()
@@ -226,9 +224,11 @@ export class SpoolWriteStream extends Writable {
       error => {
         this.#isWriting = false
         if (error) this.#hasLostBytes = true
-        else for (const { length } of chunks) this.#written += length
+        else {
+          for (const { length } of chunks) this.#written += length
+          this.#startCommit() // before the next write
+        }
         callback(error) // deducts these bytes from `writableLength`
-        this.#startCommit()
       },
     )
   }
@@ -282,8 +282,8 @@ export class SpoolWriteStream extends Writable {
       callback(error === this.#failure || this.#wouldLookFinished(error) ? reason : error)
     }
     if (ingest === undefined) return ended()
-    const abandoned = ingest.abandon(saved => {
-      this.#savedAtEnd = saved
+    const abandoned = ingest.abandon(state => {
+      this.#finalState = state
       return (reason = this.#reasonFor(error))
     })
     abandoned.then(ended, (cause: unknown) => {
@@ -295,7 +295,7 @@ export class SpoolWriteStream extends Writable {
 
   /** The error of the result: our own failure, or the source's. */
   #reasonFor(error: Error | null): Error & { code: string } {
-    const context = this.#errorContext()
+    const context = this.#state
     const isResumable = context.kept !== 'nothing'
     if (this.#failure !== undefined) {
       const own = this.#failure
@@ -335,27 +335,22 @@ export class SpoolWriteStream extends Writable {
   }
 
   #fail(error: unknown): Error {
-    const reported = toSpoolError(error, this.#errorContext())
-    const failure = reported instanceof Error ? reported : new Error(inspect(reported))
+    const reported = toSpoolError(error, this.#state)
+    const failure = toError(reported)
     if (!this.destroyed) this.#failure ??= failure // later failures are consequences
     return failure
   }
 
-  #errorContext(): ErrorContext {
-    return errorContext(this.#options, this.#saved)
-  }
-
-  /** The checkpoint on disk, or the one that is being saved as the last. */
-  get #saved(): Checkpoint | null {
-    return this.#savedAtEnd === undefined ? (this.#ingest?.saved ?? null) : this.#savedAtEnd
+  get #state(): ErrorContext {
+    return this.#finalState ?? this.#ingest?.savedState ?? errorContext(this.#options, null)
   }
 
   get #isSealed(): boolean {
-    return this.#saved !== null && this.#saved.upload.phase !== 'spooling'
+    return this.#state.kept === 'all'
   }
 
   #openIngest(): Ingest {
-    if (this.#ingest === undefined) throw abortedError(this.#errorContext())
+    if (this.#ingest === undefined) throw abortedError(this.#state)
     return this.#ingest
   }
 }

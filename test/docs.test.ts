@@ -30,6 +30,7 @@ const PLANNED_PAGES: string[] = []
 /** All examples that are not run, with the reason. */
 const NOT_RUN = [
   'README.md: CI runs exactly this',
+  'docs/emulator.md: needs Jest or Vitest',
   'docs/jobs.md: a worker runs until it is stopped',
   'docs/security.md: it is part of a package.json',
   'examples/README.md: each is run by test/examples/',

@@ -3,8 +3,9 @@
  * client.
  */
 import { once } from 'node:events'
+import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, watch } from 'node:fs'
-import { readdir } from 'node:fs/promises'
+import { open, readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { PassThrough } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
@@ -14,6 +15,7 @@ import t from 'tap'
 import { SpoolError } from '../src/index.js'
 import { connect } from '../src/oss/connection.js'
 import { bench, BUCKET, bytes, failingAfter, streamOf } from './support/oss.js'
+import { urlOf } from './support/project.js'
 import { SLOWEST } from './support/slowest.js'
 
 const PART = 102_400
@@ -397,41 +399,104 @@ t.test('progress passes a checkpoint that ali-oss itself can finish', async t =>
   t.match(result, { sent: 0, skipped: data.length }, 'resume() detects that the upload is complete')
 })
 
-t.test(
-  'a short stream writes two checkpoints and is not reported as sealed before them',
-  async t => {
-    const b = await bench(t)
-    /** Opens a sink and records its reported phases and the number of times its checkpoint was replaced. */
-    const observe = (id: string) => {
-      const sink = b.spool.createWriteStream('k', { id })
-      const seen = { phases: new Set<string>(), checkpoints: 0 }
-      sink.on('progress', ({ phase }) => seen.phases.add(phase))
-      mkdirSync(join(b.dir, id), { recursive: true })
-      const watcher = watch(join(b.dir, id), (_event, name) => {
-        if (name === 'checkpoint.json' && existsSync(join(b.dir, id, name))) seen.checkpoints++
-      })
-      sink.once('close', () => watcher.close())
-      return { sink, seen }
-    }
-    // Time stands still, so that the stream counts as short even on a busy machine.
-    mock.timers.enable({ apis: ['setTimeout'] })
-    t.teardown(() => mock.timers.reset())
-    const short = observe('short')
-    await pipeline(streamOf(bytes(50_000)), short.sink)
-    mock.timers.reset()
-    t.same([...short.seen.phases], ['spooling', 'completing', 'published'])
-    t.equal(short.seen.checkpoints, 2, 'before its request, and before its bytes are removed')
+t.test('a short stream writes one checkpoint and is not reported as sealed before it', async t => {
+  const b = await bench(t)
+  /** Opens a sink and records its reported phases and the number of times its checkpoint was replaced. */
+  const observe = (id: string) => {
+    const sink = b.spool.createWriteStream('k', { id })
+    const seen = { phases: new Set<string>(), checkpoints: 0 }
+    sink.on('progress', ({ phase }) => seen.phases.add(phase))
+    mkdirSync(join(b.dir, id), { recursive: true })
+    const watcher = watch(join(b.dir, id), (_event, name) => {
+      if (name === 'checkpoint.json' && existsSync(join(b.dir, id, name))) seen.checkpoints++
+    })
+    sink.once('close', () => watcher.close())
+    return { sink, seen }
+  }
+  // Time stands still, so that the stream counts as short even on a busy machine.
+  mock.timers.enable({ apis: ['setTimeout'] })
+  t.teardown(() => mock.timers.reset())
+  const short = observe('short')
+  await pipeline(streamOf(bytes(50_000)), short.sink)
+  mock.timers.reset()
+  t.same([...short.seen.phases], ['spooling', 'completing', 'published'])
+  t.equal(short.seen.checkpoints, 1)
 
-    const slow = observe('slow')
-    slow.sink.write('early')
-    while (slow.seen.checkpoints === 0) await new Promise(resolve => setTimeout(resolve, 5))
-    t.match(
-      await b.spool.uploads(),
-      [{ id: 'slow', phase: 'spooling' }],
-      'a slow stream gets a checkpoint early',
+  const slow = observe('slow')
+  slow.sink.write('early')
+  while (slow.seen.checkpoints === 0) await new Promise(resolve => setTimeout(resolve, 5))
+  t.match(
+    await b.spool.uploads(),
+    [{ id: 'slow', phase: 'spooling' }],
+    'a slow stream gets a checkpoint early',
+  )
+  slow.sink.end()
+  await slow.sink.result
+  t.same([...slow.seen.phases], ['spooling', 'sealed', 'completing', 'published'])
+})
+
+for (const [name, listen] of Object.entries({
+  'a drain listener':
+    "sink.on('drain', () => { throw new Error('mine') }); sink.write(Buffer.alloc(2 ** 21))",
+  'a write callback': "sink.write('a', () => { throw new Error('mine') })",
+  'a finish listener': "sink.end('a').on('finish', () => { throw new Error('mine') })",
+})) {
+  t.test(`an exception in ${name} is uncaught, as in Node's own streams`, t => {
+    const at = (path: string): string => JSON.stringify(urlOf(`dist/${path}`).href)
+    const script = `
+    import { Spool } from ${at('index.js')}
+    import { startEmulator } from ${at('emulator/index.js')}
+    process.on('uncaughtException', ({ message }, origin) => {
+      console.log(origin, message)
+      process.exit()
+    })
+    const oss = await startEmulator({ buckets: ['bucket'] })
+    const sink = new Spool({ client: oss.clientOptions('bucket'), dir: 'spool' }).createWriteStream('key')
+    ${listen}`
+    const { stdout, stderr } = spawnSync(
+      process.execPath,
+      ['--input-type=module', '--eval', script],
+      { cwd: t.testdir({}), encoding: 'utf8', env: { ...process.env, NODE_OPTIONS: '' } },
     )
-    slow.sink.end()
-    await slow.sink.result
-    t.same([...slow.seen.phases], ['spooling', 'sealed', 'completing', 'published'])
-  },
-)
+    t.match(stdout, /^uncaughtException mine$/m, stderr)
+    t.end()
+  })
+}
+
+t.test('damage of the temp file while the source flows is ERR_SPOOL_CORRUPT', async t => {
+  const b = await bench(t, { spool: { parallel: 1 } })
+  const first = b.oss.inject({ operation: 'UploadPart', do: 'reset', at: 'start', times: 'always' })
+  const sink = b.spool.createWriteStream('key', { id: 'id' })
+  const failed = once(sink, 'error')
+  await new Promise(resolve => sink.write(bytes(2 * PART), resolve))
+  const name = (await readdir(join(b.dir, 'id'))).find(file => file.startsWith('spool-')) ?? ''
+  const file = await open(join(b.dir, 'id', name), 'r+')
+  await file.write('damage', 10)
+  await file.close()
+  first.remove()
+  t.match(await failed, [{ code: 'ERR_SPOOL_CORRUPT', resumable: false, id: 'id' }])
+  t.equal(await b.get('key'), undefined)
+})
+
+for (const method of ['createWriteStream', 'upload'] as const) {
+  t.test(
+    `${method}() quarantines a damaged record with a warning and uploads the new bytes`,
+    async t => {
+      const b = await bench(t)
+      mkdirSync(join(b.dir, 'id'), { recursive: true, mode: 0o700 })
+      await writeFile(join(b.dir, 'id', 'checkpoint.json'), '{"format":1,')
+      await writeFile(join(b.dir, 'id', 'lock'), '')
+      const data = bytes(1000)
+      if (method === 'upload') await b.spool.upload('key', () => [data], { id: 'id' })
+      else {
+        const sink = b.spool.createWriteStream('key', { id: 'id' })
+        const warned = once(sink, 'warning')
+        await pipeline(streamOf(data), sink)
+        t.match(await warned, [{ id: 'id', cause: { code: 'ERR_SPOOL_CORRUPT' } }])
+      }
+      t.same(await b.get('key'), data)
+      t.match(b.warnings, [{ id: 'id', cause: { code: 'ERR_SPOOL_CORRUPT' } }])
+      t.same(await readdir(b.dir), ['quarantine'])
+    },
+  )
+}

@@ -4,6 +4,8 @@
  */
 import { UnrecoverableError } from 'bullmq'
 import { SpoolError, type SpoolErrorCode } from '../errors.js'
+import { errorMessage, isArgumentError, isError } from '../util/error-shape.js'
+import { errorCode } from '../util/error-code.js'
 
 export type FailureAction =
   /** Only `host` can continue: it has the bytes, or one of its processes is working on the upload. */
@@ -18,13 +20,13 @@ export type FailureAction =
 const RETRYABLE_CODES: ReadonlySet<SpoolErrorCode> = new Set([
   'ERR_SPOOL_UNREADABLE',
   'ERR_SPOOL_FULL',
+  'ERR_SPOOL_IO',
 ])
 
 /** @param host – name of this host */
 export function chooseFailureAction(error: unknown, host: string): FailureAction {
   if (!(error instanceof SpoolError)) {
-    const isUsageError = error instanceof TypeError || error instanceof RangeError
-    return { do: isUsageError ? 'fail' : 'retry' }
+    return { do: isArgumentError(error) ? 'fail' : 'retry' }
   }
   if (error.code === 'ERR_SPOOL_LOCKED') {
     const isOnOtherHost = error.host !== undefined && error.host !== host
@@ -37,13 +39,13 @@ export function chooseFailureAction(error: unknown, host: string): FailureAction
 
 /** A source marks a failure as temporary by throwing an error with `retryable: true`. */
 function isMarkedRetryable(cause: unknown): boolean {
-  return cause instanceof Error && 'retryable' in cause && cause.retryable === true
+  return isError(cause) && 'retryable' in cause && cause.retryable === true
 }
 
 /** Returns the error for BullMQ. Redis stores only its message and stack, so the message includes the code. */
 export function toJobError(error: unknown, isUnrecoverable: boolean): Error {
-  const { message } = error instanceof Error ? error : new Error(String(error))
-  const code = error instanceof Error && 'code' in error ? String(error.code) : undefined
+  const message = errorMessage(error)
+  const code = errorCode(error)
   const messageWithCode = code === undefined ? message : `${code}: ${message}`
   const jobError = isUnrecoverable
     ? new UnrecoverableError(messageWithCode)

@@ -12,6 +12,7 @@ import { checkQueueOptions, type QueueOptions, type QueueSettings } from './queu
 import { HostQueues, uploadIdOf, type HostJob } from './host-queues.js'
 import type { JobProgress, JobResult, Sources, UploadJob } from './job.js'
 import { CLOSING_REASON, Processor } from './processor.js'
+import { errorMessage } from '../util/error-shape.js'
 
 /** Interval for checking whether an active job was cancelled. */
 const CANCEL_CHECK_INTERVAL_MS = 1_000
@@ -255,6 +256,6 @@ export class UploadWorker<S extends Sources> extends EventEmitter<{
    * such as a password.
    */
   #warn(error: unknown): void {
-    this.emit('warning', new Error(error instanceof Error ? error.message : String(error)))
+    this.emit('warning', new Error(errorMessage(error)))
   }
 }

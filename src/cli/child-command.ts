@@ -7,6 +7,7 @@ import { once } from 'node:events'
 import { constants } from 'node:os'
 import type { Readable } from 'node:stream'
 import { CommandFailedError } from './exit-status.js'
+import { errorCode } from '../util/error-code.js'
 
 export class Producer {
   readonly #command: string
@@ -56,7 +57,7 @@ export class Producer {
       await once(child, 'spawn')
       return child
     } catch (error) {
-      const code = error instanceof Error && 'code' in error ? error.code : undefined
+      const code = errorCode(error)
       if (code === 'ENOENT') throw this.#createError('was not found', 127, error)
       throw this.#createError(`cannot be executed (${String(code)})`, 126, error)
     }

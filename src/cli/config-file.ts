@@ -6,6 +6,8 @@
 import { readFileSync, statSync } from 'node:fs'
 import { UsageError } from './exit-status.js'
 import { SETTING_DEFINITIONS } from './config-schema.js'
+import { errorCode } from '../util/error-code.js'
+import { errorMessage } from '../util/error-shape.js'
 
 /**
  * Returns the settings in the file, by name. Returns none if the file does not exist and is not required.
@@ -16,9 +18,9 @@ export function readConfigFile(path: string, isRequired: boolean): Record<string
   try {
     text = readFileSync(path, 'utf8')
   } catch (error) {
-    const code = error instanceof Error && 'code' in error ? error.code : String(error)
+    const code = errorCode(error) ?? String(error)
     if (!isRequired && (code === 'ENOENT' || code === 'ENOTDIR')) return {}
-    throw new UsageError(`The configuration file ${path} cannot be read: ${String(code)}`)
+    throw new UsageError(`The configuration file ${path} cannot be read: ${code}`)
   }
   const settings = parseConfig(path, text)
   const secretSetting = SETTING_DEFINITIONS.find(
@@ -59,8 +61,7 @@ function parseConfig(path: string, text: string): Record<string, unknown> {
     try {
       settings[name] = setting.parse(value)
     } catch (error) {
-      const reason =
-        setting.secret || !(error instanceof Error) ? 'Expected a string.' : error.message
+      const reason = setting.secret ? 'Expected a string.' : errorMessage(error)
       throw new UsageError(`"${name}" in the configuration file ${path}: ${reason}`)
     }
   }

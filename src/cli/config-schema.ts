@@ -21,6 +21,7 @@ export interface ConfiguredValues {
   readonly region?: string
   readonly internal?: boolean
   readonly cname?: boolean
+  readonly requestPayer?: boolean
   readonly spool?: string
   readonly partSize?: number
   readonly maxSpool?: number
@@ -35,6 +36,7 @@ export const SETTING_DEFINITIONS: readonly SettingDefinition[] = [
   { name: 'region', env: 'OSS_REGION', ossutilName: 'region', parse: parseString },
   { name: 'internal', parse: parseBoolean },
   { name: 'cname', parse: parseBoolean },
+  { name: 'requestPayer', parse: parseBoolean },
   {
     name: 'accessKeyId',
     env: 'OSS_ACCESS_KEY_ID',

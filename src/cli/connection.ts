@@ -16,6 +16,7 @@ export interface ConnectionFlags {
   readonly region?: string
   readonly internal?: boolean
   readonly cname?: boolean
+  readonly requestPayer?: boolean
 }
 
 /** Connection whose `close()` also stops the embedded OSS, if one was started. */
@@ -68,17 +69,17 @@ async function openLocalConnection(
   }
 }
 
-function endpointOptions({ endpoint, region, internal, cname }: ConnectionFlags): ClientOptions {
+function endpointOptions(flags: ConnectionFlags): ClientOptions {
+  const { endpoint, region, internal, cname, requestPayer } = flags
   if (endpoint === undefined && region === undefined) {
     throw new UsageError('No region: set --region or OSS_REGION, for example to cn-hangzhou')
   }
   return {
     ...(endpoint === undefined ? {} : { endpoint }),
-    ...(region === undefined
-      ? {}
-      : { region: region.startsWith('oss-') ? region : `oss-${region}` }),
+    ...(region === undefined ? {} : { region }),
     ...(internal === true ? { internal } : {}),
     ...(cname === true ? { cname } : {}),
+    ...(requestPayer === true ? { isRequestPay: true } : {}),
   }
 }
 

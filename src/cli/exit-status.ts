@@ -1,5 +1,7 @@
 /** Exit statuses and the failures they stand for. */
 import { SpoolError } from '../errors.js'
+import { isArgumentError } from '../util/error-shape.js'
+import { errorCode } from '../util/error-code.js'
 
 export const EXIT_SUCCESS = 0
 /** Failed, nothing to resume. */
@@ -34,12 +36,8 @@ export function exitStatusOf(error: unknown): number {
     if (error.code === 'ERR_SPOOL_INVALID_KEY') return EXIT_USAGE
     return error.resumable ? EXIT_RESUMABLE : EXIT_FAILURE
   }
-  const isTypeOrRangeError = error instanceof TypeError || error instanceof RangeError
-  const hasArgumentCode =
-    error instanceof Error &&
-    'code' in error &&
-    /^ERR_(INVALID_ARG|OUT_OF_RANGE)/.test(String(error.code))
-  if (error instanceof UsageError || (isTypeOrRangeError && hasArgumentCode)) return EXIT_USAGE
+  const hasArgumentCode = /^ERR_(INVALID_ARG|OUT_OF_RANGE)/.test(errorCode(error) ?? '')
+  if (error instanceof UsageError || (isArgumentError(error) && hasArgumentCode)) return EXIT_USAGE
   return EXIT_FAILURE
 }
 

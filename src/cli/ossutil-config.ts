@@ -1,6 +1,7 @@
 /** Reads `~/.ossutilconfig`, the configuration file of Alibaba's command line. */
 import { readFileSync } from 'node:fs'
 import { UsageError } from './exit-status.js'
+import { errorCode } from '../util/error-code.js'
 
 /**
  * Returns the settings of the sections `[Credentials]` and `[default]`, names in lower case. Returns none if
@@ -11,7 +12,7 @@ export function readOssutilConfig(path: string): Record<string, string | undefin
   try {
     text = readFileSync(path, 'utf8')
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return {}
+    if (errorCode(error) === 'ENOENT') return {}
     throw new UsageError(`${path} cannot be read: ${String(error)}`)
   }
   const settings: Record<string, string> = {}

@@ -8,6 +8,8 @@ import { exitStatusOf } from './exit-status.js'
 import { formatBytes, formatDuration } from './units.js'
 import type { Session } from './session.js'
 import { escapeControlChars } from './escape-control-chars.js'
+import { errorCode } from '../util/error-code.js'
+import { errorMessage, isError } from '../util/error-shape.js'
 
 export interface ReportFlags {
   readonly json?: boolean
@@ -42,7 +44,7 @@ export function reportError(
   const { code, message, hint } = printErrorJson(session, error, flags, context)
   session.logLine(`${code}: ${message}`)
   session.log(hint)
-  if (flags.debug && error instanceof Error) session.io.stderr.write(`${error.stack}\n`)
+  if (flags.debug && isError(error)) session.io.stderr.write(`${error.stack}\n`)
   return exitStatusOf(error)
 }
 
@@ -84,13 +86,17 @@ interface ErrorReport {
   readonly hint: string
 }
 
+const DISK_HINT =
+  'Run "oss-spool doctor" to check the spool directory, or set --spool to another one.'
+
 function toErrorReport(error: unknown, context: ReportContext): ErrorReport {
   if (error instanceof SpoolError) {
     const { code, message, resumable, id, hint } = error
-    return { code, message, resumable, id, hint }
+    const isDiskFailure = code === 'ERR_SPOOL_IO' && !resumable
+    return { code, message, resumable, id, hint: isDiskFailure ? DISK_HINT : hint }
   }
-  const text = error instanceof Error ? error.message : String(error)
-  const code = error instanceof Error && 'code' in error ? String(error.code) : 'ERR_UNEXPECTED'
+  const text = errorMessage(error)
+  const code = errorCode(error) ?? 'ERR_UNEXPECTED'
   const isUsageError = code === 'ERR_USAGE' || /^ERR_(INVALID_ARG|OUT_OF_RANGE)/.test(code)
   const message = isUsageError || context.object === undefined ? text : `${context.object}: ${text}`
   const usageHint = `Nothing was read or published. Run "${context.command} --help" for its usage.`
@@ -106,7 +112,7 @@ function toErrorReport(error: unknown, context: ReportContext): ErrorReport {
 function hintForCode(code: string): string {
   if (code.startsWith('EADDR')) return 'Use another --host or --port.'
   if (/^E(ACCES|PERM|ROFS|NOTDIR|ISDIR|NOENT|EXIST|IO|MFILE|NFILE)$/.test(code)) {
-    return 'Nothing was published. Run "oss-spool doctor" to check the spool directory, or set --spool to another one.'
+    return `Nothing was published. ${DISK_HINT}`
   }
   return 'This is probably a bug. Please report it with the output of --debug.'
 }

@@ -75,6 +75,7 @@ export function addConnectionOptions(command: Command): Command {
     valueOption('--region <REGION>', 'region, such as cn-hangzhou'),
     new Option('--internal', "use the region's internal endpoint"),
     new Option('--cname', 'the endpoint is a custom domain of the bucket'),
+    new Option('--request-payer', "pay for the requests to someone else's bucket"),
   ])
 }
 

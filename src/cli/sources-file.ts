@@ -3,6 +3,7 @@ import { resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import type { Sources } from '../bullmq/index.js'
 import { UsageError } from './exit-status.js'
+import { errorMessage } from '../util/error-shape.js'
 
 /**
  * Resolves to the functions of the default export if that is an object, otherwise to all exported functions.
@@ -13,8 +14,7 @@ export async function loadSources(path: string): Promise<Sources> {
   try {
     module = await import(pathToFileURL(resolve(path)).href)
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error)
-    throw new UsageError(`${path} cannot be loaded: ${reason}`, { cause: error })
+    throw new UsageError(`${path} cannot be loaded: ${errorMessage(error)}`, { cause: error })
   }
   const { default: defaultExport, ...namedExports } = module
   const entries =

@@ -4,6 +4,7 @@ import { access, stat } from 'node:fs/promises'
 import { basename, relative } from 'node:path'
 import { checkKey } from '../upload/model/names.js'
 import { UsageError } from './exit-status.js'
+import { errorCode } from '../util/error-code.js'
 
 /** An object to create and the file to read. Without a file, standard input is read. */
 export interface UploadTarget {
@@ -117,8 +118,7 @@ async function checkReadable(file: string): Promise<void> {
   try {
     await access(file, constants.R_OK)
   } catch (error) {
-    const code = error instanceof Error && 'code' in error ? String(error.code) : String(error)
-    throw new UsageError(`${file} cannot be read: ${code}`)
+    throw new UsageError(`${file} cannot be read: ${errorCode(error) ?? String(error)}`)
   }
   if ((await stat(file)).isDirectory()) {
     throw new UsageError(`${file} is a directory. Specify its files, such as '${file}/**'`)

@@ -9,6 +9,7 @@ import type { Spool } from '../spool.js'
 import { omitUndefined } from '../util/omit-undefined.js'
 import { UsageError } from './exit-status.js'
 import type { Session } from './session.js'
+import { errorCode } from '../util/error-code.js'
 
 export interface FleetFlags {
   readonly queue?: string
@@ -124,8 +125,7 @@ async function loadQueuePackages() {
     const { UploadWorker } = await import('../bullmq/index.js')
     return { Redis, UploadWorker }
   } catch (error) {
-    const code = error instanceof Error && 'code' in error && error.code
-    if (code !== 'ERR_MODULE_NOT_FOUND') throw error
+    if (errorCode(error) !== 'ERR_MODULE_NOT_FOUND') throw error
     throw new UsageError(
       'A worker needs the packages bullmq and ioredis. Run "npm install bullmq ioredis"',
       {

@@ -15,6 +15,7 @@ import { ignoreMissing, isSystemError } from './durable-fs.js'
 import type { LockedRecord, RecordStore } from './record-store.js'
 import { CheckpointDb } from './checkpoint-db.js'
 import { UntrustedFileError } from './trusted-files.js'
+import { isError } from '../util/error-shape.js'
 
 /** Claims of this process that are being released, by directory. */
 const releasing = new Map<string, Promise<void>>()
@@ -120,11 +121,14 @@ export class Claim {
     await this.#record.removeOtherFiles(named)
   }
 
-  /** Removes the upload, bytes and record, then releases the lock. */
-  async remove(): Promise<void> {
+  /**
+   * Removes the upload, bytes and record, then releases the lock.
+   * @returns why some of its files are left to the next sweep; usually `undefined`
+   */
+  async remove(): Promise<Error | undefined> {
     await this.db.idle()
     try {
-      await this.#record.remove()
+      return await this.#record.remove()
     } finally {
       await this.#release()
     }
@@ -240,7 +244,7 @@ function idTakenError(id: string, { id: other, bucket, key }: Checkpoint): Spool
 export function toUnreadableError(id: string, error: unknown, resumable = false): unknown {
   // A full disk and too many open files are unrelated to the upload's files.
   const isTransient = isSystemError(error, 'ENOSPC', 'EDQUOT', 'EMFILE', 'ENFILE')
-  const isAccessError = error instanceof Error && 'syscall' in error && !isTransient
+  const isAccessError = isError(error) && 'syscall' in error && !isTransient
   if (error instanceof LaterFormatError || error instanceof UntrustedFileError || isAccessError) {
     const message = `Upload ${id} cannot be read: ${error.message}`
     return new SpoolError('ERR_SPOOL_UNREADABLE', message, { id, resumable, cause: error })

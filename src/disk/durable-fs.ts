@@ -14,6 +14,7 @@ import { mkdir, rename, unlink } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { promisify } from 'node:util'
 import { errorCode } from '../util/error-code.js'
+import { isError } from '../util/error-shape.js'
 
 const open = promisify(fs.open)
 const writeFile = promisify(fs.writeFile)
@@ -103,10 +104,10 @@ export function ignoreMissing(error: unknown): void {
 
 /** Returns the errno of a failed system call, such as `EIO`, or `undefined` for any other error. */
 export function systemErrorCode(error: unknown): string | undefined {
-  const code = error instanceof Error ? errorCode(error) : undefined
+  const code = isError(error) ? errorCode(error) : undefined
   return code !== undefined && /^E[A-Z0-9]+$/.test(code) ? code : undefined
 }
 
 export function isSystemError(error: unknown, ...codes: string[]): error is NodeJS.ErrnoException {
-  return error instanceof Error && 'code' in error && codes.includes(String(error.code))
+  return isError(error) && codes.includes(errorCode(error) ?? '')
 }

@@ -57,7 +57,7 @@ class LockedLocalRecord extends CheckpointFile implements LockedRecord {
     return this.#spool.removeOtherFiles(this.#id, named)
   }
 
-  remove(): Promise<void> {
+  remove(): Promise<Error | undefined> {
     return this.#spool.remove(this.#id)
   }
 

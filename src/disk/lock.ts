@@ -9,7 +9,7 @@ import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { tryLock, unlock } from 'fs-native-extensions'
-import { isSystemError } from './durable-fs.js'
+import { isSystemError, systemErrorCode } from './durable-fs.js'
 import { checkDirectory, NOFOLLOW_NONBLOCK, UntrustedFileError } from './trusted-files.js'
 
 /** The process that holds the lock of an upload. */
@@ -104,7 +104,7 @@ export async function ownerOf(directory: string): Promise<Owner | undefined> {
   }
 }
 
-/** Writes the informational owner. A full disk is ignored: uploads must still be finished or aborted then. */
+/** Writes the informational owner. A failing disk is ignored: uploads must still be finished or aborted then. */
 function writeOwner(file: number, size: number): void {
   const owner: Owner = { pid: process.pid, host: hostname() }
   const text = JSON.stringify(owner)
@@ -113,7 +113,7 @@ function writeOwner(file: number, size: number): void {
     const length = Buffer.byteLength(text)
     if (size > length) fs.ftruncateSync(file, length)
   } catch (error) {
-    if (!isSystemError(error, 'ENOSPC', 'EDQUOT')) throw error
+    if (systemErrorCode(error) === undefined) throw error
   }
 }
 

@@ -61,8 +61,11 @@ export interface LockedRecord extends Adapter<Checkpoint | null> {
   locateBytes(checkpoint: Checkpoint): Promise<'here' | 'elsewhere' | 'nowhere'>
   /** Removes all files on this host except those named. Must not run while anything else is being written. */
   removeOtherFiles(named: readonly string[]): Promise<void>
-  /** Removes the upload: bytes first, the record last (rule 6). */
-  remove(): Promise<void>
+  /**
+   * Removes the upload: bytes first, the record last (rule 6).
+   * @returns why some of its files are left to the next sweep; usually `undefined`
+   */
+  remove(): Promise<Error | undefined>
   /** Quarantines bytes and record. Resolves with their new location. */
   quarantine(): Promise<string>
   /** Releases the lock; required also after `remove` and `quarantine`. */

@@ -7,6 +7,7 @@ import { readdirSync } from 'node:fs'
 import { lstat, mkdir, readdir, rename, rm, rmdir, stat, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { SpoolError } from '../errors.js'
+import { toError } from '../util/error-shape.js'
 import { mapLimit } from '../util/map-limit.js'
 import {
   ignoreMissing,
@@ -111,12 +112,16 @@ export class SpoolDirectory {
     return !complete && names.some(name => !UPLOAD_FILE.test(name))
   }
 
-  /** Removes an upload whose lock the caller holds: temp files first, checkpoint last (rule 6). */
-  async remove(id: string): Promise<void> {
+  /**
+   * Removes an upload whose lock the caller holds: temp files first, checkpoint last (rule 6).
+   * @returns why some of its files could not be removed, which is left to the next sweep; usually `undefined`
+   */
+  async remove(id: string): Promise<Error | undefined> {
     const removed = join(this.path, `${REMOVED_PREFIX}${id}-${randomSuffix()}`)
     await rename(this.directoryOf(id), removed)
-    // The rename removed the upload. Files that cannot be unlinked now are left to the next sweep.
-    await removeUploadDirectory(removed).catch(() => undefined)
+    // Otherwise, a power cut could bring back the upload without its bytes.
+    await this.#directorySync.run().catch(() => undefined)
+    return removeUploadDirectory(removed).then(() => undefined, toError)
   }
 
   /**

@@ -9,6 +9,7 @@ import type { EmulatorContext } from './emulator-context.js'
 import { checkFault } from './faults/check-fault.js'
 import type { FaultHandle } from './faults/fault.js'
 import { checkLinkOptions } from './simulated-network.js'
+import { errorMessage, isArgumentError } from '../util/error-shape.js'
 
 /** An open admin port. */
 export interface AdminServer {
@@ -148,9 +149,9 @@ async function handleAdminRequest(
       }),
     )
   } catch (error) {
-    const isArgumentError = error instanceof TypeError || error instanceof RangeError
-    const status = error instanceof AdminRequestError ? error.status : isArgumentError ? 400 : 500
-    send(status, { error: error instanceof Error ? error.message : String(error) })
+    const status =
+      error instanceof AdminRequestError ? error.status : isArgumentError(error) ? 400 : 500
+    send(status, { error: errorMessage(error) })
   }
 }
 
@@ -167,8 +168,7 @@ async function readJsonBody(request: AsyncIterable<Uint8Array>): Promise<unknown
   try {
     return JSON.parse(Buffer.concat(chunks).toString())
   } catch (error) {
-    const cause = error instanceof Error ? error.message : String(error)
-    throw new AdminRequestError(400, `Parsing the request body failed: ${cause}`)
+    throw new AdminRequestError(400, `Parsing the request body failed: ${errorMessage(error)}`)
   }
 }
 

@@ -19,8 +19,9 @@ export function describeEmulator(emulator: Emulator): string {
     `accessKeySecret   ${accessKeySecret}`,
     `region            ${region}`,
     '',
-    'ali-oss:',
-    `  new OSS(${options})`,
+    ...(endpoint.includes('[')
+      ? ['oss-spool (ali-oss accepts no IPv6 address):', `  new Spool({ client: ${options} })`]
+      : ['ali-oss:', `  new OSS(${options})`]),
     'ossutil:',
     `  ossutil ls -e ${endpoint} -i ${accessKeyId} -k ${accessKeySecret} --region ${region.replace(/^oss-/, '')} --addressing-style path`,
   ].join('\n')

@@ -2,10 +2,10 @@
  * Starts and stops an emulator. `close()` releases its sockets, timers, locks and temp files; stored
  * objects stay in the data directory for the next emulator.
  */
-import { setMaxListeners } from 'node:events'
 import { mkdtemp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
+import { inspect } from 'node:util'
 import { createCredentialStore, type AccessKey, type Sts } from './auth/credentials.js'
 import type { EmulatorContext } from './emulator-context.js'
 import { startAdminServer } from './admin.js'
@@ -20,6 +20,7 @@ import { startServer, type HttpServer } from './server.js'
 import { isBucketName } from './store/buckets.js'
 import { removeTree } from './store/files.js'
 import { openStore } from './store/store.js'
+import { allowManyListeners } from '../util/abort-signals.js'
 
 /** A running emulator, as returned by `startEmulator`. */
 export interface Emulator {
@@ -92,7 +93,7 @@ export async function startEmulator(options: EmulatorOptions = {}): Promise<Emul
   const dir = resolve(options.dir ?? (await mkdtemp(join(tmpdir(), 'oss-emulator-'))))
   const store = await openStore(dir)
   const closeController = new AbortController()
-  setMaxListeners(0, closeController.signal) // one listener per waiting request
+  allowManyListeners(closeController.signal) // one listener per waiting request
   const closers: (() => Promise<void>)[] = []
   const close = async () => {
     closeController.abort()
@@ -109,7 +110,7 @@ export async function startEmulator(options: EmulatorOptions = {}): Promise<Emul
     network: createNetwork(link, closeController.signal),
     requests: [],
     signal: closeController.signal,
-    reportError: error => process.emitWarning(error instanceof Error ? error : String(error)),
+    reportError: error => process.emitWarning(inspect(error)), // refuses errors of other realms
   }
   try {
     for (const name of options.buckets ?? [])

@@ -10,6 +10,8 @@ import { xmlDocument, type XmlValue } from './xml.js'
 export interface Reply {
   readonly status: number
   readonly headers: Readonly<Record<string, string>>
+  /** Names, in lower case, of common headers to leave out. */
+  readonly omitted?: readonly string[]
   /** If it is a stream, `headers` must have its `Content-Length`. */
   readonly body?: string | Buffer | Readable
 }

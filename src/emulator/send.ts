@@ -28,7 +28,7 @@ export async function sendReply(reply: Reply, options: SendOptions): Promise<voi
   const contentLength = reply.headers['Content-Length']
   const isBodyless = reply.status === 204 || reply.status === 304
   const length = contentLength ?? String(Buffer.isBuffer(body) ? body.length : 0)
-  response.writeHead(reply.status, {
+  const headers = {
     Server: 'AliyunOSS',
     Date: new Date(now).toUTCString(),
     Connection: closeConnection || !response.shouldKeepAlive ? 'close' : 'keep-alive',
@@ -36,7 +36,12 @@ export async function sendReply(reply: Reply, options: SendOptions): Promise<voi
     'x-oss-server-time': String(Math.max(Date.now() - logEntry.time, 0)),
     ...reply.headers,
     ...(isBodyless && contentLength === undefined ? {} : { 'Content-Length': length }),
-  })
+  }
+  const sent = Object.entries(headers).filter(
+    ([name]) => reply.omitted?.includes(name.toLowerCase()) !== true,
+  )
+  response.sendDate = false // it is among the headers, or left out
+  response.writeHead(reply.status, Object.fromEntries(sent))
   if (logEntry.method !== 'HEAD' && body !== undefined)
     await sendBody(Buffer.isBuffer(body) ? [body] : body, Number(length), options)
   else if (body !== undefined && !Buffer.isBuffer(body)) body.destroy()

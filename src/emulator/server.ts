@@ -97,7 +97,7 @@ export async function startServer(
 /** Maps a wildcard address to the loopback address under which local clients reach it. */
 function wildcardToLoopback(address: string): string {
   if (address === '0.0.0.0') return '127.0.0.1'
-  return address === '[::]' ? '[::1]' : address
+  return address === '[::]' ? '127.0.0.1' : address // `::` accepts IPv4 too, which all clients support
 }
 
 /** Answers requests that are not valid HTTP or end in the middle of a body. */

@@ -2,6 +2,7 @@
  * Date fields of a time in one time zone, for use in keys. Called once per record, so results are cached per
  * minute, and UTC does not use `Intl`, which is slow.
  */
+import { types } from 'node:util'
 import { invalidType, invalidValue } from '../errors.js'
 
 export const DATE_PLACEHOLDERS = ['yyyy', 'MM', 'dd', 'HH', 'mm', 'ss'] as const
@@ -35,7 +36,7 @@ export class Calendar {
    * @throws TypeError if `time` is neither, or out of range
    */
   fields(time: unknown): DateFields {
-    const ms = time instanceof Date ? time.getTime() : time
+    const ms = types.isDate(time) ? time.getTime() : time
     if (typeof ms !== 'number' || !(ms >= MIN_TIME_MS && ms <= MAX_TIME_MS)) {
       throw invalidType('time', 'a function that returns a Date or milliseconds', time)
     }

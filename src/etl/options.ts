@@ -1,4 +1,5 @@
 /** Options of `rotate`: documentation, limits and validation. */
+import { types } from 'node:util'
 import type { Duplex } from 'node:stream'
 import { checkInteger, checkObject, checkProperties, invalidType, invalidValue } from '../errors.js'
 import type { UploadOptions } from '../index.js'
@@ -238,6 +239,6 @@ function checkOptionAndPlaceholder(
 
 /** Default format, for records that are strings or bytes. */
 function passThroughFormat(record: unknown): string | Uint8Array {
-  if (typeof record === 'string' || record instanceof Uint8Array) return record
+  if (typeof record === 'string' || types.isUint8Array(record)) return record
   throw invalidType('format', 'set for records that are not strings or bytes', record)
 }

@@ -4,13 +4,13 @@
  * on timing.
  */
 import { createHash } from 'node:crypto'
-import { setMaxListeners } from 'node:events'
 import type { Spool, UploadOptions, UploadResult } from '../index.js'
 import { createManifest, type Manifest, type ManifestObject } from './manifest.js'
 import type { RotateSettings } from './options.js'
 import { ObjectWriter, type RecordCallbacks } from './object-writer.js'
 import { KeySequences, type KeySequence } from './key-sequence.js'
 import { TransformChain } from './transform-chain.js'
+import { allowManyListeners } from '../util/abort-signals.js'
 
 /** Callbacks of a job. */
 export interface RotateJobListener {
@@ -48,7 +48,7 @@ export class RotateJob<T> {
     this.#settings = settings
     this.#listener = listener
     this.#keySequences = new KeySequences(settings)
-    setMaxListeners(0, this.#abortController.signal) // one per object
+    allowManyListeners(this.#abortController.signal) // one per object
   }
 
   /** Writes records. Resolves when the job accepts the next ones. */

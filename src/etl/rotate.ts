@@ -8,6 +8,7 @@ import type { Spool } from '../index.js'
 import { RotateJob } from './rotate-job.js'
 import type { Manifest, ManifestObject } from './manifest.js'
 import { checkRotateOptions, type RotateOptions, type RotateSettings } from './options.js'
+import { toError } from '../util/error-shape.js'
 
 /**
  * Creates a sink for `pipeline()` or `stream-chain` that distributes records over objects: in parallel by the
@@ -109,7 +110,7 @@ class Rotation<T> extends Writable implements RotateStream<T> {
   }
 
   #firstFailure(error: unknown): Error {
-    const failure = error instanceof Error ? error : new Error(String(error))
+    const failure = toError(error)
     if (!this.destroyed) this.#failure ??= failure // later errors are consequences of the first one
     return this.#failure ?? failure
   }

@@ -1,6 +1,7 @@
 /** Pass-through stream that counts records and reports the counts periodically. */
 import { Transform } from 'node:stream'
 import { invalidType, outOfRange } from '../errors.js'
+import { toError } from '../util/error-shape.js'
 
 /** Counts reported by a tap. */
 export interface TapCounts {
@@ -47,7 +48,7 @@ export function tap<T>(
     try {
       onCounts(counts)
     } catch (error) {
-      return callback(error instanceof Error ? error : new Error(String(error)))
+      return callback(toError(error))
     }
     callback(null)
   }

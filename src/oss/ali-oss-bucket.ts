@@ -8,12 +8,13 @@ import { createHash } from 'node:crypto'
 import { createRequire } from 'node:module'
 import { Readable } from 'node:stream'
 import type { Credentials } from './credentials.js'
-import { errorKind, isNoSuchUpload, OssRequestError } from './request-error.js'
+import { errorKind, isNoSuchUpload, OssRequestError, UNUSABLE_REPLY } from './request-error.js'
 import {
   TOKEN_HEADER,
   type Bucket,
   type CallOptions,
   type Headers,
+  type HttpResponse,
   type ListedPart,
   type ListedUpload,
   type ObjectInfo,
@@ -24,7 +25,8 @@ import {
   type UploadedPart,
 } from './bucket.js'
 import type { ClientSettings } from './client-options.js'
-import type { TransportContext, Transport } from './transport.js'
+import { ServerClock } from './server-clock.js'
+import type { TransportContext, Transport, TransportRequest } from './transport.js'
 
 interface AliOssResult {
   res: { status: number; headers: Record<string, string | string[] | undefined> }
@@ -68,6 +70,8 @@ interface AliOss {
     o: AliOssRequestOptions,
   ): Promise<
     AliOssResult & {
+      /** Missing if the reply is XML of another kind. */
+      uploadId: unknown
       parts: OneOrMany<{ PartNumber: string; Size: string; ETag: string; HashCrc64ecma?: string }>
       isTruncated: string
       nextPartNumberMarker: string
@@ -95,6 +99,8 @@ interface AliOss {
     o: AliOssRequestOptions,
   ): Promise<
     AliOssResult & {
+      /** Missing if the reply is XML of another kind. */
+      bucket: unknown
       uploads: { name: string; uploadId: string; initiated: string }[]
       isTruncated: boolean
       nextKeyMarker: string
@@ -109,18 +115,12 @@ type Request = CallOptions & { readonly body?: UploadBody }
 /** Maximum number of pages when listing the unfinished uploads of one key (20,000 uploads). */
 const MAX_PAGES = 100
 
-/** Plausible range of a server's clock: OSS did not exist before it, and the time format changes after it. */
-const EARLIEST_CLOCK_MS = Date.UTC(2000)
-const LATEST_CLOCK_MS = Date.UTC(9000)
-const HTTP_DATE = /^\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT$/
-
 export class AliOssBucket implements Bucket {
   readonly #place: Place
   readonly #settings: ClientSettings
   readonly #transport: Transport
   #client: Promise<AliOss> | undefined
-  /** OSS's clock minus the local clock, in ms. */
-  #clockOffsetMs = -Infinity
+  readonly #clock = new ServerClock()
 
   constructor(place: Place, settings: ClientSettings, transport: Transport) {
     this.#place = place
@@ -129,15 +129,15 @@ export class AliOssBucket implements Bucket {
   }
 
   now(): number {
-    return Date.now() + (Number.isFinite(this.#clockOffsetMs) ? this.#clockOffsetMs : 0)
+    return this.#clock.now()
   }
 
   async initiate(key: string, headers: Headers, call: CallOptions): Promise<string> {
-    const { uploadId } = await this.#request('InitiateMultipartUpload', call, (oss, o) =>
+    const { uploadId, res } = await this.#request('InitiateMultipartUpload', call, (oss, o) =>
       oss.initMultipartUpload(key, { ...o, headers: { ...headers } }),
     )
     if (isValidUploadId(uploadId)) return uploadId
-    throw unusableReply('InitiateMultipartUpload', 'The reply contains no upload id')
+    throw unusableReply('InitiateMultipartUpload', 'The reply contains no upload id', res)
   }
 
   async uploadPart(
@@ -146,11 +146,14 @@ export class AliOssBucket implements Bucket {
     part: PartBody,
     call: CallOptions,
   ): Promise<UploadedPart> {
-    const { number, size, body } = part
+    const { number, size, body, headers } = part
     const { etag, res } = await this.#request('UploadPart', { ...call, body }, (oss, o) =>
-      oss.uploadPart(key, uploadId, number, BODY_PLACEHOLDER, 0, size, o),
+      oss.uploadPart(key, uploadId, number, BODY_PLACEHOLDER, 0, size, {
+        ...o,
+        headers: { ...headers },
+      }),
     )
-    if (!isETag(etag)) throw unusableReply('UploadPart', 'The reply has no ETag')
+    if (!isETag(etag)) throw unusableReply('UploadPart', 'The reply has no ETag', res)
     return { etag, ...crcHeader(res.headers), reply: res }
   }
 
@@ -167,16 +170,19 @@ export class AliOssBucket implements Bucket {
         oss.listParts(key, uploadId, query, o),
       ).catch(ignoreNoSuchUpload)
       if (page === undefined) return undefined
+      const unusable = (why: string): OssRequestError => unusableReply('ListParts', why, page.res)
+      // A page that is not the list would read as an empty one, as if OSS had lost the parts.
+      if (page.uploadId !== uploadId) throw unusable('The reply is not the list of this upload id')
       for (const part of toArray(page.parts)) {
         const [number, size] = [Number(part.PartNumber), Number(part.Size)]
         const isPart = isPartNumber(number) && Number.isSafeInteger(size) && isETag(part.ETag)
-        if (!isPart) throw unusableReply('ListParts', 'The reply lists an invalid part')
+        if (!isPart) throw unusable('The reply lists an invalid part')
         listed.set(number, { number, size, etag: part.ETag, ...parseCrc64(part.HashCrc64ecma) })
       }
       if (page.isTruncated !== 'true') return listed
       const next = Number(page.nextPartNumberMarker)
       const advances = isPartNumber(next) && next > Number(marker)
-      if (!advances) throw unusableReply('ListParts', 'The pages of the list do not advance')
+      if (!advances) throw unusable('The pages of the list do not advance')
       marker = String(next)
     }
   }
@@ -221,7 +227,8 @@ export class AliOssBucket implements Bucket {
     try {
       headers = (await this.#request('HeadObject', call, (oss, o) => oss.head(key, o))).res.headers
     } catch (error) {
-      if (error instanceof OssRequestError && error.status === 404) return undefined
+      // The code that `ali-oss` gives to every 404 without a body.
+      if (error instanceof OssRequestError && error.ossCode === 'NoSuchKey') return undefined
       throw error
     }
     const token = firstValue(headers[TOKEN_HEADER])
@@ -246,18 +253,19 @@ export class AliOssBucket implements Bucket {
       const page = await this.#request('ListMultipartUploads', call, (oss, o) =>
         oss.listUploads(query, o),
       )
+      const unusable = (why: string): OssRequestError =>
+        unusableReply('ListMultipartUploads', why, page.res)
+      if (page.bucket === undefined) throw unusable('The reply is not a list of uploads')
       for (const { name, uploadId, initiated } of page.uploads) {
         if (name !== key) continue
-        if (!isValidUploadId(uploadId)) {
-          throw unusableReply('ListMultipartUploads', 'The reply lists an invalid upload')
-        }
+        if (!isValidUploadId(uploadId)) throw unusable('The reply lists an invalid upload')
         listed.push({ key, uploadId, initiated: Date.parse(initiated) })
       }
       // Keys are sorted and `key` is the smallest with this prefix, so a different key ends its list.
       if (!page.isTruncated || page.nextKeyMarker !== key) return listed
       const next = page.nextUploadIdMarker
       if (!isValidUploadId(next) || markers.has(next) || markers.size === MAX_PAGES) {
-        throw unusableReply('ListMultipartUploads', 'The pages of the list do not advance')
+        throw unusable('The pages of the list do not advance')
       }
       markers.add(next)
       marker = { 'key-marker': key, 'upload-id-marker': next }
@@ -280,6 +288,7 @@ export class AliOssBucket implements Bucket {
     } catch (error) {
       // 203: the object is stored; only the callback to the application's server failed.
       if (!(error instanceof OssRequestError) || error.status !== 203) throw error
+      if (error.name === UNUSABLE_REPLY) throw error
       callbackFailed = error.message
     }
     const reply = exchange.reply ?? { status: 0, headers: {} }
@@ -310,47 +319,47 @@ export class AliOssBucket implements Bucket {
       try {
         const oss = await (this.#client ??= this.#connect(keys))
         Object.assign(oss.options, { stsToken: undefined }, keys)
-        return await send(oss, { ctx: () => exchange })
+        const result = await send(oss, { ctx: () => exchange })
+        if (!isForeign(operation, exchange.reply)) return result
+        throw new Error(FOREIGN_REPLY)
       } catch (error) {
         const failure = toRequestError(operation, error, exchange, keys)
-        this.#readClock(exchange)
-        if (!(await this.#recover(failure, keys))) throw failure
+        if (!(await this.#recover(failure, keys, exchange))) throw failure
         throw toRequestError(operation, error, exchange, keys, { recovered: true })
       } finally {
-        this.#readClock(exchange)
+        const { reply } = exchange
+        if (reply !== undefined && isOssReply(reply)) this.#clock.read(reply)
       }
     })
   }
 
   /** Tries to remove the cause of `failure`. Resolves with `true` if the same request may succeed now. */
-  async #recover(failure: OssRequestError, keys: Credentials): Promise<boolean> {
+  async #recover(
+    failure: OssRequestError,
+    keys: Credentials,
+    exchange: TransportContext,
+  ): Promise<boolean> {
     const kind = errorKind(failure)
     if (kind === 'expired') return this.#settings.credentials.renew(keys)
-    if (kind !== 'skewed' || !Number.isFinite(this.#clockOffsetMs)) return false
     const oss = await this.#client
-    if (oss === undefined || oss.options.amendTimeSkewed === this.#clockOffsetMs) return false
-    oss.options.amendTimeSkewed = this.#clockOffsetMs
+    const { reply } = exchange
+    if (kind !== 'skewed' || reply === undefined || oss === undefined) return false
+    const offset = this.#clock.readSkewed(reply, refusalXml(exchange))
+    if (offset === undefined) return false
+    oss.options.amendTimeSkewed = offset
     return true
-  }
-
-  #readClock(exchange: TransportContext): void {
-    const header = firstValue(exchange.reply?.headers['date']) ?? ''
-    const date = HTTP_DATE.test(header) ? Date.parse(header) : Number.NaN
-    if (!(date > EARLIEST_CLOCK_MS && date < LATEST_CLOCK_MS)) return
-    const offset = date - Date.now()
-    // The header is truncated to whole seconds and delayed by the network, so it can only be behind. Keep the
-    // largest offset, which is the most accurate, unless a clock was set.
-    const jumped = Math.abs(offset - this.#clockOffsetMs) > 2_000
-    this.#clockOffsetMs = jumped ? offset : Math.max(offset, this.#clockOffsetMs)
   }
 
   async #connect(keys: Credentials): Promise<AliOss> {
     const { default: OSS } = await import('ali-oss')
     muteDebug(process.env['DEBUG'])
     const { endpoint, region, bucket, cname, pathStyle } = this.#place
+    // `ali-oss` rejects IPv6 addresses. It is given an IPv4 address, which the transport replaces.
+    const accepted = endpoint.replace(/\[.*\]/, '127.0.0.1')
+    const { request } = this.#transport
     const options = {
       ...keys,
-      endpoint,
+      endpoint: accepted,
       region,
       bucket,
       cname,
@@ -359,7 +368,10 @@ export class AliOssBucket implements Bucket {
       isRequestPay: this.#settings.isRequestPay,
       retryMax: 0,
       refreshSTSTokenInterval: Number.MAX_SAFE_INTEGER, // silences its warning about stsToken
-      urllib: { request: this.#transport.request },
+      urllib: {
+        request: (url: string, params: TransportRequest) =>
+          request(url.startsWith(accepted) ? endpoint + url.slice(accepted.length) : url, params),
+      },
     }
     // The typings lack half of these options and describe replies that do not exist.
     return new OSS(options) as unknown as AliOss
@@ -393,6 +405,11 @@ interface AliOssError extends Error {
   requestId: string
 }
 
+/** Returns the XML of a 403 reply, which is in a header for HEAD. */
+function refusalXml({ reply, refusal }: TransportContext): string {
+  return refusal || Buffer.from(firstValue(reply?.headers['x-oss-err']) ?? '', 'base64').toString()
+}
+
 /** Separates the message of `ali-oss` from the raw text of the reply. */
 const RAW_XML_MARKER = '\nraw xml:'
 
@@ -407,6 +424,9 @@ function toRequestError(
   // The thrown value may be a plain object.
   const raw: Partial<AliOssError> = Object(failure ?? error)
   const headers = reply?.headers ?? {}
+  if (failure === undefined && isForeign(operation, reply)) {
+    return unusableReply(operation, FOREIGN_REPLY, reply)
+  }
   // The code is OSS's, unless there is a `failure`, whose code is a system error.
   const code = failure === undefined ? toToken(raw.code) : undefined
   const text = raw.message || raw.name || 'It failed without a reason'
@@ -429,8 +449,36 @@ function toRequestError(
   })
 }
 
-function unusableReply(operation: string, message: string): OssRequestError {
-  return new OssRequestError({ operation, name: 'UnusableReply', message })
+const FOREIGN_REPLY =
+  'The reply has no x-oss-request-id, so it is not from OSS but from something on the way to it'
+
+/**
+ * True if a proxy or a captive portal replied instead of OSS, and its reply would read as an answer: as success, or
+ * to HEAD as "no such object".
+ */
+function isForeign(operation: string, reply: HttpResponse | undefined): boolean {
+  if (reply === undefined || isOssReply(reply)) return false
+  return reply.status < 400 || (reply.status === 404 && operation === 'HeadObject')
+}
+
+/** True if OSS itself sent this reply: all its replies have a request id. */
+function isOssReply({ headers }: HttpResponse): boolean {
+  return headers['x-oss-request-id'] !== undefined
+}
+
+function unusableReply(
+  operation: string,
+  message: string,
+  reply: HttpResponse | undefined,
+): OssRequestError {
+  const requestId = toToken(reply?.headers['x-oss-request-id'])
+  return new OssRequestError({
+    operation,
+    name: UNUSABLE_REPLY,
+    message,
+    status: reply?.status,
+    requestId,
+  })
 }
 
 /** Returns `value` if it is a plausible name. A server's XML may contain elements or arbitrary text instead. */

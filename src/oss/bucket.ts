@@ -46,6 +46,8 @@ export interface PartBody {
   readonly number: number
   readonly size: number
   readonly body: UploadBody
+  /** Headers of the request besides those of the body. */
+  readonly headers?: Headers
 }
 
 /** A part as listed by OSS. */

@@ -23,7 +23,7 @@ export interface ClientOptions {
   readonly stsToken?: string
   /** Fetches temporary credentials, before they expire and when OSS rejects them. */
   readonly credentials?: CredentialsProvider
-  /** Region such as `oss-cn-hangzhou`. Part of every V4 signature. */
+  /** Region such as `oss-cn-hangzhou` or `cn-hangzhou`. Part of every V4 signature. */
   readonly region?: string
   /** Host name or URL to use instead of the region's endpoint. */
   readonly endpoint?: string
@@ -35,7 +35,7 @@ export interface ClientOptions {
   readonly secure?: boolean
   /** Use V4 signatures. Default `true` (in `ali-oss`: `false`). */
   readonly authorizationV4?: boolean
-  /** The endpoint is the bucket's own domain name. Default `false`. */
+  /** The endpoint, which is then required, is the bucket's own domain name. Default `false`. */
   readonly cname?: boolean
   /** Put the bucket name in the path, for servers other than OSS. Default `false`. */
   readonly sldEnable?: boolean
@@ -96,6 +96,8 @@ export function readClient(client: AliOssClient | ClientOptions): {
   // Keep the defaults of `ali-oss` for a client: V1 signatures and its default region.
   const { authorizationV4 = !isClient, isRequestPay = false, agent, httpsAgent } = options
   const region = isClient && options.region === undefined ? 'oss-cn-hangzhou' : regionOf(options)
+  const endpoint = endpointOf(options, region)
+  checkDomain(endpoint, options)
   return {
     settings: {
       credentials: credentialSource(options),
@@ -105,7 +107,7 @@ export function readClient(client: AliOssClient | ClientOptions): {
       agents: { ...(agent && { http: agent }), ...(httpsAgent && { https: httpsAgent }) },
     },
     place: {
-      endpoint: endpointOf(options, region),
+      endpoint,
       region,
       cname: options.cname ?? false,
       pathStyle: options.sldEnable ?? false,
@@ -159,7 +161,7 @@ function regionOf(options: AliOssClientOptions): string {
         options.region,
       )
     }
-    return options.region
+    return /^(vpc100-)?oss-/.test(options.region) ? options.region : `oss-${options.region}`
   }
   const endpoint = options.endpoint
   const named =
@@ -174,6 +176,30 @@ function regionOf(options: AliOssClientOptions): string {
     'is required, because it is part of every V4 signature',
     undefined,
   )
+}
+
+/** Domain of OSS in one region, or of its acceleration: a bucket's own domain has one more label in front. */
+const SERVICE_DOMAIN = /^(?:([a-z0-9_-]+)\.)?((?:vpc100-)?oss-[a-z0-9-]+\.aliyuncs\.com)$/
+
+/**
+ * Rejects endpoints that reach no bucket: of a service instead of a bucket, and the reverse.
+ * @throws TypeError
+ */
+function checkDomain(endpoint: string, options: AliOssClientOptions): void {
+  const { cname = false, sldEnable = false } = options
+  if (cname && !options.endpoint) {
+    throw invalidValue('client.endpoint', 'is required by "client.cname"', undefined)
+  }
+  const [, bucket, service] = SERVICE_DOMAIN.exec(new URL(endpoint).hostname) ?? []
+  if (service === undefined) return
+  if (cname && bucket === undefined) {
+    const reason = 'must be the own domain of the bucket, because "client.cname" is set'
+    throw invalidValue('client.endpoint', reason, endpoint)
+  }
+  if (!cname && !sldEnable && bucket !== undefined) {
+    const reason = `must not contain the bucket: use "${service}", or "client.cname" for the own domain of a bucket`
+    throw invalidValue('client.endpoint', reason, endpoint)
+  }
 }
 
 /** Returns the endpoint as `protocol://host[:port]`, a canonical form because it is part of upload ids. */

@@ -5,6 +5,7 @@
  */
 import { invalidType } from '../errors.js'
 import { OssRequestError } from './request-error.js'
+import { isError } from '../util/error-shape.js'
 
 /** Credentials that sign requests. */
 export interface Credentials {
@@ -102,7 +103,7 @@ export class RefreshingCredentials implements CredentialSource {
       checkProvided(provided)
     } catch (cause) {
       if (cause instanceof OssRequestError) throw cause // our own error, which contains no secrets
-      const reason = cause instanceof Error ? cause.name : typeof cause
+      const reason = isError(cause) ? cause.name : typeof cause
       throw new OssRequestError({
         operation: 'Credentials',
         name: 'CredentialsUnavailable',

@@ -4,6 +4,7 @@
  */
 import type { CredentialsProvider } from './credentials.js'
 import { OssRequestError } from './request-error.js'
+import { errorCode } from '../util/error-code.js'
 
 /** Interval in ms at which the chain is queried. It caches and renews its credentials itself. */
 const REFRESH_INTERVAL_MS = 60_000
@@ -46,8 +47,8 @@ async function loadCredentialChain(): Promise<CredentialChain> {
     const { DefaultCredentialsProvider } = await import('@alicloud/credentials')
     return DefaultCredentialsProvider.builder().build()
   } catch (error) {
-    const missing = error instanceof Error && 'code' in error && error.code
-    throw missing === 'ERR_MODULE_NOT_FOUND' ? new CredentialsPackageMissingError() : error
+    const isMissing = errorCode(error) === 'ERR_MODULE_NOT_FOUND'
+    throw isMissing ? new CredentialsPackageMissingError() : error
   }
 }
 

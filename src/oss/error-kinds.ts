@@ -14,7 +14,8 @@
  * - `exists`: the key is taken and must not be overwritten; fail permanently
  * - `expired`: OSS rejects the credentials themselves; renew them, else treat as `denied`
  * - `skewed`: the local clock is wrong; use the server's time, else treat as `transient`
- * - `denied`: credentials, permission, signature, bucket or certificate; fail until the user fixes the cause
+ * - `denied`: credentials, permission, signature, bucket, retention or certificate; fail until the user fixes the
+ *   cause
  * - `refused`: OSS rejects this request however often it is sent; fail, resumable
  */
 export type RequestErrorKind =
@@ -36,7 +37,6 @@ const KIND_BY_OSS_CODE: Readonly<Record<string, RequestErrorKind>> = {
   InvalidPartOrder: 'stale-part',
   FileAlreadyExists: 'exists',
   ObjectAlreadyExists: 'exists',
-  FileImmutable: 'exists',
 
   SecurityTokenExpired: 'expired',
   InvalidSecurityToken: 'expired',
@@ -50,6 +50,8 @@ const KIND_BY_OSS_CODE: Readonly<Record<string, RequestErrorKind>> = {
   SignatureDoesNotMatch: 'denied',
   UserDisable: 'denied',
   SecondLevelDomainForbidden: 'denied',
+  // Only until the retention (WORM) is over, so that it is no `exists`.
+  FileImmutable: 'denied',
 
   ServiceUnavailable: 'throttled',
   SlowDown: 'throttled',
@@ -105,6 +107,9 @@ const KIND_BY_STATUS: Readonly<Record<number, RequestErrorKind>> = {
   503: 'throttled',
 }
 
+/** Name of failures whose reply is not OSS's, or not an answer to the request. */
+export const UNUSABLE_REPLY = 'UnusableReply'
+
 /** Known facts about a failure. */
 export interface RequestErrorFacts {
   readonly name: string
@@ -122,6 +127,7 @@ export function classify({
 }: RequestErrorFacts): RequestErrorKind {
   const byCode = lookUp(KIND_BY_OSS_CODE, ossCode)
   if (byCode !== undefined) return byCode
+  if (name === UNUSABLE_REPLY) return 'transient' // whatever its status
   if (name === 'AbortError') return 'aborted' // regardless of a partial reply
   if (status === undefined || status < 300) return lookUp(KIND_BY_ERROR_NAME, name) ?? 'transient' // or cut short
   if (status >= 500 || status === 429) return lookUp(KIND_BY_STATUS, status) ?? 'transient'

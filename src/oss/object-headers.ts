@@ -33,9 +33,15 @@ export const ACLS = ['default', 'private', 'public-read', 'public-read-write'] a
 
 /** Options of the object on OSS. All of them are recorded in the checkpoint. */
 export interface ObjectOptions {
-  /** Other headers of PutObject and InitiateMultipartUpload. Must not contain credentials. */
+  /**
+   * Other headers of PutObject and InitiateMultipartUpload. Must not contain credentials. `x-oss-traffic-limit`
+   * (bit/s) is sent with PutObject and UploadPart.
+   */
   readonly headers?: Readonly<Record<string, string>>
-  /** User metadata without the `x-oss-meta-` prefix; at most 8 KiB. Non-ASCII characters are percent-encoded. */
+  /**
+   * User metadata without the `x-oss-meta-` prefix; at most 8 KiB. A value with characters outside printable ASCII,
+   * or with spaces at its ends, is percent-encoded for `decodeURIComponent()`; any other is sent unchanged.
+   */
   readonly meta?: Readonly<Record<string, string>>
   /** Content-Type. Default: derived from the key's extension. */
   readonly mime?: string
@@ -57,7 +63,24 @@ const RESERVED =
 /** Bytes of the 8 KiB used by our token. */
 const TOKEN_BYTES = 'oss-spool-token'.length + 36
 const HEADER_NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
+/** Limits the bandwidth of one request, in bit/s. */
+const TRAFFIC_LIMIT = 'x-oss-traffic-limit'
+const MIN_TRAFFIC_LIMIT = 819_200
+const MAX_TRAFFIC_LIMIT = 838_860_800
 const HEADER_VALUE = /^[\t\x20-\x7e]*$/
+
+/** Returns the headers of the requests that carry bytes of the object: PutObject and UploadPart. */
+export function bodyHeaders({ headers = {} }: ObjectOptions): Headers {
+  const limits = Object.entries(headers).filter(
+    ([name, value]) => name.toLowerCase() === TRAFFIC_LIMIT && isTrafficLimit(value),
+  )
+  return Object.fromEntries(limits.map(([, value]) => [TRAFFIC_LIMIT, value]))
+}
+
+function isTrafficLimit(value: string): boolean {
+  const limit = /^\d+$/.test(value) ? Number(value) : Number.NaN
+  return limit >= MIN_TRAFFIC_LIMIT && limit <= MAX_TRAFFIC_LIMIT
+}
 
 /**
  * Returns the headers of Initiate and of PutObject.
@@ -71,7 +94,7 @@ export function initiationHeaders(object: ObjectOptions): Headers {
     if (RESERVED.test(lower)) throw invalidValue('headers', 'must not set this header', name)
     if (!HEADER_VALUE.test(value))
       throw invalidValue('headers', `has a bad value for ${name}`, value)
-    headers[lower] = value
+    if (lower !== TRAFFIC_LIMIT) headers[lower] = value
   }
   let metaSize = TOKEN_BYTES
   for (const [name, value] of Object.entries(object.meta ?? {})) {
@@ -159,7 +182,25 @@ export function checkObjectOptions(object: ObjectOptions): void {
     if (!text.isWellFormed()) throw invalidValue('tags', 'must be well-formed Unicode', text)
   }
   if (object.callback !== undefined) checkCallback(object.callback)
+  for (const header of Object.entries(object.headers ?? {})) checkRequestHeader(...header)
   initiationHeaders(object)
+}
+
+/**
+ * Validates headers that are about the requests instead of the object. Checked for new uploads only: an upload that
+ * was recorded with such a header remains resumable.
+ */
+function checkRequestHeader(name: string, value: string): void {
+  const lower = name.toLowerCase()
+  if (lower === 'x-oss-request-payer') {
+    const reason =
+      'must not set this header, which every request needs: use "client.isRequestPay", or --request-payer on the command line'
+    throw invalidValue('headers', reason, name)
+  }
+  if (lower === TRAFFIC_LIMIT && !isTrafficLimit(value)) {
+    const range = `${MIN_TRAFFIC_LIMIT} to ${MAX_TRAFFIC_LIMIT} bit/s`
+    throw invalidValue('headers', `must have an ${TRAFFIC_LIMIT} of ${range}`, value)
+  }
 }
 
 /** Validates every property, because all of them are recorded in the checkpoint. */
@@ -207,9 +248,13 @@ function oneOf(name: string, allowed: readonly string[], value: string | undefin
   }
 }
 
-/** Encodes a header value as ASCII. `ali-oss` throws on other characters (its README, headerEncoding). */
+/**
+ * Encodes a header value as ASCII if it needs to be: `ali-oss` throws on other characters (its README,
+ * headerEncoding), and HTTP drops spaces at its ends. Then `%` is encoded as well, so that it can be decoded.
+ */
 function percentEncode(value: string): string {
-  return value.toWellFormed().replace(/[^\x20-\x7e]/gu, encodeURIComponent)
+  if (/^(?! )[\x20-\x7e]*$(?<! )/.test(value)) return value
+  return value.toWellFormed().replace(/%|[^\x20-\x7e]|^ +| +$/gu, encodeURIComponent)
 }
 
 function base64(value: unknown): string {

@@ -3,8 +3,9 @@
  * ids and strings to sign, so none of them leaves this folder. An `OssRequestError` keeps the facts that users
  * and the retry policy need; `error-kinds.ts` classifies it.
  */
-import { classify, type RequestErrorKind } from './error-kinds.js'
+import { classify, UNUSABLE_REPLY, type RequestErrorKind } from './error-kinds.js'
 
+export { UNUSABLE_REPLY }
 export type { RequestErrorKind }
 
 export interface OssRequestErrorDetails {
@@ -66,6 +67,18 @@ export function isNoSuchUpload(error: unknown): error is OssRequestError {
 /** True when OSS refuses an operation until the user changes a permission, however often it is tried. */
 export function isRefusal(error: unknown): error is OssRequestError {
   return error instanceof OssRequestError && ['denied', 'refused'].includes(errorKind(error))
+}
+
+/** True when the retention of the bucket or of the object (WORM) forbids replacing the object now. */
+export function isImmutable(failure: OssRequestError): boolean {
+  return failure.ossCode === 'FileImmutable'
+}
+
+/**
+ * True when the object in the way may be our own: an earlier attempt, whose reply was lost, may have created it.
+ */
+export function mayBeOurOwn(failure: OssRequestError): boolean {
+  return errorKind(failure) === 'exists' || isImmutable(failure)
 }
 
 /** Names of errors for requests that never reached a server. */

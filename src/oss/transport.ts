@@ -20,6 +20,9 @@ import { sanitizeXml } from './sanitize-xml.js'
  */
 const MAX_RESPONSE_BYTES = 2 * 1024 * 1024
 
+/** Maximum number of bytes of a refusal that are kept. Its XML is smaller than 2 KiB. */
+const MAX_REFUSAL_BYTES = 16 * 1024
+
 /** Abort reason. A constant, because creating an `AbortError` captures a stack, which is expensive. */
 const REQUEST_OVER = 'the request is over'
 
@@ -29,6 +32,8 @@ export interface TransportContext extends CallOptions {
   readonly body?: UploadBody
   /** Reply, set as soon as its headers have arrived. */
   reply?: HttpResponse
+  /** Start of the body of a 403 reply. `ali-oss` drops the elements that it does not know. */
+  refusal?: string
   /** Reason why there is no complete reply. `ali-oss` drops the code of the original error. */
   failure?: Error
 }
@@ -169,6 +174,7 @@ export class Transport {
           // The reply came before the end of the body (an early refusal), so the socket cannot be reused.
           if (!request.writableFinished) request.destroy()
           const whole = sanitizeXml(data, headers['content-type'])
+          if (status === 403) exchange.refusal = whole.toString('utf8', 0, MAX_REFUSAL_BYTES)
           resolve({ status, headers, data: whole, res: { status, headers, requestUrls: [url] } })
         }, fail)
       })

@@ -3,6 +3,7 @@
  * is never loaded here. Errors of the client may contain the arguments of a command, such as a password,
  * so only their messages are passed on.
  */
+import { isError } from '../util/error-shape.js'
 
 /** An `ioredis` client, or any object with its `call` method. May be shared with BullMQ. */
 export interface RedisConnection {
@@ -35,7 +36,7 @@ export async function sendCommand(
     return await Promise.race([connection.call(command, ...args), timedOut])
   } catch (error) {
     if (error instanceof RedisError) throw error
-    throw new RedisError(error instanceof Error ? error.message : 'Redis failed')
+    throw new RedisError(isError(error) ? error.message : 'Redis failed')
   } finally {
     clearTimeout(timer)
   }

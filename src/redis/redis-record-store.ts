@@ -151,7 +151,7 @@ export class RedisRecordStore implements RecordStore {
         await this.#spool.removeOtherFiles(id, [])
         await lock.runFenced(REMOVE_SCRIPT, recordKeys, [id])
         ownsDirectory = false
-        await this.#spool.remove(id)
+        return this.#spool.remove(id)
       },
       quarantine: async () => {
         const name = quarantineName(id)

@@ -56,6 +56,10 @@ t.test('wrong arguments exit with 2 before anything is touched', async t => {
     [['ls', '--config=bad.json'], /unknown setting "regio"\. Expected one of/],
     [['ls', '--config=keys.json'], /chmod 600/],
     [['doctor', 'bucket'], /Expected oss:/],
+    [[...put, '--cname', '--endpoint=http://oss-cn-x.aliyuncs.com'], /own domain of the bucket/],
+    [[...put, `--endpoint=${BUCKET}.oss-cn-x.aliyuncs.com`], /"oss-cn-x\.aliyuncs\.com"/],
+    [[...put, '--header=x-oss-request-payer=requester'], /--request-payer/],
+    [[...put, '--header=x-oss-traffic-limit=1'], /819200 to 838860800/],
   ]
   // Run two at once, one per processor of the machine.
   for (let i = 0; i < wrong.length; i += 2) {
@@ -99,7 +103,11 @@ t.test('a read-only spool directory exits with 1, and doctor says how to fix it'
   disk.protect()
   const onto = { ...env, OSS_SPOOL_DIR: join(disk.path, 'spool') }
   const done = await run(dir, ['put', K], Buffer.from('x'), onto)
-  t.match(done, { status: 1, out: '', err: /EROFS: oss:\/\/test-bucket\/k: .*\n.*doctor/ })
+  t.match(done, {
+    status: 1,
+    out: '',
+    err: /ERR_SPOOL_IO: oss:\/\/test-bucket\/k: .*EROFS.*\n.*doctor/,
+  })
   isClear(t, done)
   const doctor = await run(dir, ['doctor', '--json'], undefined, onto)
   t.equal(doctor.status, 1)

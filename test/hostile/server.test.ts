@@ -33,7 +33,7 @@ const partXml = (number: string, etag = '"A0"', size = '102400'): string =>
 const partsXml = (parts: string, next = '', truncated = false): string =>
   `${XML}<ListPartsResult><UploadId>${UPLOAD_ID}</UploadId><NextPartNumberMarker>${next}</NextPartNumberMarker><IsTruncated>${truncated}</IsTruncated>${parts}</ListPartsResult>`
 const uploadsXml = (next: string, id = UPLOAD_ID): string =>
-  `${XML}<ListMultipartUploadsResult><NextKeyMarker>key</NextKeyMarker><NextUploadIdMarker>${next}</NextUploadIdMarker><IsTruncated>true</IsTruncated><Upload><Key>key</Key><UploadId>${id}</UploadId><Initiated>2026-01-01T00:00:00.000Z</Initiated></Upload></ListMultipartUploadsResult>`
+  `${XML}<ListMultipartUploadsResult><Bucket>b</Bucket><NextKeyMarker>key</NextKeyMarker><NextUploadIdMarker>${next}</NextUploadIdMarker><IsTruncated>true</IsTruncated><Upload><Key>key</Key><UploadId>${id}</UploadId><Initiated>2026-01-01T00:00:00.000Z</Initiated></Upload></ListMultipartUploadsResult>`
 const errorXml = (code: string, message = 'No.'): string =>
   `${XML}<Error><Code>${code}</Code><Message>${message}</Message><RequestId>5C06A3B67B8B5A3DA422299D</RequestId><EC>0001</EC></Error>`
 
@@ -91,7 +91,7 @@ const RIGHT: Readonly<Record<keyof typeof CALLS, string>> = {
   ),
   abort: reply(204, ''),
   put: reply(200, '', { ETag: '"A0"', 'x-oss-hash-crc64ecma': '1' }),
-  head: 'HTTP/1.1 200 OK\r\nContent-Length: 5\r\nETag: "A0"\r\nLast-Modified: Tue, 24 Nov 2026 10:00:00 GMT\r\n\r\n',
+  head: 'HTTP/1.1 200 OK\r\nx-oss-request-id: 5C06A3B67B8B5A3DA422299D\r\nContent-Length: 5\r\nETag: "A0"\r\nLast-Modified: Tue, 24 Nov 2026 10:00:00 GMT\r\n\r\n',
   uploads: reply(200, uploadsXml('').replace('true', 'false')),
 }
 

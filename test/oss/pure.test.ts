@@ -10,11 +10,13 @@ import { connect } from '../../src/oss/connection.js'
 import {
   isAmbiguous,
   errorKind,
+  mayBeOurOwn,
   OssRequestError,
   type OssRequestErrorDetails,
   type RequestErrorKind,
 } from '../../src/oss/request-error.js'
 import {
+  bodyHeaders,
   checkObjectOptions,
   completionHeaders,
   initiationHeaders,
@@ -22,6 +24,7 @@ import {
 } from '../../src/oss/object-headers.js'
 import { readClient, type ClientOptions } from '../../src/oss/client-options.js'
 import { Transport } from '../../src/oss/transport.js'
+import { Spool } from '../../src/index.js'
 
 t.test('headers of an object', async t => {
   t.test('every option has its header', async t => {
@@ -52,11 +55,58 @@ t.test('headers of an object', async t => {
   })
 
   t.test('non-ASCII metadata is percent-encoded and can be decoded', async t => {
-    for (const value of ['日本', '😀 ü', 'tab\tand\nline', '\x7f', 'plain 100%', '\ud800']) {
+    for (const value of [
+      '日本',
+      '😀 ü',
+      'tab\tand\nline',
+      '\x7f',
+      '完成率100%',
+      '%41 ü',
+      '\ud800',
+    ]) {
       const sent = initiationHeaders({ meta: { a: value } })['x-oss-meta-a'] ?? ''
       t.match(sent, /^[\x20-\x7e]*$/)
-      if (!value.includes('%')) t.equal(decodeURIComponent(sent), value.toWellFormed())
+      t.equal(decodeURIComponent(sent), value.toWellFormed())
     }
+  })
+
+  t.test('metadata keeps the spaces at its ends', async t => {
+    for (const value of [' a', 'a  ', '  a b ', ' ', '   ', '100% ', '\ta']) {
+      const sent = initiationHeaders({ meta: { a: value } })['x-oss-meta-a'] ?? ''
+      t.equal(sent, sent.trim(), JSON.stringify(value))
+      t.equal(decodeURIComponent(sent), value)
+    }
+  })
+
+  t.test('metadata of printable ASCII is sent unchanged', async t => {
+    for (const value of ['', 'a', 'a b', 'plain 100%', '%E5%AE%8C', '~!']) {
+      t.equal(initiationHeaders({ meta: { a: value } })['x-oss-meta-a'], value)
+    }
+  })
+
+  t.test('x-oss-traffic-limit is a header of requests with bytes', async t => {
+    for (const limit of ['819200', '838860800']) {
+      const object = { headers: { 'X-OSS-Traffic-Limit': limit, 'Cache-Control': 'no-cache' } }
+      t.doesNotThrow(() => checkObjectOptions(object))
+      t.same(bodyHeaders(object), { 'x-oss-traffic-limit': limit })
+      t.same(initiationHeaders(object), { 'cache-control': 'no-cache' })
+    }
+    t.same(bodyHeaders({}), {})
+    for (const limit of ['819199', '838860801', '1e6', '100KB', '', '-1']) {
+      const object = { headers: { 'x-oss-traffic-limit': limit } }
+      t.throws(() => checkObjectOptions(object), { code: 'ERR_INVALID_ARG_VALUE' }, limit)
+      t.same(bodyHeaders(object), {}, 'not sent for an upload recorded by an earlier version')
+    }
+  })
+
+  t.test('x-oss-request-payer is refused in favour of client.isRequestPay', async t => {
+    const object = { headers: { 'X-OSS-Request-Payer': 'requester' } }
+    const error = {
+      code: 'ERR_INVALID_ARG_VALUE',
+      message: /client\.isRequestPay.*--request-payer/,
+    }
+    t.throws(() => checkObjectOptions(object), error)
+    t.doesNotThrow(() => initiationHeaders(object), 'an upload recorded with it remains resumable')
   })
 
   t.test('reserved headers and metadata cannot be set', async t => {
@@ -167,6 +217,16 @@ t.test('client settings', async t => {
       [{ endpoint: 'localhost:9000', region, secure: false }, 'http://localhost:9000', region],
       [{ endpoint: 'files.example.com', authorizationV4: false }, '', 'oss-cn-hangzhou'],
       [{ endpoint: 'oss-accelerate.aliyuncs.com', region }, '', region],
+      [{ region: 'cn-hangzhou' }, 'https://oss-cn-hangzhou.aliyuncs.com', region],
+      [
+        { region: 'cn-hangzhou', endpoint: 'http://127.0.0.1:9000' },
+        'http://127.0.0.1:9000',
+        region,
+      ],
+      [{ region: 'vpc100-oss-cn-hangzhou' }, 'https://vpc100-oss-cn-hangzhou.aliyuncs.com', 'vpc100-oss-cn-hangzhou'], // prettier-ignore
+      [{ endpoint: 'http://[::1]:9000', region }, 'http://[::1]:9000', region],
+      [{ endpoint: 'bucket.files.example.com', region, bucket: 'bucket' }, '', region],
+      [{ endpoint: 'cn-hangzhou.oss.aliyuncs.com', region, bucket: 'bucket' }, '', region],
     ]
     for (const [options, endpoint, region] of table) {
       const { place } = readClient({ ...keys, ...options })
@@ -180,6 +240,35 @@ t.test('client settings', async t => {
     const of = readClient(new OSS(options)).place
     t.match(of, { endpoint: 'https://oss-cn-beijing.aliyuncs.com', region: 'oss-cn-beijing' })
     t.same(of, readClient(options).place, 'same ids as with the options of the client')
+  })
+
+  t.test('an endpoint that reaches no bucket is rejected by name', async t => {
+    const region = 'oss-cn-hangzhou'
+    const own = 'bucket.oss-cn-hangzhou.aliyuncs.com'
+    const wrong: [options: Partial<ClientOptions>, hint: RegExp][] = [
+      [{ region, cname: true }, /"client\.cname"/],
+      [{ endpoint: 'oss-cn-hangzhou.aliyuncs.com', cname: true }, /own domain of the bucket/],
+      [
+        { endpoint: own, bucket: 'bucket' },
+        /use "oss-cn-hangzhou\.aliyuncs\.com".*"client\.cname"/,
+      ],
+      [{ endpoint: `http://${own}:80` }, /must not contain the bucket/],
+      [{ endpoint: `https://${own.replace('.aliyuncs', '-internal.aliyuncs')}/` }, /hangzhou-internal/], // prettier-ignore
+      [
+        { endpoint: 'bucket.oss-accelerate.aliyuncs.com', region },
+        /"oss-accelerate\.aliyuncs\.com"/,
+      ],
+    ]
+    for (const [options, hint] of wrong) {
+      const error = { code: 'ERR_INVALID_ARG_VALUE', message: hint }
+      const client = { ...keys, ...options }
+      t.throws(() => connect(client), error, JSON.stringify(options))
+      t.throws(() => new Spool({ client }), { ...error, message: /"client\.endpoint"/ })
+    }
+    t.throws(() => connect(new OSS({ ...keys, region, cname: true, bucket: 'bucket' })), {
+      code: 'ERR_INVALID_ARG_VALUE',
+      message: /client\.endpoint/,
+    })
   })
 
   t.test('unusable settings are rejected', async t => {
@@ -260,10 +349,7 @@ t.test('classification of failures', async t => {
   > = {
     aborted: [[undefined, undefined, 'AbortError']],
     'no-upload': [[404, 'NoSuchUpload']],
-    exists: [
-      [409, 'FileAlreadyExists'],
-      [409, 'FileImmutable'],
-    ],
+    exists: [[409, 'FileAlreadyExists']],
     'stale-part': [
       [400, 'InvalidPart'],
       [400, 'InvalidPartOrder'],
@@ -272,6 +358,7 @@ t.test('classification of failures', async t => {
       [403, 'AccessDenied'],
       [403, 'SignatureDoesNotMatch'],
       [403, 'UserDisable'],
+      [409, 'FileImmutable'],
       [403],
       [undefined, undefined, 'DEPTH_ZERO_SELF_SIGNED_CERT'],
       [undefined, undefined, 'CredentialsUnavailable'],
@@ -312,6 +399,7 @@ t.test('classification of failures', async t => {
       [undefined, undefined, 'ConnectTimeout'],
       [200],
       [203],
+      [404, undefined, 'UnusableReply'],
       [408],
       [500, 'InternalError'],
       [502],
@@ -351,6 +439,7 @@ t.test('classification of failures', async t => {
         [400, 'InvalidBucketName'],
         [403, 'AccessDenied', 'SignatureDoesNotMatch', 'UserDisable', 'SecondLevelDomainForbidden'],
         [404, 'NoSuchBucket'],
+        [409, 'FileImmutable'],
       ],
       expired: [
         [403, 'InvalidAccessKeyId', 'SecurityTokenExpired', 'InvalidSecurityToken'],
@@ -358,7 +447,7 @@ t.test('classification of failures', async t => {
       ],
       skewed: [[403, 'RequestTimeTooSkewed']],
       'no-upload': [[404, 'NoSuchUpload']],
-      exists: [[409, 'FileAlreadyExists', 'FileImmutable', 'ObjectAlreadyExists']],
+      exists: [[409, 'FileAlreadyExists', 'ObjectAlreadyExists']],
       throttled: [
         [503, 'ServiceUnavailable', 'UploadTrafficRateLimitExceeded'],
         [503, 'DownloadTrafficRateLimitExceeded', 'TotalQpsLimitExceeded', 'CpuLimitExceeded'],
@@ -427,6 +516,13 @@ t.test('classification of failures', async t => {
     for (const name of ['ECONNREFUSED', 'ENOTFOUND', 'ConnectTimeout']) {
       t.notOk(isAmbiguous(failure({ name })), `${name}: the request was never sent`)
     }
+  })
+
+  t.test('our own earlier attempt may be behind a taken or retained object', async t => {
+    for (const ossCode of ['FileAlreadyExists', 'ObjectAlreadyExists', 'FileImmutable']) {
+      t.ok(mayBeOurOwn(failure({ status: 409, ossCode })), ossCode)
+    }
+    t.notOk(mayBeOurOwn(failure({ status: 403, ossCode: 'AccessDenied' })))
   })
 
   t.test('describe() returns one line', async t => {

@@ -131,6 +131,28 @@ t.test('commit() covers buffered and corked writes, and concurrent calls share s
   await published(t, b, data)
 })
 
+t.test('commit() does not wait for a pause of the stream', async t => {
+  const b = await bench(t)
+  const sink = open(b)
+  let isDone = false
+  let written = 0
+  const chunk = bytes(60_000)
+  const pump = (): void => {
+    if (isDone) return
+    written += chunk.length
+    sink.write(chunk, pump)
+    if (sink.writableLength < 500_000) pump()
+  }
+  pump()
+  for (let i = 0; i < 5; i++) {
+    const before = written
+    await sink.commit()
+    t.ok(((await b.another().uploads())[0]?.committed ?? 0) >= before)
+  }
+  isDone = true
+  await failWith(sink)
+})
+
 t.test('commit() counts bytes, whatever the encoding of the chunks', async t => {
   const b = await bench(t)
   const sink = open(b)

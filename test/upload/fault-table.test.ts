@@ -423,6 +423,14 @@ const answer = (status: number, code?: string): FaultAction => ({
   ...(code === undefined ? { body: '' } : { code }),
 })
 
+/** A success of a proxy or a captive portal. */
+const foreign = (body: string): FaultAction => ({
+  do: 'answer',
+  status: 200,
+  body,
+  headers: { 'x-oss-request-id': null },
+})
+
 const HTML = '<html><body>Bad gateway<hr></html>'
 const WRONG = { 'x-oss-hash-crc64ecma': '1' }
 const NONE = { 'x-oss-hash-crc64ecma': null }
@@ -455,6 +463,17 @@ const TABLE: Record<string, Row> = {
     fault: answer(409, 'FileAlreadyExists'),
     rule: end('ERR_SPOOL_OBJECT_EXISTS', { resumable: false, extra: { HeadObject: 1 } }),
     but: { InitiateMultipartUpload: end('ERR_SPOOL_OBJECT_EXISTS', { resumable: false }) },
+    without: ['UploadPart', 'HeadObject', 'ListParts', 'AbortMultipartUpload', 'ListMultipartUploads'], // prettier-ignore
+  },
+  'a success that is not from OSS': {
+    fault: [foreign(''), foreign(HTML), foreign('<html><body>Log in</body></html>'), foreign('')],
+    rule: again,
+    but: OPEN,
+  },
+  '409 FileImmutable': {
+    fault: answer(409, 'FileImmutable'),
+    rule: end('ERR_SPOOL_DENIED', { extra: { HeadObject: 1 } }),
+    but: { InitiateMultipartUpload: end('ERR_SPOOL_DENIED') },
     without: ['UploadPart', 'HeadObject', 'ListParts', 'AbortMultipartUpload', 'ListMultipartUploads'], // prettier-ignore
   },
   '500 after the effect': {

@@ -8,6 +8,7 @@ import type { Session, SpoolFlags } from '../session.js'
 import { readSpoolContent } from '../spool-content.js'
 import { parseBucketTarget } from '../target.js'
 import { escapeControlChars } from '../escape-control-chars.js'
+import { isArgumentError } from '../../util/error-shape.js'
 
 export function defineDoctor(program: Command, session: Session): void {
   const command = addConnectionOptions(program.command('doctor'))
@@ -53,7 +54,7 @@ async function checkConnection(
   try {
     connection = await session.connect(flags, bucketTarget?.bucket)
   } catch (error) {
-    if (!(error instanceof UsageError || error instanceof TypeError)) throw error
+    if (!(error instanceof UsageError || isArgumentError(error))) throw error
     const hint = 'Run "oss-spool config show" to see the settings and where they come from'
     return [
       failedResult('credentials', error.message, hint),

@@ -13,6 +13,8 @@ import {
   warningResult,
   type CheckResult,
 } from './check-result.js'
+import { errorMessage } from '../../util/error-shape.js'
+import { errorCode } from '../../util/error-code.js'
 
 const LOW_SPACE_BYTES = 2 ** 30
 /** Each upload syncs several times, so a slow disk slows down many small uploads. */
@@ -107,7 +109,7 @@ async function checkLocks(directory: string): Promise<CheckResult> {
     return warningResult('locks', remoteWarning, 'Put the spool directory on a local disk')
   } catch (error) {
     const hint = 'Put the spool directory on a local disk'
-    return failedResult('locks', error instanceof Error ? error.message : String(error), hint)
+    return failedResult('locks', errorMessage(error), hint)
   }
 }
 
@@ -149,5 +151,5 @@ async function checkFsync(directory: string): Promise<CheckResult> {
 }
 
 function errorCodeOrText(error: unknown): string {
-  return error instanceof Error && 'code' in error ? String(error.code) : String(error)
+  return errorCode(error) ?? String(error)
 }

@@ -9,12 +9,16 @@ type AlterAction = Extract<FaultAction, { do: 'alter' }>
 
 /** Returns the reply of an `answer` fault. */
 export function createFaultReply(fault: AnswerAction, logEntry: RequestRecord): Reply {
-  const { status, code, message, ec, body, headers } = fault
+  return alterReply(plainFaultReply(fault, logEntry), { do: 'alter', headers: fault.headers ?? {} })
+}
+
+function plainFaultReply(fault: AnswerAction, logEntry: RequestRecord): Reply {
+  const { status, code, message, ec, body } = fault
   if (code !== undefined) logEntry.code = code
   if (code === undefined)
     return {
       status,
-      headers: { 'Content-Type': 'text/html', ...headers },
+      headers: { 'Content-Type': 'text/html' },
       ...(body === undefined ? {} : { body }),
     }
   const xml = xmlDocument('Error', {
@@ -24,7 +28,7 @@ export function createFaultReply(fault: AnswerAction, logEntry: RequestRecord): 
     HostId: logEntry.bucket ?? '',
     EC: ec,
   })
-  const extraHeaders = { ...(ec === undefined ? {} : { 'x-oss-ec': ec }), ...headers }
+  const extraHeaders = ec === undefined ? {} : { 'x-oss-ec': ec }
   if (logEntry.method === 'HEAD')
     return {
       status,
@@ -40,6 +44,7 @@ export function createFaultReply(fault: AnswerAction, logEntry: RequestRecord): 
 /** Returns the reply with altered headers or text. */
 export function alterReply(reply: Reply, { headers = {}, replace = [] }: AlterAction): Reply {
   const alteredHeaders = new Map(Object.entries(reply.headers))
+  const omitted = Object.keys(headers).filter(name => headers[name] === null)
   for (const [name, value] of Object.entries(headers)) {
     for (const existingName of alteredHeaders.keys())
       if (existingName.toLowerCase() === name.toLowerCase()) alteredHeaders.delete(existingName)
@@ -55,6 +60,7 @@ export function alterReply(reply: Reply, { headers = {}, replace = [] }: AlterAc
   return {
     status: reply.status,
     headers: Object.fromEntries(alteredHeaders),
+    omitted: omitted.map(name => name.toLowerCase()),
     ...(body === undefined ? {} : { body }),
   }
 }

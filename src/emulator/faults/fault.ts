@@ -54,8 +54,8 @@ export type FaultAction =
       readonly ec?: string
       /** Text to send instead of XML, e.g. a proxy's HTML. */
       readonly body?: string
-      /** Headers of the reply, in addition to the usual ones. */
-      readonly headers?: Readonly<Record<string, string>>
+      /** Headers of the reply, in addition to the usual ones; `null` leaves one out. */
+      readonly headers?: Readonly<Record<string, string | null>>
       /** Point at which it fires; the rest of the body is then drained before the reply. Default `start`. */
       readonly at?: Exclude<FaultPoint, 'reply'>
     }

@@ -3,6 +3,7 @@
  * are legal parts of a key, so `new URL()` must not be used.
  */
 import { OssError } from '../oss-error.js'
+import { isArgumentError } from '../../util/error-shape.js'
 
 /** A parsed request target. */
 export interface RequestTarget {
@@ -63,7 +64,7 @@ export function percentDecode(text: string): string | undefined {
   try {
     return strictUtf8Decoder.decode(bytes)
   } catch (error) {
-    if (error instanceof TypeError) return undefined // thrown by the decoder for malformed bytes
+    if (isArgumentError(error)) return undefined // thrown by the decoder for malformed bytes
     throw error
   }
 }

@@ -8,6 +8,7 @@ import type { Reply } from '../reply.js'
 import { normalizeHost } from '../http/bucket-address.js'
 import type { ObjectRecord } from '../store/record.js'
 import type { OperationContext } from './operation-context.js'
+import { errorMessage } from '../../util/error-shape.js'
 
 const MAX_CALLBACK_HEADER_BYTES = 5 * 1024
 const MAX_CALLBACK_RESPONSE_BYTES = 1024 * 1024
@@ -71,8 +72,7 @@ function decodeBase64Json(
   let value: unknown
   try {
     value = JSON.parse(Buffer.from(base64, 'base64').toString())
-  } catch (error) {
-    if (!(error instanceof SyntaxError)) throw error
+  } catch {
     throw invalidCallback('callback', base64)
   }
   if (typeof value !== 'object' || value === null) throw invalidCallback('callback', base64)
@@ -130,7 +130,7 @@ async function sendCallback(callback: Callback, body: string): Promise<Buffer> {
         return responseBody
       reason = String(response.status)
     } catch (error) {
-      reason = error instanceof Error ? error.message : String(error)
+      reason = errorMessage(error)
     }
   }
   throw new OssError('CallbackFailed', { message: `Error status : ${reason}.` })

@@ -3,10 +3,11 @@
  * whole. A missing file is `undefined`; any other error is thrown.
  */
 import { mkdir, open, readdir, readFile, rename, rm, stat, unlink } from 'node:fs/promises'
+import { errorCode } from '../../util/error-code.js'
 
 /** Returns whether an error has one of these codes. */
 export function hasErrorCode(error: unknown, ...codes: string[]): boolean {
-  return error instanceof Error && 'code' in error && codes.includes(String(error.code))
+  return codes.includes(errorCode(error) ?? '')
 }
 
 /** Resolves with `undefined` instead of failing with ENOENT or ENOTDIR. */

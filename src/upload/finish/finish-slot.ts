@@ -22,6 +22,7 @@ import {
 import { RecordWriter } from '../run/record-writer.js'
 import { sealAtLastCommit } from './seal-at-commit.js'
 import { UploadResources } from './upload-resources.js'
+import { isError } from '../../util/error-shape.js'
 
 /** Finishes the upload in `slot` and ends the claim, also on failure. */
 export async function finishSlot(context: UploadContext, slot: Slot): Promise<FinishResult> {
@@ -104,7 +105,7 @@ async function saveError(
   record: UploadRecord,
   error: unknown,
 ): Promise<void> {
-  if (!(error instanceof Error)) return
+  if (!isError(error)) return
   const code = errorCode(error) ?? error.name
   await writer
     .write({ ...record, error: { code, message: error.message, at: timestamp() } })

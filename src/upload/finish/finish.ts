@@ -7,8 +7,14 @@ import { crc64 } from '../../crc64.js'
 import type { Completing, Finishable, Published, Sealed } from '../../disk/checkpoint.js'
 import { SpoolError } from '../../errors.js'
 import { TOKEN_HEADER, type ObjectInfo, type PublishResponse } from '../../oss/bucket.js'
-import { completionHeaders, initiationHeaders } from '../../oss/object-headers.js'
-import { errorKind, isAmbiguous, isRefusal, OssRequestError } from '../../oss/request-error.js'
+import { bodyHeaders, completionHeaders, initiationHeaders } from '../../oss/object-headers.js'
+import {
+  errorKind,
+  isAmbiguous,
+  isRefusal,
+  mayBeOurOwn,
+  OssRequestError,
+} from '../../oss/request-error.js'
 import type { UploadContext } from '../run/context.js'
 import { errorContext, toSpoolError } from '../run/error-mapping.js'
 import { abortUploadId, abortUploadIds } from '../transfer/abort-upload-ids.js'
@@ -101,6 +107,7 @@ async function putObject(resources: UploadResources): Promise<PublishedObject> {
   await saveCompleting(resources, completing)
   const headers = {
     ...initiationHeaders(sealed.object),
+    ...bodyHeaders(sealed.object),
     ...completionHeaders(sealed.object),
     [TOKEN_HEADER]: sealed.token,
   }
@@ -256,15 +263,14 @@ async function handleFailure(
   const { context, writer } = resources
   const kind = errorKind(failure)
   const { phase } = resources.sealed
-  // Already retried by the caller. `exists` is different: our own earlier attempt may have created the
-  // object.
-  if (phase !== 'completing' && kind !== 'exists') throw failure
+  // Already retried by the caller, unless our own earlier attempt may have created the object.
+  if (phase !== 'completing' && !mayBeOurOwn(failure)) throw failure
   // Whether Complete succeeded could not be found out.
   if (phase === 'completing' && !Object.values(OPERATIONS).includes(failure.operation))
     throw failure
   if (kind === 'aborted') throw failure
   context.warnOnce(failure)
-  if (kind === 'exists') {
+  if (mayBeOurOwn(failure)) {
     const object = await findOwnObject(resources)
     if (object !== undefined) return object
     await writer.write(backToSealed(resources.sealed))
@@ -357,7 +363,10 @@ async function recordPublished(
   return { published, ...(callback === undefined ? {} : { callback }) }
 }
 
-/** Saves that the object is published before its bytes are removed (rule 5), and ends the claim. */
+/**
+ * Saves that the object is published before its bytes are removed (rule 5), and ends the claim. An upload of
+ * which nothing remains needs no such record: its directory is renamed away as a whole.
+ */
 async function cleanUp(
   { context, writer }: UploadResources,
   published: Published,
@@ -370,11 +379,15 @@ async function cleanUp(
     await claim.release()
     return
   }
+  const { lost } = withLostInitiates(writer.checkpoint)
+  const isShared = claim.host !== undefined // its record outlives its bytes
+  if (!published.once && !isShared && unused.length === 0 && lost.length === 0) {
+    return context.removeUpload()
+  }
   await writer.save({ ...writer.with(published), superseded: unused })
   const leftover = await abortUploadIds(context, unused)
-  const { lost } = withLostInitiates(writer.checkpoint)
   const orphans = lost.length > 0 && (await mayHaveOrphans(context, lost, new Set(leftover)))
-  if (!published.once && leftover.length === 0 && !orphans) return claim.remove()
+  if (!published.once && leftover.length === 0 && !orphans) return context.removeUpload()
   const left = { superseded: leftover, lost: orphans ? lost : [] }
   await writer.save({ ...writer.with(published), ...left })
   await claim.removeOtherFiles([])

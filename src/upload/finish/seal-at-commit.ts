@@ -9,7 +9,8 @@ import type { UploadContext } from '../run/context.js'
  * committed.
  * @throws TempFileDamagedError if committed bytes are missing
  */
-export async function sealAtLastCommit({ claim, checkpoint }: UploadContext): Promise<void> {
+export async function sealAtLastCommit(context: UploadContext): Promise<void> {
+  const { claim, checkpoint } = context
   const { upload, previous } = checkpoint
   if (!isCommitted(upload)) return
   const { size } = upload.committed
@@ -27,5 +28,5 @@ export async function sealAtLastCommit({ claim, checkpoint }: UploadContext): Pr
     await file.close()
   }
   await claim.db.write(replacePrevious(withLostInitiates(checkpoint), sealAtCommit(upload)))
-  if (previous !== undefined) await claim.removeFile(previous.file)
+  if (previous !== undefined) await context.cleanUp(() => claim.removeFile(previous.file))
 }

@@ -70,7 +70,7 @@ export class UploadResources {
     const opening = this.#file
     this.#file = undefined // the number of a closed descriptor is soon reused
     const file = await opening?.catch(() => undefined) // its error was reported where the file was used
-    await file?.close()
+    await file?.close().catch(() => undefined) // the bytes that matter were synced
   }
 
   async #openFile(): Promise<SpoolFile> {

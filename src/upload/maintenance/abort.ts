@@ -14,7 +14,6 @@ import { withLostInitiates } from '../model/phase.js'
  * ends the claim.
  */
 export async function abortUpload(context: UploadContext, records: RecordStore): Promise<void> {
-  const { claim } = context
   const checkpoint = withLostInitiates(context.checkpoint)
   const { upload, previous, superseded, lost } = checkpoint
   const own = [upload.uploadId, previous?.uploadId, ...superseded]
@@ -26,5 +25,5 @@ export async function abortUpload(context: UploadContext, records: RecordStore):
   } catch (error) {
     throw toSpoolError(error, errorContext(checkpoint, checkpoint))
   }
-  await claim.remove()
+  await context.removeUpload()
 }

@@ -9,6 +9,7 @@ import { invalidType, outOfRange, SpoolError } from '../../errors.js'
 import { abortUpload } from './abort.js'
 import type { UploadContext } from '../run/context.js'
 import { abortUploadId, abortUploadIds } from '../transfer/abort-upload-ids.js'
+import { toDiskError } from '../run/error-mapping.js'
 import { findOrphans } from '../transfer/orphans.js'
 import { withLostInitiates } from '../model/phase.js'
 
@@ -66,7 +67,8 @@ export async function prune(pruner: PruneDeps, options: PruneOptions): Promise<P
   for (const id of await pruner.records.ids()) {
     try {
       pruned.push(...(await pruneUpload(pruner, id, { ...options, olderThan, dryRun })))
-    } catch (error) {
+    } catch (cause) {
+      const error = toDiskError(cause)
       if (!(error instanceof SpoolError)) throw error
       if (error.code !== 'ERR_SPOOL_LOCKED') pruner.warn(id, error)
     }
@@ -137,7 +139,8 @@ async function cleanUpPublished(
   const { upload, lost } = claim.checkpoint
   if (upload.phase !== 'published') return
   const superseded = await abortUploadIds(context, claim.checkpoint.superseded)
-  if (!upload.once && superseded.length === 0 && lost.length === 0) return claim.remove()
+  await context.cleanUp(() => claim.removeOtherFiles([]))
+  if (!upload.once && superseded.length === 0 && lost.length === 0) return context.removeUpload()
   await claim.db.write({ ...claim.checkpoint, superseded })
 }
 
@@ -145,7 +148,9 @@ async function cleanUpPublished(
 function needsPruning(checkpoint: Checkpoint, options: PruneSettings): boolean {
   if (pruneKind(checkpoint, options) !== undefined) return true
   if (options.orphans === true && withLostInitiates(checkpoint).lost.length > 0) return true
-  return checkpoint.upload.phase === 'published' && checkpoint.superseded.length > 0
+  const { upload, superseded } = checkpoint
+  // Left by a crash, or because something could not be removed then.
+  return upload.phase === 'published' && (!upload.once || superseded.length > 0)
 }
 
 /** Returns the kind to report if this upload should be removed, or `undefined` to keep it. */

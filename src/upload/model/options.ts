@@ -1,5 +1,4 @@
 /** Options of one upload: their meaning, defaults and limits. All are checked before any work begins. */
-import { setMaxListeners } from 'node:events'
 import { resolve } from 'node:path'
 import {
   checkInteger,
@@ -17,6 +16,7 @@ import { checkId } from './names.js'
 import { maxPartSizeFor, MAX_PART_SIZE, MAX_PARTS, MIB, MIN_PART_SIZE } from './plan.js'
 import type { ProgressEvent } from './progress-event.js'
 import type { RetryOptions } from './retry.js'
+import { allowManyListeners, isAbortSignal, toLocalSignal } from '../../util/abort-signals.js'
 
 /**
  * A checkpoint of `ali-oss`: its `multipartUpload` passes one to `progress`, and
@@ -216,11 +216,8 @@ export function checkOptions(options: UploadOptions): UploadSettings {
   const { partSize = 8 * MIB } = checkpoint ?? options
   const size = checkpoint?.fileSize ?? options.size
   checkInteger('size', size, 0, maxPartSize * MAX_PARTS)
-  const { signal, progress, onProgress } = options
-  if (signal !== undefined && !(signal instanceof AbortSignal)) {
-    throw invalidType('signal', 'an AbortSignal', signal)
-  }
-  if (signal !== undefined) setMaxListeners(0, signal) // one signal may abort any number of uploads
+  const { progress, onProgress } = options
+  const signal = checkSignal(options.signal)
   if (progress !== undefined && typeof progress !== 'function') {
     throw invalidType('progress', 'a function', progress)
   }
@@ -259,6 +256,13 @@ export function checkOptions(options: UploadOptions): UploadSettings {
     onProgress,
     object,
   }
+}
+
+function checkSignal(signal: unknown): AbortSignal | undefined {
+  if (signal === undefined) return undefined
+  if (!isAbortSignal(signal)) throw invalidType('signal', 'an AbortSignal', signal)
+  allowManyListeners(signal) // one signal may abort any number of uploads
+  return toLocalSignal(signal)
 }
 
 /** The minimum is one part of the smallest size for each part in flight, and one to fill. */

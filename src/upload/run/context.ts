@@ -4,7 +4,7 @@
  */
 import type { Claim } from '../../disk/claim.js'
 import type { Checkpoint } from '../../disk/checkpoint.js'
-import { setMaxListeners } from 'node:events'
+import { systemErrorCode } from '../../disk/durable-fs.js'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { OssRequestError } from '../../oss/request-error.js'
 import type { Bucket, CallOptions } from '../../oss/bucket.js'
@@ -13,6 +13,7 @@ import type { UploadOptions } from '../model/options.js'
 import type { ProgressTracker } from './progress.js'
 import type { RetryPolicy, RetryOptions } from '../model/retry.js'
 import { Diagnostics } from './diagnostics.js'
+import { allowManyListeners } from '../../util/abort-signals.js'
 
 /** Argument of the `warning` event: a problem that did not fail the upload but needs attention. */
 export interface SpoolWarning {
@@ -75,7 +76,7 @@ export class UploadContext {
     this.#warn = warn
     this.callOptions = { signal: this.#abort.signal, idleTimeout: settings.timeout, share }
     claim.db.on('written', (before, now, elapsed) => this.diagnostics.written(before, now, elapsed))
-    setMaxListeners(0, this.#abort.signal) // one listener per part in flight
+    allowManyListeners(this.#abort.signal) // one listener per part in flight
     claim.lockLost?.addEventListener('abort', () => this.stop(), { once: true })
   }
 
@@ -162,6 +163,22 @@ export class UploadContext {
   warn(message: string, details: { part?: number; cause?: unknown } = {}): void {
     // On the next tick, so that an exception in a listener is uncaught instead of failing a part.
     process.nextTick(this.#warn, { id: this.id, message, ...details })
+  }
+
+  /** Removes the upload from this host and ends the claim. Files that cannot be removed are only a warning. */
+  async removeUpload(): Promise<void> {
+    const cause = await this.claim.remove()
+    if (cause !== undefined) this.warn(`Cleaning up failed: ${String(cause)}`, { cause })
+  }
+
+  /** Removes what is no longer needed. A failure is only a warning: a later run or `prune` removes it. */
+  async cleanUp(step: () => Promise<void>): Promise<void> {
+    try {
+      await step()
+    } catch (cause) {
+      if (systemErrorCode(cause) === undefined) throw cause
+      this.warn(`Cleaning up failed: ${String(cause)}`, { cause })
+    }
   }
 
   /** Reports a failed request that will be retried. */

@@ -2,12 +2,22 @@
  * Maps failures of OSS, the disk and the temp file to public errors. Their `ERR_SPOOL_*` codes are assigned only
  * here.
  */
-import type { Checkpoint, Slot, UploadRecord } from '../../disk/checkpoint.js'
+import {
+  isCommitted,
+  type Checkpoint,
+  type Slot,
+  type UploadRecord,
+} from '../../disk/checkpoint.js'
 import { systemErrorCode } from '../../disk/durable-fs.js'
 import { LinkedFileChangedError } from '../../disk/linked-file.js'
 import { TempFileDamagedError } from '../../disk/temp-file.js'
 import { SpoolError, type SpoolErrorCode } from '../../errors.js'
-import { errorKind, OssRequestError, type RequestErrorKind } from '../../oss/request-error.js'
+import {
+  errorKind,
+  isImmutable,
+  OssRequestError,
+  type RequestErrorKind,
+} from '../../oss/request-error.js'
 import { BytesLostError, hasFreedParts } from '../model/freed-parts.js'
 import { mayBePublished } from '../model/phase.js'
 
@@ -41,6 +51,8 @@ export interface ErrorContext {
   readonly key: string
   /** What `resume` can publish without the source: all bytes, those up to the last commit, or nothing. */
   readonly kept: 'all' | 'committed' | 'nothing'
+  /** Bytes up to the last commit. */
+  readonly committed?: number
   /** Whether the object is published. `unknown` after a Complete or PutObject without a response (rule 8). */
   readonly published: 'no' | 'unknown' | 'yes'
   /** True if some parts are no longer on this disk. */
@@ -68,6 +80,7 @@ export function errorContext(
     bucket,
     key,
     kept: keptBytes(record),
+    ...(isCommitted(record) ? { committed: record.committed.size } : {}),
     published: publishedState(checkpoint, record),
     hasFreedParts: record !== undefined && hasFreedParts(record),
     uploadId: record?.uploadId,
@@ -113,7 +126,7 @@ export function toSpoolError(error: unknown, upload: ErrorContext): unknown {
       uploadId,
       part,
       resumable: resumable && code !== 'ERR_SPOOL_OBJECT_EXISTS',
-      hint: code === 'ERR_SPOOL_OBJECT_EXISTS' ? undefined : (hint ?? unknownHint(code, upload)),
+      hint: code === 'ERR_SPOOL_OBJECT_EXISTS' ? undefined : (hint ?? deniedHint(error, upload)),
       requestId: error.requestId,
       status: error.status,
       ossCode: error.ossCode,
@@ -195,9 +208,15 @@ function resumeHint({ id, kept, hasFreedParts: freed }: ErrorContext): string | 
   return `Run "oss-spool resume ${id}" or call spool.resume('${id}') to publish the bytes up to the last commit.`
 }
 
-/** Returns the next step if OSS refuses to say whether the object was published (a write-only policy). */
-function unknownHint(code: SpoolErrorCode, { id, published }: ErrorContext): string | undefined {
-  if (published !== 'unknown' || code !== 'ERR_SPOOL_DENIED') return undefined
+/** Returns the next step if OSS refused the request and resuming at once would not help. */
+function deniedHint(error: OssRequestError, upload: ErrorContext): string | undefined {
+  const { id, published, kept } = upload
+  if (kept !== 'all' || CODE_BY_KIND[errorKind(error)] !== 'ERR_SPOOL_DENIED') return undefined
+  if (isImmutable(error)) {
+    return `The retention of the bucket or of the object forbids replacing it now. The bytes are kept: once it is over, or an administrator of the bucket allows it, run "oss-spool resume ${id}" or call spool.resume('${id}').`
+  }
+  // A write-only policy: OSS does not say whether the object was published.
+  if (published !== 'unknown') return undefined
   return `Permit oss:GetObject and oss:ListParts and run "oss-spool resume ${id}" to find out, or run "oss-spool resume --force ${id}" to publish it again from this disk.`
 }
 

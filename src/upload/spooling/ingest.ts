@@ -9,6 +9,7 @@ import type { SpoolFile } from '../../disk/spool-file.js'
 import { TempFileDamagedError } from '../../disk/temp-file.js'
 import { SpoolError } from '../../errors.js'
 import type { UploadContext } from '../run/context.js'
+import { errorContext, type ErrorContext } from '../run/error-mapping.js'
 import { splitAt, type DiskQuota } from './disk-quota.js'
 import { firstMismatch } from '../model/expectation.js'
 import { finish, type FinishResult } from '../finish/finish.js'
@@ -46,7 +47,7 @@ export interface IngestDeps {
 }
 
 /** Returns the error to save for an abandoned upload. Called once it is known what is durable. */
-export type AbandonReason = (saved: Checkpoint | null) => { code: string; message: string }
+export type AbandonReason = (state: ErrorContext) => { code: string; message: string }
 
 export class Ingest {
   readonly context: UploadContext
@@ -82,20 +83,14 @@ export class Ingest {
     return this.#track(this.#write(chunks))
   }
 
-  /** The checkpoint on disk, if any. */
-  get saved(): Checkpoint | null {
-    return this.context.claim.db.saved
-  }
-
-  /** True once the seal is durable and the source is no longer needed. */
-  get sealed(): boolean {
-    return this.saved !== null && this.saved.upload.phase !== 'spooling'
+  /** What a new process would find. */
+  get savedState(): ErrorContext {
+    return this.#stateOf(this.context.claim.db.saved)
   }
 
   /** Resolves once the seal is durable. Never rejects. */
   async untilSealed(): Promise<void> {
-    const { db } = this.context.claim
-    while (!this.sealed) await once(db, 'written')
+    while (this.savedState.kept !== 'all') await once(this.context.claim.db, 'written')
   }
 
   /**
@@ -187,7 +182,8 @@ export class Ingest {
     const { context, writer } = this.#deps
     const { previous } = writer.checkpoint
     await writer.save(replacePrevious(writer.checkpoint, sealed))
-    if (previous !== undefined) await context.claim.removeFile(previous.file)
+    if (previous === undefined) return
+    await context.cleanUp(() => context.claim.removeFile(previous.file))
   }
 
   async #finish(): Promise<FinishResult> {
@@ -233,12 +229,14 @@ export class Ingest {
     await claim.db.idle()
     // The record of a short stream may not be saved yet.
     const checkpoint = claim.db.saved ?? claim.checkpoint
-    if (checkpoint === null) return claim.remove()
+    if (checkpoint === null) return this.context.removeUpload()
     const { upload } = checkpoint
     const isUnsealed = upload.phase === 'spooling'
-    const { code, message } = reason(checkpoint)
+    const { code, message } = reason(this.#stateOf(checkpoint))
     const continues = isUnsealed && upload.replay === 'offset'
-    if (isUnsealed && !continues && !isCommitted(upload)) await this.#deps.file.remove()
+    if (isUnsealed && !continues && !isCommitted(upload)) {
+      await this.context.cleanUp(() => this.#deps.file.remove())
+    }
     try {
       if (upload.phase !== 'published') {
         const fields = { ...progress.acknowledged, ...(continues ? this.#replayFields() : {}) }
@@ -246,11 +244,16 @@ export class Ingest {
         await claim.db.write({ ...checkpoint, upload: { ...upload, ...fields, error } })
       }
     } catch (error) {
-      if (claim.db.saved === null) reason(null)
+      if (claim.db.saved === null) reason(this.savedState)
       throw error
     } finally {
       await claim.releaseOrRemove()
     }
+  }
+
+  #stateOf(checkpoint: Checkpoint | null): ErrorContext {
+    const { id, key, claim } = this.context
+    return errorContext({ id, key, bucket: claim.checkpoint?.bucket ?? '' }, checkpoint)
   }
 
   #track<T>(step: Promise<T>): Promise<T> {

@@ -60,7 +60,7 @@ export async function reconcileCompletingRecords(context: UploadContext): Promis
         const rest = slot === 'upload' ? writer.with(published) : dropPrevious(checkpoint)
         const superseded = uploadIdsToAbort(checkpoint, record, { answered: false })
         await writer.save({ ...rest, superseded })
-        await claim.removeFile(record.file)
+        await context.cleanUp(() => claim.removeFile(record.file))
       } else if (outcome === 'wrong') {
         await writer.dropWrongUploadId()
       } else if (outcome === 'pending' || outcome === 'absent') {

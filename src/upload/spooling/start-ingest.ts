@@ -123,7 +123,7 @@ async function createIngest(
   } else {
     const checkpoint = startSuccessor(before, record)
     await writer.save(checkpoint)
-    await claim.removeOtherFiles(filesOf(checkpoint))
+    await context.cleanUp(() => claim.removeOtherFiles(filesOf(checkpoint)))
   }
   const offset =
     reused === undefined ? 0 : await replayEarlierBytes(context, cutter, writer, record, reused)

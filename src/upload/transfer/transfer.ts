@@ -4,6 +4,7 @@
  * taken fails the upload; attempts are counted from `sourceEnded()` on.
  */
 import { randomUUID } from 'node:crypto'
+import { bodyHeaders } from '../../oss/object-headers.js'
 import { isNoSuchUpload, OssRequestError } from '../../oss/request-error.js'
 import type { HttpResponse, UploadBody, UploadedPart } from '../../oss/bucket.js'
 import type { UploadContext } from '../run/context.js'
@@ -191,7 +192,8 @@ export class Transfer {
     const since = performance.now()
     const attempt = async (): Promise<UploadedPart> => {
       const uploaded = await this.#limiter.run(() => {
-        const body = { number, size, body: this.#source.body(part) }
+        const headers = bodyHeaders(this.#writer.record.object)
+        const body = { number, size, body: this.#source.body(part), headers }
         return bucket.uploadPart(key, session.uploadId, body, callOptions)
       })
       if (uploaded.crc64 === undefined || uploaded.crc64 === part.crc64) return uploaded
