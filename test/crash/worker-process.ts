@@ -22,6 +22,8 @@ export interface Job {
   readonly redis?: { readonly port: number } & RedisCheckpointOptions
   /** The source never ends. */
   readonly hold?: boolean
+  /** Offsets at which the stream is committed. */
+  readonly commits?: readonly number[]
   /** Milliseconds between two chunks of the source. */
   readonly pace?: number
   /** Load everything, then wait for `go()`. */
@@ -65,6 +67,8 @@ interface Message {
   /** A step without a result succeeded. */
   readonly done?: true
   readonly error?: { name: string; code?: string; message: string; resumable?: boolean }
+  /** Offset of the last commit that resolved. */
+  readonly committed?: number
   /** The last warning. */
   readonly warning?: string
   /** The first operation that was made to fail. */

@@ -74,8 +74,24 @@ async function run() {
     phase = progress.phase
     send({ phase })
   })
-  await pipeline(source(0), sink)
+  if (job.commits) await commitAt(sink, job.commits)
+  else await pipeline(source(0), sink)
   return sink.result
+}
+
+/** Writes the content and commits it at each offset. With `job.hold`, the stream never ends. */
+async function commitAt(sink, offsets) {
+  const chunks = await source(0).toArray()
+  const content = Buffer.concat(chunks)
+  let written = 0
+  for (const offset of offsets) {
+    sink.write(content.subarray(written, offset))
+    written = offset
+    await sink.commit()
+    send({ committed: offset })
+  }
+  if (job.hold) await new Promise(resolve => setTimeout(resolve, 600_000))
+  sink.end(content.subarray(written))
 }
 
 /** Streams the content of `test/crash/seeded-content.ts`. With `job.hold`, the stream never ends. */
