@@ -15,6 +15,7 @@ import { runCases } from './lanes.js'
 import { setLongTimeout } from './long-timeout.js'
 import { check } from './recovery.js'
 import { countOperations, SCENARIOS, setUp, type Scenario } from './scenario.js'
+import { contentOf } from './seeded-content.js'
 import { PART, type UploadFixture } from './upload-fixture.js'
 import type { WorkerOutcome } from './worker-process.js'
 
@@ -22,10 +23,31 @@ setLongTimeout(t)
 
 /** Within a part, at the end of one, and after several. */
 const COMMITS = [1000, 2 * PART, 3 * PART + 77]
-const ONE_IN = 11
+/** Length of a committed predecessor. */
+const PREFIX = 2 * PART + 11
+const ONE_IN = 23
 const LOSSES: readonly Loss[] = ['all', 'data', 'names']
 
+/** The stream is killed after a commit, and another one of its id takes its place. */
+const COMMITTED: Scenario = {
+  ...SCENARIOS.supersede,
+  name: 'replacing a committed stream',
+  prepare: async fixture => {
+    const { seed } = fixture
+    const child = fixture.startWorker({
+      step: 'stream',
+      seed: -seed,
+      commits: [PREFIX],
+      hold: true,
+    })
+    await child.waitFor('committed')
+    await child.kill()
+  },
+  predecessor: ({ seed }) => contentOf(-seed, PREFIX),
+}
+
 const CASES: readonly Scenario[] = [
+  COMMITTED,
   SCENARIOS.parts,
   SCENARIOS.bounded,
   SCENARIOS.supersede,

@@ -81,8 +81,7 @@ async function run() {
 
 /** Writes the content and commits it at each offset. With `job.hold`, the stream never ends. */
 async function commitAt(sink, offsets) {
-  const chunks = await source(0).toArray()
-  const content = Buffer.concat(chunks)
+  const content = contentOfJob()
   let written = 0
   for (const offset of offsets) {
     sink.write(content.subarray(written, offset))
@@ -96,10 +95,7 @@ async function commitAt(sink, offsets) {
 
 /** Streams the content of `test/crash/seeded-content.ts`. With `job.hold`, the stream never ends. */
 function source(offset) {
-  const name = createHash('sha256').update(String(job.seed)).digest()
-  const content = createCipheriv('aes-256-ctr', name, Buffer.alloc(16)).update(
-    Buffer.alloc(job.size),
-  )
+  const content = contentOfJob()
   send({ offset })
   return Readable.from(
     (async function* () {
@@ -111,4 +107,9 @@ function source(offset) {
     })(),
     { objectMode: false },
   )
+}
+
+function contentOfJob() {
+  const name = createHash('sha256').update(String(job.seed)).digest()
+  return createCipheriv('aes-256-ctr', name, Buffer.alloc(16)).update(Buffer.alloc(job.size))
 }
