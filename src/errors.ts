@@ -31,7 +31,10 @@ export type SpoolErrorCode =
 export interface SpoolErrorDetails {
   /** Id of the upload; empty if there is none yet. */
   readonly id?: string | undefined
-  /** True if and only if `resume(id)` can finish the upload without its source once the cause is fixed. */
+  /**
+   * True if and only if `resume(id)` can finish the upload, up to its last commit if it is not sealed, without its
+   * source once the cause is fixed.
+   */
   readonly resumable?: boolean | undefined
   /** Next step for the user. */
   readonly hint?: string | undefined
@@ -57,7 +60,10 @@ export class SpoolError extends Error {
   override readonly name = 'SpoolError'
   /** Identifies the failure. Stable: later versions only add codes. */
   readonly code: SpoolErrorCode
-  /** True if and only if `resume(id)` can finish the upload without its source once the cause is fixed. */
+  /**
+   * True if and only if `resume(id)` can finish the upload, up to its last commit if it is not sealed, without its
+   * source once the cause is fixed.
+   */
   readonly resumable: boolean
   /** Id of the upload; empty if there is none yet. */
   readonly id: string

@@ -204,7 +204,8 @@ export class Spool extends EventEmitter<{
   }
 
   /**
-   * Finishes a sealed upload without its source, at the place its checkpoint names.
+   * Finishes a sealed or committed upload without its source, at the place its checkpoint names. A committed
+   * upload is published up to its last commit.
    * @throws SpoolError `ERR_SPOOL_NOT_FOUND`, `ERR_SPOOL_UNSEALED`, and every error that can end an upload
    */
   async resume(id: string, options: ResumeOptions = {}): Promise<UploadResult> {
@@ -259,7 +260,7 @@ export class Spool extends EventEmitter<{
 
   /**
    * Removes what was idle for `olderThan` and has no owner: unsealed uploads (aborted on OSS), receipts and
-   * quarantined files; sealed uploads and orphans only on request.
+   * quarantined files; sealed and committed uploads and orphans only on request.
    * @returns what was removed, or would be with `dryRun`
    */
   async prune(options: PruneOptions = {}): Promise<Pruned[]> {

@@ -145,7 +145,7 @@ export class SpoolWriteStream extends Writable {
       )
     }
     if (this.#isSealed) return
-    // After the end, bytes that were lost cannot be told from those that were written.
+    // No commit can cover lost bytes.
     const size = this.#hasLostBytes ? Infinity : this.#written + this.writableLength
     await new Promise<void>((resolve, reject) => {
       this.#commits.push({ size, isStarted: false, resolve, reject })

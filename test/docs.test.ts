@@ -32,6 +32,8 @@ const NOT_RUN = [
   'README.md: CI runs exactly this',
   'docs/emulator.md: needs Jest or Vitest',
   'docs/jobs.md: a worker runs until it is stopped',
+  'docs/security.md: a RAM policy',
+  'docs/security.md: a RAM policy',
   'docs/security.md: it is part of a package.json',
   'examples/README.md: each is run by test/examples/',
 ]

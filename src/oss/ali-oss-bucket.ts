@@ -304,7 +304,10 @@ export class AliOssBucket implements Bucket {
     }
   }
 
-  /** Runs one call of `ali-oss` when its turn comes. Converts anything it throws to an `OssRequestError`. */
+  /**
+   * Runs one call of `ali-oss` when its turn comes. Converts anything it throws to an `OssRequestError`, except
+   * an error of the body.
+   */
   #request<T>(
     operation: string,
     call: Request,
@@ -323,6 +326,7 @@ export class AliOssBucket implements Bucket {
         if (!isForeign(operation, exchange.reply)) return result
         throw new Error(FOREIGN_REPLY)
       } catch (error) {
+        if (exchange.bodyError !== undefined) throw exchange.bodyError
         const failure = toRequestError(operation, error, exchange, keys)
         if (!(await this.#recover(failure, keys, exchange))) throw failure
         throw toRequestError(operation, error, exchange, keys, { recovered: true })

@@ -127,7 +127,7 @@ export function classify({
 }: RequestErrorFacts): RequestErrorKind {
   const byCode = lookUp(KIND_BY_OSS_CODE, ossCode)
   if (byCode !== undefined) return byCode
-  if (name === UNUSABLE_REPLY) return 'transient' // whatever its status
+  if (name === UNUSABLE_REPLY) return 'transient' // with every status
   if (name === 'AbortError') return 'aborted' // regardless of a partial reply
   if (status === undefined || status < 300) return lookUp(KIND_BY_ERROR_NAME, name) ?? 'transient' // or cut short
   if (status >= 500 || status === 429) return lookUp(KIND_BY_STATUS, status) ?? 'transient'

@@ -13,6 +13,7 @@ import type { UploadBody, CallOptions, RateLimit, HttpResponse } from './bucket.
 import { proxyFor, proxyRefused, TunnelAgent, proxyUnreachable, type Proxy } from './proxy.js'
 import { pace } from './rate-limiter.js'
 import { sanitizeXml } from './sanitize-xml.js'
+import { toError } from '../util/error-shape.js'
 
 /**
  * Maximum size of a reply. OSS sends XML with at most 1,000 parts or 200 uploads, or a callback's JSON (1 MiB).
@@ -34,6 +35,8 @@ export interface TransportContext extends CallOptions {
   reply?: HttpResponse
   /** Start of the body of a 403 reply. `ali-oss` drops the elements that it does not know. */
   refusal?: string
+  /** The body could not be read: not a failure of the request. */
+  bodyError?: unknown
   /** Reason why there is no complete reply. `ali-oss` drops the code of the original error. */
   failure?: Error
 }
@@ -181,7 +184,12 @@ export class Transport {
       exchange.signal?.addEventListener('abort', onAbort, { once: true })
       const chunks = paced?.body ?? body
       if (chunks === undefined) request.end(content)
-      else pipeBody(chunks, request).catch(fail)
+      else {
+        pipeBody(chunks, request).catch((error: unknown) => {
+          if (exchange.failure === undefined) exchange.bodyError = error
+          fail(toError(error))
+        })
+      }
     })
 
   /** Destroys pooled sockets. Optional: idle sockets are unref'd. */

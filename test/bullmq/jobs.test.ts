@@ -135,7 +135,9 @@ fleetTest('temporary failures are retried, others fail permanently', async (t, f
   t.same(chooseFailureAction(locked('b'), 'a'), { do: 'send to host', host: 'b' })
   t.same(chooseFailureAction(locked('a'), 'a'), { do: 'wait' })
   t.same(chooseFailureAction(locked(), 'a'), { do: 'wait' })
-  t.same(chooseFailureAction(new SpoolError('ERR_SPOOL_UNREADABLE', 'x'), 'a'), { do: 'retry' })
+  for (const code of ['ERR_SPOOL_UNREADABLE', 'ERR_SPOOL_FULL', 'ERR_SPOOL_IO'] as const) {
+    t.same(chooseFailureAction(new SpoolError(code, 'x'), 'a'), { do: 'retry' }, code)
+  }
   t.same(chooseFailureAction(new TypeError('x'), 'a'), { do: 'fail' })
   t.match(toJobError('ERR_X: y', true), { message: 'ERR_X: y' })
 })

@@ -92,7 +92,7 @@ void long(
     const key = `a/very/long/way/down/to/报表-\u0007bell.csv`
     await run(dir, ['run', `oss://${BUCKET}/${key}`, '--id=k', '--', 'false'], undefined, env)
     const piped = await run(dir, ['ls'])
-    t.match(piped.out, /^ID +OBJECT +PHASE +SENT +AGE +OWNER +LAST ERROR\nk +oss:/)
+    t.match(piped.out, /^ID +OBJECT +PHASE +RESUMABLE +SENT +AGE +OWNER +LAST ERROR\nk +oss:/)
     t.match(piped.out, `oss://${BUCKET}/a/very/long/way/down/to/报表-\\x07bell.csv`)
     const wide = await terminal(dir, 'oss-spool ls', 100).done
     t.match(wide.out, /\nk +oss:\/\/\S*…\S*bell\.csv +spooling/)

@@ -141,3 +141,19 @@ t.test('an object that retention protects may be our own', async t => {
   t.ok((await b.get('key'))?.equals(data))
   t.same(await b.spool.uploads(), [])
 })
+
+t.test('a body that cannot be read fails with its own error, not as a request', async t => {
+  const b = await bench(t)
+  const bucket = open(t, b)
+  const id = await bucket.initiate('key', {}, {})
+  const error = Object.assign(new Error('EIO: i/o error, read'), { code: 'EIO' })
+  const body = (async function* () {
+    yield Buffer.from('a')
+    throw error
+  })()
+  await t.rejects(bucket.uploadPart('key', id, { number: 1, size: 3, body }, {}), error)
+  const reason = await bucket
+    .put('key', () => Promise.reject(error), {}, {})
+    .catch((failure: unknown) => failure)
+  t.equal(reason, error)
+})

@@ -153,7 +153,7 @@ t.test('commit() does not wait for a pause of the stream', async t => {
   await failWith(sink)
 })
 
-t.test('commit() counts bytes, whatever the encoding of the chunks', async t => {
+t.test('commit() counts bytes in every encoding of the chunks', async t => {
   const b = await bench(t)
   const sink = open(b)
   sink.write('完成')

@@ -148,3 +148,17 @@ t.test('prune() aborts superseded upload ids that could not be aborted earlier',
   t.same(await uploadIds(b), [])
   t.same(await readdir(b.dir), [])
 })
+
+t.test('prune() warns of an upload whose orphans OSS refuses to list, and goes on', async t => {
+  const b = await bench(t)
+  b.oss.inject({ operation: 'InitiateMultipartUpload', do: 'reset', at: 'done', times: 1 })
+  const refused = { do: 'answer', status: 403, code: 'AccessDenied', times: 'always' } as const
+  const list = b.oss.inject({ operation: 'ListMultipartUploads', ...refused })
+  await b.spool.upload('first', () => [bytes(300_000)], { id: 'a' })
+  b.oss.inject({ operation: 'CompleteMultipartUpload', ...refused })
+  await t.rejects(b.spool.upload('second', () => [bytes(300_000)], { id: 'b' }))
+  const pruned = await b.another().prune({ olderThan: 0, orphans: true, sealed: true })
+  t.match(pruned, [{ kind: 'upload', id: 'b' }])
+  t.match(b.warnings.at(-1), { id: 'a', cause: { code: 'ERR_SPOOL_DENIED' } })
+  list.remove()
+})

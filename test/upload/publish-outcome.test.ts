@@ -72,7 +72,7 @@ for (const { name, data, options } of successors) {
     const query = { 'max-parts': '10', 'part-number-marker': '0' } as never
     const { parts } = await client.listParts('key', uploadId, query)
     await b.another().upload('key', () => [data], { id: 'id', maxAge: 0, ...options })
-    const late = parts.map(({ PartNumber, ETag }: { PartNumber: number; ETag: string }) => ({
+    const late = parts.map(({ PartNumber, ETag }: { PartNumber: unknown; ETag: string }) => ({
       number: Number(PartNumber),
       etag: ETag,
     }))

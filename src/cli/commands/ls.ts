@@ -20,10 +20,7 @@ export function defineLs(program: Command, session: Session): void {
     .description('list unfinished uploads and the quarantine')
     .addOption(new Option('--all', 'also list receipts and, with --json, the quarantine'))
     .action((flags: LsFlags) => session.run(flags, merged => listSpool(session, merged, flags)))
-  addExamples(command, [
-    'oss-spool ls',
-    `oss-spool ls --json | jq -r 'select(.phase == "sealed").id'`,
-  ])
+  addExamples(command, ['oss-spool ls', `oss-spool ls --json | jq -r 'select(.resumable).id'`])
 }
 
 async function listSpool(
@@ -87,6 +84,7 @@ async function formatTables(
     status.id,
     escapeControlChars(`oss://${status.bucket}/${status.key}`),
     status.phase,
+    formatResumable(status),
     formatSent(status),
     formatAge(status.createdAt),
     status.owner === undefined ? '-' : `${status.owner.pid}@${status.owner.host}`,
@@ -108,6 +106,7 @@ const UPLOAD_COLUMNS = [
   { name: 'ID' },
   { name: 'OBJECT', minWidth: 16 },
   { name: 'PHASE' },
+  { name: 'RESUMABLE' },
   { name: 'SENT' },
   { name: 'AGE' },
   { name: 'OWNER', minWidth: 6 },
@@ -119,6 +118,12 @@ const QUARANTINE_COLUMNS = [
   { name: 'PATH', minWidth: 16 },
   { name: 'SINCE' },
 ]
+
+/** Returns what `resume` can publish: the object, its bytes up to the last commit, or nothing. */
+function formatResumable({ resumable, committed }: UploadStatus): string {
+  if (!resumable) return 'no'
+  return committed === undefined ? 'yes' : `first ${formatBytes(committed)}`
+}
 
 function formatSent({ uploaded, size, spooled }: UploadStatus): string {
   const total = size ?? spooled

@@ -24,7 +24,9 @@ export function definePrune(program: Command, session: Session): void {
         'remove only what has been idle for this long (default: 7d)',
       ),
     )
-    .addOption(new Option('--sealed', 'also remove sealed uploads; their bytes are lost'))
+    .addOption(
+      new Option('--sealed', 'also remove sealed and committed uploads; their bytes are lost'),
+    )
     .addOption(
       new Option(
         '--orphans',
@@ -44,11 +46,10 @@ async function pruneSpool(session: Session, flags: PruneFlags): Promise<number> 
   const { olderThan, sealed = false, orphans = false, dryRun = false } = flags
   const spool = await session.openSpool(flags, await session.connect(flags))
   const needsConfirmation = !dryRun && !flags.yes
-  if (
-    needsConfirmation &&
-    !(await confirm(session, 'Remove stale uploads, receipts and quarantined files?'))
-  )
-    return EXIT_FAILURE
+  const question = sealed
+    ? 'Remove stale uploads, receipts and quarantined files? The bytes of sealed and committed uploads will be lost.'
+    : 'Remove stale uploads, receipts and quarantined files?'
+  if (needsConfirmation && !(await confirm(session, question))) return EXIT_FAILURE
   const olderThanOption = olderThan === undefined ? {} : { olderThan }
   for (const pruned of await spool.prune({ ...olderThanOption, sealed, orphans, dryRun })) {
     session.print(

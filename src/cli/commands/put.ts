@@ -62,7 +62,7 @@ async function putTargets(
   const connection = await session.connect(flags, targets[0]?.bucket)
   const spool = await session.openSpool(flags, connection)
   const progress = startProgressDisplay(session, target, flags, targets.length)
-  const finishableIds = flags.ifChanged ? await findFinishableIds(spool) : NO_IDS
+  const resumableIds = flags.ifChanged ? await findResumableIds(spool) : NO_IDS
   const context: PutContext = {
     session,
     connection,
@@ -70,7 +70,7 @@ async function putTargets(
     options,
     progress,
     flags,
-    finishableIds,
+    resumableIds,
   }
   const statuses = await mapLimit(flags.parallelUploads ?? 4, targets, async each => {
     if (session.signal.aborted) return EXIT_SUCCESS // not started, so there is nothing to report
@@ -98,22 +98,22 @@ interface PutContext {
   readonly progress: ProgressDisplay
   readonly flags: PutFlags
   /** Ids of uploads that `resume` would finish, overwriting an object that is up to date now. */
-  readonly finishableIds: ReadonlySet<string>
+  readonly resumableIds: ReadonlySet<string>
 }
 
 const NO_IDS: ReadonlySet<string> = new Set()
 
-async function findFinishableIds(spool: Spool): Promise<ReadonlySet<string>> {
+async function findResumableIds(spool: Spool): Promise<ReadonlySet<string>> {
   const uploads = await spool.uploads()
-  return new Set(uploads.filter(({ phase }) => phase !== 'spooling').map(({ id }) => id))
+  return new Set(uploads.filter(({ resumable }) => resumable).map(({ id }) => id))
 }
 
 async function putFile(context: PutContext, key: string, file: string): Promise<CliUploadResult> {
-  const { session, connection, spool, options, progress, flags, finishableIds } = context
+  const { session, connection, spool, options, progress, flags, resumableIds } = context
   if (flags.ifChanged) {
     const { defaultId } = await import('../../upload/model/names.js')
     const id = flags.id ?? defaultId(connection.place(), key)
-    const unchanged = finishableIds.has(id)
+    const unchanged = resumableIds.has(id)
       ? undefined
       : await resultIfUnchanged(connection, key, file, id, session)
     if (unchanged !== undefined) return unchanged

@@ -1,8 +1,8 @@
-/** `oss-spool resume`: finishes sealed uploads without their sources. Designed to be run by cron. */
+/** `oss-spool resume`: finishes sealed and committed uploads without their sources. Designed to be run by cron. */
 import { Option, type Command } from 'commander'
 import { mapLimit } from '../../util/map-limit.js'
 import type { Spool } from '../../spool.js'
-import { SpoolError } from '../../errors.js'
+import { SpoolError, type SpoolErrorCode } from '../../errors.js'
 import type { SpoolWarning } from '../../upload/run/context.js'
 import { checkId } from '../../upload/model/names.js'
 import type { UploadStatus } from '../../upload/maintenance/status.js'
@@ -23,9 +23,9 @@ type ResumeFlags = SpoolFlags &
 
 export function defineResume(program: Command, session: Session): void {
   const command = addTransferOptions(program.command('resume'))
-    .description('finish sealed uploads without their sources')
+    .description('finish sealed and committed uploads without their sources')
     .argument('[ID...]')
-    .addOption(new Option('--all', 'finish every sealed upload of this endpoint'))
+    .addOption(new Option('--all', 'finish every sealed or committed upload of this endpoint'))
     .addOption(new Option('--force', 'replace an object that someone else wrote'))
     .addOption(countOption('--parallel-uploads <N>', 'uploads finished concurrently (default: 4)'))
     .action((ids: string[], flags: ResumeFlags) =>
@@ -45,14 +45,15 @@ async function resumeUploads(
   if (ids.length === 0 && !flags.all) throw new UsageError('Expected upload ids or --all')
   if (ids.length > 0 && flags.all) throw new UsageError('Expected upload ids or --all, not both')
   for (const id of ids) checkId(id)
-  const spool = await session.openSpool(flags, await session.connect(flags))
+  const connection = await session.connect(flags)
+  const spool = await session.openSpool(flags, connection)
   const lostStatuses: number[] = []
   const onWarning = ({ cause }: SpoolWarning): void => {
     if (cause instanceof SpoolError) lostStatuses.push(reportWarnedError(session, cause, flags))
   }
   if (flags.all) spool.on('warning', onWarning) // listing warns of damaged uploads, which can never be finished
   const selectedIds = flags.all
-    ? await selectFinishableIds(session, spool, flags)
+    ? await selectResumableIds(session, spool, connection.endpoint, flags)
     : [...new Set(ids)]
   spool.off('warning', onWarning)
   if (selectedIds.length === 0 && lostStatuses.length === 0 && !flags.quiet)
@@ -87,41 +88,61 @@ async function resumeOne(
     reportResult(session, result, flags)
     return EXIT_SUCCESS
   } catch (error) {
-    return reportError(session, error, flags, { command: 'oss-spool resume' })
+    const isSkipped = flags.all && error instanceof SpoolError && NO_FAILURE_OF_ALL.has(error.code)
+    if (!isSkipped) return reportError(session, error, flags, { command: 'oss-spool resume' })
+    session.logLine(`${id} is skipped: ${error.code}: ${error.message}`)
+    session.log(error.hint)
+    return EXIT_SUCCESS
   }
 }
 
+/** Errors that are no failure of `--all`: another process was faster, or only a person can decide. */
+const NO_FAILURE_OF_ALL: ReadonlySet<SpoolErrorCode> = new Set([
+  'ERR_SPOOL_LOCKED',
+  'ERR_SPOOL_NOT_FOUND',
+  'ERR_SPOOL_UNSEALED',
+  'ERR_SPOOL_OBJECT_EXISTS',
+])
+
 /** Resolves to the ids that can be finished. Logs why the others cannot. */
-async function selectFinishableIds(
+async function selectResumableIds(
   session: Session,
   spool: Spool,
+  endpoint: string,
   flags: ResumeFlags,
 ): Promise<string[]> {
-  const finishableIds: string[] = []
-  for (const status of await spool.uploads()) {
-    const reason = notFinishableReason(status, flags.force === true)
+  const resumableIds: string[] = []
+  for (const status of await spool.uploads({ all: true })) {
+    const reason =
+      status.endpoint === endpoint
+        ? notResumableReason(status, flags.force === true)
+        : `it belongs to ${status.endpoint}`
     if (reason === undefined) {
-      finishableIds.push(status.id)
+      resumableIds.push(status.id)
     } else if (!flags.quiet) {
       const object = `oss://${status.bucket}/${status.key}`
       session.logLine(`${status.id} (${object}) is skipped: ${reason}`)
     }
   }
-  return finishableIds
+  return resumableIds
 }
 
-function notFinishableReason(
-  { phase, owner, error }: UploadStatus,
+function notResumableReason(
+  { phase, resumable, committed, owner, error }: UploadStatus,
   force: boolean,
 ): string | undefined {
-  if (phase === 'spooling') {
-    return owner === undefined
-      ? 'it is not sealed and needs its source again'
-      : 'its source is still being read'
+  if (owner !== undefined) {
+    return phase === 'spooling'
+      ? 'its source is still being read'
+      : `process ${owner.pid} on ${owner.host} works on it`
   }
+  if (!resumable) return 'it is not sealed and needs its source again'
   if (error?.code === 'ERR_SPOOL_OBJECT_EXISTS' && !force) {
     return 'the object already exists; use --force to replace it'
   }
-  if (error?.code === 'ERR_SPOOL_SOURCE_FAILED') return 'its file has changed; upload it again'
+  // A committed upload is not read in place: its source failed after the commit.
+  if (error?.code === 'ERR_SPOOL_SOURCE_FAILED' && committed === undefined) {
+    return 'its file has changed; upload it again'
+  }
   return undefined
 }

@@ -1,7 +1,7 @@
 /** `oss-spool show`: describes one upload, its state and the next step. */
 import { join } from 'node:path'
 import type { Command } from 'commander'
-import type { Checkpoint, UploadRecord } from '../../disk/checkpoint.js'
+import { isCommitted, type Checkpoint, type UploadRecord } from '../../disk/checkpoint.js'
 import { freedParts } from '../../upload/model/freed-parts.js'
 import { checkId } from '../../upload/model/names.js'
 import type { UploadStatus } from '../../upload/maintenance/status.js'
@@ -34,9 +34,13 @@ interface UploadDetails extends UploadStatus {
   /** Bytes that are no longer on this disk (`--max-spool`). */
   readonly freed?: number
   readonly sealedAt?: string
+  /** Time of the last commit, unless the whole stream is sealed. */
+  readonly committedAt?: string
   readonly crc64?: string
   readonly object: Checkpoint['upload']['object']
   readonly superseded: readonly string[]
+  /** Upload ids whose Complete was never answered. They are aborted before anything else is published. */
+  readonly unanswered: readonly string[]
 }
 
 async function showUpload(session: Session, id: string, flags: GlobalFlags): Promise<number> {
@@ -78,9 +82,17 @@ function toUploadDetails(
     object,
     ...(freed === 0 ? {} : { freed }),
     superseded: checkpoint.superseded,
+    unanswered: checkpoint.unanswered ?? [],
     ...(record.phase === 'published' ? {} : { file: join(directory, file) }),
     ...('sealedAt' in record ? { sealedAt: record.sealedAt, crc64: record.crc64 } : {}),
+    ...commitTime(record),
   }
+}
+
+function commitTime(record: UploadRecord): { committedAt?: string } {
+  if (isCommitted(record)) return { committedAt: record.committed.at }
+  // Sealed at its last commit, and dated by it.
+  return 'prefix' in record && record.prefix ? { committedAt: record.sealedAt } : {}
 }
 
 function countFreedBytes(record: UploadRecord): number {
@@ -110,6 +122,10 @@ function formatDetails(details: UploadDetails, checkpoint: Checkpoint): string[]
     ...(previous !== undefined && details.phase === 'spooling'
       ? ['  an older sealed upload with this id is kept until this one is sealed']
       : []),
+    ...details.unanswered.map(
+      uploadId =>
+        `  the Complete of upload id ${uploadId} was never answered; it is aborted before other content is published`,
+    ),
     ...(error === undefined ? [] : [`  the last run failed with ${error.code}: ${error.message}`]),
     `Next: ${nextStep(details)}`,
   ]
@@ -117,6 +133,7 @@ function formatDetails(details: UploadDetails, checkpoint: Checkpoint): string[]
 
 function formatPhase(details: UploadDetails): string[] {
   const { phase, spooled, uploaded, parts, size, crc64, sealedAt, partSize, freed = 0 } = details
+  const { committed, committedAt } = details
   const freedText = `  ${formatBytes(freed)} are only on OSS (--max-spool)`
   const freedLines = freed === 0 ? [] : [freedText]
   const sentText = `${formatBytes(uploaded)} in ${parts} ${parts === 1 ? 'part' : 'parts'} acknowledged by OSS`
@@ -124,22 +141,29 @@ function formatPhase(details: UploadDetails): string[] {
   if (phase === 'spooling') {
     return [
       `  spooling: the source has not ended successfully; ${formatBytes(spooled)} read, ${sentText}`,
+      ...(committed === undefined
+        ? []
+        : [`  committed: ${formatBytes(committed)} (${committed} bytes), at ${committedAt}`]),
       `  size of the first parts: ${formatBytes(partSize)}`,
       ...freedLines,
     ]
   }
   if (phase === 'receipt') return [`  published: ${sealedText}; this is its receipt (--once)`]
+  const content = committed === undefined ? 'every byte' : 'every byte up to its last commit'
   const stateText =
     phase === 'sealed'
-      ? `sealed: every byte is on this disk${freed === 0 ? '' : ' or on OSS'}; the source is no longer needed`
+      ? `sealed: ${content} is on this disk${freed === 0 ? '' : ' or on OSS'}; the source is no longer needed`
       : 'completing: OSS was asked to publish the object; the outcome is not known'
   return [`  ${stateText}`, `  ${sealedText}`, `  ${sentText}`, ...freedLines]
 }
 
-function nextStep({ id, phase, owner, error }: UploadDetails): string {
+function nextStep({ id, phase, committed, owner, error }: UploadDetails): string {
   if (owner !== undefined) return 'wait until that process finishes'
   if (phase === 'receipt') return 'nothing; "oss-spool prune" removes old receipts'
   if (phase === 'spooling') {
+    if (committed !== undefined) {
+      return `run "oss-spool resume ${id}" to publish the bytes up to the last commit, or "oss-spool abort ${id}" to discard them`
+    }
     return `upload again from the source (parts on OSS are not sent again), or run "oss-spool abort ${id}"`
   }
   if (error?.code === 'ERR_SPOOL_OBJECT_EXISTS') {

@@ -48,18 +48,18 @@ export async function checkSpoolDirectory(directory: string): Promise<CheckResul
   ]
 }
 
-/** Checks for sealed uploads that no process works on, and for quarantined uploads. */
+/** Checks for uploads that only wait for `resume`, and for quarantined uploads. */
 export function checkSpoolContent({ uploads, quarantine }: SpoolContent): CheckResult[] {
   const unfinished = uploads.filter(({ phase }) => phase !== 'receipt')
   const waitingCount = unfinished.filter(
-    ({ phase, owner }) => phase !== 'spooling' && owner === undefined,
+    ({ resumable, owner }) => resumable && owner === undefined,
   ).length
   return [
     waitingCount === 0
       ? okResult('uploads', `${unfinished.length} unfinished, none waiting for resume`)
       : warningResult(
           'uploads',
-          `${waitingCount} of ${unfinished.length} unfinished uploads are sealed, and no process works on them`,
+          `${waitingCount} of ${unfinished.length} unfinished uploads are sealed or committed, and no process works on them`,
           'Run "oss-spool resume --all", preferably from cron or a systemd timer',
         ),
     quarantine.length === 0

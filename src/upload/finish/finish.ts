@@ -352,7 +352,7 @@ async function recordPublished(
   try {
     await cleanUp(resources, published, unused)
   } catch (error) {
-    // The object is published, whatever happens here. The next run of this id, or `prune`, cleans up.
+    // The object is published, even if this fails. The next run of this id, or `prune`, cleans up.
     const { lockLost } = context.claim
     if (lockLost?.aborted !== true) {
       const message = `The object is published, but cleaning up failed: ${String(error)}`

@@ -1,6 +1,6 @@
 /**
- * Removes stale data. Unsealed uploads, receipts and quarantined files are removed by age, sealed uploads and
- * orphans only on request. An upload that has an owner is never changed.
+ * Removes stale data. Unsealed uploads, receipts and quarantined files are removed by age; sealed and committed
+ * uploads, and orphans, only on request. An upload that has an owner is never changed.
  */
 import { Claim } from '../../disk/claim.js'
 import { resumableSlot, type Checkpoint } from '../../disk/checkpoint.js'
@@ -9,7 +9,7 @@ import { invalidType, outOfRange, SpoolError } from '../../errors.js'
 import { abortUpload } from './abort.js'
 import type { UploadContext } from '../run/context.js'
 import { abortUploadId, abortUploadIds } from '../transfer/abort-upload-ids.js'
-import { toDiskError } from '../run/error-mapping.js'
+import { errorContext, toDiskError, toSpoolError } from '../run/error-mapping.js'
 import { findOrphans } from '../transfer/orphans.js'
 import { withLostInitiates } from '../model/phase.js'
 
@@ -17,7 +17,7 @@ import { withLostInitiates } from '../model/phase.js'
 export interface PruneOptions {
   /** Only remove entries that were idle for at least this many ms. @default 7 days */
   readonly olderThan?: number
-  /** Also remove sealed uploads. Their bytes are lost. @default false */
+  /** Also remove sealed and committed uploads. Their bytes are lost. @default false */
   readonly sealed?: boolean
   /**
    * Also abort empty upload ids left on OSS by lost Initiate responses, regardless of their age.
@@ -97,6 +97,8 @@ async function pruneUpload(
   if (claim === undefined) return [] // leftovers of a crash, which were just removed
   try {
     return await pruneClaimed(pruner, claim, options)
+  } catch (error) {
+    throw toSpoolError(error, errorContext(claim.checkpoint, claim.checkpoint))
   } finally {
     await claim.releaseOrRemove()
   }

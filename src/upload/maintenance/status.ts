@@ -98,5 +98,5 @@ export function statusOf(
 
 function committedBytes(record: UploadRecord): { committed?: number } {
   if (isCommitted(record)) return { committed: record.committed.size }
-  return 'prefix' in record && record.prefix === true ? { committed: record.size } : {}
+  return 'prefix' in record && record.prefix ? { committed: record.size } : {}
 }

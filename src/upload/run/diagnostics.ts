@@ -24,7 +24,7 @@ export interface DiagnosticsContext {
 export interface SpoolEvents {
   /** Work on an upload begins. `published` or `failed` follows unless the process dies. */
   'oss-spool:upload:start': DiagnosticsContext & {
-    /** True if the upload was already sealed, so that it is finished without its source. */
+    /** True if the upload was already sealed or committed, so that it is finished without its source. */
     readonly resumed: boolean
     /** Bytes in the temp file that were left by an earlier run and are reused. */
     readonly spooled: number
@@ -38,7 +38,7 @@ export interface SpoolEvents {
   }
   /** OSS holds the verified object. `sent`, `skipped` and `parts` have the same meaning as in the result. */
   'oss-spool:upload:published': DiagnosticsContext & {
-    /** True if the upload was already sealed. */
+    /** True if the upload was already sealed or committed. */
     readonly resumed: boolean
     /** Size of the object. */
     readonly size: number

@@ -163,7 +163,7 @@ export function toDiskError(error: unknown): unknown {
   return new SpoolError(
     FULL_DISK.has(errno) ? 'ERR_SPOOL_FULL' : 'ERR_SPOOL_IO',
     `The spool directory could not be used: ${what}`,
-    { hint: 'Fix the disk or the permissions, then try again.', cause: error },
+    { hint: 'Fix the disk or the permissions, then repeat the call.', cause: error },
   )
 }
 

@@ -23,9 +23,9 @@ export interface UploadResult {
   readonly skipped: number
   /** Whether this call read any byte of the source. */
   readonly sourceRead: boolean
-  /** Whether this call finished an upload that an earlier one had sealed. */
+  /** Whether this call finished an upload that an earlier one had sealed or committed. */
   readonly resumed: boolean
-  /** Time of the seal, ISO 8601 in UTC. */
+  /** Time of the seal, or of the commit that was published; ISO 8601 in UTC. */
   readonly sealedAt: string
   /** Duration of this call in ms. */
   readonly elapsed: number
