@@ -41,6 +41,12 @@ const REQUESTS: readonly (readonly [Scenario, Requests])[] = [
   [SCENARIOS.bounded, [['UploadPart', 4], 'CompleteMultipartUpload']],
   [SCENARIOS.rest, ['ListParts', 'CompleteMultipartUpload']],
   [SCENARIOS.onwards, ['ListParts', ['UploadPart', 5]]],
+  [SCENARIOS.commits, ['InitiateMultipartUpload', ...PARTS, 'CompleteMultipartUpload']],
+  [SCENARIOS.commitsWithoutEnd, ['InitiateMultipartUpload', ['UploadPart', 1], ['UploadPart', 4]]],
+  [SCENARIOS.commitsBounded, [['UploadPart', 1], ['UploadPart', 4], 'CompleteMultipartUpload']],
+  [SCENARIOS.commitsSupersede, ['ListParts', ['UploadPart', 2], 'AbortMultipartUpload']],
+  [SCENARIOS.supersedeCommitted, [['UploadPart', 2], 'CompleteMultipartUpload']],
+  [SCENARIOS.replaceCommitted, [['UploadPart', 2], 'CompleteMultipartUpload']],
 ]
 
 const WITH_BODY: readonly OperationName[] = ['PutObject', 'UploadPart', 'CompleteMultipartUpload']
@@ -97,6 +103,12 @@ const STEPS: readonly (readonly [Scenario, readonly ('before' | 'after')[]])[] =
   [SCENARIOS.offset, ['before']],
   [SCENARIOS.once, ['before']],
   [SCENARIOS.bounded, ['before']],
+  [SCENARIOS.commits, ['before', 'after']],
+  [SCENARIOS.commitsBounded, ['before', 'after']],
+  [SCENARIOS.commitsSupersede, ['before']],
+  [SCENARIOS.commitsSupersedeFreed, ['before']],
+  [SCENARIOS.supersedeCommitted, ['before', 'after']],
+  [SCENARIOS.replaceCommitted, ['before']],
 ]
 
 t.test('an upload killed at any disk operation is recovered by another process', async t => {

@@ -13,7 +13,7 @@ import { runCases } from './lanes.js'
 import { setLongTimeout } from './long-timeout.js'
 import { recover } from './recovery.js'
 import { LONG, sampled } from '../support/long.js'
-import { countOperations, isSealedBefore, SCENARIOS, setUp, type Scenario } from './scenario.js'
+import { countOperations, expectedAfter, SCENARIOS, setUp, type Scenario } from './scenario.js'
 
 setLongTimeout(t)
 
@@ -30,6 +30,12 @@ const CASES: readonly (readonly [Scenario, boolean])[] = [
   [SCENARIOS.supersede, LONG],
   [SCENARIOS.supersedeFreed, LONG],
   [SCENARIOS.once, LONG],
+  [SCENARIOS.commits, LONG],
+  [SCENARIOS.commitsBounded, LONG],
+  [SCENARIOS.commitsSupersede, LONG],
+  [SCENARIOS.commitsSupersedeFreed, LONG],
+  [SCENARIOS.supersedeCommitted, LONG],
+  [SCENARIOS.replaceCommitted, LONG],
 ]
 
 for (const [scenario, every] of CASES) {
@@ -61,20 +67,16 @@ for (const [scenario, every] of CASES) {
         when: 'after',
         trace,
       })
-      const { sealed, result } = await child.ended
+      const outcome = await child.ended
       const entries = readFileSync(trace, 'utf8').trim().split('\n')
       // Every line was written by `preload.mjs`.
       for (const line of entries) image.play(JSON.parse(line) as TraceEntry)
       image.restore(loss)
-      const predecessor = scenario.predecessor?.(fixture)
       const recovered = await recover(fixture, {
-        before: predecessor === undefined ? [] : [predecessor],
-        // One of both can be finished without its source.
-        sealed: sealed || isSealedBefore(scenario) || predecessor !== undefined,
-        finished: result !== undefined,
+        ...expectedAfter(scenario, fixture, outcome),
         superseding: true, // a lost upload id means that its parts are sent again
       })
-      return `resumed ${recovered.resumed}, read ${recovered.read}`
+      return `found ${recovered.found}, resumed ${recovered.resumed}, read ${recovered.read}`
     }
   })
 }

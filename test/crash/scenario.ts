@@ -1,9 +1,11 @@
 /** Scenarios in which workers are killed: the courses an upload can take, and the states it can begin in. */
 import { pipeline } from 'node:stream/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Fault } from '../../src/emulator/index.js'
 import type { UploadOptions } from '../../src/index.js'
 import { failingAfter, QUICK, streamOf, type Bench } from '../support/oss.js'
-import type { DiskPlan, Job } from './worker-process.js'
+import type { Expected } from './recovery.js'
+import type { DiskPlan, Job, WorkerOutcome } from './worker-process.js'
 import { contentOf } from './seeded-content.js'
 import { PART, UploadFixture } from './upload-fixture.js'
 
@@ -16,6 +18,11 @@ const ORDINARY: UploadOptions = { partSize: PART, retry: QUICK, timeout: 20_000 
 /** Frees ranges of the temp file from the third part on. */
 const BOUNDED: UploadOptions = { maxSpoolBytes: 2 * PART, parallel: 1 }
 
+/** Where streams are committed: within a part, at the end of one, and after several. */
+const COMMITS = [1000, 2 * PART, 3 * PART + 77]
+/** Bytes of a stream that was only committed. */
+const PREFIX = 2 * PART + 11
+
 export interface Scenario {
   readonly name: string
   readonly size: number
@@ -23,7 +30,7 @@ export interface Scenario {
   readonly job: Partial<Job> & Pick<Job, 'step'>
   /** Creates the state in which the worker begins. */
   readonly prepare?: (fixture: UploadFixture) => Promise<void>
-  /** Content of an earlier sealed upload with this id, which may be published, too. */
+  /** Content of an earlier sealed or committed upload with this id, which may be published, too. */
   readonly predecessor?: (fixture: UploadFixture) => Buffer
 }
 
@@ -54,11 +61,7 @@ export async function countOperations(
 const other = (fixture: UploadFixture): Buffer => contentOf(-fixture.seed, FIVE_PARTS + 1000)
 
 /** Runs a stream that seals its upload but cannot finish it. */
-async function interrupted(
-  fixture: UploadFixture,
-  content: Buffer,
-  failure: Fault,
-): Promise<void> {
+async function interrupted(fixture: UploadFixture, content: Buffer, failure: Fault): Promise<void> {
   const { oss } = fixture.bench
   const fault = oss.inject({ ...failure, key: fixture.key, times: 'always' })
   const head = oss.inject({
@@ -114,6 +117,16 @@ async function failSource(fixture: UploadFixture): Promise<void> {
   )
   await spool.upload(fixture.key, () => source, { id: fixture.id }).catch(() => undefined)
   part.remove()
+}
+
+/** Leaves a stream that was committed when its process was killed. */
+async function commitOnly(fixture: UploadFixture): Promise<void> {
+  const seed = -fixture.seed
+  const child = fixture.startWorker({ step: 'stream', seed, commits: [PREFIX], hold: true })
+  await child.waitFor('committed')
+  // A kill during its Initiate may leave an orphan, which is the subject of other scenarios.
+  while ((await fixture.checkpoint())?.upload.uploadId === undefined) await sleep(5)
+  await child.kill()
 }
 
 export const SCENARIOS = {
@@ -218,9 +231,70 @@ export const SCENARIOS = {
     options: { once: true },
     job: { step: 'upload' },
   },
+  commits: {
+    name: 'a stream with commits',
+    size: FIVE_PARTS,
+    job: { step: 'stream', commits: COMMITS, pace: 10 },
+  },
+  commitsWithoutEnd: {
+    name: 'a stream with commits and without an end',
+    size: FIVE_PARTS,
+    job: { step: 'stream', commits: COMMITS, hold: true },
+  },
+  commitsBounded: {
+    name: 'a stream with commits through a spool bounded to two parts',
+    size: FIVE_PARTS,
+    options: BOUNDED,
+    job: { step: 'stream', commits: COMMITS, pace: 10 },
+  },
+  commitsSupersede: {
+    name: 'replacing a sealed upload by a stream with commits',
+    size: FIVE_PARTS,
+    job: { step: 'stream', commits: COMMITS, pace: 30 },
+    prepare: fixture => seal(fixture, other(fixture)),
+    predecessor: other,
+  },
+  commitsSupersedeFreed: {
+    name: 'replacing a sealed upload whose first parts are freed by a stream with commits',
+    size: FIVE_PARTS,
+    options: BOUNDED,
+    job: { step: 'stream', commits: COMMITS, pace: 10, options: { ...ORDINARY, parallel: 3 } },
+    prepare: fixture => refuseComplete(fixture, other(fixture)),
+    predecessor: other,
+  },
+  supersedeCommitted: {
+    name: 'replacing a committed stream by another one with commits',
+    size: FIVE_PARTS,
+    job: { step: 'stream', commits: COMMITS, pace: 10 },
+    prepare: commitOnly,
+    predecessor: fixture => contentOf(-fixture.seed, PREFIX),
+  },
+  replaceCommitted: {
+    name: 'replacing a committed stream by one without commits',
+    size: FIVE_PARTS,
+    job: { step: 'stream' },
+    prepare: commitOnly,
+    predecessor: fixture => contentOf(-fixture.seed, PREFIX),
+  },
 } satisfies Record<string, Scenario>
 
-/** True if the upload is sealed before the worker begins, so that no later process needs the source. */
-export function isSealedBefore({ job }: Scenario): boolean {
-  return job.step === 'resume'
+/** Returns what must hold after the worker of a scenario has exited. */
+export function expectedAfter(
+  { job, predecessor }: Scenario,
+  fixture: UploadFixture,
+  { sealed, committed, result }: WorkerOutcome,
+): Expected {
+  const { content } = fixture
+  const prefixes = (job.commits ?? [])
+    .filter(length => length >= (committed ?? 0))
+    .map(length => content.subarray(0, length))
+  // A committed stream has replaced its predecessor.
+  const old = predecessor === undefined || committed !== undefined ? [] : [predecessor(fixture)]
+  return {
+    partial: [...old, ...prefixes],
+    // The upload or its predecessor can be finished without its source.
+    sealed: sealed || committed !== undefined || job.step === 'resume' || predecessor !== undefined,
+    finished: result !== undefined,
+    superseding: predecessor !== undefined,
+  }
 }

@@ -10,7 +10,7 @@ import { LONG, sampled } from '../support/long.js'
 import { runCases } from './lanes.js'
 import { setLongTimeout } from './long-timeout.js'
 import { check, recover } from './recovery.js'
-import { countOperations, SCENARIOS, setUp } from './scenario.js'
+import { countOperations, expectedAfter, SCENARIOS, setUp } from './scenario.js'
 import type { UploadFixture } from './upload-fixture.js'
 import type { DiskPlan, WorkerOutcome, WorkerProcess } from './worker-process.js'
 
@@ -41,12 +41,7 @@ t.test('either of two streams can be finished after a kill at any step on a slow
     const outcome = await child.ended
     try {
       checkRequests(fixture, outcome)
-      const { resumed } = await recover(fixture, {
-        before: [scenario.predecessor(fixture)],
-        sealed: true, // the predecessor, if not its successor
-        finished: outcome.result !== undefined,
-        superseding: true,
-      })
+      const { resumed } = await recover(fixture, expectedAfter(scenario, fixture, outcome))
       return `recovered, resumed ${resumed}`
     } catch (cause) {
       throw new Error(inspect(outcome), { cause })

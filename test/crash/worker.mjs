@@ -74,39 +74,48 @@ async function run() {
     phase = progress.phase
     send({ phase })
   })
-  if (job.commits) await commitAt(sink, job.commits)
+  if (job.commits) await writeAndCommit(sink, job.commits)
   else await pipeline(source(0), sink)
   return sink.result
 }
 
-/** Writes the content and commits it at each offset. With `job.hold`, the stream never ends. */
-async function commitAt(sink, offsets) {
-  const content = contentOfJob()
+/** Writes the content and commits it at each offset, without waiting for the commits. */
+async function writeAndCommit(sink, offsets) {
+  sink.on('error', () => {}) // the result rejects with it
   let written = 0
-  for (const offset of offsets) {
-    sink.write(content.subarray(written, offset))
+  for (const offset of [...offsets, job.size]) {
+    for await (const chunk of chunks(written, offset)) {
+      const error = await new Promise(resolve => sink.write(chunk, resolve))
+      if (error) return
+    }
     written = offset
-    await sink.commit()
-    send({ committed: offset })
+    if (offset < job.size) {
+      const committed = () => send({ committed: offset })
+      sink.commit().then(committed, () => {})
+    }
   }
   if (job.hold) await new Promise(resolve => setTimeout(resolve, 600_000))
-  sink.end(content.subarray(written))
+  sink.end()
 }
 
 /** Streams the content of `test/crash/seeded-content.ts`. With `job.hold`, the stream never ends. */
 function source(offset) {
-  const content = contentOfJob()
   send({ offset })
   return Readable.from(
     (async function* () {
-      for (let i = offset; i < content.length; i += CHUNK) {
-        if (job.pace) await new Promise(resolve => setTimeout(resolve, job.pace))
-        yield content.subarray(i, i + CHUNK)
-      }
+      yield* chunks(offset, job.size)
       if (job.hold) await new Promise(resolve => setTimeout(resolve, 600_000))
     })(),
     { objectMode: false },
   )
+}
+
+async function* chunks(from, to) {
+  const content = contentOfJob().subarray(0, to)
+  for (let i = from; i < to; i += CHUNK) {
+    if (job.pace) await new Promise(resolve => setTimeout(resolve, job.pace))
+    yield content.subarray(i, i + CHUNK)
+  }
 }
 
 function contentOfJob() {
