@@ -2,7 +2,7 @@
  * Content of a disk after a power cut. Replays a trace of a process's operations into a model of a file
  * system that keeps two states of every file and directory: the current one and the synced one.
  */
-import { chmodSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 
 /** Line of the trace that `preload.mjs` writes. */
@@ -52,10 +52,10 @@ export class DiskImage {
   readonly #open = new Map<number, Node>()
   #completed = 0
 
-  /** @param root – directory that exists and is synced */
+  /** @param root – directory that exists; its present content is synced */
   constructor(root: string) {
     this.#root = root
-    this.#top = directory()
+    this.#top = read(root)
   }
 
   play(entry: TraceEntry): void {
@@ -153,12 +153,22 @@ export class DiskImage {
   }
 }
 
-function file(): FileNode {
-  return { kind: 'file', now: Buffer.alloc(0), synced: Buffer.alloc(0), history: [] }
+function file(content = Buffer.alloc(0)): FileNode {
+  return { kind: 'file', now: content, synced: content, history: [] }
 }
 
-function directory(): DirectoryNode {
-  return { kind: 'directory', now: new Map(), synced: new Map(), history: [] }
+function directory(entries: [string, Node][] = []): DirectoryNode {
+  return { kind: 'directory', now: new Map(entries), synced: new Map(entries), history: [] }
+}
+
+/** Reads a directory with all its content as synced. */
+function read(path: string): DirectoryNode {
+  return directory(
+    readdirSync(path, { withFileTypes: true }).map(entry => {
+      const child = join(path, entry.name)
+      return [entry.name, entry.isDirectory() ? read(child) : file(readFileSync(child))]
+    }),
+  )
 }
 
 function put(path: string, node: Node, loss: Loss, depth: number): void {

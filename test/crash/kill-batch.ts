@@ -4,8 +4,8 @@ import { inspect } from 'node:util'
 import type { Test } from 'tap'
 import type { Bench } from '../support/oss.js'
 import type { WorkerOutcome } from './worker-process.js'
-import { checkPrune, recover } from './recovery.js'
-import { setUp, isSealedBefore, type Scenario } from './scenario.js'
+import { checkPrune, recover, WrongObjectError } from './recovery.js'
+import { expectedAfter, setUp, type Scenario } from './scenario.js'
 import type { UploadFixture } from './upload-fixture.js'
 
 /** Exceeds the number of cores, since workers mostly wait for their disk and their parent. */
@@ -19,6 +19,8 @@ export interface Kill {
   readonly scenario: Scenario
   readonly where: string
   readonly kill: (fixture: UploadFixture) => Promise<WorkerOutcome>
+  /** The upload is rerun after the kill, which may have published it. */
+  readonly rerun?: boolean
 }
 
 export interface Tally {
@@ -26,15 +28,30 @@ export interface Tally {
   /** Workers that exited before they were killed. */
   ended: number
   failed: number
+  /** Objects that no rule allows. */
+  wrong: number
+  /** Uploads that were finished without their source, that needed it, and that were published already. */
   resumed: number
   read: number
+  published: number
+  /** Uploads by the phase of the record that was found. */
+  found: Record<string, number>
 }
 
 export class KillBatch {
   readonly #t: Test
   readonly #bench: Bench
   readonly #fixtures: { fixture: UploadFixture; name: string }[] = []
-  readonly tally: Tally = { kills: 0, ended: 0, failed: 0, resumed: 0, read: 0 }
+  readonly tally: Tally = {
+    kills: 0,
+    ended: 0,
+    failed: 0,
+    wrong: 0,
+    resumed: 0,
+    read: 0,
+    published: 0,
+    found: {},
+  }
   /** Report failures only. */
   quiet = false
   /** Called after each kill. */
@@ -58,29 +75,25 @@ export class KillBatch {
     await this.#prune()
   }
 
-  async #one({ scenario, where, kill }: Kill): Promise<void> {
+  async #one({ scenario, where, kill, rerun = false }: Kill): Promise<void> {
     const name = `${scenario.name}, ${where}`
     let outcome: WorkerOutcome | undefined
     try {
       const fixture = await setUp(this.#bench, scenario)
       outcome = await kill(fixture)
-      const { killed, sealed, result, error } = outcome
+      const { killed, error } = outcome
       if (!killed && error !== undefined) throw new Error(`${error.code}: ${error.message}`)
       this.tally[killed ? 'kills' : 'ended']++
-      const before = scenario.predecessor?.(fixture)
-      const { resumed, read } = await recover(fixture, {
-        before: before === undefined ? [] : [before],
-        sealed: sealed || isSealedBefore(scenario),
-        finished: result !== undefined,
-        superseding: before !== undefined,
-      })
-      this.tally.resumed += resumed
-      this.tally.read += read
+      const expected = expectedAfter(scenario, fixture, outcome)
+      const { resumed, read, found } = await recover(fixture, { ...expected, rerun })
+      this.tally[resumed > 0 ? 'resumed' : read > 0 ? 'read' : 'published']++
+      this.tally.found[found] = (this.tally.found[found] ?? 0) + 1
       if (!this.quiet) this.#t.pass(`${name}: ${killed ? 'killed' : 'exited'} and recovered`)
       this.#fixtures.push({ fixture, name })
       if (this.#fixtures.length === 500) await this.#prune()
     } catch (error) {
       this.tally.failed++
+      if (error instanceof WrongObjectError) this.tally.wrong++
       this.#t.fail(name, { found: inspect(error), outcome: inspect(outcome) })
     }
   }

@@ -7,7 +7,7 @@ import { bench } from '../support/oss.js'
 import { KillBatch, type Kill } from './kill-batch.js'
 import { setLongTimeout } from './long-timeout.js'
 import { sampled } from '../support/long.js'
-import { SCENARIOS, setUp, type Scenario } from './scenario.js'
+import { countOperations, SCENARIOS, type Scenario } from './scenario.js'
 
 setLongTimeout(t)
 
@@ -41,6 +41,12 @@ const REQUESTS: readonly (readonly [Scenario, Requests])[] = [
   [SCENARIOS.bounded, [['UploadPart', 4], 'CompleteMultipartUpload']],
   [SCENARIOS.rest, ['ListParts', 'CompleteMultipartUpload']],
   [SCENARIOS.onwards, ['ListParts', ['UploadPart', 5]]],
+  [SCENARIOS.commits, ['InitiateMultipartUpload', ...PARTS, 'CompleteMultipartUpload']],
+  [SCENARIOS.commitsWithoutEnd, ['InitiateMultipartUpload', ['UploadPart', 1], ['UploadPart', 4]]],
+  [SCENARIOS.commitsBounded, [['UploadPart', 1], ['UploadPart', 4], 'CompleteMultipartUpload']],
+  [SCENARIOS.commitsSupersede, ['ListParts', ['UploadPart', 2], 'AbortMultipartUpload']],
+  [SCENARIOS.supersedeCommitted, [['UploadPart', 2], 'CompleteMultipartUpload']],
+  [SCENARIOS.replaceCommitted, [['UploadPart', 2], 'CompleteMultipartUpload']],
 ]
 
 const WITH_BODY: readonly OperationName[] = ['PutObject', 'UploadPart', 'CompleteMultipartUpload']
@@ -87,6 +93,10 @@ t.test('an upload killed at any point of any request is recovered by another pro
   }
 })
 
+/** Samples few scenarios, since the operations of each are counted before. */
+const SCENARIOS_ONE_IN = 4
+const KILLS_ONE_IN = 24
+
 /** Kills at each disk operation, or at every other one where operations are much alike. */
 const STEPS: readonly (readonly [Scenario, readonly ('before' | 'after')[]])[] = [
   [SCENARIOS.small, ['before', 'after']],
@@ -97,15 +107,20 @@ const STEPS: readonly (readonly [Scenario, readonly ('before' | 'after')[]])[] =
   [SCENARIOS.offset, ['before']],
   [SCENARIOS.once, ['before']],
   [SCENARIOS.bounded, ['before']],
+  [SCENARIOS.commits, ['before', 'after']],
+  [SCENARIOS.commitsBounded, ['before', 'after']],
+  [SCENARIOS.commitsSupersede, ['before']],
+  [SCENARIOS.commitsSupersedeFreed, ['before']],
+  [SCENARIOS.supersedeCommitted, ['before', 'after']],
+  [SCENARIOS.replaceCommitted, ['before']],
 ]
 
 t.test('an upload killed at any disk operation is recovered by another process', async t => {
   const b = await bench(t)
   const batch = new KillBatch(t, b)
   const kills: Kill[] = []
-  for (const [scenario, whens] of STEPS) {
-    const probe = await setUp(b, scenario)
-    const { operations = 0 } = await probe.startWorker(scenario.job, { root: probe.dir }).ended
+  for (const [scenario, whens] of sampled(t, STEPS, SCENARIOS_ONE_IN)) {
+    const operations = await countOperations(b, scenario)
     t.ok(operations > 5, `${scenario.name}: has ${operations} disk operations`)
     for (let at = 1; at <= operations; at++) {
       if (whens.length === 1 && at % 2 === 1) continue
@@ -119,7 +134,7 @@ t.test('an upload killed at any disk operation is recovered by another process',
       }
     }
   }
-  await batch.run(sampled(t, kills))
+  await batch.run(sampled(t, kills, KILLS_ONE_IN))
   t.comment(JSON.stringify(batch.tally))
   t.ok(batch.tally.kills > (batch.tally.ended - 1) * 10, 'nearly all workers were killed')
 })

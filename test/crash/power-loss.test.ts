@@ -6,56 +6,59 @@
 import { readFileSync } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
 import { dirname } from 'node:path'
-import { inspect } from 'node:util'
 import t from 'tap'
 import { bench } from '../support/oss.js'
 import { DiskImage, type Loss, type TraceEntry } from './disk-image.js'
+import { runCases } from './lanes.js'
 import { setLongTimeout } from './long-timeout.js'
 import { recover } from './recovery.js'
 import { LONG, sampled } from '../support/long.js'
-import { SCENARIOS, setUp, type Scenario } from './scenario.js'
+import { countOperations, expectedAfter, SCENARIOS, setUp, type Scenario } from './scenario.js'
 
 setLongTimeout(t)
 
 const LOSSES: readonly Loss[] = ['all', 'data', 'names']
-const CONCURRENCY = 4
 
-/**
- * Scenarios that begin with an empty disk, so that the trace is complete. `true` tries every kind of loss at
- * each operation, `false` rotates through them.
- */
+/** `true` tries every kind of loss at each operation, `false` rotates through them. */
 const CASES: readonly (readonly [Scenario, boolean])[] = [
   [SCENARIOS.small, true],
   [SCENARIOS.parts, LONG],
   [SCENARIOS.bounded, LONG],
+  [SCENARIOS.resume, LONG],
+  [SCENARIOS.answered, LONG],
+  [SCENARIOS.rest, LONG],
+  [SCENARIOS.supersede, LONG],
+  [SCENARIOS.supersedeFreed, LONG],
+  [SCENARIOS.once, LONG],
+  [SCENARIOS.commits, LONG],
+  [SCENARIOS.commitsBounded, LONG],
+  [SCENARIOS.commitsSupersede, LONG],
+  [SCENARIOS.commitsSupersedeFreed, LONG],
+  [SCENARIOS.supersedeCommitted, LONG],
+  [SCENARIOS.replaceCommitted, LONG],
 ]
 
-for (const [scenario, every] of CASES) {
+for (const [scenario, every] of sampled(t, CASES, 5)) {
   t.test(`${scenario.name}: survives a power cut after each disk operation`, async t => {
     const b = await bench(t)
-    const probe = await setUp(b, scenario)
-    const { operations = 0 } = await probe.startWorker(scenario.job, { root: probe.dir }).ended
+    const operations = await countOperations(b, scenario)
     const cases: { at: number; loss: Loss }[] = []
     for (let at = 1; at <= operations; at++) {
       for (const [i, loss] of LOSSES.entries()) if (every || at % 3 === i) cases.push({ at, loss })
     }
-    const queue = sampled(t, cases)
-    const lane = async (): Promise<void> => {
-      for (let one = queue.shift(); one !== undefined; one = queue.shift()) {
-        const name = `power cut after operation ${one.at}, loss of ${one.loss}`
-        try {
-          t.pass(`${name}: ${await lose(one.at, one.loss)}`)
-        } catch (error) {
-          t.fail(name, { found: inspect(error) })
-        }
-      }
-    }
-    await Promise.all(Array.from({ length: CONCURRENCY }, lane))
+    await runCases(
+      t,
+      sampled(t, cases, 13).map(({ at, loss }) => ({
+        name: `power cut after operation ${at}, loss of ${loss}`,
+        run: () => lose(at, loss),
+      })),
+    )
 
     async function lose(at: number, loss: Loss): Promise<string> {
       const fixture = await setUp(b, scenario)
       const root = dirname(fixture.dir)
       await mkdir(root, { recursive: true })
+      const image = new DiskImage(root)
       const trace = `${root}.trace`
       const child = fixture.startWorker(scenario.job, {
         root,
@@ -64,19 +67,16 @@ for (const [scenario, every] of CASES) {
         when: 'after',
         trace,
       })
-      const { sealed, result } = await child.ended
-      const image = new DiskImage(root)
+      const outcome = await child.ended
       const entries = readFileSync(trace, 'utf8').trim().split('\n')
       // Every line was written by `preload.mjs`.
       for (const line of entries) image.play(JSON.parse(line) as TraceEntry)
       image.restore(loss)
       const recovered = await recover(fixture, {
-        before: [],
-        sealed,
-        finished: result !== undefined,
+        ...expectedAfter(scenario, fixture, outcome),
         superseding: true, // a lost upload id means that its parts are sent again
       })
-      return `resumed ${recovered.resumed}, read ${recovered.read}`
+      return `found ${recovered.found}, resumed ${recovered.resumed}, read ${recovered.read}`
     }
   })
 }

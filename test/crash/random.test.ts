@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { LONG } from '../support/long.js'
 import { bench } from '../support/oss.js'
-import { KillBatch, type Kill } from './kill-batch.js'
+import { KillBatch, type Kill, type Tally } from './kill-batch.js'
 import type { WorkerOutcome } from './worker-process.js'
 import { setLongTimeout } from './long-timeout.js'
 import { SCENARIOS, type Scenario } from './scenario.js'
@@ -33,7 +33,7 @@ t.test(`an upload killed at a random moment is recovered (${KILLS} kills)`, asyn
   batch.quiet = long
   const report = (state: string): void => {
     const seconds = Math.round((Date.now() - startedAt) / 1000)
-    console.error(`torture: ${state} ${seconds} s, seed ${SEED}, ${JSON.stringify(tally)}`)
+    console.error(`torture: ${state} ${seconds} s, seed ${SEED}: ${summaryOf(tally)}`)
   }
   batch.onKill = () => {
     if (long && (tally.kills + tally.ended) % REPORT_EVERY === 0) report('running,')
@@ -43,6 +43,34 @@ t.test(`an upload killed at a random moment is recovered (${KILLS} kills)`, asyn
   t.ok(tally.kills >= KILLS, `${tally.kills} kills, seed ${SEED}`)
 })
 
+function summaryOf({
+  kills,
+  ended,
+  found,
+  resumed,
+  read,
+  published,
+  failed,
+  wrong,
+}: Tally): string {
+  const records = Object.entries(found).map(([phase, count]) => `${phase} ${count}`)
+  return [
+    `${kills} kills (and ${ended} workers that were faster)`,
+    `records found: ${records.join(', ')}`,
+    `resumed: ${resumed}, read again: ${read}, published already: ${published}`,
+    `failed checks: ${failed}, wrong objects: ${wrong}`,
+  ].join('; ')
+}
+
+/** What a supervisor does after a crash, and the time in ms after which it is killed, too. */
+interface Rerun {
+  readonly step: 'upload' | 'resume'
+  readonly after: number
+}
+
+/** Codes of a `resume` that needs the source, or whose upload is published. */
+const NOTHING_TO_RESUME = ['ERR_SPOOL_UNSEALED', 'ERR_SPOOL_NOT_FOUND']
+
 /** Yields kills until `KILLS` workers were killed. Some workers exit before that. */
 function* kills(done: () => number): Generator<Kill> {
   const random = randomOf(SEED)
@@ -50,12 +78,16 @@ function* kills(done: () => number): Generator<Kill> {
   for (let i = 0; done() < KILLS; i++) {
     const scenario = scenarios[Math.floor(random() * scenarios.length)]!
     const first = random() * MAX_DELAY
-    const second = random() < 0.3 ? random() * MAX_DELAY : undefined
-    const then = second === undefined ? '' : `, its rerun after ${second.toFixed(1)} ms`
+    const rerun: Rerun | undefined =
+      random() < 0.3
+        ? { step: random() < 0.5 ? 'upload' : 'resume', after: random() * MAX_DELAY }
+        : undefined
+    const then = rerun === undefined ? '' : `, its ${rerun.step} after ${rerun.after.toFixed(1)} ms`
     yield {
       scenario,
       where: `kill ${i} of seed ${SEED}, after ${first.toFixed(1)} ms${then}`,
-      kill: fixture => killed(fixture, scenario, first, second),
+      kill: fixture => killed(fixture, scenario, first, rerun),
+      rerun: rerun !== undefined,
     }
   }
 }
@@ -64,20 +96,17 @@ async function killed(
   fixture: UploadFixture,
   scenario: Scenario,
   first: number,
-  second: number | undefined,
+  rerun: Rerun | undefined,
 ): Promise<WorkerOutcome> {
   const outcome = await killAfter(fixture, scenario.job, first)
-  if (second === undefined || !outcome.killed) return outcome
-  // Rerun the upload as a supervisor would. It may finish a sealed upload or read the source.
-  const again = await killAfter(fixture, { step: 'upload' }, second)
-  if (again.error !== undefined) throw new Error(`${again.error.code}: ${again.error.message}`)
-  // If the rerun succeeded, it may have finished a predecessor instead of this upload.
-  const { result, ...unfinished } = again
-  return {
-    ...(scenario.predecessor === undefined ? again : unfinished),
-    killed: true,
-    sealed: outcome.sealed && result === undefined,
+  if (rerun === undefined || !outcome.killed) return outcome
+  const { result, error } = await killAfter(fixture, { step: rerun.step }, rerun.after)
+  if (error !== undefined && !NOTHING_TO_RESUME.includes(error.code ?? '')) {
+    throw new Error(`${error.code}: ${error.message}`)
   }
+  // It may have finished a predecessor, or the stream up to its last commit.
+  const whole = result?.size === fixture.size ? { result } : {}
+  return { ...outcome, ...whole }
 }
 
 async function killAfter(

@@ -1,12 +1,13 @@
 /** A worker in its own process, and the messages it sent before it exited. */
 import { spawn, type ChildProcess } from 'node:child_process'
+import { inspect } from 'node:util'
 import type { UploadOptions, UploadResult } from '../../src/index.js'
 import type { RedisCheckpointOptions } from '../../src/redis/index.js'
 import { pathOf } from '../support/project.js'
 
 /** Task of a worker. */
 export interface Job {
-  readonly step: 'stream' | 'upload' | 'resume'
+  readonly step: 'stream' | 'upload' | 'resume' | 'abort' | 'prune' | 'uploads' | 'forget'
   readonly client: object
   readonly dir: string
   readonly key: string
@@ -15,10 +16,14 @@ export interface Job {
   readonly seed: number
   readonly size: number
   readonly options: UploadOptions
+  /** Resume over someone else's object, and although older upload ids cannot be aborted. */
+  readonly force?: true
   /** Keep checkpoints and locks in the Redis on this port. */
   readonly redis?: { readonly port: number } & RedisCheckpointOptions
   /** The source never ends. */
   readonly hold?: boolean
+  /** Offsets at which the stream is committed. */
+  readonly commits?: readonly number[]
   /** Milliseconds between two chunks of the source. */
   readonly pace?: number
   /** Load everything, then wait for `go()`. */
@@ -35,7 +40,18 @@ export interface DiskPlan {
   readonly at?: number
   readonly do?: 'kill' | 'fail'
   readonly when?: 'before' | 'after'
+  /** With `before`: kill this many ms after the operation has begun. */
+  readonly after?: number
+  /** Error code of the operation that fails. */
   readonly code?: string
+  /** After the operation, all later ones of its kind fail, too. */
+  readonly always?: boolean
+  /** Count operations that only read, too. */
+  readonly reads?: true
+  /** Delay each sync by this many ms. */
+  readonly delaySync?: number
+  /** Report when this checkpoint is durable and has no predecessor. */
+  readonly watch?: string
   /** File to write the trace to. */
   readonly trace?: string
 }
@@ -48,8 +64,17 @@ interface Message {
   readonly offset?: number
   readonly phase?: string
   readonly result?: UploadResult
-  readonly error?: { code?: string; message: string; resumable?: boolean }
+  /** A step without a result succeeded. */
+  readonly done?: true
+  readonly error?: { name: string; code?: string; message: string; resumable?: boolean }
+  /** Offset of the last commit that resolved. */
+  readonly committed?: number
+  /** The last warning. */
+  readonly warning?: string
+  /** The first operation that was made to fail. */
   readonly failed?: { op: string; path: string }
+  /** Time, in ms since 1970, at which a record without a predecessor was durable. */
+  readonly superseded?: number
   readonly next?: number
   readonly operations?: number
 }
@@ -119,6 +144,19 @@ export class WorkerProcess {
 
   signal(signal: NodeJS.Signals): void {
     this.#process.kill(signal)
+  }
+
+  /**
+   * Resolves when the worker has exited.
+   *
+   * @throws if it takes longer than any upload should, after killing it
+   */
+  async finished(limit = 30_000): Promise<WorkerOutcome> {
+    const watch = setTimeout(() => this.signal('SIGKILL'), limit)
+    const outcome = await this.ended
+    clearTimeout(watch)
+    if (outcome.killed) throw new Error(`The worker hangs: ${inspect(outcome)}`)
+    return outcome
   }
 
   async kill(): Promise<WorkerOutcome> {

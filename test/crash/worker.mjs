@@ -17,6 +17,15 @@ const spool = new Spool({ client, dir, ...(await checkpoints()), ...options })
 // Written synchronously, so that messages sent before a SIGKILL arrive.
 const send = message => writeSync(1, `${JSON.stringify(message)}\n`)
 
+spool.on('warning', ({ message }) => send({ warning: message }))
+
+const maintenance = {
+  abort: () => spool.abort(id),
+  forget: () => spool.forget(id),
+  prune: () => spool.prune({ olderThan: 0, sealed: true, orphans: true }),
+  uploads: () => spool.uploads(),
+}
+
 if (job.wait) {
   send({ ready: true })
   await new Promise(resolve => process.stdin.once('data', resolve))
@@ -45,16 +54,18 @@ async function checkpoints() {
 
 async function attempt() {
   try {
-    send({ result: await run() })
+    const result = await run()
+    send(result === undefined ? { done: true } : { result })
     return false
-  } catch ({ code, message, resumable }) {
-    send({ error: { code, message, resumable } })
+  } catch ({ name, code, message, resumable }) {
+    send({ error: { name, code, message, resumable } })
     return true
   }
 }
 
 async function run() {
-  if (step === 'resume') return spool.resume(id)
+  if (step === 'resume') return spool.resume(id, { force: job.force === true })
+  if (step in maintenance) return void (await maintenance[step]())
   if (step === 'upload') return spool.upload(key, ({ offset }) => source(offset), { id })
   const sink = spool.createWriteStream(key, { id })
   let phase = 'spooling'
@@ -63,25 +74,51 @@ async function run() {
     phase = progress.phase
     send({ phase })
   })
-  await pipeline(source(0), sink)
+  if (job.commits) await writeAndCommit(sink, job.commits)
+  else await pipeline(source(0), sink)
   return sink.result
+}
+
+/** Writes the content and commits it at each offset, without waiting for the commits. */
+async function writeAndCommit(sink, offsets) {
+  sink.on('error', () => {}) // the result rejects with it
+  let written = 0
+  for (const offset of [...offsets, job.size]) {
+    for await (const chunk of chunks(written, offset)) {
+      const error = await new Promise(resolve => sink.write(chunk, resolve))
+      if (error) return
+    }
+    written = offset
+    if (offset < job.size) {
+      const committed = () => send({ committed: offset })
+      sink.commit().then(committed, () => {})
+    }
+  }
+  if (job.hold) await new Promise(resolve => setTimeout(resolve, 600_000))
+  sink.end()
 }
 
 /** Streams the content of `test/crash/seeded-content.ts`. With `job.hold`, the stream never ends. */
 function source(offset) {
-  const name = createHash('sha256').update(String(job.seed)).digest()
-  const content = createCipheriv('aes-256-ctr', name, Buffer.alloc(16)).update(
-    Buffer.alloc(job.size),
-  )
   send({ offset })
   return Readable.from(
     (async function* () {
-      for (let i = offset; i < content.length; i += CHUNK) {
-        if (job.pace) await new Promise(resolve => setTimeout(resolve, job.pace))
-        yield content.subarray(i, i + CHUNK)
-      }
+      yield* chunks(offset, job.size)
       if (job.hold) await new Promise(resolve => setTimeout(resolve, 600_000))
     })(),
     { objectMode: false },
   )
+}
+
+async function* chunks(from, to) {
+  const content = contentOfJob().subarray(0, to)
+  for (let i = from; i < to; i += CHUNK) {
+    if (job.pace) await new Promise(resolve => setTimeout(resolve, job.pace))
+    yield content.subarray(i, i + CHUNK)
+  }
+}
+
+function contentOfJob() {
+  const name = createHash('sha256').update(String(job.seed)).digest()
+  return createCipheriv('aes-256-ctr', name, Buffer.alloc(16)).update(Buffer.alloc(job.size))
 }

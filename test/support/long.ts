@@ -18,10 +18,10 @@ export async function long(
   if (LONG) await t.test(name, body)
 }
 
-/** Returns all cases with `LONG=1`, otherwise one in 64, starting at a random one. */
-export function sampled<T>(t: Test, cases: Iterable<T>): T[] {
+/** Returns all cases with `LONG=1`, otherwise one in `oneIn`, starting at a random one. */
+export function sampled<T>(t: Test, cases: Iterable<T>, oneIn = ONE_IN): T[] {
   const all = [...cases]
   if (LONG) return all
-  const first = Math.floor(randomOf(t)() * Math.min(ONE_IN, all.length))
-  return all.filter((_, i) => i % ONE_IN === first)
+  const first = Math.floor(randomOf(t)() * Math.min(oneIn, all.length))
+  return all.filter((_, i) => i % oneIn === first)
 }
