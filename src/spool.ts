@@ -338,7 +338,8 @@ export class Spool extends EventEmitter<{
     } catch (error) {
       // A damaged record does not stop a new stream (rule 10).
       if (!(error instanceof SpoolError) || error.code !== 'ERR_SPOOL_CORRUPT') throw error
-      warn({ id, message: error.message, cause: error })
+      // On the next tick, so that an exception of a listener does not fail the upload.
+      process.nextTick(warn, { id, message: error.message, cause: error })
       return Claim.acquire(this.#records, id)
     }
   }

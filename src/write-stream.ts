@@ -51,9 +51,8 @@ export interface SinkOptions {
 
 /** A call of `commit()` that is not durable yet. */
 interface PendingCommit {
-  /** Bytes that it covers. */
+  /** Bytes that it covers; infinite if some of them were lost. */
   readonly size: number
-  isStarted: boolean
   readonly resolve: () => void
   readonly reject: (error: unknown) => void
 }
@@ -88,7 +87,9 @@ export class SpoolWriteStream extends Writable {
   #hasLostBytes = false
   /** The upload has ended: what is durable now stays so. */
   #hasEnded = false
-  #commits: PendingCommit[] = []
+  /** Calls of `commit()` whose bytes are not all written yet, and those whose bytes are being made durable. */
+  readonly #waitingCommits: PendingCommit[] = []
+  readonly #startedCommits = new Set<readonly PendingCommit[]>()
   /** A failure of the upload itself, as opposed to one of its source. */
   #failure: Error | undefined
   #resolve!: (result: UploadResult) => void // set in the constructor
@@ -127,7 +128,7 @@ export class SpoolWriteStream extends Writable {
    * Makes everything written so far durable, as an object that `resume` can publish if this process dies or this
    * sink fails before its end. For sources that cannot be read again, such as queues. The bytes must be valid
    * as an object of their own: end a line, a record or a gzip member before. Concurrent calls share one sync.
-   * With `maxSpoolBytes`, it may wait for the network.
+   * With `maxSpoolBytes`, it may wait for the network; on a corked sink, it waits for `uncork()`.
    * @throws TypeError, by rejecting, with an option that speaks of the whole stream: `size`, `expect`, `once`,
    * `replay: 'offset'`, `inPlace`; otherwise the error that ends the sink. Ignoring a rejection is safe
    */
@@ -144,11 +145,11 @@ export class SpoolWriteStream extends Writable {
         `commit() cannot be used with ${uncommittable}, which needs the whole stream`,
       )
     }
-    if (this.#isSealed) return
+    if (this.#isSealed && !this.#hasLostBytes) return
     // No commit can cover lost bytes.
     const size = this.#hasLostBytes ? Infinity : this.#written + this.writableLength
     await new Promise<void>((resolve, reject) => {
-      this.#commits.push({ size, isStarted: false, resolve, reject })
+      this.#waitingCommits.push({ size, resolve, reject })
       if (this.#hasEnded) this.#settleCommits()
       else this.#startCommit()
     })
@@ -158,13 +159,15 @@ export class SpoolWriteStream extends Writable {
   #startCommit(): void {
     const ingest = this.#ingest
     if (ingest === undefined || this.#isWriting || this.destroyed) return
-    const ready = this.#commits.filter(each => !each.isStarted && each.size <= this.#written)
+    // In the order of their sizes.
+    const next = this.#waitingCommits.findIndex(({ size }) => size > this.#written)
+    const ready = this.#waitingCommits.splice(0, next < 0 ? Infinity : next)
     if (ready.length === 0) return
-    for (const each of ready) each.isStarted = true
+    this.#startedCommits.add(ready)
     const durable = this.writableEnded ? ingest.untilSealed() : ingest.commit()
     durable.then(
       () => {
-        this.#commits = this.#commits.filter(each => !ready.includes(each))
+        this.#startedCommits.delete(ready)
         for (const { resolve } of ready) resolve()
       },
       (error: unknown) => void this.destroy(this.#fail(error)), // `_destroy` settles them
@@ -174,10 +177,12 @@ export class SpoolWriteStream extends Writable {
   /** Settles all calls of `commit()` once it is known what is durable. */
   #settleCommits(): void {
     const { committed = -1 } = this.#state
-    const durable = this.#isSealed || this.#published ? Infinity : committed
-    for (const { size, resolve, reject } of this.#commits.splice(0)) {
+    const durable = this.#isSealed || this.#published ? this.#written : committed
+    const unsettled = [...this.#startedCommits].flat().concat(this.#waitingCommits.splice(0))
+    this.#startedCommits.clear()
+    for (const { size, resolve, reject } of unsettled) {
       if (size <= durable) resolve()
-      else this.result.catch(reject)
+      else this.result.then(() => reject(writeAfterEndError()), reject)
     }
   }
 
@@ -187,7 +192,9 @@ export class SpoolWriteStream extends Writable {
     encoding?: BufferEncoding | ((error: Error | null | undefined) => void),
     callback?: (error: Error | null | undefined) => void,
   ): boolean {
+    this.#hasLostBytes ||= this.#isClosed
     if (typeof chunk !== 'string' && !ArrayBuffer.isView(chunk)) {
+      this.#hasLostBytes = true
       const error = invalidType('chunk', 'a string, Buffer, TypedArray or DataView', chunk)
       const onError = typeof encoding === 'function' ? encoding : callback
       if (onError !== undefined) process.nextTick(onError, error)
@@ -198,6 +205,19 @@ export class SpoolWriteStream extends Writable {
     return encoding === undefined
       ? super.write(chunk, callback)
       : super.write(chunk, encoding, callback)
+  }
+
+  /** @internal */
+  override end(...parameters: unknown[]): this {
+    const [chunk] = parameters
+    const hasChunk = chunk !== undefined && chunk !== null && typeof chunk !== 'function'
+    this.#hasLostBytes ||= hasChunk && this.#isClosed
+    return super.end(...(parameters as [])) // passed on as they came
+  }
+
+  /** Nothing is accepted any more. */
+  get #isClosed(): boolean {
+    return this.destroyed || this.writableEnded
   }
 
   /** @internal */
@@ -269,6 +289,7 @@ export class SpoolWriteStream extends Writable {
     this.#options.signal?.removeEventListener('abort', this.#onAbort)
     if (this.#published) {
       // The claim was released before.
+      this.#hasEnded = true
       this.#settleCommits()
       return callback(error)
     }
@@ -302,10 +323,8 @@ export class SpoolWriteStream extends Writable {
       // Only now is it known whether the seal or a commit is durable.
       if (own instanceof SpoolError && own.resumable !== isResumable) {
         if (own.code === 'ERR_SPOOL_ABORTED') return abortedError(context, own.cause)
-        if (own.code === 'ERR_SPOOL_IO' || own.code === 'ERR_SPOOL_FULL') {
-          const again = toSpoolError(own.cause, context)
-          if (again instanceof SpoolError) return again
-        }
+        const again = toSpoolError(own.cause, context)
+        if (again instanceof SpoolError && again.code === own.code) return again
       }
       return Object.assign(own, {
         code: own instanceof SpoolError ? own.code : (errorCode(own) ?? own.name),
@@ -353,6 +372,11 @@ export class SpoolWriteStream extends Writable {
     if (this.#ingest === undefined) throw abortedError(this.#state)
     return this.#ingest
   }
+}
+
+/** The error of Node for a chunk that came too late. */
+function writeAfterEndError(): Error {
+  return Object.assign(new Error('write after end'), { code: 'ERR_STREAM_WRITE_AFTER_END' })
 }
 
 /** Bytes that each of `sinks` open sinks buffers before it applies back-pressure. */

@@ -7,8 +7,8 @@ import { createHash } from 'node:crypto'
 import * as v from 'valibot'
 import type { ObjectOptions } from '../oss/object-headers.js'
 
-/** The format that this version writes, and the latest one it reads. */
-export const FORMAT = 1
+/** The latest format, which this version reads and writes. Format 2 added commits and unanswered requests. */
+export const FORMAT = 2
 
 const countSchema = v.pipe(v.number(), v.safeInteger(), v.minValue(0))
 /** Valid part sizes in bytes. Without a lower limit, a plan could be endless. */
@@ -112,6 +112,8 @@ const sealedFields = {
   sealedAt: timeSchema,
   /** Sealed at its last commit, without the end of its source. Never passes for the whole stream. */
   prefix: v.exactOptional(v.literal(true)),
+  /** A PutObject was sent and not answered. It may still take effect, although HEAD found nothing so far. */
+  unansweredPut: v.exactOptional(v.literal(true)),
 }
 
 const spoolingSchema = v.strictObject({
@@ -233,7 +235,16 @@ export function encodeCheckpoint(value: Checkpoint): string {
   const body = JSON.stringify(value)
   const parsed = v.safeParse(checkpointSchema, JSON.parse(body))
   if (!parsed.success) throw new TypeError(`Not a checkpoint: ${v.summarize(parsed.issues)}`)
-  return `{"format":${FORMAT},"digest":"${digestOf(body)}","checkpoint":${body}}\n`
+  const format = formatOf(parsed.output)
+  return `{"format":${format},"digest":"${digestOf(body)}","checkpoint":${body}}\n`
+}
+
+/** Returns the earliest format that can express `checkpoint`, so that earlier versions read what they understand. */
+function formatOf({ upload, previous, unanswered }: Checkpoint): 1 | 2 {
+  const isNew = (record: UploadRecord | undefined): boolean =>
+    record !== undefined &&
+    ('committed' in record || 'prefix' in record || 'unansweredPut' in record)
+  return unanswered !== undefined || isNew(upload) || isNew(previous) ? 2 : 1
 }
 
 /**
@@ -257,7 +268,7 @@ export function decodeCheckpoint(text: string): Checkpoint {
       `the checkpoint has format ${String(format)}; this version reads formats up to ${FORMAT}`,
     )
   }
-  if (format !== FORMAT)
+  if (format !== 1 && format !== FORMAT)
     throw new CheckpointDamagedError(`the checkpoint has format ${JSON.stringify(format)}`)
   if (digest !== digestOf(stringify(body))) {
     throw new CheckpointDamagedError('the digest of the checkpoint does not match its content')

@@ -80,8 +80,8 @@ export class CommitQueue {
 
   /** OSS has stored all records. */
   finish(): void {
-    this.#durable = Infinity
-    this.#stop(undefined)
+    this.#durable = Number.MAX_SAFE_INTEGER
+    this.#stop(Object.assign(new Error('write after end'), { code: 'ERR_STREAM_WRITE_AFTER_END' }))
   }
 
   /** The job has ended: records that are not durable now never will be. */

@@ -106,7 +106,8 @@ export class CommittableOutput implements ObjectOutput {
 
   write(chunk: Buffer): Promise<void> | undefined {
     this.#bytes += chunk.length
-    if (this.#sink.destroyed || this.#sink.write(chunk)) return undefined
+    // Also to a destroyed sink, which then knows that a commit cannot cover these bytes.
+    if (this.#sink.write(chunk) || this.#sink.destroyed) return undefined
     return new Promise(resolve => (this.#resumeWrite = resolve))
   }
 

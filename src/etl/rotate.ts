@@ -137,6 +137,18 @@ class Rotation<T> extends Writable implements RotateStream<T> {
     this.#callbackAfter(finished, callback)
   }
 
+  override write(...parameters: unknown[]): boolean {
+    this.#hasLostRecords ||= this.destroyed || this.writableEnded
+    return super.write(...(parameters as [unknown])) // passed on as they came
+  }
+
+  override end(...parameters: unknown[]): this {
+    const [record] = parameters
+    const hasRecord = record !== undefined && record !== null && typeof record !== 'function'
+    this.#hasLostRecords ||= hasRecord && (this.destroyed || this.writableEnded)
+    return super.end(...(parameters as [])) // passed on as they came
+  }
+
   override destroy(error?: Error): this {
     this.#hasLostRecords ||= !this.destroyed && this.writableLength > 0
     return super.destroy(error)
@@ -178,9 +190,10 @@ class Rotation<T> extends Writable implements RotateStream<T> {
   }
 
   #callbackAfter(step: Promise<void>, callback: (error?: Error | null) => void): void {
+    // On the next tick, so that an exception in a listener or callback is uncaught, as in Node's own streams.
     step.then(
-      () => callback(),
-      (error: unknown) => callback(this.#firstFailure(error)),
+      () => process.nextTick(callback),
+      (error: unknown) => process.nextTick(callback, this.#firstFailure(error)),
     )
   }
 

@@ -9,6 +9,8 @@ import {
   CheckpointDamagedError,
   decodeCheckpoint,
   encodeCheckpoint,
+  isCommitted,
+  isFinishable,
   LaterFormatError,
   type Checkpoint,
 } from '../disk/checkpoint.js'
@@ -187,6 +189,8 @@ export class RedisRecordStore implements RecordStore {
     }
     for (const record of [upload, previous]) {
       if (record === undefined || record.phase === 'published') continue
+      // The temp file of an unsealed stream goes when its owner ends in order.
+      if (isFinishable(previous) && record.phase === 'spooling' && !isCommitted(record)) continue
       const file = join(this.#spool.directoryOf(id), record.file)
       const stats = await lstat(file).catch(ignoreMissing)
       if (stats === undefined) return 'nowhere'

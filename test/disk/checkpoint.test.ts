@@ -220,7 +220,7 @@ t.test('decodeCheckpoint() restores freed parts and their digests', t => {
 
 t.test('decodeCheckpoint() reports a later format as such, independent of its content', async t => {
   const body = JSON.stringify({ all: 'new' })
-  for (const text of [fileOf(body, FORMAT + 1), fileOf(body, 1000), '{"format":2,"zip":"..."}']) {
+  for (const text of [fileOf(body, FORMAT + 1), fileOf(body, 1000), '{"format":3,"zip":"..."}']) {
     t.throws(() => decodeCheckpoint(text), LaterFormatError, text.slice(0, 40))
   }
 })

@@ -476,7 +476,7 @@ t.test('untrusted uploads', async t => {
     )
   }
 
-  const later = JSON.stringify({ format: 2, digest: 'new', checkpoint: {} })
+  const later = JSON.stringify({ format: 99, digest: 'new', checkpoint: {} })
   const untouchable: Record<string, (spool: LocalRecordStore) => void> = {
     'later format': spool => upload(spool, 'bad', later),
     'checkpoint is a directory': spool => {

@@ -20,16 +20,39 @@ const {
   text,
 } = JSON.parse(readFileSync(join(FIXTURES, 'upload.json'), 'utf8'))
 const CONTENT = Buffer.alloc(size, text)
-const KINDS = ['completing', 'freed', 'host', 'met', 'previous', 'published', 'sealed', 'spooling']
-const FINISHABLE = ['completing', 'previous', 'sealed']
+/** Kinds of checkpoints that are new in each format, those that `resume` can finish, and what they contain. */
+const FORMATS: Record<number, { finishable: string[]; kinds: Record<string, object> }> = {
+  1: {
+    finishable: ['completing', 'previous', 'sealed'],
+    kinds: {
+      spooling: { id: 'spooling', upload: { phase: 'spooling', acknowledged: 2 } },
+      sealed: { id: 'sealed', upload: { phase: 'sealed', size: CONTENT.length } },
+      host: { host: 'web-1', upload: { phase: 'sealed' } },
+      previous: { upload: { phase: 'spooling' }, previous: { phase: 'sealed' } },
+      completing: { upload: { phase: 'completing', method: 'multipart' } },
+      published: { upload: { phase: 'published', once: true, parts: 3 } },
+      freed: { upload: { phase: 'spooling', freed: [[1, 3]] } },
+      met: { upload: { phase: 'sealed', freed: [[1, 11]], met: { md5: /^[0-9a-f]{32}$/ } } },
+    },
+  },
+  2: {
+    finishable: ['committed', 'prefix', 'unanswered'],
+    kinds: {
+      committed: { upload: { phase: 'spooling', committed: { size: CONTENT.length } } },
+      prefix: { upload: { phase: 'sealed', prefix: true, size: CONTENT.length } },
+      unanswered: { upload: { phase: 'sealed' }, unanswered: [String] },
+      put: { upload: { phase: 'sealed', unansweredPut: true, size: text.length } },
+    },
+  },
+}
 
-const textOf = (format: number, kind: string): string =>
+const textOf = (format: string, kind: string): string =>
   readFileSync(join(FIXTURES, `format-${format}`, `${kind}.json`), 'utf8')
 
 /**
  * Returns a spool whose directory was left by an earlier version, and an emulator without any of its data.
  */
-async function leftBehind(t: Test, format: number, kind: string) {
+async function leftBehind(t: Test, format: string, kind: string) {
   const { oss, dir, get } = await bench(t)
   const text = textOf(format, kind)
   const checkpoint = decodeCheckpoint(text)
@@ -54,30 +77,20 @@ t.test('fixtures exist for every checkpoint format up to the current one', async
   )
 })
 
-for (let format = 1; format <= FORMAT; format++) {
+for (const [format, { finishable, kinds }] of Object.entries(FORMATS)) {
   t.test(`checkpoints of format ${format} are readable in every phase`, async t => {
     const files = readdirSync(join(FIXTURES, `format-${format}`))
-    t.same(files.map(file => basename(file, '.json')).toSorted(), KINDS)
-    const read = Object.fromEntries(
-      KINDS.map(kind => [kind, decodeCheckpoint(textOf(format, kind))]),
-    )
-    t.match(read, {
-      spooling: { id: 'spooling', upload: { phase: 'spooling', acknowledged: 2 } },
-      sealed: { id: 'sealed', upload: { phase: 'sealed', size: CONTENT.length } },
-      host: { host: 'web-1', upload: { phase: 'sealed' } },
-      previous: { upload: { phase: 'spooling' }, previous: { phase: 'sealed' } },
-      completing: { upload: { phase: 'completing', method: 'multipart' } },
-      published: { upload: { phase: 'published', once: true, parts: 3 } },
-      freed: { upload: { phase: 'spooling', freed: [[1, 3]] } },
-      met: { upload: { phase: 'sealed', freed: [[1, 11]], met: { md5: /^[0-9a-f]{32}$/ } } },
-    })
-    if (format === 1) {
-      const { checkpoint } = JSON.parse(textOf(format, 'previous'))
-      t.same(read['previous'], checkpoint, 'no property is lost')
+    const names = Object.keys(kinds).toSorted()
+    t.same(files.map(file => basename(file, '.json')).toSorted(), names)
+    for (const kind of names) {
+      const text = textOf(format, kind)
+      const read = decodeCheckpoint(text)
+      t.match(read, kinds[kind] ?? {})
+      t.match(JSON.parse(text), { format: Number(format), checkpoint: read }, 'no property is lost')
     }
   })
 
-  for (const kind of FINISHABLE) {
+  for (const kind of finishable) {
     t.test(
       `resume() finishes a format ${format} checkpoint (${kind}) without its source`,
       async t => {
@@ -95,7 +108,9 @@ for (let format = 1; format <= FORMAT; format++) {
       },
     )
   }
+}
 
+for (const format of ['1']) {
   t.test(`upload() reads the source of an unsealed format ${format} upload again`, async t => {
     const { id, key, spool, get } = await leftBehind(t, format, 'spooling')
     await t.rejects(spool.resume(id), { code: 'ERR_SPOOL_UNSEALED' })

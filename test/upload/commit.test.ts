@@ -234,7 +234,7 @@ for (const [name, options] of Object.entries({
     const sink = open(b, options)
     await t.rejects(sink.commit(), TypeError)
     await t.rejects(sink.commit(), { code: 'ERR_INVALID_STATE' })
-    sink.destroy()
+    await failWith(sink)
   })
 }
 
@@ -357,3 +357,63 @@ t.test(
     await t.rejects(b.another().resume('id'), { code: 'ERR_SPOOL_CORRUPT', resumable: false })
   },
 )
+
+// --- bytes that were refused ------------------------------------------------------------------------
+
+for (const [name, lose] of Object.entries({
+  'a write after destroy()': (sink: SpoolWriteStream) => sink.destroy().write('b'),
+  'the chunk of end() after destroy()': (sink: SpoolWriteStream) => sink.destroy().end('b'),
+  'a chunk of a wrong type': (sink: SpoolWriteStream) => sink.write(5),
+  'a write after end()': (sink: SpoolWriteStream) => sink.end().write('b'),
+})) {
+  t.test(`commit() rejects after ${name}, although everything before is durable`, async t => {
+    const b = await bench(t)
+    const sink = open(b)
+    sink.write('a')
+    await sink.commit()
+    lose(sink)
+    await t.rejects(sink.commit())
+    await t.rejects(sink.result)
+    await t.rejects(sink.commit())
+    t.match(await b.another().uploads(), [{ resumable: true }])
+    await b.another().resume('id')
+    t.same(await b.get('key'), Buffer.from('a'))
+  })
+}
+
+t.test('commit() rejects after a write that came after the object was published', async t => {
+  const b = await bench(t)
+  const sink = open(b)
+  sink.end('a')
+  await sink.result
+  await sink.commit()
+  sink.write('b')
+  await t.rejects(sink.commit(), { code: 'ERR_STREAM_WRITE_AFTER_END' })
+})
+
+t.test('a bounded spool publishes a commit at the end of a freed first part', async t => {
+  const b = await bench(t, { spool: { maxSpoolBytes: 2 * PART, parallel: 1 } })
+  const data = bytes(8 * PART)
+  const sink = open(b)
+  sink.write(data.subarray(0, PART))
+  await sink.commit()
+  await new Promise(resolve => sink.write(data.subarray(PART), resolve))
+  await failWith(sink)
+  t.match(await b.another().resume('id'), { size: PART, sent: 0 })
+  await published(t, b, data.subarray(0, PART))
+})
+
+t.test('a failure after a commit is resumable, even if OSS lost later parts', async t => {
+  const b = await bench(t, { spool: { maxSpoolBytes: 2 * PART, parallel: 1 } })
+  const data = bytes(12 * PART)
+  const sink = open(b)
+  sink.write(data.subarray(0, 5000))
+  await sink.commit()
+  await new Promise(resolve => sink.write(data.subarray(5000, 6 * PART), resolve))
+  b.oss.inject({ operation: 'UploadPart', do: 'drop-upload', times: 1 })
+  sink.write(data.subarray(6 * PART))
+  const error = await sink.result.catch((reason: unknown) => reason)
+  t.match(error, { code: 'ERR_SPOOL_UPLOAD_FAILED', resumable: true })
+  t.match(await b.another().resume('id'), { size: 5000 })
+  await published(t, b, data.subarray(0, 5000))
+})

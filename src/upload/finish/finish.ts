@@ -162,15 +162,15 @@ async function findWhilePending(
 function waitForTimeLimit(ms: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     signal.throwIfAborted()
-    const timer = setTimeout(resolve, ms)
-    signal.addEventListener(
-      'abort',
-      () => {
-        clearTimeout(timer)
-        reject(signal.reason)
-      },
-      { once: true },
-    )
+    const onAbort = (): void => {
+      clearTimeout(timer)
+      reject(signal.reason)
+    }
+    const timer = setTimeout(() => {
+      signal.removeEventListener('abort', onAbort)
+      resolve()
+    }, ms)
+    signal.addEventListener('abort', onAbort, { once: true })
   })
 }
 
@@ -188,7 +188,10 @@ async function settleOlderUploadIds({ context, writer, sealed }: UploadResources
       if (!(error instanceof OssRequestError) || errorKind(error) === 'aborted') throw error
       const explanation = `A Complete of an earlier run was never answered and may still replace the object, because its upload id ${uploadId} cannot be aborted: `
       if (settings.force !== true) {
-        const hint = `Permit oss:AbortMultipartUpload and resume the upload, or run "oss-spool resume --force ${id}" to publish it without that.`
+        const cause = isRefusal(error)
+          ? 'Permit oss:AbortMultipartUpload'
+          : 'Wait until OSS answers'
+        const hint = `${cause}, then resume the upload. Or run "oss-spool resume --force ${id}", or call spool.resume('${id}', { force: true }), to publish it without that.`
         const known = errorContext(writer.checkpoint, writer.checkpoint, writer.slot)
         throw toSpoolError(error, { ...known, uploadId, explanation, hint })
       }
@@ -385,12 +388,12 @@ async function cleanUp(
     return context.removeUpload()
   }
   await writer.save({ ...writer.with(published), superseded: unused })
+  await claim.removeOtherFiles([]) // before the requests, which may take minutes
   const leftover = await abortUploadIds(context, unused)
   const orphans = lost.length > 0 && (await mayHaveOrphans(context, lost, new Set(leftover)))
   if (!published.once && leftover.length === 0 && !orphans) return context.removeUpload()
   const left = { superseded: leftover, lost: orphans ? lost : [] }
   await writer.save({ ...writer.with(published), ...left })
-  await claim.removeOtherFiles([])
   await claim.release()
 }
 

@@ -27,6 +27,8 @@ export async function sealAtLastCommit(context: UploadContext): Promise<void> {
   } finally {
     await file.close()
   }
-  await claim.db.write(replacePrevious(withLostInitiates(checkpoint), sealAtCommit(upload)))
+  const current = withLostInitiates(checkpoint)
+  if (!isCommitted(current.upload)) return
+  await claim.db.write(replacePrevious(current, sealAtCommit(current.upload)))
   if (previous !== undefined) await context.cleanUp(() => claim.removeFile(previous.file))
 }

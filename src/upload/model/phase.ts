@@ -125,6 +125,7 @@ export function unseal(record: Finishable): Spooling {
     crc64: _crc64,
     sealedAt: _at,
     prefix: _prefix,
+    unansweredPut: _put,
     ...rest
   } = withUploadId(backToSealed(record), undefined)
   const { freed: _freed, met: _met, ...bare } = rest
@@ -222,6 +223,7 @@ function backToSpooling(record: UploadRecord): UploadRecord {
     crc64: _crc64,
     sealedAt: _at,
     prefix: _prefix,
+    unansweredPut: _put,
     ...unsealed
   } = backToSealed(record)
   const { freed: _freed, met: _met, ...rest } = unsealed
@@ -314,9 +316,10 @@ export function removeUnanswered(checkpoint: Checkpoint, uploadId: string): Chec
   return left.length === 0 ? rest : { ...rest, unanswered: left }
 }
 
-/** True if an unanswered Complete may have published `record`, although it is in phase `sealed`. */
+/** True if an unanswered Complete or PutObject may have published `record`, although it is in phase `sealed`. */
 export function mayBePublished({ unanswered }: Checkpoint, record: UploadRecord): boolean {
   if (record.phase === 'completing') return true
+  if (record.phase === 'sealed' && record.unansweredPut === true) return true
   return record.uploadId !== undefined && unanswered?.includes(record.uploadId) === true
 }
 
@@ -343,8 +346,9 @@ export function uploadIdsToAbort(
 }
 
 /** The request that publishes a sealed upload: PutObject for a short one, else Complete. */
-export function publishMethod({ plan, size }: Finishable): Completing['method'] {
-  return isSinglePut(plan, size) ? 'put' : 'multipart'
+export function publishMethod(record: Finishable): Completing['method'] {
+  // Freed bytes can only be published by the upload id that has them.
+  return isSinglePut(record.plan, record.size) && !hasFreedParts(record) ? 'put' : 'multipart'
 }
 
 /** Number of parts of the object; 1 for a single PutObject. */

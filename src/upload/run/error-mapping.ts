@@ -18,7 +18,7 @@ import {
   OssRequestError,
   type RequestErrorKind,
 } from '../../oss/request-error.js'
-import { BytesLostError, hasFreedParts } from '../model/freed-parts.js'
+import { BytesLostError, freedParts, hasFreedParts } from '../model/freed-parts.js'
 import { mayBePublished } from '../model/phase.js'
 
 const CODE_BY_KIND: Readonly<Record<RequestErrorKind, SpoolErrorCode>> = {
@@ -82,7 +82,7 @@ export function errorContext(
     kept: keptBytes(record),
     ...(isCommitted(record) ? { committed: record.committed.size } : {}),
     published: publishedState(checkpoint, record),
-    hasFreedParts: record !== undefined && hasFreedParts(record),
+    hasFreedParts: hasFreedPartsToSend(record),
     uploadId: record?.uploadId,
   }
 }
@@ -91,6 +91,12 @@ function keptBytes(record: UploadRecord | undefined): ErrorContext['kept'] {
   if (record === undefined) return 'nothing'
   if (record.phase === 'spooling') return record.committed === undefined ? 'nothing' : 'committed'
   return record.prefix === true ? 'committed' : 'all'
+}
+
+/** Returns whether bytes that `resume` would publish are only on OSS. */
+function hasFreedPartsToSend(record: UploadRecord | undefined): boolean {
+  if (isCommitted(record)) return freedParts(record, record.committed.size).length > 0
+  return record !== undefined && hasFreedParts(record)
 }
 
 function publishedState(
@@ -111,10 +117,16 @@ export function toSpoolError(error: unknown, upload: ErrorContext): unknown {
   const resumable = kept !== 'nothing'
   const hint = upload.hint ?? resumeHint(upload)
   if (error instanceof BytesLostError) {
-    const message = `${object}: ${error.message}. ${PUBLISHED_TEXT[upload.published]}`
-    const again = 'Upload again from the source.'
-    const details = { id, uploadId, hint: again, cause: error }
-    return new SpoolError('ERR_SPOOL_UPLOAD_FAILED', message, details)
+    // Bytes before the last commit are lost only if they were freed, too.
+    const isPrefixLeft = kept === 'committed' && !upload.hasFreedParts
+    const left = isPrefixLeft ? state : PUBLISHED_TEXT[upload.published]
+    return new SpoolError('ERR_SPOOL_UPLOAD_FAILED', `${object}: ${error.message}. ${left}`, {
+      id,
+      uploadId,
+      resumable: isPrefixLeft,
+      hint: isPrefixLeft ? hint : 'Upload again from the source.',
+      cause: error,
+    })
   }
   if (error instanceof OssRequestError) {
     const code = CODE_BY_KIND[errorKind(error)]

@@ -108,7 +108,8 @@ export class RecordWriter {
   #scheduleSave(delay: number): void {
     if (this.#timer !== undefined || this.#closed) return
     this.#timer = setTimeout(() => {
-      void this.write(this.record).catch(() => undefined)
+      const record = this.checkpoint[this.slot] // missing if the predecessor was dropped
+      if (record !== undefined) void this.write(record).catch(() => undefined)
     }, delay).unref()
   }
 

@@ -295,7 +295,8 @@ export class Ingest {
     const { id, key } = this.context
     const object = `oss://${this.#deps.writer.checkpoint.bucket}/${key}`
     const message = `${object}: ${mismatch}. Nothing was published`
-    return new SpoolError('ERR_SPOOL_EXPECTATION', message, { id })
+    const resumable = this.savedState.kept === 'committed'
+    return new SpoolError('ERR_SPOOL_EXPECTATION', message, { id, resumable })
   }
 
   /** Returns the record while the stream is open. The cast is safe because only this class seals it. */

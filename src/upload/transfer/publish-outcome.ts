@@ -18,6 +18,7 @@ export type Outcome = 'ours' | 'pending' | 'foreign' | 'wrong' | 'absent'
 
 /** True if the object is this upload's. False without a CRC64, which a server may not compute. */
 export function isOurObject(record: Finishable, object: ObjectInfo): boolean {
+  if (record.imported === true && isOlderThanRequest(record, object)) return false
   return (
     object.token === expectedToken(record) &&
     object.size === record.size &&
@@ -34,6 +35,12 @@ function expectedToken(record: Finishable): string | undefined {
   return isImported ? undefined : record.token
 }
 
+/** True if the object was there before our request. Last-Modified has whole seconds. */
+function isOlderThanRequest(record: Finishable, { lastModified }: ObjectInfo): boolean {
+  if (record.phase !== 'completing') return false
+  return lastModified < Math.floor(Date.parse(record.completingAt) / 1000) * 1000
+}
+
 /**
  * Decides from the responses to HEAD and ListParts. Last-Modified has whole seconds; an object of the same
  * second is treated as someone else's.
@@ -47,8 +54,7 @@ export function classifyOutcome(
   if (uploadIdExists) return 'pending'
   if (object === undefined) return 'absent'
   if (object.token === record.token) return 'wrong' // whichever request wrote it
-  const ourSecond = Math.floor(Date.parse(record.completingAt) / 1000) * 1000
-  return object.lastModified >= ourSecond ? 'foreign' : 'absent'
+  return isOlderThanRequest(record, object) ? 'absent' : 'foreign'
 }
 
 /**
@@ -82,10 +88,10 @@ export async function reconcile(
   return { outcome: classifyOutcome(record, now, { uploadIdExists: exists }), object: now }
 }
 
-/** Returns the record after it is certain that nothing was published and no one else wrote the key after us. */
+/** Returns the record after OSS has said that nothing was published so far and that no one else wrote the key after us. */
 export function asUnpublished(record: Completing, outcome: 'pending' | 'absent'): Sealed {
   const sealed = backToSealed(record)
-  // An upload id that PutObject did not use is still to be aborted.
-  const isKept = outcome === 'pending' || record.method === 'put'
-  return isKept ? sealed : withUploadId(sealed, undefined)
+  // It may take effect later. An upload id that PutObject did not use is still to be aborted.
+  if (record.method === 'put') return { ...sealed, unansweredPut: true }
+  return outcome === 'pending' ? sealed : withUploadId(sealed, undefined)
 }
