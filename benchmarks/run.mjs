@@ -21,6 +21,7 @@ export const CASES = [
   'resume',
   'small-objects',
   'checkpoint',
+  'commit',
   'cancel',
   'cli-start',
 ]

@@ -20,7 +20,7 @@ export class KeySequences<T> {
 
   constructor(settings: RotateSettings<T>) {
     this.#settings = settings
-    this.#usedKeys.add(settings.manifestKey)
+    if (settings.commit === undefined) this.#usedKeys.add(settings.manifestKey)
   }
 
   /** @throws TypeError if `partitionBy` or `time` returns an invalid value */

@@ -1,22 +1,10 @@
-/**
- * Writes the records of one object. If an earlier run has sealed or published the object, its bytes are not
- * sent again: the records are only compared with it by size and CRC64, so that a job never reports records as
- * written that are not in the object.
- */
-import { Readable } from 'node:stream'
-import { Crc64 } from '../crc64.js'
-import { SpoolError } from '../errors.js'
+/** Writes the records of one object: formats them, batches them, and passes them through the transforms. */
 import type { UploadResult } from '../index.js'
 import { RecordBatch } from './batch.js'
 import type { Format } from './format.js'
 import type { RecordId } from './manifest.js'
+import type { ObjectOutput } from './object-output.js'
 import type { TransformChain } from './transform-chain.js'
-
-/** Bytes buffered in memory until the spool reads them. */
-const BODY_HIGH_WATER_MARK_BYTES = 256 * 1024
-
-/** Uploads an object. Calls `source` only if its bytes are needed; resolves when OSS has stored the object. */
-export type Uploader = (source: () => Readable) => Promise<UploadResult>
 
 /** Functions applied to each record. */
 export interface RecordCallbacks<T> {
@@ -39,36 +27,31 @@ export class ObjectWriter<T> {
   lastRecordId: RecordId = 0
   /** The latest record and its number in the job. */
   latestRecord: [record: T, index: number] | undefined
+  /** After `end()`: resolves when all bytes are in the output. A rejection is never unhandled. */
+  drained: Promise<void> = Promise.resolve()
 
   readonly #callbacks: RecordCallbacks<T>
   readonly #transforms: TransformChain
+  readonly #output: ObjectOutput
   readonly #batch = new RecordBatch()
-  readonly #body: Readable
   /** Output of the transforms so far; depends on timing. */
   #transformedBytes = 0
   /** Settles when the transforms have processed the current batch. */
   #transforming: Promise<void> = Promise.resolve()
-  #resumePush: () => void = () => {}
+  /** Records at the latest `endMember()`. */
+  #recordsInMembers = 0
 
   constructor(
     key: string,
     callbacks: RecordCallbacks<T>,
     transforms: TransformChain,
-    upload: Uploader,
+    output: ObjectOutput,
   ) {
     this.key = key
     this.#callbacks = callbacks
     this.#transforms = transforms
-    this.#body = new Readable({
-      highWaterMark: BODY_HIGH_WATER_MARK_BYTES,
-      read: () => this.#resumePush(),
-      destroy: (error, callback) => {
-        this.#resumePush()
-        callback(error)
-      },
-    })
-    this.#body.on('error', () => {}) // the caller that destroys the body handles its error
-    this.done = this.#upload(upload)
+    this.#output = output
+    this.done = output.done
     this.done.catch(() => {})
   }
 
@@ -85,21 +68,37 @@ export class ObjectWriter<T> {
     return this.#batch.isFull ? this.#flushBatch() : undefined
   }
 
+  /**
+   * Ends the gzip member or zstd frame, if records were written to it, so that the output so far is an object
+   * of its own. Call it between two writes.
+   */
+  async endMember(): Promise<void> {
+    if (this.#recordsInMembers === this.records) return
+    this.#recordsInMembers = this.records
+    await this.#flushAll()
+  }
+
   /** Ends the object. Settles like `done`. */
   async end(): Promise<UploadResult> {
     if (this.latestRecord !== undefined)
       this.lastRecordId = this.#callbacks.recordId(...this.latestRecord)
-    await this.#flushBatch()
-    await this.#transforming
-    await this.#pushChunks(await this.#transforms.end())
-    this.#body.push(null)
+    this.drained = this.#flushAll().then(() => this.#output.end())
+    this.drained.catch(() => {}) // reported by this method
+    await this.drained
     return this.done
   }
 
-  /** Discards the object. The upload itself is aborted by its own signal. */
+  /** Discards the object, except what was committed. */
   destroy(): void {
-    this.#body.destroy()
+    this.#output.destroy()
     this.#transforms.destroy()
+  }
+
+  /** Passes on all records so far, and ends the transforms. */
+  async #flushAll(): Promise<void> {
+    await this.#flushBatch()
+    await this.#transforming
+    await this.#writeChunks(await this.#transforms.end())
   }
 
   async #flushBatch(): Promise<void> {
@@ -110,42 +109,14 @@ export class ObjectWriter<T> {
   }
 
   async #transformBatch(batch: readonly Buffer[]): Promise<void> {
-    await this.#pushChunks(await this.#transforms.write(batch))
+    await this.#writeChunks(await this.#transforms.write(batch))
   }
 
-  async #pushChunks(chunks: readonly Buffer[]): Promise<void> {
+  async #writeChunks(chunks: readonly Buffer[]): Promise<void> {
     for (const chunk of chunks) {
       this.#transformedBytes += chunk.length
-      if (this.#body.destroyed) return
-      if (!this.#body.push(chunk)) await new Promise<void>(resolve => (this.#resumePush = resolve))
+      const drained = this.#output.write(chunk)
+      if (drained !== undefined) await drained
     }
-  }
-
-  async #upload(upload: Uploader): Promise<UploadResult> {
-    let isNeeded = false
-    const result = await upload(() => {
-      isNeeded = true
-      return this.#body
-    })
-    if (!isNeeded) await this.#compareWithEarlierRun(result)
-    return result
-  }
-
-  async #compareWithEarlierRun({ id, bucket, key, size, crc64 }: UploadResult): Promise<void> {
-    const actualCrc64 = new Crc64()
-    let actualSize = 0
-    for await (const chunk of this.#body as AsyncIterable<Buffer>) {
-      actualCrc64.update(chunk)
-      actualSize += chunk.length
-    }
-    if (actualSize === size && String(actualCrc64.digest()) === crc64) return
-    throw new SpoolError(
-      'ERR_SPOOL_EXPECTATION',
-      `oss://${bucket}/${key} was written with different records by an earlier run of this job: it has ${size} bytes and CRC64 ${crc64}, this run has ${actualSize} bytes and CRC64 ${actualCrc64.digest()}. The object was not changed`,
-      {
-        id,
-        hint: 'Rerun a job with the same records in the same order, or use a new job name for different records.',
-      },
-    )
   }
 }

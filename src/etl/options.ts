@@ -5,6 +5,7 @@ import { checkInteger, checkObject, checkProperties, invalidType, invalidValue }
 import type { UploadOptions } from '../index.js'
 import { checkKey } from '../upload/model/names.js'
 import { checkOptions } from '../upload/model/options.js'
+import type { CommitLimits } from './commit-queue.js'
 import { Calendar } from './date-fields.js'
 import type { Format } from './format.js'
 import type { RecordId } from './manifest.js'
@@ -83,6 +84,18 @@ export type RotateOptions<T> = {
    * Returns whether `record` starts a new object. `previous` is the latest record of the current object.
    */
   readonly cutBefore?: (record: T, previous: T) => boolean
+  /**
+   * For records that cannot be read again, such as those of a queue: makes all records durable at least this
+   * often, and allows `commit()`. Such a job cannot be rerun. It publishes no manifest, leaves no receipts, and
+   * never overwrites an object, so `job` must differ in every run and `key` must contain `{job}`. Excludes
+   * `manifest`, `transform` functions, and `upload.overwrite: true`. At least one limit must be set.
+   */
+  readonly commit?: {
+    /** Time in ms from the first record that is not durable to the next commit, 1 to 2^31 - 1. */
+    readonly ms?: number
+    /** Number of records that are not durable, over all objects, at which a commit starts; 1 or more. */
+    readonly records?: number
+  }
   /** Transform of the bytes of each object, such as compression. Default: none. */
   readonly transform?: ObjectTransform
   /**
@@ -130,6 +143,7 @@ export interface RotateSettings<T> {
     readonly ms: number | undefined
   }
   readonly cutBefore: ((record: T, previous: T) => boolean) | undefined
+  readonly commit: CommitLimits | undefined
   readonly format: Format<T>
   readonly createTransforms: () => readonly Duplex[]
   readonly maxOpen: number
@@ -147,6 +161,7 @@ const ROTATE_OPTIONS: Readonly<Record<keyof RotateOptions<unknown>, true>> = {
   timeZone: true,
   every: true,
   cutBefore: true,
+  commit: true,
   format: true,
   transform: true,
   maxOpen: true,
@@ -207,6 +222,7 @@ export function checkRotateOptions<T = string | Uint8Array>(
     time: options.time,
     every: { records: every.records ?? Infinity, bytes: every.bytes ?? Infinity, ms: every.ms },
     cutBefore: options.cutBefore,
+    commit: checkCommit(options),
     format: options.format ?? passThroughFormat,
     createTransforms: transformFactory(options.transform),
     maxOpen: options.maxOpen ?? 16,
@@ -214,6 +230,40 @@ export function checkRotateOptions<T = string | Uint8Array>(
     recordId: options.recordId ?? ((_record, index) => index),
     upload,
   }
+}
+
+/** @throws TypeError for options that need a rerun, or whose bytes cannot be cut at a commit */
+function checkCommit({
+  commit,
+  manifest,
+  transform,
+  upload,
+}: Pick<RotateOptions<never>, 'commit' | 'manifest' | 'transform' | 'upload'>):
+  CommitLimits | undefined {
+  if (commit === undefined) return undefined
+  checkObject('commit', commit)
+  checkProperties('commit', commit, { ms: true, records: true })
+  checkInteger('commit.ms', commit.ms, 1, 2 ** 31 - 1)
+  checkInteger('commit.records', commit.records, 1, Number.MAX_SAFE_INTEGER)
+  const { ms, records } = commit
+  if (ms === undefined && records === undefined) {
+    throw invalidValue('commit', 'must have "ms" or "records"', commit)
+  }
+  if (manifest !== undefined) {
+    throw invalidValue(
+      'manifest',
+      'must not be set with "commit": a manifest needs reruns',
+      manifest,
+    )
+  }
+  if (typeof transform === 'function') {
+    const reason = `must be 'gzip' or 'zstd' with "commit", which concatenates the output of several streams`
+    throw invalidValue('transform', reason, transform)
+  }
+  if (upload?.overwrite === true) {
+    throw invalidValue('upload', 'must not have "overwrite: true" with "commit"', upload)
+  }
+  return { ms, records: records ?? Infinity }
 }
 
 function resolveManifestKey(text: string, job: string): string {

@@ -3,11 +3,12 @@
  * timer never ends an object while it takes a record. Decisions depend on the records and their order, never
  * on timing.
  */
-import { createHash } from 'node:crypto'
+import { createHash, randomUUID } from 'node:crypto'
 import type { Spool, UploadOptions, UploadResult } from '../index.js'
 import { createManifest, type Manifest, type ManifestObject } from './manifest.js'
 import type { RotateSettings } from './options.js'
-import { ObjectWriter, type RecordCallbacks } from './object-writer.js'
+import { CommittableOutput, RepeatableOutput } from './object-output.js'
+import { ObjectWriter } from './object-writer.js'
 import { KeySequences, type KeySequence } from './key-sequence.js'
 import { TransformChain } from './transform-chain.js'
 import { allowManyListeners } from '../util/abort-signals.js'
@@ -38,6 +39,10 @@ export class RotateJob<T> {
   /** Entries of all objects, in the order in which the objects were started. */
   readonly #manifestObjects: Promise<ManifestObject>[] = []
   readonly #unfinished = new Set<{ destroy(): void; done: Promise<unknown> }>()
+  /** Outputs of the objects that OSS has not stored, if the job is committed. */
+  readonly #committables = new Map<ObjectWriter<T>, CommittableOutput>()
+  /** Part of the upload ids. Differs between committed runs, so that none replaces the bytes of another one. */
+  readonly #run: string
   readonly #abortController = new AbortController()
   #lastStep: Promise<unknown> = Promise.resolve()
   #lastUsedSequence = ''
@@ -48,6 +53,7 @@ export class RotateJob<T> {
     this.#settings = settings
     this.#listener = listener
     this.#keySequences = new KeySequences(settings)
+    this.#run = settings.commit === undefined ? '' : randomUUID()
     allowManyListeners(this.#abortController.signal) // one per object
   }
 
@@ -71,27 +77,36 @@ export class RotateJob<T> {
     })
   }
 
-  /** Ends all open objects. Resolves when OSS has stored all objects and the manifest. */
-  finish(): Promise<Manifest> {
-    return this.#enqueue(async () => {
+  /**
+   * Ends all open objects. Resolves when OSS has stored all objects and, unless the job is committed, the
+   * manifest.
+   */
+  async finish(): Promise<Manifest> {
+    await this.#enqueue(async () => {
       for (const name of this.#openObjects.keys()) await this.#endObject(name)
-      const { job, manifestKey, upload } = this.#settings
-      const manifest = createManifest(job, await Promise.all(this.#manifestObjects))
-      this.#throwIfAborted()
-      const { headers: _headers, callback: _callback, ...rest } = upload
-      const callbacks = { format: (json: string) => json, recordId: () => 0 }
-      const writer = this.#createWriter<string>(manifestKey, callbacks, new TransformChain([]), {
-        ...rest,
-        id: `${job}-manifest`,
-        mime: 'application/json',
-      })
-      await writer.write(`${JSON.stringify(manifest, null, 2)}\n`, 0)
-      await writer.end()
-      return manifest
     })
+    const manifest = createManifest(this.#settings.job, await Promise.all(this.#manifestObjects))
+    this.#throwIfAborted()
+    if (this.#settings.commit === undefined) await this.#writeManifest(manifest)
+    return manifest
   }
 
-  /** Aborts the job. Sealed uploads stay resumable. Resolves when all work has stopped. */
+  /** Makes all records so far durable, each object as one of its own. Resolves with their number. */
+  async commit(): Promise<number> {
+    const { records, durable } = await this.#enqueue(async () => {
+      this.#throwIfAborted()
+      await Promise.all([...this.#openObjects.values()].map(({ writer }) => writer.endMember()))
+      const commits = [...this.#committables].map(async ([writer, output]) => {
+        await writer.drained
+        await output.commit()
+      })
+      return { records: this.#recordCount, durable: Promise.all(commits) } // not awaited by later records
+    })
+    await durable
+    return records
+  }
+
+  /** Aborts the job. Sealed and committed uploads stay resumable. Resolves when all work has stopped. */
   async destroy(): Promise<void> {
     this.#abortController.abort()
     for (const { timer } of this.#openObjects.values()) clearTimeout(timer)
@@ -112,19 +127,20 @@ export class RotateJob<T> {
   }
 
   async #beginObject(sequence: KeySequence): Promise<ObjectWriter<T>> {
-    const { maxOpen, createTransforms, every, upload, job } = this.#settings
+    const { maxOpen, createTransforms, every, upload, job, commit } = this.#settings
     const key = this.#keySequences.nextKey(sequence)
     const [leastRecentlyUsed] = this.#openObjects.keys()
     if (this.#openObjects.size >= maxOpen && leastRecentlyUsed !== undefined)
       await this.#endObject(leastRecentlyUsed)
     this.#throwIfAborted()
-    const options = { ...upload, id: objectUploadId(job, key) }
-    const writer = this.#createWriter<T>(
-      key,
-      this.#settings,
-      new TransformChain(createTransforms()),
-      options,
-    )
+    const options = { ...upload, id: objectUploadId(job, key, this.#run) }
+    // Before the output, because creating the transforms may fail.
+    const transforms = new TransformChain(createTransforms)
+    const output =
+      commit === undefined ? this.#repeatable(key, options) : this.#committable(key, options)
+    const writer = new ObjectWriter<T>(key, this.#settings, transforms, output)
+    this.#track(writer)
+    if (output instanceof CommittableOutput) this.#committables.set(writer, output)
     const reported = writer.done.then(result => this.#reportObject(writer, result))
     reported.catch((error: unknown) => this.#listener.onFailure(error))
     this.#manifestObjects.push(reported)
@@ -174,29 +190,47 @@ export class RotateJob<T> {
     while (this.#ending.size > this.#settings.maxEnding) await Promise.race(this.#ending)
   }
 
-  #createWriter<R>(
-    key: string,
-    callbacks: RecordCallbacks<R>,
-    transforms: TransformChain,
-    upload: UploadOptions,
-  ): ObjectWriter<R> {
+  #committable(key: string, upload: UploadOptions): CommittableOutput {
     const { signal } = this.#abortController
-    // All open objects take records alternately: none may wait for another one to end.
-    const options = { overwrite: false, ...upload, once: true, signal }
-    const writer = new ObjectWriter<R>(key, callbacks, transforms, source =>
-      this.#spool.uploadNow(key, source, options),
-    )
-    this.#unfinished.add(writer)
-    const removeFromUnfinished = (): void => void this.#unfinished.delete(writer)
-    void writer.done.then(removeFromUnfinished, removeFromUnfinished)
-    return writer
+    // `once` and `replay` may be defaults of the spool.
+    const whole = { once: false, replay: 'restart' } as const
+    const options = { ...upload, ...whole, overwrite: false, signal }
+    return new CommittableOutput(this.#spool.createWriteStream(key, options))
   }
 
-  #reportObject(
-    { key, records, firstRecordId: first, lastRecordId: last }: ObjectWriter<T>,
-    result: UploadResult,
-  ): ManifestObject {
-    const { size, crc64, sealedAt } = result
+  #repeatable(key: string, upload: UploadOptions): RepeatableOutput {
+    const { signal } = this.#abortController
+    const options = { overwrite: false, ...upload, once: true, signal }
+    // All open objects take records alternately: none may wait for another one to end.
+    return new RepeatableOutput(source => this.#spool.uploadNow(key, source, options))
+  }
+
+  /** Keeps track of an object until OSS has stored it, or it has failed. */
+  #track(writer: ObjectWriter<T> | ObjectWriter<string>): void {
+    this.#unfinished.add(writer)
+    const remove = (): void => void this.#unfinished.delete(writer)
+    void writer.done.then(remove, remove)
+  }
+
+  async #writeManifest(manifest: Manifest): Promise<void> {
+    const { job, manifestKey, upload } = this.#settings
+    const { headers: _headers, callback: _callback, ...rest } = upload
+    const options = { ...rest, id: `${job}-manifest`, mime: 'application/json' }
+    const callbacks = { format: (json: string) => json, recordId: () => 0 }
+    const writer = new ObjectWriter<string>(
+      manifestKey,
+      callbacks,
+      new TransformChain(() => []),
+      this.#repeatable(manifestKey, options),
+    )
+    this.#track(writer)
+    await writer.write(`${JSON.stringify(manifest, null, 2)}\n`, 0)
+    await writer.end()
+  }
+
+  #reportObject(writer: ObjectWriter<T>, { size, crc64, sealedAt }: UploadResult): ManifestObject {
+    this.#committables.delete(writer)
+    const { key, records, firstRecordId: first, lastRecordId: last } = writer
     const object = { key, size, crc64, records, first, last, created: sealedAt }
     this.#listener.onObject(object)
     return object
@@ -214,9 +248,12 @@ export class RotateJob<T> {
   }
 }
 
-/** Returns the upload id of an object: the same in every run of the job, and readable in `oss-spool ls`. */
-function objectUploadId(job: string, key: string): string {
+/**
+ * Returns the upload id of an object, readable in `oss-spool ls`.
+ * @param run – equal in every run of the job that may finish the upload
+ */
+function objectUploadId(job: string, key: string, run: string): string {
   const name = key.slice(key.lastIndexOf('/') + 1).replace(/[^A-Za-z0-9_-]+/g, '-')
-  const hash = createHash('sha256').update(key).digest('hex')
+  const hash = createHash('sha256').update(run).update(key).digest('hex')
   return `${job}-${name.slice(-32)}-${hash.slice(0, 24)}`
 }

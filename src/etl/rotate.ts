@@ -3,8 +3,9 @@
  * is written after them.
  */
 import { Writable } from 'node:stream'
-import { SpoolError } from '../errors.js'
+import { SpoolError, invalidState } from '../errors.js'
 import type { Spool } from '../index.js'
+import { CommitQueue } from './commit-queue.js'
 import { RotateJob } from './rotate-job.js'
 import type { Manifest, ManifestObject } from './manifest.js'
 import { checkRotateOptions, type RotateOptions, type RotateSettings } from './options.js'
@@ -32,14 +33,29 @@ export function rotate<T = string | Uint8Array>(
  * not published. Emits `object` with a `ManifestObject` each time OSS has stored an object.
  */
 export interface RotateStream<T> extends Writable {
-  /** Resolves to the manifest when OSS has stored it; rejects if the job fails. It is safe to ignore. */
+  /**
+   * Resolves to the manifest when OSS has stored it; rejects if the job fails. It is safe to ignore. With the
+   * option `commit`, no manifest is stored, and it resolves when OSS has stored all objects.
+   */
   readonly result: Promise<Manifest>
+  /**
+   * Resolves when all records written so far, buffered ones included, are durable: in an object on OSS, or on
+   * this disk in an upload that `resume` publishes if this process dies. Concurrent calls share one commit.
+   * Needs the option `commit`.
+   * @throws TypeError, by rejecting, without that option; otherwise the error that ends the job. Ignoring a
+   * rejection is safe
+   */
+  commit(): Promise<void>
   /** Emitted when OSS has stored an object. */
   on(event: 'object', listener: (object: ManifestObject) => void): this
+  /** Emitted after each commit: the first `records` records are durable. Needs the option `commit`. */
+  on(event: 'commit', listener: (records: number) => void): this
   /** Events of `Writable`. */
   on(event: string | symbol, listener: (...args: never[]) => void): this
   /** Like `on`, for the next event only. */
   once(event: 'object', listener: (object: ManifestObject) => void): this
+  /** Like `on`, for the next event only. */
+  once(event: 'commit', listener: (records: number) => void): this
   /** Like `on`, for the next event only. */
   once(event: string | symbol, listener: (...args: never[]) => void): this
   /** Record type for `stream-chain`. Exists only in the type system. */
@@ -51,6 +67,12 @@ class Rotation<T> extends Writable implements RotateStream<T> {
   readonly result: Promise<Manifest>
   readonly #jobName: string
   readonly #job: RotateJob<T>
+  /** Commits, if the job has them. */
+  readonly #commits: CommitQueue | undefined
+  /** Records that the job has taken, except those of the current batch. */
+  #written = 0
+  /** Accepted records were not written, because the job failed or was destroyed. */
+  #hasLostRecords = false
   /** First failure of the job itself, as opposed to a failed source. */
   #failure: Error | undefined
   #isDone = false
@@ -60,11 +82,18 @@ class Rotation<T> extends Writable implements RotateStream<T> {
   constructor(spool: Spool, settings: RotateSettings<T>) {
     super({ objectMode: true })
     this.#jobName = settings.job
+    const onFailure = (error: unknown): void => void this.destroy(this.#firstFailure(error))
     this.#job = new RotateJob(spool, settings, {
-      onFailure: error => void this.destroy(this.#firstFailure(error)),
+      onFailure,
       // Deferred, so that an exception in a listener becomes uncaught instead of failing the object.
       onObject: object => process.nextTick(() => this.emit('object', object)),
     })
+    if (settings.commit !== undefined) {
+      this.#commits = new CommitQueue(settings.commit, () => this.#job.commit(), {
+        onFailure,
+        onCommit: records => process.nextTick(() => this.emit('commit', records)),
+      })
+    }
     this.result = new Promise((resolve, reject) => {
       this.#resolveResult = resolve
       this.#rejectResult = reject
@@ -72,23 +101,45 @@ class Rotation<T> extends Writable implements RotateStream<T> {
     this.result.catch(() => {}) // users must handle the stream's `error` event instead
   }
 
+  commit(): Promise<void> {
+    const committed = this.#commit()
+    committed.catch(() => {}) // users must handle the stream's `error` event instead
+    return committed
+  }
+
+  async #commit(): Promise<void> {
+    if (this.#commits === undefined) throw invalidState('commit() needs the option "commit"')
+    // No commit can cover lost records.
+    const records = this.#hasLostRecords ? Infinity : this.#written + this.writableLength
+    await this.#commits.request(records)
+  }
+
   override _write(record: T, _encoding: string, callback: (error?: Error | null) => void): void {
-    this.#callbackAfter(this.#job.write([record]), callback)
+    this.#write([record], callback)
   }
 
   override _writev(
     records: readonly { readonly chunk: T }[],
     callback: (error?: Error | null) => void,
   ): void {
-    this.#callbackAfter(this.#job.write(records.map(({ chunk }) => chunk)), callback)
+    this.#write(
+      records.map(({ chunk }) => chunk),
+      callback,
+    )
   }
 
   override _final(callback: (error?: Error | null) => void): void {
     const finished = this.#job.finish().then(manifest => {
       this.#isDone = true
+      this.#commits?.finish()
       this.#resolveResult(manifest)
     })
     this.#callbackAfter(finished, callback)
+  }
+
+  override destroy(error?: Error): this {
+    this.#hasLostRecords ||= !this.destroyed && this.writableLength > 0
+    return super.destroy(error)
   }
 
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
@@ -96,10 +147,34 @@ class Rotation<T> extends Writable implements RotateStream<T> {
     // Node treats a sink destroyed between `end()` and `finish` as finished.
     const wouldLookFinished = error === null && !this.#isDone && this.writableEnded
     const destroyError = wouldLookFinished && this.listenerCount('error') > 0 ? reason : error
-    void this.#job.destroy().then(() => {
+    void this.#stop().then(() => {
+      this.#commits?.fail(reason) // no effect if the job is done
       this.#rejectResult(reason) // no effect if the job is done
       callback(destroyError)
     })
+  }
+
+  async #stop(): Promise<void> {
+    await this.#job.destroy()
+    await this.#commits?.idle()
+  }
+
+  #write(records: readonly T[], callback: (error?: Error | null) => void): void {
+    this.#callbackAfter(this.#writeToJob(records), error => {
+      if (error) this.#hasLostRecords = true
+      else this.#written += records.length
+      callback(error) // deducts these records from `writableLength`
+    })
+  }
+
+  async #writeToJob(records: readonly T[]): Promise<void> {
+    if (this.#commits === undefined) return this.#job.write(records)
+    for (let rest = records; rest.length > 0;) {
+      const some = rest.slice(0, this.#commits.untilDue)
+      rest = rest.slice(some.length)
+      await this.#job.write(some)
+      this.#commits.add(some.length)
+    }
   }
 
   #callbackAfter(step: Promise<void>, callback: (error?: Error | null) => void): void {
@@ -119,8 +194,16 @@ class Rotation<T> extends Writable implements RotateStream<T> {
   #resultError(error: Error | null): Error {
     if (this.#failure !== undefined) return this.#failure
     if (error instanceof SpoolError) return error
-    const consequence = `The manifest of the job ${this.#jobName} was not published`
-    const hint = 'Run the job again. It sends only what is missing.'
+    const [consequence, hint] =
+      this.#commits === undefined
+        ? [
+            `The manifest of the job ${this.#jobName} was not published`,
+            'Run the job again. It sends only what is missing.',
+          ]
+        : [
+            `Records after the last commit of the job ${this.#jobName} are not published`,
+            'Publish what was committed: call `spool.resume(id)` for each resumable upload of `spool.uploads()`.',
+          ]
     if (error === null && this.writableEnded) {
       const message = `The sink was destroyed before it finished. ${consequence}`
       return new SpoolError('ERR_SPOOL_ABORTED', message, { hint })

@@ -69,24 +69,33 @@ class ChainedTransform {
 }
 
 export class TransformChain {
-  readonly #transforms: readonly ChainedTransform[]
-
-  constructor(streams: readonly Duplex[]) {
-    this.#transforms = streams.map(stream => new ChainedTransform(stream))
-  }
-
+  readonly #createStreams: () => readonly Duplex[]
   /** Whether there are no transforms, so that bytes pass through unchanged and immediately. */
-  get isEmpty(): boolean {
-    return this.#transforms.length === 0
+  readonly isEmpty: boolean
+  /** The current transforms. `end()` removes them; the next batch creates new ones. */
+  #transforms: readonly ChainedTransform[]
+  #isEnded = false
+
+  /** @param createStreams – returns new streams; called at once, and by the first batch after each `end()` */
+  constructor(createStreams: () => readonly Duplex[]) {
+    this.#createStreams = createStreams
+    this.#transforms = this.#createTransforms()
+    this.isEmpty = this.#transforms.length === 0
   }
 
   /** @returns the output of the last transform once the chain has processed all `chunks` */
   async write(chunks: readonly Buffer[]): Promise<readonly Buffer[]> {
+    if (this.#isEnded && chunks.length > 0) {
+      this.#transforms = this.#createTransforms()
+      this.#isEnded = false
+    }
     return this.#writeFrom(0, chunks)
   }
 
-  /** Ends the transforms. Call it once, after the last batch. @returns the remaining output */
+  /** Ends the transforms, unless nothing was written since the last call. @returns the remaining output */
   async end(): Promise<readonly Buffer[]> {
+    if (this.#isEnded) return []
+    this.#isEnded = true
     const rest: Buffer[] = []
     for (const [i, transform] of this.#transforms.entries()) {
       rest.push(...(await this.#writeFrom(i + 1, await transform.end())))
@@ -96,6 +105,10 @@ export class TransformChain {
 
   destroy(): void {
     for (const transform of this.#transforms) transform.destroy()
+  }
+
+  #createTransforms(): readonly ChainedTransform[] {
+    return this.#createStreams().map(stream => new ChainedTransform(stream))
   }
 
   async #writeFrom(first: number, chunks: readonly Buffer[]): Promise<readonly Buffer[]> {

@@ -205,7 +205,15 @@ function checkDomain(endpoint: string, options: AliOssClientOptions): void {
 /** Returns the endpoint as `protocol://host[:port]`, a canonical form because it is part of upload ids. */
 function endpointOf(options: AliOssClientOptions, region: string): string {
   const { endpoint, secure = true, internal = false } = options
-  if (endpoint && typeof endpoint === 'object') return `${endpoint.protocol}//${endpoint.host}`
+  if (endpoint && typeof endpoint === 'object') {
+    const url = `${endpoint.protocol}//${endpoint.host}`
+    if (/^https?:/.test(url) && URL.canParse(url)) return url
+    throw invalidType(
+      'client.endpoint',
+      'a string, or the parsed URL of an ali-oss client',
+      endpoint,
+    )
+  }
   if (endpoint === undefined || endpoint === null) {
     const inside = internal && !region.startsWith('vpc100-oss-cn-') ? '-internal' : ''
     return `http${secure ? 's' : ''}://${region}${inside}.aliyuncs.com`

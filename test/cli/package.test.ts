@@ -20,8 +20,8 @@ const root = pathOf('.')
  * Limits of the packed and unpacked size, in bytes, slightly above the current sizes to catch unintended
  * growth.
  */
-const MAX_PACKED = 340_000
-const MAX_UNPACKED = 1_200_000
+const MAX_PACKED = 375_000
+const MAX_UNPACKED = 1_325_000
 
 interface Packed {
   readonly filename: string

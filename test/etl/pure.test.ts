@@ -1,10 +1,11 @@
 /** ETL tests that need no OSS: key templates, dates, formats, taps, options and public types. */
 import { PassThrough, Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
-import { createGzip } from 'node:zlib'
+import { createGzip, gunzipSync } from 'node:zlib'
 import chain from 'stream-chain'
 import { none } from 'stream-chain/defs.js'
 import t from 'tap'
+import { CommitQueue } from '../../src/etl/commit-queue.js'
 import { Calendar } from '../../src/etl/date-fields.js'
 import { csv, jsonl, rotate, tap, type RotateStream, type TapCounts } from '../../src/etl/index.js'
 import { checkRotateOptions } from '../../src/etl/options.js'
@@ -135,12 +136,39 @@ t.test('rotate() rejects invalid options before any work, with the right code', 
     ['ERR_OUT_OF_RANGE', { upload: { partSize: 1 } }],
     ['ERR_INVALID_ARG_VALUE', { upload: { id: 'mine' } }],
     ['ERR_INVALID_ARG_TYPE', { upload: 7 }],
+    ['ERR_INVALID_ARG_TYPE', { commit: true }],
+    ['ERR_INVALID_ARG_VALUE', { commit: {} }],
+    ['ERR_INVALID_ARG_VALUE', { commit: { bytes: 1 } }],
+    ['ERR_INVALID_ARG_TYPE', { commit: { ms: '5' } }],
+    ['ERR_OUT_OF_RANGE', { commit: { ms: 0 } }],
+    ['ERR_OUT_OF_RANGE', { commit: { ms: 2 ** 31 } }],
+    ['ERR_OUT_OF_RANGE', { commit: { records: 0 } }],
+    ['ERR_INVALID_ARG_VALUE', { commit: { ms: 1 }, manifest: 'm' }],
+    ['ERR_INVALID_ARG_VALUE', { commit: { ms: 1 }, transform: () => new PassThrough() }],
+    ['ERR_INVALID_ARG_VALUE', { commit: { ms: 1 }, upload: { overwrite: true } }],
+    ['ERR_INVALID_ARG_VALUE', { commit: { ms: 1 }, upload: { once: true } }],
   ]
   for (const [code, options] of wrong) {
     const all = { ...good, ...options }
     t.throws(() => rotate(spool, all), { code }, JSON.stringify(options))
   }
   t.throws(() => rotate(spool, undefined as never), { code: 'ERR_INVALID_ARG_TYPE' })
+  t.end()
+})
+
+t.test('rotate() accepts commit limits', t => {
+  const base = { job: 'j', key: '{job}/{seq}', upload: { overwrite: false } }
+  const limits = (commit: object): unknown => checkRotateOptions({ ...base, commit }).commit
+  t.same(limits({ ms: 5 }), { ms: 5, records: Infinity })
+  t.same(limits({ records: 5 }), { ms: undefined, records: 5 })
+  t.equal(checkRotateOptions(base).commit, undefined)
+  t.end()
+})
+
+t.test('a job with commits may use the key that a manifest would have', t => {
+  const options = { job: 'j', key: '_manifest-{job}.json', commit: { ms: 1 } }
+  const sequences = new KeySequences(checkRotateOptions(options))
+  t.equal(sequences.nextKey(sequences.sequenceFor('')), '_manifest-j.json')
   t.end()
 })
 
@@ -236,7 +264,7 @@ t.test('TransformChain output per batch depends on the bytes alone, not on timin
     Buffer.from(text.slice(i * 50_000, (i + 1) * 50_000)),
   )
   const sizes = async (noise: () => Promise<unknown>): Promise<number[]> => {
-    const stages = new TransformChain([
+    const stages = new TransformChain(() => [
       new PassThrough({ highWaterMark: 100 }),
       createGzip({ chunkSize: 1024 }),
       createGzip(),
@@ -261,14 +289,14 @@ t.test('TransformChain reports failures before, during and after a batch', async
     const stream = createGzip()
     stream[at === 'flush' ? '_flush' : '_transform'] = (...args: unknown[]) =>
       (args.at(-1) as (error: Error) => void)(failure)
-    return new TransformChain([stream])
+    return new TransformChain(() => [stream])
   }
   await t.rejects(failing('transform').write([Buffer.from('x')]), failure)
   await t.rejects(failing('flush').end(), failure)
   const stages = failing('transform')
   await stages.write([Buffer.from('x')]).catch(() => {})
   await t.rejects(stages.write([Buffer.from('x')]), failure)
-  const stuck = new TransformChain([new PassThrough({ transform: () => {} })])
+  const stuck = new TransformChain(() => [new PassThrough({ transform: () => {} })])
   const writing = stuck.write([Buffer.from('x')])
   stuck.destroy()
   await t.rejects(writing)
@@ -308,4 +336,85 @@ function types(): void {
 t.test('record types are checked at compile time', t => {
   t.type(types, 'function')
   t.end()
+})
+
+t.test('a commit queue runs one commit at a time and serves the calls that it covers', async t => {
+  const runs: ((records: number) => void)[] = []
+  const commit = (): Promise<number> => new Promise(resolve => runs.push(resolve))
+  const durable: number[] = []
+  const failures: unknown[] = []
+  const queue = new CommitQueue({ records: 10, ms: undefined }, commit, {
+    onCommit: records => durable.push(records),
+    onFailure: error => failures.push(error),
+  })
+  await queue.request(0)
+  t.equal(runs.length, 0, 'nothing to commit')
+  t.equal(queue.untilDue, 10)
+  const later = queue.request(5)
+  queue.add(4)
+  t.equal(queue.untilDue, 6)
+  t.equal(runs.length, 0, 'the call waits for its records')
+  queue.add(1)
+  t.equal(runs.length, 1)
+  const shared = [queue.request(6), queue.request(7)]
+  queue.add(2)
+  queue.add(8)
+  t.equal(queue.untilDue, Infinity, 'a commit is due when the current one is done')
+  t.equal(runs.length, 1)
+  runs[0]?.(5)
+  await later
+  t.equal(runs.length, 2)
+  runs[1]?.(15)
+  await Promise.all(shared)
+  t.equal(runs.length, 2, 'one commit serves all')
+  t.same(durable, [5, 15])
+  queue.add(10)
+  t.equal(runs.length, 3)
+  const never = queue.request(26)
+  const failure = new Error('no')
+  queue.fail(failure)
+  await t.rejects(never, failure)
+  await t.rejects(queue.request(25), failure)
+  await queue.request(15)
+  queue.add(100)
+  t.equal(runs.length, 3, 'no commit starts after the end')
+  t.same(failures, [])
+})
+
+t.test('a failed commit is reported once, and none follows', async t => {
+  const failure = new Error('no')
+  const failures: unknown[] = []
+  let runs = 0
+  const commit = (): Promise<number> => {
+    runs++
+    return Promise.reject(failure)
+  }
+  const queue = new CommitQueue({ records: 1, ms: 1 }, commit, {
+    onCommit: () => {},
+    onFailure: error => failures.push(error),
+  })
+  queue.add(1)
+  const call = queue.request(1)
+  await queue.idle()
+  queue.add(1)
+  await queue.idle()
+  t.same(failures, [failure])
+  t.equal(runs, 1)
+  queue.fail(failure)
+  await t.rejects(call, failure)
+})
+
+t.test('a transform chain starts new transforms after end()', async t => {
+  let created = 0
+  const gzips = new TransformChain(() => {
+    created++
+    return [createGzip()]
+  })
+  const members: Buffer[] = []
+  for (const text of ['a', 'b']) {
+    members.push(...(await gzips.write([Buffer.from(text)])), ...(await gzips.end()))
+    t.same(await gzips.end(), [], 'nothing was written since')
+  }
+  t.equal(created, 2)
+  t.equal(String(gunzipSync(Buffer.concat(members))), 'ab')
 })
