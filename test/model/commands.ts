@@ -10,6 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import OSS from 'ali-oss'
 import * as fc from 'fast-check'
 import type { Emulator, Fault, FaultHandle } from '../../src/emulator/index.js'
+import type { UploadStatus } from '../../src/index.js'
 import { BUCKET } from '../support/oss.js'
 import { Model, type Facts, type Outcome, type Stream } from './model.js'
 import { pathOf } from '../support/project.js'
@@ -22,7 +23,7 @@ const WORKER = pathOf('test/model/worker.mjs')
 export type Command =
   | { do: 'open'; id: Id; overwrite: boolean; offset: boolean; once: boolean }
   | { do: 'write'; id: Id; size: number }
-  | { do: 'end' | 'fail' | 'destroy'; id: Id }
+  | { do: 'commit' | 'end' | 'fail' | 'destroy'; id: Id }
   | { do: 'cut'; id: Id; after: number }
   | {
       do: 'upload'
@@ -86,6 +87,7 @@ const fault: fc.Arbitrary<Fault> = fc
 const simple: fc.Arbitrary<Command> = fc.oneof(
   { weight: 4, arbitrary: fc.record({ do: fc.constant('open' as const), id, ...options }) },
   { weight: 5, arbitrary: fc.record({ do: fc.constant('write' as const), id, size }) },
+  { weight: 4, arbitrary: fc.record({ do: fc.constant('commit' as const), id }) },
   { weight: 5, arbitrary: fc.record({ do: fc.constant('end' as const), id }) },
   {
     weight: 2,
@@ -199,7 +201,7 @@ export class Worker {
 export class Run {
   readonly #model = new Model()
   readonly #written = new Map<Id, Buffer>()
-  readonly #options = new Map<Id, { overwrite: boolean }>()
+  readonly #options = new Map<Id, { overwrite: boolean; committable: boolean }>()
   readonly #client: OSS
   /** Common content, so that streams of one id share their parts. */
   readonly #base = Buffer.alloc(8 * PART, 'oss-spool knows its parts by number, size and CRC64. ')
@@ -387,6 +389,8 @@ export class Run {
         }
       }
       case 'open': {
+        // If the open sink failed on its own, it is unknown which of its commits a new one would supersede.
+        if (this.#model.of(of).commits.length > 0) return undefined
         const { overwrite, once } = command
         const replay = command.offset ? 'offset' : 'restart'
         return {
@@ -395,7 +399,7 @@ export class Run {
           facts: answer => {
             if (!live || succeeded(answer)) {
               this.#written.set(of, Buffer.alloc(0))
-              this.#options.set(of, { overwrite })
+              this.#options.set(of, { overwrite, committable: !once && !command.offset })
             }
             return { ...facts({})(answer), live: live || succeeded(answer) }
           },
@@ -415,17 +419,26 @@ export class Run {
           }),
         }
       }
+      case 'commit': {
+        const { overwrite = true, committable = false } = this.#options.get(of) ?? {}
+        if (!live || !committable) return undefined
+        const commit = { bytes: this.#written.get(of)!, overwrite, isPrefix: true }
+        return {
+          step: 'commit',
+          parameters: { id: of },
+          facts: answer => facts({ commit, live: succeeded(answer) })(answer),
+        }
+      }
       case 'end':
-      case 'cut':
+      case 'cut': {
         if (!live) return undefined
+        const { overwrite } = this.#options.get(of)!
         return {
           step: command.do,
           parameters: command,
-          facts: facts({
-            live: false,
-            ended: { bytes: this.#written.get(of)!, ...this.#options.get(of)! },
-          }),
+          facts: facts({ live: false, ended: { bytes: this.#written.get(of)!, overwrite } }),
         }
+      }
       case 'fail':
       case 'destroy':
         if (!live) return undefined
@@ -468,14 +481,17 @@ export class Run {
               bytes: Buffer.concat([before.subarray(0, offset), data.subarray(offset)]),
               overwrite,
             }
-            const asked =
-              called !== undefined ||
-              (answer === undefined && this.#model.of(of).sealed === undefined)
+            const { sealed } = this.#model.of(of)
+            const needsSource = sealed === undefined || sealed.isPrefix === true
+            const asked = called !== undefined || (answer === undefined && needsSource)
             const free = !live || called !== undefined || succeeded(answer)
             if (asked && free) this.#written.set(of, ended.bytes)
-            return facts({ finishes: free, live: !free, ...(asked && free ? { ended } : {}) })(
-              answer,
-            )
+            return facts({
+              finishes: free,
+              whole: true,
+              live: !free,
+              ...(asked && free ? { ended } : {}),
+            })(answer)
           },
         }
       }
@@ -484,7 +500,10 @@ export class Run {
 
   async #crash({ during, after }: Extract<Command, { do: 'crash' }>): Promise<boolean> {
     const able =
-      during?.do === 'end' || during?.do === 'upload' || during?.do === 'resume'
+      during?.do === 'commit' ||
+      during?.do === 'end' ||
+      during?.do === 'upload' ||
+      during?.do === 'resume'
         ? during
         : undefined
     // With `replay: 'offset'`, a killed upload() cannot report the offset at which it continued.
@@ -529,9 +548,10 @@ export class Run {
       outcome.kind === 'failed' ? `${outcome.code} ${outcome.resumable}` : outcome.kind
     this.log.push(
       `${facts.step} ${of}${ended ? ` (${ended.bytes.length} bytes)` : ''}: ${summary}; ` +
-        `object ${object?.length}, ${found?.phase} ${found?.size}${live ? ', live' : ''}`,
+        `object ${object?.length}, ${found?.phase} ${found?.size} ` +
+        `committed ${found?.committed}${live ? ', live' : ''}`,
     )
-    const wrong = this.#model.after(facts, { object, phase: found?.phase, size: found?.size })
+    const wrong = this.#model.after(facts, { ...found, object })
     if (outcome.kind === 'failed' && wrong.length > 0) wrong.push(outcome.text)
     if (wrong.length > 0) this.#broken(wrong)
   }
@@ -540,10 +560,10 @@ export class Run {
     throw new Error([...wrong, ...this.log.map(line => `  ${line}`)].join('\n'))
   }
 
-  async #uploads(): Promise<{ id: string; phase: string; size?: number }[]> {
+  async #uploads(): Promise<Pick<UploadStatus, 'id' | 'phase' | 'size' | 'committed'>[]> {
     const { value, error } = await this.worker.ask('uploads')
     if (error) this.#broken([`uploads() failed: ${error.message}`])
-    return value as { id: string; phase: string; size?: number }[] // UploadStatus objects
+    return value as UploadStatus[]
   }
 
   async #object(key: string): Promise<Buffer | undefined> {

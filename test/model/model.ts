@@ -8,10 +8,14 @@
 export interface Facts {
   readonly step: string
   readonly id: string
+  /** What this step makes durable of an open stream. */
+  readonly commit?: Stream
   /** The stream whose source ended without an error in this step. */
   readonly ended?: Stream | undefined
   /** The step may publish an upload that was already sealed. */
   readonly finishes?: boolean
+  /** The step never finishes an upload that is only committed (rule 13). */
+  readonly whole?: boolean
   readonly force?: boolean
   /** The user aborted or pruned the sealed upload. */
   readonly gaveUp?: boolean
@@ -33,6 +37,8 @@ export type Outcome =
 export interface Stream {
   readonly bytes: Buffer
   readonly overwrite: boolean
+  /** Ends at a commit, not with its source. */
+  readonly isPrefix?: boolean
 }
 
 /** Observable state of one id after a step. */
@@ -40,16 +46,24 @@ export interface Seen {
   readonly object: Buffer | undefined
   readonly phase?: string | undefined
   readonly size?: number | undefined
+  readonly committed?: number | undefined
 }
 
 interface Upload {
   /** The stream that can be finished without its source. */
   sealed?: Stream | undefined
+  /** Commits of the open stream: the last one that resolved, if any, and those that may be durable. */
+  commits: readonly Commit[]
   live: boolean
   object: Buffer | undefined
   phase?: string | undefined
   /** Someone else wrote the key after our PutObject may have taken effect. Their object stays (rule 8). */
   contested?: boolean
+}
+
+interface Commit {
+  readonly stream: Stream
+  readonly isDurable: boolean
 }
 
 /** Largest stream that is sent with PutObject. */
@@ -62,6 +76,7 @@ const RESUMABLE = [
   'ERR_SPOOL_VERIFY',
   'ERR_SPOOL_LOCKED',
   'ERR_SPOOL_ABORTED',
+  'ERR_SPOOL_SOURCE_FAILED',
 ]
 const FINAL = [
   'ERR_SPOOL_UPLOAD_FAILED',
@@ -78,7 +93,7 @@ export class Model {
   readonly #uploads = new Map<string, Upload>()
 
   of(id: string): Upload {
-    const upload = this.#uploads.get(id) ?? { live: false, object: undefined }
+    const upload = this.#uploads.get(id) ?? { live: false, object: undefined, commits: [] }
     this.#uploads.set(id, upload)
     return upload
   }
@@ -102,9 +117,16 @@ export class Model {
 
     // The object is unchanged, or is a complete stream whose source ended and that may be published now.
     const changed = !same(before.object, seen.object)
-    const candidates: Stream[] = []
-    if (ended !== undefined) candidates.push(ended)
-    if (facts.finishes && before.sealed !== undefined) candidates.push(before.sealed)
+    const commits = committedAfter(before, facts)
+    const isCommitted = commits.some(({ isDurable }) => isDurable)
+    const prefixes = commits.map(({ stream }) => stream)
+    // A durable commit supersedes the predecessor. Otherwise, either may be left.
+    const old = before.sealed === undefined || isCommitted ? [] : [before.sealed]
+    const candidates: Stream[] = ended === undefined ? [] : [ended]
+    if (facts.finishes) {
+      const mayFinish = ({ isPrefix }: Stream): boolean => !facts.whole || isPrefix !== true
+      candidates.push(...[...prefixes, ...old].filter(mayFinish))
+    }
     const published = candidates.find(({ bytes }) => same(bytes, seen.object))
     unless(!changed || published !== undefined, 'the object is not one that may be published')
     if (changed && published?.overwrite === false && !facts.force) {
@@ -130,33 +152,40 @@ export class Model {
     }
 
     // A sealed upload is kept until it is published, superseded by another sealed one, or aborted (rule 6).
-    const listed = seen.phase === 'sealed' || seen.phase === 'completing'
+    const size = seen.size ?? seen.committed
+    const listed =
+      seen.phase === 'sealed' || seen.phase === 'completing' || seen.committed !== undefined
     // Two empty streams look the same. If the new one is not resumable, the sealed one is the old one.
     const isFinal = outcome.kind === 'failed' && !outcome.resumable
     const isOld = isFinal && before.sealed !== undefined && same(ended?.bytes, before.sealed.bytes)
     const now = isOld
       ? before.sealed
-      : candidates.concat(before.sealed ?? []).find(({ bytes }) => bytes.length === seen.size)
-    if (listed)
+      : [...candidates, ...prefixes, ...old].find(({ bytes }) => bytes.length === size)
+    const isPrefix = now !== undefined && prefixes.includes(now)
+    if (listed && !facts.live)
       unless(
         now !== undefined,
-        `sealed with ${seen.size} bytes, but no source ended at that size (rule 2)`,
+        `kept with ${size} bytes, but no source ended and no commit resolved at that size (rule 2)`,
       )
-    if (before.sealed !== undefined && !facts.live) {
+    if ((isCommitted || before.sealed !== undefined) && !facts.live) {
       const superseded = ended !== undefined && (same(ended.bytes, seen.object) || now === ended)
       const kept = listed && now !== undefined
-      const settled = same(before.sealed.bytes, seen.object) || facts.gaveUp === true || superseded
-      unless(kept || settled, 'a sealed upload was lost (rule 6)')
+      const isPublished = [...prefixes, ...old].some(({ bytes }) => same(bytes, seen.object))
+      const settled = isPublished || facts.gaveUp === true || superseded
+      unless(kept || settled, 'a sealed or committed upload was lost (rules 6 and 13)')
     }
     if (outcome.kind === 'failed' && outcome.code !== 'ERR_SPOOL_LOCKED' && !facts.live) {
       if (ended !== undefined && outcome.resumable)
-        unless(now === ended, 'reported as resumable, but not sealed')
+        unless(now === ended || isPrefix, 'reported as resumable, but neither sealed nor committed')
+      if (facts.step === 'fail' || facts.step === 'destroy')
+        unless(outcome.resumable === isPrefix, 'resumable says whether there is a commit')
       if (!outcome.resumable && outcome.code !== 'ERR_SPOOL_OBJECT_EXISTS')
         unless(
           ended === undefined || now !== ended,
           `sealed, but ${outcome.code} was reported as not resumable`,
         )
-      if (facts.finishes && before.sealed !== undefined && ended === undefined)
+      const isWhole = before.sealed !== undefined && before.sealed.isPrefix !== true && !isCommitted
+      if (facts.finishes && ended === undefined && (isWhole || (isCommitted && !facts.whole)))
         unless(
           outcome.resumable || outcome.code === 'ERR_SPOOL_OBJECT_EXISTS',
           `a sealed upload failed without being resumable: ${outcome.text}`,
@@ -165,12 +194,21 @@ export class Model {
 
     upload.object = seen.object
     upload.live = facts.live ?? false
+    upload.commits = facts.live ? commits : []
     if (facts.live) return wrong
-    upload.sealed = listed ? now : undefined
+    // A stream may end where it was committed. The record says which of both it is.
+    upload.sealed = listed && now ? { ...now, isPrefix: seen.committed !== undefined } : undefined
     upload.phase = seen.phase
     if (changed || upload.sealed !== before.sealed) upload.contested = false
     return wrong
   }
+}
+
+/** Returns the commits of the open stream that may be the last durable one after the step. */
+function committedAfter({ commits }: Upload, { commit, outcome }: Facts): readonly Commit[] {
+  if (commit === undefined) return commits
+  const isDurable = outcome.kind === 'done'
+  return [...(isDurable ? [] : commits), { stream: commit, isDurable }]
 }
 
 function same(a: Buffer | undefined, b: Buffer | undefined): boolean {

@@ -31,6 +31,14 @@ const steps = {
     sinks.delete(id)
     await sink.result
   },
+  async commit({ id }) {
+    try {
+      await sinks.get(id).commit()
+    } catch (error) {
+      sinks.delete(id)
+      throw error
+    }
+  },
   async end({ id }) {
     return summary(await taken(id).end().result)
   },
