@@ -338,3 +338,44 @@ t.test('commits and a slow OSS do not stop records of other objects', async t =>
     [...Array(3000).keys()],
   )
 })
+
+t.test('no record is acknowledged that a failed object refused', async t => {
+  const b = await bench(t)
+  const first = open(b, { partitionBy: () => 'A' })
+  first.end(row(0))
+  await first.result
+  for (let run = 0; run < 4; run++) {
+    const sink = open(b, { partitionBy: () => 'A', commit: { records: 1 } })
+    let acknowledged = 0
+    for (let id = 0; id < 400; id++) {
+      if (!sink.write(row(id)) && !sink.destroyed) {
+        await Promise.race([once(sink, 'drain'), closing(sink)])
+      }
+      if (id % 10 === 9) {
+        await sink.commit().then(
+          () => (acknowledged = id + 1),
+          () => undefined,
+        )
+      }
+    }
+    await failWith(sink)
+    const kept = (await b.another().uploads()).reduce(
+      (sum, { committed = 0, size = 0 }) => Math.max(sum, committed, size),
+      0,
+    )
+    const text = Array.from({ length: acknowledged }, (_, id) => `${JSON.stringify(row(id))}\n`)
+    t.ok(kept >= text.join('').length, `${acknowledged} acknowledged, ${kept} bytes kept`)
+    for (const { id } of await b.another().uploads()) await b.another().abort(id)
+  }
+})
+
+t.test('commit() rejects after a record that came too late', async t => {
+  const b = await bench(t)
+  const sink = open(b)
+  sink.write(row(0))
+  await sink.commit()
+  await failWith(sink)
+  await sink.commit()
+  sink.write(row(1))
+  await t.rejects(sink.commit())
+})

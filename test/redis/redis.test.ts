@@ -482,6 +482,43 @@ t.test('an upload survives a short Redis outage and fails safely after a long on
   t.match(await fleet.spool('a').upload('key', source(), { id: 'id' }), { size: SIZE })
 })
 
+for (const first of ['sealed', 'committed'] as const) {
+  fleetTest(`a ${first} upload is kept when its successor ends in order`, async (t, fleet) => {
+    const { oss, get } = fleet.bench
+    const data = content.subarray(0, 3 * PART)
+    const open = () => {
+      const sink = fleet.spool('a').createWriteStream('key', { id: 'id' })
+      sink.on('error', () => {})
+      return sink
+    }
+    const refused = oss.inject({
+      operation: 'CompleteMultipartUpload',
+      do: 'answer',
+      status: 403,
+      code: 'AccessDenied',
+      times: 'always',
+    })
+    const older = open()
+    older.write(data)
+    if (first === 'sealed') older.end()
+    else {
+      await older.commit()
+      older.destroy()
+    }
+    await t.rejects(older.result)
+    for (let i = 0; i < 2; i++) {
+      const newer = open()
+      await new Promise(resolve => newer.write('new', resolve))
+      newer.destroy(new Error('cut'))
+      await t.rejects(newer.result, { code: 'ERR_SPOOL_SOURCE_FAILED' })
+      t.match(await fleet.spool('a').uploads(), [{ id: 'id', resumable: true }])
+    }
+    refused.remove()
+    t.match(await fleet.spool('a').resume('id'), { size: data.length })
+    t.same(await get('key'), data)
+  })
+}
+
 t.test('errors do not contain the Redis password', async t => {
   const own = await startRedis(t, '--requirepass', 'right')
   if (own === undefined) return
