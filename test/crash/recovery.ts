@@ -160,7 +160,7 @@ async function isClean(fixture: UploadFixture): Promise<void> {
  */
 export async function checkPrune(fixture: UploadFixture): Promise<void> {
   if ((await fixture.files()).length === 0) return
-  const { length: lost = 0 } = (await fixture.checkpoint())?.lost ?? []
+  const { length: lost } = (await fixture.checkpoint())?.lost ?? []
   await fixture.spool().prune({ orphans: true })
   const uploadIds = await fixture.uploadIds()
   check(uploadIds.length === 0, `prune aborts the orphans: ${uploadIds.length} are left`)
