@@ -85,7 +85,10 @@ export class Claim {
       new SpoolError('ERR_SPOOL_NOT_FOUND', `There is no upload ${id}`, { id })
     let claim: Claim | undefined
     while (claim === undefined) {
-      if (!(await records.has(id))) throw notFound()
+      const exists = await records.has(id).catch((error: unknown) => {
+        throw toUnreadableError(id, error)
+      })
+      if (!exists) throw notFound()
       claim = await Claim.#lockAndRead(records, id)
     }
     if (claim.checkpoint === null) {

@@ -227,8 +227,9 @@ async function checkResumable(
   const isOurs = finished && object !== undefined && predecessor?.equals(object) !== true
   // Where only the lock cannot be opened, the record is readable and may be of the predecessor.
   const expected = error?.code === 'ERR_SPOOL_UNREADABLE' ? finished : isOurs
-  // A process that can open no file any more does not know whether its last rename took effect.
-  const isBlind = always && failed?.op === 'open'
+  // A process that can open or find no file any more cannot read the record, or whether its last rename took
+  // effect.
+  const isBlind = always && ['open', 'lstat'].includes(failed?.op ?? '')
   const isRight = error?.resumable === expected || (error?.resumable === false && isBlind)
   const isUnreadable = error?.code === 'ERR_SPOOL_UNREADABLE' && error.resumable === false
   check(
