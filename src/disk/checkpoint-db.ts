@@ -71,6 +71,7 @@ export class CheckpointDb extends EventEmitter<{
   readonly #writes = new Coalescer(() => this.#flush())
   #saved: Checkpoint | null = null
   #durable: Checkpoint | null = null
+  #isSavedUnknown = false
   #savedAt = 0
 
   constructor(adapter: Adapter<Checkpoint | null>) {
@@ -87,6 +88,11 @@ export class CheckpointDb extends EventEmitter<{
   /** The checkpoint on disk, which a new process would read. */
   get saved(): Checkpoint | null {
     return this.#saved
+  }
+
+  /** True if a write failed and the disk does not say whether it took effect, so that `saved` may be out of date. */
+  get isSavedUnknown(): boolean {
+    return this.#isSavedUnknown
   }
 
   /** Like `saved`, but also after a power cut: after a failed sync of the directory, it is the one before. */
@@ -127,11 +133,15 @@ export class CheckpointDb extends EventEmitter<{
     try {
       await this.#db.write()
       this.#durable = this.#saved = state
+      this.#isSavedUnknown = false
       this.#savedAt = Date.now()
     } catch (error) {
       // Usually the old state is still there; the new one if only the last fsync failed. Read it back, since
       // callers rely on `saved`.
-      this.#saved = await this.#adapter.read().catch(() => this.#saved)
+      this.#saved = await this.#adapter.read().catch(() => {
+        this.#isSavedUnknown = true
+        return this.#saved
+      })
       throw error
     }
     if (state !== null) this.emit('written', before, state, performance.now() - from)

@@ -210,6 +210,7 @@ export class Claim {
         throw new CheckpointDamagedError(`the checkpoint belongs to upload ${checkpoint.id}`)
       }
       if (checkpoint === null) return createClaim(false)
+      await record.makeDurable?.()
       const where = await record.locateBytes(checkpoint)
       if (where === 'elsewhere' && needsBytes(checkpoint)) throw bytesElsewhereError(checkpoint)
       return createClaim(where !== 'here')

@@ -39,14 +39,8 @@ class LockedLocalRecord extends CheckpointFile implements LockedRecord {
     this.#lock = lock
   }
 
-  /**
-   * Reads the checkpoint for its new owner, which relies on it: the process that wrote it may have died after
-   * the rename and before the sync of the directory.
-   */
-  override async read(): Promise<Checkpoint | null> {
-    const checkpoint = await super.read()
-    if (checkpoint !== null) await syncDirectory(this.#spool.directoryOf(this.#id))
-    return checkpoint
+  makeDurable(): Promise<void> {
+    return syncDirectory(this.#spool.directoryOf(this.#id))
   }
 
   async locateBytes(): Promise<'here'> {

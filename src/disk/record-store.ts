@@ -55,6 +55,11 @@ export interface LockedRecord extends Adapter<Checkpoint | null> {
   /** Aborted when the lock is lost; the reason is a `SpoolError`. */
   readonly lockLost?: AbortSignal
   /**
+   * Makes the checkpoint that was read durable, if it may not be: the process that wrote it may have died before
+   * its last sync, and the new owner relies on it.
+   */
+  makeDurable?(): Promise<void>
+  /**
    * Returns where the bytes of `checkpoint` are: on this host's disk, on that of another host that is alive,
    * or nowhere, because they are lost.
    */

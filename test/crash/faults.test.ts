@@ -53,6 +53,7 @@ const planOf = ({ dir }: UploadFixture, failure: Failure): DiskPlan => ({
 
 /** A prime, so that the samples are of different errors. */
 const ONE_IN = 577
+const ONE_IN_LONG = 37
 
 const UPLOADS: readonly Scenario[] = [
   SCENARIOS.small,
@@ -73,7 +74,7 @@ for (const scenario of sampled(t, UPLOADS, 4)) {
     const b = await bench(t)
     const operations = await countOperations(b, scenario, { reads: true })
     t.ok(operations > 10, `has ${operations} disk operations`)
-    const failures = sampled(t, failuresOf(operations), ONE_IN)
+    const failures = sampled(t, failuresOf(operations), ONE_IN, ONE_IN_LONG)
     await runCases(
       t,
       failures.map(failure => ({ name: nameOf(failure), run: () => failOnce(failure) })),
@@ -179,7 +180,7 @@ for (const [scenario, finish] of sampled(t, MAINTENANCE, 2)) {
         })
       },
     }))
-    await runCases(t, sampled(t, cases, ONE_IN))
+    await runCases(t, sampled(t, cases, ONE_IN, ONE_IN_LONG))
   })
 }
 
@@ -201,6 +202,7 @@ function checkCode({ code }: Failure, { error, failed }: WorkerOutcome): void {
   // The failure of an operation that reads the record or the lock says that they cannot be read.
   const isRecord = /\/(lock|checkpoint\.json|upload-\d+)$/.test(failed?.path ?? '')
   if (isRecord && !TOO_MANY_FILES.includes(code)) codes.push('ERR_SPOOL_UNREADABLE')
+  if (failed?.op === 'trim') codes.push('ERR_SPOOL_NO_HOLES') // the probe of the file system
   check(error.name === 'SpoolError', `the error is a SpoolError: ${error.name}: ${error.message}`)
   check(codes.includes(error.code ?? ''), `the code is one of ${codes.join()}, not ${error.code}`)
 }
@@ -229,7 +231,7 @@ async function checkResumable(
   const expected = error?.code === 'ERR_SPOOL_UNREADABLE' ? finished : isOurs
   // A process that can open or find no file any more cannot read the record, or whether its last rename took
   // effect.
-  const isBlind = always && ['open', 'lstat'].includes(failed?.op ?? '')
+  const isBlind = always && ['open', 'lstat', 'fstat', 'readFile'].includes(failed?.op ?? '')
   const isRight = error?.resumable === expected || (error?.resumable === false && isBlind)
   const isUnreadable = error?.code === 'ERR_SPOOL_UNREADABLE' && error.resumable === false
   check(

@@ -96,6 +96,7 @@ t.test('an upload killed at any point of any request is recovered by another pro
 /** Samples few scenarios, since the operations of each are counted before. */
 const SCENARIOS_ONE_IN = 4
 const KILLS_ONE_IN = 24
+const KILLS_ONE_IN_LONG = 2
 
 /** Kills at each disk operation, or at every other one where operations are much alike. */
 const STEPS: readonly (readonly [Scenario, readonly ('before' | 'after')[]])[] = [
@@ -134,7 +135,7 @@ t.test('an upload killed at any disk operation is recovered by another process',
       }
     }
   }
-  await batch.run(sampled(t, kills, KILLS_ONE_IN))
+  await batch.run(sampled(t, kills, KILLS_ONE_IN, KILLS_ONE_IN_LONG))
   t.comment(JSON.stringify(batch.tally))
   t.ok(batch.tally.kills > (batch.tally.ended - 1) * 10, 'nearly all workers were killed')
 })

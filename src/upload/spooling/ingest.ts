@@ -234,7 +234,8 @@ export class Ingest {
     const isUnsealed = upload.phase === 'spooling'
     const { code, message } = reason(this.#stateOf(checkpoint))
     const continues = isUnsealed && upload.replay === 'offset'
-    if (isUnsealed && !continues && !isCommitted(upload)) {
+    // A record that may say otherwise must find its bytes.
+    if (isUnsealed && !continues && !isCommitted(upload) && !claim.db.isSavedUnknown) {
       await this.context.cleanUp(() => this.#deps.file.remove())
     }
     try {
