@@ -120,17 +120,7 @@ export function sealAtCommit(record: Spooling & { readonly committed: Committed 
 
 /** Returns to `spooling` because bytes that only OSS had are lost, so the source is needed again. */
 export function unseal(record: Finishable): Spooling {
-  const {
-    size: _size,
-    crc64: _crc64,
-    sealedAt: _at,
-    prefix: _prefix,
-    unansweredPut: _put,
-    ...rest
-  } = withUploadId(backToSealed(record), undefined)
-  const { freed: _freed, met: _met, ...bare } = rest
-  const nothing = { crcs: [], spooled: 0, uploaded: 0, acknowledged: 0 }
-  return { ...bare, ...nothing, phase: 'spooling', updatedAt: timestamp() }
+  return { ...backToSpooling(withUploadId(record, undefined)), crcs: [] }
 }
 
 /**
@@ -207,12 +197,15 @@ export function takeOver(checkpoint: Checkpoint, host: string | undefined): Chec
   const kept = upload.uploadId === undefined ? (finishable ?? upload) : upload
   const other = kept === upload ? previous : upload
   const left = addSuperseded(checkpoint, other?.uploadId, kept.uploadId)
-  const taken = { ...rest, upload: backToSpooling(kept), superseded: left }
+  const taken = {
+    ...rest,
+    upload: kept.phase === 'published' ? kept : backToSpooling(kept),
+    superseded: left,
+  }
   return withHost(addUnanswered(addUnanswered(taken, upload), previous), host)
 }
 
-function backToSpooling(record: UploadRecord): UploadRecord {
-  if (record.phase === 'published') return record
+function backToSpooling(record: Spooling | Finishable): Spooling {
   const none = { spooled: 0, uploaded: 0, acknowledged: 0, updatedAt: timestamp() }
   if (record.phase === 'spooling') {
     const { freed: _freed, met: _met, committed: _lost, ...rest } = record
