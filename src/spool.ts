@@ -253,7 +253,12 @@ export class Spool extends EventEmitter<{
         const { upload, superseded, lost } = claim.checkpoint
         // Only this record lists the upload ids that may still have to be aborted on OSS: `prune` does that.
         const isOver = upload.phase === 'published' && superseded.length === 0 && lost.length === 0
-        await (isOver ? claim.remove() : claim.release())
+        if (!isOver) return claim.release()
+        const cause = await claim.remove()
+        if (cause !== undefined)
+          process.nextTick(() => {
+            this.emit('warning', { id, message: `Cleaning up failed: ${String(cause)}`, cause })
+          })
       }),
     )
   }

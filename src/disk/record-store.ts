@@ -34,6 +34,8 @@ export interface RecordStore {
   read(id: string): Promise<Checkpoint | null>
   /** Returns the process that holds the lock, if any. */
   owner(id: string): Promise<Owner | undefined>
+  /** Returns whether this host has files of `id` other than its record and lock. */
+  hasBytes(id: string): Promise<boolean>
   /** Creates the directory for the bytes of `id`. @throws SpoolError if it has other content */
   prepare(id: string): Promise<void>
   /**

@@ -169,12 +169,21 @@ export class SpoolDirectory {
 
   /** Removes the files of an upload except those named. The caller holds its lock. */
   async removeOtherFiles(id: string, named: readonly string[]): Promise<void> {
-    const directory = this.directoryOf(id)
-    const keep = new Set([...named, 'lock', CHECKPOINT_FILE])
-    for (const entry of await readdir(directory)) {
-      if (UPLOAD_FILE.test(entry) && !keep.has(entry))
-        await unlink(join(directory, entry)).catch(ignoreMissing)
+    for (const entry of await this.#otherFiles(id, named)) {
+      await unlink(join(this.directoryOf(id), entry)).catch(ignoreMissing)
     }
+  }
+
+  /** Returns whether an upload has files other than its record and lock. */
+  async hasBytes(id: string): Promise<boolean> {
+    const files = await this.#otherFiles(id, []).catch(ignoreMissing)
+    return files !== undefined && files.length > 0
+  }
+
+  async #otherFiles(id: string, named: readonly string[]): Promise<string[]> {
+    const keep = new Set([...named, 'lock', CHECKPOINT_FILE])
+    const files = await readdir(this.directoryOf(id))
+    return files.filter(file => UPLOAD_FILE.test(file) && !keep.has(file))
   }
 
   async #directories(path: string): Promise<string[]> {

@@ -66,6 +66,10 @@ export class RedisRecordStore implements RecordStore {
     return holder && { pid: holder.pid, host: holder.host }
   }
 
+  hasBytes(id: string): Promise<boolean> {
+    return this.#spool.hasBytes(id)
+  }
+
   /** Does nothing; `lock()` creates the directory, which may be missing here for an existing upload. */
   async prepare(): Promise<void> {}
 

@@ -40,6 +40,7 @@ if (job.next) {
   const { sent } = await next().catch(error => (failed ? Promise.reject(error) : next()))
   send({ next: sent })
 }
+await new Promise(setImmediate) // warnings are emitted on the next tick
 process.exit(0)
 
 async function checkpoints() {

@@ -417,6 +417,9 @@ const NO_BODY = ['InitiateMultipartUpload', 'HeadObject', 'ListParts', 'AbortMul
 /** Properties of rows about silence. Complete has its own timeout, which network.test.ts covers. */
 const SILENT = { timeout: TIMEOUT, without: ['CompleteMultipartUpload'] } as const
 
+/** Where HEAD is refused, the list of parts shows whether the upload id still exists. */
+const ASKED_OTHERWISE = { extra: { ListParts: 1 } } as const
+
 const answer = (status: number, code?: string): FaultAction => ({
   do: 'answer',
   status,
@@ -457,8 +460,16 @@ const TABLE: Record<string, Row> = {
     ],
     rule: again,
   },
-  '400 InvalidArgument': { fault: answer(400, 'InvalidArgument'), rule: end(FAILED) },
-  '403 AccessDenied': { fault: answer(403, 'AccessDenied'), rule: end('ERR_SPOOL_DENIED') },
+  '400 InvalidArgument': {
+    fault: answer(400, 'InvalidArgument'),
+    rule: end(FAILED),
+    but: { HeadObject: end(FAILED, ASKED_OTHERWISE) },
+  },
+  '403 AccessDenied': {
+    fault: answer(403, 'AccessDenied'),
+    rule: end('ERR_SPOOL_DENIED'),
+    but: { HeadObject: end('ERR_SPOOL_DENIED', ASKED_OTHERWISE) },
+  },
   '409 FileAlreadyExists': {
     fault: answer(409, 'FileAlreadyExists'),
     rule: end('ERR_SPOOL_OBJECT_EXISTS', { resumable: false, extra: { HeadObject: 1 } }),
@@ -473,7 +484,6 @@ const TABLE: Record<string, Row> = {
   '409 FileImmutable': {
     fault: answer(409, 'FileImmutable'),
     rule: end('ERR_SPOOL_DENIED', { extra: { HeadObject: 1 } }),
-    but: { InitiateMultipartUpload: end('ERR_SPOOL_DENIED') },
     without: ['UploadPart', 'HeadObject', 'ListParts', 'AbortMultipartUpload', 'ListMultipartUploads'], // prettier-ignore
   },
   '500 after the effect': {

@@ -89,7 +89,7 @@ async function pruneUpload(
   options: PruneSettings,
 ): Promise<Pruned[]> {
   const checkpoint = await pruner.records.read(id).catch(() => null)
-  if (checkpoint !== null && !needsPruning(checkpoint, options)) return []
+  if (checkpoint !== null && !(await needsPruning(pruner.records, checkpoint, options))) return []
   const claim = await Claim.acquireExisting(pruner.records, id).catch((error: unknown) => {
     if (error instanceof SpoolError && error.code === 'ERR_SPOOL_NOT_FOUND') return undefined
     throw error
@@ -147,12 +147,17 @@ async function cleanUpPublished(
 }
 
 /** Returns whether there may be something to remove, so that other uploads are not locked. */
-function needsPruning(checkpoint: Checkpoint, options: PruneSettings): boolean {
+async function needsPruning(
+  records: RecordStore,
+  checkpoint: Checkpoint,
+  options: PruneSettings,
+): Promise<boolean> {
   if (pruneKind(checkpoint, options) !== undefined) return true
   if (options.orphans === true && withLostInitiates(checkpoint).lost.length > 0) return true
-  const { upload, superseded } = checkpoint
+  const { id, upload, superseded } = checkpoint
   // Left by a crash, or because something could not be removed then.
-  return upload.phase === 'published' && (!upload.once || superseded.length > 0)
+  if (upload.phase !== 'published') return false
+  return !upload.once || superseded.length > 0 || (await records.hasBytes(id))
 }
 
 /** Returns the kind to report if this upload should be removed, or `undefined` to keep it. */
