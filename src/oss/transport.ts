@@ -12,6 +12,7 @@ import { startTimeouts, type ConnectionLoad } from './request-timeouts.js'
 import type { UploadBody, CallOptions, RateLimit, HttpResponse } from './bucket.js'
 import { proxyFor, proxyRefused, TunnelAgent, proxyUnreachable, type Proxy } from './proxy.js'
 import { pace } from './rate-limiter.js'
+import type { BodyMeter } from './body-meter.js'
 import { sanitizeXml } from './sanitize-xml.js'
 import { toError } from '../util/error-shape.js'
 
@@ -23,6 +24,14 @@ const MAX_RESPONSE_BYTES = 2 * 1024 * 1024
 
 /** Maximum number of bytes of a refusal that are kept. Its XML is smaller than 2 KiB. */
 const MAX_REFUSAL_BYTES = 16 * 1024
+
+/**
+ * Size of the first write of a body, and of all its writes on a slow connection: a write is counted as a whole, when
+ * the socket has accepted all of it. While the socket is fast, writes grow to whole chunks.
+ */
+const MIN_WRITE_BYTES = 64 * 1024
+/** Time, in ms, after which a pending write shows that its connection is slow. */
+const SLOW_WRITE_MS = 50
 
 /** Abort reason. A constant, because creating an `AbortError` captures a stack, which is expensive. */
 const REQUEST_OVER = 'the request is over'
@@ -111,13 +120,15 @@ export class Transport {
         exchange.failure ??= error as Error // only Errors are passed below
         rejectRequest(error)
       }
-      const { body } = exchange
+      const { body, meter } = exchange
       const aborted = (): Error => namedError('AbortError', 'The request was aborted')
       // Aborts waits of the request: for the rate limit and for its tunnel.
       const ended = new AbortController()
       const content =
         typeof params.content === 'string' ? Buffer.from(params.content) : params.content
       const source = body ?? content
+      const isMeteredInWrites =
+        meter !== undefined && content !== undefined && content.length > MIN_WRITE_BYTES
       const isPaced = source !== undefined && this.#limits.length > 0
       const paced = isPaced ? pace(this.#limits, source, ended.signal) : undefined
       let route: Route
@@ -131,7 +142,7 @@ export class Transport {
           headers: {
             ...route.headers,
             ...params.headers,
-            ...contentLengthHeader(paced && content),
+            ...contentLengthHeader(paced !== undefined || isMeteredInWrites ? content : undefined),
           },
         })
       } catch (error) {
@@ -182,10 +193,14 @@ export class Transport {
         }, fail)
       })
       exchange.signal?.addEventListener('abort', onAbort, { once: true })
-      const chunks = paced?.body ?? body
-      if (chunks === undefined) request.end(content)
-      else {
-        pipeBody(chunks, request).catch((error: unknown) => {
+      if (meter !== undefined) request.once('socket', socket => (meter.socket = socket))
+      const chunks = paced?.body ?? body ?? (isMeteredInWrites ? [content] : undefined)
+      if (chunks === undefined) {
+        request.end(content, () => {
+          if (meter !== undefined) meter.accepted = content?.length ?? 0
+        })
+      } else {
+        pipeBody(chunks, request, meter).catch((error: unknown) => {
           if (exchange.failure === undefined) exchange.bodyError = error
           fail(toError(error))
         })
@@ -242,16 +257,31 @@ export class Transport {
  * Writes `body` to `request` and ends it. Each chunk is handed to the kernel before the next one is requested, so
  * that chunks may share one buffer.
  */
-async function pipeBody(body: UploadBody, request: http.ClientRequest): Promise<void> {
+async function pipeBody(
+  body: UploadBody | Iterable<Buffer>,
+  request: http.ClientRequest,
+  meter: BodyMeter | undefined,
+): Promise<void> {
   let resume = (): void => {}
   request.once('close', () => resume()) // a pending write never calls back after `close`
+  let limit = meter === undefined ? Infinity : MIN_WRITE_BYTES
+  let isSlow = false
   for await (const chunk of body) {
-    if (request.destroyed) return
-    await new Promise<void>(resolve => {
-      resume = resolve
-      request.write(chunk, () => resolve())
-    })
-    if (request.destroyed) return
+    for (let rest = chunk; rest.length > 0;) {
+      if (request.destroyed) return
+      const slice = rest.subarray(0, limit)
+      rest = rest.subarray(slice.length)
+      const startedAt = performance.now()
+      await new Promise<void>(resolve => {
+        resume = resolve
+        request.write(slice, () => resolve())
+      })
+      if (request.destroyed) return
+      if (meter === undefined) continue
+      meter.accepted += slice.length
+      isSlow ||= performance.now() - startedAt > SLOW_WRITE_MS
+      limit = isSlow ? MIN_WRITE_BYTES : limit * 2
+    }
   }
   request.end()
 }

@@ -16,7 +16,7 @@ const MIB = 2 ** 20
 const HALF: ProgressTotal = {
   stage: 'sealed',
   spooled: 40 * MIB,
-  uploaded: 20 * MIB,
+  sent: 20 * MIB,
   size: 40 * MIB,
   rate: 4 * MIB,
   eta: 5,

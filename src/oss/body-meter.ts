@@ -1,0 +1,91 @@
+/**
+ * Counts the bytes of request bodies that have left this machine. A socket accepts bytes long before they are on the
+ * wire: the kernel may hold megabytes per connection, above all where large packets make its buffers large (loopback,
+ * and so every local proxy). Linux says how many it still holds; elsewhere, accepted bytes count as sent.
+ */
+import { readFile } from 'node:fs/promises'
+import type { Socket } from 'node:net'
+
+/** The body of one request. The transport counts it; `measureBodies` updates `sent`. */
+export class BodyMeter {
+  /** Bytes that the socket has accepted. */
+  accepted = 0
+  /** Connection of the request, once it has one. */
+  socket: Socket | undefined
+  #sent = 0
+
+  /** Bytes that have left this machine, as of the last measurement. Never decreases. */
+  get sent(): number {
+    return this.#sent
+  }
+
+  /** @param queued – bytes that the kernel has not sent yet */
+  measure(queued = 0): void {
+    this.#sent = Math.max(this.#sent, this.accepted - queued)
+  }
+}
+
+/** Measures `meters`. Reads the queues of the kernel at most every 200 ms for the whole process. */
+export async function measureBodies(meters: Iterable<BodyMeter>): Promise<void> {
+  const queues = await sendQueues.current()
+  for (const meter of meters) meter.measure(queues.get(connectionOf(meter.socket)))
+}
+
+/** Table of the kernel's IPv4 and IPv6 connections. */
+const TABLES = ['/proc/self/net/tcp', '/proc/self/net/tcp6']
+
+const MIN_INTERVAL_MS = 200
+/** The table is long on a host with many connections. Reading it takes at most this fraction of the time. */
+const MAX_LOAD = 0.02
+
+type SendQueues = ReadonlyMap<string, number>
+
+class SendQueueReader {
+  #queues: Promise<SendQueues> = Promise.resolve(new Map())
+  #nextAt = 0
+  #isAvailable = process.platform === 'linux'
+
+  /** Bytes in the kernel's send queues, by local and remote port. Never rejects. */
+  current(): Promise<SendQueues> {
+    if (this.#isAvailable && performance.now() >= this.#nextAt) {
+      this.#nextAt = Infinity // until it is read
+      this.#queues = this.#read()
+    }
+    return this.#queues
+  }
+
+  async #read(): Promise<SendQueues> {
+    const startedAt = performance.now()
+    try {
+      const tables = await Promise.all(TABLES.map(table => readFile(table, 'latin1').catch(noTable)))
+      return parseSendQueues(tables.join('\n'))
+    } finally {
+      const now = performance.now()
+      this.#nextAt = Math.max(startedAt + MIN_INTERVAL_MS, now + (now - startedAt) / MAX_LOAD)
+    }
+  }
+}
+
+const sendQueues = new SendQueueReader()
+
+/** For `.catch()`: without a table, as in some sandboxes, accepted bytes count as sent. */
+function noTable(): string {
+  return ''
+}
+
+/** Row of an established connection: addresses and ports, state, and the length of its send queue, in hex. */
+const ROW = /^ *\d+: [\dA-F]+:([\dA-F]{4}) [\dA-F]+:([\dA-F]{4}) 0[1-9A-F] ([\dA-F]{8}):/gm
+
+/** Parses the kernel's connection table. Connections without queued bytes are left out. */
+export function parseSendQueues(table: string): Map<string, number> {
+  const queues = new Map<string, number>()
+  for (const [, local, remote, queued] of table.matchAll(ROW)) {
+    if (queued !== '00000000') queues.set(`${local}:${remote}`, Number.parseInt(queued!, 16))
+  }
+  return queues
+}
+
+function connectionOf(socket: Socket | undefined): string {
+  const hex = (port = 0): string => port.toString(16).toUpperCase().padStart(4, '0')
+  return `${hex(socket?.localPort)}:${hex(socket?.remotePort)}`
+}
