@@ -5,6 +5,7 @@
  */
 import { readFile } from 'node:fs/promises'
 import type { Socket } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 
 /** The body of one request. The transport counts it; `measureBodies` updates `sent`. */
 export class BodyMeter {
@@ -25,50 +26,46 @@ export class BodyMeter {
   }
 }
 
-/** Measures `meters`. Reads the queues of the kernel at most every 200 ms for the whole process. */
+/** Measures `meters` when the kernel's queues were read next: at most every 200 ms for the whole process. */
 export async function measureBodies(meters: Iterable<BodyMeter>): Promise<void> {
-  const queues = await sendQueues.current()
+  const queues = await sendQueues.read()
   for (const meter of meters) meter.measure(queues.get(connectionOf(meter.socket)))
 }
 
-/** Table of the kernel's IPv4 and IPv6 connections. */
+/** The kernel's IPv4 and IPv6 connections. */
 const TABLES = ['/proc/self/net/tcp', '/proc/self/net/tcp6']
 
 const MIN_INTERVAL_MS = 200
-/** The table is long on a host with many connections. Reading it takes at most this fraction of the time. */
-const MAX_LOAD = 0.02
+/** A host with many connections has long tables. Reading them takes at most this fraction of the time. */
+const MAX_LOAD = 0.05
 
+/** Bytes in the kernel's send queues, by local and remote port in hex. */
 type SendQueues = ReadonlyMap<string, number>
 
 class SendQueueReader {
-  #queues: Promise<SendQueues> = Promise.resolve(new Map())
+  /** The next or current read, which all callers share. */
+  #reading: Promise<SendQueues> | undefined
   #nextAt = 0
-  #isAvailable = process.platform === 'linux'
 
-  /** Bytes in the kernel's send queues, by local and remote port. Never rejects. */
-  current(): Promise<SendQueues> {
-    if (this.#isAvailable && performance.now() >= this.#nextAt) {
-      this.#nextAt = Infinity // until it is read
-      this.#queues = this.#read()
-    }
-    return this.#queues
+  /** Never rejects, and never keeps the process alive. */
+  read(): Promise<SendQueues> {
+    return (this.#reading ??= this.#readWhenDue())
   }
 
-  async #read(): Promise<SendQueues> {
+  async #readWhenDue(): Promise<SendQueues> {
+    await sleep(Math.max(0, this.#nextAt - performance.now()), undefined, { ref: false })
     const startedAt = performance.now()
-    try {
-      const tables = await Promise.all(TABLES.map(table => readFile(table, 'latin1').catch(noTable)))
-      return parseSendQueues(tables.join('\n'))
-    } finally {
-      const now = performance.now()
-      this.#nextAt = Math.max(startedAt + MIN_INTERVAL_MS, now + (now - startedAt) / MAX_LOAD)
-    }
+    const tables = await Promise.all(TABLES.map(table => readFile(table, 'latin1').catch(noTable)))
+    const elapsed = performance.now() - startedAt
+    this.#nextAt = startedAt + Math.max(MIN_INTERVAL_MS, elapsed / MAX_LOAD)
+    this.#reading = undefined
+    return parseSendQueues(tables.join('\n'))
   }
 }
 
 const sendQueues = new SendQueueReader()
 
-/** For `.catch()`: without a table, as in some sandboxes, accepted bytes count as sent. */
+/** For `.catch()`: without a table, as on other systems, accepted bytes count as sent. */
 function noTable(): string {
   return ''
 }
