@@ -1,30 +1,35 @@
 /**
- * Rate and remaining time of one upload, from samples of what has left this machine. Pure: the caller has the clock.
+ * Rate and remaining time of one upload, from samples of its bytes. Pure: the caller has the clock.
  *
- * The network's rate is the slope of the bytes over the time in which there was something to send, so a slow source
- * does not lower it. The first bytes fill buffers on the way and leave faster than any that follow: they count as
- * sent, but not towards the rate, and the remaining time includes the time they need to arrive.
+ * Bytes that left this machine may wait in buffers on the way, for seconds on a slow network, and all that is known of
+ * them is their acknowledgement. So the bytes that have arrived are between two staircases, those confirmed and those
+ * sent, and the rate of the network is the slope of a line between both. Its clock is the time with something to
+ * send, so a slow source does not lower it.
  */
 
 /** Window of all rates, in ms. */
 export const RATE_WINDOW_MS = 5_000
-/** Buffers on the way are full after this many ms of sending. */
+/** Bytes fill the buffers on the way first, faster than any that follow, for about this many ms. */
 const FILL_MS = 400
-/** Shortest time, in ms, from which a rate is computed. */
-const MIN_SPAN_MS = 600
+/** Shortest time, in ms, from which a slope is computed. */
+const MIN_SPAN_MS = 1_000
+/** Factor by which measurements may contradict a constant rate. */
+const TOLERANCE = 1.25
 
-/** State of an upload at one time. All counts only grow, except `unconfirmed`. */
+/** State of an upload at one time. Counts never decrease, except `unsent`. */
 export interface TransferSample {
   /** Time in ms. */
   readonly at: number
-  /** Time, in ms, in which there was something to send. */
+  /** Time, in ms, with something to send. */
   readonly busy: number
   /** Bytes read from the source. */
   readonly spooled: number
   /** Bytes that have left this machine, including those that were sent again. */
   readonly sent: number
-  /** Bytes of these in requests that are not answered yet. */
-  readonly unconfirmed: number
+  /** Bytes of `sent` in requests that have ended. */
+  readonly confirmed: number
+  /** Bytes of requests in flight that have not left this machine. */
+  readonly unsent: number
 }
 
 /** Bytes that an upload still has to move. */
@@ -35,70 +40,102 @@ export interface RemainingBytes {
   readonly toSend: number
 }
 
+const START: TransferSample = { at: 0, busy: 0, spooled: 0, sent: 0, confirmed: 0, unsent: 0 }
+
 export class TransferRate {
   /** Samples of the last seconds, oldest first. */
   #recent: TransferSample[] = []
-  /** Samples of the last seconds of sending, after the buffers were full. */
-  #sending: TransferSample[] = []
-  /** Bytes that were in the buffers when the network's rate was known for the first time. */
-  #buffered: number | undefined
+  /** Samples of the last seconds with something to send. */
+  #busy: TransferSample[] = [START]
+  /** The latest of these, while bytes wait to leave and the buffers are full: `sent` grows as fast as the network. */
+  #waiting: TransferSample[] = []
+  /** Bytes per ms, once known. */
+  #network: number | undefined
+  /** Estimate of the bytes that have arrived. */
+  #arrived = 0
 
   add(sample: TransferSample): void {
     this.#recent = appended(this.#recent, sample, 'at')
-    const isSending = sample.busy > (this.#sending.at(-1)?.busy ?? FILL_MS)
-    if (!isSending) return
-    this.#sending = appended(this.#sending, sample, 'busy')
-    const rate = this.#networkRate
-    const first = this.#sending[0]
-    if (rate === undefined || first === undefined) return
-    this.#buffered ??= Math.max(0, first.sent - rate * first.busy)
+    const previous = this.#busy.at(-1)!
+    this.#busy = appended(this.#busy, sample, 'busy')
+    if (sample.busy === previous.busy) return
+    const isWaiting = sample.unsent > 0 && sample.busy > FILL_MS
+    this.#waiting = isWaiting ? appended(this.#waiting, sample, 'busy') : []
+    const before = this.#network
+    this.#network = networkRate(this.#busy, slope(this.#waiting, 'busy', 'sent') ?? before)
+    if (this.#network === undefined) return
+    const since = before === undefined ? 0 : previous.busy
+    const arrived = this.#arrived + this.#network * (sample.busy - since)
+    this.#arrived = clamp(arrived, sample.confirmed, sample.sent)
   }
 
   /** Bytes confirmed within the window. */
   get confirmed(): number {
-    const [first, last] = [this.#recent[0], this.#recent.at(-1)]
-    if (first === undefined || last === undefined) return 0
-    return last.sent - last.unconfirmed - (first.sent - first.unconfirmed)
+    const [first, last] = ends(this.#recent)
+    return last.confirmed - first.confirmed
   }
 
-  /** Bytes per second over the window; until the network's rate is known, those that were confirmed. */
+  /** Bytes per second over the window; 0 until it is known. */
   get rate(): number {
-    const [first, last] = [this.#recent[0], this.#recent.at(-1)]
-    if (first === undefined || last === undefined || last.at <= first.at) return 0
-    const elapsed = last.at - first.at
-    const rate = this.#networkRate
-    const perMs =
-      rate === undefined
-        ? this.confirmed / elapsed
-        : rate * Math.min(1, (last.busy - first.busy) / elapsed)
-    return perMs * 1000
+    const [first, last] = ends(this.#recent)
+    const share = last.at > first.at ? (last.busy - first.busy) / (last.at - first.at) : 1
+    return (this.#network ?? 0) * Math.min(1, share) * 1000
   }
 
   /** Seconds until everything has arrived; `undefined` while a rate that matters is unknown, or nothing moves. */
   eta({ toSpool, toSend }: RemainingBytes): number | undefined {
-    const network = this.#networkRate
+    const network = this.#network
     const source = toSpool > 0 ? slope(this.#recent, 'at', 'spooled') : Infinity
     if (!network || !source) return undefined
-    const inBuffers = Math.min(this.#buffered ?? 0, this.#recent.at(-1)?.unconfirmed ?? 0)
+    const [, { sent }] = ends(this.#recent)
+    const onTheWay = Math.max(0, sent - this.#arrived)
     // What is on disk goes at the rate of the network, the rest at the slower of both.
-    const onDisk = Math.max(0, toSend - toSpool) + inBuffers
+    const onDisk = Math.max(0, toSend - toSpool) + onTheWay
     return (onDisk / network + toSpool / Math.min(source, network)) / 1000
-  }
-
-  /** Bytes per ms; `undefined` until it is known. */
-  get #networkRate(): number | undefined {
-    return slope(this.#sending, 'busy', 'sent')
   }
 }
 
-/** Appends `sample` and drops what is older than the window, by `clock`. */
+/**
+ * Returns the rate, in bytes per ms, that explains all `samples` and is closest to `likely`. If none does, the speed
+ * has changed, and older samples are ignored.
+ */
+function networkRate(
+  samples: readonly TransferSample[],
+  likely: number | undefined,
+): number | undefined {
+  for (let recent = samples; recent.length > 1; recent = recent.slice(recent.length / 2)) {
+    const [least, most] = rateBounds(recent)
+    if (least > most * TOLERANCE) continue
+    if (likely !== undefined) return least > most ? (least + most) / 2 : clamp(likely, least, most)
+    return least > 0 ? (least + Math.min(most, least * 2)) / 2 : undefined
+  }
+  return likely
+}
+
+/** Returns the slopes between which a line must be that is above `confirmed` and below `sent` everywhere. */
+function rateBounds(samples: readonly TransferSample[]): [least: number, most: number] {
+  let [least, most] = [0, Infinity]
+  for (const [i, later] of samples.entries()) {
+    for (const earlier of samples.slice(0, i)) {
+      const elapsed = later.busy - earlier.busy
+      least = Math.max(least, (later.confirmed - earlier.sent) / elapsed)
+      most = Math.min(most, (later.sent - earlier.confirmed) / elapsed)
+    }
+  }
+  return [least, most]
+}
+
+/** Appends `sample` and drops what is older than the window, by `clock`. A sample at the same time is replaced. */
 function appended(
   samples: readonly TransferSample[],
   sample: TransferSample,
   clock: 'at' | 'busy',
 ): TransferSample[] {
   const oldest = sample[clock] - RATE_WINDOW_MS
-  return [...samples.filter(earlier => earlier[clock] >= oldest), sample]
+  return [
+    ...samples.filter(({ [clock]: time }) => time >= oldest && time < sample[clock]),
+    sample,
+  ]
 }
 
 /** Returns the slope of the line that fits best, in bytes per ms; `undefined` if the samples cover too little time. */
@@ -107,10 +144,8 @@ function slope(
   clock: 'at' | 'busy',
   bytes: 'sent' | 'spooled',
 ): number | undefined {
-  const [first, last] = [samples[0], samples.at(-1)]
-  if (first === undefined || last === undefined || last[clock] - first[clock] < MIN_SPAN_MS) {
-    return undefined
-  }
+  const [first, last] = ends(samples)
+  if (last[clock] - first[clock] < MIN_SPAN_MS) return undefined
   let [x, y, xx, xy] = [0, 0, 0, 0] // relative to the first sample, for precision
   for (const sample of samples) {
     const time = sample[clock] - first[clock]
@@ -122,4 +157,12 @@ function slope(
   }
   const n = samples.length
   return Math.max(0, (n * xy - x * y) / (n * xx - x * x))
+}
+
+function ends(samples: readonly TransferSample[]): [first: TransferSample, last: TransferSample] {
+  return [samples[0] ?? START, samples.at(-1) ?? START]
+}
+
+function clamp(value: number, least: number, most: number): number {
+  return Math.max(least, Math.min(most, value))
 }

@@ -29,8 +29,8 @@ export class ProgressTracker {
     parts: { done: 0 },
   }
   readonly #rate = new TransferRate()
-  /** Meters of the bodies that are being sent. */
-  readonly #inFlight = new Set<BodyMeter>()
+  /** Bodies that are being sent, and their sizes. */
+  readonly #inFlight = new Map<BodyMeter, number>()
   /** Number of bodies that are being sent or wait for a retry. */
   #bodies = 0
   /** Bytes of earlier requests. */
@@ -38,6 +38,8 @@ export class ProgressTracker {
   /** Time with something to send: the total, and since when there is. */
   #busy = 0
   #busySince = 0
+  /** Estimated end, by `performance.now()`. */
+  #endsAt: number | undefined
   /** Largest value of `sent` that was emitted. */
   #sent = 0
   #lastEmittedAt = -EVENT_INTERVAL_MS
@@ -83,7 +85,7 @@ export class ProgressTracker {
   /** Runs one attempt to send a body of `size` bytes. Counts the bytes while they leave. */
   async trackAttempt<T>(size: number, send: (meter: BodyMeter) => Promise<T>): Promise<T> {
     const meter = new BodyMeter()
-    this.#inFlight.add(meter)
+    this.#inFlight.set(meter, size)
     let sent = 0
     try {
       const reply = await send(meter)
@@ -123,42 +125,63 @@ export class ProgressTracker {
   async #measure(): Promise<void> {
     if (this.#listener.isActive()) {
       let accepted = 0
-      for (const meter of this.#inFlight) accepted += meter.accepted
+      for (const meter of this.#inFlight.keys()) accepted += meter.accepted
       // At the rate of the last confirmations, less than a second of bytes is in flight: buffers do not matter.
       const isFast = accepted * RATE_WINDOW_MS <= this.#rate.confirmed * 1000
-      if (isFast) for (const meter of this.#inFlight) meter.measure()
-      else await measureBodies(this.#inFlight)
+      if (isFast) for (const meter of this.#inFlight.keys()) meter.measure()
+      else await measureBodies(this.#inFlight.keys())
     }
     if (this.#ended) return
+    this.#addSample()
     this.#measureTimer = this.#bodies > 0 ? this.#startMeasuring() : undefined
     this.update({})
+  }
+
+  /** Samples the bytes right after they were measured: together, older and newer counts contradict each other. */
+  #addSample(): void {
+    const now = performance.now()
+    const { spooled, size } = this.#state
+    const { sent, unsent } = this.#countInFlight()
+    this.#rate.add({
+      at: now,
+      busy: this.#busy + (this.#bodies > 0 ? now - this.#busySince : 0),
+      spooled,
+      sent: this.#sentBefore + sent,
+      confirmed: this.#sentBefore,
+      unsent,
+    })
+    const eta =
+      size === undefined
+        ? undefined
+        : this.#rate.eta({ toSpool: Math.max(0, size - spooled), toSend: size - this.#position })
+    this.#endsAt = eta === undefined ? undefined : now + eta * 1000
+  }
+
+  #countInFlight(): { sent: number; unsent: number } {
+    let [sent, unsent] = [0, 0]
+    for (const [meter, size] of this.#inFlight) {
+      sent += meter.sent
+      unsent += size - meter.sent
+    }
+    return { sent, unsent }
+  }
+
+  /** Bytes of the object that OSS has or that have left this machine. */
+  get #position(): number {
+    return this.#state.uploaded + this.#countInFlight().sent
   }
 
   #emitNow(): void {
     clearTimeout(this.#timer)
     this.#timer = undefined
     const now = (this.#lastEmittedAt = performance.now())
-    const { spooled, uploaded, size } = this.#state
-    let unconfirmed = 0
-    for (const meter of this.#inFlight) unconfirmed += meter.sent
-    this.#rate.add({
-      at: now,
-      busy: this.#busy + (this.#bodies > 0 ? now - this.#busySince : 0),
-      spooled,
-      sent: this.#sentBefore + unconfirmed,
-      unconfirmed,
-    })
-    const sent = uploaded + unconfirmed
-    this.#sent = Math.max(this.#sent, Math.min(sent, size ?? sent))
-    const eta =
-      size === undefined
-        ? undefined
-        : this.#rate.eta({ toSpool: Math.max(0, size - spooled), toSend: size - sent })
+    const { size = Infinity } = this.#state
+    this.#sent = Math.max(this.#sent, Math.min(this.#position, size))
     this.#listener.emit({
       ...this.#state,
       sent: this.#sent,
       rate: this.#rate.rate,
-      ...(eta === undefined ? {} : { eta }),
+      ...(this.#endsAt === undefined ? {} : { eta: Math.max(0, this.#endsAt - now) / 1000 }),
     })
   }
 }
