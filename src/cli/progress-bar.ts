@@ -67,19 +67,12 @@ function formatStats({ spooled, sent, size, rate, eta, retries }: ProgressTotal)
 }
 
 /** Renders three segments: bytes on OSS or on the wire, bytes only on this disk, bytes still to come. */
-function renderBar(
-  { spooled, sent, size }: ProgressTotal,
-  width: number,
-  style: BarStyle,
-): string {
+function renderBar({ spooled, sent, size }: ProgressTotal, width: number, style: BarStyle): string {
   const totalBytes = Math.max(1, size ?? spooled)
   const sentColumns = Math.min(width, Math.floor((sent / totalBytes) * width))
   const spooledColumns =
-    Math.min(width, Math.floor((Math.max(spooled, sent) / totalBytes) * width)) -
-    sentColumns
-  const [sentChar, spooledChar, emptyChar] = style.hasUnicode
-    ? ['█', '▒', '░']
-    : ['#', '=', ' ']
+    Math.min(width, Math.floor((Math.max(spooled, sent) / totalBytes) * width)) - sentColumns
+  const [sentChar, spooledChar, emptyChar] = style.hasUnicode ? ['█', '▒', '░'] : ['#', '=', ' ']
   const paint = (color: 'green' | 'yellow', text: string): string =>
     style.hasColors && text !== '' ? styleText(color, text) : text
   const emptyPart = emptyChar.repeat(width - sentColumns - spooledColumns)

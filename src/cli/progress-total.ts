@@ -51,7 +51,8 @@ function remainingSeconds(running: readonly ProgressEvent[]): number | undefined
   if (rate === 0 || running.every(({ eta }) => eta === undefined)) return undefined
   // The bytes of an estimate include those that left this machine and have not arrived.
   const bytes = running.reduce(
-    (sum, { eta, rate: own, size = 0, sent }) => sum + (eta === undefined ? size - sent : eta * own),
+    (sum, { eta, rate: own, size = 0, sent }) =>
+      sum + (eta === undefined ? size - sent : eta * own),
     0,
   )
   return bytes / rate

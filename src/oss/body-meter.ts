@@ -1,7 +1,7 @@
 /**
  * Counts the bytes of request bodies that have left this machine. A socket accepts bytes long before they are on the
  * wire: the kernel may hold megabytes per connection, above all where large packets make its buffers large (loopback,
- * and so every local proxy). Linux says how many it still holds; elsewhere, accepted bytes count as sent.
+ * and so every local proxy). Linux says how many it still holds; elsewhere, all bytes that were written count as sent.
  */
 import { readFile } from 'node:fs/promises'
 import type { Socket } from 'node:net'
@@ -9,8 +9,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 
 /** The body of one request. The transport counts it; `measureBodies` updates `sent`. */
 export class BodyMeter {
-  /** Bytes that the socket has accepted. */
-  accepted = 0
+  /** Bytes written to the socket, including the write that it has not accepted yet. */
+  written = 0
   /** Connection of the request, once it has one. */
   socket: Socket | undefined
   #sent = 0
@@ -22,7 +22,7 @@ export class BodyMeter {
 
   /** @param queued – bytes that the kernel has not sent yet */
   measure(queued = 0): void {
-    this.#sent = Math.max(this.#sent, this.accepted - queued)
+    this.#sent = Math.max(this.#sent, this.written - queued)
   }
 }
 
@@ -65,7 +65,7 @@ class SendQueueReader {
 
 const sendQueues = new SendQueueReader()
 
-/** For `.catch()`: without a table, as on other systems, accepted bytes count as sent. */
+/** For `.catch()`: without a table, as on other systems, all bytes that were written count as sent. */
 function noTable(): string {
   return ''
 }

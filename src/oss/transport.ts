@@ -26,10 +26,11 @@ const MAX_RESPONSE_BYTES = 2 * 1024 * 1024
 const MAX_REFUSAL_BYTES = 16 * 1024
 
 /**
- * Size of the first write of a body, and of all its writes on a slow connection: a write is counted as a whole, when
- * the socket has accepted all of it. While the socket is fast, writes grow to whole chunks.
+ * Size of the first write of a metered body, and of all its writes on a slow connection: a write is counted before the
+ * socket has accepted it. While the socket is fast, writes grow to `MAX_WRITE_BYTES`.
  */
 const MIN_WRITE_BYTES = 64 * 1024
+const MAX_WRITE_BYTES = 512 * 1024
 /** Time, in ms, after which a pending write shows that its connection is slow. */
 const SLOW_WRITE_MS = 50
 
@@ -196,9 +197,8 @@ export class Transport {
       if (meter !== undefined) request.once('socket', socket => (meter.socket = socket))
       const chunks = paced?.body ?? body ?? (isMeteredInWrites ? [content] : undefined)
       if (chunks === undefined) {
-        request.end(content, () => {
-          if (meter !== undefined) meter.accepted = content?.length ?? 0
-        })
+        request.end(content)
+        if (meter !== undefined) meter.written = content?.length ?? 0
       } else {
         pipeBody(chunks, request, meter).catch((error: unknown) => {
           if (exchange.failure === undefined) exchange.bodyError = error
@@ -271,6 +271,7 @@ async function pipeBody(
       if (request.destroyed) return
       const slice = rest.subarray(0, limit)
       rest = rest.subarray(slice.length)
+      if (meter !== undefined) meter.written += slice.length
       const startedAt = performance.now()
       await new Promise<void>(resolve => {
         resume = resolve
@@ -278,9 +279,8 @@ async function pipeBody(
       })
       if (request.destroyed) return
       if (meter === undefined) continue
-      meter.accepted += slice.length
       isSlow ||= performance.now() - startedAt > SLOW_WRITE_MS
-      limit = isSlow ? MIN_WRITE_BYTES : limit * 2
+      limit = isSlow ? MIN_WRITE_BYTES : Math.min(limit * 2, MAX_WRITE_BYTES)
     }
   }
   request.end()

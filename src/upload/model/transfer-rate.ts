@@ -40,13 +40,15 @@ export interface RemainingBytes {
   readonly toSend: number
 }
 
-const START: TransferSample = { at: 0, busy: 0, spooled: 0, sent: 0, confirmed: 0, unsent: 0 }
+const ZERO: TransferSample = { at: 0, busy: 0, spooled: 0, sent: 0, confirmed: 0, unsent: 0 }
 
 export class TransferRate {
   /** Samples of the last seconds, oldest first. */
   #recent: TransferSample[] = []
   /** Samples of the last seconds with something to send. */
-  #busy: TransferSample[] = [START]
+  #busy: TransferSample[] = [ZERO]
+  /** The last sample before anything was sent. */
+  #start = ZERO
   /** The latest of these, while bytes wait to leave and the buffers are full: `sent` grows as fast as the network. */
   #waiting: TransferSample[] = []
   /** Bytes per ms, once known. */
@@ -56,16 +58,21 @@ export class TransferRate {
 
   add(sample: TransferSample): void {
     this.#recent = appended(this.#recent, sample, 'at')
-    const previous = this.#busy.at(-1)!
+    if (sample.sent === 0) {
+      this.#start = sample // nothing is known of the time to connect
+      this.#busy = [sample]
+      return
+    }
+    const [, previous] = ends(this.#busy)
     this.#busy = appended(this.#busy, sample, 'busy')
     if (sample.busy === previous.busy) return
-    const isWaiting = sample.unsent > 0 && sample.busy > FILL_MS
+    const isWaiting = sample.unsent > 0 && sample.busy - this.#start.busy > FILL_MS
     this.#waiting = isWaiting ? appended(this.#waiting, sample, 'busy') : []
     const before = this.#network
     this.#network = networkRate(this.#busy, slope(this.#waiting, 'busy', 'sent') ?? before)
     if (this.#network === undefined) return
-    const since = before === undefined ? 0 : previous.busy
-    const arrived = this.#arrived + this.#network * (sample.busy - since)
+    const since = before === undefined ? this.#start : previous
+    const arrived = this.#arrived + this.#network * (sample.busy - since.busy)
     this.#arrived = clamp(arrived, sample.confirmed, sample.sent)
   }
 
@@ -132,10 +139,7 @@ function appended(
   clock: 'at' | 'busy',
 ): TransferSample[] {
   const oldest = sample[clock] - RATE_WINDOW_MS
-  return [
-    ...samples.filter(({ [clock]: time }) => time >= oldest && time < sample[clock]),
-    sample,
-  ]
+  return [...samples.filter(({ [clock]: time }) => time >= oldest && time < sample[clock]), sample]
 }
 
 /** Returns the slope of the line that fits best, in bytes per ms; `undefined` if the samples cover too little time. */
@@ -160,7 +164,7 @@ function slope(
 }
 
 function ends(samples: readonly TransferSample[]): [first: TransferSample, last: TransferSample] {
-  return [samples[0] ?? START, samples.at(-1) ?? START]
+  return [samples[0] ?? ZERO, samples.at(-1) ?? ZERO]
 }
 
 function clamp(value: number, least: number, most: number): number {
