@@ -1,35 +1,58 @@
 /**
  * Counts the bytes of request bodies that have left this machine. A socket accepts bytes long before they are on the
  * wire: the kernel may hold megabytes per connection, above all where large packets make its buffers large (loopback,
- * and so every local proxy). Linux says how many it still holds; elsewhere, all bytes that were written count as sent.
+ * and so every local proxy). Linux says how many it still holds; elsewhere, bytes that the kernel has accepted count as sent.
  */
 import { readFile } from 'node:fs/promises'
 import type { Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 
-/** The body of one request. The transport counts it; `measureBodies` updates `sent`. */
+/** The body of one request. The transport counts what it writes; `measureBodies` updates `sent`. */
 export class BodyMeter {
-  /** Bytes written to the socket, including the write that it has not accepted yet. */
+  /** Bytes written to the socket. */
   written = 0
-  /** Connection of the request, once it has one. */
-  socket: Socket | undefined
-  #sent = 0
+  /** Bytes that have left this machine, as of the last measurement. */
+  sent = 0
+  /** Connection of the request, once it is established. */
+  #socket: Socket | undefined
 
-  /** Bytes that have left this machine, as of the last measurement. Never decreases. */
-  get sent(): number {
-    return this.#sent
+  watch(socket: Socket, { secure }: { secure: boolean }): void {
+    const onConnect = (): void => void (this.#socket = socket)
+    if (socket.connecting) socket.once(secure ? 'secureConnect' : 'connect', onConnect)
+    else onConnect()
+  }
+
+  /** Bytes that the kernel has accepted. */
+  get accepted(): number {
+    if (this.#socket === undefined) return 0
+    // Node has no public name for this. `undefined` without a handle, or if it is renamed: all bytes count then.
+    const { _handle: handle } = this.#socket as { _handle?: { writeQueueSize?: number } | null }
+    return Math.max(0, this.written - (handle?.writeQueueSize ?? 0))
+  }
+
+  /** Local and remote port in hex, as in the kernel's table. */
+  get connection(): string {
+    const hex = (port = 0): string => port.toString(16).toUpperCase().padStart(4, '0')
+    return `${hex(this.#socket?.localPort)}:${hex(this.#socket?.remotePort)}`
   }
 
   /** @param queued – bytes that the kernel has not sent yet */
   measure(queued = 0): void {
-    this.#sent = Math.max(this.#sent, this.written - queued)
+    this.sent = Math.max(0, this.accepted - queued)
   }
 }
 
+/** Bytes by which a measurement may be wrong. */
+const MAX_ERROR_BYTES = 64 * 1024
+
 /** Measures `meters` when the kernel's queues were read next: at most every 200 ms for the whole process. */
 export async function measureBodies(meters: Iterable<BodyMeter>): Promise<void> {
+  const before = new Map([...meters].map(meter => [meter, meter.accepted]))
   const queues = await sendQueues.read()
-  for (const meter of meters) meter.measure(queues.get(connectionOf(meter.socket)))
+  for (const [meter, accepted] of before) {
+    // Of bytes accepted meanwhile, it is unknown whether the queue includes them.
+    if (meter.accepted - accepted <= MAX_ERROR_BYTES) meter.measure(queues.get(meter.connection))
+  }
 }
 
 /** The kernel's IPv4 and IPv6 connections. */
@@ -65,7 +88,7 @@ class SendQueueReader {
 
 const sendQueues = new SendQueueReader()
 
-/** For `.catch()`: without a table, as on other systems, all bytes that were written count as sent. */
+/** For `.catch()`: without a table, as on other systems, accepted bytes count as sent. */
 function noTable(): string {
   return ''
 }
@@ -80,9 +103,4 @@ export function parseSendQueues(table: string): Map<string, number> {
     if (queued !== '00000000') queues.set(`${local}:${remote}`, Number.parseInt(queued!, 16))
   }
   return queues
-}
-
-function connectionOf(socket: Socket | undefined): string {
-  const hex = (port = 0): string => port.toString(16).toUpperCase().padStart(4, '0')
-  return `${hex(socket?.localPort)}:${hex(socket?.remotePort)}`
 }

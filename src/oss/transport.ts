@@ -25,15 +25,6 @@ const MAX_RESPONSE_BYTES = 2 * 1024 * 1024
 /** Maximum number of bytes of a refusal that are kept. Its XML is smaller than 2 KiB. */
 const MAX_REFUSAL_BYTES = 16 * 1024
 
-/**
- * Size of the first write of a metered body, and of all its writes on a slow connection: a write is counted before the
- * socket has accepted it. While the socket is fast, writes grow to `MAX_WRITE_BYTES`.
- */
-const MIN_WRITE_BYTES = 64 * 1024
-const MAX_WRITE_BYTES = 512 * 1024
-/** Time, in ms, after which a pending write shows that its connection is slow. */
-const SLOW_WRITE_MS = 50
-
 /** Abort reason. A constant, because creating an `AbortError` captures a stack, which is expensive. */
 const REQUEST_OVER = 'the request is over'
 
@@ -128,8 +119,6 @@ export class Transport {
       const content =
         typeof params.content === 'string' ? Buffer.from(params.content) : params.content
       const source = body ?? content
-      const isMeteredInWrites =
-        meter !== undefined && content !== undefined && content.length > MIN_WRITE_BYTES
       const isPaced = source !== undefined && this.#limits.length > 0
       const paced = isPaced ? pace(this.#limits, source, ended.signal) : undefined
       let route: Route
@@ -143,7 +132,7 @@ export class Transport {
           headers: {
             ...route.headers,
             ...params.headers,
-            ...contentLengthHeader(paced !== undefined || isMeteredInWrites ? content : undefined),
+            ...contentLengthHeader(paced && content),
           },
         })
       } catch (error) {
@@ -194,11 +183,12 @@ export class Transport {
         }, fail)
       })
       exchange.signal?.addEventListener('abort', onAbort, { once: true })
-      if (meter !== undefined) request.once('socket', socket => (meter.socket = socket))
-      const chunks = paced?.body ?? body ?? (isMeteredInWrites ? [content] : undefined)
+      if (meter !== undefined)
+        request.once('socket', socket => meter.watch(socket, { secure: route.secure }))
+      const chunks = paced?.body ?? body
       if (chunks === undefined) {
-        request.end(content)
         if (meter !== undefined) meter.written = content?.length ?? 0
+        request.end(content)
       } else {
         pipeBody(chunks, request, meter).catch((error: unknown) => {
           if (exchange.failure === undefined) exchange.bodyError = error
@@ -258,30 +248,20 @@ export class Transport {
  * that chunks may share one buffer.
  */
 async function pipeBody(
-  body: UploadBody | Iterable<Buffer>,
+  body: UploadBody,
   request: http.ClientRequest,
   meter: BodyMeter | undefined,
 ): Promise<void> {
   let resume = (): void => {}
   request.once('close', () => resume()) // a pending write never calls back after `close`
-  let limit = meter === undefined ? Infinity : MIN_WRITE_BYTES
-  let isSlow = false
   for await (const chunk of body) {
-    for (let rest = chunk; rest.length > 0;) {
-      if (request.destroyed) return
-      const slice = rest.subarray(0, limit)
-      rest = rest.subarray(slice.length)
-      if (meter !== undefined) meter.written += slice.length
-      const startedAt = performance.now()
-      await new Promise<void>(resolve => {
-        resume = resolve
-        request.write(slice, () => resolve())
-      })
-      if (request.destroyed) return
-      if (meter === undefined) continue
-      isSlow ||= performance.now() - startedAt > SLOW_WRITE_MS
-      limit = isSlow ? MIN_WRITE_BYTES : Math.min(limit * 2, MAX_WRITE_BYTES)
-    }
+    if (request.destroyed) return
+    if (meter !== undefined) meter.written += chunk.length
+    await new Promise<void>(resolve => {
+      resume = resolve
+      request.write(chunk, () => resolve())
+    })
+    if (request.destroyed) return
   }
   request.end()
 }

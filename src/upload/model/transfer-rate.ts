@@ -126,7 +126,8 @@ function rateBounds(samples: readonly TransferSample[]): [least: number, most: n
     for (const earlier of samples.slice(0, i)) {
       const elapsed = later.busy - earlier.busy
       least = Math.max(least, (later.confirmed - earlier.sent) / elapsed)
-      most = Math.min(most, (later.sent - earlier.confirmed) / elapsed)
+      // The first bytes may have left any time after the last sample without them.
+      if (earlier.sent > 0) most = Math.min(most, (later.sent - earlier.confirmed) / elapsed)
     }
   }
   return [least, most]

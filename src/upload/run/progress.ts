@@ -124,10 +124,10 @@ export class ProgressTracker {
 
   async #measure(): Promise<void> {
     if (this.#listener.isActive()) {
-      let written = 0
-      for (const meter of this.#inFlight.keys()) written += meter.written
+      let accepted = 0
+      for (const meter of this.#inFlight.keys()) accepted += meter.accepted
       // At the rate of the last confirmations, less than a second of bytes is in flight: buffers do not matter.
-      const isFast = written * RATE_WINDOW_MS <= this.#rate.confirmed * 1000
+      const isFast = accepted * RATE_WINDOW_MS <= this.#rate.confirmed * 1000
       if (isFast) for (const meter of this.#inFlight.keys()) meter.measure()
       else await measureBodies(this.#inFlight.keys())
     }
