@@ -59,7 +59,8 @@ export async function measureBodies(meters: Iterable<BodyMeter>): Promise<void> 
 const TABLES = ['/proc/self/net/tcp', '/proc/self/net/tcp6']
 
 const MIN_INTERVAL_MS = 200
-/** A host with many connections has long tables. Reading them takes at most this fraction of the time. */
+const MAX_INTERVAL_MS = 1_000
+/** A host with many connections has long tables. Within the intervals, reading takes at most this part of the time. */
 const MAX_LOAD = 0.05
 
 /** Bytes in the kernel's send queues, by local and remote port in hex. */
@@ -80,7 +81,8 @@ class SendQueueReader {
     const startedAt = performance.now()
     const tables = await Promise.all(TABLES.map(table => readFile(table, 'latin1').catch(noTable)))
     const elapsed = performance.now() - startedAt
-    this.#nextAt = startedAt + Math.max(MIN_INTERVAL_MS, elapsed / MAX_LOAD)
+    const interval = Math.max(MIN_INTERVAL_MS, Math.min(MAX_INTERVAL_MS, elapsed / MAX_LOAD))
+    this.#nextAt = startedAt + interval
     this.#reading = undefined
     return parseSendQueues(tables.join('\n'))
   }

@@ -10,7 +10,7 @@
 /** Window of all rates, in ms. */
 export const RATE_WINDOW_MS = 5_000
 /** Bytes fill the buffers on the way first, faster than any that follow, for about this many ms. */
-const FILL_MS = 400
+const FILL_MS = 600
 /** Shortest time, in ms, from which a slope is computed. */
 const MIN_SPAN_MS = 1_000
 /** Factor by which measurements may contradict a constant rate. */

@@ -44,7 +44,8 @@ export class ProgressTracker {
   #sent = 0
   #lastEmittedAt = -EVENT_INTERVAL_MS
   #timer: NodeJS.Timeout | undefined
-  #measureTimer: NodeJS.Timeout | undefined
+  #tickTimer: NodeJS.Timeout | undefined
+  #isMeasuring = false
   #ended = false
 
   constructor(listener: ProgressListener) {
@@ -74,7 +75,7 @@ export class ProgressTracker {
   /** Runs `send`, which sends a body in one attempt or more. Counts the time, including that between attempts. */
   async trackBody<T>(send: () => Promise<T>): Promise<T> {
     if (this.#bodies++ === 0) this.#busySince = performance.now()
-    this.#measureTimer ??= this.#startMeasuring()
+    this.#tickTimer ??= this.#startTicking()
     try {
       return await send()
     } finally {
@@ -115,26 +116,29 @@ export class ProgressTracker {
   end(): void {
     if (this.#timer !== undefined) this.#emitNow()
     this.#ended = true
-    clearTimeout(this.#measureTimer)
+    clearTimeout(this.#tickTimer)
   }
 
-  #startMeasuring(): NodeJS.Timeout {
-    return setTimeout(() => void this.#measure(), SENDING_INTERVAL_MS).unref()
+  #startTicking(): NodeJS.Timeout {
+    return setTimeout(() => {
+      if (this.#listener.isActive() && !this.#isMeasuring) void this.#measure()
+      this.update({})
+      this.#tickTimer = this.#bodies > 0 ? this.#startTicking() : undefined
+    }, SENDING_INTERVAL_MS).unref()
   }
 
   async #measure(): Promise<void> {
-    if (this.#listener.isActive()) {
-      let accepted = 0
-      for (const meter of this.#inFlight.keys()) accepted += meter.accepted
-      // At the rate of the last confirmations, less than a second of bytes is in flight: buffers do not matter.
-      const isFast = accepted * RATE_WINDOW_MS <= this.#rate.confirmed * 1000
-      if (isFast) for (const meter of this.#inFlight.keys()) meter.measure()
-      else await measureBodies(this.#inFlight.keys())
+    let accepted = 0
+    for (const meter of this.#inFlight.keys()) accepted += meter.accepted
+    // At the rate of the last confirmations, less than a second of bytes is in flight: buffers do not matter.
+    const isFast = accepted * RATE_WINDOW_MS <= this.#rate.confirmed * 1000
+    if (isFast) for (const meter of this.#inFlight.keys()) meter.measure()
+    else {
+      this.#isMeasuring = true
+      await measureBodies(this.#inFlight.keys())
+      this.#isMeasuring = false
     }
-    if (this.#ended) return
-    this.#addSample()
-    this.#measureTimer = this.#bodies > 0 ? this.#startMeasuring() : undefined
-    this.update({})
+    if (!this.#ended) this.#addSample()
   }
 
   /** Samples the bytes right after they were measured: together, older and newer counts contradict each other. */
