@@ -29,7 +29,6 @@ const PLANNED_PAGES: string[] = []
 
 /** All examples that are not run, with the reason. */
 const NOT_RUN = [
-  'README.md: CI runs exactly this',
   'docs/emulator.md: needs Jest or Vitest',
   'docs/jobs.md: a worker runs until it is stopped',
   'docs/security.md: a RAM policy',

@@ -53,7 +53,8 @@ export type RotateOptions<T> = {
   /**
    * Template of the keys of the objects. Placeholders: `{job}`, `{partition}`, `{seq}` (counts from 0 the
    * objects whose keys are otherwise equal; `{seq:05}` pads to 5 digits), and the fields of the record's time
-   * `{yyyy}` `{MM}` `{dd}` `{HH}` `{mm}` `{ss}`. Records with different keys go to different objects.
+   * `{yyyy}` `{MM}` `{dd}` `{HH}` `{mm}` `{ss}`. Records with different keys go to different objects. Without
+   * `{job}`, a late record can get the key of an earlier job's object; then the job fails.
    */
   readonly key: string
   /** Returns the value of `{partition}` for a record. Required if `key` has that placeholder. */
