@@ -35,8 +35,8 @@ export function defineWorker(program: Command, session: Session): void {
     .description('upload the jobs of a queue (BullMQ on Redis) as a member of a fleet')
     .action((flags: WorkerFlags) => session.run(flags, merged => runWorker(session, merged)))
   addExamples(command, [
-    'REDIS_URL=redis://:secret@10.0.0.5 oss-spool worker --bucket exports --sources ./sources.js',
-    'oss-spool worker --redis redis://10.0.0.5 --bucket exports --sources ./sources.js --health 9091',
+    'REDIS_URL=redis://:secret@10.0.0.5 oss-spool worker --bucket exports --sources ./sources.mjs',
+    'oss-spool worker --redis redis://10.0.0.5 --bucket exports --sources ./sources.mjs --health 9091',
   ])
 }
 
