@@ -20,11 +20,10 @@ export function explainCollision(error: unknown, settings: CollidingJob): unknow
   const isCollision =
     error instanceof SpoolError && error.code === 'ERR_SPOOL_OBJECT_EXISTS' && error.id !== ''
   if (!isCollision) return error
-  const explained = new SpoolError(error.code, error.message, {
-    ...error,
-    hint: collisionHint(error.id, settings),
-    cause: error.cause,
-  })
+  const { id, part, uploadId, requestId, host, status, ossCode, cause } = error
+  const hint = collisionHint(id, settings)
+  const details = { id, part, uploadId, requestId, host, status, ossCode, cause, hint }
+  const explained = new SpoolError(error.code, error.message, details)
   if (error.stack !== undefined) explained.stack = error.stack
   return explained
 }

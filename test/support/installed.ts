@@ -19,8 +19,13 @@ export function pack(directory: string): string {
   // Without scripts, because other tests use the build at the same time.
   const options = ['--ignore-scripts', '--silent', '--pack-destination', directory]
   const name = execute('npm', ['pack', ...options], pathOf('.')).trim()
-  execute('tar', ['-xzf', name], directory)
-  return join(directory, 'package')
+  return unpack(join(directory, name))
+}
+
+/** Unpacks a tarball of the package next to it. Returns the path of its files. */
+export function unpack(tarball: string): string {
+  execute('tar', ['-xzf', tarball], dirname(tarball))
+  return join(dirname(tarball), 'package')
 }
 
 /**

@@ -3,6 +3,7 @@
  * the queue.
  */
 import { once } from 'node:events'
+import { dirname, resolve } from 'node:path'
 import type { Command } from 'commander'
 import { EXIT_SUCCESS, UsageError } from '../exit-status.js'
 import { addExamples, addWorkerOptions } from '../shared-options.js'
@@ -47,8 +48,9 @@ async function runWorker(session: Session, flags: WorkerFlags): Promise<number> 
   const url = redisUrl(flags.redis, session.io.env)
   const { loadSources } = await import('../sources-file.js')
   const sources = await loadSources(flags.sources)
+  const projectFolders = [dirname(resolve(flags.sources)), process.cwd()]
   const connection = await session.connect(flags, bucket)
-  const fleet = await openFleet(session, url, flags)
+  const fleet = await openFleet(session, url, flags, projectFolders)
   const { omitUndefined } = await import('../../util/omit-undefined.js')
   const spool = await session.openSpool(flags, connection, {
     checkpointStore: fleet.checkpointStore,
