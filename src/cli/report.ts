@@ -92,7 +92,7 @@ function toErrorReport(session: Session, error: unknown, context: ReportContext)
     const isDiskFailure = code === 'ERR_SPOOL_IO' && !resumable
     const hint = isDiskFailure
       ? diskHint(session)
-      : error.hintIn(commandWording((...args) => session.propose(...args)))
+      : error.hintIn(commandWording((args, at) => session.proposeAt(at, ...args)))
     return { code, message, hint, resumable, id }
   }
   const text = errorMessage(error)
