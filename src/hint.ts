@@ -17,7 +17,11 @@ export interface HintWording {
    */
   resume(
     id: string,
-    options?: { readonly force?: true; readonly to?: true; readonly at?: RecordedPlace | undefined },
+    options?: {
+      readonly force?: true
+      readonly to?: true
+      readonly at?: RecordedPlace | undefined
+    },
   ): string
   /** Give up upload `id`, here and on OSS. `remote: false`: here only; `at`: as for `resume`. */
   abort(
