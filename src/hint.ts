@@ -3,6 +3,9 @@
  * that names a step is a function of the wording.
  */
 
+/** Prefix of the recorded endpoint of an embedded OSS. The path of its directory follows, instead of a URL. */
+export const EMBEDDED_PREFIX = 'local:'
+
 /** Place of a record, as far as it selects the OSS. */
 export interface RecordedPlace {
   readonly endpoint: string

@@ -12,7 +12,7 @@ import { unsafePermissionsWarning } from './disk/trusted-files.js'
 import type { RecordStore } from './disk/record-store.js'
 import { SpoolDirectory } from './disk/spool-directory.js'
 import { checkObject, checkProperties, invalidType, SpoolError } from './errors.js'
-import type { HintWording, RecordedPlace } from './hint.js'
+import { EMBEDDED_PREFIX, type HintWording, type RecordedPlace } from './hint.js'
 import type { OssConnection, Place } from './oss/bucket.js'
 import { connect } from './oss/connection.js'
 import { resumeUpload, retryableUpload } from './retryable-upload.js'
@@ -466,9 +466,6 @@ function uncommittableReason(settings: UploadSettings): string | undefined {
   if (replay === 'offset') return "replay: 'offset'"
   return inPlace === undefined ? undefined : 'inPlace'
 }
-
-/** Prefix of the recorded endpoint of an embedded OSS. The path of its directory follows, instead of a URL. */
-const EMBEDDED_PREFIX = 'local:'
 
 function placeOf({ endpoint, region, bucket, cname, pathStyle }: Checkpoint): Place {
   return { endpoint, region, bucket, cname, pathStyle }

@@ -4,13 +4,13 @@
  */
 import { mkdir, realpath } from 'node:fs/promises'
 import { resolve } from 'node:path'
+import { EMBEDDED_PREFIX } from '../hint.js'
 import { connect } from '../oss/connection.js'
 import { defaultCredentials, CredentialsPackageMissingError } from '../oss/default-credentials.js'
 import type { OssConnection } from '../oss/bucket.js'
 import type { ClientOptions } from '../oss/client-options.js'
 import type { ConfiguredCredentials } from './configuration.js'
 import { UsageError } from './exit-status.js'
-import { LOCAL_PREFIX } from './proposed-command.js'
 
 export interface ConnectionFlags {
   readonly local?: string
@@ -53,7 +53,7 @@ export async function openConnection(
  * Needs no credentials.
  */
 export async function selectedEndpoint(flags: ConnectionFlags): Promise<string | undefined> {
-  if (flags.local !== undefined) return LOCAL_PREFIX + (await realPathOf(flags.local))
+  if (flags.local !== undefined) return EMBEDDED_PREFIX + (await realPathOf(flags.local))
   try {
     return connect({ ...endpointOptions(flags), credentials: refuseCredentials }).endpoint
   } catch {
@@ -94,7 +94,7 @@ async function openLocalConnection(
   const emulator = await startEmulator({ dir: realDirectory, createBuckets: true })
   const { endpoint } = emulator
   const connection = connect(emulator.clientOptions(bucket ?? 'unused'), {
-    name: LOCAL_PREFIX + realDirectory,
+    name: EMBEDDED_PREFIX + realDirectory,
     endpoint,
   })
   return {

@@ -3,7 +3,7 @@
  * they are printed.
  */
 import { resolve } from 'node:path'
-import type { HintWording, RecordedPlace } from '../hint.js'
+import { EMBEDDED_PREFIX, type HintWording, type RecordedPlace } from '../hint.js'
 import type { ConnectionFlags } from './connection.js'
 import { toFlag } from './config-schema.js'
 
@@ -13,8 +13,6 @@ export type SelectingFlags = ConnectionFlags & {
   readonly spool?: string
 }
 
-/** Prefix of the recorded endpoint of an embedded OSS. Its directory follows. */
-export const LOCAL_PREFIX = 'local:'
 /** Commands that only read the spool and accept no flags of a connection. */
 const OFFLINE_COMMANDS: ReadonlySet<string> = new Set(['ls', 'show'])
 const PATH_FLAGS: ReadonlySet<string> = new Set(['config', 'spool', 'local'])
@@ -60,8 +58,8 @@ export function selectPlace(
     ...(spool === undefined ? {} : { spool }),
     ...(requestPayer === undefined ? {} : { requestPayer }),
   }
-  return endpoint.startsWith(LOCAL_PREFIX)
-    ? { ...kept, local: endpoint.slice(LOCAL_PREFIX.length) }
+  return endpoint.startsWith(EMBEDDED_PREFIX)
+    ? { ...kept, local: endpoint.slice(EMBEDDED_PREFIX.length) }
     : { ...kept, endpoint, region }
 }
 
