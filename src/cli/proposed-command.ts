@@ -60,8 +60,11 @@ export function selectPlace(
   }
   return endpoint.startsWith(EMBEDDED_PREFIX)
     ? { ...kept, local: endpoint.slice(EMBEDDED_PREFIX.length) }
-    : { ...kept, endpoint, region }
+    : { ...kept, endpoint, region, ...(BUCKET_DOMAIN.test(endpoint) ? { cname: true } : {}) }
 }
+
+/** An endpoint of OSS that contains the bucket is accepted only with `--cname`. */
+const BUCKET_DOMAIN = /^https?:\/\/[^./]+\.(vpc100-)?oss-[a-z0-9-]+\.aliyuncs\.com$/
 
 /** Words hints as commands. `propose` repeats the given flags, or selects `at`. */
 export function commandWording(

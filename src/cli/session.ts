@@ -96,10 +96,11 @@ export class Session {
       const { logRequests } = await import('./debug-log.js')
       this.onClose(logRequests(line => this.logLine(line)))
     }
-    this.commandStatus = await command({
-      ...(await this.loadConfiguration(flags)).values,
-      ...flags,
-    })
+    const { cname, ...values } = (await this.loadConfiguration(flags)).values
+    // Describes the configured endpoint, so it does not apply to another one.
+    const isGiven = this.#givenFlags.endpoint !== undefined
+    const ofEndpoint = cname === undefined || isGiven ? {} : { cname }
+    this.commandStatus = await command({ ...values, ...ofEndpoint, ...flags })
   }
 
   loadConfiguration(flags: GlobalFlags): Promise<Configuration> {
