@@ -386,7 +386,7 @@ export class Spool extends EventEmitter<{
     if (endpoint === here || upload.phase === 'published') return
     // Without an embedded OSS, the checkpoint's place is reached with this client's signature.
     if (![endpoint, here].some(each => each.startsWith(EMBEDDED_PREFIX))) return
-    throw new SpoolError('ERR_SPOOL_UPLOAD_FAILED', `Upload ${id} belongs to ${endpoint}`, {
+    throw new SpoolError('ERR_SPOOL_ENDPOINT', `Upload ${id} belongs to ${endpoint}`, {
       id,
       resumable: resumableSlot(checkpoint) !== undefined,
       hint: say => `Nothing was changed. To reach it, ${again(say, checkpoint)}.`,

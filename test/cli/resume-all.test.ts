@@ -248,3 +248,16 @@ t.test('run passes 75 and 2 of its command through, without a resumable error', 
   t.equal((await run(dir, args, undefined, env)).status, 0)
   t.equal(String(await get(oss, 'k')), 'x\n')
 })
+
+t.test('prune leaves and names an upload of another embedded OSS', async t => {
+  const { dir, env } = await setUp(t)
+  const failed = ['run', `oss://${BUCKET}/k`, '--id=k', '--local=objects', '--', 'false']
+  t.equal((await run(dir, failed)).status, 1)
+  const prune = ['prune', '--older-than=0s', '--yes', '--json']
+  const left = await run(dir, prune, undefined, env)
+  t.match(left, { status: 0, out: '', err: `abort k --local=${join(dir, 'objects')}` })
+  t.same(await idsIn(dir), ['k'])
+  const pruned = await run(dir, [...prune, '--local=objects'])
+  t.match(JSON.parse(pruned.out), { kind: 'upload', id: 'k' })
+  t.same(await idsIn(dir), [])
+})

@@ -1,6 +1,6 @@
 /** `oss-spool prune`: removes stale uploads, receipts and quarantined files. */
 import { Option, type Command } from 'commander'
-import { SpoolError } from '../../errors.js'
+import { SpoolError, type SpoolErrorCode } from '../../errors.js'
 import type { Pruned } from '../../upload/maintenance/prune.js'
 import { confirm } from '../confirm.js'
 import { EXIT_SUCCESS, EXIT_FAILURE } from '../exit-status.js'
@@ -55,11 +55,9 @@ async function pruneSpool(session: Session, flags: PruneFlags): Promise<number> 
   const olderThanOption = olderThan === undefined ? {} : { olderThan }
   let status = EXIT_SUCCESS
   spool.on('warning', ({ cause }) => {
-    // A damaged upload was quarantined, which later runs prune. Anything else is still to be pruned.
-    if (cause instanceof SpoolError && cause.code !== 'ERR_SPOOL_CORRUPT') {
-      session.log(hintOf(session, cause))
-      status = EXIT_FAILURE
-    }
+    if (!(cause instanceof SpoolError)) return
+    session.log(hintOf(session, cause))
+    if (!NO_FAILURE.has(cause.code)) status = EXIT_FAILURE
   })
   for (const pruned of await spool.prune({ ...olderThanOption, sealed, orphans, dryRun })) {
     if (pruned.error !== undefined) status = EXIT_FAILURE
@@ -67,6 +65,9 @@ async function pruneSpool(session: Session, flags: PruneFlags): Promise<number> 
   }
   return status
 }
+
+/** A damaged upload is in the quarantine now, and one of another embedded OSS is pruned with `--local`. */
+const NO_FAILURE: ReadonlySet<SpoolErrorCode> = new Set(['ERR_SPOOL_CORRUPT', 'ERR_SPOOL_ENDPOINT'])
 
 function reportPruned(session: Session, pruned: Pruned, { dryRun, json }: PruneFlags): void {
   const { error, ...entry } = pruned

@@ -174,6 +174,7 @@ const NO_FAILURE_OF_ALL: ReadonlySet<SpoolErrorCode> = new Set([
   'ERR_SPOOL_NOT_FOUND',
   'ERR_SPOOL_UNSEALED',
   'ERR_SPOOL_OBJECT_EXISTS',
+  'ERR_SPOOL_ENDPOINT',
 ])
 
 /** What another process did with an upload after it was listed. There is nothing left to do. */
