@@ -90,7 +90,9 @@ same<UploadResult['receipt'], true | undefined>()
 same<UploadStatus['phase'], 'spooling' | 'sealed' | 'completing' | 'receipt'>()
 same<ProgressEvent['phase'], 'spooling' | 'sealed' | 'completing' | 'published'>()
 same<Pruned['kind'], 'upload' | 'receipt' | 'quarantine' | 'orphan'>()
+same<Pruned['error'], SpoolError | undefined>()
 void spool.resume('id', { force: true, parallel: 2 })
+void spool.abort('id', { remote: false })
 // @ts-expect-error -- the object's metadata is in its checkpoint
 void spool.resume('id', { meta: {} })
 // @ts-expect-error -- results are read-only
@@ -124,6 +126,7 @@ same<
   SpoolErrorCode,
   | 'ERR_SPOOL_UPLOAD_FAILED'
   | 'ERR_SPOOL_DENIED'
+  | 'ERR_SPOOL_ENDPOINT'
   | 'ERR_SPOOL_OBJECT_EXISTS'
   | 'ERR_SPOOL_SOURCE_FAILED'
   | 'ERR_SPOOL_UNSEALED'
