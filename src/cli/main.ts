@@ -60,7 +60,7 @@ async function buildProgram(session: Session, name: string | undefined): Promise
       `
 Examples:
   oss-spool run "oss://backups/mydb-$(date +%F).dump" -- pg_dump -Fc mydb
-  tar c photos | zstd | oss-spool put oss://backups/photos.tar.zst
+  oss-spool put oss://site/photos/ 'photos/**/*.jpg'
   oss-spool resume --all
 
 Exit status: 0 success; 75 failed, but "oss-spool resume" can finish it; 1 failed, nothing

@@ -176,9 +176,14 @@ async function replayEarlierBytes(
 export function checkSameDestination(checkpoint: Checkpoint, place: Place, key: string): void {
   const { id, endpoint, bucket } = checkpoint
   if (bucket === place.bucket && checkpoint.key === key && endpoint === place.endpoint) return
+  const at = endpoint === place.endpoint ? undefined : checkpoint
   throw new SpoolError(
     'ERR_SPOOL_ID_IN_USE',
     `The id ${id} belongs to oss://${bucket}/${checkpoint.key} at ${endpoint}`,
-    { id },
+    {
+      id,
+      hint: say =>
+        `Use another ${say.option('id')}. To discard the other upload, ${say.abort(id, { at })}.`,
+    },
   )
 }
