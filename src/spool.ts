@@ -68,6 +68,8 @@ interface Target {
 
 /** Listeners of one sink. */
 interface Listeners {
+  /** Whether anything listens to `progress`. */
+  readonly hasProgress?: () => boolean
   readonly progress?: (event: ProgressEvent) => void
   readonly warning?: (warning: SpoolWarning) => void
 }
@@ -141,6 +143,7 @@ export class Spool extends EventEmitter<{
       open: signal =>
         this.#withClaim(this.#acquire(id, settings, warn), claim => {
           const context = this.#createContext(claim, place, key, settings, {
+            hasProgress: () => stream.listenerCount('progress') > 0,
             progress: event => void stream.emit('progress', event),
             warning: warning => void stream.emit('warning', warning),
           })
@@ -427,12 +430,14 @@ export class Spool extends EventEmitter<{
   ): UploadContext {
     const { onProgress, parallel } = settings
     // On the next tick, so that an exception of a listener does not fail a part.
-    const progress = new ProgressTracker(event =>
-      process.nextTick(() => {
-        listeners.progress?.(event)
-        onProgress?.(event)
-      }),
-    )
+    const progress = new ProgressTracker({
+      isActive: () => onProgress !== undefined || listeners.hasProgress?.() === true,
+      emit: event =>
+        process.nextTick(() => {
+          listeners.progress?.(event)
+          onProgress?.(event)
+        }),
+    })
     return new UploadContext({
       claim,
       bucket: this.#connection.open(place),

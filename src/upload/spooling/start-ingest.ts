@@ -22,7 +22,7 @@ import {
   startSuccessor,
   withLostInitiates,
 } from '../model/phase.js'
-import { createPlan, type CutPart } from '../model/plan.js'
+import { createPlan, plannedPartCount, type CutPart } from '../model/plan.js'
 import {
   chooseUploadId,
   findReusableBytes,
@@ -145,6 +145,11 @@ async function createIngest(
   const { lockLost } = claim
   lockLost?.addEventListener('abort', () => fatal.abort(lockLost.reason), { once: true })
   context.diagnostics.started({ resumed: false, spooled: offset })
+  const { size } = settings
+  if (size !== undefined) {
+    const parts = { ...progress.state.parts, total: plannedPartCount(record.plan, size) }
+    progress.update({ size, parts })
+  }
   const parts = { context, settings, writer, file, cutter, cut, quota, resources, transfer }
   return new Ingest({ ...parts, offset, fatal: fatal.signal })
 }
