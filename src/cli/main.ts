@@ -5,6 +5,7 @@
 import { createRequire } from 'node:module'
 import { Command, CommanderError } from 'commander'
 import { EXIT_SUCCESS, EXIT_USAGE, UsageError } from './exit-status.js'
+import { checkArgumentPlaces } from './misplaced-arguments.js'
 import { reportError } from './report.js'
 import { Session, type ProcessIo } from './session.js'
 
@@ -32,6 +33,7 @@ export async function main(argv: readonly string[], io: ProcessIo): Promise<numb
   const args = expandLocalFlag(argv)
   try {
     const program = await buildProgram(session, args[0])
+    checkArgumentPlaces(argv, program, io.env['PATH'])
     await program.parseAsync(stripUnknownFlagValues(args, program), { from: 'user' })
   } catch (error) {
     session.commandStatus = reportFailure(session, error, args)

@@ -68,6 +68,7 @@ function idArgument(id: string): string[] {
   return id.startsWith('-') ? ['--', id] : [id]
 }
 
-function shellQuoted(word: string): string {
+/** Quotes a word for a shell, if it needs that. */
+export function shellQuoted(word: string): string {
   return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`
 }
