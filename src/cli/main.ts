@@ -5,7 +5,6 @@
 import { createRequire } from 'node:module'
 import { Command, CommanderError } from 'commander'
 import { EXIT_SUCCESS, EXIT_USAGE, UsageError } from './exit-status.js'
-import { checkArgumentPlaces } from './misplaced-arguments.js'
 import { reportError } from './report.js'
 import { Session, type ProcessIo } from './session.js'
 
@@ -33,7 +32,7 @@ export async function main(argv: readonly string[], io: ProcessIo): Promise<numb
   const args = expandLocalFlag(argv)
   try {
     const program = await buildProgram(session, args[0])
-    checkArgumentPlaces(argv, program, io.env['PATH'])
+    await checkPlaces(argv, program, io.env['PATH'])
     await program.parseAsync(stripUnknownFlagValues(args, program), { from: 'user' })
   } catch (error) {
     session.commandStatus = reportFailure(session, error, args)
@@ -102,6 +101,17 @@ function expandLocalFlag(argv: readonly string[]): string[] {
       ? `--local=${DEFAULT_LOCAL_DIR}`
       : arg,
   )
+}
+
+/** Explains misplaced arguments of the commands that can have any. @throws UsageError */
+async function checkPlaces(
+  argv: readonly string[],
+  program: Command,
+  path: string | undefined,
+): Promise<void> {
+  if (argv[0] !== 'run' && !argv.includes('--local')) return
+  const { checkArgumentPlaces } = await import('./misplaced-arguments.js')
+  checkArgumentPlaces(argv, program, path)
 }
 
 /** Strips the values of unknown flags, which may be secrets, so that errors name the flag only. */

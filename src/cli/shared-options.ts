@@ -3,6 +3,7 @@
  * the last of two ids is no more likely to be intended than the first.
  */
 import { Command, InvalidArgumentError, Option } from 'commander'
+import { ACLS, STORAGE_CLASSES } from '../oss/object-headers.js'
 import {
   parseAddress,
   parseCount,
@@ -145,7 +146,13 @@ export function addUploadOptions(command: Command): Command {
       '--content-type <TYPE>',
       'content type (default: derived from the extension of the key)',
     ),
-    valueOption('--storage-class <CLASS>', 'Standard, IA, Archive, ColdArchive or DeepColdArchive'),
+    choiceOption(
+      '--storage-class <CLASS>',
+      `${STORAGE_CLASSES.join(', ')} (default: that of the bucket)`,
+      STORAGE_CLASSES,
+    ),
+    choiceOption('--acl <ACL>', `${ACLS.join(', ')} (default: that of the bucket)`, ACLS),
+    repeatableOption('--tag <K=V>', 'tag of the object (repeatable)'),
   ])
 }
 

@@ -20,7 +20,9 @@ export type UploadFlags = SpoolFlags &
     readonly meta?: string[]
     readonly header?: string[]
     readonly contentType?: string
-    readonly storageClass?: string
+    readonly storageClass?: NonNullable<ObjectOptions['storageClass']>
+    readonly acl?: NonNullable<ObjectOptions['acl']>
+    readonly tag?: string[]
     readonly retries?: number
   }
 
@@ -32,8 +34,8 @@ export async function toUploadOptions(flags: UploadFlags): Promise<UploadOptions
   const { checkOptions } = await import('../upload/model/options.js')
   const { omitUndefined } = await import('../util/omit-undefined.js')
   const { id, partSize, maxSpool: maxSpoolBytes, parallel, size, once, retries } = flags
+  const { storageClass, acl } = flags
   const { expectBytes: bytes, expectMd5: md5, expectSha256: sha256 } = flags
-  const storageClass = flags.storageClass as ObjectOptions['storageClass'] // checked below
   const options = omitUndefined({
     id,
     partSize,
@@ -42,11 +44,13 @@ export async function toUploadOptions(flags: UploadFlags): Promise<UploadOptions
     size,
     once,
     storageClass,
+    acl,
     mime: flags.contentType,
     overwrite: flags.overwrite === false ? false : undefined,
     retry: retries === undefined ? undefined : { attempts: retries },
     meta: parsePairs('--meta', flags.meta),
     headers: parsePairs('--header', flags.header),
+    tags: parsePairs('--tag', flags.tag),
     expect: omitUndefined({ bytes, md5, sha256 }),
   })
   checkOptions(options)
