@@ -5,7 +5,6 @@
 import { createRequire } from 'node:module'
 import { Command, CommanderError } from 'commander'
 import { EXIT_SUCCESS, EXIT_USAGE, UsageError } from './exit-status.js'
-import { reportError } from './report.js'
 import { Session, type ProcessIo } from './session.js'
 
 type DefineCommand = (program: Command, session: Session) => void
@@ -35,7 +34,7 @@ export async function main(argv: readonly string[], io: ProcessIo): Promise<numb
     await checkPlaces(argv, program, io.env['PATH'])
     await program.parseAsync(stripUnknownFlagValues(args, program), { from: 'user' })
   } catch (error) {
-    session.commandStatus = reportFailure(session, error, args)
+    session.commandStatus = await reportFailure(session, error, args)
   }
   await session.close()
   return session.exitStatus()
@@ -76,7 +75,13 @@ SIGHUP, SIGINT or SIGTERM.`,
 }
 
 /** Reports a failure outside any upload. Commander also throws for `--help` and `--version`. */
-function reportFailure(session: Session, error: unknown, args: readonly string[]): number {
+async function reportFailure(
+  session: Session,
+  error: unknown,
+  args: readonly string[],
+): Promise<number> {
+  if (error instanceof CommanderError && error.exitCode === 0) return EXIT_SUCCESS
+  const { reportError } = await import('./report.js')
   const context = {
     command: COMMAND_LOADERS.has(args[0] ?? '') ? `oss-spool ${args[0]}` : 'oss-spool',
   }
@@ -84,7 +89,6 @@ function reportFailure(session: Session, error: unknown, args: readonly string[]
   const ownArgs = separatorIndex < 0 ? args : args.slice(0, separatorIndex)
   const flags = { json: ownArgs.includes('--json'), debug: ownArgs.includes('--debug') }
   if (!(error instanceof CommanderError)) return reportError(session, error, flags, context)
-  if (error.exitCode === 0) return EXIT_SUCCESS
   if (error.code === 'commander.help') return EXIT_USAGE // without a command, commander printed the help
   // The text after the letter of an unknown option may be a secret, as in `-kSECRET` of ossutil.
   const message = error.message.replace(/^error: /, '').replace(/'(-[^-])[^']*'/s, "'$1'")
