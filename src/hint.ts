@@ -9,6 +9,15 @@ export interface HintWording {
   resume(id: string, options?: { readonly force?: true; readonly to?: true }): string
   /** Give up upload `id`, here and on OSS. */
   abort(id: string): string
+  /** Upload a file if it has this size and CRC64. `object` is where to; without it, that is for the user to fill in. */
+  upload(
+    file: string,
+    to: {
+      readonly object: { readonly bucket: string; readonly key: string } | undefined
+      readonly size: number
+      readonly crc64?: string
+    },
+  ): string
   /** List the unfinished uploads. */
   list(): string
   /** Name of an upload option. */
@@ -29,6 +38,11 @@ export const CALLS: HintWording = {
     return `call spool.resume('${id}'${argument})`
   },
   abort: id => `call spool.abort('${id}')`,
+  upload(file, { object, size, crc64 }) {
+    const key = object === undefined ? 'key' : JSON.stringify(object.key)
+    const source = `() => createReadStream(${JSON.stringify(file)})`
+    return `call spool.upload(${key}, ${source}, { expect: { bytes: ${size}${crc64 === undefined ? '' : `, crc64: '${crc64}'`} } })`
+  },
   list: () => 'call spool.uploads()',
   option: name => name,
 }

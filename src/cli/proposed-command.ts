@@ -52,6 +52,11 @@ export function commandWording(propose: (...args: string[]) => string): HintWord
       return `run "${propose('resume', ...idArgument(id), ...target, ...(force === true ? ['--force'] : []))}"`
     },
     abort: id => `run "${propose('abort', ...idArgument(id))}"`,
+    upload(file, { object, size, crc64 }) {
+      const url = object === undefined ? 'oss://BUCKET/KEY' : `oss://${object.bucket}/${object.key}`
+      const crcFlags = crc64 === undefined ? [] : [`--expect-crc64=${crc64}`]
+      return `run "${propose('put', url, file, `--expect-bytes=${size}`, ...crcFlags)}"`
+    },
     list: () => `run "${propose('ls')}"`,
     option: name => OPTION_FLAGS[name],
   }

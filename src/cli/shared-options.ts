@@ -13,6 +13,10 @@ import {
   parseSize,
 } from './units.js'
 
+/** Description of the argument `ID`. */
+export const ID_DESCRIPTION =
+  'id of the upload, the start of one, or the URL of its object, oss://BUCKET/KEY'
+
 /** Creates an option with one value. */
 export function valueOption(
   flags: string,
@@ -137,6 +141,10 @@ export function addUploadOptions(command: Command): Command {
       '--expect-sha256 <HEX>',
       'publish only if the stream has this SHA-256',
       digestParser(64),
+    ),
+    valueOption(
+      '--expect-crc64 <DECIMAL>',
+      'publish only if the stream has this CRC64, as results print it',
     ),
     new Option('--once', 'keep a receipt, so that a rerun with the same id does nothing'),
     new Option('--no-overwrite', 'never replace an existing object'),

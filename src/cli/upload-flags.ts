@@ -15,6 +15,7 @@ export type UploadFlags = SpoolFlags &
     readonly expectBytes?: number
     readonly expectMd5?: string
     readonly expectSha256?: string
+    readonly expectCrc64?: string
     readonly once?: boolean
     readonly overwrite?: boolean
     readonly meta?: string[]
@@ -35,7 +36,7 @@ export async function toUploadOptions(flags: UploadFlags): Promise<UploadOptions
   const { omitUndefined } = await import('../util/omit-undefined.js')
   const { id, partSize, maxSpool: maxSpoolBytes, parallel, size, once, retries } = flags
   const { storageClass, acl } = flags
-  const { expectBytes: bytes, expectMd5: md5, expectSha256: sha256 } = flags
+  const { expectBytes: bytes, expectMd5: md5, expectSha256: sha256, expectCrc64: crc64 } = flags
   const options = omitUndefined({
     id,
     partSize,
@@ -51,7 +52,7 @@ export async function toUploadOptions(flags: UploadFlags): Promise<UploadOptions
     meta: parsePairs('--meta', flags.meta),
     headers: parsePairs('--header', flags.header),
     tags: parsePairs('--tag', flags.tag),
-    expect: omitUndefined({ bytes, md5, sha256 }),
+    expect: omitUndefined({ bytes, md5, sha256, crc64 }),
   })
   checkOptions(options)
   return options

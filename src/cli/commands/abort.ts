@@ -1,10 +1,10 @@
 /** `oss-spool abort`: aborts uploads, on this disk and on OSS. */
 import { Option, type Command } from 'commander'
-import { checkId } from '../../upload/model/names.js'
 import { confirm } from '../confirm.js'
 import { EXIT_SUCCESS, EXIT_FAILURE, UsageError, combineExitStatuses } from '../exit-status.js'
-import { addConnectionOptions, addExamples } from '../shared-options.js'
+import { ID_DESCRIPTION, addConnectionOptions, addExamples } from '../shared-options.js'
 import { reportError } from '../report.js'
+import { resolveIds } from '../resolve-ids.js'
 import type { Session, SpoolFlags } from '../session.js'
 
 type AbortFlags = SpoolFlags & { readonly all?: boolean; readonly yes?: boolean }
@@ -12,7 +12,7 @@ type AbortFlags = SpoolFlags & { readonly all?: boolean; readonly yes?: boolean 
 export function defineAbort(program: Command, session: Session): void {
   const command = addConnectionOptions(program.command('abort'))
     .description('abort uploads, on this disk and on OSS; their bytes are lost')
-    .argument('[ID...]')
+    .argument('[ID...]', ID_DESCRIPTION)
     .addOption(new Option('--all', 'abort every unfinished upload of this endpoint'))
     .addOption(new Option('--yes', 'do not ask for confirmation'))
     .action((ids: string[], flags: AbortFlags) =>
@@ -28,9 +28,11 @@ async function abortUploads(
 ): Promise<number> {
   if (ids.length === 0 && !flags.all) throw new UsageError('Expected upload ids or --all')
   if (ids.length > 0 && flags.all) throw new UsageError('Expected upload ids or --all, not both')
-  for (const id of ids) checkId(id)
-  const spool = await session.openSpool(flags, await session.connect(flags))
-  const selectedIds = flags.all ? (await spool.uploads()).map(({ id }) => id) : [...new Set(ids)]
+  const connection = await session.connect(flags)
+  const spool = await session.openSpool(flags, connection)
+  const selectedIds = flags.all
+    ? (await spool.uploads()).map(({ id }) => id)
+    : await resolveIds(session, ids, flags, connection.endpoint)
   if (selectedIds.length === 0) return EXIT_SUCCESS
   const subject = selectedIds.length === 1 ? selectedIds[0] : `${selectedIds.length} uploads`
   const question = `Abort ${subject}, on this disk and on OSS? All spooled bytes will be lost.`

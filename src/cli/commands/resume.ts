@@ -4,12 +4,12 @@ import { mapLimit } from '../../util/map-limit.js'
 import type { Spool } from '../../spool.js'
 import { SpoolError, type SpoolErrorCode } from '../../errors.js'
 import type { SpoolWarning } from '../../upload/run/context.js'
-import { checkId } from '../../upload/model/names.js'
 import type { UploadStatus } from '../../upload/maintenance/status.js'
 import { EXIT_SUCCESS, UsageError, combineExitStatuses } from '../exit-status.js'
-import { countOption, addExamples, addTransferOptions } from '../shared-options.js'
+import { ID_DESCRIPTION, countOption, addExamples, addTransferOptions } from '../shared-options.js'
 import { startProgressDisplay, type ProgressDisplay, type ProgressFlags } from '../progress.js'
 import { reportError, reportResult, reportWarnedError } from '../report.js'
+import { resolveIds } from '../resolve-ids.js'
 import type { Session, SpoolFlags } from '../session.js'
 
 type ResumeFlags = SpoolFlags &
@@ -24,7 +24,7 @@ type ResumeFlags = SpoolFlags &
 export function defineResume(program: Command, session: Session): void {
   const command = addTransferOptions(program.command('resume'))
     .description('finish sealed and committed uploads without their sources')
-    .argument('[ID...]')
+    .argument('[ID...]', ID_DESCRIPTION)
     .addOption(new Option('--all', 'finish every sealed or committed upload of this endpoint'))
     .addOption(new Option('--force', 'replace an object that someone else wrote'))
     .addOption(countOption('--parallel-uploads <N>', 'uploads finished concurrently (default: 4)'))
@@ -33,7 +33,7 @@ export function defineResume(program: Command, session: Session): void {
     )
   addExamples(command, [
     'oss-spool resume --all --quiet   # from cron: prints only results and failures',
-    'oss-spool resume mydb-2026-11-23',
+    'oss-spool resume oss://backups/mydb-2026-11-23.dump',
   ])
 }
 
@@ -44,7 +44,6 @@ async function resumeUploads(
 ): Promise<number> {
   if (ids.length === 0 && !flags.all) throw new UsageError('Expected upload ids or --all')
   if (ids.length > 0 && flags.all) throw new UsageError('Expected upload ids or --all, not both')
-  for (const id of ids) checkId(id)
   const connection = await session.connect(flags)
   const spool = await session.openSpool(flags, connection)
   const lostStatuses: number[] = []
@@ -54,7 +53,7 @@ async function resumeUploads(
   if (flags.all) spool.on('warning', onWarning) // listing warns of damaged uploads, which can never be finished
   const selectedIds = flags.all
     ? await selectResumableIds(session, spool, connection.endpoint, flags)
-    : [...new Set(ids)]
+    : await resolveIds(session, ids, flags, connection.endpoint)
   spool.off('warning', onWarning)
   if (selectedIds.length === 0 && lostStatuses.length === 0 && !flags.quiet)
     session.logLine('nothing to do')
