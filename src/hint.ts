@@ -31,6 +31,15 @@ export interface HintWording {
     id: string,
     options?: { readonly remote?: false; readonly at?: RecordedPlace | undefined },
   ): string
+  /** Upload a file if it has this size and CRC64. `object` is where to; without it, that is for the user to fill in. */
+  upload(
+    file: string,
+    to: {
+      readonly object: { readonly bucket: string; readonly key: string } | undefined
+      readonly size: number
+      readonly crc64?: string
+    },
+  ): string
   /** List the unfinished uploads. */
   list(): string
   /** Name of an upload option. */
@@ -52,6 +61,11 @@ export const CALLS: HintWording = {
   },
   abort: (id, { remote, at } = {}) =>
     `${clientOf(at)}call spool.abort('${id}'${remote === false ? ', { remote: false }' : ''})`,
+  upload(file, { object, size, crc64 }) {
+    const key = object === undefined ? 'key' : JSON.stringify(object.key)
+    const source = `() => createReadStream(${JSON.stringify(file)})`
+    return `call spool.upload(${key}, ${source}, { expect: { bytes: ${size}${crc64 === undefined ? '' : `, crc64: '${crc64}'`} } })`
+  },
   list: () => 'call spool.uploads()',
   option: name => name,
 }

@@ -80,6 +80,11 @@ export function commandWording(
       const here = remote === false ? ['--no-remote'] : []
       return `run "${propose(['abort', ...here, ...idArgument(id)], at)}"`
     },
+    upload(file, { object, size, crc64 }) {
+      const url = object === undefined ? 'oss://BUCKET/KEY' : `oss://${object.bucket}/${object.key}`
+      const crcFlags = crc64 === undefined ? [] : [`--expect-crc64=${crc64}`]
+      return `run "${propose(['put', url, file, `--expect-bytes=${size}`, ...crcFlags])}"`
+    },
     list: () => `run "${propose(['ls'])}"`,
     option: name => OPTION_FLAGS[name],
   }

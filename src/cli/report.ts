@@ -4,7 +4,7 @@
  */
 import { SpoolError } from '../errors.js'
 import type { UploadResult } from '../upload/run/result.js'
-import { exitStatusOf } from './exit-status.js'
+import { exitStatusOf, UsageError } from './exit-status.js'
 import { formatBytes, formatDuration } from './units.js'
 import { commandWording } from './proposed-command.js'
 import type { Session } from './session.js'
@@ -104,7 +104,8 @@ function toErrorReport(session: Session, error: unknown, context: ReportContext)
   const code = errorCode(error) ?? 'ERR_UNEXPECTED'
   const isUsageError = code === 'ERR_USAGE' || /^ERR_(INVALID_ARG|OUT_OF_RANGE)/.test(code)
   const message = isUsageError || context.object === undefined ? text : `${context.object}: ${text}`
-  const usageHint = `Nothing was read or published. Run "${context.command} --help" for its usage.`
+  const helpHint = `Nothing was read or published. Run "${context.command} --help" for its usage.`
+  const usageHint = error instanceof UsageError ? (error.hint ?? helpHint) : helpHint
   return {
     code,
     message,

@@ -46,7 +46,7 @@ t.test('wrong arguments exit with 2 before anything is touched', async t => {
     [[...put, '--if-changed'], /--if-changed needs a FILE/],
     [[...put, '--progress=loud'], /auto, json/],
     [['put', 'http://bucket/key'], /Expected oss:\/\/BUCKET\/KEY/],
-    [['run', K, '--'], /missing required argument/],
+    [['run', K, '--'], /Expected a command/],
     [['run', K, '--', ''], /Expected a command/],
     [['show', '../x'], /"id" option/],
     [['resume', '--all', 'x'], /not both/],

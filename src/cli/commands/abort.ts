@@ -2,13 +2,13 @@
 import { Option, type Command } from 'commander'
 import { SpoolError, type SpoolErrorCode } from '../../errors.js'
 import type { Spool } from '../../spool.js'
-import { checkId } from '../../upload/model/names.js'
 import { logSkipped, ownerText, proposeFor } from '../all-uploads.js'
 import type { CliConnection } from '../connection.js'
 import { confirm } from '../confirm.js'
 import { EXIT_SUCCESS, EXIT_FAILURE, UsageError } from '../exit-status.js'
-import { addConnectionOptions, addExamples } from '../shared-options.js'
+import { ID_DESCRIPTION, addConnectionOptions, addExamples } from '../shared-options.js'
 import { reportError } from '../report.js'
+import { resolveIds } from '../resolve-ids.js'
 import type { Session, SpoolFlags } from '../session.js'
 
 type AbortFlags = SpoolFlags & {
@@ -20,7 +20,7 @@ type AbortFlags = SpoolFlags & {
 export function defineAbort(program: Command, session: Session): void {
   const command = addConnectionOptions(program.command('abort'))
     .description('abort uploads, on this disk and on OSS; their bytes are lost')
-    .argument('[ID...]')
+    .argument('[ID...]', ID_DESCRIPTION)
     .addOption(new Option('--all', 'abort every unfinished upload of this endpoint'))
     .addOption(
       new Option(
@@ -42,12 +42,12 @@ async function abortUploads(
 ): Promise<number> {
   if (ids.length === 0 && !flags.all) throw new UsageError('Expected upload ids or --all')
   if (ids.length > 0 && flags.all) throw new UsageError('Expected upload ids or --all, not both')
-  for (const id of ids) checkId(id)
   const connection = await (flags.remote ? session.connect(flags) : openOfflineFor(flags))
   const spool = await session.openSpool(flags, connection)
+  const preferredEndpoint = flags.remote ? connection.endpoint : undefined
   const selectedIds = flags.all
     ? await selectAbortable(session, spool, connection.endpoint, flags)
-    : [...new Set(ids)]
+    : await resolveIds(session, ids, flags, preferredEndpoint)
   if (selectedIds.length === 0) return EXIT_SUCCESS
   const subject = selectedIds.length === 1 ? selectedIds[0] : `${selectedIds.length} uploads`
   const places = flags.remote ? 'on this disk and on OSS' : 'on this disk only'

@@ -4,13 +4,19 @@ import { mapLimit } from '../../util/map-limit.js'
 import type { Spool } from '../../spool.js'
 import { SpoolError, type SpoolErrorCode } from '../../errors.js'
 import type { SpoolWarning } from '../../upload/run/context.js'
-import { checkId } from '../../upload/model/names.js'
 import type { UploadStatus } from '../../upload/maintenance/status.js'
 import { EXIT_FAILURE, EXIT_SUCCESS, UsageError, combineExitStatuses } from '../exit-status.js'
 import { logSkipped, ownerText, proposeFor, skipReason, type SkipReason } from '../all-uploads.js'
-import { countOption, addExamples, addTransferOptions, durationOption } from '../shared-options.js'
+import {
+  ID_DESCRIPTION,
+  countOption,
+  addExamples,
+  addTransferOptions,
+  durationOption,
+} from '../shared-options.js'
 import { startProgressDisplay, type ProgressDisplay, type ProgressFlags } from '../progress.js'
 import { hintOf, reportError, reportResult, reportWarnedError } from '../report.js'
+import { resolveIds } from '../resolve-ids.js'
 import { reportStaleUploads } from '../stale-uploads.js'
 import type { Session, SpoolFlags } from '../session.js'
 
@@ -27,7 +33,7 @@ type ResumeFlags = SpoolFlags &
 export function defineResume(program: Command, session: Session): void {
   const command = addTransferOptions(program.command('resume'))
     .description('finish sealed and committed uploads without their sources')
-    .argument('[ID...]')
+    .argument('[ID...]', ID_DESCRIPTION)
     .addOption(new Option('--all', 'finish every sealed or committed upload of this endpoint'))
     .addOption(new Option('--force', 'replace an object that someone else wrote'))
     .addOption(
@@ -42,7 +48,7 @@ export function defineResume(program: Command, session: Session): void {
     )
   addExamples(command, [
     'oss-spool resume --all --quiet --stale-after 24h   # from cron',
-    'oss-spool resume mydb-2026-11-23',
+    'oss-spool resume oss://backups/mydb-2026-11-23.dump',
   ])
 }
 
@@ -56,10 +62,12 @@ async function resumeUploads(
   if (flags.staleAfter !== undefined && !flags.all) {
     throw new UsageError('--stale-after judges all uploads and needs --all')
   }
-  for (const id of ids) checkId(id)
   const connection = await session.connect(flags)
   const spool = await session.openSpool(flags, connection)
-  if (!flags.all) return combineExitStatuses(await resumeEach(session, spool, ids, flags))
+  if (!flags.all) {
+    const selectedIds = await resolveIds(session, ids, flags, connection.endpoint)
+    return combineExitStatuses(await resumeEach(session, spool, selectedIds, flags))
+  }
   const status = await resumeAll(session, spool, connection.endpoint, flags)
   if (flags.staleAfter === undefined || session.signal.aborted) return status
   // Stale uploads need a person, while 75 says that a later run may succeed.
@@ -126,11 +134,10 @@ async function resumeEach(
   ids: readonly string[],
   flags: ResumeFlags,
 ): Promise<number[]> {
-  const selectedIds = [...new Set(ids)]
-  if (selectedIds.length === 0) return []
-  const name = selectedIds.length === 1 ? (selectedIds[0] ?? '') : `${selectedIds.length} uploads`
-  const progress = startProgressDisplay(session, name, flags, selectedIds.length)
-  const statuses = await mapLimit(flags.parallelUploads ?? 4, selectedIds, id =>
+  if (ids.length === 0) return []
+  const name = ids.length === 1 ? (ids[0] ?? '') : `${ids.length} uploads`
+  const progress = startProgressDisplay(session, name, flags, ids.length)
+  const statuses = await mapLimit(flags.parallelUploads ?? 4, ids, id =>
     session.signal.aborted
       ? Promise.resolve(EXIT_SUCCESS) // not started, so there is nothing to report
       : resumeOne(session, spool, id, progress, flags),

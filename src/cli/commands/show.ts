@@ -2,13 +2,14 @@
 import { join } from 'node:path'
 import type { Command } from 'commander'
 import { isCommitted, type Checkpoint, type UploadRecord } from '../../disk/checkpoint.js'
+import { SpoolDirectory } from '../../disk/spool-directory.js'
 import { freedParts } from '../../upload/model/freed-parts.js'
-import { checkId } from '../../upload/model/names.js'
 import type { UploadStatus } from '../../upload/maintenance/status.js'
 import { proposeFor } from '../all-uploads.js'
 import { EXIT_SUCCESS } from '../exit-status.js'
-import { addExamples, addSpoolOptions } from '../shared-options.js'
+import { ID_DESCRIPTION, addExamples, addSpoolOptions } from '../shared-options.js'
 import { formatBytes, formatDuration } from '../units.js'
+import { resolveIds } from '../resolve-ids.js'
 import type { GlobalFlags, Session, SpoolFlags } from '../session.js'
 import { readSpoolContent } from '../spool-content.js'
 import { escapeControlChars } from '../escape-control-chars.js'
@@ -16,7 +17,7 @@ import { escapeControlChars } from '../escape-control-chars.js'
 export function defineShow(program: Command, session: Session): void {
   const command = addSpoolOptions(program.command('show'))
     .description('show the state of one upload')
-    .argument('<ID>')
+    .argument('<ID>', ID_DESCRIPTION)
     .action((id: string, flags: GlobalFlags) =>
       session.run(flags, merged => showUpload(session, id, merged)),
     )
@@ -44,16 +45,14 @@ interface UploadDetails extends UploadStatus {
   readonly unanswered: readonly string[]
 }
 
-async function showUpload(session: Session, id: string, flags: SpoolFlags): Promise<number> {
-  checkId(id)
+async function showUpload(session: Session, arg: string, flags: SpoolFlags): Promise<number> {
+  const [id = arg] = await resolveIds(session, [arg], flags)
   const { directory, uploads } = await readSpoolContent(session, flags)
   const status = uploads.find(each => each.id === id)
   const checkpoint = status && (await readCheckpoint(directory, id))
   if (status === undefined || !checkpoint) {
-    const { SpoolError } = await import('../../errors.js')
-    throw new SpoolError('ERR_SPOOL_NOT_FOUND', `Upload ${id} was not found in ${directory}`, {
-      id,
-    })
+    const { notFoundError } = await import('../../disk/quarantined-upload.js')
+    throw await notFoundError(new SpoolDirectory(directory), id)
   }
   const details = toUploadDetails(status, checkpoint, join(directory, id))
   if (flags.json) {
