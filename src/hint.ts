@@ -15,7 +15,7 @@ export interface RecordedPlace {
 /** Words the steps that a hint can propose. Each is a clause such as `call spool.abort('id')`. */
 export interface HintWording {
   /**
-   * Finish upload `id`. `force`: whatever is in the way; `to`: at another place, for the user to fill in; `at`: it
+   * Finish upload `id`. `force`: over any other object; `to`: at another place, for the user to fill in; `at`: it
    * is recorded for this place, which is not the place of this connection.
    */
   resume(

@@ -53,8 +53,8 @@ export const RESUME_OPTIONS: Readonly<Record<keyof ResumeOptions, true>> = {
 /** Options of `abort`. */
 export interface AbortOptions {
   /**
-   * Also aborts the upload on OSS, and keeps it if OSS refuses. `false` gives up on this disk only, whatever OSS
-   * says: parts that OSS has stay there until a lifecycle rule of the bucket removes them. @default true
+   * Also aborts the upload on OSS, and keeps it if OSS refuses. `false` gives up on this disk only, also if OSS
+   * refuses: parts that OSS has stay there until a lifecycle rule of the bucket removes them. @default true
    */
   readonly remote?: boolean
 }

@@ -28,7 +28,7 @@ const CONNECTION_FLAGS = [
 ] as const
 
 /**
- * Returns a command line of ours, quoted for a shell.
+ * Returns an `oss-spool` command line, quoted for a shell.
  * @param args – the command and its arguments
  * @param given – flags to repeat; paths are made absolute
  */

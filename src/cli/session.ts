@@ -135,7 +135,7 @@ export class Session {
   }
 
   /**
-   * Returns a command line of ours to propose, with the given flags that select the spool and the OSS, quoted for
+   * Returns an `oss-spool` command line to propose, with the given flags that select the spool and the OSS, quoted for
    * a shell.
    * @param args – the command and its arguments, such as `resume`, `ID`
    */

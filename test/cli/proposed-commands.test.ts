@@ -273,7 +273,7 @@ t.test('an abort that OSS refuses, by abort and by prune', async t => {
     await failing(t, at, ['prune', '--sealed', '--older-than=0s', '--yes', ...at.flags], 1),
   ]
   const here = await runProposed(at, proposalsIn(errors[0] ?? '')[1] ?? '')
-  t.equal(here.status, 0, 'gives up here, whatever OSS says')
+  t.equal(here.status, 0, 'gives up here, although OSS refuses')
   await failing(t, at, putArgs(at), 75, DATA)
   refusal.remove()
   for (const err of errors) await proposes(t, at, err, commands)
