@@ -31,7 +31,7 @@ function callsIn({ hint }: SpoolError): string[] {
 async function evaluate(spool: Spool, error: SpoolError, n = 0): Promise<unknown> {
   const call = callsIn(error)[n]
   // The text of the hint is what is tested.
-  const proposed = new Function('spool', `return ${call}`) as (spool: Spool) => Promise<unknown>
+  const proposed = runInThisContext(`spool => ${call}`) as (spool: Spool) => Promise<unknown>
   return proposed(spool)
 }
 

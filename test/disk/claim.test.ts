@@ -269,11 +269,11 @@ t.test('spool directory', async t => {
     const ids = Array.from({ length: 50 }, (_, i) => `id-${i}`)
     const spool = spoolWith(t, ...ids)
     const directory = new SpoolDirectory(spool.path)
-    let isRemoving = true
+    const state = { isRemoving: true }
     const removing = Promise.all(ids.map(id => directory.remove(id))).finally(() => {
-      isRemoving = false
+      state.isRemoving = false
     })
-    while (isRemoving) await new SpoolDirectory(spool.path).sweep()
+    while (state.isRemoving) await new SpoolDirectory(spool.path).sweep()
     t.same(
       (await removing).filter(error => error !== undefined),
       [],
