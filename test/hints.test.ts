@@ -2,6 +2,7 @@
  * Every call that the hint of an error proposes works as it is, once the cause is fixed: it is extracted from
  * `error.hint` and evaluated with `spool` in scope.
  */
+import { runInThisContext } from 'node:vm'
 import t, { type Test } from 'tap'
 import OSS from 'ali-oss'
 import { SpoolError, type Spool } from '../src/index.js'

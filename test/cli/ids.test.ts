@@ -12,7 +12,10 @@ async function seal(dir: string, env: Env, id: string, key = id, content = id): 
   await run(dir, args, Buffer.from(content), env)
 }
 
-async function refusing(t: Test, dir: string): Promise<{ oss: Emulator; env: Env; allow: () => void }> {
+async function refusing(
+  t: Test,
+  dir: string,
+): Promise<{ oss: Emulator; env: Env; allow: () => void }> {
   const { oss, env } = await server(t, dir)
   const fault = oss.inject({
     operation: 'PutObject',
