@@ -2,6 +2,7 @@
  * Definitions of all settings. The names equal those of the flags and of `schema/config.schema.json`, which
  * editors use for completion; a test keeps them in sync.
  */
+import { checkLogFormat } from './log-format.js'
 import { parseCount, parseRate, parseSize } from './units.js'
 
 export interface SettingDefinition {
@@ -29,6 +30,7 @@ export interface ConfiguredValues {
   readonly parallelUploads?: number
   readonly retries?: number
   readonly maxRate?: number
+  readonly logFormat?: string
 }
 
 export const SETTING_DEFINITIONS: readonly SettingDefinition[] = [
@@ -65,6 +67,11 @@ export const SETTING_DEFINITIONS: readonly SettingDefinition[] = [
   { name: 'parallelUploads', parse: numberParser(parseCount) },
   { name: 'retries', parse: numberParser(parseCount) },
   { name: 'maxRate', parse: numberParser(parseRate) },
+  {
+    name: 'logFormat',
+    env: 'OSS_SPOOL_LOG_FORMAT',
+    parse: value => checkLogFormat(parseString(value)),
+  },
 ]
 
 function parseString(value: unknown): string {

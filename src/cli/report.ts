@@ -42,10 +42,9 @@ export function reportError(
   flags: ReportFlags,
   context: ReportContext,
 ): number {
-  const { code, message, hint } = printErrorJson(session, error, flags, context)
-  session.logLine(`${code}: ${message}`)
-  session.log(hint)
-  if (flags.debug && isError(error)) session.io.stderr.write(`${error.stack}\n`)
+  const { code, message, hint, id } = printErrorJson(session, error, flags, context)
+  const stack = flags.debug && isError(error) ? error.stack : undefined
+  session.logLine(message, { level: 'error', code, hint, stack, id: id === '' ? undefined : id })
   return exitStatusOf(error)
 }
 

@@ -6,10 +6,20 @@
 import { constants } from 'node:os'
 import type { Spool } from '../spool.js'
 import type { SpoolOptions } from '../spool-options.js'
+import type { SpoolWarning } from '../upload/run/context.js'
+import { errorCode } from '../util/error-code.js'
+import { isError } from '../util/error-shape.js'
 import { readConfiguration, type Configuration } from './configuration.js'
 import type { CliConnection, ConnectionFlags } from './connection.js'
 import { EXIT_SUCCESS, EXIT_FAILURE } from './exit-status.js'
 import { escapeControlChars } from './escape-control-chars.js'
+import {
+  checkLogFormat,
+  formatLogJson,
+  formatLogText,
+  type LogDetails,
+  type LogFormat,
+} from './log-format.js'
 import { proposedCommand, type SelectingFlags } from './proposed-command.js'
 
 /** Parts of `process` that the commands use. */
@@ -24,6 +34,7 @@ export interface GlobalFlags {
   readonly json?: boolean
   readonly quiet?: boolean
   readonly debug?: boolean
+  readonly logFormat?: string
   readonly spool?: string
 }
 
@@ -40,6 +51,8 @@ export class Session {
   commandStatus = EXIT_SUCCESS
   /** Status line at the end of standard error. It is cleared before another line is printed. */
   statusLine: { clear(): void } | undefined
+  /** Format of the lines on standard error. */
+  logFormat: LogFormat = 'text'
   readonly #abortController = new AbortController()
   readonly #closeHandlers: (() => Promise<void> | void)[] = []
   #interruptedBy: InterruptSignal | undefined
@@ -59,7 +72,8 @@ export class Session {
   readonly #onOutputError = (error: NodeJS.ErrnoException): void => {
     if (error.code === 'EPIPE' || this.#outputFailed) return
     this.#outputFailed = true
-    this.logLine(`the result cannot be written to standard output: ${error.code ?? error.message}`)
+    const message = `the result cannot be written to standard output: ${error.code ?? error.message}`
+    this.logLine(message, { level: 'error' })
   }
 
   constructor(io: ProcessIo) {
@@ -93,12 +107,11 @@ export class Session {
     this.#givenFlags = flags
     if (flags.debug) {
       const { logRequests } = await import('./debug-log.js')
-      this.onClose(logRequests(line => this.logLine(line)))
+      this.onClose(logRequests(line => this.logLine(line, { level: 'debug' })))
     }
-    this.commandStatus = await command({
-      ...(await this.loadConfiguration(flags)).values,
-      ...flags,
-    })
+    const merged = { ...(await this.loadConfiguration(flags)).values, ...flags }
+    if (merged.logFormat !== undefined) this.logFormat = checkLogFormat(merged.logFormat)
+    this.commandStatus = await command(merged)
   }
 
   loadConfiguration(flags: GlobalFlags): Promise<Configuration> {
@@ -128,7 +141,7 @@ export class Session {
       ...(flags.parallelUploads === undefined ? {} : { parallelUploads: flags.parallelUploads }),
       ...extraOptions,
     })
-    spool.on('warning', ({ message }) => this.logLine(message))
+    spool.on('warning', warning => this.logWarning(warning))
     return spool
   }
 
@@ -147,13 +160,28 @@ export class Session {
     this.io.stdout.write(`${line}\n`)
   }
 
-  /** Prints a line to standard error, prefixed with our name. */
-  logLine(text: string): void {
-    this.log(`oss-spool: ${text}`)
+  /** Prints a message to standard error: as text, prefixed with our name, or as one JSON object. */
+  logLine(message: string, details: LogDetails = {}): void {
+    this.statusLine?.clear()
+    this.io.stderr.write(
+      this.logFormat === 'json'
+        ? formatLogJson(message, details, new Date())
+        : formatLogText(message, details),
+    )
   }
 
-  /** Prints a line to standard error without the prefix, to continue the line before it. */
+  /** Prints a warning of the library. */
+  logWarning({ message, id, cause }: Pick<SpoolWarning, 'message' | 'id' | 'cause'>): void {
+    this.logLine(message, {
+      level: 'warn',
+      id,
+      code: isError(cause) ? errorCode(cause) : undefined,
+    })
+  }
+
+  /** Prints a line to standard error without the prefix. */
   log(text: string): void {
+    if (this.logFormat === 'json') return this.logLine(text)
     this.statusLine?.clear()
     this.io.stderr.write(`${escapeControlChars(text)}\n`)
   }

@@ -11,6 +11,7 @@ import {
   parseRate,
   parseSize,
 } from './units.js'
+import { LOG_FORMATS } from './log-format.js'
 
 /** Creates an option with one value. */
 export function valueOption(
@@ -48,13 +49,23 @@ function addOptions(command: Command, options: readonly Option[]): Command {
   return command
 }
 
-/** Adds the options of every command. */
+/** Creates the option of every command, even of those without other output options. */
+export function logFormatOption(): Option {
+  return choiceOption(
+    '--log-format <FORMAT>',
+    'format of the lines on standard error; json: one JSON object per line (default: text)',
+    LOG_FORMATS,
+  )
+}
+
+/** Adds the options of every command but `completion` and `emulator`. */
 export function addOutputOptions(command: Command): Command {
   return addOptions(command, [
     valueOption('--config <FILE>', 'configuration file (default: ~/.config/oss-spool/config.json)'),
     new Option('--json', 'print results as JSON, one object per line'),
     new Option('--quiet', 'print no progress or notices, only results, warnings and errors'),
     new Option('--debug', 'print requests and stack traces to standard error'),
+    logFormatOption(),
   ])
 }
 

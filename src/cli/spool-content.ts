@@ -45,9 +45,5 @@ async function readStatuses(
 ): Promise<UploadStatus[]> {
   const { LocalRecordStore } = await import('../disk/local-record-store.js')
   const { listUploads } = await import('../upload/maintenance/list.js')
-  return listUploads(
-    new LocalRecordStore(directory),
-    ({ message }) => session.logLine(message),
-    ids,
-  )
+  return listUploads(new LocalRecordStore(directory), warning => session.logWarning(warning), ids)
 }

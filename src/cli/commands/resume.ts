@@ -90,8 +90,8 @@ async function resumeOne(
   } catch (error) {
     const isSkipped = flags.all && error instanceof SpoolError && NO_FAILURE_OF_ALL.has(error.code)
     if (!isSkipped) return reportError(session, error, flags, { command: 'oss-spool resume' })
-    session.logLine(`${id} is skipped: ${error.code}: ${error.message}`)
-    session.log(error.hint)
+    const { code, hint } = error
+    session.logLine(`${id} is skipped: ${code}: ${error.message}`, { id, code, hint })
     return EXIT_SUCCESS
   }
 }
@@ -121,7 +121,7 @@ async function selectResumableIds(
       resumableIds.push(status.id)
     } else if (!flags.quiet) {
       const object = `oss://${status.bucket}/${status.key}`
-      session.logLine(`${status.id} (${object}) is skipped: ${reason}`)
+      session.logLine(`${status.id} (${object}) is skipped: ${reason}`, { id: status.id })
     }
   }
   return resumableIds

@@ -70,7 +70,7 @@ async function runWorker(session: Session, flags: WorkerFlags): Promise<number> 
     const object = `oss://${bucket}/${job?.data.key ?? ''}`
     // BullMQ retries the job while attempts are left, so this is a notice, not a result.
     if (job !== undefined && job.finishedOn === undefined)
-      session.logLine(`${object}: ${error.message}; will be retried`)
+      session.logLine(`${object}: ${error.message}; will be retried`, { level: 'warn' })
     else reportError(session, error.cause ?? error, flags, { command: 'oss-spool worker', object })
   })
   if (flags.health !== undefined) {
