@@ -3,6 +3,7 @@
  * editors use for completion; a test keeps them in sync.
  */
 import { checkLogFormat } from './log-format.js'
+import { INVALID_PING_URL, isPingUrl, redactPingUrl } from './ping-url.js'
 import { parseCount, parseRate, parseSize } from './units.js'
 
 export interface SettingDefinition {
@@ -12,6 +13,8 @@ export interface SettingDefinition {
   readonly ossutilName?: string
   /** Never shown. All secrets are taken from the same source. */
   readonly secret?: true
+  /** Hides the secret parts of a value that is shown. */
+  readonly redact?: (value: string) => string
   /** Parses the value of a configuration file. @throws InvalidArgumentError or TypeError */
   readonly parse: (value: unknown) => unknown
 }
@@ -31,6 +34,8 @@ export interface ConfiguredValues {
   readonly retries?: number
   readonly maxRate?: number
   readonly logFormat?: string
+  readonly ping?: string
+  readonly metrics?: string
 }
 
 export const SETTING_DEFINITIONS: readonly SettingDefinition[] = [
@@ -72,11 +77,18 @@ export const SETTING_DEFINITIONS: readonly SettingDefinition[] = [
     env: 'OSS_SPOOL_LOG_FORMAT',
     parse: value => checkLogFormat(parseString(value)),
   },
+  { name: 'ping', env: 'OSS_SPOOL_PING', redact: redactPingUrl, parse: parsePingUrl },
+  { name: 'metrics', env: 'OSS_SPOOL_METRICS', parse: parseString },
 ]
 
 function parseString(value: unknown): string {
   if (typeof value === 'string' && value !== '') return value
   throw new TypeError('Expected a string.')
+}
+
+function parsePingUrl(value: unknown): string {
+  if (typeof value === 'string' && isPingUrl(value)) return value
+  throw new TypeError(INVALID_PING_URL)
 }
 
 function parseBoolean(value: unknown): boolean {

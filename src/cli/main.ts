@@ -5,6 +5,7 @@
 import { createRequire } from 'node:module'
 import { Command, CommanderError } from 'commander'
 import { EXIT_SUCCESS, EXIT_USAGE, UsageError } from './exit-status.js'
+import { pingWrongUsage } from './monitoring.js'
 import { ownArguments, rawFlagValue } from './raw-flags.js'
 import { reportError } from './report.js'
 import { Session, type ProcessIo } from './session.js'
@@ -33,14 +34,18 @@ export async function main(argv: readonly string[], io: ProcessIo): Promise<numb
   const args = expandLocalFlag(argv)
   const logFormat = rawFlagValue(args, '--log-format') ?? io.env['OSS_SPOOL_LOG_FORMAT']
   if (logFormat === 'json') session.logFormat = logFormat // also for errors before the flags are parsed
+  let program: Command | undefined
   try {
-    const program = await buildProgram(session, args[0])
+    program = await buildProgram(session, args[0])
     await program.parseAsync(stripUnknownFlagValues(args, program), { from: 'user' })
   } catch (error) {
     session.commandStatus = reportFailure(session, error, args)
+    if (!session.hasBegun && session.commandStatus !== EXIT_SUCCESS) {
+      const command = program?.commands.find(each => each.name() === args[0])
+      await pingWrongUsage(session, command, args)
+    }
   }
-  await session.close()
-  return session.exitStatus()
+  return session.close()
 }
 
 /** Builds the program with only the called command, or with all commands. */

@@ -24,6 +24,7 @@ export type CliUploadResult = UploadResult & { readonly unchanged?: true }
 
 /** Prints the result of an upload. */
 export function reportResult(session: Session, result: CliUploadResult, flags: ReportFlags): void {
+  session.outcome.addResult(result)
   session.print(flags.json ? JSON.stringify(result) : escapeControlChars(formatResult(result)))
 }
 
@@ -61,6 +62,7 @@ function printErrorJson(
   context: ReportContext,
 ): ErrorReport {
   const report = toErrorReport(session, error, context)
+  session.outcome.addError(report)
   if (flags.json) session.print(JSON.stringify({ error: report }))
   return report
 }
@@ -77,7 +79,7 @@ function formatResult(result: CliUploadResult): string {
   return `${objectText}${formatBytes(size)} in ${partsText}, ${crcText}, ${formatDuration(elapsed)}${skippedText}${resumedText}`
 }
 
-interface ErrorReport {
+export interface ErrorReport {
   readonly code: string
   readonly message: string
   readonly hint: string

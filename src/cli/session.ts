@@ -20,6 +20,7 @@ import {
   type LogDetails,
   type LogFormat,
 } from './log-format.js'
+import { RunOutcome } from './run-outcome.js'
 import { proposedCommand, type SelectingFlags } from './proposed-command.js'
 
 /** Parts of `process` that the commands use. */
@@ -54,7 +55,12 @@ export class Session {
   /** Format of the lines on standard error. */
   logFormat: LogFormat = 'text'
   readonly #abortController = new AbortController()
+  /** Results and failures of this run. */
+  readonly outcome = new RunOutcome()
+  /** Whether the command has begun, with its flags and its configuration. */
+  hasBegun = false
   readonly #closeHandlers: (() => Promise<void> | void)[] = []
+  readonly #exitHandlers: ((status: number) => Promise<void>)[] = []
   #interruptedBy: InterruptSignal | undefined
   #outputFailed = false
   /** Flags on the command line, without configured values. */
@@ -111,6 +117,7 @@ export class Session {
     }
     const merged = { ...(await this.loadConfiguration(flags)).values, ...flags }
     if (merged.logFormat !== undefined) this.logFormat = checkLogFormat(merged.logFormat)
+    this.hasBegun = true
     this.commandStatus = await command(merged)
   }
 
@@ -191,10 +198,24 @@ export class Session {
     this.#closeHandlers.push(close)
   }
 
-  /** Runs the close handlers. Resolves once the result was flushed or is known to be lost. */
-  async close(): Promise<void> {
+  /**
+   * Registers a handler for the end of the run, after all other work and with its exit status. It must not reject.
+   * Handlers run in reverse order.
+   */
+  onExit(handler: (status: number) => Promise<void>): void {
+    this.#exitHandlers.push(handler)
+  }
+
+  /**
+   * Runs the close handlers, then the exit handlers.
+   * @returns the exit status, once the result was flushed or is known to be lost
+   */
+  async close(): Promise<number> {
     for (const close of this.#closeHandlers.splice(0).toReversed()) await close()
     await new Promise<void>(resolve => this.io.stdout.write('', () => resolve()))
+    const status = this.exitStatus()
+    for (const handler of this.#exitHandlers.splice(0).toReversed()) await handler(status)
     for (const signal of INTERRUPT_SIGNALS) this.io.off(signal, this.#onSignal)
+    return status
   }
 }

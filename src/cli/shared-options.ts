@@ -11,6 +11,7 @@ import {
   parseRate,
   parseSize,
 } from './units.js'
+import { UsageError } from './exit-status.js'
 import { LOG_FORMATS } from './log-format.js'
 
 /** Creates an option with one value. */
@@ -90,6 +91,27 @@ export function addConnectionOptions(command: Command): Command {
   ])
 }
 
+/** Creates the option for `--metrics`. */
+export function metricsOption(): Option {
+  return valueOption(
+    '--metrics <FILE>',
+    "write metrics to FILE.prom for node_exporter's textfile collector",
+  )
+}
+
+/** Adds the options of commands that upload, for monitoring systems. */
+function addMonitoringOptions(command: Command): Command {
+  const ping = new Option(
+    '--ping <URL>',
+    'POST to URL/start at the start, then to URL on success or URL/fail (as healthchecks.io)',
+  ).argParser((text: string, previous: unknown) => {
+    // An InvalidArgumentError would quote the URL, which may be a secret.
+    if (previous !== undefined) throw new UsageError('--ping was given twice')
+    return text
+  })
+  return addOptions(command, [ping, metricsOption()])
+}
+
 /** Creates the options for sending. */
 function sendingOptions(): Option[] {
   return [
@@ -119,9 +141,9 @@ function spoolingOptions(): Option[] {
   ]
 }
 
-/** Adds the options for sending and for progress. */
+/** Adds the options for sending, for progress and for monitoring. */
 export function addTransferOptions(command: Command): Command {
-  return addOptions(addConnectionOptions(command), [
+  return addOptions(addMonitoringOptions(addConnectionOptions(command)), [
     ...sendingOptions(),
     choiceOption(
       '--progress <HOW>',

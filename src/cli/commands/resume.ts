@@ -9,10 +9,12 @@ import type { UploadStatus } from '../../upload/maintenance/status.js'
 import { EXIT_SUCCESS, UsageError, combineExitStatuses } from '../exit-status.js'
 import { countOption, addExamples, addTransferOptions } from '../shared-options.js'
 import { startProgressDisplay, type ProgressDisplay, type ProgressFlags } from '../progress.js'
+import { monitored, type MonitoringFlags } from '../monitoring.js'
 import { reportError, reportResult, reportWarnedError } from '../report.js'
 import type { Session, SpoolFlags } from '../session.js'
 
 type ResumeFlags = SpoolFlags &
+  MonitoringFlags &
   ProgressFlags & {
     readonly all?: boolean
     readonly force?: boolean
@@ -29,7 +31,10 @@ export function defineResume(program: Command, session: Session): void {
     .addOption(new Option('--force', 'replace an object that someone else wrote'))
     .addOption(countOption('--parallel-uploads <N>', 'uploads finished concurrently (default: 4)'))
     .action((ids: string[], flags: ResumeFlags) =>
-      session.run(flags, merged => resumeUploads(session, ids, merged)),
+      session.run(
+        flags,
+        monitored(session, 'resume', merged => resumeUploads(session, ids, merged)),
+      ),
     )
   addExamples(command, [
     'oss-spool resume --all --quiet   # from cron: prints only results and failures',

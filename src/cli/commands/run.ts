@@ -7,6 +7,7 @@ import { EXIT_SUCCESS, UsageError } from '../exit-status.js'
 import { addExamples, durationOption, addUploadOptions } from '../shared-options.js'
 import { Producer } from '../child-command.js'
 import { startProgressDisplay } from '../progress.js'
+import { monitored } from '../monitoring.js'
 import { reportError, reportResult } from '../report.js'
 import type { Session } from '../session.js'
 import { parseTarget } from '../target.js'
@@ -27,7 +28,10 @@ export function defineRun(program: Command, session: Session): void {
       durationOption('--max-age <TIME>', 'run the command again if the sealed bytes are older'),
     )
     .action((target: string, commandLine: string[], flags: RunFlags) =>
-      session.run(flags, merged => runProducer(session, target, commandLine, merged)),
+      session.run(
+        flags,
+        monitored(session, 'run', merged => runProducer(session, target, commandLine, merged)),
+      ),
     )
   addExamples(command, [
     'oss-spool run "oss://backups/mydb-$(date +%F).dump" -- pg_dump -Fc mydb',
