@@ -5,9 +5,7 @@
 import { createRequire } from 'node:module'
 import { Command, CommanderError } from 'commander'
 import { EXIT_SUCCESS, EXIT_USAGE, UsageError } from './exit-status.js'
-import { pingWrongUsage } from './monitoring.js'
 import { ownArguments, rawFlagValue } from './raw-flags.js'
-import { reportError } from './report.js'
 import { Session, type ProcessIo } from './session.js'
 
 type DefineCommand = (program: Command, session: Session) => void
@@ -37,11 +35,13 @@ export async function main(argv: readonly string[], io: ProcessIo): Promise<numb
   let program: Command | undefined
   try {
     program = await buildProgram(session, args[0])
+    await checkPlaces(argv, program, io.env['PATH'])
     await program.parseAsync(stripUnknownFlagValues(args, program), { from: 'user' })
   } catch (error) {
-    session.commandStatus = reportFailure(session, error, args)
+    session.commandStatus = await reportFailure(session, error, args)
     if (!session.hasBegun && session.commandStatus !== EXIT_SUCCESS) {
       const command = program?.commands.find(each => each.name() === args[0])
+      const { pingWrongUsage } = await import('./monitoring.js')
       await pingWrongUsage(session, command, args)
     }
   }
@@ -70,7 +70,7 @@ async function buildProgram(session: Session, name: string | undefined): Promise
       `
 Examples:
   oss-spool run "oss://backups/mydb-$(date +%F).dump" -- pg_dump -Fc mydb
-  tar c photos | zstd | oss-spool put oss://backups/photos.tar.zst
+  oss-spool put oss://site/photos/ 'photos/**/*.jpg'
   oss-spool resume --all
 
 Exit status: 0 success; 75 failed, but "oss-spool resume" can finish it; 1 failed, nothing
@@ -85,14 +85,19 @@ SIGHUP, SIGINT or SIGTERM.`,
 }
 
 /** Reports a failure outside any upload. Commander also throws for `--help` and `--version`. */
-function reportFailure(session: Session, error: unknown, args: readonly string[]): number {
+async function reportFailure(
+  session: Session,
+  error: unknown,
+  args: readonly string[],
+): Promise<number> {
+  if (error instanceof CommanderError && error.exitCode === 0) return EXIT_SUCCESS
+  const { reportError } = await import('./report.js')
   const context = {
     command: COMMAND_LOADERS.has(args[0] ?? '') ? `oss-spool ${args[0]}` : 'oss-spool',
   }
   const ownArgs = ownArguments(args)
   const flags = { json: ownArgs.includes('--json'), debug: ownArgs.includes('--debug') }
   if (!(error instanceof CommanderError)) return reportError(session, error, flags, context)
-  if (error.exitCode === 0) return EXIT_SUCCESS
   if (error.code === 'commander.help') {
     // Without a command, commander printed the help.
     return session.logFormat === 'text'
@@ -114,6 +119,17 @@ function expandLocalFlag(argv: readonly string[]): string[] {
       ? `--local=${DEFAULT_LOCAL_DIR}`
       : arg,
   )
+}
+
+/** Explains misplaced arguments of the commands that can have any. @throws UsageError */
+async function checkPlaces(
+  argv: readonly string[],
+  program: Command,
+  path: string | undefined,
+): Promise<void> {
+  if (argv[0] !== 'run' && !argv.includes('--local')) return
+  const { checkArgumentPlaces } = await import('./misplaced-arguments.js')
+  checkArgumentPlaces(argv, program, path)
 }
 
 /** Strips the values of unknown flags, which may be secrets, so that errors name the flag only. */

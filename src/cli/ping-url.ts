@@ -1,5 +1,4 @@
 /** URL of `--ping`. It may contain a secret in any of its parts but the host, so errors never quote it. */
-import { decodeLeniently } from '../oss/proxy.js'
 
 export const INVALID_PING_URL =
   'Expected an http:// or https:// URL; it is not shown, since it may be a secret.'
@@ -32,6 +31,15 @@ export function pingUrl(text: string, suffix: '' | 'start' | 'fail'): PingTarget
     url: url.href,
     origin,
     ...(user === ':' ? {} : { authorization: `Basic ${Buffer.from(user).toString('base64')}` }),
+  }
+}
+
+/** Decodes `text`, which may contain an unescaped `%`. */
+function decodeLeniently(text: string): string {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return text
   }
 }
 

@@ -148,7 +148,7 @@ function withScheme(proxy: string): string {
 }
 
 /** Decodes `text`, which may contain an unescaped `%`. */
-export function decodeLeniently(text: string): string {
+function decodeLeniently(text: string): string {
   try {
     return decodeURIComponent(text)
   } catch {
