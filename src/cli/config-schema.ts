@@ -103,8 +103,3 @@ function numberParser(parseText: (text: string) => number): (value: unknown) => 
     throw new TypeError('Expected a number, or a string such as "8MiB".')
   }
 }
-
-/** Converts the name of a setting to its flag: `partSize` → `--part-size`. */
-export function toFlag(name: string): string {
-  return `--${name.replaceAll(/[A-Z]/g, letter => `-${letter.toLowerCase()}`)}`
-}

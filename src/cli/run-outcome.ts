@@ -1,5 +1,5 @@
 /** Results and failures of one run, for its ping. */
-import type { CliUploadResult, ErrorReport } from './report.js'
+import type { UploadResult } from '../upload/run/result.js'
 
 /** Number of results, and of failures, that are kept. */
 const MAX_KEPT = 100
@@ -7,16 +7,16 @@ const MAX_KEPT = 100
 const MAX_BODY_BYTES = 64 * 1024
 
 export class RunOutcome {
-  readonly #results: CliUploadResult[] = []
-  readonly #errors: ErrorReport[] = []
+  readonly #results: UploadResult[] = []
+  readonly #errors: object[] = []
   #count = 0
 
-  addResult(result: CliUploadResult): void {
+  addResult(result: UploadResult): void {
     this.#count++
     if (this.#results.length < MAX_KEPT) this.#results.push(result)
   }
 
-  addError(error: ErrorReport): void {
+  addError(error: object): void {
     this.#count++
     if (this.#errors.length < MAX_KEPT) this.#errors.push(error)
   }
@@ -28,7 +28,7 @@ export class RunOutcome {
    */
   toPingBody(command: string, status: number, elapsed: number): string {
     let results = this.#results.map(({ callback: _callback, ...result }) => result)
-    let errors: readonly ErrorReport[] = this.#errors
+    let errors: readonly object[] = this.#errors
     for (;;) {
       const kept = results.length + errors.length
       const omitted = this.#count === kept ? {} : { omitted: this.#count - kept }

@@ -9,7 +9,7 @@ import type { SpoolOptions } from '../spool-options.js'
 import type { SpoolWarning } from '../upload/run/context.js'
 import { errorCode } from '../util/error-code.js'
 import { isError } from '../util/error-shape.js'
-import { readConfiguration, type Configuration } from './configuration.js'
+import type { Configuration } from './configuration.js'
 import type { CliConnection, ConnectionFlags } from './connection.js'
 import { EXIT_SUCCESS, EXIT_FAILURE } from './exit-status.js'
 import { escapeControlChars } from './escape-control-chars.js'
@@ -126,7 +126,8 @@ export class Session {
     this.commandStatus = await command(merged)
   }
 
-  loadConfiguration(flags: GlobalFlags): Promise<Configuration> {
+  async loadConfiguration(flags: GlobalFlags): Promise<Configuration> {
+    const { readConfiguration } = await import('./configuration.js')
     return readConfiguration(flags.config, this.io.env)
   }
 

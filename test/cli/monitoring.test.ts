@@ -388,7 +388,7 @@ t.test('--log-format json makes every line of standard error an object', async t
       failed.some(each => each.level === level),
       level,
     )
-  t.ok(failed.some(({ progress }) => progress?.phase === 'sealed'))
+  t.ok(failed.some(({ progress }) => progress?.name === 'k'))
   for (const args of [
     ['put', json, '--nope'],
     ['put', '--log-format', 'json'],
