@@ -2,6 +2,8 @@
  * Definitions of all settings. The names equal those of the flags and of `schema/config.schema.json`, which
  * editors use for completion; a test keeps them in sync.
  */
+import { checkLogFormat } from './log-format.js'
+import { INVALID_PING_URL, isPingUrl, redactPingUrl } from './ping-url.js'
 import { parseCount, parseRate, parseSize } from './units.js'
 
 export interface SettingDefinition {
@@ -11,6 +13,8 @@ export interface SettingDefinition {
   readonly ossutilName?: string
   /** Never shown. All secrets are taken from the same source. */
   readonly secret?: true
+  /** Hides the secret parts of a value that is shown. */
+  readonly redact?: (value: string) => string
   /** Parses the value of a configuration file. @throws InvalidArgumentError or TypeError */
   readonly parse: (value: unknown) => unknown
 }
@@ -29,6 +33,9 @@ export interface ConfiguredValues {
   readonly parallelUploads?: number
   readonly retries?: number
   readonly maxRate?: number
+  readonly logFormat?: string
+  readonly ping?: string
+  readonly metrics?: string
 }
 
 export const SETTING_DEFINITIONS: readonly SettingDefinition[] = [
@@ -65,11 +72,23 @@ export const SETTING_DEFINITIONS: readonly SettingDefinition[] = [
   { name: 'parallelUploads', parse: numberParser(parseCount) },
   { name: 'retries', parse: numberParser(parseCount) },
   { name: 'maxRate', parse: numberParser(parseRate) },
+  {
+    name: 'logFormat',
+    env: 'OSS_SPOOL_LOG_FORMAT',
+    parse: value => checkLogFormat(parseString(value)),
+  },
+  { name: 'ping', env: 'OSS_SPOOL_PING', redact: redactPingUrl, parse: parsePingUrl },
+  { name: 'metrics', env: 'OSS_SPOOL_METRICS', parse: parseString },
 ]
 
 function parseString(value: unknown): string {
   if (typeof value === 'string' && value !== '') return value
   throw new TypeError('Expected a string.')
+}
+
+function parsePingUrl(value: unknown): string {
+  if (typeof value === 'string' && isPingUrl(value)) return value
+  throw new TypeError(INVALID_PING_URL)
 }
 
 function parseBoolean(value: unknown): boolean {
@@ -83,9 +102,4 @@ function numberParser(parseText: (text: string) => number): (value: unknown) => 
     if (typeof value === 'number' || typeof value === 'string') return parseText(String(value))
     throw new TypeError('Expected a number, or a string such as "8MiB".')
   }
-}
-
-/** Converts the name of a setting to its flag: `partSize` → `--part-size`. */
-export function toFlag(name: string): string {
-  return `--${name.replaceAll(/[A-Z]/g, letter => `-${letter.toLowerCase()}`)}`
 }

@@ -8,9 +8,13 @@ import type { Session } from './session.js'
 export async function confirm(session: Session, question: string): Promise<boolean> {
   const { stdin, stderr } = session.io
   if (!stdin.isTTY || !stderr.isTTY) return true
-  const prompt = createInterface({ input: stdin, output: stderr })
+  const isJson = session.logFormat === 'json'
+  // As JSON, the question is a line, and the terminal itself echoes the answer.
+  const prompt = createInterface({ input: stdin, output: isJson ? undefined : stderr })
+  if (isJson) session.logLine(`${question} [y/N]`)
   try {
-    const answer = await prompt.question(`${question} [y/N] `, { signal: session.signal })
+    const query = isJson ? '' : `${question} [y/N] `
+    const answer = await prompt.question(query, { signal: session.signal })
     return /^y(es)?$/i.test(answer.trim())
   } catch (error) {
     if (session.signal.aborted) return false

@@ -18,7 +18,7 @@ export function logRequests(log: (line: string) => void): () => void {
     const partText = partNumber === undefined ? '' : ` part ${partNumber}`
     const requestIdText = requestId === undefined ? '' : ` request ${requestId}`
     log(
-      `debug: ${method} ${operation} ${host}${path}${partText}: ${statusOrErrorCode}, ${elapsed.toFixed(0)} ms, ${bodyBytes} bytes${requestIdText}`,
+      `${method} ${operation} ${host}${path}${partText}: ${statusOrErrorCode}, ${elapsed.toFixed(0)} ms, ${bodyBytes} bytes${requestIdText}`,
     )
   })
 }

@@ -6,3 +6,11 @@ export function escapeControlChars(text: string): string {
     character === '\n' ? ' ' : `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`,
   )
 }
+
+/** Formats `value` as JSON on one line. Escapes U+007F to U+009F, which `JSON.stringify` leaves as they are. */
+export function toJsonLine(value: unknown): string {
+  return JSON.stringify(value).replaceAll(
+    /[\u007f-\u009f]/g,
+    character => `\\u00${character.charCodeAt(0).toString(16)}`,
+  )
+}

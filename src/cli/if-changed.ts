@@ -23,7 +23,9 @@ export async function resultIfUnchanged(
     .open(place)
     .head(key, { signal: session.signal })
     .catch((error: Error) => {
-      session.logLine(`${file} counts as changed because HeadObject failed: ${error.message}`)
+      session.logLine(`${file} counts as changed because HeadObject failed: ${error.message}`, {
+        level: 'warn',
+      })
     })
   if (object?.crc64 === undefined || object.size !== (await stat(file)).size) return undefined
   if ((await fileCrc64(file)) !== object.crc64) return undefined

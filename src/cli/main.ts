@@ -5,6 +5,7 @@
 import { createRequire } from 'node:module'
 import { Command, CommanderError } from 'commander'
 import { EXIT_SUCCESS, EXIT_USAGE, UsageError } from './exit-status.js'
+import { ownArguments, rawFlagValue } from './raw-flags.js'
 import { Session, type ProcessIo } from './session.js'
 
 type DefineCommand = (program: Command, session: Session) => void
@@ -29,15 +30,22 @@ const COMMAND_LOADERS: ReadonlyMap<string, () => Promise<DefineCommand>> = new M
 export async function main(argv: readonly string[], io: ProcessIo): Promise<number> {
   const session = new Session(io)
   const args = expandLocalFlag(argv)
+  const logFormat = rawFlagValue(args, '--log-format') ?? io.env['OSS_SPOOL_LOG_FORMAT']
+  if (logFormat === 'json') session.logFormat = logFormat // also for errors before the flags are parsed
+  let program: Command | undefined
   try {
-    const program = await buildProgram(session, args[0])
+    program = await buildProgram(session, args[0])
     await checkPlaces(argv, program, io.env['PATH'])
     await program.parseAsync(stripUnknownFlagValues(args, program), { from: 'user' })
   } catch (error) {
     session.commandStatus = await reportFailure(session, error, args)
+    if (!session.hasBegun && session.commandStatus !== EXIT_SUCCESS) {
+      const command = program?.commands.find(each => each.name() === args[0])
+      const { pingWrongUsage } = await import('./monitoring.js')
+      await pingWrongUsage(session, command, args)
+    }
   }
-  await session.close()
-  return session.exitStatus()
+  return session.close()
 }
 
 /** Builds the program with only the called command, or with all commands. */
@@ -50,7 +58,9 @@ async function buildProgram(session: Session, name: string | undefined): Promise
     .showSuggestionAfterError()
     .configureOutput({
       writeOut: text => void stdout.write(text),
-      writeErr: text => void stderr.write(text),
+      writeErr: text => {
+        if (session.logFormat === 'text') stderr.write(text) // the help, if the command is missing
+      },
       getOutHelpWidth: () => (stdout.isTTY ? stdout.columns : 100),
       getErrHelpWidth: () => (stderr.isTTY ? stderr.columns : 100),
       outputError: () => {}, // `reportFailure` prints it
@@ -85,11 +95,15 @@ async function reportFailure(
   const context = {
     command: COMMAND_LOADERS.has(args[0] ?? '') ? `oss-spool ${args[0]}` : 'oss-spool',
   }
-  const separatorIndex = args.indexOf('--')
-  const ownArgs = separatorIndex < 0 ? args : args.slice(0, separatorIndex)
+  const ownArgs = ownArguments(args)
   const flags = { json: ownArgs.includes('--json'), debug: ownArgs.includes('--debug') }
   if (!(error instanceof CommanderError)) return reportError(session, error, flags, context)
-  if (error.code === 'commander.help') return EXIT_USAGE // without a command, commander printed the help
+  if (error.code === 'commander.help') {
+    // Without a command, commander printed the help.
+    return session.logFormat === 'text'
+      ? EXIT_USAGE
+      : reportError(session, new UsageError('Expected a command'), flags, context)
+  }
   // The text after the letter of an unknown option may be a secret, as in `-kSECRET` of ossutil.
   const message = error.message.replace(/^error: /, '').replace(/'(-[^-])[^']*'/s, "'$1'")
   return reportError(session, new UsageError(message), flags, context)

@@ -6,6 +6,7 @@ import type { ProgressEvent } from '../upload/model/progress-event.js'
 import { formatProgressBar, formatProgressLine, type BarStyle } from './progress-bar.js'
 import { watchRequests } from './request-watcher.js'
 import type { Session } from './session.js'
+import { toJsonLine } from './escape-control-chars.js'
 import { computeProgressTotal, type ProgressTotal } from './progress-total.js'
 
 const LINE_INTERVAL_MS = 10_000
@@ -45,7 +46,8 @@ export function startProgressDisplay(
   })
   const computeTotal = (): ProgressTotal =>
     computeProgressTotal([...events.values()], uploadCount, retries.count)
-  const renderer = session.io.stderr.isTTY
+  const hasBar = session.io.stderr.isTTY && session.logFormat === 'text'
+  const renderer = hasBar
     ? startBar(session, name, computeTotal)
     : startLines(session, name, computeTotal, () => events.size > 0)
   let isStopped = false
@@ -111,7 +113,9 @@ function startJsonLines(session: Session): ProgressDisplay {
     { printedAt: number; event: ProgressEvent; isPrinted: boolean }
   >()
   const printEvent = (name: string, event: ProgressEvent): void =>
-    session.log(JSON.stringify({ progress: { name, ...event } }))
+    session.logFormat === 'json'
+      ? session.logLine(`${name}: ${event.phase}`, { progress: { name, ...event } })
+      : session.log(toJsonLine({ progress: { name, ...event } }))
   return {
     update: (name, event) => {
       const previous = lastByName.get(name)

@@ -5,7 +5,7 @@
 import { resolve } from 'node:path'
 import { EMBEDDED_PREFIX, type HintWording, type RecordedPlace } from '../hint.js'
 import type { ConnectionFlags } from './connection.js'
-import { toFlag } from './config-schema.js'
+import { toFlag } from './flag-name.js'
 
 /** The given flags that select what a command works on. */
 export type SelectingFlags = ConnectionFlags & {

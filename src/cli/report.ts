@@ -24,6 +24,7 @@ export type CliUploadResult = UploadResult & { readonly unchanged?: true }
 
 /** Prints the result of an upload. */
 export function reportResult(session: Session, result: CliUploadResult, flags: ReportFlags): void {
+  session.outcome.addResult(result)
   session.print(flags.json ? JSON.stringify(result) : escapeControlChars(formatResult(result)))
 }
 
@@ -42,10 +43,9 @@ export function reportError(
   flags: ReportFlags,
   context: ReportContext,
 ): number {
-  const { code, message, hint } = printErrorJson(session, error, flags, context)
-  session.logLine(`${code}: ${message}`)
-  session.log(hint)
-  if (flags.debug && isError(error)) session.io.stderr.write(`${error.stack}\n`)
+  const { code, message, hint, id } = printErrorJson(session, error, flags, context)
+  const stack = flags.debug && isError(error) ? error.stack : undefined
+  session.logLine(message, { level: 'error', code, hint, stack, id: id === '' ? undefined : id })
   return exitStatusOf(error)
 }
 
@@ -70,6 +70,7 @@ function printErrorJson(
   context: ReportContext,
 ): ErrorReport {
   const report = toErrorReport(session, error, context)
+  session.outcome.addError(report)
   if (flags.json) session.print(JSON.stringify({ error: report }))
   return report
 }

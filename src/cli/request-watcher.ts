@@ -24,6 +24,9 @@ export interface ObservedRequest {
   readonly isFailure: boolean
 }
 
+/** User agent of pings, which are not requests to OSS, and whose paths are secret. */
+export const PING_USER_AGENT = 'oss-spool-ping'
+
 /** Message of the channels. */
 interface ChannelMessage {
   readonly request: ClientRequest
@@ -35,7 +38,9 @@ interface ChannelMessage {
 export function watchRequests(onRequest: (request: ObservedRequest) => void): () => void {
   const startTimes = new WeakMap<ClientRequest, number>()
   const onStart = (message: unknown): void => {
-    startTimes.set((message as ChannelMessage).request, performance.now())
+    const { request } = message as ChannelMessage
+    if (request.getHeader('user-agent') !== PING_USER_AGENT)
+      startTimes.set(request, performance.now())
   }
   const onEnd = (message: unknown): void => {
     const { request, response, error } = message as ChannelMessage // as documented for the channels

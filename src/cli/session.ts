@@ -6,10 +6,21 @@
 import { constants } from 'node:os'
 import type { Spool } from '../spool.js'
 import type { SpoolOptions } from '../spool-options.js'
-import { readConfiguration, type Configuration } from './configuration.js'
+import type { SpoolWarning } from '../upload/run/context.js'
+import { errorCode } from '../util/error-code.js'
+import { isError } from '../util/error-shape.js'
+import type { Configuration } from './configuration.js'
 import type { CliConnection, ConnectionFlags } from './connection.js'
 import { EXIT_SUCCESS, EXIT_FAILURE } from './exit-status.js'
 import { escapeControlChars } from './escape-control-chars.js'
+import {
+  checkLogFormat,
+  formatLogJson,
+  formatLogText,
+  type LogDetails,
+  type LogFormat,
+} from './log-format.js'
+import { RunOutcome } from './run-outcome.js'
 import type { RecordedPlace } from '../hint.js'
 import { proposedCommand, selectPlace, type SelectingFlags } from './proposed-command.js'
 
@@ -25,6 +36,7 @@ export interface GlobalFlags {
   readonly json?: boolean
   readonly quiet?: boolean
   readonly debug?: boolean
+  readonly logFormat?: string
   readonly spool?: string
 }
 
@@ -41,8 +53,15 @@ export class Session {
   commandStatus = EXIT_SUCCESS
   /** Status line at the end of standard error. It is cleared before another line is printed. */
   statusLine: { clear(): void } | undefined
+  /** Format of the lines on standard error. */
+  logFormat: LogFormat = 'text'
   readonly #abortController = new AbortController()
+  /** Results and failures of this run. */
+  readonly outcome = new RunOutcome()
+  /** Whether the command has begun, with its flags and its configuration. */
+  hasBegun = false
   readonly #closeHandlers: (() => Promise<void> | void)[] = []
+  readonly #exitHandlers: ((status: number) => Promise<void>)[] = []
   #interruptedBy: InterruptSignal | undefined
   #outputFailed = false
   /** Flags on the command line, without configured values. */
@@ -60,7 +79,8 @@ export class Session {
   readonly #onOutputError = (error: NodeJS.ErrnoException): void => {
     if (error.code === 'EPIPE' || this.#outputFailed) return
     this.#outputFailed = true
-    this.logLine(`the result cannot be written to standard output: ${error.code ?? error.message}`)
+    const message = `the result cannot be written to standard output: ${error.code ?? error.message}`
+    this.logLine(message, { level: 'error' })
   }
 
   constructor(io: ProcessIo) {
@@ -94,16 +114,20 @@ export class Session {
     this.#givenFlags = flags
     if (flags.debug) {
       const { logRequests } = await import('./debug-log.js')
-      this.onClose(logRequests(line => this.logLine(line)))
+      this.onClose(logRequests(line => this.logLine(line, { level: 'debug' })))
     }
     const { cname, ...values } = (await this.loadConfiguration(flags)).values
     // Describes the configured endpoint, so it does not apply to another one.
     const isGiven = this.#givenFlags.endpoint !== undefined
     const ofEndpoint = cname === undefined || isGiven ? {} : { cname }
-    this.commandStatus = await command({ ...values, ...ofEndpoint, ...flags })
+    const merged = { ...values, ...ofEndpoint, ...flags }
+    if (merged.logFormat !== undefined) this.logFormat = checkLogFormat(merged.logFormat)
+    this.hasBegun = true
+    this.commandStatus = await command(merged)
   }
 
-  loadConfiguration(flags: GlobalFlags): Promise<Configuration> {
+  async loadConfiguration(flags: GlobalFlags): Promise<Configuration> {
+    const { readConfiguration } = await import('./configuration.js')
     return readConfiguration(flags.config, this.io.env)
   }
 
@@ -130,7 +154,7 @@ export class Session {
       ...(flags.parallelUploads === undefined ? {} : { parallelUploads: flags.parallelUploads }),
       ...extraOptions,
     })
-    spool.on('warning', ({ message }) => this.logLine(message))
+    spool.on('warning', warning => this.logWarning(warning))
     return spool
   }
 
@@ -164,13 +188,28 @@ export class Session {
     this.io.stdout.write(`${line}\n`)
   }
 
-  /** Prints a line to standard error, prefixed with our name. */
-  logLine(text: string): void {
-    this.log(`oss-spool: ${text}`)
+  /** Prints a message to standard error: as text, prefixed with our name, or as one JSON object. */
+  logLine(message: string, details: LogDetails = {}): void {
+    this.statusLine?.clear()
+    this.io.stderr.write(
+      this.logFormat === 'json'
+        ? formatLogJson(message, details, new Date())
+        : formatLogText(message, details),
+    )
   }
 
-  /** Prints a line to standard error without the prefix, to continue the line before it. */
+  /** Prints a warning of the library. */
+  logWarning({ message, id, cause }: Pick<SpoolWarning, 'message' | 'id' | 'cause'>): void {
+    this.logLine(message, {
+      level: 'warn',
+      id,
+      code: isError(cause) ? errorCode(cause) : undefined,
+    })
+  }
+
+  /** Prints a line to standard error without the prefix. */
   log(text: string): void {
+    if (this.logFormat === 'json') return this.logLine(text)
     this.statusLine?.clear()
     this.io.stderr.write(`${escapeControlChars(text)}\n`)
   }
@@ -180,10 +219,24 @@ export class Session {
     this.#closeHandlers.push(close)
   }
 
-  /** Runs the close handlers. Resolves once the result was flushed or is known to be lost. */
-  async close(): Promise<void> {
+  /**
+   * Registers a handler for the end of the run, after all other work and with its exit status. It must not reject.
+   * Handlers run in reverse order.
+   */
+  onExit(handler: (status: number) => Promise<void>): void {
+    this.#exitHandlers.push(handler)
+  }
+
+  /**
+   * Runs the close handlers, then the exit handlers.
+   * @returns the exit status, once the result was flushed or is known to be lost
+   */
+  async close(): Promise<number> {
     for (const close of this.#closeHandlers.splice(0).toReversed()) await close()
     await new Promise<void>(resolve => this.io.stdout.write('', () => resolve()))
+    const status = this.exitStatus()
+    for (const handler of this.#exitHandlers.splice(0).toReversed()) await handler(status)
     for (const signal of INTERRUPT_SIGNALS) this.io.off(signal, this.#onSignal)
+    return status
   }
 }

@@ -12,6 +12,8 @@ import {
   parseRate,
   parseSize,
 } from './units.js'
+import { UsageError } from './exit-status.js'
+import { LOG_FORMATS } from './log-format.js'
 
 /** Description of the argument `ID`. */
 export const ID_DESCRIPTION =
@@ -53,13 +55,23 @@ function addOptions(command: Command, options: readonly Option[]): Command {
   return command
 }
 
-/** Adds the options of every command. */
+/** Creates the option of every command, even of those without other output options. */
+export function logFormatOption(): Option {
+  return choiceOption(
+    '--log-format <FORMAT>',
+    'format of the lines on standard error; json: one JSON object per line (default: text)',
+    LOG_FORMATS,
+  )
+}
+
+/** Adds the options of every command but `completion` and `emulator`. */
 export function addOutputOptions(command: Command): Command {
   return addOptions(command, [
     valueOption('--config <FILE>', 'configuration file (default: ~/.config/oss-spool/config.json)'),
     new Option('--json', 'print results as JSON, one object per line'),
     new Option('--quiet', 'print no progress or notices, only results, warnings and errors'),
     new Option('--debug', 'print requests and stack traces to standard error'),
+    logFormatOption(),
   ])
 }
 
@@ -82,6 +94,27 @@ export function addConnectionOptions(command: Command): Command {
     new Option('--cname', 'the endpoint is a custom domain of the bucket'),
     new Option('--request-payer', "pay for the requests to someone else's bucket"),
   ])
+}
+
+/** Creates the option for `--metrics`. */
+export function metricsOption(): Option {
+  return valueOption(
+    '--metrics <FILE>',
+    "write metrics to FILE.prom for node_exporter's textfile collector",
+  )
+}
+
+/** Adds the options of commands that upload, for monitoring systems. */
+function addMonitoringOptions(command: Command): Command {
+  const ping = new Option(
+    '--ping <URL>',
+    'POST to URL/start at the start, then to URL on success or URL/fail (as healthchecks.io)',
+  ).argParser((text: string, previous: unknown) => {
+    // An InvalidArgumentError would quote the URL, which may be a secret.
+    if (previous !== undefined) throw new UsageError('--ping was given twice')
+    return text
+  })
+  return addOptions(command, [ping, metricsOption()])
 }
 
 /** Creates the options for sending. */
@@ -113,9 +146,9 @@ function spoolingOptions(): Option[] {
   ]
 }
 
-/** Adds the options for sending and for progress. */
+/** Adds the options for sending, for progress and for monitoring. */
 export function addTransferOptions(command: Command): Command {
-  return addOptions(addConnectionOptions(command), [
+  return addOptions(addMonitoringOptions(addConnectionOptions(command)), [
     ...sendingOptions(),
     choiceOption(
       '--progress <HOW>',

@@ -1,5 +1,6 @@
 /** Reads the content of a spool directory, without credentials and without a connection. */
 import type { UploadStatus } from '../upload/maintenance/status.js'
+import type { SpoolWarning } from '../upload/run/context.js'
 import type { GlobalFlags, Session } from './session.js'
 
 /** An upload that was quarantined because its files could not be trusted. */
@@ -18,15 +19,19 @@ export interface SpoolContent {
   readonly quarantine: readonly QuarantinedUpload[]
 }
 
-/** Reads everything. Quarantines damaged records and logs a warning for each (rule 10). */
+/**
+ * Reads everything. Quarantines damaged records (rule 10).
+ * @param warn – called for each of them; by default, logs the warning
+ */
 export async function readSpoolContent(
   session: Session,
   flags: GlobalFlags,
+  warn: (warning: SpoolWarning) => void = warning => session.logWarning(warning),
 ): Promise<SpoolContent> {
   const { SpoolDirectory } = await import('../disk/spool-directory.js')
   const directory = await spoolDirectoryOf(session, flags)
   const ids = await new SpoolDirectory(directory).ids()
-  const uploads = ids.length === 0 ? [] : await readStatuses(directory, session, ids)
+  const uploads = ids.length === 0 ? [] : await readStatuses(directory, warn, ids)
   return { directory, uploads, quarantine: await readQuarantine(session, flags) }
 }
 
@@ -53,14 +58,10 @@ export async function readQuarantine(
 /** Reads the statuses. Imports lazily, since the modules for checkpoints and locks are slow to load. */
 async function readStatuses(
   directory: string,
-  session: Session,
+  warn: (warning: SpoolWarning) => void,
   ids: readonly string[],
 ): Promise<UploadStatus[]> {
   const { LocalRecordStore } = await import('../disk/local-record-store.js')
   const { listUploads } = await import('../upload/maintenance/list.js')
-  return listUploads(
-    new LocalRecordStore(directory),
-    ({ message }) => session.logLine(message),
-    ids,
-  )
+  return listUploads(new LocalRecordStore(directory), warn, ids)
 }

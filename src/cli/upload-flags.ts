@@ -2,10 +2,12 @@
 import type { ObjectOptions } from '../oss/object-headers.js'
 import type { UploadOptions } from '../upload/model/options.js'
 import { UsageError } from './exit-status.js'
+import type { MonitoringFlags } from './monitoring.js'
 import type { ProgressFlags } from './progress.js'
 import type { SpoolFlags } from './session.js'
 
 export type UploadFlags = SpoolFlags &
+  MonitoringFlags &
   ProgressFlags & {
     readonly id?: string
     readonly partSize?: number

@@ -81,7 +81,8 @@ export async function openFleet(
   const redis = new Redis(url, { maxRetriesPerRequest: null })
   let isRedisDown = false
   redis.on('error', error => {
-    if (!isRedisDown) session.logLine(`Redis is unreachable: ${error.message}. Reconnecting`)
+    const message = `Redis is unreachable: ${error.message}. Reconnecting`
+    if (!isRedisDown) session.logLine(message, { level: 'warn' })
     isRedisDown = true
   })
   redis.on('ready', () => {
@@ -104,7 +105,7 @@ export async function openFleet(
     checkpointStore,
     rateLimit: flags.fleetRate === undefined ? undefined : fleetRate(redis, flags.fleetRate),
     warn: message => {
-      if (!isRedisDown) session.logLine(message)
+      if (!isRedisDown) session.logLine(message, { level: 'warn' })
     },
     startWorker: (spool, sources) =>
       new UploadWorkerClass({

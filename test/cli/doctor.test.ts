@@ -167,7 +167,7 @@ t.test('every command with --json has schemas that describe every property', asy
   const names = readdirSync(pathOf('schema')).map(
     file => /^(.+)\.schema\.json$/.exec(file)?.[1] ?? file,
   )
-  const used = new Set([...Object.values(OUTPUTS).flat(), 'progress', 'config'])
+  const used = new Set([...Object.values(OUTPUTS).flat(), 'progress', 'log', 'ping', 'config'])
   t.same(names.toSorted(), [...used].toSorted())
   const page = await readFile(pathOf('docs/cli.md'), 'utf8')
   for (const name of names) {

@@ -2,8 +2,8 @@
 import type { Command } from 'commander'
 import { bashCompletion, fishCompletion, zshCompletion } from '../completion.js'
 import { EXIT_SUCCESS, UsageError } from '../exit-status.js'
-import { addExamples } from '../shared-options.js'
-import type { Session } from '../session.js'
+import { addExamples, logFormatOption } from '../shared-options.js'
+import type { GlobalFlags, Session } from '../session.js'
 import { commandSpecsOf } from '../command-spec.js'
 
 const COMPLETION_BY_SHELL: Readonly<Record<string, typeof bashCompletion>> = {
@@ -17,8 +17,9 @@ export function defineCompletion(program: Command, session: Session): void {
     .command('completion')
     .description('print a shell completion script')
     .argument('<SHELL>', 'bash, zsh or fish')
-    .action((shell: string) =>
-      session.run({}, async () => {
+    .addOption(logFormatOption())
+    .action((shell: string, flags: GlobalFlags) =>
+      session.run(flags, async () => {
         const renderCompletion = COMPLETION_BY_SHELL[shell]
         if (renderCompletion === undefined)
           throw new UsageError(`Expected bash, zsh or fish, got "${shell}"`)

@@ -4,7 +4,8 @@ import type { ConnectionFlags } from '../connection.js'
 import { EXIT_SUCCESS } from '../exit-status.js'
 import { addConnectionOptions, addExamples } from '../shared-options.js'
 import type { Session, SpoolFlags } from '../session.js'
-import { toFlag, SETTING_DEFINITIONS } from '../config-schema.js'
+import { SETTING_DEFINITIONS } from '../config-schema.js'
+import { toFlag } from '../flag-name.js'
 import { formatTable } from '../table.js'
 import { escapeControlChars } from '../escape-control-chars.js'
 
@@ -64,13 +65,13 @@ async function collectSettings(
   const { origins, credentials, path: configPath } = await session.loadConfiguration(flags)
   const flagValues: ValueByName = { ...flags }
   const values: ValueByName = { spool: defaultDirectory(session.io.env), ...merged, ...credentials }
-  const entries = SETTING_DEFINITIONS.map(({ name, secret }): SettingEntry => {
+  const entries = SETTING_DEFINITIONS.map(({ name, secret, redact }): SettingEntry => {
     const value = values[name]
     if (value === undefined) return { name, from: defaultOrigin(name, flags) }
     const from = flagValues[name] === undefined ? (origins.get(name) ?? 'default') : toFlag(name)
     return {
       name,
-      value: secret === true ? maskSecret(name, String(value)) : withoutPassword(name, value),
+      value: secret === true ? maskSecret(name, String(value)) : shown(name, value, redact),
       from,
     }
   })
@@ -84,6 +85,11 @@ async function collectSettings(
 function defaultOrigin(name: string, { local }: ConnectionFlags): string {
   if (!['accessKeyId', 'accessKeySecret', 'sessionToken'].includes(name)) return 'default'
   return local === undefined ? "Alibaba's default credential chain, if anything" : '--local'
+}
+
+/** Returns a value without its secret parts. */
+function shown<T>(name: string, value: T, redact?: (value: string) => string): T | string {
+  return redact === undefined ? withoutPassword(name, value) : redact(String(value))
 }
 
 /** Hides a password in the endpoint. Such an endpoint is rejected only when it is used. */

@@ -7,19 +7,26 @@ import { Option, type Command } from 'commander'
 import type { UploadStatus } from '../../upload/maintenance/status.js'
 import type { ConnectionFlags } from '../connection.js'
 import { EXIT_SUCCESS } from '../exit-status.js'
-import { addConnectionOptions, addExamples } from '../shared-options.js'
+import { addConnectionOptions, addExamples, metricsOption } from '../shared-options.js'
+import { measured, type MetricsFlags } from '../monitoring.js'
 import { formatBytes, formatDuration } from '../units.js'
 import type { Session, SpoolFlags } from '../session.js'
 import { readSpoolContent, type QuarantinedUpload } from '../spool-content.js'
 import { escapeControlChars } from '../escape-control-chars.js'
 
-type LsFlags = SpoolFlags & { readonly all?: boolean }
+type LsFlags = SpoolFlags & MetricsFlags & { readonly all?: boolean }
 
 export function defineLs(program: Command, session: Session): void {
   const command = addConnectionOptions(program.command('ls'))
     .description('list unfinished uploads and the quarantine')
     .addOption(new Option('--all', 'also list receipts and, with --json, the quarantine'))
-    .action((flags: LsFlags) => session.run(flags, merged => listSpool(session, merged, flags)))
+    .addOption(metricsOption())
+    .action((flags: LsFlags) =>
+      session.run(
+        flags,
+        measured(session, 'ls', merged => listSpool(session, merged, flags)),
+      ),
+    )
   addExamples(command, ['oss-spool ls', `oss-spool ls --json | jq -r 'select(.resumable).id'`])
 }
 

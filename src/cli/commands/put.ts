@@ -10,9 +10,10 @@ import type { CliConnection } from '../connection.js'
 import { EXIT_SUCCESS, UsageError, combineExitStatuses } from '../exit-status.js'
 import { countOption, addExamples, addUploadOptions } from '../shared-options.js'
 import { startProgressDisplay, type ProgressDisplay } from '../progress.js'
+import { monitored } from '../monitoring.js'
 import { reportError, reportResult, type CliUploadResult } from '../report.js'
 import type { Session } from '../session.js'
-import { toFlag } from '../config-schema.js'
+import { toFlag } from '../flag-name.js'
 import { openStdin } from '../stdin.js'
 import { resolveTargets, type UploadTarget } from '../target.js'
 import { resultIfUnchanged } from '../if-changed.js'
@@ -40,7 +41,10 @@ export function definePut(program: Command, session: Session): void {
     )
     .addOption(countOption('--parallel-uploads <N>', 'files uploaded concurrently (default: 4)'))
     .action((target: string, files: string[], flags: PutFlags) =>
-      session.run(flags, merged => putTargets(session, target, files, merged)),
+      session.run(
+        flags,
+        monitored(session, 'put', merged => putTargets(session, target, files, merged)),
+      ),
     )
   addExamples(command, [
     'oss-spool put "oss://backups/photos-$(date +%F).tar" photos.tar',

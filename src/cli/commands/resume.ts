@@ -15,12 +15,14 @@ import {
   durationOption,
 } from '../shared-options.js'
 import { startProgressDisplay, type ProgressDisplay, type ProgressFlags } from '../progress.js'
+import { monitored, type MonitoringFlags } from '../monitoring.js'
 import { hintOf, reportError, reportResult, reportWarnedError } from '../report.js'
 import { resolveIds } from '../resolve-ids.js'
 import { reportStaleUploads } from '../stale-uploads.js'
 import type { Session, SpoolFlags } from '../session.js'
 
 type ResumeFlags = SpoolFlags &
+  MonitoringFlags &
   ProgressFlags & {
     readonly all?: boolean
     readonly force?: boolean
@@ -44,7 +46,10 @@ export function defineResume(program: Command, session: Session): void {
     )
     .addOption(countOption('--parallel-uploads <N>', 'uploads finished concurrently (default: 4)'))
     .action((ids: string[], flags: ResumeFlags) =>
-      session.run(flags, merged => resumeUploads(session, ids, merged)),
+      session.run(
+        flags,
+        monitored(session, 'resume', merged => resumeUploads(session, ids, merged)),
+      ),
     )
   addExamples(command, [
     'oss-spool resume --all --quiet --stale-after 24h   # from cron',
@@ -166,11 +171,12 @@ async function resumeOne(
   } catch (error) {
     if (!flags.all || !(error instanceof SpoolError) || !NO_FAILURE_OF_ALL.has(error.code))
       return reportError(session, error, flags, { command: 'oss-spool resume' })
-    const notice = SETTLED_ELSEWHERE[error.code]
+    const { code } = error
+    const notice = SETTLED_ELSEWHERE[code]
     if (notice === undefined) {
-      session.logLine(`${id} is skipped: ${error.code}: ${error.message}`)
-      session.log(hintOf(session, error))
-    } else if (!flags.quiet) session.logLine(`${id} is skipped: ${notice}`)
+      const hint = hintOf(session, error)
+      session.logLine(`${id} is skipped: ${code}: ${error.message}`, { id, code, hint })
+    } else if (!flags.quiet) session.logLine(`${id} is skipped: ${notice}`, { id, code })
     return EXIT_SUCCESS
   }
 }

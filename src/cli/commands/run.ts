@@ -8,6 +8,7 @@ import { addExamples, durationOption, addUploadOptions, valueOption } from '../s
 import { Producer, programCommand, shellCommand, type ProducerCommand } from '../child-command.js'
 import { isExecutable } from '../executable.js'
 import { startProgressDisplay } from '../progress.js'
+import { monitored } from '../monitoring.js'
 import { reportError, reportResult } from '../report.js'
 import type { Session } from '../session.js'
 import { parseTarget } from '../target.js'
@@ -34,7 +35,10 @@ export function defineRun(program: Command, session: Session): void {
       durationOption('--max-age <TIME>', 'run the command again if the sealed bytes are older'),
     )
     .action((target: string, commandLine: string[], flags: RunFlags) =>
-      session.run(flags, merged => runProducer(session, target, commandLine, merged)),
+      session.run(
+        flags,
+        monitored(session, 'run', merged => runProducer(session, target, commandLine, merged)),
+      ),
     )
   addExamples(command, [
     'oss-spool run "oss://backups/mydb-$(date +%F).dump" -- pg_dump -Fc mydb',

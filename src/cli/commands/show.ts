@@ -1,7 +1,7 @@
 /** `oss-spool show`: describes one upload, its state and the next step. */
 import { join } from 'node:path'
 import type { Command } from 'commander'
-import { isCommitted, type Checkpoint, type UploadRecord } from '../../disk/checkpoint.js'
+import { type Checkpoint, type UploadRecord } from '../../disk/checkpoint.js'
 import { SpoolDirectory } from '../../disk/spool-directory.js'
 import { freedParts } from '../../upload/model/freed-parts.js'
 import type { UploadStatus } from '../../upload/maintenance/status.js'
@@ -35,9 +35,6 @@ interface UploadDetails extends UploadStatus {
   readonly partSize: number
   /** Bytes that are no longer on this disk (`--max-spool`). */
   readonly freed?: number
-  readonly sealedAt?: string
-  /** Time of the last commit, unless the whole stream is sealed. */
-  readonly committedAt?: string
   readonly crc64?: string
   readonly object: Checkpoint['upload']['object']
   readonly superseded: readonly string[]
@@ -94,15 +91,8 @@ function toUploadDetails(
     superseded: checkpoint.superseded,
     unanswered: checkpoint.unanswered ?? [],
     ...(record.phase === 'published' ? {} : { file: join(directory, file) }),
-    ...('sealedAt' in record ? { sealedAt: record.sealedAt, crc64: record.crc64 } : {}),
-    ...commitTime(record),
+    ...('sealedAt' in record ? { crc64: record.crc64 } : {}),
   }
-}
-
-function commitTime(record: UploadRecord): { committedAt?: string } {
-  if (isCommitted(record)) return { committedAt: record.committed.at }
-  // Sealed at its last commit, and dated by it.
-  return 'prefix' in record && record.prefix ? { committedAt: record.sealedAt } : {}
 }
 
 function countFreedBytes(record: UploadRecord): number {

@@ -6,11 +6,14 @@ import { once } from 'node:events'
 import { dirname, resolve } from 'node:path'
 import type { Command } from 'commander'
 import { EXIT_SUCCESS, UsageError } from '../exit-status.js'
-import { addExamples, addWorkerOptions } from '../shared-options.js'
+import { addExamples, addWorkerOptions, metricsOption } from '../shared-options.js'
 import { reportError, reportResult } from '../report.js'
 import type { Session, SpoolFlags } from '../session.js'
+import type { UploadStatus } from '../../upload/maintenance/status.js'
+import type { WorkerMetrics } from '../worker-metrics.js'
 
 type WorkerFlags = SpoolFlags & {
+  readonly metrics?: string
   readonly sources: string
   readonly bucket?: string
   readonly redis?: string
@@ -34,6 +37,7 @@ const SOURCE_GRACE_MS = 1_000
 export function defineWorker(program: Command, session: Session): void {
   const command = addWorkerOptions(program.command('worker'))
     .description('upload the jobs of a queue (BullMQ on Redis) as a member of a fleet')
+    .addOption(metricsOption())
     .action((flags: WorkerFlags) => session.run(flags, merged => runWorker(session, merged)))
   addExamples(command, [
     'REDIS_URL=redis://:secret@10.0.0.5 oss-spool worker --bucket exports --sources ./sources.mjs',
@@ -44,6 +48,10 @@ export function defineWorker(program: Command, session: Session): void {
 async function runWorker(session: Session, flags: WorkerFlags): Promise<number> {
   const bucket = flags.bucket ?? session.io.env['OSS_BUCKET']
   if (!bucket) throw new UsageError('No bucket: set --bucket or OSS_BUCKET')
+  if (flags.metrics !== undefined) {
+    const { checkMetricsPath } = await import('../metrics-file.js')
+    checkMetricsPath(flags.metrics)
+  }
   const { redisUrl, openFleet } = await import('../worker-connections.js')
   const url = redisUrl(flags.redis, session.io.env)
   const { loadSources } = await import('../sources-file.js')
@@ -67,12 +75,19 @@ async function runWorker(session: Session, flags: WorkerFlags): Promise<number> 
   })
   const uploadWorker = fleet.startWorker(spool, sources)
   uploadWorker.on('warning', ({ message }) => fleet.warn(message))
-  uploadWorker.on('completed', (_job, result) => reportResult(session, result, flags))
+  const metrics = await startMetrics(session, flags, async () => {
+    const { host } = fleet.checkpointStore
+    return (await spool.uploads()).filter(status => status.host === host)
+  })
+  uploadWorker.on('completed', (_job, result) => {
+    metrics?.jobCompleted(result.elapsed)
+    reportResult(session, result, flags)
+  })
   uploadWorker.on('failed', (job, error) => {
     const object = `oss://${bucket}/${job?.data.key ?? ''}`
     // BullMQ retries the job while attempts are left, so this is a notice, not a result.
     if (job !== undefined && job.finishedOn === undefined)
-      session.logLine(`${object}: ${error.message}; will be retried`)
+      session.logLine(`${object}: ${error.message}; will be retried`, { level: 'warn' })
     else reportError(session, error.cause ?? error, flags, { command: 'oss-spool worker', object })
   })
   if (flags.health !== undefined) {
@@ -87,7 +102,18 @@ async function runWorker(session: Session, flags: WorkerFlags): Promise<number> 
     session.logLine(`working on queue ${fleet.queueName} as host ${uploadWorker.host}`)
   if (!session.signal.aborted) await once(session.signal, 'abort')
   await uploadWorker.close()
+  await metrics?.stop()
   // A source that ignores its signal must not keep the process alive.
   setTimeout(() => session.io.exit(session.exitStatus()), SOURCE_GRACE_MS).unref()
   return EXIT_SUCCESS
+}
+
+async function startMetrics(
+  session: Session,
+  flags: WorkerFlags,
+  listUploads: () => Promise<UploadStatus[]>,
+): Promise<WorkerMetrics | undefined> {
+  if (flags.metrics === undefined) return undefined
+  const { WorkerMetrics: WorkerMetricsClass } = await import('../worker-metrics.js')
+  return new WorkerMetricsClass(session, flags, flags.metrics, listUploads)
 }

@@ -28,6 +28,10 @@ export interface UploadStatus {
   readonly resumable: boolean
   /** Bytes up to the last commit, which `resume` publishes unless the stream is sealed as a whole. */
   readonly committed?: number
+  /** Time of the last commit, unless the whole stream is sealed: ISO 8601, UTC. */
+  readonly committedAt?: string
+  /** Time of the seal: ISO 8601, UTC. */
+  readonly sealedAt?: string
   /** Bytes of the object, once sealed. */
   readonly size?: number
   /** Bytes in acknowledged parts. */
@@ -87,7 +91,8 @@ export function statusOf(
     createdAt,
     updatedAt,
     resumable: resumableSlot(checkpoint) !== undefined,
-    ...committedBytes(record),
+    ...commitOf(record),
+    ...('sealedAt' in record ? { sealedAt: record.sealedAt } : {}),
     ...('size' in record ? { size: record.size } : {}),
     ...(uploadId === undefined ? {} : { uploadId }),
     ...(owner === undefined ? {} : { owner }),
@@ -96,7 +101,12 @@ export function statusOf(
   }
 }
 
-function committedBytes(record: UploadRecord): { committed?: number } {
-  if (isCommitted(record)) return { committed: record.committed.size }
-  return 'prefix' in record && record.prefix ? { committed: record.size } : {}
+function commitOf(record: UploadRecord): { committed?: number; committedAt?: string } {
+  if (isCommitted(record)) {
+    const { size: committed, at: committedAt } = record.committed
+    return { committed, committedAt }
+  }
+  // Sealed at its last commit, and dated by it.
+  const isPrefix = 'prefix' in record && record.prefix
+  return isPrefix ? { committed: record.size, committedAt: record.sealedAt } : {}
 }

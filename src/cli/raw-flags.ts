@@ -1,0 +1,15 @@
+/** Reads single flags from a command line that could not be parsed, or is not parsed yet. */
+
+/** Returns the arguments before `--`; the others belong to the command of `run`. */
+export function ownArguments(args: readonly string[]): readonly string[] {
+  const separatorIndex = args.indexOf('--')
+  return separatorIndex < 0 ? args : args.slice(0, separatorIndex)
+}
+
+/** Returns the value of `--flag VALUE` or `--flag=VALUE`, the first if it was given twice. */
+export function rawFlagValue(args: readonly string[], flag: string): string | undefined {
+  const own = ownArguments(args)
+  const index = own.findIndex(arg => arg === flag || arg.startsWith(`${flag}=`))
+  const arg = own[index]
+  return arg === flag ? own[index + 1] : arg?.slice(flag.length + 1)
+}
