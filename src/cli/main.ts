@@ -4,9 +4,11 @@
  */
 import { createRequire } from 'node:module'
 import { Command, CommanderError } from 'commander'
+import { DEFAULT_LOCAL_DIR } from './config-schema.js'
 import { EXIT_SUCCESS, EXIT_USAGE, UsageError } from './exit-status.js'
 import { reportError } from './report.js'
 import { Session, type ProcessIo } from './session.js'
+import { settingsOf } from './shared-options.js'
 
 type DefineCommand = (program: Command, session: Session) => void
 
@@ -63,10 +65,14 @@ Examples:
   tar c photos | zstd | oss-spool put oss://backups/photos.tar.zst
   oss-spool resume --all
 
+Environment: OSS_SPOOL_PART_SIZE=8MiB sets --part-size; 1 or 0 stands for an option without a
+value. Each command's --help lists its variables. Not --id, --force, --yes, --all, --dir.
+
 Exit status: 0 success; 75 failed, but "oss-spool resume" can finish it; 1 failed, nothing
 to resume; 2 wrong usage; with run, the status of the failed command; 129, 130 or 143 after
 SIGHUP, SIGINT or SIGTERM.`,
     )
+  program.hook('preAction', (_program, command) => session.useSettings(settingsOf(command)))
   if (name === '--version' || name === '-V') return program
   const calledLoader = name === 'completion' ? undefined : COMMAND_LOADERS.get(name ?? '')
   const loaders = calledLoader === undefined ? [...COMMAND_LOADERS.values()] : [calledLoader]
@@ -81,7 +87,10 @@ function reportFailure(session: Session, error: unknown, args: readonly string[]
   }
   const separatorIndex = args.indexOf('--')
   const ownArgs = separatorIndex < 0 ? args : args.slice(0, separatorIndex)
-  const flags = { json: ownArgs.includes('--json'), debug: ownArgs.includes('--debug') }
+  const flags = {
+    json: session.isEnabled('json', ownArgs),
+    debug: session.isEnabled('debug', ownArgs),
+  }
   if (!(error instanceof CommanderError)) return reportError(session, error, flags, context)
   if (error.exitCode === 0) return EXIT_SUCCESS
   if (error.code === 'commander.help') return EXIT_USAGE // without a command, commander printed the help
@@ -114,8 +123,6 @@ function stripUnknownFlagValues(args: readonly string[], program: Command): stri
       : flag
   })
 }
-
-const DEFAULT_LOCAL_DIR = './oss-data'
 
 function packageVersion(): string {
   return String(createRequire(import.meta.url)('oss-spool/package.json').version)

@@ -10,7 +10,9 @@ import { commandWording } from './proposed-command.js'
 import type { Session } from './session.js'
 import { escapeControlChars } from './escape-control-chars.js'
 import { errorCode } from '../util/error-code.js'
-import { errorMessage, isError } from '../util/error-shape.js'
+import { isError } from '../util/error-shape.js'
+import { describeArgumentError } from './argument-errors.js'
+import { hintForError } from './error-hints.js'
 
 export interface ReportFlags {
   readonly json?: boolean
@@ -87,15 +89,16 @@ interface ErrorReport {
 }
 
 function toErrorReport(session: Session, error: unknown, context: ReportContext): ErrorReport {
+  const propose = (...args: string[]): string => session.propose(...args)
   if (error instanceof SpoolError) {
     const { code, message, resumable, id } = error
     const isDiskFailure = code === 'ERR_SPOOL_IO' && !resumable
     const hint = isDiskFailure
-      ? diskHint(session)
-      : error.hintIn(commandWording((...args) => session.propose(...args)))
+      ? hintForError(error.cause ?? { code: 'EIO' }, context.command, propose)
+      : error.hintIn(commandWording(propose))
     return { code, message, hint, resumable, id }
   }
-  const text = errorMessage(error)
+  const text = describeArgumentError(session, error)
   const code = errorCode(error) ?? 'ERR_UNEXPECTED'
   const isUsageError = code === 'ERR_USAGE' || /^ERR_(INVALID_ARG|OUT_OF_RANGE)/.test(code)
   const message = isUsageError || context.object === undefined ? text : `${context.object}: ${text}`
@@ -103,20 +106,8 @@ function toErrorReport(session: Session, error: unknown, context: ReportContext)
   return {
     code,
     message,
-    hint: isUsageError ? usageHint : hintForCode(session, code),
+    hint: isUsageError ? usageHint : hintForError(error, context.command, propose),
     resumable: false,
     id: '',
   }
-}
-
-function diskHint(session: Session): string {
-  return `Run "${session.propose('doctor')}" to check the spool directory, or set --spool to another one.`
-}
-
-function hintForCode(session: Session, code: string): string {
-  if (code.startsWith('EADDR')) return 'Use another --host or --port.'
-  if (/^E(ACCES|PERM|ROFS|NOTDIR|ISDIR|NOENT|EXIST|IO|MFILE|NFILE)$/.test(code)) {
-    return `Nothing was published. ${diskHint(session)}`
-  }
-  return 'This is probably a bug. Please report it with the output of --debug.'
 }

@@ -16,7 +16,7 @@ export type UploadFlags = SpoolFlags &
     readonly expectMd5?: string
     readonly expectSha256?: string
     readonly once?: boolean
-    readonly overwrite?: boolean
+    readonly noOverwrite?: boolean
     readonly meta?: string[]
     readonly header?: string[]
     readonly contentType?: string
@@ -43,7 +43,7 @@ export async function toUploadOptions(flags: UploadFlags): Promise<UploadOptions
     once,
     storageClass,
     mime: flags.contentType,
-    overwrite: flags.overwrite === false ? false : undefined,
+    overwrite: flags.noOverwrite === true ? false : undefined,
     retry: retries === undefined ? undefined : { attempts: retries },
     meta: parsePairs('--meta', flags.meta),
     headers: parsePairs('--header', flags.header),

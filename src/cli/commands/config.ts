@@ -4,7 +4,7 @@ import type { ConnectionFlags } from '../connection.js'
 import { EXIT_SUCCESS } from '../exit-status.js'
 import { addConnectionOptions, addExamples } from '../shared-options.js'
 import type { Session, SpoolFlags } from '../session.js'
-import { toFlag, SETTING_DEFINITIONS } from '../config-schema.js'
+import { SETTING_DEFINITIONS } from '../config-schema.js'
 import { formatTable } from '../table.js'
 import { escapeControlChars } from '../escape-control-chars.js'
 
@@ -12,7 +12,7 @@ export function defineConfig(program: Command, session: Session): void {
   const config = program.command('config').description('show configuration').helpCommand(false)
   const command = addConnectionOptions(config.command('show'))
     .description('print every setting and where it comes from; secrets are masked')
-    .action((flags: SpoolFlags) => session.run(flags, merged => showConfig(session, merged, flags)))
+    .action((flags: SpoolFlags) => session.run(flags, merged => showConfig(session, merged)))
   addExamples(command, [
     'oss-spool config show',
     'oss-spool config show --config /etc/oss-spool/backup.json --json | jq .region',
@@ -20,21 +20,15 @@ export function defineConfig(program: Command, session: Session): void {
   addExamples(config, ['oss-spool config show', 'oss-spool config show --json'])
 }
 
-type ValueByName = Readonly<Record<string, string | number | boolean | undefined>>
-
 interface SettingEntry {
   readonly name: string
   readonly value?: string | number | boolean
   readonly from: string
 }
 
-async function showConfig(
-  session: Session,
-  merged: SpoolFlags,
-  flags: SpoolFlags,
-): Promise<number> {
-  const settings = await collectSettings(session, merged, flags)
-  if (flags.json) {
+async function showConfig(session: Session, merged: SpoolFlags): Promise<number> {
+  const settings = await collectSettings(session, merged)
+  if (merged.json) {
     const entries = settings.map(({ name, ...rest }) => [name, rest])
     session.print(JSON.stringify(Object.fromEntries(entries)))
     return EXIT_SUCCESS
@@ -58,25 +52,32 @@ async function showConfig(
 async function collectSettings(
   session: Session,
   merged: SpoolFlags,
-  flags: SpoolFlags,
 ): Promise<readonly SettingEntry[]> {
   const { defaultDirectory } = await import('../../upload/model/names.js')
-  const { origins, credentials, path: configPath } = await session.loadConfiguration(flags)
-  const flagValues: ValueByName = { ...flags }
-  const values: ValueByName = { spool: defaultDirectory(session.io.env), ...merged, ...credentials }
-  const entries = SETTING_DEFINITIONS.map(({ name, secret }): SettingEntry => {
+  const { origins, credentials, path, bucketEndpoints } = session.configuration
+  const spool = merged.spool ?? defaultDirectory(session.io.env)
+  const values: Readonly<Record<string, unknown>> = { ...merged, spool, ...credentials }
+  const definitions = SETTING_DEFINITIONS.filter(({ name }) => name !== 'config')
+  const entries = definitions.map(({ name, secret }): SettingEntry => {
     const value = values[name]
-    if (value === undefined) return { name, from: defaultOrigin(name, flags) }
-    const from = flagValues[name] === undefined ? (origins.get(name) ?? 'default') : toFlag(name)
+    if (value === undefined) return { name, from: defaultOrigin(name, merged) }
+    const from = origins.get(name)?.from ?? 'default'
     return {
       name,
-      value: secret === true ? maskSecret(name, String(value)) : withoutPassword(name, value),
+      value: secret === true ? maskSecret(name, String(value)) : withoutPassword(toScalar(value)),
       from,
     }
   })
+  const bucketEntries = [...bucketEndpoints].map(([bucket, { endpoint }]) => ({
+    name: `endpoint of ${bucket}`,
+    value: withoutPassword(endpoint),
+    from: '~/.ossutilconfig',
+  }))
+  const configFrom = origins.get('config')?.from ?? 'default'
   return [
     ...entries,
-    { name: 'configuration', value: configPath, from: flags.config ? '--config' : 'default' },
+    ...bucketEntries,
+    { name: 'configuration', ...(path === undefined ? {} : { value: path }), from: configFrom },
   ]
 }
 
@@ -86,10 +87,17 @@ function defaultOrigin(name: string, { local }: ConnectionFlags): string {
   return local === undefined ? "Alibaba's default credential chain, if anything" : '--local'
 }
 
-/** Hides a password in the endpoint. Such an endpoint is rejected only when it is used. */
-function withoutPassword<T>(name: string, value: T): T | string {
-  if (name !== 'endpoint' || typeof value !== 'string') return value
+/** Hides a password in a URL. An endpoint with one is rejected only when it is used. */
+function withoutPassword<T>(value: T): T | string {
+  if (typeof value !== 'string' || !/^(\w+:\/\/)?[^/]*@/.test(value)) return value
   return value.replace(/^(\w+:\/\/)?.*@/s, '$1***@')
+}
+
+/** Values of several parts are shown as their text. */
+function toScalar(value: unknown): string | number | boolean {
+  if (typeof value === 'number' || typeof value === 'boolean') return value
+  if (Array.isArray(value)) return value.join(', ')
+  return typeof value === 'string' ? value : JSON.stringify(value)
 }
 
 /**

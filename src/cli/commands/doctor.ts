@@ -9,6 +9,7 @@ import { readSpoolContent } from '../spool-content.js'
 import { parseBucketTarget } from '../target.js'
 import { escapeControlChars } from '../escape-control-chars.js'
 import { isArgumentError } from '../../util/error-shape.js'
+import { describeArgumentError } from '../argument-errors.js'
 
 export function defineDoctor(program: Command, session: Session): void {
   const command = addConnectionOptions(program.command('doctor'))
@@ -57,12 +58,11 @@ async function checkConnection(
     if (!(error instanceof UsageError || isArgumentError(error))) throw error
     const hint = 'Run "oss-spool config show" to see the settings and where they come from'
     return [
-      failedResult('credentials', error.message, hint),
+      failedResult('credentials', describeArgumentError(session, error), hint),
       skippedResult('bucket', 'no connection'),
     ]
   }
-  const { origins } = await session.loadConfiguration(flags)
-  const origin = origins.get('accessKeyId') ?? "Alibaba's default chain"
+  const origin = session.configuration.origins.get('accessKeyId')?.from ?? "Alibaba's default chain"
   const credentialsResult = okResult(
     'credentials',
     flags.local === undefined ? `from ${origin}` : 'none needed',

@@ -7,9 +7,10 @@ import type { SpoolWarning } from '../../upload/run/context.js'
 import { checkId } from '../../upload/model/names.js'
 import type { UploadStatus } from '../../upload/maintenance/status.js'
 import { EXIT_SUCCESS, UsageError, combineExitStatuses } from '../exit-status.js'
-import { countOption, addExamples, addTransferOptions } from '../shared-options.js'
+import { addExamples, addSettings, addTransferOptions } from '../shared-options.js'
 import { startProgressDisplay, type ProgressDisplay, type ProgressFlags } from '../progress.js'
 import { reportError, reportResult, reportWarnedError } from '../report.js'
+import type { CliConnection } from '../connection.js'
 import type { Session, SpoolFlags } from '../session.js'
 
 type ResumeFlags = SpoolFlags &
@@ -27,11 +28,10 @@ export function defineResume(program: Command, session: Session): void {
     .argument('[ID...]')
     .addOption(new Option('--all', 'finish every sealed or committed upload of this endpoint'))
     .addOption(new Option('--force', 'replace an object that someone else wrote'))
-    .addOption(countOption('--parallel-uploads <N>', 'uploads finished concurrently (default: 4)'))
     .action((ids: string[], flags: ResumeFlags) =>
       session.run(flags, merged => resumeUploads(session, ids, merged)),
     )
-  addExamples(command, [
+  addExamples(addSettings(command, 'parallelUploads'), [
     'oss-spool resume --all --quiet   # from cron: prints only results and failures',
     'oss-spool resume mydb-2026-11-23',
   ])
@@ -53,7 +53,7 @@ async function resumeUploads(
   }
   if (flags.all) spool.on('warning', onWarning) // listing warns of damaged uploads, which can never be finished
   const selectedIds = flags.all
-    ? await selectResumableIds(session, spool, connection.endpoint, flags)
+    ? await selectResumableIds(session, spool, connection, flags)
     : [...new Set(ids)]
   spool.off('warning', onWarning)
   if (selectedIds.length === 0 && lostStatuses.length === 0 && !flags.quiet)
@@ -108,15 +108,14 @@ const NO_FAILURE_OF_ALL: ReadonlySet<SpoolErrorCode> = new Set([
 async function selectResumableIds(
   session: Session,
   spool: Spool,
-  endpoint: string,
+  connection: CliConnection,
   flags: ResumeFlags,
 ): Promise<string[]> {
   const resumableIds: string[] = []
   for (const status of await spool.uploads({ all: true })) {
-    const reason =
-      status.endpoint === endpoint
-        ? notResumableReason(status, flags.force === true)
-        : `it belongs to ${status.endpoint}`
+    const reason = connection.isConfiguredFor(status.endpoint, status.bucket)
+      ? notResumableReason(status, flags.force === true)
+      : `it belongs to ${status.endpoint}`
     if (reason === undefined) {
       resumableIds.push(status.id)
     } else if (!flags.quiet) {

@@ -4,7 +4,7 @@
  */
 import type { Command } from 'commander'
 import { EXIT_SUCCESS, UsageError } from '../exit-status.js'
-import { addExamples, durationOption, addUploadOptions } from '../shared-options.js'
+import { addExamples, addSettings, addUploadOptions } from '../shared-options.js'
 import { Producer } from '../child-command.js'
 import { startProgressDisplay } from '../progress.js'
 import { reportError, reportResult } from '../report.js'
@@ -23,13 +23,10 @@ export function defineRun(program: Command, session: Session): void {
       'the object; include the date, because the same id means the same bytes',
     )
     .argument('<CMD...>', 'the command and its arguments, run without a shell')
-    .addOption(
-      durationOption('--max-age <TIME>', 'run the command again if the sealed bytes are older'),
-    )
     .action((target: string, commandLine: string[], flags: RunFlags) =>
       session.run(flags, merged => runProducer(session, target, commandLine, merged)),
     )
-  addExamples(command, [
+  addExamples(addSettings(command, 'maxAge'), [
     'oss-spool run "oss://backups/mydb-$(date +%F).dump" -- pg_dump -Fc mydb',
     `oss-spool run oss://logs/web1.tar.zst -- bash -o pipefail -c 'tar c /var/log/web | zstd'`,
   ])

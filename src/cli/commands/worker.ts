@@ -10,7 +10,7 @@ import { reportError, reportResult } from '../report.js'
 import type { Session, SpoolFlags } from '../session.js'
 
 type WorkerFlags = SpoolFlags & {
-  readonly sources: string
+  readonly sources?: string
   readonly bucket?: string
   readonly redis?: string
   readonly concurrency?: number
@@ -41,10 +41,11 @@ export function defineWorker(program: Command, session: Session): void {
 }
 
 async function runWorker(session: Session, flags: WorkerFlags): Promise<number> {
-  const bucket = flags.bucket ?? session.io.env['OSS_BUCKET']
-  if (!bucket) throw new UsageError('No bucket: set --bucket or OSS_BUCKET')
+  const { bucket } = flags
+  if (bucket === undefined) throw new UsageError('No bucket: set --bucket or OSS_BUCKET')
+  if (flags.sources === undefined) throw new UsageError('No sources: set --sources')
   const { redisUrl, openFleet } = await import('../worker-connections.js')
-  const url = redisUrl(flags.redis, session.io.env)
+  const url = redisUrl(flags.redis, session.configuration.origins.get('redis')?.from === '--redis')
   const { loadSources } = await import('../sources-file.js')
   const sources = await loadSources(flags.sources)
   const connection = await session.connect(flags, bucket)
@@ -84,7 +85,7 @@ async function runWorker(session: Session, flags: WorkerFlags): Promise<number> 
   if (!flags.quiet)
     session.logLine(`working on queue ${fleet.queueName} as host ${uploadWorker.host}`)
   if (!session.signal.aborted) await once(session.signal, 'abort')
-  await uploadWorker.close()
+  await Promise.race([uploadWorker.close(), fleet.whenGivenUp()])
   // A source that ignores its signal must not keep the process alive.
   setTimeout(() => session.io.exit(session.exitStatus()), SOURCE_GRACE_MS).unref()
   return EXIT_SUCCESS
