@@ -6,6 +6,7 @@ import { addConnectionOptions, addExamples } from '../shared-options.js'
 import type { Session, SpoolFlags } from '../session.js'
 import { SETTING_DEFINITIONS } from '../config-schema.js'
 import { formatTable } from '../table.js'
+import { defaultDirectory } from '../../upload/model/names.js'
 import { escapeControlChars } from '../escape-control-chars.js'
 
 export function defineConfig(program: Command, session: Session): void {
@@ -53,9 +54,8 @@ async function collectSettings(
   session: Session,
   merged: SpoolFlags,
 ): Promise<readonly SettingEntry[]> {
-  const { defaultDirectory } = await import('../../upload/model/names.js')
   const { origins, credentials, path, bucketEndpoints } = session.configuration
-  const spool = merged.spool ?? defaultDirectory(session.io.env)
+  const spool = merged.spool ?? defaultDirectoryIfAny(session.io.env)
   const values: Readonly<Record<string, unknown>> = { ...merged, spool, ...credentials }
   const definitions = SETTING_DEFINITIONS.filter(({ name }) => name !== 'config')
   const entries = definitions.map(({ name, secret }): SettingEntry => {
@@ -79,6 +79,15 @@ async function collectSettings(
     ...bucketEntries,
     { name: 'configuration', ...(path === undefined ? {} : { value: path }), from: configFrom },
   ]
+}
+
+/** A user without a home directory has no default. */
+function defaultDirectoryIfAny(env: NodeJS.ProcessEnv): string | undefined {
+  try {
+    return defaultDirectory(env)
+  } catch {
+    return undefined
+  }
 }
 
 /** Returns the origin of a setting that is not set anywhere. */
