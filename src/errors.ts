@@ -11,6 +11,7 @@ import { CALLS, wordHint, type Hint, type HintWording } from './hint.js'
 export type SpoolErrorCode =
   | 'ERR_SPOOL_UPLOAD_FAILED'
   | 'ERR_SPOOL_DENIED'
+  | 'ERR_SPOOL_ENDPOINT'
   | 'ERR_SPOOL_OBJECT_EXISTS'
   | 'ERR_SPOOL_SOURCE_FAILED'
   | 'ERR_SPOOL_UNSEALED'

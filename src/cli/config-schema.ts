@@ -211,6 +211,11 @@ export const SETTING_DEFINITIONS: readonly SettingDefinition[] = [
     BOOLEAN,
     'also abort empty multipart uploads left on OSS by lost Initiate responses',
   ),
+  setting(
+    '--stale-after <TIME>',
+    DURATION,
+    'with --all: exit with 1 if an upload remains whose seal, last commit or quarantine is older',
+  ),
   setting('--dry-run', BOOLEAN, 'only print what would be removed', { perCall: true }),
   // The worker.
   setting('--redis <URL>', STRING, 'Redis URL; a flag must not contain its password', {

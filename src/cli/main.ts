@@ -62,7 +62,7 @@ async function buildProgram(session: Session, name: string | undefined): Promise
       `
 Examples:
   oss-spool run "oss://backups/mydb-$(date +%F).dump" -- pg_dump -Fc mydb
-  tar c photos | zstd | oss-spool put oss://backups/photos.tar.zst
+  oss-spool put oss://site/photos/ 'photos/**/*.jpg'
   oss-spool resume --all
 
 Environment: OSS_SPOOL_PART_SIZE=8MiB sets --part-size; 1 or 0 stands for an option without a

@@ -62,7 +62,10 @@ function reconciled({ endpoint, region, cname }: RankedPlace): PlaceSettings {
   const isEndpointDropped = isContradiction && region.rank < (endpoint?.rank ?? 0)
   const isRegionDropped = isContradiction && region.rank > (endpoint?.rank ?? 0)
   // A lower source that names the bucket's domain said so about the endpoint that is dropped.
-  const isCnameDropped = isEndpointDropped && (cname?.rank ?? 0) > region.rank
+  // One that is configured does not describe the endpoint of a flag either.
+  const isCnameDropped =
+    (isEndpointDropped && (cname?.rank ?? 0) > region.rank) ||
+    (endpoint?.rank === 0 && (cname?.rank ?? 0) > 0)
   return omitUndefined({
     endpoint: isEndpointDropped ? undefined : endpoint?.value,
     region: isRegionDropped ? undefined : region?.value,

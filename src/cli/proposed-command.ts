@@ -3,7 +3,7 @@
  * they are printed.
  */
 import { resolve } from 'node:path'
-import type { HintWording } from '../hint.js'
+import { EMBEDDED_PREFIX, type HintWording, type RecordedPlace } from '../hint.js'
 import type { ConnectionFlags } from './connection.js'
 import { toFlag } from './config-schema.js'
 
@@ -41,18 +41,46 @@ export function proposedCommand(args: readonly string[], given: SelectingFlags):
     const text = PATH_FLAGS.has(name) ? resolve(value) : value
     return name === 'local' ? [`--local=${text}`] : [toFlag(name), text]
   })
-  return ['oss-spool', ...args, ...flags].map(shellQuoted).join(' ')
+  const separator = args.indexOf('--')
+  const end = separator < 0 ? args.length : separator
+  const words = ['oss-spool', ...args.slice(0, end), ...flags, ...args.slice(end)]
+  return words.map(shellQuoted).join(' ')
 }
 
-/** Words hints as commands. */
-export function commandWording(propose: (...args: string[]) => string): HintWording {
+/** Returns `given` with the flags that select the OSS of a record, instead of the given ones. */
+export function selectPlace(
+  given: SelectingFlags,
+  { endpoint, region }: RecordedPlace,
+): SelectingFlags {
+  const { config, spool, requestPayer } = given
+  const kept = {
+    ...(config === undefined ? {} : { config }),
+    ...(spool === undefined ? {} : { spool }),
+    ...(requestPayer === undefined ? {} : { requestPayer }),
+  }
+  return endpoint.startsWith(EMBEDDED_PREFIX)
+    ? { ...kept, local: endpoint.slice(EMBEDDED_PREFIX.length) }
+    : { ...kept, endpoint, region, ...(BUCKET_DOMAIN.test(endpoint) ? { cname: true } : {}) }
+}
+
+/** An endpoint of OSS that contains the bucket is accepted only with `--cname`. */
+const BUCKET_DOMAIN = /^https?:\/\/[^./]+\.(vpc100-)?oss-[a-z0-9-]+\.aliyuncs\.com$/
+
+/** Words hints as commands. `propose` repeats the given flags, or selects `at`. */
+export function commandWording(
+  propose: (args: readonly string[], at?: RecordedPlace) => string,
+): HintWording {
   return {
-    resume(id, { force, to } = {}) {
+    resume(id, { force, to, at } = {}) {
       const target = to === true ? ['--to', 'oss://BUCKET/KEY'] : []
-      return `run "${propose('resume', ...idArgument(id), ...target, ...(force === true ? ['--force'] : []))}"`
+      const forced = force === true ? ['--force'] : []
+      return `run "${propose(['resume', ...target, ...forced, ...idArgument(id)], at)}"`
     },
-    abort: id => `run "${propose('abort', ...idArgument(id))}"`,
-    list: () => `run "${propose('ls')}"`,
+    abort(id, { remote, at } = {}) {
+      const here = remote === false ? ['--no-remote'] : []
+      return `run "${propose(['abort', ...here, ...idArgument(id)], at)}"`
+    },
+    list: () => `run "${propose(['ls'])}"`,
     option: name => OPTION_FLAGS[name],
   }
 }
@@ -63,11 +91,12 @@ const OPTION_FLAGS: Readonly<Record<Parameters<HintWording['option']>[0], string
   maxSpoolBytes: '--max-spool',
 }
 
-/** An id may start with a hyphen. */
-function idArgument(id: string): string[] {
+/** Arguments for an id, which may start with a hyphen. They go last. */
+export function idArgument(id: string): string[] {
   return id.startsWith('-') ? ['--', id] : [id]
 }
 
-function shellQuoted(word: string): string {
+/** Quotes a word for a shell, if necessary. */
+export function shellQuoted(word: string): string {
   return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`
 }

@@ -57,6 +57,14 @@ export function reportWarnedError(session: Session, error: SpoolError, flags: Re
   return exitStatusOf(error)
 }
 
+/** Logs a failure. Returns its report, to be part of a line of JSON. */
+export function reportFailure(session: Session, error: SpoolError): ErrorReport {
+  const report = toErrorReport(session, error, { command: 'oss-spool' })
+  session.logLine(`${report.code}: ${report.message}`)
+  session.log(report.hint)
+  return report
+}
+
 function printErrorJson(
   session: Session,
   error: unknown,
@@ -80,7 +88,8 @@ function formatResult(result: CliUploadResult): string {
   return `${objectText}${formatBytes(size)} in ${partsText}, ${crcText}, ${formatDuration(elapsed)}${skippedText}${resumedText}`
 }
 
-interface ErrorReport {
+/** JSON of a failure. */
+export interface ErrorReport {
   readonly code: string
   readonly message: string
   readonly hint: string
@@ -92,11 +101,7 @@ function toErrorReport(session: Session, error: unknown, context: ReportContext)
   const propose = (...args: string[]): string => session.propose(...args)
   if (error instanceof SpoolError) {
     const { code, message, resumable, id } = error
-    const isDiskFailure = code === 'ERR_SPOOL_IO' && !resumable
-    const hint = isDiskFailure
-      ? hintForError(error.cause ?? { code: 'EIO' }, context.command, propose)
-      : error.hintIn(commandWording(propose))
-    return { code, message, hint, resumable, id }
+    return { code, message, hint: hintOf(session, error), resumable, id }
   }
   const text = describeArgumentError(session, error)
   const code = errorCode(error) ?? 'ERR_UNEXPECTED'
@@ -110,4 +115,12 @@ function toErrorReport(session: Session, error: unknown, context: ReportContext)
     resumable: false,
     id: '',
   }
+}
+
+/** Returns the hint of an error, which proposes commands with the given flags. */
+export function hintOf(session: Session, error: SpoolError): string {
+  const isDiskFailure = error.code === 'ERR_SPOOL_IO' && !error.resumable
+  return isDiskFailure
+    ? hintForError(error.cause ?? { code: 'EIO' }, '', (...args) => session.propose(...args))
+    : error.hintIn(commandWording((args, at) => session.proposeAt(at, ...args)))
 }

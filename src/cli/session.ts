@@ -11,7 +11,8 @@ import { settingNamed, type SettingDefinition } from './config-schema.js'
 import type { CliConnection, ConnectionFlags } from './connection.js'
 import { EXIT_SUCCESS, EXIT_FAILURE } from './exit-status.js'
 import { escapeControlChars } from './escape-control-chars.js'
-import { proposedCommand, type SelectingFlags } from './proposed-command.js'
+import type { RecordedPlace } from '../hint.js'
+import { proposedCommand, selectPlace, type SelectingFlags } from './proposed-command.js'
 
 /** Parts of `process` that the commands use. */
 export type ProcessIo = Pick<
@@ -164,6 +165,21 @@ export class Session {
    */
   propose(...args: string[]): string {
     return proposedCommand(args, this.#givenFlags)
+  }
+
+  /** Like `propose`, but selects the OSS of `place`. Without a place, it repeats the given flags. */
+  proposeAt(place: RecordedPlace | undefined, ...args: string[]): string {
+    const given = this.#givenFlags
+    return proposedCommand(args, place === undefined ? given : selectPlace(given, place))
+  }
+
+  /**
+   * Resolves to the endpoint that the flags select, as records name it; `undefined` if they select none. Needs no
+   * credentials.
+   */
+  async selectedEndpoint(flags: ConnectionFlags): Promise<string | undefined> {
+    const { selectedEndpoint } = await import('./connection.js')
+    return selectedEndpoint(flags)
   }
 
   /** Prints a line of the result to standard output. */

@@ -36,10 +36,16 @@ export function definePut(program: Command, session: Session): void {
       session.run(flags, merged => putTargets(session, target, files, merged)),
     )
   addExamples(addSettings(command, 'ifChanged', 'inPlace', 'parallelUploads'), [
-    'mysqldump mydb | gzip | oss-spool put "oss://backups/mydb-$(date +%F).sql.gz"',
+    'oss-spool put "oss://backups/photos-$(date +%F).tar" photos.tar',
     `oss-spool put --if-changed oss://site/photos/ 'photos/**/*.jpg'`,
     'oss-spool put --local oss://demo/report.csv report.csv',
   ])
+  command.addHelpText(
+    'after',
+    `
+Do not pipe a command into put: if the command fails, its truncated output is published. Use
+"oss-spool run oss://BUCKET/KEY -- CMD" instead, or set --expect-bytes, --expect-md5 or --expect-sha256.`,
+  )
 }
 
 async function putTargets(

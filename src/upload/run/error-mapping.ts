@@ -149,7 +149,8 @@ export function toSpoolError(error: unknown, upload: ErrorContext): unknown {
   if (error instanceof LinkedFileChangedError) {
     const cause = `the file changed during its upload in place (${error.message})`
     const message = `${object}: ${cause}. ${PUBLISHED_TEXT[upload.published]}`
-    const again = 'Upload the current file again.'
+    const again: Hint = say =>
+      `Upload the current file again. To discard this upload, ${say.abort(id)}.`
     return new SpoolError('ERR_SPOOL_SOURCE_FAILED', message, { id, hint: again, cause: error })
   }
   if (error instanceof TempFileDamagedError) {
