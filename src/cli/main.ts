@@ -6,9 +6,7 @@ import { createRequire } from 'node:module'
 import { Command, CommanderError } from 'commander'
 import { DEFAULT_LOCAL_DIR } from './config-schema.js'
 import { EXIT_SUCCESS, EXIT_USAGE, UsageError } from './exit-status.js'
-import { reportError } from './report.js'
 import { Session, type ProcessIo } from './session.js'
-import { settingsOf } from './shared-options.js'
 
 type DefineCommand = (program: Command, session: Session) => void
 
@@ -36,7 +34,7 @@ export async function main(argv: readonly string[], io: ProcessIo): Promise<numb
     const program = await buildProgram(session, args[0])
     await program.parseAsync(stripUnknownFlagValues(args, program), { from: 'user' })
   } catch (error) {
-    session.commandStatus = reportFailure(session, error, args)
+    session.commandStatus = await reportFailure(session, error, args)
   }
   await session.close()
   return session.exitStatus()
@@ -72,7 +70,10 @@ Exit status: 0 success; 75 failed, but "oss-spool resume" can finish it; 1 faile
 to resume; 2 wrong usage; with run, the status of the failed command; 129, 130 or 143 after
 SIGHUP, SIGINT or SIGTERM.`,
     )
-  program.hook('preAction', (_program, command) => session.useSettings(settingsOf(command)))
+  program.hook('preAction', async (_program, command) => {
+    const { settingsOf } = await import('./shared-options.js')
+    session.useSettings(settingsOf(command))
+  })
   if (name === '--version' || name === '-V') return program
   const calledLoader = name === 'completion' ? undefined : COMMAND_LOADERS.get(name ?? '')
   const loaders = calledLoader === undefined ? [...COMMAND_LOADERS.values()] : [calledLoader]
@@ -81,7 +82,12 @@ SIGHUP, SIGINT or SIGTERM.`,
 }
 
 /** Reports a failure outside any upload. Commander also throws for `--help` and `--version`. */
-function reportFailure(session: Session, error: unknown, args: readonly string[]): number {
+async function reportFailure(
+  session: Session,
+  error: unknown,
+  args: readonly string[],
+): Promise<number> {
+  const { reportError } = await import('./report.js')
   const context = {
     command: COMMAND_LOADERS.has(args[0] ?? '') ? `oss-spool ${args[0]}` : 'oss-spool',
   }

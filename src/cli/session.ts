@@ -6,7 +6,7 @@
 import { constants } from 'node:os'
 import type { Spool } from '../spool.js'
 import type { SpoolOptions } from '../spool-options.js'
-import { readConfiguration, type Configuration } from './configuration.js'
+import type { Configuration } from './configuration.js'
 import { settingNamed, type SettingDefinition } from './config-schema.js'
 import type { CliConnection, ConnectionFlags } from './connection.js'
 import { EXIT_SUCCESS, EXIT_FAILURE } from './exit-status.js'
@@ -95,6 +95,7 @@ export class Session {
     command: (flags: F) => Promise<number>,
   ): Promise<void> {
     this.#givenFlags = flags
+    const { readConfiguration } = await import('./configuration.js')
     this.#configuration = readConfiguration({
       flags: Object.fromEntries(Object.entries(flags)),
       env: this.io.env,
