@@ -87,7 +87,6 @@ async function reportFailure(
   error: unknown,
   args: readonly string[],
 ): Promise<number> {
-  const { reportError } = await import('./report.js')
   const context = {
     command: COMMAND_LOADERS.has(args[0] ?? '') ? `oss-spool ${args[0]}` : 'oss-spool',
   }
@@ -97,8 +96,9 @@ async function reportFailure(
     json: session.isEnabled('json', ownArgs),
     debug: session.isEnabled('debug', ownArgs),
   }
+  if (error instanceof CommanderError && error.exitCode === 0) return EXIT_SUCCESS
+  const { reportError } = await import('./report.js')
   if (!(error instanceof CommanderError)) return reportError(session, error, flags, context)
-  if (error.exitCode === 0) return EXIT_SUCCESS
   if (error.code === 'commander.help') return EXIT_USAGE // without a command, commander printed the help
   // The text after the letter of an unknown option may be a secret, as in `-kSECRET` of ossutil.
   const message = error.message.replace(/^error: /, '').replace(/'(-[^-])[^']*'/s, "'$1'")

@@ -21,14 +21,10 @@ export function valueOption(
   })
 }
 
-/**
- * Creates the option of a setting.
- * @param description – for a command in which it means something more specific
- */
-function settingOption(name: string, description?: string): Option {
+/** Creates the option of a setting. */
+function settingOption(name: string): Option {
   const definition = settingNamed(name)
-  const { type } = definition
-  const [flags = '', text] = [definition.flags, description ?? definition.description]
+  const { type, flags = '', description: text } = definition
   const option =
     type.name === 'boolean'
       ? new Option(flags, text)
@@ -53,11 +49,6 @@ export function settingsOf(command: Command): SettingDefinition[] {
 export function addSettings(command: Command, ...names: readonly string[]): Command {
   for (const name of names) command.addOption(settingOption(name))
   return command
-}
-
-/** Adds the option of a setting whose description is specific to this command. */
-export function addSettingAs(command: Command, name: string, description: string): Command {
-  return command.addOption(settingOption(name, description))
 }
 
 /** Adds the options of every command. */
