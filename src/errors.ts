@@ -134,12 +134,36 @@ function defaultHint(code: SpoolErrorCode, id: string, resumable: boolean): Hint
   }
 }
 
+/** What is wrong with an argument, for callers that do not know it by the library's name. */
+export interface ArgumentProblem {
+  /** Name of the option, such as `partSize` or `retry.attempts`. */
+  readonly name: string
+  /** The rest of a sentence whose subject is the option. */
+  readonly reason: string
+  /** Text of the value, unless it is undefined or an object. */
+  readonly received?: string
+}
+
+const PROBLEM_OF_ERROR = new WeakMap<object, ArgumentProblem>()
+
+/** Returns what is wrong with an argument if an error was made by one of the functions below. */
+export function argumentProblem(error: unknown): ArgumentProblem | undefined {
+  return typeof error === 'object' && error !== null ? PROBLEM_OF_ERROR.get(error) : undefined
+}
+
+function withProblem<E extends Error>(error: E, name: string, reason: string, value: unknown): E {
+  const isShown = typeof value === 'string' || typeof value === 'number'
+  const received = typeof value === 'string' ? inspectValue(value) : String(value)
+  PROBLEM_OF_ERROR.set(error, { name, reason, ...(isShown ? { received } : {}) })
+  return error
+}
+
 /** Creates a `TypeError` in Node's format for an argument of the wrong type. */
 export function invalidType(name: string, expected: string, received: unknown): TypeError {
-  return withCode(
-    new TypeError(`The "${name}" option must be ${expected}. Received ${inspectValue(received)}`),
-    'ERR_INVALID_ARG_TYPE',
-  )
+  const reason = `must be ${expected}`
+  const message = `The "${name}" option ${reason}. Received ${inspectValue(received)}`
+  const error = withCode(new TypeError(message), 'ERR_INVALID_ARG_TYPE')
+  return withProblem(error, name, reason, received)
 }
 
 /** @throws TypeError if `value` is not an object */
@@ -168,10 +192,9 @@ export function checkProperties(
 
 /** Creates a `TypeError` in Node's format for an argument with an invalid value. */
 export function invalidValue(name: string, reason: string, received: unknown): TypeError {
-  return withCode(
-    new TypeError(`The "${name}" option ${reason}. Received ${inspectValue(received)}`),
-    'ERR_INVALID_ARG_VALUE',
-  )
+  const message = `The "${name}" option ${reason}. Received ${inspectValue(received)}`
+  const error = withCode(new TypeError(message), 'ERR_INVALID_ARG_VALUE')
+  return withProblem(error, name, reason, received)
 }
 
 /** Creates a `TypeError` in Node's format for a call that is not possible with the given options. */
@@ -181,12 +204,10 @@ export function invalidState(message: string): TypeError {
 
 /** Creates a `RangeError` in Node's format for a number outside its limits. */
 export function outOfRange(name: string, range: string, received: unknown): RangeError {
-  return withCode(
-    new RangeError(
-      `The value of "${name}" is out of range. It must be ${range}. Received ${inspectValue(received)}`,
-    ),
-    'ERR_OUT_OF_RANGE',
-  )
+  const reason = `must be ${range}`
+  const message = `The value of "${name}" is out of range. It ${reason}. Received ${inspectValue(received)}`
+  const error = withCode(new RangeError(message), 'ERR_OUT_OF_RANGE')
+  return withProblem(error, name, reason, received)
 }
 
 /** @throws TypeError or RangeError unless `value` is `undefined` or an integer from `min` to `max` */

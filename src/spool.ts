@@ -203,8 +203,8 @@ export class Spool extends EventEmitter<{
       return listUploads(this.#records, warning => this.emit('warning', warning))
     })
     return statuses.filter(
-      ({ endpoint, phase }) =>
-        (options.all === true || endpoint === this.#connection.endpoint) &&
+      ({ endpoint, bucket, phase }) =>
+        (options.all === true || this.#connection.isConfiguredFor(endpoint, bucket)) &&
         (options.receipts === true || phase !== 'receipt'),
     )
   }

@@ -6,25 +6,55 @@
 import { readFileSync, statSync } from 'node:fs'
 import { UsageError } from './exit-status.js'
 import { SETTING_DEFINITIONS } from './config-schema.js'
+import { JsonTextError, parseJsonObject, type JsonObjectLines } from './json-lines.js'
 import { errorCode } from '../util/error-code.js'
 import { errorMessage } from '../util/error-shape.js'
 
+/** Settings in a configuration file, by name. */
+export interface FileSettings {
+  readonly values: Readonly<Record<string, unknown>>
+  /** Line of each setting. */
+  readonly lines: ReadonlyMap<string, number>
+}
+
+export const NO_FILE_SETTINGS: FileSettings = { values: {}, lines: new Map() }
+
 /**
- * Returns the settings in the file, by name. Returns none if the file does not exist and is not required.
+ * Returns the text of a file of settings, or `undefined` if it does not exist and is not required.
  * @throws UsageError
  */
-export function readConfigFile(path: string, isRequired: boolean): Record<string, unknown> {
-  let text: string
+export function readSettingsText(path: string, isRequired: boolean): string | undefined {
   try {
-    text = readFileSync(path, 'utf8')
+    return readFileSync(path, 'utf8')
   } catch (error) {
     const code = errorCode(error) ?? String(error)
-    if (!isRequired && (code === 'ENOENT' || code === 'ENOTDIR')) return {}
+    if (!isRequired && isMissing(path, code)) return undefined
     throw new UsageError(`The configuration file ${path} cannot be read: ${code}`)
   }
+}
+
+/** A file in someone else's home directory, such as root's in a container, counts as missing. */
+function isMissing(path: string, code: string): boolean {
+  if (code === 'ENOENT' || code === 'ENOTDIR') return true
+  if (code !== 'EACCES') return false
+  try {
+    statSync(path)
+    return false
+  } catch {
+    return true
+  }
+}
+
+/**
+ * Returns the settings in the file. Returns none if the file does not exist and is not required.
+ * @throws UsageError
+ */
+export function readConfigFile(path: string, isRequired: boolean): FileSettings {
+  const text = readSettingsText(path, isRequired)
+  if (text === undefined) return NO_FILE_SETTINGS
   const settings = parseConfig(path, text)
   const secretSetting = SETTING_DEFINITIONS.find(
-    ({ name, secret: isSecret }) => isSecret === true && name in settings,
+    ({ name, secret: isSecret }) => isSecret === true && name in settings.values,
   )
   if (
     secretSetting !== undefined &&
@@ -38,32 +68,36 @@ export function readConfigFile(path: string, isRequired: boolean): Record<string
   return settings
 }
 
-function parseConfig(path: string, text: string): Record<string, unknown> {
-  let json: unknown
-  try {
-    json = JSON.parse(text)
-  } catch {
-    throw new UsageError(`The configuration file ${path} is not valid JSON`) // the parser's error quotes the file
-  }
-  if (typeof json !== 'object' || json === null || Array.isArray(json)) {
-    throw new UsageError(`The configuration file ${path} is not a JSON object`)
-  }
-  const settings: Record<string, unknown> = {}
+function parseConfig(path: string, text: string): FileSettings {
+  const { value: json, lines } = parseText(path, text)
+  const values: Record<string, unknown> = {}
   for (const [name, value] of Object.entries(json)) {
     if (name === '$schema') continue
+    const where = `The configuration file ${path}, line ${lines.get(name)}`
     const setting = SETTING_DEFINITIONS.find(definition => definition.name === name)
     if (setting === undefined) {
-      const knownNames = SETTING_DEFINITIONS.map(each => each.name).join(', ')
-      throw new UsageError(
-        `The configuration file ${path} has an unknown setting "${name}". Expected one of ${knownNames}`,
-      )
+      const known = SETTING_DEFINITIONS.filter(({ perCall }) => perCall !== true)
+      const knownNames = known.map(each => each.name).join(', ')
+      throw new UsageError(`${where}: unknown setting "${name}". Expected one of ${knownNames}`)
+    }
+    if (setting.perCall === true) {
+      throw new UsageError(`${where}: "${name}" concerns single calls. Set ${setting.env} instead`)
     }
     try {
-      settings[name] = setting.parse(value)
+      values[name] = setting.type.parseJson(value)
     } catch (error) {
       const reason = setting.secret ? 'Expected a string.' : errorMessage(error)
-      throw new UsageError(`"${name}" in the configuration file ${path}: ${reason}`)
+      throw new UsageError(`${where}: "${name}": ${reason}`)
     }
   }
-  return settings
+  return { values, lines }
+}
+
+function parseText(path: string, text: string): JsonObjectLines {
+  try {
+    return parseJsonObject(text)
+  } catch (error) {
+    if (!(error instanceof JsonTextError)) throw error
+    throw new UsageError(`The configuration file ${path} is not a JSON object, ${error.message}`)
+  }
 }

@@ -1,105 +1,401 @@
 /**
- * Definitions of all settings. The names equal those of the flags and of `schema/config.schema.json`, which
- * editors use for completion; a test keeps them in sync.
+ * The table of settings. A line defines a setting everywhere: its flag, help, completion, environment variable, key
+ * of the configuration file and, by `npm run build:schema`, the entry in `schema/config.schema.json`. A flag that is
+ * not in this table exists on the command line only.
  */
-import { checkLogFormat } from './log-format.js'
+import { InvalidArgumentError } from 'commander'
+import { ACLS, STORAGE_CLASSES } from '../oss/object-headers.js'
+import { LOG_FORMATS } from './log-format.js'
 import { INVALID_PING_URL, isPingUrl, redactPingUrl } from './ping-url.js'
-import { parseCount, parseRate, parseSize } from './units.js'
+import {
+  digestParser,
+  parseAddress,
+  parseCount,
+  parseDuration,
+  parseRate,
+  parseSize,
+} from './units.js'
+
+/** How values of a kind are read from text (a flag, a variable) and from JSON (the configuration file). */
+export interface SettingType {
+  /** Identifies the JSON schema of the type. */
+  readonly name:
+    'boolean' | 'choice' | 'count' | 'duration' | 'pairs' | 'size' | 'string' | 'string or default'
+  /** Allowed values, if they are fixed. */
+  readonly choices?: readonly string[]
+  /** Parses the value of a variable, and of a flag unless `parseFlag` is set. @throws InvalidArgumentError */
+  readonly parseText: (text: string) => unknown
+  readonly parseFlag?: (text: string) => unknown
+  /** Parses the value of the configuration file. @throws InvalidArgumentError */
+  readonly parseJson: (value: unknown) => unknown
+}
 
 export interface SettingDefinition {
+  /** Key of the configuration file, and name of the parsed flag. */
   readonly name: string
-  readonly env?: string
+  /** Flag and placeholder, such as `--part-size <SIZE>`. Absent for secrets, which are never arguments. */
+  readonly flags?: string
+  readonly description: string
+  readonly type: SettingType
+  /** Environment variable. */
+  readonly env: string
+  /** Variable of other tools, which counts if `env` is not set. */
+  readonly sharedEnv?: string
   /** Name in `~/.ossutilconfig`, in lower case. */
   readonly ossutilName?: string
+  /** Name of the library's option, if it is another one. */
+  readonly option: string
   /** Never shown. All secrets are taken from the same source. */
   readonly secret?: true
+  /** Not accepted in the configuration file, because it concerns single calls. */
+  readonly perCall?: true
   /** Hides the secret parts of a value that is shown. */
   readonly redact?: (value: string) => string
-  /** Parses the value of a configuration file. @throws InvalidArgumentError or TypeError */
-  readonly parse: (value: unknown) => unknown
 }
 
-/** Configured settings, by flag name. */
-export interface ConfiguredValues {
-  readonly endpoint?: string
-  readonly region?: string
-  readonly internal?: boolean
-  readonly cname?: boolean
-  readonly requestPayer?: boolean
-  readonly spool?: string
-  readonly partSize?: number
-  readonly maxSpool?: number
-  readonly parallel?: number
-  readonly parallelUploads?: number
-  readonly retries?: number
-  readonly maxRate?: number
-  readonly logFormat?: string
-  readonly ping?: string
-  readonly metrics?: string
+type SettingDetails = Partial<
+  Pick<
+    SettingDefinition,
+    'sharedEnv' | 'ossutilName' | 'option' | 'env' | 'secret' | 'perCall' | 'redact'
+  >
+>
+
+const STRING: SettingType = { name: 'string', parseText: text => text, parseJson: parseString }
+const BOOLEAN: SettingType = {
+  name: 'boolean',
+  parseText(text) {
+    if (text === '1' || text === '0') return text === '1'
+    throw new InvalidArgumentError(`Expected 1 or 0, got "${text}".`)
+  },
+  parseJson(value) {
+    if (typeof value === 'boolean') return value
+    throw new InvalidArgumentError('Expected true or false.')
+  },
+}
+const SIZE = numberType('size', parseSize, 'a number, or a string such as "8MiB"')
+const RATE = numberType('size', parseRate, 'a number, or a string such as "500KB"')
+const COUNT = numberType('count', parseCount, 'a number')
+const DURATION = textType('duration', parseDuration, 'a string such as "7d"')
+/** Repeatable `NAME=VALUE`: one per line of a variable, an object in the configuration file. */
+const PAIRS: SettingType = {
+  name: 'pairs',
+  parseFlag: text => text,
+  parseText: text => text.split(/\r?\n/).filter(line => line.trim() !== ''),
+  parseJson(value) {
+    const entries = typeof value === 'object' && value !== null ? Object.entries(value) : [['', 0]]
+    if (Array.isArray(value) || !entries.every(([, each]) => typeof each === 'string')) {
+      throw new InvalidArgumentError('Expected an object of strings.')
+    }
+    return entries.map(([name, each]) => `${name}=${each}`)
+  },
 }
 
+/** A flag is checked where it is used, because commander quotes the values that its parsers reject. */
+const PING_URL: SettingType = {
+  name: 'string',
+  parseFlag: text => text,
+  parseText: parsePingUrl,
+  parseJson: parsePingUrl,
+}
+
+/** Directory of `--local` without a value. */
+export const DEFAULT_LOCAL_DIR = './oss-data'
+
+/** A value that may be left out: `1` selects the default, `0` clears it. */
+const LOCAL_DIR: SettingType = {
+  name: 'string or default',
+  parseFlag: text => text,
+  parseText: text => (text === '1' ? DEFAULT_LOCAL_DIR : text === '0' ? undefined : text),
+  parseJson: parseString,
+}
+
+/** All settings, in the order of `config show`. */
 export const SETTING_DEFINITIONS: readonly SettingDefinition[] = [
-  { name: 'endpoint', env: 'OSS_ENDPOINT', ossutilName: 'endpoint', parse: parseString },
-  { name: 'region', env: 'OSS_REGION', ossutilName: 'region', parse: parseString },
-  { name: 'internal', parse: parseBoolean },
-  { name: 'cname', parse: parseBoolean },
-  { name: 'requestPayer', parse: parseBoolean },
-  {
-    name: 'accessKeyId',
-    env: 'OSS_ACCESS_KEY_ID',
-    ossutilName: 'accesskeyid',
-    secret: true,
-    parse: parseString,
-  },
-  {
-    name: 'accessKeySecret',
-    env: 'OSS_ACCESS_KEY_SECRET',
-    ossutilName: 'accesskeysecret',
-    secret: true,
-    parse: parseString,
-  },
-  {
-    name: 'sessionToken',
-    env: 'OSS_SESSION_TOKEN',
-    ossutilName: 'ststoken',
-    secret: true,
-    parse: parseString,
-  },
-  { name: 'spool', env: 'OSS_SPOOL_DIR', parse: parseString },
-  { name: 'partSize', parse: numberParser(parseSize) },
-  { name: 'maxSpool', parse: numberParser(parseSize) },
-  { name: 'parallel', parse: numberParser(parseCount) },
-  { name: 'parallelUploads', parse: numberParser(parseCount) },
-  { name: 'retries', parse: numberParser(parseCount) },
-  { name: 'maxRate', parse: numberParser(parseRate) },
-  {
-    name: 'logFormat',
-    env: 'OSS_SPOOL_LOG_FORMAT',
-    parse: value => checkLogFormat(parseString(value)),
-  },
-  { name: 'ping', env: 'OSS_SPOOL_PING', redact: redactPingUrl, parse: parsePingUrl },
-  { name: 'metrics', env: 'OSS_SPOOL_METRICS', parse: parseString },
+  // The connection.
+  setting('--endpoint <URL>', STRING, "endpoint of OSS (default: the region's public endpoint)", {
+    sharedEnv: 'OSS_ENDPOINT',
+    ossutilName: 'endpoint',
+    option: 'client.endpoint',
+  }),
+  setting('--region <REGION>', STRING, 'region, such as cn-hangzhou', {
+    sharedEnv: 'OSS_REGION',
+    ossutilName: 'region',
+    option: 'client.region',
+  }),
+  setting('--internal', BOOLEAN, "use the region's internal endpoint", {
+    option: 'client.internal',
+  }),
+  setting('--cname', BOOLEAN, 'the endpoint is a custom domain of the bucket', {
+    option: 'client.cname',
+  }),
+  setting('--request-payer', BOOLEAN, "pay for the requests to someone else's bucket", {
+    option: 'client.isRequestPay',
+  }),
+  secret('accessKeyId', 'OSS_ACCESS_KEY_ID', 'accesskeyid', 'access key id; requires its secret'),
+  secret('accessKeySecret', 'OSS_ACCESS_KEY_SECRET', 'accesskeysecret', 'secret of the key id'),
+  secret('sessionToken', 'OSS_SESSION_TOKEN', 'ststoken', 'security token of temporary keys'),
+  setting(
+    '--local [DIR]',
+    LOCAL_DIR,
+    `use an embedded OSS that stores objects in DIR (default: ${DEFAULT_LOCAL_DIR}); needs no credentials`,
+    { perCall: true },
+  ),
+  // The spool and the output.
+  setting('--spool <DIR>', STRING, 'spool directory (default: in the XDG state directory)', {
+    env: 'OSS_SPOOL_DIR',
+    option: 'dir',
+  }),
+  setting(
+    '--config <FILE>',
+    STRING,
+    'configuration file (default: ~/.config/oss-spool/config.json)',
+    { perCall: true },
+  ),
+  setting('--json', BOOLEAN, 'print results as JSON, one object per line', { perCall: true }),
+  setting('--quiet', BOOLEAN, 'print no progress or notices, only results, warnings and errors'),
+  setting('--debug', BOOLEAN, 'print requests and stack traces to standard error', {
+    perCall: true,
+  }),
+  setting(
+    '--progress <HOW>',
+    choice('auto', 'json'),
+    'auto: bar on a terminal, plain lines otherwise; json: one JSON object per line',
+  ),
+  setting('--log-format <FORMAT>', choice(...LOG_FORMATS), 'lines on standard error: text or json'),
+  setting(
+    '--ping <URL>',
+    PING_URL,
+    'POST to URL/start at the start, then to URL on success or URL/fail (as healthchecks.io)',
+    { redact: redactPingUrl },
+  ),
+  setting(
+    '--metrics <FILE>',
+    STRING,
+    "write metrics to FILE.prom for node_exporter's textfile collector",
+  ),
+  // How to send.
+  setting('--parallel <N>', COUNT, 'parts in flight per upload (default: 5)'),
+  setting('--parallel-uploads <N>', COUNT, 'concurrent uploads (default: 4)'),
+  setting('--retries <N>', COUNT, 'attempts per part after the source has ended (default: 5)', {
+    option: 'retry.attempts',
+  }),
+  setting('--max-rate <SIZE>', RATE, 'send at most this many bytes per second, such as 500KB'),
+  setting('--part-size <SIZE>', SIZE, 'size of the first parts (default: 8MiB)'),
+  setting(
+    '--max-spool <SIZE>',
+    SIZE,
+    'pause the source when this much is spooled (default: no limit)',
+    { option: 'maxSpoolBytes' },
+  ),
+  // The expected bytes.
+  setting(
+    '--size <SIZE>',
+    SIZE,
+    'size of the whole stream, if known; used to plan the parts, and verified',
+    { perCall: true },
+  ),
+  setting('--expect-bytes <SIZE>', SIZE, 'publish only if the stream has this size', {
+    perCall: true,
+    option: 'expect.bytes',
+  }),
+  setting('--expect-md5 <HEX>', digest(32), 'publish only if the stream has this MD5', {
+    perCall: true,
+    option: 'expect.md5',
+  }),
+  setting('--expect-sha256 <HEX>', digest(64), 'publish only if the stream has this SHA-256', {
+    perCall: true,
+    option: 'expect.sha256',
+  }),
+  setting(
+    '--expect-crc64 <DECIMAL>',
+    STRING,
+    'publish only if the stream has this CRC64, as results print it',
+    { perCall: true, option: 'expect.crc64' },
+  ),
+  // The object.
+  setting('--once', BOOLEAN, 'keep a receipt, so that a rerun with the same id does nothing'),
+  setting('--no-overwrite', BOOLEAN, 'never replace an existing object', { option: 'overwrite' }),
+  setting('--meta <K=V>', PAIRS, 'user metadata (repeatable)'),
+  setting('--header <K=V>', PAIRS, 'any other object header (repeatable)', { option: 'headers' }),
+  setting(
+    '--content-type <TYPE>',
+    STRING,
+    'content type (default: derived from the extension of the key)',
+    { option: 'mime' },
+  ),
+  setting(
+    '--storage-class <CLASS>',
+    choice(...STORAGE_CLASSES),
+    `${STORAGE_CLASSES.join(', ')} (default: that of the bucket)`,
+  ),
+  setting('--acl <ACL>', choice(...ACLS), `${ACLS.join(', ')} (default: that of the bucket)`),
+  setting('--tag <K=V>', PAIRS, 'tag of the object (repeatable)', { option: 'tags' }),
+  // One command.
+  setting('--max-age <TIME>', DURATION, 'run the command again if the sealed bytes are older'),
+  setting('--if-changed', BOOLEAN, 'skip files whose size and CRC64 equal those of the object'),
+  setting('--in-place', BOOLEAN, 'read FILE where it is instead of copying it; it must not change'),
+  setting(
+    '--older-than <TIME>',
+    DURATION,
+    'remove only what has been idle for this long (default: 7d)',
+  ),
+  setting('--sealed', BOOLEAN, 'also remove sealed and committed uploads; their bytes are lost', {
+    perCall: true,
+  }),
+  setting(
+    '--orphans',
+    BOOLEAN,
+    'also abort empty multipart uploads left on OSS by lost Initiate responses',
+  ),
+  setting(
+    '--stale-after <TIME>',
+    DURATION,
+    'with --all: exit with 1 if an upload remains whose seal, last commit or quarantine is older',
+  ),
+  setting('--dry-run', BOOLEAN, 'only print what would be removed', { perCall: true }),
+  // The worker.
+  setting('--redis <URL>', STRING, 'Redis URL; a flag must not contain its password', {
+    sharedEnv: 'REDIS_URL',
+  }),
+  setting('--sources <FILE>', STRING, 'module whose functions produce the bytes of objects'),
+  setting('--bucket <BUCKET>', STRING, 'bucket of the objects', {
+    sharedEnv: 'OSS_BUCKET',
+    option: 'client.bucket',
+  }),
+  setting('--concurrency <N>', COUNT, 'jobs processed concurrently (default: 4)'),
+  setting('--queue <NAME>', STRING, 'name of the queue (default: oss-spool)', { option: 'name' }),
+  setting('--host <NAME>', STRING, 'name of this machine in the fleet (default: its host name)'),
+  setting(
+    '--health <[HOST:]PORT>',
+    textType('string', parseAddress, 'a string such as "9091"'),
+    'serve GET /healthz on this address (default host: 127.0.0.1)',
+  ),
+  setting('--fleet-rate <SIZE>', RATE, 'send at most this many bytes per second, over all workers'),
+  setting(
+    '--host-timeout <TIME>',
+    DURATION,
+    'consider a host dead after this long without a heartbeat (default: 15m)',
+  ),
+  setting(
+    '--host-queue-timeout <TIME>',
+    DURATION,
+    'how long a job waits for its host (default: 1m)',
+  ),
+  setting(
+    '--lock-timeout <TIME>',
+    DURATION,
+    "release a worker's jobs after this long without a heartbeat (default: 30s)",
+  ),
 ]
+
+const SETTING_BY_NAME: ReadonlyMap<string, SettingDefinition> = new Map(
+  SETTING_DEFINITIONS.map(each => [each.name, each]),
+)
+const SETTING_BY_OPTION: ReadonlyMap<string, SettingDefinition> = new Map(
+  SETTING_DEFINITIONS.map(each => [each.option, each]),
+)
+
+/** Returns the setting of a name, such as `partSize`. @throws Error if there is none */
+export function settingNamed(name: string): SettingDefinition {
+  const definition = SETTING_BY_NAME.get(name)
+  if (definition === undefined) throw new Error(`No setting "${name}"`)
+  return definition
+}
+
+/** Returns the setting that sets an option of the library, such as `retry.attempts`. */
+export function settingOfOption(option: string): SettingDefinition | undefined {
+  return SETTING_BY_OPTION.get(option)
+}
+
+/** Converts the name of a setting to its flag: `partSize` → `--part-size`. */
+export function toFlag(name: string): string {
+  return `--${name.replaceAll(/[A-Z]/g, letter => `-${letter.toLowerCase()}`)}`
+}
+
+function setting(
+  flags: string,
+  type: SettingType,
+  description: string,
+  details: SettingDetails = {},
+): SettingDefinition {
+  const flag = flags.replace(/ .*/, '')
+  const name = flag
+    .slice(2)
+    .replaceAll(/-([a-z0-9])/g, (_match, letter: string) => letter.toUpperCase())
+  const env = `OSS_SPOOL_${flag.slice(2).replaceAll('-', '_').toUpperCase()}`
+  return { name, flags, description, type, env, option: name, ...details }
+}
+
+function secret(
+  name: string,
+  env: string,
+  ossutilName: string,
+  description: string,
+): SettingDefinition {
+  return {
+    name,
+    description,
+    type: STRING,
+    env,
+    ossutilName,
+    option: `client.${name}`,
+    secret: true,
+  }
+}
+
+/** The errors do not quote the value, which may be a secret. */
+function parsePingUrl(value: unknown): string {
+  if (typeof value === 'string' && isPingUrl(value)) return value
+  throw new InvalidArgumentError(INVALID_PING_URL)
+}
+
+function choice(...choices: string[]): SettingType {
+  const parse = (value: unknown): string => {
+    if (typeof value === 'string' && choices.includes(value)) return value
+    throw new InvalidArgumentError(
+      `Expected one of ${choices.join(', ')}, got ${JSON.stringify(value)}.`,
+    )
+  }
+  return { name: 'choice', choices, parseText: parse, parseJson: parse }
+}
+
+function digest(length: number): SettingType {
+  return textType('string', digestParser(length), `${length} hexadecimal digits`)
+}
 
 function parseString(value: unknown): string {
   if (typeof value === 'string' && value !== '') return value
-  throw new TypeError('Expected a string.')
+  throw new InvalidArgumentError('Expected a string.')
 }
 
-function parsePingUrl(value: unknown): string {
-  if (typeof value === 'string' && isPingUrl(value)) return value
-  throw new TypeError(INVALID_PING_URL)
+/** A type whose JSON is a number, or a string in the format of the flag. */
+function numberType(
+  name: SettingType['name'],
+  parseText: (text: string) => number,
+  expected: string,
+): SettingType {
+  return {
+    name,
+    parseText,
+    parseJson(value) {
+      if (typeof value === 'number' || typeof value === 'string') return parseText(String(value))
+      throw new InvalidArgumentError(`Expected ${expected}.`)
+    },
+  }
 }
 
-function parseBoolean(value: unknown): boolean {
-  if (typeof value === 'boolean') return value
-  throw new TypeError('Expected true or false.')
-}
-
-/** Returns a parser of numbers, and of strings in the format of the flag. */
-function numberParser(parseText: (text: string) => number): (value: unknown) => number {
-  return value => {
-    if (typeof value === 'number' || typeof value === 'string') return parseText(String(value))
-    throw new TypeError('Expected a number, or a string such as "8MiB".')
+/** A type whose JSON is a string in the format of the flag. */
+function textType(
+  name: SettingType['name'],
+  parseText: (text: string) => unknown,
+  expected: string,
+): SettingType {
+  return {
+    name,
+    parseText,
+    parseJson(value) {
+      if (typeof value === 'string') return parseText(value)
+      throw new InvalidArgumentError(`Expected ${expected}.`)
+    },
   }
 }

@@ -1,21 +1,34 @@
 /**
- * Reads settings from the environment, then our configuration file, then Alibaba's `~/.ossutilconfig`. The
- * first source wins. Flags take precedence over all of them; `Session.run` applies them.
+ * Reads settings from flags, then `OSS_SPOOL_*` variables, the variables of other tools, our configuration file and
+ * Alibaba's `~/.ossutilconfig`. The first source of a setting wins.
  */
-import { homedir } from 'node:os'
-import { join } from 'node:path'
-import { readConfigFile } from './config-file.js'
-import { readOssutilConfig } from './ossutil-config.js'
+import { isAbsolute, join } from 'node:path'
+import { NO_FILE_SETTINGS, readConfigFile } from './config-file.js'
+import { parseOssutilConfig, readOssutilConfig, type BucketEndpoint } from './ossutil-config.js'
 import {
+  settingNamed,
   SETTING_DEFINITIONS,
+  toFlag,
   type SettingDefinition,
-  type ConfiguredValues,
 } from './config-schema.js'
+import { UsageError } from './exit-status.js'
+import { placeFor, type PlaceSettings, type Ranked } from './place-settings.js'
+import { errorMessage } from '../util/error-shape.js'
+import { homeDirectory } from '../util/home-directory.js'
+import { omitUndefined } from '../util/omit-undefined.js'
+
+/** Where a setting comes from. */
+export interface Origin {
+  /** For `config show`: a flag, `$VARIABLE` or a file. */
+  readonly from: string
+  /** For errors, as the subject of a sentence: `--part-size`, or `"partSize" in FILE, line 3`. */
+  readonly subject: string
+}
 
 /** A source of settings. */
 interface ConfigSource {
-  /** Returns where a setting is defined, for people. */
-  readonly originOf: (setting: SettingDefinition) => string
+  readonly originOf: (setting: SettingDefinition) => Origin
+  /** Returns the parsed value, or `undefined`. @throws UsageError */
   readonly find: (setting: SettingDefinition) => unknown
 }
 
@@ -27,71 +40,175 @@ export interface ConfiguredCredentials {
 }
 
 export interface Configuration {
-  /** Settings other than the access keys, by flag name. */
-  readonly values: ConfiguredValues
+  /** Settings other than the access keys, by name. */
+  readonly values: Readonly<Record<string, unknown>>
   readonly credentials: ConfiguredCredentials | undefined
   /** Origin of each setting, by its name. */
-  readonly origins: ReadonlyMap<string, string>
-  /** Path of the configuration file, which may not exist. */
-  readonly path: string
+  readonly origins: ReadonlyMap<string, Origin>
+  /** Path of the configuration file, which may not exist; `undefined` for a user without a home directory. */
+  readonly path: string | undefined
+  /** Endpoints that `~/.ossutilconfig` has for buckets. None if another source sets the endpoint. */
+  readonly bucketEndpoints: ReadonlyMap<string, BucketEndpoint>
+  /** Returns how to reach a bucket. */
+  placeFor(bucket: string): PlaceSettings
 }
 
+export interface ConfigurationInput {
+  /** Flags on the command line. */
+  readonly flags: Readonly<Record<string, unknown>>
+  readonly env: NodeJS.ProcessEnv
+  /** Settings of the command. A wrong variable of another command is ignored. */
+  readonly settings: readonly SettingDefinition[]
+}
+
+/** Rank of `~/.ossutilconfig`, the last of the sources. */
+const OSSUTIL_RANK = 4
+
 /**
- * Reads all sources.
- * @param file – value of `--config`; the file must exist. Without it, the default file is read if it exists.
- * @throws UsageError if a file cannot be read or parsed
+ * Reads all sources. The file of `--config` must exist. Without it, the default file is read if it exists.
+ * @throws UsageError if a file cannot be read, or a value is wrong
  */
-export async function readConfiguration(
-  file: string | undefined,
-  env: NodeJS.ProcessEnv,
-): Promise<Configuration> {
-  const home = env['HOME'] ?? homedir()
-  const configPath =
-    file ?? join(env['XDG_CONFIG_HOME'] || join(home, '.config'), 'oss-spool/config.json')
-  const fileSettings = readConfigFile(configPath, file !== undefined)
-  const ossutilPath = join(home, '.ossutilconfig')
-  const ossutilSettings = readOssutilConfig(ossutilPath)
+export function readConfiguration({ flags, env, settings }: ConfigurationInput): Configuration {
+  const home = homeDirectory(env)
+  const givenPath = String(flags['config'] ?? env[settingNamed('config').env] ?? '')
+  const path = givenPath === '' ? defaultConfigPath(env, home) : givenPath
+  const file = path === undefined ? NO_FILE_SETTINGS : readConfigFile(path, givenPath !== '')
+  const ossutilPath = home === undefined ? '' : join(home, '.ossutilconfig')
+  const ossutil = home === undefined ? parseOssutilConfig('') : readOssutilConfig(ossutilPath)
+  const environment = (variableOf: (setting: SettingDefinition) => string | undefined) =>
+    environmentSource(env, new Set(settings), variableOf)
   const sources: readonly ConfigSource[] = [
-    // An empty variable counts as unset, as usual in Unix.
     {
-      originOf: ({ env: name }) => `$${name}`,
-      find: ({ env: name }) => (name && env[name]) || undefined,
+      originOf: ({ name }) => ({ from: toFlag(name), subject: toFlag(name) }),
+      find: ({ name, secret }) => (secret === true ? undefined : flags[name]),
     },
-    { originOf: () => configPath, find: ({ name }) => fileSettings[name] },
+    environment(setting => setting.env),
+    environment(setting => setting.sharedEnv),
     {
-      originOf: () => ossutilPath,
-      find: ({ ossutilName: name }) => (name && ossutilSettings[name]) || undefined,
+      originOf: ({ name }) => ({
+        from: path ?? '',
+        subject: `"${name}" in ${path}, line ${file.lines.get(name)},`,
+      }),
+      find: ({ name }) => file.values[name],
+    },
+    {
+      originOf: ({ ossutilName }) => ({
+        from: ossutilPath,
+        subject: `"${ossutilName}" in ${ossutilPath}`,
+      }),
+      find: ({ ossutilName }) => (ossutilName && ossutil.settings[ossutilName]) || undefined,
     },
   ]
-  const origins = new Map<string, string>()
-  const values: Record<string, unknown> = {}
-  for (const setting of SETTING_DEFINITIONS.filter(({ secret }) => secret !== true)) {
-    const source = sources.find(({ find }) => find(setting) !== undefined)
-    if (source === undefined) continue
-    values[setting.name] = source.find(setting)
-    origins.set(setting.name, source.originOf(setting))
+  const found = findAll(sources)
+  const { credentials, origins: secretOrigins } = findCredentials(sources)
+  const ranked = {
+    endpoint: asString(found.get('endpoint')),
+    region: asString(found.get('region')),
+    cname: found.get('cname'),
   }
-  const credentials = findCredentials(sources, origins)
-  return { values, credentials, origins, path: configPath }
+  const isEndpointFromOssutil = (ranked.endpoint?.rank ?? OSSUTIL_RANK) === OSSUTIL_RANK
+  const bucketEndpoints = isEndpointFromOssutil ? ossutil.bucketEndpoints : new Map()
+  const placeOf = (bucket?: string): PlaceSettings =>
+    placeFor(ranked, bucket === undefined ? undefined : bucketEndpoints.get(bucket), OSSUTIL_RANK)
+  const { values, origins } = valuesAndOrigins(found, placeOf(), sources)
+  return {
+    values,
+    credentials,
+    origins: new Map([...origins, ...secretOrigins]),
+    path,
+    bucketEndpoints,
+    placeFor: placeOf,
+  }
+}
+
+/** An XDG directory must be absolute; a relative one is ignored. */
+function defaultConfigPath(env: NodeJS.ProcessEnv, home: string | undefined): string | undefined {
+  const configHome = env['XDG_CONFIG_HOME'] ?? ''
+  if (isAbsolute(configHome)) return join(configHome, 'oss-spool', 'config.json')
+  return home === undefined ? undefined : join(home, '.config', 'oss-spool', 'config.json')
+}
+
+/** Settings in variables. An empty variable counts as unset, as usual in Unix. */
+function environmentSource(
+  env: NodeJS.ProcessEnv,
+  settings: ReadonlySet<SettingDefinition>,
+  variableOf: (setting: SettingDefinition) => string | undefined,
+): ConfigSource {
+  return {
+    originOf: setting => {
+      const variable = variableOf(setting) ?? ''
+      return { from: `$${variable}`, subject: variable }
+    },
+    find: setting => {
+      const variable = variableOf(setting) ?? ''
+      const text = env[variable] ?? ''
+      if (text === '') return undefined
+      try {
+        return setting.type.parseText(text)
+      } catch (error) {
+        if (!settings.has(setting)) return undefined
+        throw new UsageError(`${variable}: ${errorMessage(error)}`)
+      }
+    },
+  }
+}
+
+/** Returns the value of the first source of each setting, and the rank of that source. */
+function findAll(sources: readonly ConfigSource[]): ReadonlyMap<string, Ranked<unknown>> {
+  const found = new Map<string, Ranked<unknown>>()
+  for (const setting of SETTING_DEFINITIONS.filter(({ secret }) => secret !== true)) {
+    for (const [rank, source] of sources.entries()) {
+      const value = source.find(setting)
+      if (value === undefined) continue
+      found.set(setting.name, { value, rank })
+      break
+    }
+  }
+  return found
+}
+
+/** Leaves out the settings of the place that a setting of a higher source overrules. */
+function valuesAndOrigins(
+  found: ReadonlyMap<string, Ranked<unknown>>,
+  place: PlaceSettings,
+  sources: readonly ConfigSource[],
+): Pick<Configuration, 'values' | 'origins'> {
+  const isOverruled = (name: string): boolean =>
+    (name === 'endpoint' || name === 'region' || name === 'cname') && place[name] === undefined
+  const used = [...found].filter(([name]) => !isOverruled(name))
+  return {
+    values: Object.fromEntries(used.map(([name, { value }]) => [name, value])),
+    origins: new Map(
+      used.flatMap(([name, { rank }]) => {
+        const origin = sources[rank]?.originOf(settingNamed(name))
+        return origin === undefined ? [] : [[name, origin] as const]
+      }),
+    ),
+  }
+}
+
+function asString(found: Ranked<unknown> | undefined): Ranked<string> | undefined {
+  return found === undefined ? undefined : { value: String(found.value), rank: found.rank }
 }
 
 function findCredentials(
   sources: readonly ConfigSource[],
-  origins: Map<string, string>,
-): ConfiguredCredentials | undefined {
+): Pick<Configuration, 'credentials' | 'origins'> {
   const secretSettings = SETTING_DEFINITIONS.filter(({ secret }) => secret === true)
   for (const source of sources) {
     const found = secretSettings.flatMap(setting => {
       const value = source.find(setting)
       return typeof value === 'string' ? [[setting, value] as const] : []
     })
-    const credentials: Partial<ConfiguredCredentials> = Object.fromEntries(
-      found.map(([{ name }, value]) => [name, value]),
+    const credentials: Partial<ConfiguredCredentials> = omitUndefined(
+      Object.fromEntries(found.map(([{ name }, value]) => [name, value])),
     )
     const { accessKeyId, accessKeySecret } = credentials
     if (accessKeyId === undefined || accessKeySecret === undefined) continue
-    for (const [setting] of found) origins.set(setting.name, source.originOf(setting))
-    return { ...credentials, accessKeyId, accessKeySecret }
+    return {
+      credentials: { ...credentials, accessKeyId, accessKeySecret },
+      origins: new Map(found.map(([setting]) => [setting.name, source.originOf(setting)])),
+    }
   }
-  return undefined
+  return { credentials: undefined, origins: new Map() }
 }

@@ -1,9 +1,10 @@
 /** Confirmation prompt before data is discarded. Only a terminal is asked; a script proceeds. */
-import { createInterface } from 'node:readline/promises'
+import { createInterface } from 'node:readline'
 import type { Session } from './session.js'
 
 /**
- * Resolves to the answer, or to `true` without asking unless standard input and standard error are terminals.
+ * Resolves to the answer, or to `true` without asking unless standard input and standard error are terminals. The end
+ * of the input and an interrupt count as no.
  */
 export async function confirm(session: Session, question: string): Promise<boolean> {
   const { stdin, stderr } = session.io
@@ -12,14 +13,21 @@ export async function confirm(session: Session, question: string): Promise<boole
   // As JSON, the question is a line, and the terminal itself echoes the answer.
   const prompt = createInterface({ input: stdin, output: isJson ? undefined : stderr })
   if (isJson) session.logLine(`${question} [y/N]`)
+  // The terminal is in raw mode, so Ctrl-C sends no signal.
+  prompt.once('SIGINT', () => session.interrupt('SIGINT'))
+  const onAbort = (): void => prompt.close()
+  session.signal.addEventListener('abort', onAbort, { once: true })
   try {
-    const query = isJson ? '' : `${question} [y/N] `
-    const answer = await prompt.question(query, { signal: session.signal })
-    return /^y(es)?$/i.test(answer.trim())
-  } catch (error) {
-    if (session.signal.aborted) return false
-    throw error
+    const answer = await new Promise<string | undefined>(resolve => {
+      prompt.once('close', () => resolve(undefined))
+      prompt.question(isJson ? '' : `${question} [y/N] `, resolve)
+      if (session.signal.aborted) prompt.close()
+    })
+    // The cursor is still behind the question.
+    if (answer === undefined && !isJson) stderr.write('\n')
+    return /^y(es)?$/i.test(answer?.trim() ?? '')
   } finally {
+    session.signal.removeEventListener('abort', onAbort)
     prompt.close()
   }
 }

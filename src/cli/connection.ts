@@ -9,8 +9,9 @@ import { connect } from '../oss/connection.js'
 import { defaultCredentials, CredentialsPackageMissingError } from '../oss/default-credentials.js'
 import type { OssConnection } from '../oss/bucket.js'
 import type { ClientOptions } from '../oss/client-options.js'
-import type { ConfiguredCredentials } from './configuration.js'
+import type { Configuration, ConfiguredCredentials } from './configuration.js'
 import { UsageError } from './exit-status.js'
+import { omitUndefined } from '../util/omit-undefined.js'
 
 export interface ConnectionFlags {
   readonly local?: string
@@ -29,23 +30,48 @@ const NO_CREDENTIALS_MESSAGE =
 
 /**
  * Connects to the OSS selected by flags and configuration.
- * @param configured – credentials; without them, Alibaba's default credential chain is used
+ * @param isConfigured – the place is the configured one, so endpoints of single buckets apply
+ * @param configuration – without credentials in it, Alibaba's default credential chain is used
  * @param bucket – bucket of the command's object; none for `resume`, `abort` and `prune`
  * @throws UsageError if there are no credentials or no region
  */
 export async function openConnection(
   flags: ConnectionFlags,
-  configured: ConfiguredCredentials | undefined,
+  isConfigured: boolean,
+  configuration: Configuration,
   bucket?: string,
 ): Promise<CliConnection> {
   if (flags.local !== undefined) return openLocalConnection(flags.local, bucket)
+  const place = isConfigured ? configuredPlace(flags, configuration, bucket) : flags
+  const endpoints = isConfigured ? [...configuration.bucketEndpoints] : []
   const options = {
-    ...(await credentialOptions(configured)),
-    ...endpointOptions(flags),
+    ...(await credentialOptions(configuration.credentials)),
+    ...endpointOptions({ ...place, ...selectOther(flags) }),
     ...(bucket === undefined ? {} : { bucket }),
   }
-  const connection = connect(options)
+  const connection = connect(
+    options,
+    undefined,
+    new Map(endpoints.map(([name, { endpoint }]) => [name, endpoint])),
+  )
   return { ...connection, close: async () => connection.close() }
+}
+
+function selectOther({ internal, requestPayer }: ConnectionFlags): ConnectionFlags {
+  return omitUndefined({ internal, requestPayer })
+}
+
+/** Without a bucket, the place matters only for records; any configured one will do if there is no default. */
+function configuredPlace(
+  { endpoint, region, cname }: ConnectionFlags,
+  { bucketEndpoints, placeFor }: Configuration,
+  bucket: string | undefined,
+): ConnectionFlags {
+  const [anyBucket] = bucketEndpoints.keys()
+  if (bucket !== undefined) return placeFor(bucket)
+  return endpoint === undefined && region === undefined && anyBucket !== undefined
+    ? placeFor(anyBucket)
+    : omitUndefined({ endpoint, region, cname })
 }
 
 /**

@@ -4,6 +4,7 @@
  */
 import { createRequire } from 'node:module'
 import { Command, CommanderError } from 'commander'
+import { DEFAULT_LOCAL_DIR } from './config-schema.js'
 import { EXIT_SUCCESS, EXIT_USAGE, UsageError } from './exit-status.js'
 import { ownArguments, rawFlagValue } from './raw-flags.js'
 import { Session, type ProcessIo } from './session.js'
@@ -73,10 +74,17 @@ Examples:
   oss-spool put oss://site/photos/ 'photos/**/*.jpg'
   oss-spool resume --all
 
+Environment: OSS_SPOOL_PART_SIZE=8MiB sets --part-size; 1 or 0 stands for an option without a
+value. Each command's --help lists its variables. Not --id, --force, --yes, --all, --dir.
+
 Exit status: 0 success; 75 failed, but "oss-spool resume" can finish it; 1 failed, nothing
 to resume; 2 wrong usage; with run, the status of the failed command; 129, 130 or 143 after
 SIGHUP, SIGINT or SIGTERM.`,
     )
+  program.hook('preAction', async (_program, command) => {
+    const { settingsOf } = await import('./shared-options.js')
+    session.useSettings(settingsOf(command))
+  })
   if (name === '--version' || name === '-V') return program
   const calledLoader = name === 'completion' ? undefined : COMMAND_LOADERS.get(name ?? '')
   const loaders = calledLoader === undefined ? [...COMMAND_LOADERS.values()] : [calledLoader]
@@ -96,7 +104,10 @@ async function reportFailure(
     command: COMMAND_LOADERS.has(args[0] ?? '') ? `oss-spool ${args[0]}` : 'oss-spool',
   }
   const ownArgs = ownArguments(args)
-  const flags = { json: ownArgs.includes('--json'), debug: ownArgs.includes('--debug') }
+  const flags = {
+    json: session.isEnabled('json', ownArgs),
+    debug: session.isEnabled('debug', ownArgs),
+  }
   if (!(error instanceof CommanderError)) return reportError(session, error, flags, context)
   if (error.code === 'commander.help') {
     // Without a command, commander printed the help.
@@ -144,8 +155,6 @@ function stripUnknownFlagValues(args: readonly string[], program: Command): stri
       : flag
   })
 }
-
-const DEFAULT_LOCAL_DIR = './oss-data'
 
 function packageVersion(): string {
   return String(createRequire(import.meta.url)('oss-spool/package.json').version)

@@ -1,5 +1,6 @@
 /** `--ping` and `--metrics`: what a command tells monitoring systems. Loads their modules only if they are used. */
 import type { Command } from 'commander'
+import { settingNamed } from './config-schema.js'
 import { EXIT_SUCCESS, UsageError } from './exit-status.js'
 import { INVALID_PING_URL, isPingUrl } from './ping-url.js'
 import { rawFlagValue } from './raw-flags.js'
@@ -102,8 +103,13 @@ async function configuredPing(
 ): Promise<string | undefined> {
   const config = rawFlagValue(args, '--config')
   try {
-    const { values } = await session.loadConfiguration(config === undefined ? {} : { config })
-    return values.ping
+    const { readConfiguration } = await import('./configuration.js')
+    const { values } = readConfiguration({
+      flags: config === undefined ? {} : { config },
+      env: session.io.env,
+      settings: [settingNamed('ping')],
+    })
+    return typeof values['ping'] === 'string' ? values['ping'] : undefined
   } catch {
     return session.io.env['OSS_SPOOL_PING'] // an unreadable configuration is the failure to be pinged
   }

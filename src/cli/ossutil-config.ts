@@ -1,29 +1,45 @@
-/** Reads `~/.ossutilconfig`, the configuration file of Alibaba's command line. */
-import { readFileSync } from 'node:fs'
-import { UsageError } from './exit-status.js'
-import { errorCode } from '../util/error-code.js'
-
 /**
- * Returns the settings of the sections `[Credentials]` and `[default]`, names in lower case. Returns none if
- * the file does not exist.
+ * Reads `~/.ossutilconfig`, the configuration file of Alibaba's command line. For a bucket, `[Bucket-Cname]` takes
+ * precedence over `[Bucket-Endpoint]`, and that over the endpoint of all buckets (ossutil 1, `getEndpoint`).
  */
-export function readOssutilConfig(path: string): Record<string, string | undefined> {
-  let text: string
-  try {
-    text = readFileSync(path, 'utf8')
-  } catch (error) {
-    if (errorCode(error) === 'ENOENT') return {}
-    throw new UsageError(`${path} cannot be read: ${String(error)}`)
-  }
+import { readSettingsText } from './config-file.js'
+
+/** Endpoint of one bucket. */
+export interface BucketEndpoint {
+  readonly endpoint: string
+  /** The endpoint is the bucket's own domain. */
+  readonly cname: boolean
+}
+
+export interface OssutilConfig {
+  /** Settings of the sections `[Credentials]` and `[default]`, names in lower case. */
+  readonly settings: Readonly<Record<string, string | undefined>>
+  /** Endpoints by bucket. */
+  readonly bucketEndpoints: ReadonlyMap<string, BucketEndpoint>
+}
+
+/** Returns the settings of the file, none if it does not exist. @throws UsageError if it cannot be read */
+export function readOssutilConfig(path: string): OssutilConfig {
+  return parseOssutilConfig(readSettingsText(path, false) ?? '')
+}
+
+/** Parses the text of the file. */
+export function parseOssutilConfig(text: string): OssutilConfig {
   const settings: Record<string, string> = {}
+  const endpoints = new Map<string, BucketEndpoint>()
+  const domains = new Map<string, BucketEndpoint>()
   let section = ''
   for (const line of text.split(/\r?\n/)) {
-    const sectionMatch = /^\s*\[(.+)\]\s*$/.exec(line)
-    if (sectionMatch?.[1] !== undefined) section = sectionMatch[1].toLowerCase()
-    const entryMatch = /^\s*([A-Za-z]+)\s*=\s*(.*?)\s*$/.exec(line)
-    if (entryMatch?.[1] === undefined || (section !== 'credentials' && section !== 'default'))
-      continue
-    settings[entryMatch[1].toLowerCase()] = entryMatch[2] ?? ''
+    section = /^\s*\[(.+)\]\s*$/.exec(line)?.[1]?.toLowerCase() ?? section
+    const [, name = '', value = ''] = /^\s*([^#;=\s][^=]*?)\s*=\s*(.*?)\s*$/.exec(line) ?? []
+    if (name === '') continue
+    // ossutil 2 also accepts `access-key-id` and `access_key_id`.
+    if (section === 'credentials' || section === 'default') {
+      settings[name.toLowerCase().replaceAll(/[-_]/g, '')] = value
+    }
+    if (value === '') continue
+    if (section === 'bucket-endpoint') endpoints.set(name, { endpoint: value, cname: false })
+    if (section === 'bucket-cname') domains.set(name, { endpoint: value, cname: true })
   }
-  return settings
+  return { settings, bucketEndpoints: new Map([...endpoints, ...domains]) }
 }

@@ -10,7 +10,9 @@ import { commandWording } from './proposed-command.js'
 import type { Session } from './session.js'
 import { escapeControlChars } from './escape-control-chars.js'
 import { errorCode } from '../util/error-code.js'
-import { errorMessage, isError } from '../util/error-shape.js'
+import { isError } from '../util/error-shape.js'
+import { describeArgumentError } from './argument-errors.js'
+import { hintForError } from './error-hints.js'
 
 export interface ReportFlags {
   readonly json?: boolean
@@ -97,11 +99,12 @@ export interface ErrorReport {
 }
 
 function toErrorReport(session: Session, error: unknown, context: ReportContext): ErrorReport {
+  const propose = (...args: string[]): string => session.propose(...args)
   if (error instanceof SpoolError) {
     const { code, message, resumable, id } = error
     return { code, message, hint: hintOf(session, error), resumable, id }
   }
-  const text = errorMessage(error)
+  const text = describeArgumentError(session, error)
   const code = errorCode(error) ?? 'ERR_UNEXPECTED'
   const isUsageError = code === 'ERR_USAGE' || /^ERR_(INVALID_ARG|OUT_OF_RANGE)/.test(code)
   const message = isUsageError || context.object === undefined ? text : `${context.object}: ${text}`
@@ -110,7 +113,7 @@ function toErrorReport(session: Session, error: unknown, context: ReportContext)
   return {
     code,
     message,
-    hint: isUsageError ? usageHint : hintForCode(session, code),
+    hint: isUsageError ? usageHint : hintForError(error, context.command, propose),
     resumable: false,
     id: '',
   }
@@ -120,18 +123,6 @@ function toErrorReport(session: Session, error: unknown, context: ReportContext)
 export function hintOf(session: Session, error: SpoolError): string {
   const isDiskFailure = error.code === 'ERR_SPOOL_IO' && !error.resumable
   return isDiskFailure
-    ? diskHint(session)
+    ? hintForError(error.cause ?? { code: 'EIO' }, '', (...args) => session.propose(...args))
     : error.hintIn(commandWording((args, at) => session.proposeAt(at, ...args)))
-}
-
-function diskHint(session: Session): string {
-  return `Run "${session.propose('doctor')}" to check the spool directory, or set --spool to another one.`
-}
-
-function hintForCode(session: Session, code: string): string {
-  if (code.startsWith('EADDR')) return 'Use another --host or --port.'
-  if (/^E(ACCES|PERM|ROFS|NOTDIR|ISDIR|NOENT|EXIST|IO|MFILE|NFILE)$/.test(code)) {
-    return `Nothing was published. ${diskHint(session)}`
-  }
-  return 'This is probably a bug. Please report it with the output of --debug.'
 }

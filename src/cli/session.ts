@@ -10,6 +10,7 @@ import type { SpoolWarning } from '../upload/run/context.js'
 import { errorCode } from '../util/error-code.js'
 import { isError } from '../util/error-shape.js'
 import type { Configuration } from './configuration.js'
+import { settingNamed, type SettingDefinition } from './config-schema.js'
 import type { CliConnection, ConnectionFlags } from './connection.js'
 import { EXIT_SUCCESS, EXIT_FAILURE } from './exit-status.js'
 import { escapeControlChars } from './escape-control-chars.js'
@@ -66,6 +67,8 @@ export class Session {
   #outputFailed = false
   /** Flags on the command line, without configured values. */
   #givenFlags: SelectingFlags = {}
+  #settings: readonly SettingDefinition[] = []
+  #configuration: Configuration | undefined
   readonly #onSignal = (signal: NodeJS.Signals): void => {
     const signalName = INTERRUPT_SIGNALS.find(name => name === signal) ?? 'SIGTERM'
     if (this.#interruptedBy !== undefined) {
@@ -112,30 +115,50 @@ export class Session {
     command: (flags: F) => Promise<number>,
   ): Promise<void> {
     this.#givenFlags = flags
-    if (flags.debug) {
+    const { readConfiguration } = await import('./configuration.js')
+    this.#configuration = readConfiguration({
+      flags: Object.fromEntries(Object.entries(flags)),
+      env: this.io.env,
+      settings: this.#settings,
+    })
+    const merged = { ...this.#configuration.values, ...flags }
+    if (merged.logFormat !== undefined) this.logFormat = checkLogFormat(merged.logFormat)
+    if (merged.debug === true) {
       const { logRequests } = await import('./debug-log.js')
       this.onClose(logRequests(line => this.logLine(line, { level: 'debug' })))
     }
-    const { cname, ...values } = (await this.loadConfiguration(flags)).values
-    // Describes the configured endpoint, so it does not apply to another one.
-    const isGiven = this.#givenFlags.endpoint !== undefined
-    const ofEndpoint = cname === undefined || isGiven ? {} : { cname }
-    const merged = { ...values, ...ofEndpoint, ...flags }
-    if (merged.logFormat !== undefined) this.logFormat = checkLogFormat(merged.logFormat)
     this.hasBegun = true
     this.commandStatus = await command(merged)
   }
 
-  async loadConfiguration(flags: GlobalFlags): Promise<Configuration> {
-    const { readConfiguration } = await import('./configuration.js')
-    return readConfiguration(flags.config, this.io.env)
+  /** Sets the settings that the called command has options for. */
+  useSettings(settings: readonly SettingDefinition[]): void {
+    this.#settings = settings
+  }
+
+  /** Configuration of the running command. */
+  get configuration(): Configuration {
+    if (this.#configuration === undefined) throw new Error('No command is running')
+    return this.#configuration
+  }
+
+  /** Returns where a setting was set, as the subject of a sentence; its flag if it was not set. */
+  subjectOf(setting: SettingDefinition): string {
+    const origin = this.#configuration?.origins.get(setting.name)
+    return origin?.subject ?? (setting.flags?.replace(/ .*/, '') || setting.env)
+  }
+
+  /** Returns whether an output flag is set, for failures before a command runs. */
+  isEnabled(name: 'json' | 'debug', args: readonly string[]): boolean {
+    return args.includes(`--${name}`) || this.io.env[settingNamed(name).env] === '1'
   }
 
   /** Connects to the OSS selected by flags and configuration. @throws UsageError */
   async connect(flags: SpoolFlags, bucket?: string): Promise<CliConnection> {
     const { openConnection } = await import('./connection.js')
-    const { credentials } = await this.loadConfiguration(flags)
-    const connection = await openConnection(flags, credentials, bucket)
+    const { values } = this.configuration
+    const isConfigured = flags.endpoint === values['endpoint'] && flags.region === values['region']
+    const connection = await openConnection(flags, isConfigured, this.configuration, bucket)
     this.onClose(() => connection.close())
     return connection
   }
@@ -212,6 +235,11 @@ export class Session {
     if (this.logFormat === 'json') return this.logLine(text)
     this.statusLine?.clear()
     this.io.stderr.write(`${escapeControlChars(text)}\n`)
+  }
+
+  /** Stops the work as the signal does, for a terminal in raw mode that sends none. */
+  interrupt(signal: InterruptSignal): void {
+    this.#onSignal(signal)
   }
 
   /** Registers a handler for `close()`. Handlers run in reverse order. */

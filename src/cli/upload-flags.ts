@@ -19,7 +19,7 @@ export type UploadFlags = SpoolFlags &
     readonly expectSha256?: string
     readonly expectCrc64?: string
     readonly once?: boolean
-    readonly overwrite?: boolean
+    readonly noOverwrite?: boolean
     readonly meta?: string[]
     readonly header?: string[]
     readonly contentType?: string
@@ -49,7 +49,7 @@ export async function toUploadOptions(flags: UploadFlags): Promise<UploadOptions
     storageClass,
     acl,
     mime: flags.contentType,
-    overwrite: flags.overwrite === false ? false : undefined,
+    overwrite: flags.noOverwrite === true ? false : undefined,
     retry: retries === undefined ? undefined : { attempts: retries },
     meta: parsePairs('--meta', flags.meta),
     headers: parsePairs('--header', flags.header),

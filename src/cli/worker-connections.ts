@@ -41,25 +41,30 @@ export interface Fleet {
   warn(message: string): void
   startWorker(spool: Spool, sources: Sources): UploadWorker<Sources>
   checkHealth(worker: UploadWorker<Sources>, isStopping: boolean): Promise<WorkerHealth>
+  /** Resolves, with a notice, once Redis has not answered for a while. Then nothing can be returned to it. */
+  whenGivenUp(): Promise<void>
 }
 
 /** ms to wait for Redis to answer a ping. */
 const PING_TIMEOUT_MS = 2_000
 
+/** ms without an answer of Redis after which a worker that stops no longer waits for it. */
+const GIVE_UP_AFTER_MS = 5_000
+const PING_INTERVAL_MS = 500
+
 /**
- * Returns the URL of Redis. A password is accepted from the environment only, because every user can see
- * arguments.
+ * Checks the URL of Redis. A password is not accepted from an argument, because every user can see those.
+ * @param isArgument – it is the value of --redis
  * @throws UsageError if the URL is missing or invalid
  */
-export function redisUrl(flag: string | undefined, env: NodeJS.ProcessEnv): string {
-  const url = flag ?? env['REDIS_URL']
-  if (!url)
+export function redisUrl(url: string | undefined, isArgument: boolean): string {
+  if (url === undefined)
     throw new UsageError('No Redis URL: set --redis or REDIS_URL, for example to redis://10.0.0.5')
   // The error does not quote the URL, which may contain a password.
   if (!URL.canParse(url) || !/^rediss?:$/.test(new URL(url).protocol)) {
     throw new UsageError('The URL of Redis must be redis://HOST[:PORT][/DB] or rediss://...')
   }
-  if (flag !== undefined && new URL(flag).password !== '') {
+  if (isArgument && new URL(url).password !== '') {
     throw new UsageError('A password in --redis is visible to every user. Set REDIS_URL instead')
   }
   return url
@@ -97,6 +102,14 @@ export async function openFleet(
     concurrency,
     queue: queueName = 'oss-spool',
   } = flags
+  const isReachable = (): Promise<boolean> =>
+    Promise.race([
+      redis.ping().then(
+        () => true,
+        () => false,
+      ),
+      new Promise<false>(resolve => setTimeout(resolve, PING_TIMEOUT_MS, false).unref()),
+    ])
   const checkpointStore = redisCheckpoints(redis, omitUndefined({ host, hostTimeout, lockTimeout }))
   session.onClose(() => checkpointStore.close())
   const options = omitUndefined({ concurrency, hostQueueTimeout, lockTimeout })
@@ -117,15 +130,17 @@ export async function openFleet(
         ...options,
       }),
     checkHealth: async ({ active }, isStopping) => {
-      const isReachable = await Promise.race([
-        redis.ping().then(
-          () => true,
-          () => false,
-        ),
-        new Promise<false>(resolve => setTimeout(resolve, PING_TIMEOUT_MS, false).unref()),
-      ])
-      const status = isStopping ? 'stopping' : isReachable ? 'ok' : 'unreachable'
-      return { status, host: checkpointStore.host, active, redis: isReachable }
+      const answers = await isReachable()
+      const status = isStopping ? 'stopping' : answers ? 'ok' : 'unreachable'
+      return { status, host: checkpointStore.host, active, redis: answers }
+    },
+    whenGivenUp: async () => {
+      let answeredAt = Date.now()
+      while (Date.now() - answeredAt < GIVE_UP_AFTER_MS) {
+        await new Promise<void>(resolve => setTimeout(resolve, PING_INTERVAL_MS).unref())
+        if (await isReachable()) answeredAt = Date.now()
+      }
+      session.logLine('Redis does not answer: its jobs return to the queue when their locks expire')
     },
   }
 }

@@ -153,6 +153,8 @@ export interface Bucket {
 export interface OssConnection {
   /** Endpoint in the form of `Place.endpoint`. */
   readonly endpoint: string
+  /** Whether `endpoint` is the connection's own, or configured for `bucket`. */
+  isConfiguredFor(endpoint: string, bucket: string): boolean
   /**
    * Returns the location for new uploads.
    * @throws TypeError if no bucket is configured or its name is invalid

@@ -219,6 +219,14 @@ function endpointOf(options: AliOssClientOptions, region: string): string {
     return `http${secure ? 's' : ''}://${region}${inside}.aliyuncs.com`
   }
   if (typeof endpoint !== 'string') throw invalidType('client.endpoint', 'a string', endpoint)
+  return canonicalEndpoint(endpoint, secure)
+}
+
+/**
+ * Returns an endpoint as it is recorded.
+ * @throws TypeError if it is neither a host name nor a URL
+ */
+export function canonicalEndpoint(endpoint: string, secure = true): string {
   const text = /^[a-z][a-z0-9+.-]*:\/\//i.test(endpoint)
     ? endpoint
     : `http${secure ? 's' : ''}://${endpoint}`

@@ -5,7 +5,12 @@
 import { invalidValue } from '../errors.js'
 import { AliOssBucket } from './ali-oss-bucket.js'
 import type { Bucket, OssConnection, Place } from './bucket.js'
-import { readClient, type AliOssClient, type ClientOptions } from './client-options.js'
+import {
+  canonicalEndpoint,
+  readClient,
+  type AliOssClient,
+  type ClientOptions,
+} from './client-options.js'
 import { Transport } from './transport.js'
 
 /** Stable name for the address of an embedded OSS, whose port changes on every start. */
@@ -18,17 +23,24 @@ export interface EndpointAlias {
 
 /**
  * Creates a connection from `client`. Sends nothing.
+ * @param bucketEndpoints – further endpoints that are configured, each for one bucket
  * @throws TypeError if `client` is neither an `ali-oss` client nor options to create one
  */
 export function connect(
   client: AliOssClient | ClientOptions,
   alias?: EndpointAlias,
+  bucketEndpoints: ReadonlyMap<string, string> = new Map(),
 ): OssConnection {
   const { settings, place } = readClient(client)
   const transport = new Transport(settings.agents, settings.ca)
   const buckets = new Map<string, Bucket>()
   return {
     endpoint: alias?.name ?? place.endpoint,
+    isConfiguredFor(endpoint, bucket) {
+      if (endpoint === (alias?.name ?? place.endpoint)) return true
+      const own = bucketEndpoints.get(bucket)
+      return own !== undefined && endpoint === canonicalEndpoint(own)
+    },
     place(bucket = place.bucket) {
       if (bucket === undefined) {
         throw invalidValue('client.bucket', 'must be the bucket to upload to', undefined)

@@ -194,7 +194,7 @@ function checkRequestHeader(name: string, value: string): void {
   const lower = name.toLowerCase()
   if (lower === 'x-oss-request-payer') {
     const reason =
-      'must not set this header, which every request needs: use "client.isRequestPay", or --request-payer on the command line'
+      'must not set this header, which every request needs: use "client.isRequestPay"'
     throw invalidValue('headers', reason, name)
   }
   if (lower === TRAFFIC_LIMIT && !isTrafficLimit(value)) {

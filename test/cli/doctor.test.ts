@@ -1,4 +1,5 @@
 /** `doctor`, `config show`, and JSON output that matches the published schemas. */
+import { spawnSync } from 'node:child_process'
 import { readdirSync } from 'node:fs'
 import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -210,8 +211,12 @@ t.test('the published schemas match the setting definitions and real output', as
     Object.keys(read('config').properties)
       .filter(name => name !== '$schema')
       .toSorted(),
-    SETTING_DEFINITIONS.map(({ name }) => name).toSorted(),
+    SETTING_DEFINITIONS.filter(({ perCall }) => perCall !== true)
+      .map(({ name }) => name)
+      .toSorted(),
   )
+  const made = spawnSync(process.execPath, [pathOf('scripts/config-schema.mjs'), '--check'])
+  t.equal(made.status, 0, String(made.stderr))
   for (const right of [{}, { partSize: 5, maxRate: '1.5 MB' }]) t.ok(schema('config')(right))
   for (const wrong of [{ regio: 'x' }, { partSize: 'big' }, { internal: 'yes' }, []]) {
     t.throws(() => schema('config')(wrong))

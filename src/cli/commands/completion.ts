@@ -2,7 +2,7 @@
 import type { Command } from 'commander'
 import { bashCompletion, fishCompletion, zshCompletion } from '../completion.js'
 import { EXIT_SUCCESS, UsageError } from '../exit-status.js'
-import { addExamples, logFormatOption } from '../shared-options.js'
+import { addExamples, addSettings } from '../shared-options.js'
 import type { GlobalFlags, Session } from '../session.js'
 import { commandSpecsOf } from '../command-spec.js'
 
@@ -17,7 +17,6 @@ export function defineCompletion(program: Command, session: Session): void {
     .command('completion')
     .description('print a shell completion script')
     .argument('<SHELL>', 'bash, zsh or fish')
-    .addOption(logFormatOption())
     .action((shell: string, flags: GlobalFlags) =>
       session.run(flags, async () => {
         const renderCompletion = COMPLETION_BY_SHELL[shell]
@@ -27,6 +26,7 @@ export function defineCompletion(program: Command, session: Session): void {
         return EXIT_SUCCESS
       }),
     )
+  addSettings(command, 'logFormat')
   addExamples(command, [
     'oss-spool completion bash > ~/.local/share/bash-completion/completions/oss-spool',
     'oss-spool completion fish > ~/.config/fish/completions/oss-spool.fish',

@@ -5,15 +5,15 @@ import { EXIT_SUCCESS } from '../exit-status.js'
 import { addConnectionOptions, addExamples } from '../shared-options.js'
 import type { Session, SpoolFlags } from '../session.js'
 import { SETTING_DEFINITIONS } from '../config-schema.js'
-import { toFlag } from '../flag-name.js'
 import { formatTable } from '../table.js'
+import { defaultDirectory } from '../../upload/model/names.js'
 import { escapeControlChars } from '../escape-control-chars.js'
 
 export function defineConfig(program: Command, session: Session): void {
   const config = program.command('config').description('show configuration').helpCommand(false)
   const command = addConnectionOptions(config.command('show'))
     .description('print every setting and where it comes from; secrets are masked')
-    .action((flags: SpoolFlags) => session.run(flags, merged => showConfig(session, merged, flags)))
+    .action((flags: SpoolFlags) => session.run(flags, merged => showConfig(session, merged)))
   addExamples(command, [
     'oss-spool config show',
     'oss-spool config show --config /etc/oss-spool/backup.json --json | jq .region',
@@ -21,21 +21,15 @@ export function defineConfig(program: Command, session: Session): void {
   addExamples(config, ['oss-spool config show', 'oss-spool config show --json'])
 }
 
-type ValueByName = Readonly<Record<string, string | number | boolean | undefined>>
-
 interface SettingEntry {
   readonly name: string
   readonly value?: string | number | boolean
   readonly from: string
 }
 
-async function showConfig(
-  session: Session,
-  merged: SpoolFlags,
-  flags: SpoolFlags,
-): Promise<number> {
-  const settings = await collectSettings(session, merged, flags)
-  if (flags.json) {
+async function showConfig(session: Session, merged: SpoolFlags): Promise<number> {
+  const settings = await collectSettings(session, merged)
+  if (merged.json) {
     const entries = settings.map(({ name, ...rest }) => [name, rest])
     session.print(JSON.stringify(Object.fromEntries(entries)))
     return EXIT_SUCCESS
@@ -59,26 +53,41 @@ async function showConfig(
 async function collectSettings(
   session: Session,
   merged: SpoolFlags,
-  flags: SpoolFlags,
 ): Promise<readonly SettingEntry[]> {
-  const { defaultDirectory } = await import('../../upload/model/names.js')
-  const { origins, credentials, path: configPath } = await session.loadConfiguration(flags)
-  const flagValues: ValueByName = { ...flags }
-  const values: ValueByName = { spool: defaultDirectory(session.io.env), ...merged, ...credentials }
-  const entries = SETTING_DEFINITIONS.map(({ name, secret, redact }): SettingEntry => {
+  const { origins, credentials, path, bucketEndpoints } = session.configuration
+  const spool = merged.spool ?? defaultDirectoryIfAny(session.io.env)
+  const values: Readonly<Record<string, unknown>> = { ...merged, spool, ...credentials }
+  const definitions = SETTING_DEFINITIONS.filter(({ name }) => name !== 'config')
+  const entries = definitions.map(({ name, secret, redact }): SettingEntry => {
     const value = values[name]
-    if (value === undefined) return { name, from: defaultOrigin(name, flags) }
-    const from = flagValues[name] === undefined ? (origins.get(name) ?? 'default') : toFlag(name)
+    if (value === undefined) return { name, from: defaultOrigin(name, merged) }
+    const from = origins.get(name)?.from ?? 'default'
     return {
       name,
-      value: secret === true ? maskSecret(name, String(value)) : shown(name, value, redact),
+      value: secret === true ? maskSecret(name, String(value)) : shown(toScalar(value), redact),
       from,
     }
   })
+  const bucketEntries = [...bucketEndpoints].map(([bucket, { endpoint }]) => ({
+    name: `endpoint of ${bucket}`,
+    value: withoutPassword(endpoint),
+    from: '~/.ossutilconfig',
+  }))
+  const configFrom = origins.get('config')?.from ?? 'default'
   return [
     ...entries,
-    { name: 'configuration', value: configPath, from: flags.config ? '--config' : 'default' },
+    ...bucketEntries,
+    { name: 'configuration', ...(path === undefined ? {} : { value: path }), from: configFrom },
   ]
+}
+
+/** A user without a home directory has no default. */
+function defaultDirectoryIfAny(env: NodeJS.ProcessEnv): string | undefined {
+  try {
+    return defaultDirectory(env)
+  } catch {
+    return undefined
+  }
 }
 
 /** Returns the origin of a setting that is not set anywhere. */
@@ -88,14 +97,21 @@ function defaultOrigin(name: string, { local }: ConnectionFlags): string {
 }
 
 /** Returns a value without its secret parts. */
-function shown<T>(name: string, value: T, redact?: (value: string) => string): T | string {
-  return redact === undefined ? withoutPassword(name, value) : redact(String(value))
+function shown<T>(value: T, redact?: (value: string) => string): T | string {
+  return redact === undefined ? withoutPassword(value) : redact(String(value))
 }
 
-/** Hides a password in the endpoint. Such an endpoint is rejected only when it is used. */
-function withoutPassword<T>(name: string, value: T): T | string {
-  if (name !== 'endpoint' || typeof value !== 'string') return value
+/** Hides a password in a URL. An endpoint with one is rejected only when it is used. */
+function withoutPassword<T>(value: T): T | string {
+  if (typeof value !== 'string' || !/^(\w+:\/\/)?[^/]*@/.test(value)) return value
   return value.replace(/^(\w+:\/\/)?.*@/s, '$1***@')
+}
+
+/** Values of several parts are shown as their text. */
+function toScalar(value: unknown): string | number | boolean {
+  if (typeof value === 'number' || typeof value === 'boolean') return value
+  if (Array.isArray(value)) return value.join(', ')
+  return typeof value === 'string' ? value : JSON.stringify(value)
 }
 
 /**

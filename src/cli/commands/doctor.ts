@@ -9,6 +9,7 @@ import { readSpoolContent } from '../spool-content.js'
 import { parseBucketTarget } from '../target.js'
 import { escapeControlChars } from '../escape-control-chars.js'
 import { isArgumentError } from '../../util/error-shape.js'
+import { describeArgumentError } from '../argument-errors.js'
 
 export function defineDoctor(program: Command, session: Session): void {
   const command = addConnectionOptions(program.command('doctor'))
@@ -64,12 +65,11 @@ async function checkConnection(
     const command = session.propose('config', 'show')
     const hint = `Run "${command}" to see the settings and where they come from`
     return [
-      failedResult('credentials', error.message, hint),
+      failedResult('credentials', describeArgumentError(session, error), hint),
       skippedResult('bucket', 'no connection'),
     ]
   }
-  const { origins } = await session.loadConfiguration(flags)
-  const origin = origins.get('accessKeyId') ?? "Alibaba's default chain"
+  const origin = session.configuration.origins.get('accessKeyId')?.from ?? "Alibaba's default chain"
   const credentialsResult = okResult(
     'credentials',
     flags.local === undefined ? `from ${origin}` : 'none needed',

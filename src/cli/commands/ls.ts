@@ -7,7 +7,7 @@ import { Option, type Command } from 'commander'
 import type { UploadStatus } from '../../upload/maintenance/status.js'
 import type { ConnectionFlags } from '../connection.js'
 import { EXIT_SUCCESS } from '../exit-status.js'
-import { addConnectionOptions, addExamples, metricsOption } from '../shared-options.js'
+import { addConnectionOptions, addExamples, addSettings } from '../shared-options.js'
 import { measured, type MetricsFlags } from '../monitoring.js'
 import { formatBytes, formatDuration } from '../units.js'
 import type { Session, SpoolFlags } from '../session.js'
@@ -17,10 +17,9 @@ import { escapeControlChars } from '../escape-control-chars.js'
 type LsFlags = SpoolFlags & MetricsFlags & { readonly all?: boolean }
 
 export function defineLs(program: Command, session: Session): void {
-  const command = addConnectionOptions(program.command('ls'))
+  const command = addSettings(addConnectionOptions(program.command('ls')), 'metrics')
     .description('list unfinished uploads and the quarantine')
     .addOption(new Option('--all', 'also list receipts and, with --json, the quarantine'))
-    .addOption(metricsOption())
     .action((flags: LsFlags) =>
       session.run(
         flags,

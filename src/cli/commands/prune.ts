@@ -4,7 +4,7 @@ import { SpoolError, type SpoolErrorCode } from '../../errors.js'
 import type { Pruned } from '../../upload/maintenance/prune.js'
 import { confirm } from '../confirm.js'
 import { EXIT_SUCCESS, EXIT_FAILURE } from '../exit-status.js'
-import { addConnectionOptions, addExamples, durationOption } from '../shared-options.js'
+import { addConnectionOptions, addExamples, addSettings } from '../shared-options.js'
 import { hintOf, reportFailure } from '../report.js'
 import type { Session, SpoolFlags } from '../session.js'
 import { escapeControlChars } from '../escape-control-chars.js'
@@ -20,25 +20,9 @@ type PruneFlags = SpoolFlags & {
 export function definePrune(program: Command, session: Session): void {
   const command = addConnectionOptions(program.command('prune'))
     .description('remove stale uploads, receipts and quarantined files')
-    .addOption(
-      durationOption(
-        '--older-than <TIME>',
-        'remove only what has been idle for this long (default: 7d)',
-      ),
-    )
-    .addOption(
-      new Option('--sealed', 'also remove sealed and committed uploads; their bytes are lost'),
-    )
-    .addOption(
-      new Option(
-        '--orphans',
-        'also abort empty multipart uploads left on OSS by lost Initiate responses',
-      ),
-    )
-    .addOption(new Option('--dry-run', 'only print what would be removed'))
     .addOption(new Option('--yes', 'do not ask for confirmation'))
     .action((flags: PruneFlags) => session.run(flags, merged => pruneSpool(session, merged)))
-  addExamples(command, [
+  addExamples(addSettings(command, 'olderThan', 'sealed', 'orphans', 'dryRun'), [
     'oss-spool prune --older-than 30d --dry-run',
     'oss-spool prune --older-than 14d --orphans --yes',
   ])

@@ -2,13 +2,13 @@
 import { createReadStream, statSync, type ReadStream } from 'node:fs'
 import type { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
-import { Option, type Command } from 'commander'
+import type { Command } from 'commander'
 import { mapLimit } from '../../util/map-limit.js'
 import type { Spool } from '../../spool.js'
 import type { UploadOptions } from '../../upload/model/options.js'
 import type { CliConnection } from '../connection.js'
 import { EXIT_SUCCESS, UsageError, combineExitStatuses } from '../exit-status.js'
-import { countOption, addExamples, addUploadOptions } from '../shared-options.js'
+import { addExamples, addSettings, addUploadOptions } from '../shared-options.js'
 import { startProgressDisplay, type ProgressDisplay } from '../progress.js'
 import { monitored } from '../monitoring.js'
 import { reportError, reportResult, type CliUploadResult } from '../report.js'
@@ -33,20 +33,13 @@ export function definePut(program: Command, session: Session): void {
       'the object or, with a trailing slash, the folder for the files',
     )
     .argument('[FILE...]', 'files or quoted patterns (default: -, standard input)')
-    .addOption(
-      new Option('--if-changed', 'skip files whose size and CRC64 equal those of the object'),
-    )
-    .addOption(
-      new Option('--in-place', 'read FILE where it is instead of copying it; it must not change'),
-    )
-    .addOption(countOption('--parallel-uploads <N>', 'files uploaded concurrently (default: 4)'))
     .action((target: string, files: string[], flags: PutFlags) =>
       session.run(
         flags,
         monitored(session, 'put', merged => putTargets(session, target, files, merged)),
       ),
     )
-  addExamples(command, [
+  addExamples(addSettings(command, 'ifChanged', 'inPlace', 'parallelUploads'), [
     'oss-spool put "oss://backups/photos-$(date +%F).tar" photos.tar',
     `oss-spool put --if-changed oss://site/photos/ 'photos/**/*.jpg'`,
     'oss-spool put --local oss://demo/report.csv report.csv',

@@ -7,17 +7,12 @@ import type { SpoolWarning } from '../../upload/run/context.js'
 import type { UploadStatus } from '../../upload/maintenance/status.js'
 import { EXIT_FAILURE, EXIT_SUCCESS, UsageError, combineExitStatuses } from '../exit-status.js'
 import { logSkipped, ownerText, proposeFor, skipReason, type SkipReason } from '../all-uploads.js'
-import {
-  ID_DESCRIPTION,
-  countOption,
-  addExamples,
-  addTransferOptions,
-  durationOption,
-} from '../shared-options.js'
+import { ID_DESCRIPTION, addExamples, addSettings, addTransferOptions } from '../shared-options.js'
 import { startProgressDisplay, type ProgressDisplay, type ProgressFlags } from '../progress.js'
 import { monitored, type MonitoringFlags } from '../monitoring.js'
 import { hintOf, reportError, reportResult, reportWarnedError } from '../report.js'
 import { resolveIds } from '../resolve-ids.js'
+import type { CliConnection } from '../connection.js'
 import { reportStaleUploads } from '../stale-uploads.js'
 import type { Session, SpoolFlags } from '../session.js'
 
@@ -38,20 +33,13 @@ export function defineResume(program: Command, session: Session): void {
     .argument('[ID...]', ID_DESCRIPTION)
     .addOption(new Option('--all', 'finish every sealed or committed upload of this endpoint'))
     .addOption(new Option('--force', 'replace an object that someone else wrote'))
-    .addOption(
-      durationOption(
-        '--stale-after <TIME>',
-        'with --all: exit with 1 if an upload remains whose seal, last commit or quarantine is older',
-      ),
-    )
-    .addOption(countOption('--parallel-uploads <N>', 'uploads finished concurrently (default: 4)'))
     .action((ids: string[], flags: ResumeFlags) =>
       session.run(
         flags,
         monitored(session, 'resume', merged => resumeUploads(session, ids, merged)),
       ),
     )
-  addExamples(command, [
+  addExamples(addSettings(command, 'staleAfter', 'parallelUploads'), [
     'oss-spool resume --all --quiet --stale-after 24h   # from cron',
     'oss-spool resume oss://backups/mydb-2026-11-23.dump',
   ])
@@ -73,7 +61,7 @@ async function resumeUploads(
     const selectedIds = await resolveIds(session, ids, flags, connection.endpoint)
     return combineExitStatuses(await resumeEach(session, spool, selectedIds, flags))
   }
-  const status = await resumeAll(session, spool, connection.endpoint, flags)
+  const status = await resumeAll(session, spool, connection, flags)
   if (flags.staleAfter === undefined || session.signal.aborted) return status
   // Stale uploads need a person, while 75 says that a later run may succeed.
   return (await reportStaleUploads(session, flags, flags.staleAfter)) ? EXIT_FAILURE : status
@@ -82,7 +70,7 @@ async function resumeUploads(
 async function resumeAll(
   session: Session,
   spool: Spool,
-  endpoint: string,
+  connection: CliConnection,
   flags: ResumeFlags,
 ): Promise<number> {
   const lostStatuses: number[] = []
@@ -94,8 +82,10 @@ async function resumeAll(
   spool.off('warning', onWarning)
   const ids: string[] = []
   for (const status of uploads) {
+    const isOurs = connection.isConfiguredFor(status.endpoint, status.bucket)
+    const endpoint = isOurs ? status.endpoint : connection.endpoint
     const reason = skipReason(status, endpoint)
-    const isForced = reason === 'exists' && flags.force === true && status.endpoint === endpoint
+    const isForced = reason === 'exists' && flags.force === true && isOurs
     if (reason === undefined || isForced) ids.push(status.id)
     else if (!flags.quiet) logSkippedUpload(session, status, reason, endpoint)
   }

@@ -4,7 +4,7 @@
  */
 import type { Command } from 'commander'
 import { EXIT_SUCCESS, UsageError } from '../exit-status.js'
-import { addExamples, durationOption, addUploadOptions, valueOption } from '../shared-options.js'
+import { addExamples, addSettings, addUploadOptions, valueOption } from '../shared-options.js'
 import { Producer, programCommand, shellCommand, type ProducerCommand } from '../child-command.js'
 import { isExecutable } from '../executable.js'
 import { startProgressDisplay } from '../progress.js'
@@ -31,16 +31,13 @@ export function defineRun(program: Command, session: Session): void {
         'run a line of bash instead of CMD, and publish only if each command of its pipeline succeeds',
       ),
     )
-    .addOption(
-      durationOption('--max-age <TIME>', 'run the command again if the sealed bytes are older'),
-    )
     .action((target: string, commandLine: string[], flags: RunFlags) =>
       session.run(
         flags,
         monitored(session, 'run', merged => runProducer(session, target, commandLine, merged)),
       ),
     )
-  addExamples(command, [
+  addExamples(addSettings(command, 'maxAge'), [
     'oss-spool run "oss://backups/mydb-$(date +%F).dump" -- pg_dump -Fc mydb',
     `oss-spool run --shell 'tar c /var/log/web | zstd' oss://logs/web1.tar.zst`,
   ])

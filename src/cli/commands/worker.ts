@@ -6,7 +6,7 @@ import { once } from 'node:events'
 import { dirname, resolve } from 'node:path'
 import type { Command } from 'commander'
 import { EXIT_SUCCESS, UsageError } from '../exit-status.js'
-import { addExamples, addWorkerOptions, metricsOption } from '../shared-options.js'
+import { addExamples, addWorkerOptions } from '../shared-options.js'
 import { reportError, reportResult } from '../report.js'
 import type { Session, SpoolFlags } from '../session.js'
 import type { UploadStatus } from '../../upload/maintenance/status.js'
@@ -14,7 +14,7 @@ import type { WorkerMetrics } from '../worker-metrics.js'
 
 type WorkerFlags = SpoolFlags & {
   readonly metrics?: string
-  readonly sources: string
+  readonly sources?: string
   readonly bucket?: string
   readonly redis?: string
   readonly concurrency?: number
@@ -37,7 +37,6 @@ const SOURCE_GRACE_MS = 1_000
 export function defineWorker(program: Command, session: Session): void {
   const command = addWorkerOptions(program.command('worker'))
     .description('upload the jobs of a queue (BullMQ on Redis) as a member of a fleet')
-    .addOption(metricsOption())
     .action((flags: WorkerFlags) => session.run(flags, merged => runWorker(session, merged)))
   addExamples(command, [
     'REDIS_URL=redis://:secret@10.0.0.5 oss-spool worker --bucket exports --sources ./sources.mjs',
@@ -46,14 +45,15 @@ export function defineWorker(program: Command, session: Session): void {
 }
 
 async function runWorker(session: Session, flags: WorkerFlags): Promise<number> {
-  const bucket = flags.bucket ?? session.io.env['OSS_BUCKET']
-  if (!bucket) throw new UsageError('No bucket: set --bucket or OSS_BUCKET')
+  const { bucket } = flags
+  if (bucket === undefined) throw new UsageError('No bucket: set --bucket or OSS_BUCKET')
+  if (flags.sources === undefined) throw new UsageError('No sources: set --sources')
   if (flags.metrics !== undefined) {
     const { checkMetricsPath } = await import('../metrics-file.js')
     checkMetricsPath(flags.metrics)
   }
   const { redisUrl, openFleet } = await import('../worker-connections.js')
-  const url = redisUrl(flags.redis, session.io.env)
+  const url = redisUrl(flags.redis, session.configuration.origins.get('redis')?.from === '--redis')
   const { loadSources } = await import('../sources-file.js')
   const sources = await loadSources(flags.sources)
   const projectFolders = [dirname(resolve(flags.sources)), process.cwd()]
@@ -101,7 +101,7 @@ async function runWorker(session: Session, flags: WorkerFlags): Promise<number> 
   if (!flags.quiet)
     session.logLine(`working on queue ${fleet.queueName} as host ${uploadWorker.host}`)
   if (!session.signal.aborted) await once(session.signal, 'abort')
-  await uploadWorker.close()
+  await Promise.race([uploadWorker.close(), fleet.whenGivenUp()])
   await metrics?.stop()
   // A source that ignores its signal must not keep the process alive.
   setTimeout(() => session.io.exit(session.exitStatus()), SOURCE_GRACE_MS).unref()

@@ -1,9 +1,9 @@
 /** Names of uploads, objects and the spool directory: checks and defaults. */
 import { createHash } from 'node:crypto'
-import { homedir } from 'node:os'
-import { join } from 'node:path'
+import { isAbsolute, join } from 'node:path'
 import { invalidType, invalidValue, SpoolError } from '../../errors.js'
 import type { Place } from '../../oss/bucket.js'
+import { homeDirectory } from '../../util/home-directory.js'
 
 /**
  * Checks an upload id. It is also a directory name, so names that are special on any platform are rejected on
@@ -56,8 +56,22 @@ export function defaultId(place: Place, key: string): string {
   return `${name.replace(/^-+|-+$/g, '') || 'upload'}-${hash.digest('hex').slice(0, 24)}`
 }
 
-/** Returns `$OSS_SPOOL_DIR`, else `oss-spool` in the user's state directory (XDG Base Directory). */
+/**
+ * Returns `$OSS_SPOOL_DIR`, else `oss-spool` in the user's state directory (XDG Base Directory, which ignores relative
+ * paths).
+ * @throws TypeError if the user has no home directory
+ */
 export function defaultDirectory(env: NodeJS.ProcessEnv = process.env): string {
   if (env['OSS_SPOOL_DIR']) return env['OSS_SPOOL_DIR']
-  return join(env['XDG_STATE_HOME'] || join(homedir(), '.local', 'state'), 'oss-spool')
+  const stateHome = env['XDG_STATE_HOME'] ?? ''
+  if (isAbsolute(stateHome)) return join(stateHome, 'oss-spool')
+  const home = homeDirectory(env)
+  if (home === undefined) {
+    throw invalidValue(
+      'dir',
+      'or OSS_SPOOL_DIR is required: this user has no home directory',
+      undefined,
+    )
+  }
+  return join(home, '.local', 'state', 'oss-spool')
 }
