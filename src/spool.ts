@@ -12,13 +12,16 @@ import { unsafePermissionsWarning } from './disk/trusted-files.js'
 import type { RecordStore } from './disk/record-store.js'
 import { SpoolDirectory } from './disk/spool-directory.js'
 import { checkObject, checkProperties, invalidType, SpoolError } from './errors.js'
+import { EMBEDDED_PREFIX, type HintWording, type RecordedPlace } from './hint.js'
 import type { OssConnection, Place } from './oss/bucket.js'
 import { connect } from './oss/connection.js'
 import { resumeUpload, retryableUpload } from './retryable-upload.js'
 import {
+  ABORT_OPTIONS,
   checkSpoolOptions,
   rateLimitsOf,
   RESUME_OPTIONS,
+  type AbortOptions,
   type ResumeOptions,
   type SpoolOptions,
 } from './spool-options.js'
@@ -65,6 +68,8 @@ interface Target {
 
 /** Listeners of one sink. */
 interface Listeners {
+  /** Whether anything listens to `progress`. */
+  readonly hasProgress?: () => boolean
   readonly progress?: (event: ProgressEvent) => void
   readonly warning?: (warning: SpoolWarning) => void
 }
@@ -138,6 +143,7 @@ export class Spool extends EventEmitter<{
       open: signal =>
         this.#withClaim(this.#acquire(id, settings, warn), claim => {
           const context = this.#createContext(claim, place, key, settings, {
+            hasProgress: () => stream.listenerCount('progress') > 0,
             progress: event => void stream.emit('progress', event),
             warning: warning => void stream.emit('warning', warning),
           })
@@ -220,7 +226,7 @@ export class Spool extends EventEmitter<{
       this.#uploadSlots.share().run(settings.signal, () =>
         this.#withClaim(this.#acquireExisting(id), claim => {
           const { checkpoint } = claim
-          this.#checkEndpoint(checkpoint)
+          this.#checkEndpoint(checkpoint, (say, at) => say.resume(id, { at }))
           const context = this.#createContext(claim, placeOf(checkpoint), checkpoint.key, settings)
           return resumeUpload(context, settings)
         }),
@@ -229,15 +235,21 @@ export class Spool extends EventEmitter<{
   }
 
   /**
-   * Aborts an upload: first its upload ids on OSS, then everything on this disk.
+   * Aborts an upload: first its upload ids on OSS, then everything on this disk. With `remote: false`, on this disk
+   * only, without a request.
    * @throws SpoolError `ERR_SPOOL_NOT_FOUND`, `ERR_SPOOL_LOCKED`, or another one if OSS refuses: the upload is kept
    */
-  async abort(id: string): Promise<void> {
+  async abort(id: string, options: AbortOptions = {}): Promise<void> {
     checkId(id)
+    checkObject('options', options)
+    checkProperties('options', options, ABORT_OPTIONS)
+    const { remote = true } = options
+    if (typeof remote !== 'boolean') throw invalidType('remote', 'a boolean', remote)
     await this.#withErrorCodes({ id }, () =>
       this.#withClaim(this.#acquireExisting(id), claim => {
+        if (!remote) return this.#remove(claim)
         const { checkpoint } = claim
-        this.#checkEndpoint(checkpoint)
+        this.#checkEndpoint(checkpoint, (say, at) => say.abort(id, { at }))
         const settings = checkOptions(this.#defaults)
         const context = this.#createContext(claim, placeOf(checkpoint), checkpoint.key, settings)
         return abortUpload(context, this.#records)
@@ -254,19 +266,26 @@ export class Spool extends EventEmitter<{
         // Only this record lists the upload ids that may still have to be aborted on OSS: `prune` does that.
         const isOver = upload.phase === 'published' && superseded.length === 0 && lost.length === 0
         if (!isOver) return claim.release()
-        const cause = await claim.remove()
-        if (cause !== undefined)
-          process.nextTick(() => {
-            this.emit('warning', { id, message: `Cleaning up failed: ${String(cause)}`, cause })
-          })
+        await this.#remove(claim)
       }),
     )
+  }
+
+  /** Removes an upload from this disk. Files that stay are left to the next sweep. */
+  async #remove(claim: Claim): Promise<void> {
+    const { id } = claim
+    const cause = await claim.remove()
+    if (cause === undefined) return
+    // On the next tick, so that an exception of a listener does not fail the call.
+    process.nextTick(() => {
+      this.emit('warning', { id, message: `Cleaning up failed: ${String(cause)}`, cause })
+    })
   }
 
   /**
    * Removes what was idle for `olderThan` and has no owner: unsealed uploads (aborted on OSS), receipts and
    * quarantined files; sealed and committed uploads and orphans only on request.
-   * @returns what was removed, or would be with `dryRun`
+   * @returns what was removed, or would be with `dryRun`; entries with an `error` could not be removed
    */
   async prune(options: PruneOptions = {}): Promise<Pruned[]> {
     checkObject('options', options)
@@ -274,8 +293,10 @@ export class Spool extends EventEmitter<{
     const settings = checkOptions(this.#defaults)
     const deps: PruneDeps = {
       records: this.#records,
-      contextOf: (claim, checkpoint) =>
-        this.#createContext(claim, placeOf(checkpoint), checkpoint.key, settings),
+      contextOf: (claim, checkpoint) => {
+        this.#checkEndpoint(checkpoint, (say, at) => say.abort(checkpoint.id, { at }))
+        return this.#createContext(claim, placeOf(checkpoint), checkpoint.key, settings)
+      },
       warn: (id, cause) => {
         this.emit('warning', { id, message: errorMessage(cause), cause })
       },
@@ -354,21 +375,24 @@ export class Spool extends EventEmitter<{
     return Claim.acquireExisting(this.#records, id)
   }
 
-  /** Rejects an upload that this connection cannot reach: only one of the two uses an embedded OSS, or they use different ones. */
-  #checkEndpoint(checkpoint: Checkpoint): void {
+  /**
+   * Rejects an upload that this connection cannot reach: only one of the two uses an embedded OSS, or they use
+   * different ones.
+   * @param again – words the same step where it works
+   */
+  #checkEndpoint(
+    checkpoint: Checkpoint,
+    again: (say: HintWording, at: RecordedPlace) => string,
+  ): void {
     const { id, endpoint, upload } = checkpoint
     const here = this.#connection.endpoint
     if (endpoint === here || upload.phase === 'published') return
-    const embedded = [endpoint, here].find(each => each.startsWith(EMBEDDED_PREFIX))
-    if (embedded === undefined) return // the checkpoint's place is reached with this client's signature
-    const hint =
-      embedded === here
-        ? 'Remove --local.'
-        : `Add --local=${endpoint.slice(EMBEDDED_PREFIX.length)} to the command.`
-    throw new SpoolError('ERR_SPOOL_UPLOAD_FAILED', `Upload ${id} belongs to ${endpoint}`, {
+    // Without an embedded OSS, the checkpoint's place is reached with this client's signature.
+    if (![endpoint, here].some(each => each.startsWith(EMBEDDED_PREFIX))) return
+    throw new SpoolError('ERR_SPOOL_ENDPOINT', `Upload ${id} belongs to ${endpoint}`, {
       id,
       resumable: resumableSlot(checkpoint) !== undefined,
-      hint,
+      hint: say => `Nothing was changed. To reach it, ${again(say, checkpoint)}.`,
     })
   }
 
@@ -406,12 +430,14 @@ export class Spool extends EventEmitter<{
   ): UploadContext {
     const { onProgress, parallel } = settings
     // On the next tick, so that an exception of a listener does not fail a part.
-    const progress = new ProgressTracker(event =>
-      process.nextTick(() => {
-        listeners.progress?.(event)
-        onProgress?.(event)
-      }),
-    )
+    const progress = new ProgressTracker({
+      isActive: () => onProgress !== undefined || listeners.hasProgress?.() === true,
+      emit: event =>
+        process.nextTick(() => {
+          listeners.progress?.(event)
+          onProgress?.(event)
+        }),
+    })
     return new UploadContext({
       claim,
       bucket: this.#connection.open(place),
@@ -445,9 +471,6 @@ function uncommittableReason(settings: UploadSettings): string | undefined {
   if (replay === 'offset') return "replay: 'offset'"
   return inPlace === undefined ? undefined : 'inPlace'
 }
-
-/** Prefix of the recorded endpoint of an embedded OSS. The path of its directory follows, instead of a URL. */
-const EMBEDDED_PREFIX = 'local:'
 
 function placeOf({ endpoint, region, bucket, cname, pathStyle }: Checkpoint): Place {
   return { endpoint, region, bucket, cname, pathStyle }

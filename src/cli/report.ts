@@ -4,8 +4,9 @@
  */
 import { SpoolError } from '../errors.js'
 import type { UploadResult } from '../upload/run/result.js'
-import { exitStatusOf } from './exit-status.js'
+import { exitStatusOf, UsageError } from './exit-status.js'
 import { formatBytes, formatDuration } from './units.js'
+import { commandWording } from './proposed-command.js'
 import type { Session } from './session.js'
 import { escapeControlChars } from './escape-control-chars.js'
 import { errorCode } from '../util/error-code.js'
@@ -54,15 +55,22 @@ export function reportWarnedError(session: Session, error: SpoolError, flags: Re
   return exitStatusOf(error)
 }
 
+/** Logs a failure. Returns its report, to be part of a line of JSON. */
+export function reportFailure(session: Session, error: SpoolError): ErrorReport {
+  const report = toErrorReport(session, error, { command: 'oss-spool' })
+  session.logLine(`${report.code}: ${report.message}`)
+  session.log(report.hint)
+  return report
+}
+
 function printErrorJson(
   session: Session,
   error: unknown,
   flags: ReportFlags,
   context: ReportContext,
 ): ErrorReport {
-  const report = toErrorReport(error, context)
-  const { code, message, resumable, id } = report
-  if (flags.json) session.print(JSON.stringify({ error: { code, message, resumable, id } }))
+  const report = toErrorReport(session, error, context)
+  if (flags.json) session.print(JSON.stringify({ error: report }))
   return report
 }
 
@@ -78,41 +86,51 @@ function formatResult(result: CliUploadResult): string {
   return `${objectText}${formatBytes(size)} in ${partsText}, ${crcText}, ${formatDuration(elapsed)}${skippedText}${resumedText}`
 }
 
-interface ErrorReport {
+/** JSON of a failure. */
+export interface ErrorReport {
   readonly code: string
   readonly message: string
+  readonly hint: string
   readonly resumable: boolean
   readonly id: string
-  readonly hint: string
 }
 
-const DISK_HINT =
-  'Run "oss-spool doctor" to check the spool directory, or set --spool to another one.'
-
-function toErrorReport(error: unknown, context: ReportContext): ErrorReport {
+function toErrorReport(session: Session, error: unknown, context: ReportContext): ErrorReport {
   if (error instanceof SpoolError) {
-    const { code, message, resumable, id, hint } = error
-    const isDiskFailure = code === 'ERR_SPOOL_IO' && !resumable
-    return { code, message, resumable, id, hint: isDiskFailure ? DISK_HINT : hint }
+    const { code, message, resumable, id } = error
+    return { code, message, hint: hintOf(session, error), resumable, id }
   }
   const text = errorMessage(error)
   const code = errorCode(error) ?? 'ERR_UNEXPECTED'
   const isUsageError = code === 'ERR_USAGE' || /^ERR_(INVALID_ARG|OUT_OF_RANGE)/.test(code)
   const message = isUsageError || context.object === undefined ? text : `${context.object}: ${text}`
-  const usageHint = `Nothing was read or published. Run "${context.command} --help" for its usage.`
+  const helpHint = `Nothing was read or published. Run "${context.command} --help" for its usage.`
+  const usageHint = error instanceof UsageError ? (error.hint ?? helpHint) : helpHint
   return {
     code,
     message,
+    hint: isUsageError ? usageHint : hintForCode(session, code),
     resumable: false,
     id: '',
-    hint: isUsageError ? usageHint : hintForCode(code),
   }
 }
 
-function hintForCode(code: string): string {
+/** Returns the hint of an error, which proposes commands with the given flags. */
+export function hintOf(session: Session, error: SpoolError): string {
+  const isDiskFailure = error.code === 'ERR_SPOOL_IO' && !error.resumable
+  return isDiskFailure
+    ? diskHint(session)
+    : error.hintIn(commandWording((args, at) => session.proposeAt(at, ...args)))
+}
+
+function diskHint(session: Session): string {
+  return `Run "${session.propose('doctor')}" to check the spool directory, or set --spool to another one.`
+}
+
+function hintForCode(session: Session, code: string): string {
   if (code.startsWith('EADDR')) return 'Use another --host or --port.'
   if (/^E(ACCES|PERM|ROFS|NOTDIR|ISDIR|NOENT|EXIST|IO|MFILE|NFILE)$/.test(code)) {
-    return `Nothing was published. ${DISK_HINT}`
+    return `Nothing was published. ${diskHint(session)}`
   }
   return 'This is probably a bug. Please report it with the output of --debug.'
 }

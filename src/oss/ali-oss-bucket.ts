@@ -316,8 +316,8 @@ export class AliOssBucket implements Bucket {
     exchange: TransportContext = {},
   ): Promise<T> {
     return takeTurn(call, async () => {
-      const { signal, idleTimeout, body } = call
-      Object.assign(exchange, { signal, idleTimeout, body })
+      const { signal, idleTimeout, body, meter } = call
+      Object.assign(exchange, { signal, idleTimeout, body, meter })
       const { credentials } = this.#settings
       const keys = await credentials.get()
       try {

@@ -62,6 +62,7 @@ t.test('options.md lists exactly the options of the library', async t => {
     ...members('src/upload/model/expectation.ts', 'Expectation'),
     ...members('src/upload/model/source.ts', 'SourceOptions'),
     ...members('src/upload/maintenance/prune.ts', 'PruneOptions'),
+    ...members('src/spool-options.ts', 'AbortOptions'),
   ]
   const documented = rowsOf('docs/options.md').flatMap(([first]) => names(first))
   t.same(sorted(documented), sorted(options))

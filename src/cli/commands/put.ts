@@ -149,7 +149,14 @@ async function putStdin(
 
 /** Rejects flags that do not fit the targets, such as the size of one stream with several files. */
 function checkFlagsFitTargets(targets: readonly UploadTarget[], flags: PutFlags): void {
-  const singleStreamFlags = ['id', 'size', 'expectBytes', 'expectMd5', 'expectSha256'] as const
+  const singleStreamFlags = [
+    'id',
+    'size',
+    'expectBytes',
+    'expectMd5',
+    'expectSha256',
+    'expectCrc64',
+  ] as const
   const misusedFlag = singleStreamFlags.find(name => flags[name] !== undefined)
   if (targets.length > 1 && misusedFlag !== undefined) {
     throw new UsageError(

@@ -6,6 +6,7 @@
 import { crc64 } from '../../crc64.js'
 import type { Completing, Finishable, Published, Sealed } from '../../disk/checkpoint.js'
 import { SpoolError } from '../../errors.js'
+import type { Hint } from '../../hint.js'
 import { TOKEN_HEADER, type ObjectInfo, type PublishResponse } from '../../oss/bucket.js'
 import { bodyHeaders, completionHeaders, initiationHeaders } from '../../oss/object-headers.js'
 import {
@@ -100,7 +101,7 @@ async function tryComplete(resources: UploadResources): Promise<PublishedObject>
 
 async function putObject(resources: UploadResources): Promise<PublishedObject> {
   const { context } = resources
-  const { bucket, key } = context
+  const { bucket, key, callOptions, progress } = context
   await settleOlderUploadIds(resources)
   const sealed = backToSealed(resources.sealed)
   const completing = startCompleting(sealed, 'put', bucket.now())
@@ -114,7 +115,11 @@ async function putObject(resources: UploadResources): Promise<PublishedObject> {
   context.countPut(sealed.size)
   const since = performance.now()
   const body = () => wholeBody(resources, sealed)
-  const reply = await bucket.put(key, body, headers, context.callOptions)
+  const reply = await progress.trackBody(() =>
+    progress.trackAttempt(sealed.size, meter =>
+      bucket.put(key, body, headers, { ...callOptions, meter }),
+    ),
+  )
   context.diagnostics.partSent({ number: 1, size: sealed.size }, since)
   return verify(resources, completing, reply)
 }
@@ -191,7 +196,8 @@ async function settleOlderUploadIds({ context, writer, sealed }: UploadResources
         const cause = isRefusal(error)
           ? 'Permit oss:AbortMultipartUpload'
           : 'Wait until OSS answers'
-        const hint = `${cause}, then resume the upload. Or run "oss-spool resume --force ${id}", or call spool.resume('${id}', { force: true }), to publish it without that.`
+        const hint: Hint = say =>
+          `${cause}, then ${say.resume(id)}. To publish it without that, ${say.resume(id, { force: true })}.`
         const known = errorContext(writer.checkpoint, writer.checkpoint, writer.slot)
         throw toSpoolError(error, { ...known, uploadId, explanation, hint })
       }

@@ -2,7 +2,9 @@
  * Aborts an upload on request: on OSS first, so that its upload ids are on record for as long as their parts
  * are stored (and billed) there.
  */
+import { resumableSlot, type Checkpoint } from '../../disk/checkpoint.js'
 import type { RecordStore } from '../../disk/record-store.js'
+import type { Hint } from '../../hint.js'
 import type { UploadContext } from '../run/context.js'
 import { abortUploadId } from '../transfer/abort-upload-ids.js'
 import { errorContext, toSpoolError } from '../run/error-mapping.js'
@@ -23,7 +25,18 @@ export async function abortUpload(context: UploadContext, records: RecordStore):
     const { orphans } = await findOrphans(context, records, lost)
     for (const { uploadId } of orphans) await abortUploadId(context, uploadId)
   } catch (error) {
-    throw toSpoolError(error, errorContext(checkpoint, checkpoint))
+    throw toAbortError(error, checkpoint)
   }
   await context.removeUpload()
+}
+
+/** Returns the public error for an upload that cannot be aborted now. */
+export function toAbortError(error: unknown, checkpoint: Checkpoint): unknown {
+  const { id } = checkpoint
+  const hint: Hint = say =>
+    `The record is kept. Fix the cause, then ${say.abort(id)}. To give up on this disk only, ${say.abort(id, { remote: false })}.`
+  return toSpoolError(error, {
+    ...errorContext(checkpoint, checkpoint, resumableSlot(checkpoint)),
+    hint,
+  })
 }

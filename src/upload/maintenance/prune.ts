@@ -6,7 +6,7 @@ import { Claim } from '../../disk/claim.js'
 import { resumableSlot, type Checkpoint } from '../../disk/checkpoint.js'
 import type { RecordStore } from '../../disk/record-store.js'
 import { invalidType, outOfRange, SpoolError } from '../../errors.js'
-import { abortUpload } from './abort.js'
+import { abortUpload, toAbortError } from './abort.js'
 import type { UploadContext } from '../run/context.js'
 import { abortUploadId, abortUploadIds } from '../transfer/abort-upload-ids.js'
 import { errorContext, toDiskError, toSpoolError } from '../run/error-mapping.js'
@@ -28,7 +28,7 @@ export interface PruneOptions {
   readonly dryRun?: boolean
 }
 
-/** One removed entry, or one that would be removed with `dryRun`. */
+/** One removed entry, one that would be removed with `dryRun`, or one that could not be removed. */
 export interface Pruned {
   /** Kind of the entry. An orphan is an upload id on OSS that no checkpoint contains. */
   readonly kind: 'upload' | 'receipt' | 'quarantine' | 'orphan'
@@ -40,6 +40,8 @@ export interface Pruned {
   readonly key?: string
   /** Upload id on OSS; only for an orphan. */
   readonly uploadId?: string
+  /** Why the entry could not be removed, such as an abort that OSS refused. Its record stays. */
+  readonly error?: SpoolError
 }
 
 /** Names of the options of `prune`. */
@@ -113,37 +115,66 @@ async function pruneClaimed(
   const { id, bucket, key } = checkpoint
   const context = pruner.contextOf(claim, checkpoint)
   const kind = pruneKind(checkpoint, options)
-  if (kind !== undefined) {
-    if (!options.dryRun) await abortUpload(context, pruner.records)
-    return [{ kind, id, bucket, key }]
-  }
   const pruned: Pruned[] = []
+  const removeEntry = async (entry: Pruned, remove: () => Promise<void>): Promise<void> => {
+    const error = options.dryRun ? undefined : await failureOf(remove, checkpoint)
+    pruned.push(error === undefined ? entry : { ...entry, error })
+  }
+  if (kind !== undefined) {
+    await removeEntry({ kind, id, bucket, key }, () => abortUpload(context, pruner.records))
+    return pruned
+  }
   if (options.orphans === true) {
     const { lost } = withLostInitiates(checkpoint)
     const { orphans, stillLost } = await findOrphans(context, pruner.records, lost)
     for (const { uploadId } of orphans) {
-      if (!options.dryRun) await abortUploadId(context, uploadId)
-      pruned.push({ kind: 'orphan', id, bucket, key, uploadId })
+      const entry: Pruned = { kind: 'orphan', id, bucket, key, uploadId }
+      await removeEntry(entry, () => abortUploadId(context, uploadId))
     }
+    const isRefused = pruned.some(({ error }) => error !== undefined)
     if (!options.dryRun && lost.length > 0) {
-      await claim.db.write({ ...withLostInitiates(checkpoint), lost: [...stillLost] })
+      const remaining = isRefused ? lost : stillLost
+      await claim.db.write({ ...withLostInitiates(checkpoint), lost: [...remaining] })
     }
   }
-  if (!options.dryRun) await cleanUpPublished(context, claim)
+  if (!options.dryRun) pruned.push(...(await cleanUpPublished(context, claim)))
   return pruned
 }
 
-/** Aborts the remaining upload ids of a published upload. Removes its record if that is no longer needed. */
+/** Runs `remove`. Resolves to the error of a failure. */
+async function failureOf(
+  remove: () => Promise<void>,
+  checkpoint: Checkpoint,
+): Promise<SpoolError | undefined> {
+  try {
+    await remove()
+    return undefined
+  } catch (cause) {
+    const error = toAbortError(cause, checkpoint)
+    if (error instanceof SpoolError) return error
+    throw error
+  }
+}
+
+/**
+ * Aborts the remaining upload ids of a published upload. Removes its record if that is no longer needed.
+ * @returns an entry only if an upload id could not be aborted
+ */
 async function cleanUpPublished(
   context: UploadContext,
   claim: Claim & { checkpoint: Checkpoint },
-): Promise<void> {
-  const { upload, lost } = claim.checkpoint
-  if (upload.phase !== 'published') return
-  const superseded = await abortUploadIds(context, claim.checkpoint.superseded)
+): Promise<Pruned[]> {
+  const { id, bucket, key, upload, lost } = claim.checkpoint
+  if (upload.phase !== 'published') return []
+  const errors: unknown[] = []
+  const superseded = await abortUploadIds(context, claim.checkpoint.superseded, (_, error) => {
+    errors.push(toAbortError(error, claim.checkpoint))
+  })
   await context.cleanUp(() => claim.removeOtherFiles([]))
-  if (!upload.once && superseded.length === 0 && lost.length === 0) return context.removeUpload()
-  await claim.db.write({ ...claim.checkpoint, superseded })
+  if (!upload.once && superseded.length === 0 && lost.length === 0) await context.removeUpload()
+  else await claim.db.write({ ...claim.checkpoint, superseded })
+  const error = errors.find(each => each instanceof SpoolError)
+  return error === undefined ? [] : [{ kind: 'upload', id, bucket, key, error }]
 }
 
 /** Returns whether there may be something to remove, so that other uploads are not locked. */

@@ -22,7 +22,7 @@ import {
   startSuccessor,
   withLostInitiates,
 } from '../model/phase.js'
-import { createPlan, type CutPart } from '../model/plan.js'
+import { createPlan, plannedPartCount, type CutPart } from '../model/plan.js'
 import {
   chooseUploadId,
   findReusableBytes,
@@ -145,6 +145,11 @@ async function createIngest(
   const { lockLost } = claim
   lockLost?.addEventListener('abort', () => fatal.abort(lockLost.reason), { once: true })
   context.diagnostics.started({ resumed: false, spooled: offset })
+  const { size } = settings
+  if (size !== undefined) {
+    const parts = { ...progress.state.parts, total: plannedPartCount(record.plan, size) }
+    progress.update({ size, parts })
+  }
   const parts = { context, settings, writer, file, cutter, cut, quota, resources, transfer }
   return new Ingest({ ...parts, offset, fatal: fatal.signal })
 }
@@ -171,9 +176,14 @@ async function replayEarlierBytes(
 export function checkSameDestination(checkpoint: Checkpoint, place: Place, key: string): void {
   const { id, endpoint, bucket } = checkpoint
   if (bucket === place.bucket && checkpoint.key === key && endpoint === place.endpoint) return
+  const at = endpoint === place.endpoint ? undefined : checkpoint
   throw new SpoolError(
     'ERR_SPOOL_ID_IN_USE',
     `The id ${id} belongs to oss://${bucket}/${checkpoint.key} at ${endpoint}`,
-    { id },
+    {
+      id,
+      hint: say =>
+        `Use another ${say.option('id')}. To discard the other upload, ${say.abort(id, { at })}.`,
+    },
   )
 }
