@@ -28,15 +28,15 @@ const PUBLISHED = [
   /^schema\/\w+\.schema\.json$/,
   /^docs\/[\w-]+\.(md|png)$/,
   /^benchmarks\/(RESULTS\.md|plots\/[\w-]+\.svg)$/,
-  /^examples\/([\w-]+\/)?([\w-]+\.(mjs|md|sh|service|timer)|oss-spool)$/,
+  /^examples\/([\w-]+\/)?([\w@-]+\.(mjs|md|sh|service|timer)|oss-spool)$/,
 ]
 
 /**
- * Limits of the packed and unpacked size, in bytes, slightly above the current sizes to catch unintended
- * growth.
+ * Limits of the packed and unpacked size, in bytes, slightly above the current sizes (537,240 and 1,933,614, of
+ * which documentation and examples are a third) to catch unintended growth.
  */
-const MAX_PACKED = 525_000
-const MAX_UNPACKED = 1_850_000
+const MAX_PACKED = 560_000
+const MAX_UNPACKED = 2_000_000
 
 interface Packed {
   readonly filename: string
