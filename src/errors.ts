@@ -10,6 +10,7 @@ import { inspect } from 'node:util'
 export type SpoolErrorCode =
   | 'ERR_SPOOL_UPLOAD_FAILED'
   | 'ERR_SPOOL_DENIED'
+  | 'ERR_SPOOL_ENDPOINT'
   | 'ERR_SPOOL_OBJECT_EXISTS'
   | 'ERR_SPOOL_SOURCE_FAILED'
   | 'ERR_SPOOL_UNSEALED'

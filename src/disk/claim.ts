@@ -44,6 +44,8 @@ export class Claim {
    * record remains, and only the takeover may change it.
    */
   readonly bytesLost: boolean
+  /** The store of this record and of all others. */
+  readonly records: RecordStore
   readonly #record: LockedRecord
   /** The checkpoint and its writes. */
   readonly db: CheckpointDb
@@ -51,13 +53,14 @@ export class Claim {
 
   private constructor(
     id: string,
-    directory: string,
+    records: RecordStore,
     record: LockedRecord,
     db: CheckpointDb,
     bytesLost: boolean,
   ) {
     this.id = id
-    this.directory = directory
+    this.records = records
+    this.directory = records.directoryOf(id)
     this.bytesLost = bytesLost
     this.#record = record
     this.db = db
@@ -130,8 +133,13 @@ export class Claim {
    */
   async remove(): Promise<Error | undefined> {
     await this.db.idle()
+    const { checkpoint } = this
     try {
-      return await this.#record.remove()
+      const cause = await this.#record.remove()
+      if (checkpoint?.movedFrom === undefined) return cause
+      // Without its record, the note says nothing, and the next sweep removes it.
+      await this.records.forgetMove(checkpoint, this.id).catch(() => undefined)
+      return cause
     } finally {
       await this.#release()
     }
@@ -201,7 +209,7 @@ export class Claim {
     }
     const db = new CheckpointDb(record)
     const createClaim = (bytesLost: boolean): Claim =>
-      new Claim(id, directory, record, db, bytesLost)
+      new Claim(id, records, record, db, bytesLost)
     try {
       const checkpoint = await db.read()
       if (checkpoint !== null && checkpoint.id !== id) {

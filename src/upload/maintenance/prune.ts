@@ -3,13 +3,19 @@
  * uploads, and orphans, only on request. An upload that has an owner is never changed.
  */
 import { Claim } from '../../disk/claim.js'
-import { resumableSlot, type Checkpoint } from '../../disk/checkpoint.js'
+import {
+  resumableSlot,
+  type Checkpoint,
+  type InitiateWindow,
+  type OldPlace,
+} from '../../disk/checkpoint.js'
 import type { RecordStore } from '../../disk/record-store.js'
 import { invalidType, outOfRange, SpoolError } from '../../errors.js'
 import { abortUpload } from './abort.js'
-import type { UploadContext } from '../run/context.js'
+import type { BucketContext, UploadContext } from '../run/context.js'
 import { abortUploadId, abortUploadIds } from '../transfer/abort-upload-ids.js'
 import { errorContext, toDiskError, toSpoolError } from '../run/error-mapping.js'
+import { settleOldPlaces, withOldPlaces } from '../transfer/old-places.js'
 import { findOrphans } from '../transfer/orphans.js'
 import { withLostInitiates } from '../model/phase.js'
 
@@ -119,17 +125,43 @@ async function pruneClaimed(
   }
   const pruned: Pruned[] = []
   if (options.orphans === true) {
-    const { lost } = withLostInitiates(checkpoint)
-    const { orphans, stillLost } = await findOrphans(context, pruner.records, lost)
-    for (const { uploadId } of orphans) {
-      if (!options.dryRun) await abortUploadId(context, uploadId)
-      pruned.push({ kind: 'orphan', id, bucket, key, uploadId })
-    }
-    if (!options.dryRun && lost.length > 0) {
-      await claim.db.write({ ...withLostInitiates(checkpoint), lost: [...stillLost] })
-    }
+    pruned.push(...(await pruneOrphans(pruner, context, options)))
   }
   if (!options.dryRun) await cleanUpPublished(context, claim)
+  return pruned
+}
+
+/** Aborts the orphans of lost Initiates, at the destination of the upload and at its old places. */
+async function pruneOrphans(
+  { records }: PruneDeps,
+  context: UploadContext,
+  { dryRun }: PruneSettings,
+): Promise<Pruned[]> {
+  const pruned: Pruned[] = []
+  const checkpoint = withLostInitiates(context.checkpoint)
+  const { id, movedFrom = [] } = checkpoint
+  const search = async (
+    at: BucketContext | undefined,
+    { endpoint, bucket, key, lost }: Pick<OldPlace, 'endpoint' | 'bucket' | 'key' | 'lost'>,
+  ): Promise<InitiateWindow[]> => {
+    if (at === undefined || lost.length === 0) return lost
+    const object = { id, endpoint, bucket, key }
+    const { orphans, stillLost } = await findOrphans(at, records, object, lost)
+    for (const { uploadId } of orphans) {
+      if (!dryRun) await abortUploadId(at, uploadId)
+      pruned.push({ kind: 'orphan', id, bucket, key, uploadId })
+    }
+    return [...stillLost]
+  }
+  const lost = await search(context, checkpoint)
+  const places: OldPlace[] = []
+  for (const place of movedFrom) {
+    places.push({ ...place, lost: await search(context.at(place), place) })
+  }
+  const hadLost = [checkpoint, ...movedFrom].some(each => each.lost.length > 0)
+  if (!dryRun && hadLost) {
+    await context.claim.db.write({ ...checkpoint, lost, ...withOldPlaces(checkpoint, places) })
+  }
   return pruned
 }
 
@@ -142,8 +174,11 @@ async function cleanUpPublished(
   if (upload.phase !== 'published') return
   const superseded = await abortUploadIds(context, claim.checkpoint.superseded)
   await context.cleanUp(() => claim.removeOtherFiles([]))
-  if (!upload.once && superseded.length === 0 && lost.length === 0) return context.removeUpload()
-  await claim.db.write({ ...claim.checkpoint, superseded })
+  const places = await settleOldPlaces(context)
+  const isSettled = superseded.length + lost.length + places.length === 0
+  if (!upload.once && isSettled) return context.removeUpload()
+  const left = withOldPlaces(claim.checkpoint, places)
+  await claim.db.write({ ...claim.checkpoint, superseded, ...left })
 }
 
 /** Returns whether there may be something to remove, so that other uploads are not locked. */
@@ -153,11 +188,16 @@ async function needsPruning(
   options: PruneSettings,
 ): Promise<boolean> {
   if (pruneKind(checkpoint, options) !== undefined) return true
-  if (options.orphans === true && withLostInitiates(checkpoint).lost.length > 0) return true
+  if (options.orphans === true && hasLostInitiates(checkpoint)) return true
   const { id, upload, superseded } = checkpoint
   // Left by a crash, or because something could not be removed then.
   if (upload.phase !== 'published') return false
   return !upload.once || superseded.length > 0 || (await records.hasBytes(id))
+}
+
+function hasLostInitiates(checkpoint: Checkpoint): boolean {
+  const { lost, movedFrom = [] } = withLostInitiates(checkpoint)
+  return lost.length > 0 || movedFrom.some(place => place.lost.length > 0)
 }
 
 /** Returns the kind to report if this upload should be removed, or `undefined` to keep it. */

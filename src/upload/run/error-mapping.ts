@@ -4,6 +4,7 @@
  */
 import {
   isCommitted,
+  resumableSlot,
   type Checkpoint,
   type Slot,
   type UploadRecord,
@@ -176,6 +177,19 @@ export function toDiskError(error: unknown): unknown {
     FULL_DISK.has(errno) ? 'ERR_SPOOL_FULL' : 'ERR_SPOOL_IO',
     `The spool directory could not be used: ${what}`,
     { hint: 'Fix the disk or the permissions, then repeat the call.', cause: error },
+  )
+}
+
+/** Returns the error of an upload for which the client would have to send its credentials to another endpoint. */
+export function endpointError(checkpoint: Checkpoint, what: string): SpoolError {
+  return new SpoolError(
+    'ERR_SPOOL_ENDPOINT',
+    `${what}, and credentials are sent only to the endpoint of the client, or over HTTPS to aliyuncs.com`,
+    {
+      id: checkpoint.id,
+      resumable: resumableSlot(checkpoint) !== undefined,
+      hint: 'Use a client with that endpoint.',
+    },
   )
 }
 
