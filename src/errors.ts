@@ -5,6 +5,7 @@
  */
 
 import { inspect } from 'node:util'
+import { CALLS, wordHint, type Hint, type HintWording } from './hint.js'
 
 /** Codes of `SpoolError`. `docs/errors.md` describes their causes and remedies. */
 export type SpoolErrorCode =
@@ -37,8 +38,8 @@ export interface SpoolErrorDetails {
    * source once the cause is fixed.
    */
   readonly resumable?: boolean | undefined
-  /** Next step for the user. */
-  readonly hint?: string | undefined
+  /** Next step for the user. A function words the calls that it proposes. */
+  readonly hint?: Hint | undefined
   /** Part number, if one part failed. */
   readonly part?: number | undefined
   /** Upload id on OSS. */
@@ -68,8 +69,9 @@ export class SpoolError extends Error {
   readonly resumable: boolean
   /** Id of the upload; empty if there is none yet. */
   readonly id: string
-  /** Next step for the user. */
+  /** Next step for the user. It names calls of this library, which work as they are. */
   readonly hint: string
+  readonly #hint: Hint
   /** Part number, if one part failed. */
   declare readonly part?: number
   /** Upload id on OSS, if known. */
@@ -89,7 +91,8 @@ export class SpoolError extends Error {
     this.code = code
     this.id = details.id ?? ''
     this.resumable = details.resumable ?? false
-    this.hint = details.hint ?? defaultHint(code, this.id, this.resumable)
+    this.#hint = details.hint ?? defaultHint(code, this.id, this.resumable)
+    this.hint = wordHint(this.#hint, CALLS)
     if (details.part !== undefined) this.part = details.part
     if (details.uploadId !== undefined) this.uploadId = details.uploadId
     if (details.requestId !== undefined) this.requestId = details.requestId
@@ -97,29 +100,36 @@ export class SpoolError extends Error {
     if (details.status !== undefined) this.status = details.status
     if (details.ossCode !== undefined) this.ossCode = details.ossCode
   }
+
+  /** @internal Returns the hint in other words than the library's. */
+  hintIn(wording: HintWording): string {
+    return wordHint(this.#hint, wording)
+  }
 }
 
-function defaultHint(code: SpoolErrorCode, id: string, resumable: boolean): string {
+function defaultHint(code: SpoolErrorCode, id: string, resumable: boolean): Hint {
   switch (code) {
     case 'ERR_SPOOL_LOCKED':
-      return 'Wait until its owner finishes, or stop that process. Then resume the upload.'
+      return 'Wait until its owner ends, or end that process. Then run this again.'
     case 'ERR_SPOOL_OBJECT_EXISTS':
       return id === ''
         ? 'Choose another key.'
-        : `The bytes are kept. Run "oss-spool resume --force ${id}" to replace the object, or "oss-spool abort ${id}" to discard them.`
+        : say =>
+            `The bytes are kept. To replace the object, ${say.resume(id, { force: true })}. To discard the bytes, ${say.abort(id)}.`
     case 'ERR_SPOOL_UNSEALED':
-      return `Upload again from the source, or run "oss-spool abort ${id}" to discard the upload.`
+      return say => `Upload again from the source. To discard the upload, ${say.abort(id)}.`
     case 'ERR_SPOOL_NOT_FOUND':
-      return 'Run "oss-spool ls" to list the unfinished uploads.'
+      return say => `To list the unfinished uploads, ${say.list()}.`
     case 'ERR_SPOOL_CORRUPT':
       return 'Upload again from the source. The damaged files are in the quarantine folder of the spool directory.'
     case 'ERR_SPOOL_UNREADABLE':
       return 'Nothing was changed. Fix the permissions or the disk, or use the oss-spool version that wrote it.'
     case 'ERR_SPOOL_ID_IN_USE':
-      return `Use another id, or run "oss-spool abort ${id}" to discard the other upload.`
+      return say =>
+        `Use another ${say.option('id')}. To discard the other upload, ${say.abort(id)}.`
     default:
       return resumable
-        ? `All bytes are on disk. Fix the cause, then run "oss-spool resume ${id}" or call spool.resume('${id}').`
+        ? say => `All bytes are on disk. Fix the cause, then ${say.resume(id)}.`
         : 'Fix the cause and upload again from the source.'
   }
 }

@@ -6,6 +6,7 @@ import { SpoolError } from '../errors.js'
 import type { UploadResult } from '../upload/run/result.js'
 import { exitStatusOf } from './exit-status.js'
 import { formatBytes, formatDuration } from './units.js'
+import { commandWording } from './proposed-command.js'
 import type { Session } from './session.js'
 import { escapeControlChars } from './escape-control-chars.js'
 import { errorCode } from '../util/error-code.js'
@@ -60,9 +61,8 @@ function printErrorJson(
   flags: ReportFlags,
   context: ReportContext,
 ): ErrorReport {
-  const report = toErrorReport(error, context)
-  const { code, message, resumable, id } = report
-  if (flags.json) session.print(JSON.stringify({ error: { code, message, resumable, id } }))
+  const report = toErrorReport(session, error, context)
+  if (flags.json) session.print(JSON.stringify({ error: report }))
   return report
 }
 
@@ -81,19 +81,19 @@ function formatResult(result: CliUploadResult): string {
 interface ErrorReport {
   readonly code: string
   readonly message: string
+  readonly hint: string
   readonly resumable: boolean
   readonly id: string
-  readonly hint: string
 }
 
-const DISK_HINT =
-  'Run "oss-spool doctor" to check the spool directory, or set --spool to another one.'
-
-function toErrorReport(error: unknown, context: ReportContext): ErrorReport {
+function toErrorReport(session: Session, error: unknown, context: ReportContext): ErrorReport {
   if (error instanceof SpoolError) {
-    const { code, message, resumable, id, hint } = error
+    const { code, message, resumable, id } = error
     const isDiskFailure = code === 'ERR_SPOOL_IO' && !resumable
-    return { code, message, resumable, id, hint: isDiskFailure ? DISK_HINT : hint }
+    const hint = isDiskFailure
+      ? diskHint(session)
+      : error.hintIn(commandWording((...args) => session.propose(...args)))
+    return { code, message, hint, resumable, id }
   }
   const text = errorMessage(error)
   const code = errorCode(error) ?? 'ERR_UNEXPECTED'
@@ -103,16 +103,20 @@ function toErrorReport(error: unknown, context: ReportContext): ErrorReport {
   return {
     code,
     message,
+    hint: isUsageError ? usageHint : hintForCode(session, code),
     resumable: false,
     id: '',
-    hint: isUsageError ? usageHint : hintForCode(code),
   }
 }
 
-function hintForCode(code: string): string {
+function diskHint(session: Session): string {
+  return `Run "${session.propose('doctor')}" to check the spool directory, or set --spool to another one.`
+}
+
+function hintForCode(session: Session, code: string): string {
   if (code.startsWith('EADDR')) return 'Use another --host or --port.'
   if (/^E(ACCES|PERM|ROFS|NOTDIR|ISDIR|NOENT|EXIST|IO|MFILE|NFILE)$/.test(code)) {
-    return `Nothing was published. ${DISK_HINT}`
+    return `Nothing was published. ${diskHint(session)}`
   }
   return 'This is probably a bug. Please report it with the output of --debug.'
 }

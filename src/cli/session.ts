@@ -10,6 +10,7 @@ import { readConfiguration, type Configuration } from './configuration.js'
 import type { CliConnection, ConnectionFlags } from './connection.js'
 import { EXIT_SUCCESS, EXIT_FAILURE } from './exit-status.js'
 import { escapeControlChars } from './escape-control-chars.js'
+import { proposedCommand, type SelectingFlags } from './proposed-command.js'
 
 /** Parts of `process` that the commands use. */
 export type ProcessIo = Pick<
@@ -43,6 +44,8 @@ export class Session {
   readonly #closeHandlers: (() => Promise<void> | void)[] = []
   #interruptedBy: InterruptSignal | undefined
   #outputFailed = false
+  /** Flags on the command line, without configured values. */
+  #givenFlags: SelectingFlags = {}
   readonly #onSignal = (signal: NodeJS.Signals): void => {
     const signalName = INTERRUPT_SIGNALS.find(name => name === signal) ?? 'SIGTERM'
     if (this.#interruptedBy !== undefined) {
@@ -87,6 +90,7 @@ export class Session {
     flags: F,
     command: (flags: F) => Promise<number>,
   ): Promise<void> {
+    this.#givenFlags = flags
     if (flags.debug) {
       const { logRequests } = await import('./debug-log.js')
       this.onClose(logRequests(line => this.logLine(line)))
@@ -126,6 +130,15 @@ export class Session {
     })
     spool.on('warning', ({ message }) => this.logLine(message))
     return spool
+  }
+
+  /**
+   * Returns a command line of ours to propose, with the given flags that select the spool and the OSS, quoted for
+   * a shell.
+   * @param args – the command and its arguments, such as `resume`, `ID`
+   */
+  propose(...args: string[]): string {
+    return proposedCommand(args, this.#givenFlags)
   }
 
   /** Prints a line of the result to standard output. */

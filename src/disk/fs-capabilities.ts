@@ -8,6 +8,7 @@ import { statfs, unlink } from 'node:fs/promises'
 import { promisify } from 'node:util'
 import { sparse, trim, tryLock } from 'fs-native-extensions'
 import { SpoolError } from '../errors.js'
+import type { Hint } from '../hint.js'
 import { ignoreMissing, makeDirectory } from './durable-fs.js'
 import { newProbePath } from './probe-file.js'
 
@@ -74,9 +75,9 @@ async function punchHole(file: number, directory: string): Promise<void> {
 }
 
 function noHolesError(directory: string, cause?: unknown): SpoolError {
-  const message = `maxSpoolBytes requires hole punching, which the file system of ${directory} does not support`
-  const hint =
-    'Remove maxSpoolBytes, or put the spool directory on a file system with hole punching, such as ext4, XFS, Btrfs, APFS or NTFS.'
+  const message = `A bounded spool requires hole punching, which the file system of ${directory} does not support`
+  const hint: Hint = say =>
+    `Remove ${say.option('maxSpoolBytes')}, or put the spool directory on a file system with hole punching, such as ext4, XFS, Btrfs, APFS or NTFS.`
   return new SpoolError('ERR_SPOOL_NO_HOLES', message, { hint, cause })
 }
 

@@ -6,6 +6,7 @@
 import { crc64 } from '../../crc64.js'
 import type { Completing, Finishable, Published, Sealed } from '../../disk/checkpoint.js'
 import { SpoolError } from '../../errors.js'
+import type { Hint } from '../../hint.js'
 import { TOKEN_HEADER, type ObjectInfo, type PublishResponse } from '../../oss/bucket.js'
 import { bodyHeaders, completionHeaders, initiationHeaders } from '../../oss/object-headers.js'
 import {
@@ -192,7 +193,8 @@ async function settleOlderUploadIds({ context, writer, sealed }: UploadResources
         const cause = isRefusal(error)
           ? 'Permit oss:AbortMultipartUpload'
           : 'Wait until OSS answers'
-        const hint = `${cause}, then resume the upload. Or run "oss-spool resume --force ${id}", or call spool.resume('${id}', { force: true }), to publish it without that.`
+        const hint: Hint = say =>
+          `${cause}, then ${say.resume(id)}. To publish it without that, ${say.resume(id, { force: true })}.`
         const known = errorContext(writer.checkpoint, writer.checkpoint, writer.slot)
         throw toSpoolError(error, { ...known, uploadId, explanation, hint })
       }

@@ -32,7 +32,7 @@ export async function checkLateExpectation(
   throw new SpoolError(
     'ERR_SPOOL_EXPECTATION',
     `The sealed upload ${id} does not meet the expectation: ${mismatch}. It was not changed`,
-    { id, hint: `Run "oss-spool resume ${id}" to publish it anyway.` },
+    { id, hint: say => `To publish it anyway, ${say.resume(id)}.` },
   )
 }
 

@@ -13,6 +13,7 @@ import { systemErrorCode } from '../../disk/durable-fs.js'
 import { LinkedFileChangedError } from '../../disk/linked-file.js'
 import { TempFileDamagedError } from '../../disk/temp-file.js'
 import { SpoolError, type SpoolErrorCode } from '../../errors.js'
+import type { Hint } from '../../hint.js'
 import {
   errorKind,
   isImmutable,
@@ -63,7 +64,7 @@ export interface ErrorContext {
   /** What a failed request means, put before its description. */
   readonly explanation?: string
   /** Next step for the user, instead of the usual one. */
-  readonly hint?: string
+  readonly hint?: Hint
 }
 
 /**
@@ -225,25 +226,27 @@ function stateText({ published, kept, hasFreedParts: freed }: ErrorContext): str
 }
 
 /** Returns the next step where the usual one would be wrong. */
-function resumeHint({ id, kept, hasFreedParts: freed }: ErrorContext): string | undefined {
+function resumeHint({ id, kept, hasFreedParts: freed }: ErrorContext): Hint | undefined {
   if (kept === 'nothing') return undefined
   if (freed) {
-    return `Fix the cause, then run "oss-spool resume ${id}" while its upload id still exists on OSS.`
+    return say => `Fix the cause, then ${say.resume(id)} while its upload id still exists on OSS.`
   }
   if (kept === 'all') return undefined
-  return `Run "oss-spool resume ${id}" or call spool.resume('${id}') to publish the bytes up to the last commit.`
+  return say => `To publish the bytes up to the last commit, ${say.resume(id)}.`
 }
 
 /** Returns the next step if OSS refused the request and resuming at once would not help. */
-function deniedHint(error: OssRequestError, upload: ErrorContext): string | undefined {
+function deniedHint(error: OssRequestError, upload: ErrorContext): Hint | undefined {
   const { id, published, kept } = upload
   if (kept !== 'all' || CODE_BY_KIND[errorKind(error)] !== 'ERR_SPOOL_DENIED') return undefined
   if (isImmutable(error)) {
-    return `The retention of the bucket or of the object forbids replacing it now. The bytes are kept: once it is over, or an administrator of the bucket allows it, run "oss-spool resume ${id}" or call spool.resume('${id}').`
+    return say =>
+      `The retention of the bucket or of the object forbids replacing it now. The bytes are kept: once it is over, or an administrator of the bucket allows it, ${say.resume(id)}.`
   }
   // A write-only policy: OSS does not say whether the object was published.
   if (published !== 'unknown') return undefined
-  return `Permit oss:GetObject and oss:ListParts and run "oss-spool resume ${id}" to find out, or run "oss-spool resume --force ${id}" to publish it again from this disk.`
+  return say =>
+    `To find out, permit oss:GetObject and oss:ListParts, then ${say.resume(id)}. To publish it again from this disk, ${say.resume(id, { force: true })}.`
 }
 
 function describeSystemError(error: unknown): string {
