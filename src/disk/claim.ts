@@ -208,8 +208,7 @@ export class Claim {
       })
     }
     const db = new CheckpointDb(record)
-    const createClaim = (bytesLost: boolean): Claim =>
-      new Claim(id, records, record, db, bytesLost)
+    const createClaim = (bytesLost: boolean): Claim => new Claim(id, records, record, db, bytesLost)
     try {
       const checkpoint = await db.read()
       if (checkpoint !== null && checkpoint.id !== id) {

@@ -6,17 +6,7 @@
  */
 import { readdirSync } from 'node:fs'
 import { createHash } from 'node:crypto'
-import {
-  lstat,
-  mkdir,
-  readdir,
-  rename,
-  rm,
-  rmdir,
-  stat,
-  unlink,
-  writeFile,
-} from 'node:fs/promises'
+import { lstat, mkdir, readdir, rename, rm, rmdir, stat, unlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { SpoolError } from '../errors.js'
 import { toError } from '../util/error-shape.js'

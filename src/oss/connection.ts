@@ -5,7 +5,14 @@
 import { invalidValue } from '../errors.js'
 import { AliOssBucket } from './ali-oss-bucket.js'
 import type { Bucket, OssConnection, Place } from './bucket.js'
-import { readClient, type AliOssClient, type ClientOptions } from './client-options.js'
+import {
+  changePlace,
+  checkBucketName,
+  isServiceEndpoint,
+  readClient,
+  type AliOssClient,
+  type ClientOptions,
+} from './client-options.js'
 import { Transport } from './transport.js'
 
 /** Stable name for the address of an embedded OSS, whose port changes on every start. */
@@ -26,18 +33,21 @@ export function connect(
 ): OssConnection {
   const { settings, place } = readClient(client)
   const transport = new Transport(settings.agents, settings.ca)
+  const own = { ...place, endpoint: alias?.name ?? place.endpoint }
   const buckets = new Map<string, Bucket>()
   return {
-    endpoint: alias?.name ?? place.endpoint,
+    endpoint: own.endpoint,
     place(bucket = place.bucket) {
       if (bucket === undefined) {
         throw invalidValue('client.bucket', 'must be the bucket to upload to', undefined)
       }
-      if (!/^[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]$/.test(bucket)) {
-        throw invalidValue('client.bucket', 'must be a bucket name of 3 to 63 characters', bucket)
-      }
-      return { ...place, endpoint: alias?.name ?? place.endpoint, bucket }
+      checkBucketName('client.bucket', bucket)
+      return { ...own, bucket }
     },
+    changePlace: (from, change) => changePlace(from, change, own),
+    mayReach: ({ endpoint }) =>
+      // The key of an embedded OSS is random, and the keys of OSS are none of its business.
+      endpoint === own.endpoint || (alias === undefined && isServiceEndpoint(endpoint)),
     open(at: Place) {
       const name = JSON.stringify([at.endpoint, at.region, at.bucket, at.cname, at.pathStyle])
       const known = buckets.get(name)

@@ -10,7 +10,13 @@ import { resumableSlot, type Checkpoint, type ObjectAddress } from '../../disk/c
 import type { Claim } from '../../disk/claim.js'
 import type { RecordStore } from '../../disk/record-store.js'
 import { SpoolError } from '../../errors.js'
-import { isMovedTo, isSameObject, lacksBytes, moveTo, type Destination } from '../model/destination.js'
+import {
+  isMovedTo,
+  isSameObject,
+  lacksBytes,
+  moveTo,
+  type Destination,
+} from '../model/destination.js'
 import { defaultId } from '../model/names.js'
 import { filesOf } from '../model/phase.js'
 
@@ -108,7 +114,7 @@ function inUseError(other: string, { bucket, key }: ObjectAddress, why: string):
     `oss://${bucket}/${key} is the destination of another upload. ${why}, and is not finished`,
     {
       id: other,
-      hint: `Finish it first: run "oss-spool resume ${other}" or call spool.resume('${other}'). Or discard it: run "oss-spool abort ${other}" or call spool.abort('${other}').`,
+      hint: say => `To finish it first, ${say.resume(other)}. To discard it, ${say.abort(other)}.`,
     },
   )
 }
@@ -128,7 +134,7 @@ function bytesOnlyThereError({ id, bucket, key }: Checkpoint): SpoolError {
     {
       id,
       resumable: true,
-      hint: `Resume it where it is: run "oss-spool resume ${id}" or call spool.resume('${id}').`,
+      hint: say => `To finish it where it is, ${say.resume(id)}.`,
     },
   )
 }

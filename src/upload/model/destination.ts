@@ -39,9 +39,7 @@ export function isSameObject(a: ObjectAddress, b: ObjectAddress): boolean {
 /** Returns whether an unfinished upload was moved to `object`, so that no other one may publish there. */
 export function isMovedTo(checkpoint: Checkpoint, object: ObjectAddress): boolean {
   const { movedFrom, upload } = checkpoint
-  return (
-    movedFrom !== undefined && upload.phase !== 'published' && isSameObject(checkpoint, object)
-  )
+  return movedFrom !== undefined && upload.phase !== 'published' && isSameObject(checkpoint, object)
 }
 
 /** Returns whether the record is of a finished upload that only waits for its clean-up, and is no receipt. */

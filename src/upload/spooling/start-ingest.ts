@@ -7,6 +7,7 @@ import { createSpoolFile } from '../../disk/open-spool-file.js'
 import type { SpoolFile } from '../../disk/spool-file.js'
 import { TempFileDamagedError } from '../../disk/temp-file.js'
 import { SpoolError } from '../../errors.js'
+import type { HintWording } from '../../hint.js'
 import type { Place } from '../../oss/bucket.js'
 import { errorKind, OssRequestError } from '../../oss/request-error.js'
 import type { UploadContext } from '../run/context.js'
@@ -184,6 +185,7 @@ export function checkSameDestination(checkpoint: Checkpoint, place: Place, key: 
   const hint =
     resumableSlot(checkpoint) === undefined
       ? undefined
-      : `Use another id, or finish that upload first: run "oss-spool resume ${id}" or call spool.resume('${id}').`
+      : (say: HintWording) =>
+          `Use another ${say.option('id')}. To finish that upload first, ${say.resume(id)}. To discard it, ${say.abort(id)}.`
   throw new SpoolError('ERR_SPOOL_ID_IN_USE', `The id ${id} ${what} ${object}`, { id, hint })
 }
