@@ -44,6 +44,7 @@ export async function relocate(
   if (lacksBytes(record)) throw bytesOnlyThereError(checkpoint)
   await records.noteMove(to, id)
   try {
+    await refuseIfMovedTo(records, id, to, 0) // of two movers, at least one sees the other's note
     await refuseIfOtherIsBound(records, id, to)
   } catch (error) {
     await records.forgetMove(to, id)
@@ -51,6 +52,17 @@ export async function relocate(
   }
   await claim.db.write(moved)
   await claim.removeOtherFiles(filesOf(moved)) // of a stream that was dropped
+  if (checkpoint.movedFrom !== undefined) await records.forgetMove(checkpoint, id)
+}
+
+/**
+ * Makes `to` the destination of an id whose last upload is published elsewhere and is only cleaned up there. That
+ * place is settled like one from which an upload was moved.
+ */
+export async function leavePublished(claim: Claim, to: Destination): Promise<void> {
+  const { checkpoint, records, id } = claim
+  if (checkpoint === null || isSameObject(checkpoint, to)) return
+  await claim.db.write(moveTo(checkpoint, to))
   if (checkpoint.movedFrom !== undefined) await records.forgetMove(checkpoint, id)
 }
 
@@ -75,15 +87,19 @@ async function refuseIfOtherIsBound(
   }
 }
 
-/** @throws SpoolError `ERR_SPOOL_ID_IN_USE` if another upload was moved to `to` and is unfinished */
+/**
+ * @param limit – how long to wait, in ms, until another process decides whether it moves an upload there
+ * @throws SpoolError `ERR_SPOOL_ID_IN_USE` if another upload was moved to `to` and is unfinished
+ */
 export async function refuseIfMovedTo(
   records: RecordStore,
   id: string,
   to: Destination,
+  limit = UNDECIDED_MOVE_MS,
 ): Promise<void> {
   for (const other of await records.movesTo(to)) {
     if (other === id) continue
-    const isMoved = await decided(UNDECIDED_MOVE_MS, async () => {
+    const isMoved = await decided(limit, async () => {
       const checkpoint = await readable(records, other)
       if (checkpoint === null) return false
       if (isMovedTo(checkpoint, to)) return true

@@ -13,7 +13,7 @@ import { errorKind, OssRequestError } from '../../oss/request-error.js'
 import type { UploadContext } from '../run/context.js'
 import { DiskQuota } from './disk-quota.js'
 import { addFreed, freedParts, type FreedRanges } from '../model/freed-parts.js'
-import { isOver, isSameObject, moveTo } from '../model/destination.js'
+import { isOver, isSameObject } from '../model/destination.js'
 import { Ingest } from './ingest.js'
 import type { UploadSettings } from '../model/options.js'
 import {
@@ -35,7 +35,7 @@ import {
 } from './previous-run.js'
 import { RecordWriter } from '../run/record-writer.js'
 import { PartCutter } from './part-cutter.js'
-import { refuseIfMovedTo } from '../finish/relocate.js'
+import { leavePublished, refuseIfMovedTo } from '../finish/relocate.js'
 import { sealAtLastCommit } from '../finish/seal-at-commit.js'
 import { UploadResources } from '../finish/upload-resources.js'
 
@@ -55,10 +55,7 @@ export async function startIngest(
   await refuseIfMovedTo(claim.records, context.id, destination)
   return context.runUntilAborted(settings.signal, async () => {
     if (claim.checkpoint !== null) {
-      // What a finished upload left elsewhere does not keep its id from being used again.
-      if (!isSameObject(claim.checkpoint, destination)) {
-        await claim.db.write(moveTo(claim.checkpoint, destination))
-      }
+      await leavePublished(claim, destination)
       await reconcileCompletingRecords(context)
       await takeOverIfBytesLost(context)
       await sealCommitted(context)
