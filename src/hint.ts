@@ -6,14 +6,17 @@
 /** Words the steps that a hint can propose. Each is a clause such as `call spool.abort('id')`. */
 export interface HintWording {
   /** Finish upload `id`. `force`: whatever is in the way; `to`: at another place, for the user to fill in. */
-  resume(id: string, options?: { readonly force?: true; readonly to?: true }): string
+  resume(id: string, options?: { readonly force?: true; readonly to?: MoveHint }): string
   /** Give up upload `id`, here and on OSS. */
   abort(id: string): string
   /** List the unfinished uploads. */
   list(): string
   /** Name of an upload option. */
-  option(name: 'id' | 'dir' | 'maxSpoolBytes'): string
+  option(name: 'id' | 'dir' | 'maxSpoolBytes' | 'client.endpoint'): string
 }
+
+/** What of the place of an object is to be another. */
+export type MoveHint = 'object' | 'endpoint'
 
 /** A hint as it is, or one that words the steps it proposes. */
 export type Hint = string | ((say: HintWording) => string)
@@ -22,7 +25,7 @@ export type Hint = string | ((say: HintWording) => string)
 export const CALLS: HintWording = {
   resume(id, { force, to } = {}) {
     const options = [
-      ...(to === true ? ['to: { bucket, key }'] : []),
+      ...(to === undefined ? [] : [MOVES[to]]),
       ...(force === true ? ['force: true'] : []),
     ]
     const argument = options.length === 0 ? '' : `, { ${options.join(', ')} }`
@@ -36,4 +39,9 @@ export const CALLS: HintWording = {
 /** Words a hint. */
 export function wordHint(hint: Hint, wording: HintWording): string {
   return typeof hint === 'string' ? hint : hint(wording)
+}
+
+const MOVES: Readonly<Record<MoveHint, string>> = {
+  object: 'to: { bucket, key }',
+  endpoint: 'to: { endpoint, region }',
 }

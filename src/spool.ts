@@ -247,7 +247,7 @@ export class Spool extends EventEmitter<{
     const place = this.#connection.changePlace(placeOf(checkpoint), change)
     if (!this.#connection.mayReach(place)) {
       const what = `Upload ${claim.id} is to be published at ${place.endpoint}`
-      throw endpointError(checkpoint, what)
+      throw endpointError(checkpoint, place.endpoint, what)
     }
     await relocate(claim, { ...place, key })
   }
@@ -471,9 +471,6 @@ function uncommittableReason(settings: UploadSettings): string | undefined {
   if (replay === 'offset') return "replay: 'offset'"
   return inPlace === undefined ? undefined : 'inPlace'
 }
-
-/** Prefix of the recorded endpoint of an embedded OSS. The path of its directory follows, instead of a URL. */
-const EMBEDDED_PREFIX = 'local:'
 
 function placeOf({ endpoint, region, bucket, cname, pathStyle }: Checkpoint): Place {
   return { endpoint, region, bucket, cname, pathStyle }

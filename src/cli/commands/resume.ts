@@ -7,7 +7,10 @@ import type { SpoolWarning } from '../../upload/run/context.js'
 import { checkId } from '../../upload/model/names.js'
 import type { UploadStatus } from '../../upload/maintenance/status.js'
 import { EXIT_SUCCESS, UsageError, combineExitStatuses } from '../exit-status.js'
-import { countOption, addExamples, addTransferOptions } from '../shared-options.js'
+import { countOption, addExamples, addTransferOptions, valueOption } from '../shared-options.js'
+import { parseMoveTarget } from '../target.js'
+import type { CliConnection, ConnectionFlags } from '../connection.js'
+import type { MoveTarget } from '../../spool-options.js'
 import { startProgressDisplay, type ProgressDisplay, type ProgressFlags } from '../progress.js'
 import { reportError, reportResult, reportWarnedError } from '../report.js'
 import type { Session, SpoolFlags } from '../session.js'
@@ -16,6 +19,7 @@ type ResumeFlags = SpoolFlags &
   ProgressFlags & {
     readonly all?: boolean
     readonly force?: boolean
+    readonly to?: string
     readonly parallel?: number
     readonly parallelUploads?: number
     readonly retries?: number
@@ -27,13 +31,20 @@ export function defineResume(program: Command, session: Session): void {
     .argument('[ID...]')
     .addOption(new Option('--all', 'finish every sealed or committed upload of this endpoint'))
     .addOption(new Option('--force', 'replace an object that someone else wrote'))
+    .addOption(
+      valueOption(
+        '--to <URL>',
+        'publish it as oss://BUCKET/KEY instead, at the --endpoint, --region or --local given with it',
+      ),
+    )
     .addOption(countOption('--parallel-uploads <N>', 'uploads finished concurrently (default: 4)'))
     .action((ids: string[], flags: ResumeFlags) =>
-      session.run(flags, merged => resumeUploads(session, ids, merged)),
+      session.run(flags, merged => resumeUploads(session, ids, merged, flags)),
     )
   addExamples(command, [
     'oss-spool resume --all --quiet   # from cron: prints only results and failures',
     'oss-spool resume mydb-2026-11-23',
+    'oss-spool resume mydb-2026-11-23 --to oss://backups/mydb-2026-11-23.dump --region cn-beijing',
   ])
 }
 
@@ -41,11 +52,17 @@ async function resumeUploads(
   session: Session,
   ids: readonly string[],
   flags: ResumeFlags,
+  givenFlags: ConnectionFlags,
 ): Promise<number> {
   if (ids.length === 0 && !flags.all) throw new UsageError('Expected upload ids or --all')
   if (ids.length > 0 && flags.all) throw new UsageError('Expected upload ids or --all, not both')
   for (const id of ids) checkId(id)
+  if (flags.to !== undefined && ids.length !== 1) {
+    throw new UsageError('--to moves one upload: expected its id, and not --all')
+  }
+  const target = flags.to === undefined ? undefined : parseMoveTarget(flags.to)
   const connection = await session.connect(flags)
+  const to = target && { ...target, ...moveEndpoint(connection, givenFlags) }
   const spool = await session.openSpool(flags, connection)
   const lostStatuses: number[] = []
   const onWarning = ({ cause }: SpoolWarning): void => {
@@ -64,10 +81,21 @@ async function resumeUploads(
   const statuses = await mapLimit(flags.parallelUploads ?? 4, selectedIds, id =>
     session.signal.aborted
       ? Promise.resolve(EXIT_SUCCESS) // not started, so there is nothing to report
-      : resumeOne(session, spool, id, progress, flags),
+      : resumeOne(session, spool, id, progress, flags, to),
   )
   progress.stop()
   return combineExitStatuses([...lostStatuses, ...statuses])
+}
+
+/**
+ * Returns the endpoint of the new place: that of the given flags, with which the client was made. A configured
+ * endpoint does not move an upload.
+ */
+function moveEndpoint(connection: CliConnection, given: ConnectionFlags): MoveTarget {
+  const names = ['local', 'endpoint', 'region', 'internal', 'cname'] as const
+  if (names.every(name => given[name] === undefined)) return {}
+  const { endpoint, region, cname } = connection.place('unused')
+  return { endpoint, region, cname }
 }
 
 async function resumeOne(
@@ -76,11 +104,13 @@ async function resumeOne(
   id: string,
   progress: ProgressDisplay,
   flags: ResumeFlags,
+  to: MoveTarget | undefined,
 ): Promise<number> {
   try {
     const result = await spool.resume(id, {
       signal: session.signal,
       force: flags.force === true,
+      ...(to === undefined ? {} : { to }),
       onProgress: event => progress.update(id, event),
       ...(flags.parallel === undefined ? {} : { parallel: flags.parallel }),
       ...(flags.retries === undefined ? {} : { retry: { attempts: flags.retries } }),

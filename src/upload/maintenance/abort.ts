@@ -41,7 +41,11 @@ async function abortAtOldPlace(
   const { id, checkpoint } = context
   const at = context.at(place)
   if (at === undefined) {
-    throw endpointError(checkpoint, `Upload ${id} may have parts left at ${objectText(place)}`)
+    throw endpointError(
+      checkpoint,
+      place.endpoint,
+      `Upload ${id} may have parts left at ${objectText(place)}`,
+    )
   }
   try {
     for (const uploadId of place.superseded) await abortUploadId(at, uploadId)

@@ -18,6 +18,7 @@ import {
   errorKind,
   isImmutable,
   OssRequestError,
+  wrongTarget,
   type RequestErrorKind,
 } from '../../oss/request-error.js'
 import { BytesLostError, freedParts, hasFreedParts } from '../model/freed-parts.js'
@@ -140,7 +141,10 @@ export function toSpoolError(error: unknown, upload: ErrorContext): unknown {
       uploadId,
       part,
       resumable: resumable && code !== 'ERR_SPOOL_OBJECT_EXISTS',
-      hint: code === 'ERR_SPOOL_OBJECT_EXISTS' ? undefined : (hint ?? deniedHint(error, upload)),
+      hint:
+        code === 'ERR_SPOOL_OBJECT_EXISTS'
+          ? undefined
+          : (moveHint(error, upload) ?? hint ?? deniedHint(error, upload)),
       requestId: error.requestId,
       status: error.status,
       ossCode: error.ossCode,
@@ -182,14 +186,16 @@ export function toDiskError(error: unknown): unknown {
 }
 
 /** Returns the error of an upload for which the client would have to send its credentials to another endpoint. */
-export function endpointError(checkpoint: Checkpoint, what: string): SpoolError {
+export function endpointError(checkpoint: Checkpoint, endpoint: string, what: string): SpoolError {
   return new SpoolError(
     'ERR_SPOOL_ENDPOINT',
     `${what}, and credentials are sent only to the endpoint of the client, or over HTTPS to aliyuncs.com`,
     {
       id: checkpoint.id,
       resumable: resumableSlot(checkpoint) !== undefined,
-      hint: 'Use a client with that endpoint.',
+      hint: endpoint.startsWith(EMBEDDED_PREFIX)
+        ? `Add --local=${endpoint.slice(EMBEDDED_PREFIX.length)} to the command.`
+        : say => `Set ${say.option('client.endpoint')} to ${endpoint}.`,
     },
   )
 }
@@ -235,6 +241,23 @@ function resumeHint({ id, kept, hasFreedParts: freed }: ErrorContext): Hint | un
   return say => `To publish the bytes up to the last commit, ${say.resume(id)}.`
 }
 
+const WRONG_TARGET_TEXT = {
+  bucket: 'the name of the bucket',
+  endpoint: 'the endpoint or the region',
+  key: 'the key',
+} as const
+
+/** Returns the next step if the request can never work where it is sent to. All bytes must be here to move it. */
+function moveHint(error: OssRequestError, upload: ErrorContext): Hint | undefined {
+  const { id, kept, hasFreedParts: freed } = upload
+  const wrong = wrongTarget(error)
+  if (wrong === undefined || kept === 'nothing' || freed || upload.hint !== undefined) return
+  const bytes = kept === 'all' ? 'All bytes' : 'The bytes up to the last commit'
+  const to = wrong === 'endpoint' ? 'endpoint' : 'object'
+  return say =>
+    `${bytes} are on disk. If ${WRONG_TARGET_TEXT[wrong]} is wrong, ${say.resume(id, { to })}. Otherwise fix the cause, then ${say.resume(id)}.`
+}
+
 /** Returns the next step if OSS refused the request and resuming at once would not help. */
 function deniedHint(error: OssRequestError, upload: ErrorContext): Hint | undefined {
   const { id, published, kept } = upload
@@ -248,6 +271,9 @@ function deniedHint(error: OssRequestError, upload: ErrorContext): Hint | undefi
   return say =>
     `To find out, permit oss:GetObject and oss:ListParts, then ${say.resume(id)}. To publish it again from this disk, ${say.resume(id, { force: true })}.`
 }
+
+/** Prefix of the recorded endpoint of an embedded OSS. The path of its directory follows, instead of a URL. */
+export const EMBEDDED_PREFIX = 'local:'
 
 function describeSystemError(error: unknown): string {
   // `systemErrorCode` accepts only errors.
