@@ -28,6 +28,7 @@ import { abortUpload } from './upload/maintenance/abort.js'
 import { UploadContext, type RunSettings, type SpoolWarning } from './upload/run/context.js'
 import { relocate } from './upload/finish/relocate.js'
 import {
+  EMBEDDED_PREFIX,
   endpointError,
   errorContext,
   toDiskError,
