@@ -4,9 +4,9 @@
  * renames its directory to a name with a leading dot (no id has one), so that any process recognises the
  * leftovers of a killed removal.
  */
-import { readdirSync } from 'node:fs'
+import { closeSync, constants, openSync, readdirSync } from 'node:fs'
 import { createHash } from 'node:crypto'
-import { lstat, mkdir, readdir, rename, rm, rmdir, stat, unlink, writeFile } from 'node:fs/promises'
+import { lstat, mkdir, readdir, rename, rm, rmdir, stat, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { SpoolError } from '../errors.js'
 import { toError } from '../util/error-shape.js'
@@ -28,6 +28,9 @@ export const CHECKPOINT_FILE = 'checkpoint.json'
 
 /** Has an empty file `<name of the object>.<id>` for each upload that was moved, or is about to be. */
 const MOVED = '.moved'
+
+/** For `open`: follow no link. */
+const NEW_FILE = constants.O_CREAT | constants.O_WRONLY | constants.O_NOFOLLOW
 
 const REMOVED_PREFIX = '.removed-'
 const REMOVED_NAME = /^\.removed-.+-[0-9a-f]{12}$/
@@ -168,7 +171,7 @@ export class SpoolDirectory {
       try {
         await makeDirectory(folder)
         checkDirectory(folder)
-        await writeFile(join(folder, `${objectName(object)}.${id}`), '', { mode: 0o600 })
+        closeSync(openSync(join(folder, `${objectName(object)}.${id}`), NEW_FILE, 0o600))
         await syncDirectory(folder)
         return await syncDirectory(this.path) // its creator may have died before it was durable
       } catch (error) {
