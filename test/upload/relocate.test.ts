@@ -216,6 +216,58 @@ t.test('resume() finishes elsewhere what an earlier bucket does not accept', asy
   t.same(await readdir(b.dir), [])
 })
 
+const WRONG_TARGETS = [
+  ['there is no such bucket', { status: 404, code: 'NoSuchBucket' }, 'to: { bucket, key }'],
+  [
+    'the bucket is elsewhere',
+    { status: 301, code: 'PermanentRedirect' },
+    'to: { endpoint, region }',
+  ],
+  ['the location is invalid', { status: 400, code: 'InvalidLocation' }, 'to: { endpoint, region }'],
+  [
+    'another endpoint is required',
+    {
+      status: 403,
+      code: 'AccessDenied',
+      message:
+        'The bucket you are attempting to access must be addressed using the specified endpoint.',
+    },
+    'to: { endpoint, region }',
+  ],
+  ['the key is refused', { status: 400, code: 'InvalidObjectName' }, 'to: { bucket, key }'],
+] as const
+
+for (const [what, answer, call] of WRONG_TARGETS) {
+  t.test(`an error proposes to move the upload if ${what}`, async t => {
+    const b = await bench(t, BUCKETS)
+    b.oss.inject({ do: 'answer', ...answer, times: 'always' })
+    const upload = (options: UploadOptions) =>
+      b.another().upload('key', () => streamOf(DATA), options)
+    const failed: unknown = await upload({ id: 'sealed' }).catch((cause: unknown) => cause)
+    t.match(failed, { resumable: true, hint: `spool.resume('sealed', { ${call} })` })
+    const cut = b.another().upload('key', () => failingAfter(DATA, new Error('cut')), { id: 'cut' })
+    const error = Object(await cut.catch((cause: unknown) => cause))
+    t.match(error, { resumable: false })
+    t.notMatch(error.hint, 'to:', 'not without its bytes')
+  })
+}
+
+t.test(
+  'an error proposes no move if the cause can be fixed, or some bytes are only on OSS',
+  async t => {
+    const b = await bench(t, BUCKETS)
+    b.oss.inject({ operation: 'CompleteMultipartUpload', ...DENIED, times: 1 })
+    const denied = b.spool.upload('key', () => streamOf(DATA), { id: 'denied' })
+    const hint = (error: unknown): string => String(Object(error).hint)
+    t.notMatch(await denied.catch(hint), 'to:')
+    const gone = { do: 'answer', status: 404, code: 'NoSuchBucket' } as const
+    b.oss.inject({ operation: 'CompleteMultipartUpload', ...gone, times: 'always' })
+    const options = { id: 'freed', maxSpoolBytes: 4 * PART, parallel: 1 }
+    const freed = b.spool.upload('other', () => streamOf(bytes(9 * PART)), options)
+    t.notMatch(await freed.catch(hint), 'to:')
+  },
+)
+
 const PUBLISHED = [
   ['CompleteMultipartUpload', DATA],
   ['PutObject', DATA.subarray(0, 1000)],
