@@ -34,7 +34,7 @@ async function* rows() {
 
 const objects = rotate(spool, {
   job: `orders-${month}`,
-  key: 'orders/region={partition}/{yyyy}-{MM}-{dd}-{seq:03}.jsonl.gz',
+  key: 'orders/region={partition}/{yyyy}-{MM}-{dd}-{job}-{seq:03}.jsonl.gz',
   partitionBy: order => order.region,
   time: order => order.created_at,
   every: { bytes: 256 * 1024 * 1024 },

@@ -3,12 +3,43 @@
  * that names a step is a function of the wording.
  */
 
+/** Prefix of the recorded endpoint of an embedded OSS. The path of its directory follows, instead of a URL. */
+export const EMBEDDED_PREFIX = 'local:'
+
+/** Place of a record, as far as it selects the OSS. */
+export interface RecordedPlace {
+  readonly endpoint: string
+  readonly region: string
+}
+
 /** Words the steps that a hint can propose. Each is a clause such as `call spool.abort('id')`. */
 export interface HintWording {
-  /** Finish upload `id`. `force`: whatever is in the way; `to`: at another place, for the user to fill in. */
-  resume(id: string, options?: { readonly force?: true; readonly to?: MoveHint }): string
-  /** Give up upload `id`, here and on OSS. */
-  abort(id: string): string
+  /**
+   * Finish upload `id`. `force`: over any other object; `to`: at another place, for the user to fill in; `at`: it
+   * is recorded for this place, which is not the place of this connection.
+   */
+  resume(
+    id: string,
+    options?: {
+      readonly force?: true
+      readonly to?: MoveHint
+      readonly at?: RecordedPlace | undefined
+    },
+  ): string
+  /** Give up upload `id`, here and on OSS. `remote: false`: here only; `at`: as for `resume`. */
+  abort(
+    id: string,
+    options?: { readonly remote?: false; readonly at?: RecordedPlace | undefined },
+  ): string
+  /** Upload a file if it has this size and CRC64. `object` is where to; without it, that is for the user to fill in. */
+  upload(
+    file: string,
+    to: {
+      readonly object: { readonly bucket: string; readonly key: string } | undefined
+      readonly size: number
+      readonly crc64?: string
+    },
+  ): string
   /** List the unfinished uploads. */
   list(): string
   /** Name of an upload option. */
@@ -23,17 +54,27 @@ export type Hint = string | ((say: HintWording) => string)
 
 /** The wording of the library. */
 export const CALLS: HintWording = {
-  resume(id, { force, to } = {}) {
+  resume(id, { force, to, at } = {}) {
     const options = [
       ...(to === undefined ? [] : [MOVES[to]]),
       ...(force === true ? ['force: true'] : []),
     ]
     const argument = options.length === 0 ? '' : `, { ${options.join(', ')} }`
-    return `call spool.resume('${id}'${argument})`
+    return `${clientOf(at)}call spool.resume('${id}'${argument})`
   },
-  abort: id => `call spool.abort('${id}')`,
+  abort: (id, { remote, at } = {}) =>
+    `${clientOf(at)}call spool.abort('${id}'${remote === false ? ', { remote: false }' : ''})`,
+  upload(file, { object, size, crc64 }) {
+    const key = object === undefined ? 'key' : JSON.stringify(object.key)
+    const source = `() => createReadStream(${JSON.stringify(file)})`
+    return `call spool.upload(${key}, ${source}, { expect: { bytes: ${size}${crc64 === undefined ? '' : `, crc64: '${crc64}'`} } })`
+  },
   list: () => 'call spool.uploads()',
   option: name => name,
+}
+
+function clientOf(place: RecordedPlace | undefined): string {
+  return place === undefined ? '' : `use a client for ${place.endpoint} and `
 }
 
 /** Words a hint. */

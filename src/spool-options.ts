@@ -98,6 +98,18 @@ export function checkMoveTarget(to: MoveTarget): void {
     throw invalidType('to.cname', 'a boolean', cname)
 }
 
+/** Options of `abort`. */
+export interface AbortOptions {
+  /**
+   * Also aborts the upload on OSS, and keeps it if OSS refuses. `false` gives up on this disk only, also if OSS
+   * refuses: parts that OSS has stay there until a lifecycle rule of the bucket removes them. @default true
+   */
+  readonly remote?: boolean
+}
+
+/** Names of the options of `abort`. */
+export const ABORT_OPTIONS: Readonly<Record<keyof AbortOptions, true>> = { remote: true }
+
 /** @throws TypeError or RangeError for an invalid option of the spool itself; upload options are checked separately */
 export function checkSpoolOptions(options: Omit<SpoolOptions, 'client'>): void {
   const { dir, checkpointStore, maxRate, parallelUploads } = options

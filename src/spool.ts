@@ -12,14 +12,17 @@ import { unsafePermissionsWarning } from './disk/trusted-files.js'
 import type { RecordStore } from './disk/record-store.js'
 import { SpoolDirectory } from './disk/spool-directory.js'
 import { checkObject, checkProperties, invalidType, SpoolError } from './errors.js'
+import { EMBEDDED_PREFIX, type HintWording, type RecordedPlace } from './hint.js'
 import type { OssConnection, Place } from './oss/bucket.js'
 import { connect } from './oss/connection.js'
 import { resumeUpload, retryableUpload } from './retryable-upload.js'
 import {
+  ABORT_OPTIONS,
   checkMoveTarget,
   checkSpoolOptions,
   rateLimitsOf,
   RESUME_OPTIONS,
+  type AbortOptions,
   type MoveTarget,
   type ResumeOptions,
   type SpoolOptions,
@@ -28,7 +31,6 @@ import { abortUpload } from './upload/maintenance/abort.js'
 import { UploadContext, type RunSettings, type SpoolWarning } from './upload/run/context.js'
 import { relocate } from './upload/finish/relocate.js'
 import {
-  EMBEDDED_PREFIX,
   endpointError,
   errorContext,
   toDiskError,
@@ -74,6 +76,8 @@ interface Target {
 
 /** Listeners of one sink. */
 interface Listeners {
+  /** Whether anything listens to `progress`. */
+  readonly hasProgress?: () => boolean
   readonly progress?: (event: ProgressEvent) => void
   readonly warning?: (warning: SpoolWarning) => void
 }
@@ -147,6 +151,7 @@ export class Spool extends EventEmitter<{
       open: signal =>
         this.#withClaim(this.#acquire(id, settings, warn), claim => {
           const context = this.#createContext(claim, place, key, settings, {
+            hasProgress: () => stream.listenerCount('progress') > 0,
             progress: event => void stream.emit('progress', event),
             warning: warning => void stream.emit('warning', warning),
           })
@@ -231,7 +236,7 @@ export class Spool extends EventEmitter<{
         this.#withClaim(this.#acquireExisting(id), async claim => {
           if (to !== undefined) await this.#move(claim, to)
           const { checkpoint } = claim
-          this.#checkEndpoint(checkpoint)
+          this.#checkEndpoint(checkpoint, (say, at) => say.resume(id, { at }))
           const context = this.#createContext(claim, placeOf(checkpoint), checkpoint.key, settings)
           return resumeUpload(context, settings)
         }),
@@ -254,15 +259,21 @@ export class Spool extends EventEmitter<{
   }
 
   /**
-   * Aborts an upload: first its upload ids on OSS, then everything on this disk.
+   * Aborts an upload: first its upload ids on OSS, then everything on this disk. With `remote: false`, on this disk
+   * only, without a request.
    * @throws SpoolError `ERR_SPOOL_NOT_FOUND`, `ERR_SPOOL_LOCKED`, or another one if OSS refuses: the upload is kept
    */
-  async abort(id: string): Promise<void> {
+  async abort(id: string, options: AbortOptions = {}): Promise<void> {
     checkId(id)
+    checkObject('options', options)
+    checkProperties('options', options, ABORT_OPTIONS)
+    const { remote = true } = options
+    if (typeof remote !== 'boolean') throw invalidType('remote', 'a boolean', remote)
     await this.#withErrorCodes({ id }, () =>
       this.#withClaim(this.#acquireExisting(id), claim => {
+        if (!remote) return this.#remove(claim)
         const { checkpoint } = claim
-        this.#checkEndpoint(checkpoint)
+        this.#checkEndpoint(checkpoint, (say, at) => say.abort(id, { at }))
         const settings = checkOptions(this.#defaults)
         const context = this.#createContext(claim, placeOf(checkpoint), checkpoint.key, settings)
         return abortUpload(context, this.#records)
@@ -279,19 +290,26 @@ export class Spool extends EventEmitter<{
         // Only this record lists the upload ids that may still have to be aborted on OSS: `prune` does that.
         const isSettled = superseded.length + lost.length + movedFrom.length === 0
         if (upload.phase !== 'published' || !isSettled) return claim.release()
-        const cause = await claim.remove()
-        if (cause !== undefined)
-          process.nextTick(() => {
-            this.emit('warning', { id, message: `Cleaning up failed: ${String(cause)}`, cause })
-          })
+        await this.#remove(claim)
       }),
     )
+  }
+
+  /** Removes an upload from this disk. Files that stay are left to the next sweep. */
+  async #remove(claim: Claim): Promise<void> {
+    const { id } = claim
+    const cause = await claim.remove()
+    if (cause === undefined) return
+    // On the next tick, so that an exception of a listener does not fail the call.
+    process.nextTick(() => {
+      this.emit('warning', { id, message: `Cleaning up failed: ${String(cause)}`, cause })
+    })
   }
 
   /**
    * Removes what was idle for `olderThan` and has no owner: unsealed uploads (aborted on OSS), receipts and
    * quarantined files; sealed and committed uploads and orphans only on request.
-   * @returns what was removed, or would be with `dryRun`
+   * @returns what was removed, or would be with `dryRun`; entries with an `error` could not be removed
    */
   async prune(options: PruneOptions = {}): Promise<Pruned[]> {
     checkObject('options', options)
@@ -299,8 +317,10 @@ export class Spool extends EventEmitter<{
     const settings = checkOptions(this.#defaults)
     const deps: PruneDeps = {
       records: this.#records,
-      contextOf: (claim, checkpoint) =>
-        this.#createContext(claim, placeOf(checkpoint), checkpoint.key, settings),
+      contextOf: (claim, checkpoint) => {
+        this.#checkEndpoint(checkpoint, (say, at) => say.abort(checkpoint.id, { at }))
+        return this.#createContext(claim, placeOf(checkpoint), checkpoint.key, settings)
+      },
       warn: (id, cause) => {
         this.emit('warning', { id, message: errorMessage(cause), cause })
       },
@@ -379,21 +399,24 @@ export class Spool extends EventEmitter<{
     return Claim.acquireExisting(this.#records, id)
   }
 
-  /** Rejects an upload that this connection cannot reach: only one of the two uses an embedded OSS, or they use different ones. */
-  #checkEndpoint(checkpoint: Checkpoint): void {
+  /**
+   * Rejects an upload that this connection cannot reach: only one of the two uses an embedded OSS, or they use
+   * different ones.
+   * @param again – words the same step where it works
+   */
+  #checkEndpoint(
+    checkpoint: Checkpoint,
+    again: (say: HintWording, at: RecordedPlace) => string,
+  ): void {
     const { id, endpoint, upload } = checkpoint
     const here = this.#connection.endpoint
     if (endpoint === here || upload.phase === 'published') return
-    const embedded = [endpoint, here].find(each => each.startsWith(EMBEDDED_PREFIX))
-    if (embedded === undefined) return // the checkpoint's place is reached with this client's signature
-    const hint =
-      embedded === here
-        ? 'Remove --local.'
-        : `Add --local=${endpoint.slice(EMBEDDED_PREFIX.length)} to the command.`
-    throw new SpoolError('ERR_SPOOL_UPLOAD_FAILED', `Upload ${id} belongs to ${endpoint}`, {
+    // Without an embedded OSS, the checkpoint's place is reached with this client's signature.
+    if (![endpoint, here].some(each => each.startsWith(EMBEDDED_PREFIX))) return
+    throw new SpoolError('ERR_SPOOL_ENDPOINT', `Upload ${id} belongs to ${endpoint}`, {
       id,
       resumable: resumableSlot(checkpoint) !== undefined,
-      hint,
+      hint: say => `Nothing was changed. To reach it, ${again(say, checkpoint)}.`,
     })
   }
 
@@ -431,12 +454,14 @@ export class Spool extends EventEmitter<{
   ): UploadContext {
     const { onProgress, parallel } = settings
     // On the next tick, so that an exception of a listener does not fail a part.
-    const progress = new ProgressTracker(event =>
-      process.nextTick(() => {
-        listeners.progress?.(event)
-        onProgress?.(event)
-      }),
-    )
+    const progress = new ProgressTracker({
+      isActive: () => onProgress !== undefined || listeners.hasProgress?.() === true,
+      emit: event =>
+        process.nextTick(() => {
+          listeners.progress?.(event)
+          onProgress?.(event)
+        }),
+    })
     return new UploadContext({
       claim,
       bucket: this.#connection.open(place),

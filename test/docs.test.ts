@@ -1,37 +1,47 @@
 /**
- * Tests of the documentation. Every example is run unchanged against the built package, and every link must
- * resolve. An example that is not run states the reason and is listed here.
+ * Tests of the documentation. Every example is run unchanged in a project like that of a reader: the packed package
+ * and the packages that the page says to install. Every link must resolve. An example that is not run states the reason and is listed here.
  */
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
+import { fileURLToPath } from 'node:url'
 import { spawn } from 'node:child_process'
 import { dirname, join } from 'node:path'
 import t, { type Test } from 'tap'
 import { decodeCheckpoint } from '../src/disk/checkpoint.js'
 import { startEmulator } from '../src/emulator/index.js'
-import { bare, ended, environment, shell, type Ended } from './support/command-line.js'
+import { bare, ended, environment, type Ended } from './support/command-line.js'
+import { install, pack } from './support/installed.js'
 import { startRedis } from './support/redis.js'
 import { schema } from './support/schema.js'
 import {
-  exampleGlobals,
+  GLOBALS_SOURCE,
   modulesOf,
   transpile,
   typeErrors,
   type Module,
 } from './docs/example-modules.js'
-import { readPages, ROOT, type Block } from './docs/pages.js'
+import { pageScript } from './docs/page-script.js'
+import { installedBy, readPages, ROOT, type Block, type Page } from './docs/pages.js'
 
 /** Timeout of an example in ms, after which it is killed and fails. */
 const EXAMPLE_TIMEOUT = 120_000
+
+/** Packages that type-checking the examples needs in addition. */
+const TYPES = ['@types/node', '@types/ali-oss', 'ali-oss', 'stream-chain']
+
+/** Address of Redis on the pages. */
+const REDIS_ADDRESS = '127.0.0.1:6379'
+
+const NPM_STAND_IN = fileURLToPath(new URL('docs/npm.js', import.meta.url))
+const REAL_NPM = join(dirname(process.execPath), 'npm')
 
 /** Pages that may be linked to before they exist. */
 const PLANNED_PAGES: string[] = []
 
 /** All examples that are not run, with the reason. */
 const NOT_RUN = [
-  'README.md: CI runs exactly this',
   'docs/emulator.md: needs Jest or Vitest',
-  'docs/jobs.md: a worker runs until it is stopped',
   'docs/security.md: a RAM policy',
   'docs/security.md: a RAM policy',
   'docs/security.md: it is part of a package.json',
@@ -64,6 +74,14 @@ t.test('every relative link points to a file, and its anchor to a heading', asyn
       return anchor !== undefined && anchors.get(path)?.has(anchor) !== true
     })
     t.same(broken, [], page.path)
+    const files = [...page.text.matchAll(/`(test\/[\w/-]+\.test\.ts)`/g)].map(
+      ([, file = '']) => file,
+    )
+    t.same(
+      files.filter(file => !existsSync(join(ROOT, file))),
+      [],
+      `tests named by ${page.path} exist`,
+    )
   }
 })
 
@@ -76,25 +94,35 @@ t.test('json examples match their schemas', async t => {
   }
 })
 
-t.test('examples compile and run', async t => {
-  const dir = t.testdir({})
+t.test('examples compile and run in a project with the packed package', async t => {
+  // Outside the checkout, whose packages and whose package.json must not be found.
+  const dir = realpathSync(mkdtempSync(join(tmpdir(), 'oss-spool-docs-')))
+  t.teardown(() => rmSync(dir, { recursive: true, force: true }))
+  const packed = pack(dir)
   const modules = pages.flatMap(page => modulesOf(page))
-  const values = blocks.flatMap(typedValue)
-  const sources = [...modules.map(({ source }) => source), ...values]
+
+  const checked = join(dir, 'types')
+  install(checked, packed, [...new Set(pages.flatMap(installedBy)), ...TYPES])
+  const sources = [...modules.map(({ source }) => source), ...blocks.flatMap(typedValue)]
   sources.forEach((source, i) => {
-    writeFileSync(join(dir, `${modules[i]?.name ?? `value-${i}`}.ts`), source)
+    writeFileSync(join(checked, `${modules[i]?.name ?? `value-${i}`}.mts`), source)
   })
-  t.equal(typeErrors(dir), '', 'examples have no type errors')
-  for (const { name, source } of modules) writeFileSync(join(dir, `${name}.js`), transpile(source))
-  writeFileSync(join(dir, 'example-globals.js'), exampleGlobals())
+  writeFileSync(join(checked, 'example-globals.mts'), GLOBALS_SOURCE)
+  t.same(typeErrors(checked).split('\n'), [''], 'examples have no type errors')
 
   t.jobs = 2
   for (const page of pages) {
+    const programs = page.blocks.filter(({ language, notRun }) => language !== 'json' && !notRun)
+    if (programs.length === 0) continue
+    const project = join(dir, page.path.replaceAll(/\W/g, '-'))
+    createProject(project, packed, page)
     const own = modules.filter(({ block }) => block.page === page.path)
+    for (const { name, source } of own)
+      writeFileSync(join(project, `${name}.mjs`), transpile(source))
     const together = own.filter(({ block }) => !block.ownProcess)
     if (together.length > 0) {
       t.test(`js and ts examples of ${page.path} run in order`, { buffered: true }, t =>
-        runPage(t, dir, together),
+        runPage(t, project, together),
       )
     }
     for (const { block, name } of own.filter(({ block }) => block.ownProcess)) {
@@ -102,22 +130,35 @@ t.test('examples compile and run', async t => {
         `the example at ${where(block)} runs in its own process`,
         { buffered: true },
         async t => {
-          const { status, out, err } = await node(join(dir, `${name}.js`), t.testdir({}))
+          const { status, out, err } = await node(join(project, `${name}.mjs`), project)
           t.equal(status, 0, `${out}${err}`)
         },
       )
     }
-    const scripts = page.blocks.filter(({ language, notRun }) => language === 'sh' && !notRun)
-    if (scripts.length > 0) {
+    if (programs.some(({ language }) => language === 'sh')) {
       t.test(`shell examples of ${page.path} run in order`, { buffered: true }, t =>
-        runShell(t, scripts),
+        runShell(t, project, packed, page),
       )
     }
   }
 })
 
+/** Creates what a reader of the page has: the package, what the page says to install, and the files it names. */
+function createProject(project: string, packed: string, page: Page): void {
+  mkdirSync(project)
+  // As `npm init -y` does.
+  writeFileSync(join(project, 'package.json'), '{ "name": "project", "type": "commonjs" }')
+  install(project, packed, installedBy(page))
+  for (const { file, code } of page.blocks)
+    if (file !== undefined) writeFileSync(join(project, file), code)
+  writeFileSync(join(project, 'report.csv'), 'a,b\n1,2\n')
+  const globals = join(project, '.globals')
+  install(globals, packed, ['ali-oss', 'stream-chain'])
+  writeFileSync(join(globals, 'example-globals.mjs'), transpile(GLOBALS_SOURCE))
+}
+
 /** Runs the programs of a page in order, in one process. */
-async function runPage(t: Test, dir: string, modules: readonly Module[]): Promise<void> {
+async function runPage(t: Test, project: string, modules: readonly Module[]): Promise<void> {
   const env: Record<string, string> = {}
   if (modules.some(({ block }) => block.code.includes('REDIS_URL'))) {
     const redis = await startRedis(t)
@@ -125,16 +166,12 @@ async function runPage(t: Test, dir: string, modules: readonly Module[]): Promis
     env['REDIS_URL'] = `redis://127.0.0.1:${redis.port}`
   }
   const steps = modules.map(
-    ({ block, name }) => `console.log('== ${where(block)}')\nawait import('./${name}.js')\n`,
+    ({ block, name }) => `console.log('== ${where(block)}')\nawait import('./${name}.mjs')\n`,
   )
-  const main = join(dir, `${modules[0]?.name}-page.js`)
+  const main = join(project, 'page.mjs')
   const end = `console.log('== end')\nprocess.exit()\n`
-  writeFileSync(main, ["import './example-globals.js'\n", ...steps, end].join(''))
-  const { status, out, err } = await node(
-    main,
-    t.testdir({ 'package.json': '{}', 'report.csv': 'a,b\n' }),
-    env,
-  )
+  writeFileSync(main, ["import './.globals/example-globals.mjs'\n", ...steps, end].join(''))
+  const { status, out, err } = await node(main, project, env)
   const failed = status !== 0 || !out.endsWith('== end\n')
   t.notOk(failed, failed ? `at ${/.*== (.*)/s.exec(out)?.[1]}: ${err}` : 'runs to the end')
   if (modules[0]?.block.page !== 'README.md') return
@@ -145,18 +182,31 @@ async function runPage(t: Test, dir: string, modules: readonly Module[]): Promis
 }
 
 /** Runs the commands of a page in order, in one shell. Other programs that they start are stand-ins. */
-async function runShell(t: Test, scripts: readonly Block[]): Promise<void> {
-  // Outside the checkout, where commands about a package would apply to this one.
-  const dir = mkdtempSync(join(tmpdir(), 'oss-spool-docs-'))
-  t.teardown(() => rmSync(dir, { recursive: true, force: true }))
-  writeFileSync(join(dir, 'report.csv'), 'a,b\n1,2\n')
-  mkdirSync(join(dir, '.bin'))
-  writeFileSync(join(dir, '.bin/pg_dump'), '#!/bin/sh\nseq 20000\n', { mode: 0o755 })
-  const oss = await startEmulator({ dir: join(dir, 'server'), createBuckets: true })
+async function runShell(t: Test, project: string, packed: string, page: Page): Promise<void> {
+  const bin = join(project, '.bin')
+  mkdirSync(bin)
+  writeFileSync(join(bin, 'pg_dump'), '#!/bin/sh\nseq 20000\n', { mode: 0o755 })
+  const npm = `#!/bin/sh\nexec '${process.execPath}' '${NPM_STAND_IN}' "$@"\n`
+  writeFileSync(join(bin, 'npm'), npm, { mode: 0o755 })
+  const oss = await startEmulator({ dir: join(project, 'server'), createBuckets: true })
   t.teardown(() => oss.close())
-  const steps = scripts.map(block => `echo '== ${where(block)}'\n${block.before}\n${block.code}`)
-  const line = `set -e\n${steps.join('\n')}\necho '== end'`
-  const { status, out, err } = await shell(dir, line, environment(oss)).done
+  let script = pageScript(page.blocks)
+  if (script.includes(REDIS_ADDRESS)) {
+    const redis = await startRedis(t)
+    if (redis === undefined) return
+    script = script.replaceAll(REDIS_ADDRESS, `127.0.0.1:${redis.port}`)
+  }
+  const path = [bin, join(project, 'node_modules/.bin'), dirname(process.execPath)]
+  const env = bare(project, {
+    ...environment(oss),
+    PATH: [...path, process.env['PATH']].join(':'),
+    PACKED: packed,
+    NPM: REAL_NPM,
+    npm_config_offline: 'true',
+  })
+  const options = { cwd: project, env, timeout: EXAMPLE_TIMEOUT }
+  const args = ['-u', 'NODE_OPTIONS', 'bash', '-c', script]
+  const { status, out, err } = await ended(spawn('env', args, options))
   const failed = status !== 0 || !out.endsWith('== end\n')
   t.notOk(failed, failed ? `at ${/.*== (.*)/s.exec(out)?.[1]}: ${err}` : 'runs to the end')
 }

@@ -24,6 +24,7 @@ t.test('an unknown option is a TypeError that names it', async t => {
   await t.rejects(spool.upload('key', source, mistyped({})), WRONG)
   await t.rejects(spool.upload('key', source, { retry: mistyped({}) }), WRONG)
   await t.rejects(spool.resume('id', mistyped({})), WRONG)
+  await t.rejects(spool.abort('id', mistyped({})), WRONG)
   await t.rejects(spool.uploads(mistyped({})), WRONG)
   await t.rejects(spool.prune(mistyped({})), WRONG)
   const job = { job: 'job', key: '{seq}.txt' }
@@ -41,6 +42,12 @@ t.test('an option of resume() is not an option of what is resumed', async t => {
   const spool = new Spool({ client, dir: t.testdir() })
   const options: object = { partSize: 200_000 }
   await t.rejects(spool.resume('id', options), { code: 'ERR_INVALID_ARG_VALUE' })
+})
+
+t.test('remote of abort() must be a boolean', async t => {
+  const spool = new Spool({ client, dir: t.testdir() })
+  const options: object = { remote: 'no' }
+  await t.rejects(spool.abort('id', options), { code: 'ERR_INVALID_ARG_TYPE' })
 })
 
 t.test('maxRate must be a number, a shared limit, or both', async t => {

@@ -247,8 +247,11 @@ t.test(
     t.match(error, {
       code: 'ERR_SPOOL_LOCKED',
       resumable: true,
-      message: new RegExp(`${process.pid}`),
+      message: /this process itself/,
+      hint: /result.*another id/,
     })
+    t.notMatch(error.hint, /end that process/)
+    await t.rejects(spool.abort('job'), { code: 'ERR_SPOOL_LOCKED', hint: /result/ })
     t.match(await spool.uploads(), [{ id: 'job', owner: { pid: process.pid } }])
     first.end()
     await once(first, 'finish')

@@ -1,22 +1,47 @@
 /**
- * Runs the command of `oss-spool run`. Its standard output is the source, which ends successfully only after
+ * Runs the command or the shell line of `oss-spool run`. Its standard output is the source, which ends successfully only after
  * the command has exited with 0 (rule 2), because the end of a pipe proves nothing.
  */
-import { spawn, type ChildProcessByStdio } from 'node:child_process'
+import { spawn, type ChildProcess, type ChildProcessByStdio } from 'node:child_process'
 import { once } from 'node:events'
 import { constants } from 'node:os'
 import type { Readable } from 'node:stream'
 import { CommandFailedError } from './exit-status.js'
+import { killTree } from './process-tree.js'
 import { errorCode } from '../util/error-code.js'
 
+/** What `run` starts. */
+export interface ProducerCommand {
+  /** For messages. */
+  readonly name: string
+  readonly file: string
+  readonly args: readonly string[]
+  readonly kill: (child: ChildProcess, signal: NodeJS.Signals) => void
+}
+
+/** A program without a shell. It forwards signals to its own children, if it has any. */
+export function programCommand([file = '', ...args]: readonly string[]): ProducerCommand {
+  return { name: file, file, args, kill: (child, signal) => void child.kill(signal) }
+}
+
+/** A line of bash that fails if any command of a pipeline fails. Signals reach all of its commands. */
+export function shellCommand(line: string): ProducerCommand {
+  return {
+    name: 'the line of --shell', // which may contain a password
+    file: 'bash',
+    args: ['-o', 'pipefail', '-c', line],
+    kill: ({ pid }, signal) => {
+      if (pid !== undefined) killTree(pid, signal)
+    },
+  }
+}
+
 export class Producer {
-  readonly #command: string
-  readonly #args: readonly string[]
+  readonly #command: ProducerCommand
   #closed: Promise<unknown> | undefined
 
-  constructor([command = '', ...args]: readonly string[]) {
+  constructor(command: ProducerCommand) {
     this.#command = command
-    this.#args = args
   }
 
   /** Resolves when the command has exited, or at once if it was not started. */
@@ -25,7 +50,7 @@ export class Producer {
   }
 
   /**
-   * Starts the command without a shell and yields its standard output.
+   * Starts the command and yields its standard output.
    * @param signal – stops the command, with SIGINT if that is the reason, otherwise with SIGTERM
    * @throws CommandFailedError unless the command starts and exits with 0
    */
@@ -33,8 +58,10 @@ export class Producer {
     const child = await this.#spawn()
     const closed = once(child, 'close') as Promise<[number | null, NodeJS.Signals | null]>
     this.#closed = closed
+    let isStopped = false
     const stop = (): void => {
-      child.kill(signal.reason === 'SIGINT' ? 'SIGINT' : 'SIGTERM')
+      isStopped = true
+      this.#command.kill(child, signal.reason === 'SIGINT' ? 'SIGINT' : 'SIGTERM')
       child.stdout.destroy() // another process with the write end open would keep us waiting
     }
     signal.addEventListener('abort', stop, { once: true })
@@ -47,13 +74,15 @@ export class Producer {
       if (exitCode !== 0) throw this.#createError(`exited with ${exitCode}`, exitCode ?? 1)
     } finally {
       signal.removeEventListener('abort', stop)
-      if (child.exitCode === null && !child.killed) stop() // the consumer stopped reading
+      if (child.exitCode === null && child.signalCode === null && !isStopped) stop() // the consumer stopped reading
     }
   }
 
   async #spawn(): Promise<ChildProcessByStdio<null, Readable, null>> {
     try {
-      const child = spawn(this.#command, this.#args, { stdio: ['inherit', 'pipe', 'inherit'] })
+      const child = spawn(this.#command.file, this.#command.args, {
+        stdio: ['inherit', 'pipe', 'inherit'],
+      })
       await once(child, 'spawn')
       return child
     } catch (error) {
@@ -64,6 +93,6 @@ export class Producer {
   }
 
   #createError(failure: string, exitStatus: number, cause?: unknown): CommandFailedError {
-    return new CommandFailedError(`${this.#command} ${failure}`, exitStatus, { cause })
+    return new CommandFailedError(`${this.#command.name} ${failure}`, exitStatus, { cause })
   }
 }

@@ -21,6 +21,8 @@ export interface CommandSpec {
     readonly choices: readonly string[]
     readonly takesIds: boolean
     readonly takesFiles: boolean
+    /** Whether another command and its arguments follow `--`. */
+    readonly takesCommand: boolean
   }
 }
 
@@ -39,7 +41,8 @@ export function commandSpecsOf(program: Command): CommandSpec[] {
             ? subcommands.map(each => each.name())
             : shellChoices(argumentNames),
         takesIds: argumentNames.some(name => name.startsWith('ID')),
-        takesFiles: argumentNames.some(name => /FILE|CMD/.test(name)),
+        takesFiles: argumentNames.includes('FILE'),
+        takesCommand: argumentNames.includes('CMD'),
       },
     }
   })

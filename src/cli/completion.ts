@@ -16,6 +16,7 @@ export function bashCompletion(commands: readonly CommandSpec[]): string {
       flags="${flags}"
       words="${operandChoices}"
       files=${operands.takesFiles ? 'yes' : ''}
+      command=${operands.takesCommand ? 'yes' : ''}
       ;;`
   })
   const valueCases = uniqueValueOptions(commands).map(option => {
@@ -26,17 +27,32 @@ export function bashCompletion(commands: readonly CommandSpec[]): string {
   })
   return `# oss-spool completion for bash
 _oss_spool() {
-  local cur=\${COMP_WORDS[COMP_CWORD]} prev=\${COMP_WORDS[COMP_CWORD-1]} flags= words= files=
+  local cur=\${COMP_WORDS[COMP_CWORD]} prev=\${COMP_WORDS[COMP_CWORD-1]} flags= words= files= command= i
   COMPREPLY=()
   if [ "$COMP_CWORD" -eq 1 ]; then
     COMPREPLY=($(compgen -W "${commands.map(({ name }) => name).join(' ')} --help --version" -- "$cur"))
     return
   fi
-  case $prev in
-${valueCases.join('\n')}
-  esac
   case \${COMP_WORDS[1]} in
 ${commandCases.join('\n')}
+  esac
+  for ((i = 2; i < COMP_CWORD; i++)); do
+    [ "\${COMP_WORDS[i]}" = -- ] || continue
+    if [ -z "$command" ]; then
+      break
+    elif declare -F _comp_command_offset > /dev/null; then
+      _comp_command_offset $((i + 1))
+    elif declare -F _command_offset > /dev/null; then
+      _command_offset $((i + 1))
+    elif [ $((i + 1)) -eq "$COMP_CWORD" ]; then
+      COMPREPLY=($(compgen -c -- "$cur"))
+    else
+      COMPREPLY=($(compgen -f -- "$cur"))
+    fi
+    return
+  done
+  case $prev in
+${valueCases.join('\n')}
   esac
   case $cur in
     -*) COMPREPLY=($(compgen -W "$flags" -- "$cur")) ;;
@@ -63,10 +79,20 @@ export function zshCompletion(commands: readonly CommandSpec[]): string {
         ? [`        '*:word:(${operands.choices.join(' ')})'`]
         : operands.takesFiles
           ? [`        '*:file:_files'`]
-          : []
+          : [`        '*: :'`]
+    const commandLine = operands.takesCommand
+      ? `      local separator=\${words[(i)--]}
+      if (( separator < CURRENT )); then
+        shift $separator words
+        (( CURRENT -= separator ))
+        _normal
+        return
+      fi
+`
+      : ''
     return `    ${name})
-      _arguments \\
-${[...optionSpecs, ...operandSpecs].join(' \\\n') || `        '*: :'`}
+${commandLine}      _arguments \\
+${[...optionSpecs, ...operandSpecs].join(' \\\n')}
       ;;`
   })
   const commandNames = commands.map(
@@ -74,11 +100,11 @@ ${[...optionSpecs, ...operandSpecs].join(' \\\n') || `        '*: :'`}
   )
   return `#compdef oss-spool
 _oss_spool() {
-  local -a commands=(
+  local -a subcommands=(
 ${commandNames.join('\n')}
   )
   if (( CURRENT == 2 )); then
-    _describe command commands
+    _describe command subcommands
     return
   fi
   local command=$words[2]
@@ -91,6 +117,15 @@ ${commandCases.join('\n')}
 if [ "$funcstack[1]" = _oss_spool ]; then _oss_spool "$@"; else compdef _oss_spool oss-spool; fi
 `
 }
+
+/** Completes the command line after `--`, if there is one. */
+const FISH_COMMAND_FUNCTION = `function __oss_spool_complete_command
+  set -l words (commandline -opc)
+  set -l separator (contains -i -- -- $words)
+  or return
+  set -e words[1..$separator]
+  complete -C (string join ' ' -- (string escape -- $words) (commandline -ct))
+end`
 
 export function fishCompletion(commands: readonly CommandSpec[]): string {
   const quote = (text: string): string => `'${text.replaceAll(/['\\]/g, '\\$&')}'`
@@ -107,6 +142,9 @@ export function fishCompletion(commands: readonly CommandSpec[]): string {
     return [
       `complete -c oss-spool -f -n __fish_use_subcommand -a ${name} -d ${quote(commandDescription)}`,
       ...(operands.takesFiles ? [`complete -c oss-spool ${condition} -F`] : []),
+      ...(operands.takesCommand
+        ? [`complete -c oss-spool -f ${condition} -a '(__oss_spool_complete_command)'`]
+        : []),
       ...operandArguments.map(each => `complete -c oss-spool -f ${condition} -a ${each}`),
       ...options.map(({ flag, description, takesValue, choices, takesPath }) => {
         const valueFlags = takesValue ? ` -r${takesPath ? ' -F' : ' -f'}` : ''
@@ -115,7 +153,7 @@ export function fishCompletion(commands: readonly CommandSpec[]): string {
       }),
     ]
   })
-  return `# oss-spool completion for fish\n${lines.join('\n')}\n`
+  return `# oss-spool completion for fish\n${FISH_COMMAND_FUNCTION}\n${lines.join('\n')}\n`
 }
 
 /** Returns the options with a value, once per flag, since a flag means the same in every command. */

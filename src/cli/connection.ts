@@ -3,6 +3,8 @@
  * come from the environment or a file, never from an argument.
  */
 import { mkdir, realpath } from 'node:fs/promises'
+import { resolve } from 'node:path'
+import { EMBEDDED_PREFIX } from '../hint.js'
 import { connect } from '../oss/connection.js'
 import { defaultCredentials, CredentialsPackageMissingError } from '../oss/default-credentials.js'
 import type { OssConnection } from '../oss/bucket.js'
@@ -23,7 +25,7 @@ export interface ConnectionFlags {
 export type CliConnection = Omit<OssConnection, 'close'> & { close(): Promise<void> }
 
 const NO_CREDENTIALS_MESSAGE =
-  'No credentials: set OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET, or run "ossutil config"'
+  'No credentials: set OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET, or configure ossutil'
 
 /**
  * Connects to the OSS selected by flags and configuration.
@@ -46,6 +48,41 @@ export async function openConnection(
   return { ...connection, close: async () => connection.close() }
 }
 
+/**
+ * Returns the endpoint that the flags select, as records name it; `undefined` if they select none that can work.
+ * Needs no credentials.
+ */
+export async function selectedEndpoint(flags: ConnectionFlags): Promise<string | undefined> {
+  if (flags.local !== undefined) return EMBEDDED_PREFIX + (await realPathOf(flags.local))
+  try {
+    return connect({ ...endpointOptions(flags), credentials: refuseCredentials }).endpoint
+  } catch {
+    return undefined // reported by the commands that connect
+  }
+}
+
+/**
+ * Returns a connection that never connects: for commands that work on this disk only.
+ * @throws UsageError if the flags select no endpoint
+ */
+export async function openOffline(flags: ConnectionFlags): Promise<CliConnection> {
+  const connection = connect({
+    ...(flags.local === undefined ? endpointOptions(flags) : { region: 'local' }),
+    credentials: refuseCredentials,
+  })
+  const endpoint = (await selectedEndpoint(flags)) ?? connection.endpoint
+  return { ...connection, endpoint, close: async () => connection.close() }
+}
+
+function refuseCredentials(): never {
+  throw new Error('This command must not send requests')
+}
+
+/** Resolves a directory as records name it, whether it exists or not. */
+async function realPathOf(directory: string): Promise<string> {
+  return realpath(directory).catch(() => resolve(directory))
+}
+
 /** Starts the emulator in this process. Checkpoints record its directory, never its port. */
 async function openLocalConnection(
   directory: string,
@@ -57,7 +94,7 @@ async function openLocalConnection(
   const emulator = await startEmulator({ dir: realDirectory, createBuckets: true })
   const { endpoint } = emulator
   const connection = connect(emulator.clientOptions(bucket ?? 'unused'), {
-    name: `local:${realDirectory}`,
+    name: EMBEDDED_PREFIX + realDirectory,
     endpoint,
   })
   return {

@@ -11,10 +11,16 @@ export const EXIT_USAGE = 2
 /** EX_TEMPFAIL of sysexits.h: `oss-spool resume` can finish the upload. */
 export const EXIT_RESUMABLE = 75
 
-/** Error for wrong usage of the command line. */
+/** Error for wrong usage of the command line. `hint` replaces the reference to the help. */
 export class UsageError extends Error {
   override readonly name = 'UsageError'
   readonly code = 'ERR_USAGE'
+  readonly hint: string | undefined
+
+  constructor(message: string, options?: ErrorOptions & { readonly hint?: string }) {
+    super(message, options)
+    this.hint = options?.hint
+  }
 }
 
 /** Error for a failed command of `run`. `exitStatus` is the status that a shell would report. */

@@ -5,7 +5,6 @@
 import { createRequire } from 'node:module'
 import { Command, CommanderError } from 'commander'
 import { EXIT_SUCCESS, EXIT_USAGE, UsageError } from './exit-status.js'
-import { reportError } from './report.js'
 import { Session, type ProcessIo } from './session.js'
 
 type DefineCommand = (program: Command, session: Session) => void
@@ -32,9 +31,10 @@ export async function main(argv: readonly string[], io: ProcessIo): Promise<numb
   const args = expandLocalFlag(argv)
   try {
     const program = await buildProgram(session, args[0])
+    await checkPlaces(argv, program, io.env['PATH'])
     await program.parseAsync(stripUnknownFlagValues(args, program), { from: 'user' })
   } catch (error) {
-    session.commandStatus = reportFailure(session, error, args)
+    session.commandStatus = await reportFailure(session, error, args)
   }
   await session.close()
   return session.exitStatus()
@@ -60,7 +60,7 @@ async function buildProgram(session: Session, name: string | undefined): Promise
       `
 Examples:
   oss-spool run "oss://backups/mydb-$(date +%F).dump" -- pg_dump -Fc mydb
-  tar c photos | zstd | oss-spool put oss://backups/photos.tar.zst
+  oss-spool put oss://site/photos/ 'photos/**/*.jpg'
   oss-spool resume --all
 
 Exit status: 0 success; 75 failed, but "oss-spool resume" can finish it; 1 failed, nothing
@@ -75,7 +75,13 @@ SIGHUP, SIGINT or SIGTERM.`,
 }
 
 /** Reports a failure outside any upload. Commander also throws for `--help` and `--version`. */
-function reportFailure(session: Session, error: unknown, args: readonly string[]): number {
+async function reportFailure(
+  session: Session,
+  error: unknown,
+  args: readonly string[],
+): Promise<number> {
+  if (error instanceof CommanderError && error.exitCode === 0) return EXIT_SUCCESS
+  const { reportError } = await import('./report.js')
   const context = {
     command: COMMAND_LOADERS.has(args[0] ?? '') ? `oss-spool ${args[0]}` : 'oss-spool',
   }
@@ -83,7 +89,6 @@ function reportFailure(session: Session, error: unknown, args: readonly string[]
   const ownArgs = separatorIndex < 0 ? args : args.slice(0, separatorIndex)
   const flags = { json: ownArgs.includes('--json'), debug: ownArgs.includes('--debug') }
   if (!(error instanceof CommanderError)) return reportError(session, error, flags, context)
-  if (error.exitCode === 0) return EXIT_SUCCESS
   if (error.code === 'commander.help') return EXIT_USAGE // without a command, commander printed the help
   // The text after the letter of an unknown option may be a secret, as in `-kSECRET` of ossutil.
   const message = error.message.replace(/^error: /, '').replace(/'(-[^-])[^']*'/s, "'$1'")
@@ -100,6 +105,17 @@ function expandLocalFlag(argv: readonly string[]): string[] {
       ? `--local=${DEFAULT_LOCAL_DIR}`
       : arg,
   )
+}
+
+/** Explains misplaced arguments of the commands that can have any. @throws UsageError */
+async function checkPlaces(
+  argv: readonly string[],
+  program: Command,
+  path: string | undefined,
+): Promise<void> {
+  if (argv[0] !== 'run' && !argv.includes('--local')) return
+  const { checkArgumentPlaces } = await import('./misplaced-arguments.js')
+  checkArgumentPlaces(argv, program, path)
 }
 
 /** Strips the values of unknown flags, which may be secrets, so that errors name the flag only. */

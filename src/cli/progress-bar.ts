@@ -1,5 +1,6 @@
 /**
- * Renders the progress line. The bar has two segments: bytes on OSS, and bytes only on this disk. Pure
+ * Renders the progress line. The bar has two segments: bytes on OSS or on the wire, and bytes only on this
+ * disk. Pure
  * functions from numbers and a width to text that fits.
  */
 import { styleText } from 'node:util'
@@ -46,17 +47,17 @@ export function formatProgressLine(total: ProgressTotal): string {
   return [total.stage, ...formatStats(total)].join(', ')
 }
 
-function formatPercent({ uploaded, spooled, size = spooled }: ProgressTotal): string {
-  return `${Math.floor((uploaded / Math.max(1, size)) * 100)}%`
+function formatPercent({ sent, spooled, size = spooled }: ProgressTotal): string {
+  return `${Math.floor((sent / Math.max(1, size)) * 100)}%`
 }
 
 /** Returns the figures, most important first. */
-function formatStats({ spooled, uploaded, size, rate, eta, retries }: ProgressTotal): string[] {
-  const uploadedText = formatBytes(uploaded)
+function formatStats({ spooled, sent, size, rate, eta, retries }: ProgressTotal): string[] {
+  const sentText = formatBytes(sent)
   const progressText =
     size === undefined
-      ? `${uploadedText} sent of ${formatBytes(spooled)} read`
-      : `${uploadedText} of ${formatBytes(size)}`
+      ? `${sentText} sent of ${formatBytes(spooled)} read`
+      : `${sentText} of ${formatBytes(size)}`
   return [
     progressText,
     ...(rate > 0 ? [`${formatBytes(Math.round(rate))}/s`] : []),
@@ -65,25 +66,18 @@ function formatStats({ spooled, uploaded, size, rate, eta, retries }: ProgressTo
   ]
 }
 
-/** Renders three segments: bytes on OSS, bytes only on this disk, bytes still to come. */
-function renderBar(
-  { spooled, uploaded, size }: ProgressTotal,
-  width: number,
-  style: BarStyle,
-): string {
+/** Renders three segments: bytes on OSS or on the wire, bytes only on this disk, bytes still to come. */
+function renderBar({ spooled, sent, size }: ProgressTotal, width: number, style: BarStyle): string {
   const totalBytes = Math.max(1, size ?? spooled)
-  const uploadedColumns = Math.min(width, Math.floor((uploaded / totalBytes) * width))
+  const sentColumns = Math.min(width, Math.floor((sent / totalBytes) * width))
   const spooledColumns =
-    Math.min(width, Math.floor((Math.max(spooled, uploaded) / totalBytes) * width)) -
-    uploadedColumns
-  const [uploadedChar, spooledChar, emptyChar] = style.hasUnicode
-    ? ['█', '▒', '░']
-    : ['#', '=', ' ']
+    Math.min(width, Math.floor((Math.max(spooled, sent) / totalBytes) * width)) - sentColumns
+  const [sentChar, spooledChar, emptyChar] = style.hasUnicode ? ['█', '▒', '░'] : ['#', '=', ' ']
   const paint = (color: 'green' | 'yellow', text: string): string =>
     style.hasColors && text !== '' ? styleText(color, text) : text
-  const emptyPart = emptyChar.repeat(width - uploadedColumns - spooledColumns)
+  const emptyPart = emptyChar.repeat(width - sentColumns - spooledColumns)
   return (
-    paint('green', uploadedChar.repeat(uploadedColumns)) +
+    paint('green', sentChar.repeat(sentColumns)) +
     paint('yellow', spooledChar.repeat(spooledColumns)) +
     emptyPart
   )

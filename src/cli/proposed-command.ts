@@ -3,7 +3,7 @@
  * they are printed.
  */
 import { resolve } from 'node:path'
-import type { HintWording, MoveHint } from '../hint.js'
+import { EMBEDDED_PREFIX, type HintWording, type MoveHint, type RecordedPlace } from '../hint.js'
 import type { ConnectionFlags } from './connection.js'
 import { toFlag } from './config-schema.js'
 
@@ -28,7 +28,7 @@ const CONNECTION_FLAGS = [
 ] as const
 
 /**
- * Returns a command line of ours, quoted for a shell.
+ * Returns an `oss-spool` command line, quoted for a shell.
  * @param args – the command and its arguments
  * @param given – flags to repeat; paths are made absolute
  */
@@ -41,18 +41,51 @@ export function proposedCommand(args: readonly string[], given: SelectingFlags):
     const text = PATH_FLAGS.has(name) ? resolve(value) : value
     return name === 'local' ? [`--local=${text}`] : [toFlag(name), text]
   })
-  return ['oss-spool', ...args, ...flags].map(shellQuoted).join(' ')
+  const separator = args.indexOf('--')
+  const end = separator < 0 ? args.length : separator
+  const words = ['oss-spool', ...args.slice(0, end), ...flags, ...args.slice(end)]
+  return words.map(shellQuoted).join(' ')
 }
 
-/** Words hints as commands. */
-export function commandWording(propose: (...args: string[]) => string): HintWording {
+/** Returns `given` with the flags that select the OSS of a record, instead of the given ones. */
+export function selectPlace(
+  given: SelectingFlags,
+  { endpoint, region }: RecordedPlace,
+): SelectingFlags {
+  const { config, spool, requestPayer } = given
+  const kept = {
+    ...(config === undefined ? {} : { config }),
+    ...(spool === undefined ? {} : { spool }),
+    ...(requestPayer === undefined ? {} : { requestPayer }),
+  }
+  return endpoint.startsWith(EMBEDDED_PREFIX)
+    ? { ...kept, local: endpoint.slice(EMBEDDED_PREFIX.length) }
+    : { ...kept, endpoint, region, ...(BUCKET_DOMAIN.test(endpoint) ? { cname: true } : {}) }
+}
+
+/** An endpoint of OSS that contains the bucket is accepted only with `--cname`. */
+const BUCKET_DOMAIN = /^https?:\/\/[^./]+\.(vpc100-)?oss-[a-z0-9-]+\.aliyuncs\.com$/
+
+/** Words hints as commands. `propose` repeats the given flags, or selects `at`. */
+export function commandWording(
+  propose: (args: readonly string[], at?: RecordedPlace) => string,
+): HintWording {
   return {
-    resume(id, { force, to } = {}) {
+    resume(id, { force, to, at } = {}) {
       const target = to === undefined ? [] : MOVES[to]
-      return `run "${propose('resume', ...idArgument(id), ...target, ...(force === true ? ['--force'] : []))}"`
+      const forced = force === true ? ['--force'] : []
+      return `run "${propose(['resume', ...target, ...forced, ...idArgument(id)], at)}"`
     },
-    abort: id => `run "${propose('abort', ...idArgument(id))}"`,
-    list: () => `run "${propose('ls')}"`,
+    abort(id, { remote, at } = {}) {
+      const here = remote === false ? ['--no-remote'] : []
+      return `run "${propose(['abort', ...here, ...idArgument(id)], at)}"`
+    },
+    upload(file, { object, size, crc64 }) {
+      const url = object === undefined ? 'oss://BUCKET/KEY' : `oss://${object.bucket}/${object.key}`
+      const crcFlags = crc64 === undefined ? [] : [`--expect-crc64=${crc64}`]
+      return `run "${propose(['put', url, file, `--expect-bytes=${size}`, ...crcFlags])}"`
+    },
+    list: () => `run "${propose(['ls'])}"`,
     option: name => OPTION_FLAGS[name],
   }
 }
@@ -70,11 +103,12 @@ const OPTION_FLAGS: Readonly<Record<Parameters<HintWording['option']>[0], string
   'client.endpoint': '--endpoint',
 }
 
-/** An id may start with a hyphen. */
-function idArgument(id: string): string[] {
+/** Arguments for an id, which may start with a hyphen. They go last. */
+export function idArgument(id: string): string[] {
   return id.startsWith('-') ? ['--', id] : [id]
 }
 
-function shellQuoted(word: string): string {
+/** Quotes a word for a shell, if necessary. */
+export function shellQuoted(word: string): string {
   return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`
 }

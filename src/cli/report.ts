@@ -4,7 +4,7 @@
  */
 import { SpoolError } from '../errors.js'
 import type { UploadResult } from '../upload/run/result.js'
-import { exitStatusOf } from './exit-status.js'
+import { exitStatusOf, UsageError } from './exit-status.js'
 import { formatBytes, formatDuration } from './units.js'
 import { commandWording } from './proposed-command.js'
 import type { Session } from './session.js'
@@ -55,6 +55,14 @@ export function reportWarnedError(session: Session, error: SpoolError, flags: Re
   return exitStatusOf(error)
 }
 
+/** Logs a failure. Returns its report, to be part of a line of JSON. */
+export function reportFailure(session: Session, error: SpoolError): ErrorReport {
+  const report = toErrorReport(session, error, { command: 'oss-spool' })
+  session.logLine(`${report.code}: ${report.message}`)
+  session.log(report.hint)
+  return report
+}
+
 function printErrorJson(
   session: Session,
   error: unknown,
@@ -78,7 +86,8 @@ function formatResult(result: CliUploadResult): string {
   return `${objectText}${formatBytes(size)} in ${partsText}, ${crcText}, ${formatDuration(elapsed)}${skippedText}${resumedText}`
 }
 
-interface ErrorReport {
+/** JSON of a failure. */
+export interface ErrorReport {
   readonly code: string
   readonly message: string
   readonly hint: string
@@ -89,17 +98,14 @@ interface ErrorReport {
 function toErrorReport(session: Session, error: unknown, context: ReportContext): ErrorReport {
   if (error instanceof SpoolError) {
     const { code, message, resumable, id } = error
-    const isDiskFailure = code === 'ERR_SPOOL_IO' && !resumable
-    const hint = isDiskFailure
-      ? diskHint(session)
-      : error.hintIn(commandWording((...args) => session.propose(...args)))
-    return { code, message, hint, resumable, id }
+    return { code, message, hint: hintOf(session, error), resumable, id }
   }
   const text = errorMessage(error)
   const code = errorCode(error) ?? 'ERR_UNEXPECTED'
   const isUsageError = code === 'ERR_USAGE' || /^ERR_(INVALID_ARG|OUT_OF_RANGE)/.test(code)
   const message = isUsageError || context.object === undefined ? text : `${context.object}: ${text}`
-  const usageHint = `Nothing was read or published. Run "${context.command} --help" for its usage.`
+  const helpHint = `Nothing was read or published. Run "${context.command} --help" for its usage.`
+  const usageHint = error instanceof UsageError ? (error.hint ?? helpHint) : helpHint
   return {
     code,
     message,
@@ -107,6 +113,14 @@ function toErrorReport(session: Session, error: unknown, context: ReportContext)
     resumable: false,
     id: '',
   }
+}
+
+/** Returns the hint of an error, which proposes commands with the given flags. */
+export function hintOf(session: Session, error: SpoolError): string {
+  const isDiskFailure = error.code === 'ERR_SPOOL_IO' && !error.resumable
+  return isDiskFailure
+    ? diskHint(session)
+    : error.hintIn(commandWording((args, at) => session.proposeAt(at, ...args)))
 }
 
 function diskHint(session: Session): string {

@@ -10,7 +10,8 @@ import { readConfiguration, type Configuration } from './configuration.js'
 import type { CliConnection, ConnectionFlags } from './connection.js'
 import { EXIT_SUCCESS, EXIT_FAILURE } from './exit-status.js'
 import { escapeControlChars } from './escape-control-chars.js'
-import { proposedCommand, type SelectingFlags } from './proposed-command.js'
+import type { RecordedPlace } from '../hint.js'
+import { proposedCommand, selectPlace, type SelectingFlags } from './proposed-command.js'
 
 /** Parts of `process` that the commands use. */
 export type ProcessIo = Pick<
@@ -95,10 +96,11 @@ export class Session {
       const { logRequests } = await import('./debug-log.js')
       this.onClose(logRequests(line => this.logLine(line)))
     }
-    this.commandStatus = await command({
-      ...(await this.loadConfiguration(flags)).values,
-      ...flags,
-    })
+    const { cname, ...values } = (await this.loadConfiguration(flags)).values
+    // Describes the configured endpoint, so it does not apply to another one.
+    const isGiven = this.#givenFlags.endpoint !== undefined
+    const ofEndpoint = cname === undefined || isGiven ? {} : { cname }
+    this.commandStatus = await command({ ...values, ...ofEndpoint, ...flags })
   }
 
   loadConfiguration(flags: GlobalFlags): Promise<Configuration> {
@@ -133,12 +135,27 @@ export class Session {
   }
 
   /**
-   * Returns a command line of ours to propose, with the given flags that select the spool and the OSS, quoted for
+   * Returns an `oss-spool` command line to propose, with the given flags that select the spool and the OSS, quoted for
    * a shell.
    * @param args – the command and its arguments, such as `resume`, `ID`
    */
   propose(...args: string[]): string {
     return proposedCommand(args, this.#givenFlags)
+  }
+
+  /** Like `propose`, but selects the OSS of `place`. Without a place, it repeats the given flags. */
+  proposeAt(place: RecordedPlace | undefined, ...args: string[]): string {
+    const given = this.#givenFlags
+    return proposedCommand(args, place === undefined ? given : selectPlace(given, place))
+  }
+
+  /**
+   * Resolves to the endpoint that the flags select, as records name it; `undefined` if they select none. Needs no
+   * credentials.
+   */
+  async selectedEndpoint(flags: ConnectionFlags): Promise<string | undefined> {
+    const { selectedEndpoint } = await import('./connection.js')
+    return selectedEndpoint(flags)
   }
 
   /** Prints a line of the result to standard output. */

@@ -3,6 +3,7 @@
  * the last of two ids is no more likely to be intended than the first.
  */
 import { Command, InvalidArgumentError, Option } from 'commander'
+import { ACLS, STORAGE_CLASSES } from '../oss/object-headers.js'
 import {
   parseAddress,
   parseCount,
@@ -11,6 +12,10 @@ import {
   parseRate,
   parseSize,
 } from './units.js'
+
+/** Description of the argument `ID`. */
+export const ID_DESCRIPTION =
+  'id of the upload, the start of one, or the URL of its object, oss://BUCKET/KEY'
 
 /** Creates an option with one value. */
 export function valueOption(
@@ -137,6 +142,10 @@ export function addUploadOptions(command: Command): Command {
       'publish only if the stream has this SHA-256',
       digestParser(64),
     ),
+    valueOption(
+      '--expect-crc64 <DECIMAL>',
+      'publish only if the stream has this CRC64, as results print it',
+    ),
     new Option('--once', 'keep a receipt, so that a rerun with the same id does nothing'),
     new Option('--no-overwrite', 'never replace an existing object'),
     repeatableOption('--meta <K=V>', 'user metadata (repeatable)'),
@@ -145,7 +154,13 @@ export function addUploadOptions(command: Command): Command {
       '--content-type <TYPE>',
       'content type (default: derived from the extension of the key)',
     ),
-    valueOption('--storage-class <CLASS>', 'Standard, IA, Archive, ColdArchive or DeepColdArchive'),
+    choiceOption(
+      '--storage-class <CLASS>',
+      `${STORAGE_CLASSES.join(', ')} (default: that of the bucket)`,
+      STORAGE_CLASSES,
+    ),
+    choiceOption('--acl <ACL>', `${ACLS.join(', ')} (default: that of the bucket)`, ACLS),
+    repeatableOption('--tag <K=V>', 'tag of the object (repeatable)'),
   ])
 }
 

@@ -24,17 +24,30 @@ export async function readSpoolContent(
   flags: GlobalFlags,
 ): Promise<SpoolContent> {
   const { SpoolDirectory } = await import('../disk/spool-directory.js')
-  const { defaultDirectory } = await import('../upload/model/names.js')
-  const directory = flags.spool ?? defaultDirectory(session.io.env)
-  const spoolDirectory = new SpoolDirectory(directory)
-  const ids = await spoolDirectory.ids()
+  const directory = await spoolDirectoryOf(session, flags)
+  const ids = await new SpoolDirectory(directory).ids()
   const uploads = ids.length === 0 ? [] : await readStatuses(directory, session, ids)
-  const quarantine = (await spoolDirectory.quarantined()).map(({ name, path, since }) => ({
+  return { directory, uploads, quarantine: await readQuarantine(session, flags) }
+}
+
+/** Resolves to the spool directory that the flags select. */
+export async function spoolDirectoryOf(session: Session, flags: GlobalFlags): Promise<string> {
+  const { defaultDirectory } = await import('../upload/model/names.js')
+  return flags.spool ?? defaultDirectory(session.io.env)
+}
+
+/** Lists the quarantine. */
+export async function readQuarantine(
+  session: Session,
+  flags: GlobalFlags,
+): Promise<QuarantinedUpload[]> {
+  const { SpoolDirectory } = await import('../disk/spool-directory.js')
+  const quarantined = await new SpoolDirectory(await spoolDirectoryOf(session, flags)).quarantined()
+  return quarantined.map(({ name, path, since }) => ({
     name,
     path,
     since: new Date(since).toISOString(),
   }))
-  return { directory, uploads, quarantine }
 }
 
 /** Reads the statuses. Imports lazily, since the modules for checkpoints and locks are slow to load. */

@@ -15,12 +15,15 @@ export type UploadFlags = SpoolFlags &
     readonly expectBytes?: number
     readonly expectMd5?: string
     readonly expectSha256?: string
+    readonly expectCrc64?: string
     readonly once?: boolean
     readonly overwrite?: boolean
     readonly meta?: string[]
     readonly header?: string[]
     readonly contentType?: string
-    readonly storageClass?: string
+    readonly storageClass?: NonNullable<ObjectOptions['storageClass']>
+    readonly acl?: NonNullable<ObjectOptions['acl']>
+    readonly tag?: string[]
     readonly retries?: number
   }
 
@@ -32,8 +35,8 @@ export async function toUploadOptions(flags: UploadFlags): Promise<UploadOptions
   const { checkOptions } = await import('../upload/model/options.js')
   const { omitUndefined } = await import('../util/omit-undefined.js')
   const { id, partSize, maxSpool: maxSpoolBytes, parallel, size, once, retries } = flags
-  const { expectBytes: bytes, expectMd5: md5, expectSha256: sha256 } = flags
-  const storageClass = flags.storageClass as ObjectOptions['storageClass'] // checked below
+  const { storageClass, acl } = flags
+  const { expectBytes: bytes, expectMd5: md5, expectSha256: sha256, expectCrc64: crc64 } = flags
   const options = omitUndefined({
     id,
     partSize,
@@ -42,12 +45,14 @@ export async function toUploadOptions(flags: UploadFlags): Promise<UploadOptions
     size,
     once,
     storageClass,
+    acl,
     mime: flags.contentType,
     overwrite: flags.overwrite === false ? false : undefined,
     retry: retries === undefined ? undefined : { attempts: retries },
     meta: parsePairs('--meta', flags.meta),
     headers: parsePairs('--header', flags.header),
-    expect: omitUndefined({ bytes, md5, sha256 }),
+    tags: parsePairs('--tag', flags.tag),
+    expect: omitUndefined({ bytes, md5, sha256, crc64 }),
   })
   checkOptions(options)
   return options

@@ -9,6 +9,7 @@ import type { Spool } from '../spool.js'
 import { omitUndefined } from '../util/omit-undefined.js'
 import { UsageError } from './exit-status.js'
 import type { Session } from './session.js'
+import { resolveFromProject } from './project-resolver.js'
 import { errorCode } from '../util/error-code.js'
 
 export interface FleetFlags {
@@ -64,9 +65,18 @@ export function redisUrl(flag: string | undefined, env: NodeJS.ProcessEnv): stri
   return url
 }
 
-/** Connects to Redis and keeps reconnecting, since it may be unreachable now or later. @throws UsageError */
-export async function openFleet(session: Session, url: string, flags: FleetFlags): Promise<Fleet> {
-  const { Redis, UploadWorker: UploadWorkerClass } = await loadQueuePackages()
+/**
+ * Connects to Redis and keeps reconnecting, since it may be unreachable now or later.
+ * @param projectFolders – whose packages are used if oss-spool is installed without them, in this order
+ * @throws UsageError
+ */
+export async function openFleet(
+  session: Session,
+  url: string,
+  flags: FleetFlags,
+  projectFolders: readonly string[],
+): Promise<Fleet> {
+  const { Redis, UploadWorker: UploadWorkerClass } = await loadQueuePackages(projectFolders)
   const { fleetRate, redisCheckpoints } = await import('../redis/index.js')
   const redis = new Redis(url, { maxRetriesPerRequest: null })
   let isRedisDown = false
@@ -119,7 +129,8 @@ export async function openFleet(session: Session, url: string, flags: FleetFlags
   }
 }
 
-async function loadQueuePackages() {
+async function loadQueuePackages(projectFolders: readonly string[]) {
+  resolveFromProject(['bullmq', 'ioredis'], projectFolders)
   try {
     const { Redis } = await import('ioredis')
     const { UploadWorker } = await import('../bullmq/index.js')
@@ -127,7 +138,7 @@ async function loadQueuePackages() {
   } catch (error) {
     if (errorCode(error) !== 'ERR_MODULE_NOT_FOUND') throw error
     throw new UsageError(
-      'A worker needs the packages bullmq and ioredis. Run "npm install bullmq ioredis"',
+      'A worker needs the packages bullmq and ioredis. Run "npm install bullmq ioredis" in the folder of its sources',
       {
         cause: error,
       },

@@ -3,6 +3,7 @@
  * directory requires its claim. Reading the checkpoint does not, since it is replaced atomically.
  */
 import { unlink } from 'node:fs/promises'
+import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { SpoolError } from '../errors.js'
 import {
@@ -12,10 +13,15 @@ import {
   type Checkpoint,
 } from './checkpoint.js'
 import { ignoreMissing, isSystemError } from './durable-fs.js'
+import type { Owner } from './lock.js'
+import { notFoundError } from './quarantined-upload.js'
 import type { LockedRecord, RecordStore } from './record-store.js'
 import { CheckpointDb } from './checkpoint-db.js'
 import { UntrustedFileError } from './trusted-files.js'
 import { isError } from '../util/error-shape.js'
+
+/** Directories of the uploads that this thread holds. Other threads of the process have their own. */
+const held = new Set<string>()
 
 /** Claims of this process that are being released, by directory. */
 const releasing = new Map<string, Promise<void>>()
@@ -84,19 +90,17 @@ export class Claim {
     records: RecordStore,
     id: string,
   ): Promise<Claim & { checkpoint: Checkpoint }> {
-    const notFound = (): SpoolError =>
-      new SpoolError('ERR_SPOOL_NOT_FOUND', `There is no upload ${id}`, { id })
     let claim: Claim | undefined
     while (claim === undefined) {
       const exists = await records.has(id).catch((error: unknown) => {
         throw toUnreadableError(id, error)
       })
-      if (!exists) throw notFound()
+      if (!exists) throw await notFoundError(records, id)
       claim = await Claim.#lockAndRead(records, id)
     }
     if (claim.checkpoint === null) {
       await claim.remove() // left by a crash before the first checkpoint
-      throw notFound()
+      throw await notFoundError(records, id)
     }
     // `null` was excluded above.
     return claim as Claim & { checkpoint: Checkpoint }
@@ -177,6 +181,7 @@ export class Claim {
     if (this.#ended) return
     this.#ended = true
     await this.#record.release()
+    held.delete(this.directory)
   }
 
   /** Returns `undefined` if the directory or its owner disappeared meanwhile: the caller retries. */
@@ -199,14 +204,9 @@ export class Claim {
         await pending
         return undefined
       }
-      const owner = await records.owner(id)
-      const by = owner === undefined ? 'another process' : `process ${owner.pid} on ${owner.host}`
-      throw new SpoolError('ERR_SPOOL_LOCKED', `Upload ${id} is owned by ${by}`, {
-        id,
-        resumable: true,
-        host: owner?.host,
-      })
+      throw lockedError(id, await records.owner(id), held.has(directory))
     }
+    held.add(directory)
     const db = new CheckpointDb(record)
     const createClaim = (bytesLost: boolean): Claim => new Claim(id, records, record, db, bytesLost)
     try {
@@ -228,6 +228,25 @@ export class Claim {
       throw toUnreadableError(id, error)
     }
   }
+}
+
+/** @param isHeldHere – this thread owns it: there are two uploads of one id in the same program */
+function lockedError(id: string, owner: Owner | undefined, isHeldHere: boolean): SpoolError {
+  const details = { id, resumable: true, host: owner?.host }
+  const processText =
+    owner === undefined ? 'another process' : `process ${owner.pid} on ${owner.host}`
+  const hasOurPid = owner?.pid === process.pid && owner.host === hostname()
+  if (!isHeldHere && !hasOurPid) {
+    return new SpoolError('ERR_SPOOL_LOCKED', `Upload ${id} is owned by ${processText}`, details)
+  }
+  const by = isHeldHere
+    ? `this process itself (${process.pid})`
+    : `${processText}, which is another thread of this process or a process with the same number in another container`
+  return new SpoolError('ERR_SPOOL_LOCKED', `Upload ${id} is owned by ${by}`, {
+    ...details,
+    hint: say =>
+      `Wait for the result of the first upload before you start the next one, or give it another ${say.option('id')}.`,
+  })
 }
 
 /** Returns whether the temp file may still be needed. If not, any host can start over from the source. */

@@ -51,8 +51,13 @@ export interface RecordStore {
   movesTo(object: ObjectAddress): Promise<string[]>
   /** Cleans up after killed processes. */
   sweep(): Promise<void>
-  /** Returns the names of quarantined uploads, and when they were quarantined (ms since 1970). */
-  quarantined(): Promise<{ readonly name: string; readonly since: number }[]>
+  /**
+   * Returns the names of quarantined uploads, when they were quarantined (ms since 1970), and the directories of
+   * those on this host.
+   */
+  quarantined(): Promise<
+    { readonly name: string; readonly since: number; readonly path?: string }[]
+  >
   discardQuarantined(name: string): Promise<void>
 }
 

@@ -130,7 +130,10 @@ export class SpoolDirectory {
     await rename(this.directoryOf(id), removed)
     // Otherwise, a power cut could bring back the upload without its bytes.
     await this.#directorySync.run().catch(() => undefined)
-    return removeUploadDirectory(removed).then(() => undefined, toError)
+    // The sweep of another process may be removing it, too.
+    return removeUploadDirectory(removed)
+      .catch(ignoreMissing)
+      .then(() => undefined, toError)
   }
 
   /**

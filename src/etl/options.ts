@@ -53,7 +53,8 @@ export type RotateOptions<T> = {
   /**
    * Template of the keys of the objects. Placeholders: `{job}`, `{partition}`, `{seq}` (counts from 0 the
    * objects whose keys are otherwise equal; `{seq:05}` pads to 5 digits), and the fields of the record's time
-   * `{yyyy}` `{MM}` `{dd}` `{HH}` `{mm}` `{ss}`. Records with different keys go to different objects.
+   * `{yyyy}` `{MM}` `{dd}` `{HH}` `{mm}` `{ss}`. Records with different keys go to different objects. Without
+   * `{job}`, a late record can get the key of an earlier job's object; then the job fails.
    */
   readonly key: string
   /** Returns the value of `{partition}` for a record. Required if `key` has that placeholder. */
@@ -135,6 +136,8 @@ export interface RotateSettings<T> {
   readonly keyTemplate: KeyTemplate
   readonly calendar: Calendar
   readonly manifestKey: string
+  /** Whether the key of the manifest contains the name of the job. */
+  readonly isManifestPerJob: boolean
   readonly partitionBy: ((record: T) => string | number) | undefined
   readonly time: ((record: T) => Date | number) | undefined
   readonly every: {
@@ -197,6 +200,7 @@ export function checkRotateOptions<T = string | Uint8Array>(
     keyTemplate.placeholders.has('partition'),
   )
   checkOptionAndPlaceholder('time', options.time !== undefined, 'a date', keyTemplate.hasDate)
+  const manifestTemplate = options.manifest ?? `${keyTemplate.folder}_manifest-{job}.json`
   const calendar = new Calendar(options.timeZone)
   checkKey(keyTemplate.key({ ...SAMPLE_KEY_FIELDS, job, date: calendar.fields(0) }))
   checkObject('every', every)
@@ -214,10 +218,8 @@ export function checkRotateOptions<T = string | Uint8Array>(
     job,
     keyTemplate,
     calendar,
-    manifestKey: resolveManifestKey(
-      options.manifest ?? `${keyTemplate.folder}_manifest-{job}.json`,
-      job,
-    ),
+    manifestKey: resolveManifestKey(manifestTemplate, job),
+    isManifestPerJob: manifestTemplate.includes('{job}'),
     partitionBy: options.partitionBy,
     time: options.time,
     every: { records: every.records ?? Infinity, bytes: every.bytes ?? Infinity, ms: every.ms },

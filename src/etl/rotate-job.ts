@@ -9,6 +9,7 @@ import { createManifest, type Manifest, type ManifestObject } from './manifest.j
 import type { RotateSettings } from './options.js'
 import { CommittableOutput, RepeatableOutput } from './object-output.js'
 import { ObjectWriter } from './object-writer.js'
+import { manifestUploadId } from './key-collision.js'
 import { KeySequences, type KeySequence } from './key-sequence.js'
 import { TransformChain } from './transform-chain.js'
 import { allowManyListeners } from '../util/abort-signals.js'
@@ -215,7 +216,7 @@ export class RotateJob<T> {
   async #writeManifest(manifest: Manifest): Promise<void> {
     const { job, manifestKey, upload } = this.#settings
     const { headers: _headers, callback: _callback, ...rest } = upload
-    const options = { ...rest, id: `${job}-manifest`, mime: 'application/json' }
+    const options = { ...rest, id: manifestUploadId(job), mime: 'application/json' }
     const callbacks = { format: (json: string) => json, recordId: () => 0 }
     const writer = new ObjectWriter<string>(
       manifestKey,

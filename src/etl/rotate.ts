@@ -6,6 +6,7 @@ import { Writable } from 'node:stream'
 import { SpoolError, invalidState } from '../errors.js'
 import type { Spool } from '../index.js'
 import { CommitQueue } from './commit-queue.js'
+import { explainCollision } from './key-collision.js'
 import { RotateJob } from './rotate-job.js'
 import type { Manifest, ManifestObject } from './manifest.js'
 import { checkRotateOptions, type RotateOptions, type RotateSettings } from './options.js'
@@ -65,7 +66,7 @@ export interface RotateStream<T> extends Writable {
 class Rotation<T> extends Writable implements RotateStream<T> {
   declare readonly __streamTypeW: () => T
   readonly result: Promise<Manifest>
-  readonly #jobName: string
+  readonly #settings: RotateSettings<T>
   readonly #job: RotateJob<T>
   /** Commits, if the job has them. */
   readonly #commits: CommitQueue | undefined
@@ -81,7 +82,7 @@ class Rotation<T> extends Writable implements RotateStream<T> {
 
   constructor(spool: Spool, settings: RotateSettings<T>) {
     super({ objectMode: true })
-    this.#jobName = settings.job
+    this.#settings = settings
     const onFailure = (error: unknown): void => void this.destroy(this.#firstFailure(error))
     this.#job = new RotateJob(spool, settings, {
       onFailure,
@@ -198,7 +199,7 @@ class Rotation<T> extends Writable implements RotateStream<T> {
   }
 
   #firstFailure(error: unknown): Error {
-    const failure = toError(error)
+    const failure = toError(explainCollision(error, this.#settings))
     if (!this.destroyed) this.#failure ??= failure // later errors are consequences of the first one
     return this.#failure ?? failure
   }
@@ -207,14 +208,15 @@ class Rotation<T> extends Writable implements RotateStream<T> {
   #resultError(error: Error | null): Error {
     if (this.#failure !== undefined) return this.#failure
     if (error instanceof SpoolError) return error
+    const { job } = this.#settings
     const [consequence, hint] =
       this.#commits === undefined
         ? [
-            `The manifest of the job ${this.#jobName} was not published`,
+            `The manifest of the job ${job} was not published`,
             'Run the job again. It sends only what is missing.',
           ]
         : [
-            `Records after the last commit of the job ${this.#jobName} are not published`,
+            `Records after the last commit of the job ${job} are not published`,
             'Publish what was committed: call `spool.resume(id)` for each resumable upload of `spool.uploads()`.',
           ]
     if (error === null && this.writableEnded) {
@@ -223,7 +225,7 @@ class Rotation<T> extends Writable implements RotateStream<T> {
     }
     const reason = error === null ? 'the sink was destroyed before it ended' : error.message
     const cause = error === null ? {} : { cause: error }
-    const message = `The source of the job ${this.#jobName} failed: ${reason}. ${consequence}`
+    const message = `The source of the job ${job} failed: ${reason}. ${consequence}`
     return new SpoolError('ERR_SPOOL_SOURCE_FAILED', message, { hint, ...cause })
   }
 }

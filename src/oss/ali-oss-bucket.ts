@@ -24,6 +24,7 @@ import {
   type UploadBody,
   type UploadedPart,
 } from './bucket.js'
+import { errorCode } from '../util/error-code.js'
 import type { ClientSettings } from './client-options.js'
 import { ServerClock } from './server-clock.js'
 import type { TransportContext, Transport, TransportRequest } from './transport.js'
@@ -315,8 +316,8 @@ export class AliOssBucket implements Bucket {
     exchange: TransportContext = {},
   ): Promise<T> {
     return takeTurn(call, async () => {
-      const { signal, idleTimeout, body } = call
-      Object.assign(exchange, { signal, idleTimeout, body })
+      const { signal, idleTimeout, body, meter } = call
+      Object.assign(exchange, { signal, idleTimeout, body, meter })
       const { credentials } = this.#settings
       const keys = await credentials.get()
       try {
@@ -355,8 +356,7 @@ export class AliOssBucket implements Bucket {
   }
 
   async #connect(keys: Credentials): Promise<AliOss> {
-    const { default: OSS } = await import('ali-oss')
-    muteDebug(process.env['DEBUG'])
+    const { default: OSS } = await importMuted()
     const { endpoint, region, bucket, cname, pathStyle } = this.#place
     // `ali-oss` rejects IPv6 addresses. It is given an IPv4 address, which the transport replaces.
     const accepted = endpoint.replace(/\[.*\]/, '127.0.0.1')
@@ -393,13 +393,30 @@ function ignoreNoSuchUpload(error: unknown): undefined {
   throw error
 }
 
-/** Excludes `ali-oss` from `DEBUG`, because it logs headers, including the security token, and strings to sign. */
-function muteDebug(namespaces: string | undefined): void {
-  if (!namespaces) return
-  const aliOss = createRequire(import.meta.url).resolve('ali-oss')
-  // The instance that `ali-oss` uses; we do not depend on the typings of `debug`.
-  const debug = createRequire(aliOss)('debug') as { enable(namespaces: string): void }
-  debug.enable(`${namespaces},-ali-oss,-ali-oss:*`)
+const MUTED_NAMESPACES = '-ali-oss,-ali-oss:*'
+
+/** Imports `ali-oss`. Excludes it from `DEBUG`, because it logs headers, including the security token, and strings to sign. */
+async function importMuted() {
+  const namespaces = process.env['DEBUG']
+  if (!namespaces || namespaces.endsWith(MUTED_NAMESPACES)) return import('ali-oss')
+  const muted = `${namespaces},${MUTED_NAMESPACES}`
+  process.env['DEBUG'] = muted // `debug` reads it when it is loaded
+  const module = await import('ali-oss')
+  debugOfAliOss()?.enable(muted)
+  return module
+}
+
+/** Returns the instance of `debug` that `ali-oss` uses, or `undefined` in a bundle. */
+function debugOfAliOss(): { enable(namespaces: string): void } | undefined {
+  try {
+    const aliOss = createRequire(import.meta.url).resolve('ali-oss')
+    // We do not depend on the typings of `debug`.
+    return createRequire(aliOss)('debug') as { enable(namespaces: string): void }
+  } catch (error) {
+    // A bundle has no package `ali-oss` and, as CommonJS, no `import.meta.url`.
+    if (!['MODULE_NOT_FOUND', 'ERR_INVALID_ARG_VALUE'].includes(errorCode(error) ?? '')) throw error
+    return undefined
+  }
 }
 
 /** Fields of the errors of `ali-oss`. */

@@ -3,6 +3,7 @@
  * the real client. Every method rejects with an `OssRequestError`, or with the error of a body that fails.
  */
 import type { FairShare } from '../util/fair-semaphore.js'
+import type { BodyMeter } from './body-meter.js'
 
 /** Decides when bytes may be sent. */
 export interface RateLimit {
@@ -39,6 +40,8 @@ export interface CallOptions {
   readonly idleTimeout?: number | undefined
   /** Takes a turn among the requests of all uploads. Default: the request is sent at once. */
   readonly share?: FairShare | undefined
+  /** Counts the bytes of the body as they leave. One for each request. */
+  readonly meter?: BodyMeter | undefined
 }
 
 /** Bytes in order. A chunk is valid until the next one is requested. */

@@ -12,6 +12,7 @@ import { startTimeouts, type ConnectionLoad } from './request-timeouts.js'
 import type { UploadBody, CallOptions, RateLimit, HttpResponse } from './bucket.js'
 import { proxyFor, proxyRefused, TunnelAgent, proxyUnreachable, type Proxy } from './proxy.js'
 import { pace } from './rate-limiter.js'
+import type { BodyMeter } from './body-meter.js'
 import { sanitizeXml } from './sanitize-xml.js'
 import { toError } from '../util/error-shape.js'
 
@@ -111,7 +112,7 @@ export class Transport {
         exchange.failure ??= error as Error // only Errors are passed below
         rejectRequest(error)
       }
-      const { body } = exchange
+      const { body, meter } = exchange
       const aborted = (): Error => namedError('AbortError', 'The request was aborted')
       // Aborts waits of the request: for the rate limit and for its tunnel.
       const ended = new AbortController()
@@ -182,10 +183,14 @@ export class Transport {
         }, fail)
       })
       exchange.signal?.addEventListener('abort', onAbort, { once: true })
+      if (meter !== undefined)
+        request.once('socket', socket => meter.watch(socket, { secure: route.secure }))
       const chunks = paced?.body ?? body
-      if (chunks === undefined) request.end(content)
-      else {
-        pipeBody(chunks, request).catch((error: unknown) => {
+      if (chunks === undefined) {
+        if (meter !== undefined) meter.written = content?.length ?? 0
+        request.end(content)
+      } else {
+        pipeBody(chunks, request, meter).catch((error: unknown) => {
           if (exchange.failure === undefined) exchange.bodyError = error
           fail(toError(error))
         })
@@ -242,11 +247,16 @@ export class Transport {
  * Writes `body` to `request` and ends it. Each chunk is handed to the kernel before the next one is requested, so
  * that chunks may share one buffer.
  */
-async function pipeBody(body: UploadBody, request: http.ClientRequest): Promise<void> {
+async function pipeBody(
+  body: UploadBody,
+  request: http.ClientRequest,
+  meter: BodyMeter | undefined,
+): Promise<void> {
   let resume = (): void => {}
   request.once('close', () => resume()) // a pending write never calls back after `close`
   for await (const chunk of body) {
     if (request.destroyed) return
+    if (meter !== undefined) meter.written += chunk.length
     await new Promise<void>(resolve => {
       resume = resolve
       request.write(chunk, () => resolve())

@@ -118,16 +118,19 @@ export class RedisRecordStore implements RecordStore {
     return record === null || (record !== undefined && record.host !== this.#settings.host)
   }
 
-  async quarantined(): Promise<{ name: string; since: number }[]> {
+  async quarantined(): Promise<{ name: string; since: number; path?: string }[]> {
     const namesAndTimes = stringListReply(
       await this.#sendCommand('ZRANGE', this.#keys.quarantineIndex, 0, -1, 'WITHSCORES'),
     )
-    const sinceByName = new Map(
-      (await this.#spool.quarantined()).map(each => [each.name, each.since]),
+    const local = await this.#spool.quarantined()
+    const found = new Map<string, { name: string; since: number; path?: string }>(
+      local.map(each => [each.name, each]),
     )
-    for (let i = 0; i < namesAndTimes.length; i += 2)
-      sinceByName.set(namesAndTimes[i] ?? '', Number(namesAndTimes[i + 1]))
-    return [...sinceByName].map(([name, since]) => ({ name, since }))
+    for (let i = 0; i < namesAndTimes.length; i += 2) {
+      const name = namesAndTimes[i] ?? ''
+      found.set(name, { ...found.get(name), name, since: Number(namesAndTimes[i + 1]) })
+    }
+    return [...found.values()]
   }
 
   /** Removes a quarantined upload; its bytes only if they are on this host. */

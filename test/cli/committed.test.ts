@@ -57,7 +57,7 @@ t.test('ls, show and doctor describe a committed upload, and resume publishes it
     committed: COMMITTED,
     resumable: true,
   })
-  const shown = await run(dir, ['show', 'k'])
+  const shown = await run(dir, ['show', 'k'], undefined, env)
   t.match(shown.out, `committed: 200.0 KiB (${COMMITTED} bytes), at 20`)
   t.match(
     shown.out,
@@ -138,7 +138,10 @@ t.test(
       ['committed', 'sealed'],
     )
     t.same(await get(oss, 'committed'), data)
-    t.match(err, /elsewhere .* is skipped: it belongs to http:/)
+    t.match(
+      err,
+      `elsewhere (oss://${BUCKET}/elsewhere) is skipped: it belongs to ${elsewhere.oss.endpoint}\nTo finish it, run "oss-spool resume elsewhere --endpoint ${elsewhere.oss.endpoint} --region oss-cn-hangzhou".\n`,
+    )
     t.match(err, /unsealed .* is skipped: it is not sealed/)
     t.match(err, /owned .* is skipped: its source is still being read/)
     t.match(err, /taken is skipped: ERR_SPOOL_OBJECT_EXISTS.*\n.*"oss-spool resume --force taken"/)

@@ -1,9 +1,10 @@
 /** Help, completion scripts, and the modules loaded at start-up. */
-import { writeFile } from 'node:fs/promises'
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { spawnSync } from 'node:child_process'
 import t from 'tap'
-import { run, server, shell } from '../support/command-line.js'
+import { run, server, shell, terminal, until } from '../support/command-line.js'
 import { BUCKET } from '../support/oss.js'
 
 const COMMANDS =
@@ -70,6 +71,90 @@ t.test('zsh and fish accept their completion scripts', async t => {
     if (checked.error === undefined) t.match(checked, { status: 0, stderr: '' })
     else t.pass(`${shellName} is not installed: apt-get install ${shellName}`, { skip: true })
   }
+})
+
+/** Lines to complete, and what bash, zsh and fish are expected to offer. */
+const SHARED_LINES = [
+  ['oss-spool run oss://b/k -- unique-d', 'unique-dump'],
+  ['oss-spool run oss://b/k -- unique-dump some', 'some-file'],
+  ['oss-spool run oss://b/k --storage-class De', 'DeepColdArchive'],
+  ['oss-spool put oss://b/k --acl pri', 'private'],
+  ['oss-spool put oss://b/k some', 'some-file'],
+] as const
+
+/** Adds an executable `unique-dump` to the commands of `shell()` and `terminal()`, and a file. */
+function withProgram(dir: string): string {
+  mkdirSync(join(dir, '.bin'))
+  writeFileSync(join(dir, '.bin', 'unique-dump'), '#!/bin/sh\n', { mode: 0o755 })
+  writeFileSync(join(dir, 'some-file'), '')
+  return dir
+}
+
+t.test('bash completes the command of run, and the values of options', async t => {
+  const dir = withProgram(t.testdir({}))
+  const prints = SHARED_LINES.map(
+    ([line]) =>
+      `COMP_WORDS=(${line}); COMP_CWORD=$((\${#COMP_WORDS[@]}-1)); _oss_spool; echo "\${COMPREPLY[*]}"`,
+  )
+  const delegated = `_command_offset() { COMPREPLY=("delegated from \${COMP_WORDS[$1]}"); }`
+  const script = `eval "$(oss-spool completion bash)"\n${prints.join('\n')}\n${delegated}\n${prints[1]}`
+  const { out, err } = await shell(dir, script).done
+  t.equal(err, '')
+  t.same(out.trim().split('\n'), [
+    ...SHARED_LINES.map(([, expected]) => expected),
+    'delegated from unique-dump',
+  ])
+})
+
+t.test('fish completes the command of run, and the values of options', async t => {
+  if (spawnSync('fish', ['--version']).error !== undefined) {
+    t.pass('fish is not installed: apt-get install fish', { skip: true })
+    return
+  }
+  const dir = withProgram(t.testdir({}))
+  const completes = SHARED_LINES.map(([line]) => `complete -C '${line}'`).join('; ')
+  const { out, err } = await shell(
+    dir,
+    `oss-spool completion fish > c.fish; fish -c "source c.fish; ${completes}"`,
+  ).done
+  t.equal(err, '')
+  const words = out.trim().split('\n')
+  t.same(
+    words.map(each => each.split('\t')[0]),
+    SHARED_LINES.map(([, expected]) => expected),
+  )
+})
+
+t.test('zsh completes the command of run, and the values of options', async t => {
+  if (spawnSync('zsh', ['--version']).error !== undefined) {
+    t.pass('zsh is not installed: apt-get install zsh', { skip: true })
+    return
+  }
+  const dir = withProgram(t.testdir({}))
+  await shell(dir, 'oss-spool completion zsh > completion.zsh').done
+  // Ctrl-X prints the completed line instead of running it.
+  await writeFile(
+    join(dir, '.zshrc'),
+    `autoload -Uz compinit; compinit -u -D; source ./completion.zsh
+     print-line() { print -r -- "$BUFFER" >> completed; BUFFER= }
+     zle -N print-line; bindkey '^X' print-line; : > completed`,
+  )
+  const { child, done } = terminal(dir, 'exec zsh -i', 200, { TERM: 'dumb', ZDOTDIR: dir })
+  const completed = async (): Promise<string[]> => {
+    const text = await readFile(join(dir, 'completed'), 'utf8').catch(() => undefined)
+    return text === undefined ? [''] : text.split('\n').filter(line => line !== '')
+  }
+  await until(async () => (await completed()).length === 0)
+  for (const [i, [line]] of SHARED_LINES.entries()) {
+    child.stdin?.write(`${line}\t\u0018`)
+    await until(async () => (await completed()).length > i)
+  }
+  child.stdin?.write('exit\r')
+  await done
+  t.same(
+    (await completed()).map(line => line.trim()),
+    SHARED_LINES.map(([line, expected]) => line.replace(/\S+$/, expected)),
+  )
 })
 
 t.test('ls and --version load only the modules they need', async t => {

@@ -122,8 +122,11 @@ void long(
     await appendFile(file, 'x')
     await assertFails('longer')
     t.match(await run(dir, ['resume', '--all'], undefined, env), {
-      status: 0,
-      err: /skipped: its file has changed/,
+      status: 1,
+      err: /ERR_SPOOL_SOURCE_FAILED/,
+    })
+    t.match(await run(dir, ['show', 'k'], undefined, env), {
+      out: /\nNext: upload the current file again, or run "oss-spool abort k"\n/,
     })
     const again = await run(dir, PUT, undefined, env)
     t.equal(again.status, 0, again.err)

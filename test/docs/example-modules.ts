@@ -20,13 +20,9 @@ interface Names {
   readonly types: readonly string[]
 }
 
-const GLOBALS_FILE = join(ROOT, 'test/docs/example-globals.ts')
-const GLOBALS_SOURCE = readFileSync(GLOBALS_FILE, 'utf8')
+export const GLOBALS_SOURCE = readFileSync(join(ROOT, 'test/docs/example-globals.ts'), 'utf8')
 /** Globals always win over a page's own definitions, which may be closed by the next example. */
 const GLOBALS = new Set([...GLOBALS_SOURCE.matchAll(/^ {2}var (\w+):/gm)].map(([, name]) => name))
-
-/** Returns `example-globals.ts` as JavaScript. */
-export const exampleGlobals = (): string => transpile(GLOBALS_SOURCE)
 
 export function modulesOf({ blocks }: Page): Module[] {
   const known = new Map<string, string>()
@@ -40,7 +36,7 @@ export function modulesOf({ blocks }: Page): Module[] {
       each => known.has(each) && !own.has(each) && !GLOBALS.has(each),
     )
     const imports = needed
-      .map(each => `import { ${each} } from './${known.get(each)}.js'; `)
+      .map(each => `import { ${each} } from './${known.get(each)}.mjs'; `)
       .join('')
     if (!block.ownProcess) for (const each of own) known.set(each, name)
     const exported = `export { ${values.join(', ')} }\nexport type { ${types.join(', ')} }\n`
@@ -49,8 +45,9 @@ export function modulesOf({ blocks }: Page): Module[] {
   })
 }
 
-function isProgram({ language, notRun }: Block): boolean {
-  return ['js', 'ts'].includes(language) && notRun === undefined
+/** Whether other programs of the page continue a block. A js file is complete. */
+function isProgram({ language, notRun, file }: Block): boolean {
+  return (language === 'ts' || (language === 'js' && file === undefined)) && notRun === undefined
 }
 
 export function transpile(source: string): string {
@@ -58,7 +55,7 @@ export function transpile(source: string): string {
   return ts.transpileModule(source, { compilerOptions }).outputText
 }
 
-/** Type-checks a directory of modules against the built package. Returns the compiler's output. */
+/** Type-checks the modules of a project against its installed packages. Returns the compiler's output. */
 export function typeErrors(directory: string): string {
   const config = {
     compilerOptions: {
@@ -70,10 +67,8 @@ export function typeErrors(directory: string): string {
       strict: true,
       noEmit: true,
       skipLibCheck: true,
-      typeRoots: [join(ROOT, 'node_modules/@types')],
     },
-    files: [GLOBALS_FILE],
-    include: ['*.ts'],
+    include: ['*.mts'],
   }
   writeFileSync(join(directory, 'tsconfig.json'), JSON.stringify(config))
   const tsc = join(ROOT, 'node_modules/typescript-7/bin/tsc')

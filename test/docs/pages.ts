@@ -6,6 +6,9 @@
  *   <!-- before: CODE -->          runs code first that the page does not show
  *   <!-- own process: CODE -->     also runs the block in its own process, which must exit, such as a test
  *   <!-- json: SCHEMA -->          validates a json block: name of a schema, `checkpoint`, or a type
+ *   <!-- file: NAME -->            saves the block as the file that the page names; the page's commands run it
+ *   <!-- service: FIRST; LAST -->  keeps commands running while later ones run, from when their output matches
+ *                                  FIRST until it matches LAST
  */
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -24,6 +27,8 @@ export interface Block {
   readonly ownProcess: boolean
   readonly before: string
   readonly json: string | undefined
+  readonly file: string | undefined
+  readonly service: { readonly first: string; readonly last: string } | undefined
 }
 
 export interface Page {
@@ -33,6 +38,7 @@ export interface Page {
   readonly anchors: ReadonlySet<string>
   /** Targets of its relative links. */
   readonly links: readonly string[]
+  readonly text: string
 }
 
 export function readPages(): Page[] {
@@ -55,9 +61,13 @@ export function readPage(path: string, text: string): Page {
   const fence = /^([ \t]*)```(\w*)\n([\s\S]*?)^\1```$/gm
   const blocks = [...text.matchAll(fence)].map(match => {
     const [, indent = '', language = '', code = ''] = match
-    const comment = /<!--\s*((?:(?!-->)[\s\S])*?)\s*-->\s*$/.exec(text.slice(0, match.index))?.[1]
+    const [front = ''] = /(?:<!--(?:(?!-->)[\s\S])*-->\s*)+$/.exec(text.slice(0, match.index)) ?? []
+    const comments = [...front.matchAll(/<!--\s*([\s\S]*?)\s*-->/g)].map(([, each = '']) => each)
     const valueOf = (name: string): string | undefined =>
-      comment?.startsWith(`${name}:`) ? comment.slice(name.length + 1).trim() : undefined
+      comments
+        .find(comment => comment.startsWith(`${name}:`))
+        ?.slice(name.length + 1)
+        .trim()
     return {
       page: path,
       line: text.slice(0, match.index).split('\n').length + 1,
@@ -67,6 +77,8 @@ export function readPage(path: string, text: string): Page {
       ownProcess: valueOf('own process') !== undefined,
       before: valueOf('before') ?? valueOf('own process') ?? '',
       json: valueOf('json'),
+      file: valueOf('file'),
+      service: parseService(valueOf('service')),
     }
   })
   const prose = text
@@ -78,7 +90,20 @@ export function readPage(path: string, text: string): Page {
     blocks,
     anchors: new Set(anchorsOf(text.replaceAll(fence, ''))),
     links: links.filter(target => !/^[a-z]+:/.test(target)),
+    text,
   }
+}
+
+function parseService(value: string | undefined): Block['service'] {
+  const [first, last] = value?.split('; ') ?? []
+  return first === undefined ? undefined : { first, last: last ?? first }
+}
+
+/** Returns the packages that a page says to install, in its examples or in its prose. */
+export function installedBy({ text }: Page): string[] {
+  const commands = [...text.matchAll(/npm install((?: [\w@./-]+)+)/g)]
+  const names = commands.flatMap(([, list = '']) => list.trim().split(' '))
+  return ['oss-spool', ...names.filter(name => !name.startsWith('-'))]
 }
 
 /** Returns anchors as GitHub generates them: lower case, hyphens for spaces, other characters removed. */

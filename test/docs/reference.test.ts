@@ -12,7 +12,7 @@ import type { ProcessIo } from '../../src/cli/session.js'
 import { SETTING_DEFINITIONS } from '../../src/cli/config-schema.js'
 import { SpoolError, type SpoolErrorCode } from '../../src/errors.js'
 import { classify } from '../../src/oss/error-kinds.js'
-import { ROOT } from './pages.js'
+import { readPages, ROOT } from './pages.js'
 
 const read = (path: string): string => readFileSync(join(ROOT, path), 'utf8')
 
@@ -26,6 +26,16 @@ function rowsOf(page: string): string[][] {
 /** Returns the texts in backticks. */
 function names(cell = ''): string[] {
   return [...cell.matchAll(/`([^`]*)`/g)].map(([, name = '']) => name)
+}
+
+/** Returns what a command prints. */
+async function help(...args: string[]): Promise<string> {
+  const stdout = new PassThrough()
+  const streams = { stdin: new PassThrough(), stdout, stderr: stdout, env: {} }
+  const io = Object.assign(new EventEmitter(), streams) as unknown as ProcessIo // all that the help needs
+  await main(args, io)
+  stdout.end()
+  return text(stdout)
 }
 
 const sorted = (list: Iterable<string>): string[] => [...new Set(list)].toSorted()
@@ -52,6 +62,7 @@ t.test('options.md lists exactly the options of the library', async t => {
     ...members('src/upload/model/expectation.ts', 'Expectation'),
     ...members('src/upload/model/source.ts', 'SourceOptions'),
     ...members('src/upload/maintenance/prune.ts', 'PruneOptions'),
+    ...members('src/spool-options.ts', 'AbortOptions'),
   ]
   const documented = rowsOf('docs/options.md').flatMap(([first]) => names(first))
   t.same(sorted(documented), sorted(options))
@@ -114,16 +125,38 @@ t.test('failures.md lists exactly the kinds and OSS codes of error-kinds.ts', as
   }
 })
 
+t.test(
+  'no page or help text leads with a pipe into put, or shows one without an expectation',
+  async t => {
+    const root = await help()
+    const commands = [...root.matchAll(/^ {2}([a-z]+) /gm)].map(([, name = '']) => name)
+    const texts = new Map<string, string>()
+    for (const name of commands.filter(each => each !== 'help')) {
+      texts.set(`${name} --help`, await help(name, '--help'))
+    }
+    t.ok(texts.size > 5)
+    for (const page of readPages()) {
+      const scripts = page.blocks.filter(({ language }) => language === 'sh')
+      texts.set(page.path, scripts.map(({ code }) => code).join('\n'))
+    }
+    for (const [name, content] of [...texts, ['--help', root]] as const) {
+      const pipes = content.split('\n').filter(line => /\| *(npx )?oss-spool put/.test(line))
+      t.same(
+        pipes.filter(line => !line.includes('--expect-')),
+        [],
+        name,
+      )
+      const [, first = ''] =
+        /(oss-spool (?:put|run) .*)/.exec(content.split('Examples:').at(-1) ?? '') ?? []
+      if (name === '--help' || name === 'README.md')
+        t.match(first, /^oss-spool run .* -- pg_dump/, name)
+      else if (name === 'put --help') t.match(first, /^oss-spool put .*oss:.* [\w.]+$/, name)
+    }
+  },
+)
+
 t.test('cli.md lists every command, option and setting', async t => {
   const rows = rowsOf('docs/cli.md')
-  const help = async (...args: string[]): Promise<string> => {
-    const stdout = new PassThrough()
-    const streams = { stdin: new PassThrough(), stdout, stderr: stdout, env: {} }
-    const io = Object.assign(new EventEmitter(), streams) as unknown as ProcessIo // all that the help needs
-    await main(args, io)
-    stdout.end()
-    return text(stdout)
-  }
   const [, list = ''] = /Commands:\n([\s\S]*?)\n\n/.exec(await help()) ?? []
   const commands = [...list.matchAll(/^ {2}([a-z]+)/gm)]
     .map(([, name = '']) => name)

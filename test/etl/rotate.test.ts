@@ -14,8 +14,10 @@ import {
   rotate,
   type Manifest,
   type ManifestObject,
+  type RotateOptions,
   type RotateStream,
 } from '../../src/etl/index.js'
+import { SpoolError } from '../../src/index.js'
 import { bench, BUCKET, bytes, type Bench } from '../support/oss.js'
 import { long } from '../support/long.js'
 
@@ -382,6 +384,50 @@ t.test("someone else's object is not overwritten", async t => {
     'our own object is not overwritten either',
   )
 })
+
+t.test(
+  'the hint of a collision names what helps, and never proposes to replace the object',
+  async t => {
+    const work = await bench(t)
+    const failureOf = async (options: Partial<RotateOptions<Row>>): Promise<SpoolError> => {
+      const all = { job: 'today', key: '{seq}', format: jsonl, ...options }
+      const error: unknown = await pipeline(rows(30), rotate<Row>(work.spool, all)).catch(
+        (failure: unknown) => failure,
+      )
+      if (!(error instanceof SpoolError)) throw error
+      t.equal(error.code, 'ERR_SPOOL_OBJECT_EXISTS')
+      t.notMatch(error.hint, /force/i)
+      return error
+    }
+    await pipeline(
+      rows(30),
+      rotate<Row>(work.spool, { job: 'yesterday', key: '{seq}', format: jsonl }),
+    )
+    const yesterday = await work.get('0')
+
+    const { hint, id } = await failureOf({})
+    t.match(hint, /Add \{job\} to the option "key"/)
+    t.match(hint, `spool.abort('${id}')`)
+    await work.spool.abort(id)
+    await pipeline(
+      rows(30),
+      rotate<Row>(work.spool, { job: 'today', key: '{job}-{seq}', format: jsonl }),
+    )
+    t.same(await work.get('0'), yesterday, 'the object of the other job is unchanged')
+
+    const client = new OSS(work.oss.clientOptions(BUCKET))
+    await client.put('new-0', Buffer.from('mine'))
+    t.match((await failureOf({ job: 'new', key: '{job}-{seq}' })).hint, /^Use a new job name/)
+    await client.put('list', Buffer.from('mine'))
+    const listed = await failureOf({ job: 'newer', key: '{job}-{seq}', manifest: 'list' })
+    t.match(listed.hint, /Add \{job\} to the option "manifest"/)
+
+    await client.put('q-0', Buffer.from('mine'))
+    const committed = await failureOf({ job: 'q', key: '{job}-{seq}', commit: { records: 10 } })
+    t.match(committed.hint, /^Use a new job name for every run/)
+    t.notMatch(committed.hint, 'abort', 'committed records are not discarded')
+  },
+)
 
 t.test('an exception in a callback fails the job, and no open object is published', async t => {
   const failure = new Error('no')

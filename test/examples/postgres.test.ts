@@ -93,7 +93,7 @@ t.test('examples read from a real PostgreSQL', async t => {
       t.same(
         manifest.objects.map(({ key }) => key).toSorted(),
         ['east', 'west'].flatMap(region =>
-          days.map(day => `orders/region=${region}/2026-10-${day}-000.jsonl.gz`),
+          days.map(day => `orders/region=${region}/2026-10-${day}-orders-2026-10-000.jsonl.gz`),
         ),
       )
       for (const { key, records, first, last } of manifest.objects) {

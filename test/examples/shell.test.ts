@@ -146,6 +146,7 @@ t.test('the systemd units are valid, and their commands back up and resume', asy
     `oss-spool-${name}.timer`,
   ])
   units.push('oss-spool-worker.service') // its command has its own tests
+  units.push('oss-spool-alert@.service')
   const checked = spawnSync(
     'systemd-analyze',
     ['verify', ...units.map(unit => join(EXAMPLES, 'systemd', unit))],
@@ -171,6 +172,13 @@ t.test('the systemd units are valid, and their commands back up and resume', asy
   t.equal((await start('oss-spool-backup.service')).status, 75)
   fault.remove()
   t.same(await objects(), [])
+  const refused = oss.inject({ operation: 'PutObject', do: 'answer', status: 403, times: 'always' })
+  t.equal((await start('oss-spool-resume.service')).status, 75)
+  const resume = readFileSync(join(EXAMPLES, 'systemd', 'oss-spool-resume.service'), 'utf8')
+  t.notMatch(resume, /SuccessExitStatus/, 'a failed run is a failed unit')
+  t.match(resume, /^OnFailure=oss-spool-alert@%n\.service$/m)
+  t.match(resume, /--stale-after 24h$/m)
+  refused.remove()
   t.equal((await start('oss-spool-resume.service')).status, 0)
   t.match(await objects(), [/^documents-/])
   t.match(await start('oss-spool-resume.service'), { status: 0, out: '', err: '' })

@@ -88,9 +88,12 @@ same<ReturnType<Spool['prune']>, Promise<Pruned[]>>()
 same<UploadResult['crc64'], string>()
 same<UploadResult['receipt'], true | undefined>()
 same<UploadStatus['phase'], 'spooling' | 'sealed' | 'completing' | 'receipt'>()
+same<ProgressEvent['sent'], number>()
 same<ProgressEvent['phase'], 'spooling' | 'sealed' | 'completing' | 'published'>()
 same<Pruned['kind'], 'upload' | 'receipt' | 'quarantine' | 'orphan'>()
+same<Pruned['error'], SpoolError | undefined>()
 void spool.resume('id', { force: true, parallel: 2 })
+void spool.abort('id', { remote: false })
 // @ts-expect-error -- the object's metadata is in its checkpoint
 void spool.resume('id', { meta: {} })
 // @ts-expect-error -- results are read-only

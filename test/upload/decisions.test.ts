@@ -349,7 +349,10 @@ t.test('statusOf() shows the state of an upload', async t => {
 
 t.test('ProgressTracker limits the rate of events without losing the last one', async t => {
   const events: ProgressEvent[] = []
-  const progress = new ProgressTracker(event => events.push(event))
+  const progress = new ProgressTracker({
+    isActive: () => true,
+    emit: event => events.push(event),
+  })
   for (let i = 1; i <= 1000; i++) progress.update({ spooled: i })
   progress.acknowledge(10)
   t.ok(events.length <= 2, `${events.length} events`)

@@ -143,8 +143,12 @@ t.test('prune() aborts superseded upload ids that could not be aborted earlier',
   t.equal(b.warnings.filter(w => /could not be aborted/.test(w.message)).length, 1)
   t.same(await b.spool.uploads(), [])
   t.equal((await uploadIds(b)).length, 1)
+  const [entry, ...rest] = await b.spool.prune()
+  t.match(entry, { kind: 'upload', key: 'left', error: { code: 'ERR_SPOOL_UPLOAD_FAILED' } })
+  t.same(rest, [])
+  t.equal((await readdir(b.dir)).length, 1, 'its record stays')
   refused.remove()
-  await b.spool.prune()
+  t.same(await b.spool.prune(), [])
   t.same(await uploadIds(b), [])
   t.same(await readdir(b.dir), [])
 })
@@ -162,3 +166,25 @@ t.test('prune() warns of an upload whose orphans OSS refuses to list, and goes o
   t.match(b.warnings.at(-1), { id: 'a', cause: { code: 'ERR_SPOOL_DENIED' } })
   list.remove()
 })
+
+t.test(
+  'prune() has an error for an orphan that OSS refuses to abort, and finds it again',
+  async t => {
+    const b = await bench(t)
+    b.oss.inject({ operation: 'InitiateMultipartUpload', do: 'reset', at: 'done', times: 1 })
+    const refused = { do: 'answer', status: 403, code: 'AccessDenied', times: 'always' } as const
+    const publishing = b.oss.inject({ operation: 'CompleteMultipartUpload', ...refused })
+    await t.rejects(b.spool.upload('k', () => [bytes(300_000)], { id: 'k' }))
+    publishing.remove()
+    const abort = b.oss.inject({ operation: 'AbortMultipartUpload', ...refused })
+    const orphan = { kind: 'orphan', id: 'k', uploadId: String } as const
+    const pruned = await b.spool.prune({ orphans: true })
+    t.match(pruned, [{ ...orphan, error: { code: 'ERR_SPOOL_DENIED', id: 'k' } }])
+    abort.remove()
+    const again = await b.spool.prune({ orphans: true })
+    t.match(again, [orphan])
+    t.equal(again[0]?.error, undefined)
+    t.equal((await b.spool.resume('k')).size, 300_000)
+    t.same(await uploadIds(b), [])
+  },
+)

@@ -1,19 +1,33 @@
 /** `oss-spool abort`: aborts uploads, on this disk and on OSS. */
 import { Option, type Command } from 'commander'
-import { checkId } from '../../upload/model/names.js'
+import { SpoolError, type SpoolErrorCode } from '../../errors.js'
+import type { Spool } from '../../spool.js'
+import { logSkipped, ownerText, proposeFor } from '../all-uploads.js'
+import type { CliConnection } from '../connection.js'
 import { confirm } from '../confirm.js'
-import { EXIT_SUCCESS, EXIT_FAILURE, UsageError, combineExitStatuses } from '../exit-status.js'
-import { addConnectionOptions, addExamples } from '../shared-options.js'
+import { EXIT_SUCCESS, EXIT_FAILURE, UsageError } from '../exit-status.js'
+import { ID_DESCRIPTION, addConnectionOptions, addExamples } from '../shared-options.js'
 import { reportError } from '../report.js'
+import { resolveIds } from '../resolve-ids.js'
 import type { Session, SpoolFlags } from '../session.js'
 
-type AbortFlags = SpoolFlags & { readonly all?: boolean; readonly yes?: boolean }
+type AbortFlags = SpoolFlags & {
+  readonly all?: boolean
+  readonly remote: boolean
+  readonly yes?: boolean
+}
 
 export function defineAbort(program: Command, session: Session): void {
   const command = addConnectionOptions(program.command('abort'))
     .description('abort uploads, on this disk and on OSS; their bytes are lost')
-    .argument('[ID...]')
+    .argument('[ID...]', ID_DESCRIPTION)
     .addOption(new Option('--all', 'abort every unfinished upload of this endpoint'))
+    .addOption(
+      new Option(
+        '--no-remote',
+        'give up on this disk only, without a request; parts may remain on OSS',
+      ),
+    )
     .addOption(new Option('--yes', 'do not ask for confirmation'))
     .action((ids: string[], flags: AbortFlags) =>
       session.run(flags, merged => abortUploads(session, ids, merged)),
@@ -28,22 +42,76 @@ async function abortUploads(
 ): Promise<number> {
   if (ids.length === 0 && !flags.all) throw new UsageError('Expected upload ids or --all')
   if (ids.length > 0 && flags.all) throw new UsageError('Expected upload ids or --all, not both')
-  for (const id of ids) checkId(id)
-  const spool = await session.openSpool(flags, await session.connect(flags))
-  const selectedIds = flags.all ? (await spool.uploads()).map(({ id }) => id) : [...new Set(ids)]
+  const connection = await (flags.remote ? session.connect(flags) : openOfflineFor(flags))
+  const spool = await session.openSpool(flags, connection)
+  const preferredEndpoint = flags.remote ? connection.endpoint : undefined
+  const selectedIds = flags.all
+    ? await selectAbortable(session, spool, connection.endpoint, flags)
+    : await resolveIds(session, ids, flags, preferredEndpoint)
   if (selectedIds.length === 0) return EXIT_SUCCESS
   const subject = selectedIds.length === 1 ? selectedIds[0] : `${selectedIds.length} uploads`
-  const question = `Abort ${subject}, on this disk and on OSS? All spooled bytes will be lost.`
+  const places = flags.remote ? 'on this disk and on OSS' : 'on this disk only'
+  const question = `Abort ${subject}, ${places}? All spooled bytes will be lost.`
   if (!flags.yes && !(await confirm(session, question))) return EXIT_FAILURE
-  const statuses: number[] = []
+  let status = EXIT_SUCCESS
   for (const id of selectedIds) {
     try {
-      await spool.abort(id)
-      session.print(flags.json ? JSON.stringify({ id, aborted: true }) : `${id}: aborted`)
-      statuses.push(EXIT_SUCCESS)
+      await spool.abort(id, { remote: flags.remote })
+      session.print(formatAborted(id, flags))
     } catch (error) {
-      statuses.push(reportError(session, error, flags, { command: 'oss-spool abort' }))
+      if (flags.all && error instanceof SpoolError && SETTLED_ELSEWHERE.has(error.code)) {
+        if (!flags.quiet)
+          session.logLine(`${id} is skipped: another process works on it or ended it`)
+        continue
+      }
+      reportError(session, error, flags, { command: 'oss-spool abort' })
+      status = EXIT_FAILURE // also if `resume` could finish it: it was to be given up
     }
   }
-  return combineExitStatuses(statuses)
+  return status
+}
+
+/** Errors that are no failure of `--all`. */
+const SETTLED_ELSEWHERE: ReadonlySet<SpoolErrorCode> = new Set([
+  'ERR_SPOOL_LOCKED',
+  'ERR_SPOOL_NOT_FOUND',
+])
+
+/** Needs no credentials and, for ids, no endpoint either. */
+async function openOfflineFor(flags: AbortFlags): Promise<CliConnection> {
+  const { openOffline } = await import('../connection.js')
+  return openOffline(flags.all ? flags : { local: '.' })
+}
+
+/** Resolves to the ids of this endpoint that no process works on. Logs why the others are left out. */
+async function selectAbortable(
+  session: Session,
+  spool: Spool,
+  endpoint: string,
+  flags: AbortFlags,
+): Promise<string[]> {
+  const ids: string[] = []
+  const uploads = await spool.uploads({ all: true })
+  for (const status of uploads) {
+    const isElsewhere = status.endpoint !== endpoint
+    if (status.owner === undefined && !isElsewhere) ids.push(status.id)
+    else if (flags.quiet) continue
+    else if (status.owner !== undefined) logSkipped(session, status, ownerText(status))
+    else {
+      const command = proposeFor(session, status, endpoint, 'abort')
+      logSkipped(
+        session,
+        status,
+        `it belongs to ${status.endpoint}`,
+        `To abort it, run "${command}".`,
+      )
+    }
+  }
+  if (uploads.length === 0 && !flags.quiet) session.logLine('nothing to do')
+  return ids
+}
+
+function formatAborted(id: string, { json, remote }: AbortFlags): string {
+  if (json) return JSON.stringify({ id, aborted: true, ...(remote ? {} : { remote }) })
+  return remote ? `${id}: aborted` : `${id}: aborted on this disk only`
 }

@@ -35,7 +35,13 @@ async function runDoctor(
   const isSpoolUsable = directoryChecks[0]?.state !== 'failed'
   const checks = [
     ...directoryChecks,
-    ...(isSpoolUsable ? checkSpoolContent(await readSpoolContent(session, flags)) : []),
+    ...(isSpoolUsable
+      ? checkSpoolContent(
+          session,
+          await readSpoolContent(session, flags),
+          await session.selectedEndpoint(flags),
+        )
+      : []),
     ...(await checkConnection(session, flags, bucketTarget)),
   ]
   const isOk = checks.every(({ state }) => state !== 'failed')
@@ -55,7 +61,8 @@ async function checkConnection(
     connection = await session.connect(flags, bucketTarget?.bucket)
   } catch (error) {
     if (!(error instanceof UsageError || isArgumentError(error))) throw error
-    const hint = 'Run "oss-spool config show" to see the settings and where they come from'
+    const command = session.propose('config', 'show')
+    const hint = `Run "${command}" to see the settings and where they come from`
     return [
       failedResult('credentials', error.message, hint),
       skippedResult('bucket', 'no connection'),
@@ -72,17 +79,12 @@ async function checkConnection(
       credentialsResult,
       skippedResult(
         'bucket',
-        'not specified; run "oss-spool doctor oss://BUCKET/PREFIX" to check it',
+        'not specified; name the target of the uploads (oss://BUCKET/PREFIX) to check it',
       ),
     ]
   }
   const { checkOss } = await import('../doctor/oss.js')
-  const ossChecks = await checkOss(
-    connection,
-    bucketTarget.bucket,
-    bucketTarget.prefix,
-    session.signal,
-  )
+  const ossChecks = await checkOss(session, connection, bucketTarget.bucket, bucketTarget.prefix)
   // A rejection of the credentials by OSS replaces the result that there are some.
   return ossChecks.some(({ check }) => check === 'credentials')
     ? ossChecks

@@ -1,9 +1,11 @@
 /** `oss-spool prune`: removes stale uploads, receipts and quarantined files. */
 import { Option, type Command } from 'commander'
+import { SpoolError, type SpoolErrorCode } from '../../errors.js'
 import type { Pruned } from '../../upload/maintenance/prune.js'
 import { confirm } from '../confirm.js'
 import { EXIT_SUCCESS, EXIT_FAILURE } from '../exit-status.js'
 import { addConnectionOptions, addExamples, durationOption } from '../shared-options.js'
+import { hintOf, reportFailure } from '../report.js'
 import type { Session, SpoolFlags } from '../session.js'
 import { escapeControlChars } from '../escape-control-chars.js'
 
@@ -51,12 +53,31 @@ async function pruneSpool(session: Session, flags: PruneFlags): Promise<number> 
     : 'Remove stale uploads, receipts and quarantined files?'
   if (needsConfirmation && !(await confirm(session, question))) return EXIT_FAILURE
   const olderThanOption = olderThan === undefined ? {} : { olderThan }
+  let status = EXIT_SUCCESS
+  spool.on('warning', ({ cause }) => {
+    if (!(cause instanceof SpoolError)) return
+    session.log(hintOf(session, cause))
+    if (!NO_FAILURE.has(cause.code)) status = EXIT_FAILURE
+  })
   for (const pruned of await spool.prune({ ...olderThanOption, sealed, orphans, dryRun })) {
-    session.print(
-      flags.json ? JSON.stringify(pruned) : escapeControlChars(formatPruned(pruned, dryRun)),
-    )
+    if (pruned.error !== undefined) status = EXIT_FAILURE
+    reportPruned(session, pruned, flags)
   }
-  return EXIT_SUCCESS
+  return status
+}
+
+/** A damaged upload is in the quarantine now, and one of another embedded OSS is pruned with `--local`. */
+const NO_FAILURE: ReadonlySet<SpoolErrorCode> = new Set(['ERR_SPOOL_CORRUPT', 'ERR_SPOOL_ENDPOINT'])
+
+function reportPruned(session: Session, pruned: Pruned, { dryRun, json }: PruneFlags): void {
+  const { error, ...entry } = pruned
+  if (error === undefined) {
+    const line = formatPruned(entry, dryRun === true)
+    session.print(json ? JSON.stringify(entry) : escapeControlChars(line))
+    return
+  }
+  const report = reportFailure(session, error)
+  if (json) session.print(JSON.stringify({ ...entry, error: report }))
 }
 
 function formatPruned({ kind, id, bucket, key, uploadId }: Pruned, dryRun: boolean): string {

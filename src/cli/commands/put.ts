@@ -43,10 +43,16 @@ export function definePut(program: Command, session: Session): void {
       session.run(flags, merged => putTargets(session, target, files, merged)),
     )
   addExamples(command, [
-    'mysqldump mydb | gzip | oss-spool put "oss://backups/mydb-$(date +%F).sql.gz"',
+    'oss-spool put "oss://backups/photos-$(date +%F).tar" photos.tar',
     `oss-spool put --if-changed oss://site/photos/ 'photos/**/*.jpg'`,
     'oss-spool put --local oss://demo/report.csv report.csv',
   ])
+  command.addHelpText(
+    'after',
+    `
+Do not pipe a command into put: if the command fails, its truncated output is published. Use
+"oss-spool run oss://BUCKET/KEY -- CMD" instead, or set --expect-bytes, --expect-md5 or --expect-sha256.`,
+  )
 }
 
 async function putTargets(
@@ -143,7 +149,14 @@ async function putStdin(
 
 /** Rejects flags that do not fit the targets, such as the size of one stream with several files. */
 function checkFlagsFitTargets(targets: readonly UploadTarget[], flags: PutFlags): void {
-  const singleStreamFlags = ['id', 'size', 'expectBytes', 'expectMd5', 'expectSha256'] as const
+  const singleStreamFlags = [
+    'id',
+    'size',
+    'expectBytes',
+    'expectMd5',
+    'expectSha256',
+    'expectCrc64',
+  ] as const
   const misusedFlag = singleStreamFlags.find(name => flags[name] !== undefined)
   if (targets.length > 1 && misusedFlag !== undefined) {
     throw new UsageError(

@@ -4,15 +4,24 @@ import { mapLimit } from '../../util/map-limit.js'
 import type { Spool } from '../../spool.js'
 import { SpoolError, type SpoolErrorCode } from '../../errors.js'
 import type { SpoolWarning } from '../../upload/run/context.js'
-import { checkId } from '../../upload/model/names.js'
 import type { UploadStatus } from '../../upload/maintenance/status.js'
-import { EXIT_SUCCESS, UsageError, combineExitStatuses } from '../exit-status.js'
-import { countOption, addExamples, addTransferOptions, valueOption } from '../shared-options.js'
-import { parseMoveTarget } from '../target.js'
+import { EXIT_FAILURE, EXIT_SUCCESS, UsageError, combineExitStatuses } from '../exit-status.js'
+import { logSkipped, ownerText, proposeFor, skipReason, type SkipReason } from '../all-uploads.js'
 import type { CliConnection, ConnectionFlags } from '../connection.js'
 import type { MoveTarget } from '../../spool-options.js'
+import {
+  ID_DESCRIPTION,
+  countOption,
+  addExamples,
+  addTransferOptions,
+  durationOption,
+  valueOption,
+} from '../shared-options.js'
+import { parseMoveTarget } from '../target.js'
 import { startProgressDisplay, type ProgressDisplay, type ProgressFlags } from '../progress.js'
-import { reportError, reportResult, reportWarnedError } from '../report.js'
+import { hintOf, reportError, reportResult, reportWarnedError } from '../report.js'
+import { resolveIds } from '../resolve-ids.js'
+import { reportStaleUploads } from '../stale-uploads.js'
 import type { Session, SpoolFlags } from '../session.js'
 
 type ResumeFlags = SpoolFlags &
@@ -23,12 +32,13 @@ type ResumeFlags = SpoolFlags &
     readonly parallel?: number
     readonly parallelUploads?: number
     readonly retries?: number
+    readonly staleAfter?: number
   }
 
 export function defineResume(program: Command, session: Session): void {
   const command = addTransferOptions(program.command('resume'))
     .description('finish sealed and committed uploads without their sources')
-    .argument('[ID...]')
+    .argument('[ID...]', ID_DESCRIPTION)
     .addOption(new Option('--all', 'finish every sealed or committed upload of this endpoint'))
     .addOption(new Option('--force', 'replace an object that someone else wrote'))
     .addOption(
@@ -37,13 +47,19 @@ export function defineResume(program: Command, session: Session): void {
         'publish it as oss://BUCKET/KEY instead, at the --endpoint, --region or --local given with it',
       ),
     )
+    .addOption(
+      durationOption(
+        '--stale-after <TIME>',
+        'with --all: exit with 1 if an upload remains whose seal, last commit or quarantine is older',
+      ),
+    )
     .addOption(countOption('--parallel-uploads <N>', 'uploads finished concurrently (default: 4)'))
     .action((ids: string[], flags: ResumeFlags) =>
       session.run(flags, merged => resumeUploads(session, ids, merged, flags)),
     )
   addExamples(command, [
-    'oss-spool resume --all --quiet   # from cron: prints only results and failures',
-    'oss-spool resume mydb-2026-11-23',
+    'oss-spool resume --all --quiet --stale-after 24h   # from cron',
+    'oss-spool resume oss://backups/mydb-2026-11-23.dump',
     'oss-spool resume mydb-2026-11-23 --to oss://backups/mydb-2026-11-23.dump --region cn-beijing',
   ])
 }
@@ -56,35 +72,97 @@ async function resumeUploads(
 ): Promise<number> {
   if (ids.length === 0 && !flags.all) throw new UsageError('Expected upload ids or --all')
   if (ids.length > 0 && flags.all) throw new UsageError('Expected upload ids or --all, not both')
-  for (const id of ids) checkId(id)
   if (flags.to !== undefined && ids.length !== 1) {
     throw new UsageError('--to moves one upload: expected its id, and not --all')
   }
   const target = flags.to === undefined ? undefined : parseMoveTarget(flags.to)
+  if (flags.staleAfter !== undefined && !flags.all) {
+    throw new UsageError('--stale-after judges all uploads and needs --all')
+  }
   const connection = await session.connect(flags)
   const to = target && { ...target, ...moveEndpoint(connection, givenFlags) }
   const spool = await session.openSpool(flags, connection)
+  if (!flags.all) {
+    const selectedIds = await resolveIds(session, ids, flags, connection.endpoint)
+    return combineExitStatuses(await resumeEach(session, spool, selectedIds, flags, to))
+  }
+  const status = await resumeAll(session, spool, connection.endpoint, flags)
+  if (flags.staleAfter === undefined || session.signal.aborted) return status
+  // Stale uploads need a person, while 75 says that a later run may succeed.
+  return (await reportStaleUploads(session, flags, flags.staleAfter)) ? EXIT_FAILURE : status
+}
+
+async function resumeAll(
+  session: Session,
+  spool: Spool,
+  endpoint: string,
+  flags: ResumeFlags,
+): Promise<number> {
   const lostStatuses: number[] = []
   const onWarning = ({ cause }: SpoolWarning): void => {
     if (cause instanceof SpoolError) lostStatuses.push(reportWarnedError(session, cause, flags))
   }
-  if (flags.all) spool.on('warning', onWarning) // listing warns of damaged uploads, which can never be finished
-  const selectedIds = flags.all
-    ? await selectResumableIds(session, spool, connection.endpoint, flags)
-    : [...new Set(ids)]
+  spool.on('warning', onWarning) // listing warns of damaged uploads, which can never be finished
+  const uploads = await spool.uploads({ all: true })
   spool.off('warning', onWarning)
-  if (selectedIds.length === 0 && lostStatuses.length === 0 && !flags.quiet)
+  const ids: string[] = []
+  for (const status of uploads) {
+    const reason = skipReason(status, endpoint)
+    const isForced = reason === 'exists' && flags.force === true && status.endpoint === endpoint
+    if (reason === undefined || isForced) ids.push(status.id)
+    else if (!flags.quiet) logSkippedUpload(session, status, reason, endpoint)
+  }
+  if (uploads.length === 0 && lostStatuses.length === 0 && !flags.quiet)
     session.logLine('nothing to do')
-  if (selectedIds.length === 0) return combineExitStatuses(lostStatuses)
-  const name = selectedIds.length === 1 ? (selectedIds[0] ?? '') : `${selectedIds.length} uploads`
-  const progress = startProgressDisplay(session, name, flags, selectedIds.length)
-  const statuses = await mapLimit(flags.parallelUploads ?? 4, selectedIds, id =>
+  return combineExitStatuses([...lostStatuses, ...(await resumeEach(session, spool, ids, flags))])
+}
+
+function logSkippedUpload(
+  session: Session,
+  status: UploadStatus,
+  reason: SkipReason,
+  endpoint: string,
+): void {
+  const propose = (...args: string[]): string => proposeFor(session, status, endpoint, ...args)
+  switch (reason) {
+    case 'owned':
+      return logSkipped(session, status, ownerText(status))
+    case 'unsealed':
+      return logSkipped(session, status, 'it is not sealed and needs its source again')
+    case 'exists':
+      return logSkipped(
+        session,
+        status,
+        'the object already exists',
+        `To replace it, run "${propose('resume', '--force')}". To discard the bytes, run "${propose('abort')}".`,
+      )
+    case 'elsewhere':
+      return logSkipped(
+        session,
+        status,
+        `it belongs to ${status.endpoint}`,
+        `To finish it, run "${propose('resume')}".`,
+      )
+  }
+}
+
+async function resumeEach(
+  session: Session,
+  spool: Spool,
+  ids: readonly string[],
+  flags: ResumeFlags,
+  to?: MoveTarget,
+): Promise<number[]> {
+  if (ids.length === 0) return []
+  const name = ids.length === 1 ? (ids[0] ?? '') : `${ids.length} uploads`
+  const progress = startProgressDisplay(session, name, flags, ids.length)
+  const statuses = await mapLimit(flags.parallelUploads ?? 4, ids, id =>
     session.signal.aborted
       ? Promise.resolve(EXIT_SUCCESS) // not started, so there is nothing to report
       : resumeOne(session, spool, id, progress, flags, to),
   )
   progress.stop()
-  return combineExitStatuses([...lostStatuses, ...statuses])
+  return statuses
 }
 
 /**
@@ -118,10 +196,13 @@ async function resumeOne(
     reportResult(session, result, flags)
     return EXIT_SUCCESS
   } catch (error) {
-    const isSkipped = flags.all && error instanceof SpoolError && NO_FAILURE_OF_ALL.has(error.code)
-    if (!isSkipped) return reportError(session, error, flags, { command: 'oss-spool resume' })
-    session.logLine(`${id} is skipped: ${error.code}: ${error.message}`)
-    session.log(error.hint)
+    if (!flags.all || !(error instanceof SpoolError) || !NO_FAILURE_OF_ALL.has(error.code))
+      return reportError(session, error, flags, { command: 'oss-spool resume' })
+    const notice = SETTLED_ELSEWHERE[error.code]
+    if (notice === undefined) {
+      session.logLine(`${id} is skipped: ${error.code}: ${error.message}`)
+      session.log(hintOf(session, error))
+    } else if (!flags.quiet) session.logLine(`${id} is skipped: ${notice}`)
     return EXIT_SUCCESS
   }
 }
@@ -132,47 +213,12 @@ const NO_FAILURE_OF_ALL: ReadonlySet<SpoolErrorCode> = new Set([
   'ERR_SPOOL_NOT_FOUND',
   'ERR_SPOOL_UNSEALED',
   'ERR_SPOOL_OBJECT_EXISTS',
+  'ERR_SPOOL_ENDPOINT',
 ])
 
-/** Resolves to the ids that can be finished. Logs why the others cannot. */
-async function selectResumableIds(
-  session: Session,
-  spool: Spool,
-  endpoint: string,
-  flags: ResumeFlags,
-): Promise<string[]> {
-  const resumableIds: string[] = []
-  for (const status of await spool.uploads({ all: true })) {
-    const reason =
-      status.endpoint === endpoint
-        ? notResumableReason(status, flags.force === true)
-        : `it belongs to ${status.endpoint}`
-    if (reason === undefined) {
-      resumableIds.push(status.id)
-    } else if (!flags.quiet) {
-      const object = `oss://${status.bucket}/${status.key}`
-      session.logLine(`${status.id} (${object}) is skipped: ${reason}`)
-    }
-  }
-  return resumableIds
-}
-
-function notResumableReason(
-  { phase, resumable, committed, owner, error }: UploadStatus,
-  force: boolean,
-): string | undefined {
-  if (owner !== undefined) {
-    return phase === 'spooling'
-      ? 'its source is still being read'
-      : `process ${owner.pid} on ${owner.host} works on it`
-  }
-  if (!resumable) return 'it is not sealed and needs its source again'
-  if (error?.code === 'ERR_SPOOL_OBJECT_EXISTS' && !force) {
-    return 'the object already exists; use --force to replace it'
-  }
-  // A committed upload is not read in place: its source failed after the commit.
-  if (error?.code === 'ERR_SPOOL_SOURCE_FAILED' && committed === undefined) {
-    return 'its file has changed; upload it again'
-  }
-  return undefined
+/** What another process did with an upload after it was listed. There is nothing left to do. */
+const SETTLED_ELSEWHERE: Readonly<Partial<Record<SpoolErrorCode, string>>> = {
+  ERR_SPOOL_LOCKED: 'another process works on it',
+  ERR_SPOOL_NOT_FOUND: 'another process finished or aborted it meanwhile',
+  ERR_SPOOL_UNSEALED: 'a new stream took over and needs its source again',
 }

@@ -4,15 +4,16 @@
  */
 import type { Command } from 'commander'
 import { EXIT_SUCCESS, UsageError } from '../exit-status.js'
-import { addExamples, durationOption, addUploadOptions } from '../shared-options.js'
-import { Producer } from '../child-command.js'
+import { addExamples, durationOption, addUploadOptions, valueOption } from '../shared-options.js'
+import { Producer, programCommand, shellCommand, type ProducerCommand } from '../child-command.js'
+import { isExecutable } from '../executable.js'
 import { startProgressDisplay } from '../progress.js'
 import { reportError, reportResult } from '../report.js'
 import type { Session } from '../session.js'
 import { parseTarget } from '../target.js'
 import { toUploadOptions, type UploadFlags } from '../upload-flags.js'
 
-type RunFlags = UploadFlags & { readonly maxAge?: number }
+type RunFlags = UploadFlags & { readonly maxAge?: number; readonly shell?: string }
 
 export function defineRun(program: Command, session: Session): void {
   const command = addUploadOptions(program.command('run'))
@@ -22,7 +23,13 @@ export function defineRun(program: Command, session: Session): void {
       '<oss://BUCKET/KEY>',
       'the object; include the date, because the same id means the same bytes',
     )
-    .argument('<CMD...>', 'the command and its arguments, run without a shell')
+    .argument('[CMD...]', 'the command and its arguments, run without a shell')
+    .addOption(
+      valueOption(
+        '--shell <LINE>',
+        'run a line of bash instead of CMD, and publish only if each command of its pipeline succeeds',
+      ),
+    )
     .addOption(
       durationOption('--max-age <TIME>', 'run the command again if the sealed bytes are older'),
     )
@@ -31,7 +38,7 @@ export function defineRun(program: Command, session: Session): void {
     )
   addExamples(command, [
     'oss-spool run "oss://backups/mydb-$(date +%F).dump" -- pg_dump -Fc mydb',
-    `oss-spool run oss://logs/web1.tar.zst -- bash -o pipefail -c 'tar c /var/log/web | zstd'`,
+    `oss-spool run --shell 'tar c /var/log/web | zstd' oss://logs/web1.tar.zst`,
   ])
 }
 
@@ -43,9 +50,9 @@ async function runProducer(
 ): Promise<number> {
   const { bucket, key } = parseTarget(target)
   const options = await toUploadOptions(flags)
-  if (commandLine[0] === '') throw new UsageError('Expected a command after "--"')
+  const command = producerCommand(commandLine, flags.shell, session.io.env['PATH'])
   const spool = await session.openSpool(flags, await session.connect(flags, bucket))
-  const producer = new Producer(commandLine)
+  const producer = new Producer(command)
   const progress = startProgressDisplay(session, target, flags)
   try {
     const result = await spool.upload(key, ({ signal }) => producer.output(signal), {
@@ -56,7 +63,7 @@ async function runProducer(
     })
     if (!result.sourceRead && !flags.quiet && (result.resumed || result.receipt)) {
       session.logLine(
-        `${commandLine[0]} was not started: its output was sealed at ${result.sealedAt}`,
+        `${command.name} was not started: its output was sealed at ${result.sealedAt}`,
       )
     }
     progress.stop()
@@ -68,4 +75,20 @@ async function runProducer(
   } finally {
     await producer.waitForExit()
   }
+}
+
+/** @throws UsageError unless there is one command or one line for bash, which is installed */
+function producerCommand(
+  commandLine: readonly string[],
+  shellLine: string | undefined,
+  path = '',
+): ProducerCommand {
+  if (shellLine === undefined) {
+    if (!commandLine[0]) throw new UsageError('Expected a command after "--", or --shell')
+    return programCommand(commandLine)
+  }
+  if (commandLine.length > 0) throw new UsageError('Expected --shell or a command, not both')
+  if (shellLine.trim() === '') throw new UsageError('Expected a line of bash after --shell')
+  if (!isExecutable('bash', path)) throw new UsageError('--shell needs bash, which is not in PATH')
+  return shellCommand(shellLine)
 }

@@ -2,20 +2,22 @@
 import { join } from 'node:path'
 import type { Command } from 'commander'
 import { isCommitted, type Checkpoint, type UploadRecord } from '../../disk/checkpoint.js'
+import { SpoolDirectory } from '../../disk/spool-directory.js'
 import { freedParts } from '../../upload/model/freed-parts.js'
-import { checkId } from '../../upload/model/names.js'
 import type { UploadStatus } from '../../upload/maintenance/status.js'
+import { proposeFor } from '../all-uploads.js'
 import { EXIT_SUCCESS } from '../exit-status.js'
-import { addExamples, addSpoolOptions } from '../shared-options.js'
+import { ID_DESCRIPTION, addExamples, addSpoolOptions } from '../shared-options.js'
 import { formatBytes, formatDuration } from '../units.js'
-import type { GlobalFlags, Session } from '../session.js'
+import { resolveIds } from '../resolve-ids.js'
+import type { GlobalFlags, Session, SpoolFlags } from '../session.js'
 import { readSpoolContent } from '../spool-content.js'
 import { escapeControlChars } from '../escape-control-chars.js'
 
 export function defineShow(program: Command, session: Session): void {
   const command = addSpoolOptions(program.command('show'))
     .description('show the state of one upload')
-    .argument('<ID>')
+    .argument('<ID>', ID_DESCRIPTION)
     .action((id: string, flags: GlobalFlags) =>
       session.run(flags, merged => showUpload(session, id, merged)),
     )
@@ -43,21 +45,29 @@ interface UploadDetails extends UploadStatus {
   readonly unanswered: readonly string[]
 }
 
-async function showUpload(session: Session, id: string, flags: GlobalFlags): Promise<number> {
-  checkId(id)
+async function showUpload(session: Session, arg: string, flags: SpoolFlags): Promise<number> {
+  const [id = arg] = await resolveIds(session, [arg], flags)
   const { directory, uploads } = await readSpoolContent(session, flags)
   const status = uploads.find(each => each.id === id)
   const checkpoint = status && (await readCheckpoint(directory, id))
   if (status === undefined || !checkpoint) {
-    const { SpoolError } = await import('../../errors.js')
-    throw new SpoolError('ERR_SPOOL_NOT_FOUND', `Upload ${id} was not found in ${directory}`, {
-      id,
-    })
+    const { notFoundError } = await import('../../disk/quarantined-upload.js')
+    throw await notFoundError(new SpoolDirectory(directory), id)
   }
   const details = toUploadDetails(status, checkpoint, join(directory, id))
-  if (flags.json) session.print(JSON.stringify(details))
-  else
-    for (const line of formatDetails(details, checkpoint)) session.print(escapeControlChars(line))
+  if (flags.json) {
+    session.print(JSON.stringify(details))
+    return EXIT_SUCCESS
+  }
+  const endpoint = await session.selectedEndpoint(flags)
+  const propose: ProposeCommand = (...args) => proposeFor(session, status, endpoint, ...args)
+  const receipts = session.proposeAt(status.endpoint === endpoint ? undefined : status, 'prune')
+  const next =
+    status.phase === 'receipt'
+      ? `nothing; "${receipts}" removes old receipts`
+      : nextStep(details, propose)
+  for (const line of [...formatDetails(details, checkpoint), `Next: ${next}`])
+    session.print(escapeControlChars(line))
   return EXIT_SUCCESS
 }
 
@@ -131,7 +141,6 @@ function formatDetails(details: UploadDetails, checkpoint: Checkpoint): string[]
         `  the Complete of upload id ${uploadId} was never answered; it is aborted before other content is published`,
     ),
     ...(error === undefined ? [] : [`  the last run failed with ${error.code}: ${error.message}`]),
-    `Next: ${nextStep(details)}`,
   ]
 }
 
@@ -161,17 +170,26 @@ function formatPhase(details: UploadDetails): string[] {
   return [`  ${stateText}`, `  ${sealedText}`, `  ${sentText}`, ...freedLines]
 }
 
-function nextStep({ id, phase, committed, owner, error }: UploadDetails): string {
+/** Words a command for this upload. */
+type ProposeCommand = (...args: string[]) => string
+
+function nextStep(
+  { phase, committed, owner, error }: UploadDetails,
+  propose: ProposeCommand,
+): string {
   if (owner !== undefined) return 'wait until that process finishes'
-  if (phase === 'receipt') return 'nothing; "oss-spool prune" removes old receipts'
   if (phase === 'spooling') {
     if (committed !== undefined) {
-      return `run "oss-spool resume ${id}" to publish the bytes up to the last commit, or "oss-spool abort ${id}" to discard them`
+      return `run "${propose('resume')}" to publish the bytes up to the last commit, or "${propose('abort')}" to discard them`
     }
-    return `upload again from the source (parts on OSS are not sent again), or run "oss-spool abort ${id}"`
+    return `upload again from the source (parts on OSS are not sent again), or run "${propose('abort')}"`
   }
   if (error?.code === 'ERR_SPOOL_OBJECT_EXISTS') {
-    return `run "oss-spool resume --force ${id}" to replace the object, or "oss-spool abort ${id}" to discard the upload`
+    return `run "${propose('resume', '--force')}" to replace the object, or "${propose('abort')}" to discard the upload`
   }
-  return `run "oss-spool resume ${id}"`
+  // A committed upload is not read in place: its source failed after the commit.
+  if (error?.code === 'ERR_SPOOL_SOURCE_FAILED' && committed === undefined) {
+    return `upload the current file again, or run "${propose('abort')}"`
+  }
+  return `run "${propose('resume')}"`
 }

@@ -3,6 +3,7 @@
  * the queue.
  */
 import { once } from 'node:events'
+import { dirname, resolve } from 'node:path'
 import type { Command } from 'commander'
 import { EXIT_SUCCESS, UsageError } from '../exit-status.js'
 import { addExamples, addWorkerOptions } from '../shared-options.js'
@@ -35,8 +36,8 @@ export function defineWorker(program: Command, session: Session): void {
     .description('upload the jobs of a queue (BullMQ on Redis) as a member of a fleet')
     .action((flags: WorkerFlags) => session.run(flags, merged => runWorker(session, merged)))
   addExamples(command, [
-    'REDIS_URL=redis://:secret@10.0.0.5 oss-spool worker --bucket exports --sources ./sources.js',
-    'oss-spool worker --redis redis://10.0.0.5 --bucket exports --sources ./sources.js --health 9091',
+    'REDIS_URL=redis://:secret@10.0.0.5 oss-spool worker --bucket exports --sources ./sources.mjs',
+    'oss-spool worker --redis redis://10.0.0.5 --bucket exports --sources ./sources.mjs --health 9091',
   ])
 }
 
@@ -47,8 +48,9 @@ async function runWorker(session: Session, flags: WorkerFlags): Promise<number> 
   const url = redisUrl(flags.redis, session.io.env)
   const { loadSources } = await import('../sources-file.js')
   const sources = await loadSources(flags.sources)
+  const projectFolders = [dirname(resolve(flags.sources)), process.cwd()]
   const connection = await session.connect(flags, bucket)
-  const fleet = await openFleet(session, url, flags)
+  const fleet = await openFleet(session, url, flags, projectFolders)
   const { omitUndefined } = await import('../../util/omit-undefined.js')
   const spool = await session.openSpool(flags, connection, {
     checkpointStore: fleet.checkpointStore,

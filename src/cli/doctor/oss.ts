@@ -6,6 +6,7 @@ import { randomBytes } from 'node:crypto'
 import { errorKind, OssRequestError } from '../../oss/request-error.js'
 import type { Bucket } from '../../oss/bucket.js'
 import type { CliConnection } from '../connection.js'
+import type { Session } from '../session.js'
 import {
   failedResult,
   okResult,
@@ -22,20 +23,20 @@ const CLOCK_SKEW_WARNING_MS = 60_000
  * @param prefix – prefix of the probe's key, since permissions may be granted for a folder only
  */
 export async function checkOss(
+  session: Session,
   connection: CliConnection,
   bucketName: string,
   prefix: string,
-  signal: AbortSignal,
 ): Promise<CheckResult[]> {
   const place = connection.place(bucketName)
   const bucket = connection.open(place)
   const key = `${prefix}.oss-spool-probe-${randomBytes(6).toString('hex')}`
-  const callOptions = { signal }
+  const callOptions = { signal: session.signal }
   let uploadId: string
   try {
     uploadId = await bucket.initiate(key, {}, callOptions)
   } catch (error) {
-    return explainInitiateFailure(`oss://${bucketName}`, error, bucket)
+    return explainInitiateFailure(session, `oss://${bucketName}/${prefix}`, error, bucket)
   }
   const checkPermission = async (
     action: string,
@@ -81,7 +82,14 @@ function checkClock(bucket: Bucket): CheckResult {
 }
 
 /** Explains why Initiate failed. */
-function explainInitiateFailure(bucketUrl: string, error: unknown, bucket: Bucket): CheckResult[] {
+function explainInitiateFailure(
+  session: Session,
+  target: string,
+  error: unknown,
+  bucket: Bucket,
+): CheckResult[] {
+  const bucketUrl = target.split('/', 3).join('/')
+  const showConfig = session.propose('config', 'show')
   const remainingChecks = ['clock', 'may write', 'may list parts', 'may read', 'may abort']
   const skipRemaining = (reason: string, startIndex = 0): CheckResult[] =>
     remainingChecks.slice(startIndex).map(check => skippedResult(check, reason))
@@ -107,7 +115,7 @@ function explainInitiateFailure(bucketUrl: string, error: unknown, bucket: Bucke
   if (
     ['InvalidAccessKeyId', 'SignatureDoesNotMatch', 'SecurityTokenExpired'].includes(ossCode ?? '')
   ) {
-    const hint = 'Fix the credentials. Run "oss-spool config show" to see where they come from'
+    const hint = `Fix the credentials. Run "${showConfig}" to see where they come from`
     return [
       failedResult('credentials', message, hint),
       clockResult,
@@ -115,7 +123,7 @@ function explainInitiateFailure(bucketUrl: string, error: unknown, bucket: Bucke
     ]
   }
   if (errorKind(error) === 'denied') {
-    const hint = `Grant oss:PutObject on ${bucketUrl}, or correct the region ("oss-spool config show")`
+    const hint = `Grant oss:PutObject on ${bucketUrl}, or correct the region ("${showConfig}")`
     return [
       failedResult('may write', message, hint),
       clockResult,
@@ -123,7 +131,11 @@ function explainInitiateFailure(bucketUrl: string, error: unknown, bucket: Bucke
     ]
   }
   return [
-    failedResult('bucket', `${bucketUrl}: ${message}`, 'Run "oss-spool doctor" again later'),
+    failedResult(
+      'bucket',
+      `${bucketUrl}: ${message}`,
+      `Run "${session.propose('doctor', target)}" again later`,
+    ),
     clockResult,
     ...skipRemaining('bucket check failed', 1),
   ]

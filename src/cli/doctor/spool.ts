@@ -4,6 +4,9 @@ import { access, open, stat, statfs, unlink } from 'node:fs/promises'
 import { makeDirectory, syncDirectory } from '../../disk/durable-fs.js'
 import { checkFileSystem } from '../../disk/fs-capabilities.js'
 import { newProbePath } from '../../disk/probe-file.js'
+import { skipReason } from '../all-uploads.js'
+import { idArgument, shellQuoted } from '../proposed-command.js'
+import type { Session } from '../session.js'
 import type { SpoolContent } from '../spool-content.js'
 import { formatBytes } from '../units.js'
 import {
@@ -48,26 +51,48 @@ export async function checkSpoolDirectory(directory: string): Promise<CheckResul
   ]
 }
 
-/** Checks for uploads that only wait for `resume`, and for quarantined uploads. */
-export function checkSpoolContent({ uploads, quarantine }: SpoolContent): CheckResult[] {
+/**
+ * Checks for uploads that only wait for `resume`, by endpoint, and for quarantined uploads.
+ * @param endpoint – the endpoint that the flags select
+ */
+export function checkSpoolContent(
+  session: Session,
+  { uploads, quarantine }: SpoolContent,
+  endpoint: string | undefined,
+): CheckResult[] {
   const unfinished = uploads.filter(({ phase }) => phase !== 'receipt')
-  const waitingCount = unfinished.filter(
-    ({ resumable, owner }) => resumable && owner === undefined,
-  ).length
+  const waiting = unfinished.filter(status => {
+    const reason = skipReason(status, endpoint)
+    return reason === undefined || reason === 'elsewhere'
+  })
+  const existing = unfinished.filter(status => skipReason(status, endpoint) === 'exists')
+  const total = `of ${unfinished.length} unfinished uploads`
   return [
-    waitingCount === 0
-      ? okResult('uploads', `${unfinished.length} unfinished, none waiting for resume`)
-      : warningResult(
-          'uploads',
-          `${waitingCount} of ${unfinished.length} unfinished uploads are sealed or committed, and no process works on them`,
-          'Run "oss-spool resume --all", preferably from cron or a systemd timer',
-        ),
+    ...(waiting.length === 0
+      ? [okResult('uploads', `${unfinished.length} unfinished, none waiting for resume`)]
+      : []),
+    ...[...new Set(waiting.map(status => status.endpoint))].map(place => {
+      const statuses = waiting.filter(status => status.endpoint === place)
+      const at = place === endpoint ? undefined : statuses[0]
+      return warningResult(
+        'uploads',
+        `${statuses.length} ${total} are sealed or committed and belong to ${place}, and no process works on them`,
+        `Run "${session.proposeAt(at, 'resume', '--all')}", preferably from cron or a systemd timer`,
+      )
+    }),
+    ...existing.map(({ id, bucket, key }) =>
+      warningResult(
+        'uploads',
+        `${id} waits, because oss://${bucket}/${key} was written by someone else`,
+        `Run "${session.propose('show', ...idArgument(id))}" to see what can be done`,
+      ),
+    ),
     quarantine.length === 0
       ? okResult('quarantine', 'empty')
       : warningResult(
           'quarantine',
           `${quarantine.length} damaged uploads`,
-          'Upload again from their sources. "oss-spool ls" lists them, "oss-spool prune" removes old ones',
+          `Upload again from their sources. "${session.propose('ls')}" lists them, "${session.propose('prune')}" removes old ones`,
         ),
   ]
 }
@@ -80,7 +105,7 @@ async function checkPermissions(directory: string): Promise<CheckResult> {
     return warningResult('spool directory', `${directoryAndMode}, owned by uid ${uid}`, hint)
   }
   if ((mode & 0o022) !== 0) {
-    const hint = `Run "chmod 700 ${directory}"`
+    const hint = `Run "chmod 700 ${shellQuoted(directory)}"`
     return warningResult('spool directory', `${directoryAndMode}: writable by other users`, hint)
   }
   return okResult('spool directory', directoryAndMode)

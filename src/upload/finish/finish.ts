@@ -102,7 +102,7 @@ async function tryComplete(resources: UploadResources): Promise<PublishedObject>
 
 async function putObject(resources: UploadResources): Promise<PublishedObject> {
   const { context } = resources
-  const { bucket, key } = context
+  const { bucket, key, callOptions, progress } = context
   await settleOlderUploadIds(resources)
   const sealed = backToSealed(resources.sealed)
   const completing = startCompleting(sealed, 'put', bucket.now())
@@ -116,7 +116,11 @@ async function putObject(resources: UploadResources): Promise<PublishedObject> {
   context.countPut(sealed.size)
   const since = performance.now()
   const body = () => wholeBody(resources, sealed)
-  const reply = await bucket.put(key, body, headers, context.callOptions)
+  const reply = await progress.trackBody(() =>
+    progress.trackAttempt(sealed.size, meter =>
+      bucket.put(key, body, headers, { ...callOptions, meter }),
+    ),
+  )
   context.diagnostics.partSent({ number: 1, size: sealed.size }, since)
   return verify(resources, completing, reply)
 }

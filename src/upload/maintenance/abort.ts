@@ -2,8 +2,9 @@
  * Aborts an upload on request: on OSS first, so that its upload ids are on record for as long as their parts
  * are stored (and billed) there.
  */
-import type { OldPlace } from '../../disk/checkpoint.js'
+import { resumableSlot, type Checkpoint, type OldPlace } from '../../disk/checkpoint.js'
 import type { RecordStore } from '../../disk/record-store.js'
+import type { Hint } from '../../hint.js'
 import { OssRequestError } from '../../oss/request-error.js'
 import type { UploadContext } from '../run/context.js'
 import { abortUploadId } from '../transfer/abort-upload-ids.js'
@@ -27,7 +28,7 @@ export async function abortUpload(context: UploadContext, records: RecordStore):
     for (const { uploadId } of orphans) await abortUploadId(context, uploadId)
     for (const place of movedFrom) await abortAtOldPlace(context, records, place)
   } catch (error) {
-    throw toSpoolError(error, errorContext(checkpoint, checkpoint))
+    throw toAbortError(error, checkpoint)
   }
   await context.removeUpload()
 }
@@ -55,6 +56,17 @@ async function abortAtOldPlace(
     // Without the bucket, nothing of the upload is there.
     if (error instanceof OssRequestError && error.ossCode === 'NoSuchBucket') return
     const { bucket, key } = place
-    throw toSpoolError(error, errorContext({ id, bucket, key }, checkpoint))
+    throw toAbortError(error, { ...checkpoint, bucket, key })
   }
+}
+
+/** Returns the public error for an upload that cannot be aborted now. */
+export function toAbortError(error: unknown, checkpoint: Checkpoint): unknown {
+  const { id } = checkpoint
+  const hint: Hint = say =>
+    `The record is kept. Fix the cause, then ${say.abort(id)}. To give up on this disk only, ${say.abort(id, { remote: false })}.`
+  return toSpoolError(error, {
+    ...errorContext(checkpoint, checkpoint, resumableSlot(checkpoint)),
+    hint,
+  })
 }

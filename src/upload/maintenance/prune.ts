@@ -11,7 +11,7 @@ import {
 } from '../../disk/checkpoint.js'
 import type { RecordStore } from '../../disk/record-store.js'
 import { invalidType, outOfRange, SpoolError } from '../../errors.js'
-import { abortUpload } from './abort.js'
+import { abortUpload, toAbortError } from './abort.js'
 import type { BucketContext, UploadContext } from '../run/context.js'
 import { abortUploadId, abortUploadIds } from '../transfer/abort-upload-ids.js'
 import { errorContext, toDiskError, toSpoolError } from '../run/error-mapping.js'
@@ -34,7 +34,7 @@ export interface PruneOptions {
   readonly dryRun?: boolean
 }
 
-/** One removed entry, or one that would be removed with `dryRun`. */
+/** One removed entry, one that would be removed with `dryRun`, or one that could not be removed. */
 export interface Pruned {
   /** Kind of the entry. An orphan is an upload id on OSS that no checkpoint contains. */
   readonly kind: 'upload' | 'receipt' | 'quarantine' | 'orphan'
@@ -46,6 +46,8 @@ export interface Pruned {
   readonly key?: string
   /** Upload id on OSS; only for an orphan. */
   readonly uploadId?: string
+  /** Why the entry could not be removed, such as an abort that OSS refused. Its record stays. */
+  readonly error?: SpoolError
 }
 
 /** Names of the options of `prune`. */
@@ -119,15 +121,19 @@ async function pruneClaimed(
   const { id, bucket, key } = checkpoint
   const context = pruner.contextOf(claim, checkpoint)
   const kind = pruneKind(checkpoint, options)
-  if (kind !== undefined) {
-    if (!options.dryRun) await abortUpload(context, pruner.records)
-    return [{ kind, id, bucket, key }]
-  }
   const pruned: Pruned[] = []
-  if (options.orphans === true) {
-    pruned.push(...(await pruneOrphans(pruner, context, options)))
+  const removeEntry = async (entry: Pruned, remove: () => Promise<void>): Promise<void> => {
+    const error = options.dryRun ? undefined : await failureOf(remove, checkpoint)
+    pruned.push(error === undefined ? entry : { ...entry, error })
   }
-  if (!options.dryRun) await cleanUpPublished(context, claim)
+  if (kind !== undefined) {
+    await removeEntry({ kind, id, bucket, key }, () => abortUpload(context, pruner.records))
+    return pruned
+  }
+  if (options.orphans === true) {
+    await pruneOrphans(pruner, context, options, pruned, removeEntry)
+  }
+  if (!options.dryRun) pruned.push(...(await cleanUpPublished(context, claim)))
   return pruned
 }
 
@@ -136,8 +142,9 @@ async function pruneOrphans(
   { records }: PruneDeps,
   context: UploadContext,
   { dryRun }: PruneSettings,
-): Promise<Pruned[]> {
-  const pruned: Pruned[] = []
+  pruned: readonly Pruned[],
+  removeEntry: (entry: Pruned, remove: () => Promise<void>) => Promise<void>,
+): Promise<void> {
   const checkpoint = withLostInitiates(context.checkpoint)
   const { id, movedFrom = [] } = checkpoint
   const search = async (
@@ -147,11 +154,13 @@ async function pruneOrphans(
     if (at === undefined || lost.length === 0) return lost
     const object = { id, endpoint, bucket, key }
     const { orphans, stillLost } = await findOrphans(at, records, object, lost)
+    const before = pruned.length
     for (const { uploadId } of orphans) {
-      if (!dryRun) await abortUploadId(at, uploadId)
-      pruned.push({ kind: 'orphan', id, bucket, key, uploadId })
+      const entry: Pruned = { kind: 'orphan', id, bucket, key, uploadId }
+      await removeEntry(entry, () => abortUploadId(at, uploadId))
     }
-    return [...stillLost]
+    const isRefused = pruned.slice(before).some(({ error }) => error !== undefined)
+    return isRefused ? lost : [...stillLost]
   }
   const lost = await search(context, checkpoint)
   const places: OldPlace[] = []
@@ -162,23 +171,47 @@ async function pruneOrphans(
   if (!dryRun && hadLost) {
     await context.claim.db.write({ ...checkpoint, lost, ...withOldPlaces(checkpoint, places) })
   }
-  return pruned
 }
 
-/** Aborts the remaining upload ids of a published upload. Removes its record if that is no longer needed. */
+/** Runs `remove`. Resolves to the error of a failure. */
+async function failureOf(
+  remove: () => Promise<void>,
+  checkpoint: Checkpoint,
+): Promise<SpoolError | undefined> {
+  try {
+    await remove()
+    return undefined
+  } catch (cause) {
+    const error = toAbortError(cause, checkpoint)
+    if (error instanceof SpoolError) return error
+    throw error
+  }
+}
+
+/**
+ * Aborts the remaining upload ids of a published upload. Removes its record if that is no longer needed.
+ * @returns an entry only if an upload id could not be aborted
+ */
 async function cleanUpPublished(
   context: UploadContext,
   claim: Claim & { checkpoint: Checkpoint },
-): Promise<void> {
-  const { upload, lost } = claim.checkpoint
-  if (upload.phase !== 'published') return
-  const superseded = await abortUploadIds(context, claim.checkpoint.superseded)
+): Promise<Pruned[]> {
+  const { id, bucket, key, upload, lost } = claim.checkpoint
+  if (upload.phase !== 'published') return []
+  const errors: unknown[] = []
+  const superseded = await abortUploadIds(context, claim.checkpoint.superseded, (_, error) => {
+    errors.push(toAbortError(error, claim.checkpoint))
+  })
   await context.cleanUp(() => claim.removeOtherFiles([]))
   const places = await settleOldPlaces(context)
   const isSettled = superseded.length + lost.length + places.length === 0
-  if (!upload.once && isSettled) return context.removeUpload()
-  const left = withOldPlaces(claim.checkpoint, places)
-  await claim.db.write({ ...claim.checkpoint, superseded, ...left })
+  if (!upload.once && isSettled) await context.removeUpload()
+  else {
+    const left = withOldPlaces(claim.checkpoint, places)
+    await claim.db.write({ ...claim.checkpoint, superseded, ...left })
+  }
+  const error = errors.find(each => each instanceof SpoolError)
+  return error === undefined ? [] : [{ kind: 'upload', id, bucket, key, error }]
 }
 
 /** Returns whether there may be something to remove, so that other uploads are not locked. */

@@ -113,6 +113,11 @@ export function isSinglePut(plan: Plan, size: number): boolean {
   return size <= Math.min(partSizeAt(plan, 0), MAX_PUT_BYTES)
 }
 
+/** Number of parts of a stream of `size` bytes; 1 for a single PutObject. */
+export function plannedPartCount(plan: Plan, size: number): number {
+  return isSinglePut(plan, size) ? 1 : partsOf(plan, size).length
+}
+
 function roundUp(value: number, unit: number): number {
   return Math.ceil(value / unit) * unit
 }

@@ -13,7 +13,7 @@ import { systemErrorCode } from '../../disk/durable-fs.js'
 import { LinkedFileChangedError } from '../../disk/linked-file.js'
 import { TempFileDamagedError } from '../../disk/temp-file.js'
 import { SpoolError, type SpoolErrorCode } from '../../errors.js'
-import type { Hint } from '../../hint.js'
+import { EMBEDDED_PREFIX, type Hint } from '../../hint.js'
 import {
   errorKind,
   isImmutable,
@@ -154,7 +154,8 @@ export function toSpoolError(error: unknown, upload: ErrorContext): unknown {
   if (error instanceof LinkedFileChangedError) {
     const cause = `the file changed during its upload in place (${error.message})`
     const message = `${object}: ${cause}. ${PUBLISHED_TEXT[upload.published]}`
-    const again = 'Upload the current file again.'
+    const again: Hint = say =>
+      `Upload the current file again. To discard this upload, ${say.abort(id)}.`
     return new SpoolError('ERR_SPOOL_SOURCE_FAILED', message, { id, hint: again, cause: error })
   }
   if (error instanceof TempFileDamagedError) {
@@ -271,9 +272,6 @@ function deniedHint(error: OssRequestError, upload: ErrorContext): Hint | undefi
   return say =>
     `To find out, permit oss:GetObject and oss:ListParts, then ${say.resume(id)}. To publish it again from this disk, ${say.resume(id, { force: true })}.`
 }
-
-/** Prefix of the recorded endpoint of an embedded OSS. The path of its directory follows, instead of a URL. */
-export const EMBEDDED_PREFIX = 'local:'
 
 function describeSystemError(error: unknown): string {
   // `systemErrorCode` accepts only errors.

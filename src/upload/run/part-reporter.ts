@@ -31,10 +31,8 @@ export class PartReporter {
     path: string,
   ): void {
     this.#done.push(done)
-    if (reply === undefined) {
-      this.#context.progress.found(size)
-      this.#context.diagnostics.partFound(done.number, size)
-    } else this.#context.progress.acknowledge(size)
+    if (reply === undefined) this.#context.diagnostics.partFound(done.number, size)
+    this.#context.progress.acknowledge(size)
     this.#callWithCheckpoint(record, path, reply)
   }
 

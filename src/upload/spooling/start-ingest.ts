@@ -7,7 +7,6 @@ import { createSpoolFile } from '../../disk/open-spool-file.js'
 import type { SpoolFile } from '../../disk/spool-file.js'
 import { TempFileDamagedError } from '../../disk/temp-file.js'
 import { SpoolError } from '../../errors.js'
-import type { HintWording } from '../../hint.js'
 import type { Place } from '../../oss/bucket.js'
 import { errorKind, OssRequestError } from '../../oss/request-error.js'
 import type { UploadContext } from '../run/context.js'
@@ -24,7 +23,7 @@ import {
   startSuccessor,
   withLostInitiates,
 } from '../model/phase.js'
-import { createPlan, type CutPart } from '../model/plan.js'
+import { createPlan, plannedPartCount, type CutPart } from '../model/plan.js'
 import {
   chooseUploadId,
   findReusableBytes,
@@ -151,6 +150,11 @@ async function createIngest(
   const { lockLost } = claim
   lockLost?.addEventListener('abort', () => fatal.abort(lockLost.reason), { once: true })
   context.diagnostics.started({ resumed: false, spooled: offset })
+  const { size } = settings
+  if (size !== undefined) {
+    const parts = { ...progress.state.parts, total: plannedPartCount(record.plan, size) }
+    progress.update({ size, parts })
+  }
   const parts = { context, settings, writer, file, cutter, cut, quota, resources, transfer }
   return new Ingest({ ...parts, offset, fatal: fatal.signal })
 }
@@ -179,10 +183,15 @@ export function checkSameDestination(checkpoint: Checkpoint, place: Place, key: 
   const { id, endpoint, bucket, movedFrom } = checkpoint
   const object = `oss://${bucket}/${checkpoint.key} at ${endpoint}`
   const what = movedFrom === undefined ? 'belongs to' : 'was moved to'
-  const hint =
-    resumableSlot(checkpoint) === undefined
-      ? undefined
-      : (say: HintWording) =>
-          `Use another ${say.option('id')}. To finish that upload first, ${say.resume(id)}. To discard it, ${say.abort(id)}.`
-  throw new SpoolError('ERR_SPOOL_ID_IN_USE', `The id ${id} ${what} ${object}`, { id, hint })
+  const at = endpoint === place.endpoint ? undefined : checkpoint
+  const isResumable = resumableSlot(checkpoint) !== undefined
+  throw new SpoolError('ERR_SPOOL_ID_IN_USE', `The id ${id} ${what} ${object}`, {
+    id,
+    hint: say => {
+      const finish = isResumable
+        ? ` To finish the other upload first, ${say.resume(id, { at })}.`
+        : ''
+      return `Use another ${say.option('id')}.${finish} To discard the other upload, ${say.abort(id, { at })}.`
+    },
+  })
 }

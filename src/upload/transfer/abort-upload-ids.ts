@@ -8,11 +8,16 @@ const MAX_ABORTS = 10
 
 /**
  * Aborts each of `uploadIds`; upload ids that no longer exist are skipped.
- * @returns the upload ids that could not be aborted now, each of them reported by a warning
+ * @param report – called for each upload id that could not be aborted now. Default: emits a warning
+ * @returns the upload ids that could not be aborted now
  */
 export async function abortUploadIds(
   context: UploadContext,
   uploadIds: readonly string[],
+  report: (uploadId: string, error: OssRequestError) => void = (uploadId, error) =>
+    context.warn(`Upload id ${uploadId} could not be aborted yet: ${error.describe()}`, {
+      cause: error,
+    }),
 ): Promise<string[]> {
   const leftover: string[] = []
   for (const uploadId of uploadIds) {
@@ -21,9 +26,7 @@ export async function abortUploadIds(
     } catch (error) {
       if (!(error instanceof OssRequestError)) throw error
       leftover.push(uploadId)
-      context.warn(`Upload id ${uploadId} could not be aborted yet: ${error.describe()}`, {
-        cause: error,
-      })
+      report(uploadId, error)
     }
   }
   return leftover

@@ -187,14 +187,16 @@ export class Transfer {
   }
 
   async #send(session: MultipartSession, part: CutPart): Promise<UploadedPart> {
-    const { bucket, key, callOptions } = this.#context
+    const { bucket, key, callOptions, progress } = this.#context
     const { number, size } = part
     const since = performance.now()
     const attempt = async (): Promise<UploadedPart> => {
       const uploaded = await this.#limiter.run(() => {
         const headers = bodyHeaders(this.#writer.record.object)
         const body = { number, size, body: this.#source.body(part), headers }
-        return bucket.uploadPart(key, session.uploadId, body, callOptions)
+        return progress.trackAttempt(size, meter =>
+          bucket.uploadPart(key, session.uploadId, body, { ...callOptions, meter }),
+        )
       })
       if (uploaded.crc64 === undefined || uploaded.crc64 === part.crc64) return uploaded
       throw checksumMismatch(part, uploaded.crc64)
@@ -202,7 +204,7 @@ export class Transfer {
     const policy = this.#retryPolicy(number, async failure => {
       if (failure.name === 'ChecksumMismatch') await this.#source.verify(part)
     })
-    const uploaded = await withRetry(attempt, policy)
+    const uploaded = await progress.trackBody(() => withRetry(attempt, policy))
     session.done.set(number, { number, etag: uploaded.etag })
     this.#acknowledgedCount++
     this.#context.countSent(part, since)

@@ -1,0 +1,57 @@
+/**
+ * Selects uploads for `--all`: those of one endpoint that no process works on. The others are named on standard
+ * error and are no failure.
+ */
+import type { UploadStatus } from '../upload/maintenance/status.js'
+import { idArgument } from './proposed-command.js'
+import type { Session } from './session.js'
+
+/** Why `resume --all` leaves out an upload. */
+export type SkipReason = 'owned' | 'unsealed' | 'exists' | 'elsewhere'
+
+/**
+ * Returns why `resume --all` leaves out an upload, or `undefined` if it finishes it.
+ * @param endpoint – the endpoint that the flags select
+ */
+export function skipReason(
+  { resumable, owner, error, endpoint: recorded }: UploadStatus,
+  endpoint: string | undefined,
+): SkipReason | undefined {
+  if (owner !== undefined) return 'owned'
+  if (!resumable) return 'unsealed'
+  if (error?.code === 'ERR_SPOOL_OBJECT_EXISTS') return 'exists'
+  return recorded === endpoint ? undefined : 'elsewhere'
+}
+
+/** Logs that `--all` leaves out an upload, and the command that does not, if there is one. */
+export function logSkipped(
+  session: Session,
+  { id, bucket, key }: UploadStatus,
+  reason: string,
+  nextStep?: string,
+): void {
+  session.logLine(`${id} (oss://${bucket}/${key}) is skipped: ${reason}`)
+  if (nextStep !== undefined) session.log(nextStep)
+}
+
+/** Describes the process that works on an upload. */
+export function ownerText({ phase, owner }: UploadStatus): string {
+  if (owner === undefined) return 'another process works on it'
+  return phase === 'spooling'
+    ? `its source is still being read by process ${owner.pid} on ${owner.host}`
+    : `process ${owner.pid} on ${owner.host} works on it`
+}
+
+/**
+ * Returns a command for one upload: with the given flags if they select its endpoint, otherwise with its own.
+ * @param endpoint – the endpoint that the flags select
+ */
+export function proposeFor(
+  session: Session,
+  status: Pick<UploadStatus, 'id' | 'endpoint' | 'region'>,
+  endpoint: string | undefined,
+  ...args: string[]
+): string {
+  const place = status.endpoint === endpoint ? undefined : status
+  return session.proposeAt(place, ...args, ...idArgument(status.id))
+}

@@ -1,0 +1,86 @@
+/** Resolves the arguments of `resume`, `show` and `abort`: an id, the unique start of one, or the URL of an object. */
+import { SpoolDirectory } from '../disk/spool-directory.js'
+import { SpoolError } from '../errors.js'
+import type { UploadStatus } from '../upload/maintenance/status.js'
+import { checkId, defaultDirectory } from '../upload/model/names.js'
+import { UsageError } from './exit-status.js'
+import type { GlobalFlags, Session } from './session.js'
+import { readSpoolContent } from './spool-content.js'
+import { parseTarget } from './target.js'
+
+/**
+ * Resolves each argument to the full id of an upload. A valid id that matches nothing is returned as it is.
+ * @param endpoint – preferred if the object of a URL has uploads at several endpoints
+ * @throws UsageError if an argument is ambiguous; SpoolError `ERR_SPOOL_NOT_FOUND` if a URL has no upload
+ */
+export async function resolveIds(
+  session: Session,
+  args: readonly string[],
+  flags: GlobalFlags,
+  endpoint?: string,
+): Promise<string[]> {
+  const directory = new SpoolDirectory(flags.spool ?? defaultDirectory(session.io.env))
+  const hasUrl = args.some(isUrl)
+  const { uploads } = hasUrl ? await readSpoolContent(session, flags) : { uploads: [] }
+  const ids: string[] = []
+  for (const arg of args) {
+    if (isUrl(arg)) ids.push(idOfObject(arg, uploads, endpoint))
+    else if (await hasOrUnknown(directory, arg)) ids.push(arg)
+    else ids.push(idStartingWith(arg, await directory.ids()))
+  }
+  return [...new Set(ids)]
+}
+
+/** An inaccessible directory is reported by the command itself. */
+function hasOrUnknown(directory: SpoolDirectory, id: string): Promise<boolean> {
+  return directory.has(id).catch(() => true)
+}
+
+function isUrl(arg: string): boolean {
+  return arg.startsWith('oss://')
+}
+
+function idStartingWith(prefix: string, ids: readonly string[]): string {
+  const matches = prefix === '' ? [] : ids.filter(id => id.startsWith(prefix))
+  if (matches.length > 1) throw ambiguousError(prefix, matches)
+  const [id = prefix] = matches
+  checkId(id)
+  return id
+}
+
+function idOfObject(
+  url: string,
+  uploads: readonly UploadStatus[],
+  endpoint: string | undefined,
+): string {
+  const { bucket, key } = parseTarget(url)
+  const ofObject = uploads.filter(each => each.bucket === bucket && each.key === key)
+  const unfinished = preferred(ofObject, ({ phase }) => phase !== 'receipt')
+  const matches = preferred(unfinished, each => each.endpoint === endpoint)
+  if (matches.length > 1) {
+    throw ambiguousError(
+      url,
+      matches.map(each => `${each.id} (${each.endpoint})`),
+    )
+  }
+  const [match] = matches
+  if (match !== undefined) return match.id
+  throw new SpoolError('ERR_SPOOL_NOT_FOUND', `There is no upload to ${url}`)
+}
+
+/** Returns the items that meet a condition, or all of them if none does. */
+function preferred<T>(items: readonly T[], isPreferred: (item: T) => boolean): readonly T[] {
+  const found = items.filter(isPreferred)
+  return found.length === 0 ? items : found
+}
+
+const MAX_CANDIDATES = 10
+
+function ambiguousError(arg: string, candidates: readonly string[]): UsageError {
+  const rest = candidates.length - MAX_CANDIDATES
+  const names = candidates.slice(0, MAX_CANDIDATES).join(', ')
+  return new UsageError(
+    `"${arg}" matches several uploads: ${names}${rest > 0 ? ` and ${rest} more` : ''}`,
+    { hint: 'Nothing was changed. Use the full id of one of them.' },
+  )
+}

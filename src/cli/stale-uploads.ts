@@ -1,0 +1,58 @@
+/** Finds uploads that nobody finished in time, so that a stuck backup is noticed. */
+import { isCommitted, isFinishable, type Checkpoint } from '../disk/checkpoint.js'
+import { idArgument } from './proposed-command.js'
+import type { GlobalFlags, Session } from './session.js'
+import { readQuarantine, spoolDirectoryOf } from './spool-content.js'
+import { formatDuration } from './units.js'
+
+/**
+ * Logs a line for each upload that is still there and whose seal, last commit or quarantine was more than
+ * `staleAfter` ms ago, of all endpoints and owners. Resolves to whether there are any.
+ */
+export async function reportStaleUploads(
+  session: Session,
+  flags: GlobalFlags,
+  staleAfter: number,
+): Promise<boolean> {
+  const now = Date.now()
+  const lines = [
+    ...(await staleUploadLines(session, flags, now, staleAfter)),
+    ...(await readQuarantine(session, flags))
+      .filter(({ since }) => now - Date.parse(since) > staleAfter)
+      .map(({ name, path, since }) => `${name} is stale: in quarantine since ${since}, at ${path}`),
+  ]
+  for (const line of lines) session.logLine(line)
+  return lines.length > 0
+}
+
+async function staleUploadLines(
+  session: Session,
+  flags: GlobalFlags,
+  now: number,
+  staleAfter: number,
+): Promise<string[]> {
+  const { LocalRecordStore } = await import('../disk/local-record-store.js')
+  const records = new LocalRecordStore(await spoolDirectoryOf(session, flags))
+  const lines: string[] = []
+  for (const id of await records.ids()) {
+    const checkpoint = await records.read(id).catch(() => null) // listing has reported it
+    const since = checkpoint === null ? undefined : durableSince(checkpoint)
+    if (checkpoint === null || since === undefined || now - since <= staleAfter) continue
+    const { bucket, key, endpoint } = checkpoint
+    const age = formatDuration(now - since)
+    const command = session.propose('show', ...idArgument(id))
+    lines.push(
+      `${id} (oss://${bucket}/${key} at ${endpoint}) is stale: sealed or committed ${age} ago and not published. To see its state, run "${command}"`,
+    )
+  }
+  return lines
+}
+
+/** Returns when the oldest bytes that wait to be published were sealed or committed, in ms since 1970. */
+function durableSince({ upload, previous }: Checkpoint): number | undefined {
+  const times = [upload, previous].flatMap(record => {
+    if (isFinishable(record)) return [Date.parse(record.sealedAt)]
+    return isCommitted(record) ? [Date.parse(record.committed.at)] : []
+  })
+  return times.length === 0 ? undefined : Math.min(...times)
+}

@@ -1,0 +1,45 @@
+/**
+ * Errors of an object whose key is taken. Replacing the other object would lose the records in it, so the hints
+ * propose keys that no other job uses.
+ */
+import { SpoolError } from '../errors.js'
+import type { RotateSettings } from './options.js'
+
+type CollidingJob = Pick<
+  RotateSettings<never>,
+  'job' | 'keyTemplate' | 'isManifestPerJob' | 'commit'
+>
+
+/** Returns the upload id of a job's manifest. */
+export function manifestUploadId(job: string): string {
+  return `${job}-manifest`
+}
+
+/** Replaces the hint of an upload that found its key taken. Returns other errors unchanged. */
+export function explainCollision(error: unknown, settings: CollidingJob): unknown {
+  const isCollision =
+    error instanceof SpoolError && error.code === 'ERR_SPOOL_OBJECT_EXISTS' && error.id !== ''
+  if (!isCollision) return error
+  const { id, part, uploadId, requestId, host, status, ossCode, cause } = error
+  const hint = collisionHint(id, settings)
+  const details = { id, part, uploadId, requestId, host, status, ossCode, cause, hint }
+  const explained = new SpoolError(error.code, error.message, details)
+  if (error.stack !== undefined) explained.stack = error.stack
+  return explained
+}
+
+/** @param id – id of the upload whose bytes are kept on the disk */
+function collisionHint(
+  id: string,
+  { job, keyTemplate, isManifestPerJob, commit }: CollidingJob,
+): string {
+  if (commit !== undefined) {
+    return `Use a new job name for every run, such as one with its start time. The committed bytes are kept: call spool.resume('${id}', { to: { key: '...' } }) to publish them under a free key.`
+  }
+  const isManifest = id === manifestUploadId(job)
+  const isPerJob = isManifest ? isManifestPerJob : keyTemplate.placeholders.has('job')
+  const step = isPerJob
+    ? `Use a new job name, or run the job "${job}" with the spool directory of its earlier run.`
+    : `Add {job} to the option "${isManifest ? 'manifest' : 'key'}", so that no other job uses the same key, and run the job again with all its records.`
+  return `${step} Then call spool.abort('${id}') to discard the bytes that are kept here.`
+}
