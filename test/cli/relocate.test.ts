@@ -177,7 +177,8 @@ t.test('a bucket that does not exist: the proposed command publishes elsewhere',
   const { status, err } = await run(dir, put, DATA, env)
   t.equal(status, 75, err)
   const move = proposed(err).find(args => args.includes('--to'))
-  t.match(move, ['resume', String, '--to', 'oss://BUCKET/KEY', '--endpoint', oss.endpoint], err)
+  for (const word of ['oss://BUCKET/KEY', '--endpoint', oss.endpoint])
+    t.ok(move?.includes(word), err)
   const filled = (move ?? []).map(word =>
     word === 'oss://BUCKET/KEY' ? `oss://${BUCKET}/k` : word,
   )
@@ -194,7 +195,7 @@ t.test('a host that does not exist: the proposed command names another endpoint'
   const { status, err } = await run(dir, put, DATA, env)
   t.equal(status, 75, err)
   const move = proposed(err).find(args => args.includes('--to'))
-  t.match(move?.slice(2), ['--to', 'oss://BUCKET/KEY', '--endpoint', 'ENDPOINT', '--region'], err)
+  for (const word of ['oss://BUCKET/KEY', 'ENDPOINT', 'REGION']) t.ok(move?.includes(word), err)
   const values: Record<string, string> = {
     'oss://BUCKET/KEY': `oss://${BUCKET}/k`,
     ENDPOINT: oss.endpoint,
