@@ -22,7 +22,7 @@ export interface HintWording {
     id: string,
     options?: {
       readonly force?: true
-      readonly to?: true
+      readonly to?: MoveHint
       readonly at?: RecordedPlace | undefined
     },
   ): string
@@ -43,8 +43,11 @@ export interface HintWording {
   /** List the unfinished uploads. */
   list(): string
   /** Name of an upload option. */
-  option(name: 'id' | 'dir' | 'maxSpoolBytes'): string
+  option(name: 'id' | 'dir' | 'maxSpoolBytes' | 'client.endpoint'): string
 }
+
+/** What of the place of an object is to be another. */
+export type MoveHint = 'object' | 'endpoint'
 
 /** A hint as it is, or one that words the steps it proposes. */
 export type Hint = string | ((say: HintWording) => string)
@@ -53,7 +56,7 @@ export type Hint = string | ((say: HintWording) => string)
 export const CALLS: HintWording = {
   resume(id, { force, to, at } = {}) {
     const options = [
-      ...(to === true ? ['to: { bucket, key }'] : []),
+      ...(to === undefined ? [] : [MOVES[to]]),
       ...(force === true ? ['force: true'] : []),
     ]
     const argument = options.length === 0 ? '' : `, { ${options.join(', ')} }`
@@ -77,4 +80,9 @@ function clientOf(place: RecordedPlace | undefined): string {
 /** Words a hint. */
 export function wordHint(hint: Hint, wording: HintWording): string {
   return typeof hint === 'string' ? hint : hint(wording)
+}
+
+const MOVES: Readonly<Record<MoveHint, string>> = {
+  object: 'to: { bucket, key }',
+  endpoint: 'to: { endpoint, region }',
 }

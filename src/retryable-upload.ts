@@ -7,6 +7,7 @@ import {
   isFinishable,
   resumableSlot,
   type Checkpoint,
+  type Published,
   type Slot,
   type UploadRecord,
 } from './disk/checkpoint.js'
@@ -21,6 +22,7 @@ import { finishSlot } from './upload/finish/finish-slot.js'
 import { checkLateExpectation } from './upload/finish/late-expectation.js'
 import { openSource, type Source, type SourceOptions } from './upload/model/source.js'
 import { checkSameDestination, startIngest } from './upload/spooling/start-ingest.js'
+import { settleOldPlaces } from './upload/transfer/old-places.js'
 import { SpoolWriteStream } from './write-stream.js'
 import { toError } from './util/error-shape.js'
 
@@ -63,9 +65,12 @@ export async function resumeUpload(
   const { claim, id, checkpoint } = context
   const slot = await findSlot(context, settings)
   if (slot !== undefined) return finishSealed(context, slot, settings)
-  await claim.release()
   const { upload, bucket, key, host } = checkpoint
-  if (upload.phase === 'published') return receiptOf(checkpoint, upload, 0)
+  if (upload.phase === 'published') {
+    await context.runUntilAborted(settings.signal, () => settlePublished(context, upload))
+    return receiptOf(checkpoint, upload, 0)
+  }
+  await claim.release()
   const areBytesLost = claim.bytesLost && resumableSlot(checkpoint) !== undefined
   const why = areBytesLost
     ? `Its bytes were on host ${host}, which is gone`
@@ -75,6 +80,20 @@ export async function resumeUpload(
     `Upload ${id} (oss://${bucket}/${key}) needs its source again. ${why}`,
     { id },
   )
+}
+
+/** Settles the places from which a published upload was moved, and ends the claim. */
+async function settlePublished(context: UploadContext, upload: Published): Promise<void> {
+  const { claim, checkpoint } = context
+  const { superseded, lost, movedFrom = [] } = checkpoint
+  if (movedFrom.length > 0) {
+    const places = await settleOldPlaces(context)
+    if (!upload.once && superseded.length + lost.length + places.length === 0) {
+      return context.removeUpload()
+    }
+    await claim.db.write({ ...checkpoint, movedFrom: places })
+  }
+  await claim.release()
 }
 
 function findSlot(context: UploadContext, settings: UploadSettings): Promise<Slot | undefined> {

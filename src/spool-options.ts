@@ -1,9 +1,10 @@
 /** Options of `Spool` and its methods, besides those of each upload. */
 import type { CheckpointStore } from './disk/record-store.js'
-import { checkInteger, invalidType } from './errors.js'
+import { checkInteger, checkObject, checkProperties, invalidType, invalidValue } from './errors.js'
 import type { RateLimit } from './oss/bucket.js'
-import type { AliOssClient, ClientOptions } from './oss/client-options.js'
+import { checkBucketName, type AliOssClient, type ClientOptions } from './oss/client-options.js'
 import { checkRate, TokenBucket } from './oss/rate-limiter.js'
+import { checkKey } from './upload/model/names.js'
 import type { UploadOptions } from './upload/model/options.js'
 
 /** Options of a `Spool`. Upload options are defaults for all its uploads. */
@@ -37,6 +38,25 @@ export interface ResumeOptions extends Pick<
 > {
   /** Publishes even over an object that someone else wrote meanwhile. @default false */
   readonly force?: boolean
+  /**
+   * Moves the upload to another place first, durably: later calls of `resume` go on there. All its bytes must be
+   * on this disk. Old places are settled after the object is published: its upload ids are aborted there.
+   */
+  readonly to?: MoveTarget
+}
+
+/** Where to move an upload. What is not given stays as it was. */
+export interface MoveTarget {
+  /** Another bucket. */
+  readonly bucket?: string
+  /** Another key. */
+  readonly key?: string
+  /** Another region such as `oss-cn-hangzhou` or `cn-hangzhou`, whose endpoint of OSS is then used. */
+  readonly region?: string
+  /** Host name or URL of another endpoint, for which the client must be configured unless it is one of OSS. */
+  readonly endpoint?: string
+  /** The endpoint is the bucket's own domain name. */
+  readonly cname?: boolean
 }
 
 /** Names of the options of `resume`. */
@@ -48,6 +68,34 @@ export const RESUME_OPTIONS: Readonly<Record<keyof ResumeOptions, true>> = {
   progress: true,
   onProgress: true,
   force: true,
+  to: true,
+}
+
+const MOVE_TARGET: Readonly<Record<keyof MoveTarget, true>> = {
+  bucket: true,
+  key: true,
+  region: true,
+  endpoint: true,
+  cname: true,
+}
+
+/** @throws TypeError or SpoolError `ERR_SPOOL_INVALID_KEY` for an invalid `to` of `resume` */
+export function checkMoveTarget(to: MoveTarget): void {
+  checkObject('to', to)
+  checkProperties('to', to, MOVE_TARGET)
+  const { bucket, key, region, endpoint, cname } = to
+  if (Object.values(to).every(value => value === undefined)) {
+    throw invalidValue('to', 'must name a bucket, a key, a region or an endpoint', undefined)
+  }
+  if (bucket !== undefined) checkBucketName('to.bucket', bucket)
+  if (key !== undefined) checkKey(key)
+  for (const [name, value] of Object.entries({ region, endpoint })) {
+    if (value === undefined) continue
+    if (typeof value !== 'string' || value === '')
+      throw invalidType(`to.${name}`, 'a non-empty string', value)
+  }
+  if (cname !== undefined && typeof cname !== 'boolean')
+    throw invalidType('to.cname', 'a boolean', cname)
 }
 
 /** Options of `abort`. */

@@ -18,16 +18,24 @@ import { connect } from './oss/connection.js'
 import { resumeUpload, retryableUpload } from './retryable-upload.js'
 import {
   ABORT_OPTIONS,
+  checkMoveTarget,
   checkSpoolOptions,
   rateLimitsOf,
   RESUME_OPTIONS,
   type AbortOptions,
+  type MoveTarget,
   type ResumeOptions,
   type SpoolOptions,
 } from './spool-options.js'
 import { abortUpload } from './upload/maintenance/abort.js'
 import { UploadContext, type RunSettings, type SpoolWarning } from './upload/run/context.js'
-import { errorContext, toDiskError, toSpoolError } from './upload/run/error-mapping.js'
+import { relocate } from './upload/finish/relocate.js'
+import {
+  endpointError,
+  errorContext,
+  toDiskError,
+  toSpoolError,
+} from './upload/run/error-mapping.js'
 import { listUploads } from './upload/maintenance/list.js'
 import { checkId, checkKey, defaultDirectory, defaultId } from './upload/model/names.js'
 import {
@@ -210,21 +218,23 @@ export class Spool extends EventEmitter<{
   }
 
   /**
-   * Finishes a sealed or committed upload without its source, at the place its checkpoint names. A committed
-   * upload is published up to its last commit.
+   * Finishes a sealed or committed upload without its source, at the place its checkpoint names, or at another one
+   * (`to`). A committed upload is published up to its last commit.
    * @throws SpoolError `ERR_SPOOL_NOT_FOUND`, `ERR_SPOOL_UNSEALED`, and every error that can end an upload
    */
   async resume(id: string, options: ResumeOptions = {}): Promise<UploadResult> {
     checkId(id)
     checkObject('options', options)
     checkProperties('options', options, RESUME_OPTIONS)
-    const { force = false, ...run } = options
+    const { force = false, to, ...run } = options
+    if (to !== undefined) checkMoveTarget(to)
     // No source has to wait, so `maxSpoolBytes` has no effect and must not restrict `parallel`.
     const { maxSpoolBytes: _bound, ...defaults } = this.#defaults
     const settings = { ...checkOptions({ ...defaults, ...run }), force }
     return this.#withErrorCodes({ id }, () =>
       this.#uploadSlots.share().run(settings.signal, () =>
-        this.#withClaim(this.#acquireExisting(id), claim => {
+        this.#withClaim(this.#acquireExisting(id), async claim => {
+          if (to !== undefined) await this.#move(claim, to)
           const { checkpoint } = claim
           this.#checkEndpoint(checkpoint, (say, at) => say.resume(id, { at }))
           const context = this.#createContext(claim, placeOf(checkpoint), checkpoint.key, settings)
@@ -232,6 +242,20 @@ export class Spool extends EventEmitter<{
         }),
       ),
     )
+  }
+
+  /** Moves an upload. @throws SpoolError `ERR_SPOOL_ENDPOINT` if this client is not for the new place */
+  async #move(
+    claim: Claim & { checkpoint: Checkpoint },
+    { key = claim.checkpoint.key, ...change }: MoveTarget,
+  ): Promise<void> {
+    const { checkpoint } = claim
+    const place = this.#connection.changePlace(placeOf(checkpoint), change)
+    if (!this.#connection.mayReach(place)) {
+      const what = `Upload ${claim.id} is to be published at ${place.endpoint}`
+      throw endpointError(checkpoint, place.endpoint, what)
+    }
+    await relocate(claim, { ...place, key })
   }
 
   /**
@@ -262,10 +286,10 @@ export class Spool extends EventEmitter<{
     checkId(id)
     await this.#withErrorCodes({ id }, () =>
       this.#withClaim(this.#acquireExisting(id), async claim => {
-        const { upload, superseded, lost } = claim.checkpoint
+        const { upload, superseded, lost, movedFrom = [] } = claim.checkpoint
         // Only this record lists the upload ids that may still have to be aborted on OSS: `prune` does that.
-        const isOver = upload.phase === 'published' && superseded.length === 0 && lost.length === 0
-        if (!isOver) return claim.release()
+        const isSettled = superseded.length + lost.length + movedFrom.length === 0
+        if (upload.phase !== 'published' || !isSettled) return claim.release()
         await this.#remove(claim)
       }),
     )
@@ -441,6 +465,8 @@ export class Spool extends EventEmitter<{
     return new UploadContext({
       claim,
       bucket: this.#connection.open(place),
+      bucketAt: other =>
+        this.#connection.mayReach(other) ? this.#connection.open(other) : undefined,
       share: this.#requestSlots.share(parallel),
       key,
       settings,

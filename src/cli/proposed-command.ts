@@ -3,7 +3,7 @@
  * they are printed.
  */
 import { resolve } from 'node:path'
-import { EMBEDDED_PREFIX, type HintWording, type RecordedPlace } from '../hint.js'
+import { EMBEDDED_PREFIX, type HintWording, type MoveHint, type RecordedPlace } from '../hint.js'
 import type { ConnectionFlags } from './connection.js'
 import { toFlag } from './flag-name.js'
 
@@ -36,7 +36,7 @@ export function proposedCommand(args: readonly string[], given: SelectingFlags):
   const names = OFFLINE_COMMANDS.has(args[0] ?? '') ? SPOOL_FLAGS : CONNECTION_FLAGS
   const flags = names.flatMap(name => {
     const value = given[name]
-    if (value === undefined || value === false) return []
+    if (value === undefined || value === false || args.includes(toFlag(name))) return []
     if (value === true) return [toFlag(name)]
     const text = PATH_FLAGS.has(name) ? resolve(value) : value
     return name === 'local' ? [`--local=${text}`] : [toFlag(name), text]
@@ -72,7 +72,7 @@ export function commandWording(
 ): HintWording {
   return {
     resume(id, { force, to, at } = {}) {
-      const target = to === true ? ['--to', 'oss://BUCKET/KEY'] : []
+      const target = to === undefined ? [] : MOVES[to]
       const forced = force === true ? ['--force'] : []
       return `run "${propose(['resume', ...target, ...forced, ...idArgument(id)], at)}"`
     },
@@ -90,10 +90,17 @@ export function commandWording(
   }
 }
 
+/** With `--to`, the flags of the connection are those of the new place. */
+const MOVES: Readonly<Record<MoveHint, readonly string[]>> = {
+  object: ['--to', 'oss://BUCKET/KEY'],
+  endpoint: ['--to', 'oss://BUCKET/KEY', '--endpoint', 'ENDPOINT', '--region', 'REGION'],
+}
+
 const OPTION_FLAGS: Readonly<Record<Parameters<HintWording['option']>[0], string>> = {
   id: '--id',
   dir: '--spool',
   maxSpoolBytes: '--max-spool',
+  'client.endpoint': '--endpoint',
 }
 
 /** Arguments for an id, which may start with a hyphen. They go last. */

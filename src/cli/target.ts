@@ -20,6 +20,18 @@ export function parseTarget(text: string): { bucket: string; key: string } {
   return { bucket, key }
 }
 
+/** Parses the target of `resume --to`: one object. @throws UsageError, SpoolError `ERR_SPOOL_INVALID_KEY` */
+export function parseMoveTarget(text: string): { bucket: string; key: string } {
+  const { bucket, key } = splitTarget(text)
+  if (key === '' || key.endsWith('/')) {
+    throw new UsageError(
+      `--to is one object. Specify its full key, such as oss://${bucket}/${key}name`,
+    )
+  }
+  checkKey(key)
+  return { bucket, key }
+}
+
 /** Parses the target of `doctor`, `oss://BUCKET` or `oss://BUCKET/PREFIX`. @throws UsageError */
 export function parseBucketTarget(text: string): { bucket: string; prefix: string } {
   const { bucket, key } = splitTarget(/^oss:\/\/[^/]+$/.test(text) ? `${text}/` : text)

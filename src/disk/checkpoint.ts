@@ -7,7 +7,7 @@ import { createHash } from 'node:crypto'
 import * as v from 'valibot'
 import type { ObjectOptions } from '../oss/object-headers.js'
 
-/** The latest format, which this version reads and writes. Format 2 added commits and unanswered requests. */
+/** The latest format, which this version reads and writes. Format 2 added commits, unanswered requests and moves. */
 export const FORMAT = 2
 
 const countSchema = v.pipe(v.number(), v.safeInteger(), v.minValue(0))
@@ -138,18 +138,49 @@ const publishedSchema = v.strictObject({
   versionId: v.exactOptional(v.string()),
 })
 
-const checkpointFields = v.strictObject({
-  id: v.string(),
-  /**
-   * Host whose disk has the temp files, if records are shared; absent if the record is stored with its bytes.
-   */
-  host: v.exactOptional(v.string()),
+/** Where the object is to be published. */
+const destinationFields = {
   endpoint: v.string(),
   region: v.string(),
   bucket: v.string(),
   cname: v.boolean(),
   pathStyle: v.boolean(),
   key: v.string(),
+}
+
+/** A place from which the upload was moved, and what may be left of it there. */
+const oldPlaceSchema = v.strictObject({
+  ...destinationFields,
+  /** Upload ids to abort there; some may be gone already. */
+  superseded: v.array(uploadIdSchema),
+  /** Those of them whose Complete was sent and never answered. */
+  unanswered: v.exactOptional(v.array(uploadIdSchema)),
+  /** Periods of Initiates whose responses were lost. */
+  lost: v.array(windowSchema),
+  /** The object that a Complete or PutObject without an answer may have published there. */
+  sent: v.exactOptional(
+    v.strictObject({
+      method: v.picklist(['multipart', 'put']),
+      /** Absent for an imported upload id, whose object has none. */
+      token: v.exactOptional(v.string()),
+      size: countSchema,
+      crc64: crcSchema,
+    }),
+  ),
+})
+
+const checkpointFields = v.strictObject({
+  id: v.string(),
+  /**
+   * Host whose disk has the temp files, if records are shared; absent if the record is stored with its bytes.
+   */
+  host: v.exactOptional(v.string()),
+  ...destinationFields,
+  /**
+   * Places from which `resume` moved the upload and that are not settled yet. Present, if only as an empty list,
+   * in every upload that was moved.
+   */
+  movedFrom: v.exactOptional(v.array(oldPlaceSchema)),
   /** The current or latest stream. */
   upload: v.variant('phase', [spoolingSchema, sealedSchema, completingSchema, publishedSchema]),
   /** A sealed stream that `upload` supersedes once it is sealed; can be finished until then (rule 6). */
@@ -185,6 +216,12 @@ export type Published = Readonly<v.InferOutput<typeof publishedSchema>>
 export type UploadRecord = Spooling | Sealed | Completing | Published
 export type Checkpoint = Readonly<v.InferOutput<typeof checkpointSchema>>
 export type InitiateWindow = Readonly<v.InferOutput<typeof windowSchema>>
+
+/** A place from which an upload was moved. */
+export type OldPlace = Readonly<v.InferOutput<typeof oldPlaceSchema>>
+
+/** Where an object is: what distinguishes it from every other object. */
+export type ObjectAddress = Pick<Checkpoint, 'endpoint' | 'bucket' | 'key'>
 
 /** A durable prefix of a stream. */
 export type Committed = Readonly<v.InferOutput<typeof committedSchema>>
@@ -240,11 +277,12 @@ export function encodeCheckpoint(value: Checkpoint): string {
 }
 
 /** Returns the earliest format that can express `checkpoint`, so that earlier versions read what they understand. */
-function formatOf({ upload, previous, unanswered }: Checkpoint): 1 | 2 {
+function formatOf({ upload, previous, unanswered, movedFrom }: Checkpoint): 1 | 2 {
   const isNew = (record: UploadRecord | undefined): boolean =>
     record !== undefined &&
     ('committed' in record || 'prefix' in record || 'unansweredPut' in record)
-  return unanswered !== undefined || isNew(upload) || isNew(previous) ? 2 : 1
+  const isNewAround = unanswered !== undefined || movedFrom !== undefined
+  return isNewAround || isNew(upload) || isNew(previous) ? 2 : 1
 }
 
 /**

@@ -50,6 +50,8 @@ export class Claim {
    * record remains, and only the takeover may change it.
    */
   readonly bytesLost: boolean
+  /** The store of this record and of all others. */
+  readonly records: RecordStore
   readonly #record: LockedRecord
   /** The checkpoint and its writes. */
   readonly db: CheckpointDb
@@ -57,13 +59,14 @@ export class Claim {
 
   private constructor(
     id: string,
-    directory: string,
+    records: RecordStore,
     record: LockedRecord,
     db: CheckpointDb,
     bytesLost: boolean,
   ) {
     this.id = id
-    this.directory = directory
+    this.records = records
+    this.directory = records.directoryOf(id)
     this.bytesLost = bytesLost
     this.#record = record
     this.db = db
@@ -134,8 +137,13 @@ export class Claim {
    */
   async remove(): Promise<Error | undefined> {
     await this.db.idle()
+    const { checkpoint } = this
     try {
-      return await this.#record.remove()
+      const cause = await this.#record.remove()
+      if (checkpoint?.movedFrom === undefined) return cause
+      // Without its record, the note says nothing, and the next sweep removes it.
+      await this.records.forgetMove(checkpoint, this.id).catch(() => undefined)
+      return cause
     } finally {
       await this.#release()
     }
@@ -200,8 +208,7 @@ export class Claim {
     }
     held.add(directory)
     const db = new CheckpointDb(record)
-    const createClaim = (bytesLost: boolean): Claim =>
-      new Claim(id, directory, record, db, bytesLost)
+    const createClaim = (bytesLost: boolean): Claim => new Claim(id, records, record, db, bytesLost)
     try {
       const checkpoint = await db.read()
       if (checkpoint !== null && checkpoint.id !== id) {

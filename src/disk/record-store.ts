@@ -4,7 +4,7 @@
  * are always in the spool directory of the machine that received them.
  */
 import type { Adapter } from 'lowdb'
-import type { Checkpoint } from './checkpoint.js'
+import type { Checkpoint, ObjectAddress } from './checkpoint.js'
 import type { Owner } from './lock.js'
 import type { SpoolDirectory } from './spool-directory.js'
 
@@ -43,6 +43,12 @@ export interface RecordStore {
    * @returns `'owned'` if the lock is held; `'gone'` if the upload disappeared: check again
    */
   lock(id: string): Promise<LockedRecord | 'owned' | 'gone'>
+  /** Notes durably that `id` is about to be bound for `object`, to which another upload could publish, too. */
+  noteMove(object: ObjectAddress, id: string): Promise<void>
+  /** Removes that note. */
+  forgetMove(object: ObjectAddress, id: string): Promise<void>
+  /** Returns the ids noted for `object`. Only their records say whether they are bound for it, or still are. */
+  movesTo(object: ObjectAddress): Promise<string[]>
   /** Cleans up after killed processes. */
   sweep(): Promise<void>
   /**

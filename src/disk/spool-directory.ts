@@ -1,9 +1,11 @@
 /**
- * The spool directory: one directory per upload, named by its id, and `quarantine/`. Removing an upload first
+ * The spool directory: one directory per upload, named by its id, `quarantine/`, and `.moved/` with notes of
+ * uploads that were moved to another key. Removing an upload first
  * renames its directory to a name with a leading dot (no id has one), so that any process recognises the
  * leftovers of a killed removal.
  */
-import { readdirSync } from 'node:fs'
+import { closeSync, constants, openSync, readdirSync } from 'node:fs'
+import { createHash } from 'node:crypto'
 import { lstat, mkdir, readdir, rename, rm, rmdir, stat, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { SpoolError } from '../errors.js'
@@ -17,11 +19,18 @@ import {
   syncDirectory,
 } from './durable-fs.js'
 import { Coalescer } from '../util/coalesce.js'
+import type { ObjectAddress } from './checkpoint.js'
 import { isProbe } from './probe-file.js'
 import { checkDirectory, isTrustedDirectory } from './trusted-files.js'
 
 export const QUARANTINE = 'quarantine'
 export const CHECKPOINT_FILE = 'checkpoint.json'
+
+/** Has an empty file `<name of the object>.<id>` for each upload that was moved, or is about to be. */
+const MOVED = '.moved'
+
+/** For `open`: follow no link. */
+const NEW_FILE = constants.O_CREAT | constants.O_WRONLY | constants.O_NOFOLLOW
 
 const REMOVED_PREFIX = '.removed-'
 const REMOVED_NAME = /^\.removed-.+-[0-9a-f]{12}$/
@@ -159,7 +168,43 @@ export class SpoolDirectory {
     await rm(join(this.path, QUARANTINE, name), { recursive: true, force: true })
   }
 
-  /** Removes the leftovers of interrupted removals and probes. */
+  async noteMove(object: ObjectAddress, id: string): Promise<void> {
+    const folder = join(this.path, MOVED)
+    for (let attempt = 1; ; attempt++) {
+      try {
+        await makeDirectory(folder)
+        checkDirectory(folder)
+        closeSync(openSync(join(folder, `${objectName(object)}.${id}`), NEW_FILE, 0o600))
+        await syncDirectory(folder)
+        return await syncDirectory(this.path) // its creator may have died before it was durable
+      } catch (error) {
+        // Another process may have removed the empty folder meanwhile.
+        if (!isSystemError(error, 'ENOENT') || attempt === 3) throw error
+      }
+    }
+  }
+
+  async forgetMove(object: ObjectAddress, id: string): Promise<void> {
+    await this.#removeNote(`${objectName(object)}.${id}`)
+  }
+
+  async movesTo(object: ObjectAddress): Promise<string[]> {
+    const prefix = `${objectName(object)}.`
+    const notes = (await this.#notes()).filter(name => name.startsWith(prefix))
+    return notes.map(name => name.slice(prefix.length))
+  }
+
+  async #notes(): Promise<string[]> {
+    return (await readdir(join(this.path, MOVED)).catch(ignoreMissing)) ?? []
+  }
+
+  async #removeNote(name: string): Promise<void> {
+    const folder = join(this.path, MOVED)
+    await unlink(join(folder, name)).catch(ignoreMissing)
+    await rmdir(folder).catch(() => undefined) // it has other notes
+  }
+
+  /** Removes the leftovers of interrupted removals and probes, and notes of uploads that are gone. */
   async sweep(): Promise<void> {
     const names = await readdir(this.path).catch(ignoreMissing)
     for (const name of names ?? []) {
@@ -167,6 +212,15 @@ export class SpoolDirectory {
       const path = join(this.path, name)
       if (REMOVED_NAME.test(name)) await removeUploadDirectory(path).catch(() => undefined)
       else if (isProbe(name)) await unlink(path).catch(() => undefined)
+    }
+    if (names?.includes(MOVED) === true) await this.#sweepNotes()
+  }
+
+  async #sweepNotes(): Promise<void> {
+    for (const name of await this.#notes().catch((): string[] => [])) {
+      // The directory of an upload exists before its note.
+      const id = name.slice(name.indexOf('.') + 1)
+      if (isId(id) && !(await this.has(id))) await this.#removeNote(name).catch(() => undefined)
     }
   }
 
@@ -204,6 +258,12 @@ export class SpoolDirectory {
 /** Returns the name under which an upload is quarantined now. */
 export function quarantineName(id: string): string {
   return `${id}-${new Date().toISOString().replaceAll(':', '-')}`
+}
+
+/** Returns a name for an object that can be part of a file name. */
+export function objectName({ endpoint, bucket, key }: ObjectAddress): string {
+  const text = JSON.stringify([endpoint, bucket, key])
+  return createHash('sha256').update(text).digest('hex').slice(0, 40)
 }
 
 function isId(name: string): boolean {

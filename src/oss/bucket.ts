@@ -26,6 +26,9 @@ export interface Place {
   readonly pathStyle: boolean
 }
 
+/** What is to differ at another place; the rest stays as it is, or follows from this. */
+export type PlaceChange = Partial<Pick<Place, 'bucket' | 'region' | 'endpoint' | 'cname'>>
+
 /** Headers with lower-case names and values ready for the wire. */
 export type Headers = Readonly<Record<string, string>>
 
@@ -160,6 +163,13 @@ export interface OssConnection {
    * @throws TypeError if no bucket is configured or its name is invalid
    */
   place(bucket?: string): Place
+  /**
+   * Returns `from` with a change, in the form of `Place`.
+   * @throws TypeError if the result is no place of a bucket
+   */
+  changePlace(from: Place, change: PlaceChange): Place
+  /** Returns whether the credentials may be sent to a place that was not configured for this connection. */
+  mayReach(place: Pick<Place, 'endpoint' | 'bucket'>): boolean
   open(place: Place): Bucket
   /** Limits the combined send rate of all requests. Each slice waits for all limits. */
   setLimits(limits: readonly RateLimit[]): void

@@ -10,7 +10,7 @@ import {
   type CredentialSource,
   type CredentialsProvider,
 } from './credentials.js'
-import type { Place } from './bucket.js'
+import type { Place, PlaceChange } from './bucket.js'
 import type { Agents, CertificateAuthorities } from './transport.js'
 
 /** Options of an `ali-oss` client, with the names and defaults of `ali-oss` except for two defaults. */
@@ -95,9 +95,10 @@ export function readClient(client: AliOssClient | ClientOptions): {
     : client
   // Keep the defaults of `ali-oss` for a client: V1 signatures and its default region.
   const { authorizationV4 = !isClient, isRequestPay = false, agent, httpsAgent } = options
-  const region = isClient && options.region === undefined ? 'oss-cn-hangzhou' : regionOf(options)
-  const endpoint = endpointOf(options, region)
-  checkDomain(endpoint, options)
+  const region =
+    isClient && options.region === undefined ? 'oss-cn-hangzhou' : regionOf('client', options)
+  const endpoint = endpointOf('client', options, region)
+  checkDomain('client', endpoint, options)
   return {
     settings: {
       credentials: credentialSource(options),
@@ -152,31 +153,39 @@ function checkCa(ca: unknown): CertificateAuthorities | undefined {
   throw invalidType('client.ca', 'a string, a Buffer or an array of them', ca)
 }
 
-function regionOf(options: AliOssClientOptions): string {
+/** @param name – the option with the region and the endpoint, for errors */
+function regionOf(name: string, options: AliOssClientOptions): string {
   if (options.region !== undefined) {
     if (typeof options.region !== 'string' || !/^[a-z0-9-]{1,64}$/.test(options.region)) {
       throw invalidValue(
-        'client.region',
+        `${name}.region`,
         'must be a region such as oss-cn-hangzhou',
         options.region,
       )
     }
     return /^(vpc100-)?oss-/.test(options.region) ? options.region : `oss-${options.region}`
   }
-  const endpoint = options.endpoint
-  const named =
-    typeof endpoint === 'string'
-      ? /(oss-[a-z0-9-]+?)(-internal)?\.aliyuncs\.com/.exec(endpoint.toLowerCase())
-      : null
-  // Accelerated endpoints serve buckets of all regions.
-  if (named?.[1] !== undefined && !named[1].startsWith('oss-accelerate')) return named[1]
+  const { endpoint } = options
+  const named = typeof endpoint === 'string' ? regionIn(endpoint) : undefined
+  if (named !== undefined) return named
   if (endpoint && options.authorizationV4 === false) return 'oss-cn-hangzhou' // V1 does not sign it
   throw invalidValue(
-    'client.region',
+    `${name}.region`,
     'is required, because it is part of every V4 signature',
     undefined,
   )
 }
+
+/** Returns the region that an endpoint names. Accelerated endpoints serve buckets of all regions. */
+function regionIn(endpoint: string): string | undefined {
+  const [, region] =
+    /(oss-[a-z0-9-]+?)(-internal)?\.aliyuncs\.com/.exec(endpoint.toLowerCase()) ?? []
+  return region?.startsWith('oss-accelerate') === true ? undefined : region
+}
+
+/** Endpoint of OSS in one region: its scheme, and whether it is the internal one. */
+const REGIONAL_ENDPOINT =
+  /^(https?:\/\/)(?!oss-accelerate)oss-[a-z0-9-]+?(-internal)?\.aliyuncs\.com$/
 
 /** Domain of OSS in one region, or of its acceleration: a bucket's own domain has one more label in front. */
 const SERVICE_DOMAIN = /^(?:([a-z0-9_-]+)\.)?((?:vpc100-)?oss-[a-z0-9-]+\.aliyuncs\.com)$/
@@ -185,31 +194,34 @@ const SERVICE_DOMAIN = /^(?:([a-z0-9_-]+)\.)?((?:vpc100-)?oss-[a-z0-9-]+\.aliyun
  * Rejects endpoints that reach no bucket: of a service instead of a bucket, and the reverse.
  * @throws TypeError
  */
-function checkDomain(endpoint: string, options: AliOssClientOptions): void {
-  const { cname = false, sldEnable = false } = options
-  if (cname && !options.endpoint) {
-    throw invalidValue('client.endpoint', 'is required by "client.cname"', undefined)
+function checkDomain(
+  name: string,
+  endpoint: string,
+  { cname = false, sldEnable = false, endpoint: given }: AliOssClientOptions,
+): void {
+  if (cname && !given) {
+    throw invalidValue(`${name}.endpoint`, `is required by "${name}.cname"`, undefined)
   }
   const [, bucket, service] = SERVICE_DOMAIN.exec(new URL(endpoint).hostname) ?? []
   if (service === undefined) return
   if (cname && bucket === undefined) {
-    const reason = 'must be the own domain of the bucket, because "client.cname" is set'
-    throw invalidValue('client.endpoint', reason, endpoint)
+    const reason = `must be the own domain of the bucket, because "${name}.cname" is set`
+    throw invalidValue(`${name}.endpoint`, reason, endpoint)
   }
   if (!cname && !sldEnable && bucket !== undefined) {
-    const reason = `must not contain the bucket: use "${service}", or "client.cname" for the own domain of a bucket`
-    throw invalidValue('client.endpoint', reason, endpoint)
+    const reason = `must not contain the bucket: use "${service}", or "${name}.cname" for the own domain of a bucket`
+    throw invalidValue(`${name}.endpoint`, reason, endpoint)
   }
 }
 
 /** Returns the endpoint as `protocol://host[:port]`, a canonical form because it is part of upload ids. */
-function endpointOf(options: AliOssClientOptions, region: string): string {
+function endpointOf(name: string, options: AliOssClientOptions, region: string): string {
   const { endpoint, secure = true, internal = false } = options
   if (endpoint && typeof endpoint === 'object') {
     const url = `${endpoint.protocol}//${endpoint.host}`
     if (/^https?:/.test(url) && URL.canParse(url)) return url
     throw invalidType(
-      'client.endpoint',
+      `${name}.endpoint`,
       'a string, or the parsed URL of an ali-oss client',
       endpoint,
     )
@@ -218,25 +230,84 @@ function endpointOf(options: AliOssClientOptions, region: string): string {
     const inside = internal && !region.startsWith('vpc100-oss-cn-') ? '-internal' : ''
     return `http${secure ? 's' : ''}://${region}${inside}.aliyuncs.com`
   }
-  if (typeof endpoint !== 'string') throw invalidType('client.endpoint', 'a string', endpoint)
-  return canonicalEndpoint(endpoint, secure)
+  if (typeof endpoint !== 'string') throw invalidType(`${name}.endpoint`, 'a string', endpoint)
+  return canonicalEndpoint(endpoint, { name, secure })
 }
 
 /**
  * Returns an endpoint as it is recorded.
+ * @param name – the option with the endpoint, for errors
  * @throws TypeError if it is neither a host name nor a URL
  */
-export function canonicalEndpoint(endpoint: string, secure = true): string {
+export function canonicalEndpoint(
+  endpoint: string,
+  { name = 'client', secure = true }: { name?: string; secure?: boolean } = {},
+): string {
   const text = /^[a-z][a-z0-9+.-]*:\/\//i.test(endpoint)
     ? endpoint
     : `http${secure ? 's' : ''}://${endpoint}`
   const url = URL.canParse(text) ? new URL(text) : undefined
   if (endpoint.includes('@')) {
     // Never repeat a password in an error, not even if the rest is not a valid URL.
-    throw invalidValue('client.endpoint', 'must not contain a user name or password', undefined)
+    throw invalidValue(`${name}.endpoint`, 'must not contain a user name or password', undefined)
   }
   if (url === undefined || !['http:', 'https:'].includes(url.protocol)) {
-    throw invalidValue('client.endpoint', 'must be a host name or an http(s) URL', endpoint)
+    throw invalidValue(`${name}.endpoint`, 'must be a host name or an http(s) URL', endpoint)
   }
   return url.origin
+}
+
+/** @throws TypeError unless `bucket` can be the name of a bucket */
+export function checkBucketName(name: string, bucket: unknown): void {
+  if (typeof bucket !== 'string') throw invalidType(name, 'a string', bucket)
+  if (/^[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]$/.test(bucket)) return
+  throw invalidValue(name, 'must be a bucket name of 3 to 63 characters', bucket)
+}
+
+/** Returns whether `endpoint` is OSS itself, over HTTPS: the service or a bucket's domain there. */
+export function isServiceEndpoint(endpoint: string): boolean {
+  if (!URL.canParse(endpoint)) return false
+  const { protocol, hostname } = new URL(endpoint)
+  return protocol === 'https:' && SERVICE_DOMAIN.test(hostname)
+}
+
+/**
+ * Returns `from` with a change. Another endpoint is read like one of a client; a region alone leads to its public
+ * or internal endpoint of OSS, or to the same endpoint if that is no regional one of OSS.
+ * @param own – the place of the client, whose settings belong to its endpoint
+ * @throws TypeError for an option of `to` that leads to no bucket
+ */
+export function changePlace(from: Place, change: PlaceChange, own: Omit<Place, 'bucket'>): Place {
+  const { bucket = from.bucket } = change
+  const place = { ...endpointAfter(from, change, own), bucket }
+  if (place.endpoint !== own.endpoint && place.endpoint !== from.endpoint) {
+    const { endpoint, cname, pathStyle } = place
+    checkDomain('to', endpoint, { endpoint, cname, sldEnable: pathStyle })
+  }
+  return place
+}
+
+function endpointAfter(
+  from: Place,
+  { endpoint, region, cname }: PlaceChange,
+  own: Omit<Place, 'bucket'>,
+): Omit<Place, 'bucket'> {
+  if (endpoint !== undefined) {
+    const named = endpoint === own.endpoint ? endpoint : endpointOf('to', { endpoint }, '')
+    const known = [own, from].find(each => each.endpoint === named)
+    const base = known ?? { region: regionIn(named) ?? from.region, cname: false, pathStyle: false }
+    return {
+      region: region === undefined ? base.region : regionOf('to', { region }),
+      endpoint: named,
+      cname: cname ?? base.cname,
+      pathStyle: base.pathStyle,
+    }
+  }
+  const { pathStyle } = from
+  if (region === undefined) return { ...from, cname: cname ?? from.cname }
+  const name = regionOf('to', { region })
+  const regional = from.cname ? null : REGIONAL_ENDPOINT.exec(from.endpoint)
+  const target =
+    regional === null ? from.endpoint : `${regional[1]}${name}${regional[2] ?? ''}.aliyuncs.com`
+  return { endpoint: target, region: name, cname: cname ?? from.cname, pathStyle }
 }

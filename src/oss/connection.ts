@@ -7,6 +7,9 @@ import { AliOssBucket } from './ali-oss-bucket.js'
 import type { Bucket, OssConnection, Place } from './bucket.js'
 import {
   canonicalEndpoint,
+  changePlace,
+  checkBucketName,
+  isServiceEndpoint,
   readClient,
   type AliOssClient,
   type ClientOptions,
@@ -33,23 +36,29 @@ export function connect(
 ): OssConnection {
   const { settings, place } = readClient(client)
   const transport = new Transport(settings.agents, settings.ca)
+  const own = { ...place, endpoint: alias?.name ?? place.endpoint }
   const buckets = new Map<string, Bucket>()
+  const isConfiguredFor = (endpoint: string, bucket: string): boolean => {
+    const ofBucket = bucketEndpoints.get(bucket)
+    return (
+      endpoint === own.endpoint ||
+      (ofBucket !== undefined && endpoint === canonicalEndpoint(ofBucket))
+    )
+  }
   return {
-    endpoint: alias?.name ?? place.endpoint,
-    isConfiguredFor(endpoint, bucket) {
-      if (endpoint === (alias?.name ?? place.endpoint)) return true
-      const own = bucketEndpoints.get(bucket)
-      return own !== undefined && endpoint === canonicalEndpoint(own)
-    },
+    endpoint: own.endpoint,
+    isConfiguredFor,
     place(bucket = place.bucket) {
       if (bucket === undefined) {
         throw invalidValue('client.bucket', 'must be the bucket to upload to', undefined)
       }
-      if (!/^[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]$/.test(bucket)) {
-        throw invalidValue('client.bucket', 'must be a bucket name of 3 to 63 characters', bucket)
-      }
-      return { ...place, endpoint: alias?.name ?? place.endpoint, bucket }
+      checkBucketName('client.bucket', bucket)
+      return { ...own, bucket }
     },
+    changePlace: (from, change) => changePlace(from, change, own),
+    mayReach: ({ endpoint, bucket }) =>
+      // The key of an embedded OSS is random, and the keys of OSS are none of its business.
+      isConfiguredFor(endpoint, bucket) || (alias === undefined && isServiceEndpoint(endpoint)),
     open(at: Place) {
       const name = JSON.stringify([at.endpoint, at.region, at.bucket, at.cname, at.pathStyle])
       const known = buckets.get(name)

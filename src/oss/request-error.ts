@@ -69,6 +69,40 @@ export function isRefusal(error: unknown): error is OssRequestError {
   return error instanceof OssRequestError && ['denied', 'refused'].includes(errorKind(error))
 }
 
+/** Reasons why a request can never work where it is sent to, by OSS's error code. */
+const WRONG_TARGET_BY_CODE: Readonly<Record<string, 'bucket' | 'endpoint' | 'key'>> = {
+  NoSuchBucket: 'bucket',
+  InvalidBucketName: 'bucket',
+  InvalidLocation: 'endpoint',
+  InvalidLocationConstraint: 'endpoint',
+  PermanentRedirect: 'endpoint',
+  TemporaryRedirect: 'endpoint',
+  SecondLevelDomainForbidden: 'endpoint',
+  InvalidObjectName: 'key',
+  KeyTooLong: 'key',
+  KeyTooLongError: 'key',
+}
+
+/** Messages about a bucket in another region, whose codes have other meanings, too. */
+const OTHER_REGION = /must be addressed using the specified endpoint|invalid signing region/i
+
+/**
+ * Returns what of the target makes the request fail however often it is sent: there is no such bucket or host, the
+ * bucket is in another region, or OSS accepts no such key.
+ */
+export function wrongTarget({
+  name,
+  status,
+  ossCode,
+  message,
+}: OssRequestError): 'bucket' | 'endpoint' | 'key' | undefined {
+  if (ossCode !== undefined && Object.hasOwn(WRONG_TARGET_BY_CODE, ossCode)) {
+    return WRONG_TARGET_BY_CODE[ossCode]
+  }
+  const isRedirect = status !== undefined && status >= 300 && status < 400
+  return name === 'ENOTFOUND' || isRedirect || OTHER_REGION.test(message) ? 'endpoint' : undefined
+}
+
 /** True when the retention of the bucket or of the object (WORM) forbids replacing the object now. */
 export function isImmutable(failure: OssRequestError): boolean {
   return failure.ossCode === 'FileImmutable'

@@ -35,6 +35,11 @@ export class RedisKeys {
     return `${this.#prefix}:lock:${id}`
   }
 
+  /** Set: ids of uploads that were moved to an object, or are about to be. */
+  movesTo(objectName: string): string {
+    return `${this.#prefix}:moved:${objectName}`
+  }
+
   quarantinedRecord(name: string): string {
     return `${this.#prefix}:quarantined:${name}`
   }

@@ -13,12 +13,13 @@ import {
   isFinishable,
   LaterFormatError,
   type Checkpoint,
+  type ObjectAddress,
 } from '../disk/checkpoint.js'
 import { Lock, ownerOf, type Owner } from '../disk/lock.js'
 import { isTrustedDirectory } from '../disk/trusted-files.js'
 import type { LockedRecord, RecordStore } from '../disk/record-store.js'
 import { ignoreMissing } from '../disk/durable-fs.js'
-import { quarantineName, type SpoolDirectory } from '../disk/spool-directory.js'
+import { objectName, quarantineName, type SpoolDirectory } from '../disk/spool-directory.js'
 import { SpoolError } from '../errors.js'
 import { sendCommand, RedisError, stringReply, stringListReply } from './connection.js'
 import type { HostRegistry } from './host-registry.js'
@@ -137,6 +138,20 @@ export class RedisRecordStore implements RecordStore {
     await this.#spool.discardQuarantined(name)
     await this.#sendCommand('DEL', this.#keys.quarantinedRecord(name))
     await this.#sendCommand('ZREM', this.#keys.quarantineIndex, name)
+  }
+
+  async noteMove(object: ObjectAddress, id: string): Promise<void> {
+    await this.#sendCommand('SADD', this.#keys.movesTo(objectName(object)), id)
+  }
+
+  async forgetMove(object: ObjectAddress, id: string): Promise<void> {
+    await this.#sendCommand('SREM', this.#keys.movesTo(objectName(object)), id)
+  }
+
+  async movesTo(object: ObjectAddress): Promise<string[]> {
+    return stringListReply(
+      await this.#sendCommand('SMEMBERS', this.#keys.movesTo(objectName(object))),
+    )
   }
 
   #createHeldRecord(id: string, kernelLock: Lock, lock: RedisLock): LockedRecord {

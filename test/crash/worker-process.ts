@@ -1,7 +1,7 @@
 /** A worker in its own process, and the messages it sent before it exited. */
 import { spawn, type ChildProcess } from 'node:child_process'
 import { inspect } from 'node:util'
-import type { UploadOptions, UploadResult } from '../../src/index.js'
+import type { MoveTarget, UploadOptions, UploadResult } from '../../src/index.js'
 import type { RedisCheckpointOptions } from '../../src/redis/index.js'
 import { pathOf } from '../support/project.js'
 
@@ -18,6 +18,8 @@ export interface Job {
   readonly options: UploadOptions
   /** Resume over someone else's object, and although older upload ids cannot be aborted. */
   readonly force?: true
+  /** Resume at another place. */
+  readonly to?: MoveTarget
   /** Keep checkpoints and locks in the Redis on this port. */
   readonly redis?: { readonly port: number } & RedisCheckpointOptions
   /** The source never ends. */

@@ -65,7 +65,7 @@ async function attempt() {
 }
 
 async function run() {
-  if (step === 'resume') return spool.resume(id, { force: job.force === true })
+  if (step === 'resume') return spool.resume(id, { force: job.force === true, to: job.to })
   if (step in maintenance) return void (await maintenance[step]())
   if (step === 'upload') return spool.upload(key, ({ offset }) => source(offset), { id })
   const sink = spool.createWriteStream(key, { id })

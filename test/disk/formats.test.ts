@@ -36,12 +36,13 @@ const FORMATS: Record<number, { finishable: string[]; kinds: Record<string, obje
     },
   },
   2: {
-    finishable: ['committed', 'prefix', 'unanswered'],
+    finishable: ['committed', 'moved', 'prefix', 'unanswered'],
     kinds: {
       committed: { upload: { phase: 'spooling', committed: { size: CONTENT.length } } },
       prefix: { upload: { phase: 'sealed', prefix: true, size: CONTENT.length } },
       unanswered: { upload: { phase: 'sealed' }, unanswered: [String] },
       put: { upload: { phase: 'sealed', unansweredPut: true, size: text.length } },
+      moved: { key: 'a/moved.txt', movedFrom: [{ key: 'a/old.txt', superseded: [String] }] },
     },
   },
 }

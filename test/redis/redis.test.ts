@@ -133,6 +133,25 @@ function fleetTest(name: string, run: (t: Test, fleet: Fleet) => Promise<void>):
   t.test(name, async t => run(t, new Fleet(t, await bench(t), server)))
 }
 
+fleetTest('a moved upload keeps its key from other ids on all hosts', async (t, fleet) => {
+  const [a, b] = [fleet.spool('a'), fleet.spool('b')]
+  const { oss } = fleet.bench
+  const refused = { do: 'answer', status: 403, code: 'AccessDenied', times: 'always' } as const
+  oss.inject({ operation: 'CompleteMultipartUpload', ...refused })
+  await t.rejects(a.upload('old', source(), { id: 'id' }), { code: 'ERR_SPOOL_DENIED' })
+  await t.rejects(a.resume('id', { to: { key: 'new' } }), { code: 'ERR_SPOOL_DENIED' })
+  oss.clearFaults()
+  const inUse = { code: 'ERR_SPOOL_ID_IN_USE', id: 'id' }
+  await t.rejects(b.upload('new', source(), { id: 'other' }), inUse)
+  await t.rejects(b.upload('new', source()), inUse)
+  t.match(await b.upload('third', source()), { key: 'third' })
+  t.match(await a.resume('id'), { key: 'new', size: SIZE })
+  t.equal(await fleet.bench.get('old'), undefined)
+  t.match(await b.upload('new', source()), { key: 'new' })
+  t.same(await fleet.left('a'), [])
+  t.same(await fleet.left('b'), [])
+})
+
 fleetTest('a published upload leaves only the fencing counter', async (t, fleet) => {
   const spool = fleet.spool('a')
   t.match(await spool.upload('small', () => streamOf(content.subarray(0, 99))), { size: 99 })

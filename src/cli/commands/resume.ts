@@ -7,12 +7,20 @@ import type { SpoolWarning } from '../../upload/run/context.js'
 import type { UploadStatus } from '../../upload/maintenance/status.js'
 import { EXIT_FAILURE, EXIT_SUCCESS, UsageError, combineExitStatuses } from '../exit-status.js'
 import { logSkipped, ownerText, proposeFor, skipReason, type SkipReason } from '../all-uploads.js'
-import { ID_DESCRIPTION, addExamples, addSettings, addTransferOptions } from '../shared-options.js'
+import {
+  ID_DESCRIPTION,
+  addExamples,
+  addSettings,
+  addTransferOptions,
+  valueOption,
+} from '../shared-options.js'
+import type { MoveTarget } from '../../spool-options.js'
+import { parseMoveTarget } from '../target.js'
 import { startProgressDisplay, type ProgressDisplay, type ProgressFlags } from '../progress.js'
 import { monitored, type MonitoringFlags } from '../monitoring.js'
 import { hintOf, reportError, reportResult, reportWarnedError } from '../report.js'
 import { resolveIds } from '../resolve-ids.js'
-import type { CliConnection } from '../connection.js'
+import type { CliConnection, ConnectionFlags } from '../connection.js'
 import { reportStaleUploads } from '../stale-uploads.js'
 import type { Session, SpoolFlags } from '../session.js'
 
@@ -21,6 +29,7 @@ type ResumeFlags = SpoolFlags &
   ProgressFlags & {
     readonly all?: boolean
     readonly force?: boolean
+    readonly to?: string
     readonly parallel?: number
     readonly parallelUploads?: number
     readonly retries?: number
@@ -33,15 +42,22 @@ export function defineResume(program: Command, session: Session): void {
     .argument('[ID...]', ID_DESCRIPTION)
     .addOption(new Option('--all', 'finish every sealed or committed upload of this endpoint'))
     .addOption(new Option('--force', 'replace an object that someone else wrote'))
+    .addOption(
+      valueOption(
+        '--to <URL>',
+        'publish it as oss://BUCKET/KEY instead, at the --endpoint, --region or --local given with it',
+      ),
+    )
     .action((ids: string[], flags: ResumeFlags) =>
       session.run(
         flags,
-        monitored(session, 'resume', merged => resumeUploads(session, ids, merged)),
+        monitored(session, 'resume', merged => resumeUploads(session, ids, merged, flags)),
       ),
     )
   addExamples(addSettings(command, 'staleAfter', 'parallelUploads'), [
     'oss-spool resume --all --quiet --stale-after 24h   # from cron',
     'oss-spool resume oss://backups/mydb-2026-11-23.dump',
+    'oss-spool resume mydb-2026-11-23 --to oss://backups/mydb-2026-11-23.dump --region cn-beijing',
   ])
 }
 
@@ -49,17 +65,23 @@ async function resumeUploads(
   session: Session,
   ids: readonly string[],
   flags: ResumeFlags,
+  givenFlags: ConnectionFlags,
 ): Promise<number> {
   if (ids.length === 0 && !flags.all) throw new UsageError('Expected upload ids or --all')
   if (ids.length > 0 && flags.all) throw new UsageError('Expected upload ids or --all, not both')
+  if (flags.to !== undefined && ids.length !== 1) {
+    throw new UsageError('--to moves one upload: expected its id, and not --all')
+  }
+  const target = flags.to === undefined ? undefined : parseMoveTarget(flags.to)
   if (flags.staleAfter !== undefined && !flags.all) {
     throw new UsageError('--stale-after judges all uploads and needs --all')
   }
   const connection = await session.connect(flags)
+  const to = target && { ...target, ...moveEndpoint(connection, givenFlags) }
   const spool = await session.openSpool(flags, connection)
   if (!flags.all) {
     const selectedIds = await resolveIds(session, ids, flags, connection.endpoint)
-    return combineExitStatuses(await resumeEach(session, spool, selectedIds, flags))
+    return combineExitStatuses(await resumeEach(session, spool, selectedIds, flags, to))
   }
   const status = await resumeAll(session, spool, connection, flags)
   if (flags.staleAfter === undefined || session.signal.aborted) return status
@@ -128,6 +150,7 @@ async function resumeEach(
   spool: Spool,
   ids: readonly string[],
   flags: ResumeFlags,
+  to?: MoveTarget,
 ): Promise<number[]> {
   if (ids.length === 0) return []
   const name = ids.length === 1 ? (ids[0] ?? '') : `${ids.length} uploads`
@@ -135,10 +158,21 @@ async function resumeEach(
   const statuses = await mapLimit(flags.parallelUploads ?? 4, ids, id =>
     session.signal.aborted
       ? Promise.resolve(EXIT_SUCCESS) // not started, so there is nothing to report
-      : resumeOne(session, spool, id, progress, flags),
+      : resumeOne(session, spool, id, progress, flags, to),
   )
   progress.stop()
   return statuses
+}
+
+/**
+ * Returns the endpoint of the new place: that of the given flags, with which the client was made. A configured
+ * endpoint does not move an upload.
+ */
+function moveEndpoint(connection: CliConnection, given: ConnectionFlags): MoveTarget {
+  const names = ['local', 'endpoint', 'region', 'internal', 'cname'] as const
+  if (names.every(name => given[name] === undefined)) return {}
+  const { endpoint, region, cname } = connection.place('unused')
+  return { endpoint, region, cname }
 }
 
 async function resumeOne(
@@ -147,11 +181,13 @@ async function resumeOne(
   id: string,
   progress: ProgressDisplay,
   flags: ResumeFlags,
+  to: MoveTarget | undefined,
 ): Promise<number> {
   try {
     const result = await spool.resume(id, {
       signal: session.signal,
       force: flags.force === true,
+      ...(to === undefined ? {} : { to }),
       onProgress: event => progress.update(id, event),
       ...(flags.parallel === undefined ? {} : { parallel: flags.parallel }),
       ...(flags.retries === undefined ? {} : { retry: { attempts: flags.retries } }),

@@ -114,6 +114,10 @@ function formatDetails(details: UploadDetails, checkpoint: Checkpoint): string[]
   return [
     `Upload ${id} to oss://${bucket}/${key}`,
     `  at ${endpoint}${cname ? ' (a custom domain of the bucket)' : ''}`,
+    ...(details.movedFrom ?? []).map(
+      old =>
+        `  moved from oss://${old.bucket}/${old.key} at ${old.endpoint}, where its upload ids are aborted after the publication`,
+    ),
     `  started ${formatAgo(createdAt)} (${createdAt}), last updated ${formatAgo(updatedAt)}`,
     `  ${owner === undefined ? 'no process works on it' : `process ${owner.pid} on ${owner.host} works on it`}`,
     ...formatPhase(details),

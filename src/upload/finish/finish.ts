@@ -21,6 +21,7 @@ import { errorContext, toSpoolError } from '../run/error-mapping.js'
 import { abortUploadId, abortUploadIds } from '../transfer/abort-upload-ids.js'
 import { BytesLostError, hasFreedParts } from '../model/freed-parts.js'
 import { AlreadyPublishedError } from '../transfer/multipart-session.js'
+import { settleOldPlaces, withOldPlaces } from '../transfer/old-places.js'
 import { mayHaveOrphans } from '../transfer/orphans.js'
 import {
   startCompleting,
@@ -388,17 +389,22 @@ async function cleanUp(
     await claim.release()
     return
   }
-  const { lost } = withLostInitiates(writer.checkpoint)
+  const { lost, movedFrom = [] } = withLostInitiates(writer.checkpoint)
   const isShared = claim.host !== undefined // its record outlives its bytes
-  if (!published.once && !isShared && unused.length === 0 && lost.length === 0) {
-    return context.removeUpload()
-  }
+  const isAlone = unused.length === 0 && lost.length === 0 && movedFrom.length === 0
+  if (!published.once && !isShared && isAlone) return context.removeUpload()
   await writer.save({ ...writer.with(published), superseded: unused })
   await claim.removeOtherFiles([]) // before the requests, which may take minutes
   const leftover = await abortUploadIds(context, unused)
   const orphans = lost.length > 0 && (await mayHaveOrphans(context, lost, new Set(leftover)))
-  if (!published.once && leftover.length === 0 && !orphans) return context.removeUpload()
-  const left = { superseded: leftover, lost: orphans ? lost : [] }
+  const places = await settleOldPlaces(context)
+  const isSettled = leftover.length === 0 && !orphans && places.length === 0
+  if (!published.once && isSettled) return context.removeUpload()
+  const left = {
+    superseded: leftover,
+    lost: orphans ? lost : [],
+    ...withOldPlaces(writer.checkpoint, places),
+  }
   await writer.save({ ...writer.with(published), ...left })
   await claim.release()
 }

@@ -2,12 +2,14 @@
  * Aborts an upload on request: on OSS first, so that its upload ids are on record for as long as their parts
  * are stored (and billed) there.
  */
-import { resumableSlot, type Checkpoint } from '../../disk/checkpoint.js'
+import { resumableSlot, type Checkpoint, type OldPlace } from '../../disk/checkpoint.js'
 import type { RecordStore } from '../../disk/record-store.js'
 import type { Hint } from '../../hint.js'
+import { OssRequestError } from '../../oss/request-error.js'
 import type { UploadContext } from '../run/context.js'
 import { abortUploadId } from '../transfer/abort-upload-ids.js'
-import { errorContext, toSpoolError } from '../run/error-mapping.js'
+import { endpointError, errorContext, toSpoolError } from '../run/error-mapping.js'
+import { objectText } from '../transfer/old-places.js'
 import { findOrphans } from '../transfer/orphans.js'
 import { withLostInitiates } from '../model/phase.js'
 
@@ -17,17 +19,45 @@ import { withLostInitiates } from '../model/phase.js'
  */
 export async function abortUpload(context: UploadContext, records: RecordStore): Promise<void> {
   const checkpoint = withLostInitiates(context.checkpoint)
-  const { upload, previous, superseded, lost } = checkpoint
+  const { upload, previous, superseded, lost, movedFrom = [] } = checkpoint
   const own = [upload.uploadId, previous?.uploadId, ...superseded]
   const uploadIds = new Set(own.filter(uploadId => uploadId !== undefined))
   try {
     for (const uploadId of uploadIds) await abortUploadId(context, uploadId)
-    const { orphans } = await findOrphans(context, records, lost)
+    const { orphans } = await findOrphans(context, records, checkpoint, lost)
     for (const { uploadId } of orphans) await abortUploadId(context, uploadId)
+    for (const place of movedFrom) await abortAtOldPlace(context, records, place)
   } catch (error) {
     throw toAbortError(error, checkpoint)
   }
   await context.removeUpload()
+}
+
+/** Aborts the upload ids at a place from which the upload was moved. */
+async function abortAtOldPlace(
+  context: UploadContext,
+  records: RecordStore,
+  place: OldPlace,
+): Promise<void> {
+  const { id, checkpoint } = context
+  const at = context.at(place)
+  if (at === undefined) {
+    throw endpointError(
+      checkpoint,
+      place.endpoint,
+      `Upload ${id} may have parts left at ${objectText(place)}`,
+    )
+  }
+  try {
+    for (const uploadId of place.superseded) await abortUploadId(at, uploadId)
+    const { orphans } = await findOrphans(at, records, { ...place, id }, place.lost)
+    for (const { uploadId } of orphans) await abortUploadId(at, uploadId)
+  } catch (error) {
+    // Without the bucket, nothing of the upload is there.
+    if (error instanceof OssRequestError && error.ossCode === 'NoSuchBucket') return
+    const { bucket, key } = place
+    throw toAbortError(error, { ...checkpoint, bucket, key })
+  }
 }
 
 /** Returns the public error for an upload that cannot be aborted now. */

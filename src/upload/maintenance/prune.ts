@@ -3,13 +3,19 @@
  * uploads, and orphans, only on request. An upload that has an owner is never changed.
  */
 import { Claim } from '../../disk/claim.js'
-import { resumableSlot, type Checkpoint } from '../../disk/checkpoint.js'
+import {
+  resumableSlot,
+  type Checkpoint,
+  type InitiateWindow,
+  type OldPlace,
+} from '../../disk/checkpoint.js'
 import type { RecordStore } from '../../disk/record-store.js'
 import { invalidType, outOfRange, SpoolError } from '../../errors.js'
 import { abortUpload, toAbortError } from './abort.js'
-import type { UploadContext } from '../run/context.js'
+import type { BucketContext, UploadContext } from '../run/context.js'
 import { abortUploadId, abortUploadIds } from '../transfer/abort-upload-ids.js'
 import { errorContext, toDiskError, toSpoolError } from '../run/error-mapping.js'
+import { settleOldPlaces, withOldPlaces } from '../transfer/old-places.js'
 import { findOrphans } from '../transfer/orphans.js'
 import { withLostInitiates } from '../model/phase.js'
 
@@ -125,20 +131,46 @@ async function pruneClaimed(
     return pruned
   }
   if (options.orphans === true) {
-    const { lost } = withLostInitiates(checkpoint)
-    const { orphans, stillLost } = await findOrphans(context, pruner.records, lost)
-    for (const { uploadId } of orphans) {
-      const entry: Pruned = { kind: 'orphan', id, bucket, key, uploadId }
-      await removeEntry(entry, () => abortUploadId(context, uploadId))
-    }
-    const isRefused = pruned.some(({ error }) => error !== undefined)
-    if (!options.dryRun && lost.length > 0) {
-      const remaining = isRefused ? lost : stillLost
-      await claim.db.write({ ...withLostInitiates(checkpoint), lost: [...remaining] })
-    }
+    await pruneOrphans(pruner, context, options, pruned, removeEntry)
   }
   if (!options.dryRun) pruned.push(...(await cleanUpPublished(context, claim)))
   return pruned
+}
+
+/** Aborts the orphans of lost Initiates, at the destination of the upload and at its old places. */
+async function pruneOrphans(
+  { records }: PruneDeps,
+  context: UploadContext,
+  { dryRun }: PruneSettings,
+  pruned: readonly Pruned[],
+  removeEntry: (entry: Pruned, remove: () => Promise<void>) => Promise<void>,
+): Promise<void> {
+  const checkpoint = withLostInitiates(context.checkpoint)
+  const { id, movedFrom = [] } = checkpoint
+  const search = async (
+    at: BucketContext | undefined,
+    { endpoint, bucket, key, lost }: Pick<OldPlace, 'endpoint' | 'bucket' | 'key' | 'lost'>,
+  ): Promise<InitiateWindow[]> => {
+    if (at === undefined || lost.length === 0) return lost
+    const object = { id, endpoint, bucket, key }
+    const { orphans, stillLost } = await findOrphans(at, records, object, lost)
+    const before = pruned.length
+    for (const { uploadId } of orphans) {
+      const entry: Pruned = { kind: 'orphan', id, bucket, key, uploadId }
+      await removeEntry(entry, () => abortUploadId(at, uploadId))
+    }
+    const isRefused = pruned.slice(before).some(({ error }) => error !== undefined)
+    return isRefused ? lost : [...stillLost]
+  }
+  const lost = await search(context, checkpoint)
+  const places: OldPlace[] = []
+  for (const place of movedFrom) {
+    places.push({ ...place, lost: await search(context.at(place), place) })
+  }
+  const hadLost = [checkpoint, ...movedFrom].some(each => each.lost.length > 0)
+  if (!dryRun && hadLost) {
+    await context.claim.db.write({ ...checkpoint, lost, ...withOldPlaces(checkpoint, places) })
+  }
 }
 
 /** Runs `remove`. Resolves to the error of a failure. */
@@ -171,8 +203,13 @@ async function cleanUpPublished(
     errors.push(toAbortError(error, claim.checkpoint))
   })
   await context.cleanUp(() => claim.removeOtherFiles([]))
-  if (!upload.once && superseded.length === 0 && lost.length === 0) await context.removeUpload()
-  else await claim.db.write({ ...claim.checkpoint, superseded })
+  const places = await settleOldPlaces(context)
+  const isSettled = superseded.length + lost.length + places.length === 0
+  if (!upload.once && isSettled) await context.removeUpload()
+  else {
+    const left = withOldPlaces(claim.checkpoint, places)
+    await claim.db.write({ ...claim.checkpoint, superseded, ...left })
+  }
   const error = errors.find(each => each instanceof SpoolError)
   return error === undefined ? [] : [{ kind: 'upload', id, bucket, key, error }]
 }
@@ -184,11 +221,16 @@ async function needsPruning(
   options: PruneSettings,
 ): Promise<boolean> {
   if (pruneKind(checkpoint, options) !== undefined) return true
-  if (options.orphans === true && withLostInitiates(checkpoint).lost.length > 0) return true
+  if (options.orphans === true && hasLostInitiates(checkpoint)) return true
   const { id, upload, superseded } = checkpoint
   // Left by a crash, or because something could not be removed then.
   if (upload.phase !== 'published') return false
   return !upload.once || superseded.length > 0 || (await records.hasBytes(id))
+}
+
+function hasLostInitiates(checkpoint: Checkpoint): boolean {
+  const { lost, movedFrom = [] } = withLostInitiates(checkpoint)
+  return lost.length > 0 || movedFrom.some(place => place.lost.length > 0)
 }
 
 /** Returns the kind to report if this upload should be removed, or `undefined` to keep it. */

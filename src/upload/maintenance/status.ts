@@ -4,6 +4,7 @@ import {
   isFinishable,
   resumableSlot,
   type Checkpoint,
+  type ObjectAddress,
   type UploadRecord,
 } from '../../disk/checkpoint.js'
 import type { Owner } from '../../disk/lock.js'
@@ -53,6 +54,15 @@ export interface UploadStatus {
   }
   /** Host whose disk has the bytes, if records are shared. */
   readonly host?: string
+  /** Places from which it was moved and that are not settled yet; absent if it was never moved. */
+  readonly movedFrom?: readonly {
+    /** OSS endpoint. */
+    readonly endpoint: string
+    /** Bucket of the object. */
+    readonly bucket: string
+    /** Key of the object. */
+    readonly key: string
+  }[]
   /** Error that ended the last run. */
   readonly error?: {
     /** Error code, such as `ERR_SPOOL_DENIED`. */
@@ -97,8 +107,15 @@ export function statusOf(
     ...(uploadId === undefined ? {} : { uploadId }),
     ...(owner === undefined ? {} : { owner }),
     ...(host === undefined ? {} : { host }),
+    ...(checkpoint.movedFrom === undefined
+      ? {}
+      : { movedFrom: checkpoint.movedFrom.map(addressOf) }),
     ...(error === undefined ? {} : { error }),
   }
+}
+
+function addressOf({ endpoint, bucket, key }: ObjectAddress): ObjectAddress {
+  return { endpoint, bucket, key }
 }
 
 function commitOf(record: UploadRecord): { committed?: number; committedAt?: string } {

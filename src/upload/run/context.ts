@@ -7,7 +7,7 @@ import type { Checkpoint } from '../../disk/checkpoint.js'
 import { systemErrorCode } from '../../disk/durable-fs.js'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { OssRequestError } from '../../oss/request-error.js'
-import type { Bucket, CallOptions } from '../../oss/bucket.js'
+import type { Bucket, CallOptions, Place } from '../../oss/bucket.js'
 import type { FairShare } from '../../util/fair-semaphore.js'
 import type { UploadOptions } from '../model/options.js'
 import type { ProgressTracker } from './progress.js'
@@ -37,10 +37,24 @@ export interface RunSettings {
   readonly progress: UploadOptions['progress']
 }
 
+/** What requests about one object need. */
+export interface BucketContext {
+  readonly bucket: Bucket
+  readonly key: string
+  /** Options of each request. */
+  readonly callOptions: CallOptions
+  /** Retry policy of requests other than parts. */
+  readonly retryPolicy: RetryPolicy
+  /** Waits; rejects with an `OssRequestError` of kind `aborted` when the upload is stopped. */
+  pause(ms: number): Promise<void>
+}
+
 /** Parameters of the `UploadContext` constructor. */
 export interface UploadContextDeps {
   readonly claim: Claim
   readonly bucket: Bucket
+  /** Returns the bucket of another place, or `undefined` if the credentials must not be sent there. */
+  readonly bucketAt: (place: Place) => Bucket | undefined
   /** This upload's share of the requests of all uploads. */
   readonly share: FairShare
   readonly key: string
@@ -49,7 +63,7 @@ export interface UploadContextDeps {
   readonly warn: (warning: SpoolWarning) => void
 }
 
-export class UploadContext {
+export class UploadContext implements BucketContext {
   readonly claim: Claim
   readonly bucket: Bucket
   readonly key: string
@@ -59,6 +73,7 @@ export class UploadContext {
   readonly callOptions: CallOptions
   readonly diagnostics = new Diagnostics(() => this.checkpoint)
   readonly #abort = new AbortController()
+  readonly #bucketAt: UploadContextDeps['bucketAt']
   readonly #warn: (warning: SpoolWarning) => void
   readonly #warned = new Set<string>()
   readonly startedAt = performance.now()
@@ -67,9 +82,11 @@ export class UploadContext {
   /** Bytes sent by this run and acknowledged. */
   sent = 0
 
-  constructor({ claim, bucket, share, key, settings, progress, warn }: UploadContextDeps) {
+  constructor(deps: UploadContextDeps) {
+    const { claim, share, key, settings, progress, warn } = deps
     this.claim = claim
-    this.bucket = bucket
+    this.bucket = deps.bucket
+    this.#bucketAt = deps.bucketAt
     this.key = key
     this.settings = settings
     this.progress = progress
@@ -118,6 +135,14 @@ export class UploadContext {
       pause: ms => this.pause(ms),
       isWithinRetryTime: () => this.isWithinRetryTime,
     }
+  }
+
+  /** Returns what requests about the object at another place need; `undefined` where no credentials may be sent. */
+  at(place: Place & { readonly key: string }): BucketContext | undefined {
+    const bucket = this.#bucketAt(place)
+    if (bucket === undefined) return undefined
+    const { callOptions, retryPolicy } = this
+    return { bucket, key: place.key, callOptions, retryPolicy, pause: ms => this.pause(ms) }
   }
 
   /** Waits; rejects with an `OssRequestError` of kind `aborted` when the upload is stopped. */

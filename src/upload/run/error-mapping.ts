@@ -4,6 +4,7 @@
  */
 import {
   isCommitted,
+  resumableSlot,
   type Checkpoint,
   type Slot,
   type UploadRecord,
@@ -12,11 +13,12 @@ import { systemErrorCode } from '../../disk/durable-fs.js'
 import { LinkedFileChangedError } from '../../disk/linked-file.js'
 import { TempFileDamagedError } from '../../disk/temp-file.js'
 import { SpoolError, type SpoolErrorCode } from '../../errors.js'
-import type { Hint } from '../../hint.js'
+import { EMBEDDED_PREFIX, type Hint } from '../../hint.js'
 import {
   errorKind,
   isImmutable,
   OssRequestError,
+  wrongTarget,
   type RequestErrorKind,
 } from '../../oss/request-error.js'
 import { BytesLostError, freedParts, hasFreedParts } from '../model/freed-parts.js'
@@ -139,7 +141,10 @@ export function toSpoolError(error: unknown, upload: ErrorContext): unknown {
       uploadId,
       part,
       resumable: resumable && code !== 'ERR_SPOOL_OBJECT_EXISTS',
-      hint: code === 'ERR_SPOOL_OBJECT_EXISTS' ? undefined : (hint ?? deniedHint(error, upload)),
+      hint:
+        code === 'ERR_SPOOL_OBJECT_EXISTS'
+          ? undefined
+          : (moveHint(error, upload) ?? hint ?? deniedHint(error, upload)),
       requestId: error.requestId,
       status: error.status,
       ossCode: error.ossCode,
@@ -178,6 +183,21 @@ export function toDiskError(error: unknown): unknown {
     FULL_DISK.has(errno) ? 'ERR_SPOOL_FULL' : 'ERR_SPOOL_IO',
     `The spool directory could not be used: ${what}`,
     { hint: 'Fix the disk or the permissions, then repeat the call.', cause: error },
+  )
+}
+
+/** Returns the error of an upload for which the client would have to send its credentials to another endpoint. */
+export function endpointError(checkpoint: Checkpoint, endpoint: string, what: string): SpoolError {
+  return new SpoolError(
+    'ERR_SPOOL_ENDPOINT',
+    `${what}, and credentials are sent only to the endpoint of the client, or over HTTPS to aliyuncs.com`,
+    {
+      id: checkpoint.id,
+      resumable: resumableSlot(checkpoint) !== undefined,
+      hint: endpoint.startsWith(EMBEDDED_PREFIX)
+        ? `Add --local=${endpoint.slice(EMBEDDED_PREFIX.length)} to the command.`
+        : say => `Set ${say.option('client.endpoint')} to ${endpoint}.`,
+    },
   )
 }
 
@@ -220,6 +240,23 @@ function resumeHint({ id, kept, hasFreedParts: freed }: ErrorContext): Hint | un
   }
   if (kept === 'all') return undefined
   return say => `To publish the bytes up to the last commit, ${say.resume(id)}.`
+}
+
+const WRONG_TARGET_TEXT = {
+  bucket: 'the name of the bucket',
+  endpoint: 'the endpoint or the region',
+  key: 'the key',
+} as const
+
+/** Returns the next step if the request can never work where it is sent to. All bytes must be here to move it. */
+function moveHint(error: OssRequestError, upload: ErrorContext): Hint | undefined {
+  const { id, kept, hasFreedParts: freed } = upload
+  const wrong = wrongTarget(error)
+  if (wrong === undefined || kept === 'nothing' || freed || upload.hint !== undefined) return
+  const bytes = kept === 'all' ? 'All bytes' : 'The bytes up to the last commit'
+  const to = wrong === 'endpoint' ? 'endpoint' : 'object'
+  return say =>
+    `${bytes} are on disk. If ${WRONG_TARGET_TEXT[wrong]} is wrong, ${say.resume(id, { to })}. Otherwise fix the cause, then ${say.resume(id)}.`
 }
 
 /** Returns the next step if OSS refused the request and resuming at once would not help. */

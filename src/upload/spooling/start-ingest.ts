@@ -2,7 +2,7 @@
  * Starts an upload from a source: reconciles or reuses earlier runs, then creates the spool file, the first
  * checkpoint and the other dependencies of an `Ingest`.
  */
-import type { Checkpoint, Spooling } from '../../disk/checkpoint.js'
+import { resumableSlot, type Checkpoint, type Spooling } from '../../disk/checkpoint.js'
 import { createSpoolFile } from '../../disk/open-spool-file.js'
 import type { SpoolFile } from '../../disk/spool-file.js'
 import { TempFileDamagedError } from '../../disk/temp-file.js'
@@ -12,6 +12,7 @@ import { errorKind, OssRequestError } from '../../oss/request-error.js'
 import type { UploadContext } from '../run/context.js'
 import { DiskQuota } from './disk-quota.js'
 import { addFreed, freedParts, type FreedRanges } from '../model/freed-parts.js'
+import { isOver, isSameObject } from '../model/destination.js'
 import { Ingest } from './ingest.js'
 import type { UploadSettings } from '../model/options.js'
 import {
@@ -33,6 +34,7 @@ import {
 } from './previous-run.js'
 import { RecordWriter } from '../run/record-writer.js'
 import { PartCutter } from './part-cutter.js'
+import { leavePublished, refuseIfMovedTo } from '../finish/relocate.js'
 import { sealAtLastCommit } from '../finish/seal-at-commit.js'
 import { UploadResources } from '../finish/upload-resources.js'
 
@@ -47,9 +49,12 @@ export async function startIngest(
   { resumeAtOffset }: { resumeAtOffset: boolean },
 ): Promise<Ingest> {
   const { claim } = context
+  const destination = { ...place, key: context.key }
   if (claim.checkpoint !== null) checkSameDestination(claim.checkpoint, place, context.key)
+  await refuseIfMovedTo(claim.records, context.id, destination)
   return context.runUntilAborted(settings.signal, async () => {
     if (claim.checkpoint !== null) {
+      await leavePublished(claim, destination)
       await reconcileCompletingRecords(context)
       await takeOverIfBytesLost(context)
       await sealCommitted(context)
@@ -174,16 +179,19 @@ async function replayEarlierBytes(
 
 /** Checks that the upload has the same destination. @throws SpoolError `ERR_SPOOL_ID_IN_USE` if it has not */
 export function checkSameDestination(checkpoint: Checkpoint, place: Place, key: string): void {
-  const { id, endpoint, bucket } = checkpoint
-  if (bucket === place.bucket && checkpoint.key === key && endpoint === place.endpoint) return
+  if (isSameObject(checkpoint, { ...place, key }) || isOver(checkpoint)) return
+  const { id, endpoint, bucket, movedFrom } = checkpoint
+  const object = `oss://${bucket}/${checkpoint.key} at ${endpoint}`
+  const what = movedFrom === undefined ? 'belongs to' : 'was moved to'
   const at = endpoint === place.endpoint ? undefined : checkpoint
-  throw new SpoolError(
-    'ERR_SPOOL_ID_IN_USE',
-    `The id ${id} belongs to oss://${bucket}/${checkpoint.key} at ${endpoint}`,
-    {
-      id,
-      hint: say =>
-        `Use another ${say.option('id')}. To discard the other upload, ${say.abort(id, { at })}.`,
+  const isResumable = resumableSlot(checkpoint) !== undefined
+  throw new SpoolError('ERR_SPOOL_ID_IN_USE', `The id ${id} ${what} ${object}`, {
+    id,
+    hint: say => {
+      const finish = isResumable
+        ? ` To finish the other upload first, ${say.resume(id, { at })}.`
+        : ''
+      return `Use another ${say.option('id')}.${finish} To discard the other upload, ${say.abort(id, { at })}.`
     },
-  )
+  })
 }

@@ -1,6 +1,6 @@
 /** Aborts upload ids on OSS: only superseded ones and those of uploads that the user aborts (rule 7). */
 import { OssRequestError } from '../../oss/request-error.js'
-import type { UploadContext } from '../run/context.js'
+import type { BucketContext, UploadContext } from '../run/context.js'
 import { withRetry } from '../model/retry.js'
 
 /** Maximum number of AbortMultipartUpload requests per upload id. */
@@ -37,8 +37,10 @@ export async function abortUploadIds(
  * abort (OSS documentation, "AbortMultipartUpload").
  * @throws OssRequestError also if it still exists after many attempts
  */
-export async function abortUploadId(context: UploadContext, uploadId: string): Promise<void> {
-  const { bucket, key, callOptions, retryPolicy } = context
+export async function abortUploadId(
+  { bucket, key, callOptions, retryPolicy }: BucketContext,
+  uploadId: string,
+): Promise<void> {
   for (let i = 0; i < MAX_ABORTS; i++) {
     if (!(await withRetry(() => bucket.abort(key, uploadId, callOptions), retryPolicy))) return
   }

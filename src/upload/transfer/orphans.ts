@@ -7,10 +7,12 @@ import {
   CheckpointDamagedError,
   type Checkpoint,
   type InitiateWindow,
+  type ObjectAddress,
 } from '../../disk/checkpoint.js'
 import type { RecordStore } from '../../disk/record-store.js'
 import { OssRequestError } from '../../oss/request-error.js'
-import type { UploadContext } from '../run/context.js'
+import { isSameObject } from '../model/destination.js'
+import type { BucketContext } from '../run/context.js'
 import { withRetry } from '../model/retry.js'
 
 /** OSS reports times of Initiate in whole seconds or ms, and we know its clock only approximately. */
@@ -28,26 +30,36 @@ interface UsedUploadIds {
 /** Reads the upload ids of an object from all checkpoints of the spool. Damaged ones are reported elsewhere. */
 async function usedUploadIds(
   records: RecordStore,
-  object: Pick<Checkpoint, 'id' | 'endpoint' | 'bucket' | 'key'>,
+  id: string,
+  object: ObjectAddress,
 ): Promise<UsedUploadIds> {
   const at = Date.now()
   const uploadIds = new Set<string>()
   let incomplete = false
-  for (const id of await records.ids()) {
-    const checkpoint = await records.read(id).catch((error: unknown) => {
+  for (const each of await records.ids()) {
+    const checkpoint = await records.read(each).catch((error: unknown) => {
       if (!(error instanceof CheckpointDamagedError)) incomplete = true
       return null
     })
-    if (checkpoint === null || checkpoint.key !== object.key) continue
-    if (checkpoint.bucket !== object.bucket || checkpoint.endpoint !== object.endpoint) continue
-    const { upload, previous, superseded } = checkpoint
-    for (const uploadId of [upload.uploadId, previous?.uploadId, ...superseded]) {
-      if (uploadId !== undefined) uploadIds.add(uploadId)
-    }
-    const other = upload.initiating !== undefined && id !== object.id
-    if (other && (await records.owner(id)) !== undefined) incomplete = true
+    if (checkpoint === null) continue
+    for (const uploadId of uploadIdsAt(checkpoint, object)) uploadIds.add(uploadId)
+    const other = isSameObject(checkpoint, object) && each !== id
+    const isInitiating = other && checkpoint.upload.initiating !== undefined
+    if (isInitiating && (await records.owner(each)) !== undefined) incomplete = true
   }
   return { uploadIds, at, incomplete }
+}
+
+/** Returns the upload ids of `checkpoint` at `object`, its current or an old destination. */
+function uploadIdsAt(checkpoint: Checkpoint, object: ObjectAddress): string[] {
+  const { upload, previous, superseded, movedFrom = [] } = checkpoint
+  const old = movedFrom.filter(place => isSameObject(place, object))
+  const own = isSameObject(checkpoint, object)
+    ? [upload.uploadId, previous?.uploadId, ...superseded]
+    : []
+  return [...own, ...old.flatMap(place => place.superseded)].filter(
+    uploadId => uploadId !== undefined,
+  )
 }
 
 /** An upload id whose Initiate response was lost. */
@@ -69,13 +81,14 @@ interface OrphanSearch {
  * decide whether another upload uses it.
  */
 export async function findOrphans(
-  context: UploadContext,
+  context: BucketContext,
   records: RecordStore,
+  { id, ...object }: ObjectAddress & { readonly id: string },
   lost: readonly InitiateWindow[],
 ): Promise<OrphanSearch> {
   if (lost.length === 0) return { orphans: [], stillLost: [] }
   for (let last = false; ; last = true) {
-    const used = await usedUploadIds(records, context.checkpoint)
+    const used = await usedUploadIds(records, id, object)
     if (used.incomplete) return { orphans: [], stillLost: lost }
     const candidates = await findCandidates(context, lost, used.uploadIds)
     const orphans = candidates.filter(({ time }) => time <= used.at - CLOCK_TOLERANCE_MS)
@@ -88,7 +101,7 @@ export async function findOrphans(
 
 /** Returns the upload ids of the key that have no parts, are not in `used` and were initiated in a `lost` window. */
 async function findCandidates(
-  context: UploadContext,
+  context: BucketContext,
   lost: readonly InitiateWindow[],
   used: ReadonlySet<string>,
 ): Promise<Orphan[]> {
@@ -123,7 +136,7 @@ function isWithin(time: number, windows: readonly InitiateWindow[]): boolean {
 }
 
 /** False for an upload id that no longer exists: it has no parts either, but needs no abort. */
-async function hasNoParts(context: UploadContext, uploadId: string): Promise<boolean> {
+async function hasNoParts(context: BucketContext, uploadId: string): Promise<boolean> {
   const { bucket, key, callOptions, retryPolicy } = context
   const listed = await withRetry(() => bucket.listParts(key, uploadId, callOptions), retryPolicy)
   return listed?.size === 0
@@ -134,14 +147,23 @@ async function hasNoParts(context: UploadContext, uploadId: string): Promise<boo
  * kept, and `prune` checks them again.
  */
 export async function mayHaveOrphans(
-  context: UploadContext,
+  context: BucketContext,
   lost: readonly InitiateWindow[],
   used: ReadonlySet<string>,
 ): Promise<boolean> {
   try {
-    return (await findCandidates(context, lost, used)).length > 0
+    return await hasOrphans(context, lost, used)
   } catch (error) {
     if (error instanceof OssRequestError) return true
     throw error
   }
+}
+
+/** Returns whether OSS lists an upload id that a lost Initiate may have left. @throws OssRequestError */
+export async function hasOrphans(
+  context: BucketContext,
+  lost: readonly InitiateWindow[],
+  used: ReadonlySet<string>,
+): Promise<boolean> {
+  return (await findCandidates(context, lost, used)).length > 0
 }
