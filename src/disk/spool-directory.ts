@@ -222,6 +222,7 @@ export class SpoolDirectory {
       const id = name.slice(name.indexOf('.') + 1)
       if (isId(id) && !(await this.has(id))) await this.#removeNote(name).catch(() => undefined)
     }
+    await rmdir(join(this.path, MOVED)).catch(() => undefined) // it has other notes
   }
 
   /** Removes the files of an upload except those named. The caller holds its lock. */
