@@ -28,9 +28,9 @@ const schema = {
   ...head,
   properties: { $schema: properties.$schema, ...Object.fromEntries(entries) },
 }
-const text = await format(JSON.stringify(schema, null, 2), { parser: 'json', printWidth: 100 })
-if (!process.argv.includes('--check')) writeFileSync(file, text)
-else if (readFileSync(file, 'utf8') !== text) {
+const formatted = await format(JSON.stringify(schema, null, 2), { parser: 'json', printWidth: 100 })
+if (!process.argv.includes('--check')) writeFileSync(file, formatted)
+else if (readFileSync(file, 'utf8') !== formatted) {
   console.error('schema/config.schema.json is out of date. Run "npm run build:schema"')
   process.exitCode = 1
 }

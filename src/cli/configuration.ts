@@ -50,7 +50,7 @@ export interface Configuration {
   /** Endpoints that `~/.ossutilconfig` has for buckets. None if another source sets the endpoint. */
   readonly bucketEndpoints: ReadonlyMap<string, BucketEndpoint>
   /** Returns how to reach a bucket. */
-  placeFor(bucket: string): PlaceSettings
+  readonly placeFor: (bucket: string) => PlaceSettings
 }
 
 export interface ConfigurationInput {
@@ -70,7 +70,9 @@ const OSSUTIL_RANK = 4
  */
 export function readConfiguration({ flags, env, settings }: ConfigurationInput): Configuration {
   const home = homeDirectory(env)
-  const givenPath = String(flags['config'] ?? env[settingNamed('config').env] ?? '')
+  const givenFlag = flags['config']
+  const givenPath =
+    typeof givenFlag === 'string' ? givenFlag : (env[settingNamed('config').env] ?? '')
   const path = givenPath === '' ? defaultConfigPath(env, home) : givenPath
   const file = path === undefined ? NO_FILE_SETTINGS : readConfigFile(path, givenPath !== '')
   const ossutilPath = home === undefined ? '' : join(home, '.ossutilconfig')

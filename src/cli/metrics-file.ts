@@ -88,7 +88,7 @@ export function mergeRun(samples: SamplesByCommand, run: CommandRun | undefined)
   return new Map([...samples, [name, { ...samples.get(name), ...success, lastDuration: duration }]])
 }
 
-/** Reads the samples of commands from a metrics file. Ignores every other line, whoever wrote it. */
+/** Reads the samples of commands from a metrics file. Ignores all other lines. */
 export function parseCommandSamples(text: string): SamplesByCommand {
   const samples = new Map<string, CommandSamples>()
   for (const [, name = '', command = '', digits] of text.matchAll(COMMAND_SAMPLE)) {

@@ -35,8 +35,8 @@ function settingOption(name: string): Option {
     type.name === 'boolean'
       ? new Option(flags, text)
       : type.name === 'pairs'
-        ? new Option(flags, text).argParser((value: string, previous: string[] = []) => [
-            ...previous,
+        ? new Option(flags, text).argParser((value: string, previous: string[] | undefined) => [
+            ...(previous ?? []),
             value,
           ])
         : valueOption(flags, text, type.parseFlag ?? type.parseText)

@@ -35,8 +35,8 @@ export class WorkerMetrics {
     this.#write = async () => {
       hasWarned = !(await writeMetrics(path, readContent, this.#lastJob, warn))
     }
-    this.#timer = setInterval(() => this.#update(), INTERVAL_MS).unref()
-    this.#update()
+    this.#timer = setInterval(() => void this.#update(), INTERVAL_MS).unref()
+    void this.#update()
   }
 
   /** Records a completed job. @param elapsed – ms */

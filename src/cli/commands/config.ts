@@ -62,9 +62,10 @@ async function collectSettings(
     const value = values[name]
     if (value === undefined) return { name, from: defaultOrigin(name, merged) }
     const from = origins.get(name)?.from ?? 'default'
+    const text = toScalar(value)
     return {
       name,
-      value: secret === true ? maskSecret(name, String(value)) : shown(toScalar(value), redact),
+      value: secret === true ? maskSecret(name, String(text)) : shown(text, redact),
       from,
     }
   })
@@ -97,7 +98,10 @@ function defaultOrigin(name: string, { local }: ConnectionFlags): string {
 }
 
 /** Returns a value without its secret parts. */
-function shown<T>(value: T, redact?: (value: string) => string): T | string {
+function shown<T extends string | number | boolean>(
+  value: T,
+  redact?: (value: string) => string,
+): T | string {
   return redact === undefined ? withoutPassword(value) : redact(String(value))
 }
 

@@ -104,7 +104,9 @@ function leftBehind(before: Checkpoint): OldPlace | undefined {
 function sentObject(checkpoint: Checkpoint): OldPlace['sent'] {
   const slot = resumableSlot(checkpoint)
   const record = slot === undefined ? undefined : checkpoint[slot]
-  if (record === undefined || record.phase === 'spooling' || record.phase === 'published') return
+  if (record === undefined || record.phase === 'spooling' || record.phase === 'published') {
+    return undefined
+  }
   if (!mayBePublished(checkpoint, record)) return undefined
   const { token, size, crc64, imported } = record
   const method = record.phase === 'completing' ? record.method : publishMethod(record)

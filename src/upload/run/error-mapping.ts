@@ -252,7 +252,9 @@ const WRONG_TARGET_TEXT = {
 function moveHint(error: OssRequestError, upload: ErrorContext): Hint | undefined {
   const { id, kept, hasFreedParts: freed } = upload
   const wrong = wrongTarget(error)
-  if (wrong === undefined || kept === 'nothing' || freed || upload.hint !== undefined) return
+  if (wrong === undefined || kept === 'nothing' || freed || upload.hint !== undefined) {
+    return undefined
+  }
   const bytes = kept === 'all' ? 'All bytes' : 'The bytes up to the last commit'
   const to = wrong === 'endpoint' ? 'endpoint' : 'object'
   return say =>
