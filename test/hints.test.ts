@@ -62,7 +62,8 @@ t.test('a missing bucket proposes resume(), which works once it exists', async t
   const spool = b.another({ client: b.oss.clientOptions('missing') })
   const error = await failure(spool.upload('k', source, { id: 'k' }))
   await new OSS(b.oss.clientOptions(BUCKET)).putBucket('missing')
-  await resolves(t, b, error, "spool.resume('k')")
+  t.equal(callsIn(error)[0], "spool.resume('k', { to: { bucket, key } })", 'for a wrong name')
+  await resolves(t, b, error, "spool.resume('k')", 1)
 })
 
 t.test('an object that exists proposes to replace it, or to discard the bytes', async t => {
