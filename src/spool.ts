@@ -234,6 +234,8 @@ export class Spool extends EventEmitter<{
     return this.#withErrorCodes({ id }, () =>
       this.#uploadSlots.share().run(settings.signal, () =>
         this.#withClaim(this.#acquireExisting(id), async claim => {
+          // A process that died while it moved the upload may have left a note.
+          await this.#records.forgetMoves(id, claim.checkpoint)
           if (to !== undefined) await this.#move(claim, to)
           const { checkpoint } = claim
           this.#checkEndpoint(checkpoint, (say, at) => say.resume(id, { at }))

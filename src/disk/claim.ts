@@ -142,7 +142,7 @@ export class Claim {
       const cause = await this.#record.remove()
       if (checkpoint?.movedFrom === undefined) return cause
       // Without its record, the note says nothing, and the next sweep removes it.
-      await this.records.forgetMove(checkpoint, this.id).catch(() => undefined)
+      await this.records.forgetMoves(this.id).catch(() => undefined)
       return cause
     } finally {
       await this.#release()

@@ -45,8 +45,8 @@ export interface RecordStore {
   lock(id: string): Promise<LockedRecord | 'owned' | 'gone'>
   /** Notes durably that `id` is about to be bound for `object`, to which another upload could publish, too. */
   noteMove(object: ObjectAddress, id: string): Promise<void>
-  /** Removes that note. */
-  forgetMove(object: ObjectAddress, id: string): Promise<void>
+  /** Removes such notes of `id`, which the caller has locked, except the one for `except`. */
+  forgetMoves(id: string, except?: ObjectAddress): Promise<void>
   /** Returns the ids noted for `object`. Only their records say whether they are bound for it, or still are. */
   movesTo(object: ObjectAddress): Promise<string[]>
   /** Cleans up after killed processes. */

@@ -28,6 +28,7 @@ export const CHECKPOINT_FILE = 'checkpoint.json'
 
 /** Has an empty file `<name of the object>.<id>` for each upload that was moved, or is about to be. */
 const MOVED = '.moved'
+const NOTE = /^[0-9a-f]{40}\../
 
 /** For `open`: follow no link. */
 const NEW_FILE = constants.O_CREAT | constants.O_WRONLY | constants.O_NOFOLLOW
@@ -174,7 +175,7 @@ export class SpoolDirectory {
       try {
         await makeDirectory(folder)
         checkDirectory(folder)
-        closeSync(openSync(join(folder, `${objectName(object)}.${id}`), NEW_FILE, 0o600))
+        closeSync(openSync(join(folder, noteName(object, id)), NEW_FILE, 0o600))
         await syncDirectory(folder)
         return await syncDirectory(this.path) // its creator may have died before it was durable
       } catch (error) {
@@ -184,18 +185,22 @@ export class SpoolDirectory {
     }
   }
 
-  async forgetMove(object: ObjectAddress, id: string): Promise<void> {
-    await this.#removeNote(`${objectName(object)}.${id}`)
+  async forgetMoves(id: string, except?: ObjectAddress): Promise<void> {
+    const kept = except === undefined ? undefined : noteName(except, id)
+    for (const name of await this.#notes()) {
+      if (idOfNote(name) === id && name !== kept) await this.#removeNote(name)
+    }
   }
 
   async movesTo(object: ObjectAddress): Promise<string[]> {
-    const prefix = `${objectName(object)}.`
-    const notes = (await this.#notes()).filter(name => name.startsWith(prefix))
-    return notes.map(name => name.slice(prefix.length))
+    return idsOfNotes(await this.#notes(), object)
   }
 
+  /** Notes are read, and removed, only where nobody else could have put other files. */
   async #notes(): Promise<string[]> {
-    return (await readdir(join(this.path, MOVED)).catch(ignoreMissing)) ?? []
+    const folder = join(this.path, MOVED)
+    if (!isTrustedDirectory(folder)) return []
+    return ((await readdir(folder).catch(ignoreMissing)) ?? []).filter(name => NOTE.test(name))
   }
 
   async #removeNote(name: string): Promise<void> {
@@ -219,7 +224,7 @@ export class SpoolDirectory {
   async #sweepNotes(): Promise<void> {
     for (const name of await this.#notes().catch((): string[] => [])) {
       // The directory of an upload exists before its note.
-      const id = name.slice(name.indexOf('.') + 1)
+      const id = idOfNote(name)
       if (isId(id) && !(await this.has(id))) await this.#removeNote(name).catch(() => undefined)
     }
     await rmdir(join(this.path, MOVED)).catch(() => undefined) // it has other notes
@@ -261,8 +266,22 @@ export function quarantineName(id: string): string {
   return `${id}-${new Date().toISOString().replaceAll(':', '-')}`
 }
 
-/** Returns a name for an object that can be part of a file name. */
-export function objectName({ endpoint, bucket, key }: ObjectAddress): string {
+/** Returns the name of the note that `id` is bound for `object`: a hash of the object, and the id. */
+export function noteName(object: ObjectAddress, id: string): string {
+  return `${objectName(object)}.${id}`
+}
+
+/** Returns the id in the name of a note. */
+export function idOfNote(name: string): string {
+  return name.slice(name.indexOf('.') + 1)
+}
+
+/** Returns the ids of those notes that are of `object`. */
+export function idsOfNotes(names: readonly string[], object: ObjectAddress): string[] {
+  return names.filter(name => name.startsWith(noteName(object, ''))).map(idOfNote)
+}
+
+function objectName({ endpoint, bucket, key }: ObjectAddress): string {
   const text = JSON.stringify([endpoint, bucket, key])
   return createHash('sha256').update(text).digest('hex').slice(0, 40)
 }

@@ -26,6 +26,11 @@ export class RedisKeys {
     return `${this.#prefix}:rate`
   }
 
+  /** Set: names of notes that an upload was moved to an object, or is about to be. */
+  get moved(): string {
+    return `${this.#prefix}:moved`
+  }
+
   /** String: the envelope of `checkpoint.json`. */
   record(id: string): string {
     return `${this.#prefix}:record:${id}`
@@ -33,11 +38,6 @@ export class RedisKeys {
 
   lock(id: string): string {
     return `${this.#prefix}:lock:${id}`
-  }
-
-  /** Set: ids of uploads that were moved to an object, or are about to be. */
-  movesTo(objectName: string): string {
-    return `${this.#prefix}:moved:${objectName}`
   }
 
   quarantinedRecord(name: string): string {

@@ -19,7 +19,13 @@ import { Lock, ownerOf, type Owner } from '../disk/lock.js'
 import { isTrustedDirectory } from '../disk/trusted-files.js'
 import type { LockedRecord, RecordStore } from '../disk/record-store.js'
 import { ignoreMissing } from '../disk/durable-fs.js'
-import { objectName, quarantineName, type SpoolDirectory } from '../disk/spool-directory.js'
+import {
+  idOfNote,
+  idsOfNotes,
+  noteName,
+  quarantineName,
+  type SpoolDirectory,
+} from '../disk/spool-directory.js'
 import { SpoolError } from '../errors.js'
 import { sendCommand, RedisError, stringReply, stringListReply } from './connection.js'
 import type { HostRegistry } from './host-registry.js'
@@ -141,17 +147,21 @@ export class RedisRecordStore implements RecordStore {
   }
 
   async noteMove(object: ObjectAddress, id: string): Promise<void> {
-    await this.#sendCommand('SADD', this.#keys.movesTo(objectName(object)), id)
+    await this.#sendCommand('SADD', this.#keys.moved, noteName(object, id))
   }
 
-  async forgetMove(object: ObjectAddress, id: string): Promise<void> {
-    await this.#sendCommand('SREM', this.#keys.movesTo(objectName(object)), id)
+  async forgetMoves(id: string, except?: ObjectAddress): Promise<void> {
+    const kept = except === undefined ? undefined : noteName(except, id)
+    const names = (await this.#notes()).filter(name => idOfNote(name) === id && name !== kept)
+    if (names.length > 0) await this.#sendCommand('SREM', this.#keys.moved, ...names)
   }
 
   async movesTo(object: ObjectAddress): Promise<string[]> {
-    return stringListReply(
-      await this.#sendCommand('SMEMBERS', this.#keys.movesTo(objectName(object))),
-    )
+    return idsOfNotes(await this.#notes(), object)
+  }
+
+  async #notes(): Promise<string[]> {
+    return stringListReply(await this.#sendCommand('SMEMBERS', this.#keys.moved))
   }
 
   #createHeldRecord(id: string, kernelLock: Lock, lock: RedisLock): LockedRecord {

@@ -580,3 +580,74 @@ t.test('a damaged record of a moved upload stops no other upload', async t => {
   await writeFile(join(b.dir, id, 'checkpoint.json'), 'x')
   t.match(await b.spool.upload('new', () => streamOf(DATA)), { key: 'new' })
 })
+
+t.test('a note that a dead process left stops nothing while its upload runs', async t => {
+  const b = await bench(t, BUCKETS)
+  const id = await leaveSealed(b)
+  const records = new LocalRecordStore(b.dir)
+  await records.noteMove({ endpoint: b.oss.endpoint, bucket: BUCKET, key: 'new' }, id)
+  const hanging = b.oss.inject({ operation: 'CompleteMultipartUpload', key: 'key', do: 'hang' })
+  const resumed = b.another().resume(id)
+  await hanging.hit()
+  t.match(await b.another().upload('new', () => streamOf(DATA)), { key: 'new' })
+  hanging.release()
+  t.match(await resumed, { key: 'key' })
+})
+
+t.test('a new stream that cannot start leaves the record of the moved upload', async t => {
+  const b = await bench(t, BUCKETS)
+  const id = await leaveSealed(b)
+  b.oss.inject({ operation: 'AbortMultipartUpload', ...DENIED, times: 'always' })
+  await b.another().resume(id, { to: { key: 'new' } })
+  const before = await textOf(b, id)
+  const inPlace = join(b.dir, 'missing')
+  await t.rejects(b.spool.upload('key', () => streamOf(DATA), { inPlace }))
+  t.equal(await textOf(b, id), before)
+  t.match(await b.spool.resume(id), { key: 'new' })
+})
+
+t.test('an upload that leaves a place twice is looked for there', async t => {
+  const b = await bench(t, BUCKETS)
+  b.oss.inject({ operation: 'CompleteMultipartUpload', ...LOST, times: 'always' })
+  b.oss.inject({ operation: 'HeadObject', do: 'reset', times: 'always' })
+  const sink = b.spool.createWriteStream('key')
+  sink.on('error', () => {})
+  sink.end(DATA)
+  await t.rejects(sink.result, { code: 'ERR_SPOOL_UPLOAD_FAILED' })
+  b.oss.clearFaults()
+  const { id } = sink
+  const refused = b.oss.inject({
+    operation: 'InitiateMultipartUpload',
+    ...DENIED,
+    times: 'always',
+  })
+  for (const key of ['new', 'key']) {
+    await t.rejects(b.another().resume(id, { to: { key } }), { code: 'ERR_SPOOL_DENIED' })
+  }
+  refused.remove()
+  await b.another().resume(id, { to: { key: 'third' } })
+  t.same(await b.get('key'), DATA)
+  t.match(
+    b.warnings.filter(({ message }) => /was published, too/.test(message)),
+    [{ message: `oss://${BUCKET}/key` }],
+  )
+  t.same(await readdir(b.dir), [])
+})
+
+t.test('an upload in the way is named with what ends it', async t => {
+  const b = await bench(t, BUCKETS)
+  const id = await leaveSealed(b)
+  const move = (): Promise<unknown> => b.another().resume(id, { to: { key: 'new' } })
+  const source = failingAfter(DATA, new Error('cut'))
+  await b.spool.upload('new', () => source, { id: 'cut' }).catch(() => undefined)
+  const inUse = { code: 'ERR_SPOOL_ID_IN_USE', id: 'cut' }
+  await t.rejects(move(), { ...inUse, hint: /^To discard it, .*abort\('cut'\)/ })
+  const sink = b.spool.createWriteStream('new', { id: 'cut' })
+  sink.on('error', () => {})
+  sink.write(DATA)
+  await new Promise(resolve => sink.once('progress', resolve))
+  await t.rejects(move(), { ...inUse, hint: new RegExp(`Wait until process ${process.pid} `) })
+  sink.end()
+  await sink.result
+  t.match(await move(), { key: 'new' })
+})

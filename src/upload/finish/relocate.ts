@@ -10,6 +10,7 @@ import { resumableSlot, type Checkpoint, type ObjectAddress } from '../../disk/c
 import type { Claim } from '../../disk/claim.js'
 import type { RecordStore } from '../../disk/record-store.js'
 import { SpoolError } from '../../errors.js'
+import type { Hint } from '../../hint.js'
 import {
   isMovedTo,
   isSameObject,
@@ -47,23 +48,12 @@ export async function relocate(
     await refuseIfMovedTo(records, id, to, 0) // of two movers, at least one sees the other's note
     await refuseIfOtherIsBound(records, id, to)
   } catch (error) {
-    await records.forgetMove(to, id)
+    await records.forgetMoves(id, checkpoint)
     throw error
   }
   await claim.db.write(moved)
   await claim.removeOtherFiles(filesOf(moved)) // of a stream that was dropped
-  if (checkpoint.movedFrom !== undefined) await records.forgetMove(checkpoint, id)
-}
-
-/**
- * Makes `to` the destination of an id whose last upload is published elsewhere and is only cleaned up there. That
- * place is settled like one from which an upload was moved.
- */
-export async function leavePublished(claim: Claim, to: Destination): Promise<void> {
-  const { checkpoint, records, id } = claim
-  if (checkpoint === null || isSameObject(checkpoint, to)) return
-  await claim.db.write(moveTo(checkpoint, to))
-  if (checkpoint.movedFrom !== undefined) await records.forgetMove(checkpoint, id)
+  await records.forgetMoves(id, to)
 }
 
 /** @throws SpoolError `ERR_SPOOL_ID_IN_USE` if another unfinished upload is bound for `to` */
@@ -83,7 +73,7 @@ async function refuseIfOtherIsBound(
       // Its owner, if any, may be about to save a first record, or a stream over a receipt.
       return (await records.owner(other)) === undefined ? false : undefined
     })
-    if (isBound) throw inUseError(other, to, `Upload ${other} is bound for it`)
+    if (isBound) throw await inUseError(records, other, to, `Upload ${other} is bound for it`)
   }
 }
 
@@ -106,7 +96,7 @@ export async function refuseIfMovedTo(
       // Its owner may be about to move it.
       return (await records.owner(other)) === undefined ? false : undefined
     })
-    if (isMoved) throw inUseError(other, to, `Upload ${other} was moved there`)
+    if (isMoved) throw await inUseError(records, other, to, `Upload ${other} was moved there`)
   }
 }
 
@@ -124,15 +114,28 @@ function readable(records: RecordStore, id: string): Promise<Checkpoint | null> 
   return records.read(id).catch(() => null)
 }
 
-function inUseError(other: string, { bucket, key }: ObjectAddress, why: string): SpoolError {
+async function inUseError(
+  records: RecordStore,
+  other: string,
+  { bucket, key }: ObjectAddress,
+  why: string,
+): Promise<SpoolError> {
   return new SpoolError(
     'ERR_SPOOL_ID_IN_USE',
     `oss://${bucket}/${key} is the destination of another upload. ${why}, and is not finished`,
-    {
-      id: other,
-      hint: say => `To finish it first, ${say.resume(other)}. To discard it, ${say.abort(other)}.`,
-    },
+    { id: other, hint: await inUseHint(records, other) },
   )
+}
+
+async function inUseHint(records: RecordStore, other: string): Promise<Hint> {
+  const owner = await records.owner(other)
+  if (owner !== undefined) return `Wait until process ${owner.pid} on ${owner.host} has ended it.`
+  const checkpoint = await readable(records, other)
+  const isResumable = checkpoint !== null && resumableSlot(checkpoint) !== undefined
+  return say => {
+    const finish = isResumable ? `To finish it first, ${say.resume(other)}. ` : ''
+    return `${finish}To discard it, ${say.abort(other)}.`
+  }
 }
 
 function publishedError({ id, bucket, key }: Checkpoint): SpoolError {

@@ -89,7 +89,7 @@ function leftBehind(before: Checkpoint): OldPlace | undefined {
   const { unanswered = [] } = addUnanswered(addUnanswered(checkpoint, upload), previous)
   const own = [upload.uploadId, previous?.uploadId].filter(uploadId => uploadId !== undefined)
   const uploadIds = [...new Set([...superseded, ...unanswered, ...own])]
-  const sent = sentObject(checkpoint)
+  const sent = sentObject(checkpoint, unanswered.length > 0)
   if (uploadIds.length + lost.length === 0 && sent === undefined) return undefined
   return {
     ...destinationOf(checkpoint),
@@ -100,14 +100,18 @@ function leftBehind(before: Checkpoint): OldPlace | undefined {
   }
 }
 
-/** Returns the object that a request without an answer may have published at the current place. */
-function sentObject(checkpoint: Checkpoint): OldPlace['sent'] {
+/**
+ * Returns the object that a request without an answer may have published at the current place.
+ * @param isUnanswered – there are upload ids whose Complete was not answered; if the upload was moved here and was
+ * here before, one of them may have been its own
+ */
+function sentObject(checkpoint: Checkpoint, isUnanswered: boolean): OldPlace['sent'] {
   const slot = resumableSlot(checkpoint)
   const record = slot === undefined ? undefined : checkpoint[slot]
   if (record === undefined || record.phase === 'spooling' || record.phase === 'published') {
     return undefined
   }
-  if (!mayBePublished(checkpoint, record)) return undefined
+  if (!isUnanswered && !mayBePublished(checkpoint, record)) return undefined
   const { token, size, crc64, imported } = record
   const method = record.phase === 'completing' ? record.method : publishMethod(record)
   const hasToken = imported !== true || method === 'put'

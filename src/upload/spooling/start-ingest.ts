@@ -12,7 +12,7 @@ import { errorKind, OssRequestError } from '../../oss/request-error.js'
 import type { UploadContext } from '../run/context.js'
 import { DiskQuota } from './disk-quota.js'
 import { addFreed, freedParts, type FreedRanges } from '../model/freed-parts.js'
-import { isOver, isSameObject } from '../model/destination.js'
+import { isOver, isSameObject, moveTo } from '../model/destination.js'
 import { Ingest } from './ingest.js'
 import type { UploadSettings } from '../model/options.js'
 import {
@@ -34,7 +34,7 @@ import {
 } from './previous-run.js'
 import { RecordWriter } from '../run/record-writer.js'
 import { PartCutter } from './part-cutter.js'
-import { leavePublished, refuseIfMovedTo } from '../finish/relocate.js'
+import { refuseIfMovedTo } from '../finish/relocate.js'
 import { sealAtLastCommit } from '../finish/seal-at-commit.js'
 import { UploadResources } from '../finish/upload-resources.js'
 
@@ -51,15 +51,17 @@ export async function startIngest(
   const { claim } = context
   const destination = { ...place, key: context.key }
   if (claim.checkpoint !== null) checkSameDestination(claim.checkpoint, place, context.key)
+  await claim.records.forgetMoves(context.id, destination)
   await refuseIfMovedTo(claim.records, context.id, destination)
   return context.runUntilAborted(settings.signal, async () => {
     if (claim.checkpoint !== null) {
-      await leavePublished(claim, destination)
       await reconcileCompletingRecords(context)
       await takeOverIfBytesLost(context)
       await sealCommitted(context)
     }
-    const before = claim.checkpoint === null ? null : withLostInitiates(claim.checkpoint)
+    // An earlier upload of this id may be published elsewhere, and only be cleaned up there.
+    const before =
+      claim.checkpoint === null ? null : withLostInitiates(moveTo(claim.checkpoint, destination))
     const plan = createPlan(settings.partSize, settings.size, settings.maxPartSize)
     const reused =
       resumeAtOffset && before !== null
