@@ -38,7 +38,7 @@ export interface SpoolErrorDetails {
    * source once the cause is fixed.
    */
   readonly resumable?: boolean | undefined
-  /** Next step for the user. A function words the calls that it proposes. */
+  /** Next step for the user: a text, or (in this package) a function that words the calls it proposes. */
   readonly hint?: Hint | undefined
   /** Part number, if one part failed. */
   readonly part?: number | undefined

@@ -30,8 +30,7 @@ export function logSkipped(
   reason: string,
   nextStep?: string,
 ): void {
-  session.logLine(`${id} (oss://${bucket}/${key}) is skipped: ${reason}`)
-  if (nextStep !== undefined) session.log(nextStep)
+  session.logLine(`${id} (oss://${bucket}/${key}) is skipped: ${reason}`, { id, hint: nextStep })
 }
 
 /** Describes the process that works on an upload. */

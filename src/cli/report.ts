@@ -27,7 +27,8 @@ export type CliUploadResult = UploadResult & { readonly unchanged?: true }
 /** Prints the result of an upload. */
 export function reportResult(session: Session, result: CliUploadResult, flags: ReportFlags): void {
   session.outcome.addResult(result)
-  session.print(flags.json ? JSON.stringify(result) : escapeControlChars(formatResult(result)))
+  if (flags.json) session.printJson(result)
+  else session.print(escapeControlChars(formatResult(result)))
 }
 
 /** Context of a failure, for errors that do not include it. */
@@ -60,8 +61,8 @@ export function reportWarnedError(session: Session, error: SpoolError, flags: Re
 /** Logs a failure. Returns its report, to be part of a line of JSON. */
 export function reportFailure(session: Session, error: SpoolError): ErrorReport {
   const report = toErrorReport(session, error, { command: 'oss-spool' })
-  session.logLine(`${report.code}: ${report.message}`)
-  session.log(report.hint)
+  const { code, message, hint, id } = report
+  session.logLine(message, { level: 'error', code, hint, id })
   return report
 }
 
@@ -73,7 +74,7 @@ function printErrorJson(
 ): ErrorReport {
   const report = toErrorReport(session, error, context)
   session.outcome.addError(report)
-  if (flags.json) session.print(JSON.stringify({ error: report }))
+  if (flags.json) session.printJson({ error: report })
   return report
 }
 
@@ -102,7 +103,7 @@ function toErrorReport(session: Session, error: unknown, context: ReportContext)
   const propose = (...args: string[]): string => session.propose(...args)
   if (error instanceof SpoolError) {
     const { code, message, resumable, id } = error
-    return { code, message, hint: hintOf(session, error), resumable, id }
+    return { code, message, hint: spoolErrorHint(session, error), resumable, id }
   }
   const text = describeArgumentError(session, error)
   const code = errorCode(error) ?? 'ERR_UNEXPECTED'
@@ -120,7 +121,11 @@ function toErrorReport(session: Session, error: unknown, context: ReportContext)
 }
 
 /** Returns the hint of an error, which proposes commands with the given flags. */
-export function hintOf(session: Session, error: SpoolError): string {
+export function hintOf(session: Session, error: unknown): string | undefined {
+  return error instanceof SpoolError ? spoolErrorHint(session, error) : undefined
+}
+
+function spoolErrorHint(session: Session, error: SpoolError): string {
   const isDiskFailure = error.code === 'ERR_SPOOL_IO' && !error.resumable
   return isDiskFailure
     ? hintForError(error.cause ?? { code: 'EIO' }, '', (...args) => session.propose(...args))

@@ -13,7 +13,7 @@ import type { Configuration } from './configuration.js'
 import type { SettingDefinition } from './config-schema.js'
 import type { CliConnection, ConnectionFlags } from './connection.js'
 import { EXIT_SUCCESS, EXIT_FAILURE } from './exit-status.js'
-import { escapeControlChars } from './escape-control-chars.js'
+import { escapeControlChars, toJsonLine } from './escape-control-chars.js'
 import {
   checkLogFormat,
   formatLogJson,
@@ -177,7 +177,8 @@ export class Session {
       ...(flags.parallelUploads === undefined ? {} : { parallelUploads: flags.parallelUploads }),
       ...extraOptions,
     })
-    spool.on('warning', warning => this.logWarning(warning))
+    const { hintOf } = await import('./report.js')
+    spool.on('warning', warning => this.logWarning(warning, hintOf(this, warning.cause)))
     return spool
   }
 
@@ -205,6 +206,11 @@ export class Session {
     return selectedEndpoint(flags)
   }
 
+  /** Prints a value of the result to standard output, as JSON on one line. */
+  printJson(value: unknown): void {
+    this.print(toJsonLine(value))
+  }
+
   /** Prints a line of the result to standard output. */
   print(line: string): void {
     this.statusLine?.clear()
@@ -222,10 +228,14 @@ export class Session {
   }
 
   /** Prints a warning of the library. */
-  logWarning({ message, id, cause }: Pick<SpoolWarning, 'message' | 'id' | 'cause'>): void {
+  logWarning(
+    { message, id, cause }: Pick<SpoolWarning, 'message' | 'id' | 'cause'>,
+    hint?: string,
+  ): void {
     this.logLine(message, {
       level: 'warn',
       id,
+      hint,
       code: isError(cause) ? errorCode(cause) : undefined,
     })
   }

@@ -15,25 +15,28 @@ export async function reportStaleUploads(
   staleAfter: number,
 ): Promise<boolean> {
   const now = Date.now()
-  const lines = [
-    ...(await staleUploadLines(session, flags, now, staleAfter)),
+  const stale = [
+    ...(await staleUploads(session, flags, now, staleAfter)),
     ...(await readQuarantine(session, flags))
       .filter(({ since }) => now - Date.parse(since) > staleAfter)
-      .map(({ name, path, since }) => `${name} is stale: in quarantine since ${since}, at ${path}`),
+      .map(({ name, path, since }) => ({
+        id: name,
+        message: `${name} is stale: in quarantine since ${since}, at ${path}`,
+      })),
   ]
-  for (const line of lines) session.logLine(line)
-  return lines.length > 0
+  for (const { message, id } of stale) session.logLine(message, { level: 'error', id })
+  return stale.length > 0
 }
 
-async function staleUploadLines(
+async function staleUploads(
   session: Session,
   flags: GlobalFlags,
   now: number,
   staleAfter: number,
-): Promise<string[]> {
+): Promise<{ id: string; message: string }[]> {
   const { LocalRecordStore } = await import('../disk/local-record-store.js')
   const records = new LocalRecordStore(await spoolDirectoryOf(session, flags))
-  const lines: string[] = []
+  const stale: { id: string; message: string }[] = []
   for (const id of await records.ids()) {
     const checkpoint = await records.read(id).catch(() => null) // listing has reported it
     const since = checkpoint === null ? undefined : durableSince(checkpoint)
@@ -41,11 +44,10 @@ async function staleUploadLines(
     const { bucket, key, endpoint } = checkpoint
     const age = formatDuration(now - since)
     const command = session.propose('show', ...idArgument(id))
-    lines.push(
-      `${id} (oss://${bucket}/${key} at ${endpoint}) is stale: sealed or committed ${age} ago and not published. To see its state, run "${command}"`,
-    )
+    const message = `${id} (oss://${bucket}/${key} at ${endpoint}) is stale: sealed or committed ${age} ago and not published. To see its state, run "${command}"`
+    stale.push({ id, message })
   }
-  return lines
+  return stale
 }
 
 /** Returns when the oldest bytes that wait to be published were sealed or committed, in ms since 1970. */

@@ -193,8 +193,7 @@ export function checkObjectOptions(object: ObjectOptions): void {
 function checkRequestHeader(name: string, value: string): void {
   const lower = name.toLowerCase()
   if (lower === 'x-oss-request-payer') {
-    const reason =
-      'must not set this header, which every request needs: use "client.isRequestPay"'
+    const reason = 'must not set this header, which every request needs: use "client.isRequestPay"'
     throw invalidValue('headers', reason, name)
   }
   if (lower === TRAFFIC_LIMIT && !isTrafficLimit(value)) {

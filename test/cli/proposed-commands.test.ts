@@ -22,6 +22,7 @@ import {
   type Env,
 } from '../support/command-line.js'
 import { BUCKET, bytes } from '../support/oss.js'
+import { sampled } from '../support/long.js'
 import { tinyDisk } from '../support/tiny-disk.js'
 
 /** Needs every kind of quotes. */
@@ -30,6 +31,14 @@ const K = `oss://${BUCKET}/k`
 const REFUSED = { do: 'answer', status: 403, code: 'AccessDenied', times: 'always' } as const
 const RESET = { do: 'reset', at: 'done', times: 'always' } as const
 const DATA = bytes(2 * PART)
+
+/** Scenarios take seconds each, so only some of them run with the other tests. */
+const ONE_IN = 4
+const SCENARIOS: [name: string, body: (t: Test) => Promise<void>][] = []
+
+function scenario(name: string, body: (t: Test) => Promise<void>): void {
+  SCENARIOS.push([name, body])
+}
 
 /** A spool at an emulator that only flags select; the environment has the keys alone. */
 interface Site {
@@ -115,7 +124,7 @@ async function proposes(t: Test, at: Site, text: string, words: readonly string[
   await rm(copy, { recursive: true })
 }
 
-t.test('a missing bucket, once it exists', async t => {
+scenario('a missing bucket, once it exists', async t => {
   const at = await site(t)
   const args = putArgs(at).map(arg => (arg === K ? 'oss://missing-bucket/k' : arg))
   const err = await failing(t, at, args, 75, DATA)
@@ -123,7 +132,7 @@ t.test('a missing bucket, once it exists', async t => {
   await proposes(t, at, err, ['oss-spool resume k'])
 })
 
-t.test('a refusal, once OSS allows the request', async t => {
+scenario('a refusal, once OSS allows the request', async t => {
   const at = await site(t)
   const refusals: Fault[] = [
     { operation: ['UploadPart', 'PutObject', 'InitiateMultipartUpload'], ...REFUSED },
@@ -139,7 +148,7 @@ t.test('a refusal, once OSS allows the request', async t => {
   }
 })
 
-t.test('an id that starts with a hyphen', async t => {
+scenario('an id that starts with a hyphen', async t => {
   const at = await site(t)
   const fault = at.oss.inject({ operation: 'CompleteMultipartUpload', ...REFUSED })
   const args = putArgs(at).map(arg => (arg === '--id=k' ? '--id=-k' : arg))
@@ -148,7 +157,7 @@ t.test('an id that starts with a hyphen', async t => {
   await proposes(t, at, err, ['oss-spool resume --spool'])
 })
 
-t.test('an object that exists', async t => {
+scenario('an object that exists', async t => {
   const at = await site(t)
   t.equal((await run(at.dir, putArgs(at), DATA, at.keys)).status, 0)
   const err = await failing(t, at, putArgs(at, '--no-overwrite'), 1, DATA)
@@ -167,7 +176,7 @@ t.test('an object that exists', async t => {
   await proposes(t, at, out, ['oss-spool show k'])
 })
 
-t.test('an upload that is not sealed', async t => {
+scenario('an upload that is not sealed', async t => {
   const at = await site(t)
   const args = ['run', K, '--id=k', ...at.flags, '--', 'false']
   t.same(proposalsIn(await failing(t, at, args, 1)), [])
@@ -177,7 +186,7 @@ t.test('an upload that is not sealed', async t => {
   await proposes(t, at, out, ['oss-spool abort k'])
 })
 
-t.test('an expectation that is not met', async t => {
+scenario('an expectation that is not met', async t => {
   const at = await site(t)
   const err = await failing(t, at, putArgs(at, '--expect-bytes=5'), 1, DATA)
   t.same(proposalsIn(err), [])
@@ -188,7 +197,7 @@ t.test('an expectation that is not met', async t => {
   await proposes(t, at, late, ['oss-spool resume k'])
 })
 
-t.test('an id that belongs to another key, also at another endpoint', async t => {
+scenario('an id that belongs to another key, also at another endpoint', async t => {
   const at = await site(t)
   const fault = await seal(t, at)
   const other = putArgs(at).map(arg => (arg === K ? `oss://${BUCKET}/other` : arg))
@@ -202,7 +211,7 @@ t.test('an id that belongs to another key, also at another endpoint', async t =>
   await proposes(t, at, elsewhere, ['oss-spool resume k --spool', 'oss-spool abort k --spool'])
 })
 
-t.test('an id that does not exist', async t => {
+scenario('an id that does not exist', async t => {
   const at = await site(t)
   await seal(t, at)
   for (const command of ['resume', 'abort', 'show']) {
@@ -212,7 +221,7 @@ t.test('an id that does not exist', async t => {
   }
 })
 
-t.test('an upload that is locked proposes nothing', async t => {
+scenario('an upload that is locked proposes nothing', async t => {
   const at = await site(t)
   const input = new PassThrough()
   const owner = start(at.dir, putArgs(at), input, at.keys)
@@ -228,7 +237,7 @@ t.test('an upload that is locked proposes nothing', async t => {
   t.equal((await owner.done).status, 0)
 })
 
-t.test('an upload whose outcome is unknown, with and without the permission to look', async t => {
+scenario('an upload whose outcome is unknown, with and without the permission to look', async t => {
   const at = await site(t)
   const cut = at.oss.inject({ operation: 'CompleteMultipartUpload', ...RESET })
   const blind = at.oss.inject({ operation: ['HeadObject', 'ListParts', 'GetObject'], ...REFUSED })
@@ -245,7 +254,7 @@ t.test('an upload whose outcome is unknown, with and without the permission to l
   await proposes(t, at, unknown, commands)
 })
 
-t.test('an unanswered Complete of an earlier run that cannot be aborted', async t => {
+scenario('an unanswered Complete of an earlier run that cannot be aborted', async t => {
   const at = await site(t)
   const cut = at.oss.inject({
     operation: ['CompleteMultipartUpload', 'HeadObject'],
@@ -262,7 +271,7 @@ t.test('an unanswered Complete of an earlier run that cannot be aborted', async 
   t.match(proposalsIn(err), ['oss-spool resume k', 'oss-spool resume --force k'])
 })
 
-t.test('an abort that OSS refuses, by abort and by prune', async t => {
+scenario('an abort that OSS refuses, by abort and by prune', async t => {
   const at = await site(t)
   const sealing = await seal(t, at)
   const refusal = at.oss.inject({ operation: 'AbortMultipartUpload', ...REFUSED })
@@ -280,7 +289,7 @@ t.test('an abort that OSS refuses, by abort and by prune', async t => {
   sealing.remove()
 })
 
-t.test('uploads of other endpoints', async t => {
+scenario('uploads of other endpoints', async t => {
   const at = await site(t)
   await seal(t, at).then(fault => fault.remove())
   const other = await startEmulator({ dir: join(at.dir, 'other'), buckets: [BUCKET] })
@@ -310,7 +319,7 @@ t.test('uploads of other endpoints', async t => {
   await proposes(t, at, err, [command, 'oss-spool show k --spool'])
 })
 
-t.test('an embedded OSS, from another directory and by another connection', async t => {
+scenario('an embedded OSS, from another directory and by another connection', async t => {
   const at = await site(t)
   const local = ['--spool', SPOOL, `--local=my "objects"`]
   const put = ['put', K, '--id=k', '--max-rate=20KB', ...local]
@@ -341,7 +350,7 @@ t.test('an embedded OSS, from another directory and by another connection', asyn
   }
 })
 
-t.test('an interrupted upload', async t => {
+scenario('an interrupted upload', async t => {
   const at = await site(t)
   const input = new PassThrough()
   const unsealed = start(at.dir, putArgs(at), input, at.keys)
@@ -361,7 +370,7 @@ t.test('an interrupted upload', async t => {
   await proposes(t, at, late.err, ['oss-spool resume k'])
 })
 
-t.test('a network that is down, once it is back', async t => {
+scenario('a network that is down, once it is back', async t => {
   const at = await site(t)
   await at.oss.close()
   const err = await failing(t, at, putArgs(at), 75, DATA)
@@ -373,7 +382,7 @@ t.test('a network that is down, once it is back', async t => {
   await proposes(t, at, err, ['oss-spool resume k'])
 })
 
-t.test('settings of a configuration file', async t => {
+scenario('settings of a configuration file', async t => {
   const at = await site(t)
   const { OSS_ACCESS_KEY_ID: accessKeyId, OSS_ACCESS_KEY_SECRET: accessKeySecret } = at.keys
   const settings = {
@@ -393,7 +402,7 @@ t.test('settings of a configuration file', async t => {
   await proposes(t, without, err, ['oss-spool resume k --config'])
 })
 
-t.test('a committed upload', async t => {
+scenario('a committed upload', async t => {
   const at = await site(t)
   const spool = new Spool({ client: at.oss.clientOptions(BUCKET), dir: at.spool })
   const sink = spool.createWriteStream('k', { id: 'k', partSize: PART })
@@ -410,7 +419,7 @@ t.test('a committed upload', async t => {
   t.equal(proposalsIn(shown.out).length, 2)
 })
 
-t.test('a file that changed while it was uploaded in place', async t => {
+scenario('a file that changed while it was uploaded in place', async t => {
   const at = await site(t)
   await writeFile(join(at.dir, 'file'), DATA)
   const fault = at.oss.inject({ operation: 'CompleteMultipartUpload', ...REFUSED })
@@ -423,7 +432,7 @@ t.test('a file that changed while it was uploaded in place', async t => {
   await proposes(t, at, shown.out, ['oss-spool abort k'])
 })
 
-t.test('damaged and unreadable uploads', async t => {
+scenario('damaged and unreadable uploads', async t => {
   const at = await site(t)
   await mkdir(join(at.spool, 'unreadable', 'checkpoint.json'), { recursive: true })
   t.same(proposalsIn(await failing(t, at, ['resume', 'unreadable', ...at.flags], 1)), [])
@@ -435,14 +444,14 @@ t.test('damaged and unreadable uploads', async t => {
   await proposes(t, at, out, ['oss-spool ls', 'oss-spool prune'])
 })
 
-t.test('a receipt', async t => {
+scenario('a receipt', async t => {
   const at = await site(t)
   t.equal((await run(at.dir, putArgs(at, '--once'), DATA, at.keys)).status, 0)
   const { out } = await run(at.dir, ['show', 'k', '--spool', SPOOL])
   await proposes(t, at, out, ['oss-spool prune'])
 })
 
-t.test('a full disk, and one that is read-only', async t => {
+scenario('a full disk, and one that is read-only', async t => {
   const disk = tinyDisk(t)
   if (disk === undefined) return
   const at = await site(t)
@@ -455,7 +464,7 @@ t.test('a full disk, and one that is read-only', async t => {
   t.match(await runProposed(at, command), { status: 1, out: /^FAILED/, err: '' }, 'finds the cause')
 })
 
-t.test('wrong usage, and credentials that OSS rejects', async t => {
+scenario('wrong usage, and credentials that OSS rejects', async t => {
   const at = await site(t)
   await mkdir(at.spool)
   const usage = await failing(t, at, ['resume', ...at.flags], 2)
@@ -478,3 +487,5 @@ t.test('wrong usage, and credentials that OSS rejects', async t => {
   const late = await run(at.dir, doctor, undefined, at.keys)
   await proposes(t, at, late.out, [`oss-spool doctor oss://${BUCKET}/`])
 })
+
+for (const [name, body] of sampled(t, SCENARIOS, ONE_IN)) void t.test(name, body)

@@ -1,7 +1,7 @@
 /** A longer timeout for tests that start processes, which are slow on a busy machine. */
 import type { Test } from 'tap'
 
-const LIMIT = 1_200_000
+const LIMIT = 1_700_000
 
 export function setLongTimeout(t: Test, limit = LIMIT): void {
   t.setTimeout(limit)

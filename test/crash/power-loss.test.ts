@@ -48,7 +48,7 @@ for (const [scenario, every] of sampled(t, CASES, 5)) {
     }
     await runCases(
       t,
-      sampled(t, cases, 13, 5).map(({ at, loss }) => ({
+      sampled(t, cases, 13, 8).map(({ at, loss }) => ({
         name: `power cut after operation ${at}, loss of ${loss}`,
         run: () => lose(at, loss),
       })),

@@ -7,6 +7,7 @@ import type { CliConnection } from '../connection.js'
 import { confirm } from '../confirm.js'
 import { EXIT_SUCCESS, EXIT_FAILURE, UsageError } from '../exit-status.js'
 import { ID_DESCRIPTION, addConnectionOptions, addExamples } from '../shared-options.js'
+import { toJsonLine } from '../escape-control-chars.js'
 import { reportError } from '../report.js'
 import { resolveIds } from '../resolve-ids.js'
 import type { Session, SpoolFlags } from '../session.js'
@@ -46,7 +47,7 @@ async function abortUploads(
   const spool = await session.openSpool(flags, connection)
   const preferredEndpoint = flags.remote ? connection.endpoint : undefined
   const selectedIds = flags.all
-    ? await selectAbortable(session, spool, connection.endpoint, flags)
+    ? await selectAbortable(session, spool, connection, flags)
     : await resolveIds(session, ids, flags, preferredEndpoint)
   if (selectedIds.length === 0) return EXIT_SUCCESS
   const subject = selectedIds.length === 1 ? selectedIds[0] : `${selectedIds.length} uploads`
@@ -87,13 +88,15 @@ async function openOfflineFor(flags: AbortFlags): Promise<CliConnection> {
 async function selectAbortable(
   session: Session,
   spool: Spool,
-  endpoint: string,
+  connection: CliConnection,
   flags: AbortFlags,
 ): Promise<string[]> {
   const ids: string[] = []
+  const { endpoint } = connection
   const uploads = await spool.uploads({ all: true })
   for (const status of uploads) {
-    const isElsewhere = status.endpoint !== endpoint
+    const isElsewhere =
+      status.endpoint !== endpoint && !connection.isConfiguredFor(status.endpoint, status.bucket)
     if (status.owner === undefined && !isElsewhere) ids.push(status.id)
     else if (flags.quiet) continue
     else if (status.owner !== undefined) logSkipped(session, status, ownerText(status))
@@ -112,6 +115,6 @@ async function selectAbortable(
 }
 
 function formatAborted(id: string, { json, remote }: AbortFlags): string {
-  if (json) return JSON.stringify({ id, aborted: true, ...(remote ? {} : { remote }) })
+  if (json) return toJsonLine({ id, aborted: true, ...(remote ? {} : { remote }) })
   return remote ? `${id}: aborted` : `${id}: aborted on this disk only`
 }

@@ -31,7 +31,7 @@ async function showConfig(session: Session, merged: SpoolFlags): Promise<number>
   const settings = await collectSettings(session, merged)
   if (merged.json) {
     const entries = settings.map(({ name, ...rest }) => [name, rest])
-    session.print(JSON.stringify(Object.fromEntries(entries)))
+    session.printJson(Object.fromEntries(entries))
     return EXIT_SUCCESS
   }
   const { isTTY, columns } = session.io.stdout

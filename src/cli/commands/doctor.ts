@@ -46,7 +46,7 @@ async function runDoctor(
     ...(await checkConnection(session, flags, bucketTarget)),
   ]
   const isOk = checks.every(({ state }) => state !== 'failed')
-  if (flags.json) session.print(JSON.stringify({ ok: isOk, checks }))
+  if (flags.json) session.printJson({ ok: isOk, checks })
   else for (const line of checks.flatMap(formatCheck)) session.print(escapeControlChars(line))
   return isOk ? EXIT_SUCCESS : EXIT_FAILURE
 }

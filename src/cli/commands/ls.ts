@@ -39,9 +39,8 @@ async function listSpool(
     status => matchesFlags(status, givenFlags) && (flags.all || status.phase !== 'receipt'),
   )
   if (flags.json) {
-    for (const status of selected) session.print(JSON.stringify(status))
-    if (flags.all)
-      for (const each of quarantine) session.print(JSON.stringify({ quarantine: each }))
+    for (const status of selected) session.printJson(status)
+    if (flags.all) for (const each of quarantine) session.printJson({ quarantine: each })
     return EXIT_SUCCESS
   }
   if (selected.length + quarantine.length > 0) {

@@ -5,7 +5,7 @@ import type { Pruned } from '../../upload/maintenance/prune.js'
 import { confirm } from '../confirm.js'
 import { EXIT_SUCCESS, EXIT_FAILURE } from '../exit-status.js'
 import { addConnectionOptions, addExamples, addSettings } from '../shared-options.js'
-import { hintOf, reportFailure } from '../report.js'
+import { reportFailure } from '../report.js'
 import type { Session, SpoolFlags } from '../session.js'
 import { escapeControlChars } from '../escape-control-chars.js'
 
@@ -40,7 +40,6 @@ async function pruneSpool(session: Session, flags: PruneFlags): Promise<number> 
   let status = EXIT_SUCCESS
   spool.on('warning', ({ cause }) => {
     if (!(cause instanceof SpoolError)) return
-    session.log(hintOf(session, cause))
     if (!NO_FAILURE.has(cause.code)) status = EXIT_FAILURE
   })
   for (const pruned of await spool.prune({ ...olderThanOption, sealed, orphans, dryRun })) {
@@ -57,11 +56,12 @@ function reportPruned(session: Session, pruned: Pruned, { dryRun, json }: PruneF
   const { error, ...entry } = pruned
   if (error === undefined) {
     const line = formatPruned(entry, dryRun === true)
-    session.print(json ? JSON.stringify(entry) : escapeControlChars(line))
+    if (json) session.printJson(entry)
+    else session.print(escapeControlChars(line))
     return
   }
   const report = reportFailure(session, error)
-  if (json) session.print(JSON.stringify({ ...entry, error: report }))
+  if (json) session.printJson({ ...entry, error: report })
 }
 
 function formatPruned({ kind, id, bucket, key, uploadId }: Pruned, dryRun: boolean): string {

@@ -53,7 +53,7 @@ async function showUpload(session: Session, arg: string, flags: SpoolFlags): Pro
   }
   const details = toUploadDetails(status, checkpoint, join(directory, id))
   if (flags.json) {
-    session.print(JSON.stringify(details))
+    session.printJson(details)
     return EXIT_SUCCESS
   }
   const endpoint = await session.selectedEndpoint(flags)
