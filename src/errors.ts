@@ -153,7 +153,7 @@ export function argumentProblem(error: unknown): ArgumentProblem | undefined {
 
 function withProblem<E extends Error>(error: E, name: string, reason: string, value: unknown): E {
   const isShown = typeof value === 'string' || typeof value === 'number'
-  const received = typeof value === 'string' ? inspectValue(value) : String(value)
+  const received = typeof value === 'number' ? String(value) : inspectValue(value)
   PROBLEM_OF_ERROR.set(error, { name, reason, ...(isShown ? { received } : {}) })
   return error
 }

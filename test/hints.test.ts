@@ -62,7 +62,8 @@ t.test('a missing bucket proposes resume(), which works once it exists', async t
   const spool = b.another({ client: b.oss.clientOptions('missing') })
   const error = await failure(spool.upload('k', source, { id: 'k' }))
   await new OSS(b.oss.clientOptions(BUCKET)).putBucket('missing')
-  await resolves(t, b, error, "spool.resume('k')")
+  t.equal(callsIn(error)[0], "spool.resume('k', { to: { bucket, key } })", 'for a wrong name')
+  await resolves(t, b, error, "spool.resume('k')", 1)
 })
 
 t.test('an object that exists proposes to replace it, or to discard the bytes', async t => {
@@ -103,18 +104,20 @@ t.test('an id that does not exist proposes uploads()', async t => {
   await resolves(t, b, await failure(b.spool.abort('nope')), 'spool.uploads()')
 })
 
-t.test('an id in use proposes abort(), with a client for its endpoint', async t => {
+t.test('an id in use proposes resume() and abort(), with a client for its endpoint', async t => {
   const b = await bench(t)
   await refused(b)
   const error = await failure(b.spool.upload('other', source, { id: 'k' }))
   t.equal(error.code, 'ERR_SPOOL_ID_IN_USE')
-  await resolves(t, b, error, "spool.abort('k')")
+  await resolves(t, b, error, "spool.resume('k')")
+  await refused(b)
+  await resolves(t, b, error, "spool.abort('k')", 1)
   await refused(b)
   const elsewhere = await bench(t)
   const spool = b.another({ client: elsewhere.oss.clientOptions(BUCKET) })
   const other = await failure(spool.upload('k', source, { id: 'k' }))
   t.match(other.hint, `use a client for ${b.oss.endpoint} and call`)
-  await resolves(t, b, other, "spool.abort('k')")
+  await resolves(t, b, other, "spool.resume('k')")
 })
 
 t.test('a late expectation that is not met proposes resume()', async t => {

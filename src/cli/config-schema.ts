@@ -6,6 +6,7 @@
 import { InvalidArgumentError } from 'commander'
 import { ACLS, STORAGE_CLASSES } from '../oss/object-headers.js'
 import { LOG_FORMATS } from './log-format.js'
+import { DEFAULT_LOCAL_DIR } from './raw-flags.js'
 import { INVALID_PING_URL, isPingUrl, redactPingUrl } from './ping-url.js'
 import {
   digestParser,
@@ -97,9 +98,6 @@ const PING_URL: SettingType = {
   parseText: parsePingUrl,
   parseJson: parsePingUrl,
 }
-
-/** Directory of `--local` without a value. */
-export const DEFAULT_LOCAL_DIR = './oss-data'
 
 /** A value that may be left out: `1` selects the default, `0` clears it. */
 const LOCAL_DIR: SettingType = {

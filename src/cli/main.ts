@@ -4,9 +4,8 @@
  */
 import { createRequire } from 'node:module'
 import { Command, CommanderError } from 'commander'
-import { DEFAULT_LOCAL_DIR } from './config-schema.js'
 import { EXIT_SUCCESS, EXIT_USAGE, UsageError } from './exit-status.js'
-import { ownArguments, rawFlagValue } from './raw-flags.js'
+import { DEFAULT_LOCAL_DIR, ownArguments, rawFlagValue } from './raw-flags.js'
 import { Session, type ProcessIo } from './session.js'
 
 type DefineCommand = (program: Command, session: Session) => void

@@ -1,5 +1,8 @@
 /** Reads single flags from a command line that could not be parsed, or is not parsed yet. */
 
+/** Directory of `--local` without a value. */
+export const DEFAULT_LOCAL_DIR = './oss-data'
+
 /** Returns the arguments before `--`; the others belong to the command of `run`. */
 export function ownArguments(args: readonly string[]): readonly string[] {
   const separatorIndex = args.indexOf('--')

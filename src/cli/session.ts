@@ -10,7 +10,7 @@ import type { SpoolWarning } from '../upload/run/context.js'
 import { errorCode } from '../util/error-code.js'
 import { isError } from '../util/error-shape.js'
 import type { Configuration } from './configuration.js'
-import { settingNamed, type SettingDefinition } from './config-schema.js'
+import type { SettingDefinition } from './config-schema.js'
 import type { CliConnection, ConnectionFlags } from './connection.js'
 import { EXIT_SUCCESS, EXIT_FAILURE } from './exit-status.js'
 import { escapeControlChars } from './escape-control-chars.js'
@@ -150,7 +150,7 @@ export class Session {
 
   /** Returns whether an output flag is set, for failures before a command runs. */
   isEnabled(name: 'json' | 'debug', args: readonly string[]): boolean {
-    return args.includes(`--${name}`) || this.io.env[settingNamed(name).env] === '1'
+    return args.includes(`--${name}`) || this.io.env[`OSS_SPOOL_${name.toUpperCase()}`] === '1'
   }
 
   /** Connects to the OSS selected by flags and configuration. @throws UsageError */

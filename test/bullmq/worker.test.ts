@@ -123,9 +123,9 @@ if (redis !== undefined) {
       [['--sources=sources.mjs'], /No bucket/, { OSS_BUCKET: '' }],
       [['--sources=missing.mjs'], /missing\.mjs cannot be loaded/],
       [['--sources=none.mjs'], /exports no functions/],
-      [['--sources=sources.mjs', '--concurrency=0'], /"concurrency"/],
+      [['--sources=sources.mjs', '--concurrency=0'], /--concurrency must be/],
       [['--sources=sources.mjs', '--health=x'], /\[HOST:\]PORT/],
-      [[], /required option.*--sources/],
+      [[], /No sources: set --sources/],
     ]
     // Two concurrent processes, to match a machine with two cores.
     await mapLimit(2, wrong, async ([args, hint, more]) => {

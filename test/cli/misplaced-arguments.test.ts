@@ -16,7 +16,7 @@ function proposed({ err }: Ended): string {
 /** Runs a command line that is wrong, and the corrected one. */
 async function correct(t: Test, dir: string, args: readonly string[]): Promise<Ended> {
   const wrong = await run(dir, args)
-  t.match(wrong, { status: 2, out: '', err: /ERR_USAGE/ }, args.join(' '))
+  t.match(wrong, { status: 2, err: /ERR_USAGE/ }, args.join(' '))
   t.notOk(existsSync(join(dir, 'spool')), 'no spool directory was created')
   const corrected = await shell(dir, proposed(wrong)).done
   t.equal(corrected.status, 0, `${proposed(wrong)}: ${corrected.err}`)
@@ -45,7 +45,7 @@ t.test('run: a forgotten "--" is inserted before the command', async t => {
 t.test('run: a pipeline as one argument is passed to --shell', async t => {
   for (const separator of [['--'], []]) {
     const dir = t.testdir({})
-    await correct(t, dir, ['run', K, '--local', ...separator, "echo it's | tr a-z A-Z"])
+    await correct(t, dir, ['run', K, '--local', ...separator, "echo it\\'s | tr a-z A-Z"])
     t.equal(await contentOf(dir), "IT'S\n")
   }
 })

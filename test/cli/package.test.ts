@@ -35,8 +35,8 @@ const PUBLISHED = [
  * Limits of the packed and unpacked size, in bytes, slightly above the current sizes (537,240 and 1,933,614, of
  * which documentation and examples are a third) to catch unintended growth.
  */
-const MAX_PACKED = 560_000
-const MAX_UNPACKED = 2_000_000
+const MAX_PACKED = 610_000
+const MAX_UNPACKED = 2_200_000
 
 interface Packed {
   readonly filename: string

@@ -194,12 +194,12 @@ t.test('an id that belongs to another key, also at another endpoint', async t =>
   const other = putArgs(at).map(arg => (arg === K ? `oss://${BUCKET}/other` : arg))
   const err = await failing(t, at, other, 1, DATA)
   fault.remove()
-  await proposes(t, at, err, ['oss-spool abort k --spool'])
+  await proposes(t, at, err, ['oss-spool resume k --spool', 'oss-spool abort k --spool'])
   await seal(t, at).then(each => each.remove())
   const local = ['put', K, '--id=k', '--spool', SPOOL, '--local']
   const elsewhere = await failing(t, at, local, 1, DATA)
   t.match(elsewhere, at.oss.endpoint)
-  await proposes(t, at, elsewhere, ['oss-spool abort k --spool'])
+  await proposes(t, at, elsewhere, ['oss-spool resume k --spool', 'oss-spool abort k --spool'])
 })
 
 t.test('an id that does not exist', async t => {

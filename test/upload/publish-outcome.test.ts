@@ -139,7 +139,7 @@ for (const data of [bytes(2 * PART + 5), bytes(1000)]) {
         b.oss.inject({ operation, do: 'reset', at: 'done', times: 1 })
         const error = await failing(b, data)
         t.match(error, { code: 'ERR_SPOOL_DENIED', resumable: true })
-        t.match(error.hint, '--force')
+        t.match(error.hint, "spool.resume('id', { force: true })")
         for (let run = 0; run < 2; run++) {
           const again = await b
             .another()
