@@ -180,7 +180,7 @@ t.test('a move killed at any disk operation is completed by another process', as
     const moments = Array.from({ length: operations }, (_, i) => i + 1).flatMap(at =>
       (['before', 'after'] as const).map(when => ({ at, when })),
     )
-    const cases = sampled(t, moments, 16, 4).map(({ at, when }) => ({
+    const cases = sampled(t, moments, 16, 8).map(({ at, when }) => ({
       name: `${start.name}, ${when} disk operation ${at}`,
       run: async () => {
         const fixture = await setUp(b, start)
