@@ -6,7 +6,7 @@ import { SpoolError } from '../errors.js'
 import type { UploadResult } from '../upload/run/result.js'
 import { exitStatusOf, UsageError } from './exit-status.js'
 import { formatBytes, formatDuration } from './units.js'
-import { commandWording } from './proposed-command.js'
+import { spoolErrorHint } from './spool-error-hint.js'
 import type { Session } from './session.js'
 import { escapeControlChars } from './escape-control-chars.js'
 import { errorCode } from '../util/error-code.js'
@@ -103,7 +103,7 @@ function toErrorReport(session: Session, error: unknown, context: ReportContext)
   const propose = (...args: string[]): string => session.propose(...args)
   if (error instanceof SpoolError) {
     const { code, message, resumable, id } = error
-    return { code, message, hint: spoolErrorHint(session, error), resumable, id }
+    return { code, message, hint: spoolErrorHint(error, session), resumable, id }
   }
   const text = describeArgumentError(session, error)
   const code = errorCode(error) ?? 'ERR_UNEXPECTED'
@@ -118,16 +118,4 @@ function toErrorReport(session: Session, error: unknown, context: ReportContext)
     resumable: false,
     id: '',
   }
-}
-
-/** Returns the hint of an error, which proposes commands with the given flags. */
-export function hintOf(session: Session, error: unknown): string | undefined {
-  return error instanceof SpoolError ? spoolErrorHint(session, error) : undefined
-}
-
-function spoolErrorHint(session: Session, error: SpoolError): string {
-  const isDiskFailure = error.code === 'ERR_SPOOL_IO' && !error.resumable
-  return isDiskFailure
-    ? hintForError(error.cause ?? { code: 'EIO' }, '', (...args) => session.propose(...args))
-    : error.hintIn(commandWording((args, at) => session.proposeAt(at, ...args)))
 }

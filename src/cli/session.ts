@@ -177,8 +177,8 @@ export class Session {
       ...(flags.parallelUploads === undefined ? {} : { parallelUploads: flags.parallelUploads }),
       ...extraOptions,
     })
-    const { hintOf } = await import('./report.js')
-    spool.on('warning', warning => this.logWarning(warning, hintOf(this, warning.cause)))
+    const { hintOf } = await import('./spool-error-hint.js')
+    spool.on('warning', warning => this.logWarning(warning, hintOf(warning.cause, this)))
     return spool
   }
 

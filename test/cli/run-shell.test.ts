@@ -120,7 +120,7 @@ t.test('on a terminal, Ctrl-C ends every command of the pipeline', async t => {
 
 t.test('a pipeline can read the terminal', async t => {
   const dir = t.testdir({})
-  const line = `oss-spool run --local --quiet --shell 'read -r word < /dev/tty; echo "\$word" | tr a-z A-Z' ${K} && cat oss-data/buckets/*/objects/k.object/body-*`
+  const line = `oss-spool run --local --quiet --shell 'read -r word < /dev/tty; echo "$word" | tr a-z A-Z' ${K} && cat oss-data/buckets/*/objects/k.object/body-*`
   const { child, done } = terminal(dir, line, 80)
   child.stdin?.write('password\n')
   t.match(await done, { status: 0, out: /PASSWORD/ })

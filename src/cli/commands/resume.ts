@@ -18,9 +18,10 @@ import type { MoveTarget } from '../../spool-options.js'
 import { parseMoveTarget } from '../target.js'
 import { startProgressDisplay, type ProgressDisplay, type ProgressFlags } from '../progress.js'
 import { monitored, type MonitoringFlags } from '../monitoring.js'
-import { hintOf, reportError, reportResult, reportWarnedError } from '../report.js'
+import { reportError, reportResult, reportWarnedError } from '../report.js'
 import { resolveIds } from '../resolve-ids.js'
 import type { CliConnection, ConnectionFlags } from '../connection.js'
+import { spoolErrorHint } from '../spool-error-hint.js'
 import { reportStaleUploads } from '../stale-uploads.js'
 import type { Session, SpoolFlags } from '../session.js'
 
@@ -200,7 +201,7 @@ async function resumeOne(
     const { code } = error
     const notice = SETTLED_ELSEWHERE[code]
     if (notice === undefined) {
-      const hint = hintOf(session, error)
+      const hint = spoolErrorHint(error, session)
       session.logLine(`${id} is skipped: ${code}: ${error.message}`, { id, code, hint })
     } else if (!flags.quiet) session.logLine(`${id} is skipped: ${notice}`, { id, code })
     return EXIT_SUCCESS
