@@ -66,15 +66,34 @@ t.test('a missing bucket proposes resume(), which works once it exists', async t
   await resolves(t, b, error, "spool.resume('k')", 1)
 })
 
-t.test('an object that exists proposes to replace it, or to discard the bytes', async t => {
-  for (const [n, call] of ["spool.resume('k', { force: true })", "spool.abort('k')"].entries()) {
-    const b = await bench(t)
-    await b.spool.upload('k', () => streamOf(bytes(5)), { id: 'first' })
-    const error = await failure(b.spool.upload('k', source, { id: 'k', overwrite: false }))
-    t.equal(error.code, 'ERR_SPOOL_OBJECT_EXISTS')
-    await resolves(t, b, error, call, n)
-    t.same(await b.spool.uploads(), [])
-  }
+t.test(
+  'an object that exists proposes another one, to replace it, or to discard the bytes',
+  async t => {
+    for (const [n, call] of [
+      [1, "spool.resume('k', { force: true })"],
+      [2, "spool.abort('k')"],
+    ] as const) {
+      const b = await bench(t)
+      await b.spool.upload('k', () => streamOf(bytes(5)), { id: 'first' })
+      const error = await failure(b.spool.upload('k', source, { id: 'k', overwrite: false }))
+      t.equal(error.code, 'ERR_SPOOL_OBJECT_EXISTS')
+      t.equal(callsIn(error)[0], "spool.resume('k', { to: { bucket, key } })")
+      await resolves(t, b, error, call, n)
+      t.same(await b.spool.uploads(), [])
+    }
+  },
+)
+
+t.test('an object that stops a stream before its end proposes only to discard it', async t => {
+  const b = await bench(t)
+  await b.spool.upload('k', () => streamOf(bytes(5)), { id: 'first' })
+  const sink = b.spool.createWriteStream('k', { id: 'k', overwrite: false, partSize: PART })
+  sink.on('error', () => {})
+  sink.write(DATA)
+  const error = await failure(sink.result)
+  t.equal(error.code, 'ERR_SPOOL_OBJECT_EXISTS')
+  t.equal(callsIn(error).length, 1)
+  await resolves(t, b, error, "spool.abort('k')")
 })
 
 t.test('an unsealed upload proposes abort()', async t => {

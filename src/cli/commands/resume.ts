@@ -134,7 +134,7 @@ function logSkippedUpload(
         session,
         status,
         'the object already exists',
-        `To replace it, run "${propose('resume', '--force')}". To discard the bytes, run "${propose('abort')}".`,
+        `To publish the bytes as another object, run "${propose('resume', '--to', 'oss://BUCKET/KEY')}". To replace it, run "${propose('resume', '--force')}". To discard the bytes, run "${propose('abort')}".`,
       )
     case 'elsewhere':
       return logSkipped(

@@ -164,7 +164,7 @@ function formatPhase(details: UploadDetails): string[] {
 type ProposeCommand = (...args: string[]) => string
 
 function nextStep(
-  { phase, committed, owner, error }: UploadDetails,
+  { phase, committed, owner, error, freed }: UploadDetails,
   propose: ProposeCommand,
 ): string {
   if (owner !== undefined) return 'wait until that process finishes'
@@ -175,7 +175,11 @@ function nextStep(
     return `upload again from the source (parts on OSS are not sent again), or run "${propose('abort')}"`
   }
   if (error?.code === 'ERR_SPOOL_OBJECT_EXISTS') {
-    return `run "${propose('resume', '--force')}" to replace the object, or "${propose('abort')}" to discard the upload`
+    const move =
+      freed === undefined
+        ? `"${propose('resume', '--to', 'oss://BUCKET/KEY')}" to publish it as another object, `
+        : ''
+    return `run ${move}"${propose('resume', '--force')}" to replace the object, or "${propose('abort')}" to discard the upload`
   }
   // A committed upload is not read in place: its source failed after the commit.
   if (error?.code === 'ERR_SPOOL_SOURCE_FAILED' && committed === undefined) {

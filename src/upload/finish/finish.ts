@@ -17,7 +17,7 @@ import {
   OssRequestError,
 } from '../../oss/request-error.js'
 import type { UploadContext } from '../run/context.js'
-import { errorContext, toSpoolError } from '../run/error-mapping.js'
+import { errorContext, objectExistsHint, toSpoolError } from '../run/error-mapping.js'
 import { abortUploadId, abortUploadIds } from '../transfer/abort-upload-ids.js'
 import { BytesLostError, hasFreedParts } from '../model/freed-parts.js'
 import { AlreadyPublishedError } from '../transfer/multipart-session.js'
@@ -335,7 +335,11 @@ async function reconcileRecord(resources: UploadResources): Promise<PublishedObj
   throw new SpoolError(
     'ERR_SPOOL_OBJECT_EXISTS',
     `oss://${writer.checkpoint.bucket}/${context.key} was written by someone else while this upload was completing. That object is kept, and so are all bytes on this host`,
-    { id: context.id, requestId: object?.requestId },
+    {
+      id: context.id,
+      requestId: object?.requestId,
+      hint: objectExistsHint({ id: context.id, kept: 'all', hasFreedParts: hasFreedParts(record) }),
+    },
   )
 }
 
