@@ -4,23 +4,29 @@
  */
 import type { UploadStatus } from '../upload/maintenance/status.js'
 import { idArgument } from './proposed-command.js'
-import type { Session } from './session.js'
+import type { CliConnection } from './connection.js'
+import type { IsOwnUpload, Session } from './session.js'
 
 /** Why `resume --all` leaves out an upload. */
 export type SkipReason = 'owned' | 'unsealed' | 'exists' | 'elsewhere'
 
 /**
  * Returns why `resume --all` leaves out an upload, or `undefined` if it finishes it.
- * @param endpoint – the endpoint that the flags select
+ * @param isOwn – it belongs to the selected OSS
  */
 export function skipReason(
-  { resumable, owner, error, endpoint: recorded }: UploadStatus,
-  endpoint: string | undefined,
+  { resumable, owner, error }: UploadStatus,
+  isOwn: boolean,
 ): SkipReason | undefined {
   if (owner !== undefined) return 'owned'
   if (!resumable) return 'unsealed'
   if (error?.code === 'ERR_SPOOL_OBJECT_EXISTS') return 'exists'
-  return recorded === endpoint ? undefined : 'elsewhere'
+  return isOwn ? undefined : 'elsewhere'
+}
+
+/** Returns which uploads belong to the OSS of a connection. */
+export function ownUploadsOf({ isConfiguredFor }: CliConnection): IsOwnUpload {
+  return ({ endpoint, bucket }) => isConfiguredFor(endpoint, bucket)
 }
 
 /** Logs that `--all` leaves out an upload, and the command that does not, if there is one. */
@@ -42,15 +48,14 @@ export function ownerText({ phase, owner }: UploadStatus): string {
 }
 
 /**
- * Returns a command for one upload: with the given flags if they select its endpoint, otherwise with its own.
- * @param endpoint – the endpoint that the flags select
+ * Returns a command for one upload: with the given flags if they select its OSS, otherwise with its endpoint.
+ * @param isOwn – it belongs to the selected OSS
  */
 export function proposeFor(
   session: Session,
   status: Pick<UploadStatus, 'id' | 'endpoint' | 'region'>,
-  endpoint: string | undefined,
+  isOwn: boolean,
   ...args: string[]
 ): string {
-  const place = status.endpoint === endpoint ? undefined : status
-  return session.proposeAt(place, ...args, ...idArgument(status.id))
+  return session.proposeAt(isOwn ? undefined : status, ...args, ...idArgument(status.id))
 }

@@ -250,7 +250,14 @@ export const SETTING_DEFINITIONS: readonly SettingDefinition[] = [
     DURATION,
     'with --all: exit with 1 if an upload remains whose seal, last commit or quarantine is older',
   ),
-  setting('--dry-run', BOOLEAN, 'only print what would be removed', { perCall: true }),
+  setting(
+    '--no-remote',
+    BOOLEAN,
+    'give up on this disk only, without a request; parts may remain on OSS',
+    { perCall: true, option: 'remote' },
+  ),
+  setting('--dry-run', BOOLEAN, 'only print what would be sent or removed', { perCall: true }),
+  setting('--port <N>', COUNT, 'port to listen on (default: any free port)', { perCall: true }),
   // The worker.
   setting('--redis <URL>', STRING, 'Redis URL; a flag must not contain its password', {
     sharedEnv: 'REDIS_URL',

@@ -175,8 +175,14 @@ function valuesAndOrigins(
   place: PlaceSettings,
   sources: readonly ConfigSource[],
 ): Pick<Configuration, 'values' | 'origins'> {
+  const rankOf = (name: string): number => found.get(name)?.rank ?? sources.length
+  // A flag that selects an OSS is not meant for the embedded one of a variable.
+  const isLocalOverruled =
+    rankOf('local') > 0 && Math.min(rankOf('endpoint'), rankOf('region')) === 0
   const isOverruled = (name: string): boolean =>
-    (name === 'endpoint' || name === 'region' || name === 'cname') && place[name] === undefined
+    name === 'local'
+      ? isLocalOverruled
+      : (name === 'endpoint' || name === 'region' || name === 'cname') && place[name] === undefined
   const used = [...found].filter(([name]) => !isOverruled(name))
   return {
     values: Object.fromEntries(used.map(([name, { value }]) => [name, value])),

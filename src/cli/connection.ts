@@ -43,18 +43,18 @@ export async function openConnection(
 ): Promise<CliConnection> {
   if (flags.local !== undefined) return openLocalConnection(flags.local, bucket)
   const place = isConfigured ? configuredPlace(flags, configuration, bucket) : flags
-  const endpoints = isConfigured ? [...configuration.bucketEndpoints] : []
   const options = {
     ...(await credentialOptions(configuration.credentials)),
     ...endpointOptions({ ...place, ...selectOther(flags) }),
     ...(bucket === undefined ? {} : { bucket }),
   }
-  const connection = connect(
-    options,
-    undefined,
-    new Map(endpoints.map(([name, { endpoint }]) => [name, endpoint])),
-  )
+  const endpoints = isConfigured ? endpointOfBuckets(configuration) : undefined
+  const connection = connect(options, undefined, endpoints)
   return { ...connection, close: async () => connection.close() }
+}
+
+function endpointOfBuckets({ bucketEndpoints }: Configuration): ReadonlyMap<string, string> {
+  return new Map([...bucketEndpoints].map(([bucket, { endpoint }]) => [bucket, endpoint]))
 }
 
 function selectOther({ internal, requestPayer }: ConnectionFlags): ConnectionFlags {
@@ -75,29 +75,32 @@ function configuredPlace(
 }
 
 /**
- * Returns the endpoint that the flags select, as records name it; `undefined` if they select none that can work.
- * Needs no credentials.
- */
-export async function selectedEndpoint(flags: ConnectionFlags): Promise<string | undefined> {
-  if (flags.local !== undefined) return EMBEDDED_PREFIX + (await realPathOf(flags.local))
-  try {
-    return connect({ ...endpointOptions(flags), credentials: refuseCredentials }).endpoint
-  } catch {
-    return undefined // reported by the commands that connect
-  }
-}
-
-/**
- * Returns a connection that never connects: for commands that work on this disk only.
+ * Returns a connection to the selected OSS that never connects: for commands that work on this disk only. Needs no
+ * credentials.
+ * @param isConfigured – the place is the configured one, so endpoints of single buckets apply
  * @throws UsageError if the flags select no endpoint
  */
-export async function openOffline(flags: ConnectionFlags): Promise<CliConnection> {
-  const connection = connect({
-    ...(flags.local === undefined ? endpointOptions(flags) : { region: 'local' }),
-    credentials: refuseCredentials,
-  })
-  const endpoint = (await selectedEndpoint(flags)) ?? connection.endpoint
-  return { ...connection, endpoint, close: async () => connection.close() }
+export async function openOffline(
+  flags: ConnectionFlags,
+  isConfigured: boolean,
+  configuration: Configuration,
+  bucket?: string,
+): Promise<CliConnection> {
+  const credentials = { credentials: refuseCredentials }
+  const { local } = flags
+  const place = isConfigured ? configuredPlace(flags, configuration, bucket) : flags
+  const connection =
+    local === undefined
+      ? connect(
+          { ...endpointOptions({ ...place, ...selectOther(flags) }), ...credentials },
+          undefined,
+          isConfigured ? endpointOfBuckets(configuration) : undefined,
+        )
+      : connect(
+          { region: 'local', ...credentials },
+          { name: EMBEDDED_PREFIX + (await realPathOf(local)), endpoint: 'http://localhost' },
+        )
+  return { ...connection, close: async () => connection.close() }
 }
 
 function refuseCredentials(): never {

@@ -74,7 +74,8 @@ Examples:
   oss-spool resume --all
 
 Environment: OSS_SPOOL_PART_SIZE=8MiB sets --part-size; 1 or 0 stands for an option without a
-value. Each command's --help lists its variables. Not --id, --to, --force, --yes, --all, --dir.
+value. Each command's --help lists its variables. Not --id, --to, --force, --yes, --all, --shell,
+and not --dir and --host of the emulator.
 
 Exit status: 0 success; 75 failed, but "oss-spool resume" can finish it; 1 failed, nothing
 to resume; 2 wrong usage; with run, the status of the failed command; 129, 130 or 143 after

@@ -3,10 +3,10 @@ import type { Command } from 'commander'
 import { settingNamed } from './config-schema.js'
 import { EXIT_SUCCESS, UsageError } from './exit-status.js'
 import { INVALID_PING_URL, isPingUrl } from './ping-url.js'
-import { rawFlagValue } from './raw-flags.js'
+import { ownArguments, rawFlagValue } from './raw-flags.js'
 import type { GlobalFlags, Session } from './session.js'
 
-export type MonitoringFlags = PingFlags & MetricsFlags
+export type MonitoringFlags = PingFlags & MetricsFlags & { readonly dryRun?: boolean }
 
 interface PingFlags {
   readonly ping?: string
@@ -19,13 +19,14 @@ export type MetricsFlags = GlobalFlags & {
 /** ms for open sockets and name lookups of a ping that had no answer. */
 const EXIT_GRACE_MS = 100
 
-/** Wraps a command so that it honours `--ping` and `--metrics`. @param name – its name */
+/** Wraps a command so that it honours `--ping` and `--metrics`, except with `--dry-run`. @param name – its name */
 export function monitored<F extends MonitoringFlags>(
   session: Session,
   name: string,
   command: (flags: F) => Promise<number>,
 ): (flags: F) => Promise<number> {
   return async flags => {
+    if (flags.dryRun === true) return command(flags)
     if (flags.ping !== undefined) await startPing(session, name, flags.ping)
     return measured(session, name, command)(flags)
   }
@@ -93,6 +94,7 @@ export async function pingWrongUsage(
   args: readonly string[],
 ): Promise<void> {
   if (command?.options.some(({ long }) => long === '--ping') !== true) return
+  if (session.isEnabled('dry-run', ownArguments(args))) return
   const url = rawFlagValue(args, '--ping') ?? (await configuredPing(session, args))
   if (url !== undefined && isPingUrl(url)) await createPing(session, command.name(), url)
 }

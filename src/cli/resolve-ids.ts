@@ -4,27 +4,27 @@ import { SpoolError } from '../errors.js'
 import type { UploadStatus } from '../upload/maintenance/status.js'
 import { checkId, defaultDirectory } from '../upload/model/names.js'
 import { UsageError } from './exit-status.js'
-import type { GlobalFlags, Session } from './session.js'
+import type { GlobalFlags, IsOwnUpload, Session } from './session.js'
 import { readSpoolContent } from './spool-content.js'
 import { parseTarget } from './target.js'
 
 /**
  * Resolves each argument to the full id of an upload. A valid id that matches nothing is returned as it is.
- * @param endpoint – preferred if the object of a URL has uploads at several endpoints
+ * @param isOwn – preferred if the object of a URL has uploads at several endpoints
  * @throws UsageError if an argument is ambiguous; SpoolError `ERR_SPOOL_NOT_FOUND` if a URL has no upload
  */
 export async function resolveIds(
   session: Session,
   args: readonly string[],
   flags: GlobalFlags,
-  endpoint?: string,
+  isOwn: IsOwnUpload = () => false,
 ): Promise<string[]> {
   const directory = new SpoolDirectory(flags.spool ?? defaultDirectory(session.io.env))
   const hasUrl = args.some(isUrl)
   const { uploads } = hasUrl ? await readSpoolContent(session, flags) : { uploads: [] }
   const ids: string[] = []
   for (const arg of args) {
-    if (isUrl(arg)) ids.push(idOfObject(arg, uploads, endpoint))
+    if (isUrl(arg)) ids.push(idOfObject(arg, uploads, isOwn))
     else if (await hasOrUnknown(directory, arg)) ids.push(arg)
     else ids.push(idStartingWith(arg, await directory.ids()))
   }
@@ -48,15 +48,11 @@ function idStartingWith(prefix: string, ids: readonly string[]): string {
   return id
 }
 
-function idOfObject(
-  url: string,
-  uploads: readonly UploadStatus[],
-  endpoint: string | undefined,
-): string {
+function idOfObject(url: string, uploads: readonly UploadStatus[], isOwn: IsOwnUpload): string {
   const { bucket, key } = parseTarget(url)
   const ofObject = uploads.filter(each => each.bucket === bucket && each.key === key)
   const unfinished = preferred(ofObject, ({ phase }) => phase !== 'receipt')
-  const matches = preferred(unfinished, each => each.endpoint === endpoint)
+  const matches = preferred(unfinished, isOwn)
   if (matches.length > 1) {
     throw ambiguousError(
       url,

@@ -7,6 +7,7 @@ import { constants } from 'node:os'
 import type { Spool } from '../spool.js'
 import type { SpoolOptions } from '../spool-options.js'
 import type { SpoolWarning } from '../upload/run/context.js'
+import type { UploadStatus } from '../upload/maintenance/status.js'
 import { errorCode } from '../util/error-code.js'
 import { isError } from '../util/error-shape.js'
 import type { Configuration } from './configuration.js'
@@ -43,6 +44,9 @@ export interface GlobalFlags {
 
 export type SpoolFlags = GlobalFlags &
   ConnectionFlags & { readonly maxRate?: number; readonly parallelUploads?: number }
+
+/** Whether an upload belongs to the OSS that flags and configuration select. */
+export type IsOwnUpload = (status: Pick<UploadStatus, 'endpoint' | 'bucket'>) => boolean
 
 export type InterruptSignal = 'SIGINT' | 'SIGTERM' | 'SIGHUP'
 
@@ -148,19 +152,43 @@ export class Session {
     return origin?.subject ?? (setting.flags?.replace(/ .*/, '') || setting.env)
   }
 
-  /** Returns whether an output flag is set, for failures before a command runs. */
-  isEnabled(name: 'json' | 'debug', args: readonly string[]): boolean {
-    return args.includes(`--${name}`) || this.io.env[`OSS_SPOOL_${name.toUpperCase()}`] === '1'
+  /** Returns whether a flag without a value is set, for failures before a command runs. */
+  isEnabled(name: 'json' | 'debug' | 'dry-run', args: readonly string[]): boolean {
+    const variable = `OSS_SPOOL_${name.toUpperCase().replace('-', '_')}`
+    return args.includes(`--${name}`) || this.io.env[variable] === '1'
   }
 
   /** Connects to the OSS selected by flags and configuration. @throws UsageError */
   async connect(flags: SpoolFlags, bucket?: string): Promise<CliConnection> {
     const { openConnection } = await import('./connection.js')
-    const { values } = this.configuration
-    const isConfigured = flags.endpoint === values['endpoint'] && flags.region === values['region']
+    const isConfigured = this.#isConfiguredPlace(flags)
     const connection = await openConnection(flags, isConfigured, this.configuration, bucket)
     this.onClose(() => connection.close())
     return connection
+  }
+
+  /**
+   * Returns a connection to the same OSS that never connects. Needs no credentials.
+   * @throws UsageError if flags and configuration select none
+   */
+  async connectOffline(flags: ConnectionFlags, bucket?: string): Promise<CliConnection> {
+    const { openOffline } = await import('./connection.js')
+    return openOffline(flags, this.#isConfiguredPlace(flags), this.configuration, bucket)
+  }
+
+  /** Returns which uploads belong to the OSS that is selected; none if none is. Needs no credentials. */
+  async ownUploads(flags: ConnectionFlags): Promise<IsOwnUpload> {
+    try {
+      const { isConfiguredFor } = await this.connectOffline(flags)
+      return ({ endpoint, bucket }) => isConfiguredFor(endpoint, bucket)
+    } catch {
+      return () => false // reported by the commands that connect
+    }
+  }
+
+  #isConfiguredPlace({ endpoint, region }: ConnectionFlags): boolean {
+    const { values } = this.configuration
+    return endpoint === values['endpoint'] && region === values['region']
   }
 
   /** Opens a spool over that connection. @throws UsageError if there are no credentials */
@@ -195,15 +223,6 @@ export class Session {
   proposeAt(place: RecordedPlace | undefined, ...args: string[]): string {
     const given = this.#givenFlags
     return proposedCommand(args, place === undefined ? given : selectPlace(given, place))
-  }
-
-  /**
-   * Resolves to the endpoint that the flags select, as records name it; `undefined` if they select none. Needs no
-   * credentials.
-   */
-  async selectedEndpoint(flags: ConnectionFlags): Promise<string | undefined> {
-    const { selectedEndpoint } = await import('./connection.js')
-    return selectedEndpoint(flags)
   }
 
   /** Prints a value of the result to standard output, as JSON on one line. */

@@ -5,7 +5,6 @@
 import { Command, Option } from 'commander'
 import { settingNamed, type SettingDefinition } from './config-schema.js'
 import { UsageError } from './exit-status.js'
-import { parseCount } from './units.js'
 
 /** Description of the argument `ID`. */
 export const ID_DESCRIPTION =
@@ -115,6 +114,7 @@ export function addUploadOptions(command: Command): Command {
     'storageClass',
     'acl',
     'tag',
+    'dryRun',
   )
 }
 
@@ -140,10 +140,6 @@ export function addWorkerOptions(command: Command): Command {
     'hostQueueTimeout',
     'lockTimeout',
   )
-}
-
-export function countOption(flags: string, description: string): Option {
-  return valueOption(flags, description, parseCount)
 }
 
 /** Appends the environment variables of the options, and realistic examples, to the help of a command. */

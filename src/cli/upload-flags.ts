@@ -27,6 +27,7 @@ export type UploadFlags = SpoolFlags &
     readonly acl?: NonNullable<ObjectOptions['acl']>
     readonly tag?: string[]
     readonly retries?: number
+    readonly dryRun?: boolean
   }
 
 /**

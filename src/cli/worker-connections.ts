@@ -140,7 +140,10 @@ export async function openFleet(
         await new Promise<void>(resolve => setTimeout(resolve, PING_INTERVAL_MS).unref())
         if (await isReachable()) answeredAt = Date.now()
       }
-      session.logLine('Redis does not answer: its jobs return to the queue when their locks expire')
+      session.logLine(
+        'Redis does not answer: its jobs return to the queue when their locks expire',
+        { level: 'warn' },
+      )
     },
   }
 }

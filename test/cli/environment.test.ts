@@ -247,6 +247,19 @@ t.test('endpoints of buckets in ~/.ossutilconfig apply, also to resume --all', a
   })
   t.match(await run(dir, ['put', K, '--retries=1'], Buffer.from('x'), keys), { status: 75 })
   fault.remove()
+  for (const args of [['show', 'k'], ['doctor']]) {
+    const { out } = await run(dir, args, undefined, keys)
+    t.match(out, /run "oss-spool resume /i, args.join(' '))
+    t.notMatch(out, 'resume --all --endpoint', 'the upload belongs to the configured OSS')
+    t.notMatch(out, /resume \S+ --endpoint/, 'the upload belongs to the configured OSS')
+  }
+  const elsewhere = await run(
+    dir,
+    ['abort', '--all', '--no-remote', '--endpoint=http://127.0.0.1:1'],
+    undefined,
+    keys,
+  )
+  t.match(elsewhere.err, 'is skipped: it belongs to')
   const resumed = await run(dir, ['resume', '--all'], undefined, keys)
   t.match(resumed, { status: 0, out: /CRC64/ }, resumed.err)
   const region = ['config', 'show', '--json', '--region=cn-shanghai']

@@ -9,8 +9,8 @@ import { urlOf } from './project.js'
 
 /** Schemas that a line of `COMMAND --json` may match. Every command may print an error. */
 export const OUTPUTS: Readonly<Record<string, readonly string[]>> = {
-  put: ['result', 'error'],
-  run: ['result', 'error'],
+  put: ['result', 'dry-run', 'error'],
+  run: ['result', 'dry-run', 'error'],
   ls: ['status', 'quarantine', 'error'],
   show: ['show', 'error'],
   resume: ['result', 'error'],

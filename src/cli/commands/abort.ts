@@ -2,11 +2,16 @@
 import { Option, type Command } from 'commander'
 import { SpoolError, type SpoolErrorCode } from '../../errors.js'
 import type { Spool } from '../../spool.js'
-import { logSkipped, ownerText, proposeFor } from '../all-uploads.js'
+import { logSkipped, ownUploadsOf, ownerText, proposeFor } from '../all-uploads.js'
 import type { CliConnection } from '../connection.js'
 import { confirm } from '../confirm.js'
 import { EXIT_SUCCESS, EXIT_FAILURE, UsageError } from '../exit-status.js'
-import { ID_DESCRIPTION, addConnectionOptions, addExamples } from '../shared-options.js'
+import {
+  ID_DESCRIPTION,
+  addConnectionOptions,
+  addExamples,
+  addSettings,
+} from '../shared-options.js'
 import { toJsonLine } from '../escape-control-chars.js'
 import { reportError } from '../report.js'
 import { resolveIds } from '../resolve-ids.js'
@@ -14,7 +19,7 @@ import type { Session, SpoolFlags } from '../session.js'
 
 type AbortFlags = SpoolFlags & {
   readonly all?: boolean
-  readonly remote: boolean
+  readonly noRemote?: boolean
   readonly yes?: boolean
 }
 
@@ -23,17 +28,14 @@ export function defineAbort(program: Command, session: Session): void {
     .description('abort uploads, on this disk and on OSS; their bytes are lost')
     .argument('[ID...]', ID_DESCRIPTION)
     .addOption(new Option('--all', 'abort every unfinished upload of this endpoint'))
-    .addOption(
-      new Option(
-        '--no-remote',
-        'give up on this disk only, without a request; parts may remain on OSS',
-      ),
-    )
     .addOption(new Option('--yes', 'do not ask for confirmation'))
     .action((ids: string[], flags: AbortFlags) =>
       session.run(flags, merged => abortUploads(session, ids, merged)),
     )
-  addExamples(command, ['oss-spool abort mydb-2026-11-23', 'oss-spool abort --all --local --yes'])
+  addExamples(addSettings(command, 'noRemote'), [
+    'oss-spool abort mydb-2026-11-23',
+    'oss-spool abort --all --local --yes',
+  ])
 }
 
 async function abortUploads(
@@ -43,21 +45,23 @@ async function abortUploads(
 ): Promise<number> {
   if (ids.length === 0 && !flags.all) throw new UsageError('Expected upload ids or --all')
   if (ids.length > 0 && flags.all) throw new UsageError('Expected upload ids or --all, not both')
-  const connection = await (flags.remote ? session.connect(flags) : openOfflineFor(flags))
+  const connection = await (!flags.noRemote
+    ? session.connect(flags)
+    : openOfflineFor(session, flags))
   const spool = await session.openSpool(flags, connection)
-  const preferredEndpoint = flags.remote ? connection.endpoint : undefined
+  const isOwn = !flags.noRemote ? ownUploadsOf(connection) : undefined
   const selectedIds = flags.all
     ? await selectAbortable(session, spool, connection, flags)
-    : await resolveIds(session, ids, flags, preferredEndpoint)
+    : await resolveIds(session, ids, flags, isOwn)
   if (selectedIds.length === 0) return EXIT_SUCCESS
   const subject = selectedIds.length === 1 ? selectedIds[0] : `${selectedIds.length} uploads`
-  const places = flags.remote ? 'on this disk and on OSS' : 'on this disk only'
+  const places = !flags.noRemote ? 'on this disk and on OSS' : 'on this disk only'
   const question = `Abort ${subject}, ${places}? All spooled bytes will be lost.`
   if (!flags.yes && !(await confirm(session, question))) return EXIT_FAILURE
   let status = EXIT_SUCCESS
   for (const id of selectedIds) {
     try {
-      await spool.abort(id, { remote: flags.remote })
+      await spool.abort(id, { remote: !flags.noRemote })
       session.print(formatAborted(id, flags))
     } catch (error) {
       if (flags.all && error instanceof SpoolError && SETTLED_ELSEWHERE.has(error.code)) {
@@ -79,9 +83,8 @@ const SETTLED_ELSEWHERE: ReadonlySet<SpoolErrorCode> = new Set([
 ])
 
 /** Needs no credentials and, for ids, no endpoint either. */
-async function openOfflineFor(flags: AbortFlags): Promise<CliConnection> {
-  const { openOffline } = await import('../connection.js')
-  return openOffline(flags.all ? flags : { local: '.' })
+async function openOfflineFor(session: Session, flags: AbortFlags): Promise<CliConnection> {
+  return session.connectOffline(flags.all ? flags : { local: '.' })
 }
 
 /** Resolves to the ids of this endpoint that no process works on. Logs why the others are left out. */
@@ -92,16 +95,14 @@ async function selectAbortable(
   flags: AbortFlags,
 ): Promise<string[]> {
   const ids: string[] = []
-  const { endpoint } = connection
+  const isOwn = ownUploadsOf(connection)
   const uploads = await spool.uploads({ all: true })
   for (const status of uploads) {
-    const isElsewhere =
-      status.endpoint !== endpoint && !connection.isConfiguredFor(status.endpoint, status.bucket)
-    if (status.owner === undefined && !isElsewhere) ids.push(status.id)
+    if (status.owner === undefined && isOwn(status)) ids.push(status.id)
     else if (flags.quiet) continue
     else if (status.owner !== undefined) logSkipped(session, status, ownerText(status))
     else {
-      const command = proposeFor(session, status, endpoint, 'abort')
+      const command = proposeFor(session, status, false, 'abort')
       logSkipped(
         session,
         status,
@@ -114,7 +115,7 @@ async function selectAbortable(
   return ids
 }
 
-function formatAborted(id: string, { json, remote }: AbortFlags): string {
-  if (json) return toJsonLine({ id, aborted: true, ...(remote ? {} : { remote }) })
-  return remote ? `${id}: aborted` : `${id}: aborted on this disk only`
+function formatAborted(id: string, { json, noRemote }: AbortFlags): string {
+  if (json) return toJsonLine({ id, aborted: true, ...(noRemote ? { remote: false } : {}) })
+  return noRemote ? `${id}: aborted on this disk only` : `${id}: aborted`
 }

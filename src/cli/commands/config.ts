@@ -13,7 +13,10 @@ export function defineConfig(program: Command, session: Session): void {
   const config = program.command('config').description('show configuration').helpCommand(false)
   const command = addConnectionOptions(config.command('show'))
     .description('print every setting and where it comes from; secrets are masked')
-    .action((flags: SpoolFlags) => session.run(flags, merged => showConfig(session, merged)))
+    .action((flags: SpoolFlags) => {
+      session.useSettings(SETTING_DEFINITIONS) // it shows all of them, so a wrong one is an error
+      return session.run(flags, merged => showConfig(session, merged))
+    })
   addExamples(command, [
     'oss-spool config show',
     'oss-spool config show --config /etc/oss-spool/backup.json --json | jq .region',

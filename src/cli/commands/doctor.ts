@@ -40,7 +40,7 @@ async function runDoctor(
       ? checkSpoolContent(
           session,
           await readSpoolContent(session, flags),
-          await session.selectedEndpoint(flags),
+          await session.ownUploads(flags),
         )
       : []),
     ...(await checkConnection(session, flags, bucketTarget)),

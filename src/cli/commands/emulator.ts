@@ -2,7 +2,7 @@
 import { once } from 'node:events'
 import { Option, type Command } from 'commander'
 import { EXIT_SUCCESS } from '../exit-status.js'
-import { countOption, addExamples, addSettings } from '../shared-options.js'
+import { addExamples, addSettings } from '../shared-options.js'
 import type { GlobalFlags, Session } from '../session.js'
 
 type EmulatorFlags = GlobalFlags & {
@@ -16,10 +16,9 @@ export function defineEmulator(program: Command, session: Session): void {
     .command('emulator')
     .description('run a local OSS')
     .addOption(new Option('--dir <DIR>', 'directory of buckets and objects').default('./oss-data'))
-    .addOption(countOption('--port <N>', 'port to listen on (default: 0, any free port)'))
     .addOption(new Option('--host <H>', 'address to listen on').default('127.0.0.1'))
     .action((flags: EmulatorFlags) => session.run(flags, merged => runEmulator(session, merged)))
-  addSettings(command, 'logFormat')
+  addSettings(command, 'port', 'logFormat')
   addExamples(command, ['oss-spool emulator', 'oss-spool emulator --dir /var/tmp/oss --port 9000'])
 }
 

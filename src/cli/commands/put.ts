@@ -36,7 +36,7 @@ export function definePut(program: Command, session: Session): void {
     .action((target: string, files: string[], flags: PutFlags) =>
       session.run(
         flags,
-        monitored(session, 'put', merged => putTargets(session, target, files, merged)),
+        monitored(session, 'put', merged => putTargets(session, target, files, merged, flags)),
       ),
     )
   addExamples(addSettings(command, 'ifChanged', 'inPlace', 'parallelUploads'), [
@@ -57,10 +57,12 @@ async function putTargets(
   target: string,
   files: readonly string[],
   flags: PutFlags,
+  givenFlags: PutFlags,
 ): Promise<number> {
   const targets = await resolveTargets(target, files)
   const options = await toUploadOptions(flags)
-  checkFlagsFitTargets(targets, flags)
+  checkFlagsFitTargets(targets, flags, givenFlags)
+  if (flags.dryRun) return describeTargets(session, targets, flags)
   const input = targets.some(({ file }) => file === undefined) ? openStdin(session) : undefined
   const connection = await session.connect(flags, targets[0]?.bucket)
   const spool = await session.openSpool(flags, connection)
@@ -90,6 +92,33 @@ async function putTargets(
   })
   progress.stop()
   return combineExitStatuses(statuses)
+}
+
+async function describeTargets(
+  session: Session,
+  targets: readonly UploadTarget[],
+  flags: PutFlags,
+): Promise<number> {
+  const { reportDryRun } = await import('../dry-run.js')
+  const statuses: number[] = []
+  for (const { bucket, key, file } of targets) {
+    const planned = {
+      bucket,
+      key,
+      ...(file === undefined
+        ? ({ from: 'standard input', size: flags.size, reuses: 'nothing' } as const)
+        : ({ from: file, size: regularSize(file), reuses: 'receipt' } as const)),
+      ifChanged: flags.ifChanged && file !== undefined ? (true as const) : undefined,
+    }
+    statuses.push(await reportDryRun(session, planned, flags, 'oss-spool put'))
+  }
+  return combineExitStatuses(statuses)
+}
+
+/** Returns the size of a file, or `undefined` for a pipe or a device. */
+function regularSize(file: string): number | undefined {
+  const stats = statSync(file)
+  return stats.isFile() ? stats.size : undefined
 }
 
 /** Context shared by the uploads of one command. */
@@ -144,8 +173,15 @@ async function putStdin(
   return writeStream.result
 }
 
-/** Rejects flags that do not fit the targets, such as the size of one stream with several files. */
-function checkFlagsFitTargets(targets: readonly UploadTarget[], flags: PutFlags): void {
+/**
+ * Rejects flags that do not fit the targets, such as the size of one stream with several files. Settings for files that
+ * are configured in general do not concern standard input.
+ */
+function checkFlagsFitTargets(
+  targets: readonly UploadTarget[],
+  flags: PutFlags,
+  givenFlags: PutFlags,
+): void {
   const singleStreamFlags = [
     'id',
     'size',
@@ -160,14 +196,19 @@ function checkFlagsFitTargets(targets: readonly UploadTarget[], flags: PutFlags)
       `${toFlag(misusedFlag)} applies to one stream, but there are ${targets.length} files`,
     )
   }
-  const fileFlag = flags.ifChanged ? '--if-changed' : flags.inPlace ? '--in-place' : undefined
-  if (fileFlag !== undefined && targets.some(({ file }) => file === undefined)) {
-    throw new UsageError(`${fileFlag} needs a FILE: standard input can be read only once`)
+  const givenFileFlag = fileFlagOf(givenFlags)
+  if (givenFileFlag !== undefined && targets.some(({ file }) => file === undefined)) {
+    throw new UsageError(`${givenFileFlag} needs a FILE: standard input can be read only once`)
   }
+  const fileFlag = fileFlagOf(flags)
   const irregularFile = targets.find(
     ({ file }) => file !== undefined && !statSync(file).isFile(),
   )?.file
   if (fileFlag !== undefined && irregularFile !== undefined) {
     throw new UsageError(`${fileFlag} needs regular files: ${irregularFile} can be read only once`)
   }
+}
+
+function fileFlagOf({ ifChanged, inPlace }: PutFlags): string | undefined {
+  return ifChanged ? '--if-changed' : inPlace ? '--in-place' : undefined
 }

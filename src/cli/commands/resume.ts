@@ -6,7 +6,14 @@ import { SpoolError, type SpoolErrorCode } from '../../errors.js'
 import type { SpoolWarning } from '../../upload/run/context.js'
 import type { UploadStatus } from '../../upload/maintenance/status.js'
 import { EXIT_FAILURE, EXIT_SUCCESS, UsageError, combineExitStatuses } from '../exit-status.js'
-import { logSkipped, ownerText, proposeFor, skipReason, type SkipReason } from '../all-uploads.js'
+import {
+  logSkipped,
+  ownUploadsOf,
+  ownerText,
+  proposeFor,
+  skipReason,
+  type SkipReason,
+} from '../all-uploads.js'
 import {
   ID_DESCRIPTION,
   addExamples,
@@ -66,7 +73,7 @@ async function resumeUploads(
   session: Session,
   ids: readonly string[],
   flags: ResumeFlags,
-  givenFlags: ConnectionFlags,
+  givenFlags: ResumeFlags,
 ): Promise<number> {
   if (ids.length === 0 && !flags.all) throw new UsageError('Expected upload ids or --all')
   if (ids.length > 0 && flags.all) throw new UsageError('Expected upload ids or --all, not both')
@@ -74,14 +81,15 @@ async function resumeUploads(
     throw new UsageError('--to moves one upload: expected its id, and not --all')
   }
   const target = flags.to === undefined ? undefined : parseMoveTarget(flags.to)
-  if (flags.staleAfter !== undefined && !flags.all) {
+  if (givenFlags.staleAfter !== undefined && !flags.all) {
     throw new UsageError('--stale-after judges all uploads and needs --all')
   }
   const connection = await session.connect(flags)
   const to = target && { ...target, ...moveEndpoint(connection, givenFlags) }
   const spool = await session.openSpool(flags, connection)
   if (!flags.all) {
-    const selectedIds = await resolveIds(session, ids, flags, connection.endpoint)
+    const isOwn = ownUploadsOf(connection)
+    const selectedIds = await resolveIds(session, ids, flags, isOwn)
     return combineExitStatuses(await resumeEach(session, spool, selectedIds, flags, to))
   }
   const status = await resumeAll(session, spool, connection, flags)
@@ -104,13 +112,13 @@ async function resumeAll(
   const uploads = await spool.uploads({ all: true })
   spool.off('warning', onWarning)
   const ids: string[] = []
+  const isOwn = ownUploadsOf(connection)
   for (const status of uploads) {
-    const isOurs = connection.isConfiguredFor(status.endpoint, status.bucket)
-    const endpoint = isOurs ? status.endpoint : connection.endpoint
-    const reason = skipReason(status, endpoint)
+    const isOurs = isOwn(status)
+    const reason = skipReason(status, isOurs)
     const isForced = reason === 'exists' && flags.force === true && isOurs
     if (reason === undefined || isForced) ids.push(status.id)
-    else if (!flags.quiet) logSkippedUpload(session, status, reason, endpoint)
+    else if (!flags.quiet) logSkippedUpload(session, status, reason, isOurs)
   }
   if (uploads.length === 0 && lostStatuses.length === 0 && !flags.quiet)
     session.logLine('nothing to do')
@@ -121,9 +129,9 @@ function logSkippedUpload(
   session: Session,
   status: UploadStatus,
   reason: SkipReason,
-  endpoint: string,
+  isOurs: boolean,
 ): void {
-  const propose = (...args: string[]): string => proposeFor(session, status, endpoint, ...args)
+  const propose = (...args: string[]): string => proposeFor(session, status, isOurs, ...args)
   switch (reason) {
     case 'owned':
       return logSkipped(session, status, ownerText(status))

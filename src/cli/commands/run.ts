@@ -52,6 +52,14 @@ async function runProducer(
   const { bucket, key } = parseTarget(target)
   const options = await toUploadOptions(flags)
   const command = producerCommand(commandLine, flags.shell, session.io.env['PATH'])
+  if (flags.dryRun) {
+    const { reportDryRun } = await import('../dry-run.js')
+    const { size, maxAge } = flags
+    const reuses = 'receipt or sealed bytes'
+    const from = `the output of ${command.name}`
+    const planned = { bucket, key, from, size, maxAge, reuses } as const
+    return reportDryRun(session, planned, flags, 'oss-spool run')
+  }
   const spool = await session.openSpool(flags, await session.connect(flags, bucket))
   const producer = new Producer(command)
   const progress = startProgressDisplay(session, target, flags)

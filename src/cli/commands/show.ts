@@ -56,9 +56,9 @@ async function showUpload(session: Session, arg: string, flags: SpoolFlags): Pro
     session.printJson(details)
     return EXIT_SUCCESS
   }
-  const endpoint = await session.selectedEndpoint(flags)
-  const propose: ProposeCommand = (...args) => proposeFor(session, status, endpoint, ...args)
-  const receipts = session.proposeAt(status.endpoint === endpoint ? undefined : status, 'prune')
+  const isOwn = (await session.ownUploads(flags))(status)
+  const propose: ProposeCommand = (...args) => proposeFor(session, status, isOwn, ...args)
+  const receipts = session.proposeAt(isOwn ? undefined : status, 'prune')
   const next =
     status.phase === 'receipt'
       ? `nothing; "${receipts}" removes old receipts`

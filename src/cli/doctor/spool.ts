@@ -6,7 +6,7 @@ import { checkFileSystem } from '../../disk/fs-capabilities.js'
 import { newProbePath } from '../../disk/probe-file.js'
 import { skipReason } from '../all-uploads.js'
 import { idArgument, shellQuoted } from '../proposed-command.js'
-import type { Session } from '../session.js'
+import type { IsOwnUpload, Session } from '../session.js'
 import type { SpoolContent } from '../spool-content.js'
 import { formatBytes } from '../units.js'
 import {
@@ -53,19 +53,19 @@ export async function checkSpoolDirectory(directory: string): Promise<CheckResul
 
 /**
  * Checks for uploads that only wait for `resume`, by endpoint, and for quarantined uploads.
- * @param endpoint – the endpoint that the flags select
+ * @param isOwn – whether an upload belongs to the selected OSS
  */
 export function checkSpoolContent(
   session: Session,
   { uploads, quarantine }: SpoolContent,
-  endpoint: string | undefined,
+  isOwn: IsOwnUpload,
 ): CheckResult[] {
   const unfinished = uploads.filter(({ phase }) => phase !== 'receipt')
   const waiting = unfinished.filter(status => {
-    const reason = skipReason(status, endpoint)
+    const reason = skipReason(status, isOwn(status))
     return reason === undefined || reason === 'elsewhere'
   })
-  const existing = unfinished.filter(status => skipReason(status, endpoint) === 'exists')
+  const existing = unfinished.filter(status => skipReason(status, isOwn(status)) === 'exists')
   const total = `of ${unfinished.length} unfinished uploads`
   return [
     ...(waiting.length === 0
@@ -73,7 +73,7 @@ export function checkSpoolContent(
       : []),
     ...[...new Set(waiting.map(status => status.endpoint))].map(place => {
       const statuses = waiting.filter(status => status.endpoint === place)
-      const at = place === endpoint ? undefined : statuses[0]
+      const at = statuses.find(status => !isOwn(status))
       return warningResult(
         'uploads',
         `${statuses.length} ${total} are sealed or committed and belong to ${place}, and no process works on them`,
