@@ -3,7 +3,8 @@
  * error and are no failure.
  */
 import type { UploadStatus } from '../upload/maintenance/status.js'
-import { idArgument } from './proposed-command.js'
+import type { HintWording, RecordedPlace } from '../hint.js'
+import { commandWording, idArgument } from './proposed-command.js'
 import type { Session } from './session.js'
 
 /** Why `resume --all` leaves out an upload. */
@@ -51,6 +52,18 @@ export function proposeFor(
   endpoint: string | undefined,
   ...args: string[]
 ): string {
-  const place = status.endpoint === endpoint ? undefined : status
-  return session.proposeAt(place, ...args, ...idArgument(status.id))
+  return session.proposeAt(placeFor(status, endpoint), ...args, ...idArgument(status.id))
+}
+
+/** Words hints for one upload, with the flags of `proposeFor`. */
+export function wordingFor(
+  session: Session,
+  status: RecordedPlace,
+  endpoint: string | undefined,
+): HintWording {
+  return commandWording(args => session.proposeAt(placeFor(status, endpoint), ...args))
+}
+
+function placeFor(status: RecordedPlace, endpoint: string | undefined): RecordedPlace | undefined {
+  return status.endpoint === endpoint ? undefined : status
 }
