@@ -66,23 +66,20 @@ t.test('a missing bucket proposes resume(), which works once it exists', async t
   await resolves(t, b, error, "spool.resume('k')", 1)
 })
 
-t.test(
-  'an object that exists proposes another one, to replace it, or to discard the bytes',
-  async t => {
-    for (const [n, call] of [
-      [1, "spool.resume('k', { force: true })"],
-      [2, "spool.abort('k')"],
-    ] as const) {
-      const b = await bench(t)
-      await b.spool.upload('k', () => streamOf(bytes(5)), { id: 'first' })
-      const error = await failure(b.spool.upload('k', source, { id: 'k', overwrite: false }))
-      t.equal(error.code, 'ERR_SPOOL_OBJECT_EXISTS')
-      t.equal(callsIn(error)[0], "spool.resume('k', { to: { bucket, key } })")
-      await resolves(t, b, error, call, n)
-      t.same(await b.spool.uploads(), [])
-    }
-  },
-)
+t.test('an object that exists proposes another key, or to discard the bytes', async t => {
+  for (const [n, call] of ["spool.resume('k', { to: { key } })", "spool.abort('k')"].entries()) {
+    const b = await bench(t)
+    await b.spool.upload('k', () => streamOf(bytes(5)), { id: 'first' })
+    const error = await failure(b.spool.upload('k', source, { id: 'k', overwrite: false }))
+    t.equal(error.code, 'ERR_SPOOL_OBJECT_EXISTS')
+    t.equal(callsIn(error)[n], call, error.hint)
+    t.equal(callsIn(error).length, 2, 'no call replaces the object')
+    await (n === 0 ? b.spool.resume('k', { to: { key: 'free' } }) : evaluate(b.spool, error, n))
+    t.equal((await b.get('k'))?.length, 5, 'the object is unchanged')
+    t.equal((await b.get('free'))?.length, n === 0 ? DATA.length : undefined)
+    t.same(await b.spool.uploads(), [])
+  }
+})
 
 t.test('an object that stops a stream before its end proposes only to discard it', async t => {
   const b = await bench(t)
@@ -93,6 +90,38 @@ t.test('an object that stops a stream before its end proposes only to discard it
   const error = await failure(sink.result)
   t.equal(error.code, 'ERR_SPOOL_OBJECT_EXISTS')
   t.equal(callsIn(error).length, 1)
+  await resolves(t, b, error, "spool.abort('k')")
+})
+
+t.test('an object that exists before the source has ended proposes to upload again', async t => {
+  const b = await bench(t, { spool: { partSize: PART } })
+  await b.spool.upload('k', () => streamOf(bytes(5)), { id: 'first' })
+  const sink = b.spool.createWriteStream('k', { id: 'k', overwrite: false })
+  sink.on('error', () => {})
+  sink.write(DATA) // without an end: OSS refuses the upload id
+  const error = await failure(sink.result)
+  t.match(error, { code: 'ERR_SPOOL_OBJECT_EXISTS', resumable: false })
+  t.match(error.hint, /again from the source/)
+  t.notMatch(error.hint, /kept|force/, 'nothing can be published')
+  t.equal(callsIn(error).length, 1)
+  await resolves(t, b, error, "spool.abort('k')")
+})
+
+t.test('an object that exists proposes no move of bytes that are only on OSS', async t => {
+  const b = await bench(t, { spool: { partSize: PART } })
+  const limits = { id: 'k', overwrite: false, maxSpoolBytes: 4 * PART, parallel: 1 }
+  const sink = b.spool.createWriteStream('k', limits)
+  sink.on('error', () => {})
+  const data = bytes(10 * PART)
+  await new Promise<void>((resolve, reject) => {
+    sink.write(data, error => (error ? reject(error) : resolve()))
+  })
+  await new OSS(b.oss.clientOptions(BUCKET)).put('k', Buffer.from('mine'))
+  sink.end()
+  const error = await failure(sink.result)
+  t.equal(error.code, 'ERR_SPOOL_OBJECT_EXISTS')
+  t.match(error.hint, /force/)
+  t.equal(callsIn(error).length, 1, error.hint)
   await resolves(t, b, error, "spool.abort('k')")
 })
 

@@ -6,7 +6,7 @@
 import { crc64 } from '../../crc64.js'
 import type { Completing, Finishable, Published, Sealed } from '../../disk/checkpoint.js'
 import { SpoolError } from '../../errors.js'
-import type { Hint } from '../../hint.js'
+import { keyTakenHint, type Hint } from '../../hint.js'
 import { TOKEN_HEADER, type ObjectInfo, type PublishResponse } from '../../oss/bucket.js'
 import { bodyHeaders, completionHeaders, initiationHeaders } from '../../oss/object-headers.js'
 import {
@@ -17,7 +17,7 @@ import {
   OssRequestError,
 } from '../../oss/request-error.js'
 import type { UploadContext } from '../run/context.js'
-import { errorContext, objectExistsHint, toSpoolError } from '../run/error-mapping.js'
+import { errorContext, toSpoolError } from '../run/error-mapping.js'
 import { abortUploadId, abortUploadIds } from '../transfer/abort-upload-ids.js'
 import { BytesLostError, hasFreedParts } from '../model/freed-parts.js'
 import { AlreadyPublishedError } from '../transfer/multipart-session.js'
@@ -338,7 +338,7 @@ async function reconcileRecord(resources: UploadResources): Promise<PublishedObj
     {
       id: context.id,
       requestId: object?.requestId,
-      hint: objectExistsHint({ id: context.id, kept: 'all', hasFreedParts: hasFreedParts(record) }),
+      hint: keyTakenHint(context.id, hasFreedParts(record) ? 'partly on OSS' : 'here'),
     },
   )
 }

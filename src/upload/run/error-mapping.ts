@@ -13,7 +13,7 @@ import { systemErrorCode } from '../../disk/durable-fs.js'
 import { LinkedFileChangedError } from '../../disk/linked-file.js'
 import { TempFileDamagedError } from '../../disk/temp-file.js'
 import { SpoolError, type SpoolErrorCode } from '../../errors.js'
-import { EMBEDDED_PREFIX, type Hint } from '../../hint.js'
+import { EMBEDDED_PREFIX, keyTakenHint, type Hint, type KeptPlace } from '../../hint.js'
 import {
   errorKind,
   isImmutable,
@@ -143,7 +143,7 @@ export function toSpoolError(error: unknown, upload: ErrorContext): unknown {
       resumable: resumable && code !== 'ERR_SPOOL_OBJECT_EXISTS',
       hint:
         code === 'ERR_SPOOL_OBJECT_EXISTS'
-          ? objectExistsHint(upload)
+          ? keyTakenHint(id, keptPlace(upload))
           : (moveHint(error, upload) ?? hint ?? deniedHint(error, upload)),
       requestId: error.requestId,
       status: error.status,
@@ -261,20 +261,9 @@ function moveHint(error: OssRequestError, upload: ErrorContext): Hint | undefine
     `${bytes} are on disk. If ${WRONG_TARGET_TEXT[wrong]} is wrong, ${say.resume(id, { to })}. Otherwise fix the cause, then ${say.resume(id)}.`
 }
 
-/** Returns the next steps if the key is taken. The first one replaces nothing. */
-export function objectExistsHint({
-  id,
-  kept,
-  hasFreedParts: freed,
-}: Pick<ErrorContext, 'id' | 'kept' | 'hasFreedParts'>): Hint {
-  if (kept === 'nothing') {
-    return say =>
-      `Upload again from the source to another key. To discard this upload, ${say.abort(id)}.`
-  }
-  return say => {
-    const move = `To publish them as another object, ${say.resume(id, { to: 'object' })}. `
-    return `The bytes are kept. ${freed ? '' : move}To replace the object, ${say.resume(id, { force: true })}. To discard the bytes, ${say.abort(id)}.`
-  }
+function keptPlace({ kept, hasFreedParts: freed }: ErrorContext): KeptPlace {
+  if (kept === 'nothing') return 'nowhere'
+  return freed ? 'partly on OSS' : 'here'
 }
 
 /** Returns the next step if OSS refused the request and resuming at once would not help. */
