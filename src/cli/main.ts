@@ -56,6 +56,7 @@ async function buildProgram(session: Session, name: string | undefined): Promise
     .version(packageVersion(), '-V, --version')
     .exitOverride()
     .showSuggestionAfterError()
+    .configureHelp({ minWidthToWrap: 24 }) // the list of commands leaves 34 of 80 columns
     .configureOutput({
       writeOut: text => void stdout.write(text),
       writeErr: text => {
@@ -73,13 +74,13 @@ Examples:
   oss-spool put oss://site/photos/ 'photos/**/*.jpg'
   oss-spool resume --all
 
-Environment: OSS_SPOOL_PART_SIZE=8MiB sets --part-size; 1 or 0 stands for an option without a
-value. Each command's --help lists its variables. Not --id, --to, --force, --yes, --all, --shell,
-and not --dir and --host of the emulator.
+Environment: OSS_SPOOL_PART_SIZE=8MiB sets --part-size; 1 or 0 stands for an
+option without a value. Each command's --help lists its variables. Flags only:
+--id, --to, --force, --yes, --all, --shell, and --dir and --host of emulator.
 
-Exit status: 0 success; 75 failed, but "oss-spool resume" can finish it; 1 failed, nothing
-to resume; 2 wrong usage; with run, the status of the failed command; 129, 130 or 143 after
-SIGHUP, SIGINT or SIGTERM.`,
+Exit status: 0 success; 75 failed, but "oss-spool resume" can finish it;
+1 failed, nothing to resume; 2 wrong usage; with run, the status of the failed
+command; 129, 130 or 143 after SIGHUP, SIGINT or SIGTERM.`,
     )
   program.hook('preAction', async (_program, command) => {
     const { settingsOf } = await import('./shared-options.js')

@@ -158,7 +158,8 @@ function environmentHelp(command: Command): string {
   return `\n${[heading, ...wrapped(names, HELP_WIDTH)].join('\n  ')}\n`
 }
 
-const HELP_WIDTH = 78
+/** Leaves room for the indentation and a comma in 80 columns. */
+const HELP_WIDTH = 77
 
 /** Joins words with commas into lines of at most `width` characters. */
 function wrapped(words: readonly string[], width: number): string[] {

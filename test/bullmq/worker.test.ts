@@ -1,5 +1,6 @@
 /** `oss-spool worker` as shipped: real processes as machines, shut down gracefully or killed. */
 import { writeFileSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { UploadQueue } from '../../src/bullmq/index.js'
@@ -110,6 +111,31 @@ if (redis !== undefined) {
     t.equal(status, 130)
     t.match(JSON.parse(out), { id: job.id, key: 'k', size: SIZE })
     t.equal(parts(oss), 3, 'parts on OSS are not sent again')
+  })
+
+  t.test('worker --metrics describes the uploads of its host and the last job', async t => {
+    const { dir, queue, worker } = await site(t, redis)
+    const file = join(dir, 'worker.prom')
+    const metrics = () => readFile(file, 'utf8').catch(() => '')
+    const a = worker('a', `--metrics=${file}`, '--log-format=json')
+    await until(async () => /unfinished_uploads\{phase="spooling"\} 0/.test(await metrics()))
+    t.notMatch(await metrics(), 'command="worker"', 'no job has completed')
+    const done = await queue.add({ key: 'quick', source: 'quick', args: { byte: 7 } })
+    await until(async () => (await done.getState()) === 'completed')
+    const started = await queue.add({ key: 'k', source: 'gated' })
+    await until(async () => (await started.getState()) === 'active')
+    a.child.kill('SIGTERM')
+    const { status, err } = await a.done
+    t.equal(status, 143)
+    for (const line of err.trim().split('\n')) t.type(JSON.parse(line).message, 'string')
+    t.match(await metrics(), /last_success_timestamp_seconds\{command="worker"\} \d/)
+    t.match(await metrics(), /last_duration_seconds\{command="worker"\} \d/)
+    t.match(await metrics(), 'oss_spool_quarantined_uploads 0')
+  })
+
+  t.test('worker --metrics rejects a file that node_exporter does not read', async t => {
+    const { worker } = await site(t, redis)
+    t.match(await worker('a', '--metrics=worker.txt').done, { status: 2, err: /\.prom/ })
   })
 
   t.test('invalid usage exits with 2 before any work', async t => {

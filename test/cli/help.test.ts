@@ -26,6 +26,17 @@ t.test('every command prints help with two examples to standard output', async t
   for (const name of COMMANDS) t.match(err, `\n  ${name}`)
 })
 
+t.test('help fits a terminal of 80 columns', async t => {
+  const line = ['', ...COMMANDS].map(name => `oss-spool ${name} --help`).join('; ')
+  const { out } = await terminal(t.testdir({}), line, 80).done
+  const tooLong = out.split(/\r?\n/).filter(each => each.length > 80)
+  // Examples are lines to copy, and stay whole.
+  t.same(
+    tooLong.filter(each => !/^ {2}(REDIS_URL=\S+ )?oss-spool /.test(each)),
+    [],
+  )
+})
+
 t.test('bash completes commands, options, words, ids and files', async t => {
   const dir = t.testdir({ 'some-file': '' })
   const { env } = await server(t, dir)
