@@ -112,10 +112,7 @@ function defaultHint(code: SpoolErrorCode, id: string, resumable: boolean): Hint
     case 'ERR_SPOOL_LOCKED':
       return 'Wait until its owner ends, or end that process. Then run this again.'
     case 'ERR_SPOOL_OBJECT_EXISTS':
-      return id === ''
-        ? 'Choose another key.'
-        : say =>
-            `The bytes are kept. To replace the object, ${say.resume(id, { force: true })}. To discard the bytes, ${say.abort(id)}.`
+      return 'Choose another key.'
     case 'ERR_SPOOL_UNSEALED':
       return say => `Upload again from the source. To discard the upload, ${say.abort(id)}.`
     case 'ERR_SPOOL_NOT_FOUND':

@@ -43,11 +43,11 @@ export interface HintWording {
   /** List the unfinished uploads. */
   list(): string
   /** Name of an upload option. */
-  option(name: 'id' | 'dir' | 'maxSpoolBytes' | 'client.endpoint'): string
+  option(name: 'id' | 'dir' | 'force' | 'maxSpoolBytes' | 'client.endpoint'): string
 }
 
 /** What of the place of an object is to be another. */
-export type MoveHint = 'object' | 'endpoint'
+export type MoveHint = 'object' | 'key' | 'endpoint'
 
 /** A hint as it is, or one that words the steps it proposes. */
 export type Hint = string | ((say: HintWording) => string)
@@ -73,6 +73,25 @@ export const CALLS: HintWording = {
   option: name => name,
 }
 
+/** Where the bytes are that `resume` can publish. Those that are partly on OSS cannot be moved. */
+export type KeptPlace = 'here' | 'partly on OSS' | 'nowhere'
+
+/**
+ * Returns the next step of an upload whose key is taken. Replacing the other object comes last and is no command to
+ * copy: that object may be another run's, whose records would be lost.
+ */
+export function keyTakenHint(id: string, kept: KeptPlace): Hint {
+  if (kept === 'nowhere') {
+    return say =>
+      `Upload again from the source, to another key. To discard this upload, ${say.abort(id)}.`
+  }
+  return say => {
+    const move =
+      kept === 'here' ? `To publish them under another key, ${say.resume(id, { to: 'key' })}. ` : ''
+    return `The bytes are kept. ${move}To discard them, ${say.abort(id)}. Resuming with ${say.option('force')} replaces the existing object, which is then lost.`
+  }
+}
+
 function clientOf(place: RecordedPlace | undefined): string {
   return place === undefined ? '' : `use a client for ${place.endpoint} and `
 }
@@ -84,5 +103,6 @@ export function wordHint(hint: Hint, wording: HintWording): string {
 
 const MOVES: Readonly<Record<MoveHint, string>> = {
   object: 'to: { bucket, key }',
+  key: 'to: { key }',
   endpoint: 'to: { endpoint, region }',
 }

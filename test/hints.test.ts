@@ -66,15 +66,63 @@ t.test('a missing bucket proposes resume(), which works once it exists', async t
   await resolves(t, b, error, "spool.resume('k')", 1)
 })
 
-t.test('an object that exists proposes to replace it, or to discard the bytes', async t => {
-  for (const [n, call] of ["spool.resume('k', { force: true })", "spool.abort('k')"].entries()) {
+t.test('an object that exists proposes another key, or to discard the bytes', async t => {
+  for (const [n, call] of ["spool.resume('k', { to: { key } })", "spool.abort('k')"].entries()) {
     const b = await bench(t)
     await b.spool.upload('k', () => streamOf(bytes(5)), { id: 'first' })
     const error = await failure(b.spool.upload('k', source, { id: 'k', overwrite: false }))
     t.equal(error.code, 'ERR_SPOOL_OBJECT_EXISTS')
-    await resolves(t, b, error, call, n)
+    t.equal(callsIn(error)[n], call, error.hint)
+    t.equal(callsIn(error).length, 2, 'no call replaces the object')
+    await (n === 0 ? b.spool.resume('k', { to: { key: 'free' } }) : evaluate(b.spool, error, n))
+    t.equal((await b.get('k'))?.length, 5, 'the object is unchanged')
+    t.equal((await b.get('free'))?.length, n === 0 ? DATA.length : undefined)
     t.same(await b.spool.uploads(), [])
   }
+})
+
+t.test('an object that stops a stream before its end proposes only to discard it', async t => {
+  const b = await bench(t)
+  await b.spool.upload('k', () => streamOf(bytes(5)), { id: 'first' })
+  const sink = b.spool.createWriteStream('k', { id: 'k', overwrite: false, partSize: PART })
+  sink.on('error', () => {})
+  sink.write(DATA)
+  const error = await failure(sink.result)
+  t.equal(error.code, 'ERR_SPOOL_OBJECT_EXISTS')
+  t.equal(callsIn(error).length, 1)
+  await resolves(t, b, error, "spool.abort('k')")
+})
+
+t.test('an object that exists before the source has ended proposes to upload again', async t => {
+  const b = await bench(t, { spool: { partSize: PART } })
+  await b.spool.upload('k', () => streamOf(bytes(5)), { id: 'first' })
+  const sink = b.spool.createWriteStream('k', { id: 'k', overwrite: false })
+  sink.on('error', () => {})
+  sink.write(DATA) // without an end: OSS refuses the upload id
+  const error = await failure(sink.result)
+  t.match(error, { code: 'ERR_SPOOL_OBJECT_EXISTS', resumable: false })
+  t.match(error.hint, /again from the source/)
+  t.notMatch(error.hint, /kept|force/, 'nothing can be published')
+  t.equal(callsIn(error).length, 1)
+  await resolves(t, b, error, "spool.abort('k')")
+})
+
+t.test('an object that exists proposes no move of bytes that are only on OSS', async t => {
+  const b = await bench(t, { spool: { partSize: PART } })
+  const limits = { id: 'k', overwrite: false, maxSpoolBytes: 4 * PART, parallel: 1 }
+  const sink = b.spool.createWriteStream('k', limits)
+  sink.on('error', () => {})
+  const data = bytes(10 * PART)
+  await new Promise<void>((resolve, reject) => {
+    sink.write(data, error => (error ? reject(error) : resolve()))
+  })
+  await new OSS(b.oss.clientOptions(BUCKET)).put('k', Buffer.from('mine'))
+  sink.end()
+  const error = await failure(sink.result)
+  t.equal(error.code, 'ERR_SPOOL_OBJECT_EXISTS')
+  t.match(error.hint, /force/)
+  t.equal(callsIn(error).length, 1, error.hint)
+  await resolves(t, b, error, "spool.abort('k')")
 })
 
 t.test('an unsealed upload proposes abort()', async t => {
@@ -165,5 +213,7 @@ t.test('an aborted upload proposes resume() if it is sealed', async t => {
   const failed = failure(uploading)
   await held.hit()
   controller.abort()
-  await resolves(t, b, await failed, "spool.resume('k')")
+  const error = await failed
+  t.notMatch(error.hint, /cause/, 'an abort has no cause to fix')
+  await resolves(t, b, error, "spool.resume('k')")
 })

@@ -3,7 +3,8 @@
  * error and are no failure.
  */
 import type { UploadStatus } from '../upload/maintenance/status.js'
-import { idArgument } from './proposed-command.js'
+import type { HintWording, RecordedPlace } from '../hint.js'
+import { commandWording, idArgument } from './proposed-command.js'
 import type { CliConnection } from './connection.js'
 import type { IsOwnUpload, Session } from './session.js'
 
@@ -58,4 +59,9 @@ export function proposeFor(
   ...args: string[]
 ): string {
   return session.proposeAt(isOwn ? undefined : status, ...args, ...idArgument(status.id))
+}
+
+/** Words hints for one upload, with the flags of `proposeFor`. */
+export function wordingFor(session: Session, status: RecordedPlace, isOwn: boolean): HintWording {
+  return commandWording(args => session.proposeAt(isOwn ? undefined : status, ...args))
 }

@@ -159,7 +159,7 @@ export const SETTING_DEFINITIONS: readonly SettingDefinition[] = [
     choice('auto', 'json'),
     'auto: bar on a terminal, plain lines otherwise; json: one JSON object per line',
   ),
-  setting('--log-format <FORMAT>', choice(...LOG_FORMATS), 'lines on standard error: text or json'),
+  setting('--log-format <FORMAT>', choice(...LOG_FORMATS), 'format of the lines on standard error'),
   setting(
     '--ping <URL>',
     PING_URL,
@@ -169,7 +169,7 @@ export const SETTING_DEFINITIONS: readonly SettingDefinition[] = [
   setting(
     '--metrics <FILE>',
     STRING,
-    "write metrics to FILE.prom for node_exporter's textfile collector",
+    "write metrics for node_exporter's textfile collector to FILE, which must end in .prom",
   ),
   // How to send.
   setting('--parallel <N>', COUNT, 'parts in flight per upload (default: 5)'),
@@ -224,9 +224,13 @@ export const SETTING_DEFINITIONS: readonly SettingDefinition[] = [
   setting(
     '--storage-class <CLASS>',
     choice(...STORAGE_CLASSES),
-    `${STORAGE_CLASSES.join(', ')} (default: that of the bucket)`,
+    'storage class of the object (default: that of the bucket)',
   ),
-  setting('--acl <ACL>', choice(...ACLS), `${ACLS.join(', ')} (default: that of the bucket)`),
+  setting(
+    '--acl <ACL>',
+    choice(...ACLS),
+    'access control list of the object (default: that of the bucket)',
+  ),
   setting('--tag <K=V>', PAIRS, 'tag of the object (repeatable)', { option: 'tags' }),
   // One command.
   setting('--max-age <TIME>', DURATION, 'run the command again if the sealed bytes are older'),

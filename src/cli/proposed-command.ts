@@ -93,12 +93,14 @@ export function commandWording(
 /** With `--to`, the flags of the connection are those of the new place. */
 const MOVES: Readonly<Record<MoveHint, readonly string[]>> = {
   object: ['--to', 'oss://BUCKET/KEY'],
+  key: ['--to', 'oss://BUCKET/NEW-KEY'],
   endpoint: ['--to', 'oss://BUCKET/KEY', '--endpoint', 'ENDPOINT', '--region', 'REGION'],
 }
 
 const OPTION_FLAGS: Readonly<Record<Parameters<HintWording['option']>[0], string>> = {
   id: '--id',
   dir: '--spool',
+  force: '--force',
   maxSpoolBytes: '--max-spool',
   'client.endpoint': '--endpoint',
 }

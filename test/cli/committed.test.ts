@@ -144,10 +144,13 @@ t.test(
     )
     t.match(err, /unsealed .* is skipped: it is not sealed/)
     t.match(err, /owned .* is skipped: its source is still being read/)
-    t.match(err, /taken is skipped: ERR_SPOOL_OBJECT_EXISTS.*\n.*"oss-spool resume --force taken"/)
+    t.match(
+      err,
+      /taken is skipped: ERR_SPOOL_OBJECT_EXISTS.*\n.*"oss-spool resume --to oss:\/\/BUCKET\/NEW-KEY taken"/,
+    )
 
     const again = await run(dir, args, undefined, env)
-    t.match(again, { status: 0, out: '', err: /taken .* is skipped: the object already exists/ })
+    t.match(again, { status: 0, out: '', err: /taken .* is skipped: its key is taken/ })
     t.match(await run(dir, ['resume', '--force', 'taken'], undefined, env), { status: 0 })
     owned.end()
     await owned.result

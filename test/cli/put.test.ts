@@ -92,7 +92,7 @@ void long(
       'in/c',
     ])
     const taken = await run(dir, ['put', FOLDER, 'a', '--no-overwrite'], undefined, env)
-    t.match(taken, { status: 1, err: /ERR_SPOOL_OBJECT_EXISTS.*\n.*resume --force/ })
+    t.match(taken, { status: 1, err: /ERR_SPOOL_OBJECT_EXISTS.*\n.*resume --to/ })
   },
 )
 

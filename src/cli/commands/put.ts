@@ -46,8 +46,7 @@ export function definePut(program: Command, session: Session): void {
   ])
   command.addHelpText(
     'after',
-    `
-Do not pipe a command into put: if the command fails, its truncated output is
+    `Do not pipe a command into put: if the command fails, its truncated output is
 published. Use "oss-spool run oss://BUCKET/KEY -- CMD" instead, or set
 --expect-bytes, --expect-md5 or --expect-sha256.`,
   )

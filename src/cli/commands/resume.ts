@@ -6,12 +6,14 @@ import { SpoolError, type SpoolErrorCode } from '../../errors.js'
 import type { SpoolWarning } from '../../upload/run/context.js'
 import type { UploadStatus } from '../../upload/maintenance/status.js'
 import { EXIT_FAILURE, EXIT_SUCCESS, UsageError, combineExitStatuses } from '../exit-status.js'
+import { keyTakenHint, wordHint } from '../../hint.js'
 import {
   logSkipped,
   ownUploadsOf,
   ownerText,
   proposeFor,
   skipReason,
+  wordingFor,
   type SkipReason,
 } from '../all-uploads.js'
 import {
@@ -49,7 +51,7 @@ export function defineResume(program: Command, session: Session): void {
     .description('finish sealed and committed uploads without their sources')
     .argument('[ID...]', ID_DESCRIPTION)
     .addOption(new Option('--all', 'finish every sealed or committed upload of this endpoint'))
-    .addOption(new Option('--force', 'replace an object that someone else wrote'))
+    .addOption(new Option('--force', 'replace an existing object, which is then lost'))
     .addOption(
       valueOption(
         '--to <URL>',
@@ -141,8 +143,8 @@ function logSkippedUpload(
       return logSkipped(
         session,
         status,
-        'the object already exists',
-        `To replace it, run "${propose('resume', '--force')}". To discard the bytes, run "${propose('abort')}".`,
+        'its key is taken by an existing object',
+        wordHint(keyTakenHint(status.id, 'here'), wordingFor(session, status, isOurs)),
       )
     case 'elsewhere':
       return logSkipped(

@@ -5,7 +5,8 @@ import { type Checkpoint, type UploadRecord } from '../../disk/checkpoint.js'
 import { SpoolDirectory } from '../../disk/spool-directory.js'
 import { freedParts } from '../../upload/model/freed-parts.js'
 import type { UploadStatus } from '../../upload/maintenance/status.js'
-import { proposeFor } from '../all-uploads.js'
+import { keyTakenHint, wordHint, type HintWording } from '../../hint.js'
+import { proposeFor, wordingFor } from '../all-uploads.js'
 import { EXIT_SUCCESS } from '../exit-status.js'
 import { ID_DESCRIPTION, addExamples, addSpoolOptions } from '../shared-options.js'
 import { formatBytes, formatDuration } from '../units.js'
@@ -62,7 +63,7 @@ async function showUpload(session: Session, arg: string, flags: SpoolFlags): Pro
   const next =
     status.phase === 'receipt'
       ? `nothing; "${receipts}" removes old receipts`
-      : nextStep(details, propose)
+      : nextStep(details, propose, wordingFor(session, status, isOwn))
   for (const line of [...formatDetails(details, checkpoint), `Next: ${next}`])
     session.print(escapeControlChars(line))
   return EXIT_SUCCESS
@@ -164,22 +165,29 @@ function formatPhase(details: UploadDetails): string[] {
 type ProposeCommand = (...args: string[]) => string
 
 function nextStep(
-  { phase, committed, owner, error }: UploadDetails,
+  { id, phase, committed, freed = 0, owner, error }: UploadDetails,
   propose: ProposeCommand,
+  wording: HintWording,
 ): string {
   if (owner !== undefined) return 'wait until that process finishes'
+  if (error?.code === 'ERR_SPOOL_OBJECT_EXISTS') {
+    const isLost = phase === 'spooling' && committed === undefined
+    const kept = isLost ? 'nowhere' : freed > 0 ? 'partly on OSS' : 'here'
+    return `the key is taken. ${wordHint(keyTakenHint(id, kept), wording)}`
+  }
   if (phase === 'spooling') {
     if (committed !== undefined) {
       return `run "${propose('resume')}" to publish the bytes up to the last commit, or "${propose('abort')}" to discard them`
     }
     return `upload again from the source (parts on OSS are not sent again), or run "${propose('abort')}"`
   }
-  if (error?.code === 'ERR_SPOOL_OBJECT_EXISTS') {
-    return `run "${propose('resume', '--force')}" to replace the object, or "${propose('abort')}" to discard the upload`
-  }
   // A committed upload is not read in place: its source failed after the commit.
   if (error?.code === 'ERR_SPOOL_SOURCE_FAILED' && committed === undefined) {
     return `upload the current file again, or run "${propose('abort')}"`
   }
-  return `run "${propose('resume')}"`
+  const next = `run "${propose('resume')}"`
+  // The record does not say whether the target can work. Bytes that are only on OSS cannot be moved.
+  return error === undefined || freed > 0
+    ? next
+    : `${next}, or, if its bucket, key or endpoint is wrong, ${wording.resume(id, { to: 'object' })}`
 }

@@ -83,7 +83,7 @@ export function checkSpoolContent(
     ...existing.map(({ id, bucket, key }) =>
       warningResult(
         'uploads',
-        `${id} waits, because oss://${bucket}/${key} was written by someone else`,
+        `${id} waits, because oss://${bucket}/${key} already exists`,
         `Run "${session.propose('show', ...idArgument(id))}" to see what can be done`,
       ),
     ),

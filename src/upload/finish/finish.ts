@@ -6,7 +6,7 @@
 import { crc64 } from '../../crc64.js'
 import type { Completing, Finishable, Published, Sealed } from '../../disk/checkpoint.js'
 import { SpoolError } from '../../errors.js'
-import type { Hint } from '../../hint.js'
+import { keyTakenHint, type Hint } from '../../hint.js'
 import { TOKEN_HEADER, type ObjectInfo, type PublishResponse } from '../../oss/bucket.js'
 import { bodyHeaders, completionHeaders, initiationHeaders } from '../../oss/object-headers.js'
 import {
@@ -335,7 +335,11 @@ async function reconcileRecord(resources: UploadResources): Promise<PublishedObj
   throw new SpoolError(
     'ERR_SPOOL_OBJECT_EXISTS',
     `oss://${writer.checkpoint.bucket}/${context.key} was written by someone else while this upload was completing. That object is kept, and so are all bytes on this host`,
-    { id: context.id, requestId: object?.requestId },
+    {
+      id: context.id,
+      requestId: object?.requestId,
+      hint: keyTakenHint(context.id, hasFreedParts(record) ? 'partly on OSS' : 'here'),
+    },
   )
 }
 

@@ -13,7 +13,7 @@ import { systemErrorCode } from '../../disk/durable-fs.js'
 import { LinkedFileChangedError } from '../../disk/linked-file.js'
 import { TempFileDamagedError } from '../../disk/temp-file.js'
 import { SpoolError, type SpoolErrorCode } from '../../errors.js'
-import { EMBEDDED_PREFIX, type Hint } from '../../hint.js'
+import { EMBEDDED_PREFIX, keyTakenHint, type Hint, type KeptPlace } from '../../hint.js'
 import {
   errorKind,
   isImmutable,
@@ -143,7 +143,7 @@ export function toSpoolError(error: unknown, upload: ErrorContext): unknown {
       resumable: resumable && code !== 'ERR_SPOOL_OBJECT_EXISTS',
       hint:
         code === 'ERR_SPOOL_OBJECT_EXISTS'
-          ? undefined
+          ? keyTakenHint(id, keptPlace(upload))
           : (moveHint(error, upload) ?? hint ?? deniedHint(error, upload)),
       requestId: error.requestId,
       status: error.status,
@@ -206,8 +206,9 @@ export function abortedError(upload: ErrorContext, cause?: unknown): SpoolError 
   const { id, kept } = upload
   const resumable = kept !== 'nothing'
   const message = `The upload of oss://${upload.bucket}/${upload.key} was aborted. ${stateText(upload)}`
-  const hint = resumable
-    ? resumeHint(upload)
+  const hint: Hint = resumable
+    ? (resumeHint(upload) ??
+      (say => `All bytes are on disk. To finish the upload, ${say.resume(id)}.`))
     : 'Upload again from the source. Parts that OSS already has are not sent again.'
   return new SpoolError('ERR_SPOOL_ABORTED', message, { id, resumable, hint, cause })
 }
@@ -259,6 +260,11 @@ function moveHint(error: OssRequestError, upload: ErrorContext): Hint | undefine
   const to = wrong === 'endpoint' ? 'endpoint' : 'object'
   return say =>
     `${bytes} are on disk. If ${WRONG_TARGET_TEXT[wrong]} is wrong, ${say.resume(id, { to })}. Otherwise fix the cause, then ${say.resume(id)}.`
+}
+
+function keptPlace({ kept, hasFreedParts: freed }: ErrorContext): KeptPlace {
+  if (kept === 'nothing') return 'nowhere'
+  return freed ? 'partly on OSS' : 'here'
 }
 
 /** Returns the next step if OSS refused the request and resuming at once would not help. */
