@@ -9,6 +9,7 @@ import { mapLimit } from '../../src/util/map-limit.js'
 import { get, run, server, start, until, type Env, type Run } from '../support/command-line.js'
 import { BUCKET } from '../support/oss.js'
 import { startRedis, type RedisServer } from '../support/redis.js'
+import { schema } from '../support/schema.js'
 
 /** Sources of 250,000 bytes: a quick one, and one that ends once a file named `open` exists. */
 const SOURCES = `
@@ -114,20 +115,29 @@ if (redis !== undefined) {
   })
 
   t.test('worker --metrics describes the uploads of its host and the last job', async t => {
-    const { dir, queue, worker } = await site(t, redis)
+    const { dir, oss, queue, worker } = await site(t, redis)
     const file = join(dir, 'worker.prom')
     const metrics = () => readFile(file, 'utf8').catch(() => '')
-    const a = worker('a', `--metrics=${file}`, '--log-format=json')
+    const a = worker('a', `--metrics=${file}`, '--log-format=json', '--retries=1')
     await until(async () => /unfinished_uploads\{phase="spooling"\} 0/.test(await metrics()))
     t.notMatch(await metrics(), 'command="worker"', 'no job has completed')
     const done = await queue.add({ key: 'quick', source: 'quick', args: { byte: 7 } })
     await until(async () => (await done.getState()) === 'completed')
-    const started = await queue.add({ key: 'k', source: 'gated' })
-    await until(async () => (await started.getState()) === 'active')
+    oss.inject({ operation: 'UploadPart', do: 'answer', status: 500, times: 'always' })
+    const failing = await queue.add({ key: 'failing', source: 'quick', args: { byte: 8 } })
+    await until(() => a.said().includes('will be retried'))
     a.child.kill('SIGTERM')
     const { status, err } = await a.done
     t.equal(status, 143)
-    for (const line of err.trim().split('\n')) t.type(JSON.parse(line).message, 'string')
+    const lines = err
+      .trim()
+      .split('\n')
+      .map(line => JSON.parse(line))
+    for (const line of lines) schema('log')(line)
+    t.match(
+      lines.find(({ message }) => message.includes('will be retried')),
+      { level: 'warn', id: failing.id, code: 'ERR_SPOOL_UPLOAD_FAILED' },
+    )
     t.match(await metrics(), /last_success_timestamp_seconds\{command="worker"\} \d/)
     t.match(await metrics(), /last_duration_seconds\{command="worker"\} \d/)
     t.match(await metrics(), 'oss_spool_quarantined_uploads 0')

@@ -66,7 +66,10 @@ async function abortUploads(
     } catch (error) {
       if (flags.all && error instanceof SpoolError && SETTLED_ELSEWHERE.has(error.code)) {
         if (!flags.quiet)
-          session.logLine(`${id} is skipped: another process works on it or ended it`)
+          session.logLine(`${id} is skipped: another process works on it or ended it`, {
+            id,
+            code: error.code,
+          })
         continue
       }
       reportError(session, error, flags, { command: 'oss-spool abort' })

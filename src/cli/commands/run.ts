@@ -73,6 +73,7 @@ async function runProducer(
     if (!result.sourceRead && !flags.quiet && (result.resumed || result.receipt)) {
       session.logLine(
         `${command.name} was not started: its output was sealed at ${result.sealedAt}`,
+        { id: result.id },
       )
     }
     progress.stop()

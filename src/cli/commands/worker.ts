@@ -9,6 +9,7 @@ import { EXIT_SUCCESS, UsageError } from '../exit-status.js'
 import { addExamples, addWorkerOptions } from '../shared-options.js'
 import { reportError, reportResult } from '../report.js'
 import type { Session, SpoolFlags } from '../session.js'
+import { errorCode } from '../../util/error-code.js'
 import type { UploadStatus } from '../../upload/maintenance/status.js'
 import type { WorkerMetrics } from '../worker-metrics.js'
 
@@ -87,7 +88,11 @@ async function runWorker(session: Session, flags: WorkerFlags): Promise<number> 
     const object = `oss://${bucket}/${job?.data.key ?? ''}`
     // BullMQ retries the job while attempts are left, so this is a notice, not a result.
     if (job !== undefined && job.finishedOn === undefined)
-      session.logLine(`${object}: ${error.message}; will be retried`, { level: 'warn' })
+      session.logLine(`${object}: ${error.message}; will be retried`, {
+        level: 'warn',
+        id: job.id,
+        code: errorCode(error.cause ?? error),
+      })
     else reportError(session, error.cause ?? error, flags, { command: 'oss-spool worker', object })
   })
   if (flags.health !== undefined) {
