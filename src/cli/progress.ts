@@ -42,7 +42,7 @@ export function startProgressDisplay(
   const events = new Map<string, ProgressEvent>()
   const retries = { count: 0 }
   const unwatch = watchRequests(({ isFailure }) => {
-    if (isFailure) retries.count++
+    if (isFailure && !session.signal.aborted) retries.count++ // an aborted request is not retried
   })
   const computeTotal = (): ProgressTotal =>
     computeProgressTotal([...events.values()], uploadCount, retries.count)

@@ -83,6 +83,22 @@ void long(t, 'warnings are printed above the bar, and the bar counts retries', a
   t.match(out, /  [1-3] (retry|retries)/)
 })
 
+t.test('Ctrl-C on a terminal counts no retries and proposes resume', async t => {
+  const dir = t.testdir({})
+  const { env } = await server(t, dir)
+  await writeFile(join(dir, 'file'), bytes(50 * PART))
+  const command = `oss-spool put ${K} file --part-size=1MiB --max-rate=100KB; echo "is $?"`
+  const interrupted = terminal(dir, command, 120, env)
+  interrupted.child.stdout?.on('data', (chunk: Buffer) => {
+    if (/ of 4\.9 MiB/.test(String(chunk)) && !/ 0 B of/.test(String(chunk)))
+      interrupted.child.stdin?.write('\u0003')
+  })
+  const { out } = await interrupted.done
+  t.match(out, /ERR_SPOOL_ABORTED.*\r\n[^]*To finish the upload, run "oss-spool resume/)
+  t.match(out, /is 130/)
+  t.notMatch(out, /retr(y|ies)/)
+})
+
 void long(
   t,
   'ls truncates or splits rows to fit the terminal, and prints all on a pipe',

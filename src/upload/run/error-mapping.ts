@@ -206,8 +206,9 @@ export function abortedError(upload: ErrorContext, cause?: unknown): SpoolError 
   const { id, kept } = upload
   const resumable = kept !== 'nothing'
   const message = `The upload of oss://${upload.bucket}/${upload.key} was aborted. ${stateText(upload)}`
-  const hint = resumable
-    ? resumeHint(upload)
+  const hint: Hint = resumable
+    ? (resumeHint(upload) ??
+      (say => `All bytes are on disk. To finish the upload, ${say.resume(id)}.`))
     : 'Upload again from the source. Parts that OSS already has are not sent again.'
   return new SpoolError('ERR_SPOOL_ABORTED', message, { id, resumable, hint, cause })
 }
