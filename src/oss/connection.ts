@@ -1,6 +1,6 @@
 /**
  * Connection to OSS: settings, sockets and one bucket adapter per place. Unfinished uploads use the place
- * recorded in their checkpoint; the client only determines how requests are signed (contract).
+ * recorded in their checkpoint; the client only determines how requests are signed.
  */
 import { invalidValue } from '../errors.js'
 import { AliOssBucket } from './ali-oss-bucket.js'
