@@ -25,7 +25,7 @@ const PUBLISHED = [
   /^package\.json$|^LICENSE$/,
   /^(README|ARCHITECTURE|CHANGELOG|CONTRIBUTING|SECURITY)\.md$/,
   /^dist\/.+(\.d\.ts|\.js)$/,
-  /^schema\/\w+\.schema\.json$/,
+  /^schema\/[\w-]+\.schema\.json$/,
   /^docs\/[\w-]+\.(md|png)$/,
   /^benchmarks\/(RESULTS\.md|plots\/[\w-]+\.svg)$/,
   /^examples\/([\w-]+\/)?([\w@-]+\.(mjs|md|sh|service|timer)|oss-spool)$/,
