@@ -124,7 +124,7 @@ export class Spool extends EventEmitter<{
     this.dir = resolve(dir ?? defaultDirectory())
     this.#defaults = defaults
     this.#records =
-      checkpointStore?.recordStoreFor(new SpoolDirectory(this.dir, 'shared')) ??
+      checkpointStore?.recordStoreFor(new SpoolDirectory(this.dir)) ??
       new LocalRecordStore(this.dir)
     this.#uploadSlots = new FairSemaphore(parallelUploads ?? MAX_PARALLEL_UPLOADS)
     this.#requestSlots = new FairSemaphore(MAX_PARALLEL_REQUESTS)

@@ -41,22 +41,17 @@ const ID = /^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$/
 /** Names of the files in an upload's directory. */
 const UPLOAD_FILE =
   /^(lock|checkpoint\.json(\..+\.tmp)?|spool-([A-Za-z0-9._-]+-)?\d+-[A-Za-z0-9]+)$/
-/** Temp files whose records are shared have the name of their host. Links to files have none. */
-const SHARED_FILE = /^spool-(?!link-\d+-\d+-\d+-[0-9a-f]{12}$).+-\d+-[A-Za-z0-9]+$/
 
 /** Directories read concurrently: each read waits for the system and needs little CPU. */
 export const LIST_CONCURRENCY = 16
 
 export class SpoolDirectory {
   readonly path: string
-  readonly #records: 'here' | 'shared'
   /** Shares one sync among uploads that start at the same time. */
   readonly #directorySync = new Coalescer(() => syncDirectory(this.path))
 
-  /** @param records – where the records of its uploads are: in their directories, or shared by several hosts */
-  constructor(path: string, records: 'here' | 'shared' = 'here') {
+  constructor(path: string) {
     this.path = path
-    this.#records = records
   }
 
   /**
@@ -118,18 +113,12 @@ export class SpoolDirectory {
 
   /**
    * Returns whether a directory has other content than an upload's, since the spool directory may be shared
-   * with other programs, and with uploads whose records are elsewhere. Such a directory is never locked, cleaned
-   * up, moved or removed. An unreadable one counts as an upload.
+   * with other programs. Such a directory is never locked, cleaned up, moved or removed. An unreadable one
+   * counts as an upload.
    */
   async isForeign(id: string): Promise<boolean> {
     const names = await readdir(this.directoryOf(id)).catch((): string[] => [])
-    const hasRecord = names.includes(CHECKPOINT_FILE)
-    const isOfOtherRecords =
-      this.#records === 'shared'
-        ? hasRecord
-        : !hasRecord && names.some(name => SHARED_FILE.test(name))
-    if (isOfOtherRecords) return true
-    const complete = names.includes('lock') && hasRecord
+    const complete = names.includes('lock') && names.includes(CHECKPOINT_FILE)
     return !complete && names.some(name => !UPLOAD_FILE.test(name))
   }
 

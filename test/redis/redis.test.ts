@@ -265,41 +265,6 @@ fleetTest('takeover from a killed host reuses the parts on OSS', async (t, fleet
 })
 
 fleetTest(
-  'uploads with and without shared records in one directory leave each other unchanged',
-  async (t, fleet) => {
-    const { oss, get } = fleet.bench
-    const refusal = oss.inject({
-      operation: ['CompleteMultipartUpload', 'PutObject'],
-      do: 'answer',
-      status: 403,
-      code: 'AccessDenied',
-      times: 'always',
-    })
-    const dir = fleet.dir('a')
-    const shared = fleet.spool('a')
-    const local = (): Spool => fleet.bench.another({ dir })
-    await t.rejects(local().upload('local', source(), { id: 'local' }), { resumable: true })
-    await t.rejects(shared.upload('shared', source(), { id: 'shared' }), { resumable: true })
-    t.match(await local().uploads(), [{ id: 'local' }], 'listing removes nothing')
-    t.same(await local().prune({ olderThan: 0 }), [])
-    t.same(readdirSync(dir).toSorted(), ['local', 'shared'])
-    await t.rejects(local().upload('shared', source(), { id: 'shared' }), {
-      code: 'ERR_SPOOL_UNREADABLE',
-    })
-    await t.rejects(shared.upload('local', source(), { id: 'local' }), {
-      code: 'ERR_SPOOL_UNREADABLE',
-    })
-    await t.rejects(local().resume('shared'), { code: 'ERR_SPOOL_NOT_FOUND' })
-    refusal.remove()
-    await fleet.spool('a').resume('shared')
-    await local().resume('local')
-    t.same(await get('shared'), content)
-    t.same(await get('local'), content)
-    t.same(readdirSync(dir), [])
-  },
-)
-
-fleetTest(
   'takeover with replay: offset resumes after the contiguous parts on OSS',
   async (t, fleet) => {
     const { oss, get } = fleet.bench
