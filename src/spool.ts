@@ -3,7 +3,7 @@
  * locks the one upload it works on and leaves it in a state from which any process can continue.
  */
 import { EventEmitter } from 'node:events'
-import { resolve } from 'node:path'
+import { basename, resolve } from 'node:path'
 import { resumableSlot, type Checkpoint } from './disk/checkpoint.js'
 import { Claim } from './disk/claim.js'
 import { checkFileSystem, checkHolePunching } from './disk/fs-capabilities.js'
@@ -384,7 +384,7 @@ export class Spool extends EventEmitter<{
       throw error
     }))
     if (maxSpoolBytes !== undefined) await this.#checkHolePunching()
-    await this.#sweep()
+    await this.#sweep(id)
     try {
       return await Claim.acquire(this.#records, id)
     } catch (error) {
@@ -397,7 +397,7 @@ export class Spool extends EventEmitter<{
   }
 
   async #acquireExisting(id: string): Promise<Claim & { checkpoint: Checkpoint }> {
-    await this.#sweep()
+    await this.#sweep(id)
     return Claim.acquireExisting(this.#records, id)
   }
 
@@ -422,11 +422,10 @@ export class Spool extends EventEmitter<{
     })
   }
 
-  /** Once per spool, before its first upload: checks that locks work, and who else may write there. */
+  /** Once per spool, before its first upload: checks that locks work. */
   async #checkFileSystem(id: string): Promise<void> {
-    for (const message of [await checkFileSystem(this.dir), unsafePermissionsWarning(this.dir)]) {
-      if (message !== undefined) this.emit('warning', { id, message })
-    }
+    const message = await checkFileSystem(this.dir)
+    if (message !== undefined) this.emit('warning', { id, message })
   }
 
   /** Once per spool, before its first bounded stream. */
@@ -438,13 +437,26 @@ export class Spool extends EventEmitter<{
     return this.#checkingHoles
   }
 
-  /** Once per spool: removes the leftovers of interrupted removals. */
-  #sweep(): Promise<void> {
-    this.#sweeping ??= this.#records.sweep().catch((error: unknown) => {
+  /**
+   * Once per spool: warns if others can write to it, removes the leftovers of interrupted removals, and names
+   * those that are none.
+   */
+  #sweep(id = ''): Promise<void> {
+    this.#sweeping ??= this.#sweepAndWarn(id).catch((error: unknown) => {
       this.#sweeping = undefined
       throw error
     })
     return this.#sweeping
+  }
+
+  async #sweepAndWarn(id: string): Promise<void> {
+    const unsafe = unsafePermissionsWarning(this.dir)
+    if (unsafe !== undefined) this.emit('warning', { id, message: unsafe })
+    for (const path of await this.#records.sweep()) {
+      const name = basename(path).replace(/^\.removed-(.+)-[0-9a-f]{12}$/, '$1')
+      const message = `${path} has the name of a removed upload, but was not removed by its owner, and was left unchanged. Rename it to ${name} to get it back`
+      this.emit('warning', { id: name, message })
+    }
   }
 
   #createContext(

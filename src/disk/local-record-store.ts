@@ -48,11 +48,11 @@ class LockedLocalRecord extends CheckpointFile implements LockedRecord {
   }
 
   removeOtherFiles(named: readonly string[]): Promise<void> {
-    return this.#spool.removeOtherFiles(this.#id, named)
+    return this.#spool.removeOtherFiles(this.#id, named, this.#lock)
   }
 
   remove(): Promise<Error | undefined> {
-    return this.#spool.remove(this.#id)
+    return this.#spool.remove(this.#id, this.#lock)
   }
 
   quarantine(): Promise<string> {

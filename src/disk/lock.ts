@@ -10,7 +10,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { tryLock, unlock } from 'fs-native-extensions'
 import { isSystemError, systemErrorCode } from './durable-fs.js'
-import { checkDirectory, NOFOLLOW_NONBLOCK, UntrustedFileError } from './trusted-files.js'
+import { checkDirectory, checkOpenFile, NOFOLLOW_NONBLOCK } from './trusted-files.js'
 
 /** The process that holds the lock of an upload. */
 export interface Owner {
@@ -54,8 +54,7 @@ export class Lock {
       throw error
     }
     try {
-      if (!fs.fstatSync(file).isFile())
-        throw new UntrustedFileError(`${path} is not a regular file`)
+      checkOpenFile(file, path)
       for (let i = 1; !tryLock(file); i++) {
         // The owner may be removing the upload; then the file at the path is another one, or none.
         if (i === MAX_ATTEMPTS)
@@ -71,6 +70,11 @@ export class Lock {
       fs.closeSync(file)
       throw error
     }
+  }
+
+  /** Returns whether this lock is on the file in `directory`, which may have been replaced meanwhile. */
+  isIn(directory: { entry(name: string): string }): boolean {
+    return statIfAtPath(this.#file, directory.entry(LOCK_FILE)) !== undefined
   }
 
   /** Releases the lock, once: the number of a closed descriptor is soon reused. */
@@ -92,7 +96,7 @@ export async function ownerOf(directory: string): Promise<Owner | undefined> {
     throw error
   }
   try {
-    if (!fs.fstatSync(file).isFile()) throw new UntrustedFileError(`${path} is not a regular file`)
+    checkOpenFile(file, path)
     if (tryLock(file, { shared: true })) {
       unlock(file)
       return undefined

@@ -49,8 +49,11 @@ export interface RecordStore {
   forgetMoves(id: string, except?: ObjectAddress): Promise<void>
   /** Returns the ids noted for `object`. Only their records say whether they are bound for it, or still are. */
   movesTo(object: ObjectAddress): Promise<string[]>
-  /** Cleans up after killed processes. */
-  sweep(): Promise<void>
+  /**
+   * Cleans up after killed processes.
+   * @returns the directories that have the name of a removed upload, but hold one that was not removed
+   */
+  sweep(): Promise<string[]>
   /**
    * Returns the names of quarantined uploads, when they were quarantined (ms since 1970), and the directories of
    * those on this host.

@@ -4,9 +4,9 @@
  * renames its directory to a name with a leading dot (no id has one), so that any process recognises the
  * leftovers of a killed removal.
  */
-import { closeSync, constants, openSync, readdirSync } from 'node:fs'
+import { closeSync, constants, openSync, readFileSync } from 'node:fs'
 import { createHash } from 'node:crypto'
-import { lstat, mkdir, readdir, rename, rm, rmdir, stat, unlink } from 'node:fs/promises'
+import { lstat, mkdir, readdir, rename, rmdir, stat, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { SpoolError } from '../errors.js'
 import { toError } from '../util/error-shape.js'
@@ -21,7 +21,13 @@ import {
 import { Coalescer } from '../util/coalesce.js'
 import type { ObjectAddress } from './checkpoint.js'
 import { isProbe } from './probe-file.js'
-import { checkDirectory, isTrustedDirectory } from './trusted-files.js'
+import {
+  checkDirectory,
+  isTrustedDirectory,
+  openRegularFile,
+  UntrustedFileError,
+} from './trusted-files.js'
+import { OpenDirectory } from './open-directory.js'
 
 export const QUARANTINE = 'quarantine'
 export const CHECKPOINT_FILE = 'checkpoint.json'
@@ -41,6 +47,11 @@ const ID = /^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$/
 /** Names of the files in an upload's directory. */
 const UPLOAD_FILE =
   /^(lock|checkpoint\.json(\..+\.tmp)?|spool-([A-Za-z0-9._-]+-)?\d+-[A-Za-z0-9]+)$/
+
+/** The lock of an upload: proves that a directory is the one that was locked. */
+interface DirectoryLock {
+  isIn(directory: OpenDirectory): boolean
+}
 
 /** Directories read concurrently: each read waits for the system and needs little CPU. */
 export const LIST_CONCURRENCY = 16
@@ -126,15 +137,33 @@ export class SpoolDirectory {
    * Removes an upload whose lock the caller holds: temp files first, checkpoint last (rule 6).
    * @returns why some of its files could not be removed, which is left to the next sweep; usually `undefined`
    */
-  async remove(id: string): Promise<Error | undefined> {
-    const removed = join(this.path, `${REMOVED_PREFIX}${id}-${randomSuffix()}`)
-    await rename(this.directoryOf(id), removed)
-    // Otherwise, a power cut could bring back the upload without its bytes.
-    await this.#directorySync.run().catch(() => undefined)
-    // The sweep of another process may be removing it, too.
-    return removeUploadDirectory(removed)
-      .catch(ignoreMissing)
-      .then(() => undefined, toError)
+  async remove(id: string, lock?: DirectoryLock): Promise<Error | undefined> {
+    const directory = this.#openUpload(id, lock)
+    try {
+      const record = readRecord(directory)
+      // Without a record, a sweep could not tell that these bytes are to be removed. The lock stays held.
+      if (record === undefined)
+        for (const name of otherFiles(directory.names(), [])) await directory.remove(name)
+      const removed = join(this.path, removedName(id, record))
+      await rename(this.directoryOf(id), removed)
+      // Otherwise, a power cut could bring back the upload without its bytes.
+      await this.#directorySync.run().catch(() => undefined)
+      // The sweep of another process may be removing it, too.
+      return await removeUploadDirectory(removed, directory)
+        .catch(ignoreMissing)
+        .then(() => undefined, toError)
+    } finally {
+      directory.close()
+    }
+  }
+
+  /** Opens the directory of an upload. @throws UntrustedFileError if it is not the one that `lock` is in */
+  #openUpload(id: string, lock: DirectoryLock | undefined): OpenDirectory {
+    const path = this.directoryOf(id)
+    const directory = OpenDirectory.open(path)
+    if (lock === undefined || lock.isIn(directory)) return directory
+    directory.close()
+    throw new UntrustedFileError(`${path} was replaced by another directory`)
   }
 
   /**
@@ -166,7 +195,20 @@ export class SpoolDirectory {
   }
 
   async discardQuarantined(name: string): Promise<void> {
-    await rm(join(this.path, QUARANTINE, name), { recursive: true, force: true })
+    try {
+      const folder = OpenDirectory.open(join(this.path, QUARANTINE))
+      try {
+        await folder.remove(name)
+      } finally {
+        folder.close()
+      }
+    } catch (error) {
+      if (isSystemError(error, 'ENOENT')) return
+      if (!(error instanceof UntrustedFileError)) throw error
+      throw new SpoolError('ERR_SPOOL_UNREADABLE', `${error.message}; it was not removed`, {
+        cause: error,
+      })
+    }
   }
 
   async noteMove(object: ObjectAddress, id: string): Promise<void> {
@@ -209,16 +251,24 @@ export class SpoolDirectory {
     await rmdir(folder).catch(() => undefined) // it has other notes
   }
 
-  /** Removes the leftovers of interrupted removals and probes, and notes of uploads that are gone. */
-  async sweep(): Promise<void> {
+  /**
+   * Removes the leftovers of interrupted removals and probes, and notes of uploads that are gone.
+   * @returns the paths of uploads that were given such a name by someone else, and were left unchanged
+   */
+  async sweep(): Promise<string[]> {
     const names = await readdir(this.path).catch(ignoreMissing)
+    const left: string[] = []
     for (const name of names ?? []) {
       // A failure is harmless: the next sweep retries.
       const path = join(this.path, name)
-      if (REMOVED_NAME.test(name)) await removeUploadDirectory(path).catch(() => undefined)
-      else if (isProbe(name)) await unlink(path).catch(() => undefined)
+      if (isProbe(name)) await unlink(path).catch(() => undefined)
+      if (!REMOVED_NAME.test(name)) continue
+      await sweepRemoved(path).catch((error: unknown) => {
+        if (error instanceof NotRemovedError) left.push(path)
+      })
     }
     if (names?.includes(MOVED) === true) await this.#sweepNotes()
+    return left
   }
 
   async #sweepNotes(): Promise<void> {
@@ -231,22 +281,23 @@ export class SpoolDirectory {
   }
 
   /** Removes the files of an upload except those named. The caller holds its lock. */
-  async removeOtherFiles(id: string, named: readonly string[]): Promise<void> {
-    for (const entry of await this.#otherFiles(id, named)) {
-      await unlink(join(this.directoryOf(id), entry)).catch(ignoreMissing)
+  async removeOtherFiles(
+    id: string,
+    named: readonly string[],
+    lock?: DirectoryLock,
+  ): Promise<void> {
+    const directory = this.#openUpload(id, lock)
+    try {
+      for (const name of otherFiles(directory.names(), named)) await directory.remove(name)
+    } finally {
+      directory.close()
     }
   }
 
   /** Returns whether an upload has files other than its record and lock. */
   async hasBytes(id: string): Promise<boolean> {
-    const files = await this.#otherFiles(id, []).catch(ignoreMissing)
-    return files !== undefined && files.length > 0
-  }
-
-  async #otherFiles(id: string, named: readonly string[]): Promise<string[]> {
-    const keep = new Set([...named, 'lock', CHECKPOINT_FILE])
-    const files = await readdir(this.directoryOf(id))
-    return files.filter(file => UPLOAD_FILE.test(file) && !keep.has(file))
+    const files = await readdir(this.directoryOf(id)).catch(ignoreMissing)
+    return files !== undefined && otherFiles(files, []).length > 0
   }
 
   async #directories(path: string): Promise<string[]> {
@@ -290,15 +341,75 @@ function isId(name: string): boolean {
   return ID.test(name) && name !== QUARANTINE
 }
 
-/** Removes a directory, the checkpoint last. @throws UntrustedFileError if it is a link or another user's */
-async function removeUploadDirectory(path: string): Promise<void> {
-  checkDirectory(path)
-  const names = readdirSync(path)
-  const last = names.filter(name => name === CHECKPOINT_FILE)
-  for (const name of [...names.filter(other => other !== CHECKPOINT_FILE), ...last]) {
-    const file = join(path, name)
-    // There should only be files. `rm` handles everything else, but makes three times as many system calls.
-    await unlink(file).catch(() => rm(file, { recursive: true, force: true }))
+/** Returns the names of an upload's files except its record, its lock and those named. */
+function otherFiles(files: readonly string[], named: readonly string[]): string[] {
+  const keep = new Set([...named, 'lock', CHECKPOINT_FILE])
+  return files.filter(file => UPLOAD_FILE.test(file) && !keep.has(file))
+}
+
+/**
+ * Returns the name of an upload that is being removed. It contains a digest of its record, which only those who
+ * can read the record know: a rename by another user is no removal.
+ */
+function removedName(id: string, record: Buffer | undefined): string {
+  const suffix =
+    record === undefined ? randomSuffix() : createHash('sha256').update(record).digest('hex')
+  return `${REMOVED_PREFIX}${id}-${suffix.slice(0, 12)}`
+}
+
+/** Returns the bytes of an upload's record, if it has one. @throws UntrustedFileError */
+function readRecord(directory: OpenDirectory): Buffer | undefined {
+  let file: number
+  try {
+    ;({ file } = openRegularFile(directory.entry(CHECKPOINT_FILE)))
+  } catch (error) {
+    if (isSystemError(error, 'ENOENT')) return undefined
+    throw error
   }
+  try {
+    return readFileSync(file)
+  } finally {
+    closeSync(file)
+  }
+}
+
+/** Someone else gave an upload the name of a removed one. */
+class NotRemovedError extends Error {}
+
+/** Finishes an interrupted removal. @throws NotRemovedError if the removal cannot have been ours */
+async function sweepRemoved(path: string): Promise<void> {
+  const directory = OpenDirectory.open(path)
+  try {
+    // Before the names are read, since the record is removed last.
+    const record = readRecord(directory)
+    const isOurs =
+      record === undefined
+        ? directory.names().every(name => name === 'lock')
+        : path.endsWith(removedName('', record).slice(REMOVED_PREFIX.length))
+    if (!isOurs) throw new NotRemovedError()
+    await removeUploadDirectory(path, directory)
+  } finally {
+    directory.close()
+  }
+}
+
+/**
+ * Removes the directory at `path`, the checkpoint last.
+ * @param opened – the directory that is meant
+ * @throws UntrustedFileError if `path` is another one, or contains another user's files
+ */
+async function removeUploadDirectory(path: string, opened: OpenDirectory): Promise<void> {
+  const there = OpenDirectory.open(path)
+  const isSame = there.equals(opened)
+  there.close()
+  if (!isSame) throw new UntrustedFileError(`${path} was replaced by another directory`)
+  await removeFiles(opened)
   await rmdir(path)
+}
+
+async function removeFiles(directory: OpenDirectory): Promise<void> {
+  const names = directory.names()
+  const last = names.filter(name => name === CHECKPOINT_FILE)
+  for (const name of [...names.filter(other => other !== CHECKPOINT_FILE), ...last])
+    await directory.remove(name)
 }

@@ -7,7 +7,7 @@ import { sparse, trim } from 'fs-native-extensions'
 import { fileSync as makeTempFile } from 'tmp-promise'
 import { ignoreMissing, isSystemError } from './durable-fs.js'
 import { FileReader } from './file-reader.js'
-import { NOFOLLOW_NONBLOCK } from './trusted-files.js'
+import { checkOwner, NOFOLLOW_NONBLOCK } from './trusted-files.js'
 import type { SpoolFile } from './spool-file.js'
 
 const writev = promisify(fs.writev)
@@ -53,7 +53,10 @@ export class TempFile implements SpoolFile {
     return new TempFile(fd, name, 0)
   }
 
-  /** Opens an existing temp file. @throws TempFileDamagedError if it is missing or not a regular file */
+  /**
+   * Opens an existing temp file.
+   * @throws TempFileDamagedError if it is missing or not a regular file; UntrustedFileError if it is another user's
+   */
   static async open(directory: string, name: string): Promise<TempFile> {
     const path = join(directory, name)
     const flags = fs.constants.O_RDWR | NOFOLLOW_NONBLOCK
@@ -61,10 +64,16 @@ export class TempFile implements SpoolFile {
       if (!isSystemError(cause, 'ENOENT', 'ELOOP', 'EISDIR', 'ENXIO')) throw cause
       throw new TempFileDamagedError(`The temp file ${name} is missing`, { cause })
     })
-    const found = await fstat(fd)
-    if (found.isFile()) return new TempFile(fd, path, found.size)
-    await close(fd)
-    throw new TempFileDamagedError(`The temp file ${name} is not a regular file`)
+    try {
+      const found = await fstat(fd)
+      if (!found.isFile())
+        throw new TempFileDamagedError(`The temp file ${name} is not a regular file`)
+      checkOwner(found, path)
+      return new TempFile(fd, path, found.size)
+    } catch (error) {
+      await close(fd)
+      throw error
+    }
   }
 
   get name(): string {

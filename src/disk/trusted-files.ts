@@ -23,10 +23,26 @@ export const NOFOLLOW_NONBLOCK = O_NOFOLLOW | O_NONBLOCK
 /** Opens a regular file for reading. @throws UntrustedFileError, system errors (`ELOOP` for a symlink) */
 export function openRegularFile(path: string): { file: number; stats: fs.Stats } {
   const file = fs.openSync(path, fs.constants.O_RDONLY | NOFOLLOW_NONBLOCK)
+  try {
+    return { file, stats: checkOpenFile(file, path) }
+  } catch (error) {
+    fs.closeSync(file)
+    throw error
+  }
+}
+
+/** Returns the stats of an open file. @throws UntrustedFileError if it is irregular or another user's */
+export function checkOpenFile(file: number, path: string): fs.Stats {
   const stats = fs.fstatSync(file)
-  if (stats.isFile()) return { file, stats }
-  fs.closeSync(file)
-  throw new UntrustedFileError(`${path} is not a regular file`)
+  if (!stats.isFile()) throw new UntrustedFileError(`${path} is not a regular file`)
+  checkOwner(stats, path)
+  return stats
+}
+
+/** Checks the owner of what is at `path`. @throws UntrustedFileError if it is neither this user nor root */
+export function checkOwner(stats: fs.Stats, path: string): void {
+  if (isOwnedByUs(stats) || stats.uid === uidOfNewFiles(dirname(path))) return
+  throw new UntrustedFileError(`${path} is owned by uid ${stats.uid}`)
 }
 
 /**
@@ -55,14 +71,40 @@ export function isTrustedDirectory(path: string): boolean {
   }
 }
 
-/** Returns a warning if other users can write to `directory`. */
+/** Returns a warning if other users can write to `directory`, or can replace it. */
 export function unsafePermissionsWarning(directory: string): string | undefined {
-  const stats = fs.statSync(directory)
+  const stats = fs.statSync(directory, { throwIfNoEntry: false })
+  if (process.platform === 'win32' || stats === undefined) return undefined
   const others = isOwnedByUs(stats)
-    ? (stats.mode & 0o002) !== 0 && 'everyone can write to it'
+    ? writers(stats) && `${writers(stats)} can write to it`
     : stats.uid !== uidOfNewFiles(directory) && `it is owned by uid ${stats.uid}`
-  if (process.platform === 'win32' || others === false) return undefined
-  return `The spool directory ${directory} is unsafe: ${others}. Use a directory of your own with mode 700`
+  const cause = others || replaceableParent(directory)
+  if (!cause) return undefined
+  return `The spool directory ${directory} is unsafe: ${cause}. Use a directory of your own with mode 700`
+}
+
+/** Says who could rename `directory` or one of its parents, and put another in its place. */
+function replaceableParent(directory: string): string | undefined {
+  const path = fs.realpathSync(directory)
+  for (let at = dirname(path), below = path; at !== below; below = at, at = dirname(at)) {
+    const stats = fs.statSync(at)
+    const others = (stats.mode & STICKY) === 0 && writers(stats)
+    if (others) return `${others} can write to ${at} and replace ${below}`
+  }
+  return undefined
+}
+
+/** In a directory with this bit, only the owner of an entry can rename or remove it. */
+const STICKY = 0o1000
+
+/**
+ * Returns who but its owner can write to a directory. The group of root, and a group with the number of the
+ * owner (the private group that most Linux systems give each user), have no other members.
+ */
+function writers({ mode, uid, gid }: fs.Stats): string | undefined {
+  if ((mode & 0o002) !== 0) return 'everyone'
+  const isPrivateGroup = gid === 0 || gid === uid
+  return (mode & 0o020) !== 0 && !isPrivateGroup ? `group ${gid}` : undefined
 }
 
 function isOwnedByUs({ uid }: fs.Stats): boolean {

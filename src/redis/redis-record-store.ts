@@ -101,8 +101,8 @@ export class RedisRecordStore implements RecordStore {
    * Quarantines bytes that no record refers to, because another host took over the upload or Redis lost its
    * record.
    */
-  async sweep(): Promise<void> {
-    await this.#spool.sweep()
+  async sweep(): Promise<string[]> {
+    const left = await this.#spool.sweep()
     for (const id of await this.#spool.ids()) {
       const directory = this.#spool.directoryOf(id)
       if (!isTrustedDirectory(directory)) continue
@@ -117,6 +117,7 @@ export class RedisRecordStore implements RecordStore {
         await this.#releaseDirectory(id, kernelLock, isAbandoned)
       }
     }
+    return left
   }
 
   async #isAbandoned(id: string): Promise<boolean> {
@@ -179,13 +180,13 @@ export class RedisRecordStore implements RecordStore {
         await lock.runFenced(WRITE_SCRIPT, recordKeys, [encodeCheckpoint(checkpoint), id])
       },
       locateBytes: checkpoint => this.#locateBytes(checkpoint),
-      removeOtherFiles: named => this.#spool.removeOtherFiles(id, named),
+      removeOtherFiles: named => this.#spool.removeOtherFiles(id, named, kernelLock),
       // Remove the directory last: without it, another process on this host would consider this one dead.
       remove: async () => {
-        await this.#spool.removeOtherFiles(id, [])
+        await this.#spool.removeOtherFiles(id, [], kernelLock)
         await lock.runFenced(REMOVE_SCRIPT, recordKeys, [id])
         ownsDirectory = false
-        return this.#spool.remove(id)
+        return this.#spool.remove(id, kernelLock)
       },
       quarantine: async () => {
         const name = quarantineName(id)
@@ -234,7 +235,7 @@ export class RedisRecordStore implements RecordStore {
   async #releaseDirectory(id: string, kernelLock: Lock, isAbandoned = false): Promise<void> {
     try {
       const files = await readdir(this.#spool.directoryOf(id))
-      if (files.every(name => name === 'lock')) await this.#spool.remove(id)
+      if (files.every(name => name === 'lock')) await this.#spool.remove(id, kernelLock)
       else if (isAbandoned) await this.#spool.quarantine(id)
     } finally {
       kernelLock.release()

@@ -3,6 +3,7 @@
  * trusted. No file that does not belong to an upload is ever touched.
  */
 import { spawn, type ChildProcess } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import * as fs from 'node:fs'
 import { hostname } from 'node:os'
 import { basename, join } from 'node:path'
@@ -190,6 +191,15 @@ t.test('Lock', async t => {
   })
 })
 
+/** Renames an upload as a process does that is killed right after. Returns the new path. */
+function beginRemoval(spool: LocalRecordStore, id: string): string {
+  const record = fs.readFileSync(spool.checkpointPath(id))
+  const digest = createHash('sha256').update(record).digest('hex').slice(0, 12)
+  const removed = join(spool.path, `.removed-${id}-${digest}`)
+  fs.renameSync(spool.directoryOf(id), removed)
+  return removed
+}
+
 t.test('spool directory', async t => {
   t.test('create() makes private directories, and ids() lists only possible uploads', async t => {
     const spool = new LocalRecordStore(join(t.testdir({}), 'a', 'b'))
@@ -254,16 +264,46 @@ t.test('spool directory', async t => {
 
   t.test('sweep() finishes an interrupted removal, even if called concurrently', async t => {
     const spool = spoolWith(t, 'one', 'two', 'stays')
-    const removed = (id: string): string => join(spool.path, `.removed-${id}-0123456789ab`)
-    fs.renameSync(spool.directoryOf('one'), removed('one'))
-    fs.renameSync(spool.directoryOf('two'), removed('two'))
-    fs.unlinkSync(join(removed('two'), 'spool-1-a'))
+    beginRemoval(spool, 'one')
+    fs.unlinkSync(join(beginRemoval(spool, 'two'), 'spool-1-a'))
+    fs.mkdirSync(join(spool.path, '.removed-empty-0123456789ab'))
     for (const name of ['.removed-', '.removed-by-me']) fs.mkdirSync(join(spool.path, name))
     t.same(await spool.ids(), ['stays'])
     await Promise.all([spool.sweep(), new LocalRecordStore(spool.path).sweep(), spool.sweep()])
     t.same(fs.readdirSync(spool.path).toSorted(), ['.removed-', '.removed-by-me', 'stays'])
     await new LocalRecordStore(join(spool.path, 'none')).sweep()
   })
+
+  t.test('sweep() leaves and names uploads that were only renamed', async t => {
+    const spool = spoolWith(t, 'one', 'bytes')
+    fs.unlinkSync(spool.checkpointPath('bytes'))
+    const before = ['one', 'bytes'].map(id => tree(spool.directoryOf(id)))
+    const renamed = ['one', 'bytes'].map(id => join(spool.path, `.removed-${id}-0123456789ab`))
+    for (const path of renamed) {
+      fs.renameSync(join(spool.path, basename(path).split('-')[1] ?? ''), path)
+    }
+    t.same((await spool.sweep()).toSorted(), renamed.toSorted())
+    t.same(
+      renamed.map(path => tree(path)),
+      before,
+    )
+  })
+
+  t.test(
+    'remove() and removeOtherFiles() change no upload that took the place of the locked one',
+    async t => {
+      const spool = spoolWith(t, 'one', 'two')
+      const lock = await spool.lock('one')
+      if (typeof lock === 'string') throw new Error(lock)
+      fs.renameSync(spool.directoryOf('one'), join(spool.path, 'away'))
+      fs.renameSync(spool.directoryOf('two'), spool.directoryOf('one'))
+      const before = tree(spool.path)
+      await t.rejects(lock.remove(), { name: 'UntrustedFileError' })
+      await t.rejects(lock.removeOtherFiles([]), { name: 'UntrustedFileError' })
+      t.same(tree(spool.path), before)
+      await lock.release()
+    },
+  )
 
   t.test('remove() succeeds if the sweep of another process finishes it', async t => {
     const ids = Array.from({ length: 50 }, (_, i) => `id-${i}`)

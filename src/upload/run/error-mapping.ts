@@ -12,6 +12,7 @@ import {
 import { systemErrorCode } from '../../disk/durable-fs.js'
 import { LinkedFileChangedError } from '../../disk/linked-file.js'
 import { TempFileDamagedError } from '../../disk/temp-file.js'
+import { UntrustedFileError } from '../../disk/trusted-files.js'
 import { SpoolError, type SpoolErrorCode } from '../../errors.js'
 import { EMBEDDED_PREFIX, keyTakenHint, type Hint, type KeptPlace } from '../../hint.js'
 import {
@@ -162,6 +163,10 @@ export function toSpoolError(error: unknown, upload: ErrorContext): unknown {
     const message = `${object}: ${error.message}. ${PUBLISHED_TEXT[upload.published]}`
     const again = 'Check the disk, then upload again from the source.'
     return new SpoolError('ERR_SPOOL_CORRUPT', message, { id, hint: again, cause: error })
+  }
+  if (error instanceof UntrustedFileError) {
+    const message = `${object}: ${error.message}. It was left unchanged. ${PUBLISHED_TEXT[upload.published]}`
+    return new SpoolError('ERR_SPOOL_UNREADABLE', message, { id, cause: error })
   }
   const errno = systemErrorCode(error)
   if (errno === undefined) return error
