@@ -30,6 +30,9 @@ export async function readSpoolContent(
 ): Promise<SpoolContent> {
   const { SpoolDirectory } = await import('../disk/spool-directory.js')
   const directory = await spoolDirectoryOf(session, flags)
+  const { unsafePermissionsWarning } = await import('../disk/trusted-files.js')
+  const unsafe = unsafePermissionsWarning(directory)
+  if (unsafe !== undefined) warn({ id: '', message: unsafe })
   const ids = await new SpoolDirectory(directory).ids()
   const uploads = ids.length === 0 ? [] : await readStatuses(directory, warn, ids)
   return { directory, uploads, quarantine: await readQuarantine(session, flags) }

@@ -58,11 +58,19 @@ export class OpenDirectory {
     return join(this.#here(), name)
   }
 
+  /** Checks the owner of every entry. @throws UntrustedFileError */
+  checkEntries(): void {
+    for (const name of this.names()) {
+      const stats = fs.lstatSync(this.entry(name), { throwIfNoEntry: false })
+      if (stats !== undefined) checkOwner(stats, join(this.#path, name))
+    }
+  }
+
   /** Removes an entry and everything in it. Links are removed, not followed. @throws UntrustedFileError */
   async remove(name: string): Promise<void> {
     const stats = fs.lstatSync(this.entry(name), { throwIfNoEntry: false })
     if (stats === undefined) return
-    checkOwner(stats, this.entry(name))
+    checkOwner(stats, join(this.#path, name))
     if (!stats.isDirectory()) return unlink(this.entry(name)).catch(ignoreMissing)
     const directory = OpenDirectory.open(this.entry(name))
     try {

@@ -140,6 +140,7 @@ export class SpoolDirectory {
   async remove(id: string, lock?: DirectoryLock): Promise<Error | undefined> {
     const directory = this.#openUpload(id, lock)
     try {
+      directory.checkEntries()
       const record = readRecord(directory)
       // Without a record, a sweep could not tell that these bytes are to be removed. The lock stays held.
       if (record === undefined)
@@ -222,7 +223,7 @@ export class SpoolDirectory {
         return await syncDirectory(this.path) // its creator may have died before it was durable
       } catch (error) {
         // Another process may have removed the empty folder meanwhile.
-        if (!isSystemError(error, 'ENOENT') || attempt === 3) throw error
+        if (!isSystemError(error, 'ENOENT') || attempt === 3) throw toMovedError(folder, error)
       }
     }
   }
@@ -242,7 +243,11 @@ export class SpoolDirectory {
   async #notes(): Promise<string[]> {
     const folder = join(this.path, MOVED)
     if (!isTrustedDirectory(folder)) return []
-    return ((await readdir(folder).catch(ignoreMissing)) ?? []).filter(name => NOTE.test(name))
+    const names = await readdir(folder).catch((error: unknown) => {
+      if (isSystemError(error, 'ENOENT')) return []
+      throw toMovedError(folder, error)
+    })
+    return names.filter(name => NOTE.test(name))
   }
 
   async #removeNote(name: string): Promise<void> {
@@ -310,6 +315,15 @@ export class SpoolDirectory {
       .map(entry => entry.name)
       .toSorted()
   }
+}
+
+/** The folder of notes belongs to root if root moved an upload first, and is then closed to this user. */
+function toMovedError(folder: string, error: unknown): unknown {
+  if (!isSystemError(error, 'EACCES', 'EPERM') && !(error instanceof UntrustedFileError))
+    return error
+  const message = `The notes of moved uploads in ${folder} cannot be used by this user: ${error.message}`
+  const hint = `Give ${folder} to the owner of the spool directory, then repeat the call.`
+  return new SpoolError('ERR_SPOOL_UNREADABLE', message, { hint, cause: error })
 }
 
 /** Returns the name under which an upload is quarantined now. */

@@ -3,7 +3,8 @@
  * The spool follows no link out of the directory, never blocks, and neither deletes nor uploads anything it does
  * not own. Other uploads in the directory still finish.
  */
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import * as fs from 'node:fs'
 import { createServer } from 'node:net'
 import { basename, dirname, join } from 'node:path'
@@ -240,6 +241,177 @@ t.test(
     fs.chownSync(removed, OTHER_UID, OTHER_UID)
     t.equal(await finishAll(b), 'done')
     t.same(fs.readdirSync(removed), ['file'])
+  },
+)
+
+for (const [what, pathOf] of [
+  ['record', checkpointOf],
+  ['lock', (b: Fixture) => join(b.mine, 'lock')],
+  ['temp file', tempFileOf],
+] as const) {
+  t.test(
+    `a ${what} that another user planted is left in place, and nothing is sent`,
+    { skip: skip || asRoot },
+    async t => {
+      const b = await setUp(t)
+      const path = pathOf(b)
+      // A hard link to the other user's file in a directory of this user.
+      const planted = join(b.outside, 'planted')
+      fs.copyFileSync(path, planted)
+      fs.chownSync(planted, OTHER_UID, OTHER_UID)
+      fs.rmSync(path)
+      fs.linkSync(planted, path)
+      const content = fs.readFileSync(planted)
+      const sent = b.oss.requests.length
+      await t.rejects(b.another().resume('mine'), { code: UNREADABLE })
+      t.equal(b.oss.requests.length, sent, 'no request was sent')
+      t.equal(await finishAll(b), UNREADABLE)
+      await b.another().prune({ olderThan: 0, sealed: true })
+      t.ok(fs.readFileSync(path).equals(content))
+      t.equal(fs.statSync(path).uid, OTHER_UID)
+    },
+  )
+}
+
+/** Lets the group of the other user write to the spool directory. */
+function share(b: Fixture): void {
+  fs.chownSync(b.dir, 0, OTHER_UID)
+  fs.chmodSync(b.dir, 0o770)
+}
+
+t.test(
+  'an upload that another user gave the name of a removed one is not removed',
+  { skip: skip || asRoot },
+  async t => {
+    const b = await setUp(t)
+    share(b)
+    const removed = join(b.dir, '.removed-mine-0123456789ab')
+    const files = fs.readdirSync(b.mine)
+    execFileSync('mv', [b.mine, removed], { uid: OTHER_UID, gid: OTHER_UID })
+    const spool = b.another()
+    const warnings: string[] = []
+    spool.on('warning', ({ id }) => warnings.push(id))
+    await spool.uploads()
+    t.ok(warnings.includes('mine'), 'a warning names the upload')
+    t.equal(await finishAll(b), GONE)
+    await b.another().prune({ olderThan: 0, sealed: true })
+    t.same(fs.readdirSync(removed), files)
+    fs.renameSync(removed, b.mine)
+    await b.another().resume('mine')
+    t.ok((await b.get('mine'))?.equals(DATA))
+  },
+)
+
+/** Run by the other user: puts a link in place of each directory that is being removed, until it is killed. */
+const SWAP = `
+const fs = require('node:fs')
+const [dir, target] = process.argv.slice(1)
+console.log('ready')
+for (let i = 0; ; i++)
+  for (const name of fs.readdirSync(dir))
+    if (name.startsWith('.removed-')) try {
+      fs.renameSync(dir + '/' + name, dir + '/swapped-' + i)
+      fs.symlinkSync(target, dir + '/' + name)
+    } catch {}
+`
+
+t.test(
+  'a link that is swapped in during a removal is not followed',
+  { skip: skip || asRoot },
+  async t => {
+    const b = await setUp(t)
+    share(b)
+    const names = Array.from({ length: 50 }, (_, i) => `spool-1-${i}`)
+    for (const name of names) fs.writeFileSync(join(b.outside, 'folder', name), 'precious')
+    const options = { uid: OTHER_UID, gid: OTHER_UID }
+    const swapper = spawn(process.execPath, ['-e', SWAP, b.dir, join(b.outside, 'folder')], options)
+    await once(swapper.stdout, 'data')
+    const records = new LocalRecordStore(b.dir)
+    const until = performance.now() + 3000
+    let swapped = 0
+    for (let i = 0; performance.now() < until; i++) {
+      const id = `id-${i}`
+      await records.create(id)
+      for (const name of ['lock', 'checkpoint.json', ...names])
+        fs.writeFileSync(join(b.dir, id, name), '')
+      if ((await records.remove(id)) !== undefined) swapped++
+      await records.sweep()
+    }
+    swapper.kill('SIGKILL')
+    await once(swapper, 'close')
+    t.comment(`${swapped} removals were disturbed`)
+    t.same(fs.readdirSync(join(b.outside, 'folder')).toSorted(), ['inner', ...names].toSorted())
+  },
+)
+
+t.test(
+  'a folder of moved uploads that root closed to this user gives a SpoolError',
+  { skip: skip || asRoot },
+  async t => {
+    const directory = t.testdir({})
+    fs.chownSync(directory, OTHER_UID, OTHER_UID)
+    const records = new LocalRecordStore(directory)
+    const object = { endpoint: 'https://oss-cn-hangzhou.aliyuncs.com', bucket: 'b', key: 'k' }
+    await records.noteMove(object, 'mine')
+    process.seteuid?.(OTHER_UID)
+    try {
+      await t.rejects(records.movesTo(object), { code: UNREADABLE })
+      await t.rejects(records.noteMove(object, 'other'), { code: UNREADABLE })
+      await t.resolves(records.sweep())
+    } finally {
+      process.seteuid?.(0)
+    }
+  },
+)
+
+t.test(
+  'group-writable spool directories and parents emit a warning',
+  { skip: skip || asRoot },
+  t => {
+    const parent = t.testdir({ spool: {} })
+    const directory = join(parent, 'spool')
+    const warning = (path: string, mode: number, gid: number, uid = 0): boolean => {
+      fs.chownSync(path, uid, gid)
+      fs.chmodSync(path, mode)
+      const message = unsafePermissionsWarning(directory)
+      fs.chmodSync(path, 0o755)
+      fs.chownSync(path, 0, 0)
+      return message !== undefined
+    }
+    for (const mode of [0o770, 0o775, 0o1770, 0o2775]) {
+      t.equal(warning(directory, mode, OTHER_UID), true, `directory ${mode.toString(8)}`)
+      t.equal(warning(directory, mode, 0), false, `directory ${mode.toString(8)}, group of root`)
+    }
+    for (const mode of [0o770, 0o2775]) {
+      t.equal(warning(parent, mode, OTHER_UID), true, `parent ${mode.toString(8)}`)
+      t.equal(warning(parent, mode, OTHER_UID, OTHER_UID), false, 'private group of the owner')
+    }
+    t.equal(warning(parent, 0o777, 0), true, 'parent 777')
+    for (const mode of [0o755, 0o1777, 0o1775])
+      t.equal(warning(parent, mode, OTHER_UID), false, `parent ${mode.toString(8)}`)
+    t.end()
+  },
+)
+
+t.test(
+  'listing in a group-writable spool directory emits a warning',
+  { skip: skip || asRoot },
+  async t => {
+    const b = await setUp(t)
+    share(b)
+    const calls: readonly ((spool: ReturnType<typeof b.another>) => Promise<unknown>)[] = [
+      spool => spool.uploads(),
+      spool => spool.prune(),
+      spool => spool.resume('mine'),
+      spool => spool.abort('other'),
+    ]
+    for (const call of calls) {
+      const spool = b.another()
+      const warnings: string[] = []
+      spool.on('warning', ({ message }) => warnings.push(message))
+      await call(spool)
+      t.match(warnings.join(), /group 12345 can write/)
+    }
   },
 )
 

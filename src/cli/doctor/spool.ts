@@ -8,6 +8,7 @@ import { skipReason } from '../all-uploads.js'
 import { idArgument, shellQuoted } from '../proposed-command.js'
 import type { IsOwnUpload, Session } from '../session.js'
 import type { SpoolContent } from '../spool-content.js'
+import { unsafePermissionsWarning } from '../../disk/trusted-files.js'
 import { formatBytes } from '../units.js'
 import {
   failedResult,
@@ -104,9 +105,13 @@ async function checkPermissions(directory: string): Promise<CheckResult> {
     const hint = 'Run oss-spool as its owner, or set --spool to a directory of your own'
     return warningResult('spool directory', `${directoryAndMode}, owned by uid ${uid}`, hint)
   }
-  if ((mode & 0o022) !== 0) {
-    const hint = `Run "chmod 700 ${shellQuoted(directory)}"`
-    return warningResult('spool directory', `${directoryAndMode}: writable by other users`, hint)
+  const unsafe = unsafePermissionsWarning(directory)
+  if (unsafe !== undefined) {
+    const hint =
+      (mode & 0o022) === 0
+        ? 'Set --spool to a directory of your own, with parents that only you and root can write to'
+        : `Run "chmod 700 ${shellQuoted(directory)}"`
+    return warningResult('spool directory', `mode ${(mode & 0o777).toString(8)}. ${unsafe}`, hint)
   }
   return okResult('spool directory', directoryAndMode)
 }
