@@ -92,8 +92,8 @@ export class OpenDirectory {
   }
 
   #isAt(path: string): boolean {
-    // The trailing dot follows the link in /proc; a link in place of the directory has another inode.
-    const there = fs.statSync(join(path, '.'), { bigint: true, throwIfNoEntry: false })
+    // Follows the link in /proc. A link in place of the directory leads to another inode.
+    const there = fs.statSync(path, { bigint: true, throwIfNoEntry: false })
     return there?.ino === this.#stats.ino && there.dev === this.#stats.dev
   }
 }

@@ -413,11 +413,14 @@ async function sweepRemoved(path: string): Promise<void> {
  * @throws UntrustedFileError if `path` is another one, or contains another user's files
  */
 async function removeUploadDirectory(path: string, opened: OpenDirectory): Promise<void> {
-  const there = OpenDirectory.open(path)
-  const isSame = there.equals(opened)
-  there.close()
-  if (!isSame) throw new UntrustedFileError(`${path} was replaced by another directory`)
-  await removeFiles(opened)
+  const directory = OpenDirectory.open(path)
+  try {
+    if (!directory.equals(opened))
+      throw new UntrustedFileError(`${path} was replaced by another directory`)
+    await removeFiles(directory)
+  } finally {
+    directory.close()
+  }
   await rmdir(path)
 }
 

@@ -302,6 +302,38 @@ t.test(
   },
 )
 
+t.test(
+  'a link that takes the place of a directory during its removal is not followed',
+  { skip: process.platform !== 'linux' && 'needs /proc to change it at this moment' },
+  async t => {
+    const root = t.testdir({
+      outside: { 'spool-1-a': 'precious', 'spool-1-b': 'precious', 'checkpoint.json': 'precious' },
+      spool: { id: { lock: '', 'spool-1-a': '', 'spool-1-b': '', 'checkpoint.json': '{}' } },
+    })
+    const fsp = await import('node:fs/promises')
+    const spool = join(root, 'spool')
+    let swapped = false
+    const unlink = async (path: string): Promise<void> => {
+      const removed = fs.readdirSync(spool).find(name => name.startsWith('.removed-'))
+      if (!swapped && removed !== undefined) {
+        swapped = true
+        fs.renameSync(join(spool, removed), join(spool, 'swapped'))
+        fs.symlinkSync(join(root, 'outside'), join(spool, removed))
+      }
+      await fsp.unlink(path)
+    }
+    const { SpoolDirectory } = await t.mockImport<
+      typeof import('../../src/disk/spool-directory.js')
+    >(new URL('../../src/disk/spool-directory.js', import.meta.url).href, {
+      'node:fs/promises': t.createMock(fsp, { unlink }),
+    })
+    await new SpoolDirectory(spool).remove('id')
+    t.ok(swapped)
+    t.same(fs.readdirSync(join(spool, 'swapped')), [], 'the opened directory was emptied')
+    t.equal(fs.readdirSync(join(root, 'outside')).length, 3)
+  },
+)
+
 /** Run by the other user: puts a link in place of each directory that is being removed, until it is killed. */
 const SWAP = `
 const fs = require('node:fs')
