@@ -171,7 +171,7 @@ export interface OssConnection {
   /** Returns whether the credentials may be sent to a place that was not configured for this connection. */
   mayReach(place: Pick<Place, 'endpoint' | 'bucket'>): boolean
   open(place: Place): Bucket
-  /** Returns a warning if whoever answers at the connection's endpoint is not verified. */
+  /** Returns a warning if the server at the connection's endpoint is not verified. */
   tlsWarning(): string | undefined
   /** Limits the combined send rate of all requests. Each slice waits for all limits. */
   setLimits(limits: readonly RateLimit[]): void
