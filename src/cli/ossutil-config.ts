@@ -2,7 +2,7 @@
  * Reads `~/.ossutilconfig`, the configuration file of Alibaba's command line. For a bucket, `[Bucket-Cname]` takes
  * precedence over `[Bucket-Endpoint]`, and that over the endpoint of all buckets (ossutil 1, `getEndpoint`).
  */
-import { readSettingsText } from './config-file.js'
+import { checkSecretFile, readSettingsFile } from './config-file.js'
 
 /** Endpoint of one bucket. */
 export interface BucketEndpoint {
@@ -18,9 +18,19 @@ export interface OssutilConfig {
   readonly bucketEndpoints: ReadonlyMap<string, BucketEndpoint>
 }
 
-/** Returns the settings of the file, none if it does not exist. @throws UsageError if it cannot be read */
+/** Names in `settings` of what others must not read. */
+const SECRETS = ['accesskeysecret', 'ststoken']
+
+/**
+ * Returns the settings of the file, none if it does not exist.
+ * @throws UsageError if it cannot be read, others can write to it, or it has secrets that others can read
+ */
 export function readOssutilConfig(path: string): OssutilConfig {
-  return parseOssutilConfig(readSettingsText(path, false) ?? '')
+  const file = readSettingsFile(path, false)
+  const config = parseOssutilConfig(file?.text ?? '')
+  const hasSecrets = SECRETS.some(name => (config.settings[name] ?? '') !== '')
+  if (file !== undefined && hasSecrets) checkSecretFile(file, 'keys')
+  return config
 }
 
 /** Parses the text of the file. */
