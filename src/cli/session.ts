@@ -14,7 +14,7 @@ import type { Configuration } from './configuration.js'
 import type { SettingDefinition } from './config-schema.js'
 import type { CliConnection, ConnectionFlags } from './connection.js'
 import { EXIT_SUCCESS, EXIT_FAILURE } from './exit-status.js'
-import { escapeControlChars, toJsonLine } from './escape-control-chars.js'
+import { escapeControlChars, toJsonLine } from '../util/control-chars.js'
 import {
   checkLogFormat,
   formatLogJson,

@@ -7,7 +7,7 @@ import type { Session, SpoolFlags } from '../session.js'
 import { SETTING_DEFINITIONS } from '../config-schema.js'
 import { formatTable } from '../table.js'
 import { defaultDirectory } from '../../upload/model/names.js'
-import { escapeControlChars } from '../escape-control-chars.js'
+import { escapeControlChars } from '../../util/control-chars.js'
 
 export function defineConfig(program: Command, session: Session): void {
   const config = program.command('config').description('show configuration').helpCommand(false)

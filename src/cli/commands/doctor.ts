@@ -7,7 +7,7 @@ import { addConnectionOptions, addExamples } from '../shared-options.js'
 import type { Session, SpoolFlags } from '../session.js'
 import { readSpoolContent } from '../spool-content.js'
 import { parseBucketTarget } from '../target.js'
-import { escapeControlChars } from '../escape-control-chars.js'
+import { escapeControlChars } from '../../util/control-chars.js'
 import { isArgumentError } from '../../util/error-shape.js'
 import { describeArgumentError } from '../argument-errors.js'
 

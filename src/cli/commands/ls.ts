@@ -12,7 +12,7 @@ import { measured, type MetricsFlags } from '../monitoring.js'
 import { formatBytes, formatDuration } from '../units.js'
 import type { Session, SpoolFlags } from '../session.js'
 import { readSpoolContent, type QuarantinedUpload } from '../spool-content.js'
-import { escapeControlChars } from '../escape-control-chars.js'
+import { escapeControlChars } from '../../util/control-chars.js'
 
 type LsFlags = SpoolFlags & MetricsFlags & { readonly all?: boolean }
 

@@ -7,7 +7,7 @@ import { EXIT_SUCCESS, EXIT_FAILURE } from '../exit-status.js'
 import { addConnectionOptions, addExamples, addSettings } from '../shared-options.js'
 import { reportFailure } from '../report.js'
 import type { Session, SpoolFlags } from '../session.js'
-import { escapeControlChars } from '../escape-control-chars.js'
+import { escapeControlChars } from '../../util/control-chars.js'
 
 type PruneFlags = SpoolFlags & {
   readonly olderThan?: number

@@ -13,7 +13,7 @@ import { formatBytes, formatDuration } from '../units.js'
 import { resolveIds } from '../resolve-ids.js'
 import type { GlobalFlags, Session, SpoolFlags } from '../session.js'
 import { readSpoolContent } from '../spool-content.js'
-import { escapeControlChars } from '../escape-control-chars.js'
+import { escapeControlChars } from '../../util/control-chars.js'
 
 export function defineShow(program: Command, session: Session): void {
   const command = addSpoolOptions(program.command('show'))
