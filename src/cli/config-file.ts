@@ -9,6 +9,7 @@ import { SETTING_DEFINITIONS } from './config-schema.js'
 import { JsonTextError, parseJsonObject, type JsonObjectLines } from './json-lines.js'
 import { errorCode } from '../util/error-code.js'
 import { errorMessage } from '../util/error-shape.js'
+import { quoteHarmless } from '../util/secret-mask.js'
 
 /** Settings in a configuration file, by name. */
 export interface FileSettings {
@@ -78,7 +79,9 @@ function parseConfig(path: string, text: string): FileSettings {
     if (setting === undefined) {
       const known = SETTING_DEFINITIONS.filter(({ perCall }) => perCall !== true)
       const knownNames = known.map(each => each.name).join(', ')
-      throw new UsageError(`${where}: unknown setting "${name}". Expected one of ${knownNames}`)
+      throw new UsageError(
+        `${where}: unknown setting ${quoteHarmless(name)}. Expected one of ${knownNames}`,
+      )
     }
     if (setting.perCall === true) {
       throw new UsageError(`${where}: "${name}" concerns single calls. Set ${setting.env} instead`)

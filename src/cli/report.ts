@@ -8,7 +8,6 @@ import { exitStatusOf, UsageError } from './exit-status.js'
 import { formatBytes, formatDuration } from './units.js'
 import { spoolErrorHint } from './spool-error-hint.js'
 import type { Session } from './session.js'
-import { escapeControlChars } from '../util/control-chars.js'
 import { errorCode } from '../util/error-code.js'
 import { isError } from '../util/error-shape.js'
 import { describeArgumentError } from './argument-errors.js'
@@ -28,7 +27,7 @@ export type CliUploadResult = UploadResult & { readonly unchanged?: true }
 export function reportResult(session: Session, result: CliUploadResult, flags: ReportFlags): void {
   session.outcome.addResult(result)
   if (flags.json) session.printJson(result)
-  else session.print(escapeControlChars(formatResult(result)))
+  else session.print(formatResult(result))
 }
 
 /** Context of a failure, for errors that do not include it. */
@@ -101,9 +100,16 @@ export interface ErrorReport {
 
 function toErrorReport(session: Session, error: unknown, context: ReportContext): ErrorReport {
   const propose = (...args: string[]): string => session.propose(...args)
+  const mask = (text: string): string => session.secrets.mask(text)
   if (error instanceof SpoolError) {
     const { code, message, resumable, id } = error
-    return { code, message, hint: spoolErrorHint(error, session), resumable, id }
+    return {
+      code,
+      message: mask(message),
+      hint: mask(spoolErrorHint(error, session)),
+      resumable,
+      id: mask(id),
+    }
   }
   const text = describeArgumentError(session, error)
   const code = errorCode(error) ?? 'ERR_UNEXPECTED'
@@ -113,8 +119,8 @@ function toErrorReport(session: Session, error: unknown, context: ReportContext)
   const usageHint = error instanceof UsageError ? (error.hint ?? helpHint) : helpHint
   return {
     code,
-    message,
-    hint: isUsageError ? usageHint : hintForError(error, context.command, propose),
+    message: mask(message),
+    hint: mask(isUsageError ? usageHint : hintForError(error, context.command, propose)),
     resumable: false,
     id: '',
   }

@@ -15,6 +15,8 @@ import type { SettingDefinition } from './config-schema.js'
 import type { CliConnection, ConnectionFlags } from './connection.js'
 import { EXIT_SUCCESS, EXIT_FAILURE } from './exit-status.js'
 import { escapeControlChars, toJsonLine } from '../util/control-chars.js'
+import { environmentSecrets } from './environment-secrets.js'
+import { SecretMask } from '../util/secret-mask.js'
 import {
   checkLogFormat,
   formatLogJson,
@@ -54,6 +56,8 @@ const INTERRUPT_SIGNALS: readonly InterruptSignal[] = ['SIGINT', 'SIGTERM', 'SIG
 
 export class Session {
   readonly io: ProcessIo
+  /** Masks the secrets of the environment and of the configuration on standard error. */
+  readonly secrets = new SecretMask()
   /** Exit status that the command resolved to. */
   commandStatus = EXIT_SUCCESS
   /** Status line at the end of standard error. It is cleared before another line is printed. */
@@ -92,6 +96,7 @@ export class Session {
 
   constructor(io: ProcessIo) {
     this.io = io
+    this.secrets.add(...environmentSecrets(io.env))
     for (const signal of INTERRUPT_SIGNALS) io.on(signal, this.#onSignal)
     io.stdout.on('error', this.#onOutputError)
     io.stderr.on('error', () => {}) // there is no other place to report it
@@ -125,6 +130,8 @@ export class Session {
       env: this.io.env,
       settings: this.#settings,
     })
+    const { credentials } = this.#configuration
+    if (credentials !== undefined) this.secrets.add(...Object.values(credentials))
     const merged = { ...this.#configuration.values, ...flags }
     if (merged.logFormat !== undefined) this.logFormat = checkLogFormat(merged.logFormat)
     if (merged.debug === true) {
@@ -227,11 +234,15 @@ export class Session {
 
   /** Prints a value of the result to standard output, as JSON on one line. */
   printJson(value: unknown): void {
-    this.print(toJsonLine(value))
+    this.#write(toJsonLine(value))
   }
 
   /** Prints a line of the result to standard output. */
   print(line: string): void {
+    this.#write(escapeControlChars(line))
+  }
+
+  #write(line: string): void {
     this.statusLine?.clear()
     this.io.stdout.write(`${line}\n`)
   }
@@ -239,10 +250,16 @@ export class Session {
   /** Prints a message to standard error: as text, prefixed with our name, or as one JSON object. */
   logLine(message: string, details: LogDetails = {}): void {
     this.statusLine?.clear()
+    const { hint, stack } = details
+    const masked = {
+      ...details,
+      ...(hint === undefined ? {} : { hint: this.secrets.mask(hint) }),
+      ...(stack === undefined ? {} : { stack: this.secrets.mask(stack) }),
+    }
     this.io.stderr.write(
       this.logFormat === 'json'
-        ? formatLogJson(message, details, new Date())
-        : formatLogText(message, details),
+        ? formatLogJson(this.secrets.mask(message), masked, new Date())
+        : formatLogText(this.secrets.mask(message), masked),
     )
   }
 
@@ -263,7 +280,7 @@ export class Session {
   log(text: string): void {
     if (this.logFormat === 'json') return this.logLine(text)
     this.statusLine?.clear()
-    this.io.stderr.write(`${escapeControlChars(text)}\n`)
+    this.io.stderr.write(`${escapeControlChars(this.secrets.mask(text))}\n`)
   }
 
   /** Stops the work as the signal does, for a terminal in raw mode that sends none. */

@@ -11,7 +11,7 @@
 const PIECE_LENGTH = 8
 /** Hex digits are few, so that a short piece would occur by chance in the digests of parts. */
 const HEX_PIECE_LENGTH = 16
-/** Secrets below `PIECE_LENGTH` are masked only as a whole, and not at all below this length. */
+/** Secrets below `PIECE_LENGTH` are masked only as a whole, like those of words; shorter ones are not masked. */
 const MIN_LENGTH = 4
 /** Secrets that are remembered. Temporary credentials are replaced about once an hour, and three belong together. */
 const MAX_SECRETS = 48
@@ -124,7 +124,6 @@ export class SecretMask {
       }
     }
     for (const secret of this.#secrets) {
-      if (secret.length >= PIECE_LENGTH) continue
       let at = decoded.text.indexOf(secret)
       for (; at >= 0; at = decoded.text.indexOf(secret, at + secret.length)) {
         hide(decoded, at, at + secret.length)
@@ -142,16 +141,22 @@ function piecesOf(secrets: Iterable<string>): { any: Set<string>; hex: Set<strin
   const hex = new Set<string>()
   for (const secret of secrets) {
     if (secret.length < PIECE_LENGTH) continue
-    addPieces(any, fold(secret), PIECE_LENGTH)
+    addPieces(any, secret, PIECE_LENGTH)
     addPieces(hex, Buffer.from(secret).toString('hex'), HEX_PIECE_LENGTH)
-    for (const form of base64Forms(secret)) addPieces(any, fold(form), PIECE_LENGTH)
+    for (const form of base64Forms(secret)) addPieces(any, form, PIECE_LENGTH)
   }
   return { any, hex }
 }
 
 function addPieces(pieces: Set<string>, form: string, length: number): void {
-  for (let at = 0; at + length <= form.length; at++) pieces.add(form.slice(at, at + length))
+  for (let at = 0; at + length <= form.length; at++) {
+    const piece = form.slice(at, at + length)
+    if (!WORDS.test(piece)) pieces.add(fold(piece))
+  }
 }
+
+/** A piece of words, as in the keys of test servers, occurs in messages by chance. Random text rarely has one. */
+const WORDS = /^[a-z-]+$/
 
 /** Returns the base64 of a secret behind 0, 1 and 2 bytes, without the characters that depend on the bytes around it. */
 function base64Forms(secret: string): string[] {
@@ -202,4 +207,25 @@ function characterOf(groups: Readonly<Record<string, string | undefined>>): stri
       ? Number.parseInt(percent ?? hex ?? json ?? '', 16)
       : Number.parseInt(decimal, 10)
   return code <= 0xff_ff ? String.fromCharCode(code) : '\u{FFFD}'
+}
+
+/** The access key ids, secrets and tokens of OSS have no gaps and are longer than words. */
+const LONG_RUN = /[^\s.:-]{16,}/
+const LONG_RUNS = new RegExp(LONG_RUN, 'g')
+
+/**
+ * Quotes a value that was rejected, for an error. A value that may be a secret in the wrong place is described instead:
+ * one with a long run of letters and digits, with a user name or password, or with the flag of another tool.
+ */
+export function quoteHarmless(text: string): string {
+  if (/^-[^-]./.test(text)) return `"${text.slice(0, 2)}..."`
+  if (LONG_RUN.test(text) || /[:@].*@|:[^/:]*[:@]/.test(text)) {
+    return `a string of ${text.length} characters`
+  }
+  return JSON.stringify(text)
+}
+
+/** Replaces words that may be secrets in a text that quotes arguments. */
+export function hideLongWords(text: string): string {
+  return text.replaceAll(LONG_RUNS, '...')
 }

@@ -10,7 +10,7 @@ import t from 'tap'
 import { startEmulator } from '../../src/emulator/index.js'
 import { Spool } from '../../src/index.js'
 import { redisCheckpoints } from '../../src/redis/index.js'
-import { environment, run, start, until, type Env } from '../support/command-line.js'
+import { environment, run, server, start, until, type Env } from '../support/command-line.js'
 import { BUCKET, bytes, streamOf } from '../support/oss.js'
 import { SECRETS, secretsIn, secretsUnder } from '../support/secrets.js'
 import { long } from '../support/long.js'
@@ -237,6 +237,9 @@ t.test('a secret is masked in every form, and as a piece of one', async t => {
     }
   }
   t.equal(mask.mask('user short1 failed'), 'user *** failed', 'a short one as a whole')
+  mask.add('key-of-oss-spool')
+  t.equal(mask.mask('run "oss-spool ls"'), 'run "oss-spool ls"', 'words of a secret are words')
+  t.equal(mask.mask('no key-of-oss-spool'), 'no ***', 'all of them are the secret')
   t.equal(mask.mask(`${KEY_SECRET}${KEY_SECRET}`), '***')
   t.equal(mask.mask(`%2${KEY_SECRET}%`), '%2***%')
   for (const text of [
@@ -350,6 +353,106 @@ t.test('no field of a reply brings a secret into an error, a warning or a file',
           break
         }
       }
+    }
+  }
+})
+
+t.test('argument errors of the library quote no secret', async t => {
+  const client = {
+    endpoint: 'http://127.0.0.1:1',
+    region: 'oss-cn-hangzhou',
+    bucket: BUCKET,
+    accessKeyId: ACCESS_KEY_ID,
+    accessKeySecret: KEY_SECRET,
+  }
+  const dir = t.testdir({})
+  // A caller without types may pass a secret anywhere.
+  const make = (options: unknown): Spool =>
+    new Spool(options as ConstructorParameters<typeof Spool>[0])
+  for (const [name, secret] of Object.entries({ KEY_SECRET, ACCESS_KEY_ID, LONG_TOKEN })) {
+    const calls: readonly (() => unknown)[] = [
+      () => make(secret),
+      () => make({ client: secret }),
+      () => make({ client: { ...client, region: secret } }),
+      () => make({ client: { ...client, bucket: secret } }).upload('a', () => streamOf(DATA)),
+      () => make({ client: { ...client, endpoint: `http://${secret}@host` } }),
+      () => make({ client: { ...client, endpoint: `http://ak:${secret}@host` } }),
+      () => make({ client: { ...client, endpoint: `ftp://${secret}` } }),
+      () => make({ client: { ...client, credentials: secret } }),
+      () => make({ client: { ...client, ca: { secret } } }),
+      () => make({ client, dir, partSize: secret }),
+      () => make({ client, dir, retry: { attempts: secret } }),
+      () => make({ client, dir, [secret]: 1 }),
+      () => make({ client, dir, maxRate: secret }),
+      () =>
+        make({ client, dir }).upload('a', () => streamOf(DATA), { storageClass: secret as 'IA' }),
+      () => make({ client, dir }).upload('a', () => streamOf(DATA), { id: `${secret}/` }),
+      () => make({ client, dir }).resume(`../${secret}`),
+    ]
+    for (const call of calls) {
+      const error = await Promise.resolve()
+        .then(call)
+        .catch((reason: unknown) => reason)
+      t.type(error, Error, String(call))
+      t.notOk(
+        inspect(error, { depth: Infinity, showHidden: true }).includes(secret.slice(4, 16)),
+        `${name}: ${call}`,
+      )
+    }
+  }
+})
+
+t.test('argument errors of the command line quote no secret', async t => {
+  const cwd = t.testdir({ file: 'x' })
+  const { env } = await server(t, cwd)
+  const write = (name: string, json: object): string => {
+    fs.writeFileSync(join(cwd, name), JSON.stringify(json), { mode: 0o600 })
+    return `--config=${name}`
+  }
+  const secret = KEY_SECRET
+  const url = `oss://${BUCKET}/key`
+  const uses: readonly (readonly [args: readonly string[], env?: Env])[] = [
+    [['resume', `oss://${ACCESS_KEY_ID}:${secret}@bucket/key`]],
+    [['put', `oss://${ACCESS_KEY_ID}:${secret}@bucket/key`, 'file']],
+    [['put', `oss://${secret.replace('/', '')}/key`, 'file']],
+    [['put', secret, 'file']],
+    [['put', url, 'file', '--size', `-k${secret}`]],
+    [['put', url, 'file', '--size', secret]],
+    [['put', url, 'file', `--size=it's '${secret}' is invalid. ${secret}`]],
+    [['put', url, 'file', `-k${secret}`]],
+    [['put', url, 'file', `--access-key-secret=${secret}`]],
+    [['put', url, 'file', '--storage-class', secret]],
+    [['put', url, 'file', '--meta', secret]],
+    [['put', url, 'file', '--retries', secret]],
+    [['put', url, 'file', '--max-age', secret]],
+    [['put', url, 'file', '--expect-md5', secret]],
+    [['put', url, 'file', '--region', secret]],
+    [['put', url, 'file', '--endpoint', `http://${ACCESS_KEY_ID}:${secret}@host`]],
+    [['put', url, 'file', '--endpoint', `ftp://${secret}`]],
+    [['put', url, 'file', '--part-size=8MiB'], { ...env, OSS_SPOOL_RETRIES: secret }],
+    [['put', url, 'file'], { ...env, OSS_SPOOL_STORAGE_CLASS: secret }],
+    [['put', url, 'file'], { ...env, OSS_SPOOL_QUIET: secret }],
+    [['put', url, 'file'], { ...env, OSS_REGION: secret }],
+    [['put', url, 'file', write('name.json', { [secret]: 1 })]],
+    [['put', url, 'file', write('choice.json', { storageClass: secret })]],
+    [['put', url, 'file', write('size.json', { partSize: secret })]],
+    [['put', url, 'file', write('age.json', { maxAge: secret })]],
+    [['put', url, 'file', '--log-format', secret]],
+    [['put', url, 'file', '--progress', secret]],
+    [['completion', secret]],
+    [['worker', '--health', secret]],
+    [[secret]],
+    // Secrets of the environment are masked wherever they are given.
+    [['put', url, `missing-${secret}`], { ...env, OSS_ACCESS_KEY_SECRET: secret }],
+    [['resume', ACCESS_KEY_ID], { ...env, OSS_ACCESS_KEY_ID: ACCESS_KEY_ID }],
+  ]
+  for (const [args, own = env] of uses) {
+    const { out, err, status } = await run(cwd, [...args, '--json', '--debug'], undefined, own)
+    const name = JSON.stringify(args)
+    t.not(status, 0, name)
+    t.match(err, /oss-spool: ERR_/, 'there is a message')
+    for (const each of [secret.slice(6, 18), ACCESS_KEY_ID.slice(4, 16)]) {
+      t.notOk((out + err).includes(each), `${name}\n${err}`)
     }
   }
 })
