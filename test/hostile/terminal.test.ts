@@ -15,8 +15,20 @@ import { hostileServer, reply } from './hostile-server.js'
 
 const ALL_CONTROLS = [
   ...Array.from({ length: 0xa0 }, (_, code) => code).filter(code => code < 0x20 || code >= 0x7f),
-  ...[0x61c, 0x200e, 0x200f, 0x2028, 0x2029],
-  ...[0x202a, 0x202b, 0x202c, 0x202d, 0x202e, 0x2066, 0x2067, 0x2068, 0x2069],
+  0x61c,
+  0x200e,
+  0x200f,
+  0x2028,
+  0x2029,
+  0x202a,
+  0x202b,
+  0x202c,
+  0x202d,
+  0x202e,
+  0x2066,
+  0x2067,
+  0x2068,
+  0x2069,
 ].map(code => String.fromCharCode(code))
 
 /** Clears the screen, sets a title, hides text and reverses a line. Valid in file names and in keys. */
