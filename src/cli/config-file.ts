@@ -13,7 +13,7 @@ import {
   type Stats,
 } from 'node:fs'
 import { UsageError } from './exit-status.js'
-import { shellQuoted } from './shell-quoted.js'
+import { shellQuoted } from './command-words.js'
 import { SETTING_DEFINITIONS } from './config-schema.js'
 import { JsonTextError, parseJsonObject, type JsonObjectLines } from './json-lines.js'
 import { errorCode } from '../util/error-code.js'

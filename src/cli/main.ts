@@ -122,13 +122,12 @@ async function reportFailure(
 
 /** Returns the message without the arguments that commander quotes, which may be secrets in the wrong place. */
 function commanderMessage(error: CommanderError): string {
-  const message = error.message
-    .replace(/^error: /, '')
-    // Our parsers say what they got.
-    .replace(/^(option '[^']*') argument '.*' is invalid\. /s, '$1: ')
-    // As in `-kSECRET` of ossutil.
-    .replace(/'(-[^-])[^']*'/s, "'$1'")
-  return hideLongWords(message)
+  const message = error.message.replace(/^error: /, '')
+  // Our parsers say what they got, and what they expected may be a long word.
+  const own = message.replace(/^(option '[^']*') argument '.*' is invalid\. /s, '$1: ')
+  if (own !== message) return own
+  // As in `-kSECRET` of ossutil.
+  return hideLongWords(message.replace(/'(-[^-])[^']*'/s, "'$1'"))
 }
 
 /**

@@ -5,8 +5,7 @@
 import { resolve } from 'node:path'
 import { EMBEDDED_PREFIX, type HintWording, type MoveHint, type RecordedPlace } from '../hint.js'
 import type { ConnectionFlags } from './connection.js'
-import { toFlag } from './flag-name.js'
-import { shellQuoted } from './shell-quoted.js'
+import { shellQuoted, toFlag } from './command-words.js'
 
 /** The given flags that select what a command works on. */
 export type SelectingFlags = ConnectionFlags & {
