@@ -15,8 +15,7 @@ import type { SettingDefinition } from './config-schema.js'
 import type { CliConnection, ConnectionFlags } from './connection.js'
 import { EXIT_SUCCESS, EXIT_FAILURE } from './exit-status.js'
 import { escapeControlChars, toJsonLine } from '../util/control-chars.js'
-import { environmentSecrets } from './environment-secrets.js'
-import { SecretMask } from '../util/secret-mask.js'
+import { environmentSecrets, SecretMask } from '../util/secret-mask.js'
 import {
   checkLogFormat,
   formatLogJson,

@@ -180,7 +180,7 @@ t.test('ls and --version load only the modules they need', async t => {
   )
   const register = `data:text/javascript,import { register } from 'node:module'; register('file://${hook}')`
   for (const [args, most] of [
-    [['--version'], 16],
+    [['--version'], 17], // one of them masks secrets from the first message on
     [['ls'], 48],
   ] as const) {
     const line = `node --import="${register}" .bin/oss-spool ${args.join(' ')}`
