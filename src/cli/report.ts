@@ -12,6 +12,7 @@ import { errorCode } from '../util/error-code.js'
 import { isError } from '../util/error-shape.js'
 import { describeArgumentError } from './argument-errors.js'
 import { hintForError } from './error-hints.js'
+import { RunOutcome } from './run-outcome.js'
 
 export interface ReportFlags {
   readonly json?: boolean
@@ -23,9 +24,14 @@ export interface ReportFlags {
  */
 export type CliUploadResult = UploadResult & { readonly unchanged?: true }
 
+/** Returns the outcome of the run, which has its module loaded by the first report. */
+export function outcomeOf(session: Session): RunOutcome {
+  return (session.outcome ??= new RunOutcome())
+}
+
 /** Prints the result of an upload. */
 export function reportResult(session: Session, result: CliUploadResult, flags: ReportFlags): void {
-  session.outcome.addResult(result)
+  outcomeOf(session).addResult(result)
   if (flags.json) session.printJson(result)
   else session.print(formatResult(result))
 }
@@ -72,7 +78,7 @@ function printErrorJson(
   context: ReportContext,
 ): ErrorReport {
   const report = toErrorReport(session, error, context)
-  session.outcome.addError(report)
+  outcomeOf(session).addError(report)
   if (flags.json) session.printJson({ error: report })
   return report
 }

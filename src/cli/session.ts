@@ -23,7 +23,7 @@ import {
   type LogDetails,
   type LogFormat,
 } from './log-format.js'
-import { RunOutcome } from './run-outcome.js'
+import type { RunOutcome } from './run-outcome.js'
 import type { RecordedPlace } from '../hint.js'
 import { proposedCommand, selectPlace, type SelectingFlags } from './proposed-command.js'
 
@@ -64,8 +64,8 @@ export class Session {
   /** Format of the lines on standard error. */
   logFormat: LogFormat = 'text'
   readonly #abortController = new AbortController()
-  /** Results and failures of this run. */
-  readonly outcome = new RunOutcome()
+  /** Results and failures of this run, once there is one. */
+  outcome: RunOutcome | undefined
   /** Whether the command has begun, with its flags and its configuration. */
   hasBegun = false
   readonly #closeHandlers: (() => Promise<void> | void)[] = []
