@@ -53,6 +53,9 @@ export type InterruptSignal = 'SIGINT' | 'SIGTERM' | 'SIGHUP'
 
 const INTERRUPT_SIGNALS: readonly InterruptSignal[] = ['SIGINT', 'SIGTERM', 'SIGHUP']
 
+/** Characters. Only test servers have shorter keys; those of OSS have 16 and more. */
+const SHORTEST_HIDDEN = 8
+
 export class Session {
   readonly io: ProcessIo
   /** Masks the secrets of the environment and of the configuration on standard error. */
@@ -95,10 +98,17 @@ export class Session {
 
   constructor(io: ProcessIo) {
     this.io = io
-    this.secrets.add(...environmentSecrets(io.env))
+    this.#hide(environmentSecrets(io.env))
     for (const signal of INTERRUPT_SIGNALS) io.on(signal, this.#onSignal)
     io.stdout.on('error', this.#onOutputError)
     io.stderr.on('error', () => {}) // there is no other place to report it
+  }
+
+  /** Masks secrets, except short ones: ids and buckets may contain those, and proposed commands must keep them. */
+  #hide(secrets: readonly unknown[]): void {
+    const isLong = (secret: unknown): boolean =>
+      typeof secret === 'string' && secret.length >= SHORTEST_HIDDEN
+    this.secrets.add(...secrets.filter(isLong))
   }
 
   /** Aborted by the first interrupt signal; the reason is the name of the signal. */
@@ -130,7 +140,7 @@ export class Session {
       settings: this.#settings,
     })
     const { credentials } = this.#configuration
-    if (credentials !== undefined) this.secrets.add(...Object.values(credentials))
+    if (credentials !== undefined) this.#hide(Object.values(credentials))
     const merged = { ...this.#configuration.values, ...flags }
     if (merged.logFormat !== undefined) this.logFormat = checkLogFormat(merged.logFormat)
     if (merged.debug === true) {

@@ -281,6 +281,21 @@ t.test('the time to mask grows with the text, not with its square', async t => {
   }
 })
 
+t.test('the short keys of a test server mask no part of a bucket or a command', async t => {
+  const cwd = t.testdir({})
+  const env = {
+    OSS_ACCESS_KEY_ID: 'test',
+    OSS_ACCESS_KEY_SECRET: 'secret',
+    OSS_REGION: 'oss-cn-hangzhou',
+    OSS_ENDPOINT: 'http://127.0.0.1:1',
+  }
+  const args = ['put', `oss://${BUCKET}/secret`, '--id=test-of-secret', '--retries=1']
+  const { err, status } = await run(cwd, args, DATA, env)
+  t.equal(status, 75)
+  t.match(err, `oss://${BUCKET}/secret`)
+  t.match(err, 'test-of-secret')
+})
+
 t.test('replaced credentials stay secret, and old ones are forgotten in the end', async t => {
   const mask = new SecretMask()
   for (let i = 0; i < 12; i++) mask.add(`id-of-credentials-${i}`, `${KEY_SECRET}${i}`)
