@@ -6,7 +6,7 @@
  * files are run, and unlimited when files are named; `--timeout=` (seconds) overrides both.
  */
 import { spawn } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 import { glob } from 'tinyglobby'
@@ -16,6 +16,11 @@ compile()
 const args = process.argv.slice(2)
 const named = args.filter(arg => !arg.startsWith('-')).map(file => relative(root, file))
 const files = named.length > 0 ? named : await glob('test/**/*.test.ts', { cwd: root })
+const unknown = files.filter(file => !existsSync(join(root, file)))
+if (unknown.length > 0) {
+  console.error(`There is no ${unknown.join(' ')}`)
+  process.exit(2)
+}
 const options = args.filter(arg => arg.startsWith('-'))
 const directory = mkdtempSync(join(tmpdir(), 'oss-spool-test-'))
 const output = join(directory, 'results.tap')
