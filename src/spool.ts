@@ -12,7 +12,7 @@ import { unsafePermissionsWarning } from './disk/trusted-files.js'
 import type { RecordStore } from './disk/record-store.js'
 import { SpoolDirectory } from './disk/spool-directory.js'
 import { checkObject, checkProperties, invalidType, SpoolError } from './errors.js'
-import { EMBEDDED_PREFIX, type HintWording, type RecordedPlace } from './hint.js'
+import type { HintWording, RecordedPlace } from './hint.js'
 import type { OssConnection, Place } from './oss/bucket.js'
 import { connect } from './oss/connection.js'
 import { resumeUpload, retryableUpload } from './retryable-upload.js'
@@ -403,8 +403,8 @@ export class Spool extends EventEmitter<{
   }
 
   /**
-   * Rejects an upload that this connection cannot reach: only one of the two uses an embedded OSS, or they use
-   * different ones.
+   * Rejects an unfinished upload that is recorded for a place to which the credentials may not be sent (rule 11). What
+   * a published one left there is reported by its clean-up.
    * @param again – words the same step where it works
    */
   #checkEndpoint(
@@ -412,15 +412,16 @@ export class Spool extends EventEmitter<{
     again: (say: HintWording, at: RecordedPlace) => string,
   ): void {
     const { id, endpoint, upload } = checkpoint
-    const here = this.#connection.endpoint
-    if (endpoint === here || upload.phase === 'published') return
-    // Without an embedded OSS, the checkpoint's place is reached with this client's signature.
-    if (![endpoint, here].some(each => each.startsWith(EMBEDDED_PREFIX))) return
-    throw new SpoolError('ERR_SPOOL_ENDPOINT', `Upload ${id} belongs to ${endpoint}`, {
-      id,
-      resumable: resumableSlot(checkpoint) !== undefined,
-      hint: say => `Nothing was changed. To reach it, ${again(say, checkpoint)}.`,
-    })
+    if (upload.phase === 'published' || this.#connection.mayReach(checkpoint)) return
+    throw new SpoolError(
+      'ERR_SPOOL_ENDPOINT',
+      `Upload ${id} belongs to ${endpoint}, for which this client is not configured`,
+      {
+        id,
+        resumable: resumableSlot(checkpoint) !== undefined,
+        hint: say => `Nothing was changed. To reach it, ${again(say, checkpoint)}.`,
+      },
+    )
   }
 
   /** Once per spool, before its first request: warns if the server is not verified. */
