@@ -1,9 +1,11 @@
 /** Startup text of the command line: endpoint, credentials, and lines to copy. */
 import type { Emulator } from './emulator.js'
+import { DEFAULT_KEY } from './options.js'
 
 /**
  * Describes a running emulator for a terminal: endpoint, data directory, credentials, and lines to
- * copy for `ali-oss` and `ossutil`. Warns if it listens on more than loopback.
+ * copy for `ali-oss` and `ossutil`. Warns if it listens on more than loopback, and if
+ * its key is the public one.
  *
  * @returns several lines without a trailing newline
  */
@@ -18,6 +20,7 @@ export function describeEmulator(emulator: Emulator): string {
     `accessKeyId       ${accessKeyId}`,
     `accessKeySecret   ${accessKeySecret}`,
     `region            ${region}`,
+    ...(accessKeySecret === DEFAULT_KEY.accessKeySecret ? [PUBLIC_KEY_NOTE] : []),
     '',
     ...(endpoint.includes('[')
       ? ['oss-spool (ali-oss accepts no IPv6 address):', `  new Spool({ client: ${options} })`]
@@ -29,6 +32,9 @@ export function describeEmulator(emulator: Emulator): string {
 
 const TEST_SERVER_WARNING =
   'This is a TEST SERVER listening on HOST: anyone who can reach it can read, change and delete what it stores.'
+
+const PUBLIC_KEY_NOTE =
+  'This key pair is public: every user of this machine can read, change and delete the objects.'
 
 function isLoopbackHost(host: string): boolean {
   return host === 'localhost' || host === '::1' || host.startsWith('127.')

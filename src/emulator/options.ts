@@ -1,4 +1,5 @@
 /** Options of `startEmulator`, with their defaults and checks. */
+import { randomBytes } from 'node:crypto'
 import type { AccessKey } from './auth/credentials.js'
 import type { Fault } from './faults/fault.js'
 import type { LinkOptions } from './simulated-network.js'
@@ -14,8 +15,11 @@ export interface EmulatorOptions {
   readonly host?: string
   /** Region id, which V4 signatures must name. Default `oss-cn-hangzhou`. */
   readonly region?: string
-  /** Access keys that may sign, one pair or several. Default: `DEFAULT_KEY`, one fixed pair. */
-  readonly credentials?: AccessKey | readonly [AccessKey, ...AccessKey[]]
+  /**
+   * Access keys that may sign, one pair or several, or `'random'` for a new pair that only this process knows.
+   * Default: `DEFAULT_KEY`, one fixed pair, with which every local user can read and change the objects.
+   */
+  readonly credentials?: AccessKey | readonly [AccessKey, ...AccessKey[]] | 'random'
   /** Buckets to create at start unless they exist. Default: none. */
   readonly buckets?: readonly string[]
   /** Creates any bucket that a signed request names. Default false. */
@@ -60,7 +64,8 @@ export const DEFAULT_KEY: AccessKey = {
  * @throws `TypeError` or `RangeError` for an invalid value
  */
 export function resolveSettings(options: EmulatorOptions): EmulatorSettings {
-  const { credentials = DEFAULT_KEY } = options
+  const { credentials: keys = DEFAULT_KEY } = options
+  const credentials = keys === 'random' ? createRandomKey() : keys
   return {
     region: options.region ?? 'oss-cn-hangzhou',
     accessKeys: isAccessKeyList(credentials) ? credentials : [credentials],
@@ -70,6 +75,13 @@ export function resolveSettings(options: EmulatorOptions): EmulatorSettings {
     idleTimeout: checkPositiveInteger('idleTimeout', options.idleTimeout ?? 60_000),
     cnames: options.cnames ?? {},
     maxRequests: checkPositiveInteger('maxRequests', options.maxRequests ?? 100_000),
+  }
+}
+
+function createRandomKey(): AccessKey {
+  return {
+    accessKeyId: `LTAI5t${randomBytes(9).toString('hex')}`,
+    accessKeySecret: randomBytes(24).toString('base64url'),
   }
 }
 

@@ -94,7 +94,7 @@ export function sendBytes(oss: Emulator, ...pieces: (string | Buffer)[]): Promis
 
 /** Returns headers with a V1 signature, computed independently of the code under test. */
 export function signed(
-  oss: Emulator,
+  oss: Pick<Emulator, 'credentials'>,
   {
     method = 'GET',
     resource,
