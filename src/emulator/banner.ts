@@ -1,4 +1,5 @@
 /** Startup text of the command line: endpoint, credentials, and lines to copy. */
+import { isLoopbackHost } from './http/browser-guard.js'
 import type { Emulator } from './emulator.js'
 import { DEFAULT_KEY } from './options.js'
 
@@ -35,7 +36,3 @@ const TEST_SERVER_WARNING =
 
 const PUBLIC_KEY_NOTE =
   'This key pair is public: every user of this machine can read, change and delete the objects.'
-
-function isLoopbackHost(host: string): boolean {
-  return host === 'localhost' || host === '::1' || host.startsWith('127.')
-}

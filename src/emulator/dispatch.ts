@@ -3,6 +3,7 @@ import { checkAnonymousAccess } from './auth/anonymous-access.js'
 import { authenticate } from './auth/authenticate.js'
 import type { EmulatorContext } from './emulator-context.js'
 import type { ActiveFaults } from './faults/active-faults.js'
+import { isCrossOrigin, isExpectedHost } from './http/browser-guard.js'
 import { candidateAddresses, type Address } from './http/bucket-address.js'
 import type { HeaderMap } from './http/headers.js'
 import { parseRequestTarget, type RequestTarget } from './http/request-target.js'
@@ -40,6 +41,7 @@ export async function dispatch(requestContext: RequestContext): Promise<Reply> {
   const { emulator, headers, body, logEntry, activeFaults } = requestContext
   const target = parseRequestTarget(requestContext.url)
   const host = target.host ?? headers.get('host') ?? ''
+  refuseWebPages(requestContext, host)
   const candidates = candidateAddresses(host, target.path, emulator.settings)
 
   const preliminary = tryAuthenticate(requestContext, target, candidates, Date.now())
@@ -68,6 +70,21 @@ export async function dispatch(requestContext: RequestContext): Promise<Reply> {
   await authorize(requestContext, operation.access, address, signed)
   if (body.isEmpty) await body.reachEnd()
   return operation.run(operationContext)
+}
+
+/** Throws 403 AccessDenied for a request that a web page of another origin caused, or may have by DNS rebinding. */
+function refuseWebPages({ emulator, headers }: RequestContext, host: string): void {
+  const { allowBrowsers, isLocal, cnames } = emulator.settings
+  if (allowBrowsers) return
+  const origin = headers.get('origin')
+  if (isCrossOrigin({ host, origin, fetchSite: headers.get('sec-fetch-site') }))
+    throw new OssError('AccessDenied', {
+      message: 'The emulator accepts no requests of web pages of other origins.',
+    })
+  if (isLocal && !isExpectedHost(host, cnames))
+    throw new OssError('AccessDenied', {
+      message: 'The emulator does not know this Host; add it to `cnames`.',
+    })
 }
 
 /** Authenticates without throwing: a refusal is returned as `authError`, with the likeliest address. */

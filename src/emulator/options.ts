@@ -1,6 +1,7 @@
 /** Options of `startEmulator`, with their defaults and checks. */
 import { randomBytes } from 'node:crypto'
 import type { AccessKey } from './auth/credentials.js'
+import { isLoopbackHost } from './http/browser-guard.js'
 import type { Fault } from './faults/fault.js'
 import type { LinkOptions } from './simulated-network.js'
 import type { EmulatorSettings } from './settings.js'
@@ -46,6 +47,11 @@ export interface EmulatorOptions {
   readonly admin?: boolean | number
   /** Host names mapped to buckets, like a CNAME: `{ 'static.example.com': 'assets' }`. Default: none. */
   readonly cnames?: Readonly<Record<string, string>>
+  /**
+   * Accepts requests of web pages of other origins, and on loopback any Host header. Default false: 403
+   * AccessDenied, because any page could send them.
+   */
+  readonly allowBrowsers?: boolean
   /** ms without a byte of a request's body before 400 RequestTimeout. Default 60,000. */
   readonly idleTimeout?: number
   /** Number of newest entries that `requests` keeps. Default 100,000. */
@@ -74,6 +80,8 @@ export function resolveSettings(options: EmulatorOptions): EmulatorSettings {
     discard: options.discard ?? false,
     idleTimeout: checkPositiveInteger('idleTimeout', options.idleTimeout ?? 60_000),
     cnames: options.cnames ?? {},
+    allowBrowsers: options.allowBrowsers ?? false,
+    isLocal: isLoopbackHost(options.host ?? '127.0.0.1'),
     maxRequests: checkPositiveInteger('maxRequests', options.maxRequests ?? 100_000),
   }
 }

@@ -10,6 +10,10 @@ export interface EmulatorSettings {
   readonly discard: boolean
   /** ms without a byte of a body before 400 RequestTimeout. */
   readonly idleTimeout: number
+  /** Whether web pages of other origins, and unknown hosts, are accepted. */
+  readonly allowBrowsers: boolean
+  /** Whether it listens on a loopback address. */
+  readonly isLocal: boolean
   readonly cnames: Readonly<Record<string, string>>
   /** Number of entries that the log keeps. */
   readonly maxRequests: number

@@ -227,3 +227,41 @@ t.test('XML bombs are refused with status 400', async t => {
   }
   await client.put('after', Buffer.from('all'))
 })
+
+/** Sends a request with these headers; resolves with its status. */
+async function statusOf(
+  endpoint: string,
+  method: string,
+  lines: readonly string[],
+): Promise<number> {
+  const head = [`${method} / HTTP/1.1`, 'Connection: close', 'Content-Length: 0', ...lines]
+  const answer = await ask(
+    Number(new URL(endpoint).port),
+    Buffer.from(`${head.join('\r\n')}\r\n\r\n`),
+    false,
+  )
+  return Number(/^HTTP\/1.1 (\d+)/.exec(answer)?.[1])
+}
+
+t.test('requests of web pages and with a rebound Host are refused on both ports', async t => {
+  const headers = async (oss: Emulator, lines: string[]): Promise<string> => {
+    const own = signed(oss, { method: 'GET', resource: '/' })
+    const all = Object.entries(own).map(([name, value]) => `${name}: ${value}`)
+    const admin = oss.adminEndpoint ?? ''
+    const port = await statusOf(oss.endpoint, 'GET', [...all, ...lines])
+    return `${port} ${await statusOf(admin, 'DELETE', lines)} ${await statusOf(admin, 'GET', lines)}`
+  }
+  const oss = await startEmulator({ admin: true })
+  t.teardown(() => oss.close())
+  const local = `Host: 127.0.0.1:${oss.port}`
+  t.equal(await headers(oss, [local]), '200 404 404', 'an ordinary client')
+  for (const lines of [
+    [local, 'Origin: https://attacker.example'],
+    [local, 'Origin: null'],
+    [local, 'Sec-Fetch-Site: cross-site'],
+    [local, 'Sec-Fetch-Site: same-site'],
+    ['Host: attacker.example'],
+    [`Host: rebound.attacker.example:${oss.port}`],
+  ])
+    t.equal(await headers(oss, lines), '403 403 403', lines.join(', '))
+})

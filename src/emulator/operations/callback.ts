@@ -124,14 +124,34 @@ async function sendCallback(callback: Callback, body: string): Promise<Buffer> {
     try {
       const headers = { 'Content-Type': callback.contentType }
       const signal = AbortSignal.timeout(CALLBACK_TIMEOUT_MS)
-      const response = await fetch(url, { method: 'POST', headers, body, signal })
-      const responseBody = Buffer.from(await response.arrayBuffer())
-      if (response.status === 200 && responseBody.length <= MAX_CALLBACK_RESPONSE_BYTES)
-        return responseBody
+      // a redirect could lead to another machine
+      const response = await fetch(url, {
+        method: 'POST',
+        headers,
+        body,
+        signal,
+        redirect: 'manual',
+      })
+      if (response.status === 200) return await readLimited(response.body ?? [])
+      await response.body?.cancel()
       reason = String(response.status)
     } catch (error) {
       reason = errorMessage(error)
     }
   }
   throw new OssError('CallbackFailed', { message: `Error status : ${reason}.` })
+}
+
+/** Reads a response. Throws as soon as it exceeds the limit, which also closes its connection. */
+async function readLimited(
+  body: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+): Promise<Buffer> {
+  const chunks: Uint8Array[] = []
+  let size = 0
+  for await (const chunk of body) {
+    size += chunk.length
+    if (size > MAX_CALLBACK_RESPONSE_BYTES) throw new Error('the response is too long')
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks)
 }
