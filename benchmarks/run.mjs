@@ -23,6 +23,7 @@ export const CASES = [
   'checkpoint',
   'commit',
   'cancel',
+  'progress',
   'cli-start',
 ]
 

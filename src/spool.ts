@@ -98,7 +98,7 @@ export class Spool extends EventEmitter<{
   readonly #uploadSlots: FairSemaphore
   readonly #requestSlots: FairSemaphore
   #sweeping: Promise<void> | undefined
-  #checkingFileSystem: Promise<void> | undefined
+  #checkingSurroundings: Promise<void> | undefined
   #checkingHoles: Promise<void> | undefined
 
   /**
@@ -379,8 +379,8 @@ export class Spool extends EventEmitter<{
     { maxSpoolBytes }: UploadSettings,
     warn: (warning: SpoolWarning) => void,
   ): Promise<Claim> {
-    await (this.#checkingFileSystem ??= this.#checkFileSystem(id).catch((error: unknown) => {
-      this.#checkingFileSystem = undefined
+    await (this.#checkingSurroundings ??= this.#checkSurroundings(id).catch((error: unknown) => {
+      this.#checkingSurroundings = undefined
       throw error
     }))
     if (maxSpoolBytes !== undefined) await this.#checkHolePunching()
@@ -422,9 +422,17 @@ export class Spool extends EventEmitter<{
     })
   }
 
-  /** Once per spool, before its first upload: checks that locks work, and who else may write there. */
-  async #checkFileSystem(id: string): Promise<void> {
-    for (const message of [await checkFileSystem(this.dir), unsafePermissionsWarning(this.dir)]) {
+  /**
+   * Once per spool, before its first upload: checks that locks work, who else may write there, and whether the
+   * server is verified.
+   */
+  async #checkSurroundings(id: string): Promise<void> {
+    const messages = [
+      await checkFileSystem(this.dir),
+      unsafePermissionsWarning(this.dir),
+      this.#connection.tlsWarning(),
+    ]
+    for (const message of messages) {
       if (message !== undefined) this.emit('warning', { id, message })
     }
   }

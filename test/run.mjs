@@ -29,12 +29,16 @@ const child = spawn(process.execPath, [program('tap', 'tap'), ...tap, 'test/suit
   cwd: root,
   stdio: 'inherit',
 })
+// tap gets the signal too, or is given it here, and reports before it exits.
+for (const signal of ['SIGTERM', 'SIGINT']) process.on(signal, () => child.kill(signal))
 child.on('close', (code, signal) => {
   const tapLines = readFileSync(output, 'utf8')
   const { pass, fail, skip } = count(tapLines)
   // A file that timed out or crashed fails the run even if none of its assertions did.
   const failed = fail === 0 && code !== 0 ? 1 : fail
   if (failed > 0) console.log(failures(tapLines))
+  const missing = files.map(compiled).filter(file => !tapLines.includes(` - ${file} #`))
+  if (missing.length > 0) console.log(`Not finished: ${missing.toSorted().join(' ')}`)
   if (process.env['LONG'] === undefined)
     console.log('Slow tests were skipped or sampled. Run "npm run torture" for all of them.')
   console.log(`${pass} passed, ${failed} failed, ${skip} skipped`)

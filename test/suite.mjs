@@ -18,6 +18,10 @@ const { values, positionals } = parseArgs({
   },
 })
 t.jobs = Number(values.jobs)
+/** Time in ms after the exit of a test file's process until what it started must have closed its output, too. */
+const OUTPUT_OPEN = 10_000
+
+t.on('spawn', file => file.on('process', failIfOutputStaysOpen(file.name)))
 const fixtures = join('.tap', 'fixtures')
 mkdirSync(fixtures, { recursive: true })
 for (const file of positionals) {
@@ -27,6 +31,22 @@ for (const file of positionals) {
   const options = { name: file, buffered: true, timeout: Number(values.timeout) * 1000 }
   const run = ['-u', 'NODE_OPTIONS', 'TAP_SAVE_FIXTURE=1', ...node, '--enable-source-maps', file]
   void t.spawn('env', run, options).then(() => removeFixtures(file))
+}
+
+/**
+ * A process that a test file left behind, and that has the file's output open, would keep the suite waiting for ever:
+ * tap's timeout ends only the file's own process.
+ */
+function failIfOutputStaysOpen(name) {
+  return child => {
+    child.on('exit', () => {
+      const timer = setTimeout(() => {
+        t.fail(`${name} left a process that has its output open`)
+        child.stdout.destroy()
+      }, OUTPUT_OPEN)
+      child.on('close', () => clearTimeout(timer))
+    })
+  }
 }
 
 /**

@@ -1,10 +1,19 @@
 /**
  * Reads the configuration file, which is JSON described by `schema/config.schema.json`. It may contain access
- * keys, so errors never quote it, and a file with keys must be readable by its owner only, as `ssh` requires
- * of private keys.
+ * keys, so errors never quote it, and a file with keys must be readable by its owner only. It may contain the
+ * endpoint that gets signed requests, so it must be written by its owner or root only.
  */
-import { readFileSync, statSync } from 'node:fs'
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  openSync,
+  readFileSync,
+  statSync,
+  type Stats,
+} from 'node:fs'
 import { UsageError } from './exit-status.js'
+import { shellQuoted } from './proposed-command.js'
 import { SETTING_DEFINITIONS } from './config-schema.js'
 import { JsonTextError, parseJsonObject, type JsonObjectLines } from './json-lines.js'
 import { errorCode } from '../util/error-code.js'
@@ -19,18 +28,67 @@ export interface FileSettings {
 
 export const NO_FILE_SETTINGS: FileSettings = { values: {}, lines: new Map() }
 
+/** A file of settings that nobody else can have written. */
+export interface SettingsFile {
+  readonly path: string
+  readonly text: string
+  readonly stats: Pick<Stats, 'mode'>
+}
+
+/** Longer files are no settings, and would be read whole. */
+const MAX_SETTINGS_BYTES = 2 ** 20
+
 /**
- * Returns the text of a file of settings, or `undefined` if it does not exist and is not required.
- * @throws UsageError
+ * Reads a file of settings. Returns `undefined` if it does not exist and is not required. An endpoint that others
+ * chose would get the bytes and signed requests.
+ * @throws UsageError if it cannot be read, is no regular file, is too long, or others can write to it
  */
-export function readSettingsText(path: string, isRequired: boolean): string | undefined {
+export function readSettingsFile(path: string, isRequired: boolean): SettingsFile | undefined {
+  let file: number | undefined
   try {
-    return readFileSync(path, 'utf8')
+    // Without a writer, opening a FIFO would block.
+    file = openSync(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0))
+    const stats = fstatSync(file)
+    const problem = settingsFileProblem(path, stats)
+    if (problem !== undefined) throw new UsageError(`The configuration file ${path} ${problem}`)
+    return { path, text: readFileSync(file, 'utf8'), stats }
   } catch (error) {
+    if (error instanceof UsageError) throw error
     const code = errorCode(error) ?? String(error)
     if (!isRequired && isMissing(path, code)) return undefined
     throw new UsageError(`The configuration file ${path} cannot be read: ${code}`)
+  } finally {
+    if (file !== undefined) closeSync(file)
   }
+}
+
+/** Returns why a file must not be used, and what to do. */
+function settingsFileProblem(path: string, stats: Stats): string | undefined {
+  if (!stats.isFile()) return 'is not a regular file'
+  if (stats.size > MAX_SETTINGS_BYTES) return 'is longer than 1 MiB'
+  const user = process.geteuid?.()
+  if (user === undefined) return undefined // Windows
+  const name = shellQuoted(path)
+  if (stats.uid !== user && stats.uid !== 0)
+    return `belongs to uid ${stats.uid}, who can change where bytes and signed requests go. Run "chown ${user} ${name}"`
+  // Many systems give each user a group of their own, with the same number, and new files write permission for it.
+  const isPrivateGroup = stats.gid === stats.uid && stats.gid === process.getegid?.()
+  const writers = isPrivateGroup ? 0o002 : 0o022
+  if ((stats.mode & writers) !== 0)
+    return `can be written by other users, who can change where bytes and signed requests go. Run "chmod go-w ${name}"`
+  return undefined
+}
+
+/**
+ * Rejects a file with secrets that others can read, as `ssh` does with private keys.
+ * @param secret – name of a secret in the file
+ * @throws UsageError
+ */
+export function checkSecretFile({ path, stats }: SettingsFile, secret: string): void {
+  if ((stats.mode & 0o077) === 0 || process.platform === 'win32') return
+  throw new UsageError(
+    `The configuration file ${path} contains ${secret} and is readable by other users. Run "chmod 600 ${shellQuoted(path)}"`,
+  )
 }
 
 /** A file in someone else's home directory, such as root's in a container, counts as missing. */
@@ -50,21 +108,13 @@ function isMissing(path: string, code: string): boolean {
  * @throws UsageError
  */
 export function readConfigFile(path: string, isRequired: boolean): FileSettings {
-  const text = readSettingsText(path, isRequired)
-  if (text === undefined) return NO_FILE_SETTINGS
-  const settings = parseConfig(path, text)
+  const file = readSettingsFile(path, isRequired)
+  if (file === undefined) return NO_FILE_SETTINGS
+  const settings = parseConfig(path, file.text)
   const secretSetting = SETTING_DEFINITIONS.find(
     ({ name, secret: isSecret }) => isSecret === true && name in settings.values,
   )
-  if (
-    secretSetting !== undefined &&
-    (statSync(path).mode & 0o077) !== 0 &&
-    process.platform !== 'win32'
-  ) {
-    throw new UsageError(
-      `The configuration file ${path} contains ${secretSetting.name} and is readable by other users. Run "chmod 600 ${path}"`,
-    )
-  }
+  if (secretSetting !== undefined) checkSecretFile(file, secretSetting.name)
   return settings
 }
 

@@ -2,7 +2,7 @@
  * Reads `~/.ossutilconfig`, the configuration file of Alibaba's command line. For a bucket, `[Bucket-Cname]` takes
  * precedence over `[Bucket-Endpoint]`, and that over the endpoint of all buckets (ossutil 1, `getEndpoint`).
  */
-import { readSettingsText } from './config-file.js'
+import { checkSecretFile, readSettingsFile } from './config-file.js'
 
 /** Endpoint of one bucket. */
 export interface BucketEndpoint {
@@ -18,9 +18,19 @@ export interface OssutilConfig {
   readonly bucketEndpoints: ReadonlyMap<string, BucketEndpoint>
 }
 
-/** Returns the settings of the file, none if it does not exist. @throws UsageError if it cannot be read */
+/** Names in `settings` of what others must not read. */
+const SECRETS = ['accesskeysecret', 'ststoken']
+
+/**
+ * Returns the settings of the file, none if it does not exist.
+ * @throws UsageError if it cannot be read, others can write to it, or it has secrets that others can read
+ */
 export function readOssutilConfig(path: string): OssutilConfig {
-  return parseOssutilConfig(readSettingsText(path, false) ?? '')
+  const file = readSettingsFile(path, false)
+  const config = parseOssutilConfig(file?.text ?? '')
+  const hasSecrets = SECRETS.some(name => (config.settings[name] ?? '') !== '')
+  if (file !== undefined && hasSecrets) checkSecretFile(file, 'keys')
+  return config
 }
 
 /** Parses the text of the file. */
@@ -29,10 +39,13 @@ export function parseOssutilConfig(text: string): OssutilConfig {
   const endpoints = new Map<string, BucketEndpoint>()
   const domains = new Map<string, BucketEndpoint>()
   let section = ''
-  for (const line of text.split(/\r?\n/)) {
-    section = /^\s*\[(.+)\]\s*$/.exec(line)?.[1]?.toLowerCase() ?? section
-    const [, name = '', value = ''] = /^\s*([^#;=\s][^=]*?)\s*=\s*(.*?)\s*$/.exec(line) ?? []
-    if (name === '') continue
+  for (const rawLine of text.split('\n')) {
+    const line = rawLine.trim()
+    if (/^\[.+\]$/.test(line)) section = line.slice(1, -1).toLowerCase()
+    const equals = line.indexOf('=')
+    if (equals < 1 || /^[#;]/.test(line)) continue
+    const name = line.slice(0, equals).trimEnd()
+    const value = line.slice(equals + 1).trimStart()
     // ossutil 2 also accepts `access-key-id` and `access_key_id`.
     if (section === 'credentials' || section === 'default') {
       settings[name.toLowerCase().replaceAll(/[-_]/g, '')] = value

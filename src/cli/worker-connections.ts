@@ -64,10 +64,15 @@ export function redisUrl(url: string | undefined, isArgument: boolean): string {
   if (!URL.canParse(url) || !/^rediss?:$/.test(new URL(url).protocol)) {
     throw new UsageError('The URL of Redis must be redis://HOST[:PORT][/DB] or rediss://...')
   }
-  if (isArgument && new URL(url).password !== '') {
+  if (isArgument && hasPassword(new URL(url))) {
     throw new UsageError('A password in --redis is visible to every user. Set REDIS_URL instead')
   }
   return url
+}
+
+/** The client also accepts options in the query: `?password=`, `?sentinelPassword=`. */
+function hasPassword({ password, searchParams }: URL): boolean {
+  return password !== '' || [...searchParams.keys()].some(name => /password/i.test(name))
 }
 
 /**

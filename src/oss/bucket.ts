@@ -171,6 +171,8 @@ export interface OssConnection {
   /** Returns whether the credentials may be sent to a place that was not configured for this connection. */
   mayReach(place: Pick<Place, 'endpoint' | 'bucket'>): boolean
   open(place: Place): Bucket
+  /** Returns a warning if the server at the connection's endpoint is not verified. */
+  tlsWarning(): string | undefined
   /** Limits the combined send rate of all requests. Each slice waits for all limits. */
   setLimits(limits: readonly RateLimit[]): void
   /** Closes idle sockets, so that a script exits by itself. */

@@ -14,6 +14,7 @@ import {
   type AliOssClient,
   type ClientOptions,
 } from './client-options.js'
+import { unverifiedTlsWarning } from './tls-identity.js'
 import { Transport } from './transport.js'
 
 /** Stable name for the address of an embedded OSS, whose port changes on every start. */
@@ -68,6 +69,7 @@ export function connect(
       buckets.set(name, bucket)
       return bucket
     },
+    tlsWarning: () => unverifiedTlsWarning(own.endpoint, settings.agents.https, process.env),
     setLimits: limits => transport.setLimits(limits),
     close: () => transport.close(),
   }

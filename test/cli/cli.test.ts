@@ -231,6 +231,7 @@ t.test('credentials come from ~/.ossutilconfig if the environment has none', asy
   await writeFile(
     join(dir, '.ossutilconfig'),
     `[Credentials]\nlanguage=EN\nendpoint=${oss.endpoint}\nregion=cn-hangzhou\naccessKeyID=${accessKeyId}\naccessKeySecret=${accessKeySecret}\n`,
+    { mode: 0o600 },
   )
   t.match(await run(dir, ['put', `oss://${BUCKET}/k`], Buffer.from('x')), { status: 0 })
 })

@@ -101,6 +101,7 @@ t.test(
         '{"region":"cn-other","maxRate":500000,"accessKeyId":"LTAIotherother","accessKeySecret":"s3cret-2"}',
     })
     await chmod(join(dir, 'other.json'), 0o600)
+    await chmod(join(dir, '.ossutilconfig'), 0o600)
     const show = async (args: string[], env: Env = {}) => {
       const { out, status, err } = await run(
         dir,

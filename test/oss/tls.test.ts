@@ -10,6 +10,7 @@ import t, { type Test } from 'tap'
 import { startEmulator, type Emulator } from '../../src/emulator/index.js'
 import { Spool } from '../../src/index.js'
 import type { ClientOptions } from '../../src/oss/client-options.js'
+import { unverifiedTlsWarning } from '../../src/oss/tls-identity.js'
 import { CERT, KEY } from '../emulator/certificate.js'
 import { makeAuthority } from '../support/authority.js'
 import { useProxies } from '../support/no-proxy.js'
@@ -104,6 +105,32 @@ t.test('resumes an upload once its certificate is trusted', { skip }, async t =>
   await t.rejects(upload(spoolFor(oss, dir).spool, data), { code: 'ERR_SPOOL_DENIED' })
   const result = await spoolFor(oss, dir, { ca }).spool.resume('k')
   t.match(result, { size: data.length, sourceRead: false, resumed: true })
+})
+
+t.test('an agent that verifies no certificate is a warning, once per spool', { skip }, async t => {
+  const oss = await emulator(t, sign('IP:127.0.0.1'))
+  const httpsAgent = new https.Agent({ rejectUnauthorized: false })
+  t.teardown(() => httpsAgent.destroy())
+  const { spool, warnings } = spoolFor(oss, t.testdir({}), { httpsAgent })
+  await upload(spool, bytes(1000))
+  await upload(spool, bytes(1000))
+  t.match(warnings, [/not verified, because the agent of the client/])
+  t.equal(warnings.length, 1)
+})
+
+t.test('what turns the verification of certificates off', t => {
+  const OFF = { NODE_TLS_REJECT_UNAUTHORIZED: '0' }
+  const agent = (options?: https.AgentOptions): https.Agent => new https.Agent(options)
+  const warns = (...of: Parameters<typeof unverifiedTlsWarning>): boolean =>
+    unverifiedTlsWarning(...of) !== undefined
+  t.notOk(warns('https://a', undefined, {}))
+  t.notOk(warns('https://a', agent(), { NODE_TLS_REJECT_UNAUTHORIZED: '1' }))
+  t.ok(warns('https://a', undefined, OFF))
+  t.ok(warns('https://a', agent(), OFF))
+  t.ok(warns('https://a', agent({ rejectUnauthorized: false }), {}))
+  t.notOk(warns('https://a', agent({ rejectUnauthorized: true }), OFF), 'the agent has priority')
+  t.notOk(warns('http://a', undefined, OFF), 'nothing is encrypted anyway')
+  t.end()
 })
 
 t.test('ca is validated', t => {
