@@ -98,7 +98,8 @@ export class Spool extends EventEmitter<{
   readonly #uploadSlots: FairSemaphore
   readonly #requestSlots: FairSemaphore
   #sweeping: Promise<void> | undefined
-  #checkingSurroundings: Promise<void> | undefined
+  #checkingFileSystem: Promise<void> | undefined
+  #hasCheckedTls = false
   #checkingHoles: Promise<void> | undefined
 
   /**
@@ -379,8 +380,8 @@ export class Spool extends EventEmitter<{
     { maxSpoolBytes }: UploadSettings,
     warn: (warning: SpoolWarning) => void,
   ): Promise<Claim> {
-    await (this.#checkingSurroundings ??= this.#checkSurroundings(id).catch((error: unknown) => {
-      this.#checkingSurroundings = undefined
+    await (this.#checkingFileSystem ??= this.#checkFileSystem(id).catch((error: unknown) => {
+      this.#checkingFileSystem = undefined
       throw error
     }))
     if (maxSpoolBytes !== undefined) await this.#checkHolePunching()
@@ -422,17 +423,18 @@ export class Spool extends EventEmitter<{
     })
   }
 
-  /**
-   * Once per spool, before its first upload: checks that locks work, who else may write there, and whether the
-   * server is verified.
-   */
-  async #checkSurroundings(id: string): Promise<void> {
-    const messages = [
-      await checkFileSystem(this.dir),
-      unsafePermissionsWarning(this.dir),
-      this.#connection.tlsWarning(),
-    ]
-    for (const message of messages) {
+  /** Once per spool, before its first request: warns if the server is not verified. */
+  #warnOfTls(id: string): void {
+    if (this.#hasCheckedTls) return
+    this.#hasCheckedTls = true
+    const message = this.#connection.tlsWarning()
+    // On the next tick, so that an exception of a listener does not fail the upload.
+    if (message !== undefined) process.nextTick(() => this.emit('warning', { id, message }))
+  }
+
+  /** Once per spool, before its first upload: checks that locks work, and who else may write there. */
+  async #checkFileSystem(id: string): Promise<void> {
+    for (const message of [await checkFileSystem(this.dir), unsafePermissionsWarning(this.dir)]) {
       if (message !== undefined) this.emit('warning', { id, message })
     }
   }
@@ -462,6 +464,7 @@ export class Spool extends EventEmitter<{
     settings: UploadSettings & Pick<RunSettings, 'force'>,
     listeners: Listeners = {},
   ): UploadContext {
+    this.#warnOfTls(claim.id)
     const { onProgress, parallel } = settings
     // On the next tick, so that an exception of a listener does not fail a part.
     const progress = new ProgressTracker({

@@ -2,7 +2,7 @@
  * Runs tap. After tap's own report, prints a short list of failures and ends with the summary line
  * `N passed, N failed, N skipped`, so that the end of a log is enough.
  *
- * Arguments are test files (default: all) and options of tap. The timeout of a file is two minutes when all
+ * Arguments are test files (default: all) and options of tap. The timeout of a file is ten minutes when all
  * files are run, and unlimited when files are named; `--timeout=` (seconds) overrides both.
  */
 import { spawn } from 'node:child_process'

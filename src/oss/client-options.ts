@@ -10,6 +10,7 @@ import {
   type CredentialSource,
   type CredentialsProvider,
 } from './credentials.js'
+import { SecretMask } from '../util/secret-mask.js'
 import type { Place, PlaceChange } from './bucket.js'
 import type { Agents, CertificateAuthorities } from './transport.js'
 
@@ -63,6 +64,8 @@ export interface AliOssClient {
 /** Settings for signing and sending requests: everything except the place. */
 export interface ClientSettings {
   readonly credentials: CredentialSource
+  /** Masks the credentials of all requests so far. */
+  readonly secrets: SecretMask
   readonly authorizationV4: boolean
   readonly isRequestPay: boolean
   readonly agents: Partial<Agents>
@@ -102,6 +105,7 @@ export function readClient(client: AliOssClient | ClientOptions): {
   return {
     settings: {
       credentials: credentialSource(options),
+      secrets: new SecretMask(),
       authorizationV4,
       isRequestPay,
       ca: checkCa(options.ca),
