@@ -8,7 +8,8 @@ import type { AddressInfo } from 'node:net'
 import type { EmulatorContext } from './emulator-context.js'
 import { checkFault } from './faults/check-fault.js'
 import type { FaultHandle } from './faults/fault.js'
-import { isLoopbackHost } from './http/browser-guard.js'
+import { normalizeHost } from './http/bucket-address.js'
+import { isLoopback } from './http/browser-guard.js'
 import { checkLinkOptions } from './simulated-network.js'
 import { errorMessage, isArgumentError } from '../util/error-shape.js'
 
@@ -132,7 +133,7 @@ async function handleAdminRequest(
     const { host = '', origin } = request.headers
     if (origin !== undefined || request.headers['sec-fetch-site'] !== undefined)
       throw new AdminRequestError(403, 'Requests from browsers are not allowed')
-    if (!isLoopbackHost(host))
+    if (!isLoopback(normalizeHost(host)))
       throw new AdminRequestError(403, 'The Host header must name a loopback address')
     const url = new URL(request.url ?? '/', 'http://127.0.0.1')
     const [, resource = '', id = '', action] = url.pathname.split('/')

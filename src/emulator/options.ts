@@ -1,7 +1,6 @@
 /** Options of `startEmulator`, with their defaults and checks. */
 import { randomBytes } from 'node:crypto'
 import type { AccessKey } from './auth/credentials.js'
-import { isLoopbackHost } from './http/browser-guard.js'
 import type { Fault } from './faults/fault.js'
 import type { LinkOptions } from './simulated-network.js'
 import type { EmulatorSettings } from './settings.js'
@@ -48,7 +47,7 @@ export interface EmulatorOptions {
   /** Host names mapped to buckets, like a CNAME: `{ 'static.example.com': 'assets' }`. Default: none. */
   readonly cnames?: Readonly<Record<string, string>>
   /**
-   * Accepts requests of web pages of other origins, and on loopback any Host header. Default false: 403
+   * Accepts requests of web pages of other origins, and unsigned ones with any Host header. Default false: 403
    * AccessDenied, because any page could send them.
    */
   readonly allowBrowsers?: boolean
@@ -72,18 +71,25 @@ export const DEFAULT_KEY: AccessKey = {
 export function resolveSettings(options: EmulatorOptions): EmulatorSettings {
   const { credentials: keys = DEFAULT_KEY } = options
   const credentials = keys === 'random' ? createRandomKey() : keys
+  const accessKeys = isAccessKeyList(credentials) ? credentials : ([credentials] as const)
   return {
     region: options.region ?? 'oss-cn-hangzhou',
-    accessKeys: isAccessKeyList(credentials) ? credentials : [credentials],
+    accessKeys,
     createBuckets: options.createBuckets ?? false,
     verify: options.verify ?? true,
     discard: options.discard ?? false,
     idleTimeout: checkPositiveInteger('idleTimeout', options.idleTimeout ?? 60_000),
     cnames: options.cnames ?? {},
     allowBrowsers: options.allowBrowsers ?? false,
-    isLocal: isLoopbackHost(options.host ?? '127.0.0.1'),
+    host: options.host ?? '127.0.0.1',
+    hasPublicKey: accessKeys.some(isPublicKey),
     maxRequests: checkPositiveInteger('maxRequests', options.maxRequests ?? 100_000),
   }
+}
+
+/** Returns whether everybody knows the secret of `key`. */
+export function isPublicKey({ accessKeySecret }: AccessKey): boolean {
+  return accessKeySecret === DEFAULT_KEY.accessKeySecret
 }
 
 function createRandomKey(): AccessKey {

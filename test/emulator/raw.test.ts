@@ -21,7 +21,6 @@ const error = (answer: Answer) => [
 t.test('raw requests are answered as by OSS', async t => {
   const oss = await startEmulator({
     buckets: ['bkt', 'other'],
-    allowBrowsers: true, // some requests have unknown hosts
     cnames: { 'static.example.com': 'bkt' },
     idleTimeout: 300,
   })

@@ -2,9 +2,9 @@
  * Callbacks. After PutObject or Complete, OSS calls the user's server and forwards its response. The
  * emulator calls loopback addresses only, because tests must not reach other machines.
  */
-import { isIP } from 'node:net'
 import { invalidArgument, OssError } from '../oss-error.js'
 import type { Reply } from '../reply.js'
+import { isLoopback } from '../http/browser-guard.js'
 import { normalizeHost } from '../http/bucket-address.js'
 import type { ObjectRecord } from '../store/record.js'
 import type { OperationContext } from './operation-context.js'
@@ -84,10 +84,7 @@ function parseLoopbackUrl(text: string, callbackText: string): URL {
   const url = URL.parse?.(text) ?? (URL.canParse(text) ? new URL(text) : null)
   if (url === null || !/^https?:$/.test(url.protocol))
     throw invalidCallback('callback', callbackText)
-  const host = normalizeHost(url.host)
-  const isLocal =
-    host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'))
-  if (!isLocal)
+  if (!isLoopback(normalizeHost(url.host)))
     throw invalidArgument(
       'callbackUrl',
       text,
