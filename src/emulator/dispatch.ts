@@ -91,7 +91,8 @@ function refuseWebPages(
   const isSecretKey = authError === undefined && !settings.hasPublicKey
   if (!signed || (isFromBrowser(headers) && !isSecretKey))
     throw new OssError('AccessDenied', {
-      message: 'The emulator does not know this Host. Sign the request, or set `host` or `cnames`.',
+      message:
+        'The emulator does not know this Host. Sign the request with your own key, or set `host` or `cnames`.',
     })
 }
 
