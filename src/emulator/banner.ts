@@ -1,6 +1,7 @@
 /** Startup text of the command line: endpoint, credentials, and lines to copy. */
+import { isLoopback } from './http/browser-guard.js'
 import type { Emulator } from './emulator.js'
-import { DEFAULT_KEY } from './options.js'
+import { isPublicKey } from './options.js'
 
 /**
  * Describes a running emulator for a terminal: endpoint, data directory, credentials, and lines to
@@ -14,13 +15,13 @@ export function describeEmulator(emulator: Emulator): string {
   const { accessKeyId, accessKeySecret } = emulator.credentials
   const options = JSON.stringify(emulator.clientOptions('my-bucket'))
   return [
-    ...(isLoopbackHost(host) ? [] : [TEST_SERVER_WARNING.replace('HOST', host), '']),
+    ...(isLoopback(host) ? [] : [TEST_SERVER_WARNING.replace('HOST', host), '']),
     `OSS emulator at ${endpoint}, objects in ${dir}`,
     ...(adminEndpoint === undefined ? [] : [`admin port        ${adminEndpoint}`]),
     `accessKeyId       ${accessKeyId}`,
     `accessKeySecret   ${accessKeySecret}`,
     `region            ${region}`,
-    ...(accessKeySecret === DEFAULT_KEY.accessKeySecret ? [PUBLIC_KEY_NOTE] : []),
+    ...(isPublicKey(emulator.credentials) ? [PUBLIC_KEY_NOTE] : []),
     '',
     ...(endpoint.includes('[')
       ? ['oss-spool (ali-oss accepts no IPv6 address):', `  new Spool({ client: ${options} })`]
@@ -35,7 +36,3 @@ const TEST_SERVER_WARNING =
 
 const PUBLIC_KEY_NOTE =
   'This key pair is public: every user of this machine can read, change and delete the objects.'
-
-function isLoopbackHost(host: string): boolean {
-  return host === 'localhost' || host === '::1' || host.startsWith('127.')
-}

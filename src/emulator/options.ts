@@ -46,6 +46,11 @@ export interface EmulatorOptions {
   readonly admin?: boolean | number
   /** Host names mapped to buckets, like a CNAME: `{ 'static.example.com': 'assets' }`. Default: none. */
   readonly cnames?: Readonly<Record<string, string>>
+  /**
+   * Accepts requests of web pages of other origins, and unsigned ones with any Host header. Default false: 403
+   * AccessDenied, because any page could send them.
+   */
+  readonly allowBrowsers?: boolean
   /** ms without a byte of a request's body before 400 RequestTimeout. Default 60,000. */
   readonly idleTimeout?: number
   /** Number of newest entries that `requests` keeps. Default 100,000. */
@@ -66,16 +71,25 @@ export const DEFAULT_KEY: AccessKey = {
 export function resolveSettings(options: EmulatorOptions): EmulatorSettings {
   const { credentials: keys = DEFAULT_KEY } = options
   const credentials = keys === 'random' ? createRandomKey() : keys
+  const accessKeys = isAccessKeyList(credentials) ? credentials : ([credentials] as const)
   return {
     region: options.region ?? 'oss-cn-hangzhou',
-    accessKeys: isAccessKeyList(credentials) ? credentials : [credentials],
+    accessKeys,
     createBuckets: options.createBuckets ?? false,
     verify: options.verify ?? true,
     discard: options.discard ?? false,
     idleTimeout: checkPositiveInteger('idleTimeout', options.idleTimeout ?? 60_000),
     cnames: options.cnames ?? {},
+    allowBrowsers: options.allowBrowsers ?? false,
+    host: options.host ?? '127.0.0.1',
+    hasPublicKey: accessKeys.some(isPublicKey),
     maxRequests: checkPositiveInteger('maxRequests', options.maxRequests ?? 100_000),
   }
+}
+
+/** Returns whether everybody knows the secret of `key`. */
+export function isPublicKey({ accessKeySecret }: AccessKey): boolean {
+  return accessKeySecret === DEFAULT_KEY.accessKeySecret
 }
 
 function createRandomKey(): AccessKey {
