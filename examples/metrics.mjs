@@ -48,7 +48,7 @@ function metrics() {
 }
 
 const text = metrics()
-const oss = await startEmulator({ buckets: ['metrics'] })
+const oss = await startEmulator({ buckets: ['metrics'], credentials: 'random' })
 oss.inject({ operation: 'UploadPart', do: 'answer', status: 503, code: 'ServiceUnavailable' })
 const spool = new Spool({ client: oss.clientOptions('metrics'), dir: './spool' })
 const size = 20 * 1024 * 1024

@@ -23,9 +23,17 @@ function configured() {
   }
 }
 
-/** Starts a local OSS, always on the same port, since an upload is found again by its endpoint. */
+/**
+ * Starts a local OSS, always on the same port, since an upload is found again by its endpoint. Its random key keeps
+ * other users of this machine out.
+ */
 async function local() {
   const port = Number(OSS_LOCAL_PORT)
-  const oss = await startEmulator({ dir: 'oss-data', port, buckets: [OSS_BUCKET] })
+  const oss = await startEmulator({
+    dir: 'oss-data',
+    port,
+    buckets: [OSS_BUCKET],
+    credentials: 'random',
+  })
   return { client: oss.clientOptions(OSS_BUCKET), close: () => oss.close() }
 }

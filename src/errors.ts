@@ -6,6 +6,7 @@
 
 import { inspect } from 'node:util'
 import { CALLS, wordHint, type Hint, type HintWording } from './hint.js'
+import { quoteHarmless } from './util/secret-mask.js'
 
 /** Codes of `SpoolError`. `docs/errors.md` describes their causes and remedies. */
 export type SpoolErrorCode =
@@ -220,10 +221,13 @@ function withCode<E extends Error>(error: E, code: string): E {
   return Object.assign(error, { code })
 }
 
-/** Formats a value like Node. Shows only the class of an object, which may contain secrets or be infinite. */
+/**
+ * Formats a value like Node. Shows only the class of an object, which may contain secrets or be infinite, and no string
+ * that may be a secret itself.
+ */
 function inspectValue(value: unknown): string {
   if (typeof value === 'string') {
-    return JSON.stringify(
+    return quoteHarmless(
       value.length > MAX_SHOWN_CHARS ? `${value.slice(0, MAX_SHOWN_CHARS)}...` : value,
     )
   }

@@ -12,7 +12,7 @@ import { unsafePermissionsWarning } from './disk/trusted-files.js'
 import type { RecordStore } from './disk/record-store.js'
 import { SpoolDirectory } from './disk/spool-directory.js'
 import { checkObject, checkProperties, invalidType, SpoolError } from './errors.js'
-import { EMBEDDED_PREFIX, type HintWording, type RecordedPlace } from './hint.js'
+import type { HintWording, RecordedPlace } from './hint.js'
 import type { OssConnection, Place } from './oss/bucket.js'
 import { connect } from './oss/connection.js'
 import { resumeUpload, retryableUpload } from './retryable-upload.js'
@@ -98,7 +98,8 @@ export class Spool extends EventEmitter<{
   readonly #uploadSlots: FairSemaphore
   readonly #requestSlots: FairSemaphore
   #sweeping: Promise<void> | undefined
-  #checkingSurroundings: Promise<void> | undefined
+  #checkingFileSystem: Promise<void> | undefined
+  #hasCheckedTls = false
   #checkingHoles: Promise<void> | undefined
 
   /**
@@ -379,8 +380,8 @@ export class Spool extends EventEmitter<{
     { maxSpoolBytes }: UploadSettings,
     warn: (warning: SpoolWarning) => void,
   ): Promise<Claim> {
-    await (this.#checkingSurroundings ??= this.#checkSurroundings(id).catch((error: unknown) => {
-      this.#checkingSurroundings = undefined
+    await (this.#checkingFileSystem ??= this.#checkFileSystem(id).catch((error: unknown) => {
+      this.#checkingFileSystem = undefined
       throw error
     }))
     if (maxSpoolBytes !== undefined) await this.#checkHolePunching()
@@ -402,8 +403,8 @@ export class Spool extends EventEmitter<{
   }
 
   /**
-   * Rejects an upload that this connection cannot reach: only one of the two uses an embedded OSS, or they use
-   * different ones.
+   * Rejects an unfinished upload that is recorded for a place to which the credentials may not be sent (rule 11). What
+   * a published one left there is reported by its clean-up.
    * @param again – words the same step where it works
    */
   #checkEndpoint(
@@ -411,25 +412,31 @@ export class Spool extends EventEmitter<{
     again: (say: HintWording, at: RecordedPlace) => string,
   ): void {
     const { id, endpoint, upload } = checkpoint
-    const here = this.#connection.endpoint
-    if (endpoint === here || upload.phase === 'published') return
-    // Without an embedded OSS, the checkpoint's place is reached with this client's signature.
-    if (![endpoint, here].some(each => each.startsWith(EMBEDDED_PREFIX))) return
-    throw new SpoolError('ERR_SPOOL_ENDPOINT', `Upload ${id} belongs to ${endpoint}`, {
-      id,
-      resumable: resumableSlot(checkpoint) !== undefined,
-      hint: say => `Nothing was changed. To reach it, ${again(say, checkpoint)}.`,
-    })
+    if (upload.phase === 'published' || this.#connection.mayReach(checkpoint)) return
+    throw new SpoolError(
+      'ERR_SPOOL_ENDPOINT',
+      `Upload ${id} belongs to ${endpoint}, for which this client is not configured`,
+      {
+        id,
+        resumable: resumableSlot(checkpoint) !== undefined,
+        hint: say => `Nothing was changed. To reach it, ${again(say, checkpoint)}.`,
+      },
+    )
   }
 
-  /**
-   * Once per spool, before its first upload: checks that locks work, and whether the server is verified.
-   */
-  async #checkSurroundings(id: string): Promise<void> {
-    const messages = [await checkFileSystem(this.dir), this.#connection.tlsWarning()]
-    for (const message of messages) {
-      if (message !== undefined) this.emit('warning', { id, message })
-    }
+  /** Once per spool, before its first request: warns if the server is not verified. */
+  #warnOfTls(id: string): void {
+    if (this.#hasCheckedTls) return
+    this.#hasCheckedTls = true
+    const message = this.#connection.tlsWarning()
+    // On the next tick, so that an exception of a listener does not fail the upload.
+    if (message !== undefined) process.nextTick(() => this.emit('warning', { id, message }))
+  }
+
+  /** Once per spool, before its first upload: checks that locks work. */
+  async #checkFileSystem(id: string): Promise<void> {
+    const message = await checkFileSystem(this.dir)
+    if (message !== undefined) this.emit('warning', { id, message })
   }
 
   /** Once per spool, before its first bounded stream. */
@@ -470,6 +477,7 @@ export class Spool extends EventEmitter<{
     settings: UploadSettings & Pick<RunSettings, 'force'>,
     listeners: Listeners = {},
   ): UploadContext {
+    this.#warnOfTls(claim.id)
     const { onProgress, parallel } = settings
     // On the next tick, so that an exception of a listener does not fail a part.
     const progress = new ProgressTracker({

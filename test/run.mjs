@@ -2,11 +2,11 @@
  * Runs tap. After tap's own report, prints a short list of failures and ends with the summary line
  * `N passed, N failed, N skipped`, so that the end of a log is enough.
  *
- * Arguments are test files (default: all) and options of tap. The timeout of a file is two minutes when all
+ * Arguments are test files (default: all) and options of tap. The timeout of a file is ten minutes when all
  * files are run, and unlimited when files are named; `--timeout=` (seconds) overrides both.
  */
 import { spawn } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 import { glob } from 'tinyglobby'
@@ -16,6 +16,11 @@ compile()
 const args = process.argv.slice(2)
 const named = args.filter(arg => !arg.startsWith('-')).map(file => relative(root, file))
 const files = named.length > 0 ? named : await glob('test/**/*.test.ts', { cwd: root })
+const unknown = files.filter(file => !existsSync(join(root, file)))
+if (unknown.length > 0) {
+  console.error(`There is no ${unknown.join(' ')}`)
+  process.exit(2)
+}
 const options = args.filter(arg => arg.startsWith('-'))
 const directory = mkdtempSync(join(tmpdir(), 'oss-spool-test-'))
 const output = join(directory, 'results.tap')

@@ -14,7 +14,7 @@ const { values, positionals } = parseArgs({
   options: {
     jobs: { type: 'string', default: '3' },
     // Timeout of one file in seconds, or 0 for none. A file that hangs fails.
-    timeout: { type: 'string', default: process.env['LONG'] === undefined ? '120' : '1800' },
+    timeout: { type: 'string', default: process.env['LONG'] === undefined ? '600' : '1800' },
   },
 })
 t.jobs = Number(values.jobs)
@@ -29,7 +29,9 @@ for (const file of positionals) {
   const mocks = readFileSync(file, 'utf8').includes('mockImport')
   const node = [process.execPath, ...(mocks ? ['--import=@tapjs/mock/import'] : [])]
   const options = { name: file, buffered: true, timeout: Number(values.timeout) * 1000 }
-  const run = ['-u', 'NODE_OPTIONS', 'TAP_SAVE_FIXTURE=1', ...node, '--enable-source-maps', file]
+  // The file reports its own timeout, which replaces the one above. The suite's own is unlimited.
+  const environment = ['TAP_SAVE_FIXTURE=1', `TAP_TIMEOUT=${values.timeout}`]
+  const run = ['-u', 'NODE_OPTIONS', ...environment, ...node, '--enable-source-maps', file]
   void t.spawn('env', run, options).then(() => removeFixtures(file))
 }
 

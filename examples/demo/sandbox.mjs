@@ -24,7 +24,7 @@ export class Sandbox {
     return new Sandbox(
       dir,
       bucket,
-      await startEmulator({ dir: join(dir, 'oss'), buckets: [bucket] }),
+      await startEmulator({ dir: join(dir, 'oss'), buckets: [bucket], credentials: 'random' }),
     )
   }
 

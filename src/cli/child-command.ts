@@ -24,14 +24,17 @@ export function programCommand([file = '', ...args]: readonly string[]): Produce
   return { name: file, file, args, kill: (child, signal) => void child.kill(signal) }
 }
 
-/** A line of bash that fails if any command of a pipeline fails. Signals reach all of its commands. */
+/**
+ * A line of bash that fails if any command of a pipeline fails. Signals reach all of its commands, and always as SIGTERM:
+ * a shell that gets SIGINT goes on if the command that it waits for ends normally, which may be at the same moment.
+ */
 export function shellCommand(line: string): ProducerCommand {
   return {
     name: 'the line of --shell', // which may contain a password
     file: 'bash',
     args: ['-o', 'pipefail', '-c', line],
-    kill: ({ pid }, signal) => {
-      if (pid !== undefined) killTree(pid, signal)
+    kill: ({ pid }) => {
+      if (pid !== undefined) killTree(pid, 'SIGTERM')
     },
   }
 }

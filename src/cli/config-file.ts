@@ -12,12 +12,14 @@ import {
   statSync,
   type Stats,
 } from 'node:fs'
+import { resolve } from 'node:path'
 import { UsageError } from './exit-status.js'
-import { shellQuoted } from './proposed-command.js'
+import { shellQuoted } from './command-words.js'
 import { SETTING_DEFINITIONS } from './config-schema.js'
 import { JsonTextError, parseJsonObject, type JsonObjectLines } from './json-lines.js'
 import { errorCode } from '../util/error-code.js'
 import { errorMessage } from '../util/error-shape.js'
+import { quoteHarmless } from '../util/secret-mask.js'
 
 /** Settings in a configuration file, by name. */
 export interface FileSettings {
@@ -32,7 +34,7 @@ export const NO_FILE_SETTINGS: FileSettings = { values: {}, lines: new Map() }
 export interface SettingsFile {
   readonly path: string
   readonly text: string
-  readonly stats: Pick<Stats, 'mode'>
+  readonly stats: Pick<Stats, 'mode' | 'uid'>
 }
 
 /** Longer files are no settings, and would be read whole. */
@@ -68,15 +70,15 @@ function settingsFileProblem(path: string, stats: Stats): string | undefined {
   if (stats.size > MAX_SETTINGS_BYTES) return 'is longer than 1 MiB'
   const user = process.geteuid?.()
   if (user === undefined) return undefined // Windows
-  const name = shellQuoted(path)
-  if (stats.uid !== user && stats.uid !== 0)
-    return `belongs to uid ${stats.uid}, who can change where bytes and signed requests go. Run "chown ${user} ${name}"`
+  const danger = 'who can change where bytes and signed requests go'
+  if (stats.uid !== user && stats.uid !== 0) {
+    const remedy = user === 0 ? command('chown 0', path) : 'Use a copy that belongs to you'
+    return `belongs to uid ${stats.uid}, ${danger}. ${remedy}`
+  }
   // Many systems give each user a group of their own, with the same number, and new files write permission for it.
-  const isPrivateGroup = stats.gid === stats.uid && stats.gid === process.getegid?.()
-  const writers = isPrivateGroup ? 0o002 : 0o022
-  if ((stats.mode & writers) !== 0)
-    return `can be written by other users, who can change where bytes and signed requests go. Run "chmod go-w ${name}"`
-  return undefined
+  const isPrivateGroup = stats.gid === user && stats.gid === process.getegid?.()
+  if ((stats.mode & (isPrivateGroup ? 0o002 : 0o022)) === 0) return undefined
+  return `can be written by other users, ${danger}. ${remedyOf('chmod go-w', path, stats)}`
 }
 
 /**
@@ -87,8 +89,18 @@ function settingsFileProblem(path: string, stats: Stats): string | undefined {
 export function checkSecretFile({ path, stats }: SettingsFile, secret: string): void {
   if ((stats.mode & 0o077) === 0 || process.platform === 'win32') return
   throw new UsageError(
-    `The configuration file ${path} contains ${secret} and is readable by other users. Run "chmod 600 ${shellQuoted(path)}"`,
+    `The configuration file ${path} contains ${secret} and is readable by other users. ${remedyOf('chmod 600', path, stats)}`,
   )
+}
+
+/** Returns what to do about the mode of a file, which only its owner and root can change. */
+function remedyOf(chmod: string, path: string, { uid }: Pick<Stats, 'uid'>): string {
+  const user = process.geteuid?.()
+  return user === 0 || user === uid ? command(chmod, path) : 'Use a copy that belongs to you'
+}
+
+function command(words: string, path: string): string {
+  return `Run "${words} ${shellQuoted(resolve(path))}"`
 }
 
 /** A file in someone else's home directory, such as root's in a container, counts as missing. */
@@ -128,7 +140,9 @@ function parseConfig(path: string, text: string): FileSettings {
     if (setting === undefined) {
       const known = SETTING_DEFINITIONS.filter(({ perCall }) => perCall !== true)
       const knownNames = known.map(each => each.name).join(', ')
-      throw new UsageError(`${where}: unknown setting "${name}". Expected one of ${knownNames}`)
+      throw new UsageError(
+        `${where}: unknown setting ${quoteHarmless(name)}. Expected one of ${knownNames}`,
+      )
     }
     if (setting.perCall === true) {
       throw new UsageError(`${where}: "${name}" concerns single calls. Set ${setting.env} instead`)

@@ -4,6 +4,7 @@
  * not in this table exists on the command line only.
  */
 import { InvalidArgumentError } from 'commander'
+import { quoteHarmless } from '../util/secret-mask.js'
 import { ACLS, STORAGE_CLASSES } from '../oss/object-headers.js'
 import { LOG_FORMATS } from './log-format.js'
 import { DEFAULT_LOCAL_DIR } from './raw-flags.js'
@@ -66,7 +67,7 @@ const BOOLEAN: SettingType = {
   name: 'boolean',
   parseText(text) {
     if (text === '1' || text === '0') return text === '1'
-    throw new InvalidArgumentError(`Expected 1 or 0, got "${text}".`)
+    throw new InvalidArgumentError(`Expected 1 or 0, got ${quoteHarmless(text)}.`)
   },
   parseJson(value) {
     if (typeof value === 'boolean') return value
@@ -361,9 +362,8 @@ function parsePingUrl(value: unknown): string {
 function choice(...choices: string[]): SettingType {
   const parse = (value: unknown): string => {
     if (typeof value === 'string' && choices.includes(value)) return value
-    throw new InvalidArgumentError(
-      `Expected one of ${choices.join(', ')}, got ${JSON.stringify(value)}.`,
-    )
+    const received = typeof value === 'string' ? quoteHarmless(value) : `type ${typeof value}`
+    throw new InvalidArgumentError(`Expected one of ${choices.join(', ')}, got ${received}.`)
   }
   return { name: 'choice', choices, parseText: parse, parseJson: parse }
 }

@@ -1,12 +1,14 @@
 /** Confirmation prompt before data is discarded. Only a terminal is asked; a script proceeds. */
 import { createInterface } from 'node:readline'
+import { escapeControlChars } from '../util/control-chars.js'
 import type { Session } from './session.js'
 
 /**
  * Resolves to the answer, or to `true` without asking unless standard input and standard error are terminals. The end
  * of the input and an interrupt count as no.
  */
-export async function confirm(session: Session, question: string): Promise<boolean> {
+export async function confirm(session: Session, text: string): Promise<boolean> {
+  const question = escapeControlChars(text)
   const { stdin, stderr } = session.io
   if (!stdin.isTTY || !stderr.isTTY) return true
   const isJson = session.logFormat === 'json'

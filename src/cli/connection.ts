@@ -112,15 +112,22 @@ async function realPathOf(directory: string): Promise<string> {
   return realpath(directory).catch(() => resolve(directory))
 }
 
-/** Starts the emulator in this process. Checkpoints record its directory, never its port. */
+/**
+ * Starts the emulator in this process, with a key that other users do not know: they can reach its port.
+ * Checkpoints record its directory, never its port or key, so that another process can resume.
+ */
 async function openLocalConnection(
   directory: string,
   bucket: string | undefined,
 ): Promise<CliConnection> {
   const { startEmulator } = await import('../emulator/index.js')
-  await mkdir(directory, { recursive: true })
+  await mkdir(directory, { recursive: true, mode: 0o700 })
   const realDirectory = await realpath(directory)
-  const emulator = await startEmulator({ dir: realDirectory, createBuckets: true })
+  const emulator = await startEmulator({
+    dir: realDirectory,
+    createBuckets: true,
+    credentials: 'random',
+  })
   const { endpoint } = emulator
   const connection = connect(emulator.clientOptions(bucket ?? 'unused'), {
     name: EMBEDDED_PREFIX + realDirectory,

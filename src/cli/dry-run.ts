@@ -5,7 +5,6 @@ import { SpoolError } from '../errors.js'
 import { defaultId } from '../upload/model/names.js'
 import { checkSameDestination } from '../upload/spooling/start-ingest.js'
 import { omitUndefined } from '../util/omit-undefined.js'
-import { escapeControlChars } from './escape-control-chars.js'
 import { EXIT_SUCCESS } from './exit-status.js'
 import { reportError } from './report.js'
 import type { Session } from './session.js'
@@ -53,7 +52,7 @@ export async function reportDryRun(
   try {
     const report = await planUpload(session, planned, flags)
     if (flags.json) session.printJson(report)
-    else session.print(escapeControlChars(formatReport(report)))
+    else session.print(formatReport(report))
     return EXIT_SUCCESS
   } catch (error) {
     const object = `oss://${planned.bucket}/${planned.key}`

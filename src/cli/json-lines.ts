@@ -1,6 +1,7 @@
 /**
  * Lines of JSON text. `JSON.parse` names no line on every Node version, and quotes the text, which may contain secrets.
  */
+import { quoteHarmless } from '../util/secret-mask.js'
 
 /** A JSON object and the line of each of its keys. */
 export interface JsonObjectLines {
@@ -73,7 +74,7 @@ class Scanner {
     const key = String(JSON.parse(this.#scanString()))
     if (depth === 0) {
       if (this.#keyLines.has(key)) {
-        throw new JsonTextError(this.text, start, `${JSON.stringify(key)} is set twice`)
+        throw new JsonTextError(this.text, start, `${quoteHarmless(key)} is set twice`)
       }
       this.#keyLines.set(key, this.text.slice(0, start).split('\n').length)
     }

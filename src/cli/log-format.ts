@@ -1,5 +1,5 @@
 /** Formats of the lines on standard error: text for people, or one JSON object per line for programs. */
-import { escapeControlChars, toJsonLine } from './escape-control-chars.js'
+import { escapeControlChars, toJsonLine } from '../util/control-chars.js'
 import { UsageError } from './exit-status.js'
 
 export const LOG_FORMATS = ['text', 'json'] as const

@@ -7,6 +7,7 @@ import { Command, CommanderError } from 'commander'
 import { EXIT_SUCCESS, EXIT_USAGE, UsageError } from './exit-status.js'
 import { DEFAULT_LOCAL_DIR, ownArguments, rawFlagValue } from './raw-flags.js'
 import { Session, type ProcessIo } from './session.js'
+import { hideLongWords } from '../util/secret-mask.js'
 
 type DefineCommand = (program: Command, session: Session) => void
 
@@ -116,9 +117,17 @@ async function reportFailure(
       ? EXIT_USAGE
       : reportError(session, new UsageError('Expected a command'), flags, context)
   }
-  // The text after the letter of an unknown option may be a secret, as in `-kSECRET` of ossutil.
-  const message = error.message.replace(/^error: /, '').replace(/'(-[^-])[^']*'/s, "'$1'")
-  return reportError(session, new UsageError(message), flags, context)
+  return reportError(session, new UsageError(commanderMessage(error)), flags, context)
+}
+
+/** Returns the message without the arguments that commander quotes, which may be secrets in the wrong place. */
+function commanderMessage(error: CommanderError): string {
+  const message = error.message.replace(/^error: /, '')
+  // Our parsers say what they got, and what they expected may be a long word.
+  const own = message.replace(/^(option '[^']*') argument '.*' is invalid\. /s, '$1: ')
+  if (own !== message) return own
+  // As in `-kSECRET` of ossutil.
+  return hideLongWords(message.replace(/'(-[^-])[^']*'/s, "'$1'"))
 }
 
 /**

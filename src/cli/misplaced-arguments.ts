@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import type { Command } from 'commander'
 import { UsageError } from './exit-status.js'
 import { isExecutable } from './executable.js'
-import { shellQuoted } from './proposed-command.js'
+import { shellQuoted } from './command-words.js'
 
 /**
  * Checks the arguments of the called command.

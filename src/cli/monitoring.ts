@@ -71,11 +71,11 @@ async function startPing(session: Session, name: string, url: string): Promise<v
 
 /** Creates a ping that is ended when the session closes. */
 async function createPing(session: Session, name: string, url: string) {
-  const { Ping } = await import('./ping.js')
+  const [{ Ping }, { outcomeOf }] = await Promise.all([import('./ping.js'), import('./report.js')])
   const startedAt = performance.now()
   const ping = new Ping(url, message => session.logLine(message, WARNING))
   session.onExit(async status => {
-    const body = session.outcome.toPingBody(name, status, performance.now() - startedAt)
+    const body = outcomeOf(session).toPingBody(name, status, performance.now() - startedAt)
     if (await ping.end(status, body)) return
     // The lookup of a name cannot be aborted and would keep the process alive.
     setTimeout(() => session.io.exit(status), EXIT_GRACE_MS).unref()

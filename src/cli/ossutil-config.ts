@@ -39,10 +39,13 @@ export function parseOssutilConfig(text: string): OssutilConfig {
   const endpoints = new Map<string, BucketEndpoint>()
   const domains = new Map<string, BucketEndpoint>()
   let section = ''
-  for (const line of text.split(/\r?\n/)) {
-    section = /^\s*\[(.+)\]\s*$/.exec(line)?.[1]?.toLowerCase() ?? section
-    const [, name = '', value = ''] = /^\s*([^#;=\s][^=]*?)\s*=\s*(.*?)\s*$/.exec(line) ?? []
-    if (name === '') continue
+  for (const rawLine of text.split('\n')) {
+    const line = rawLine.trim()
+    if (/^\[.+\]$/.test(line)) section = line.slice(1, -1).toLowerCase()
+    const equals = line.indexOf('=')
+    if (equals < 1 || /^[#;]/.test(line)) continue
+    const name = line.slice(0, equals).trimEnd()
+    const value = line.slice(equals + 1).trimStart()
     // ossutil 2 also accepts `access-key-id` and `access_key_id`.
     if (section === 'credentials' || section === 'default') {
       settings[name.toLowerCase().replaceAll(/[-_]/g, '')] = value

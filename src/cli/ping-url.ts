@@ -22,7 +22,7 @@ export interface PingTarget {
 export function pingUrl(text: string, suffix: '' | 'start' | 'fail'): PingTarget {
   const url = new URL(text)
   const { origin, username, password } = url
-  if (suffix !== '') url.pathname = `${url.pathname.replace(/\/+$/, '')}/${suffix}`
+  if (suffix !== '') url.pathname = `${url.pathname.replace(/(?<!\/)\/+$/, '')}/${suffix}`
   const user = `${decodeLeniently(username)}:${decodeLeniently(password)}`
   url.username = ''
   url.password = ''

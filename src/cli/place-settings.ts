@@ -73,12 +73,16 @@ function reconciled({ endpoint, region, cname }: RankedPlace): PlaceSettings {
   })
 }
 
+/** In characters (RFC 1035). */
+const MAX_HOST_LENGTH = 253
+
 /** Returns the region of an endpoint of `aliyuncs.com`. Accelerated endpoints serve all regions. */
 export function regionOfEndpoint(endpoint: string): string | undefined {
   const host = endpoint
     .toLowerCase()
     .replace(/^[a-z]+:\/\//, '')
     .replace(/[:/].*$/s, '')
+  if (host.length > MAX_HOST_LENGTH) return undefined
   const [, region, dualStackRegion] =
     /(?:^|\.|-)(?:oss-([a-z0-9-]+?)(?:-internal)?|([a-z0-9-]+)\.oss)\.aliyuncs\.com$/.exec(host) ??
     []

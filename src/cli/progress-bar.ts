@@ -7,7 +7,7 @@ import { styleText } from 'node:util'
 import stringWidth from 'string-width'
 import { formatBytes, formatDuration } from './units.js'
 import type { ProgressTotal } from './progress-total.js'
-import { escapeControlChars } from './escape-control-chars.js'
+import { escapeControlChars } from '../util/control-chars.js'
 
 export interface BarStyle {
   readonly hasColors: boolean

@@ -6,7 +6,7 @@ import type { ProgressEvent } from '../upload/model/progress-event.js'
 import { formatProgressBar, formatProgressLine, type BarStyle } from './progress-bar.js'
 import { watchRequests } from './request-watcher.js'
 import type { Session } from './session.js'
-import { toJsonLine } from './escape-control-chars.js'
+import { toJsonLine } from '../util/control-chars.js'
 import { computeProgressTotal, type ProgressTotal } from './progress-total.js'
 
 const LINE_INTERVAL_MS = 10_000

@@ -5,7 +5,7 @@
 import { resolve } from 'node:path'
 import { EMBEDDED_PREFIX, type HintWording, type MoveHint, type RecordedPlace } from '../hint.js'
 import type { ConnectionFlags } from './connection.js'
-import { toFlag } from './flag-name.js'
+import { shellQuoted, toFlag } from './command-words.js'
 
 /** The given flags that select what a command works on. */
 export type SelectingFlags = ConnectionFlags & {
@@ -108,9 +108,4 @@ const OPTION_FLAGS: Readonly<Record<Parameters<HintWording['option']>[0], string
 /** Arguments for an id, which may start with a hyphen. They go last. */
 export function idArgument(id: string): string[] {
   return id.startsWith('-') ? ['--', id] : [id]
-}
-
-/** Quotes a word for a shell, if necessary. */
-export function shellQuoted(word: string): string {
-  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`
 }

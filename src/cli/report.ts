@@ -8,11 +8,11 @@ import { exitStatusOf, UsageError } from './exit-status.js'
 import { formatBytes, formatDuration } from './units.js'
 import { spoolErrorHint } from './spool-error-hint.js'
 import type { Session } from './session.js'
-import { escapeControlChars } from './escape-control-chars.js'
 import { errorCode } from '../util/error-code.js'
 import { isError } from '../util/error-shape.js'
 import { describeArgumentError } from './argument-errors.js'
 import { hintForError } from './error-hints.js'
+import { RunOutcome } from './run-outcome.js'
 
 export interface ReportFlags {
   readonly json?: boolean
@@ -24,11 +24,16 @@ export interface ReportFlags {
  */
 export type CliUploadResult = UploadResult & { readonly unchanged?: true }
 
+/** Returns the outcome of the run, which has its module loaded by the first report. */
+export function outcomeOf(session: Session): RunOutcome {
+  return (session.outcome ??= new RunOutcome())
+}
+
 /** Prints the result of an upload. */
 export function reportResult(session: Session, result: CliUploadResult, flags: ReportFlags): void {
-  session.outcome.addResult(result)
+  outcomeOf(session).addResult(result)
   if (flags.json) session.printJson(result)
-  else session.print(escapeControlChars(formatResult(result)))
+  else session.print(formatResult(result))
 }
 
 /** Context of a failure, for errors that do not include it. */
@@ -73,7 +78,7 @@ function printErrorJson(
   context: ReportContext,
 ): ErrorReport {
   const report = toErrorReport(session, error, context)
-  session.outcome.addError(report)
+  outcomeOf(session).addError(report)
   if (flags.json) session.printJson({ error: report })
   return report
 }
@@ -101,9 +106,16 @@ export interface ErrorReport {
 
 function toErrorReport(session: Session, error: unknown, context: ReportContext): ErrorReport {
   const propose = (...args: string[]): string => session.propose(...args)
+  const mask = (text: string): string => session.secrets.mask(text)
   if (error instanceof SpoolError) {
     const { code, message, resumable, id } = error
-    return { code, message, hint: spoolErrorHint(error, session), resumable, id }
+    return {
+      code,
+      message: mask(message),
+      hint: mask(spoolErrorHint(error, session)),
+      resumable,
+      id: mask(id),
+    }
   }
   const text = describeArgumentError(session, error)
   const code = errorCode(error) ?? 'ERR_UNEXPECTED'
@@ -113,8 +125,8 @@ function toErrorReport(session: Session, error: unknown, context: ReportContext)
   const usageHint = error instanceof UsageError ? (error.hint ?? helpHint) : helpHint
   return {
     code,
-    message,
-    hint: isUsageError ? usageHint : hintForError(error, context.command, propose),
+    message: mask(message),
+    hint: mask(isUsageError ? usageHint : hintForError(error, context.command, propose)),
     resumable: false,
     id: '',
   }

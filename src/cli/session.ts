@@ -14,7 +14,8 @@ import type { Configuration } from './configuration.js'
 import type { SettingDefinition } from './config-schema.js'
 import type { CliConnection, ConnectionFlags } from './connection.js'
 import { EXIT_SUCCESS, EXIT_FAILURE } from './exit-status.js'
-import { escapeControlChars, toJsonLine } from './escape-control-chars.js'
+import { escapeControlChars, toJsonLine } from '../util/control-chars.js'
+import { environmentSecrets, SecretMask } from '../util/secret-mask.js'
 import {
   checkLogFormat,
   formatLogJson,
@@ -22,7 +23,7 @@ import {
   type LogDetails,
   type LogFormat,
 } from './log-format.js'
-import { RunOutcome } from './run-outcome.js'
+import type { RunOutcome } from './run-outcome.js'
 import type { RecordedPlace } from '../hint.js'
 import { proposedCommand, selectPlace, type SelectingFlags } from './proposed-command.js'
 
@@ -52,8 +53,13 @@ export type InterruptSignal = 'SIGINT' | 'SIGTERM' | 'SIGHUP'
 
 const INTERRUPT_SIGNALS: readonly InterruptSignal[] = ['SIGINT', 'SIGTERM', 'SIGHUP']
 
+/** Characters. Only test servers have shorter keys; those of OSS have 16 and more. */
+const SHORTEST_HIDDEN = 8
+
 export class Session {
   readonly io: ProcessIo
+  /** Masks the secrets of the environment and of the configuration on standard error. */
+  readonly secrets = new SecretMask()
   /** Exit status that the command resolved to. */
   commandStatus = EXIT_SUCCESS
   /** Status line at the end of standard error. It is cleared before another line is printed. */
@@ -61,8 +67,8 @@ export class Session {
   /** Format of the lines on standard error. */
   logFormat: LogFormat = 'text'
   readonly #abortController = new AbortController()
-  /** Results and failures of this run. */
-  readonly outcome = new RunOutcome()
+  /** Results and failures of this run, once there is one. */
+  outcome: RunOutcome | undefined
   /** Whether the command has begun, with its flags and its configuration. */
   hasBegun = false
   readonly #closeHandlers: (() => Promise<void> | void)[] = []
@@ -92,9 +98,17 @@ export class Session {
 
   constructor(io: ProcessIo) {
     this.io = io
+    this.#hide(environmentSecrets(io.env))
     for (const signal of INTERRUPT_SIGNALS) io.on(signal, this.#onSignal)
     io.stdout.on('error', this.#onOutputError)
     io.stderr.on('error', () => {}) // there is no other place to report it
+  }
+
+  /** Masks secrets, except short ones: ids and buckets may contain those, and proposed commands must keep them. */
+  #hide(secrets: readonly unknown[]): void {
+    const isLong = (secret: unknown): boolean =>
+      typeof secret === 'string' && secret.length >= SHORTEST_HIDDEN
+    this.secrets.add(...secrets.filter(isLong))
   }
 
   /** Aborted by the first interrupt signal; the reason is the name of the signal. */
@@ -125,6 +139,8 @@ export class Session {
       env: this.io.env,
       settings: this.#settings,
     })
+    const { credentials } = this.#configuration
+    if (credentials !== undefined) this.#hide(Object.values(credentials))
     const merged = { ...this.#configuration.values, ...flags }
     if (merged.logFormat !== undefined) this.logFormat = checkLogFormat(merged.logFormat)
     if (merged.debug === true) {
@@ -227,11 +243,15 @@ export class Session {
 
   /** Prints a value of the result to standard output, as JSON on one line. */
   printJson(value: unknown): void {
-    this.print(toJsonLine(value))
+    this.#write(toJsonLine(value))
   }
 
   /** Prints a line of the result to standard output. */
   print(line: string): void {
+    this.#write(escapeControlChars(line))
+  }
+
+  #write(line: string): void {
     this.statusLine?.clear()
     this.io.stdout.write(`${line}\n`)
   }
@@ -239,10 +259,16 @@ export class Session {
   /** Prints a message to standard error: as text, prefixed with our name, or as one JSON object. */
   logLine(message: string, details: LogDetails = {}): void {
     this.statusLine?.clear()
+    const { hint, stack } = details
+    const masked = {
+      ...details,
+      ...(hint === undefined ? {} : { hint: this.secrets.mask(hint) }),
+      ...(stack === undefined ? {} : { stack: this.secrets.mask(stack) }),
+    }
     this.io.stderr.write(
       this.logFormat === 'json'
-        ? formatLogJson(message, details, new Date())
-        : formatLogText(message, details),
+        ? formatLogJson(this.secrets.mask(message), masked, new Date())
+        : formatLogText(this.secrets.mask(message), masked),
     )
   }
 
@@ -263,7 +289,7 @@ export class Session {
   log(text: string): void {
     if (this.logFormat === 'json') return this.logLine(text)
     this.statusLine?.clear()
-    this.io.stderr.write(`${escapeControlChars(text)}\n`)
+    this.io.stderr.write(`${escapeControlChars(this.secrets.mask(text))}\n`)
   }
 
   /** Stops the work as the signal does, for a terminal in raw mode that sends none. */

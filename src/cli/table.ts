@@ -3,6 +3,7 @@
  * they stay readable; otherwise each row becomes a block of lines.
  */
 import stringWidth from 'string-width'
+import { escapeControlChars } from '../util/control-chars.js'
 import { truncateMiddle } from './progress-bar.js'
 
 export interface Column {
@@ -17,10 +18,11 @@ export function formatTable(
   rows: readonly (readonly string[])[],
   width?: number,
 ): string[] {
-  const allRows = [columns.map(({ name }) => name), ...rows]
+  const safeRows = rows.map(row => row.map(escapeControlChars))
+  const allRows = [columns.map(({ name }) => name), ...safeRows]
   const widths = columns.map((_, i) => Math.max(...allRows.map(row => stringWidth(row[i] ?? ''))))
   if (width !== undefined && !shrinkToFit(columns, widths, width))
-    return formatBlocks(columns, rows, width)
+    return formatBlocks(columns, safeRows, width)
   return allRows.map(row =>
     row
       .map((cell, i) => padToWidth(truncateMiddle(cell, widths[i] ?? 0), widths[i] ?? 0))

@@ -5,6 +5,7 @@ import { basename, relative } from 'node:path'
 import { checkKey } from '../upload/model/names.js'
 import { UsageError } from './exit-status.js'
 import { errorCode } from '../util/error-code.js'
+import { quoteHarmless } from '../util/secret-mask.js'
 
 /** An object to create and the file to read. Without a file, standard input is read. */
 export interface UploadTarget {
@@ -79,11 +80,11 @@ function splitTarget(text: string): { bucket: string; key: string } {
   const match = /^oss:\/\/([^/]+)\/(.*)$/s.exec(text)
   const [, bucket, key] = match ?? []
   if (bucket === undefined || key === undefined) {
-    throw new UsageError(`Expected oss://BUCKET/KEY, got "${redactCredentials(text)}"`)
+    throw new UsageError(`Expected oss://BUCKET/KEY, got ${quoteHarmless(redactCredentials(text))}`)
   }
   if (!/^[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]$/.test(bucket)) {
     throw new UsageError(
-      `"${redactCredentials(bucket)}" is not a valid bucket name. Expected 3 to 63 characters of a-z, 0-9 and hyphens`,
+      `${quoteHarmless(redactCredentials(bucket))} is not a valid bucket name. Expected 3 to 63 characters of a-z, 0-9 and hyphens`,
     )
   }
   return { bucket, key }

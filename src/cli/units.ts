@@ -1,5 +1,6 @@
 /** Parses and formats sizes, rates, durations and counts of the command line. */
 import { InvalidArgumentError } from 'commander'
+import { quoteHarmless } from '../util/secret-mask.js'
 
 const BYTES_PER_UNIT: Readonly<Record<string, number>> = {
   '': 1,
@@ -26,7 +27,7 @@ export function parseSize(text: string): number {
   const unit = BYTES_PER_UNIT[(match?.[2] ?? '?').toUpperCase()]
   const bytes = Math.round(Number(match?.[1]) * (unit ?? Number.NaN))
   if (Number.isSafeInteger(bytes)) return bytes
-  throw new InvalidArgumentError(`Expected a size such as 8MiB, got "${text}".`)
+  throw new InvalidArgumentError(`Expected a size such as 8MiB, got ${quoteHarmless(text)}.`)
 }
 
 /**
@@ -36,7 +37,7 @@ export function parseSize(text: string): number {
 export function parseRate(text: string): number {
   const bytesPerSecond = parseSize(text)
   if (bytesPerSecond < 1024)
-    throw new InvalidArgumentError(`Expected at least 1KiB, got "${text}".`)
+    throw new InvalidArgumentError(`Expected at least 1KiB, got ${quoteHarmless(text)}.`)
   return bytesPerSecond
 }
 
@@ -53,12 +54,13 @@ export function parseDuration(text: string): number {
   const match = /^(\d{1,9})([smhdw])$/.exec(text)
   const ms = Number(match?.[1]) * (MS_PER_UNIT[match?.[2] ?? ''] ?? Number.NaN)
   if (Number.isSafeInteger(ms)) return ms
-  throw new InvalidArgumentError(`Expected a time such as 7d, got "${text}".`)
+  throw new InvalidArgumentError(`Expected a time such as 7d, got ${quoteHarmless(text)}.`)
 }
 
 /** Parses a decimal integer of at most 9 digits. */
 export function parseCount(text: string): number {
-  if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError(`Expected a number, got "${text}".`)
+  if (!/^\d{1,9}$/.test(text))
+    throw new InvalidArgumentError(`Expected a number, got ${quoteHarmless(text)}.`)
   return Number(text)
 }
 
@@ -66,7 +68,7 @@ export function parseCount(text: string): number {
 export function parseAddress(text: string): { host: string; port: number } {
   const [, host = '127.0.0.1', port = ''] = /^(?:\[?([\w.:-]+?)\]?:)?(\d{1,5})$/.exec(text) ?? []
   if (port === '' || Number(port) > 65_535) {
-    throw new InvalidArgumentError(`Expected [HOST:]PORT, got "${text}".`)
+    throw new InvalidArgumentError(`Expected [HOST:]PORT, got ${quoteHarmless(text)}.`)
   }
   return { host, port: Number(port) }
 }
@@ -75,7 +77,9 @@ export function parseAddress(text: string): { host: string; port: number } {
 export function digestParser(length: number): (text: string) => string {
   return text => {
     if (text.length === length && /^[0-9a-f]+$/i.test(text)) return text.toLowerCase()
-    throw new InvalidArgumentError(`Expected ${length} hexadecimal digits, got "${text}".`)
+    throw new InvalidArgumentError(
+      `Expected ${length} hexadecimal digits, got ${quoteHarmless(text)}.`,
+    )
   }
 }
 

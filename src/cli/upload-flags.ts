@@ -2,6 +2,7 @@
 import type { ObjectOptions } from '../oss/object-headers.js'
 import type { UploadOptions } from '../upload/model/options.js'
 import { UsageError } from './exit-status.js'
+import { quoteHarmless } from '../util/secret-mask.js'
 import type { MonitoringFlags } from './monitoring.js'
 import type { ProgressFlags } from './progress.js'
 import type { SpoolFlags } from './session.js'
@@ -69,7 +70,8 @@ function parsePairs(
   return Object.fromEntries(
     values.map(value => {
       const separatorIndex = value.indexOf('=')
-      if (separatorIndex < 1) throw new UsageError(`Expected ${flag} NAME=VALUE, got "${value}"`)
+      if (separatorIndex < 1)
+        throw new UsageError(`Expected ${flag} NAME=VALUE, got ${quoteHarmless(value)}`)
       return [value.slice(0, separatorIndex), value.slice(separatorIndex + 1)]
     }),
   )

@@ -11,6 +11,7 @@ import { join } from 'node:path'
 import { SpoolError } from '../errors.js'
 import { toError } from '../util/error-shape.js'
 import { mapLimit } from '../util/map-limit.js'
+import { quoteHarmless } from '../util/secret-mask.js'
 import {
   ignoreMissing,
   isSystemError,
@@ -70,7 +71,7 @@ export class SpoolDirectory {
    * @throws TypeError if the id is invalid, as no path may lead outside
    */
   directoryOf(id: string): string {
-    if (!ID.test(id)) throw new TypeError(`Invalid upload id ${JSON.stringify(id)}`)
+    if (!ID.test(id)) throw new TypeError(`Invalid upload id ${quoteHarmless(id)}`)
     return join(this.path, id)
   }
 

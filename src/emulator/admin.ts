@@ -1,6 +1,6 @@
 /**
  * The admin port: JSON over HTTP for tests in other processes. Listens on 127.0.0.1 only and rejects
- * requests with an Origin header, so that a web page cannot use it.
+ * requests that a browser sent or whose Host is not loopback, so that no web page can use it.
  */
 import { randomUUID } from 'node:crypto'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
@@ -8,6 +8,8 @@ import type { AddressInfo } from 'node:net'
 import type { EmulatorContext } from './emulator-context.js'
 import { checkFault } from './faults/check-fault.js'
 import type { FaultHandle } from './faults/fault.js'
+import { normalizeHost } from './http/bucket-address.js'
+import { isLoopback } from './http/browser-guard.js'
 import { checkLinkOptions } from './simulated-network.js'
 import { errorMessage, isArgumentError } from '../util/error-shape.js'
 
@@ -128,8 +130,11 @@ async function handleAdminRequest(
     response.end(JSON.stringify(value))
   }
   try {
-    if (request.headers.origin !== undefined)
+    const { host = '', origin } = request.headers
+    if (origin !== undefined || request.headers['sec-fetch-site'] !== undefined)
       throw new AdminRequestError(403, 'Requests from browsers are not allowed')
+    if (!isLoopback(normalizeHost(host)))
+      throw new AdminRequestError(403, 'The Host header must name a loopback address')
     const url = new URL(request.url ?? '/', 'http://127.0.0.1')
     const [, resource = '', id = '', action] = url.pathname.split('/')
     const path = [resource, id === '' ? '' : resource === 'faults' ? ':' : id, action].filter(

@@ -3,6 +3,7 @@ import { checkAnonymousAccess } from './auth/anonymous-access.js'
 import { authenticate } from './auth/authenticate.js'
 import type { EmulatorContext } from './emulator-context.js'
 import type { ActiveFaults } from './faults/active-faults.js'
+import { isCrossOrigin, isFromBrowser, isOwnHost } from './http/browser-guard.js'
 import { candidateAddresses, type Address } from './http/bucket-address.js'
 import type { HeaderMap } from './http/headers.js'
 import { parseRequestTarget, type RequestTarget } from './http/request-target.js'
@@ -43,6 +44,7 @@ export async function dispatch(requestContext: RequestContext): Promise<Reply> {
   const candidates = candidateAddresses(host, target.path, emulator.settings)
 
   const preliminary = tryAuthenticate(requestContext, target, candidates, Date.now())
+  refuseWebPages(requestContext, host, preliminary)
   const operation = logOperation(requestContext, target, preliminary.address)
   activeFaults.match()
   const now = Date.now() + activeFaults.clockSkewMs
@@ -70,13 +72,45 @@ export async function dispatch(requestContext: RequestContext): Promise<Reply> {
   return operation.run(operationContext)
 }
 
+/**
+ * Throws 403 AccessDenied for a request that a web page of another origin caused, or may have by DNS rebinding.
+ * A signature proves that none did: no page knows a secret key, and SDKs may use any Host.
+ */
+function refuseWebPages(
+  { emulator, headers }: RequestContext,
+  host: string,
+  { signed, authError }: Authentication,
+): void {
+  const { settings } = emulator
+  if (settings.allowBrowsers) return
+  if (isCrossOrigin(headers, host))
+    throw new OssError('AccessDenied', {
+      message: 'The emulator accepts no requests of web pages of other origins.',
+    })
+  if (isOwnHost(host, settings)) return
+  const isSecretKey = authError === undefined && !settings.hasPublicKey
+  if (!signed || (isFromBrowser(headers) && !isSecretKey))
+    throw new OssError('AccessDenied', {
+      message:
+        'The emulator does not know this Host. Sign the request with your own key, or set `host` or `cnames`.',
+    })
+}
+
+/** An attempt to authenticate. */
+interface Authentication {
+  readonly address: Address
+  /** Whether the request is signed, also if the signature is refused. */
+  readonly signed: boolean
+  readonly authError?: OssError
+}
+
 /** Authenticates without throwing: a refusal is returned as `authError`, with the likeliest address. */
 function tryAuthenticate(
   { emulator, headers, logEntry }: RequestContext,
   { query }: RequestTarget,
   candidates: readonly [Address, ...Address[]],
   now: number,
-): { address: Address; signed: boolean; authError?: OssError } {
+): Authentication {
   const { credentialStore, settings } = emulator
   const region = settings.region.replace(/^oss-/, '')
   try {

@@ -21,6 +21,7 @@ import { isBucketName } from './store/buckets.js'
 import { removeTree } from './store/files.js'
 import { openStore } from './store/store.js'
 import { allowManyListeners } from '../util/abort-signals.js'
+import { escapeControlChars } from '../util/control-chars.js'
 
 /** A running emulator, as returned by `startEmulator`. */
 export interface Emulator {
@@ -110,7 +111,7 @@ export async function startEmulator(options: EmulatorOptions = {}): Promise<Emul
     network: createNetwork(link, closeController.signal),
     requests: [],
     signal: closeController.signal,
-    reportError: error => process.emitWarning(inspect(error)), // refuses errors of other realms
+    reportError: error => process.emitWarning(escapeControlChars(inspect(error))), // refuses errors of other realms
   }
   try {
     for (const name of options.buckets ?? [])

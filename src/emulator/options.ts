@@ -1,4 +1,5 @@
 /** Options of `startEmulator`, with their defaults and checks. */
+import { randomBytes } from 'node:crypto'
 import type { AccessKey } from './auth/credentials.js'
 import type { Fault } from './faults/fault.js'
 import type { LinkOptions } from './simulated-network.js'
@@ -14,8 +15,11 @@ export interface EmulatorOptions {
   readonly host?: string
   /** Region id, which V4 signatures must name. Default `oss-cn-hangzhou`. */
   readonly region?: string
-  /** Access keys that may sign, one pair or several. Default: `DEFAULT_KEY`, one fixed pair. */
-  readonly credentials?: AccessKey | readonly [AccessKey, ...AccessKey[]]
+  /**
+   * Access keys that may sign, one pair or several, or `'random'` for a new pair that only this process knows.
+   * Default: `DEFAULT_KEY`, one fixed pair, with which every local user can read and change the objects.
+   */
+  readonly credentials?: AccessKey | readonly [AccessKey, ...AccessKey[]] | 'random'
   /** Buckets to create at start unless they exist. Default: none. */
   readonly buckets?: readonly string[]
   /** Creates any bucket that a signed request names. Default false. */
@@ -42,6 +46,11 @@ export interface EmulatorOptions {
   readonly admin?: boolean | number
   /** Host names mapped to buckets, like a CNAME: `{ 'static.example.com': 'assets' }`. Default: none. */
   readonly cnames?: Readonly<Record<string, string>>
+  /**
+   * Accepts requests of web pages of other origins, and unsigned ones with any Host header. Default false: 403
+   * AccessDenied, because any page could send them.
+   */
+  readonly allowBrowsers?: boolean
   /** ms without a byte of a request's body before 400 RequestTimeout. Default 60,000. */
   readonly idleTimeout?: number
   /** Number of newest entries that `requests` keeps. Default 100,000. */
@@ -60,16 +69,33 @@ export const DEFAULT_KEY: AccessKey = {
  * @throws `TypeError` or `RangeError` for an invalid value
  */
 export function resolveSettings(options: EmulatorOptions): EmulatorSettings {
-  const { credentials = DEFAULT_KEY } = options
+  const { credentials: keys = DEFAULT_KEY } = options
+  const credentials = keys === 'random' ? createRandomKey() : keys
+  const accessKeys = isAccessKeyList(credentials) ? credentials : ([credentials] as const)
   return {
     region: options.region ?? 'oss-cn-hangzhou',
-    accessKeys: isAccessKeyList(credentials) ? credentials : [credentials],
+    accessKeys,
     createBuckets: options.createBuckets ?? false,
     verify: options.verify ?? true,
     discard: options.discard ?? false,
     idleTimeout: checkPositiveInteger('idleTimeout', options.idleTimeout ?? 60_000),
     cnames: options.cnames ?? {},
+    allowBrowsers: options.allowBrowsers ?? false,
+    host: options.host ?? '127.0.0.1',
+    hasPublicKey: accessKeys.some(isPublicKey),
     maxRequests: checkPositiveInteger('maxRequests', options.maxRequests ?? 100_000),
+  }
+}
+
+/** Returns whether everybody knows the secret of `key`. */
+export function isPublicKey({ accessKeySecret }: AccessKey): boolean {
+  return accessKeySecret === DEFAULT_KEY.accessKeySecret
+}
+
+function createRandomKey(): AccessKey {
+  return {
+    accessKeyId: `LTAI5t${randomBytes(9).toString('hex')}`,
+    accessKeySecret: randomBytes(24).toString('base64url'),
   }
 }
 

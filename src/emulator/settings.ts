@@ -10,6 +10,12 @@ export interface EmulatorSettings {
   readonly discard: boolean
   /** ms without a byte of a body before 400 RequestTimeout. */
   readonly idleTimeout: number
+  /** Address or name to listen on. */
+  readonly host: string
+  /** Whether requests of web pages of other origins, and unsigned ones with any Host, are accepted. */
+  readonly allowBrowsers: boolean
+  /** Whether everybody can sign, because `DEFAULT_KEY` is one of the keys. */
+  readonly hasPublicKey: boolean
   readonly cnames: Readonly<Record<string, string>>
   /** Number of entries that the log keeps. */
   readonly maxRequests: number

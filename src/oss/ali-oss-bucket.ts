@@ -8,6 +8,8 @@ import { createHash } from 'node:crypto'
 import { createRequire } from 'node:module'
 import { Readable } from 'node:stream'
 import type { Credentials } from './credentials.js'
+import { stripControlChars } from '../util/control-chars.js'
+import type { SecretMask } from '../util/secret-mask.js'
 import { errorKind, isNoSuchUpload, OssRequestError, UNUSABLE_REPLY } from './request-error.js'
 import {
   TOKEN_HEADER,
@@ -133,12 +135,27 @@ export class AliOssBucket implements Bucket {
     return this.#clock.now()
   }
 
+  get #secrets(): SecretMask {
+    return this.#settings.secrets
+  }
+
+  /** Returns a header of a reply, which may be recorded or printed. */
+  #masked(value: string | string[] | undefined): string | undefined {
+    const first = firstValue(value)
+    return first === undefined ? undefined : this.#secrets.mask(first)
+  }
+
   async initiate(key: string, headers: Headers, call: CallOptions): Promise<string> {
     const { uploadId, res } = await this.#request('InitiateMultipartUpload', call, (oss, o) =>
       oss.initMultipartUpload(key, { ...o, headers: { ...headers } }),
     )
-    if (isValidUploadId(uploadId)) return uploadId
-    throw unusableReply('InitiateMultipartUpload', 'The reply contains no upload id', res)
+    if (isValidUploadId(uploadId) && !this.#secrets.isIn(uploadId)) return uploadId
+    throw unusableReply(
+      'InitiateMultipartUpload',
+      'The reply contains no upload id',
+      res,
+      this.#secrets,
+    )
   }
 
   async uploadPart(
@@ -154,7 +171,8 @@ export class AliOssBucket implements Bucket {
         headers: { ...headers },
       }),
     )
-    if (!isETag(etag)) throw unusableReply('UploadPart', 'The reply has no ETag', res)
+    if (!isETag(etag) || this.#secrets.isIn(etag))
+      throw unusableReply('UploadPart', 'The reply has no ETag', res, this.#secrets)
     return { etag, ...crcHeader(res.headers), reply: res }
   }
 
@@ -171,13 +189,15 @@ export class AliOssBucket implements Bucket {
         oss.listParts(key, uploadId, query, o),
       ).catch(ignoreNoSuchUpload)
       if (page === undefined) return undefined
-      const unusable = (why: string): OssRequestError => unusableReply('ListParts', why, page.res)
+      const unusable = (why: string): OssRequestError =>
+        unusableReply('ListParts', why, page.res, this.#secrets)
       // A page that is not the list would read as an empty one, as if OSS had lost the parts.
       if (page.uploadId !== uploadId) throw unusable('The reply is not the list of this upload id')
       for (const part of toArray(page.parts)) {
         const [number, size] = [Number(part.PartNumber), Number(part.Size)]
         const isPart = isPartNumber(number) && Number.isSafeInteger(size) && isETag(part.ETag)
-        if (!isPart) throw unusable('The reply lists an invalid part')
+        if (!isPart || this.#secrets.isIn(part.ETag))
+          throw unusable('The reply lists an invalid part')
         listed.set(number, { number, size, etag: part.ETag, ...parseCrc64(part.HashCrc64ecma) })
       }
       if (page.isTruncated !== 'true') return listed
@@ -233,12 +253,12 @@ export class AliOssBucket implements Bucket {
       throw error
     }
     const token = firstValue(headers[TOKEN_HEADER])
-    const versionId = firstValue(headers['x-oss-version-id'])
+    const versionId = this.#masked(headers['x-oss-version-id'])
     return {
       size: Number(headers['content-length'] ?? Number.NaN),
-      etag: firstValue(headers.etag) ?? '',
+      etag: this.#masked(headers.etag) ?? '',
       lastModified: Date.parse(firstValue(headers['last-modified']) ?? ''),
-      requestId: firstValue(headers['x-oss-request-id']) ?? '',
+      requestId: this.#masked(headers['x-oss-request-id']) ?? '',
       ...crcHeader(headers),
       ...(token === undefined ? {} : { token }),
       ...(versionId === undefined ? {} : { versionId }),
@@ -255,11 +275,13 @@ export class AliOssBucket implements Bucket {
         oss.listUploads(query, o),
       )
       const unusable = (why: string): OssRequestError =>
-        unusableReply('ListMultipartUploads', why, page.res)
+        unusableReply('ListMultipartUploads', why, page.res, this.#secrets)
       if (page.bucket === undefined) throw unusable('The reply is not a list of uploads')
       for (const { name, uploadId, initiated } of page.uploads) {
         if (name !== key) continue
-        if (!isValidUploadId(uploadId)) throw unusable('The reply lists an invalid upload')
+        if (!isValidUploadId(uploadId) || this.#secrets.isIn(uploadId)) {
+          throw unusable('The reply lists an invalid upload')
+        }
         listed.push({ key, uploadId, initiated: Date.parse(initiated) })
       }
       // Keys are sorted and `key` is the smallest with this prefix, so a different key ends its list.
@@ -293,14 +315,14 @@ export class AliOssBucket implements Bucket {
       callbackFailed = error.message
     }
     const reply = exchange.reply ?? { status: 0, headers: {} }
-    const versionId = firstValue(reply.headers['x-oss-version-id'])
+    const versionId = this.#masked(reply.headers['x-oss-version-id'])
     return {
-      etag: firstValue(reply.headers.etag) ?? '',
-      requestId: firstValue(reply.headers['x-oss-request-id']) ?? '',
+      etag: this.#masked(reply.headers.etag) ?? '',
+      requestId: this.#masked(reply.headers['x-oss-request-id']) ?? '',
       reply,
       ...crcHeader(reply.headers),
       ...(versionId === undefined ? {} : { versionId }),
-      ...(data === undefined ? {} : { callback: data }),
+      ...(data === undefined ? {} : { callback: this.#secrets.maskData(data) }),
       ...(callbackFailed === undefined ? {} : { callbackFailed }),
     }
   }
@@ -320,6 +342,7 @@ export class AliOssBucket implements Bucket {
       Object.assign(exchange, { signal, idleTimeout, body, meter })
       const { credentials } = this.#settings
       const keys = await credentials.get()
+      this.#secrets.add(keys.accessKeyId, keys.accessKeySecret, keys.stsToken)
       try {
         const oss = await (this.#client ??= this.#connect(keys))
         Object.assign(oss.options, { stsToken: undefined }, keys)
@@ -328,9 +351,9 @@ export class AliOssBucket implements Bucket {
         throw new Error(FOREIGN_REPLY)
       } catch (error) {
         if (exchange.bodyError !== undefined) throw exchange.bodyError
-        const failure = toRequestError(operation, error, exchange, keys)
+        const failure = toRequestError(operation, error, exchange, this.#secrets)
         if (!(await this.#recover(failure, keys, exchange))) throw failure
-        throw toRequestError(operation, error, exchange, keys, { recovered: true })
+        throw toRequestError(operation, error, exchange, this.#secrets, { recovered: true })
       } finally {
         const { reply } = exchange
         if (reply !== undefined && isOssReply(reply)) this.#clock.read(reply)
@@ -434,39 +457,48 @@ function refusalXml({ reply, refusal }: TransportContext): string {
 /** Separates the message of `ali-oss` from the raw text of the reply. */
 const RAW_XML_MARKER = '\nraw xml:'
 
-/** Keeps the useful facts, drops URLs, headers and keys, and redacts `secrets` in the message. */
+/** Characters of a server's message that are kept. */
+const MAX_MESSAGE_CHARS = 500
+/** Characters of a server's message that are searched for secrets, which masking shortens. */
+const MAX_SEARCHED_CHARS = 65_536
+
+/** Keeps the useful facts, drops URLs, headers and keys, and masks `secrets` in every field. */
 function toRequestError(
   operation: string,
   error: unknown,
   { reply, failure }: TransportContext,
-  secrets: Credentials,
+  secrets: SecretMask,
   { recovered } = { recovered: false },
 ): OssRequestError {
   // The thrown value may be a plain object.
   const raw: Partial<AliOssError> = Object(failure ?? error)
   const headers = reply?.headers ?? {}
   if (failure === undefined && isForeign(operation, reply)) {
-    return unusableReply(operation, FOREIGN_REPLY, reply)
+    return unusableReply(operation, FOREIGN_REPLY, reply, secrets)
   }
   // The code is OSS's, unless there is a `failure`, whose code is a system error.
-  const code = failure === undefined ? toToken(raw.code) : undefined
-  const text = raw.message || raw.name || 'It failed without a reason'
-  let message = toOneLine(text.split(RAW_XML_MARKER)[0]!).slice(0, 500)
-  for (const secret of Object.values(secrets)) {
-    if (typeof secret === 'string' && secret !== '') message = message.replaceAll(secret, '***')
+  const token = (value: unknown): string | undefined => {
+    const name = toToken(value)
+    return name === undefined ? undefined : secrets.mask(name)
   }
+  const code = failure === undefined ? token(raw.code) : undefined
+  const text = raw.message || raw.name || 'It failed without a reason'
+  // Mask before cutting: a secret that is cut could not be found as a whole.
+  const message = stripControlChars(
+    secrets.mask(text.split(RAW_XML_MARKER)[0]!.slice(0, MAX_SEARCHED_CHARS)),
+  )
   // `ali-oss` appends a reply it cannot parse. Without a request id, the reply is a proxy's page, not OSS's.
   const unreadable = text.includes(RAW_XML_MARKER) && headers['x-oss-request-id'] !== undefined
   return new OssRequestError({
     operation,
     recovered,
     truncated: failure !== undefined || unreadable,
-    name: (failure === undefined ? code : raw.code) ?? toToken(raw.name) ?? 'Error',
-    message,
+    name: (failure === undefined ? code : token(raw.code)) ?? token(raw.name) ?? 'Error',
+    message: message.slice(0, MAX_MESSAGE_CHARS),
     status: reply?.status,
     ossCode: code,
-    ec: toToken(raw.ecCode) ?? toToken(headers['x-oss-ec']),
-    requestId: toToken(raw.requestId) ?? toToken(headers['x-oss-request-id']),
+    ec: token(raw.ecCode) ?? token(headers['x-oss-ec']),
+    requestId: token(raw.requestId) ?? token(headers['x-oss-request-id']),
   })
 }
 
@@ -491,8 +523,10 @@ function unusableReply(
   operation: string,
   message: string,
   reply: HttpResponse | undefined,
+  secrets: SecretMask,
 ): OssRequestError {
-  const requestId = toToken(reply?.headers['x-oss-request-id'])
+  const id = toToken(reply?.headers['x-oss-request-id'])
+  const requestId = id === undefined ? undefined : secrets.mask(id)
   return new OssRequestError({
     operation,
     name: UNUSABLE_REPLY,
@@ -505,11 +539,6 @@ function unusableReply(
 /** Returns `value` if it is a plausible name. A server's XML may contain elements or arbitrary text instead. */
 function toToken(value: unknown): string | undefined {
   return typeof value === 'string' && /^[\x21-\x7e]{1,128}$/.test(value) ? value : undefined
-}
-
-/** Strips control characters. Server messages reach terminals and logs, and must not move a cursor or end a line. */
-function toOneLine(message: string): string {
-  return message.replaceAll(/\p{Cc}+/gu, ' ')
 }
 
 /** Checks an upload id, which is inserted into URLs and checkpoints unchanged. */

@@ -168,8 +168,9 @@ export interface OssConnection {
    * @throws TypeError if the result is no place of a bucket
    */
   changePlace(from: Place, change: PlaceChange): Place
-  /** Returns whether the credentials may be sent to a place that was not configured for this connection. */
+  /** Returns whether the credentials may be sent to `place`: it is configured, or is OSS itself over HTTPS (rule 11). */
   mayReach(place: Pick<Place, 'endpoint' | 'bucket'>): boolean
+  /** Returns the bucket. All its requests fail unsent if the credentials may not be sent there. */
   open(place: Place): Bucket
   /** Returns a warning if the server at the connection's endpoint is not verified. */
   tlsWarning(): string | undefined

@@ -10,6 +10,7 @@ import {
   type CredentialSource,
   type CredentialsProvider,
 } from './credentials.js'
+import { SecretMask } from '../util/secret-mask.js'
 import type { Place, PlaceChange } from './bucket.js'
 import type { Agents, CertificateAuthorities } from './transport.js'
 
@@ -63,6 +64,8 @@ export interface AliOssClient {
 /** Settings for signing and sending requests: everything except the place. */
 export interface ClientSettings {
   readonly credentials: CredentialSource
+  /** Masks the credentials of all requests so far. */
+  readonly secrets: SecretMask
   readonly authorizationV4: boolean
   readonly isRequestPay: boolean
   readonly agents: Partial<Agents>
@@ -102,6 +105,7 @@ export function readClient(client: AliOssClient | ClientOptions): {
   return {
     settings: {
       credentials: credentialSource(options),
+      secrets: new SecretMask(),
       authorizationV4,
       isRequestPay,
       ca: checkCa(options.ca),
@@ -176,8 +180,12 @@ function regionOf(name: string, options: AliOssClientOptions): string {
   )
 }
 
+/** Host names have at most 253 characters (RFC 1035); the rest is for a scheme, a port and a path that is ignored. */
+const MAX_ENDPOINT_LENGTH = 1024
+
 /** Returns the region that an endpoint names. Accelerated endpoints serve buckets of all regions. */
 function regionIn(endpoint: string): string | undefined {
+  if (endpoint.length > MAX_ENDPOINT_LENGTH) return undefined
   const [, region] =
     /(oss-[a-z0-9-]+?)(-internal)?\.aliyuncs\.com/.exec(endpoint.toLowerCase()) ?? []
   return region?.startsWith('oss-accelerate') === true ? undefined : region
@@ -243,6 +251,10 @@ export function canonicalEndpoint(
   endpoint: string,
   { name = 'client', secure = true }: { name?: string; secure?: boolean } = {},
 ): string {
+  if (endpoint.length > MAX_ENDPOINT_LENGTH) {
+    const reason = `must have at most ${MAX_ENDPOINT_LENGTH} characters`
+    throw invalidValue(`${name}.endpoint`, reason, undefined)
+  }
   const text = /^[a-z][a-z0-9+.-]*:\/\//i.test(endpoint)
     ? endpoint
     : `http${secure ? 's' : ''}://${endpoint}`

@@ -14,6 +14,7 @@ import {
   type AliOssClient,
   type ClientOptions,
 } from './client-options.js'
+import { withheldCredentials } from './credentials.js'
 import { unverifiedTlsWarning } from './tls-identity.js'
 import { Transport } from './transport.js'
 
@@ -46,6 +47,9 @@ export function connect(
       (ofBucket !== undefined && endpoint === canonicalEndpoint(ofBucket))
     )
   }
+  const mayReach = ({ endpoint, bucket }: Pick<Place, 'endpoint' | 'bucket'>): boolean =>
+    // The key of an embedded OSS is random, and the keys of OSS are none of its business.
+    isConfiguredFor(endpoint, bucket) || (alias === undefined && isServiceEndpoint(endpoint))
   return {
     endpoint: own.endpoint,
     isConfiguredFor,
@@ -57,15 +61,14 @@ export function connect(
       return { ...own, bucket }
     },
     changePlace: (from, change) => changePlace(from, change, own),
-    mayReach: ({ endpoint, bucket }) =>
-      // The key of an embedded OSS is random, and the keys of OSS are none of its business.
-      isConfiguredFor(endpoint, bucket) || (alias === undefined && isServiceEndpoint(endpoint)),
+    mayReach,
     open(at: Place) {
       const name = JSON.stringify([at.endpoint, at.region, at.bucket, at.cname, at.pathStyle])
       const known = buckets.get(name)
       if (known !== undefined) return known
       const endpoint = at.endpoint === alias?.name ? alias.endpoint : at.endpoint
-      const bucket = new AliOssBucket({ ...at, endpoint }, settings, transport)
+      const credentials = mayReach(at) ? settings.credentials : withheldCredentials(at.endpoint)
+      const bucket = new AliOssBucket({ ...at, endpoint }, { ...settings, credentials }, transport)
       buckets.set(name, bucket)
       return bucket
     },

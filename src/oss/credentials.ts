@@ -49,6 +49,21 @@ export function staticCredentials(read: () => Credentials): CredentialSource {
   }
 }
 
+/** Returns a source for a place to which no credentials may be sent: every request there fails unsent. */
+export function withheldCredentials(endpoint: string): CredentialSource {
+  return {
+    get: () =>
+      Promise.reject(
+        new OssRequestError({
+          operation: 'Credentials',
+          name: 'CredentialsWithheld',
+          message: `the client is not configured for ${endpoint}`,
+        }),
+      ),
+    renew: () => Promise.resolve(false),
+  }
+}
+
 /** Credentials from a provider, renewed before they expire. */
 export class RefreshingCredentials implements CredentialSource {
   readonly #provider: CredentialsProvider

@@ -74,6 +74,7 @@ const KIND_BY_OSS_CODE: Readonly<Record<string, RequestErrorKind>> = {
 
 const KIND_BY_ERROR_NAME: Readonly<Record<string, RequestErrorKind>> = {
   CredentialsUnavailable: 'denied',
+  CredentialsWithheld: 'denied',
   ProxyDenied: 'denied',
 
   // The certificate does not prove the server's identity, so nothing is sent to it.

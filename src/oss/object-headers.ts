@@ -169,7 +169,7 @@ export function checkObjectOptions(object: ObjectOptions): void {
   oneOf('acl', ACLS, object.acl)
   const mime: unknown = object.mime
   if (mime !== undefined && typeof mime !== 'string') throw invalidType('mime', 'a string', mime)
-  if (mime !== undefined && !/^[\x21-\x7e]+\/[\x20-\x7e]+$/.test(mime)) {
+  if (mime !== undefined && !/^[\x21-\x2e\x30-\x7e]+\/[\x20-\x7e]+$/.test(mime)) {
     throw invalidValue('mime', 'must be a media type such as text/csv', object.mime)
   }
   if (object.overwrite !== undefined && typeof object.overwrite !== 'boolean') {
@@ -253,7 +253,11 @@ function oneOf(name: string, allowed: readonly string[], value: string | undefin
  */
 function percentEncode(value: string): string {
   if (/^(?! )[\x20-\x7e]*$(?<! )/.test(value)) return value
-  return value.toWellFormed().replace(/%|[^\x20-\x7e]|^ +| +$/gu, encodeURIComponent)
+  const wellFormed = value.toWellFormed()
+  let end = wellFormed.length
+  while (end > 0 && wellFormed[end - 1] === ' ') end-- // a pattern would take the square of the spaces
+  const start = wellFormed.slice(0, end).replace(/%|[^\x20-\x7e]|^ +/gu, encodeURIComponent)
+  return start + '%20'.repeat(wellFormed.length - end)
 }
 
 function base64(value: unknown): string {

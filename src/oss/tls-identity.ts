@@ -3,7 +3,7 @@
  * the bucket's domain even if the endpoint is an IP address.
  */
 import type * as http from 'node:http'
-import * as https from 'node:https'
+import type * as https from 'node:https'
 import { isIP } from 'node:net'
 import { checkServerIdentity } from 'node:tls'
 
@@ -26,7 +26,8 @@ export function unverifiedTlsWarning(
   env: NodeJS.ProcessEnv,
 ): string | undefined {
   if (!endpoint.startsWith('https:')) return undefined
-  const { rejectUnauthorized } = agent instanceof https.Agent ? agent.options : {}
+  // Agents of other packages and realms have the property, too, without the class.
+  const { rejectUnauthorized } = (agent as Partial<https.Agent> | undefined)?.options ?? {}
   const isVerified = rejectUnauthorized ?? env['NODE_TLS_REJECT_UNAUTHORIZED'] !== '0'
   if (isVerified) return undefined
   const cause =

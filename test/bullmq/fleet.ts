@@ -1,5 +1,4 @@
 /** Test fleet: workers in this process that share a Redis, an OSS emulator and a queue. */
-import { rm } from 'node:fs/promises'
 import type { Redis } from 'ioredis'
 import type { Test } from 'tap'
 import {
@@ -15,6 +14,7 @@ import { redisCheckpoints, type RedisCheckpoints } from '../../src/redis/index.j
 import { until } from '../support/command-line.js'
 import type { Bench } from '../support/oss.js'
 import type { RedisServer } from '../support/redis.js'
+import { removeDirectory } from '../support/remove-directory.js'
 
 /** One machine with its spool and its worker. */
 export interface Machine {
@@ -59,7 +59,7 @@ export class Fleet<S extends Sources> {
     const spool = this.bench.another({ dir, checkpointStore: checkpoints, ...options })
     this.#t.teardown(async () => {
       checkpoints.close()
-      await rm(dir, { recursive: true, force: true })
+      await removeDirectory(dir)
     })
     return { spool, checkpoints }
   }

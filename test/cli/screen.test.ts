@@ -9,7 +9,7 @@ import {
 } from '../../src/cli/progress-bar.js'
 import { computeProgressTotal, type ProgressTotal } from '../../src/cli/progress-total.js'
 import { formatTable } from '../../src/cli/table.js'
-import { escapeControlChars } from '../../src/cli/escape-control-chars.js'
+import { escapeControlChars } from '../../src/util/control-chars.js'
 
 const PLAIN: BarStyle = { hasColors: false, hasUnicode: false }
 const MIB = 2 ** 20

@@ -22,7 +22,10 @@ spool.on('warning', ({ message }) => send({ warning: message }))
 const maintenance = {
   abort: () => spool.abort(id),
   forget: () => spool.forget(id),
-  prune: () => spool.prune({ olderThan: 0, sealed: true, orphans: true }),
+  prune: async () => {
+    const pruned = await spool.prune({ olderThan: 0, sealed: true, orphans: true })
+    for (const { error } of pruned) if (error) throw error
+  },
   uploads: () => spool.uploads(),
 }
 

@@ -57,7 +57,7 @@ export interface Ask {
 }
 
 /** Sends a request exactly as given. */
-export function send(oss: Emulator, ask: Ask): Promise<Answer> {
+export function send(oss: Pick<Emulator, 'port'>, ask: Ask): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const { method = 'GET', path, headers = {}, body } = ask
     const outgoing = request(
@@ -81,7 +81,10 @@ export function send(oss: Emulator, ask: Ask): Promise<Answer> {
 }
 
 /** Sends bytes over a TCP socket. Resolves with everything received until the socket is closed. */
-export function sendBytes(oss: Emulator, ...pieces: (string | Buffer)[]): Promise<string> {
+export function sendBytes(
+  oss: Pick<Emulator, 'port'>,
+  ...pieces: (string | Buffer)[]
+): Promise<string> {
   return new Promise((resolve, reject) => {
     let answer = ''
     const socket = connect(oss.port, '127.0.0.1')
@@ -94,7 +97,7 @@ export function sendBytes(oss: Emulator, ...pieces: (string | Buffer)[]): Promis
 
 /** Returns headers with a V1 signature, computed independently of the code under test. */
 export function signed(
-  oss: Emulator,
+  oss: Pick<Emulator, 'credentials'>,
   {
     method = 'GET',
     resource,

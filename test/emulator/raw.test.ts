@@ -633,6 +633,8 @@ t.test('emulator options are validated and applied', async t => {
       ])
         t.ok(text.includes(expected), expected)
       t.notMatch(text, /TEST SERVER/)
+      for (const host of ['localhost', '::1', '127.1.2.3'])
+        t.notMatch(describeEmulator({ ...oss, host }), /TEST SERVER/, host)
       const open = await startEmulator({ host: '0.0.0.0' })
       t.teardown(() => open.close())
       t.match(describeEmulator(open), /TEST SERVER listening on 0\.0\.0\.0/)

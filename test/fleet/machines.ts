@@ -2,7 +2,6 @@
  * Fleet for a test: a real Redis, an OSS emulator, and `oss-spool worker` processes, each of which acts as a
  * machine with its own name and spool directory.
  */
-import { rm } from 'node:fs/promises'
 import type { Redis } from 'ioredis'
 import type { Test } from 'tap'
 import { UploadQueue, type JobSource } from '../../src/bullmq/index.js'
@@ -13,6 +12,7 @@ import { environment, start, type Run } from '../support/command-line.js'
 import { bench, BUCKET, type Bench } from '../support/oss.js'
 import { startRedis, type RedisServer } from '../support/redis.js'
 import { pathOf } from '../support/project.js'
+import { removeDirectory } from '../support/remove-directory.js'
 
 export const PART = 102_400
 
@@ -74,7 +74,7 @@ export class Machines {
 
   dir(host: string): string {
     const dir = `${this.bench.dir}-${host}`
-    this.#t.teardown(() => rm(dir, { recursive: true, force: true }))
+    this.#t.teardown(() => removeDirectory(dir))
     return dir
   }
 

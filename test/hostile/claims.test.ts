@@ -4,7 +4,7 @@ import t from 'tap'
 import { pathOf } from '../support/project.js'
 
 /** File and title in the second column of the table. */
-const NAMED = /\]\(\.\.\/(test\/[\w/-]+\.test\.ts)\): ([^|]+) \|$/
+const NAMED = /`(test\/[\w/-]+\.test\.ts)`: ([^|]+) \|$/
 
 t.test('each test that the table of claims names exists', t => {
   const rows = readFileSync(pathOf('docs/security.md'), 'utf8')

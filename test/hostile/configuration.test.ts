@@ -48,6 +48,39 @@ t.test('files that belong to others, or a group can write, are refused', { skip 
   t.end()
 })
 
+t.test('the remedy is a command only where it would work', { skip }, t => {
+  const path = join(t.testdir({ config: OURS }), 'config')
+  const asNobody = (gid: number): string => {
+    process.setegid!(gid) // exists where the user is root
+    process.seteuid!(NOBODY)
+    try {
+      return errorOf(() => readConfigFile(path, true))
+    } finally {
+      process.seteuid!(0)
+      process.setegid!(0)
+    }
+  }
+  chmodSync(join(path, '..'), 0o755)
+  chmodSync(path, 0o664)
+  t.match(asNobody(0), /can be written by other users.*Use a copy/, 'the group of root is shared')
+  chownSync(path, 12_345, 12_345)
+  t.match(asNobody(NOBODY), /belongs to uid 12345.*Use a copy/)
+  chownSync(path, NOBODY, NOBODY)
+  t.equal(asNobody(NOBODY), '', 'its own group is private')
+  chownSync(path, NOBODY, 12_345)
+  t.match(asNobody(NOBODY), /Run "chmod go-w/)
+  chownSync(path, NOBODY, 0)
+  const command = /Run "(.*)"$/.exec(errorOf(() => readConfigFile(path, true)))?.[1]
+  execFileSync('sh', ['-c', command ?? 'false'], { cwd: '/' })
+  chmodSync(path, 0o644)
+  t.equal(
+    errorOf(() => readConfigFile(path, true)),
+    '',
+    `${command} works`,
+  )
+  t.end()
+})
+
 t.test('~/.ossutilconfig with keys is refused if others can read it', t => {
   const path = join(t.testdir({ config: KEYS }), 'config')
   chmodSync(path, 0o644)

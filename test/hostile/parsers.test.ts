@@ -11,7 +11,7 @@ import { UsageError } from '../../src/cli/exit-status.js'
 import { readOssutilConfig } from '../../src/cli/ossutil-config.js'
 import { parseCount, parseDuration, parseRate, parseSize } from '../../src/cli/units.js'
 import { parseBucketTarget, parseTarget } from '../../src/cli/target.js'
-import { escapeControlChars } from '../../src/cli/escape-control-chars.js'
+import { escapeControlChars } from '../../src/util/control-chars.js'
 import {
   CheckpointDamagedError,
   decodeCheckpoint,

@@ -3,7 +3,7 @@
  * command is executed in a worker process and reported to the model.
  */
 import { fork, type ChildProcess } from 'node:child_process'
-import { mkdtemp, readdir, rm } from 'node:fs/promises'
+import { mkdtemp, readdir } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -14,6 +14,7 @@ import type { UploadStatus } from '../../src/index.js'
 import { BUCKET } from '../support/oss.js'
 import { Model, type Facts, type Outcome, type Stream } from './model.js'
 import { pathOf } from '../support/project.js'
+import { removeDirectory } from '../support/remove-directory.js'
 
 const PART = 102_400
 /** Time, in ms, in which requests already sent arrive at OSS after their sender was killed. */
@@ -286,7 +287,7 @@ export class Run {
     }
     if (orphans > lost + this.#interrupted)
       this.#broken([`${orphans} upload ids left on OSS, but only ${lost} replies were lost`])
-    await rm(this.dir, { recursive: true, force: true })
+    await removeDirectory(this.dir)
   }
 
   /** Number of times we cut off requests. An Initiate request among them leaves an empty upload id. */

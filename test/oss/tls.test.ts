@@ -4,6 +4,7 @@
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import * as http from 'node:http'
 import * as https from 'node:https'
 import { text } from 'node:stream/consumers'
 import t, { type Test } from 'tap'
@@ -116,6 +117,14 @@ t.test('an agent that verifies no certificate is a warning, once per spool', { s
   await upload(spool, bytes(1000))
   t.match(warnings, [/not verified, because the agent of the client/])
   t.equal(warnings.length, 1)
+  oss.inject({ operation: 'UploadPart', do: 'answer', status: 403, code: 'AccessDenied' })
+  await t.rejects(
+    spool.upload('r', () => streamOf(bytes(300_000)), { id: 'r' }),
+    { code: 'ERR_SPOOL_DENIED' },
+  )
+  const later = spoolFor(oss, spool.dir, { httpsAgent })
+  await later.spool.resume('r')
+  t.match(later.warnings, [/not verified/], 'resume warns, too')
 })
 
 t.test('what turns the verification of certificates off', t => {
@@ -128,6 +137,9 @@ t.test('what turns the verification of certificates off', t => {
   t.ok(warns('https://a', undefined, OFF))
   t.ok(warns('https://a', agent(), OFF))
   t.ok(warns('https://a', agent({ rejectUnauthorized: false }), {}))
+  // The agents of agentkeepalive are no https.Agent.
+  const foreign = Object.assign(new http.Agent(), { options: { rejectUnauthorized: false } })
+  t.ok(warns('https://a', foreign, {}))
   t.notOk(warns('https://a', agent({ rejectUnauthorized: true }), OFF), 'the agent has priority')
   t.notOk(warns('http://a', undefined, OFF), 'nothing is encrypted anyway')
   t.end()

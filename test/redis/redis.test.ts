@@ -25,6 +25,7 @@ import { contentOf } from '../crash/seeded-content.js'
 import { bench, BUCKET, failingAfter, streamOf, type Bench } from '../support/oss.js'
 import { checkpointOf, completing, published, sealed, spooling } from '../support/records.js'
 import { startRedis, type RedisServer } from '../support/redis.js'
+import { removeDirectory } from '../support/remove-directory.js'
 
 const PART = 102_400
 const SIZE = 5 * PART + 1_234
@@ -54,7 +55,7 @@ class Fleet {
 
   dir(host: string): string {
     const dir = `${this.bench.dir}-${host}`
-    this.#t.teardown(() => rm(dir, { recursive: true, force: true }))
+    this.#t.teardown(() => removeDirectory(dir))
     return dir
   }
 

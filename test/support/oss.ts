@@ -5,6 +5,7 @@ import OSS from 'ali-oss'
 import type { Test } from 'tap'
 import { startEmulator, type Emulator, type EmulatorOptions } from '../../src/emulator/index.js'
 import { Spool, type SpoolOptions, type SpoolWarning } from '../../src/index.js'
+import { removeDirectory } from './remove-directory.js'
 
 export const BUCKET = 'test-bucket'
 
@@ -49,8 +50,7 @@ export async function bench(
     spool.on('warning', warning => warnings.push(warning))
     return spool
   }
-  const { rm } = await import('node:fs/promises')
-  t.teardown(() => rm(dir, { recursive: true, force: true }))
+  t.teardown(() => removeDirectory(dir))
   const reader = new OSS(client)
   return {
     oss,

@@ -1,7 +1,7 @@
 /**
- * A virtual clock for the code that runs under it. A pause takes no time, is recorded, and advances the clock
- * by its duration. Jitter is always 0.5. Sockets, disks and time limits stay real, as does everything else in
- * the process, such as the emulator.
+ * A virtual clock for the code that runs under it, which only pauses advance: a pause takes no time, is recorded, and
+ * advances the clock by its duration. Jitter is always 0.5. Sockets, disks and time limits stay real, as does
+ * everything else in the process, such as the emulator.
  */
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { syncBuiltinESMExports } from 'node:module'
@@ -11,6 +11,8 @@ import type { Test } from 'tap'
 export interface OwnClock {
   /** Duration of each pause, in ms. */
   readonly pauses: number[]
+  /** `performance.now()` when it was created. */
+  readonly startedAt: number
   /** Total duration of all pauses, in ms. */
   passed: number
   run<T>(work: () => Promise<T>): Promise<T>
@@ -38,7 +40,10 @@ export function useOwnClocks(t: Test): void {
   }
   replace(
     { setTimeout: pause },
-    () => now() + (current.getStore()?.passed ?? 0),
+    () => {
+      const clock = current.getStore()
+      return clock === undefined ? now() : clock.startedAt + clock.passed
+    },
     () => (current.getStore() === undefined ? random() : 0.5),
   )
   t.teardown(() => replace({ setTimeout: sleep }, now, random))
@@ -47,6 +52,7 @@ export function useOwnClocks(t: Test): void {
 export function ownClock(): OwnClock {
   const clock: OwnClock = {
     pauses: [],
+    startedAt: performance.now(),
     passed: 0,
     run: work => current.run(clock, work),
   }

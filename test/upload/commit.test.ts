@@ -219,7 +219,7 @@ t.test('commit() rejects if the sink cannot be opened, without an unhandled reje
   const second = open(b)
   void second.commit()
   await t.rejects(second.commit(), { code: 'ERR_SPOOL_LOCKED' })
-  first.destroy()
+  await failWith(first)
 })
 
 for (const [name, options] of Object.entries({

@@ -12,7 +12,7 @@ import {
   addExamples,
   addSettings,
 } from '../shared-options.js'
-import { toJsonLine } from '../escape-control-chars.js'
+import { toJsonLine } from '../../util/control-chars.js'
 import { reportError } from '../report.js'
 import { resolveIds } from '../resolve-ids.js'
 import type { Session, SpoolFlags } from '../session.js'

@@ -5,6 +5,7 @@ import { EXIT_SUCCESS, UsageError } from '../exit-status.js'
 import { addExamples, addSettings } from '../shared-options.js'
 import type { GlobalFlags, Session } from '../session.js'
 import { commandSpecsOf } from '../command-spec.js'
+import { quoteHarmless } from '../../util/secret-mask.js'
 
 const COMPLETION_BY_SHELL: Readonly<Record<string, typeof bashCompletion>> = {
   bash: bashCompletion,
@@ -21,8 +22,9 @@ export function defineCompletion(program: Command, session: Session): void {
       session.run(flags, async () => {
         const renderCompletion = COMPLETION_BY_SHELL[shell]
         if (renderCompletion === undefined)
-          throw new UsageError(`Expected bash, zsh or fish, got "${shell}"`)
-        session.print(renderCompletion(commandSpecsOf(program)).trimEnd())
+          throw new UsageError(`Expected bash, zsh or fish, got ${quoteHarmless(shell)}`)
+        const script = renderCompletion(commandSpecsOf(program)).trimEnd()
+        for (const line of script.split('\n')) session.print(line)
         return EXIT_SUCCESS
       }),
     )

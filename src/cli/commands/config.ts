@@ -7,7 +7,6 @@ import type { Session, SpoolFlags } from '../session.js'
 import { SETTING_DEFINITIONS } from '../config-schema.js'
 import { formatTable } from '../table.js'
 import { defaultDirectory } from '../../upload/model/names.js'
-import { escapeControlChars } from '../escape-control-chars.js'
 
 export function defineConfig(program: Command, session: Session): void {
   const config = program.command('config').description('show configuration').helpCommand(false)
@@ -38,11 +37,7 @@ async function showConfig(session: Session, merged: SpoolFlags): Promise<number>
     return EXIT_SUCCESS
   }
   const { isTTY, columns } = session.io.stdout
-  const rows = settings.map(({ name, value, from }) => [
-    name,
-    escapeControlChars(String(value ?? '-')),
-    escapeControlChars(from),
-  ])
+  const rows = settings.map(({ name, value, from }) => [name, String(value ?? '-'), from])
   const tableColumns = [
     { name: 'SETTING' },
     { name: 'VALUE', minWidth: 12 },

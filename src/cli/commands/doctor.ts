@@ -7,7 +7,6 @@ import { addConnectionOptions, addExamples } from '../shared-options.js'
 import type { Session, SpoolFlags } from '../session.js'
 import { readSpoolContent } from '../spool-content.js'
 import { parseBucketTarget } from '../target.js'
-import { escapeControlChars } from '../escape-control-chars.js'
 import { isArgumentError } from '../../util/error-shape.js'
 import { describeArgumentError } from '../argument-errors.js'
 
@@ -47,7 +46,7 @@ async function runDoctor(
   ]
   const isOk = checks.every(({ state }) => state !== 'failed')
   if (flags.json) session.printJson({ ok: isOk, checks })
-  else for (const line of checks.flatMap(formatCheck)) session.print(escapeControlChars(line))
+  else for (const line of checks.flatMap(formatCheck)) session.print(line)
   return isOk ? EXIT_SUCCESS : EXIT_FAILURE
 }
 

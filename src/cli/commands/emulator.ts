@@ -29,7 +29,7 @@ async function runEmulator(
   const { describeEmulator, startEmulator } = await import('../../emulator/index.js')
   const emulator = await startEmulator({ dir, port, host, createBuckets: true })
   session.onClose(() => emulator.close())
-  session.print(describeEmulator(emulator))
+  for (const line of describeEmulator(emulator).split('\n')) session.print(line)
   if (!session.signal.aborted) await once(session.signal, 'abort')
   return EXIT_SUCCESS
 }

@@ -12,7 +12,6 @@ import { measured, type MetricsFlags } from '../monitoring.js'
 import { formatBytes, formatDuration } from '../units.js'
 import type { Session, SpoolFlags } from '../session.js'
 import { readSpoolContent, type QuarantinedUpload } from '../spool-content.js'
-import { escapeControlChars } from '../escape-control-chars.js'
 
 type LsFlags = SpoolFlags & MetricsFlags & { readonly all?: boolean }
 
@@ -87,7 +86,7 @@ async function formatTables(
   const formatAge = (since: string): string => formatDuration(Math.max(0, now - Date.parse(since)))
   const uploadRows = uploads.map(status => [
     status.id,
-    escapeControlChars(`oss://${status.bucket}/${status.key}`),
+    `oss://${status.bucket}/${status.key}`,
     status.phase,
     formatResumable(status),
     formatSent(status),
@@ -95,11 +94,7 @@ async function formatTables(
     status.owner === undefined ? '-' : `${status.owner.pid}@${status.owner.host}`,
     status.error?.code ?? '-',
   ])
-  const quarantineRows = quarantine.map(({ name, path, since }) => [
-    name,
-    escapeControlChars(path),
-    formatAge(since),
-  ])
+  const quarantineRows = quarantine.map(({ name, path, since }) => [name, path, formatAge(since)])
   return [
     ...(uploadRows.length === 0 ? [] : formatTable(UPLOAD_COLUMNS, uploadRows, width)),
     ...(uploadRows.length === 0 || quarantineRows.length === 0 ? [] : ['']),

@@ -7,7 +7,6 @@ import { EXIT_SUCCESS, EXIT_FAILURE } from '../exit-status.js'
 import { addConnectionOptions, addExamples, addSettings } from '../shared-options.js'
 import { reportFailure } from '../report.js'
 import type { Session, SpoolFlags } from '../session.js'
-import { escapeControlChars } from '../escape-control-chars.js'
 
 type PruneFlags = SpoolFlags & {
   readonly olderThan?: number
@@ -57,7 +56,7 @@ function reportPruned(session: Session, pruned: Pruned, { dryRun, json }: PruneF
   if (error === undefined) {
     const line = formatPruned(entry, dryRun === true)
     if (json) session.printJson(entry)
-    else session.print(escapeControlChars(line))
+    else session.print(line)
     return
   }
   const report = reportFailure(session, error)

@@ -13,7 +13,6 @@ import { formatBytes, formatDuration } from '../units.js'
 import { resolveIds } from '../resolve-ids.js'
 import type { GlobalFlags, Session, SpoolFlags } from '../session.js'
 import { readSpoolContent } from '../spool-content.js'
-import { escapeControlChars } from '../escape-control-chars.js'
 
 export function defineShow(program: Command, session: Session): void {
   const command = addSpoolOptions(program.command('show'))
@@ -64,8 +63,7 @@ async function showUpload(session: Session, arg: string, flags: SpoolFlags): Pro
     status.phase === 'receipt'
       ? `nothing; "${receipts}" removes old receipts`
       : nextStep(details, propose, wordingFor(session, status, isOwn))
-  for (const line of [...formatDetails(details, checkpoint), `Next: ${next}`])
-    session.print(escapeControlChars(line))
+  for (const line of [...formatDetails(details, checkpoint), `Next: ${next}`]) session.print(line)
   return EXIT_SUCCESS
 }
 

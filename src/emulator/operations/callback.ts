@@ -2,9 +2,9 @@
  * Callbacks. After PutObject or Complete, OSS calls the user's server and forwards its response. The
  * emulator calls loopback addresses only, because tests must not reach other machines.
  */
-import { isIP } from 'node:net'
 import { invalidArgument, OssError } from '../oss-error.js'
 import type { Reply } from '../reply.js'
+import { isLoopback } from '../http/browser-guard.js'
 import { normalizeHost } from '../http/bucket-address.js'
 import type { ObjectRecord } from '../store/record.js'
 import type { OperationContext } from './operation-context.js'
@@ -84,10 +84,7 @@ function parseLoopbackUrl(text: string, callbackText: string): URL {
   const url = URL.parse?.(text) ?? (URL.canParse(text) ? new URL(text) : null)
   if (url === null || !/^https?:$/.test(url.protocol))
     throw invalidCallback('callback', callbackText)
-  const host = normalizeHost(url.host)
-  const isLocal =
-    host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'))
-  if (!isLocal)
+  if (!isLoopback(normalizeHost(url.host)))
     throw invalidArgument(
       'callbackUrl',
       text,
@@ -124,14 +121,34 @@ async function sendCallback(callback: Callback, body: string): Promise<Buffer> {
     try {
       const headers = { 'Content-Type': callback.contentType }
       const signal = AbortSignal.timeout(CALLBACK_TIMEOUT_MS)
-      const response = await fetch(url, { method: 'POST', headers, body, signal })
-      const responseBody = Buffer.from(await response.arrayBuffer())
-      if (response.status === 200 && responseBody.length <= MAX_CALLBACK_RESPONSE_BYTES)
-        return responseBody
+      // a redirect could lead to another machine
+      const response = await fetch(url, {
+        method: 'POST',
+        headers,
+        body,
+        signal,
+        redirect: 'manual',
+      })
+      if (response.status === 200) return await readLimited(response.body ?? [])
+      await response.body?.cancel()
       reason = String(response.status)
     } catch (error) {
       reason = errorMessage(error)
     }
   }
   throw new OssError('CallbackFailed', { message: `Error status : ${reason}.` })
+}
+
+/** Reads a response. Throws as soon as it exceeds the limit, which also closes its connection. */
+async function readLimited(
+  body: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+): Promise<Buffer> {
+  const chunks: Uint8Array[] = []
+  let size = 0
+  for await (const chunk of body) {
+    size += chunk.length
+    if (size > MAX_CALLBACK_RESPONSE_BYTES) throw new Error('the response is too long')
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks)
 }

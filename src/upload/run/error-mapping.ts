@@ -293,5 +293,5 @@ function describeSystemError(error: unknown): string {
 
 /** Messages of OSS often end in a period; the caller adds its own. */
 function withoutPeriod(text: string): string {
-  return text.replace(/\.+$/, '')
+  return text.replace(/(?<!\.)\.+$/, '')
 }
