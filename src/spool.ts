@@ -3,7 +3,7 @@
  * locks the one upload it works on and leaves it in a state from which any process can continue.
  */
 import { EventEmitter } from 'node:events'
-import { basename, resolve } from 'node:path'
+import { resolve } from 'node:path'
 import { resumableSlot, type Checkpoint } from './disk/checkpoint.js'
 import { Claim } from './disk/claim.js'
 import { checkFileSystem, checkHolePunching } from './disk/fs-capabilities.js'
@@ -449,8 +449,8 @@ export class Spool extends EventEmitter<{
   }
 
   /**
-   * Once per spool: warns if others can write to it, removes the leftovers of interrupted removals, and names
-   * those that are none.
+   * Once per spool: warns if others can write to it, removes the leftovers of interrupted removals, and warns of
+   * uploads that only have the name of one.
    */
   #sweep(id = ''): Promise<void> {
     this.#sweeping ??= this.#sweepAndWarn(id).catch((error: unknown) => {
@@ -463,10 +463,9 @@ export class Spool extends EventEmitter<{
   async #sweepAndWarn(id: string): Promise<void> {
     const unsafe = unsafePermissionsWarning(this.dir)
     if (unsafe !== undefined) this.emit('warning', { id, message: unsafe })
-    for (const path of await this.#records.sweep()) {
-      const name = basename(path).replace(/^\.removed-(.+)-[0-9a-f]{12}$/, '$1')
-      const message = `${path} has the name of a removed upload, but was not removed by its owner, and was left unchanged. Rename it to ${name} to get it back`
-      this.emit('warning', { id: name, message })
+    for (const renamed of await this.#records.sweep()) {
+      const message = `${renamed.path} has the name of a removed upload, but its owner did not remove it. It was left unchanged. Rename it to ${renamed.id} to resume it, or delete it`
+      this.emit('warning', { id: renamed.id, message })
     }
   }
 

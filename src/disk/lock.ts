@@ -129,7 +129,7 @@ function parseOwner(text: string): Owner {
 /** Returns the stats of the open file, or `undefined` if it is no longer at `path`. */
 function statIfAtPath(file: number, path: string): fs.BigIntStats | undefined {
   const opened = fs.fstatSync(file, { bigint: true })
-  const there = fs.statSync(path, { bigint: true, throwIfNoEntry: false })
+  const there = fs.lstatSync(path, { bigint: true, throwIfNoEntry: false })
   return opened.ino === there?.ino && opened.dev === there.dev ? opened : undefined
 }
 

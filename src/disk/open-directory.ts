@@ -1,17 +1,20 @@
 /**
  * A directory that stays the same one while its content is removed. Where other users may rename entries of the
- * spool directory, a path can lead elsewhere from one call to the next; an open descriptor cannot.
+ * spool directory, a path can lead elsewhere from one call to the next; an open descriptor cannot. Node has no
+ * `unlinkat`, so entries are reached through `/proc/self/fd`. Systems without it compare the directory at the path
+ * before each call, which leaves a moment for a swap.
  */
 import * as fs from 'node:fs'
-import { rmdir, unlink } from 'node:fs/promises'
+import { rename, rmdir, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ignoreMissing } from './durable-fs.js'
 import { checkDirectory, checkOwner, UntrustedFileError } from './trusted-files.js'
 
-const { O_DIRECTORY, O_NOFOLLOW, O_RDONLY } = fs.constants
+const { O_DIRECTORY, O_NOFOLLOW, O_RDONLY } = fs.constants // the first two are undefined on Windows
 
 export class OpenDirectory {
-  readonly #path: string
+  /** Where it was opened or moved to. */
+  #path: string
   readonly #fd: number
   readonly #stats: fs.BigIntStats
   /** Path of the descriptor itself, where the system has one. */
@@ -22,7 +25,8 @@ export class OpenDirectory {
     this.#fd = fd
     this.#stats = fs.fstatSync(fd, { bigint: true })
     const fdPath = `/proc/self/fd/${fd}`
-    this.#fdPath = this.#isAt(fdPath) ? fdPath : undefined
+    const there = fs.statSync(fdPath, { bigint: true, throwIfNoEntry: false })
+    this.#fdPath = there !== undefined && this.#is(there) ? fdPath : undefined
   }
 
   /**
@@ -31,22 +35,26 @@ export class OpenDirectory {
    */
   static open(path: string): OpenDirectory {
     checkDirectory(path) // before it is opened: Windows has neither flag
-    const directory = new OpenDirectory(
-      path,
-      fs.openSync(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW),
-    )
+    return OpenDirectory.#openAt(path, path)
+  }
+
+  /** @param at – leads to the directory now, unlike `path`, which may lead to another one */
+  static #openAt(at: string, path: string): OpenDirectory {
+    const fd = fs.openSync(at, O_RDONLY | O_DIRECTORY | O_NOFOLLOW)
     try {
-      checkOwner(fs.fstatSync(directory.#fd), path)
+      const directory = new OpenDirectory(path, fd)
+      checkOwner(directory.#stats, path)
       return directory
     } catch (error) {
-      directory.close()
+      fs.closeSync(fd)
       throw error
     }
   }
 
-  /** Returns whether `other` is the same directory. */
-  equals(other: OpenDirectory): boolean {
-    return this.#stats.ino === other.#stats.ino && this.#stats.dev === other.#stats.dev
+  /** Renames what is at the path of this directory. If that is another one, this one is still open. */
+  async moveTo(path: string): Promise<void> {
+    await rename(this.#path, path)
+    this.#path = path
   }
 
   names(): string[] {
@@ -70,9 +78,10 @@ export class OpenDirectory {
   async remove(name: string): Promise<void> {
     const stats = fs.lstatSync(this.entry(name), { throwIfNoEntry: false })
     if (stats === undefined) return
-    checkOwner(stats, join(this.#path, name))
+    const path = join(this.#path, name)
+    checkOwner(stats, path)
     if (!stats.isDirectory()) return unlink(this.entry(name)).catch(ignoreMissing)
-    const directory = OpenDirectory.open(this.entry(name))
+    const directory = OpenDirectory.#openAt(this.entry(name), path)
     try {
       for (const inner of directory.names()) await directory.remove(inner)
     } finally {
@@ -87,13 +96,11 @@ export class OpenDirectory {
 
   #here(): string {
     if (this.#fdPath !== undefined) return this.#fdPath
-    if (this.#isAt(this.#path)) return this.#path
-    throw new UntrustedFileError(`${this.#path} was replaced while it was being removed`)
+    if (this.#is(fs.lstatSync(this.#path, { bigint: true }))) return this.#path
+    throw new UntrustedFileError(`${this.#path} was replaced by another directory`)
   }
 
-  #isAt(path: string): boolean {
-    // Follows the link in /proc. A link in place of the directory leads to another inode.
-    const there = fs.statSync(path, { bigint: true, throwIfNoEntry: false })
-    return there?.ino === this.#stats.ino && there.dev === this.#stats.dev
+  #is({ ino, dev }: fs.BigIntStats): boolean {
+    return ino === this.#stats.ino && dev === this.#stats.dev
   }
 }

@@ -6,7 +6,7 @@
 import type { Adapter } from 'lowdb'
 import type { Checkpoint, ObjectAddress } from './checkpoint.js'
 import type { Owner } from './lock.js'
-import type { SpoolDirectory } from './spool-directory.js'
+import type { RenamedUpload, SpoolDirectory } from './spool-directory.js'
 
 /** Stores the checkpoints and locks of a `Spool` outside its directory; pass it as option `checkpoints`. */
 export interface CheckpointStore {
@@ -51,9 +51,9 @@ export interface RecordStore {
   movesTo(object: ObjectAddress): Promise<string[]>
   /**
    * Cleans up after killed processes.
-   * @returns the directories that have the name of a removed upload, but hold one that was not removed
+   * @returns uploads with the name of a removed one that were not removed
    */
-  sweep(): Promise<string[]>
+  sweep(): Promise<RenamedUpload[]>
   /**
    * Returns the names of quarantined uploads, when they were quarantined (ms since 1970), and the directories of
    * those on this host.

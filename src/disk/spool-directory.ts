@@ -40,14 +40,19 @@ const NOTE = /^[0-9a-f]{40}\../
 /** For `open`: follow no link. */
 const NEW_FILE = constants.O_CREAT | constants.O_WRONLY | constants.O_NOFOLLOW
 
-const REMOVED_PREFIX = '.removed-'
-const REMOVED_NAME = /^\.removed-.+-[0-9a-f]{12}$/
-
 /** Valid ids. Other directories are not ours, wherever the spool directory is. */
 const ID = /^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$/
+/** Names of uploads that are being removed: the id, and a digest of the record. */
+const REMOVED_NAME = /^\.removed-([A-Za-z0-9_-][A-Za-z0-9._-]{0,127})-([0-9a-f]{12})$/
 /** Names of the files in an upload's directory. */
 const UPLOAD_FILE =
   /^(lock|checkpoint\.json(\..+\.tmp)?|spool-([A-Za-z0-9._-]+-)?\d+-[A-Za-z0-9]+)$/
+
+/** An upload with the name of a removed one, which its owner did not give it. */
+export interface RenamedUpload {
+  readonly id: string
+  readonly path: string
+}
 
 /** The lock of an upload: proves that a directory is the one that was locked. */
 interface DirectoryLock {
@@ -146,12 +151,14 @@ export class SpoolDirectory {
       // Without a record, a sweep could not tell that these bytes are to be removed. The lock stays held.
       if (record === undefined)
         for (const name of otherFiles(directory.names(), [])) await directory.remove(name)
-      const removed = join(this.path, removedName(id, record))
-      await rename(this.directoryOf(id), removed)
+      // Only those who can read the record know its digest: a rename by another user is no removal.
+      const suffix = record === undefined ? randomSuffix() : shortDigest(record)
+      const removed = join(this.path, `.removed-${id}-${suffix}`)
+      await directory.moveTo(removed)
       // Otherwise, a power cut could bring back the upload without its bytes.
       await this.#directorySync.run().catch(() => undefined)
       // The sweep of another process may be removing it, too.
-      return await removeUploadDirectory(removed, directory)
+      return await removeUpload(directory, removed)
         .catch(ignoreMissing)
         .then(() => undefined, toError)
     } finally {
@@ -259,22 +266,21 @@ export class SpoolDirectory {
 
   /**
    * Removes the leftovers of interrupted removals and probes, and notes of uploads that are gone.
-   * @returns the paths of uploads that were given such a name by someone else, and were left unchanged
+   * @returns the uploads that were given such a name by someone else, and were left unchanged
    */
-  async sweep(): Promise<string[]> {
+  async sweep(): Promise<RenamedUpload[]> {
     const names = await readdir(this.path).catch(ignoreMissing)
-    const left: string[] = []
+    const renamed: RenamedUpload[] = []
     for (const name of names ?? []) {
       // A failure is harmless: the next sweep retries.
       const path = join(this.path, name)
       if (isProbe(name)) await unlink(path).catch(() => undefined)
-      if (!REMOVED_NAME.test(name)) continue
-      await sweepRemoved(path).catch((error: unknown) => {
-        if (error instanceof NotRemovedError) left.push(path)
-      })
+      const [, id, digest] = REMOVED_NAME.exec(name) ?? []
+      if (id === undefined) continue
+      if (!(await sweepRemoved(path, digest).catch(() => true))) renamed.push({ id, path })
     }
     if (names?.includes(MOVED) === true) await this.#sweepNotes()
-    return left
+    return renamed
   }
 
   async #sweepNotes(): Promise<void> {
@@ -362,14 +368,8 @@ function otherFiles(files: readonly string[], named: readonly string[]): string[
   return files.filter(file => UPLOAD_FILE.test(file) && !keep.has(file))
 }
 
-/**
- * Returns the name of an upload that is being removed. It contains a digest of its record, which only those who
- * can read the record know: a rename by another user is no removal.
- */
-function removedName(id: string, record: Buffer | undefined): string {
-  const suffix =
-    record === undefined ? randomSuffix() : createHash('sha256').update(record).digest('hex')
-  return `${REMOVED_PREFIX}${id}-${suffix.slice(0, 12)}`
+function shortDigest(record: Buffer): string {
+  return createHash('sha256').update(record).digest('hex').slice(0, 12)
 }
 
 /** Returns the bytes of an upload's record, if it has one. @throws UntrustedFileError */
@@ -388,11 +388,8 @@ function readRecord(directory: OpenDirectory): Buffer | undefined {
   }
 }
 
-/** Someone else gave an upload the name of a removed one. */
-class NotRemovedError extends Error {}
-
-/** Finishes an interrupted removal. @throws NotRemovedError if the removal cannot have been ours */
-async function sweepRemoved(path: string): Promise<void> {
+/** Finishes an interrupted removal. Resolves with `false` if its owner began none, and leaves it unchanged. */
+async function sweepRemoved(path: string, digest: string | undefined): Promise<boolean> {
   const directory = OpenDirectory.open(path)
   try {
     // Before the names are read, since the record is removed last.
@@ -400,34 +397,19 @@ async function sweepRemoved(path: string): Promise<void> {
     const isOurs =
       record === undefined
         ? directory.names().every(name => name === 'lock')
-        : path.endsWith(removedName('', record).slice(REMOVED_PREFIX.length))
-    if (!isOurs) throw new NotRemovedError()
-    await removeUploadDirectory(path, directory)
+        : shortDigest(record) === digest
+    if (isOurs) await removeUpload(directory, path)
+    return isOurs
   } finally {
     directory.close()
   }
 }
 
-/**
- * Removes the directory at `path`, the checkpoint last.
- * @param opened – the directory that is meant
- * @throws UntrustedFileError if `path` is another one, or contains another user's files
- */
-async function removeUploadDirectory(path: string, opened: OpenDirectory): Promise<void> {
-  const directory = OpenDirectory.open(path)
-  try {
-    if (!directory.equals(opened))
-      throw new UntrustedFileError(`${path} was replaced by another directory`)
-    await removeFiles(directory)
-  } finally {
-    directory.close()
-  }
-  await rmdir(path)
-}
-
-async function removeFiles(directory: OpenDirectory): Promise<void> {
+/** Removes the files of an opened upload, the checkpoint last, then the empty directory at `path`. */
+async function removeUpload(directory: OpenDirectory, path: string): Promise<void> {
   const names = directory.names()
-  const last = names.filter(name => name === CHECKPOINT_FILE)
-  for (const name of [...names.filter(other => other !== CHECKPOINT_FILE), ...last])
-    await directory.remove(name)
+  const others = names.filter(name => name !== CHECKPOINT_FILE)
+  for (const name of others) await directory.remove(name)
+  if (names.length > others.length) await directory.remove(CHECKPOINT_FILE)
+  await rmdir(path)
 }

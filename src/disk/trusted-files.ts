@@ -4,7 +4,7 @@
  * upload a real directory that is owned by this user or by root.
  */
 import * as fs from 'node:fs'
-import { dirname } from 'node:path'
+import { dirname, resolve } from 'node:path'
 import { newProbePath } from './probe-file.js'
 
 /** A file or directory is not of the expected type or owner. It is left unchanged and reported. */
@@ -40,8 +40,8 @@ export function checkOpenFile(file: number, path: string): fs.Stats {
 }
 
 /** Checks the owner of what is at `path`. @throws UntrustedFileError if it is neither this user nor root */
-export function checkOwner(stats: fs.Stats, path: string): void {
-  if (isOwnedByUs(stats) || stats.uid === uidOfNewFiles(dirname(path))) return
+export function checkOwner(stats: fs.Stats | fs.BigIntStats, path: string): void {
+  if (isOwnedByUs(stats) || Number(stats.uid) === uidOfNewFiles(dirname(path))) return
   throw new UntrustedFileError(`${path} is owned by uid ${stats.uid}`)
 }
 
@@ -71,25 +71,67 @@ export function isTrustedDirectory(path: string): boolean {
   }
 }
 
-/** Returns a warning if other users can write to `directory`, or can replace it. */
-export function unsafePermissionsWarning(directory: string): string | undefined {
-  const stats = fs.statSync(directory, { throwIfNoEntry: false })
-  if (process.platform === 'win32' || stats === undefined) return undefined
-  const others = isOwnedByUs(stats)
-    ? writers(stats) && `${writers(stats)} can write to it`
-    : stats.uid !== uidOfNewFiles(directory) && `it is owned by uid ${stats.uid}`
-  const cause = others || replaceableParent(directory)
-  if (!cause) return undefined
-  return `The spool directory ${directory} is unsafe: ${cause}. Use a directory of your own with mode 700`
+/** A spool directory that others can write to, or replace. */
+export interface UnsafePermissions {
+  /** What is unsafe: the mode or the owner of the directory, or a directory or link on the way to it. */
+  readonly kind: 'mode' | 'owner' | 'parent'
+  /** Who can do what. */
+  readonly cause: string
 }
 
-/** Says who could rename `directory` or one of its parents, and put another in its place. */
-function replaceableParent(directory: string): string | undefined {
-  const path = fs.realpathSync(directory)
-  for (let at = dirname(path), below = path; at !== below; below = at, at = dirname(at)) {
-    const stats = fs.statSync(at)
-    const others = (stats.mode & STICKY) === 0 && writers(stats)
-    if (others) return `${others} can write to ${at} and replace ${below}`
+/** Returns who else can write to `directory`, or can replace it. */
+export function findUnsafePermissions(directory: string): UnsafePermissions | undefined {
+  const stats = fs.statSync(directory, { throwIfNoEntry: false })
+  if (process.platform === 'win32' || stats === undefined) return undefined
+  const isOurs = (found: fs.Stats): boolean =>
+    isOwnedByUs(found) || found.uid === uidOfNewFiles(directory)
+  if (!isOurs(stats)) return { kind: 'owner', cause: `it is owned by uid ${stats.uid}` }
+  const others = writers(stats)
+  if (others !== undefined) return { kind: 'mode', cause: `${others} can write to it` }
+  const cause = replaceablePath(resolve(directory), isOurs, new Set())
+  return cause === undefined ? undefined : { kind: 'parent', cause }
+}
+
+const REMEDIES: Record<UnsafePermissions['kind'], string> = {
+  mode: 'Set its mode to 700',
+  owner: 'Use a directory of your own with mode 700',
+  parent: 'Use a directory with parents that only you and root can write to',
+}
+
+/** Returns a warning if others can write to `directory`, or can replace it. */
+export function unsafePermissionsWarning(directory: string): string | undefined {
+  const unsafe = findUnsafePermissions(directory)
+  if (unsafe === undefined) return undefined
+  return `The spool directory ${directory} is unsafe: ${unsafe.cause}. ${REMEDIES[unsafe.kind]}`
+}
+
+/**
+ * Says who could put something else in place of `path`, one of its parents, or a link on the way.
+ * @param seen – paths that were checked, with their parents
+ */
+function replaceablePath(
+  path: string,
+  isOurs: (stats: fs.Stats) => boolean,
+  seen: Set<string>,
+): string | undefined {
+  for (
+    let below = path, at = dirname(path);
+    at !== below && !seen.has(below);
+    below = at, at = dirname(at)
+  ) {
+    seen.add(below)
+    const parent = fs.statSync(at, { throwIfNoEntry: false })
+    const entry = fs.lstatSync(below, { throwIfNoEntry: false })
+    if (parent === undefined || entry === undefined) return undefined // removed meanwhile
+    // With or without the sticky bit.
+    if (!isOurs(parent)) return `uid ${parent.uid} owns ${at} and can replace ${below}`
+    const others = (parent.mode & STICKY) === 0 ? writers(parent) : undefined
+    if (others !== undefined) return `${others} can write to ${at} and replace ${below}`
+    if (!entry.isSymbolicLink()) continue
+    if (!isOurs(entry)) return `uid ${entry.uid} owns the link ${below} and can replace it`
+    const target = resolve(fs.realpathSync(at), fs.readlinkSync(below))
+    const cause = replaceablePath(target, isOurs, seen)
+    if (cause !== undefined) return cause
   }
   return undefined
 }
@@ -107,7 +149,8 @@ function writers({ mode, uid, gid }: fs.Stats): string | undefined {
   return (mode & 0o020) !== 0 && !isPrivateGroup ? `group ${gid}` : undefined
 }
 
-function isOwnedByUs({ uid }: fs.Stats): boolean {
+function isOwnedByUs(stats: fs.Stats | fs.BigIntStats): boolean {
+  const uid = Number(stats.uid)
   return process.geteuid === undefined || uid === 0 || uid === process.geteuid()
 }
 

@@ -24,6 +24,7 @@ import {
   idsOfNotes,
   noteName,
   quarantineName,
+  type RenamedUpload,
   type SpoolDirectory,
 } from '../disk/spool-directory.js'
 import { SpoolError } from '../errors.js'
@@ -101,8 +102,8 @@ export class RedisRecordStore implements RecordStore {
    * Quarantines bytes that no record refers to, because another host took over the upload or Redis lost its
    * record.
    */
-  async sweep(): Promise<string[]> {
-    const left = await this.#spool.sweep()
+  async sweep(): Promise<RenamedUpload[]> {
+    const renamed = await this.#spool.sweep()
     for (const id of await this.#spool.ids()) {
       const directory = this.#spool.directoryOf(id)
       if (!isTrustedDirectory(directory)) continue
@@ -117,7 +118,7 @@ export class RedisRecordStore implements RecordStore {
         await this.#releaseDirectory(id, kernelLock, isAbandoned)
       }
     }
-    return left
+    return renamed
   }
 
   async #isAbandoned(id: string): Promise<boolean> {

@@ -277,14 +277,19 @@ t.test('spool directory', async t => {
   t.test('sweep() leaves and names uploads that were only renamed', async t => {
     const spool = spoolWith(t, 'one', 'bytes')
     fs.unlinkSync(spool.checkpointPath('bytes'))
-    const before = ['one', 'bytes'].map(id => tree(spool.directoryOf(id)))
-    const renamed = ['one', 'bytes'].map(id => join(spool.path, `.removed-${id}-0123456789ab`))
-    for (const path of renamed) {
-      fs.renameSync(join(spool.path, basename(path).split('-')[1] ?? ''), path)
-    }
-    t.same((await spool.sweep()).toSorted(), renamed.toSorted())
+    const renamed = ['bytes', 'one'].map(id => ({
+      id,
+      path: join(spool.path, `.removed-${id}-0123456789ab`),
+    }))
+    const before = renamed.map(({ id }) => tree(spool.directoryOf(id)))
+    for (const { id, path } of renamed) fs.renameSync(spool.directoryOf(id), path)
+    const found = await spool.sweep()
     t.same(
-      renamed.map(path => tree(path)),
+      found.toSorted((a, b) => a.id.localeCompare(b.id)),
+      renamed,
+    )
+    t.same(
+      renamed.map(({ path }) => tree(path)),
       before,
     )
   })

@@ -9,7 +9,7 @@ import { idArgument } from '../proposed-command.js'
 import { shellQuoted } from '../command-words.js'
 import type { IsOwnUpload, Session } from '../session.js'
 import type { SpoolContent } from '../spool-content.js'
-import { unsafePermissionsWarning } from '../../disk/trusted-files.js'
+import { findUnsafePermissions } from '../../disk/trusted-files.js'
 import { formatBytes } from '../units.js'
 import {
   failedResult,
@@ -106,13 +106,13 @@ async function checkPermissions(directory: string): Promise<CheckResult> {
     const hint = 'Run oss-spool as its owner, or set --spool to a directory of your own'
     return warningResult('spool directory', `${directoryAndMode}, owned by uid ${uid}`, hint)
   }
-  const unsafe = unsafePermissionsWarning(directory)
+  const unsafe = findUnsafePermissions(directory)
   if (unsafe !== undefined) {
     const hint =
-      (mode & 0o022) === 0
-        ? 'Set --spool to a directory of your own, with parents that only you and root can write to'
-        : `Run "chmod 700 ${shellQuoted(directory)}"`
-    return warningResult('spool directory', `mode ${(mode & 0o777).toString(8)}. ${unsafe}`, hint)
+      unsafe.kind === 'mode'
+        ? `Run "chmod 700 ${shellQuoted(directory)}"`
+        : 'Set --spool to a directory of your own, with parents that only you and root can write to'
+    return warningResult('spool directory', `${directoryAndMode}: ${unsafe.cause}`, hint)
   }
   return okResult('spool directory', directoryAndMode)
 }
