@@ -9,7 +9,7 @@ import { basename, join } from 'node:path'
 import { promisify } from 'node:util'
 import { ignoreMissing, isSystemError, randomSuffix } from './durable-fs.js'
 import { FileReader } from './file-reader.js'
-import { NONBLOCK } from './trusted-files.js'
+import { checkOwner, NONBLOCK } from './trusted-files.js'
 import type { SpoolFile } from './spool-file.js'
 
 const close = promisify(fs.close)
@@ -57,9 +57,14 @@ export class LinkedFile implements SpoolFile {
     return file
   }
 
-  /** Opens the linked file read-only. @throws LinkedFileChangedError if it is missing or has changed */
+  /**
+   * Opens the linked file read-only. Its owner does not matter, since the user chose it.
+   * @throws LinkedFileChangedError if it is missing or has changed; UntrustedFileError if the link is another user's
+   */
   static async open(directory: string, name: string): Promise<LinkedFile> {
     const path = join(directory, name)
+    const link = fs.lstatSync(path, { throwIfNoEntry: false })
+    if (link !== undefined) checkOwner(link, path)
     const flags = fs.constants.O_RDONLY | NONBLOCK
     const fd = await promisify(fs.open)(path, flags).catch((cause: unknown) => {
       if (!isSystemError(cause, 'ENOENT', 'ENXIO')) throw cause

@@ -9,6 +9,7 @@ import * as fs from 'node:fs'
 import { createServer } from 'node:net'
 import { basename, dirname, join } from 'node:path'
 import t, { type Test } from 'tap'
+import { withFileLock } from '../../src/disk/file-lock.js'
 import { LocalRecordStore } from '../../src/disk/local-record-store.js'
 import { unsafePermissionsWarning } from '../../src/disk/trusted-files.js'
 import { bench, bytes, streamOf, type Bench } from '../support/oss.js'
@@ -273,6 +274,31 @@ for (const [what, pathOf] of [
   )
 }
 
+t.test(
+  'a link to an in-place file that another user planted is not followed',
+  { skip: skip || asRoot },
+  async t => {
+    const b = await setUp(t)
+    const file = join(b.outside, 'file')
+    fs.writeFileSync(file, DATA)
+    const refusal = b.oss.inject(REFUSED)
+    const options = { id: 'place', inPlace: file }
+    await t.rejects(
+      b.spool.upload('place', () => fs.createReadStream(file), options),
+      { code: 'ERR_SPOOL_DENIED' },
+    )
+    refusal.remove()
+    const link = fs.readdirSync(join(b.dir, 'place')).find(name => name.startsWith('spool-link-'))
+    fs.lchownSync(join(b.dir, 'place', link ?? ''), OTHER_UID, OTHER_UID)
+    const sent = b.oss.requests.length
+    await t.rejects(b.another().resume('place'), { code: UNREADABLE })
+    t.equal(b.oss.requests.length, sent, 'no request was sent')
+    fs.lchownSync(join(b.dir, 'place', link ?? ''), 0, 0)
+    await b.another().resume('place')
+    t.ok((await b.get('place'))?.equals(DATA))
+  },
+)
+
 /** Lets the group of the other user write to the spool directory. */
 function share(b: Fixture): void {
   fs.chownSync(b.dir, 0, OTHER_UID)
@@ -333,6 +359,43 @@ t.test(
     t.equal(fs.readdirSync(join(root, 'outside')).length, 3)
   },
 )
+
+t.test('a removal without /proc stops at a directory that was replaced', { skip }, async t => {
+  const root = t.testdir({
+    outside: { 'spool-1-a': 'precious', 'spool-1-b': 'precious', 'checkpoint.json': 'precious' },
+    spool: {
+      id: { lock: '', 'spool-1-a': '', 'spool-1-b': '', 'checkpoint.json': '{}' },
+      whole: { lock: '', 'spool-1-a': '', 'checkpoint.json': '{}' },
+    },
+  })
+  const fsp = await import('node:fs/promises')
+  const spool = join(root, 'spool')
+  let isSwapping = false
+  const unlink = async (path: string): Promise<void> => {
+    await fsp.unlink(path)
+    const removed = fs.readdirSync(spool).find(name => name.startsWith('.removed-'))
+    if (!isSwapping || removed === undefined) return
+    isSwapping = false
+    fs.renameSync(join(spool, removed), join(spool, 'swapped'))
+    fs.symlinkSync(join(root, 'outside'), join(spool, removed))
+  }
+  const statSync = (path: string, options: fs.StatSyncOptions): unknown =>
+    path.startsWith('/proc/') ? undefined : fs.statSync(path, options)
+  const { SpoolDirectory } = await t.mockImport<typeof import('../../src/disk/spool-directory.js')>(
+    new URL('../../src/disk/spool-directory.js', import.meta.url).href,
+    {
+      'node:fs': t.createMock(fs, { statSync }),
+      'node:fs/promises': t.createMock(fsp, { unlink }),
+    },
+  )
+  const directory = new SpoolDirectory(spool)
+  t.equal(await directory.remove('whole'), undefined)
+  isSwapping = true
+  t.match(await directory.remove('id'), { name: 'UntrustedFileError' })
+  t.same(await directory.ids(), ['swapped'])
+  t.equal(fs.readdirSync(join(spool, 'swapped')).length, 3, 'one file was removed before')
+  t.equal(fs.readdirSync(join(root, 'outside')).length, 3)
+})
 
 /** Run by the other user: puts a link in place of each directory that is being removed, until it is killed. */
 const SWAP = `
@@ -414,14 +477,76 @@ t.test(
       t.equal(warning(directory, mode, OTHER_UID), true, `directory ${mode.toString(8)}`)
       t.equal(warning(directory, mode, 0), false, `directory ${mode.toString(8)}, group of root`)
     }
-    for (const mode of [0o770, 0o2775]) {
+    for (const mode of [0o770, 0o2775])
       t.equal(warning(parent, mode, OTHER_UID), true, `parent ${mode.toString(8)}`)
-      t.equal(warning(parent, mode, OTHER_UID, OTHER_UID), false, 'private group of the owner')
-    }
     t.equal(warning(parent, 0o777, 0), true, 'parent 777')
     for (const mode of [0o755, 0o1777, 0o1775])
       t.equal(warning(parent, mode, OTHER_UID), false, `parent ${mode.toString(8)}`)
     t.end()
+  },
+)
+
+t.test('a private group emits no warning', { skip: skip || asRoot }, t => {
+  // Not below the directory of this project, whose owner is not this user.
+  const parent = fs.mkdtempSync('/tmp/oss-spool-')
+  t.teardown(() => fs.rmSync(parent, { recursive: true }))
+  const directory = join(parent, 'spool')
+  fs.mkdirSync(directory)
+  for (const path of [parent, directory]) {
+    fs.chownSync(path, OTHER_UID, OTHER_UID)
+    fs.chmodSync(path, 0o775)
+  }
+  process.seteuid?.(OTHER_UID)
+  try {
+    t.equal(unsafePermissionsWarning(directory), undefined)
+    fs.chmodSync(directory, 0o777)
+    t.match(unsafePermissionsWarning(directory), /everyone can write/)
+  } finally {
+    process.seteuid?.(0)
+  }
+  t.end()
+})
+
+t.test('parents and links that another user owns emit a warning', { skip: skip || asRoot }, t => {
+  const root = t.testdir({
+    parent: { spool: {} },
+    links: { spool: t.fixture('symlink', '../parent/spool') },
+    deep: t.fixture('symlink', 'links'),
+  })
+  const parent = join(root, 'parent')
+  for (const directory of ['parent/spool', 'links/spool', 'deep/spool']) {
+    const path = join(root, directory)
+    t.equal(unsafePermissionsWarning(path), undefined)
+    for (const mode of [0o700, 0o755, 0o1755]) {
+      fs.chownSync(parent, OTHER_UID, 0)
+      fs.chmodSync(parent, mode)
+      t.match(unsafePermissionsWarning(path), /uid 12345 owns .*\/parent /, mode.toString(8))
+      fs.chownSync(parent, 0, 0)
+    }
+  }
+  const deep = join(root, 'deep', 'spool')
+  for (const link of ['links/spool', 'deep']) {
+    fs.lchownSync(join(root, link), OTHER_UID, 0)
+    t.match(unsafePermissionsWarning(deep), /uid 12345 owns the link/, link)
+    fs.lchownSync(join(root, link), 0, 0)
+  }
+  fs.chownSync(join(root, 'links'), OTHER_UID, 0)
+  t.match(unsafePermissionsWarning(deep), /uid 12345 owns .*\/deep /, 'what the link leads to')
+  fs.chownSync(join(root, 'links'), 0, 0)
+  t.equal(unsafePermissionsWarning(deep), undefined)
+  t.end()
+})
+
+t.test(
+  'a lock of the metrics file that another user planted is refused',
+  { skip: skip || asRoot },
+  async t => {
+    const path = join(t.testdir({}), '.metrics.prom.lock')
+    await withFileLock(path, 0, async () => undefined)
+    t.equal(fs.statSync(path).mode & 0o777, 0o600)
+    fs.chownSync(path, OTHER_UID, OTHER_UID)
+    const run = withFileLock(path, 0, async () => t.fail('the action was run'))
+    await t.rejects(run, { name: 'UntrustedFileError' })
   },
 )
 
