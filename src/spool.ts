@@ -10,7 +10,7 @@ import { checkFileSystem, checkHolePunching } from './disk/fs-capabilities.js'
 import { LocalRecordStore } from './disk/local-record-store.js'
 import { unsafePermissionsWarning } from './disk/trusted-files.js'
 import type { RecordStore } from './disk/record-store.js'
-import { SpoolDirectory } from './disk/spool-directory.js'
+import { renamedUploadWarning, SpoolDirectory } from './disk/spool-directory.js'
 import { checkObject, checkProperties, invalidType, SpoolError } from './errors.js'
 import type { HintWording, RecordedPlace } from './hint.js'
 import type { OssConnection, Place } from './oss/bucket.js'
@@ -464,8 +464,7 @@ export class Spool extends EventEmitter<{
     const unsafe = unsafePermissionsWarning(this.dir)
     if (unsafe !== undefined) this.emit('warning', { id, message: unsafe })
     for (const renamed of await this.#records.sweep()) {
-      const message = `${renamed.path} has the name of a removed upload, but its owner did not remove it. It was left unchanged. Rename it to ${renamed.id} to resume it, or delete it`
-      this.emit('warning', { id: renamed.id, message })
+      this.emit('warning', { id: renamed.id, message: renamedUploadWarning(renamed) })
     }
   }
 

@@ -71,6 +71,8 @@ export class Session {
   outcome: RunOutcome | undefined
   /** Whether the command has begun, with its flags and its configuration. */
   hasBegun = false
+  /** Messages of `logSpoolWarning`. */
+  readonly #spoolWarnings = new Set<string>()
   readonly #closeHandlers: (() => Promise<void> | void)[] = []
   readonly #exitHandlers: ((status: number) => Promise<void>)[] = []
   #interruptedBy: InterruptSignal | undefined
@@ -222,7 +224,10 @@ export class Session {
       ...extraOptions,
     })
     const { hintOf } = await import('./spool-error-hint.js')
-    spool.on('warning', warning => this.logWarning(warning, hintOf(warning.cause, this)))
+    spool.on('warning', warning => {
+      if (this.#spoolWarnings.has(warning.message)) return
+      this.logWarning(warning, hintOf(warning.cause, this))
+    })
     return spool
   }
 
@@ -270,6 +275,13 @@ export class Session {
         ? formatLogJson(this.secrets.mask(message), masked, new Date())
         : formatLogText(this.secrets.mask(message), masked),
     )
+  }
+
+  /** Logs a warning of the spool directory once. A `Spool` that is created later does not repeat it. */
+  logSpoolWarning(warning: SpoolWarning): void {
+    if (this.#spoolWarnings.has(warning.message)) return
+    this.#spoolWarnings.add(warning.message)
+    this.logWarning(warning)
   }
 
   /** Prints a warning of the library. */

@@ -20,20 +20,24 @@ export interface SpoolContent {
 }
 
 /**
- * Reads everything. Quarantines damaged records (rule 10).
- * @param warn – called for each of them; by default, logs the warning
+ * Reads everything. Quarantines damaged records (rule 10), and removes the leftovers of killed processes.
+ * @param warn – called for each damaged record, and if others can write there; by default, logs the warning
  */
 export async function readSpoolContent(
   session: Session,
   flags: GlobalFlags,
-  warn: (warning: SpoolWarning) => void = warning => session.logWarning(warning),
+  warn: (warning: SpoolWarning) => void = warning => session.logSpoolWarning(warning),
 ): Promise<SpoolContent> {
-  const { SpoolDirectory } = await import('../disk/spool-directory.js')
+  const { SpoolDirectory, renamedUploadWarning } = await import('../disk/spool-directory.js')
   const directory = await spoolDirectoryOf(session, flags)
   const { unsafePermissionsWarning } = await import('../disk/trusted-files.js')
   const unsafe = unsafePermissionsWarning(directory)
   if (unsafe !== undefined) warn({ id: '', message: unsafe })
-  const ids = await new SpoolDirectory(directory).ids()
+  const spool = new SpoolDirectory(directory)
+  for (const renamed of await spool.sweep()) {
+    warn({ id: renamed.id, message: renamedUploadWarning(renamed) })
+  }
+  const ids = await spool.ids()
   const uploads = ids.length === 0 ? [] : await readStatuses(directory, warn, ids)
   return { directory, uploads, quarantine: await readQuarantine(session, flags) }
 }

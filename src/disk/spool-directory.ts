@@ -358,6 +358,10 @@ function objectName({ endpoint, bucket, key }: ObjectAddress): string {
   return createHash('sha256').update(text).digest('hex').slice(0, 40)
 }
 
+export function renamedUploadWarning({ id, path }: RenamedUpload): string {
+  return `${path} has the name of a removed upload, but its owner did not remove it. It was left unchanged. Rename it to ${id} to resume it, or delete it`
+}
+
 function isId(name: string): boolean {
   return ID.test(name) && name !== QUARANTINE
 }

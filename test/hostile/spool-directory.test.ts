@@ -12,7 +12,8 @@ import t, { type Test } from 'tap'
 import { withFileLock } from '../../src/disk/file-lock.js'
 import { LocalRecordStore } from '../../src/disk/local-record-store.js'
 import { unsafePermissionsWarning } from '../../src/disk/trusted-files.js'
-import { bench, bytes, streamOf, type Bench } from '../support/oss.js'
+import { environment, run } from '../support/command-line.js'
+import { BUCKET, bench, bytes, streamOf, type Bench } from '../support/oss.js'
 
 const skip = process.platform === 'win32' && 'Windows has none of these'
 const asRoot = process.getuid?.() !== 0 && 'only root can change the owner of a file'
@@ -569,6 +570,33 @@ t.test(
       await call(spool)
       t.match(warnings.join(), /group 12345 can write/)
     }
+  },
+)
+
+t.test(
+  'each command warns once of a shared spool directory and of a renamed upload in it',
+  { skip: skip || asRoot },
+  async t => {
+    const b = await setUp(t)
+    share(b)
+    fs.renameSync(b.mine, join(b.dir, '.removed-mine-0123456789ab'))
+    const env = { ...environment(b.oss), OSS_SPOOL_DIR: b.dir }
+    const url = `oss://${BUCKET}/other`
+    for (const args of [
+      ['ls'],
+      ['show', url],
+      ['doctor'],
+      ['prune', '--yes'],
+      ['put', `oss://${BUCKET}/new`],
+      ['resume', url],
+      ['resume', '--all'],
+      ['abort', '--yes', 'mine'],
+    ]) {
+      const { err } = await run(t.testdirName, args, DATA, env)
+      t.equal(err.match(/group 12345 can write/g)?.length, 1, args.join(' '))
+      t.equal(err.match(/Rename it to mine/g)?.length, 1, args.join(' '))
+    }
+    t.ok((await b.get('other'))?.equals(DATA))
   },
 )
 
