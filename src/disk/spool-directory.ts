@@ -166,7 +166,9 @@ export class SpoolDirectory {
     return found
   }
 
+  /** @throws TypeError if `name` could lead outside */
   async discardQuarantined(name: string): Promise<void> {
+    if (!isFileName(name)) throw new TypeError(`Invalid name ${quoteHarmless(name)}`)
     await rm(join(this.path, QUARANTINE, name), { recursive: true, force: true })
   }
 
@@ -279,7 +281,10 @@ export function idOfNote(name: string): string {
 
 /** Returns the ids of those notes that are of `object`. */
 export function idsOfNotes(names: readonly string[], object: ObjectAddress): string[] {
-  return names.filter(name => name.startsWith(noteName(object, ''))).map(idOfNote)
+  return names
+    .filter(name => name.startsWith(noteName(object, '')))
+    .map(idOfNote)
+    .filter(isId)
 }
 
 function objectName({ endpoint, bucket, key }: ObjectAddress): string {
@@ -287,8 +292,14 @@ function objectName({ endpoint, bucket, key }: ObjectAddress): string {
   return createHash('sha256').update(text).digest('hex').slice(0, 40)
 }
 
-function isId(name: string): boolean {
+/** Returns whether `name` can be the id of an upload. */
+export function isId(name: string): boolean {
   return ID.test(name) && name !== QUARANTINE
+}
+
+/** Returns whether `name` is one of an entry of a directory, and so leads to no other one. */
+export function isFileName(name: string): boolean {
+  return /^[^/\0]+$/.test(name) && name !== '.' && name !== '..'
 }
 
 /** Removes a directory, the checkpoint last. @throws UntrustedFileError if it is a link or another user's */
