@@ -44,7 +44,9 @@ export async function sendCommand(
   } catch (error) {
     if (error instanceof RedisError) throw error
     if (!isError(error)) throw new RedisError('Redis failed')
-    throw new RedisError(error.message, { isReply: error.name === 'ReplyError' })
+    // Redis quotes the arguments of a command that it does not know, such as a password.
+    const message = error.message.replace(/,? with args beginning with:.*$/s, '')
+    throw new RedisError(message, { isReply: error.name === 'ReplyError' })
   } finally {
     clearTimeout(timer)
   }

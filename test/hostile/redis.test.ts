@@ -1,12 +1,14 @@
 /** Values in Redis that no oss-spool wrote, among those of uploads: each of them stops at most its own upload. */
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { inspect } from 'node:util'
 import type { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import { HostQueues } from '../../src/bullmq/host-queues.js'
 import { checkQueueOptions } from '../../src/bullmq/queue-options.js'
 import type { Spool } from '../../src/index.js'
 import { fleetRate, redisCheckpoints, type RedisCheckpoints } from '../../src/redis/index.js'
+import { sendCommand } from '../../src/redis/connection.js'
 import { parseLockHolder } from '../../src/redis/redis-lock.js'
 import { bench, bytes, streamOf, type Bench } from '../support/oss.js'
 import { startRedis } from '../support/redis.js'
@@ -143,6 +145,15 @@ if (server !== undefined) {
     t.same(pruned, [{ kind: 'quarantine', id: 'id-2026-01-01T00-00-00.000Z' }])
     t.ok(existsSync(join(victim, 'file')))
     t.ok(existsSync(join(b.dir, 'quarantine')))
+  })
+
+  t.test('arguments of a command that Redis does not know are in no error', async t => {
+    const { redis } = await shared(t)
+    const error: unknown = await sendCommand(redis, 1_000, 'AUTHENTICATE', 's3cret-value').catch(
+      (reason: unknown) => reason,
+    )
+    t.match(error, { name: 'RedisError', message: /unknown command/ })
+    t.notMatch(inspect(error), /s3cret/)
   })
 
   t.test('a rate limit with junk in Redis starts anew', async t => {
