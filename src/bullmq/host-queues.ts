@@ -5,6 +5,7 @@
  * its id, attempts and parent, and removing the child puts it back.
  */
 import { Queue, type Job } from 'bullmq'
+import { isHostName } from '../redis/host-registry.js'
 import type { RedisCheckpoints } from '../redis/redis-checkpoints.js'
 import type { QueueConnection, QueueSettings } from './queue-options.js'
 import type { JobData, JobProgress, JobResult, UploadJob } from './job.js'
@@ -86,7 +87,8 @@ export class HostQueues {
     ] as const
     if ((await this.#connection.call('SET', ...lockArgs)) !== 'OK') return
     const hosts = await this.#connection.call('SMEMBERS', this.#key('homes'))
-    for (const host of Array.isArray(hosts) ? hosts.map(String) : []) await this.#reclaimHost(host)
+    if (!Array.isArray(hosts)) return
+    for (const host of hosts.filter(isHostName)) await this.#reclaimHost(host)
   }
 
   async close(): Promise<void> {

@@ -9,6 +9,7 @@ import type { Source, Spool } from '../index.js'
 import type { Cancellations } from './cancellation.js'
 import type { HostJob, HostQueues } from './host-queues.js'
 import type { JobData, JobProgress, JobResult, ManifestData, Sources, UploadJob } from './job.js'
+import { checkJobData, isManifestData } from './job-data.js'
 import { createFlowManifest, formatFlowManifest } from './flow-manifest.js'
 import { toJobError, chooseFailureAction } from './failure-policy.js'
 import { ProgressThrottle } from './progress-throttle.js'
@@ -84,7 +85,7 @@ export class Processor {
     const { cancellations, host, isClosing } = this.#deps
     const { job, uploadId, token, signal } = run
     if (isClosing()) return this.#returnToQueue(run)
-    const mayBeCancelled = wasStartedBefore(job) || 'manifest' in job.data || job.id !== uploadId
+    const mayBeCancelled = wasStartedBefore(job) || isManifestData(job.data) || job.id !== uploadId
     let isCancelled = mayBeCancelled && (await cancellations.filterCancelled([uploadId])).length > 0
     try {
       if (!isCancelled) {
@@ -108,10 +109,12 @@ export class Processor {
 
   async #upload({ job, uploadId, signal }: JobRun): Promise<JobResult> {
     const { spool, host, reportProgress } = this.#deps
-    const { key, upload } = job.data
+    const { data } = job
+    checkJobData(data)
+    const { key, upload } = data
     const throttle = new ProgressThrottle(event => reportProgress(job, { ...event, host }))
     try {
-      const result = await spool.upload(key, this.#createSource(job, uploadId), {
+      const result = await spool.upload(key, this.#createSource(data, uploadId), {
         ...upload,
         id: uploadId,
         // BullMQ reruns a finished job if Redis did not record its completion; the receipt then has the result.
@@ -126,8 +129,8 @@ export class Processor {
     }
   }
 
-  #createSource({ data }: { readonly data: JobData }, uploadId: string): Source {
-    if ('manifest' in data) return async () => [await this.#createManifest(data, uploadId)]
+  #createSource(data: JobData, uploadId: string): Source {
+    if (isManifestData(data)) return async () => [await this.#createManifest(data, uploadId)]
     const { sources, host } = this.#deps
     const source = Object.hasOwn(sources, data.source) ? sources[data.source] : undefined
     if (source === undefined) {

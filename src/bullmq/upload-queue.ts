@@ -1,15 +1,13 @@
 /** Producer side of the shared queue, typed by the sources of its workers. */
 import { FlowProducer, Queue, type JobsOptions } from 'bullmq'
 import { checkObject, checkProperties } from '../errors.js'
-import { checkKey } from '../upload/model/names.js'
-import { checkOptions } from '../upload/model/options.js'
 import { Cancellations } from './cancellation.js'
+import { checkJobData, isManifestData } from './job-data.js'
 import { checkQueueOptions, type QueueOptions, type QueueSettings } from './queue-options.js'
 import {
   deduplicationId,
   DEFAULT_JOB_OPTIONS,
   newJobId,
-  type JobData,
   type JobUpload,
   type ManifestData,
   type Sources,
@@ -140,7 +138,7 @@ export class UploadQueue<S extends Sources> {
     if (job === undefined) return 'unknown'
     if (await hasEnded(job)) return 'ended'
     await this.#cancellations.requestCancel(id)
-    if ('manifest' in job.data) await this.#cancelChildren(job)
+    if (isManifestData(job.data)) await this.#cancelChildren(job)
     if (
       job.attemptsStarted === 0 &&
       (await this.queue.remove(id, { removeChildren: false })) === 1
@@ -186,9 +184,4 @@ function toUploadData<S extends Sources>(request: UploadRequest<S>): UploadData 
   }
   checkJobData(data)
   return data
-}
-
-function checkJobData({ key, upload = {} }: JobData): void {
-  checkKey(key)
-  checkOptions(upload)
 }

@@ -203,7 +203,9 @@ export class SpoolDirectory {
     return found
   }
 
+  /** @throws TypeError if `name` could lead outside */
   async discardQuarantined(name: string): Promise<void> {
+    if (!isFileName(name)) throw new TypeError(`Invalid name ${quoteHarmless(name)}`)
     try {
       const folder = OpenDirectory.open(join(this.path, QUARANTINE))
       try {
@@ -350,7 +352,10 @@ export function idOfNote(name: string): string {
 
 /** Returns the ids of those notes that are of `object`. */
 export function idsOfNotes(names: readonly string[], object: ObjectAddress): string[] {
-  return names.filter(name => name.startsWith(noteName(object, ''))).map(idOfNote)
+  return names
+    .filter(name => name.startsWith(noteName(object, '')))
+    .map(idOfNote)
+    .filter(isId)
 }
 
 function objectName({ endpoint, bucket, key }: ObjectAddress): string {
@@ -362,8 +367,14 @@ export function renamedUploadWarning({ id, path }: RenamedUpload): string {
   return `${path} has the name of a removed upload, but its owner did not remove it. It was left unchanged. Rename it to ${id} to resume it, or delete it`
 }
 
-function isId(name: string): boolean {
+/** Returns whether `name` can be the id of an upload. */
+export function isId(name: string): boolean {
   return ID.test(name) && name !== QUARANTINE
+}
+
+/** Returns whether `name` is one of an entry of a directory, and so leads to no other one. */
+export function isFileName(name: string): boolean {
+  return /^[^/\0]+$/.test(name) && name !== '.' && name !== '..'
 }
 
 /** Returns the names of an upload's files except its record, its lock and those named. */

@@ -14,6 +14,13 @@ export interface RedisConnection {
 /** A command failed or timed out. */
 export class RedisError extends Error {
   override readonly name = 'RedisError'
+  /** Whether Redis answered, such as that a key has a value of another type. */
+  readonly isReply: boolean
+
+  constructor(message: string, { isReply = false }: { isReply?: boolean } = {}) {
+    super(message)
+    this.isReply = isReply
+  }
 }
 
 /**
@@ -36,7 +43,10 @@ export async function sendCommand(
     return await Promise.race([connection.call(command, ...args), timedOut])
   } catch (error) {
     if (error instanceof RedisError) throw error
-    throw new RedisError(isError(error) ? error.message : 'Redis failed')
+    if (!isError(error)) throw new RedisError('Redis failed')
+    // Redis quotes the arguments of a command that it does not know, such as a password.
+    const message = error.message.replace(/,? with args beginning with:.*$/s, '')
+    throw new RedisError(message, { isReply: error.name === 'ReplyError' })
   } finally {
     clearTimeout(timer)
   }
@@ -47,7 +57,10 @@ export function stringReply(reply: unknown): string | null {
   return typeof reply === 'string' ? reply : null
 }
 
-/** Returns the elements of an array reply as strings, or an empty array for any other reply. */
+/**
+ * Returns the elements of an array reply as strings, or an empty array for any other reply. Pairs are flattened, since
+ * their shape depends on the client's version of the protocol.
+ */
 export function stringListReply(reply: unknown): string[] {
-  return Array.isArray(reply) ? reply.map(String) : []
+  return Array.isArray(reply) ? reply.flat().map(String) : []
 }

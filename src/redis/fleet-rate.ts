@@ -28,8 +28,9 @@ local now = redis.call('time')
 now = now[1] * 1000 + now[2] / 1000
 local rate, burst, want = tonumber(ARGV[1]) / 1000, tonumber(ARGV[2]), tonumber(ARGV[3])
 local was = redis.call('hmget', KEYS[1], 'bytes', 'at')
+local left, at = tonumber(was[1]), tonumber(was[2])
 local bytes = burst
-if was[1] then bytes = math.min(burst, was[1] + math.max(0, now - was[2]) * rate) end
+if left and at then bytes = math.min(burst, left + math.max(0, now - at) * rate) end
 bytes = bytes - want
 redis.call('hset', KEYS[1], 'bytes', bytes, 'at', string.format('%.3f', now))
 local wait = math.max(0, math.ceil(-bytes / rate))

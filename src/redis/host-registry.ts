@@ -6,6 +6,11 @@
 import { sendCommand, RedisError, type RedisConnection } from './connection.js'
 import type { RedisKeys } from './keys.js'
 
+/** Returns whether `host` can be the name of a host. Names in Redis may be anything. */
+export function isHostName(host: unknown): host is string {
+  return typeof host === 'string' && /^[A-Za-z0-9._-]{1,128}$/.test(host)
+}
+
 export class HostRegistry {
   readonly #connection: RedisConnection
   readonly #keys: RedisKeys

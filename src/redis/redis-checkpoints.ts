@@ -7,7 +7,7 @@ import type { CheckpointStore, RecordStore } from '../disk/record-store.js'
 import type { SpoolDirectory } from '../disk/spool-directory.js'
 import { checkInteger, invalidType, invalidValue } from '../errors.js'
 import type { RedisConnection } from './connection.js'
-import { HostRegistry } from './host-registry.js'
+import { HostRegistry, isHostName } from './host-registry.js'
 import { RedisKeys } from './keys.js'
 import { RedisRecordStore } from './redis-record-store.js'
 
@@ -118,7 +118,7 @@ export function redisCheckpoints(
 
 function checkHost(host: unknown): void {
   if (typeof host !== 'string') throw invalidType('host', 'a string', host)
-  if (!/^[A-Za-z0-9._-]{1,128}$/.test(host)) {
+  if (!isHostName(host)) {
     throw invalidValue('host', 'must be 1 to 128 of A-Za-z0-9._-', host)
   }
 }

@@ -15,6 +15,7 @@ import {
   stringListReply,
   type RedisConnection,
 } from './connection.js'
+import { isHostName } from './host-registry.js'
 import type { RedisKeys } from './keys.js'
 
 /** Holder of a lock, as stored in Redis. */
@@ -210,10 +211,27 @@ export class RedisLock {
   }
 }
 
-/** Parses the value of a lock, `<fencing number> <holder>`. */
+/**
+ * Parses the value of a lock, `<fencing number> <holder>`. Returns `undefined` for any other value: that lock is never
+ * taken over, because a later version may have written it.
+ */
 export function parseLockHolder(value: unknown): LockHolder | undefined {
   const text = stringReply(value)
   if (text === null) return undefined
-  // Only `RedisLock` writes this key.
-  return JSON.parse(text.slice(text.indexOf(' ') + 1)) as LockHolder
+  const holder = parseJson(text.slice(text.indexOf(' ') + 1))
+  return isLockHolder(holder) ? holder : undefined
+}
+
+function isLockHolder(value: unknown): value is LockHolder {
+  if (typeof value !== 'object' || value === null) return false
+  const { pid, host, directory }: Partial<Record<keyof LockHolder, unknown>> = value
+  return Number.isSafeInteger(pid) && isHostName(host) && typeof directory === 'string'
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
 }

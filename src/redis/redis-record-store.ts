@@ -22,6 +22,8 @@ import { ignoreMissing } from '../disk/durable-fs.js'
 import {
   idOfNote,
   idsOfNotes,
+  isFileName,
+  isId,
   noteName,
   quarantineName,
   type RenamedUpload,
@@ -57,20 +59,21 @@ export class RedisRecordStore implements RecordStore {
   }
 
   async ids(): Promise<string[]> {
-    return stringListReply(await this.#sendCommand('SMEMBERS', this.#keys.uploadIds)).toSorted()
+    const members = stringListReply(await this.#sendCommand('SMEMBERS', this.#keys.uploadIds))
+    return members.filter(isId).toSorted() // as in a directory, other names are not ours
   }
 
   async has(id: string): Promise<boolean> {
-    return (await this.#sendCommand('SISMEMBER', this.#keys.uploadIds, id)) === 1
+    return isId(id) && (await this.#sendCommand('SISMEMBER', this.#keys.uploadIds, id)) === 1
   }
 
   async read(id: string): Promise<Checkpoint | null> {
-    const text = stringReply(await this.#sendCommand('GET', this.#keys.record(id)))
+    const text = stringReply(await this.#get(this.#keys.record(id), id))
     return text === null ? null : decodeCheckpoint(text)
   }
 
   async owner(id: string): Promise<Owner | undefined> {
-    const holder = parseLockHolder(await this.#sendCommand('GET', this.#keys.lock(id)))
+    const holder = parseLockHolder(await this.#get(this.#keys.lock(id), id))
     return holder && { pid: holder.pid, host: holder.host }
   }
 
@@ -122,7 +125,7 @@ export class RedisRecordStore implements RecordStore {
   }
 
   async #isAbandoned(id: string): Promise<boolean> {
-    const record = await this.read(id).catch(undefinedIfDamaged)
+    const record = await this.read(id).catch(undefinedIfUntrusted)
     return record === null || (record !== undefined && record.host !== this.#settings.host)
   }
 
@@ -136,6 +139,7 @@ export class RedisRecordStore implements RecordStore {
     )
     for (let i = 0; i < namesAndTimes.length; i += 2) {
       const name = namesAndTimes[i] ?? ''
+      if (!isFileName(name)) continue // it is no path
       found.set(name, { ...found.get(name), name, since: Number(namesAndTimes[i + 1]) })
     }
     return [...found.values()]
@@ -247,6 +251,12 @@ export class RedisRecordStore implements RecordStore {
     return this.#settings.keys
   }
 
+  /** Reads a value of one upload. */
+  #get(key: string, id: string): Promise<unknown> {
+    const { connection, timeout } = this.#settings
+    return this.#translateErrors(() => sendCommand(connection, timeout, 'GET', key), id)
+  }
+
   #sendCommand(command: string, ...args: (string | number)[]): Promise<unknown> {
     const { connection, timeout } = this.#settings
     return this.#translateErrors(() => sendCommand(connection, timeout, command, ...args))
@@ -266,7 +276,10 @@ export class RedisRecordStore implements RecordStore {
 }
 
 /** Handler for a failed read. Returns `undefined`, not `null`: an untrusted record is not a missing one. */
-function undefinedIfDamaged(error: unknown): undefined {
+function undefinedIfUntrusted(error: unknown): undefined {
   if (error instanceof CheckpointDamagedError || error instanceof LaterFormatError) return undefined
+  if (error instanceof SpoolError && error.cause instanceof RedisError && error.cause.isReply) {
+    return undefined // the key has a value of another type
+  }
   throw error
 }

@@ -5,7 +5,9 @@ import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
 import { SETTING_DEFINITIONS } from '../../src/cli/config-schema.js'
-import { run, server, shell, type Env } from '../support/command-line.js'
+import { startEmulator } from '../../src/emulator/index.js'
+import { makeAuthority } from '../support/authority.js'
+import { environment, run, server, shell, type Env } from '../support/command-line.js'
 import { BUCKET } from '../support/oss.js'
 import { OUTPUTS, read, schema } from '../support/schema.js'
 import { long } from '../support/long.js'
@@ -49,6 +51,22 @@ t.test('doctor passes in a working environment, and its probe leaves nothing beh
   t.ok(oss.requests.every(({ key }) => key?.startsWith('in/.oss-spool-probe-')))
   const human = await run(dir, ['doctor', WHERE], undefined, env)
   t.match(human.out, /^ok {7}spool directory {2}.*\n(.*\n)*ok {7}may abort/)
+})
+
+const authority = makeAuthority(t)
+const skip = authority === undefined && 'needs openssl'
+
+// Without an authority, the test is skipped.
+t.test('doctor warns of a server whose certificate is not verified', { skip }, async t => {
+  const dir = t.testdir({})
+  const oss = await startEmulator({ buckets: [BUCKET], tls: authority!.sign('IP:127.0.0.1') })
+  t.teardown(() => oss.close())
+  const verified = { ...environment(oss), NODE_EXTRA_CA_CERTS: authority!.path }
+  t.equal(stateOf(await doctor(dir, verified), 'certificate'), undefined)
+  const env = { ...environment(oss), NODE_TLS_REJECT_UNAUTHORIZED: '0' }
+  const report = await doctor(dir, env)
+  t.equal(report.status, 0)
+  t.equal(stateOf(report, 'certificate'), 'warning')
 })
 
 void long(t, 'doctor reports each problem with a hint', async t => {

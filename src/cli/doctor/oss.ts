@@ -56,6 +56,7 @@ export async function checkOss(
   }
   return [
     okResult('bucket', `oss://${bucketName} at ${place.endpoint}`),
+    ...checkCertificate(connection),
     checkClock(bucket),
     okResult('may write', 'oss:PutObject'),
     await checkPermission('list parts', 'oss:ListParts', () =>
@@ -66,6 +67,13 @@ export async function checkOss(
       bucket.abort(key, uploadId, callOptions),
     ),
   ]
+}
+
+/** Reports a server that is not verified; nothing if it is. */
+function checkCertificate(connection: CliConnection): CheckResult[] {
+  const warning = connection.tlsWarning()
+  const hint = 'Unset NODE_TLS_REJECT_UNAUTHORIZED'
+  return warning === undefined ? [] : [warningResult('certificate', warning, hint)]
 }
 
 function checkClock(bucket: Bucket): CheckResult {

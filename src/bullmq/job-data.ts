@@ -1,0 +1,59 @@
+/**
+ * Checks the data of jobs: when a job is added, and when a worker takes it, because anything that can write to Redis
+ * can add jobs.
+ */
+import { checkObject, checkProperties, invalidType } from '../errors.js'
+import { checkKey } from '../upload/model/names.js'
+import { checkOptions } from '../upload/model/options.js'
+import type { JobData, JobUpload, ManifestData } from './job.js'
+
+/**
+ * Upload options that a job can set: none that names a file of the worker's machine or belongs to the worker. The
+ * compiler checks that none is missing.
+ */
+const JOB_UPLOAD_OPTIONS: Readonly<Record<keyof JobUpload, true>> = {
+  partSize: true,
+  parallel: true,
+  size: true,
+  expect: true,
+  start: true,
+  maxSpoolBytes: true,
+  replay: true,
+  checkpoint: true,
+  retry: true,
+  timeout: true,
+  headers: true,
+  meta: true,
+  mime: true,
+  storageClass: true,
+  acl: true,
+  tags: true,
+  overwrite: true,
+  callback: true,
+}
+
+/** @throws TypeError, RangeError, or SpoolError `ERR_SPOOL_INVALID_KEY` */
+export function checkJobData(data: unknown): asserts data is JobData {
+  const { key, source, manifest, upload = {} } = propertiesOf('data', data)
+  checkKey(key)
+  checkProperties('upload', propertiesOf('upload', upload), JOB_UPLOAD_OPTIONS)
+  checkOptions(propertiesOf('upload', upload))
+  if (manifest === undefined) {
+    if (typeof source !== 'string') throw invalidType('source', 'a string', source)
+    return
+  }
+  const { job, keys } = propertiesOf('manifest', manifest)
+  if (typeof job !== 'string') throw invalidType('manifest.job', 'a string', job)
+  if (Array.isArray(keys) && keys.every(each => typeof each === 'string')) return
+  throw invalidType('manifest.keys', 'an array of strings', keys)
+}
+
+function propertiesOf(name: string, value: unknown): Readonly<Record<string, unknown>> {
+  checkObject(name, value)
+  return value as Readonly<Record<string, unknown>> // an object, as just checked
+}
+
+/** Returns whether a job, whose data may not have been checked, writes the manifest of a flow. */
+export function isManifestData(data: unknown): data is ManifestData {
+  return typeof data === 'object' && data !== null && 'manifest' in data
+}
