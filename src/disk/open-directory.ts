@@ -25,8 +25,7 @@ export class OpenDirectory {
     this.#fd = fd
     this.#stats = fs.fstatSync(fd, { bigint: true })
     const fdPath = `/proc/self/fd/${fd}`
-    const there = fs.statSync(fdPath, { bigint: true, throwIfNoEntry: false })
-    this.#fdPath = there !== undefined && this.#is(there) ? fdPath : undefined
+    this.#fdPath = this.#isAt(fdPath) ? fdPath : undefined
   }
 
   /**
@@ -98,6 +97,15 @@ export class OpenDirectory {
     if (this.#fdPath !== undefined) return this.#fdPath
     if (this.#is(fs.lstatSync(this.#path, { bigint: true }))) return this.#path
     throw new UntrustedFileError(`${this.#path} was replaced by another directory`)
+  }
+
+  /** Follows the link in `/proc`. */
+  #isAt(fdPath: string): boolean {
+    try {
+      return this.#is(fs.statSync(fdPath, { bigint: true }))
+    } catch {
+      return false // not on this system, or not in this sandbox
+    }
   }
 
   #is({ ino, dev }: fs.BigIntStats): boolean {

@@ -5,6 +5,7 @@
  */
 import * as fs from 'node:fs'
 import { dirname, resolve } from 'node:path'
+import { systemErrorCode } from './durable-fs.js'
 import { newProbePath } from './probe-file.js'
 
 /** A file or directory is not of the expected type or owner. It is left unchanged and reported. */
@@ -88,8 +89,13 @@ export function findUnsafePermissions(directory: string): UnsafePermissions | un
   if (!isOurs(stats)) return { kind: 'owner', cause: `it is owned by uid ${stats.uid}` }
   const others = writers(stats)
   if (others !== undefined) return { kind: 'mode', cause: `${others} can write to it` }
-  const cause = replaceablePath(resolve(directory), isOurs, new Set())
-  return cause === undefined ? undefined : { kind: 'parent', cause }
+  try {
+    const cause = replaceablePath(resolve(directory), isOurs, new Set())
+    return cause === undefined ? undefined : { kind: 'parent', cause }
+  } catch (error) {
+    if (systemErrorCode(error) === undefined) throw error
+    return undefined // a sandbox may hide parents
+  }
 }
 
 const REMEDIES: Record<UnsafePermissions['kind'], string> = {
@@ -108,6 +114,7 @@ export function unsafePermissionsWarning(directory: string): string | undefined 
 /**
  * Says who could put something else in place of `path`, one of its parents, or a link on the way.
  * @param seen – paths that were checked, with their parents
+ * @throws system errors
  */
 function replaceablePath(
   path: string,
@@ -120,9 +127,8 @@ function replaceablePath(
     below = at, at = dirname(at)
   ) {
     seen.add(below)
-    const parent = fs.statSync(at, { throwIfNoEntry: false })
-    const entry = fs.lstatSync(below, { throwIfNoEntry: false })
-    if (parent === undefined || entry === undefined) return undefined // removed meanwhile
+    const parent = fs.statSync(at)
+    const entry = fs.lstatSync(below)
     // With or without the sticky bit.
     if (!isOurs(parent)) return `uid ${parent.uid} owns ${at} and can replace ${below}`
     const others = (parent.mode & STICKY) === 0 ? writers(parent) : undefined

@@ -381,7 +381,7 @@ t.test('a removal without /proc stops at a directory that was replaced', { skip 
     fs.symlinkSync(join(root, 'outside'), join(spool, removed))
   }
   const statSync = (path: string, options: fs.StatSyncOptions): unknown =>
-    path.startsWith('/proc/') ? undefined : fs.statSync(path, options)
+    fs.statSync(path.replace('/proc/', '/no-proc/'), options)
   const { SpoolDirectory } = await t.mockImport<typeof import('../../src/disk/spool-directory.js')>(
     new URL('../../src/disk/spool-directory.js', import.meta.url).href,
     {
@@ -536,6 +536,21 @@ t.test('parents and links that another user owns emit a warning', { skip: skip |
   fs.chownSync(join(root, 'links'), 0, 0)
   t.equal(unsafePermissionsWarning(deep), undefined)
   t.end()
+})
+
+t.test('parents that cannot be examined emit no warning', { skip }, async t => {
+  const directory = join(t.testdir({ parent: { spool: {} } }), 'parent', 'spool')
+  fs.chmodSync(dirname(directory), 0o777)
+  const statSync = (path: string, options: fs.StatSyncOptions): unknown => {
+    if (path !== directory) throw Object.assign(new Error('EACCES'), { code: 'EACCES' })
+    return fs.statSync(path, options)
+  }
+  const url = new URL('../../src/disk/trusted-files.js', import.meta.url).href
+  const mocked = await t.mockImport<typeof import('../../src/disk/trusted-files.js')>(url, {
+    'node:fs': t.createMock(fs, { statSync }),
+  })
+  t.match(unsafePermissionsWarning(directory), /everyone can write to .*parent/)
+  t.equal(mocked.unsafePermissionsWarning(directory), undefined)
 })
 
 t.test(
