@@ -1,5 +1,5 @@
 /**
- * Records that name an endpoint for which the client is not configured: whoever writes them must not get a signed
+ * Records that name an endpoint for which the client is not configured: those who write them must not get a signed
  * request, whose key or token could be used again (rule 11).
  */
 import t, { type Test } from 'tap'

@@ -1,4 +1,4 @@
-/** Jobs with data that no `UploadQueue` would add: whoever can write to Redis can add jobs, but chooses no file. */
+/** Jobs with data that no `UploadQueue` would add: anyone who can write to Redis can add jobs, but chooses no file. */
 import t from 'tap'
 import type { JobUpload } from '../../src/bullmq/index.js'
 import { checkJobData } from '../../src/bullmq/job-data.js'
