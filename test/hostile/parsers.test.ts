@@ -6,6 +6,7 @@ import * as fc from 'fast-check'
 import { writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import t from 'tap'
+import { checkJobData } from '../../src/bullmq/job-data.js'
 import { readConfigFile } from '../../src/cli/config-file.js'
 import { UsageError } from '../../src/cli/exit-status.js'
 import { readOssutilConfig } from '../../src/cli/ossutil-config.js'
@@ -24,7 +25,8 @@ import { OssError } from '../../src/emulator/oss-error.js'
 import { parseXml } from '../../src/emulator/operations/xml-body.js'
 import { SpoolError } from '../../src/errors.js'
 import { proxyFor } from '../../src/oss/proxy.js'
-import { readClient } from '../../src/oss/client-options.js'
+import { isServiceEndpoint, readClient } from '../../src/oss/client-options.js'
+import { parseLockHolder } from '../../src/redis/redis-lock.js'
 import { checkId, checkKey, defaultId } from '../../src/upload/model/names.js'
 import { checkOptions } from '../../src/upload/model/options.js'
 import { partsOf } from '../../src/upload/model/plan.js'
@@ -450,6 +452,40 @@ t.test('the emulator’s XML parser returns a tree or throws an OSS error', asyn
     } catch (error) {
       if (!(error instanceof OssError)) throw error
     }
+  })
+})
+
+t.test('changed data of jobs and values of locks in Redis are accepted or refused', async t => {
+  const random = randomOf(t)
+  const jobs = [
+    '{"key":"a/b","source":"s","args":{"n":1},"upload":{"meta":{"a":"b"},"expect":{"bytes":5},"retry":{"attempts":2},"tags":{"t":"v"}}}',
+    '{"key":"m","manifest":{"job":"j","keys":["a","b"]},"upload":{"mime":"application/json"}}',
+  ].map(text => Buffer.from(text))
+  const lock = Buffer.from('12 {"pid":5,"host":"a","directory":"/d","since":"","nonce":""}')
+  await fuzz(t, 400, () => {
+    let data: unknown
+    try {
+      data = JSON.parse(mutate(random, oneOf(random, jobs)).toString())
+    } catch {
+      return // BullMQ refuses it
+    }
+    const isRefused = (error: Error): boolean =>
+      isWrongArgument(error) ||
+      (error instanceof SpoolError && error.code === 'ERR_SPOOL_INVALID_KEY')
+    returns(() => checkJobData(data), isRefused)
+    const holder = parseLockHolder(mutate(random, lock).toString())
+    if (holder !== undefined && !Number.isSafeInteger(holder.pid)) throw new Error('no pid')
+  })
+})
+
+t.test('an endpoint that changed is no other one of OSS', async t => {
+  const random = randomOf(t)
+  const good = Buffer.from('https://bucket.oss-cn-hangzhou.aliyuncs.com')
+  await fuzz(t, 400, () => {
+    const endpoint = mutate(random, good).toString()
+    if (!isServiceEndpoint(endpoint)) return
+    const { protocol, hostname } = new URL(endpoint)
+    if (protocol !== 'https:' || !hostname.endsWith('.aliyuncs.com')) throw new Error(endpoint)
   })
 })
 
