@@ -149,7 +149,10 @@ void long(t, 'resumable failures exit with 75 and name the resume command', asyn
   const resumed = await run(dir, ['resume', 'm', 'r', '--json'], undefined, env)
   t.match(resumed, { status: 0 })
   t.equal(resumed.out.trim().split('\n').length, 2)
-  t.match(await run(dir, ['abort', 'd', '--json'], undefined, env), {
+  const elsewhere = await run(dir, ['abort', 'd', '--json'], undefined, env)
+  t.match(elsewhere, { status: 1 })
+  t.match(JSON.parse(elsewhere.out), { error: { code: 'ERR_SPOOL_ENDPOINT', id: 'd' } })
+  t.match(await run(dir, ['abort', 'd', '--json'], undefined, unreachable), {
     status: 0,
     out: '{"id":"d","aborted":true}\n',
   })
