@@ -89,9 +89,12 @@ t.test('Ctrl-C on a terminal counts no retries and proposes resume', async t => 
   await writeFile(join(dir, 'file'), bytes(50 * PART))
   const command = `oss-spool put ${K} file --part-size=1MiB --max-rate=100KB; echo "is $?"`
   const interrupted = terminal(dir, command, 120, env)
+  let isInterrupted = false // the bar is drawn again until the signal arrives, and a second one exits at once
   interrupted.child.stdout?.on('data', (chunk: Buffer) => {
-    if (/ of 4\.9 MiB/.test(String(chunk)) && !/ 0 B of/.test(String(chunk)))
-      interrupted.child.stdin?.write('\u0003')
+    if (isInterrupted || !/ of 4\.9 MiB/.test(String(chunk)) || / 0 B of/.test(String(chunk)))
+      return
+    isInterrupted = true
+    interrupted.child.stdin?.write('\u0003')
   })
   const { out } = await interrupted.done
   t.match(out, /ERR_SPOOL_ABORTED.*\r\n[^]*To finish the upload, run "oss-spool resume/)
