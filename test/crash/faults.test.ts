@@ -196,14 +196,14 @@ async function described(outcome: WorkerOutcome, checks: () => Promise<void>): P
   return `${where}: ${error?.code ?? 'succeeded'}`
 }
 
-function checkCode({ code }: Failure, { error, failed }: WorkerOutcome): void {
+function checkCode({ code, always }: Failure, { error, failed }: WorkerOutcome): void {
   if (error === undefined) return
   const codes = [FULL.includes(code) ? 'ERR_SPOOL_FULL' : 'ERR_SPOOL_IO']
   // The failure of an operation that reads the record or the lock says that they cannot be read. If operations go on
-  // failing, it may be a later one than the first, which the message names.
-  const isRecord = [failed?.path, error.message].some(text =>
-    /\/(lock|checkpoint\.json|upload-\d+)'?$/.test(text ?? ''),
-  )
+  // failing, it may be a later one than the first; the message names it.
+  const isRecord =
+    /\/(lock|checkpoint\.json|upload-\d+)$/.test(failed?.path ?? '') ||
+    (always && /, \w+ '[^']*\/(lock|checkpoint\.json|upload-\d+)'$/.test(error.message))
   if (isRecord && !TOO_MANY_FILES.includes(code)) codes.push('ERR_SPOOL_UNREADABLE')
   if (failed?.op === 'trim') codes.push('ERR_SPOOL_NO_HOLES') // the probe of the file system
   check(error.name === 'SpoolError', `the error is a SpoolError: ${error.name}: ${error.message}`)

@@ -76,14 +76,14 @@ t.test('an upload killed at any point of any request is recovered by another pro
               const fault = b.oss.inject({ ...match, do: 'hang', at })
               const child = fixture.startWorker(scenario.job)
               // If the fault is never hit, an endless source would wait forever.
-              await Promise.race([
+              const why = await Promise.race([
                 fault.hit(),
-                child.ended,
-                sleep(120_000, undefined, { ref: false }), // machines with much else to do are slow
+                child.ended.then(() => 'the worker has ended'),
+                sleep(120_000, 'not in 120 s', { ref: false }),
               ])
               const outcome = await child.kill()
               fault.remove()
-              if (fault.hits === 0) throw new Error('the fault was never hit')
+              if (fault.hits === 0) throw new Error(`the fault was never hit: ${String(why)}`)
               return outcome
             },
           }
