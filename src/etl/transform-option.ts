@@ -1,7 +1,7 @@
 /** Validates the `transform` option and turns it into a factory of fresh streams for each object. */
 import type { Duplex } from 'node:stream'
-import * as zlib from 'node:zlib'
 import { invalidType, invalidValue } from '../errors.js'
+import { createCompressor, isCompressionSupported } from '../util/compression.js'
 
 /**
  * Transform of the bytes of an object: a built-in compressor (`'zstd'` needs Node 22.15), or a function that
@@ -12,16 +12,11 @@ export type ObjectTransform = 'gzip' | 'zstd' | (() => Duplex | readonly Duplex[
 /** @throws TypeError for an unknown name, or one that this version of Node does not support */
 export function transformFactory(transform: ObjectTransform | undefined): () => readonly Duplex[] {
   if (transform === undefined) return () => []
-  if (transform === 'gzip') return () => [zlib.createGzip()]
-  if (transform === 'zstd') {
-    // Available from Node 22.15; we compile against the types of Node 20.
-    const { createZstdCompress } = zlib as { createZstdCompress?: () => Duplex }
-    if (createZstdCompress !== undefined) return () => [createZstdCompress()]
-    throw invalidValue(
-      'transform',
-      `must not be 'zstd', which Node ${process.version} does not support`,
-      transform,
-    )
+  if (transform === 'gzip' || transform === 'zstd') {
+    const format = transform
+    if (isCompressionSupported(format)) return () => [createCompressor({ format })]
+    const reason = `must not be '${format}', which Node ${process.version} does not support`
+    throw invalidValue('transform', reason, transform)
   }
   if (typeof transform !== 'function') {
     const createError = typeof transform === 'string' ? invalidValue : invalidType

@@ -1,0 +1,38 @@
+/** Compression formats of Node's zlib, their levels, and new compressors. */
+import type { Duplex } from 'node:stream'
+import * as zlib from 'node:zlib'
+
+export type CompressionFormat = 'gzip' | 'zstd'
+
+/** How bytes are compressed. */
+export interface Compression {
+  readonly format: CompressionFormat
+  /** Level within `COMPRESSION_LEVELS`. Default: the one of the format, 6 for gzip and 3 for zstd. */
+  readonly level?: number
+}
+
+/** Lowest and highest level of each format, as their command line tools have them. */
+export const COMPRESSION_LEVELS: Readonly<
+  Record<CompressionFormat, { readonly min: number; readonly max: number }>
+> = { gzip: { min: 1, max: 9 }, zstd: { min: 1, max: 22 } }
+
+/** The part of `node:zlib` that exists from Node 22.15 on; we compile against the types of Node 20. */
+const { createZstdCompress, constants } = zlib as {
+  createZstdCompress?: (options: { params: Record<number, number> }) => Duplex
+  constants: { ZSTD_c_compressionLevel?: number }
+}
+
+/** Returns whether this version of Node can compress in `format`. */
+export function isCompressionSupported(format: CompressionFormat): boolean {
+  return format === 'gzip' || createZstdCompress !== undefined
+}
+
+/** @throws Error if this version of Node does not support the format */
+export function createCompressor({ format, level }: Compression): Duplex {
+  if (format === 'gzip') return zlib.createGzip(level === undefined ? {} : { level })
+  const { ZSTD_c_compressionLevel: levelKey } = constants
+  if (createZstdCompress === undefined || levelKey === undefined) {
+    throw new Error(`Node ${process.version} does not support zstd`)
+  }
+  return createZstdCompress({ params: level === undefined ? {} : { [levelKey]: level } })
+}
