@@ -80,6 +80,36 @@ t.test('a sink sends parts while the source is still flowing', async t => {
   await done
 })
 
+t.test('a slow short sink with start: first-part costs one request', async t => {
+  const { spool, oss, get } = await bench(t)
+  const sink = spool.createWriteStream('small', { start: 'first-part' })
+  sink.write('some ')
+  await new Promise(resolve => setTimeout(resolve, 500))
+  t.equal(oss.requests.length, 0)
+  sink.end('bytes')
+  await once(sink, 'finish')
+  t.same(
+    oss.requests.map(({ operation }) => operation),
+    ['PutObject'],
+  )
+  t.equal((await get('small'))?.toString(), 'some bytes')
+})
+
+t.test('a sink with start: first-part sends parts once the first one is exceeded', async t => {
+  const { spool, oss, count, get } = await bench(t)
+  const data = bytes(2 * PART + 1)
+  const sink = spool.createWriteStream('long', { start: 'first-part' })
+  sink.write(data.subarray(0, PART))
+  await new Promise(resolve => setTimeout(resolve, 500))
+  t.equal(oss.requests.length, 0, 'a single PutObject may still suffice')
+  sink.write(data.subarray(PART))
+  while (count('UploadPart') < 2) await new Promise(resolve => setTimeout(resolve, 5))
+  t.equal(count('CompleteMultipartUpload'), 0)
+  sink.end()
+  await once(sink, 'finish')
+  t.same(await get('long'), data)
+})
+
 t.test('a sink with start: sealed sends nothing before the end of the source', async t => {
   const { spool, oss, get } = await bench(t)
   const data = bytes(3 * PART)

@@ -22,7 +22,7 @@ const ARRIVAL = 100
 const WORKER = pathOf('test/model/worker.mjs')
 
 export type Command =
-  | { do: 'open'; id: Id; overwrite: boolean; offset: boolean; once: boolean }
+  | { do: 'open'; id: Id; overwrite: boolean; offset: boolean; once: boolean; start?: Start }
   | { do: 'write'; id: Id; size: number }
   | { do: 'commit' | 'end' | 'fail' | 'destroy'; id: Id }
   | { do: 'cut'; id: Id; after: number }
@@ -34,6 +34,7 @@ export type Command =
       overwrite: boolean
       offset: boolean
       once: boolean
+      start?: Start
     }
   | { do: 'resume'; id: Id; force: boolean }
   | { do: 'abort'; id: Id }
@@ -44,11 +45,13 @@ export type Command =
   | { do: 'crash'; during: Command | undefined; after: number }
 
 type Id = 'a' | 'b'
+type Start = 'eager' | 'first-part'
 
 const id = fc.constantFrom<Id>('a', 'a', 'a', 'b')
 const size = fc.constantFrom(0, 1000, PART, PART + 1, 2 * PART, 3 * PART + 50, 5 * PART)
 const seldom = fc.nat(3).map(n => n === 0)
-const options = { overwrite: seldom.map(x => !x), offset: seldom, once: seldom }
+const start = fc.constantFrom<Start>('eager', 'eager', 'first-part')
+const options = { overwrite: seldom.map(x => !x), offset: seldom, once: seldom, start }
 
 const fault: fc.Arbitrary<Fault> = fc
   .record({
@@ -392,11 +395,11 @@ export class Run {
       case 'open': {
         // If the open sink failed on its own, it is unknown which of its commits a new one would supersede.
         if (this.#model.of(of).commits.length > 0) return undefined
-        const { overwrite, once } = command
+        const { overwrite, once, start } = command
         const replay = command.offset ? 'offset' : 'restart'
         return {
           step: 'open',
-          parameters: { id: of, key, options: { overwrite, once, replay } },
+          parameters: { id: of, key, options: { overwrite, once, replay, start } },
           facts: answer => {
             if (!live || succeeded(answer)) {
               this.#written.set(of, Buffer.alloc(0))
@@ -467,9 +470,9 @@ export class Run {
       default: {
         // upload
         const data = this.#bytes(command.size, command.flip)
-        const { overwrite, once } = command
+        const { overwrite, once, start } = command
         const before = this.#written.get(of) ?? Buffer.alloc(0)
-        const options = { overwrite, once, replay: command.offset ? 'offset' : 'restart' }
+        const options = { overwrite, once, start, replay: command.offset ? 'offset' : 'restart' }
         return {
           step: 'upload',
           parameters: { id: of, key, data, options },

@@ -332,6 +332,13 @@ t.test('a bounded spool sends a short stream with one PutObject', async t => {
   t.equal(b.count('PutObject'), 1)
 })
 
+t.test('a bounded spool with start: first-part sends parts while spooling', async t => {
+  const b = await bench(t)
+  const data = bytes(40 * PART + 7)
+  await pipeline(streamOf(data), bounded(b, { start: 'first-part' }).createWriteStream('k'))
+  t.same(await b.get('k'), data)
+})
+
 t.test('abort() and prune() remove uploads with freed parts from disk and from OSS', async t => {
   for (const how of ['abort', 'prune'] as const) {
     const b = await bench(t)

@@ -58,12 +58,15 @@ export interface UploadOptions extends ObjectOptions {
   readonly size?: number
   /** Expected size and digests. On a mismatch, nothing is sealed or published: `ERR_SPOOL_EXPECTATION`. */
   readonly expect?: Expectation
-  /** Send parts while spooling (`'eager'`), or only after the seal (`'sealed'`). @default 'eager' */
-  readonly start?: 'eager' | 'sealed'
+  /**
+   * When to send the first request: soon after the start (`'eager'`), once the first whole part is spooled
+   * (`'first-part'`), or after the seal (`'sealed'`). @default 'eager'
+   */
+  readonly start?: 'eager' | 'first-part' | 'sealed'
   /**
    * Pauses the source while this many bytes are on disk, and frees acknowledged parts in the temp file. From
    * then on, the upload fails if its upload id disappears. No part is larger than
-   * `maxSpoolBytes / (parallel + 1)`, which must be at least 100 KiB. Requires `start: 'eager'`; does not apply
+   * `maxSpoolBytes / (parallel + 1)`, which must be at least 100 KiB. Excludes `start: 'sealed'`; does not apply
    * to `inPlace`. @default no limit: all bytes stay on disk until the end
    */
   readonly maxSpoolBytes?: number
@@ -115,7 +118,7 @@ export interface UploadSettings {
   readonly parallel: number
   readonly size: number | undefined
   readonly expect: Expectation
-  readonly start: 'eager' | 'sealed'
+  readonly start: NonNullable<UploadOptions['start']>
   readonly maxSpoolBytes: number | undefined
   /** Upper limit of the part size, in bytes. */
   readonly maxPartSize: number
@@ -201,7 +204,7 @@ export function checkOptions(options: UploadOptions): UploadSettings {
   checkDigest('expect.md5', expect.md5, /^[0-9a-f]{32}$/i, '32 hexadecimal digits')
   checkDigest('expect.sha256', expect.sha256, /^[0-9a-f]{64}$/i, '64 hexadecimal digits')
   checkDigest('expect.crc64', expect.crc64, /^\d{1,20}$/, 'an unsigned decimal number')
-  checkChoice('start', start, ['eager', 'sealed'])
+  checkChoice('start', start, ['eager', 'first-part', 'sealed'])
   checkChoice('replay', replay, ['restart', 'offset'])
   if (inPlace !== undefined && typeof inPlace !== 'string') {
     throw invalidType('inPlace', 'a string', inPlace)
@@ -269,13 +272,13 @@ function checkSignal(signal: unknown): AbortSignal | undefined {
 function checkMaxSpoolBytes(
   maxSpoolBytes: unknown,
   parallel: number,
-  start: 'eager' | 'sealed',
+  start: UploadSettings['start'],
 ): void {
   if (maxSpoolBytes === undefined) return
   const least = MIN_PART_SIZE * (parallel + 1)
   checkInteger('maxSpoolBytes', maxSpoolBytes, least, Number.MAX_SAFE_INTEGER)
-  if (start === 'eager') return
-  throw invalidValue('start', "must be 'eager' with maxSpoolBytes", start)
+  if (start !== 'sealed') return
+  throw invalidValue('start', "must not be 'sealed' with maxSpoolBytes", start)
 }
 
 /** Checks a checkpoint of `ali-oss`, which the caller may have stored in a file or a database. */

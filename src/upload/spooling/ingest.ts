@@ -23,8 +23,8 @@ import type { Transfer } from '../transfer/transfer.js'
 import type { UploadResources } from '../finish/upload-resources.js'
 
 /**
- * An open stream initiates its upload after this many ms, even if it has few bytes. Short streams end earlier
- * and cost one request, and a mistyped bucket is reported within the first second.
+ * An open stream with `start: 'eager'` initiates its upload after this many ms, even if it has few bytes. Short
+ * streams end earlier and cost one request, and a mistyped bucket is reported within the first second.
  */
 const INITIATE_DELAY_MS = 300
 
@@ -54,7 +54,7 @@ export class Ingest {
   readonly offset: number
   readonly fatal: AbortSignal
   readonly #deps: IngestDeps
-  readonly #isEager: boolean
+  readonly #sendsWhileSpooling: boolean
   #timer: NodeJS.Timeout | undefined
   /** The current step. The file descriptor is closed only after it. */
   #step: Promise<unknown> = Promise.resolve()
@@ -71,8 +71,9 @@ export class Ingest {
     this.offset = parts.offset
     this.fatal = parts.fatal
     this.#deps = parts
-    this.#isEager = parts.settings.start === 'eager'
-    if (this.#isEager) {
+    const { start } = parts.settings
+    this.#sendsWhileSpooling = start !== 'sealed'
+    if (start === 'eager') {
       this.#timer = setTimeout(() => parts.transfer.start(), INITIATE_DELAY_MS).unref()
     }
     this.#onSpooled()
@@ -164,7 +165,7 @@ export class Ingest {
     if (mismatch !== undefined) throw this.#expectationError(mismatch)
     const isShort = this.#isShort()
     if (isShort) writer.cancelScheduledSave()
-    else if (this.#isEager) this.#sendCutParts() // the last part is sent while the disk syncs
+    else if (this.#sendsWhileSpooling) this.#sendCutParts() // the last part is sent while the disk syncs
     await file.sync()
     await this.#commits.idle()
     this.#throwIfAbandoned()
@@ -273,7 +274,7 @@ export class Ingest {
   #onSpooled(): void {
     this.context.progress.update({ spooled: this.#deps.cutter.size })
     this.#deps.writer.scheduleSave()
-    if (this.#isEager && !this.#isShort()) this.#sendCutParts()
+    if (this.#sendsWhileSpooling && !this.#isShort()) this.#sendCutParts()
   }
 
   /** Returns whether all bytes so far fit into one PutObject. */
