@@ -4,6 +4,7 @@
  */
 export { csv, jsonl, type CsvOptions, type Format } from './format.js'
 export type { Manifest, ManifestObject, RecordId } from './manifest.js'
+export type { ObjectEncoder, ObjectFormat } from './object-format.js'
 export type { ObjectUpload, RotateOptions } from './options.js'
 export { rotate, type RotateStream } from './rotate.js'
 export { tap, type Tap, type TapCounts } from './tap.js'

@@ -1,14 +1,14 @@
 /** Writes the records of one object: formats them, batches them, and passes them through the transforms. */
 import type { UploadResult } from '../index.js'
 import { RecordBatch } from './batch.js'
-import type { Format } from './format.js'
 import type { RecordId } from './manifest.js'
+import type { ObjectEncoder } from './object-format.js'
 import type { ObjectOutput } from './object-output.js'
 import type { TransformChain } from './transform-chain.js'
 
-/** Functions applied to each record. */
+/** Calls for each record of one object. */
 export interface RecordCallbacks<T> {
-  readonly format: Format<T>
+  readonly encoder: ObjectEncoder<T>
   readonly recordId: (record: T, index: number) => RecordId
 }
 
@@ -18,8 +18,8 @@ export class ObjectWriter<T> {
   readonly done: Promise<UploadResult>
   records = 0
   /**
-   * Size in bytes. Exact without transforms; with transforms, the output up to the last batch but one, so that
-   * it depends on the records alone.
+   * Size in bytes, without records that the encoder still holds. Exact without transforms; with transforms, the
+   * output up to the last batch but one, so that it depends on the records alone.
    */
   size = 0
   /** Ids for the manifest; `lastRecordId` is set by `end()`. */
@@ -60,11 +60,10 @@ export class ObjectWriter<T> {
    * @returns a promise if the caller must wait before it writes the next record
    */
   write(record: T, index: number): Promise<void> | undefined {
-    const chunk = this.#callbacks.format(record, this.records === 0)
+    const chunk = this.#callbacks.encoder.add(record)
     if (this.records++ === 0) this.firstRecordId = this.#callbacks.recordId(record, index)
     this.latestRecord = [record, index]
-    this.#batch.add(chunk)
-    if (this.#transforms.isEmpty) this.size += Buffer.byteLength(chunk)
+    if (chunk !== undefined) this.#addToBatch(chunk)
     return this.#batch.isFull ? this.#flushBatch() : undefined
   }
 
@@ -82,6 +81,8 @@ export class ObjectWriter<T> {
   async end(): Promise<UploadResult> {
     if (this.latestRecord !== undefined)
       this.lastRecordId = this.#callbacks.recordId(...this.latestRecord)
+    const rest = this.#callbacks.encoder.end()
+    if (rest !== undefined) this.#addToBatch(rest)
     this.drained = this.#flushAll().then(() => this.#output.end())
     this.drained.catch(() => {}) // reported by this method
     await this.drained
@@ -92,6 +93,11 @@ export class ObjectWriter<T> {
   destroy(): void {
     this.#output.destroy()
     this.#transforms.destroy()
+  }
+
+  #addToBatch(chunk: string | Uint8Array): void {
+    this.#batch.add(chunk)
+    if (this.#transforms.isEmpty) this.size += Buffer.byteLength(chunk)
   }
 
   /** Passes on all records so far, and ends the transforms. */

@@ -9,6 +9,7 @@ import type { CommitLimits } from './commit-queue.js'
 import { Calendar } from './date-fields.js'
 import type { Format } from './format.js'
 import type { RecordId } from './manifest.js'
+import { encoderFactory, type ObjectEncoder, type ObjectFormat } from './object-format.js'
 import { KeyTemplate } from './key-template.js'
 import { transformFactory, type ObjectTransform } from './transform-option.js'
 
@@ -123,11 +124,11 @@ export type RotateOptions<T> = {
 } & ([T] extends [string | Uint8Array]
   ? {
       /** Serialises a record to a string or bytes. Default: writes the record as it is. */
-      readonly format?: Format<T>
+      readonly format?: Format<T> | ObjectFormat<T>
     }
   : {
       /** Serialises a record to a string or bytes, with its newline: `jsonl`, `await csv()` or your own. */
-      readonly format: Format<T>
+      readonly format: Format<T> | ObjectFormat<T>
     })
 
 /** Validated options with all defaults applied. */
@@ -147,7 +148,7 @@ export interface RotateSettings<T> {
   }
   readonly cutBefore: ((record: T, previous: T) => boolean) | undefined
   readonly commit: CommitLimits | undefined
-  readonly format: Format<T>
+  readonly createEncoder: () => ObjectEncoder<T>
   readonly createTransforms: () => readonly Duplex[]
   readonly maxOpen: number
   readonly maxEnding: number
@@ -187,7 +188,7 @@ export function checkRotateOptions<T = string | Uint8Array>(
   if (!/^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$/.test(job)) {
     throw invalidValue('job', 'must be 1 to 64 of A-Za-z0-9._- and not start with a dot', job)
   }
-  for (const name of ['partitionBy', 'time', 'cutBefore', 'format', 'recordId'] as const) {
+  for (const name of ['partitionBy', 'time', 'cutBefore', 'recordId'] as const) {
     const value = options[name]
     if (value !== undefined && typeof value !== 'function')
       throw invalidType(name, 'a function', value)
@@ -225,13 +226,38 @@ export function checkRotateOptions<T = string | Uint8Array>(
     every: { records: every.records ?? Infinity, bytes: every.bytes ?? Infinity, ms: every.ms },
     cutBefore: options.cutBefore,
     commit: checkCommit(options),
-    format: options.format ?? passThroughFormat,
+    createEncoder: checkFormat(options),
     createTransforms: transformFactory(options.transform),
     maxOpen: options.maxOpen ?? 16,
     maxEnding: options.maxEnding ?? 8,
     recordId: options.recordId ?? ((_record, index) => index),
     upload,
   }
+}
+
+/** @throws TypeError for a format that cannot be combined with other options */
+function checkFormat<T>({
+  format = passThroughFormat,
+  commit,
+  transform,
+}: {
+  readonly format?: Format<T> | ObjectFormat<T>
+  readonly commit?: object
+  readonly transform?: ObjectTransform
+}): () => ObjectEncoder<T> {
+  if (typeof format === 'function') return encoderFactory(format)
+  const given: { readonly createEncoder?: unknown } | null = format // callers in JavaScript
+  if (typeof given?.createEncoder !== 'function') {
+    throw invalidType('format', 'a function or an object with createEncoder()', format)
+  }
+  if (commit !== undefined) {
+    const reason = 'must be a function with "commit": a part of such an object is no object'
+    throw invalidValue('format', reason, format)
+  }
+  if (transform !== undefined) {
+    throw invalidValue('format', 'must be a function with "transform"', format)
+  }
+  return encoderFactory(format)
 }
 
 /** @throws TypeError for options that need a rerun, or whose bytes cannot be cut at a commit */

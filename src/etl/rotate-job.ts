@@ -128,18 +128,20 @@ export class RotateJob<T> {
   }
 
   async #beginObject(sequence: KeySequence): Promise<ObjectWriter<T>> {
-    const { maxOpen, createTransforms, every, upload, job, commit } = this.#settings
+    const { maxOpen, createEncoder, createTransforms, recordId } = this.#settings
+    const { every, upload, job, commit } = this.#settings
     const key = this.#keySequences.nextKey(sequence)
     const [leastRecentlyUsed] = this.#openObjects.keys()
     if (this.#openObjects.size >= maxOpen && leastRecentlyUsed !== undefined)
       await this.#endObject(leastRecentlyUsed)
     this.#throwIfAborted()
     const options = { ...upload, id: objectUploadId(job, key, this.#run) }
-    // Before the output, because creating the transforms may fail.
+    // Before the output, because creating the encoder or the transforms may fail.
+    const callbacks = { encoder: createEncoder(), recordId }
     const transforms = new TransformChain(createTransforms)
     const output =
       commit === undefined ? this.#repeatable(key, options) : this.#committable(key, options)
-    const writer = new ObjectWriter<T>(key, this.#settings, transforms, output)
+    const writer = new ObjectWriter<T>(key, callbacks, transforms, output)
     this.#track(writer)
     if (output instanceof CommittableOutput) this.#committables.set(writer, output)
     const reported = writer.done.then(result => this.#reportObject(writer, result))
@@ -217,7 +219,10 @@ export class RotateJob<T> {
     const { job, manifestKey, upload } = this.#settings
     const { headers: _headers, callback: _callback, ...rest } = upload
     const options = { ...rest, id: manifestUploadId(job), mime: 'application/json' }
-    const callbacks = { format: (json: string) => json, recordId: () => 0 }
+    const callbacks = {
+      encoder: { add: (json: string) => json, end: () => undefined },
+      recordId: () => 0,
+    }
     const writer = new ObjectWriter<string>(
       manifestKey,
       callbacks,

@@ -1,0 +1,45 @@
+/**
+ * Formats whose objects are more than a sequence of records, such as Parquet. An encoder holds the state of one
+ * object; functions of one record (`Format`) become encoders here.
+ */
+import type { Format } from './format.js'
+
+/** Encodes the records of one object, in order. */
+export interface ObjectEncoder<T> {
+  /**
+   * Adds a record.
+   * @returns bytes to append to the object, or `undefined` if the encoder holds the record for now
+   * @throws if the format cannot represent the record; nothing of it is in the object then
+   */
+  add(record: T): string | Uint8Array | undefined
+  /**
+   * Ends the object. Called once, after the last record.
+   * @returns its remaining bytes, such as a footer, or `undefined` if there are none
+   */
+  end(): string | Uint8Array | undefined
+}
+
+/**
+ * A format whose records are no object until it has ended. It must be deterministic: the same records must give
+ * the same bytes in every run of the job.
+ */
+export interface ObjectFormat<T> {
+  /** Returns a new encoder for each object. */
+  createEncoder(): ObjectEncoder<T>
+}
+
+/** Returns a function that creates the encoder of each object. */
+export function encoderFactory<T>(format: Format<T> | ObjectFormat<T>): () => ObjectEncoder<T> {
+  if (typeof format !== 'function') return () => format.createEncoder()
+  return () => {
+    let isFirst = true
+    return {
+      add: record => {
+        const bytes = format(record, isFirst)
+        isFirst = false
+        return bytes
+      },
+      end: () => undefined,
+    }
+  }
+}
