@@ -4,16 +4,12 @@
  */
 import { SpoolError } from '../errors.js'
 import type { RotateSettings } from './options.js'
+import { manifestUploadId } from './upload-ids.js'
 
 type CollidingJob = Pick<
   RotateSettings<never>,
   'job' | 'keyTemplate' | 'isManifestPerJob' | 'commit'
 >
-
-/** Returns the upload id of a job's manifest. */
-export function manifestUploadId(job: string): string {
-  return `${job}-manifest`
-}
 
 /** Replaces the hint of an upload that found its key taken. Returns other errors unchanged. */
 export function explainCollision(error: unknown, settings: CollidingJob): unknown {

@@ -3,15 +3,15 @@
  * timer never ends an object while it takes a record. Decisions depend on the records and their order, never
  * on timing.
  */
-import { createHash, randomUUID } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 import type { Spool, UploadOptions, UploadResult } from '../index.js'
 import { createManifest, type Manifest, type ManifestObject } from './manifest.js'
 import type { RotateSettings } from './options.js'
 import { CommittableOutput, RepeatableOutput } from './object-output.js'
 import { ObjectWriter } from './object-writer.js'
-import { manifestUploadId } from './key-collision.js'
 import { KeySequences, type KeySequence } from './key-sequence.js'
 import { TransformChain } from './transform-chain.js'
+import { manifestUploadId, objectUploadId } from './upload-ids.js'
 import { allowManyListeners } from '../util/abort-signals.js'
 
 /** Callbacks of a job. */
@@ -252,14 +252,4 @@ export class RotateJob<T> {
     if (this.#abortController.signal.aborted)
       throw new Error(`The job ${this.#settings.job} was aborted`)
   }
-}
-
-/**
- * Returns the upload id of an object, readable in `oss-spool ls`.
- * @param run – equal in every run of the job that may finish the upload
- */
-function objectUploadId(job: string, key: string, run: string): string {
-  const name = key.slice(key.lastIndexOf('/') + 1).replace(/[^A-Za-z0-9_-]+/g, '-')
-  const hash = createHash('sha256').update(run).update(key).digest('hex')
-  return `${job}-${name.slice(-32)}-${hash.slice(0, 24)}`
 }
