@@ -5,6 +5,11 @@
  */
 import { InvalidArgumentError } from 'commander'
 import { quoteHarmless } from '../util/secret-mask.js'
+import {
+  COMPRESSION_LEVELS,
+  type CompressionFormat,
+  type CompressionLevels,
+} from '../util/compression.js'
 import { ACLS, STORAGE_CLASSES } from '../oss/object-headers.js'
 import { LOG_FORMATS } from './log-format.js'
 import { DEFAULT_LOCAL_DIR } from './raw-flags.js'
@@ -22,9 +27,19 @@ import {
 export interface SettingType {
   /** Identifies the JSON schema of the type. */
   readonly name:
-    'boolean' | 'choice' | 'count' | 'duration' | 'pairs' | 'size' | 'string' | 'string or default'
+    | 'boolean'
+    | 'choice'
+    | 'count'
+    | 'duration'
+    | 'level'
+    | 'pairs'
+    | 'size'
+    | 'string'
+    | 'string or default'
   /** Allowed values, if they are fixed. */
   readonly choices?: readonly string[]
+  /** Lowest and highest value of a level. */
+  readonly range?: CompressionLevels
   /** Parses the value of a variable, and of a flag unless `parseFlag` is set. @throws InvalidArgumentError */
   readonly parseText: (text: string) => unknown
   readonly parseFlag?: (text: string) => unknown
@@ -233,6 +248,8 @@ export const SETTING_DEFINITIONS: readonly SettingDefinition[] = [
     'access control list of the object (default: that of the bucket)',
   ),
   setting('--tag <K=V>', PAIRS, 'tag of the object (repeatable)', { option: 'tags' }),
+  compression('gzip'),
+  compression('zstd'),
   // One command.
   setting('--max-age <TIME>', DURATION, 'run the command again if the sealed bytes are older'),
   setting('--if-changed', BOOLEAN, 'skip files whose size and CRC64 equal those of the object'),
@@ -350,6 +367,34 @@ function secret(
     ossutilName,
     option: `client.${name}`,
     secret: true,
+  }
+}
+
+function compression(format: CompressionFormat): SettingDefinition {
+  const levels = COMPRESSION_LEVELS[format]
+  const text = `compress with ${format}, level ${levels.min} to ${levels.max} (default: ${levels.default})`
+  return setting(`--${format} [LEVEL]`, levelType(levels), text)
+}
+
+/** A level, which the flag may leave out. A variable that is 0 switches compression off. */
+function levelType(range: CompressionLevels): SettingType {
+  const { min, max } = range
+  const parse = (value: string | number): number => {
+    const level = Number(value)
+    if (/^\d{1,2}$/.test(String(value)) && level >= min && level <= max) return level
+    throw new InvalidArgumentError(
+      `Expected a level from ${min} to ${max}, got ${quoteHarmless(String(value))}.`,
+    )
+  }
+  return {
+    name: 'level',
+    range,
+    parseFlag: parse,
+    parseText: text => (text === '0' ? false : parse(text)),
+    parseJson(value) {
+      if (typeof value === 'number') return parse(value)
+      throw new InvalidArgumentError('Expected a number.')
+    },
   }
 }
 

@@ -179,10 +179,17 @@ function valuesAndOrigins(
   // A flag that selects an OSS is not meant for the embedded one of a variable.
   const isLocalOverruled =
     rankOf('local') > 0 && Math.min(rankOf('endpoint'), rankOf('region')) === 0
-  const isOverruled = (name: string): boolean =>
-    name === 'local'
-      ? isLocalOverruled
-      : (name === 'endpoint' || name === 'region' || name === 'cname') && place[name] === undefined
+  // `--zstd` is not meant for an object that a variable compresses with gzip, nor the other way round.
+  const isCompressionOverruled = (other: string, name: string): boolean =>
+    rankOf(other) < rankOf(name) && found.get(other)?.value !== false
+  const isOverruled = (name: string): boolean => {
+    if (name === 'local') return isLocalOverruled
+    if (name === 'gzip') return isCompressionOverruled('zstd', name)
+    if (name === 'zstd') return isCompressionOverruled('gzip', name)
+    return (
+      (name === 'endpoint' || name === 'region' || name === 'cname') && place[name] === undefined
+    )
+  }
   const used = [...found].filter(([name]) => !isOverruled(name))
   return {
     values: Object.fromEntries(used.map(([name, { value }]) => [name, value])),

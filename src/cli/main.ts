@@ -5,7 +5,7 @@
 import { createRequire } from 'node:module'
 import { Command, CommanderError } from 'commander'
 import { EXIT_SUCCESS, EXIT_USAGE, UsageError } from './exit-status.js'
-import { DEFAULT_LOCAL_DIR, ownArguments, rawFlagValue } from './raw-flags.js'
+import { BARE_FLAG_VALUES, ownArguments, rawFlagValue } from './raw-flags.js'
 import { Session, type ProcessIo } from './session.js'
 import { hideLongWords } from '../util/secret-mask.js'
 
@@ -30,7 +30,7 @@ const COMMAND_LOADERS: ReadonlyMap<string, () => Promise<DefineCommand>> = new M
 /** Runs one command. Resolves to the exit status and never rejects. */
 export async function main(argv: readonly string[], io: ProcessIo): Promise<number> {
   const session = new Session(io)
-  const args = expandLocalFlag(argv)
+  const args = expandBareFlags(argv)
   const logFormat = rawFlagValue(args, '--log-format') ?? io.env['OSS_SPOOL_LOG_FORMAT']
   if (logFormat === 'json') session.logFormat = logFormat // also for errors before the flags are parsed
   let program: Command | undefined
@@ -131,15 +131,15 @@ function commanderMessage(error: CommanderError): string {
 }
 
 /**
- * Expands `--local` to `--local=DIR`, so that commander does not take the next argument (the object) as DIR.
+ * Expands flags such as `--local` to `--local=DIR`, so that commander does not take the next argument (the object) as
+ * their value.
  */
-function expandLocalFlag(argv: readonly string[]): string[] {
-  const separatorIndex = argv.indexOf('--')
-  return argv.map((arg, i) =>
-    arg === '--local' && (separatorIndex < 0 || i < separatorIndex)
-      ? `--local=${DEFAULT_LOCAL_DIR}`
-      : arg,
-  )
+function expandBareFlags(argv: readonly string[]): string[] {
+  const own = ownArguments(argv).map(arg => {
+    const value = BARE_FLAG_VALUES.get(arg)
+    return value === undefined ? arg : `${arg}=${value}`
+  })
+  return [...own, ...argv.slice(own.length)]
 }
 
 /** Explains misplaced arguments of the commands that can have any. @throws UsageError */
@@ -148,7 +148,7 @@ async function checkPlaces(
   program: Command,
   path: string | undefined,
 ): Promise<void> {
-  if (argv[0] !== 'run' && !argv.includes('--local')) return
+  if (argv[0] !== 'run' && !argv.some(arg => BARE_FLAG_VALUES.has(arg))) return
   const { checkArgumentPlaces } = await import('./misplaced-arguments.js')
   checkArgumentPlaces(argv, program, path)
 }

@@ -1,6 +1,6 @@
 /**
  * Explains arguments that would be misread, before any work and with the corrected command: a directory after
- * `--local`, a command of `run` without `--`, and a pipeline as one argument.
+ * `--local`, a level after `--gzip` or `--zstd`, a command of `run` without `--`, and a pipeline as one argument.
  */
 import { existsSync, statSync, type Stats } from 'node:fs'
 import { join } from 'node:path'
@@ -18,12 +18,11 @@ import { shellQuoted } from './command-words.js'
 export function checkArgumentPlaces(args: readonly string[], program: Command, path = ''): void {
   const command = program.commands.find(each => each.name() === args[0])
   if (command === undefined || command.commands.length > 0 || asksForHelp(args)) return
-  const localFixed = attachLocalDirectory(args, command)
-  const fixed =
-    command.name() === 'run' ? separateCommand(localFixed.args, command, path) : undefined
-  const problem = localFixed.problem ?? fixed?.problem
+  const attached = attachValue(args, command)
+  const fixed = command.name() === 'run' ? separateCommand(attached.args, command, path) : undefined
+  const problem = attached.problem ?? fixed?.problem
   if (problem === undefined) return
-  const corrected = ['oss-spool', ...redactSecrets(fixed?.args ?? localFixed.args)]
+  const corrected = ['oss-spool', ...redactSecrets(fixed?.args ?? attached.args)]
   const commandText = corrected.map(word => (word === OMITTED ? word : shellQuoted(word))).join(' ')
   throw new UsageError(problem, { hint: `Nothing was read or published. Run "${commandText}".` })
 }
@@ -58,15 +57,24 @@ function* operandIndices(args: readonly string[], { options }: Command): Generat
   }
 }
 
-/** Writes the directory after a bare `--local`, which would be read as an operand, as `--local=DIR`. */
-function attachLocalDirectory(args: readonly string[], command: Command): CorrectedArgs {
+/**
+ * Writes the directory after a bare `--local`, which would be read as an operand, as `--local=DIR`, and the level after
+ * a bare `--gzip` or `--zstd` likewise.
+ */
+function attachValue(args: readonly string[], command: Command): CorrectedArgs {
   let position = 0
   for (const index of operandIndices(args, command)) {
-    const directory = args[index] ?? ''
-    if (args[index - 1] === '--local' && !isOperand(directory, position, args, command)) {
+    const value = args[index] ?? ''
+    const flag = args[index - 1] ?? ''
+    const isMisplaced =
+      flag === '--local'
+        ? !isOperand(value, position, args, command)
+        : /^--(gzip|zstd)$/.test(flag) && /^\d{1,2}$/.test(value) && !isFile(value)
+    if (isMisplaced) {
+      const noun = flag === '--local' ? 'directory' : 'level'
       return {
-        args: args.toSpliced(index - 1, 2, `--local=${directory}`),
-        problem: `--local takes its directory in the same argument, as in --local=${directory}`,
+        args: args.toSpliced(index - 1, 2, `${flag}=${value}`),
+        problem: `${flag} takes its ${noun} in the same argument, as in ${flag}=${value}`,
       }
     }
     position++

@@ -3,6 +3,13 @@
 /** Directory of `--local` without a value. */
 export const DEFAULT_LOCAL_DIR = './oss-data'
 
+/** Values of flags that may be given without one. A value is always part of the same argument. */
+export const BARE_FLAG_VALUES: ReadonlyMap<string, string> = new Map([
+  ['--local', DEFAULT_LOCAL_DIR],
+  ['--gzip', '6'],
+  ['--zstd', '3'],
+])
+
 /** Returns the arguments before `--`; the others belong to the command of `run`. */
 export function ownArguments(args: readonly string[]): readonly string[] {
   const separatorIndex = args.indexOf('--')

@@ -7,14 +7,22 @@ export type CompressionFormat = 'gzip' | 'zstd'
 /** How bytes are compressed. */
 export interface Compression {
   readonly format: CompressionFormat
-  /** Level within `COMPRESSION_LEVELS`. Default: the one of the format, 6 for gzip and 3 for zstd. */
+  /** Level within `COMPRESSION_LEVELS`. Default: the one of the format. */
   readonly level?: number
 }
 
-/** Lowest and highest level of each format, as their command line tools have them. */
-export const COMPRESSION_LEVELS: Readonly<
-  Record<CompressionFormat, { readonly min: number; readonly max: number }>
-> = { gzip: { min: 1, max: 9 }, zstd: { min: 1, max: 22 } }
+/** Levels of one format. */
+export interface CompressionLevels {
+  readonly min: number
+  readonly max: number
+  readonly default: number
+}
+
+/** Levels of each format, as their command line tools have them. */
+export const COMPRESSION_LEVELS: Readonly<Record<CompressionFormat, CompressionLevels>> = {
+  gzip: { min: 1, max: 9, default: 6 },
+  zstd: { min: 1, max: 22, default: 3 },
+}
 
 /** The part of `node:zlib` that exists from Node 22.15 on; we compile against the types of Node 20. */
 const { createZstdCompress, constants } = zlib as {
