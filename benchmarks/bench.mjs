@@ -38,7 +38,6 @@ export class Bench {
 
   /** Runs a subject once. */
   async run(subject, spec) {
-    await this.ask('forget')
     const { key = `${subject}-${this.#runs++}` } = spec
     const releaseMemory = await touchMemory(Math.min(spec.size, MOST_TOUCHED))
     const child = fork(here('child.mjs'))
@@ -50,6 +49,7 @@ export class Bench {
     child.send({ ...spec, subject, key, places: this.places })
     let [{ measured, failed }] = await nextMessage()
     await releaseMemory()
+    await this.ask('forget') // requests of the warm-up
     const before = await this.ask('cpu')
     if (failed === undefined) {
       child.send('go')
@@ -59,7 +59,8 @@ export class Bench {
     if (failed !== undefined) throw new Error(failed)
     const after = await this.ask('cpu')
     const server = (after.user + after.system - before.user - before.system) / 1e6
-    return { ...measured, server }
+    const writes = spec.countWrites ? { writes: await this.ask('writes') } : {}
+    return { ...measured, ...writes, server }
   }
 
   /**

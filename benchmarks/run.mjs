@@ -20,6 +20,7 @@ export const CASES = [
   'memory',
   'resume',
   'small-objects',
+  'etl',
   'checkpoint',
   'commit',
   'cancel',

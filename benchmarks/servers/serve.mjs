@@ -37,8 +37,8 @@ const calls = {
   heal: () => oss.clearFaults(),
   forget: () => void oss.requests.splice(0),
   cpu: () => process.cpuUsage(),
-  requests: () =>
-    oss.requests.map(({ operation, time, bytes, status }) => ({ operation, time, bytes, status })),
+  /** Number of requests that wrote something. */
+  writes: () => oss.requests.filter(({ method }) => method !== 'GET' && method !== 'HEAD').length,
 }
 
 process.on('message', ({ name, argument }) => {
