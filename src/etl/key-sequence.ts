@@ -2,9 +2,11 @@
  * Key sequences. Records whose keys differ only in `{seq}` share one sequence of objects. A job never uses the
  * same key twice.
  */
-import { SpoolError, invalidType, invalidValue } from '../errors.js'
+import { SpoolError } from '../errors.js'
+import { checkKey } from '../upload/model/names.js'
 import type { RotateSettings } from './options.js'
 import type { KeyFields } from './key-template.js'
+import { partitionText } from './partition.js'
 
 /** The sequence that a record belongs to. */
 export interface KeySequence {
@@ -26,7 +28,7 @@ export class KeySequences<T> {
   /** @throws TypeError if `partitionBy` or `time` returns an invalid value */
   sequenceFor(record: T): KeySequence {
     const { job, keyTemplate, calendar, partitionBy, time } = this.#settings
-    const partition = partitionBy === undefined ? '' : toPartition(partitionBy(record))
+    const partition = partitionBy === undefined ? '' : partitionText(partitionBy(record))
     const date = time === undefined ? undefined : calendar.fields(time(record))
     const fields = { job, partition, date, seq: 0 }
     return { name: keyTemplate.key(fields), fields }
@@ -34,12 +36,14 @@ export class KeySequences<T> {
 
   /**
    * Returns the key of the next object.
-   * @throws SpoolError `ERR_SPOOL_OBJECT_EXISTS` if the job has already used the key
+   * @throws SpoolError `ERR_SPOOL_OBJECT_EXISTS` if the job has already used the key; `ERR_SPOOL_INVALID_KEY` if a
+   * record made it too long
    */
   nextKey({ name, fields }: KeySequence): string {
     const { job, keyTemplate } = this.#settings
     const seq = this.#nextSeqByName.get(name) ?? 0
     const key = keyTemplate.key({ ...fields, seq })
+    checkKey(key)
     if (this.#usedKeys.has(key)) {
       const message = `Two objects of the job ${job} have the same key ${key}. The second one was not published`
       const hint = 'Add {seq} to the "key" template, separated from other placeholders.'
@@ -49,13 +53,4 @@ export class KeySequences<T> {
     this.#usedKeys.add(key)
     return key
   }
-}
-
-function toPartition(value: unknown): string {
-  if (typeof value === 'number') return String(value)
-  if (typeof value !== 'string') {
-    throw invalidType('partitionBy', 'a function that returns a string or a number', value)
-  }
-  if (value === '') throw invalidValue('partitionBy', 'must not return an empty string', value)
-  return value
 }

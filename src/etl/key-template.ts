@@ -5,10 +5,12 @@
  */
 import { invalidType, invalidValue } from '../errors.js'
 import { DATE_PLACEHOLDERS, type DateFields } from './date-fields.js'
+import { escapePartition, partitionPath } from './partition.js'
 
 /** Values of the placeholders. */
 export interface KeyFields {
   readonly job: string
+  /** Text of the partition, not escaped. */
   readonly partition: string
   /** Date of the record, in the time zone of the job. */
   readonly date: DateFields | undefined
@@ -56,6 +58,7 @@ export class KeyTemplate {
     return typeof first === 'string' ? first.slice(0, first.lastIndexOf('/') + 1) : ''
   }
 
+  /** @throws TypeError if `{partition:path}` gets a path with a segment that is not safe */
   key(fields: KeyFields): string {
     let key = ''
     for (const segment of this.#segments)
@@ -67,7 +70,8 @@ export class KeyTemplate {
 function parsePlaceholder(text: string): [name: string, piece: TemplateSegment] | undefined {
   const name = DATE_PLACEHOLDERS.find(date => date === text)
   if (name !== undefined) return [name, ({ date }) => date?.[name] ?? '']
-  if (text === 'partition') return [text, ({ partition }) => partition]
+  if (text === 'partition') return [text, ({ partition }) => escapePartition(partition)]
+  if (text === 'partition:path') return ['partition', ({ partition }) => partitionPath(partition)]
   if (text === 'job') return [text, ({ job }) => job]
   const width = /^seq(?::0(\d{1,2}))?$/.exec(text)
   if (width === null) return undefined

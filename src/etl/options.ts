@@ -11,6 +11,7 @@ import type { Format } from './format.js'
 import type { RecordId } from './manifest.js'
 import { encoderFactory, type ObjectEncoder, type ObjectFormat } from './object-format.js'
 import { KeyTemplate } from './key-template.js'
+import type { PartitionValue } from './partition.js'
 import { transformFactory, type ObjectTransform } from './transform-option.js'
 
 /** Upload options of the objects of a job. Options that the job sets itself are excluded. */
@@ -52,14 +53,18 @@ export type RotateOptions<T> = {
    */
   readonly job: string
   /**
-   * Template of the keys of the objects. Placeholders: `{job}`, `{partition}`, `{seq}` (counts from 0 the
-   * objects whose keys are otherwise equal; `{seq:05}` pads to 5 digits), and the fields of the record's time
-   * `{yyyy}` `{MM}` `{dd}` `{HH}` `{mm}` `{ss}`. Records with different keys go to different objects. Without
-   * `{job}`, a late record can get the key of an earlier job's object; then the job fails.
+   * Template of the keys of the objects. Placeholders: `{job}`, `{partition}` (escaped as Hive does, so that it
+   * is one segment; `{partition:path}` inserts a path as it is), `{seq}` (counts from 0 the objects whose keys
+   * are otherwise equal; `{seq:05}` pads to 5 digits), and the fields of the record's time `{yyyy}` `{MM}`
+   * `{dd}` `{HH}` `{mm}` `{ss}`. Records with different keys go to different objects. Without `{job}`, a late
+   * record can get the key of an earlier job's object; then the job fails.
    */
   readonly key: string
-  /** Returns the value of `{partition}` for a record. Required if `key` has that placeholder. */
-  readonly partitionBy?: (record: T) => string | number
+  /**
+   * Returns the value of `{partition}` for a record. Required if `key` has that placeholder. `null`, `undefined`
+   * and `''` give `__HIVE_DEFAULT_PARTITION__`.
+   */
+  readonly partitionBy?: (record: T) => PartitionValue
   /**
    * Returns the time of a record for the date placeholders, as a `Date` or in ms since the epoch. Required if
    * `key` has a date placeholder.
@@ -67,7 +72,10 @@ export type RotateOptions<T> = {
   readonly time?: (record: T) => Date | number
   /** Time zone of dates in keys, as an IANA name such as `Asia/Shanghai`. @default 'UTC' */
   readonly timeZone?: string
-  /** Limits of one object; it ends at the first limit it reaches. Default: no limits. */
+  /**
+   * Limits of one object; it ends at the first limit it reaches. Needs `{seq}` in `key`, as `cutBefore` does.
+   * Default: no limits.
+   */
   readonly every?: {
     /** Number of records, 1 or more. */
     readonly records?: number
@@ -139,7 +147,7 @@ export interface RotateSettings<T> {
   readonly manifestKey: string
   /** Whether the key of the manifest contains the name of the job. */
   readonly isManifestPerJob: boolean
-  readonly partitionBy: ((record: T) => string | number) | undefined
+  readonly partitionBy: ((record: T) => PartitionValue) | undefined
   readonly time: ((record: T) => Date | number) | undefined
   readonly every: {
     readonly records: number
@@ -209,6 +217,11 @@ export function checkRotateOptions<T = string | Uint8Array>(
   checkInteger('every.records', every.records, 1, Number.MAX_SAFE_INTEGER)
   checkInteger('every.bytes', every.bytes, 1, Number.MAX_SAFE_INTEGER)
   checkInteger('every.ms', every.ms, 1, 2 ** 31 - 1)
+  const isCut = options.cutBefore !== undefined || Object.values(every).some(isSet)
+  if (isCut && !keyTemplate.placeholders.has('seq')) {
+    const reason = 'must contain {seq} with "every" or "cutBefore", which start further objects'
+    throw invalidValue('key', reason, options.key)
+  }
   checkInteger('maxOpen', options.maxOpen, 1, 1000)
   checkInteger('maxEnding', options.maxEnding, 1, 1000)
   checkOptions(upload)
@@ -302,6 +315,10 @@ function resolveManifestKey(text: string, job: string): string {
   const key = template.key({ ...SAMPLE_KEY_FIELDS, job, date: undefined })
   checkKey(key)
   return key
+}
+
+function isSet(value: unknown): boolean {
+  return value !== undefined
 }
 
 function checkOptionAndPlaceholder(

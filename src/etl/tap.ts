@@ -1,6 +1,6 @@
 /** Pass-through stream that counts records and reports the counts periodically. */
 import { Transform } from 'node:stream'
-import { invalidType, outOfRange } from '../errors.js'
+import { checkObject, checkProperties, invalidType, outOfRange } from '../errors.js'
 import { toError } from '../util/error-shape.js'
 
 /** Counts reported by a tap. */
@@ -33,9 +33,12 @@ export interface Tap<T> extends Transform {
  */
 export function tap<T>(
   onCounts: (counts: TapCounts) => void = () => {},
-  { perSecond = 1 }: { readonly perSecond?: number } = {},
+  options: { readonly perSecond?: number } = {},
 ): Tap<T> {
   if (typeof onCounts !== 'function') throw invalidType('onCounts', 'a function', onCounts)
+  checkObject('options', options)
+  checkProperties('options', options, { perSecond: true })
+  const { perSecond = 1 } = options
   if (typeof perSecond !== 'number') throw invalidType('perSecond', 'a number', perSecond)
   if (!(perSecond > 0 && perSecond <= 1000))
     throw outOfRange('perSecond', '> 0 and <= 1000', perSecond)

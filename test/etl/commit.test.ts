@@ -272,7 +272,7 @@ t.test('commit() rejects with the error that ended the job, unless it was durabl
   await t.rejects(refused.result, { code: 'ERR_SPOOL_DENIED', resumable: true })
   refused.write(row(3))
   await t.rejects(refused.commit(), { code: 'ERR_SPOOL_DENIED' })
-  const broken = open(b, { format: () => Buffer.from('x'), partitionBy: () => '' })
+  const broken = open(b, { format: () => Buffer.from('x'), partitionBy: () => Number.NaN })
   void broken.commit()
   broken.write(row(0))
   await t.rejects(broken.commit(), { code: 'ERR_INVALID_ARG_VALUE' })

@@ -46,6 +46,8 @@ t.test('an invalid key template is rejected', t => {
     '{seq:5}',
     '{seq:}',
     '{partition:05}',
+    '{partition:}',
+    '{partition:raw}',
     '{{seq}}',
     '{seq:0999}',
   ]
@@ -117,6 +119,11 @@ t.test('rotate() rejects invalid options before any work, with the right code', 
     ['ERR_INVALID_ARG_VALUE', { key: '{yyyy}/{seq}' }],
     ['ERR_INVALID_ARG_VALUE', { time: () => 0 }],
     ['ERR_INVALID_ARG_TYPE', { key: '{partition}/{seq}', partitionBy: 'country' }],
+    ['ERR_INVALID_ARG_VALUE', { key: '{partition:path}/{seq}' }],
+    ['ERR_INVALID_ARG_VALUE', { key: 'a', every: { records: 5 } }],
+    ['ERR_INVALID_ARG_VALUE', { key: 'a', every: { bytes: 5 } }],
+    ['ERR_INVALID_ARG_VALUE', { key: 'a', every: { ms: 5 } }],
+    ['ERR_INVALID_ARG_VALUE', { key: 'a', cutBefore: () => true }],
     ['ERR_INVALID_ARG_VALUE', { timeZone: 'Mars/Olympus' }],
     ['ERR_INVALID_ARG_TYPE', { format: 'jsonl' }],
     ['ERR_INVALID_ARG_TYPE', { recordId: 'id' }],
@@ -193,8 +200,6 @@ t.test('a job never uses a key twice', t => {
   t.equal(next('a1'), 'a10')
   for (let i = 2; i < 10; i++) t.equal(next('a'), `a${i}`)
   t.throws(() => next('a'), { code: 'ERR_SPOOL_OBJECT_EXISTS', resumable: false })
-  t.throws(() => sequences.sequenceFor(''), { code: 'ERR_INVALID_ARG_VALUE' })
-  t.throws(() => sequences.sequenceFor(undefined as never), { code: 'ERR_INVALID_ARG_TYPE' })
   const fixed = new KeySequences(checkRotateOptions({ job: 'j', key: 'm', manifest: 'm' }))
   t.throws(
     () => fixed.nextKey(fixed.sequenceFor('')),
@@ -256,6 +261,7 @@ t.test('a tap handles empty sources, throwing listeners and invalid arguments', 
   t.throws(() => tap(1 as never), { code: 'ERR_INVALID_ARG_TYPE' })
   t.throws(() => tap(() => {}, { perSecond: 0 }), { code: 'ERR_OUT_OF_RANGE' })
   t.throws(() => tap(() => {}, { perSecond: '1' as never }), { code: 'ERR_INVALID_ARG_TYPE' })
+  t.throws(() => tap(() => {}, { persecond: 1 } as object), { code: 'ERR_INVALID_ARG_VALUE' })
 })
 
 t.test('TransformChain output per batch depends on the bytes alone, not on timing', async t => {

@@ -376,8 +376,8 @@ t.test("someone else's object is not overwritten", async t => {
   const sink = rotate<Row>(work.spool, options)
   await t.rejects(pipeline(rows(30), sink), { code: 'ERR_SPOOL_OBJECT_EXISTS', resumable: false })
   t.equal(String(await work.get('1')), 'mine')
-  const job = { ...options, job: 'other', key: 'x', every: { records: 10 } }
-  const twice = rotate<Row>(work.spool, job)
+  const job = { job: 'other', key: 'x-{partition}', format: jsonl, maxOpen: 1 }
+  const twice = rotate<Row>(work.spool, { ...job, partitionBy: ({ of }) => of })
   await t.rejects(
     pipeline(rows(30), twice),
     { code: 'ERR_SPOOL_OBJECT_EXISTS' },
