@@ -1,6 +1,7 @@
 /** Resolves a request to an operation, authorizes it, and runs it. */
 import { checkAnonymousAccess } from './auth/anonymous-access.js'
 import { authenticate } from './auth/authenticate.js'
+import { PUBLIC_KEY_PATH, type CallbackKey } from './callback-key.js'
 import type { EmulatorContext } from './emulator-context.js'
 import type { ActiveFaults } from './faults/active-faults.js'
 import { isCrossOrigin, isFromBrowser, isOwnHost } from './http/browser-guard.js'
@@ -9,7 +10,7 @@ import type { HeaderMap } from './http/headers.js'
 import { parseRequestTarget, type RequestTarget } from './http/request-target.js'
 import type { RequestBody } from './request-body.js'
 import { invalidBucketName, newBucket, noSuchBucket } from './operations/bucket.js'
-import type { OperationContext } from './operations/operation-context.js'
+import type { OperationContext, RequestConnection } from './operations/operation-context.js'
 import type { Operation } from './operations/operation.js'
 import { findOperation } from './operations/routes.js'
 import { OssError } from './oss-error.js'
@@ -26,6 +27,7 @@ export interface RequestContext {
   /** The raw request target. */
   readonly url: string
   readonly headers: HeaderMap
+  readonly connection: RequestConnection
   readonly body: RequestBody
   readonly logEntry: RequestRecord
   readonly activeFaults: ActiveFaults
@@ -41,6 +43,8 @@ export async function dispatch(requestContext: RequestContext): Promise<Reply> {
   const { emulator, headers, body, logEntry, activeFaults } = requestContext
   const target = parseRequestTarget(requestContext.url)
   const host = target.host ?? headers.get('host') ?? ''
+  if (logEntry.method === 'GET' && target.path === PUBLIC_KEY_PATH)
+    return publicKeyReply(emulator.callbackKey)
   const candidates = candidateAddresses(host, target.path, emulator.settings)
 
   const preliminary = tryAuthenticate(requestContext, target, candidates, Date.now())
@@ -52,7 +56,7 @@ export async function dispatch(requestContext: RequestContext): Promise<Reply> {
   await activeFaults.fire('start')
   if (authError !== undefined) throw authError
 
-  checkNames(address)
+  await checkNames(address, emulator)
   const operationContext: OperationContext = {
     method: logEntry.method,
     headers,
@@ -61,15 +65,23 @@ export async function dispatch(requestContext: RequestContext): Promise<Reply> {
     key: address.key ?? '',
     signed,
     host,
+    connection: requestContext.connection,
+    request: logEntry,
     now,
     body,
     store: emulator.store,
     settings: emulator.settings,
+    callbackKey: emulator.callbackKey,
     authorizeRead: (bucket, key) => authorize(requestContext, 'read', { bucket, key }, signed),
   }
   await authorize(requestContext, operation.access, address, signed)
   if (body.isEmpty) await body.reachEnd()
   return operation.run(operationContext)
+}
+
+async function publicKeyReply(callbackKey: CallbackKey): Promise<Reply> {
+  const headers = { 'Content-Type': 'application/x-pem-file' }
+  return { status: 200, headers, body: await callbackKey.publicPem() }
 }
 
 /**
@@ -139,15 +151,22 @@ function logOperation(
   return operation
 }
 
-function checkNames({ bucket, key }: Address): void {
+/** Throws 400 for an invalid name, or 404 NoSuchBucket for an invalid key in a bucket that does not exist. */
+async function checkNames({ bucket, key }: Address, emulator: EmulatorContext): Promise<void> {
   if (bucket !== undefined && !isBucketName(bucket)) throw invalidBucketName(bucket)
-  if (key === undefined) return
+  const keyError = key === undefined ? undefined : checkKey(key)
+  if (keyError === undefined || bucket === undefined) return
+  const { store, settings } = emulator
+  const exists = settings.createBuckets || (await store.buckets.get(bucket)) !== undefined
+  throw exists ? keyError : noSuchBucket(bucket)
+}
+
+function checkKey(key: string): OssError | undefined {
+  const extra = { ObjectName: key }
+  const message = 'The Length of Object name must be less than 1024.'
   if (Buffer.byteLength(key) > MAX_KEY_BYTES)
-    throw new OssError('InvalidObjectName', {
-      message: 'The Length of Object name must be less than 1024.',
-      extra: { ObjectName: key },
-    })
-  if (/^[/\\]/.test(key)) throw new OssError('InvalidObjectName', { extra: { ObjectName: key } })
+    return new OssError('InvalidObjectName', { message, extra })
+  return /^[/\\]/.test(key) ? new OssError('InvalidObjectName', { extra }) : undefined
 }
 
 /**
@@ -160,6 +179,7 @@ async function authorize(
   { bucket: name, key }: Address,
   signed: boolean,
 ): Promise<void> {
+  if (access === 'anyone') return
   const { store, settings } = emulator
   if (access === 'create' || name === undefined) {
     if (!signed)

@@ -1,5 +1,6 @@
 /** State shared by all requests of one emulator. */
 import type { CredentialStore } from './auth/credentials.js'
+import type { CallbackKey } from './callback-key.js'
 import type { FaultTable } from './faults/fault-table.js'
 import type { Network } from './simulated-network.js'
 import type { RequestRecord } from './request-log.js'
@@ -13,6 +14,7 @@ export interface EmulatorContext {
   readonly faultTable: FaultTable
   readonly network: Network
   readonly requests: RequestRecord[]
+  readonly callbackKey: CallbackKey
   /** Aborted when the emulator closes; ends all waits. */
   readonly signal: AbortSignal
   /** Reports an internal failure of the emulator. */

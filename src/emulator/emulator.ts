@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { inspect } from 'node:util'
 import { createCredentialStore, type AccessKey, type Sts } from './auth/credentials.js'
+import { CallbackKey } from './callback-key.js'
 import type { EmulatorContext } from './emulator-context.js'
 import { startAdminServer } from './admin.js'
 import { checkFault } from './faults/check-fault.js'
@@ -110,6 +111,7 @@ export async function startEmulator(options: EmulatorOptions = {}): Promise<Emul
     faultTable,
     network: createNetwork(link, closeController.signal),
     requests: [],
+    callbackKey: new CallbackKey(),
     signal: closeController.signal,
     reportError: error => process.emitWarning(escapeControlChars(inspect(error))), // refuses errors of other realms
   }

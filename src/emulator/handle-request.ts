@@ -5,6 +5,7 @@
  */
 import { randomBytes } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
 import type { EmulatorContext } from './emulator-context.js'
 import { ResetConnectionError, ReplaceReplyError, ActiveFaults } from './faults/active-faults.js'
 import { headerMap } from './http/headers.js'
@@ -12,6 +13,7 @@ import { ClientDisconnectedError, RequestBody } from './request-body.js'
 import type { ConnectionPacer } from './simulated-network.js'
 import { OssError } from './oss-error.js'
 import { dispatch, type RequestContext } from './dispatch.js'
+import type { RequestConnection } from './operations/operation-context.js'
 import { errorReply, type Reply } from './reply.js'
 import { logRequest, type RequestRecord } from './request-log.js'
 import { sendReply } from './send.js'
@@ -99,9 +101,20 @@ function createRequestContext(
     emulator,
     url: request.url ?? '/',
     headers,
+    connection: connectionOf(request.socket),
     body,
     logEntry,
     activeFaults,
+  }
+}
+
+function connectionOf(socket: Socket): RequestConnection {
+  const { remoteAddress = '', localAddress = '', localPort = 0 } = socket
+  const localHost = localAddress.replace(/^::ffff:/, '')
+  const host = localHost.includes(':') ? `[${localHost}]` : localHost
+  return {
+    clientIp: remoteAddress.replace(/^::ffff:/, ''),
+    endpoint: `${'encrypted' in socket ? 'https' : 'http'}://${host}:${localPort}`,
   }
 }
 

@@ -49,8 +49,9 @@ export class RequestBody {
     this.#hooks = hooks
     this.#expectsContinue = request.headers.expect !== undefined
     const length = request.headers['content-length']
-    this.length = length === undefined ? undefined : Number(length)
-    this.isPresent = length !== undefined || request.headers['transfer-encoding'] !== undefined
+    const isChunked = request.headers['transfer-encoding'] !== undefined // wins over a length
+    this.length = length === undefined || isChunked ? undefined : Number(length)
+    this.isPresent = length !== undefined || isChunked
   }
 
   /** Yields the bytes as they arrive. */

@@ -4,6 +4,7 @@ import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
 import type { EmulatorContext } from './emulator-context.js'
 import { handleRequest } from './handle-request.js'
+import { hasAmbiguousLength, isWellFormed } from './http/framing.js'
 import type { ConnectionPacer } from './simulated-network.js'
 import { OssError } from './oss-error.js'
 import type { EmulatorOptions } from './options.js'
@@ -23,6 +24,8 @@ interface ConnectionState {
   readonly pacer: ConnectionPacer
   /** Settles when the previous request of this connection is done. */
   previousRequest: Promise<void>
+  /** Whether further requests of this connection are ignored. */
+  isClosing: boolean
 }
 
 const SERVER_OPTIONS = {
@@ -31,6 +34,7 @@ const SERVER_OPTIONS = {
   keepAliveTimeout: 60_000,
   maxHeaderSize: 64 * 1024,
   noDelay: true,
+  insecureHTTPParser: true, // see http/framing.ts
 }
 
 /** Starts the server; resolves when it listens. */
@@ -46,6 +50,15 @@ export async function startServer(
     (expectsContinue: boolean): RequestListener =>
     (request, response) => {
       const connection = connectionStateOf(request)
+      if (connection.isClosing) return
+      if (!isWellFormed(request)) {
+        connection.isClosing = true
+        return handleClientError(new OssError('BadRequest'), request.socket)
+      }
+      if (hasAmbiguousLength(request)) {
+        connection.isClosing = true
+        response.shouldKeepAlive = false
+      }
       const { pacer, previousRequest } = connection
       // serve pipelined requests one at a time
       const handled = previousRequest.then(() =>
@@ -60,6 +73,7 @@ export async function startServer(
     const connection = existingState ?? {
       pacer: emulator.network.createPacer(),
       previousRequest: Promise.resolve(),
+      isClosing: false,
     }
     connections.set(socket, connection)
     return connection
@@ -101,7 +115,7 @@ function wildcardToLoopback(address: string): string {
 }
 
 /** Answers requests that are not valid HTTP or end in the middle of a body. */
-function handleClientError(error: NodeJS.ErrnoException, socket: Socket): void {
+function handleClientError(error: Error & { readonly code?: string }, socket: Socket): void {
   if (error.code === 'ECONNRESET' || !socket.writable) {
     socket.destroy()
     return

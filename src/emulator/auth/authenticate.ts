@@ -2,6 +2,7 @@
  * Authenticates a request and resolves its address: the first candidate address for which the signature
  * verifies. A request without a signature is anonymous; its rights depend on ACLs.
  */
+import { isoTime } from '../iso-time.js'
 import type { Address } from '../http/bucket-address.js'
 import { OssError, invalidArgument } from '../oss-error.js'
 import { canonicalRequestV4, stringToSignV1, type SignableRequest } from './canonical.js'
@@ -71,15 +72,13 @@ function computeSignature(
   return { stringToSign, signature: signV4(secret, authorization.scope, stringToSign) }
 }
 
-const toIsoTime = (ms: number): string => new Date(ms).toISOString()
-
 function checkTime({ signedAt, expiresAt }: Authorization, now: number): void {
   if (expiresAt !== undefined) {
     if (expiresAt < now)
       throw new OssError('AccessDenied', {
         message: 'Request has expired.',
         ec: '0002-00000069',
-        extra: { Expires: toIsoTime(expiresAt), ServerTime: toIsoTime(now) },
+        extra: { Expires: isoTime(expiresAt), ServerTime: isoTime(now) },
       })
     if (signedAt !== undefined && signedAt > now + MAX_CLOCK_SKEW_MS)
       throw new OssError('AccessDenied', {
@@ -90,8 +89,8 @@ function checkTime({ signedAt, expiresAt }: Authorization, now: number): void {
     throw new OssError('RequestTimeTooSkewed', {
       extra: {
         MaxAllowedSkewMilliseconds: String(MAX_CLOCK_SKEW_MS),
-        RequestTime: toIsoTime(signedAt),
-        ServerTime: toIsoTime(now),
+        RequestTime: isoTime(signedAt),
+        ServerTime: isoTime(now),
       },
     })
   }

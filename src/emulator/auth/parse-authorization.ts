@@ -40,7 +40,7 @@ export function parseAuthorization(request: SignableRequest): Authorization | un
       : parseHeaderV1(authorization, headers)
   }
   if (query.has('x-oss-signature-version') || query.has('x-oss-signature'))
-    return parseQueryV4(query)
+    return parseQueryV4(query, headers)
   if (query.has('Signature') && query.has('OSSAccessKeyId')) return parseQueryV1(query)
   return undefined
 }
@@ -115,7 +115,7 @@ function parseHeaderV4(authorization: string, headers: HeaderMap): Authorization
   }
 }
 
-function parseQueryV4(query: ReadonlyMap<string, string>): Authorization {
+function parseQueryV4(query: ReadonlyMap<string, string>, headers: HeaderMap): Authorization {
   const credential = parseCredential(query.get('x-oss-credential'))
   const signature = query.get('x-oss-signature')
   const date = query.get('x-oss-date')
@@ -132,6 +132,10 @@ function parseQueryV4(query: ReadonlyMap<string, string>): Authorization {
       query.get('x-oss-expires') ?? '',
       'x-oss-expires should be between 1 and 604800.',
     )
+  const additionalHeaders = parseHeaderNames(query.get('x-oss-additional-headers'))
+  const missing = additionalHeaders.find(name => !headers.has(name))
+  if (missing !== undefined)
+    throw invalidArgument(missing, '', `The additional header ${missing} is missing.`)
   return {
     version: 4,
     ...credential,
@@ -140,7 +144,7 @@ function parseQueryV4(query: ReadonlyMap<string, string>): Authorization {
     date,
     signedAt,
     expiresAt: signedAt + lifetimeSeconds * 1000,
-    additionalHeaders: parseHeaderNames(query.get('x-oss-additional-headers')),
+    additionalHeaders,
   }
 }
 

@@ -18,7 +18,7 @@ export async function putBucketAcl(context: OperationContext): Promise<Reply> {
   const acl = parseBucketAcl(context.headers.get('x-oss-acl') ?? '')
   const { store, bucket, now } = context
   await store.buckets.put({ ...((await store.buckets.get(bucket)) ?? newBucket(bucket, now)), acl })
-  return emptyReply(200)
+  return emptyReply(200, { Location: `/${bucket}` })
 }
 
 export async function getObjectAcl(context: OperationContext): Promise<Reply> {

@@ -4,7 +4,8 @@ import { emptyReply, xmlReply, type Reply } from '../reply.js'
 import { OWNER, type EmulatorSettings } from '../settings.js'
 import { isBucketName } from '../store/buckets.js'
 import type { Acl, BucketRecord } from '../store/record.js'
-import { isoTime, type OperationContext } from './operation-context.js'
+import { isoTime } from '../iso-time.js'
+import type { OperationContext } from './operation-context.js'
 import { parseStorageClass } from './object-metadata.js'
 import { readXmlBody } from './xml-body.js'
 
@@ -73,8 +74,15 @@ export async function getBucketInfo(context: OperationContext): Promise<Reply> {
       Location: context.settings.region,
       Name: bucket.name,
       StorageClass: bucket.storageClass,
+      DataRedundancyType: 'LRS',
+      AccessMonitor: 'Disabled',
+      TransferAcceleration: 'Disabled',
+      CrossRegionReplication: 'Disabled',
+      BlockPublicAccess: false,
       Owner: OWNER,
       AccessControlList: { Grant: bucket.acl },
+      ServerSideEncryptionRule: { SSEAlgorithm: 'None' },
+      BucketPolicy: { LogBucket: '', LogPrefix: '' },
     },
   })
 }
@@ -99,7 +107,15 @@ export async function listBuckets(context: OperationContext): Promise<Reply> {
   if (!/^[a-z0-9_-]*$/.test(prefix))
     throw invalidArgument('prefix', prefix, 'The prefix is invalid.')
   const all = await store.buckets.list()
-  const found = all.filter(({ name }) => name.startsWith(prefix) && name > marker)
+  const tags = requestedTags(query)
+  const found = all.filter(
+    ({ name, tags: bucketTags }) =>
+      name.startsWith(prefix) &&
+      name > marker &&
+      tags.every(([key, value]) =>
+        bucketTags.some(([k, v]) => k === key && (value === undefined || v === value)),
+      ),
+  )
   const shown = found.slice(0, max)
   const truncated = found.length > max
   const paged = query.has('prefix') || query.has('marker') || query.has('max-keys')
@@ -120,6 +136,22 @@ export async function listBuckets(context: OperationContext): Promise<Reply> {
       })),
     },
   })
+}
+
+/** Returns the tags that listed buckets must have: `tag-key` with or without `tag-value`, and `tagging="k":"v",...`. */
+function requestedTags(query: ReadonlyMap<string, string>): [key: string, value?: string][] {
+  const key = query.get('tag-key')
+  const value = query.get('tag-value')
+  if (key === undefined && value !== undefined)
+    throw invalidArgument('tag-value', value, 'The tag-value requires a tag-key.')
+  const tagging = query.get('tagging') ?? ''
+  const listed = [...tagging.matchAll(/"([^"]*)":"([^"]*)"/g)].map(
+    ([, k = '', v = '']): [string, string] => [k, v],
+  )
+  if (tagging !== '' && listed.length === 0)
+    throw invalidArgument('tagging', tagging, 'The tagging is invalid.')
+  if (key === undefined) return listed
+  return [...listed, value === undefined ? [key] : [key, value]]
 }
 
 /** Parses an ACL; throws 400 InvalidArgument. */

@@ -6,6 +6,8 @@ import { invalidArgument, OssError } from '../oss-error.js'
 import type { Reply } from '../reply.js'
 import { isLoopback } from '../http/browser-guard.js'
 import { normalizeHost } from '../http/bucket-address.js'
+import { percentDecode } from '../http/request-target.js'
+import { PUBLIC_KEY_PATH } from '../callback-key.js'
 import type { ObjectRecord } from '../store/record.js'
 import type { OperationContext } from './operation-context.js'
 import { errorMessage } from '../../util/error-shape.js'
@@ -37,7 +39,11 @@ export function prepareCallback(
   const callback = parseCallback(context)
   if (callback === undefined) return reply => Promise.resolve(reply)
   return async (reply, object) => {
-    const body = await sendCallback(callback, expandCallbackBody(callback, context, object))
+    const body = await sendCallback(
+      callback,
+      expandCallbackBody(callback, context, object),
+      context,
+    )
     return { ...reply, headers: { ...reply.headers, 'Content-Type': 'application/json' }, body }
   }
 }
@@ -96,7 +102,7 @@ function parseLoopbackUrl(text: string, callbackText: string): URL {
 /** Returns the body with its variables replaced, encoded as form values or as JSON. */
 function expandCallbackBody(
   { body, contentType, variables }: Callback,
-  { bucket, key }: OperationContext,
+  { bucket, key, connection, request }: OperationContext,
   object: CallbackObject,
 ): string {
   const isJson = contentType.startsWith('application/json')
@@ -107,6 +113,9 @@ function expandCallbackBody(
     size: object.size,
     mimeType: object.headers['content-type'] ?? '',
     crc64: object.crc64 ?? '',
+    operation: request.operation,
+    clientIp: connection.clientIp,
+    reqId: request.id,
     ...variables,
   }
   return body.replace(/\$\{([^}]*)\}/g, (_, name: string) => {
@@ -115,11 +124,21 @@ function expandCallbackBody(
   })
 }
 
-async function sendCallback(callback: Callback, body: string): Promise<Buffer> {
+async function sendCallback(
+  callback: Callback,
+  body: string,
+  { callbackKey, connection }: OperationContext,
+): Promise<Buffer> {
+  const publicKeyUrl = Buffer.from(`${connection.endpoint}${PUBLIC_KEY_PATH}`).toString('base64')
   let reason = 'no address'
   for (const url of callback.urls) {
     try {
-      const headers = { 'Content-Type': callback.contentType }
+      const path = percentDecode(url.pathname) ?? url.pathname
+      const headers = {
+        'Content-Type': callback.contentType,
+        authorization: await callbackKey.sign(`${path}${url.search}\n${body}`),
+        'x-oss-pub-key-url': publicKeyUrl,
+      }
       const signal = AbortSignal.timeout(CALLBACK_TIMEOUT_MS)
       // a redirect could lead to another machine
       const response = await fetch(url, {
@@ -129,14 +148,26 @@ async function sendCallback(callback: Callback, body: string): Promise<Buffer> {
         signal,
         redirect: 'manual',
       })
-      if (response.status === 200) return await readLimited(response.body ?? [])
+      if (response.status === 200) return checkJson(await readLimited(response.body ?? []))
       await response.body?.cancel()
       reason = String(response.status)
     } catch (error) {
+      if (error instanceof OssError) throw error
       reason = errorMessage(error)
     }
   }
   throw new OssError('CallbackFailed', { message: `Error status : ${reason}.` })
+}
+
+/** Throws 203 CallbackFailed unless the response is JSON. */
+function checkJson(response: Buffer): Buffer {
+  try {
+    JSON.parse(response.toString())
+    return response
+  } catch {
+    const message = 'Response body is not valid json format.'
+    throw new OssError('CallbackFailed', { message, ec: '0007-00000205' })
+  }
 }
 
 /** Reads a response. Throws as soon as it exceeds the limit, which also closes its connection. */

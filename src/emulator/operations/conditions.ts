@@ -19,13 +19,17 @@ export function checkConditions(
   const noneMatch = headers.get(`${prefix}if-none-match`)
   const since = parseHttpTime(headers.get(`${prefix}if-modified-since`))
   const unmodifiedSince = parseHttpTime(headers.get(`${prefix}if-unmodified-since`))
-  if (match !== undefined && !matchesEtag(match, record.etag))
-    throw new OssError('PreconditionFailed')
+  if (match !== undefined && !matchesEtag(match, record.etag)) throw preconditionFailed('If-Match')
   if (unmodifiedSince !== undefined && modified > unmodifiedSince)
-    throw new OssError('PreconditionFailed')
+    throw preconditionFailed('If-Unmodified-Since')
   if (noneMatch !== undefined && matchesEtag(noneMatch, record.etag)) return 'unmodified'
   if (since !== undefined && modified <= since) return 'unmodified'
   return 'modified'
+}
+
+/** Names the condition without the prefix of a copy, as the service does. */
+function preconditionFailed(condition: string): OssError {
+  return new OssError('PreconditionFailed', { extra: { Condition: condition } })
 }
 
 function matchesEtag(header: string, etag: string): boolean {

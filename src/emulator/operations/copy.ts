@@ -7,7 +7,8 @@ import { emptyReply, xmlReply, type Reply } from '../reply.js'
 import { percentDecode } from '../http/request-target.js'
 import { removeFile } from '../store/files.js'
 import type { ObjectRecord, ObjectMetadata } from '../store/record.js'
-import { isoTime, type OperationContext } from './operation-context.js'
+import { isoTime } from '../iso-time.js'
+import type { OperationContext } from './operation-context.js'
 import { checkConditions } from './conditions.js'
 import { noSuchUpload, parsePartNumber, requireUpload } from './multipart.js'
 import { noSuchKey } from './object-read.js'
@@ -19,7 +20,7 @@ import {
 } from './object-write.js'
 import { parseRange } from './range.js'
 import { writeAndDigest } from './receive-body.js'
-import { metadataOf } from './object-metadata.js'
+import { objectAclOf, uploadMetadataOf } from './object-metadata.js'
 
 /** Maximum size of the source of CopyObject: 1 GB. */
 const MAX_COPY_BYTES = 1024 ** 3
@@ -127,7 +128,11 @@ async function copiedMetadata(
   source: ObjectRecord,
 ): Promise<ObjectMetadata> {
   const { headers } = context
-  const requested = metadataOf(headers, await defaultStorageClass(context))
+  // without metadataOf()'s check: ali-oss sends each condition of a copy twice, with and without prefix
+  const requested = {
+    ...uploadMetadataOf(headers, await defaultStorageClass(context)),
+    acl: objectAclOf(headers),
+  }
   const replaceMetadata = isReplaceDirective(context, 'x-oss-metadata-directive')
   const replaceTags = isReplaceDirective(context, 'x-oss-tagging-directive')
   return {

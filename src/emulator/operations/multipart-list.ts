@@ -1,7 +1,8 @@
 /** ListParts and ListMultipartUploads. */
 import { invalidArgument } from '../oss-error.js'
 import { xmlReply, type Reply } from '../reply.js'
-import { isoTime, type OperationContext } from './operation-context.js'
+import { isoTime } from '../iso-time.js'
+import type { OperationContext } from './operation-context.js'
 import { readNameEncoding } from './name-encoding.js'
 import { compareKeys, paginate } from './pagination.js'
 import { requireUpload } from './multipart.js'

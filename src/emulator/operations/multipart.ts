@@ -3,7 +3,8 @@ import { invalidArgument, OssError } from '../oss-error.js'
 import { emptyReply, xmlReply, type Reply } from '../reply.js'
 import type { StoredPart } from '../store/parts.js'
 import type { MultipartUploadRecord } from '../store/record.js'
-import { isoTime, type OperationContext } from './operation-context.js'
+import { isoTime } from '../iso-time.js'
+import type { OperationContext } from './operation-context.js'
 import {
   defaultStorageClass,
   encryptionHeader,

@@ -1,5 +1,6 @@
 /** ListObjects and ListObjectsV2. */
 import { invalidArgument } from '../oss-error.js'
+import { isoTime } from '../iso-time.js'
 import { xmlReply, type Reply } from '../reply.js'
 import { OWNER } from '../settings.js'
 import type { ObjectRecord } from '../store/record.js'
@@ -30,7 +31,7 @@ export async function listObjects(context: OperationContext): Promise<Reply> {
 export async function listObjectsV2(context: OperationContext): Promise<Reply> {
   const { query } = context
   const startAfter = query.get('start-after') ?? ''
-  const token = query.get('continuation-token')
+  const token = query.get('continuation-token') || undefined // '' starts from the beginning
   const { prefix, delimiter, max } = listParameters(context)
   const page = await listObjectPage(
     context,
@@ -89,7 +90,7 @@ function contentsElement(
 ) {
   return {
     Key: encodeName(object.key),
-    LastModified: object.modified,
+    LastModified: isoTime(Date.parse(object.modified)),
     ETag: `"${object.etag}"`,
     Type: object.type,
     Size: object.size,

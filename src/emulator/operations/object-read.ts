@@ -8,12 +8,14 @@ import { checkConditions } from './conditions.js'
 import { encryptionHeader } from './object-write.js'
 import { parseRange } from './range.js'
 import { STORED_HEADERS } from './object-metadata.js'
+import { checkTrafficLimit } from './traffic-limit.js'
 
 /** Number of attempts to read an object while it is being replaced. */
 const MAX_READ_ATTEMPTS = 20
 
 export async function getObject(context: OperationContext): Promise<Reply> {
   const { store, bucket, headers, query, signed } = context
+  checkTrafficLimit(context)
   for (let attempt = 0; attempt < MAX_READ_ATTEMPTS; attempt++) {
     const record = await requireObject(context)
     const objectReplyHeaders = objectHeaders(record)

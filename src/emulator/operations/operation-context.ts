@@ -1,8 +1,18 @@
 /** Input of an operation: a parsed, authenticated and authorized request. */
+import type { CallbackKey } from '../callback-key.js'
 import type { HeaderMap } from '../http/headers.js'
 import type { RequestBody } from '../request-body.js'
+import type { RequestRecord } from '../request-log.js'
 import type { EmulatorSettings } from '../settings.js'
 import type { Store } from '../store/store.js'
+
+/** The ends of the connection that a request came by. */
+export interface RequestConnection {
+  /** Address of the client. */
+  readonly clientIp: string
+  /** URL of the emulator as the client reached it. */
+  readonly endpoint: string
+}
 
 export interface OperationContext {
   readonly method: string
@@ -17,17 +27,18 @@ export interface OperationContext {
   readonly signed: boolean
   /** Host named by the client. */
   readonly host: string
+  readonly connection: RequestConnection
+  /** Name and id of the request, as in the log. */
+  readonly request: Pick<RequestRecord, 'id' | 'operation'>
   /** The server's time, in ms since the epoch. */
   readonly now: number
   readonly body: RequestBody
   readonly store: Store
   readonly settings: EmulatorSettings
+  readonly callbackKey: CallbackKey
   /** Throws unless the client may read this object; used for the sources of copies. */
   readonly authorizeRead: (bucket: string, key: string) => Promise<void>
 }
-
-/** Formats a time for XML, as ISO 8601 with ms. */
-export const isoTime = (ms: number): string => new Date(ms).toISOString()
 
 /** Formats a time for `Last-Modified` and `Date`. */
 export const httpTime = (iso: string | number): string => new Date(iso).toUTCString()

@@ -8,9 +8,9 @@ export type Level = 'service' | 'bucket' | 'object'
 
 /**
  * Access that an operation needs. `read` and `write` are granted to anonymous requests by ACLs. `owner`
- * and `create` require a signature; `create` does not require the bucket to exist.
+ * and `create` require a signature; `create` does not require the bucket to exist. `anyone` requires neither.
  */
-export type Access = 'read' | 'write' | 'owner' | 'create'
+export type Access = 'read' | 'write' | 'owner' | 'create' | 'anyone'
 
 /** An operation and the requests that it answers. */
 export interface Operation {

@@ -9,6 +9,7 @@ import { createDigester, type Digest } from '../store/digest.js'
 import { removeFile } from '../store/files.js'
 import { createEmptyFile, type StagedBody } from '../store/object-dir.js'
 import type { OperationContext } from './operation-context.js'
+import { checkTrafficLimit } from './traffic-limit.js'
 
 /** Maximum body of a single PUT, POST or part: 5 GB. */
 export const MAX_UPLOAD_BODY_BYTES = 5 * 1024 ** 3
@@ -66,7 +67,9 @@ export async function writeAndDigest(
   return digester.end()
 }
 
-function checkBodyHeaders({ headers, body }: OperationContext): string | undefined {
+function checkBodyHeaders(context: OperationContext): string | undefined {
+  const { headers, body } = context
+  checkTrafficLimit(context)
   if (!body.isPresent) throw new OssError('MissingContentLength')
   if ((body.length ?? 0) > MAX_UPLOAD_BODY_BYTES)
     throw new OssError('InvalidArgument', {

@@ -43,8 +43,6 @@ type OperationRoute = [
 const COPY_SOURCE_HEADER = 'x-oss-copy-source'
 
 const SUB_RESOURCE_ROUTES: readonly OperationRoute[] = [
-  ['ListBuckets', 'GET', 'service', '', 'owner', listBuckets],
-
   ['GetBucketInfo', 'GET', 'bucket', 'bucketInfo', 'owner', getBucketInfo],
   ['GetBucketLocation', 'GET', 'bucket', 'location', 'owner', getBucketLocation],
   ['GetBucketAcl', 'GET', 'bucket', 'acl', 'owner', getBucketAcl],
@@ -80,6 +78,8 @@ const SUB_RESOURCE_ROUTES: readonly OperationRoute[] = [
 
 /** Routes without a sub-resource. Matched last, after the operations that are not implemented. */
 const PLAIN_ROUTES: readonly OperationRoute[] = [
+  ['ListBuckets', 'GET', 'service', '', 'owner', listBuckets],
+
   ['PutBucket', 'PUT', 'bucket', '', 'create', putBucket],
   ['DeleteBucket', 'DELETE', 'bucket', '', 'owner', deleteBucket],
   ['ListObjectsV2', 'GET', 'bucket', 'list-type=2', 'read', listObjectsV2],

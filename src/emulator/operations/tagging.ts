@@ -33,8 +33,12 @@ export async function putBucketTags(context: OperationContext): Promise<Reply> {
   return emptyReply(200)
 }
 
+/** Deletes the tags named by `?tagging=KEY,KEY`, or all. */
 export async function deleteBucketTags(context: OperationContext): Promise<Reply> {
-  await context.store.buckets.put({ ...(await requireBucket(context)), tags: [] })
+  const names = context.query.get('tagging') ?? ''
+  const bucket = await requireBucket(context)
+  const isNamed = ([key]: Tag) => names === '' || names.split(',').includes(key)
+  await context.store.buckets.put({ ...bucket, tags: bucket.tags.filter(tag => !isNamed(tag)) })
   return emptyReply(204)
 }
 

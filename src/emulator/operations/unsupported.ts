@@ -6,25 +6,32 @@ import type { Operation } from './operation.js'
 /** Query parameters of operations that the emulator does not support. */
 const UNSUPPORTED_PARAMETERS = new Set(
   (
-    'accessPoint accessPointPolicy archiveDirectRead asyncFetch bucketArchiveDirectRead cname comp cors encryption ' +
-    'httpsConfig img inventory lifecycle live logging metaQuery policy policyStatus ' +
-    'publicAccessBlock qos qosInfo referer regions replication replicationLocation replicationProgress ' +
-    'requestPayment requesterQoSInfo resourceGroup restore rtc seal select stat status style symlink ' +
-    'transferAcceleration userDefinedLogFieldsConfig versioning versions vod website worm wormExtend ' +
-    'wormId x-oss-process'
+    'accessPoint accessPointConfigForObjectProcess accessPointForObjectProcess accessPointPolicy ' +
+    'accessPointPolicyForObjectProcess accessmonitor antiDDosList archiveDirectRead asyncFetch asyncProcess ' +
+    'bucketArchiveDirectRead callback-policy cleanRestoredObject cloudBoxes cname comp cors defaultAntiDDosInfo ' +
+    'encryption httpsConfig img inventory inventoryId lifecycle live logging metaQuery objectLink policy ' +
+    'policyStatus processConfiguration publicAccessBlock qos qosInfo qosRequester redundancyTransition referer ' +
+    'regionList regions replication replicationLocation replicationProgress requestPayment requesterQosInfo ' +
+    'requesterQoSInfo resourceGroup resourcePool resourcePoolBuckets resourcePoolInfo restore rtc seal select ' +
+    'stat status style styleName symlink transferAcceleration userAntiDDosInfo userDefinedLogFieldsConfig ' +
+    'versioning versions vod website worm wormExtend wormId x-oss-async-process x-oss-process ' +
+    'x-oss-redundancy-transition-taskid'
   ).split(' '),
 )
 
 /** Headers of operations that the emulator does not support. */
 const UNSUPPORTED_HEADERS = ['x-oss-process', 'x-oss-server-side-data-encryption']
 
-function notImplementedOperation(extra: Record<string, string>): Operation {
+function notImplementedOperation(
+  extra: Record<string, string>,
+  access: Operation['access'] = 'create',
+): Operation {
   return {
     name: 'NotImplemented',
     method: '',
     level: 'service',
     query: [],
-    access: 'create',
+    access,
     run: () => Promise.reject(new OssError('NotImplemented', { extra })),
   }
 }
@@ -46,9 +53,9 @@ export function unsupportedOperation(
     return notImplementedOperation({ Parameter: 'versionId' })
   const header = UNSUPPORTED_HEADERS.find(name => headers.has(name))
   if (header !== undefined) return notImplementedOperation({ Header: header })
-  // form uploads and CORS preflight requests
+  // form uploads, whose signature is in the form, and CORS preflight requests, which have none
   if (method === 'OPTIONS' || (method === 'POST' && level === 'bucket' && !query.has('delete')))
-    return notImplementedOperation({ Method: method })
+    return notImplementedOperation({ Method: method }, 'anyone')
   return undefined
 }
 

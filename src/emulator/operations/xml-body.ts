@@ -48,10 +48,11 @@ function checkContentMd5({ headers }: OperationContext, text: string): void {
 }
 
 /** Parses a document whose root element must be `root`; throws 400 MalformedXML. */
-export async function parseXml(text: string, root: string): Promise<XmlElement> {
-  if (/<!DOCTYPE|<!ENTITY/i.test(text)) throw new OssError('MalformedXML')
+export async function parseXml(document: string, root: string): Promise<XmlElement> {
+  if (/<!DOCTYPE|<!ENTITY/i.test(document)) throw new OssError('MalformedXML')
   const { XMLParser, XMLValidator } = await import('fast-xml-parser')
-  if (XMLValidator.validate(text) !== true) throw new OssError('MalformedXML')
+  if (XMLValidator.validate(document) !== true) throw new OssError('MalformedXML')
+  const text = decodeControlReferences(document)
   const parser = new XMLParser({
     ignoreAttributes: true,
     ignoreDeclaration: true,
@@ -65,11 +66,38 @@ export async function parseXml(text: string, root: string): Promise<XmlElement> 
     },
     htmlEntities: true,
   })
-  const document = orMalformedXml(() => parser.parse(text) as ParsedXml)
-  const value =
-    typeof document === 'object' && !Array.isArray(document) ? document[root] : undefined
+  const parsed = orMalformedXml(() => parser.parse(text) as ParsedXml)
+  const value = typeof parsed === 'object' && !Array.isArray(parsed) ? parsed[root] : undefined
   if (value === undefined || Array.isArray(value)) throw new OssError('MalformedXML')
   return toXmlElement(value)
+}
+
+/**
+ * Replaces references to control characters by the characters, since the parser drops such references and a key would
+ * become the key of another object. Throws 400 MalformedXML for references to no character and for unknown
+ * entities. References in CDATA sections are text.
+ */
+function decodeControlReferences(document: string): string {
+  return document
+    .split('<![CDATA[')
+    .map((section, i) => {
+      const textStart = i === 0 ? 0 : section.indexOf(']]>')
+      return section.slice(0, textStart) + decodeReferences(section.slice(textStart))
+    })
+    .join('<![CDATA[')
+}
+
+function decodeReferences(text: string): string {
+  return text.replace(/&([^;&<\s]*);?/g, (reference: string, name: string) => {
+    if (/^(amp|lt|gt|quot|apos)$/.test(name)) return reference
+    const [, hex, decimal] = /^#(?:x([0-9a-f]{1,6})|(\d{1,7}))$/i.exec(name) ?? []
+    const codePoint = hex === undefined ? Number(decimal) : Number.parseInt(hex, 16)
+    const isCharacter = codePoint > 0 && codePoint <= 0x10ffff && (codePoint & ~0x7ff) !== 0xd800
+    if (!isCharacter || !reference.endsWith(';')) throw new OssError('MalformedXML')
+    // the parser keeps these three, and reads a plain carriage return as a newline
+    const isDropped = codePoint < 0x20 && ![0x09, 0x0a, 0x0d].includes(codePoint)
+    return isDropped ? String.fromCodePoint(codePoint) : reference
+  })
 }
 
 /** Turns parser errors into 400 MalformedXML. The parser detects errors that its validator does not. */

@@ -1,0 +1,268 @@
+/** Requests of the official SDKs other than ali-oss, and uses of ali-oss beyond uploads. */
+import { createPublicKey, verify } from 'node:crypto'
+import { createServer, type IncomingHttpHeaders } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { Readable } from 'node:stream'
+import t from 'tap'
+import { startEmulator, type Emulator } from '../../src/emulator/index.js'
+import { parseXml } from '../../src/emulator/operations/xml-body.js'
+import { aliOss, ask, send, sendBytes, signed, tag } from './clients.js'
+
+const oss = await startEmulator({ buckets: ['bkt', 'other'] })
+t.teardown(() => oss.close())
+
+const WHOLE_SECONDS = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.000Z$/
+
+t.test('times in XML have whole seconds, which oss2 for Python requires', async t => {
+  await ask(oss, 'PUT', '/bkt/time', { body: 'x' })
+  const list = await ask(oss, 'GET', '/bkt/', { query: 'prefix=time' })
+  t.match(tag(list.body, 'LastModified'), WHOLE_SECONDS)
+  const upload = await ask(oss, 'POST', '/bkt/parts?uploads')
+  const uploadId = tag(upload.body, 'UploadId') ?? ''
+  const part = `/bkt/parts?partNumber=1&uploadId=${uploadId}`
+  await ask(oss, 'PUT', part, { body: 'x' })
+  const parts = await ask(oss, 'GET', `/bkt/parts?uploadId=${uploadId}`)
+  t.match(tag(parts.body, 'LastModified'), WHOLE_SECONDS)
+  const uploads = await ask(oss, 'GET', '/bkt/?uploads')
+  t.match(tag(uploads.body, 'Initiated'), WHOLE_SECONDS)
+  const buckets = await ask(oss, 'GET', '/')
+  t.match(tag(buckets.body, 'CreationDate'), WHOLE_SECONDS)
+  const copy = await send(oss, {
+    method: 'PUT',
+    path: '/bkt/copy',
+    headers: signed(oss, {
+      method: 'PUT',
+      resource: '/bkt/copy',
+      headers: { 'x-oss-copy-source': '/bkt/time' },
+    }),
+  })
+  t.match(tag(copy.body, 'LastModified'), WHOLE_SECONDS)
+})
+
+t.test('DeleteMultipleObjects deletes the named keys only', async t => {
+  const key = async (text: string) => {
+    const document = `<Delete><Object><Key>${text}</Key></Object></Delete>`
+    const deletion = await parseXml(document, 'Delete')
+    return deletion.child('Object')?.text('Key')
+  }
+  t.test('references are decoded to the character that they name', async t => {
+    for (const [text, expected] of [
+      ['a&#11;', 'a\u000b'],
+      ['a&#x1F;b', 'a\u001fb'],
+      ['&#13;&#10;&#9;', '\r\n\t'],
+      ['a&#127;&#133;', 'a\u007f\u0085'],
+      ['a&amp;#11;', 'a&#11;'],
+      ['a&#38;#11;', 'a&#11;'],
+      ['&lt;&gt;&quot;&apos;&#x1F600;', '<>"\'\u{1F600}'],
+      ['<![CDATA[a&#11;&b]]>', 'a&#11;&b'],
+    ] as const)
+      t.equal(await key(text), expected, text)
+  })
+  t.test('references to no character, and unknown entities, are refused', async t => {
+    for (const text of ['&#0;', '&#xD800;', '&#1114112;', '&#;', '&#xZ;', '&nbsp;', '&x;', '&'])
+      await t.rejects(key(`a${text}`), { code: 'MalformedXML' }, text)
+  })
+  await ask(oss, 'PUT', '/bkt/dc-report', { body: 'kept' })
+  const xml = '<Delete><Object><Key>dc-report&#11;</Key></Object></Delete>'
+  const deleted = await ask(oss, 'POST', '/bkt/?delete', { body: xml })
+  t.equal(deleted.status, 200)
+  t.equal((await ask(oss, 'GET', '/bkt/dc-report')).body, 'kept')
+})
+
+t.test('Content-Length together with chunked encoding is accepted', async t => {
+  const client = aliOss(oss, 'bkt')
+  const body = Readable.from([Buffer.from('abc'), Buffer.from('de')])
+  await client.put('stream', body, { headers: { 'Content-Length': 5 } })
+  t.equal((await ask(oss, 'GET', '/bkt/stream')).body, 'abcde')
+  const head = (resource: string, method: string) =>
+    Object.entries(signed(oss, { method, resource }))
+      .map(([name, value]) => `${name}: ${value}\r\n`)
+      .join('')
+  const put = `PUT /bkt/both HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n${head('/bkt/both', 'PUT')}\r\n3\r\nabc\r\n0\r\n\r\n`
+  t.test('the connection is closed after it, and what follows is ignored', async t => {
+    const next = `DELETE /bkt/dc-report HTTP/1.1\r\nHost: localhost\r\n${head('/bkt/dc-report', 'DELETE')}\r\n`
+    const answers = await sendBytes(oss, put, next)
+    t.match(answers, /^HTTP\/1.1 200.*Connection: close/s)
+    t.equal(answers.match(/HTTP\/1.1/g)?.length, 1)
+    t.equal((await ask(oss, 'GET', '/bkt/both')).body, 'abc')
+    t.equal((await ask(oss, 'GET', '/bkt/dc-report')).status, 200)
+  })
+  t.test('other ambiguous or invalid requests are refused', async t => {
+    const plain = put.replace('Content-Length: 1\r\n', '')
+    for (const request of [
+      plain.replace('Transfer-Encoding: chunked', 'Transfer-Encoding: gzip, chunked'),
+      plain.replace('Transfer-Encoding: chunked', 'Transfer-Encoding: identity'),
+      plain.replace(
+        'Transfer-Encoding: chunked',
+        'x-oss-meta-a: b\u0001c\r\nTransfer-Encoding: chunked',
+      ),
+      plain.replace('Transfer-Encoding: chunked', 'Content-Length: 1\r\nContent-Length: 2'),
+      plain.replace('HTTP/1.1', 'HTTP/3.0'),
+    ])
+      t.match(await sendBytes(oss, request), /^HTTP\/1.1 400.*<Code>BadRequest</s)
+  })
+})
+
+t.test('conditions of CopyObject concern the source, with and without prefix', async t => {
+  const client = aliOss(oss, 'bkt')
+  const { res } = await client.put('original', Buffer.from('x'))
+  const etag = String(res.headers.etag)
+  await client.copy('copied', 'original', { headers: { 'If-Match': etag } })
+  await t.rejects(client.copy('copied', 'original', { headers: { 'If-Match': '"other"' } }), {
+    status: 412,
+    code: 'PreconditionFailed',
+    message: /\(condition: If-Match\)/,
+  })
+})
+
+t.test('an empty continuation-token does not disable start-after', async t => {
+  for (const key of ['l/a', 'l/b', 'l/c']) await ask(oss, 'PUT', `/bkt/${key}`, { body: 'x' })
+  const query = 'list-type=2&prefix=l/&start-after=l/b'
+  const { body } = await ask(oss, 'GET', '/bkt/?continuation-token', { query })
+  t.same(
+    [...body.matchAll(/<Key>([^<]*)</g)].map(([, key]) => key),
+    ['l/c'],
+  )
+})
+
+t.test('tags of buckets are deleted by name and select listed buckets', async t => {
+  const tags = (...names: string[]) =>
+    `<Tagging><TagSet>${names.map(name => `<Tag><Key>${name}</Key><Value>v-${name}</Value></Tag>`).join('')}</TagSet></Tagging>`
+  await ask(oss, 'PUT', '/bkt/?tagging', { body: tags('a', 'b', 'c') })
+  await ask(oss, 'PUT', '/other/?tagging', { body: tags('c') })
+  const listed = async (query: string) => {
+    const { body } = await ask(oss, 'GET', '/', { query })
+    return [...body.matchAll(/<Name>([^<]*)</g)].map(([, name]) => name)
+  }
+  t.same(await listed('tag-key=a'), ['bkt'])
+  t.same(await listed('tag-key=c&tag-value=v-c'), ['bkt', 'other'])
+  t.same(await listed('tag-key=c&tag-value=x'), [])
+  const both = await ask(oss, 'GET', '/?tagging="a":"v-a","c":"v-c"')
+  t.equal(tag(both.body, 'Name'), 'bkt')
+  t.equal((await ask(oss, 'GET', '/', { query: 'tag-value=x' })).status, 400)
+  t.equal((await ask(oss, 'DELETE', '/bkt/?tagging=a,b')).status, 204)
+  const left = await ask(oss, 'GET', '/bkt/?tagging')
+  t.same(
+    [...left.body.matchAll(/<Key>([^<]*)</g)].map(([, name]) => name),
+    ['c'],
+  )
+})
+
+t.test('what is not implemented never answers another operation', async t => {
+  for (const [method, path, query] of [
+    ['GET', '/', 'regions'],
+    ['GET', '/', 'resourcePool'],
+    ['GET', '/bkt/', 'redundancyTransition'],
+    ['PUT', '/bkt/', 'accessmonitor'],
+    ['GET', '/bkt/key', 'accessPointPolicyForObjectProcess'],
+  ] as const) {
+    const answer = await ask(oss, method, path, { query })
+    t.same([answer.status, tag(answer.body, 'Code')], [400, 'NotImplemented'], query)
+  }
+  for (const [method, path] of [
+    ['OPTIONS', '/bkt/key'],
+    ['POST', '/bkt/'],
+  ] as const) {
+    const answer = await send(oss, { method, path, headers: { 'Content-Length': 0 } })
+    t.same([answer.status, tag(answer.body, 'Code')], [400, 'NotImplemented'], `${method} ${path}`)
+  }
+})
+
+t.test('refusals name the reason that the service names', async t => {
+  const code = async (method: string, path: string, headers: Record<string, string> = {}) => {
+    const answer = await send(oss, {
+      method,
+      path,
+      headers: { 'Content-Length': '0', ...signed(oss, { method, resource: path, headers }) },
+    })
+    return [answer.status, tag(answer.body, 'Code')]
+  }
+  const longKey = 'k'.repeat(1024)
+  t.same(await code('PUT', `/nowhere/${longKey}`), [404, 'NoSuchBucket'])
+  t.same(await code('PUT', `/bkt/${longKey}`), [400, 'InvalidObjectName'])
+  for (const limit of ['1', '819199', '838860801', 'fast', '-1'])
+    t.same(await code('PUT', '/bkt/limited', { 'x-oss-traffic-limit': limit }), [
+      400,
+      'InvalidArgument',
+    ])
+  t.same(await code('PUT', '/bkt/limited', { 'x-oss-traffic-limit': '819200' }), [200, undefined])
+  t.same(await code('GET', '/bkt/limited', { 'x-oss-traffic-limit': '1' }), [
+    400,
+    'InvalidArgument',
+  ])
+})
+
+t.test('a presigned V4 URL without its additional header is 400', async t => {
+  const client = aliOss(oss, 'bkt', { sldEnable: true, endpoint: `http://localhost:${oss.port}` })
+  const request = { headers: { 'x-who': 'me' } }
+  const url = await client.signatureUrlV4('PUT', 60, request, 'additional', ['x-who'])
+  const put = (headers: Record<string, string>) =>
+    fetch(url, { method: 'PUT', body: Buffer.from('x'), headers })
+  t.equal((await put({ 'x-who': 'me' })).status, 200)
+  t.equal((await put({})).status, 400)
+  t.equal((await put({ 'x-who': 'you' })).status, 403)
+})
+
+t.test('bucket information has the fields that SDKs read', async t => {
+  const { body } = await ask(oss, 'GET', '/bkt/?bucketInfo')
+  for (const name of ['DataRedundancyType', 'AccessMonitor', 'TransferAcceleration'])
+    t.ok(tag(body, name), name)
+  const acl = await send(oss, {
+    method: 'PUT',
+    path: '/bkt/?acl',
+    headers: {
+      'Content-Length': '0',
+      ...signed(oss, {
+        method: 'PUT',
+        resource: '/bkt/?acl',
+        headers: { 'x-oss-acl': 'private' },
+      }),
+    },
+  })
+  t.equal(acl.headers.location, '/bkt')
+})
+
+t.test('callbacks', async t => {
+  /** Starts a handler of callbacks that answers with `status` and `answer`. */
+  async function startHandler(status: number, answer: string) {
+    const received: { headers: IncomingHttpHeaders; url: string; body: string }[] = []
+    const server = createServer((request, response) => {
+      const chunks: Buffer[] = []
+      request
+        .on('data', (chunk: Buffer) => chunks.push(chunk))
+        .on('end', () => {
+          const { headers, url = '' } = request
+          received.push({ headers, url, body: Buffer.concat(chunks).toString() })
+          response.writeHead(status, { Location: 'http://127.0.0.1:1/' }).end(answer)
+        })
+    }).listen(0, '127.0.0.1')
+    t.teardown(() => server.close())
+    await new Promise(resolve => server.once('listening', resolve))
+    const { port } = server.address() as AddressInfo // never a string: it listens on TCP
+    return { received, url: `http://127.0.0.1:${port}/on put?a=b` }
+  }
+  const put = (emulator: Emulator, url: string) =>
+    aliOss(emulator, 'bkt').put('called', Buffer.from('x'), {
+      callback: { url, body: 'operation=${operation}&clientIp=${clientIp}' },
+    })
+
+  t.test('are signed with the key that they name', async t => {
+    const { received, url } = await startHandler(200, '{}')
+    await put(oss, url)
+    const [callback] = received
+    t.equal(callback?.body, 'operation=PutObject&clientIp=127.0.0.1')
+    const keyUrl = Buffer.from(String(callback?.headers['x-oss-pub-key-url']), 'base64').toString()
+    const pem = await (await fetch(keyUrl)).text()
+    const text = `/on put?a=b\n${callback?.body}`
+    const signature = Buffer.from(String(callback?.headers.authorization), 'base64')
+    t.ok(verify('RSA-MD5', Buffer.from(text), createPublicKey(pem), signature))
+    t.notOk(verify('RSA-MD5', Buffer.from(`${text}x`), createPublicKey(pem), signature))
+  })
+  t.test('that do not answer JSON, or redirect, are 203 CallbackFailed', async t => {
+    const plain = await startHandler(200, 'OK')
+    await t.rejects(put(oss, plain.url), { status: 203, code: 'CallbackFailed' })
+    const redirect = await startHandler(302, '')
+    await t.rejects(put(oss, redirect.url), { status: 203, message: /Error status : 302/ })
+    t.equal(redirect.received.length, 1)
+  })
+})
