@@ -10,7 +10,7 @@ import { partitionText } from './partition.js'
 
 /** The sequence that a record belongs to. */
 export interface KeySequence {
-  /** Name of the sequence: the key of its first object. */
+  /** Name of the sequence: the key of its first object, without dates of arrival. */
   readonly name: string
   readonly fields: KeyFields
 }
@@ -29,7 +29,7 @@ export class KeySequences<T> {
   sequenceFor(record: T): KeySequence {
     const { job, keyTemplate, calendar, partitionBy, time } = this.#settings
     const partition = partitionBy === undefined ? '' : partitionText(partitionBy(record))
-    const date = time === undefined ? undefined : calendar.fields(time(record))
+    const date = typeof time === 'function' ? calendar.fields(time(record)) : undefined
     const fields = { job, partition, date, seq: 0 }
     return { name: keyTemplate.key(fields), fields }
   }
@@ -40,9 +40,15 @@ export class KeySequences<T> {
    * record made it too long
    */
   nextKey({ name, fields }: KeySequence): string {
-    const { job, keyTemplate } = this.#settings
-    const seq = this.#nextSeqByName.get(name) ?? 0
-    const key = keyTemplate.key({ ...fields, seq })
+    const { job, keyTemplate, calendar, time, commit } = this.#settings
+    const date = time === 'arrival' ? calendar.fields(Date.now()) : fields.date
+    const keyOf = (seq: number): string => keyTemplate.key({ ...fields, date, seq })
+    let seq = this.#nextSeqByName.get(name) ?? 0
+    // No rerun of a committed job has to find its keys again, so a number can be skipped.
+    if (commit !== undefined && keyTemplate.placeholders.has('seq')) {
+      while (this.#usedKeys.has(keyOf(seq))) seq++
+    }
+    const key = keyOf(seq)
     checkKey(key)
     if (this.#usedKeys.has(key)) {
       const message = `Two objects of the job ${job} have the same key ${key}. The second one was not published`

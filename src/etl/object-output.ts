@@ -111,6 +111,16 @@ export class CommittableOutput implements ObjectOutput {
     return new Promise(resolve => (this.#resumeWrite = resolve))
   }
 
+  /** Id of the upload. */
+  get id(): string {
+    return this.#sink.id
+  }
+
+  /** Bytes written so far. */
+  get size(): number {
+    return this.#bytes
+  }
+
   /** Resolves when all bytes written so far are durable. Bytes that are known to be durable cost no sync. */
   commit(): Promise<void> {
     if (this.#bytes > this.#committedBytes) {

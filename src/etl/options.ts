@@ -67,9 +67,10 @@ export type RotateOptions<T> = {
   readonly partitionBy?: (record: T) => PartitionValue
   /**
    * Returns the time of a record for the date placeholders, as a `Date` or in ms since the epoch. Required if
-   * `key` has a date placeholder.
+   * `key` has a date placeholder. `'arrival'`, which needs `commit`, is the time at which an object gets its
+   * first record: dates do not split records then, and `{seq}` counts on when they change.
    */
-  readonly time?: (record: T) => Date | number
+  readonly time?: ((record: T) => Date | number) | 'arrival'
   /** Time zone of dates in keys, as an IANA name such as `Asia/Shanghai`. @default 'UTC' */
   readonly timeZone?: string
   /**
@@ -105,6 +106,15 @@ export type RotateOptions<T> = {
     readonly ms?: number
     /** Number of records that are not durable, over all objects, at which a commit starts; 1 or more. */
     readonly records?: number
+    /**
+     * Called for each failed attempt to store an ended object on OSS. With this function, such a failure does not
+     * end the job: the object waits on the disk and is retried, and records do not wait for OSS, unless
+     * `upload.maxSpoolBytes` is set, which then also limits the bytes of the objects that wait. The job fails at
+     * its end if an object is left on the disk, where `resume` finds it. `result` lists no objects then, since
+     * such a job may run for long: listen to the event `object`. `maxEnding` limits the objects that are sent
+     * concurrently.
+     */
+    readonly onUploadFailure?: (error: unknown) => void
   }
   /** Transform of the bytes of each object, such as compression. Default: none. */
   readonly transform?: ObjectTransform
@@ -139,6 +149,11 @@ export type RotateOptions<T> = {
       readonly format: Format<T> | ObjectFormat<T>
     })
 
+/** Validated option `commit`. */
+export interface CommitSettings extends CommitLimits {
+  readonly onUploadFailure: ((error: unknown) => void) | undefined
+}
+
 /** Validated options with all defaults applied. */
 export interface RotateSettings<T> {
   readonly job: string
@@ -148,14 +163,14 @@ export interface RotateSettings<T> {
   /** Whether the key of the manifest contains the name of the job. */
   readonly isManifestPerJob: boolean
   readonly partitionBy: ((record: T) => PartitionValue) | undefined
-  readonly time: ((record: T) => Date | number) | undefined
+  readonly time: ((record: T) => Date | number) | 'arrival' | undefined
   readonly every: {
     readonly records: number
     readonly bytes: number
     readonly ms: number | undefined
   }
   readonly cutBefore: ((record: T, previous: T) => boolean) | undefined
-  readonly commit: CommitLimits | undefined
+  readonly commit: CommitSettings | undefined
   readonly createEncoder: () => ObjectEncoder<T>
   readonly createTransforms: () => readonly Duplex[]
   readonly maxOpen: number
@@ -196,7 +211,18 @@ export function checkRotateOptions<T = string | Uint8Array>(
   if (!/^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$/.test(job)) {
     throw invalidValue('job', 'must be 1 to 64 of A-Za-z0-9._- and not start with a dot', job)
   }
-  for (const name of ['partitionBy', 'time', 'cutBefore', 'recordId'] as const) {
+  const { time, commit } = options
+  if (time === 'arrival' && commit === undefined) {
+    throw invalidValue(
+      'time',
+      `must not be 'arrival' without "commit": reruns need equal keys`,
+      time,
+    )
+  }
+  if (time !== undefined && time !== 'arrival' && typeof time !== 'function') {
+    throw invalidType('time', "a function or 'arrival'", time)
+  }
+  for (const name of ['partitionBy', 'cutBefore', 'recordId'] as const) {
     const value = options[name]
     if (value !== undefined && typeof value !== 'function')
       throw invalidType(name, 'a function', value)
@@ -280,13 +306,16 @@ function checkCommit({
   transform,
   upload,
 }: Pick<RotateOptions<never>, 'commit' | 'manifest' | 'transform' | 'upload'>):
-  CommitLimits | undefined {
+  CommitSettings | undefined {
   if (commit === undefined) return undefined
   checkObject('commit', commit)
-  checkProperties('commit', commit, { ms: true, records: true })
+  checkProperties('commit', commit, { ms: true, records: true, onUploadFailure: true })
   checkInteger('commit.ms', commit.ms, 1, 2 ** 31 - 1)
   checkInteger('commit.records', commit.records, 1, Number.MAX_SAFE_INTEGER)
-  const { ms, records } = commit
+  const { ms, records, onUploadFailure } = commit
+  if (onUploadFailure !== undefined && typeof onUploadFailure !== 'function') {
+    throw invalidType('commit.onUploadFailure', 'a function', onUploadFailure)
+  }
   if (ms === undefined && records === undefined) {
     throw invalidValue('commit', 'must have "ms" or "records"', commit)
   }
@@ -304,7 +333,7 @@ function checkCommit({
   if (upload?.overwrite === true) {
     throw invalidValue('upload', 'must not have "overwrite: true" with "commit"', upload)
   }
-  return { ms, records: records ?? Infinity }
+  return { ms, records: records ?? Infinity, onUploadFailure }
 }
 
 function resolveManifestKey(text: string, job: string): string {

@@ -9,17 +9,20 @@ import { createManifest, type Manifest, type ManifestObject } from './manifest.j
 import type { RotateSettings } from './options.js'
 import { CommittableOutput, RepeatableOutput } from './object-output.js'
 import { ObjectWriter } from './object-writer.js'
+import { PublishQueue } from './publish-queue.js'
+import { explainCollision } from './key-collision.js'
 import { KeySequences, type KeySequence } from './key-sequence.js'
 import { TransformChain } from './transform-chain.js'
 import { manifestUploadId, objectUploadId } from './upload-ids.js'
 import { allowManyListeners } from '../util/abort-signals.js'
+import { omitUndefined } from '../util/omit-undefined.js'
 
 /** Callbacks of a job. */
 export interface RotateJobListener {
   /** An object failed, so the job cannot succeed. */
   onFailure(error: unknown): void
   /** OSS has stored an object. */
-  onObject(object: ManifestObject): void
+  onObject(object: ManifestObject, result: UploadResult): void
 }
 
 /** An object that accepts records. */
@@ -42,6 +45,10 @@ export class RotateJob<T> {
   readonly #unfinished = new Set<{ destroy(): void; done: Promise<unknown> }>()
   /** Outputs of the objects that OSS has not stored, if the job is committed. */
   readonly #committables = new Map<ObjectWriter<T>, CommittableOutput>()
+  /** Publishes ended objects, if the job goes on without OSS. */
+  readonly #queue: PublishQueue | undefined
+  /** Totals of the objects that the queue has published. */
+  #published = { records: 0, size: 0 }
   /** Part of the upload ids. Differs between committed runs, so that none replaces the bytes of another one. */
   readonly #run: string
   readonly #abortController = new AbortController()
@@ -56,6 +63,7 @@ export class RotateJob<T> {
     this.#keySequences = new KeySequences(settings)
     this.#run = settings.commit === undefined ? '' : randomUUID()
     allowManyListeners(this.#abortController.signal) // one per object
+    this.#queue = this.#createQueue()
   }
 
   /** Writes records. Resolves when the job accepts the next ones. */
@@ -86,6 +94,11 @@ export class RotateJob<T> {
     await this.#enqueue(async () => {
       for (const name of this.#openObjects.keys()) await this.#endObject(name)
     })
+    if (this.#queue !== undefined) {
+      await this.#queue.finish()
+      this.#throwIfAborted()
+      return { job: this.#settings.job, ...this.#published, objects: [] }
+    }
     const manifest = createManifest(this.#settings.job, await Promise.all(this.#manifestObjects))
     this.#throwIfAborted()
     if (this.#settings.commit === undefined) await this.#writeManifest(manifest)
@@ -114,6 +127,22 @@ export class RotateJob<T> {
     const unfinished = [...this.#unfinished]
     for (const object of unfinished) object.destroy()
     await Promise.allSettled(unfinished.map(({ done }) => done))
+    await this.#queue?.destroy()
+  }
+
+  #createQueue(): PublishQueue | undefined {
+    const { commit, upload, maxEnding } = this.#settings
+    const onFailure = commit?.onUploadFailure
+    if (onFailure === undefined) return undefined
+    const { signal } = this.#abortController
+    const { parallel, retry, timeout } = upload
+    const options = omitUndefined({ parallel, retry, timeout, signal })
+    return new PublishQueue({
+      concurrency: maxEnding,
+      resume: id => this.#spool.resume(id, options),
+      // Deferred, so that an exception in it becomes uncaught.
+      onFailure: error => process.nextTick(onFailure, explainCollision(error, this.#settings)),
+    })
   }
 
   #isFull(writer: ObjectWriter<T>): boolean {
@@ -144,9 +173,16 @@ export class RotateJob<T> {
     const writer = new ObjectWriter<T>(key, callbacks, transforms, output)
     this.#track(writer)
     if (output instanceof CommittableOutput) this.#committables.set(writer, output)
-    const reported = writer.done.then(result => this.#reportObject(writer, result))
-    reported.catch((error: unknown) => this.#listener.onFailure(error))
-    this.#manifestObjects.push(reported)
+    if (this.#queue === undefined) {
+      const reported = writer.done.then(result => this.#reportObject(writer, result))
+      reported.catch((error: unknown) => this.#listener.onFailure(error))
+      this.#manifestObjects.push(reported)
+    } else {
+      writer.done.catch((error: unknown) => {
+        const isSealed = !this.#committables.has(writer)
+        if (!isSealed) this.#listener.onFailure(error)
+      })
+    }
     const timer = every.ms === undefined ? undefined : this.#startTimer(sequence.name, every.ms)
     this.#openObjects.set(sequence.name, { writer, timer })
     return writer
@@ -182,6 +218,7 @@ export class RotateJob<T> {
     clearTimeout(openObject.timer)
     this.#openObjects.delete(name)
     this.#lastUsedSequence = ''
+    if (this.#queue !== undefined) return this.#enqueueObject(openObject.writer, this.#queue)
     const ended: Promise<void> = openObject.writer
       .end()
       .then(
@@ -191,6 +228,27 @@ export class RotateJob<T> {
       .finally(() => this.#ending.delete(ended))
     this.#ending.add(ended)
     while (this.#ending.size > this.#settings.maxEnding) await Promise.race(this.#ending)
+  }
+
+  /**
+   * Ends an object and lets the queue publish it. Waits until the object is sealed, so that objects become durable
+   * in the order of their records, and a failure of OSS can no longer affect it.
+   */
+  async #enqueueObject(writer: ObjectWriter<T>, queue: PublishQueue): Promise<void> {
+    const output = this.#committables.get(writer)
+    if (output === undefined) return // failed; reported by its `done`
+    const ended = writer.end()
+    ended.catch(() => {}) // a failure after the seal is the queue's
+    await Promise.race([ended, writer.drained.then(() => output.commit())])
+    this.#committables.delete(writer)
+    const { key, records, firstRecordId, lastRecordId } = writer
+    const counts = { key, records, firstRecordId, lastRecordId } // the writer itself would hold memory
+    queue.add(output, result => {
+      this.#published.records += records
+      this.#published.size += result.size
+      this.#listener.onObject(manifestObject(counts, result), result)
+    })
+    await queue.untilAtMost(this.#settings.upload.maxSpoolBytes ?? Infinity)
   }
 
   #committable(key: string, upload: UploadOptions): CommittableOutput {
@@ -234,11 +292,10 @@ export class RotateJob<T> {
     await writer.end()
   }
 
-  #reportObject(writer: ObjectWriter<T>, { size, crc64, sealedAt }: UploadResult): ManifestObject {
+  #reportObject(writer: ObjectWriter<T>, result: UploadResult): ManifestObject {
     this.#committables.delete(writer)
-    const { key, records, firstRecordId: first, lastRecordId: last } = writer
-    const object = { key, size, crc64, records, first, last, created: sealedAt }
-    this.#listener.onObject(object)
+    const object = manifestObject(writer, result)
+    this.#listener.onObject(object, result)
     return object
   }
 
@@ -252,4 +309,16 @@ export class RotateJob<T> {
     if (this.#abortController.signal.aborted)
       throw new Error(`The job ${this.#settings.job} was aborted`)
   }
+}
+
+function manifestObject(
+  {
+    key,
+    records,
+    firstRecordId: first,
+    lastRecordId: last,
+  }: Pick<ObjectWriter<never>, 'key' | 'records' | 'firstRecordId' | 'lastRecordId'>,
+  { size, crc64, sealedAt }: UploadResult,
+): ManifestObject {
+  return { key, size, crc64, records, first, last, created: sealedAt }
 }

@@ -4,7 +4,7 @@
  */
 import { Writable } from 'node:stream'
 import { SpoolError, invalidState } from '../errors.js'
-import type { Spool } from '../index.js'
+import type { Spool, UploadResult } from '../index.js'
 import { CommitQueue } from './commit-queue.js'
 import { explainCollision } from './key-collision.js'
 import { RotateJob } from './rotate-job.js'
@@ -47,14 +47,14 @@ export interface RotateStream<T> extends Writable {
    * rejection is safe
    */
   commit(): Promise<void>
-  /** Emitted when OSS has stored an object. */
-  on(event: 'object', listener: (object: ManifestObject) => void): this
+  /** Emitted when OSS has stored an object, with its entry of the manifest and the result of its upload. */
+  on(event: 'object', listener: (object: ManifestObject, result: UploadResult) => void): this
   /** Emitted after each commit: the first `records` records are durable. Needs the option `commit`. */
   on(event: 'commit', listener: (records: number) => void): this
   /** Events of `Writable`. */
   on(event: string | symbol, listener: (...args: never[]) => void): this
   /** Like `on`, for the next event only. */
-  once(event: 'object', listener: (object: ManifestObject) => void): this
+  once(event: 'object', listener: (object: ManifestObject, result: UploadResult) => void): this
   /** Like `on`, for the next event only. */
   once(event: 'commit', listener: (records: number) => void): this
   /** Like `on`, for the next event only. */
@@ -87,7 +87,7 @@ class Rotation<T> extends Writable implements RotateStream<T> {
     this.#job = new RotateJob(spool, settings, {
       onFailure,
       // Deferred, so that an exception in a listener becomes uncaught instead of failing the object.
-      onObject: object => process.nextTick(() => this.emit('object', object)),
+      onObject: (object, result) => process.nextTick(() => this.emit('object', object, result)),
     })
     if (settings.commit !== undefined) {
       this.#commits = new CommitQueue(settings.commit, () => this.#job.commit(), {
@@ -133,7 +133,7 @@ class Rotation<T> extends Writable implements RotateStream<T> {
     const finished = this.#job.finish().then(manifest => {
       this.#isDone = true
       this.#commits?.finish()
-      this.#resolveResult(manifest)
+      process.nextTick(this.#resolveResult, manifest) // after the events of its objects
     })
     this.#callbackAfter(finished, callback)
   }
