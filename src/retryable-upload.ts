@@ -7,6 +7,7 @@ import {
   isFinishable,
   resumableSlot,
   type Checkpoint,
+  type Finishable,
   type Published,
   type Slot,
   type UploadRecord,
@@ -26,12 +27,29 @@ import { settleOldPlaces } from './upload/transfer/old-places.js'
 import { SpoolWriteStream } from './write-stream.js'
 import { toError } from './util/error-shape.js'
 
-/** Finishes the sealed upload of this id, or calls `source` and reads it once. */
+/** Whole content that an earlier run of an upload has sealed or published. */
+export interface EarlierUpload {
+  /** Id of the upload. */
+  readonly id: string
+  readonly bucket: string
+  readonly key: string
+  readonly size: number
+  readonly crc64: string
+  /** Whether it has a receipt. Otherwise it is sealed, and OSS may have it. */
+  readonly isPublished: boolean
+}
+
+/**
+ * Finishes the sealed upload of this id, or calls `source` and reads it once.
+ * @param compare – called before an earlier run's upload is finished, or its receipt returned; a rejection leaves it
+ * unchanged
+ */
 export async function retryableUpload(
   context: UploadContext,
   place: Place,
   source: Source,
   settings: UploadSettings,
+  compare: (earlier: EarlierUpload) => Promise<void> = async () => {},
 ): Promise<UploadResult> {
   const { claim } = context
   const { checkpoint } = claim
@@ -41,15 +59,14 @@ export async function retryableUpload(
     if (upload.phase === 'published' && upload.once) {
       await context.cleanUp(() => claim.removeOtherFiles([])) // a crash may have left its temp file
       await claim.release()
+      await compare(earlierUpload(checkpoint, upload))
       return receiptOf(checkpoint, upload, performance.now() - context.startedAt)
     }
     const slot = await findSlot(context, settings)
-    if (
-      slot !== undefined &&
-      isWhole(checkpoint[slot]) &&
-      !isTooOld(checkpoint, slot, settings.maxAge)
-    ) {
-      if (!claim.bytesLost) await checkLateExpectation(context, checkpoint[slot], settings)
+    const record = slot === undefined ? undefined : checkpoint[slot]
+    if (slot !== undefined && isWhole(record) && !isTooOld(record, settings.maxAge)) {
+      if (!claim.bytesLost) await checkLateExpectation(context, record, settings)
+      await compare(earlierUpload(checkpoint, record))
       return finishSealed(context, slot, settings)
     }
   }
@@ -157,12 +174,17 @@ async function rejectWhenClosed({ result }: SpoolWriteStream): Promise<never> {
 }
 
 /** A prefix never passes for the whole stream (rule 13). */
-function isWhole(record: UploadRecord | undefined): boolean {
+function isWhole(record: UploadRecord | undefined): record is Finishable {
   return isFinishable(record) && record.prefix !== true
 }
 
-function isTooOld(checkpoint: Checkpoint, slot: Slot, maxAge = Infinity): boolean {
-  const record = checkpoint[slot]
-  if (record === undefined || !('sealedAt' in record)) return false
-  return Date.now() - Date.parse(record.sealedAt) > maxAge
+function isTooOld({ sealedAt }: Finishable, maxAge = Infinity): boolean {
+  return Date.now() - Date.parse(sealedAt) > maxAge
+}
+
+function earlierUpload(
+  { id, bucket, key }: Checkpoint,
+  { size, crc64, phase }: Finishable | Published,
+): EarlierUpload {
+  return { id, bucket, key, size, crc64, isPublished: phase === 'published' }
 }

@@ -5,7 +5,7 @@
 import { EventEmitter } from 'node:events'
 import { resolve } from 'node:path'
 import { resumableSlot, type Checkpoint } from './disk/checkpoint.js'
-import { Claim } from './disk/claim.js'
+import { announceRelease, Claim } from './disk/claim.js'
 import { checkFileSystem, checkHolePunching } from './disk/fs-capabilities.js'
 import { LocalRecordStore } from './disk/local-record-store.js'
 import { unsafePermissionsWarning } from './disk/trusted-files.js'
@@ -15,7 +15,7 @@ import { checkObject, checkProperties, invalidType, SpoolError } from './errors.
 import type { HintWording, RecordedPlace } from './hint.js'
 import type { OssConnection, Place } from './oss/bucket.js'
 import { connect } from './oss/connection.js'
-import { resumeUpload, retryableUpload } from './retryable-upload.js'
+import { resumeUpload, retryableUpload, type EarlierUpload } from './retryable-upload.js'
 import {
   ABORT_OPTIONS,
   checkMoveTarget,
@@ -175,9 +175,24 @@ export class Spool extends EventEmitter<{
   /**
    * @internal As `upload`, but does not wait for one of `parallelUploads`: for a source that cannot end before
    * other uploads have started.
+   * @param compare – called before the bytes of an earlier run are finished or its receipt is returned; a rejection
+   * leaves them unchanged
    */
-  async uploadNow(key: string, source: Source, options: UploadOptions): Promise<UploadResult> {
-    return this.#upload(new FairSemaphore(1), key, source, options)
+  async uploadNow(
+    key: string,
+    source: Source,
+    options: UploadOptions,
+    compare: (earlier: EarlierUpload) => Promise<void>,
+  ): Promise<UploadResult> {
+    const uploading = this.#upload(new FairSemaphore(1), key, source, options, compare)
+    const ended = uploading.then(
+      () => {},
+      () => {},
+    )
+    const announce = (): void => announceRelease(this.#records.directoryOf(options.id ?? ''), ended)
+    options.signal?.addEventListener('abort', announce, { once: true })
+    void ended.then(() => options.signal?.removeEventListener('abort', announce))
+    return uploading
   }
 
   async #upload(
@@ -185,6 +200,7 @@ export class Spool extends EventEmitter<{
     key: string,
     source: Source,
     options: UploadOptions,
+    compare?: (earlier: EarlierUpload) => Promise<void>,
   ): Promise<UploadResult> {
     if (typeof source !== 'function') throw invalidType('source', 'a function', source)
     const { place, id, settings } = this.#checkUpload(key, options)
@@ -194,7 +210,7 @@ export class Spool extends EventEmitter<{
       slots.share().run(settings.signal, () =>
         this.#withClaim(this.#acquire(id, settings, warn), claim => {
           const context = this.#createContext(claim, place, key, settings)
-          return retryableUpload(context, place, source, settings)
+          return retryableUpload(context, place, source, settings, compare)
         }),
       ),
     )
@@ -216,6 +232,26 @@ export class Spool extends EventEmitter<{
         (options.all === true || this.#connection.isConfiguredFor(endpoint, bucket)) &&
         (options.receipts === true || phase !== 'receipt'),
     )
+  }
+
+  /**
+   * @internal Reads the uploads whose ids `select` accepts, of every endpoint, receipts included. Reads no directory
+   * of the others.
+   * @returns also why some of them cannot be read, which is emitted as `warning`, too
+   */
+  async findUploads(
+    select: (id: string) => boolean,
+  ): Promise<{ uploads: UploadStatus[]; unreadable: SpoolError[] }> {
+    const unreadable: SpoolError[] = []
+    const warn = (warning: SpoolWarning): void => {
+      if (warning.cause instanceof SpoolError) unreadable.push(warning.cause)
+      this.emit('warning', warning)
+    }
+    const uploads = await withDiskErrors(async () => {
+      await this.#sweep()
+      return listUploads(this.#records, warn, await this.#records.ids(select))
+    })
+    return { uploads, unreadable }
   }
 
   /**

@@ -23,8 +23,8 @@ export interface RecordStore {
    * @throws TypeError if the id is invalid
    */
   directoryOf(id: string): string
-  /** Returns the ids of all possible uploads, sorted. */
-  ids(): Promise<string[]>
+  /** Returns the ids of all possible uploads that `select` accepts, sorted. Reads no directory of the others. */
+  ids(select?: (id: string) => boolean): Promise<string[]>
   /** Returns whether `ids()` contains `id`. */
   has(id: string): Promise<boolean>
   /**

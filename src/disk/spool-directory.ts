@@ -114,9 +114,9 @@ export class SpoolDirectory {
     throw new SpoolError('ERR_SPOOL_UNREADABLE', message, { id, hint })
   }
 
-  /** Returns the ids of all directories that may contain an upload, sorted. */
-  async ids(): Promise<string[]> {
-    const names = (await this.#directories(this.path)).filter(isId)
+  /** Returns the ids of all directories that may contain an upload and that `select` accepts, sorted. */
+  async ids(select: (id: string) => boolean = () => true): Promise<string[]> {
+    const names = (await this.#directories(this.path)).filter(name => isId(name) && select(name))
     const foreign = await mapLimit(LIST_CONCURRENCY, names, name => this.isForeign(name))
     return names.filter((_, i) => !foreign[i])
   }

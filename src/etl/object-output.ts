@@ -3,6 +3,8 @@ import { Readable } from 'node:stream'
 import { Crc64 } from '../crc64.js'
 import { SpoolError } from '../errors.js'
 import type { SpoolWriteStream, UploadResult } from '../index.js'
+import type { EarlierUpload } from '../retryable-upload.js'
+import { differentRecordsHint } from './earlier-runs.js'
 
 /** Bytes buffered in memory until the spool reads them. */
 const BODY_HIGH_WATER_MARK_BYTES = 256 * 1024
@@ -17,13 +19,19 @@ export interface ObjectOutput {
   destroy(): void
 }
 
-/** Uploads an object. Calls `source` only if its bytes are needed; resolves when OSS has stored the object. */
-export type Uploader = (source: () => Readable) => Promise<UploadResult>
+/**
+ * Uploads an object. Resolves when OSS has stored it. Calls `source` if an earlier run has neither sealed nor
+ * published it, otherwise `compare`, before anything is sent; its rejection ends the upload.
+ */
+export type Uploader = (
+  source: () => Readable,
+  compare: (earlier: EarlierUpload) => Promise<void>,
+) => Promise<UploadResult>
 
 /**
  * An upload that every run of the job repeats. If an earlier run has sealed or published the object, the bytes
  * are not sent again: they are only compared with it by size and CRC64, so that a job never reports records as
- * written that are not in the object.
+ * written that are not in the object. A sealed object is published only after that.
  */
 export class RepeatableOutput implements ObjectOutput {
   readonly done: Promise<UploadResult>
@@ -40,7 +48,10 @@ export class RepeatableOutput implements ObjectOutput {
       },
     })
     this.#body.on('error', () => {}) // the caller that destroys the body handles its error
-    this.done = this.#upload(upload)
+    this.done = upload(
+      () => this.#body,
+      earlier => this.#compare(earlier),
+    )
   }
 
   write(chunk: Buffer): Promise<void> | undefined {
@@ -57,17 +68,7 @@ export class RepeatableOutput implements ObjectOutput {
     this.#body.destroy()
   }
 
-  async #upload(upload: Uploader): Promise<UploadResult> {
-    let isNeeded = false
-    const result = await upload(() => {
-      isNeeded = true
-      return this.#body
-    })
-    if (!isNeeded) await this.#compareWithEarlierRun(result)
-    return result
-  }
-
-  async #compareWithEarlierRun({ id, bucket, key, size, crc64 }: UploadResult): Promise<void> {
+  async #compare({ id, bucket, key, size, crc64, isPublished }: EarlierUpload): Promise<void> {
     const actualCrc64 = new Crc64()
     let actualSize = 0
     for await (const chunk of this.#body as AsyncIterable<Buffer>) {
@@ -78,10 +79,7 @@ export class RepeatableOutput implements ObjectOutput {
     throw new SpoolError(
       'ERR_SPOOL_EXPECTATION',
       `oss://${bucket}/${key} was written with different records by an earlier run of this job: it has ${size} bytes and CRC64 ${crc64}, this run has ${actualSize} bytes and CRC64 ${actualCrc64.digest()}. The object was not changed`,
-      {
-        id,
-        hint: 'Rerun a job with the same records in the same order, or use a new job name for different records.',
-      },
+      { id, hint: differentRecordsHint(isPublished ? undefined : id) },
     )
   }
 }

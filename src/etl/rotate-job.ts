@@ -8,6 +8,7 @@ import type { Spool, UploadOptions, UploadResult } from '../index.js'
 import { createManifest, type Manifest, type ManifestObject } from './manifest.js'
 import type { RotateSettings } from './options.js'
 import { CommittableOutput, RepeatableOutput } from './object-output.js'
+import { EarlierRuns } from './earlier-runs.js'
 import { ObjectWriter } from './object-writer.js'
 import { PublishQueue } from './publish-queue.js'
 import { explainCollision } from './key-collision.js'
@@ -36,6 +37,8 @@ export class RotateJob<T> {
   readonly #settings: RotateSettings<T>
   readonly #listener: RotateJobListener
   readonly #keySequences: KeySequences<T>
+  /** Absent if the job is committed: no run repeats another one. */
+  readonly #earlierRuns: EarlierRuns | undefined
   /** Keyed by sequence name, least recently used first. */
   readonly #openObjects = new Map<string, OpenObject<T>>()
   /** Objects that accept no more records and are not yet stored on OSS. */
@@ -61,7 +64,9 @@ export class RotateJob<T> {
     this.#settings = settings
     this.#listener = listener
     this.#keySequences = new KeySequences(settings)
-    this.#run = settings.commit === undefined ? '' : randomUUID()
+    const isRepeatable = settings.commit === undefined
+    this.#run = isRepeatable ? '' : randomUUID()
+    this.#earlierRuns = isRepeatable ? new EarlierRuns(spool, settings.job) : undefined
     allowManyListeners(this.#abortController.signal) // one per object
     this.#queue = this.#createQueue()
   }
@@ -69,6 +74,7 @@ export class RotateJob<T> {
   /** Writes records. Resolves when the job accepts the next ones. */
   write(records: Iterable<T>): Promise<void> {
     return this.#enqueue(async () => {
+      await this.#earlierRuns?.load()
       for (const record of records) {
         const sequence = this.#keySequences.sequenceFor(record)
         let writer = this.#openObjects.get(sequence.name)?.writer
@@ -101,7 +107,10 @@ export class RotateJob<T> {
     }
     const manifest = createManifest(this.#settings.job, await Promise.all(this.#manifestObjects))
     this.#throwIfAborted()
-    if (this.#settings.commit === undefined) await this.#writeManifest(manifest)
+    if (this.#earlierRuns === undefined) return manifest
+    await this.#earlierRuns.load()
+    await this.#earlierRuns.checkComplete()
+    await this.#writeManifest(manifest)
     return manifest
   }
 
@@ -168,6 +177,7 @@ export class RotateJob<T> {
     // Before the output, because creating the encoder or the transforms may fail.
     const callbacks = { encoder: createEncoder(), recordId }
     const transforms = new TransformChain(createTransforms)
+    this.#earlierRuns?.add(options.id, key)
     const output =
       commit === undefined ? this.#repeatable(key, options) : this.#committable(key, options)
     const writer = new ObjectWriter<T>(key, callbacks, transforms, output)
@@ -261,9 +271,12 @@ export class RotateJob<T> {
 
   #repeatable(key: string, upload: UploadOptions): RepeatableOutput {
     const { signal } = this.#abortController
-    const options = { overwrite: false, ...upload, once: true, signal }
+    // `replay` may be a default of the spool, but the records always begin with the first one.
+    const options = { overwrite: false, ...upload, once: true, replay: 'restart', signal } as const
     // All open objects take records alternately: none may wait for another one to end.
-    return new RepeatableOutput(source => this.#spool.uploadNow(key, source, options))
+    return new RepeatableOutput((source, compare) =>
+      this.#spool.uploadNow(key, source, options, compare),
+    )
   }
 
   /** Keeps track of an object until OSS has stored it, or it has failed. */

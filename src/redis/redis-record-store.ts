@@ -58,9 +58,9 @@ export class RedisRecordStore implements RecordStore {
     return this.#spool.directoryOf(id)
   }
 
-  async ids(): Promise<string[]> {
+  async ids(select: (id: string) => boolean = () => true): Promise<string[]> {
     const members = stringListReply(await this.#sendCommand('SMEMBERS', this.#keys.uploadIds))
-    return members.filter(isId).toSorted() // as in a directory, other names are not ours
+    return members.filter(id => isId(id) && select(id)).toSorted() // as in a directory, other names are not ours
   }
 
   async has(id: string): Promise<boolean> {
