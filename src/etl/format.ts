@@ -23,28 +23,16 @@ export function jsonl(record: unknown): string {
   return `${text}\n`
 }
 
-/** Options of `csv`, passed on to `csv-stringify`. The most common ones are typed. */
-export interface CsvOptions {
-  /** Names of the columns, in order. Default: the properties of the first record of the job. */
-  readonly columns?: readonly string[]
-  /** Whether each object starts with a header line of column names. @default true */
-  readonly header?: boolean
-  /** Separator of fields. @default ',' */
-  readonly delimiter?: string
-  /** Any other option of `csv-stringify`. */
-  readonly [option: string]: unknown
+/** Functions that return a format without what it has learned from the records of a job. */
+const FRESH_FORMATS = new WeakMap<object, () => Format<never>>()
+
+/** @param start – returns a format like `format` that has seen no record */
+export function setFreshFormat<T>(format: Format<T>, start: () => Format<T>): void {
+  FRESH_FORMATS.set(format, start)
 }
 
-/**
- * Creates a CSV format. Loads `csv-stringify`, an optional peer dependency that must be installed; rejects if
- * it is missing. Records are objects, or arrays if `columns` is set.
- */
-export async function csv<T extends object>(options: CsvOptions = {}): Promise<Format<T>> {
-  const { stringify } = await import('csv-stringify/sync')
-  const { header = true, ...rest } = options
-  let columns = options.columns
-  return (record, isFirst) => {
-    columns ??= Object.keys(record)
-    return stringify([record], { ...rest, columns: [...columns], header: header && isFirst })
-  }
+/** Returns the format for a new job: several jobs may share a format whose first record decides its columns. */
+export function freshFormat<T>(format: Format<T>): Format<T> {
+  // Registered with the same type of record.
+  return (FRESH_FORMATS.get(format)?.() as Format<T> | undefined) ?? format
 }

@@ -2,7 +2,9 @@
  * Distributes a stream of records over objects, with a manifest.
  * @module oss-spool/etl
  */
-export { csv, jsonl, type CsvOptions, type Format } from './format.js'
+export { csv, type CsvOptions } from './csv.js'
+export type { CsvColumn } from './csv-columns.js'
+export { jsonl, type Format } from './format.js'
 export type { Manifest, ManifestObject, RecordId } from './manifest.js'
 export type { ObjectEncoder, ObjectFormat } from './object-format.js'
 export type { ObjectUpload, RotateOptions } from './options.js'

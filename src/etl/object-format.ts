@@ -2,7 +2,7 @@
  * Formats whose objects are more than a sequence of records, such as Parquet. An encoder holds the state of one
  * object; functions of one record (`Format`) become encoders here.
  */
-import type { Format } from './format.js'
+import { freshFormat, type Format } from './format.js'
 
 /** Encodes the records of one object, in order. */
 export interface ObjectEncoder<T> {
@@ -28,14 +28,15 @@ export interface ObjectFormat<T> {
   createEncoder(): ObjectEncoder<T>
 }
 
-/** Returns a function that creates the encoder of each object. */
+/** Returns a function that creates the encoder of each object of one job. */
 export function encoderFactory<T>(format: Format<T> | ObjectFormat<T>): () => ObjectEncoder<T> {
   if (typeof format !== 'function') return () => format.createEncoder()
+  const formatRecord = freshFormat(format)
   return () => {
     let isFirst = true
     return {
       add: record => {
-        const bytes = format(record, isFirst)
+        const bytes = formatRecord(record, isFirst)
         isFirst = false
         return bytes
       },

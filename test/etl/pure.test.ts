@@ -1,4 +1,4 @@
-/** ETL tests that need no OSS: key templates, dates, formats, taps, options and public types. */
+/** ETL tests that need no OSS: key templates, dates, taps, options and public types. */
 import { PassThrough, Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { createGzip, gunzipSync } from 'node:zlib'
@@ -215,15 +215,6 @@ t.test('jsonl writes one line per record and rejects records that JSON cannot re
   for (const record of [undefined, () => {}, Symbol('s'), 1n])
     t.throws(() => jsonl(record), TypeError)
   t.end()
-})
-
-t.test('csv writes a header per object and the columns of the first record', async t => {
-  const format = await csv<{ id?: number; name?: string; more?: string }>()
-  t.equal(format({ id: 1, name: 'a "b", c' }, true), 'id,name\n1,"a ""b"", c"\n')
-  t.equal(format({ name: 'x', id: 2, more: 'not a column' }, false), '2,x\n')
-  t.equal(format({}, true), 'id,name\n,\n')
-  const own = await csv({ columns: ['a', 'b'], header: false, delimiter: ';' })
-  t.equal(own([1, 2], true), '1;2\n')
 })
 
 t.test('a tap passes records through and reports at most perSecond times per second', async t => {

@@ -248,7 +248,7 @@ t.test(
     const sink = rotate<Row>(work.spool, {
       job: 'job',
       key: '{seq}',
-      format: await csv<Row>({ columns: ['id', 'of'] }),
+      format: await csv<Row>({ columns: ['id', 'of'], extraColumns: 'ignore' }),
       transform: () => [createGzip(), createCipheriv('aes-256-ctr', secret, iv)],
       every: { records: 5 },
       upload: { mime: 'application/x-own', tags: { team: 'etl' } },
