@@ -6,6 +6,7 @@ import chain from 'stream-chain'
 import {
   csv,
   jsonl,
+  parquet,
   rotate,
   tap,
   type Format,
@@ -43,6 +44,15 @@ void rotate<Row>(spool, {
   format: await csv(),
   transform: () => [createGzip()],
 })
+
+const schema = {
+  id: 'int64',
+  day: { type: 'date', optional: true },
+  price: 'decimal(10,2)',
+} as const
+void rotate<Row>(spool, { job: 'j', key: 'k', format: await parquet({ schema, rowGroup: 10 }) })
+// @ts-expect-error -- an unknown type of column
+void parquet({ schema: { id: 'text' } })
 
 // Text and byte records need no format. Other records do.
 void rotate(spool, { job: 'j', key: 'k' })
