@@ -12,6 +12,7 @@ import type { RecordId } from './manifest.js'
 import { encoderFactory, type ObjectEncoder, type ObjectFormat } from './object-format.js'
 import { KeyTemplate } from './key-template.js'
 import type { PartitionValue } from './partition.js'
+import { recordOfChunk, recordsOfChunk, type ChunkReader } from './record-chunk.js'
 import { transformFactory, type ObjectTransform } from './transform-option.js'
 
 /** Upload options of the objects of a job. Options that the job sets itself are excluded. */
@@ -44,6 +45,9 @@ const RESERVED_UPLOAD_OPTIONS = [
   'progress',
   'onProgress',
 ] as const satisfies readonly Exclude<keyof UploadOptions, keyof ObjectUpload>[]
+
+/** True for types that are arrays, but not for `any`. */
+type IsArray<T> = 0 extends 1 & T ? false : [T] extends [readonly unknown[]] ? true : false
 
 /** Options of `rotate`. `T` is the type of a record; records that are not strings or bytes need a `format`. */
 export type RotateOptions<T> = {
@@ -116,6 +120,11 @@ export type RotateOptions<T> = {
      */
     readonly onUploadFailure?: (error: unknown) => void
   }
+  /**
+   * Whether a record is an array, such as a row of CSV. Each `write()` takes one record then; without it, an
+   * array is a chunk of several records. @default false
+   */
+  readonly arrayRecords?: boolean
   /** Transform of the bytes of each object, such as compression. Default: none. */
   readonly transform?: ObjectTransform
   /**
@@ -147,13 +156,13 @@ export type RotateOptions<T> = {
   : {
       /** Serialises a record to a string or bytes, with its newline: `jsonl`, `await csv()` or your own. */
       readonly format: Format<T> | ObjectFormat<T>
-    })
+    }) &
+  (IsArray<T> extends true ? { readonly arrayRecords: true } : unknown)
 
 /** Validated option `commit`. */
 export interface CommitSettings extends CommitLimits {
   readonly onUploadFailure: ((error: unknown) => void) | undefined
 }
-
 /** Validated options with all defaults applied. */
 export interface RotateSettings<T> {
   readonly job: string
@@ -171,6 +180,7 @@ export interface RotateSettings<T> {
   }
   readonly cutBefore: ((record: T, previous: T) => boolean) | undefined
   readonly commit: CommitSettings | undefined
+  readonly recordsOf: ChunkReader<T>
   readonly createEncoder: () => ObjectEncoder<T>
   readonly createTransforms: () => readonly Duplex[]
   readonly maxOpen: number
@@ -189,6 +199,7 @@ const ROTATE_OPTIONS: Readonly<Record<keyof RotateOptions<unknown>, true>> = {
   every: true,
   cutBefore: true,
   commit: true,
+  arrayRecords: true,
   format: true,
   transform: true,
   maxOpen: true,
@@ -227,6 +238,8 @@ export function checkRotateOptions<T = string | Uint8Array>(
     if (value !== undefined && typeof value !== 'function')
       throw invalidType(name, 'a function', value)
   }
+  if (options.arrayRecords !== undefined && typeof options.arrayRecords !== 'boolean')
+    throw invalidType('arrayRecords', 'a boolean', options.arrayRecords)
   const keyTemplate = new KeyTemplate('key', options.key)
   checkOptionAndPlaceholder(
     'partitionBy',
@@ -265,6 +278,7 @@ export function checkRotateOptions<T = string | Uint8Array>(
     every: { records: every.records ?? Infinity, bytes: every.bytes ?? Infinity, ms: every.ms },
     cutBefore: options.cutBefore,
     commit: checkCommit(options),
+    recordsOf: options.arrayRecords === true ? recordOfChunk : recordsOfChunk,
     createEncoder: checkFormat(options),
     createTransforms: transformFactory(options.transform),
     maxOpen: options.maxOpen ?? 16,

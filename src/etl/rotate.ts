@@ -10,6 +10,7 @@ import { explainCollision } from './key-collision.js'
 import { RotateJob } from './rotate-job.js'
 import type { Manifest, ManifestObject } from './manifest.js'
 import { checkRotateOptions, type RotateOptions, type RotateSettings } from './options.js'
+import type { RecordChunk } from './record-chunk.js'
 import { toError } from '../util/error-shape.js'
 
 /**
@@ -29,9 +30,9 @@ export function rotate<T = string | Uint8Array>(
 }
 
 /**
- * The sink returned by `rotate`. Each `write()` takes one record. The stream fails with the first failure of
- * any object: uploads sealed by then are finished by `resume()` or by the next run of the job, all others are
- * not published. Emits `object` with a `ManifestObject` each time OSS has stored an object.
+ * The sink returned by `rotate`. Each `write()` takes one record or an array of records. The stream fails with
+ * the first failure of any object: uploads sealed by then are finished by `resume()` or by the next run of the
+ * job, all others are not published. Emits `object` with a `ManifestObject` each time OSS has stored an object.
  */
 export interface RotateStream<T> extends Writable {
   /**
@@ -60,18 +61,18 @@ export interface RotateStream<T> extends Writable {
   /** Like `on`, for the next event only. */
   once(event: string | symbol, listener: (...args: never[]) => void): this
   /** Record type for `stream-chain`. Exists only in the type system. */
-  __streamTypeW(): T
+  __streamTypeW(): RecordChunk<T>
 }
 
 class Rotation<T> extends Writable implements RotateStream<T> {
-  declare readonly __streamTypeW: () => T
+  declare readonly __streamTypeW: () => RecordChunk<T>
   readonly result: Promise<Manifest>
   readonly #settings: RotateSettings<T>
   readonly #job: RotateJob<T>
   /** Commits, if the job has them. */
   readonly #commits: CommitQueue | undefined
-  /** Records that the job has taken, except those of the current batch. */
-  #written = 0
+  /** Records that were written to this sink, buffered ones included. */
+  #accepted = 0
   /** Accepted records were not written, because the job failed or was destroyed. */
   #hasLostRecords = false
   /** First failure of the job itself, as opposed to a failed source. */
@@ -111,20 +112,24 @@ class Rotation<T> extends Writable implements RotateStream<T> {
   async #commit(): Promise<void> {
     if (this.#commits === undefined) throw invalidState('commit() needs the option "commit"')
     // No commit can cover lost records.
-    const records = this.#hasLostRecords ? Infinity : this.#written + this.writableLength
+    const records = this.#hasLostRecords ? Infinity : this.#accepted
     await this.#commits.request(records)
   }
 
-  override _write(record: T, _encoding: string, callback: (error?: Error | null) => void): void {
-    this.#write([record], callback)
+  override _write(
+    records: readonly T[],
+    _encoding: string,
+    callback: (error?: Error | null) => void,
+  ): void {
+    this.#write(records, callback)
   }
 
   override _writev(
-    records: readonly { readonly chunk: T }[],
+    chunks: readonly { readonly chunk: readonly T[] }[],
     callback: (error?: Error | null) => void,
   ): void {
     this.#write(
-      records.map(({ chunk }) => chunk),
+      chunks.flatMap(({ chunk }) => chunk),
       callback,
     )
   }
@@ -139,15 +144,23 @@ class Rotation<T> extends Writable implements RotateStream<T> {
   }
 
   override write(...parameters: unknown[]): boolean {
-    this.#hasLostRecords ||= this.destroyed || this.writableEnded
-    return super.write(...(parameters as [unknown])) // passed on as they came
+    const [chunk, ...rest] = parameters
+    const records = chunk === null ? null : this.#accept(chunk) // `Writable` refuses null
+    return super.write(...([records, ...rest] as [unknown]))
   }
 
   override end(...parameters: unknown[]): this {
-    const [record] = parameters
-    const hasRecord = record !== undefined && record !== null && typeof record !== 'function'
-    this.#hasLostRecords ||= hasRecord && (this.destroyed || this.writableEnded)
-    return super.end(...(parameters as [])) // passed on as they came
+    const [chunk, ...rest] = parameters
+    const hasChunk = chunk !== undefined && chunk !== null && typeof chunk !== 'function'
+    return super.end(...((hasChunk ? [this.#accept(chunk), ...rest] : parameters) as []))
+  }
+
+  /** Counts the records of a chunk. Returns them as the chunk that `_write` gets. */
+  #accept(chunk: unknown): readonly T[] {
+    const records = this.#settings.recordsOf(chunk as T) // the type of `write()` is that of `Writable`
+    this.#hasLostRecords ||= this.destroyed || this.writableEnded
+    this.#accepted += records.length
+    return records
   }
 
   override destroy(error?: Error): this {
@@ -175,8 +188,7 @@ class Rotation<T> extends Writable implements RotateStream<T> {
   #write(records: readonly T[], callback: (error?: Error | null) => void): void {
     this.#callbackAfter(this.#writeToJob(records), error => {
       if (error) this.#hasLostRecords = true
-      else this.#written += records.length
-      callback(error) // deducts these records from `writableLength`
+      callback(error)
     })
   }
 

@@ -3,6 +3,7 @@ import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { createGzip } from 'node:zlib'
 import chain from 'stream-chain'
+import { batch } from 'stream-chain/utils/batch.js'
 import {
   csv,
   jsonl,
@@ -80,5 +81,16 @@ const toRow = (id: number): Row => ({ id, day: new Date() })
 void pipeline(Readable.from([1]), chain([toRow, counted]), rows)
 void pipeline(Readable.from([{ id: 1 }]), tap(), rows)
 void chain([toRow, counted, rows])
+void chain([toRow, batch<Row>(100), rows])
+void chain([(id: number) => [toRow(id)] as const, rows])
 // @ts-expect-error -- the sink accepts only rows
 void chain([(id: number) => ({ other: id }), rows])
+
+// Records that are arrays, one by one.
+type Cells = readonly [id: number, name: string]
+const cells = rotate<Cells>(spool, { job: 'j', key: 'k', format: jsonl, arrayRecords: true })
+void chain([(id: number): Cells => [id, 'x'], cells])
+// @ts-expect-error -- an array would be taken for several records
+void rotate<Cells>(spool, { job: 'j', key: 'k', format: jsonl })
+// @ts-expect-error -- several rows would be taken for one
+void chain([(id: number): Cells[] => [[id, 'x']], cells])
