@@ -10,6 +10,7 @@ import type { HeaderMap } from './http/headers.js'
 import { parseRequestTarget, type RequestTarget } from './http/request-target.js'
 import type { RequestBody } from './request-body.js'
 import { invalidBucketName, newBucket, noSuchBucket } from './operations/bucket.js'
+import { withCorsHeaders } from './operations/cors.js'
 import type { OperationContext, RequestConnection } from './operations/operation-context.js'
 import type { Operation } from './operations/operation.js'
 import { findOperation } from './operations/routes.js'
@@ -76,7 +77,10 @@ export async function dispatch(requestContext: RequestContext): Promise<Reply> {
   }
   await authorize(requestContext, operation.access, address, signed)
   if (body.isEmpty) await body.reachEnd()
-  return operation.run(operationContext)
+  const reply = await operation.run(operationContext)
+  return withCorsHeaders(reply, logEntry.method, headers, () =>
+    emulator.store.buckets.get(operationContext.bucket),
+  )
 }
 
 async function publicKeyReply(callbackKey: CallbackKey): Promise<Reply> {

@@ -16,6 +16,7 @@ const NO_SUCH_UPLOAD_MESSAGE =
 
 export const OSS_ERRORS = {
   AccessDenied: { status: 403, message: 'AccessDenied' },
+  AccessForbidden: { status: 403, message: 'CORSResponse: This CORS request is not allowed.' },
   AccessKeyIdAndSecurityTokenNotMatch: {
     status: 403,
     message: 'The OSS access key id and security token you provided does not match.',
@@ -84,6 +85,11 @@ export const OSS_ERRORS = {
     message: 'The list of parts was not in ascending order.',
     ec: '0042-00000209',
   },
+  InvalidPolicyDocument: { status: 400, message: 'The policy document is not valid JSON.' },
+  InvalidWORMConfiguration: {
+    status: 400,
+    message: 'The worm configuration is invalid.',
+  },
   InvalidRange: {
     status: 416,
     message: 'The requested range cannot be satisfied.',
@@ -114,6 +120,27 @@ export const OSS_ERRORS = {
     status: 404,
     message: 'The specified bucket does not exist.',
     ec: '0015-00000101',
+  },
+  NoSuchBucketPolicy: { status: 404, message: 'The bucket policy does not exist.' },
+  NoSuchCORSConfiguration: { status: 404, message: 'The CORS Configuration does not exist.' },
+  NoSuchInventory: { status: 404, message: 'The inventory does not exist.' },
+  NoSuchLifecycle: { status: 404, message: 'No Row found in Lifecycle Table.' },
+  NoSuchServerSideEncryptionRule: {
+    status: 404,
+    message: 'The server side encryption rule does not exist.',
+  },
+  NoSuchTransferAccelerationConfiguration: {
+    status: 404,
+    message: 'The transfer acceleration configuration does not exist.',
+  },
+  NoSuchUserDefinedLogFieldsConfig: {
+    status: 404,
+    message: 'The user-defined log fields do not exist.',
+  },
+  NoSuchWORMConfiguration: { status: 404, message: 'The WORM Configuration does not exist.' },
+  NoSuchWebsiteConfiguration: {
+    status: 404,
+    message: 'The specified bucket does not have a website configuration.',
   },
   NoSuchKey: { status: 404, message: 'The specified key does not exist.', ec: '0026-00000001' },
   NoSuchUpload: { status: 404, message: NO_SUCH_UPLOAD_MESSAGE, ec: '0042-00000002' },
@@ -166,6 +193,7 @@ export const OSS_ERRORS = {
       'The request signature we calculated does not match the signature you provided. Check your key and signing method.',
     ec: '0002-00000040',
   },
+  WORMConfigurationLocked: { status: 409, message: 'The WORM Configuration is locked.' },
   TooManyBuckets: {
     status: 400,
     message: 'You have attempted to create more buckets than allowed.',

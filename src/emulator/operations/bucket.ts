@@ -96,6 +96,12 @@ export function getBucketLocation({ settings }: OperationContext): Promise<Reply
   return Promise.resolve(xmlReply('LocationConstraint', settings.region))
 }
 
+/** A bucket never has versioning, which the empty document says. */
+export async function getBucketVersioning(context: OperationContext): Promise<Reply> {
+  await requireBucket(context)
+  return xmlReply('VersioningConfiguration', {})
+}
+
 export async function listBuckets(context: OperationContext): Promise<Reply> {
   const { store, query, settings } = context
   const prefix = query.get('prefix') ?? ''

@@ -1,4 +1,4 @@
-/** ListObjects and ListObjectsV2. */
+/** ListObjects, ListObjectsV2 and ListObjectVersions. */
 import { invalidArgument } from '../oss-error.js'
 import { isoTime } from '../iso-time.js'
 import { xmlReply, type Reply } from '../reply.js'
@@ -24,6 +24,31 @@ export async function listObjects(context: OperationContext): Promise<Reply> {
     IsTruncated: page.truncated,
     NextMarker: page.truncated ? encodeName(page.lastName ?? '') : undefined,
     Contents: page.items.map(object => contentsElement(object, encodeName, true)),
+    CommonPrefixes: page.prefixes.map(commonPrefix => ({ Prefix: encodeName(commonPrefix) })),
+  })
+}
+
+/** ListObjectVersions of a bucket without versioning: each object has one version, `null`. */
+export async function listObjectVersions(context: OperationContext): Promise<Reply> {
+  const keyMarker = context.query.get('key-marker') ?? ''
+  const { prefix, delimiter, max } = listParameters(context)
+  const page = await listObjectPage(context, keyMarker)
+  const { encodeName, encoding } = readNameEncoding(context)
+  return xmlReply('ListVersionsResult', {
+    ...encoding,
+    Name: context.bucket,
+    Prefix: encodeName(prefix),
+    KeyMarker: encodeName(keyMarker),
+    VersionIdMarker: context.query.get('version-id-marker') ?? '',
+    MaxKeys: max,
+    Delimiter: encodeName(delimiter),
+    IsTruncated: page.truncated,
+    NextKeyMarker: page.truncated ? encodeName(page.lastName ?? '') : undefined,
+    NextVersionIdMarker: page.truncated ? 'null' : undefined,
+    Version: page.items.map(object => {
+      const { Key, ...rest } = contentsElement(object, encodeName, true)
+      return { Key, VersionId: 'null', IsLatest: true, ...rest }
+    }),
     CommonPrefixes: page.prefixes.map(commonPrefix => ({ Prefix: encodeName(commonPrefix) })),
   })
 }

@@ -8,15 +8,32 @@ import type { HeaderMap } from '../http/headers.js'
 import type { Reply } from '../reply.js'
 import { getBucketAcl, getObjectAcl, putBucketAcl, putObjectAcl } from './acl.js'
 import { appendObject } from './append.js'
-import { deleteBucket, getBucketInfo, getBucketLocation, listBuckets, putBucket } from './bucket.js'
+import {
+  BUCKET_CONFIGURATIONS,
+  configurationOperation,
+  deleteInventory,
+  getInventory,
+  listInventories,
+  putInventory,
+} from './bucket-configuration.js'
+import { getBucketStat } from './bucket-stat.js'
+import {
+  deleteBucket,
+  getBucketInfo,
+  getBucketLocation,
+  getBucketVersioning,
+  listBuckets,
+  putBucket,
+} from './bucket.js'
 import type { OperationContext } from './operation-context.js'
 import { completeMultipartUpload } from './complete.js'
+import { optionObject } from './cors.js'
 import { copyObject, uploadPartCopy } from './copy.js'
 import { deleteMultipleObjects } from './delete-multiple.js'
 import { abortMultipartUpload, initiateMultipartUpload, uploadPart } from './multipart.js'
 import { listMultipartUploads, listParts } from './multipart-list.js'
 import type { OperationName } from './operation-name.js'
-import { listObjects, listObjectsV2 } from './object-list.js'
+import { listObjects, listObjectsV2, listObjectVersions } from './object-list.js'
 import { getObject, getObjectMeta, headObject } from './object-read.js'
 import { deleteObject, putObject } from './object-write.js'
 import type { Access, Level, Operation } from './operation.js'
@@ -29,6 +46,13 @@ import {
   putBucketTags,
   putObjectTagging,
 } from './tagging.js'
+import {
+  abortBucketWorm,
+  completeBucketWorm,
+  extendBucketWorm,
+  getBucketWorm,
+  initiateBucketWorm,
+} from './worm.js'
 
 type OperationRoute = [
   OperationName,
@@ -45,6 +69,18 @@ const COPY_SOURCE_HEADER = 'x-oss-copy-source'
 const SUB_RESOURCE_ROUTES: readonly OperationRoute[] = [
   ['GetBucketInfo', 'GET', 'bucket', 'bucketInfo', 'owner', getBucketInfo],
   ['GetBucketLocation', 'GET', 'bucket', 'location', 'owner', getBucketLocation],
+  ['GetBucketStat', 'GET', 'bucket', 'stat', 'owner', getBucketStat],
+  ['GetBucketVersioning', 'GET', 'bucket', 'versioning', 'owner', getBucketVersioning],
+  ['ListObjectVersions', 'GET', 'bucket', 'versions', 'read', listObjectVersions],
+  ['InitiateBucketWorm', 'POST', 'bucket', 'worm', 'owner', initiateBucketWorm],
+  ['GetBucketWorm', 'GET', 'bucket', 'worm', 'owner', getBucketWorm],
+  ['AbortBucketWorm', 'DELETE', 'bucket', 'worm', 'owner', abortBucketWorm],
+  ['ExtendBucketWorm', 'POST', 'bucket', 'wormExtend wormId', 'owner', extendBucketWorm],
+  ['CompleteBucketWorm', 'POST', 'bucket', 'wormId', 'owner', completeBucketWorm],
+  ['PutBucketInventory', 'PUT', 'bucket', 'inventory inventoryId', 'owner', putInventory],
+  ['GetBucketInventory', 'GET', 'bucket', 'inventory inventoryId', 'owner', getInventory],
+  ['DeleteBucketInventory', 'DELETE', 'bucket', 'inventory inventoryId', 'owner', deleteInventory],
+  ['ListBucketInventory', 'GET', 'bucket', 'inventory', 'owner', listInventories],
   ['GetBucketAcl', 'GET', 'bucket', 'acl', 'owner', getBucketAcl],
   ['PutBucketAcl', 'PUT', 'bucket', 'acl', 'create', putBucketAcl],
   ['GetBucketTags', 'GET', 'bucket', 'tagging', 'owner', getBucketTags],
@@ -78,6 +114,8 @@ const SUB_RESOURCE_ROUTES: readonly OperationRoute[] = [
 
 /** Routes without a sub-resource. Matched last, after the operations that are not implemented. */
 const PLAIN_ROUTES: readonly OperationRoute[] = [
+  ['OptionObject', 'OPTIONS', 'bucket', '', 'anyone', optionObject],
+  ['OptionObject', 'OPTIONS', 'object', '', 'anyone', optionObject],
   ['ListBuckets', 'GET', 'service', '', 'owner', listBuckets],
 
   ['PutBucket', 'PUT', 'bucket', '', 'create', putBucket],
@@ -92,6 +130,8 @@ const PLAIN_ROUTES: readonly OperationRoute[] = [
   ['DeleteObject', 'DELETE', 'object', '', 'write', deleteObject],
 ]
 
+const CONFIGURATION_VERBS = { GET: 'Get', PUT: 'Put', DELETE: 'Delete' } as const
+
 const toOperations = (routes: readonly OperationRoute[]): Operation[] =>
   routes.map(([name, method, level, query, access, run, header]) => ({
     name,
@@ -103,7 +143,23 @@ const toOperations = (routes: readonly OperationRoute[]): Operation[] =>
     ...(header === undefined ? {} : { header }),
   }))
 
-const SUB_RESOURCE_OPERATIONS = toOperations(SUB_RESOURCE_ROUTES)
+/** Operations on configuration documents, such as `GET ?lifecycle`. */
+const CONFIGURATION_ROUTES = BUCKET_CONFIGURATIONS.flatMap(configuration =>
+  configuration.methods.map((method): OperationRoute => {
+    const { parameter } = configuration
+    const run = configurationOperation(configuration, method)
+    return [
+      `${CONFIGURATION_VERBS[method]}BucketConfiguration`,
+      method,
+      'bucket',
+      parameter,
+      'owner',
+      run,
+    ]
+  }),
+)
+
+const SUB_RESOURCE_OPERATIONS = toOperations([...SUB_RESOURCE_ROUTES, ...CONFIGURATION_ROUTES])
 const PLAIN_OPERATIONS = toOperations(PLAIN_ROUTES)
 
 /** Returns the operation of a request. For an unknown one, returns an operation that answers an error. */

@@ -53,8 +53,8 @@ export function unsupportedOperation(
     return notImplementedOperation({ Parameter: 'versionId' })
   const header = UNSUPPORTED_HEADERS.find(name => headers.has(name))
   if (header !== undefined) return notImplementedOperation({ Header: header })
-  // form uploads, whose signature is in the form, and CORS preflight requests, which have none
-  if (method === 'OPTIONS' || (method === 'POST' && level === 'bucket' && !query.has('delete')))
+  // form uploads, whose signature is in the form
+  if (method === 'POST' && level === 'bucket' && !query.has('delete'))
     return notImplementedOperation({ Method: method }, 'anyone')
   return undefined
 }

@@ -14,6 +14,8 @@ const MAX_XML_BYTES = 4 * 1024 * 1024
 export interface XmlElement {
   /** Returns the text of the first child of this name; '' if it is empty, undefined if there is none. */
   text(name: string): string | undefined
+  /** Returns the texts of all children of this name. */
+  texts(name: string): string[]
   /** Returns the first child of this name. */
   child(name: string): XmlElement | undefined
   /** Returns all children of this name. */
@@ -31,13 +33,19 @@ export async function readXmlBody(
   root: string,
   mayBeEmpty = false,
 ): Promise<XmlElement | undefined> {
-  const text = context.body.isPresent ? await context.body.readText(MAX_XML_BYTES) : ''
-  checkContentMd5(context, text)
+  const text = await readTextBody(context)
   if (text.trim() === '') {
     if (mayBeEmpty) return undefined
     throw new OssError('MalformedXML')
   }
   return parseXml(text, root)
+}
+
+/** Reads the body as text and checks its Content-MD5. */
+export async function readTextBody(context: OperationContext): Promise<string> {
+  const text = context.body.isPresent ? await context.body.readText(MAX_XML_BYTES) : ''
+  checkContentMd5(context, text)
+  return text
 }
 
 function checkContentMd5({ headers }: OperationContext, text: string): void {
@@ -125,6 +133,7 @@ function toXmlElement(parsed: ParsedXml): XmlElement {
       const found = firstChild(name)
       return found === undefined || typeof found === 'string' ? found : ''
     },
+    texts: name => childrenNamed(name).map(found => (typeof found === 'string' ? found : '')),
     child(name) {
       const found = firstChild(name)
       return found === undefined ? undefined : toXmlElement(found)

@@ -20,6 +20,19 @@ export interface BucketRecord {
   readonly acl: Acl
   readonly storageClass: string
   readonly tags: readonly Tag[]
+  /** Configuration documents as sent, by sub-resource; an inventory as `inventory/ID`. */
+  readonly configurations?: Readonly<Record<string, string>>
+  readonly retention?: RetentionPolicy
+}
+
+/** A retention policy of a bucket. */
+export interface RetentionPolicy {
+  readonly id: string
+  /** Number of days that objects are protected. */
+  readonly days: number
+  /** ISO 8601. */
+  readonly created: string
+  readonly isLocked: boolean
 }
 
 /** Metadata that a client sends when it creates an object, with PutObject or Initiate. */

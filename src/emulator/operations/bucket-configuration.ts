@@ -1,0 +1,182 @@
+/**
+ * Configuration documents of buckets. They are checked for their form, stored, and returned as they came, so that scripts
+ * that set up buckets work unchanged. Only CORS has an effect, see `cors.ts`.
+ */
+import { randomUUID } from 'node:crypto'
+import { OssError, type OssErrorCode } from '../oss-error.js'
+import { emptyReply, xmlReply, type Reply } from '../reply.js'
+import type { BucketRecord } from '../store/record.js'
+import { xmlDocument, type XmlValue } from '../xml.js'
+import { requireBucket } from './bucket.js'
+import type { OperationContext } from './operation-context.js'
+import { parseXml, readTextBody } from './xml-body.js'
+
+/** A kind of document. */
+export interface BucketConfiguration {
+  /** Query parameter that names it. */
+  readonly parameter: string
+  /** Root element. A policy is JSON. */
+  readonly root: string
+  /** The error if there is none, or the content of the document that stands for none. */
+  readonly missing: OssErrorCode | { readonly [name: string]: XmlValue }
+  readonly methods: readonly ('GET' | 'PUT' | 'DELETE')[]
+}
+
+const ALL = ['GET', 'PUT', 'DELETE'] as const
+const NO_DELETE = ['GET', 'PUT'] as const
+
+const kind = (
+  parameter: string,
+  root: string,
+  missing: BucketConfiguration['missing'],
+  methods: BucketConfiguration['methods'] = ALL,
+): BucketConfiguration => ({ parameter, root, missing, methods })
+
+export const POLICY = kind('policy', '', 'NoSuchBucketPolicy')
+export const CORS = kind('cors', 'CORSConfiguration', 'NoSuchCORSConfiguration')
+const LIFECYCLE = kind('lifecycle', 'LifecycleConfiguration', 'NoSuchLifecycle')
+const LOG_FIELDS = 'UserDefinedLogFieldsConfiguration'
+const ACCELERATION = 'TransferAccelerationConfiguration'
+const NO_REFERERS = { AllowEmptyReferer: true, RefererList: {} }
+
+export const BUCKET_CONFIGURATIONS: readonly BucketConfiguration[] = [
+  POLICY,
+  CORS,
+  LIFECYCLE,
+  kind('website', 'WebsiteConfiguration', 'NoSuchWebsiteConfiguration'),
+  kind('logging', 'BucketLoggingStatus', {}),
+  kind('userDefinedLogFieldsConfig', LOG_FIELDS, 'NoSuchUserDefinedLogFieldsConfig'),
+  kind('referer', 'RefererConfiguration', NO_REFERERS, NO_DELETE),
+  kind('encryption', 'ServerSideEncryptionRule', 'NoSuchServerSideEncryptionRule'),
+  kind('requestPayment', 'RequestPaymentConfiguration', { Payer: 'BucketOwner' }, NO_DELETE),
+  kind('accessmonitor', 'AccessMonitorConfiguration', { Status: 'Disabled' }, NO_DELETE),
+  kind('transferAcceleration', ACCELERATION, 'NoSuchTransferAccelerationConfiguration', NO_DELETE),
+  kind('publicAccessBlock', 'PublicAccessBlockConfiguration', { BlockPublicAccess: false }),
+  kind('resourceGroup', 'BucketResourceGroupConfiguration', { ResourceGroupId: '' }, NO_DELETE),
+  kind('httpsConfig', 'HttpsConfiguration', { TLS: { Enable: false } }, NO_DELETE),
+  kind('bucketArchiveDirectRead', 'ArchiveDirectReadConfiguration', { Enabled: false }, NO_DELETE),
+]
+
+/** Returns the operation for one document and one method. */
+export function configurationOperation(
+  configuration: BucketConfiguration,
+  method: 'GET' | 'PUT' | 'DELETE',
+): (context: OperationContext) => Promise<Reply> {
+  if (method === 'GET') return context => getConfiguration(context, configuration)
+  if (method === 'PUT') return context => putConfiguration(context, configuration)
+  return context => removeDocument(context, configuration.parameter)
+}
+
+/** Returns the stored document; undefined if there is none. */
+export function configurationOf(
+  bucket: BucketRecord | undefined,
+  { parameter }: BucketConfiguration,
+): string | undefined {
+  const documents = bucket?.configurations ?? {}
+  return Object.hasOwn(documents, parameter) ? documents[parameter] : undefined
+}
+
+async function getConfiguration(
+  context: OperationContext,
+  configuration: BucketConfiguration,
+): Promise<Reply> {
+  const { root, missing } = configuration
+  const document = configurationOf(await requireBucket(context), configuration)
+  if (document === undefined) {
+    if (typeof missing === 'string') throw new OssError(missing)
+    return xmlReply(root, missing)
+  }
+  return documentReply(document, configuration === POLICY ? 'application/json' : undefined)
+}
+
+async function putConfiguration(
+  context: OperationContext,
+  configuration: BucketConfiguration,
+): Promise<Reply> {
+  const text = await readTextBody(context)
+  if (configuration === POLICY) checkPolicy(text)
+  else await parseXml(text, configuration.root)
+  const document = configuration === LIFECYCLE ? withRuleIds(text) : text
+  await setDocument(context, configuration.parameter, document)
+  return emptyReply(200)
+}
+
+/** Throws 400 InvalidPolicyDocument unless the text is a JSON object. */
+function checkPolicy(text: string): void {
+  try {
+    const policy: unknown = JSON.parse(text)
+    if (typeof policy === 'object' && policy !== null && !Array.isArray(policy)) return
+  } catch {
+    // reported below
+  }
+  throw new OssError('InvalidPolicyDocument')
+}
+
+/** Gives an id to each rule that has none, as the service does. */
+function withRuleIds(document: string): string {
+  return document
+    .split('<Rule>')
+    .map((rule, i) => (i === 0 || rule.includes('<ID>') ? rule : `<ID>${randomUUID()}</ID>${rule}`))
+    .join('<Rule>')
+}
+
+/** Returns a document as it was sent, with an XML declaration. */
+function documentReply(document: string, contentType = 'application/xml'): Reply {
+  const hasDeclaration = contentType !== 'application/xml' || document.startsWith('<?xml')
+  const body = hasDeclaration ? document : `<?xml version="1.0" encoding="UTF-8"?>\n${document}`
+  return { status: 200, headers: { 'Content-Type': contentType }, body }
+}
+
+async function setDocument(
+  context: OperationContext,
+  name: string,
+  document: string,
+): Promise<void> {
+  const bucket = await requireBucket(context)
+  const configurations = { ...bucket.configurations, [name]: document }
+  await context.store.buckets.put({ ...bucket, configurations })
+}
+
+async function removeDocument(context: OperationContext, name: string): Promise<Reply> {
+  const bucket = await requireBucket(context)
+  const { [name]: _removed, ...configurations } = bucket.configurations ?? {}
+  await context.store.buckets.put({ ...bucket, configurations })
+  return emptyReply(204)
+}
+
+const inventoryName = ({ query }: OperationContext): string =>
+  `inventory/${query.get('inventoryId') ?? ''}`
+
+export async function putInventory(context: OperationContext): Promise<Reply> {
+  const text = await readTextBody(context)
+  const id = (await parseXml(text, 'InventoryConfiguration')).text('Id')
+  if (id !== context.query.get('inventoryId')) throw new OssError('MalformedXML')
+  await setDocument(context, inventoryName(context), text)
+  return emptyReply(200)
+}
+
+export async function getInventory(context: OperationContext): Promise<Reply> {
+  const { configurations = {} } = await requireBucket(context)
+  const document = configurations[inventoryName(context)]
+  if (document === undefined) throw new OssError('NoSuchInventory')
+  return documentReply(document)
+}
+
+export function deleteInventory(context: OperationContext): Promise<Reply> {
+  return removeDocument(context, inventoryName(context))
+}
+
+export async function listInventories(context: OperationContext): Promise<Reply> {
+  const { configurations = {} } = await requireBucket(context)
+  const names = Object.keys(configurations).filter(name => name.startsWith('inventory/'))
+  if (names.length === 0) throw new OssError('NoSuchInventory')
+  const documents = names.toSorted().map(name => withoutDeclaration(configurations[name] ?? ''))
+  const list = xmlDocument('ListInventoryConfigurationsResult', { IsTruncated: false })
+  const end = list.lastIndexOf('</')
+  const body = `${list.slice(0, end)}${documents.join('\n')}\n${list.slice(end)}`
+  return { status: 200, headers: { 'Content-Type': 'application/xml' }, body }
+}
+
+function withoutDeclaration(document: string): string {
+  return document.startsWith('<?xml') ? document.slice(document.indexOf('?>') + 2) : document
+}
