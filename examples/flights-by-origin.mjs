@@ -33,7 +33,6 @@ const objects = rotate(spool, {
   time: flight => flight.departure,
   format: jsonl,
   transform: 'gzip',
-  maxOpen: 300, // there are 229 airports, and the flights are sorted by date
 })
 const progress = tap(({ records, rate }) => {
   console.error(`${records.toLocaleString('en')} flights, ${Math.round(rate)}/s`)

@@ -93,7 +93,8 @@ export class Spool extends EventEmitter<{
   /** Absolute path of the spool directory. */
   readonly dir: string
   readonly #connection: OssConnection
-  readonly #defaults: UploadOptions
+  /** @internal Defaults of all uploads. */
+  readonly defaults: UploadOptions
   readonly #records: RecordStore
   readonly #uploadSlots: FairSemaphore
   readonly #requestSlots: FairSemaphore
@@ -123,7 +124,7 @@ export class Spool extends EventEmitter<{
     this.#connection = 'open' in client ? client : connect(client)
     this.#connection.setLimits(rateLimitsOf(maxRate))
     this.dir = resolve(dir ?? defaultDirectory())
-    this.#defaults = defaults
+    this.defaults = defaults
     this.#records =
       checkpointStore?.recordStoreFor(new SpoolDirectory(this.dir)) ??
       new LocalRecordStore(this.dir)
@@ -266,7 +267,7 @@ export class Spool extends EventEmitter<{
     const { force = false, to, ...run } = options
     if (to !== undefined) checkMoveTarget(to)
     // No source has to wait, so `maxSpoolBytes` has no effect and must not restrict `parallel`.
-    const { maxSpoolBytes: _bound, ...defaults } = this.#defaults
+    const { maxSpoolBytes: _bound, ...defaults } = this.defaults
     const settings = { ...checkOptions({ ...defaults, ...run }), force }
     return this.#withErrorCodes({ id }, () =>
       this.#uploadSlots.share().run(settings.signal, () =>
@@ -313,7 +314,7 @@ export class Spool extends EventEmitter<{
         if (!remote) return this.#remove(claim)
         const { checkpoint } = claim
         this.#checkEndpoint(checkpoint, (say, at) => say.abort(id, { at }))
-        const settings = checkOptions(this.#defaults)
+        const settings = checkOptions(this.defaults)
         const context = this.#createContext(claim, placeOf(checkpoint), checkpoint.key, settings)
         return abortUpload(context, this.#records)
       }),
@@ -353,7 +354,7 @@ export class Spool extends EventEmitter<{
   async prune(options: PruneOptions = {}): Promise<Pruned[]> {
     checkObject('options', options)
     checkProperties('options', options, PRUNE_OPTIONS)
-    const settings = checkOptions(this.#defaults)
+    const settings = checkOptions(this.defaults)
     const deps: PruneDeps = {
       records: this.#records,
       contextOf: (claim, checkpoint) => {
@@ -405,7 +406,7 @@ export class Spool extends EventEmitter<{
   ): { place: Place; id: string; settings: UploadSettings } {
     checkKey(key)
     checkObject('options', options)
-    const settings = checkOptions({ ...this.#defaults, ...options })
+    const settings = checkOptions({ ...this.defaults, ...options })
     checkImportedKey(key, settings.checkpoint)
     const place = this.#connection.place()
     return { place, id: options.id ?? defaultId(place, key), settings }

@@ -2,6 +2,7 @@
  * Distributes a stream of records over objects, with a manifest.
  * @module oss-spool/etl
  */
+export type { OpenLimit, RotateWarning } from './early-ends.js'
 export { csv, type CsvOptions } from './csv.js'
 export type { CsvColumn } from './csv-columns.js'
 export { jsonl, type Format } from './format.js'

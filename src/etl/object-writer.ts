@@ -1,15 +1,32 @@
-/** Writes the records of one object: formats them, batches them, and passes them through the transforms. */
+/**
+ * Writes the records of one object: formats them, batches them, and passes them through the transforms. Nothing
+ * but a batch exists until that is full: most of the objects that are open concurrently are small, and a
+ * compressor or an upload each would cost more than their records.
+ */
+import type { Duplex } from 'node:stream'
 import type { UploadResult } from '../index.js'
 import { RecordBatch } from './batch.js'
 import type { RecordId } from './manifest.js'
 import type { ObjectEncoder } from './object-format.js'
 import type { ObjectOutput } from './object-output.js'
-import type { TransformChain } from './transform-chain.js'
+import { TransformChain } from './transform-chain.js'
 
 /** Calls for each record of one object. */
 export interface RecordCallbacks<T> {
   readonly encoder: ObjectEncoder<T>
   readonly recordId: (record: T, index: number) => RecordId
+}
+
+/** Creates what the bytes of an object pass through. Called at most once, unless a transform is to end early. */
+export interface ObjectPipelineFactory {
+  /** `undefined` if the bytes are stored as they are. */
+  readonly createTransforms: (() => readonly Duplex[]) | undefined
+  readonly createOutput: () => ObjectOutput
+}
+
+interface ObjectPipeline {
+  readonly transforms: TransformChain
+  readonly output: ObjectOutput
 }
 
 export class ObjectWriter<T> {
@@ -31,8 +48,8 @@ export class ObjectWriter<T> {
   drained: Promise<void> = Promise.resolve()
 
   readonly #callbacks: RecordCallbacks<T>
-  readonly #transforms: TransformChain
-  readonly #output: ObjectOutput
+  readonly #factory: ObjectPipelineFactory
+  #pipeline: ObjectPipeline | undefined
   readonly #batch = new RecordBatch()
   /** Output of the transforms so far; depends on timing. */
   #transformedBytes = 0
@@ -40,24 +57,26 @@ export class ObjectWriter<T> {
   #transforming: Promise<void> = Promise.resolve()
   /** Records at the latest `endMember()`. */
   #recordsInMembers = 0
+  #isEnded = false
+  #isDestroyed = false
+  #resolveDone!: (result: Promise<UploadResult>) => void // set in the constructor
+  #rejectDone!: (error: unknown) => void // set in the constructor
 
-  constructor(
-    key: string,
-    callbacks: RecordCallbacks<T>,
-    transforms: TransformChain,
-    output: ObjectOutput,
-  ) {
+  constructor(key: string, callbacks: RecordCallbacks<T>, factory: ObjectPipelineFactory) {
     this.key = key
     this.#callbacks = callbacks
-    this.#transforms = transforms
-    this.#output = output
-    this.done = output.done
+    this.#factory = factory
+    this.done = new Promise((resolve, reject) => {
+      this.#resolveDone = resolve
+      this.#rejectDone = reject
+    })
     this.done.catch(() => {})
   }
 
   /**
    * Writes a record. A full batch enters the transforms once the previous batch is processed.
-   * @returns a promise if the caller must wait before it writes the next record
+   * @returns a promise if the caller must wait before it writes the next record. The first one means that the
+   * object has an output from now on
    */
   write(record: T, index: number): Promise<void> | undefined {
     const chunk = this.#callbacks.encoder.add(record)
@@ -69,21 +88,18 @@ export class ObjectWriter<T> {
 
   /**
    * Ends the gzip member or zstd frame, if records were written to it, so that the output so far is an object
-   * of its own. Call it between two writes.
+   * of its own. Call it between two writes. Has no effect after `end()`.
    */
   async endMember(): Promise<void> {
-    if (this.#recordsInMembers === this.records) return
+    if (this.#isEnded || this.#recordsInMembers === this.records) return
     this.#recordsInMembers = this.records
     await this.#flushAll()
   }
 
   /** Ends the object. Settles like `done`. */
   async end(): Promise<UploadResult> {
-    if (this.latestRecord !== undefined)
-      this.lastRecordId = this.#callbacks.recordId(...this.latestRecord)
-    const rest = this.#callbacks.encoder.end()
-    if (rest !== undefined) this.#addToBatch(rest)
-    this.drained = this.#flushAll().then(() => this.#output.end())
+    this.#isEnded = true
+    this.drained = this.#drain()
     this.drained.catch(() => {}) // reported by this method
     await this.drained
     return this.done
@@ -91,37 +107,63 @@ export class ObjectWriter<T> {
 
   /** Discards the object, except what was committed. */
   destroy(): void {
-    this.#output.destroy()
-    this.#transforms.destroy()
+    this.#isDestroyed = true
+    this.#rejectDone(new Error(`The object ${this.key} was destroyed`)) // no effect with an output
+    this.#pipeline?.output.destroy()
+    this.#pipeline?.transforms.destroy()
+  }
+
+  async #drain(): Promise<void> {
+    if (this.latestRecord !== undefined)
+      this.lastRecordId = this.#callbacks.recordId(...this.latestRecord)
+    const rest = this.#callbacks.encoder.end()
+    if (rest !== undefined) this.#addToBatch(rest)
+    await this.#flushAll()
+    this.#open().output.end()
   }
 
   #addToBatch(chunk: string | Uint8Array): void {
-    this.#batch.add(chunk)
-    if (this.#transforms.isEmpty) this.size += Buffer.byteLength(chunk)
+    const bytes = this.#batch.add(chunk)
+    if (this.#factory.createTransforms === undefined) this.size += bytes
+  }
+
+  /** Returns the transforms and the output, and creates them on the first call. */
+  #open(): ObjectPipeline {
+    if (this.#pipeline !== undefined) return this.#pipeline
+    if (this.#isDestroyed) throw new Error(`The object ${this.key} was destroyed`)
+    const { createTransforms = () => [], createOutput } = this.#factory
+    // Before the output, because creating the transforms may fail.
+    const transforms = new TransformChain(createTransforms)
+    this.#pipeline = { transforms, output: createOutput() }
+    this.#resolveDone(this.#pipeline.output.done)
+    return this.#pipeline
   }
 
   /** Passes on all records so far, and ends the transforms. */
   async #flushAll(): Promise<void> {
+    const { transforms } = this.#open()
     await this.#flushBatch()
     await this.#transforming
-    await this.#writeChunks(await this.#transforms.end())
+    await this.#writeChunks(await transforms.end())
   }
 
   async #flushBatch(): Promise<void> {
+    const { transforms } = this.#open()
     await this.#transforming
-    if (!this.#transforms.isEmpty) this.size = this.#transformedBytes
-    this.#transforming = this.#transformBatch(this.#batch.take())
+    if (this.#factory.createTransforms !== undefined) this.size = this.#transformedBytes
+    this.#transforming = this.#transformBatch(transforms, this.#batch.take())
     this.#transforming.catch(() => {}) // reported by the next flush, or by `end()`
   }
 
-  async #transformBatch(batch: readonly Buffer[]): Promise<void> {
-    await this.#writeChunks(await this.#transforms.write(batch))
+  async #transformBatch(transforms: TransformChain, batch: readonly Buffer[]): Promise<void> {
+    await this.#writeChunks(await transforms.write(batch))
   }
 
   async #writeChunks(chunks: readonly Buffer[]): Promise<void> {
+    const { output } = this.#open()
     for (const chunk of chunks) {
       this.#transformedBytes += chunk.length
-      const drained = this.#output.write(chunk)
+      const drained = output.write(chunk)
       if (drained !== undefined) await drained
     }
   }

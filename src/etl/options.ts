@@ -94,6 +94,11 @@ export type RotateOptions<T> = {
      * records that cannot be read again, because another run would split them differently.
      */
     readonly ms?: number
+    /**
+     * Time in ms without a record after which an object ends, 1 to 2^31 - 1. Like `ms`, only for records that
+     * cannot be read again.
+     */
+    readonly idleMs?: number
   }
   /**
    * Returns whether `record` starts a new object. `previous` is the latest record of the current object.
@@ -128,10 +133,17 @@ export type RotateOptions<T> = {
   /** Transform of the bytes of each object, such as compression. Default: none. */
   readonly transform?: ObjectTransform
   /**
-   * Maximum number of objects that accept records concurrently, 1 to 1,000. Beyond that, the least recently
-   * used object ends, and its next record starts another one. @default 16
+   * Maximum number of objects that accept records concurrently, 1 to 10,000. Beyond that, the least recently
+   * used object ends, and its next record starts another one; the event `warning` reports it. Each object takes
+   * up to 68 KiB of memory for its records. @default 1000
    */
   readonly maxOpen?: number
+  /**
+   * Maximum number of objects that accept records and have a temp file, 1 to 1,000. An object has one from
+   * its first 64 KiB of text on, or with `commit` from its first record on. Beyond that, the least recently used
+   * of them ends, as with `maxOpen`. @default 256
+   */
+  readonly maxOpenFiles?: number
   /**
    * Maximum number of ended objects that are not yet stored on OSS, 1 to 1,000. Beyond that, records wait.
    * @default 8
@@ -177,13 +189,16 @@ export interface RotateSettings<T> {
     readonly records: number
     readonly bytes: number
     readonly ms: number | undefined
+    readonly idleMs: number | undefined
   }
   readonly cutBefore: ((record: T, previous: T) => boolean) | undefined
   readonly commit: CommitSettings | undefined
   readonly recordsOf: ChunkReader<T>
   readonly createEncoder: () => ObjectEncoder<T>
-  readonly createTransforms: () => readonly Duplex[]
+  /** `undefined` if the bytes are stored as they are. */
+  readonly createTransforms: (() => readonly Duplex[]) | undefined
   readonly maxOpen: number
+  readonly maxOpenFiles: number
   readonly maxEnding: number
   readonly recordId: (record: T, index: number) => RecordId
   readonly upload: ObjectUpload
@@ -203,6 +218,7 @@ const ROTATE_OPTIONS: Readonly<Record<keyof RotateOptions<unknown>, true>> = {
   format: true,
   transform: true,
   maxOpen: true,
+  maxOpenFiles: true,
   maxEnding: true,
   recordId: true,
   manifest: true,
@@ -252,16 +268,18 @@ export function checkRotateOptions<T = string | Uint8Array>(
   const calendar = new Calendar(options.timeZone)
   checkKey(keyTemplate.key({ ...SAMPLE_KEY_FIELDS, job, date: calendar.fields(0) }))
   checkObject('every', every)
-  checkProperties('every', every, { records: true, bytes: true, ms: true })
+  checkProperties('every', every, { records: true, bytes: true, ms: true, idleMs: true })
   checkInteger('every.records', every.records, 1, Number.MAX_SAFE_INTEGER)
   checkInteger('every.bytes', every.bytes, 1, Number.MAX_SAFE_INTEGER)
   checkInteger('every.ms', every.ms, 1, 2 ** 31 - 1)
+  checkInteger('every.idleMs', every.idleMs, 1, 2 ** 31 - 1)
   const isCut = options.cutBefore !== undefined || Object.values(every).some(isSet)
   if (isCut && !keyTemplate.placeholders.has('seq')) {
     const reason = 'must contain {seq} with "every" or "cutBefore", which start further objects'
     throw invalidValue('key', reason, options.key)
   }
-  checkInteger('maxOpen', options.maxOpen, 1, 1000)
+  checkInteger('maxOpen', options.maxOpen, 1, 10_000)
+  checkInteger('maxOpenFiles', options.maxOpenFiles, 1, 1000)
   checkInteger('maxEnding', options.maxEnding, 1, 1000)
   checkOptions(upload)
   for (const name of RESERVED_UPLOAD_OPTIONS) {
@@ -275,13 +293,19 @@ export function checkRotateOptions<T = string | Uint8Array>(
     isManifestPerJob: manifestTemplate.includes('{job}'),
     partitionBy: options.partitionBy,
     time: options.time,
-    every: { records: every.records ?? Infinity, bytes: every.bytes ?? Infinity, ms: every.ms },
+    every: {
+      records: every.records ?? Infinity,
+      bytes: every.bytes ?? Infinity,
+      ms: every.ms,
+      idleMs: every.idleMs,
+    },
     cutBefore: options.cutBefore,
     commit: checkCommit(options),
     recordsOf: options.arrayRecords === true ? recordOfChunk : recordsOfChunk,
     createEncoder: checkFormat(options),
     createTransforms: transformFactory(options.transform),
-    maxOpen: options.maxOpen ?? 16,
+    maxOpen: options.maxOpen ?? 1000,
+    maxOpenFiles: options.maxOpenFiles ?? 256,
     maxEnding: options.maxEnding ?? 8,
     recordId: options.recordId ?? ((_record, index) => index),
     upload,

@@ -7,13 +7,15 @@ import { randomUUID } from 'node:crypto'
 import type { Spool, UploadOptions, UploadResult } from '../index.js'
 import { createManifest, type Manifest, type ManifestObject } from './manifest.js'
 import type { RotateSettings } from './options.js'
-import { CommittableOutput, RepeatableOutput } from './object-output.js'
 import { EarlierRuns } from './earlier-runs.js'
-import { ObjectWriter } from './object-writer.js'
-import { PublishQueue } from './publish-queue.js'
+import { EarlyEnds, type OpenLimit, type RotateWarning } from './early-ends.js'
 import { explainCollision } from './key-collision.js'
+import { CommittableOutput, RepeatableOutput, type ObjectOutput } from './object-output.js'
+import { ObjectTimers } from './object-timers.js'
+import { ObjectWriter } from './object-writer.js'
+import { OpenObjects } from './open-objects.js'
+import { PublishQueue } from './publish-queue.js'
 import { KeySequences, type KeySequence } from './key-sequence.js'
-import { TransformChain } from './transform-chain.js'
 import { manifestUploadId, objectUploadId } from './upload-ids.js'
 import { allowManyListeners } from '../util/abort-signals.js'
 import { omitUndefined } from '../util/omit-undefined.js'
@@ -24,12 +26,14 @@ export interface RotateJobListener {
   onFailure(error: unknown): void
   /** OSS has stored an object. */
   onObject(object: ManifestObject, result: UploadResult): void
+  /** Objects ended early because of a limit. */
+  onWarning(warning: RotateWarning): void
 }
 
 /** An object that accepts records. */
 interface OpenObject<T> {
   readonly writer: ObjectWriter<T>
-  readonly timer: NodeJS.Timeout | undefined
+  readonly timers: ObjectTimers
 }
 
 export class RotateJob<T> {
@@ -39,10 +43,12 @@ export class RotateJob<T> {
   readonly #keySequences: KeySequences<T>
   /** Absent if the job is committed: no run repeats another one. */
   readonly #earlierRuns: EarlierRuns | undefined
-  /** Keyed by sequence name, least recently used first. */
-  readonly #openObjects = new Map<string, OpenObject<T>>()
-  /** Objects that accept no more records and are not yet stored on OSS. */
-  readonly #ending = new Set<Promise<void>>()
+  readonly #openObjects = new OpenObjects<OpenObject<T>>()
+  readonly #earlyEnds: EarlyEnds
+  /** Number of objects that accept no more records and are not yet stored on OSS. */
+  #endingCount = 0
+  /** Called when one of them is stored, or has failed. */
+  #onEnded: () => void = () => {}
   /** Entries of all objects, in the order in which the objects were started. */
   readonly #manifestObjects: Promise<ManifestObject>[] = []
   readonly #unfinished = new Set<{ destroy(): void; done: Promise<unknown> }>()
@@ -52,11 +58,14 @@ export class RotateJob<T> {
   readonly #queue: PublishQueue | undefined
   /** Totals of the objects that the queue has published. */
   #published = { records: 0, size: 0 }
+  /** Objects with records that no commit covers, if the job is committed. */
+  readonly #uncommitted = new Set<ObjectWriter<T>>()
   /** Part of the upload ids. Differs between committed runs, so that none replaces the bytes of another one. */
   readonly #run: string
+  /** Objects arrive slowly if many are open, and most stay small. */
+  readonly #uploadDefaults: Required<Pick<UploadOptions, 'start'>>
   readonly #abortController = new AbortController()
   #lastStep: Promise<unknown> = Promise.resolve()
-  #lastUsedSequence = ''
   #recordCount = 0
 
   constructor(spool: Spool, settings: RotateSettings<T>, listener: RotateJobListener) {
@@ -67,6 +76,8 @@ export class RotateJob<T> {
     const isRepeatable = settings.commit === undefined
     this.#run = isRepeatable ? '' : randomUUID()
     this.#earlierRuns = isRepeatable ? new EarlierRuns(spool, settings.job) : undefined
+    this.#earlyEnds = new EarlyEnds(settings, warning => listener.onWarning(warning))
+    this.#uploadDefaults = { start: spool.defaults.start ?? 'first-part' }
     allowManyListeners(this.#abortController.signal) // one per object
     this.#queue = this.#createQueue()
   }
@@ -77,16 +88,19 @@ export class RotateJob<T> {
       await this.#earlierRuns?.load()
       for (const record of records) {
         const sequence = this.#keySequences.sequenceFor(record)
-        let writer = this.#openObjects.get(sequence.name)?.writer
-        if (writer !== undefined && this.#startsNewObject(writer, record)) {
+        let object = this.#openObjects.use(sequence.name)
+        if (object !== undefined && this.#startsNewObject(object.writer, record)) {
           await this.#endObject(sequence.name)
-          writer = undefined
+          object = undefined
         }
-        writer ??= await this.#beginObject(sequence)
-        this.#markUsed(sequence.name)
+        object ??= await this.#beginObject(sequence)
+        const { writer, timers } = object
         const flushed = writer.write(record, this.#recordCount++)
+        timers.refresh()
+        if (this.#settings.commit !== undefined) this.#uncommitted.add(writer)
         if (flushed !== undefined) await flushed
         if (this.#isFull(writer)) await this.#endObject(sequence.name)
+        else if (flushed !== undefined) await this.#addFile(sequence.name)
         this.#throwIfAborted()
       }
     })
@@ -98,7 +112,8 @@ export class RotateJob<T> {
    */
   async finish(): Promise<Manifest> {
     await this.#enqueue(async () => {
-      for (const name of this.#openObjects.keys()) await this.#endObject(name)
+      for (const name of this.#openObjects.names()) await this.#endObject(name)
+      this.#earlyEnds.finish()
     })
     if (this.#queue !== undefined) {
       await this.#queue.finish()
@@ -118,10 +133,12 @@ export class RotateJob<T> {
   async commit(): Promise<number> {
     const { records, durable } = await this.#enqueue(async () => {
       this.#throwIfAborted()
-      await Promise.all([...this.#openObjects.values()].map(({ writer }) => writer.endMember()))
-      const commits = [...this.#committables].map(async ([writer, output]) => {
+      const writers = [...this.#uncommitted]
+      this.#uncommitted.clear()
+      await Promise.all(writers.map(writer => writer.endMember()))
+      const commits = writers.map(async writer => {
         await writer.drained
-        await output.commit()
+        await this.#committables.get(writer)?.commit() // OSS may have stored it meanwhile
       })
       return { records: this.#recordCount, durable: Promise.all(commits) } // not awaited by later records
     })
@@ -132,7 +149,7 @@ export class RotateJob<T> {
   /** Aborts the job. Sealed and committed uploads stay resumable. Resolves when all work has stopped. */
   async destroy(): Promise<void> {
     this.#abortController.abort()
-    for (const { timer } of this.#openObjects.values()) clearTimeout(timer)
+    for (const name of this.#openObjects.names()) this.#openObjects.get(name)?.timers.clear()
     const unfinished = [...this.#unfinished]
     for (const object of unfinished) object.destroy()
     await Promise.allSettled(unfinished.map(({ done }) => done))
@@ -165,24 +182,22 @@ export class RotateJob<T> {
     )
   }
 
-  async #beginObject(sequence: KeySequence): Promise<ObjectWriter<T>> {
-    const { maxOpen, createEncoder, createTransforms, recordId } = this.#settings
-    const { every, upload, job, commit } = this.#settings
+  async #beginObject(sequence: KeySequence): Promise<OpenObject<T>> {
+    const { maxOpen, createEncoder, createTransforms, recordId, every, job, commit } =
+      this.#settings
+    const { name } = sequence
     const key = this.#keySequences.nextKey(sequence)
-    const [leastRecentlyUsed] = this.#openObjects.keys()
-    if (this.#openObjects.size >= maxOpen && leastRecentlyUsed !== undefined)
-      await this.#endObject(leastRecentlyUsed)
+    if (this.#openObjects.size >= maxOpen)
+      await this.#endEarly(this.#openObjects.leastRecentlyUsed, 'maxOpen')
     this.#throwIfAborted()
-    const options = { ...upload, id: objectUploadId(job, key, this.#run) }
-    // Before the output, because creating the encoder or the transforms may fail.
-    const callbacks = { encoder: createEncoder(), recordId }
-    const transforms = new TransformChain(createTransforms)
-    this.#earlierRuns?.add(options.id, key)
-    const output =
-      commit === undefined ? this.#repeatable(key, options) : this.#committable(key, options)
-    const writer = new ObjectWriter<T>(key, callbacks, transforms, output)
+    const id = objectUploadId(job, key, this.#run)
+    this.#earlierRuns?.add(id, key)
+    const writer: ObjectWriter<T> = new ObjectWriter<T>(
+      key,
+      { encoder: createEncoder(), recordId },
+      { createTransforms, createOutput: () => this.#createOutput(writer, id) },
+    )
     this.#track(writer)
-    if (output instanceof CommittableOutput) this.#committables.set(writer, output)
     if (this.#queue === undefined) {
       const reported = writer.done.then(result => this.#reportObject(writer, result))
       reported.catch((error: unknown) => this.#listener.onFailure(error))
@@ -193,29 +208,46 @@ export class RotateJob<T> {
         if (!isSealed) this.#listener.onFailure(error)
       })
     }
-    const timer = every.ms === undefined ? undefined : this.#startTimer(sequence.name, every.ms)
-    this.#openObjects.set(sequence.name, { writer, timer })
-    return writer
+    const timers = new ObjectTimers(every, () => this.#endIfDue(name, timers))
+    const object = { writer, timers }
+    this.#openObjects.add(name, object)
+    if (commit !== undefined) await this.#addFile(name) // the next commit creates it
+    return object
   }
 
-  /** Unref'd: pending writes keep the process alive, not this timer. */
-  #startTimer(name: string, ms: number): NodeJS.Timeout {
-    const timer = setTimeout(() => {
-      const end = this.#enqueue(async () => {
-        if (this.#openObjects.get(name)?.timer === timer) await this.#endObject(name)
-      })
-      end.catch((error: unknown) => this.#listener.onFailure(error))
-    }, ms)
-    return timer.unref()
+  #createOutput(writer: ObjectWriter<T>, id: string): ObjectOutput {
+    const { upload, commit } = this.#settings
+    const { key } = writer
+    const options = { ...upload, id }
+    if (commit === undefined) return this.#repeatable(key, options)
+    const output = this.#committable(key, options)
+    this.#committables.set(writer, output)
+    return output
   }
 
-  /** Moves a sequence to the most recently used position. */
-  #markUsed(name: string): void {
-    const openObject = this.#openObjects.get(name)
-    if (name === this.#lastUsedSequence || openObject === undefined) return
-    this.#openObjects.delete(name)
-    this.#openObjects.set(name, openObject)
-    this.#lastUsedSequence = name
+  /** Ends an object whose timers have fired, unless it got another record or ended before this step. */
+  #endIfDue(name: string, timers: ObjectTimers): void {
+    const end = this.#enqueue(async () => {
+      const isOpen = this.#openObjects.get(name)?.timers === timers
+      if (isOpen && timers.isDue) await this.#endObject(name)
+    })
+    end.catch((error: unknown) => this.#listener.onFailure(error))
+  }
+
+  /**
+   * Counts the object that is in use among those with a file. Depends on the size of its records, so that a rerun
+   * ends the same objects early.
+   */
+  async #addFile(name: string): Promise<void> {
+    this.#openObjects.addFile(name)
+    if (this.#openObjects.fileCount > this.#settings.maxOpenFiles)
+      await this.#endEarly(this.#openObjects.leastRecentlyUsedFile, 'maxOpenFiles')
+  }
+
+  async #endEarly(name: string | undefined, limit: OpenLimit): Promise<void> {
+    if (name === undefined) return
+    this.#earlyEnds.add(limit)
+    await this.#endObject(name)
   }
 
   /**
@@ -223,21 +255,22 @@ export class RotateJob<T> {
    * still ending.
    */
   async #endObject(name: string): Promise<void> {
-    const openObject = this.#openObjects.get(name)
-    if (openObject === undefined) return
-    clearTimeout(openObject.timer)
+    const object = this.#openObjects.get(name)
+    if (object === undefined) return
+    object.timers.clear()
     this.#openObjects.delete(name)
-    this.#lastUsedSequence = ''
-    if (this.#queue !== undefined) return this.#enqueueObject(openObject.writer, this.#queue)
-    const ended: Promise<void> = openObject.writer
+    if (this.#queue !== undefined) return this.#enqueueObject(object.writer, this.#queue)
+    this.#endingCount++
+    const onEnded = (): void => {
+      this.#endingCount--
+      this.#onEnded()
+    }
+    object.writer
       .end()
-      .then(
-        () => {},
-        (error: unknown) => this.#listener.onFailure(error),
-      )
-      .finally(() => this.#ending.delete(ended))
-    this.#ending.add(ended)
-    while (this.#ending.size > this.#settings.maxEnding) await Promise.race(this.#ending)
+      .catch((error: unknown) => this.#listener.onFailure(error))
+      .finally(onEnded)
+    while (this.#endingCount > this.#settings.maxEnding)
+      await new Promise<void>(resolve => (this.#onEnded = resolve))
   }
 
   /**
@@ -245,12 +278,13 @@ export class RotateJob<T> {
    * in the order of their records, and a failure of OSS can no longer affect it.
    */
   async #enqueueObject(writer: ObjectWriter<T>, queue: PublishQueue): Promise<void> {
-    const output = this.#committables.get(writer)
-    if (output === undefined) return // failed; reported by its `done`
     const ended = writer.end()
     ended.catch(() => {}) // a failure after the seal is the queue's
+    const output = this.#committables.get(writer)
+    if (output === undefined) return writer.drained // which rejects: it was not created
     await Promise.race([ended, writer.drained.then(() => output.commit())])
     this.#committables.delete(writer)
+    this.#uncommitted.delete(writer)
     const { key, records, firstRecordId, lastRecordId } = writer
     const counts = { key, records, firstRecordId, lastRecordId } // the writer itself would hold memory
     queue.add(output, result => {
@@ -265,14 +299,15 @@ export class RotateJob<T> {
     const { signal } = this.#abortController
     // `once` and `replay` may be defaults of the spool.
     const whole = { once: false, replay: 'restart' } as const
-    const options = { ...upload, ...whole, overwrite: false, signal }
+    const options = { ...this.#uploadDefaults, ...upload, ...whole, overwrite: false, signal }
     return new CommittableOutput(this.#spool.createWriteStream(key, options))
   }
 
   #repeatable(key: string, upload: UploadOptions): RepeatableOutput {
     const { signal } = this.#abortController
     // `replay` may be a default of the spool, but the records always begin with the first one.
-    const options = { overwrite: false, ...upload, once: true, replay: 'restart', signal } as const
+    const whole = { once: true, replay: 'restart', signal } as const
+    const options = { ...this.#uploadDefaults, overwrite: false, ...upload, ...whole }
     // All open objects take records alternately: none may wait for another one to end.
     return new RepeatableOutput((source, compare) =>
       this.#spool.uploadNow(key, source, options, compare),
@@ -294,12 +329,10 @@ export class RotateJob<T> {
       encoder: { add: (json: string) => json, end: () => undefined },
       recordId: () => 0,
     }
-    const writer = new ObjectWriter<string>(
-      manifestKey,
-      callbacks,
-      new TransformChain(() => []),
-      this.#repeatable(manifestKey, options),
-    )
+    const writer = new ObjectWriter<string>(manifestKey, callbacks, {
+      createTransforms: undefined,
+      createOutput: () => this.#repeatable(manifestKey, options),
+    })
     this.#track(writer)
     await writer.write(`${JSON.stringify(manifest, null, 2)}\n`, 0)
     await writer.end()
@@ -307,6 +340,7 @@ export class RotateJob<T> {
 
   #reportObject(writer: ObjectWriter<T>, result: UploadResult): ManifestObject {
     this.#committables.delete(writer)
+    this.#uncommitted.delete(writer)
     const object = manifestObject(writer, result)
     this.#listener.onObject(object, result)
     return object

@@ -6,6 +6,7 @@ import { Writable } from 'node:stream'
 import { SpoolError, invalidState } from '../errors.js'
 import type { Spool, UploadResult } from '../index.js'
 import { CommitQueue } from './commit-queue.js'
+import type { RotateWarning } from './early-ends.js'
 import { explainCollision } from './key-collision.js'
 import { RotateJob } from './rotate-job.js'
 import type { Manifest, ManifestObject } from './manifest.js'
@@ -52,12 +53,19 @@ export interface RotateStream<T> extends Writable {
   on(event: 'object', listener: (object: ManifestObject, result: UploadResult) => void): this
   /** Emitted after each commit: the first `records` records are durable. Needs the option `commit`. */
   on(event: 'commit', listener: (records: number) => void): this
+  /**
+   * Emitted when objects ended early because of `maxOpen` or `maxOpenFiles`: at the first one, whenever their
+   * number has doubled, and with the final number at the end.
+   */
+  on(event: 'warning', listener: (warning: RotateWarning) => void): this
   /** Events of `Writable`. */
   on(event: string | symbol, listener: (...args: never[]) => void): this
   /** Like `on`, for the next event only. */
   once(event: 'object', listener: (object: ManifestObject, result: UploadResult) => void): this
   /** Like `on`, for the next event only. */
   once(event: 'commit', listener: (records: number) => void): this
+  /** Like `on`, for the next event only. */
+  once(event: 'warning', listener: (warning: RotateWarning) => void): this
   /** Like `on`, for the next event only. */
   once(event: string | symbol, listener: (...args: never[]) => void): this
   /** Record type for `stream-chain`. Exists only in the type system. */
@@ -89,6 +97,7 @@ class Rotation<T> extends Writable implements RotateStream<T> {
       onFailure,
       // Deferred, so that an exception in a listener becomes uncaught instead of failing the object.
       onObject: (object, result) => process.nextTick(() => this.emit('object', object, result)),
+      onWarning: warning => process.nextTick(() => this.emit('warning', warning)),
     })
     if (settings.commit !== undefined) {
       this.#commits = new CommitQueue(settings.commit, () => this.#job.commit(), {

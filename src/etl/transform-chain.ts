@@ -70,8 +70,6 @@ class ChainedTransform {
 
 export class TransformChain {
   readonly #createStreams: () => readonly Duplex[]
-  /** Whether there are no transforms, so that bytes pass through unchanged and immediately. */
-  readonly isEmpty: boolean
   /** The current transforms. `end()` removes them; the next batch creates new ones. */
   #transforms: readonly ChainedTransform[]
   #isEnded = false
@@ -80,7 +78,6 @@ export class TransformChain {
   constructor(createStreams: () => readonly Duplex[]) {
     this.#createStreams = createStreams
     this.#transforms = this.#createTransforms()
-    this.isEmpty = this.#transforms.length === 0
   }
 
   /** @returns the output of the last transform once the chain has processed all `chunks` */

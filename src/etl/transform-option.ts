@@ -16,11 +16,14 @@ import {
 export type ObjectTransform = 'gzip' | 'zstd' | Compression | (() => Duplex | readonly Duplex[])
 
 /**
+ * Returns a function that creates the streams of an object, or `undefined` if there are none.
  * @throws TypeError for an unknown name, or one that this version of Node does not support; RangeError for a level
  * that the format does not have
  */
-export function transformFactory(transform: ObjectTransform | undefined): () => readonly Duplex[] {
-  if (transform === undefined) return () => []
+export function transformFactory(
+  transform: ObjectTransform | undefined,
+): (() => readonly Duplex[]) | undefined {
+  if (transform === undefined) return undefined
   const compression = toCompression(transform)
   if (compression !== undefined) {
     const { format } = compression

@@ -34,6 +34,9 @@ function* rows(count: number, of = 'ABC'): Generator<Row> {
   }
 }
 
+/** Fills a batch, so that its object has an upload. */
+const WIDE: Row = { id: -1, of: 'A', text: 'x'.repeat(65_536) }
+
 const plain = (content: Buffer): Buffer => content
 
 /** Returns the records of an object on OSS. */
@@ -331,12 +334,13 @@ t.test('a rejected object fails the job, and the next run sends the missing ones
 t.test('a failed source keeps ended objects and does not publish open ones', async t => {
   const work = await bench(t)
   const options = { job: 'job', key: '{seq}', format: jsonl, every: { records: 10 } }
+  const records = [...rows(25), WIDE]
   const failure = new Error('the database went away')
   const sink = rotate<Row>(work.spool, options)
   // Wait for the events: OSS may have stored the second object before the job knows.
   const objects = on(sink, 'object')
   const source = async function* (): AsyncGenerator<Row> {
-    yield* rows(25)
+    yield* records
     await objects.next()
     await objects.next()
     throw failure
@@ -347,8 +351,8 @@ t.test('a failed source keeps ended objects and does not publish open ones', asy
   t.match(await work.spool.uploads(), [{ key: '2', phase: 'spooling', owner: undefined }])
   t.equal(work.count('PutObject'), 2)
   const again = rotate<Row>(work.spool, options)
-  await pipeline(rows(25), again)
-  t.same(countsOf(await manifestOf(work, again)), [10, 10, 5])
+  await pipeline(records, again)
+  t.same(countsOf(await manifestOf(work, again)), [10, 10, 6])
   t.equal(work.count('PutObject'), 4)
 })
 
@@ -463,7 +467,7 @@ t.test('an exception in a callback fails the job, and no open object is publishe
 t.test('destroy() before or after end() publishes no unfinished object', async t => {
   const work = await bench(t)
   const open = rotate<Row>(work.spool, { job: 'open', key: 'o/{seq}', format: jsonl })
-  for (const row of rows(5)) open.write(row)
+  for (const row of [...rows(5), WIDE]) open.write(row)
   await new Promise(resolve => setTimeout(resolve, 100))
   open.destroy()
   await t.rejects(open.result, { code: 'ERR_SPOOL_SOURCE_FAILED' })
