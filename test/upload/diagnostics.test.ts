@@ -49,6 +49,14 @@ function listen(t: Test): Heard {
   }
 }
 
+t.test('an upload with a receipt saves its publication once', async t => {
+  const { spool } = await bench(t)
+  const heard = listen(t)
+  await spool.upload('kept', () => streamOf(bytes(100)), { once: true })
+  const saved = heard.of('oss-spool:checkpoint').filter(({ phase }) => phase === 'published')
+  t.equal(saved.length, 1)
+})
+
 t.test('a multipart upload publishes events for its start, parts, retries and end', async t => {
   const { oss, spool } = await bench(t)
   const heard = listen(t)

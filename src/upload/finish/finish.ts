@@ -399,6 +399,7 @@ async function cleanUp(
   if (!published.once && !isShared && isAlone) return context.removeUpload()
   await writer.save({ ...writer.with(published), superseded: unused })
   await claim.removeOtherFiles([]) // before the requests, which may take minutes
+  if (isAlone) return published.once ? claim.release() : context.removeUpload()
   const leftover = await abortUploadIds(context, unused)
   const orphans = lost.length > 0 && (await mayHaveOrphans(context, lost, new Set(leftover)))
   const places = await settleOldPlaces(context)
