@@ -22,7 +22,9 @@ export class KeySequences<T> {
 
   constructor(settings: RotateSettings<T>) {
     this.#settings = settings
-    if (settings.commit === undefined) this.#usedKeys.add(settings.manifestKey)
+    const { commit, manifestKey, successMarkerKey } = settings
+    if (commit === undefined) this.#usedKeys.add(manifestKey)
+    if (successMarkerKey !== undefined) this.#usedKeys.add(successMarkerKey)
   }
 
   /** @throws TypeError if `partitionBy` or `time` returns an invalid value */

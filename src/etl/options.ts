@@ -158,6 +158,12 @@ export type RotateOptions<T> = {
    * its first placeholder
    */
   readonly manifest?: string
+  /**
+   * Publishes an empty object after the manifest, for tools that look for one. `true`: `_SUCCESS` in the folder of
+   * `key` before its first placeholder; a string: its key, which may contain `{job}`. Replaces the marker of an
+   * earlier job. Excludes `commit`. @default false
+   */
+  readonly successMarker?: boolean | string
   /** Upload options of each object. `overwrite` defaults to `false`. */
   readonly upload?: ObjectUpload
 } & ([T] extends [string | Uint8Array]
@@ -181,6 +187,7 @@ export interface RotateSettings<T> {
   readonly keyTemplate: KeyTemplate
   readonly calendar: Calendar
   readonly manifestKey: string
+  readonly successMarkerKey: string | undefined
   /** Whether the key of the manifest contains the name of the job. */
   readonly isManifestPerJob: boolean
   readonly partitionBy: ((record: T) => PartitionValue) | undefined
@@ -222,6 +229,7 @@ const ROTATE_OPTIONS: Readonly<Record<keyof RotateOptions<unknown>, true>> = {
   maxEnding: true,
   recordId: true,
   manifest: true,
+  successMarker: true,
   upload: true,
 }
 
@@ -265,6 +273,7 @@ export function checkRotateOptions<T = string | Uint8Array>(
   )
   checkOptionAndPlaceholder('time', options.time !== undefined, 'a date', keyTemplate.hasDate)
   const manifestTemplate = options.manifest ?? `${keyTemplate.folder}_manifest-{job}.json`
+  const manifestKey = resolveJobKey('manifest', manifestTemplate, job)
   const calendar = new Calendar(options.timeZone)
   checkKey(keyTemplate.key({ ...SAMPLE_KEY_FIELDS, job, date: calendar.fields(0) }))
   checkObject('every', every)
@@ -289,7 +298,8 @@ export function checkRotateOptions<T = string | Uint8Array>(
     job,
     keyTemplate,
     calendar,
-    manifestKey: resolveManifestKey(manifestTemplate, job),
+    manifestKey,
+    successMarkerKey: checkSuccessMarker(options, keyTemplate.folder, manifestKey),
     isManifestPerJob: manifestTemplate.includes('{job}'),
     partitionBy: options.partitionBy,
     time: options.time,
@@ -374,10 +384,37 @@ function checkCommit({
   return { ms, records: records ?? Infinity, onUploadFailure }
 }
 
-function resolveManifestKey(text: string, job: string): string {
-  const template = new KeyTemplate('manifest', text)
+/** @returns the key of the marker, or `undefined` if there is none */
+function checkSuccessMarker(
+  {
+    successMarker = false,
+    job,
+    commit,
+  }: Pick<RotateOptions<never>, 'successMarker' | 'job' | 'commit'>,
+  folder: string,
+  manifestKey: string,
+): string | undefined {
+  if (typeof successMarker !== 'boolean' && typeof successMarker !== 'string') {
+    throw invalidType('successMarker', 'a boolean or a string', successMarker)
+  }
+  if (successMarker === false) return undefined
+  if (commit !== undefined) {
+    const reason = 'must not be set with "commit": such a job has no manifest'
+    throw invalidValue('successMarker', reason, successMarker)
+  }
+  const template = successMarker === true ? `${folder}_SUCCESS` : successMarker
+  const key = resolveJobKey('successMarker', template, job)
+  if (key === manifestKey) {
+    throw invalidValue('successMarker', 'must not be the key of the manifest', successMarker)
+  }
+  return key
+}
+
+/** Fills in the key of an object that a job has once. */
+function resolveJobKey(option: string, text: string, job: string): string {
+  const template = new KeyTemplate(option, text)
   if ([...template.placeholders].some(name => name !== 'job')) {
-    throw invalidValue('manifest', 'must have no placeholder other than {job}', text)
+    throw invalidValue(option, 'must have no placeholder other than {job}', text)
   }
   const key = template.key({ ...SAMPLE_KEY_FIELDS, job, date: undefined })
   checkKey(key)

@@ -16,7 +16,7 @@ import { ObjectWriter } from './object-writer.js'
 import { OpenObjects } from './open-objects.js'
 import { PublishQueue } from './publish-queue.js'
 import { KeySequences, type KeySequence } from './key-sequence.js'
-import { manifestUploadId, objectUploadId } from './upload-ids.js'
+import { manifestUploadId, objectUploadId, successMarkerUploadId } from './upload-ids.js'
 import { allowManyListeners } from '../util/abort-signals.js'
 import { omitUndefined } from '../util/omit-undefined.js'
 
@@ -36,6 +36,15 @@ interface OpenObject<T> {
   readonly timers: ObjectTimers
 }
 
+/** An object that OSS has not stored. */
+interface UnfinishedObject {
+  readonly done: Promise<unknown>
+  destroy(): void
+}
+
+/** Type of an object without content. */
+const MARKER_MIME = 'application/octet-stream'
+
 export class RotateJob<T> {
   readonly #spool: Spool
   readonly #settings: RotateSettings<T>
@@ -51,7 +60,7 @@ export class RotateJob<T> {
   #onEnded: () => void = () => {}
   /** Entries of all objects, in the order in which the objects were started. */
   readonly #manifestObjects: Promise<ManifestObject>[] = []
-  readonly #unfinished = new Set<{ destroy(): void; done: Promise<unknown> }>()
+  readonly #unfinished = new Set<UnfinishedObject>()
   /** Outputs of the objects that OSS has not stored, if the job is committed. */
   readonly #committables = new Map<ObjectWriter<T>, CommittableOutput>()
   /** Publishes ended objects, if the job goes on without OSS. */
@@ -108,7 +117,7 @@ export class RotateJob<T> {
 
   /**
    * Ends all open objects. Resolves when OSS has stored all objects and, unless the job is committed, the
-   * manifest.
+   * manifest and the success marker.
    */
   async finish(): Promise<Manifest> {
     await this.#enqueue(async () => {
@@ -126,6 +135,7 @@ export class RotateJob<T> {
     await this.#earlierRuns.load()
     await this.#earlierRuns.checkComplete()
     await this.#writeManifest(manifest)
+    await this.#writeSuccessMarker()
     return manifest
   }
 
@@ -315,27 +325,36 @@ export class RotateJob<T> {
   }
 
   /** Keeps track of an object until OSS has stored it, or it has failed. */
-  #track(writer: ObjectWriter<T> | ObjectWriter<string>): void {
-    this.#unfinished.add(writer)
-    const remove = (): void => void this.#unfinished.delete(writer)
-    void writer.done.then(remove, remove)
+  #track(object: UnfinishedObject): void {
+    this.#unfinished.add(object)
+    const remove = (): void => void this.#unfinished.delete(object)
+    void object.done.then(remove, remove)
   }
 
   async #writeManifest(manifest: Manifest): Promise<void> {
-    const { job, manifestKey, upload } = this.#settings
-    const { headers: _headers, callback: _callback, ...rest } = upload
-    const options = { ...rest, id: manifestUploadId(job), mime: 'application/json' }
-    const callbacks = {
-      encoder: { add: (json: string) => json, end: () => undefined },
-      recordId: () => 0,
-    }
-    const writer = new ObjectWriter<string>(manifestKey, callbacks, {
-      createTransforms: undefined,
-      createOutput: () => this.#repeatable(manifestKey, options),
-    })
-    this.#track(writer)
-    await writer.write(`${JSON.stringify(manifest, null, 2)}\n`, 0)
-    await writer.end()
+    const { job, manifestKey } = this.#settings
+    const json = Buffer.from(`${JSON.stringify(manifest, null, 2)}\n`)
+    const options = { id: manifestUploadId(job), mime: 'application/json' }
+    await this.#publish(manifestKey, json, options)
+  }
+
+  async #writeSuccessMarker(): Promise<void> {
+    const { job, successMarkerKey } = this.#settings
+    if (successMarkerKey === undefined) return
+    this.#throwIfAborted()
+    // Without {job}, an earlier job of the same folder has left one.
+    const options = { id: successMarkerUploadId(job), mime: MARKER_MIME, overwrite: true }
+    await this.#publish(successMarkerKey, Buffer.alloc(0), options)
+  }
+
+  /** Publishes an object that is not one of records. */
+  async #publish(key: string, content: Buffer, options: UploadOptions): Promise<void> {
+    const { headers: _headers, callback: _callback, ...rest } = this.#settings.upload
+    const output = this.#repeatable(key, { ...rest, ...options })
+    this.#track(output)
+    if (content.length > 0) void output.write(content) // nothing follows that could wait
+    output.end()
+    await output.done
   }
 
   #reportObject(writer: ObjectWriter<T>, result: UploadResult): ManifestObject {

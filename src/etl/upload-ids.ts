@@ -6,6 +6,11 @@ export function manifestUploadId(job: string): string {
   return `${job}-manifest`
 }
 
+/** Returns the upload id of a job's success marker. */
+export function successMarkerUploadId(job: string): string {
+  return `${job}-success`
+}
+
 /**
  * Returns the upload id of an object.
  * @param run – equal in every run of the job that may finish the upload; empty if all may
