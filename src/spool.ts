@@ -152,6 +152,8 @@ export class Spool extends EventEmitter<{
       uncommittable: uncommittableReason(settings),
       open: signal =>
         this.#withClaim(this.#acquire(id, settings, warn), claim => {
+          // Only from here on it has the claim: before, an announcement would make it wait for itself.
+          signal.addEventListener('abort', () => announceRelease(claim.directory, closed))
           const context = this.#createContext(claim, place, key, settings, {
             hasProgress: () => stream.listenerCount('progress') > 0,
             progress: event => void stream.emit('progress', event),
@@ -160,6 +162,7 @@ export class Spool extends EventEmitter<{
           return startIngest(context, place, { ...settings, signal }, { resumeAtOffset: false })
         }),
     })
+    const closed = new Promise<void>(onClose => stream.once('close', onClose))
     return stream
   }
 
@@ -182,17 +185,19 @@ export class Spool extends EventEmitter<{
   async uploadNow(
     key: string,
     source: Source,
-    options: UploadOptions,
+    options: UploadOptions & { readonly id: string; readonly signal: AbortSignal },
     compare: (earlier: EarlierUpload) => Promise<void>,
   ): Promise<UploadResult> {
-    const uploading = this.#upload(new FairSemaphore(1), key, source, options, compare)
-    const ended = uploading.then(
-      () => {},
-      () => {},
+    const { signal, id } = options
+    const announce = (): void => announceRelease(this.#records.directoryOf(id), ended)
+    const uploading = this.#upload(new FairSemaphore(1), key, source, options, earlier => {
+      // Only from here on it has the claim: before, an announcement would make it wait for itself.
+      if (!earlier.isPublished) signal.addEventListener('abort', announce, { once: true })
+      return compare(earlier)
+    })
+    const ended = Promise.allSettled([uploading]).then(() =>
+      signal.removeEventListener('abort', announce),
     )
-    const announce = (): void => announceRelease(this.#records.directoryOf(options.id ?? ''), ended)
-    options.signal?.addEventListener('abort', announce, { once: true })
-    void ended.then(() => options.signal?.removeEventListener('abort', announce))
     return uploading
   }
 

@@ -277,8 +277,12 @@ export class SpoolWriteStream extends Writable {
   override destroy(error?: Error): this {
     if (!this.destroyed) {
       this.#hasLostBytes ||= this.writableLength > 0
-      if (this.#ingest === undefined) this.#opening.abort() // `_destroy` comes after `_construct`
-      announceRelease(this.#options.directory, new Promise(resolve => this.once('close', resolve)))
+      if (this.#ingest === undefined)
+        this.#opening.abort() // `_destroy` comes after `_construct`
+      else {
+        const closed = new Promise<void>(resolve => this.once('close', resolve))
+        announceRelease(this.#options.directory, closed)
+      }
     }
     return super.destroy(error)
   }

@@ -9,6 +9,7 @@ import { open, readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { PassThrough } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { mock } from 'node:test'
 import OSS from 'ali-oss'
 import t from 'tap'
@@ -328,6 +329,24 @@ t.test('a signal aborts an unsealed upload for good and keeps a sealed one resum
   await new Promise(resolve => (sink.closed ? resolve(null) : sink.once('close', resolve)))
   t.match(await another().resume(sink.id), { size: data.length, sent: 0 })
   t.same(await get('late'), data)
+})
+
+t.test('a sink that is destroyed while another one has its lock closes', async t => {
+  const { spool, another } = await bench(t)
+  const first = spool.createWriteStream('key', { id: 'id' })
+  first.write(bytes(10))
+  while ((await spool.uploads()).length === 0) await sleep(5)
+  for (const delay of [0, 5, 20]) {
+    const second = another().createWriteStream('key', { id: 'id' })
+    second.on('error', () => {}) // it may have found the lock before it is destroyed
+    const closed = new Promise(resolve => second.once('close', resolve))
+    await sleep(delay)
+    second.destroy()
+    await closed
+    await t.rejects(second.result, { name: 'SpoolError' })
+  }
+  first.end()
+  t.match(await first.result, { size: 10 })
 })
 
 t.test('invalid keys and options are rejected before any I/O', async t => {

@@ -313,7 +313,7 @@ export class RotateJob<T> {
     return new CommittableOutput(this.#spool.createWriteStream(key, options))
   }
 
-  #repeatable(key: string, upload: UploadOptions): RepeatableOutput {
+  #repeatable(key: string, upload: UploadOptions & { readonly id: string }): RepeatableOutput {
     const { signal } = this.#abortController
     // `replay` may be a default of the spool, but the records always begin with the first one.
     const whole = { once: true, replay: 'restart', signal } as const
@@ -348,7 +348,11 @@ export class RotateJob<T> {
   }
 
   /** Publishes an object that is not one of records. */
-  async #publish(key: string, content: Buffer, options: UploadOptions): Promise<void> {
+  async #publish(
+    key: string,
+    content: Buffer,
+    options: UploadOptions & { readonly id: string },
+  ): Promise<void> {
     const { headers: _headers, callback: _callback, ...rest } = this.#settings.upload
     const output = this.#repeatable(key, { ...rest, ...options })
     this.#track(output)

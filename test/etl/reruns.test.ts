@@ -287,6 +287,26 @@ void t.test('an object that another process writes fails the job', async t => {
   t.same(await rerun(work, ROWS), { code: 'ok', changes: 1 })
 })
 
+void t.test('a job that waits for several locks at once fails and ends', async t => {
+  const work = await bench(t)
+  const other = work.another()
+  let close = (): void => {}
+  const closed = new Promise<void>(resolve => (close = resolve))
+  const source = async function* () {
+    yield B_BYTES
+    await closed
+  }
+  const keys = ['A', 'B', 'C', 'D', 'E', 'F']
+  const uploading = keys.map(key =>
+    other.upload(key, () => source(), { id: idOf(key), once: true }),
+  )
+  while ((await work.spool.uploads()).length < keys.length) await sleep(5)
+  const records = keys.map(key => row(key))
+  t.match(await rerun(work, records), { code: 'ERR_SPOOL_LOCKED', changes: 0 })
+  close()
+  await Promise.all(uploading)
+})
+
 void t.test('a record that cannot be read fails only the run that needs it', async t => {
   const later = (text: string): string => text.replace('"format":1', '"format":9')
   const work = await prepare(t, 'receipt', 'none')
