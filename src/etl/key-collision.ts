@@ -1,10 +1,10 @@
 /**
  * Errors of an object whose key is taken. Replacing the other object would lose the records in it, so the hints
- * propose keys that no other job uses.
+ * propose keys that no other job uses. A success marker has no records.
  */
 import { SpoolError } from '../errors.js'
 import type { RotateSettings } from './options.js'
-import { manifestUploadId } from './upload-ids.js'
+import { manifestUploadId, successMarkerUploadId } from './upload-ids.js'
 
 type CollidingJob = Pick<
   RotateSettings<never>,
@@ -31,6 +31,9 @@ function collisionHint(
 ): string {
   if (commit !== undefined) {
     return `Use a new job name for every run, such as one with its start time. The committed bytes are kept: call spool.resume('${id}', { to: { key: '...' } }) to publish them under a free key.`
+  }
+  if (id === successMarkerUploadId(job)) {
+    return `Call spool.resume('${id}', { force: true }), which replaces only a success marker, and run the job again.`
   }
   const isManifest = id === manifestUploadId(job)
   const isPerJob = isManifest ? isManifestPerJob : keyTemplate.placeholders.has('job')

@@ -3,6 +3,7 @@ import { pipeline } from 'node:stream/promises'
 import OSS from 'ali-oss'
 import t from 'tap'
 import { jsonl, rotate, type RotateOptions, type RotateStream } from '../../src/etl/index.js'
+import { SpoolError } from '../../src/index.js'
 import { bench, BUCKET, type Bench } from '../support/oss.js'
 
 const MARKER = 'rows/_SUCCESS'
@@ -72,6 +73,21 @@ t.test('the marker of another job is replaced, unless its key has {job}', async 
   await pipeline([3], open(b, { job: 'third', successMarker: 'done/{job}' }))
   t.equal((await b.get('done/third'))?.length, 0)
   t.equal(stored(b).filter(key => key === MARKER).length, 2)
+})
+
+t.test('a marker that another job wrote meanwhile is replaced as the hint says', async t => {
+  const b = await bench(t)
+  const lost = b.oss.inject({ do: 'reset', at: 'start', key: MARKER, times: 'always' })
+  await t.rejects(pipeline([1], open(b)), { code: 'ERR_SPOOL_UPLOAD_FAILED' })
+  lost.remove()
+  await pipeline([2], open(b, { job: 'next' }))
+  const error = await pipeline([1], open(b)).catch((failure: unknown) => failure)
+  if (!(error instanceof SpoolError)) throw error
+  t.equal(error.code, 'ERR_SPOOL_OBJECT_EXISTS')
+  t.match(error.hint, `spool.resume('${error.id}', { force: true })`)
+  await b.spool.resume(error.id, { force: true })
+  await pipeline([1], open(b))
+  t.same(await b.spool.uploads(), [])
 })
 
 t.test('no object of records has the key of the marker', async t => {
