@@ -24,13 +24,19 @@ export interface ObjectEncoder<T> {
  * the same bytes in every run of the job.
  */
 export interface ObjectFormat<T> {
-  /** Returns a new encoder for each object. */
-  createEncoder(): ObjectEncoder<T>
+  /**
+   * Returns a new encoder for each object.
+   * @param job – the same object for all encoders of one job, to key state that they share
+   */
+  createEncoder(job: object): ObjectEncoder<T>
 }
 
 /** Returns a function that creates the encoder of each object of one job. */
 export function encoderFactory<T>(format: Format<T> | ObjectFormat<T>): () => ObjectEncoder<T> {
-  if (typeof format !== 'function') return () => format.createEncoder()
+  if (typeof format !== 'function') {
+    const job = {}
+    return () => format.createEncoder(job)
+  }
   const formatRecord = freshFormat(format)
   return () => {
     let isFirst = true

@@ -66,7 +66,7 @@ function toArrayBuffer(content: Uint8Array): ArrayBuffer {
 
 /** Encodes records as one file, and keeps what each call returned. */
 function encode(format: ObjectFormat<object>, records: Iterable<object>) {
-  const encoder = format.createEncoder()
+  const encoder = format.createEncoder({})
   const parts = [...records].map(record => Buffer.from(encoder.add(record) ?? ''))
   const end = Buffer.from(encoder.end() ?? '')
   return { parts, end, file: Buffer.concat([...parts, end]) }
@@ -207,10 +207,25 @@ t.test('a row group of large values ends before rowGroup records', async t => {
   t.same(rowGroupsOf(file), [16, 16, 8])
 })
 
+t.test('row groups of a job end early when all of them hold 256 MiB', async t => {
+  const format = await parquet({ schema: { text: 'string' } })
+  const [job, otherJob] = [{}, {}]
+  const text = 'x'.repeat(2 ** 20) // counts as 2 MiB, and is held once
+  const encoders = Array.from({ length: 140 }, () => format.createEncoder(job))
+  const returned = encoders.map(encoder => encoder.add({ text }) !== undefined)
+  t.same(returned, [...Array<boolean>(127).fill(false), ...Array<boolean>(13).fill(true)])
+  const small = format.createEncoder(job)
+  encoders[0]?.add({ text: '' })
+  t.equal(small.add({ text: 'small' }), undefined, 'a small row group goes on')
+  t.equal(format.createEncoder(otherJob).add({ text }), undefined, 'another job has its own memory')
+  for (const encoder of encoders.slice(0, 100)) encoder.end()
+  t.equal(format.createEncoder(job).add({ text }), undefined, 'ended objects release theirs')
+})
+
 t.test('the values of a record are taken when it is added', async t => {
   const format = await parquet({ schema: { data: 'bytes', json: 'json' }, codec: 'none' })
   const record = { data: Buffer.from('before'), json: { is: 'before' } }
-  const encoder = format.createEncoder()
+  const encoder = format.createEncoder({})
   t.equal(encoder.add(record), undefined)
   record.data.write('after!')
   record.json.is = 'after'
@@ -231,7 +246,7 @@ t.test('a file without records has the schema and no rows', async t => {
 
 t.test('a record that is refused leaves nothing in the file', async t => {
   const format = await parquet({ schema, rowGroup: 2 })
-  const encoder = format.createEncoder()
+  const encoder = format.createEncoder({})
   const parts = [encoder.add(row(0))]
   t.throws(() => encoder.add({ ...row(1), ratio: 'x' }), { name: 'TypeError' })
   t.throws(() => encoder.add({ ...row(1), other: 1 }), { name: 'TypeError' })

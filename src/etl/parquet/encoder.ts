@@ -3,6 +3,7 @@ import type { ByteWriter, ParquetWriter, SchemaElement } from 'hyparquet-writer'
 import type { ObjectEncoder } from '../object-format.js'
 import type { ParquetSettings } from './check-options.js'
 import { codecOptions } from './codec.js'
+import type { MemoryBudget } from './memory-budget.js'
 import { RowGroup } from './row-group.js'
 import { RowReader, type Column } from './row.js'
 
@@ -28,11 +29,15 @@ export class ParquetEncoder implements ObjectEncoder<object> {
   readonly #bytes: ByteWriter
   readonly #file: ParquetWriter
 
-  constructor({ ByteWriter, ParquetWriter }: ParquetLibrary, settings: ParquetSettings) {
+  constructor(
+    { ByteWriter, ParquetWriter }: ParquetLibrary,
+    settings: ParquetSettings,
+    budget: MemoryBudget,
+  ) {
     const { columns, rowGroup, codec } = settings
     this.#columns = columns
     this.#reader = new RowReader(columns, settings)
-    this.#rowGroup = new RowGroup(columns.length, rowGroup)
+    this.#rowGroup = new RowGroup(columns.length, rowGroup, budget)
     this.#bytes = new ByteWriter()
     this.#file = new ParquetWriter({
       writer: this.#bytes,

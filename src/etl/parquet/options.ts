@@ -33,7 +33,7 @@ export interface ParquetOptions {
   readonly schema: Readonly<Record<string, ParquetColumn>>
   /**
    * Number of records in a row group, 1 to 1,000,000. Each open object holds up to that number of records in memory. A row
-   * group whose values take 16 MiB ends earlier. @default 50,000
+   * group ends earlier if its values take 16 MiB, or if those of all open objects take 256 MiB. @default 50,000
    */
   readonly rowGroup?: number
   /** Compression. @default 'snappy' */

@@ -2,6 +2,7 @@
 import type { ObjectFormat } from '../object-format.js'
 import { checkParquetOptions } from './check-options.js'
 import { ParquetEncoder } from './encoder.js'
+import { MemoryBudget } from './memory-budget.js'
 import type { ParquetOptions } from './options.js'
 
 /**
@@ -13,5 +14,12 @@ import type { ParquetOptions } from './options.js'
 export async function parquet(options: ParquetOptions): Promise<ObjectFormat<object>> {
   const settings = checkParquetOptions(options)
   const library = await import('hyparquet-writer')
-  return { createEncoder: () => new ParquetEncoder(library, settings) }
+  const budgets = new WeakMap<object, MemoryBudget>()
+  return {
+    createEncoder: job => {
+      const budget = budgets.get(job) ?? new MemoryBudget()
+      budgets.set(job, budget)
+      return new ParquetEncoder(library, settings, budget)
+    },
+  }
 }
