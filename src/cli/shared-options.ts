@@ -75,7 +75,6 @@ export function addConnectionOptions(command: Command): Command {
     'region',
     'internal',
     'cname',
-    'pathStyle',
     'requestPayer',
   )
 }

@@ -4,6 +4,7 @@
  */
 import { types } from 'node:util'
 import { invalidType, invalidValue } from '../errors.js'
+import { invalidResult } from './callback-result.js'
 
 export const DATE_PLACEHOLDERS = ['yyyy', 'MM', 'dd', 'HH', 'mm', 'ss'] as const
 
@@ -38,7 +39,7 @@ export class Calendar {
   fields(time: unknown): DateFields {
     const ms = types.isDate(time) ? time.getTime() : time
     if (typeof ms !== 'number' || !(ms >= MIN_TIME_MS && ms <= MAX_TIME_MS)) {
-      throw invalidType('time', 'a function that returns a Date or milliseconds', time)
+      throw invalidResult('time', 'a Date or milliseconds', time)
     }
     if (ms < WHOLE_MINUTE_OFFSETS_SINCE_MS) return this.#computeFields(ms)
     const minute = Math.floor(ms / MINUTE_MS)

@@ -22,15 +22,21 @@ export class KeySequences<T> {
 
   constructor(settings: RotateSettings<T>) {
     this.#settings = settings
-    const { commit, manifestKey, successMarkerKey } = settings
-    if (commit === undefined) this.#usedKeys.add(manifestKey)
-    if (successMarkerKey !== undefined) this.#usedKeys.add(successMarkerKey)
+    for (const key of settings.reservedKeys) this.#usedKeys.add(key)
   }
 
-  /** @throws TypeError if `partitionBy` or `time` returns an invalid value */
-  sequenceFor(record: T): KeySequence {
-    const { job, keyTemplate, calendar, partitionBy, time } = this.#settings
-    const partition = partitionBy === undefined ? '' : partitionText(partitionBy(record))
+  /**
+   * Returns the partition of a record as text, or `undefined` if the job has none.
+   * @throws TypeError if `partitionBy` returns an invalid value
+   */
+  partitionOf(record: T): string | undefined {
+    const { partitionBy } = this.#settings
+    return partitionBy === undefined ? undefined : partitionText(partitionBy(record))
+  }
+
+  /** @throws TypeError if `time` returns an invalid value, or the partition does not suit the template */
+  sequenceFor(record: T, partition = this.partitionOf(record) ?? ''): KeySequence {
+    const { job, keyTemplate, calendar, time } = this.#settings
     const date = typeof time === 'function' ? calendar.fields(time(record)) : undefined
     const fields = { job, partition, date, seq: 0 }
     return { name: keyTemplate.key(fields), fields }
@@ -41,8 +47,37 @@ export class KeySequences<T> {
    * @throws SpoolError `ERR_SPOOL_OBJECT_EXISTS` if the job has already used the key; `ERR_SPOOL_INVALID_KEY` if a
    * record made it too long
    */
-  nextKey({ name, fields }: KeySequence): string {
-    const { job, keyTemplate, calendar, time, commit } = this.#settings
+  nextKey(sequence: KeySequence): string {
+    const { job } = this.#settings
+    const { key, seq } = this.#next(sequence)
+    checkKey(key)
+    if (this.#usedKeys.has(key)) {
+      const message = `Two objects of the job ${job} have the same key ${key}. The second one was not published`
+      const hint = 'Add {seq} to the "key" template, separated from other placeholders.'
+      throw new SpoolError('ERR_SPOOL_OBJECT_EXISTS', message, { hint })
+    }
+    this.#nextSeqByName.set(sequence.name, seq + 1)
+    this.#usedKeys.add(key)
+    return key
+  }
+
+  /**
+   * Checks a key that a record would begin.
+   * @throws SpoolError `ERR_SPOOL_INVALID_KEY`, or `ERR_SPOOL_OBJECT_EXISTS` if it is that of the manifest or of the
+   * bad records
+   */
+  checkNextKey(sequence: KeySequence): void {
+    const { key } = this.#next(sequence)
+    checkKey(key)
+    if (!this.#settings.reservedKeys.has(key)) return
+    throw new SpoolError(
+      'ERR_SPOOL_OBJECT_EXISTS',
+      `The job writes another object to the key ${key}`,
+    )
+  }
+
+  #next({ name, fields }: KeySequence): { key: string; seq: number } {
+    const { keyTemplate, calendar, time, commit } = this.#settings
     const date = time === 'arrival' ? calendar.fields(Date.now()) : fields.date
     const keyOf = (seq: number): string => keyTemplate.key({ ...fields, date, seq })
     let seq = this.#nextSeqByName.get(name) ?? 0
@@ -50,15 +85,6 @@ export class KeySequences<T> {
     if (commit !== undefined && keyTemplate.placeholders.has('seq')) {
       while (this.#usedKeys.has(keyOf(seq))) seq++
     }
-    const key = keyOf(seq)
-    checkKey(key)
-    if (this.#usedKeys.has(key)) {
-      const message = `Two objects of the job ${job} have the same key ${key}. The second one was not published`
-      const hint = 'Add {seq} to the "key" template, separated from other placeholders.'
-      throw new SpoolError('ERR_SPOOL_OBJECT_EXISTS', message, { hint })
-    }
-    this.#nextSeqByName.set(name, seq + 1)
-    this.#usedKeys.add(key)
-    return key
+    return { key: keyOf(seq), seq }
   }
 }

@@ -32,11 +32,23 @@ export interface Manifest {
   readonly records: number
   /** Total size of all objects in bytes, as stored on OSS. */
   readonly size: number
+  /** Number of bad records that were skipped. Present if the job has `onBadRecord` or `deadLetter`. */
+  readonly skipped?: number
+  /**
+   * Object with the bad records that were skipped, if there are any and the job has `deadLetter`. `first` and
+   * `last` are numbers of records.
+   */
+  readonly deadLetter?: ManifestObject
   /** Entries in the order in which the objects were started. */
   readonly objects: readonly ManifestObject[]
 }
 
-export function createManifest(job: string, objects: readonly ManifestObject[]): Manifest {
+/** @param skips – of a job that can skip records */
+export function createManifest(
+  job: string,
+  objects: readonly ManifestObject[],
+  skips: Pick<Manifest, 'skipped' | 'deadLetter'>,
+): Manifest {
   const sum = (name: 'records' | 'size'): number => objects.reduce((total, o) => total + o[name], 0)
-  return { job, records: sum('records'), size: sum('size'), objects }
+  return { job, records: sum('records'), size: sum('size'), ...skips, objects }
 }

@@ -2,6 +2,8 @@
  * Formats whose objects are more than a sequence of records, such as Parquet. An encoder holds the state of one
  * object; functions of one record (`Format`) become encoders here.
  */
+import { types } from 'node:util'
+import { invalidResult } from './callback-result.js'
 import { freshFormat, type Format } from './format.js'
 
 /** Encodes the records of one object, in order. */
@@ -42,7 +44,9 @@ export function encoderFactory<T>(format: Format<T> | ObjectFormat<T>): () => Ob
     let isFirst = true
     return {
       add: record => {
-        const bytes = formatRecord(record, isFirst)
+        const bytes: unknown = formatRecord(record, isFirst)
+        if (typeof bytes !== 'string' && !types.isUint8Array(bytes))
+          throw invalidResult('format', 'a string or bytes', bytes)
         isFirst = false
         return bytes
       },

@@ -11,10 +11,12 @@ import type { ObjectEncoder } from './object-format.js'
 import type { ObjectOutput } from './object-output.js'
 import { TransformChain } from './transform-chain.js'
 
-/** Calls for each record of one object. */
-export interface RecordCallbacks<T> {
-  readonly encoder: ObjectEncoder<T>
-  readonly recordId: (record: T, index: number) => RecordId
+/** A record that the encoder of its object has accepted. */
+export interface EncodedRecord<T> {
+  readonly record: T
+  readonly id: RecordId
+  /** Result of the encoder: bytes to append, or `undefined` if it holds the record for now. */
+  readonly bytes: string | Uint8Array | undefined
 }
 
 /** Creates what the bytes of an object pass through. Called at most once, unless a transform is to end early. */
@@ -31,6 +33,8 @@ interface ObjectPipeline {
 
 export class ObjectWriter<T> {
   readonly key: string
+  /** Encodes records before they are written. */
+  readonly encoder: ObjectEncoder<T>
   /** Resolves when OSS has stored the object. A rejection is never unhandled. */
   readonly done: Promise<UploadResult>
   records = 0
@@ -39,15 +43,13 @@ export class ObjectWriter<T> {
    * output up to the last batch but one, so that it depends on the records alone.
    */
   size = 0
-  /** Ids for the manifest; `lastRecordId` is set by `end()`. */
+  /** Ids for the manifest. */
   firstRecordId: RecordId = 0
   lastRecordId: RecordId = 0
-  /** The latest record and its number in the job. */
-  latestRecord: [record: T, index: number] | undefined
+  latestRecord: T | undefined
   /** After `end()`: resolves when all bytes are in the output. A rejection is never unhandled. */
   drained: Promise<void> = Promise.resolve()
 
-  readonly #callbacks: RecordCallbacks<T>
   readonly #factory: ObjectPipelineFactory
   #pipeline: ObjectPipeline | undefined
   readonly #batch = new RecordBatch()
@@ -62,9 +64,9 @@ export class ObjectWriter<T> {
   #resolveDone!: (result: Promise<UploadResult>) => void // set in the constructor
   #rejectDone!: (error: unknown) => void // set in the constructor
 
-  constructor(key: string, callbacks: RecordCallbacks<T>, factory: ObjectPipelineFactory) {
+  constructor(key: string, encoder: ObjectEncoder<T>, factory: ObjectPipelineFactory) {
     this.key = key
-    this.#callbacks = callbacks
+    this.encoder = encoder
     this.#factory = factory
     this.done = new Promise((resolve, reject) => {
       this.#resolveDone = resolve
@@ -78,11 +80,11 @@ export class ObjectWriter<T> {
    * @returns a promise if the caller must wait before it writes the next record. The first one means that the
    * object has an output from now on
    */
-  write(record: T, index: number): Promise<void> | undefined {
-    const chunk = this.#callbacks.encoder.add(record)
-    if (this.records++ === 0) this.firstRecordId = this.#callbacks.recordId(record, index)
-    this.latestRecord = [record, index]
-    if (chunk !== undefined) this.#addToBatch(chunk)
+  write({ record, id, bytes }: EncodedRecord<T>): Promise<void> | undefined {
+    if (this.records++ === 0) this.firstRecordId = id
+    this.lastRecordId = id
+    this.latestRecord = record
+    if (bytes !== undefined) this.#addToBatch(bytes)
     return this.#batch.isFull ? this.#flushBatch() : undefined
   }
 
@@ -114,9 +116,7 @@ export class ObjectWriter<T> {
   }
 
   async #drain(): Promise<void> {
-    if (this.latestRecord !== undefined)
-      this.lastRecordId = this.#callbacks.recordId(...this.latestRecord)
-    const rest = this.#callbacks.encoder.end()
+    const rest = this.encoder.end()
     if (rest !== undefined) this.#addToBatch(rest)
     await this.#flushAll()
     this.#open().output.end()

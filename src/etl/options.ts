@@ -8,6 +8,7 @@ import { checkOptions } from '../upload/model/options.js'
 import type { CommitLimits } from './commit-queue.js'
 import { Calendar } from './date-fields.js'
 import type { Format } from './format.js'
+import type { BadRecord, OnBadRecord } from './bad-records.js'
 import type { RecordId } from './manifest.js'
 import { encoderFactory, type ObjectEncoder, type ObjectFormat } from './object-format.js'
 import { KeyTemplate } from './key-template.js'
@@ -154,6 +155,20 @@ export type RotateOptions<T> = {
    */
   readonly recordId?: (record: T) => RecordId
   /**
+   * Decides about a bad record, one for which `format`, `partitionBy`, `time`, `cutBefore` or `recordId` throws,
+   * or whose key is invalid: returns `'skip'` to leave it out, or throws to fail the job. It must decide in the
+   * same way in every run. Default: bad records fail the job, unless `deadLetter` is set.
+   */
+  readonly onBadRecord?: (error: Error, bad: BadRecord<T>) => 'skip'
+  /**
+   * Writes bad records that are skipped to an object of JSON lines, `{ number, partition, reason, record }`, which
+   * is published before the manifest and listed in it. Without `onBadRecord`, all bad records are skipped.
+   */
+  readonly deadLetter?: {
+    /** Key of the object; may contain `{job}`. */
+    readonly key: string
+  }
+  /**
    * Key of the manifest; may contain `{job}`. @default `_manifest-{job}.json` in the folder of `key` before
    * its first placeholder
    */
@@ -207,7 +222,11 @@ export interface RotateSettings<T> {
   readonly maxOpen: number
   readonly maxOpenFiles: number
   readonly maxEnding: number
-  readonly recordId: (record: T, index: number) => RecordId
+  readonly recordId: (record: T, number: number) => RecordId
+  readonly onBadRecord: OnBadRecord<T> | undefined
+  readonly deadLetterKey: string | undefined
+  /** Keys of the job that are not those of its objects. */
+  readonly reservedKeys: ReadonlySet<string>
   readonly upload: ObjectUpload
 }
 
@@ -228,6 +247,8 @@ const ROTATE_OPTIONS: Readonly<Record<keyof RotateOptions<unknown>, true>> = {
   maxOpenFiles: true,
   maxEnding: true,
   recordId: true,
+  onBadRecord: true,
+  deadLetter: true,
   manifest: true,
   successMarker: true,
   upload: true,
@@ -257,7 +278,7 @@ export function checkRotateOptions<T = string | Uint8Array>(
   if (time !== undefined && time !== 'arrival' && typeof time !== 'function') {
     throw invalidType('time', "a function or 'arrival'", time)
   }
-  for (const name of ['partitionBy', 'cutBefore', 'recordId'] as const) {
+  for (const name of ['partitionBy', 'cutBefore', 'recordId', 'onBadRecord'] as const) {
     const value = options[name]
     if (value !== undefined && typeof value !== 'function')
       throw invalidType(name, 'a function', value)
@@ -294,12 +315,24 @@ export function checkRotateOptions<T = string | Uint8Array>(
   for (const name of RESERVED_UPLOAD_OPTIONS) {
     if (Object.hasOwn(upload, name)) throw invalidValue('upload', `must not have "${name}"`, upload)
   }
+  const deadLetterKey = checkDeadLetter(options.deadLetter, job)
+  const successMarkerKey = checkSuccessMarker(options, keyTemplate.folder, manifestKey)
+  // A committed job has no manifest.
+  const jobKeys = [options.commit === undefined ? manifestKey : undefined, successMarkerKey]
+  if (deadLetterKey !== undefined && jobKeys.includes(deadLetterKey)) {
+    const reason = 'must not be the key of the manifest or the success marker'
+    throw invalidValue('deadLetter.key', reason, deadLetterKey)
+  }
+  const reservedKeys = [...jobKeys, deadLetterKey].filter(key => key !== undefined)
   return {
     job,
     keyTemplate,
     calendar,
     manifestKey,
-    successMarkerKey: checkSuccessMarker(options, keyTemplate.folder, manifestKey),
+    successMarkerKey,
+    deadLetterKey,
+    reservedKeys: new Set(reservedKeys),
+    onBadRecord: options.onBadRecord,
     isManifestPerJob: manifestTemplate.includes('{job}'),
     partitionBy: options.partitionBy,
     time: options.time,
@@ -408,6 +441,13 @@ function checkSuccessMarker(
     throw invalidValue('successMarker', 'must not be the key of the manifest', successMarker)
   }
   return key
+}
+
+function checkDeadLetter(deadLetter: { key: string } | undefined, job: string): string | undefined {
+  if (deadLetter === undefined) return undefined
+  checkObject('deadLetter', deadLetter)
+  checkProperties('deadLetter', deadLetter, { key: true })
+  return resolveJobKey('deadLetter.key', deadLetter.key, job)
 }
 
 /** Fills in the key of an object that a job has once. */

@@ -2,7 +2,8 @@
  * Partition values as text in keys. A record chooses its partition, so its value must not add segments to a key
  * unless the template asks for a path.
  */
-import { invalidType, invalidValue } from '../errors.js'
+import { invalidValue } from '../errors.js'
+import { invalidResult } from './callback-result.js'
 
 /** Value that `partitionBy` returns. `null`, `undefined` and an empty string are one partition, as in Hive. */
 export type PartitionValue = string | number | bigint | boolean | null | undefined
@@ -32,7 +33,7 @@ export function partitionText(value: unknown): string {
       throw invalidValue('partitionBy', 'must not return NaN or an infinite number', value)
     default:
       if (value === null) return DEFAULT_PARTITION
-      throw invalidType('partitionBy', 'a function that returns a string or a number', value)
+      throw invalidResult('partitionBy', 'a string or a number', value)
   }
 }
 

@@ -4,7 +4,10 @@
  * on timing.
  */
 import { randomUUID } from 'node:crypto'
+import type { Duplex } from 'node:stream'
 import type { Spool, UploadOptions, UploadResult } from '../index.js'
+import { skipBadRecord, badRecordError, type BadRecord } from './bad-records.js'
+import { deadLetterLine } from './dead-letter.js'
 import { createManifest, type Manifest, type ManifestObject } from './manifest.js'
 import type { RotateSettings } from './options.js'
 import { EarlierRuns } from './earlier-runs.js'
@@ -14,6 +17,8 @@ import { CommittableOutput, RepeatableOutput, type ObjectOutput } from './object
 import { ObjectTimers } from './object-timers.js'
 import { ObjectWriter } from './object-writer.js'
 import { OpenObjects } from './open-objects.js'
+import { RecordPlacement, type CurrentRecord } from './record-placement.js'
+import type { ObjectEncoder } from './object-format.js'
 import { PublishQueue } from './publish-queue.js'
 import { KeySequences, type KeySequence } from './key-sequence.js'
 import { manifestUploadId, objectUploadId, successMarkerUploadId } from './upload-ids.js'
@@ -45,11 +50,24 @@ interface UnfinishedObject {
 /** Type of an object without content. */
 const MARKER_MIME = 'application/octet-stream'
 
+/** The object of the bad records that were skipped. */
+interface DeadLetter {
+  readonly writer: ObjectWriter<string>
+  /** `undefined` if the queue publishes it. */
+  readonly entry: Promise<ManifestObject> | undefined
+}
+
+/** Encoder of text that is written as it is. */
+const TEXT_ENCODER: ObjectEncoder<string> = { add: text => text, end: () => undefined }
+
 export class RotateJob<T> {
   readonly #spool: Spool
   readonly #settings: RotateSettings<T>
   readonly #listener: RotateJobListener
   readonly #keySequences: KeySequences<T>
+  readonly #placement: RecordPlacement<T>
+  /** Encoder of the next object. */
+  #nextEncoder: ObjectEncoder<T> | undefined
   /** Absent if the job is committed: no run repeats another one. */
   readonly #earlierRuns: EarlierRuns | undefined
   readonly #openObjects = new OpenObjects<OpenObject<T>>()
@@ -62,13 +80,13 @@ export class RotateJob<T> {
   readonly #manifestObjects: Promise<ManifestObject>[] = []
   readonly #unfinished = new Set<UnfinishedObject>()
   /** Outputs of the objects that OSS has not stored, if the job is committed. */
-  readonly #committables = new Map<ObjectWriter<T>, CommittableOutput>()
+  readonly #committables = new Map<ObjectWriter<unknown>, CommittableOutput>()
   /** Publishes ended objects, if the job goes on without OSS. */
   readonly #queue: PublishQueue | undefined
   /** Totals of the objects that the queue has published. */
   #published = { records: 0, size: 0 }
   /** Objects with records that no commit covers, if the job is committed. */
-  readonly #uncommitted = new Set<ObjectWriter<T>>()
+  readonly #uncommitted = new Set<ObjectWriter<unknown>>()
   /** Part of the upload ids. Differs between committed runs, so that none replaces the bytes of another one. */
   readonly #run: string
   /** Objects arrive slowly if many are open, and most stay small. */
@@ -76,12 +94,18 @@ export class RotateJob<T> {
   readonly #abortController = new AbortController()
   #lastStep: Promise<unknown> = Promise.resolve()
   #recordCount = 0
+  #skipped = 0
+  /** Bad records that were skipped, and the entry of their object. */
+  #deadLetter: DeadLetter | undefined
+  readonly #targetOf = (name: string): ObjectWriter<T> | undefined =>
+    this.#openObjects.get(name)?.writer
 
   constructor(spool: Spool, settings: RotateSettings<T>, listener: RotateJobListener) {
     this.#spool = spool
     this.#settings = settings
     this.#listener = listener
     this.#keySequences = new KeySequences(settings)
+    this.#placement = new RecordPlacement(settings, this.#keySequences)
     const isRepeatable = settings.commit === undefined
     this.#run = isRepeatable ? '' : randomUUID()
     this.#earlierRuns = isRepeatable ? new EarlierRuns(spool, settings.job) : undefined
@@ -96,15 +120,22 @@ export class RotateJob<T> {
     return this.#enqueue(async () => {
       await this.#earlierRuns?.load()
       for (const record of records) {
-        const sequence = this.#keySequences.sequenceFor(record)
-        let object = this.#openObjects.use(sequence.name)
-        if (object !== undefined && this.#startsNewObject(object.writer, record)) {
-          await this.#endObject(sequence.name)
-          object = undefined
+        const current: CurrentRecord<T> = { record, number: this.#recordCount++ }
+        const nextEncoder = (this.#nextEncoder ??= this.#settings.createEncoder())
+        let placed
+        try {
+          placed = this.#placement.place(current, this.#targetOf, nextEncoder)
+        } catch (error) {
+          await this.#skip(error, current)
+          this.#throwIfAborted()
+          continue
         }
-        object ??= await this.#beginObject(sequence)
+        const { sequence, startsObject } = placed
+        if (startsObject) await this.#endObject(sequence.name)
+        const object =
+          this.#openObjects.use(sequence.name) ?? (await this.#beginObject(sequence, nextEncoder))
         const { writer, timers } = object
-        const flushed = writer.write(record, this.#recordCount++)
+        const flushed = writer.write(placed)
         timers.refresh()
         if (this.#settings.commit !== undefined) this.#uncommitted.add(writer)
         if (flushed !== undefined) await flushed
@@ -123,13 +154,15 @@ export class RotateJob<T> {
     await this.#enqueue(async () => {
       for (const name of this.#openObjects.names()) await this.#endObject(name)
       this.#earlyEnds.finish()
+      if (this.#deadLetter !== undefined) await this.#endWriter(this.#deadLetter.writer)
     })
     if (this.#queue !== undefined) {
       await this.#queue.finish()
       this.#throwIfAborted()
-      return { job: this.#settings.job, ...this.#published, objects: [] }
+      return { job: this.#settings.job, ...this.#published, ...(await this.#skips()), objects: [] }
     }
-    const manifest = createManifest(this.#settings.job, await Promise.all(this.#manifestObjects))
+    const objects = await Promise.all(this.#manifestObjects)
+    const manifest = createManifest(this.#settings.job, objects, await this.#skips())
     this.#throwIfAborted()
     if (this.#earlierRuns === undefined) return manifest
     await this.#earlierRuns.load()
@@ -186,38 +219,50 @@ export class RotateJob<T> {
     return writer.records >= records || writer.size >= bytes
   }
 
-  #startsNewObject({ latestRecord }: ObjectWriter<T>, record: T): boolean {
-    return (
-      latestRecord !== undefined && this.#settings.cutBefore?.(record, latestRecord[0]) === true
-    )
+  /** Skips a bad record. @throws if it fails the job */
+  async #skip(error: unknown, bad: BadRecord<T>): Promise<void> {
+    const { onBadRecord, deadLetterKey } = this.#settings
+    if (!this.#canSkip) throw badRecordError(error, bad)
+    const reason = skipBadRecord(error, bad, onBadRecord)
+    this.#skipped++
+    if (deadLetterKey === undefined) return
+    const { writer } = (this.#deadLetter ??= this.#beginDeadLetter(deadLetterKey))
+    const line = deadLetterLine(bad, reason)
+    if (this.#settings.commit !== undefined) this.#uncommitted.add(writer)
+    await writer.write({ record: line, id: bad.number, bytes: line })
   }
 
-  async #beginObject(sequence: KeySequence): Promise<OpenObject<T>> {
-    const { maxOpen, createEncoder, createTransforms, recordId, every, job, commit } =
-      this.#settings
+  get #canSkip(): boolean {
+    const { onBadRecord, deadLetterKey } = this.#settings
+    return onBadRecord !== undefined || deadLetterKey !== undefined
+  }
+
+  /** Returns what the manifest says about bad records. */
+  async #skips(): Promise<Pick<Manifest, 'skipped' | 'deadLetter'>> {
+    if (!this.#canSkip) return {}
+    return omitUndefined({ skipped: this.#skipped, deadLetter: await this.#deadLetter?.entry })
+  }
+
+  #beginDeadLetter(key: string): DeadLetter {
+    const { headers: _headers, callback: _callback, ...upload } = this.#settings.upload
+    const writer = this.#createWriter<string>(key, TEXT_ENCODER, undefined, {
+      ...upload,
+      mime: 'application/x-ndjson',
+    })
+    return { writer, entry: this.#report(writer) }
+  }
+
+  async #beginObject(sequence: KeySequence, encoder: ObjectEncoder<T>): Promise<OpenObject<T>> {
+    const { maxOpen, createTransforms, every, upload, commit } = this.#settings
     const { name } = sequence
     const key = this.#keySequences.nextKey(sequence)
     if (this.#openObjects.size >= maxOpen)
       await this.#endEarly(this.#openObjects.leastRecentlyUsed, 'maxOpen')
     this.#throwIfAborted()
-    const id = objectUploadId(job, key, this.#run)
-    this.#earlierRuns?.add(id, key)
-    const writer: ObjectWriter<T> = new ObjectWriter<T>(
-      key,
-      { encoder: createEncoder(), recordId },
-      { createTransforms, createOutput: () => this.#createOutput(writer, id) },
-    )
-    this.#track(writer)
-    if (this.#queue === undefined) {
-      const reported = writer.done.then(result => this.#reportObject(writer, result))
-      reported.catch((error: unknown) => this.#listener.onFailure(error))
-      this.#manifestObjects.push(reported)
-    } else {
-      writer.done.catch((error: unknown) => {
-        const isSealed = !this.#committables.has(writer)
-        if (!isSealed) this.#listener.onFailure(error)
-      })
-    }
+    this.#nextEncoder = undefined
+    const writer = this.#createWriter(key, encoder, createTransforms, upload)
+    const entry = this.#report(writer)
+    if (entry !== undefined) this.#manifestObjects.push(entry)
     const timers = new ObjectTimers(every, () => this.#endIfDue(name, timers))
     const object = { writer, timers }
     this.#openObjects.add(name, object)
@@ -225,11 +270,43 @@ export class RotateJob<T> {
     return object
   }
 
-  #createOutput(writer: ObjectWriter<T>, id: string): ObjectOutput {
-    const { upload, commit } = this.#settings
+  #createWriter<R>(
+    key: string,
+    encoder: ObjectEncoder<R>,
+    createTransforms: (() => readonly Duplex[]) | undefined,
+    upload: UploadOptions,
+  ): ObjectWriter<R> {
+    const id = objectUploadId(this.#settings.job, key, this.#run)
+    this.#earlierRuns?.add(id, key)
+    const createOutput = (): ObjectOutput => this.#createOutput(writer, { ...upload, id })
+    const writer = new ObjectWriter<R>(key, encoder, { createTransforms, createOutput })
+    this.#track(writer)
+    return writer
+  }
+
+  /**
+   * Reports an object when OSS has stored it, or if it fails. Returns its entry, unless the queue reports the
+   * object.
+   */
+  #report(writer: ObjectWriter<unknown>): Promise<ManifestObject> | undefined {
+    if (this.#queue === undefined) {
+      const reported = writer.done.then(result => this.#reportObject(writer, result))
+      reported.catch((error: unknown) => this.#listener.onFailure(error))
+      return reported
+    }
+    writer.done.catch((error: unknown) => {
+      const isSealed = !this.#committables.has(writer)
+      if (!isSealed) this.#listener.onFailure(error)
+    })
+    return undefined
+  }
+
+  #createOutput(
+    writer: ObjectWriter<unknown>,
+    options: UploadOptions & { readonly id: string },
+  ): ObjectOutput {
     const { key } = writer
-    const options = { ...upload, id }
-    if (commit === undefined) return this.#repeatable(key, options)
+    if (this.#settings.commit === undefined) return this.#repeatable(key, options)
     const output = this.#committable(key, options)
     this.#committables.set(writer, output)
     return output
@@ -269,13 +346,17 @@ export class RotateJob<T> {
     if (object === undefined) return
     object.timers.clear()
     this.#openObjects.delete(name)
-    if (this.#queue !== undefined) return this.#enqueueObject(object.writer, this.#queue)
+    await this.#endWriter(object.writer)
+  }
+
+  async #endWriter(writer: ObjectWriter<unknown>): Promise<void> {
+    if (this.#queue !== undefined) return this.#enqueueObject(writer, this.#queue)
     this.#endingCount++
     const onEnded = (): void => {
       this.#endingCount--
       this.#onEnded()
     }
-    object.writer
+    writer
       .end()
       .catch((error: unknown) => this.#listener.onFailure(error))
       .finally(onEnded)
@@ -287,7 +368,7 @@ export class RotateJob<T> {
    * Ends an object and lets the queue publish it. Waits until the object is sealed, so that objects become durable
    * in the order of their records, and a failure of OSS can no longer affect it.
    */
-  async #enqueueObject(writer: ObjectWriter<T>, queue: PublishQueue): Promise<void> {
+  async #enqueueObject(writer: ObjectWriter<unknown>, queue: PublishQueue): Promise<void> {
     const ended = writer.end()
     ended.catch(() => {}) // a failure after the seal is the queue's
     const output = this.#committables.get(writer)
@@ -297,9 +378,12 @@ export class RotateJob<T> {
     this.#uncommitted.delete(writer)
     const { key, records, firstRecordId, lastRecordId } = writer
     const counts = { key, records, firstRecordId, lastRecordId } // the writer itself would hold memory
+    const isDeadLetter = writer === this.#deadLetter?.writer
     queue.add(output, result => {
-      this.#published.records += records
-      this.#published.size += result.size
+      if (!isDeadLetter) {
+        this.#published.records += records
+        this.#published.size += result.size
+      }
       this.#listener.onObject(manifestObject(counts, result), result)
     })
     await queue.untilAtMost(this.#settings.upload.maxSpoolBytes ?? Infinity)
@@ -361,7 +445,7 @@ export class RotateJob<T> {
     await output.done
   }
 
-  #reportObject(writer: ObjectWriter<T>, result: UploadResult): ManifestObject {
+  #reportObject(writer: ObjectWriter<unknown>, result: UploadResult): ManifestObject {
     this.#committables.delete(writer)
     this.#uncommitted.delete(writer)
     const object = manifestObject(writer, result)
