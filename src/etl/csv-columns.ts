@@ -1,4 +1,5 @@
 /** Columns of CSV: the values of a record by column, and those that have no column. */
+import { recordProperty } from './record-property.js'
 
 /** A column of `csv`. */
 export interface CsvColumn {
@@ -33,7 +34,7 @@ export class CsvColumns {
   row(record: object): CsvRow {
     const value = Array.isArray(record)
       ? (_key: string, i: number): unknown => record[i]
-      : (key: string): unknown => property(record, key)
+      : (key: string): unknown => recordProperty(record, key)
     return Object.fromEntries(this.list.map(({ key }, i) => [key, value(key, i)]))
   }
 
@@ -45,14 +46,8 @@ export class CsvColumns {
     }
     const keys = Object.keys(record).filter(key => !this.#keys.has(key))
     const extra = keys
-      .map((key): [string, unknown] => [key, property(record, key)])
+      .map((key): [string, unknown] => [key, recordProperty(record, key)])
       .filter(([, value]) => value !== undefined)
     return extra.length > 0 ? Object.fromEntries(extra) : undefined
   }
-}
-
-/** Getters of classes count. Members of every object, such as `constructor`, do not. */
-function property(record: object, key: string): unknown {
-  if (key in Object.prototype && !Object.hasOwn(record, key)) return undefined
-  return (record as CsvRow)[key] // `undefined` if there is no such property
 }

@@ -1,5 +1,6 @@
 /** Rows of a table: one stored value for each column of a record. */
 import { inspect } from 'node:util'
+import { recordProperty } from '../record-property.js'
 import type { ColumnType, StoredValue } from './column-type.js'
 
 /** A column of a table. */
@@ -31,14 +32,11 @@ export class RowReader {
         `A record must be an object with a property per column.${received(record)}`,
       )
     }
-    const values: Readonly<Record<string, unknown>> = { ...record } // each property is read once
-    for (const name of this.#ignoresExtraColumns ? [] : Object.keys(values)) {
-      if (this.#names.has(name)) continue
+    for (const name of this.#ignoresExtraColumns ? [] : Object.keys(record)) {
+      if (this.#names.has(name) || recordProperty(record, name) === undefined) continue
       throw new TypeError(`The property ${inspect(name)} of the record is no column of the schema`)
     }
-    return this.#columns.map(column =>
-      storedValue(column, Object.hasOwn(values, column.name) ? values[column.name] : undefined),
-    )
+    return this.#columns.map(column => storedValue(column, recordProperty(record, column.name)))
   }
 }
 

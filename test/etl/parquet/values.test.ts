@@ -206,13 +206,14 @@ t.test('a row names the column or the property that is wrong', t => {
   const row = { id: 1, 'odd "name"': 2 }
   t.strictSame(reader.read(row), [1, undefined, '2'])
   t.strictSame(reader.read({ ...row, text: null }), [1, undefined, '2'])
+  t.strictSame(reader.read({ ...row, other: undefined }), [1, undefined, '2'])
   const wrong: [record: unknown, message: RegExp][] = [
     [{ ...row, id: 'x'.repeat(1e6) }, /^The column 'id' .{1,300}$/],
     [{ ...row, id: null }, /'id'/],
     [{ 'odd "name"': 2 }, /'id'.*undefined/],
     [{ ...row, 'odd "name"': 5n }, /'odd "name"'/],
     [{ ...row, text: 5 }, /'text'/],
-    [{ ...row, other: undefined }, /'other'/],
+    [{ ...row, other: null }, /'other'/],
     [[1, 'x', 2], /object/],
     [null, /object/],
     ['text', /object/],
@@ -230,7 +231,20 @@ t.test('a row names the column or the property that is wrong', t => {
   t.end()
 })
 
-t.test('an inherited property is no value of a record', t => {
+t.test('a getter of a class is a value of its records', t => {
+  const type = columnType('string')
+  if (type === undefined) throw new Error('string')
+  class Person {
+    get name(): string {
+      return 'Ada'
+    }
+  }
+  const reader = new RowReader([{ name: 'name', type, isOptional: false }], {})
+  t.strictSame(reader.read(new Person()), ['Ada'])
+  t.end()
+})
+
+t.test('a member of every object is no value of a record', t => {
   const type = columnType('string')
   if (type === undefined) throw new Error('string')
   const names = ['constructor', 'toString', '__proto__', 'hasOwnProperty']
