@@ -4,12 +4,13 @@
  * tests on these versions of Node instead of the current one (40 MB each).
  */
 import { execFile } from 'node:child_process'
-import { writeFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { mkdir, mkdtemp, readdir, readFile, realpath, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { basename, dirname, join } from 'node:path'
+import { basename, dirname, join, relative } from 'node:path'
 import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
+import ts from 'typescript'
 import { start, type Run } from '../support/command-line.js'
 import { install, unpack } from '../support/installed.js'
 import { long } from '../support/long.js'
@@ -106,6 +107,27 @@ t.test('the tarball contains exactly the published files and stays small', async
   t.ok(packed.unpackedSize < MAX_UNPACKED, `${packed.unpackedSize} bytes unpacked`)
   const optional = peers.filter(name => manifest.peerDependenciesMeta[name]?.optional === true)
   t.same(optional, peers, 'every peer is optional')
+})
+
+t.test('the tarball contains exactly the declarations that its entry points reach', t => {
+  const directory = unpack(join(dir, packed?.filename ?? ''))
+  const roots = entries.map(({ types }) => join(directory, types))
+  const options = { module: ts.ModuleKind.NodeNext, types: [], noLib: true }
+  const program = ts.createProgram(roots, options)
+  const reached = program.getSourceFiles().map(({ fileName }) => relative(directory, fileName))
+  const ours = reached.filter(path => path.startsWith('dist/'))
+  const published = packed?.files.map(({ path }) => path).filter(path => path.endsWith('.d.ts'))
+  t.same(published?.toSorted(), ours.toSorted())
+  const absent = ours.flatMap(path => {
+    const { importedFiles } = ts.preProcessFile(readFileSync(join(directory, path), 'utf8'))
+    const named = importedFiles.filter(({ fileName }) => fileName.startsWith('.'))
+    const targets = named.map(({ fileName }) =>
+      join(dirname(path), fileName.replace(/\.js$/, '.d.ts')),
+    )
+    return targets.filter(target => !ours.includes(target))
+  })
+  t.same(absent, [], 'every import of a declaration resolves')
+  t.end()
 })
 
 t.test('relative links of the published pages resolve inside the package', async t => {
