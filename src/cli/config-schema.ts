@@ -142,6 +142,9 @@ export const SETTING_DEFINITIONS: readonly SettingDefinition[] = [
   setting('--cname', BOOLEAN, 'the endpoint is a custom domain of the bucket', {
     option: 'client.cname',
   }),
+  setting('--path-style', BOOLEAN, 'put the bucket into the path, for an OSS on your own machine', {
+    option: 'client.sldEnable',
+  }),
   setting('--request-payer', BOOLEAN, "pay for the requests to someone else's bucket", {
     option: 'client.isRequestPay',
   }),

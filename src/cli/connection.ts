@@ -19,6 +19,7 @@ export interface ConnectionFlags {
   readonly region?: string
   readonly internal?: boolean
   readonly cname?: boolean
+  readonly pathStyle?: boolean
   readonly requestPayer?: boolean
 }
 
@@ -57,8 +58,8 @@ function endpointOfBuckets({ bucketEndpoints }: Configuration): ReadonlyMap<stri
   return new Map([...bucketEndpoints].map(([bucket, { endpoint }]) => [bucket, endpoint]))
 }
 
-function selectOther({ internal, requestPayer }: ConnectionFlags): ConnectionFlags {
-  return omitUndefined({ internal, requestPayer })
+function selectOther({ internal, pathStyle, requestPayer }: ConnectionFlags): ConnectionFlags {
+  return omitUndefined({ internal, pathStyle, requestPayer })
 }
 
 /** Without a bucket, the place matters only for records; any configured one will do if there is no default. */
@@ -143,7 +144,7 @@ async function openLocalConnection(
 }
 
 function endpointOptions(flags: ConnectionFlags): ClientOptions {
-  const { endpoint, region, internal, cname, requestPayer } = flags
+  const { endpoint, region, internal, cname, pathStyle, requestPayer } = flags
   if (endpoint === undefined && region === undefined) {
     throw new UsageError('No region: set --region or OSS_REGION, for example to cn-hangzhou')
   }
@@ -152,6 +153,7 @@ function endpointOptions(flags: ConnectionFlags): ClientOptions {
     ...(region === undefined ? {} : { region }),
     ...(internal === true ? { internal } : {}),
     ...(cname === true ? { cname } : {}),
+    ...(pathStyle === true ? { sldEnable: true } : {}),
     ...(requestPayer === true ? { isRequestPay: true } : {}),
   }
 }

@@ -24,6 +24,7 @@ const CONNECTION_FLAGS = [
   'region',
   'internal',
   'cname',
+  'pathStyle',
   'requestPayer',
 ] as const
 
@@ -52,10 +53,11 @@ export function selectPlace(
   given: SelectingFlags,
   { endpoint, region }: RecordedPlace,
 ): SelectingFlags {
-  const { config, spool, requestPayer } = given
+  const { config, spool, pathStyle, requestPayer } = given
   const kept = {
     ...(config === undefined ? {} : { config }),
     ...(spool === undefined ? {} : { spool }),
+    ...(pathStyle === undefined ? {} : { pathStyle }),
     ...(requestPayer === undefined ? {} : { requestPayer }),
   }
   return endpoint.startsWith(EMBEDDED_PREFIX)

@@ -75,6 +75,7 @@ export function addConnectionOptions(command: Command): Command {
     'region',
     'internal',
     'cname',
+    'pathStyle',
     'requestPayer',
   )
 }

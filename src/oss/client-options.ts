@@ -212,11 +212,15 @@ function checkDomain(
   }
   const [, bucket, service] = SERVICE_DOMAIN.exec(new URL(endpoint).hostname) ?? []
   if (service === undefined) return
+  if (sldEnable) {
+    const reason = 'must not be set for an endpoint of OSS, which refuses a bucket in the path'
+    throw invalidValue(`${name}.sldEnable`, reason, sldEnable)
+  }
   if (cname && bucket === undefined) {
     const reason = `must be the own domain of the bucket, because "${name}.cname" is set`
     throw invalidValue(`${name}.endpoint`, reason, endpoint)
   }
-  if (!cname && !sldEnable && bucket !== undefined) {
+  if (!cname && bucket !== undefined) {
     const reason = `must not contain the bucket: use "${service}", or "${name}.cname" for the own domain of a bucket`
     throw invalidValue(`${name}.endpoint`, reason, endpoint)
   }

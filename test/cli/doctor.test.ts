@@ -69,6 +69,34 @@ t.test('doctor warns of a server whose certificate is not verified', { skip }, a
   t.equal(stateOf(report, 'certificate'), 'warning')
 })
 
+t.test('doctor proposes a permission only for a refusal', async t => {
+  const dir = t.testdir({})
+  const { oss, env } = await server(t, dir)
+  const hintFor = async (operation: 'ListParts' | 'InitiateMultipartUpload', status: number) => {
+    const fault = oss.inject({ do: 'answer', operation, status, code: 'Unknown', times: 'always' })
+    const { checks } = await doctor(dir, env)
+    fault.remove()
+    const failed = checks.find(({ state }) => state === 'failed')
+    return failed?.hint ?? ''
+  }
+  for (const operation of ['ListParts', 'InitiateMultipartUpload'] as const) {
+    t.match(await hintFor(operation, 403), /^Grant oss:/, `${operation} is refused`)
+    for (const status of [404, 501])
+      t.match(await hintFor(operation, status), /^Correct the endpoint/, `${operation}: ${status}`)
+  }
+})
+
+t.test('put sends the bucket in the path with --path-style', async t => {
+  const dir = t.testdir({ file: 'bytes' })
+  const { oss, env } = await server(t, dir)
+  const put = ['put', `oss://${BUCKET}/by-path`, 'file', '--retries=1']
+  const place = { ...env, OSS_ENDPOINT: `http://localhost:${oss.port}` }
+  t.equal((await run(dir, [...put, '--path-style'], undefined, place)).status, 0)
+  t.equal((await run(dir, put, undefined, { ...place, OSS_SPOOL_PATH_STYLE: '1' })).status, 0)
+  const real = ['--path-style', '--region=cn-hangzhou', '--endpoint=oss-cn-hangzhou.aliyuncs.com']
+  t.equal((await run(dir, [...put, ...real], undefined, env)).status, 2)
+})
+
 void long(t, 'doctor reports each problem with a hint', async t => {
   const dir = t.testdir({})
   const { oss, env } = await server(t, dir)

@@ -61,7 +61,7 @@ t.test('bash completes commands, options, words, ids and files', async t => {
   t.same(out.trim().split('\n'), [
     'complete -o filenames -F _oss_spool oss-spool',
     'prune',
-    '--parallel --part-size --parallel-uploads',
+    '--path-style --parallel --part-size --parallel-uploads',
     'auto json',
     'my-upload',
     'bash zsh fish',

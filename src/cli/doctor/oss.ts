@@ -47,11 +47,8 @@ export async function checkOss(
       await request()
       return okResult(`may ${action}`, permission)
     } catch (error) {
-      return failedResult(
-        `may ${action}`,
-        errorText(error),
-        `Grant ${permission} on oss://${bucketName}/${prefix}*`,
-      )
+      const grant = `Grant ${permission} on oss://${bucketName}/${prefix}*`
+      return failedResult(`may ${action}`, errorText(error), failureHint(error, grant))
     }
   }
   return [
@@ -67,6 +64,23 @@ export async function checkOss(
       bucket.abort(key, uploadId, callOptions),
     ),
   ]
+}
+
+/** @param grant – the hint for a refusal: only that is a matter of permissions */
+function failureHint(error: unknown, grant: string): string {
+  if (!(error instanceof OssRequestError) || error.status === undefined)
+    return 'Check the network, and run the check again'
+  if (isUnsupported(error)) return UNSUPPORTED_HINT
+  if (errorKind(error) === 'denied') return grant
+  return 'Run the check again. If it fails again, report the request id to the operator of the server'
+}
+
+const UNSUPPORTED_HINT =
+  'Correct the endpoint, or use a server that supports this operation of OSS. With an OSS on your own machine, try --path-style'
+
+/** Whether the server does not know the operation or the path, so that no permission would help. */
+function isUnsupported({ status, ossCode }: OssRequestError): boolean {
+  return status === 404 || status === 501 || ossCode === 'NotImplemented'
 }
 
 /** Reports a server that is not verified; nothing if it is. */
@@ -128,6 +142,13 @@ function explainInitiateFailure(
       failedResult('credentials', message, hint),
       clockResult,
       ...skipRemaining('credentials rejected', 1),
+    ]
+  }
+  if (isUnsupported(error)) {
+    return [
+      failedResult('bucket', `${bucketUrl}: ${message}`, UNSUPPORTED_HINT),
+      clockResult,
+      ...skipRemaining('bucket check failed', 1),
     ]
   }
   if (errorKind(error) === 'denied') {
