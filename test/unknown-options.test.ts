@@ -1,6 +1,6 @@
 /** A mistyped option is an error everywhere: it would silently have no effect. */
 import t from 'tap'
-import { rotate } from '../src/etl/index.js'
+import { csv, rotate, tap } from '../src/etl/index.js'
 import { Spool, type SpoolOptions } from '../src/index.js'
 
 const WRONG = { name: 'TypeError', code: 'ERR_INVALID_ARG_VALUE', message: /partsize/ }
@@ -31,6 +31,11 @@ t.test('an unknown option is a TypeError that names it', async t => {
   t.throws(() => rotate<string>(spool, mistyped(job)), WRONG)
   t.throws(() => rotate<string>(spool, { ...job, every: mistyped({}) }), WRONG)
   t.throws(() => rotate<string>(spool, { ...job, upload: mistyped({}) }), WRONG)
+  t.throws(() => rotate<string>(spool, { ...job, commit: mistyped({ ms: 1 }) }), WRONG)
+  t.throws(() => rotate<string>(spool, { ...job, deadLetter: mistyped({ key: 'bad' }) }), WRONG)
+  t.throws(() => rotate(spool, { ...job, transform: mistyped({ format: 'gzip' as const }) }), WRONG)
+  t.throws(() => tap(() => {}, mistyped({})), WRONG)
+  await t.rejects(csv(mistyped({})), WRONG)
 })
 
 t.test('the error proposes the name in the right case', async t => {

@@ -79,15 +79,19 @@ function createFormat<T extends object>(
   givenColumns: CsvColumns | undefined,
 ): Format<T> {
   const { columns: _, header = true, extraColumns = 'error', rest, cast, bom, ...others } = options
-  const writeLines = (rows: CsvRow[], columns: CsvColumns, isFirst: boolean): string =>
-    stringify(rows, {
+  const writeLines = (rows: CsvRow[], { list }: CsvColumns, isFirst: boolean): string => {
+    const columns = rest === undefined ? list : [...list, { key: rest }]
+    return stringify(rows, {
+      // Readers skip empty lines, and would lose the record.
+      quoted_empty: columns.length === 1 ? true : undefined,
       ...others,
-      columns: rest === undefined ? columns.list : [...columns.list, { key: rest }],
+      columns,
       // A copy, because `csv-stringify` adds its defaults to it.
       cast: { boolean: String, date: toIsoDate, ...omitUndefined(cast ?? {}) },
       header: header && isFirst,
       bom: bom === true && isFirst,
     })
+  }
   checkStringifyOptions(() => writeLines([], givenColumns ?? new CsvColumns([{ key: 'a' }]), true))
 
   const start = (): Format<T> => {

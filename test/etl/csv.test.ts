@@ -16,6 +16,19 @@ t.test('columns are those of the first record', async t => {
   t.equal(format({ id: null, name: undefined }, false), ',\n')
 })
 
+t.test(
+  'an empty field that is alone on its line is quoted, so that no reader skips it',
+  async t => {
+    const format = await csv<Row>({ columns: ['a'] })
+    t.equal(format({ a: '' }, true), 'a\n""\n')
+    t.equal(format({}, false), '""\n')
+    const own = await csv<Row>({ columns: ['a'], quotedEmpty: false })
+    t.equal(own({}, false), '\n')
+    const two = await csv<Row>({ columns: ['a'], rest: 'b' })
+    t.equal(two({}, false), ',\n')
+  },
+)
+
 t.test('a property without a column is an error that names it', async t => {
   const learned = await csv<Row>()
   learned({ id: 1 }, true)

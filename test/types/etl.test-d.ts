@@ -94,3 +94,22 @@ void chain([(id: number): Cells => [id, 'x'], cells])
 void rotate<Cells>(spool, { job: 'j', key: 'k', format: jsonl })
 // @ts-expect-error -- several rows would be taken for one
 void chain([(id: number): Cells[] => [[id, 'x']], cells])
+
+// Bad records.
+void rotate<Row>(spool, {
+  job: 'j',
+  key: 'k',
+  format: jsonl,
+  onBadRecord: (error, { record, number, partition }) => {
+    same<typeof error, Error>()
+    same<typeof record, Row>()
+    same<typeof number, number>()
+    same<typeof partition, string | undefined>()
+    if (number > 5) throw error
+    return 'skip'
+  },
+  deadLetter: { key: 'bad' },
+})
+// @ts-expect-error -- a record is skipped, or the job fails
+void rotate<Row>(spool, { job: 'j', key: 'k', format: jsonl, onBadRecord: () => true })
+same<Manifest['deadLetter'], ManifestObject | undefined>()
