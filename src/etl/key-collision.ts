@@ -4,11 +4,11 @@
  */
 import { SpoolError } from '../errors.js'
 import type { RotateSettings } from './options.js'
-import { manifestUploadId, successMarkerUploadId } from './upload-ids.js'
+import { manifestUploadId, objectUploadId, successMarkerUploadId } from './upload-ids.js'
 
 type CollidingJob = Pick<
   RotateSettings<never>,
-  'job' | 'keyTemplate' | 'isManifestPerJob' | 'commit'
+  'job' | 'keyTemplate' | 'isManifestPerJob' | 'deadLetter' | 'commit'
 >
 
 /** Replaces the hint of an upload that found its key taken. Returns other errors unchanged. */
@@ -25,20 +25,29 @@ export function explainCollision(error: unknown, settings: CollidingJob): unknow
 }
 
 /** @param id – id of the upload whose bytes are kept on the disk */
-function collisionHint(
-  id: string,
-  { job, keyTemplate, isManifestPerJob, commit }: CollidingJob,
-): string {
+function collisionHint(id: string, settings: CollidingJob): string {
+  const { job, commit } = settings
   if (commit !== undefined) {
     return `Use a new job name for every run, such as one with its start time. The committed bytes are kept: call spool.resume('${id}', { to: { key: '...' } }) to publish them under a free key.`
   }
   if (id === successMarkerUploadId(job)) {
     return `Call spool.resume('${id}', { force: true }), which replaces only a success marker, and run the job again.`
   }
-  const isManifest = id === manifestUploadId(job)
-  const isPerJob = isManifest ? isManifestPerJob : keyTemplate.placeholders.has('job')
+  const { option, isPerJob } = templateOf(id, settings)
   const step = isPerJob
     ? `Use a new job name, or run the job "${job}" with the spool directory of its earlier run.`
-    : `Add {job} to the option "${isManifest ? 'manifest' : 'key'}", so that no other job uses the same key, and run the job again with all its records.`
+    : `Add {job} to the option "${option}", so that no other job uses the same key, and run the job again with all its records.`
   return `${step} Then call spool.abort('${id}') to discard the bytes that are kept here.`
+}
+
+/** Returns the option that decides the key of an upload, and whether that contains the name of the job. */
+function templateOf(
+  id: string,
+  { job, keyTemplate, isManifestPerJob, deadLetter }: CollidingJob,
+): { option: string; isPerJob: boolean } {
+  if (id === manifestUploadId(job)) return { option: 'manifest', isPerJob: isManifestPerJob }
+  if (deadLetter !== undefined && id === objectUploadId(job, deadLetter.key)) {
+    return { option: 'deadLetter.key', isPerJob: deadLetter.isPerJob }
+  }
+  return { option: 'key', isPerJob: keyTemplate.placeholders.has('job') }
 }

@@ -196,6 +196,13 @@ export type RotateOptions<T> = {
 export interface CommitSettings extends CommitLimits {
   readonly onUploadFailure: ((error: unknown) => void) | undefined
 }
+/** Validated option `deadLetter`. */
+export interface DeadLetterSettings {
+  readonly key: string
+  /** Whether the key contains the name of the job. */
+  readonly isPerJob: boolean
+}
+
 /** Validated options with all defaults applied. */
 export interface RotateSettings<T> {
   readonly job: string
@@ -224,7 +231,7 @@ export interface RotateSettings<T> {
   readonly maxEnding: number
   readonly recordId: (record: T, number: number) => RecordId
   readonly onBadRecord: OnBadRecord<T> | undefined
-  readonly deadLetterKey: string | undefined
+  readonly deadLetter: DeadLetterSettings | undefined
   /** Keys of the job that are not those of its objects. */
   readonly reservedKeys: ReadonlySet<string>
   readonly upload: ObjectUpload
@@ -315,22 +322,22 @@ export function checkRotateOptions<T = string | Uint8Array>(
   for (const name of RESERVED_UPLOAD_OPTIONS) {
     if (Object.hasOwn(upload, name)) throw invalidValue('upload', `must not have "${name}"`, upload)
   }
-  const deadLetterKey = checkDeadLetter(options.deadLetter, job)
+  const deadLetter = checkDeadLetter(options.deadLetter, job)
   const successMarkerKey = checkSuccessMarker(options, keyTemplate.folder, manifestKey)
   // A committed job has no manifest.
   const jobKeys = [options.commit === undefined ? manifestKey : undefined, successMarkerKey]
-  if (deadLetterKey !== undefined && jobKeys.includes(deadLetterKey)) {
+  if (deadLetter !== undefined && jobKeys.includes(deadLetter.key)) {
     const reason = 'must not be the key of the manifest or the success marker'
-    throw invalidValue('deadLetter.key', reason, deadLetterKey)
+    throw invalidValue('deadLetter.key', reason, deadLetter.key)
   }
-  const reservedKeys = [...jobKeys, deadLetterKey].filter(key => key !== undefined)
+  const reservedKeys = [...jobKeys, deadLetter?.key].filter(key => key !== undefined)
   return {
     job,
     keyTemplate,
     calendar,
     manifestKey,
     successMarkerKey,
-    deadLetterKey,
+    deadLetter,
     reservedKeys: new Set(reservedKeys),
     onBadRecord: options.onBadRecord,
     isManifestPerJob: manifestTemplate.includes('{job}'),
@@ -443,11 +450,15 @@ function checkSuccessMarker(
   return key
 }
 
-function checkDeadLetter(deadLetter: { key: string } | undefined, job: string): string | undefined {
+function checkDeadLetter(
+  deadLetter: { key: string } | undefined,
+  job: string,
+): DeadLetterSettings | undefined {
   if (deadLetter === undefined) return undefined
   checkObject('deadLetter', deadLetter)
   checkProperties('deadLetter', deadLetter, { key: true })
-  return resolveJobKey('deadLetter.key', deadLetter.key, job)
+  const key = resolveJobKey('deadLetter.key', deadLetter.key, job)
+  return { key, isPerJob: deadLetter.key.includes('{job}') }
 }
 
 /** Fills in the key of an object that a job has once. */

@@ -120,13 +120,14 @@ export class RotateJob<T> {
     return this.#enqueue(async () => {
       await this.#earlierRuns?.load()
       for (const record of records) {
-        const current: CurrentRecord<T> = { record, number: this.#recordCount++ }
+        const current: CurrentRecord<T> = { record, number: this.#recordCount }
         const nextEncoder = (this.#nextEncoder ??= this.#settings.createEncoder())
         let placed
         try {
           placed = this.#placement.place(current, this.#targetOf, nextEncoder)
         } catch (error) {
           await this.#skip(error, current)
+          this.#recordCount++ // not before: no commit covers a record that fails the job
           this.#throwIfAborted()
           continue
         }
@@ -136,6 +137,7 @@ export class RotateJob<T> {
           this.#openObjects.use(sequence.name) ?? (await this.#beginObject(sequence, nextEncoder))
         const { writer, timers } = object
         const flushed = writer.write(placed)
+        this.#recordCount++
         timers.refresh()
         if (this.#settings.commit !== undefined) this.#uncommitted.add(writer)
         if (flushed !== undefined) await flushed
@@ -221,20 +223,20 @@ export class RotateJob<T> {
 
   /** Skips a bad record. @throws if it fails the job */
   async #skip(error: unknown, bad: BadRecord<T>): Promise<void> {
-    const { onBadRecord, deadLetterKey } = this.#settings
+    const { onBadRecord, deadLetter } = this.#settings
     if (!this.#canSkip) throw badRecordError(error, bad)
     const reason = skipBadRecord(error, bad, onBadRecord)
     this.#skipped++
-    if (deadLetterKey === undefined) return
-    const { writer } = (this.#deadLetter ??= this.#beginDeadLetter(deadLetterKey))
+    if (deadLetter === undefined) return
+    const { writer } = (this.#deadLetter ??= this.#beginDeadLetter(deadLetter.key))
     const line = deadLetterLine(bad, reason)
     if (this.#settings.commit !== undefined) this.#uncommitted.add(writer)
     await writer.write({ record: line, id: bad.number, bytes: line })
   }
 
   get #canSkip(): boolean {
-    const { onBadRecord, deadLetterKey } = this.#settings
-    return onBadRecord !== undefined || deadLetterKey !== undefined
+    const { onBadRecord, deadLetter } = this.#settings
+    return onBadRecord !== undefined || deadLetter !== undefined
   }
 
   /** Returns what the manifest says about bad records. */

@@ -345,6 +345,43 @@ t.test('skipped records are durable after commit()', async t => {
   }
 })
 
+t.test('a dead letter object of another job is not replaced', async t => {
+  const work = await bench(t)
+  const run = (job: string, key: string): Promise<void> => {
+    const format = (row: Row): string => jsonl(refuseFives(row))
+    return pipeline(rows(6), rotate<Row>(work.spool, { ...base, job, format, deadLetter: { key } }))
+  }
+  await run('first', 'bad.jsonl')
+  const before = await work.get('bad.jsonl')
+  const taken = {
+    code: 'ERR_SPOOL_OBJECT_EXISTS',
+    hint: /Add {job} to the option "deadLetter.key"/,
+  }
+  await t.rejects(run('second', 'bad.jsonl'), taken)
+  t.same(await work.get('bad.jsonl'), before)
+  t.equal(await work.get('_manifest-second.json'), undefined)
+  await run('third', '{job}-bad.jsonl')
+})
+
+t.test('a record that fails the job is not counted by a commit', async t => {
+  const work = await bench(t)
+  const commits: number[] = []
+  const sink = rotate<Row>(work.spool, {
+    ...base,
+    format: row => {
+      if (row.id === 3) throw failure
+      return `${JSON.stringify(row)}${' '.repeat(100_000)}\n` // each record waits for its batch
+    },
+    commit: { ms: 1 },
+  })
+  sink.on('commit', records => commits.push(records))
+  await t.rejects(pipeline(rows(9), sink), { cause: failure, message: /Record 3 / })
+  t.ok(
+    commits.every(records => records <= 3),
+    commits.join(),
+  )
+})
+
 t.test('invalid options for bad records are refused', async t => {
   const work = await bench(t)
   const wrong: readonly [code: string, options: object][] = [
