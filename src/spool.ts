@@ -556,12 +556,13 @@ async function withDiskErrors<T>(step: () => Promise<T>): Promise<T> {
 
 /** Returns the option that speaks of the whole stream, so that a prefix of it must not be published. */
 function uncommittableReason(settings: UploadSettings): string | undefined {
-  const { size, expect, once, replay, inPlace } = settings
+  const { size, expect, once, replay, inPlace, compression } = settings
   if (size !== undefined) return 'size'
   if (Object.values(expect).some(value => value !== undefined)) return 'expect'
   if (once) return 'once'
   if (replay === 'offset') return "replay: 'offset'"
-  return inPlace === undefined ? undefined : 'inPlace'
+  if (inPlace !== undefined) return 'inPlace'
+  return compression === undefined ? undefined : 'compression'
 }
 
 function placeOf({ endpoint, region, bucket, cname, pathStyle }: Checkpoint): Place {

@@ -264,7 +264,7 @@ export class SpoolWriteStream extends Writable {
       const result = resultOf(checkpoint, published, {
         sent: context.sent,
         skipped: context.skipped(published.size),
-        sourceRead: published.size > ingest.offset,
+        sourceRead: ingest.hasReadSource,
         resumed: false,
         elapsed: performance.now() - context.startedAt,
         callback: answer,

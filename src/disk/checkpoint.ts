@@ -7,7 +7,7 @@ import { createHash } from 'node:crypto'
 import * as v from 'valibot'
 import type { ObjectOptions } from '../oss/object-headers.js'
 
-/** The latest format, which this version reads and writes. Format 2 added commits, unanswered requests and moves. */
+/** The latest format, which this version reads and writes. Format 2 added commits, unanswered requests, moves and compression. */
 export const FORMAT = 2
 
 const countSchema = v.pipe(v.number(), v.safeInteger(), v.minValue(0))
@@ -105,11 +105,23 @@ const committedSchema = v.strictObject({
   at: timeSchema,
 })
 
+/** The bytes of a source that was compressed on its way into the temp file. */
+const compressedSourceSchema = v.strictObject({
+  compression: v.picklist(['gzip', 'zstd']),
+  size: countSchema,
+  crc64: crcSchema,
+  /** The digests that were expected at the seal. */
+  md5: v.exactOptional(v.string()),
+  sha256: v.exactOptional(v.string()),
+})
+
 const sealedFields = {
   ...commonFields,
   size: countSchema,
   crc64: crcSchema,
   sealedAt: timeSchema,
+  /** Describes the source, if its bytes were compressed: `size` and `crc64` are those of the object. */
+  source: v.exactOptional(compressedSourceSchema),
   /** Sealed at its last commit, without the end of its source. Never passes for the whole stream. */
   prefix: v.exactOptional(v.literal(true)),
   /** A PutObject was sent and not answered. It may still take effect, although HEAD found nothing so far. */
@@ -223,6 +235,9 @@ export type OldPlace = Readonly<v.InferOutput<typeof oldPlaceSchema>>
 /** Where an object is: what distinguishes it from every other object. */
 export type ObjectAddress = Pick<Checkpoint, 'endpoint' | 'bucket' | 'key'>
 
+/** The bytes of a source before their compression. */
+export type CompressedSource = Readonly<v.InferOutput<typeof compressedSourceSchema>>
+
 /** A durable prefix of a stream. */
 export type Committed = Readonly<v.InferOutput<typeof committedSchema>>
 
@@ -280,7 +295,7 @@ export function encodeCheckpoint(value: Checkpoint): string {
 function formatOf({ upload, previous, unanswered, movedFrom }: Checkpoint): 1 | 2 {
   const isNew = (record: UploadRecord | undefined): boolean =>
     record !== undefined &&
-    ('committed' in record || 'prefix' in record || 'unansweredPut' in record)
+    ('committed' in record || 'prefix' in record || 'unansweredPut' in record || 'source' in record)
   const isNewAround = unanswered !== undefined || movedFrom !== undefined
   return isNewAround || isNew(upload) || isNew(previous) ? 2 : 1
 }

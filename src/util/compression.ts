@@ -1,4 +1,4 @@
-/** Compression formats of Node's zlib, their levels, and new compressors. */
+/** Compression formats of Node's zlib, their levels, and new compressors and decompressors. */
 import type { Duplex } from 'node:stream'
 import * as zlib from 'node:zlib'
 
@@ -25,8 +25,9 @@ export const COMPRESSION_LEVELS: Readonly<Record<CompressionFormat, CompressionL
 }
 
 /** The part of `node:zlib` that exists from Node 22.15 on; we compile against the types of Node 20. */
-const { createZstdCompress, constants } = zlib as {
+const { createZstdCompress, createZstdDecompress, constants } = zlib as {
   createZstdCompress?: (options: { params: Record<number, number> }) => Duplex
+  createZstdDecompress?: () => Duplex
   constants: { ZSTD_c_compressionLevel?: number }
 }
 
@@ -43,4 +44,9 @@ export function createCompressor({ format, level }: Compression): Duplex {
     throw new Error(`Node ${process.version} does not support zstd`)
   }
   return createZstdCompress({ params: level === undefined ? {} : { [levelKey]: level } })
+}
+
+/** Returns a decompressor, or `undefined` if this version of Node does not support the format. */
+export function createDecompressor(format: CompressionFormat): Duplex | undefined {
+  return format === 'gzip' ? zlib.createGunzip() : createZstdDecompress?.()
 }

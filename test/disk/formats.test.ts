@@ -42,6 +42,12 @@ const FORMATS: Record<number, { finishable: string[]; kinds: Record<string, obje
       prefix: { upload: { phase: 'sealed', prefix: true, size: CONTENT.length } },
       unanswered: { upload: { phase: 'sealed' }, unanswered: [String] },
       put: { upload: { phase: 'sealed', unansweredPut: true, size: text.length } },
+      compressed: {
+        upload: {
+          phase: 'sealed',
+          source: { compression: 'gzip', size: CONTENT.length, sha256: /^[0-9a-f]{64}$/ },
+        },
+      },
       moved: { key: 'a/moved.txt', movedFrom: [{ key: 'a/old.txt', superseded: [String] }] },
     },
   },

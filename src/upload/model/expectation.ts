@@ -12,12 +12,21 @@ export interface Expectation {
   readonly crc64?: string
 }
 
-/** Returns a text about the first of `size` and `expect` that differs from `found`, or `undefined`. */
+/** The bytes of a source, as far as they are known. */
+export interface SourceBytes {
+  readonly size: number
+  readonly crc64: string | bigint
+  readonly md5?: string | undefined
+  readonly sha256?: string | undefined
+}
+
+/** Returns a text about the first of `size` and `expect` that differs from `source`, or `undefined`. */
 export function firstMismatch(
   { size, expect }: { readonly size: number | undefined; readonly expect: Expectation },
-  found: { [K in keyof Expectation]: Expectation[K] | undefined },
+  source: SourceBytes,
 ): string | undefined {
   const all = [['bytes', size] as const, ...NAMES.map(name => [name, expect[name]] as const)]
+  const found = { ...source, bytes: source.size }
   for (const [name, expected] of all) {
     if (expected === undefined || found[name] === undefined) continue
     if (String(found[name]) === String(expected).toLowerCase()) continue

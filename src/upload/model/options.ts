@@ -10,6 +10,7 @@ import {
 } from '../../errors.js'
 import { checkObjectOptions, type ObjectOptions } from '../../oss/object-headers.js'
 import type { HttpResponse } from '../../oss/bucket.js'
+import { COMPRESSION_LEVELS, type Compression } from '../../util/compression.js'
 import { omitUndefined } from '../../util/omit-undefined.js'
 import type { Expectation } from './expectation.js'
 import { checkId } from './names.js'
@@ -112,6 +113,15 @@ export interface UploadOptions extends ObjectOptions {
   ) => unknown
 }
 
+/** Options that are not public, in addition to those that are. */
+export interface InternalUploadOptions extends UploadOptions {
+  /**
+   * Compresses the bytes on their way into the spool. `size` and `expect` refer to the bytes before that. Excludes
+   * `inPlace`, `checkpoint` and `replay: 'offset'`.
+   */
+  readonly compression?: Compression
+}
+
 /** The options with all defaults filled in. */
 export interface UploadSettings {
   readonly partSize: number
@@ -126,6 +136,7 @@ export interface UploadSettings {
   readonly checkpoint: AliOssCheckpoint | undefined
   readonly maxAge: number | undefined
   readonly inPlace: string | undefined
+  readonly compression: Compression | undefined
   readonly once: boolean
   readonly retry: RetryOptions
   readonly timeout: number | undefined
@@ -136,7 +147,7 @@ export interface UploadSettings {
 }
 
 /** Names of the options. The compiler checks that none is missing. */
-const UPLOAD_OPTIONS: Readonly<Record<keyof UploadOptions, true>> = {
+const UPLOAD_OPTIONS: Readonly<Record<keyof InternalUploadOptions, true>> = {
   id: true,
   partSize: true,
   parallel: true,
@@ -148,6 +159,7 @@ const UPLOAD_OPTIONS: Readonly<Record<keyof UploadOptions, true>> = {
   checkpoint: true,
   maxAge: true,
   inPlace: true,
+  compression: true,
   once: true,
   retry: true,
   timeout: true,
@@ -180,7 +192,7 @@ const RETRY_OPTIONS: Readonly<Record<keyof RetryOptions, true>> = {
  * Checks all options and fills in the defaults.
  * @throws TypeError or RangeError that names the option, its limits and the received value
  */
-export function checkOptions(options: UploadOptions): UploadSettings {
+export function checkOptions(options: InternalUploadOptions): UploadSettings {
   checkObject('options', options)
   checkProperties('options', options, UPLOAD_OPTIONS)
   const {
@@ -191,6 +203,7 @@ export function checkOptions(options: UploadOptions): UploadSettings {
     start = 'eager',
     once = false,
     inPlace,
+    compression,
     parallel = 5,
   } = options
   if (id !== undefined) checkId(id)
@@ -209,6 +222,7 @@ export function checkOptions(options: UploadOptions): UploadSettings {
   if (inPlace !== undefined && typeof inPlace !== 'string') {
     throw invalidType('inPlace', 'a string', inPlace)
   }
+  if (compression !== undefined) checkCompression(compression, options)
   if (typeof once !== 'boolean') throw invalidType('once', 'a boolean', once)
   // A file that is read in place takes no space in the spool.
   const maxSpoolBytes = inPlace === undefined ? options.maxSpoolBytes : undefined
@@ -251,6 +265,7 @@ export function checkOptions(options: UploadOptions): UploadSettings {
     checkpoint,
     maxAge: options.maxAge,
     inPlace: inPlace === undefined ? undefined : resolve(inPlace),
+    compression,
     once,
     retry: checkRetry(options.retry),
     timeout: options.timeout,
@@ -266,6 +281,22 @@ function checkSignal(signal: unknown): AbortSignal | undefined {
   if (!isAbortSignal(signal)) throw invalidType('signal', 'an AbortSignal', signal)
   allowManyListeners(signal) // one signal may abort any number of uploads
   return toLocalSignal(signal)
+}
+
+/** Rejects options that require the object to have the bytes of the source. */
+function checkCompression(
+  compression: Compression,
+  { inPlace, checkpoint, replay }: UploadOptions,
+): void {
+  checkObject('compression', compression)
+  checkProperties('compression', compression, { format: true, level: true })
+  const { format, level } = compression
+  checkChoice('compression.format', format, Object.keys(COMPRESSION_LEVELS))
+  const { min, max } = COMPRESSION_LEVELS[format]
+  checkInteger('compression.level', level, min, max)
+  if (inPlace === undefined && checkpoint === undefined && replay !== 'offset') return
+  const reason = "must not be combined with inPlace, checkpoint or replay: 'offset'"
+  throw invalidValue('compression', reason, compression)
 }
 
 /** The minimum is one part of the smallest size for each part in flight, and one to fill. */

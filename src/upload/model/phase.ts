@@ -23,6 +23,7 @@ import type {
   Checkpoint,
   Committed,
   Completing,
+  CompressedSource,
   Finishable,
   Published,
   Sealed,
@@ -43,6 +44,17 @@ export interface StreamStart {
   readonly once: boolean
   /** Name of the temp file. */
   readonly file: string
+}
+
+/** What is known of a stream once it has ended. */
+export interface StreamEnd {
+  readonly size: number
+  readonly crc64: bigint
+  readonly crcs: string[]
+  readonly md5?: string
+  readonly sha256?: string
+  /** The bytes before their compression. */
+  readonly source?: CompressedSource | undefined
 }
 
 /** Returns the record of a new stream, with its own token. */
@@ -73,13 +85,10 @@ export function adoptUploadId(
 }
 
 /** Seals a stream: its source ended successfully, and the caller has synced the temp file. */
-export function seal(
-  record: Spooling,
-  end: { size: number; crc64: bigint; crcs: string[]; md5?: string; sha256?: string },
-): Sealed {
+export function seal(record: Spooling, end: StreamEnd): Sealed {
   const now = timestamp()
   const { error: _resolved, committed: _covered, ...rest } = record
-  const { md5, sha256 } = end
+  const { md5, sha256, source } = end
   return {
     ...rest,
     phase: 'sealed',
@@ -87,6 +96,7 @@ export function seal(
     spooled: end.size,
     crc64: String(end.crc64),
     crcs: end.crcs,
+    ...(source === undefined ? {} : { source }),
     ...(hasFreedParts(record) ? { met: omitUndefined({ md5, sha256 }) } : {}),
     sealedAt: now,
     updatedAt: now,
@@ -153,7 +163,7 @@ export function markPublished(
     initiating: _lost,
     ...rest
   } = withUploadId(backToSealed(record), undefined)
-  const { freed: _freed, met: _met, ...kept } = rest
+  const { freed: _freed, met: _met, source: _source, ...kept } = rest
   return { ...kept, ...object, phase: 'published', uploaded: record.size, updatedAt: timestamp() }
 }
 
@@ -216,6 +226,7 @@ function backToSpooling(record: Spooling | Finishable): Spooling {
     crc64: _crc64,
     sealedAt: _at,
     prefix: _prefix,
+    source: _source,
     unansweredPut: _put,
     ...unsealed
   } = backToSealed(record)

@@ -9,7 +9,7 @@ import type { SpoolFile } from '../../disk/spool-file.js'
 import { TempFileDamagedError } from '../../disk/temp-file.js'
 import { SpoolError } from '../../errors.js'
 import type { UploadContext } from '../run/context.js'
-import { errorContext, type ErrorContext } from '../run/error-mapping.js'
+import { errorContext, sourceFailedError, type ErrorContext } from '../run/error-mapping.js'
 import { splitAt, type DiskQuota } from './disk-quota.js'
 import { firstMismatch } from '../model/expectation.js'
 import { finish, type FinishResult } from '../finish/finish.js'
@@ -20,6 +20,7 @@ import { Coalescer } from '../../util/coalesce.js'
 import type { RecordWriter } from '../run/record-writer.js'
 import { PlanExhaustedError, type PartCutter, type StreamPosition } from './part-cutter.js'
 import type { Transfer } from '../transfer/transfer.js'
+import { CompressionFailedError, type SourceCompressor } from './source-compressor.js'
 import type { UploadResources } from '../finish/upload-resources.js'
 
 /**
@@ -34,6 +35,8 @@ export interface IngestDeps {
   readonly settings: UploadSettings
   readonly writer: RecordWriter
   readonly file: SpoolFile
+  /** Compresses the source's bytes before they are cut, if requested. */
+  readonly compressor: SourceCompressor | undefined
   readonly cutter: PartCutter
   /** Complete parts that are not sent yet. The part cutter appends to this array. */
   readonly cut: CutPart[]
@@ -84,6 +87,12 @@ export class Ingest {
     return this.#track(this.#write(chunks))
   }
 
+  /** Whether any byte of the source was read. */
+  get hasReadSource(): boolean {
+    const { compressor, cutter } = this.#deps
+    return (compressor ?? cutter).size > this.offset
+  }
+
   /** What a new process would find. */
   get savedState(): ErrorContext {
     return this.#stateOf(this.context.claim.db.saved)
@@ -116,12 +125,29 @@ export class Ingest {
   }
 
   async #write(chunks: readonly Uint8Array[]): Promise<void> {
-    const { settings, cutter, quota } = this.#deps
+    const { settings, compressor, cutter } = this.#deps
     const { size } = settings
-    const after = cutter.size + chunks.reduce((sum, chunk) => sum + chunk.length, 0)
+    const after = (compressor ?? cutter).size + chunks.reduce((sum, chunk) => sum + chunk.length, 0)
     if (size !== undefined && after > size) {
       throw this.#expectationError(`the source has more than the expected ${size} bytes`)
     }
+    await this.#append(
+      compressor === undefined ? chunks : await this.#compressed(compressor.write(chunks)),
+    )
+  }
+
+  async #compressed(compressing: Promise<Buffer[]>): Promise<Buffer[]> {
+    try {
+      return await compressing
+    } catch (error) {
+      if (!(error instanceof CompressionFailedError)) throw error
+      throw sourceFailedError(this.savedState, error)
+    }
+  }
+
+  /** Appends bytes of the object to the spool file, as soon as there is space. */
+  async #append(chunks: readonly Uint8Array[]): Promise<void> {
+    const { cutter, quota } = this.#deps
     for (let rest = chunks; rest.length > 0;) {
       const [some, later] = splitAt(rest, await quota.reserve(cutter.size))
       await this.#spool(some)
@@ -134,10 +160,13 @@ export class Ingest {
       await this.#deps.cutter.write(chunks)
     } catch (error) {
       if (!(error instanceof PlanExhaustedError)) throw error
-      const isBounded = this.#deps.settings.maxSpoolBytes !== undefined
+      const { maxSpoolBytes, compression } = this.#deps.settings
+      const isBounded = maxSpoolBytes !== undefined
       const remedy = isBounded ? 'a larger maxSpoolBytes, a lower parallel' : 'a larger partSize'
+      // The size of a source says nothing about that of the compressed object.
+      const set = compression === undefined ? 'Set its size, or' : 'Set'
       throw this.#expectationError(
-        `the source is larger than its plan (${error.message}). Set its size, or ${remedy}`,
+        `the source is larger than its plan (${error.message}). ${set} ${remedy}`,
       )
     }
     this.#onSpooled()
@@ -157,11 +186,13 @@ export class Ingest {
   }
 
   async #seal(): Promise<void> {
-    const { context, settings, writer, file, cutter, resources } = this.#deps
+    const { context, settings, writer, file, compressor, cutter, resources } = this.#deps
     clearTimeout(this.#timer)
-    const end = cutter.end()
-    const { size, crc64, md5, sha256 } = end
-    const mismatch = firstMismatch(settings, { bytes: size, crc64: String(crc64), md5, sha256 })
+    if (compressor !== undefined) await this.#append(await this.#compressed(compressor.end()))
+    const source = compressor?.describe()
+    const end = { ...cutter.end(), source }
+    const { size } = end
+    const mismatch = firstMismatch(settings, source ?? end)
     if (mismatch !== undefined) throw this.#expectationError(mismatch)
     const isShort = this.#isShort()
     if (isShort) writer.cancelScheduledSave()
@@ -265,6 +296,7 @@ export class Ingest {
 
   async #close(): Promise<void> {
     clearTimeout(this.#timer)
+    this.#deps.compressor?.destroy()
     this.#deps.writer.close()
     this.context.progress.end()
     await this.#deps.resources.close()

@@ -34,6 +34,7 @@ import {
 } from './previous-run.js'
 import { RecordWriter } from '../run/record-writer.js'
 import { PartCutter } from './part-cutter.js'
+import { SourceCompressor } from './source-compressor.js'
 import { refuseIfMovedTo } from '../finish/relocate.js'
 import { sealAtLastCommit } from '../finish/seal-at-commit.js'
 import { UploadResources } from '../finish/upload-resources.js'
@@ -62,7 +63,7 @@ export async function startIngest(
     // An earlier upload of this id may be published elsewhere, and only be cleaned up there.
     const before =
       claim.checkpoint === null ? null : withLostInitiates(moveTo(claim.checkpoint, destination))
-    const plan = createPlan(settings.partSize, settings.size, settings.maxPartSize)
+    const plan = createPlan(settings.partSize, objectSize(settings), settings.maxPartSize)
     const reused =
       resumeAtOffset && before !== null
         ? await findReusableBytes(context, before, settings, plan)
@@ -78,6 +79,11 @@ export async function startIngest(
       throw error
     }
   })
+}
+
+/** Returns the size of the object, if it is known. That of a compressed one is not. */
+function objectSize({ size, compression }: UploadSettings): number | undefined {
+  return compression === undefined ? size : undefined
 }
 
 /** Keeps the bytes of a committed predecessor until the new stream is sealed. Damaged ones cannot be kept. */
@@ -119,7 +125,11 @@ async function createIngest(
   const { claim, progress } = context
   const { before, record, reused } = start
   const cut: CutPart[] = []
-  const cutter = new PartCutter(file, record.plan, settings.expect, part => cut.push(part))
+  const { compression } = settings
+  const compressor =
+    compression === undefined ? undefined : new SourceCompressor(compression, settings.expect)
+  const expect = compressor === undefined ? settings.expect : {}
+  const cutter = new PartCutter(file, record.plan, expect, part => cut.push(part))
   const writer = new RecordWriter(claim, 'upload', () => ({
     ...progress.acknowledged,
     spooled: cutter.size,
@@ -152,12 +162,23 @@ async function createIngest(
   const { lockLost } = claim
   lockLost?.addEventListener('abort', () => fatal.abort(lockLost.reason), { once: true })
   context.diagnostics.started({ resumed: false, spooled: offset })
-  const { size } = settings
+  const size = objectSize(settings)
   if (size !== undefined) {
     const parts = { ...progress.state.parts, total: plannedPartCount(record.plan, size) }
     progress.update({ size, parts })
   }
-  const parts = { context, settings, writer, file, cutter, cut, quota, resources, transfer }
+  const parts = {
+    context,
+    settings,
+    writer,
+    file,
+    compressor,
+    cutter,
+    cut,
+    quota,
+    resources,
+    transfer,
+  }
   return new Ingest({ ...parts, offset, fatal: fatal.signal })
 }
 
