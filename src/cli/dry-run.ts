@@ -4,6 +4,7 @@ import { LocalRecordStore } from '../disk/local-record-store.js'
 import { SpoolError } from '../errors.js'
 import { defaultId } from '../upload/model/names.js'
 import { checkSameDestination } from '../upload/spooling/start-ingest.js'
+import type { Compression } from '../util/compression.js'
 import { omitUndefined } from '../util/omit-undefined.js'
 import { EXIT_SUCCESS } from './exit-status.js'
 import { reportError } from './report.js'
@@ -20,6 +21,8 @@ export interface PlannedUpload {
   readonly from: string
   /** Bytes of the source, if known. */
   readonly size?: number | undefined
+  /** How the source's bytes are compressed. */
+  readonly compression?: Compression | undefined
   /** What may take the place of the source. Standard input is always read. */
   readonly reuses: 'nothing' | 'receipt' | 'receipt or sealed bytes'
   /** Sealed bytes that are older are not reused, in ms. */
@@ -39,6 +42,7 @@ interface DryRunReport {
   readonly from: string
   readonly size?: number
   readonly sealedAt?: string
+  readonly compression?: Compression
   readonly ifChanged?: true
 }
 
@@ -62,7 +66,7 @@ export async function reportDryRun(
 
 async function planUpload(
   session: Session,
-  { bucket, key, from, size, reuses, maxAge = Infinity, ifChanged }: PlannedUpload,
+  { bucket, key, from, size, reuses, maxAge = Infinity, compression, ifChanged }: PlannedUpload,
   flags: UploadFlags,
 ): Promise<DryRunReport> {
   const connection = await session.connectOffline(flags, bucket)
@@ -76,7 +80,12 @@ async function planUpload(
   const sealed = reuses === 'receipt or sealed bytes' ? sealedBytesOf(checkpoint) : undefined
   return sealed !== undefined && Date.now() - Date.parse(sealed.sealedAt) <= maxAge
     ? { dryRun: true, action: 'finish', ...object, ...sealed }
-    : { dryRun: true, action: 'upload', ...object, ...omitUndefined({ size, ifChanged }) }
+    : {
+        dryRun: true,
+        action: 'upload',
+        ...object,
+        ...omitUndefined({ size, compression, ifChanged }),
+      }
 }
 
 /** A damaged record does not stop an upload, which quarantines it. */
@@ -106,11 +115,12 @@ function sealedBytesOf(checkpoint: Checkpoint | undefined): ReusedBytes | undefi
 }
 
 function formatReport(report: DryRunReport): string {
-  const { action, id, bucket, key, from, size, sealedAt, ifChanged } = report
+  const { action, id, bucket, key, from, size, sealedAt, compression, ifChanged } = report
   const sizeText = size === undefined ? '' : `, ${formatBytes(size)}`
+  const compressed = compression === undefined ? '' : `, compressed with ${compression.format}`
   const unless = ifChanged ? ', unless the object is unchanged' : ''
   const textByAction = {
-    upload: `${from} would be uploaded with the id ${id}${sizeText}${unless}`,
+    upload: `${from} would be uploaded with the id ${id}${sizeText}${compressed}${unless}`,
     finish: `upload ${id}, sealed at ${sealedAt}${sizeText}, would be finished without ${from}`,
     none: `already uploaded with the id ${id}${sizeText}; nothing would be sent`,
   }

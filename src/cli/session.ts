@@ -237,13 +237,23 @@ export class Session {
    * @param args – the command and its arguments, such as `resume`, `ID`
    */
   propose(...args: string[]): string {
-    return proposedCommand(args, this.#givenFlags)
+    return this.#proposed(args, this.#givenFlags)
   }
 
   /** Like `propose`, but selects the OSS of `place`. Without a place, it repeats the given flags. */
   proposeAt(place: RecordedPlace | undefined, ...args: string[]): string {
     const given = this.#givenFlags
-    return proposedCommand(args, place === undefined ? given : selectPlace(given, place))
+    return this.#proposed(args, place === undefined ? given : selectPlace(given, place))
+  }
+
+  /** `put` is proposed for bytes that are those of an object, so a configured compression must not apply again. */
+  #proposed(args: readonly string[], given: SelectingFlags): string {
+    const command = proposedCommand(args, given)
+    const { gzip, zstd } = this.#configuration?.values ?? {}
+    const isCompressed = typeof gzip === 'number' || typeof zstd === 'number'
+    return args[0] === 'put' && isCompressed
+      ? `OSS_SPOOL_GZIP=0 OSS_SPOOL_ZSTD=0 ${command}`
+      : command
   }
 
   /** Prints a value of the result to standard output, as JSON on one line. */

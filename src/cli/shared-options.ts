@@ -115,6 +115,8 @@ export function addUploadOptions(command: Command): Command {
     'storageClass',
     'acl',
     'tag',
+    'gzip',
+    'zstd',
     'dryRun',
   )
 }

@@ -1,6 +1,7 @@
 /** Converts the flags of `put` and `run` into options of the library. */
 import type { ObjectOptions } from '../oss/object-headers.js'
-import type { UploadOptions } from '../upload/model/options.js'
+import type { InternalUploadOptions } from '../upload/model/options.js'
+import type { CompressionFlags } from './compression-flags.js'
 import { UsageError } from './exit-status.js'
 import { quoteHarmless } from '../util/secret-mask.js'
 import type { MonitoringFlags } from './monitoring.js'
@@ -9,7 +10,8 @@ import type { SpoolFlags } from './session.js'
 
 export type UploadFlags = SpoolFlags &
   MonitoringFlags &
-  ProgressFlags & {
+  ProgressFlags &
+  CompressionFlags & {
     readonly id?: string
     readonly partSize?: number
     readonly maxSpool?: number
@@ -35,8 +37,9 @@ export type UploadFlags = SpoolFlags &
  * Converts and fully validates the flags.
  * @throws UsageError, TypeError or RangeError if a flag is invalid
  */
-export async function toUploadOptions(flags: UploadFlags): Promise<UploadOptions> {
+export async function toUploadOptions(flags: UploadFlags): Promise<InternalUploadOptions> {
   const { checkOptions } = await import('../upload/model/options.js')
+  const { toCompression } = await import('./compression-flags.js')
   const { omitUndefined } = await import('../util/omit-undefined.js')
   const { id, partSize, maxSpool: maxSpoolBytes, parallel, size, once, retries } = flags
   const { storageClass, acl } = flags
@@ -56,6 +59,7 @@ export async function toUploadOptions(flags: UploadFlags): Promise<UploadOptions
     meta: parsePairs('--meta', flags.meta),
     headers: parsePairs('--header', flags.header),
     tags: parsePairs('--tag', flags.tag),
+    compression: toCompression(flags),
     expect: omitUndefined({ bytes, md5, sha256, crc64 }),
   })
   checkOptions(options)

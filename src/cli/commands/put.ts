@@ -5,7 +5,7 @@ import { pipeline } from 'node:stream/promises'
 import type { Command } from 'commander'
 import { mapLimit } from '../../util/map-limit.js'
 import type { Spool } from '../../spool.js'
-import type { UploadOptions } from '../../upload/model/options.js'
+import type { InternalUploadOptions } from '../../upload/model/options.js'
 import type { CliConnection } from '../connection.js'
 import { EXIT_SUCCESS, UsageError, combineExitStatuses } from '../exit-status.js'
 import { addExamples, addSettings, addUploadOptions } from '../shared-options.js'
@@ -62,7 +62,8 @@ async function putTargets(
   const targets = await resolveTargets(target, files)
   const options = await toUploadOptions(flags)
   checkFlagsFitTargets(targets, flags, givenFlags)
-  if (flags.dryRun) return describeTargets(session, targets, flags)
+  checkFlagsFitCompression(targets, flags, options)
+  if (flags.dryRun) return describeTargets(session, targets, flags, options)
   const input = targets.some(({ file }) => file === undefined) ? openStdin(session) : undefined
   const connection = await session.connect(flags, targets[0]?.bucket)
   const spool = await session.openSpool(flags, connection)
@@ -98,6 +99,7 @@ async function describeTargets(
   session: Session,
   targets: readonly UploadTarget[],
   flags: PutFlags,
+  { compression }: InternalUploadOptions,
 ): Promise<number> {
   const { reportDryRun } = await import('../dry-run.js')
   const statuses: number[] = []
@@ -108,6 +110,7 @@ async function describeTargets(
       ...(file === undefined
         ? ({ from: 'standard input', size: flags.size, reuses: 'nothing' } as const)
         : ({ from: file, size: regularSize(file), reuses: 'receipt' } as const)),
+      compression,
       ifChanged: flags.ifChanged && file !== undefined ? (true as const) : undefined,
     }
     statuses.push(await reportDryRun(session, planned, flags, 'oss-spool put'))
@@ -126,7 +129,7 @@ interface PutContext {
   readonly session: Session
   readonly connection: CliConnection
   readonly spool: Spool
-  readonly options: UploadOptions
+  readonly options: InternalUploadOptions
   readonly progress: ProgressDisplay
   readonly flags: PutFlags
   /** Ids of uploads that `resume` would finish, overwriting an object that is up to date now. */
@@ -207,6 +210,20 @@ function checkFlagsFitTargets(
   if (fileFlag !== undefined && irregularFile !== undefined) {
     throw new UsageError(`${fileFlag} needs regular files: ${irregularFile} can be read only once`)
   }
+}
+
+/** Rejects flags that need an object with the bytes of its file. */
+function checkFlagsFitCompression(
+  targets: readonly UploadTarget[],
+  flags: PutFlags,
+  { compression }: InternalUploadOptions,
+): void {
+  const fileFlag = fileFlagOf(flags)
+  const hasFiles = targets.some(({ file }) => file !== undefined)
+  if (compression === undefined || fileFlag === undefined || !hasFiles) return
+  throw new UsageError(
+    `${fileFlag} and ${toFlag(compression.format)} cannot be combined: the object has other bytes than the file`,
+  )
 }
 
 function fileFlagOf({ ifChanged, inPlace }: PutFlags): string | undefined {

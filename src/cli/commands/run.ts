@@ -57,7 +57,8 @@ async function runProducer(
     const { size, maxAge } = flags
     const reuses = 'receipt or sealed bytes'
     const from = `the output of ${command.name}`
-    const planned = { bucket, key, from, size, maxAge, reuses } as const
+    const { compression } = options
+    const planned = { bucket, key, from, size, maxAge, compression, reuses } as const
     return reportDryRun(session, planned, flags, 'oss-spool run')
   }
   const spool = await session.openSpool(flags, await session.connect(flags, bucket))
