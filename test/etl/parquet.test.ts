@@ -305,6 +305,26 @@ t.test('rotate writes one file per object', async t => {
   }
 })
 
+t.test('a bad record is named, or skipped without a trace in its file', async t => {
+  const work = await bench(t)
+  const format = await parquet({ schema: { id: 'int32' }, rowGroup: 2 })
+  const records = [{ id: 'first' }, { id: 1 }, { id: 2 }, { id: 3.5 }, { id: 4 }, { ID: 5 }]
+  const failing = rotate<object>(work.spool, { job: 'failing', key: '{job}.parquet', format })
+  await t.rejects(pipeline(records, failing), { message: /'id'/ })
+  t.equal(await work.get('failing.parquet'), undefined)
+  const skipping = rotate<object>(work.spool, {
+    job: 'skipping',
+    key: '{job}.parquet',
+    format,
+    onBadRecord: () => 'skip',
+  })
+  await pipeline(records, skipping)
+  const { objects } = await skipping.result
+  t.match(objects, [{ key: 'skipping.parquet', records: 3 }])
+  const file = toArrayBuffer((await work.get('skipping.parquet')) ?? Buffer.alloc(0))
+  t.same(await parquetReadObjects({ file }), [{ id: 1 }, { id: 2 }, { id: 4 }])
+})
+
 t.test('every.bytes ends an object with the row group that reaches it', async t => {
   const work = await bench(t)
   const format = await parquet({ schema: { id: 'int32' }, rowGroup: 10, codec: 'none' })
