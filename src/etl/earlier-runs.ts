@@ -63,7 +63,21 @@ export class EarlierRuns {
     const { id, key, owner } = writing
     const message = `Process ${owner.pid} on ${owner.host} is writing ${key} for the job ${this.#job}, which this run does not have. The manifest was not published`
     const hint = 'Wait until that process has ended, then run the job again.'
-    throw new SpoolError('ERR_SPOOL_LOCKED', message, { id, host: owner.host, hint })
+    const details = { id, resumable: true, host: owner.host, hint }
+    throw new SpoolError('ERR_SPOOL_LOCKED', message, details)
+  }
+
+  /**
+   * Explains a manifest that differs from the one in the spool. If the job had not finished when this run began,
+   * another process has finished it since, such as the one that took it over from this host. Returns other errors
+   * unchanged.
+   */
+  explainManifest(error: unknown): unknown {
+    const isDifferent = error instanceof SpoolError && error.code === 'ERR_SPOOL_EXPECTATION'
+    if (!isDifferent || this.#finished !== undefined) return error
+    const message = `Another process has finished the job ${this.#job} during this run`
+    const hint = 'Run the job again. It compares its records with those that are published.'
+    return new SpoolError('ERR_SPOOL_LOCKED', message, { id: error.id, hint, cause: error })
   }
 
   async #load(): Promise<void> {

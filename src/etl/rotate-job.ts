@@ -169,7 +169,9 @@ export class RotateJob<T> {
     if (this.#earlierRuns === undefined) return manifest
     await this.#earlierRuns.load()
     await this.#earlierRuns.checkComplete()
-    await this.#writeManifest(manifest)
+    await this.#writeManifest(manifest).catch((error: unknown) => {
+      throw this.#earlierRuns?.explainManifest(error)
+    })
     await this.#writeSuccessMarker()
     return manifest
   }

@@ -307,6 +307,24 @@ void t.test('a job that waits for several locks at once fails and ends', async t
   await Promise.all(uploading)
 })
 
+void t.test(
+  'a job that another process finishes meanwhile fails, and agrees when it is run again',
+  async t => {
+    const work = await bench(t)
+    const options: RotateOptions<Row> = { ...JOB, every: { records: 1 }, key: '{partition}-{seq}' }
+    const source = async function* () {
+      yield* ROWS
+      while (work.count('PutObject') < 3 || (await work.spool.uploads()).length > 0) await sleep(5)
+      const other = { ...options, recordId: ({ of }: Row) => of }
+      t.match(await rerun(work, ROWS, other), { code: 'ok', changes: 1 })
+    }
+    const failure = { code: 'ERR_SPOOL_LOCKED', resumable: false }
+    await t.rejects(pipeline(source(), rotate<Row>(work.spool, options)), failure)
+    t.match(await rerun(work, ROWS, options), { code: 'ERR_SPOOL_EXPECTATION', changes: 0 })
+    t.match(await rerun(work, ROWS, { ...options, recordId: ({ of }) => of }), { code: 'ok' })
+  },
+)
+
 void t.test('a record that cannot be read fails only the run that needs it', async t => {
   const later = (text: string): string => text.replace('"format":1', '"format":9')
   const work = await prepare(t, 'receipt', 'none')
