@@ -9,6 +9,7 @@ import { invalidResult } from './callback-result.js'
 
 /** A bad record. */
 export interface BadRecord<T> {
+  /** The record as it was written to the sink. */
   readonly record: T
   /** Number of the record in the job, from 0. */
   readonly number: number

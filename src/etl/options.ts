@@ -47,9 +47,6 @@ const RESERVED_UPLOAD_OPTIONS = [
   'onProgress',
 ] as const satisfies readonly Exclude<keyof UploadOptions, keyof ObjectUpload>[]
 
-/** True for types that are arrays, but not for `any`. */
-type IsArray<T> = 0 extends 1 & T ? false : [T] extends [readonly unknown[]] ? true : false
-
 /** Options of `rotate`. `T` is the type of a record; records that are not strings or bytes need a `format`. */
 export type RotateOptions<T> = {
   /**
@@ -190,7 +187,14 @@ export type RotateOptions<T> = {
       /** Serialises a record to a string or bytes, with its newline: `jsonl`, `await csv()` or your own. */
       readonly format: Format<T> | ObjectFormat<T>
     }) &
-  (IsArray<T> extends true ? { readonly arrayRecords: true } : unknown)
+  (0 extends 1 & T // `any`
+    ? unknown
+    : [T] extends [readonly unknown[]]
+      ? {
+          /** Records are arrays. */
+          readonly arrayRecords: true
+        }
+      : unknown)
 
 /** Validated option `commit`. */
 export interface CommitSettings extends CommitLimits {

@@ -2,12 +2,14 @@
 import type { Duplex } from 'node:stream'
 import * as zlib from 'node:zlib'
 
+/** A compression format of Node's zlib. `'zstd'` needs Node 22.15. */
 export type CompressionFormat = 'gzip' | 'zstd'
 
 /** How bytes are compressed. */
 export interface Compression {
+  /** Format of the compressed bytes. */
   readonly format: CompressionFormat
-  /** Level within `COMPRESSION_LEVELS`. Default: the one of the format. */
+  /** Level: 1 to 9 for gzip, 1 to 22 for zstd. Default: the one of the format. */
   readonly level?: number
 }
 
