@@ -72,6 +72,8 @@ export class SpoolWriteStream extends Writable {
   readonly id: string
   /** The result; rejects with the error that ended the upload. Ignoring it is safe. */
   readonly result: Promise<UploadResult>
+  /** Types of chunks, for `runChain` and `stream-chain`. Exists only in the type system. */
+  declare readonly __streamTypeW: () => string | NodeJS.ArrayBufferView
 
   readonly #options: SinkOptions
   readonly #opening = new AbortController()

@@ -5,7 +5,7 @@
 import { types } from 'node:util'
 import { Readable } from 'node:stream'
 import type { ReadableStream } from 'node:stream/web'
-import { invalidType } from '../../errors.js'
+import { invalidType, SpoolError } from '../../errors.js'
 import { toError } from '../../util/error-shape.js'
 
 /** Argument of a source. */
@@ -30,16 +30,17 @@ export type SourceStream =
  */
 export type Source = (options: SourceOptions) => SourceStream | Promise<SourceStream>
 
-/** Streams and iterators that uploads were given. */
+/** Streams and iterators that uploads and chains were given. */
 const given = new WeakSet<object>()
 
 /**
- * Calls the source. A stream that it returns after the upload was aborted is closed.
- * @throws TypeError if it returns something that is not readable, and Error if it returns a stream or iterator
- * whose bytes would be missing
+ * Calls the source. A stream that it returns after `options.signal` was aborted is closed. The result ends the
+ * source when it is destroyed, without waiting for a pending read of an iterator or a web stream.
+ * @throws TypeError if it returns something that is not readable, and SpoolError `ERR_SPOOL_SOURCE_FAILED` if it
+ * returns a stream or iterator whose bytes would be missing
  */
 export async function openSource(
-  source: Source,
+  source: (options: SourceOptions) => unknown,
   options: SourceOptions,
 ): Promise<NodeJS.ReadableStream> {
   const result: unknown = await source(options)
@@ -52,10 +53,9 @@ export async function openSource(
     return result
   }
   if (!isIterable(result)) {
-    throw invalidType('source', 'a function that returns a stream or an iterable of bytes', result)
+    throw invalidType('source', 'a function that returns a stream or an iterable', result)
   }
-  if ('getReader' in result) checkWebStream(result)
-  const readable = Readable.from(takeIterator(result))
+  const readable = Readable.from(isWebStream(result) ? takeReader(result) : takeIterator(result))
   if (aborted) discardStream(readable)
   return readable
 }
@@ -72,16 +72,25 @@ function refusalOf(stream: {
   const { errored, readable = true, destroyed = false } = stream
   if (errored) return toError(errored)
   if (readable && !destroyed && !isDisturbed(stream)) return undefined
-  return new Error('The source returned a stream that was already read from or closed')
+  return incompleteSource('a stream that was already read from or closed')
 }
 
-/** Refuses a web stream, of any realm, that someone else reads or has read from. */
-function checkWebStream(stream: AnyIterable): void {
-  if ('locked' in stream && stream.locked === true) {
-    throw new Error('The source returned a locked stream')
+function incompleteSource(what: string): SpoolError {
+  const hint = 'Return a new stream or iterator each time.'
+  return new SpoolError('ERR_SPOOL_SOURCE_FAILED', `The source returned ${what}`, { hint })
+}
+
+/** Gets the reader of a web stream, of any realm, unless someone else reads or has read from it. */
+function takeReader(stream: ReadableStream<unknown>): AsyncIterable<unknown> {
+  if (stream.locked) throw incompleteSource('a locked stream')
+  if (isDisturbed(stream)) throw incompleteSource('a stream that was already read from')
+  const reader = stream.getReader()
+  const cancel = async (error?: unknown): Promise<IteratorResult<unknown>> => {
+    await reader.cancel(error) // settles a pending read
+    return DONE
   }
-  if (isDisturbed(stream))
-    throw new Error('The source returned a stream that was already read from')
+  const iterator = { next: () => reader.read(), return: cancel, throw: cancel }
+  return { [Symbol.asyncIterator]: () => iterator }
 }
 
 /** `Readable.isDisturbed` takes web streams too, though its type does not say so; anything else is not disturbed. */
@@ -95,17 +104,46 @@ function isDisturbed(stream: object): boolean {
  */
 function takeIterator(iterable: AnyIterable): AnyIterable {
   if (Symbol.asyncIterator in iterable) {
-    const iterator = markGiven(iterable[Symbol.asyncIterator]())
+    const iterator = endAtOnce(markGiven(iterable[Symbol.asyncIterator]()))
     return { [Symbol.asyncIterator]: () => iterator }
   }
   const iterator = markGiven(iterable[Symbol.iterator]())
-  return { [Symbol.iterator]: () => iterator }
+  const end = (): IteratorResult<unknown> => iterator.return?.() ?? DONE
+  const endable = { next: () => iterator.next(), return: end, throw: end }
+  return { [Symbol.iterator]: () => endable }
 }
 
-/** @throws Error if an upload was given the same stream or iterator before */
+/**
+ * A generator runs `return()` only after the pending `next()`, which may never settle. Without a pending one, the
+ * caller waits until the generator has cleaned up.
+ */
+function endAtOnce(iterator: AsyncIterator<unknown>): AsyncIterator<unknown> {
+  let isPending = false
+  const settled = (): void => void (isPending = false)
+  const end = async (): Promise<IteratorResult<unknown>> => {
+    const ended = Promise.resolve(iterator.return?.())
+    if (isPending) ended.catch(() => {})
+    else await ended
+    return DONE
+  }
+  return {
+    next() {
+      isPending = true
+      const next = Promise.resolve(iterator.next()) // not every iterator returns a promise
+      next.then(settled, settled)
+      return next
+    },
+    return: end,
+    throw: end,
+  }
+}
+
+const DONE: IteratorReturnResult<undefined> = { done: true, value: undefined }
+
+/** @throws SpoolError if an upload or a chain was given the same stream or iterator before */
 function markGiven<T extends object>(streamOrIterator: T): T {
   if (given.has(streamOrIterator)) {
-    throw new Error('The source returned a stream or iterator that was given to another upload')
+    throw incompleteSource('a stream or iterator that was given to another upload or chain')
   }
   given.add(streamOrIterator)
   return streamOrIterator
@@ -119,6 +157,16 @@ function discardStream(readable: NodeJS.ReadableStream): void {
 
 function isNodeStream(value: unknown): value is NodeJS.ReadableStream {
   return typeof value === 'object' && value !== null && 'pipe' in value && 'read' in value
+}
+
+/** True for web streams of any realm. */
+function isWebStream(value: AnyIterable): value is ReadableStream<unknown> {
+  return 'getReader' in value && 'locked' in value
+}
+
+/** True for everything that a source may be or return. */
+export function isReadableSource(value: unknown): boolean {
+  return isNodeStream(value) || isIterable(value)
 }
 
 type AnyIterable = AsyncIterable<unknown> | Iterable<unknown>
