@@ -3,11 +3,9 @@
  * [ROWS]`. A rerun, even after kill -9, sends only the missing objects, since the same job creates the
  * same objects.
  */
-import { Readable } from 'node:stream'
-import { pipeline } from 'node:stream/promises'
 import { Spool } from 'oss-spool'
+import { many, runChain } from 'oss-spool/chain'
 import { jsonl, rotate, tap } from 'oss-spool/etl'
-import chain, { many } from 'stream-chain'
 import { PARQUET, rowGroups } from './demo/flights.mjs'
 import { openOss } from './oss.mjs'
 
@@ -15,17 +13,13 @@ const rows = Number(process.argv[2] ?? 3_000_000)
 const oss = await openOss()
 const spool = new Spool({ client: oss.client })
 
-const flights = chain([
-  Readable.from(rowGroups(PARQUET, rows)),
-  group => many(group),
-  ({ date, origin, destination, distance, delay }) => ({
-    departure: date,
-    from: origin,
-    to: destination,
-    miles: Number(distance),
-    late: Number(delay),
-  }),
-])
+const toFlight = ({ date, origin, destination, distance, delay }) => ({
+  departure: date,
+  from: origin,
+  to: destination,
+  miles: Number(distance),
+  late: Number(delay),
+})
 const objects = rotate(spool, {
   job: `flights-${rows}`,
   key: 'flights/{job}/origin={partition}/{yyyy}-{MM}-{seq:03}.jsonl.gz',
@@ -37,8 +31,10 @@ const objects = rotate(spool, {
 const progress = tap(({ records, rate }) => {
   console.error(`${records.toLocaleString('en')} flights, ${Math.round(rate)}/s`)
 })
-await pipeline(flights, progress, objects)
-
-const { size, records, objects: made } = await objects.result
+const {
+  size,
+  records,
+  objects: made,
+} = await runChain([rowGroups(PARQUET, rows), group => many(group), toFlight, progress, objects])
 console.log({ objects: made.length, records, size, seconds: Math.round(performance.now() / 1000) })
 await oss.close()

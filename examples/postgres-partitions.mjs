@@ -6,8 +6,8 @@
  */
 import { Client } from 'pg'
 import Cursor from 'pg-cursor'
-import { pipeline } from 'node:stream/promises'
 import { Spool } from 'oss-spool'
+import { runChain } from 'oss-spool/chain'
 import { jsonl, rotate } from 'oss-spool/etl'
 import { openOss } from './oss.mjs'
 
@@ -42,7 +42,5 @@ const objects = rotate(spool, {
   transform: 'gzip',
   recordId: order => order.id, // the manifest has the ids of the first and last record
 })
-await pipeline(rows, objects)
-
-console.log(await objects.result)
+console.log(await runChain([rows, objects]))
 await Promise.all([database.end(), oss.close()])

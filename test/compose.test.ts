@@ -12,6 +12,7 @@ import { createGzip, gunzipSync } from 'node:zlib'
 import OSS from 'ali-oss'
 import chain from 'stream-chain'
 import t, { type Test } from 'tap'
+import { runChain } from '../src/chain/index.js'
 import { Spool, type SpoolWriteStream } from '../src/index.js'
 import { bench, bytes, QUICK, type Bench } from './support/oss.js'
 
@@ -58,6 +59,11 @@ const asIs = (chunk: Buffer): Buffer => chunk
 type Composition = (source: Feed, sink: SpoolWriteStream) => Promise<unknown>
 
 const COMPOSITIONS: Readonly<Record<string, Composition>> = {
+  'runChain([source, createGzip(), sink])': (source, sink) =>
+    runChain([() => source.bytes(), asIs, createGzip(), sink]),
+  'runChain([source, chain([f, sink])])': (source, sink) =>
+    runChain([Readable.from(source.bytes()), chain([asIs, sink])]),
+  'runChain([web stream, f, sink])': (source, sink) => runChain([asWebStream(source), asIs, sink]),
   'pipeline(source, createGzip(), sink)': (source, sink) =>
     pipeline(Readable.from(source.bytes()), createGzip(), sink),
   'pipeline(source, chain([f]), sink)': (source, sink) =>
