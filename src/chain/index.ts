@@ -4,12 +4,21 @@
  */
 export type {
   Accepting,
+  Accepts,
+  Emits,
+  Fits,
+  HasResult,
+  Mismatch,
   Output,
   Records,
   RecordSource,
   ResultOf,
+  Returned,
   Sink,
   Step,
+  StepFunction,
+  Untyped,
+  WebPair,
 } from './record-types.js'
 export { runChain } from './run-chain.js'
 export type { ChainOptions } from './start.js'

@@ -22,7 +22,7 @@ export type RecordSource<T> =
  */
 export type Step<In, Result, Accepted> =
   | StepFunction<In, Result>
-  | (Typed<Accepted, Result> & Fits<In, Accepted>)
+  | (Accepts<Accepted> & Emits<Result> & Fits<In, Accepted>)
   | (NodeJS.ReadWriteStream & Untyped)
   | (WebPair<Accepted, Result> & Fits<In, Accepted>)
   | readonly [StepFunction<In, Result>]
@@ -35,33 +35,54 @@ export type Step<In, Result, Accepted> =
   | undefined
   | false
 
-type StepFunction<In, Result> = (record: In) => Result
+/** A step that is a function. */
+export type StepFunction<In, Result> = (record: In) => Result
 
-/** Streams that know the types of their records, such as `tap()` and those of `stream-chain`. */
-interface Typed<Accepted, Emitted> {
-  __streamTypeW(): Accepted
-  __streamTypeR(): Emitted
+/** A stream that knows the type of the records it accepts, such as `rotate()`, `tap()` and those of `stream-chain`. */
+export interface Accepts<T> {
+  /** Exists only in the type system. */
+  __streamTypeW(): T
 }
 
-interface Untyped {
+/** A stream that knows the type of the records it emits. */
+export interface Emits<T> {
+  /** Exists only in the type system. */
+  __streamTypeR(): T
+}
+
+/** A stream that does not know the type of its records, such as `createGzip()`. */
+export interface Untyped {
+  /** Exists only in the type system. */
   __streamTypeW?: never
 }
 
-interface WebPair<Accepted, Emitted> {
+/** A web transform stream. */
+export interface WebPair<Accepted, Emitted> {
+  /** Accepts records. */
   readonly writable: WritableStream<Accepted>
+  /** Emits records. */
   readonly readable: ReadableStream<Emitted>
 }
 
 /** Adds properties that no stream has unless records of type `Given` are accepted. Their names explain the error. */
-type Fits<Given, Accepted> = [Given] extends [Accepted]
-  ? unknown
-  : { readonly recordsGiven: Given; readonly recordsAccepted: Accepted }
+export type Fits<Given, Accepted> = [Given] extends [Accepted] ? unknown : Mismatch<Given, Accepted>
+
+/** Why a stream cannot follow the item before it, for the message of the compiler. */
+export interface Mismatch<Given, Accepted> {
+  /** Records of the item before. */
+  readonly recordsGiven: Given
+  /** Records that the stream accepts. */
+  readonly recordsAccepted: Accepted
+}
 
 /** Records that come out of a step with this result. `null` and `undefined` are none. */
 export type Output<Result> = Exclude<UnpackType<Returned<Result>>, null | undefined | void>
 
-/** Distributes over unions, so that a function may return a record or a promise of one. */
-type Returned<Result> =
+/**
+ * What a promise resolves with, or a generator yields. Distributes over unions, so that a function may return a record
+ * or a promise of one.
+ */
+export type Returned<Result> =
   Result extends AsyncGenerator<infer T, unknown, unknown>
     ? T
     : Result extends Generator<infer T, unknown, unknown>
@@ -75,7 +96,13 @@ export type Sink<In> = NodeJS.WritableStream | WritableStream<In>
 
 /** The sink itself, unless it knows its type of records and that is another one. */
 export type Accepting<In, S> = S &
-  (S extends { __streamTypeW(): infer Accepted } ? Fits<In, Accepted> : unknown)
+  (S extends Accepts<infer Accepted> ? Fits<In, Accepted> : unknown)
 
 /** Type of the promise `result` of a sink, such as `UploadResult` or `Manifest`; `undefined` without one. */
-export type ResultOf<S> = S extends { readonly result: infer R } ? Awaited<R> : undefined
+export type ResultOf<S> = S extends HasResult<infer R> ? Awaited<R> : undefined
+
+/** A sink that says how it ended. */
+export interface HasResult<R> {
+  /** A promise of the result. */
+  readonly result: R
+}
