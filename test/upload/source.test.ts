@@ -248,3 +248,29 @@ t.test('upload() closes a refused stream, but not one that another upload reads'
   slow.end(OLD)
   t.match(await reading, { size: OLD.length })
 })
+
+const never = new Promise<never>(() => {})
+
+/** Sources with a read that never settles. */
+const stuck: Record<string, (onCancel: () => void) => SourceStream> = {
+  'an async generator': () =>
+    (async function* () {
+      yield 'text'
+      await never
+    })(),
+  'a web stream': onCancel => new ReadableStream({ pull: async () => never, cancel: onCancel }),
+}
+
+for (const [what, source] of Object.entries(stuck)) {
+  t.test(`an aborted upload() does not wait for ${what} with a pending read`, async t => {
+    const { spool, get } = await bench(t)
+    let isCancelled = false
+    const onCancel = (): void => void (isCancelled = true)
+    const signal = AbortSignal.timeout(50)
+    const upload = spool.upload('key', () => source(onCancel), { signal })
+    await t.rejects(upload, { code: 'ERR_SPOOL_ABORTED' })
+    t.equal(isCancelled, what === 'a web stream')
+    await spool.upload('key', () => [OLD]) // the upload is not locked
+    t.same(await get('key'), OLD)
+  })
+}
