@@ -107,6 +107,9 @@ const PAIRS: SettingType = {
   },
 }
 
+/** Repeatable values: one per line of a variable. */
+const LIST: SettingType = { ...PAIRS, parseJson: parseString }
+
 /** A flag is checked where it is used, because commander quotes the values that its parsers reject. */
 const PING_URL: SettingType = {
   name: 'string',
@@ -253,6 +256,35 @@ export const SETTING_DEFINITIONS: readonly SettingDefinition[] = [
   setting('--tag <K=V>', PAIRS, 'tag of the object (repeatable)', { option: 'tags' }),
   compression('gzip'),
   compression('zstd'),
+  // Lines into objects.
+  setting(
+    '--every <LIMIT>',
+    LIST,
+    'end an object at this size (64MiB, as stored), age (10m) or number of lines (1000lines); repeatable: at the first one',
+    { perCall: true },
+  ),
+  setting(
+    '--partition <FIELD>',
+    STRING,
+    'property of JSON lines whose value replaces {partition}',
+    {
+      perCall: true,
+    },
+  ),
+  setting(
+    '--job <NAME>',
+    STRING,
+    'name for {job}, followed by start time and process id (default: host name)',
+    { perCall: true },
+  ),
+  setting(
+    '--commit <TIME>',
+    DURATION,
+    'make lines durable this long after they were read (default: 1s)',
+    {
+      perCall: true,
+    },
+  ),
   // One command.
   setting('--max-age <TIME>', DURATION, 'run the command again if the sealed bytes are older'),
   setting('--if-changed', BOOLEAN, 'skip files whose size and CRC64 equal those of the object'),

@@ -15,6 +15,7 @@ type DefineCommand = (program: Command, session: Session) => void
 const COMMAND_LOADERS: ReadonlyMap<string, () => Promise<DefineCommand>> = new Map([
   ['put', async () => (await import('./commands/put.js')).definePut],
   ['run', async () => (await import('./commands/run.js')).defineRun],
+  ['split', async () => (await import('./commands/split.js')).defineSplit],
   ['ls', async () => (await import('./commands/ls.js')).defineLs],
   ['show', async () => (await import('./commands/show.js')).defineShow],
   ['resume', async () => (await import('./commands/resume.js')).defineResume],

@@ -121,6 +121,28 @@ export function addUploadOptions(command: Command): Command {
   )
 }
 
+/** Adds the options of `split`: its objects and their properties. Those of one stream do not fit many objects. */
+export function addSplitOptions(command: Command): Command {
+  return addSettings(
+    addTransferOptions(command),
+    'every',
+    'gzip',
+    'zstd',
+    'partition',
+    'job',
+    'commit',
+    'partSize',
+    'maxSpool',
+    'meta',
+    'header',
+    'contentType',
+    'storageClass',
+    'acl',
+    'tag',
+    'dryRun',
+  )
+}
+
 /** Adds the options of a worker: its queue, its host in the fleet, and how it sends. */
 export function addWorkerOptions(command: Command): Command {
   return addSettings(

@@ -2,7 +2,7 @@
  * Errors of an object whose key is taken. Replacing the other object would lose the records in it, so the hints
  * propose keys that no other job uses. A success marker has no records.
  */
-import { SpoolError } from '../errors.js'
+import { SpoolError, type SpoolErrorDetails } from '../errors.js'
 import type { RotateSettings } from './options.js'
 import { manifestUploadId, objectUploadId, successMarkerUploadId } from './upload-ids.js'
 
@@ -25,10 +25,11 @@ export function explainCollision(error: unknown, settings: CollidingJob): unknow
 }
 
 /** @param id – id of the upload whose bytes are kept on the disk */
-function collisionHint(id: string, settings: CollidingJob): string {
+function collisionHint(id: string, settings: CollidingJob): NonNullable<SpoolErrorDetails['hint']> {
   const { job, commit } = settings
   if (commit !== undefined) {
-    return `Use a new job name for every run, such as one with its start time. The committed bytes are kept: call spool.resume('${id}', { to: { key: '...' } }) to publish them under a free key.`
+    return say =>
+      `Use a new job name for every run, such as one with its start time. The committed bytes are kept. To publish them under a free key, ${say.resume(id, { to: 'key' })}.`
   }
   if (id === successMarkerUploadId(job)) {
     return `Call spool.resume('${id}', { force: true }), which replaces only a success marker, and run the job again.`

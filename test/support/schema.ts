@@ -11,6 +11,7 @@ import { urlOf } from './project.js'
 export const OUTPUTS: Readonly<Record<string, readonly string[]>> = {
   put: ['result', 'dry-run', 'error'],
   run: ['result', 'dry-run', 'error'],
+  split: ['result', 'split-plan', 'error'],
   ls: ['status', 'quarantine', 'error'],
   show: ['show', 'error'],
   resume: ['result', 'error'],
