@@ -51,6 +51,13 @@ export class SplitReport {
     this.#session.logWarning({ message: errorMessage(error), id: '', cause }, hint)
   }
 
+  /** Reports objects that ended early, since lines of too many partitions arrived alternately. */
+  earlyEnds(objects: number, maxOpen: number): void {
+    const ended = objects === 1 ? '1 object has' : `${objects} objects have`
+    const message = `${ended} ended early, because more than ${maxOpen} partitions had lines`
+    this.#session.logLine(message, { level: 'warn' })
+  }
+
   stop(): void {
     this.#display.stop()
   }

@@ -15,6 +15,12 @@ import type { RecordChunk } from './record-chunk.js'
 import { toError } from '../util/error-shape.js'
 
 /**
+ * Number of records after which a commit that is due can begin. A stream passes on all that it has buffered at once, and each
+ * record may end an object.
+ */
+const MAX_RECORDS_BETWEEN_COMMITS = 32
+
+/**
  * Creates a sink for `pipeline()` or `stream-chain` that distributes records over objects: in parallel by the
  * placeholders of `key`, one after another by `every` and `cutBefore`. Each object is published exactly once
  * when the job is rerun: upload ids and keys derive from the job and its records, objects that an earlier run
@@ -204,7 +210,7 @@ class Rotation<T> extends Writable implements RotateStream<T> {
   async #writeToJob(records: readonly T[]): Promise<void> {
     if (this.#commits === undefined) return this.#job.write(records)
     for (let rest = records; rest.length > 0;) {
-      const some = rest.slice(0, this.#commits.untilDue)
+      const some = rest.slice(0, Math.min(this.#commits.untilDue, MAX_RECORDS_BETWEEN_COMMITS))
       rest = rest.slice(some.length)
       await this.#job.write(some)
       this.#commits.add(some.length)

@@ -1,6 +1,8 @@
 /** `oss-spool split` as a real process: lines of standard input into objects, while OSS refuses and signals arrive. */
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
+import { readFile } from 'node:fs/promises'
+import { connect, createServer, type AddressInfo, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { gunzipSync } from 'node:zlib'
 import t, { type Test } from 'tap'
@@ -30,14 +32,14 @@ async function setUp(test: Test): Promise<Place> {
   return { dir, ...(await server(test, dir)) }
 }
 
-/** Starts `split` with an input that stays open. */
-function start({ dir, env }: Place, args: readonly string[]) {
+/** Starts `split` with an input that stays open. @param input – default: a pipe, which is the `stdin` of the result */
+function start({ dir, env }: Place, args: readonly string[], input?: Socket) {
   const child = spawn('env', ['-u', 'NODE_OPTIONS', process.execPath, BIN, 'split', ...args], {
     cwd: dir,
-    stdio: ['pipe', 'pipe', 'pipe'],
+    stdio: [input ?? 'pipe', 'pipe', 'pipe'],
     env: bare(dir, env),
   })
-  child.stdin.on('error', () => {}) // EPIPE after it has exited
+  child.stdin?.on('error', () => {}) // EPIPE after it has exited
   return { child, done: ended(child) }
 }
 
@@ -50,6 +52,15 @@ function write({ stdin }: ChildProcess, text: string): Promise<void> {
 
 function uploadsOf({ dir, oss }: Place): Promise<UploadStatus[]> {
   return new Spool({ client: oss.clientOptions(BUCKET), dir: `${dir}/spool` }).uploads()
+}
+
+/** Resolves with a value that has not changed for a second. */
+async function untilSteady(value: () => number): Promise<number> {
+  for (;;) {
+    const before = value()
+    await sleep(1000)
+    if (value() === before) return before
+  }
 }
 
 /** Returns the keys of all objects below `logs/` that a request has named and that exist, in order. */
@@ -147,7 +158,7 @@ t.test('--every TIME ends an object without further lines', async t => {
   await until(async () => (await objects(place)).size === 1)
   t.equal(child.exitCode, null)
   await write(child, lines(3, 3))
-  child.stdin.end()
+  child.stdin?.end()
   t.match(await done, { status: 0 })
   t.equal(joined(await objects(place)), lines(6))
 })
@@ -258,7 +269,7 @@ t.test('input is read while OSS refuses; resume publishes what is left', async t
   const { child, done } = start(place, [TEMPLATE, '--every=100lines', '--retries=1'])
   await write(child, lines(1050))
   await until(async () => (await uploadsOf(place)).length === 11)
-  child.stdin.end()
+  child.stdin?.end()
   const all = await done
   t.equal(all.status, 75, all.err)
   t.match(all.err, 'ERR_SPOOL_DENIED')
@@ -278,7 +289,7 @@ t.test('objects that OSS refused are published once it accepts them', async t =>
   denied.remove()
   await until(async () => (await objects(place)).size === 10)
   t.equal(child.exitCode, null)
-  child.stdin.end()
+  child.stdin?.end()
   const all = await done
   t.equal(all.status, 0, all.err)
   t.equal(shown(all.out).length, 10)
@@ -339,6 +350,72 @@ t.test('SIGTERM while OSS does not answer keeps everything for resume', async t 
   hung.remove()
   t.match(await run(place.dir, ['resume', '--all'], undefined, place.env), { status: 0 })
   t.equal(joined(await objects(place)), lines(350))
+})
+
+t.test('SIGTERM loses no line of more partitions than objects can be open', async t => {
+  const place = await setUp(t)
+  const template = `oss://${BUCKET}/logs/{partition}/{job}-{seq}`
+  const { child, done } = start(place, [template, '--partition=p'])
+  const input = Array.from({ length: 300 }, (_, i) => `${JSON.stringify({ p: `p${i}` })}\n`)
+  await write(child, input.join(''))
+  await until(async () => (await uploadsOf(place)).length > 0)
+  child.kill('SIGTERM')
+  const all = await done
+  t.equal(all.status, 143, all.err)
+  await run(place.dir, ['resume', '--all'], undefined, place.env)
+  const found = joined(await objects(place))
+  t.same(found.split('\n').toSorted(), input.join('').split('\n').toSorted())
+  t.same(await uploadsOf(place), [])
+})
+
+t.test('a failed read of the input publishes the lines before it, and is status 1', async t => {
+  const place = await setUp(t)
+  const listener = createServer({ pauseOnConnect: true }).listen(0, '127.0.0.1')
+  await once(listener, 'listening')
+  const { port } = listener.address() as AddressInfo // never a string: it listens on TCP
+  const peer = connect(port, '127.0.0.1')
+  const [input] = (await once(listener, 'connection')) as [Socket] // as documented
+  const { done } = start(place, [TEMPLATE, '--json'], input)
+  peer.write(lines(2))
+  await until(async () => (await uploadsOf(place)).length > 0)
+  peer.resetAndDestroy()
+  const all = await done
+  input.destroy()
+  listener.close()
+  t.equal(all.status, 1, all.err)
+  const [object, failure] = all.out.trim().split('\n')
+  t.match(JSON.parse(object ?? ''), { size: lines(2).length })
+  t.match(JSON.parse(failure ?? ''), { error: { code: 'ERR_SPOOL_SOURCE_FAILED' } })
+  t.equal(joined(await objects(place)), lines(2))
+})
+
+t.test('--max-spool pauses the input while OSS does not answer', async t => {
+  const place = await setUp(t)
+  const hung = place.oss.inject({ do: 'hang', operation: 'PutObject', times: 'always' })
+  const args = [TEMPLATE, '--every=100KiB', '--max-spool=1MiB', '--part-size=100KiB']
+  const { child, done } = start(place, args)
+  const line = `${'x'.repeat(1023)}\n`
+  let written = 0
+  const writing = (async () => {
+    for (; written < 8 * 1024; written += 64) await write(child, line.repeat(64))
+    child.stdin?.end()
+  })()
+  await until(async () => (await uploadsOf(place)).length >= 8)
+  const paused = await untilSteady(() => written)
+  t.ok(paused < 8 * 1024, `${paused} KiB were accepted`)
+  hung.remove()
+  await writing
+  t.equal((await done).status, 0)
+  t.equal(joined(await objects(place)).length, 8 * 1024 * line.length)
+})
+
+t.test('--metrics and --progress describe the run', async t => {
+  const place = await setUp(t)
+  const args = ['split', TEMPLATE, '--every=10lines', '--metrics=m.prom', '--progress=json']
+  const { status, err } = await run(place.dir, args, Buffer.from(lines(100)), place.env)
+  t.equal(status, 0, err)
+  t.match(await readFile(`${place.dir}/m.prom`, 'utf8'), /command="split"/)
+  t.match(err, /"spooled":/)
 })
 
 t.test('a second signal exits at once', async t => {

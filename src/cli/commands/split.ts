@@ -35,9 +35,14 @@ const MAX_OPEN_OBJECTS = 100
 /** Objects that are sent concurrently. */
 const MAX_SENDING = 4
 
-/** ms after a signal in which lines may still be written, objects be sealed, and objects be published. */
-const WRITE_GRACE_MS = 5000
-const SEAL_GRACE_MS = 20_000
+/**
+ * ms after a signal in which lines may still be written, and objects be sealed, if --max-spool makes them wait for OSS.
+ * Otherwise only this disk is in the way, and no line is given up; a second signal exits at once.
+ */
+const BOUNDED_WRITE_GRACE_MS = 5000
+const BOUNDED_SEAL_GRACE_MS = 20_000
+
+/** ms after a signal in which objects may still be published. */
 const PUBLISH_GRACE_MS = 5000
 
 export function defineSplit(program: Command, session: Session): void {
@@ -92,8 +97,14 @@ async function splitStdin(session: Session, target: string, flags: SplitFlags): 
   })
   sink.on('error', () => {}) // `result` rejects with it
   sink.on('object', (_object, result) => report.result(result))
-  const inputError = await feed(sink, readLines(input, session.signal), session.signal, report)
-  const error = (await finish(sink, session)) ?? inputError
+  sink.on('warning', ({ objects }) => report.earlyEnds(objects, MAX_OPEN_OBJECTS))
+  const isBounded = flags.maxSpool !== undefined
+  const writeGraceMs = isBounded ? BOUNDED_WRITE_GRACE_MS : undefined
+  const writing = destroyAfter(sink, session.signal, writeGraceMs)
+  const inputError = await feed(sink, readLines(input, session.signal), report)
+  writing.cancel()
+  const sealGraceMs = isBounded ? BOUNDED_SEAL_GRACE_MS : undefined
+  const error = (await finish(sink, session, sealGraceMs)) ?? inputError
   report.stop()
   if (error === undefined) return EXIT_SUCCESS
   const status = reportError(session, error, flags, { command: 'oss-spool split', object: target })
@@ -104,10 +115,8 @@ async function splitStdin(session: Session, target: string, flags: SplitFlags): 
 async function feed(
   sink: RotateStream<Buffer>,
   batches: AsyncIterable<readonly Buffer[]>,
-  signal: AbortSignal,
   report: SplitReport,
 ): Promise<SpoolError | undefined> {
-  const grace = destroyAfter(sink, signal, WRITE_GRACE_MS)
   try {
     for await (const lines of batches) {
       for (const line of lines) sink.write(line)
@@ -120,16 +129,18 @@ async function feed(
     const message = `Reading standard input failed: ${errorMessage(error)}. All lines before that were accepted`
     const hint = 'Fix the source, and run the command again with the input that follows.'
     return new SpoolError('ERR_SPOOL_SOURCE_FAILED', message, { cause: error, hint })
-  } finally {
-    grace.cancel()
   }
 }
 
 /** Publishes everything; after a signal, only what OSS accepts soon. Resolves with the failure. */
-async function finish(sink: RotateStream<Buffer>, session: Session): Promise<unknown> {
+async function finish(
+  sink: RotateStream<Buffer>,
+  session: Session,
+  sealGraceMs: number | undefined,
+): Promise<unknown> {
   const { signal } = session
   sink.end()
-  const sealing = destroyAfter(sink, signal, SEAL_GRACE_MS)
+  const sealing = destroyAfter(sink, signal, sealGraceMs)
   const isDurable = await sink.commit().then(
     () => true,
     () => false,
@@ -163,12 +174,13 @@ function drained(sink: RotateStream<Buffer>): Promise<void> {
   })
 }
 
-/** Destroys a sink `ms` after the signal, or after this call if that is later. */
+/** Destroys a sink `ms` after the signal, or after this call if that is later; never if `ms` is undefined. */
 function destroyAfter(
   sink: RotateStream<Buffer>,
   signal: AbortSignal,
-  ms: number,
+  ms: number | undefined,
 ): { cancel(): void } {
+  if (ms === undefined) return { cancel: () => {} }
   let timer: NodeJS.Timeout | undefined
   const start = (): void => {
     timer = setTimeout(() => sink.destroy(), ms)
