@@ -45,6 +45,7 @@ const NOT_RUN = [
   'docs/security.md: a RAM policy',
   'docs/security.md: a RAM policy',
   'docs/security.md: it is part of a package.json',
+  'docs/split.md: a unit of systemd',
   'examples/README.md: each is run by test/examples/',
 ]
 
@@ -181,11 +182,16 @@ async function runPage(t: Test, project: string, modules: readonly Module[]): Pr
   t.ok(lines.length <= 15, 'the first example has at most 15 lines')
 }
 
+/** Stands in for programs that print JSON. */
+const JSON_LINES = `#!/bin/sh\nseq 1000 | sed 's/.*/{"country":"DE","id":&}/'\n`
+
 /** Runs the commands of a page in order, in one shell. Other programs that they start are stand-ins. */
 async function runShell(t: Test, project: string, packed: string, page: Page): Promise<void> {
   const bin = join(project, '.bin')
   mkdirSync(bin)
   writeFileSync(join(bin, 'pg_dump'), '#!/bin/sh\nseq 20000\n', { mode: 0o755 })
+  for (const name of ['journalctl', 'kcat'])
+    writeFileSync(join(bin, name), JSON_LINES, { mode: 0o755 })
   const npm = `#!/bin/sh\nexec '${process.execPath}' '${NPM_STAND_IN}' "$@"\n`
   writeFileSync(join(bin, 'npm'), npm, { mode: 0o755 })
   const oss = await startEmulator({ dir: join(project, 'server'), createBuckets: true })

@@ -3,16 +3,9 @@
  * keys, so errors never quote it, and a file with keys must be readable by its owner only. It may contain the
  * endpoint that gets signed requests, so it must be written by its owner or root only.
  */
-import {
-  closeSync,
-  constants,
-  fstatSync,
-  openSync,
-  readFileSync,
-  statSync,
-  type Stats,
-} from 'node:fs'
+import { closeSync, constants, openSync, readFileSync, statSync, type Stats } from 'node:fs'
 import { resolve } from 'node:path'
+import { statsOfFd } from './file-stats.js'
 import { UsageError } from './exit-status.js'
 import { shellQuoted } from './command-words.js'
 import { SETTING_DEFINITIONS } from './config-schema.js'
@@ -50,7 +43,7 @@ export function readSettingsFile(path: string, isRequired: boolean): SettingsFil
   try {
     // Without a writer, opening a FIFO would block.
     file = openSync(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0))
-    const stats = fstatSync(file)
+    const stats = statsOfFd(file)
     const problem = settingsFileProblem(path, stats)
     if (problem !== undefined) throw new UsageError(`The configuration file ${path} ${problem}`)
     return { path, text: readFileSync(file, 'utf8'), stats }

@@ -2,9 +2,10 @@
  * Explains arguments that would be misread, before any work and with the corrected command: a directory after
  * `--local`, a level after `--gzip` or `--zstd`, a command of `run` without `--`, and a pipeline as one argument.
  */
-import { existsSync, statSync, type Stats } from 'node:fs'
+import { existsSync, type Stats } from 'node:fs'
 import { join } from 'node:path'
 import type { Command } from 'commander'
+import { statsOf } from './file-stats.js'
 import { UsageError } from './exit-status.js'
 import { isExecutable } from './executable.js'
 import { shellQuoted } from './command-words.js'
@@ -154,20 +155,20 @@ function mayBeSecret(word: string): boolean {
 }
 
 function isFile(path: string): boolean {
-  return statsOf(path)?.isDirectory() === false
+  return statsIfExists(path)?.isDirectory() === false
 }
 
 function isNoDirectory(path: string): boolean {
-  return statsOf(path)?.isDirectory() !== true
+  return statsIfExists(path)?.isDirectory() !== true
 }
 
 function isUpload(directory: string): boolean {
   return existsSync(join(directory, 'checkpoint.json'))
 }
 
-function statsOf(path: string): Stats | undefined {
+function statsIfExists(path: string): Stats | undefined {
   try {
-    return statSync(path)
+    return statsOf(path)
   } catch {
     return undefined
   }

@@ -1,8 +1,9 @@
 /** Validates standard input, because uploading nothing by mistake would replace an object. */
-import { createReadStream, fstatSync, readFileSync, statSync } from 'node:fs'
+import { createReadStream, readFileSync } from 'node:fs'
 import { Socket } from 'node:net'
 import type { Readable } from 'node:stream'
 import { UsageError } from './exit-status.js'
+import { statsOf, statsOfFd } from './file-stats.js'
 import type { Session } from './session.js'
 
 /**
@@ -24,7 +25,7 @@ export function openStdin(session: Session): Readable {
  * Handles the types of input that Node does not support, whose stream would end at once, as if it were empty.
  */
 function toByteStream(stdin: Readable): Readable {
-  const stats = fstatSync(0)
+  const stats = statsOfFd(0)
   if (stats.isDirectory()) throw new UsageError('Standard input is a directory')
   if (stats.isBlockDevice()) return createReadStream('', { fd: 0, autoClose: false })
   if (stats.isSocket() && !(stdin instanceof Socket)) {
@@ -39,9 +40,9 @@ function toByteStream(stdin: Readable): Readable {
  */
 function isStdinClosed(): boolean {
   try {
-    if (!fstatSync(0).isCharacterDevice()) return false
+    if (!statsOfFd(0).isCharacterDevice()) return false
     const openFlags = /^flags:\s*(\d+)/m.exec(readFileSync('/proc/self/fdinfo/0', 'utf8'))?.[1]
-    const isDevNull = fstatSync(0).rdev === statSync('/dev/null').rdev
+    const isDevNull = statsOfFd(0).rdev === statsOf('/dev/null').rdev
     return isDevNull && openFlags !== undefined && (Number.parseInt(openFlags, 8) & 3) === 2
   } catch {
     return false // not Linux: the input reads as empty

@@ -311,11 +311,12 @@ export class Run {
         return false
       case 'stranger': {
         const bytes = this.#bytes(77, 1)
+        const wasVerified = this.#wasVerified(this.key(command.id))
         // Suspend all faults, because they are meant for our requests only.
         const faults = this.clear()
         await this.#client.put(this.key(command.id), bytes)
         for (const { fault } of faults) this.#faults.push(this.oss.inject(fault))
-        this.#model.stranger(command.id, bytes)
+        this.#model.stranger(command.id, bytes, wasVerified)
         this.log.push(`another writer puts ${command.id}`)
         return false
       }
@@ -340,6 +341,16 @@ export class Run {
       default:
         return this.#act(command)
     }
+  }
+
+  /** Whether our latest write of the object was looked at since, before someone else replaces it. */
+  #wasVerified(key: string): boolean {
+    const own = this.oss.requests.filter(request => request.key === key)
+    const writes = ['PutObject', 'CompleteMultipartUpload']
+    const latestWrite = own.findLastIndex(({ operation }) => writes.includes(operation))
+    return own
+      .slice(latestWrite + 1)
+      .some(({ operation, status }) => operation === 'HeadObject' && status === 200)
   }
 
   async #act(

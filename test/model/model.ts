@@ -59,6 +59,8 @@ interface Upload {
   phase?: string | undefined
   /** Someone else wrote the key after our PutObject may have taken effect. Their object stays (rule 8). */
   contested?: boolean
+  /** The sealed upload was verified on OSS before someone else replaced its object. It may be kept or not. */
+  isSettled?: boolean
 }
 
 interface Commit {
@@ -98,9 +100,16 @@ export class Model {
     return upload
   }
 
-  /** Records that someone else wrote the id's key. */
-  stranger(id: string, bytes: Buffer): void {
+  /**
+   * Records that someone else wrote the id's key.
+   * @param wasVerified – our object was looked at before
+   */
+  stranger(id: string, bytes: Buffer, wasVerified: boolean): void {
     const upload = this.of(id)
+    // A stream that is open may have found its sealed predecessor published, which settles that one.
+    const { live, sealed, object } = upload
+    if (live && wasVerified && sealed !== undefined && same(sealed.bytes, object))
+      upload.isSettled = true
     upload.object = bytes
     // For a multipart upload, the state of its upload id decides. PutObject leaves no such evidence.
     const { length = Infinity } = upload.sealed?.bytes ?? {}
@@ -171,7 +180,8 @@ export class Model {
       const superseded = ended !== undefined && (same(ended.bytes, seen.object) || now === ended)
       const kept = listed && now !== undefined
       const isPublished = [...prefixes, ...old].some(({ bytes }) => same(bytes, seen.object))
-      const settled = isPublished || facts.gaveUp === true || superseded
+      const wasSettled = before.isSettled === true && !isCommitted
+      const settled = isPublished || facts.gaveUp === true || superseded || wasSettled
       unless(kept || settled, 'a sealed or committed upload was lost (rules 6 and 13)')
     }
     if (outcome.kind === 'failed' && outcome.code !== 'ERR_SPOOL_LOCKED' && !facts.live) {
@@ -199,6 +209,7 @@ export class Model {
     // A stream may end where it was committed. The record says which of both it is.
     upload.sealed = listed && now ? { ...now, isPrefix: seen.committed !== undefined } : undefined
     upload.phase = seen.phase
+    upload.isSettled = false
     if (changed || upload.sealed !== before.sealed) upload.contested = false
     return wrong
   }

@@ -99,6 +99,20 @@ const sequences: Readonly<Record<string, Command[]>> = {
     { do: 'resume', id: 'a', force: false },
   ],
   ...Object.fromEntries(
+    (['eager', 'first-part'] as const).flatMap(start =>
+      [6, 8, 10, 12].map(after => [
+        `someone else overwrites an object after its upload was settled by a stream (${start}, ${after} ms)`,
+        [
+          { do: 'open', id: 'a', overwrite: false, offset: false, once: true, start: 'eager' },
+          { do: 'cut', id: 'a', after },
+          { do: 'open', id: 'a', ...plain, start },
+          { do: 'stranger', id: 'a' },
+          { do: 'destroy', id: 'a' },
+        ] satisfies Command[],
+      ]),
+    ),
+  ),
+  ...Object.fromEntries(
     [0, 1, 2, 3, 4, 6].map(after => [
       `the error of a sink destroyed ${after} ms after its end matches its state`,
       [

@@ -1,5 +1,5 @@
 /** `oss-spool put`: uploads files or standard input through the spool. */
-import { createReadStream, statSync, type ReadStream } from 'node:fs'
+import { createReadStream, type ReadStream } from 'node:fs'
 import type { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import type { Command } from 'commander'
@@ -8,6 +8,7 @@ import type { Spool } from '../../spool.js'
 import type { InternalUploadOptions } from '../../upload/model/options.js'
 import type { CliConnection } from '../connection.js'
 import { EXIT_SUCCESS, UsageError, combineExitStatuses } from '../exit-status.js'
+import { statsOf } from '../file-stats.js'
 import { addExamples, addSettings, addUploadOptions } from '../shared-options.js'
 import { startProgressDisplay, type ProgressDisplay } from '../progress.js'
 import { monitored } from '../monitoring.js'
@@ -120,7 +121,7 @@ async function describeTargets(
 
 /** Returns the size of a file, or `undefined` for a pipe or a device. */
 function regularSize(file: string): number | undefined {
-  const stats = statSync(file)
+  const stats = statsOf(file)
   return stats.isFile() ? stats.size : undefined
 }
 
@@ -205,7 +206,7 @@ function checkFlagsFitTargets(
   }
   const fileFlag = fileFlagOf(flags)
   const irregularFile = targets.find(
-    ({ file }) => file !== undefined && !statSync(file).isFile(),
+    ({ file }) => file !== undefined && !statsOf(file).isFile(),
   )?.file
   if (fileFlag !== undefined && irregularFile !== undefined) {
     throw new UsageError(`${fileFlag} needs regular files: ${irregularFile} can be read only once`)
