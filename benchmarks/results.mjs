@@ -27,14 +27,23 @@ export async function publish(measured) {
     if (measured[name]?.measured)
       await writeFile(at(`plots/${name}.svg`), await svgOf(plot(measured[name])))
   }
-  const known = await readFile(at('results.json'), 'utf8').catch(() => '{"results":{}}')
-  const results = { ...JSON.parse(known).results, ...measured }
-  await writeFormatted('results.json', JSON.stringify({ ...installed, results }, leaveOut, 1))
+  const text = await readFile(at('results.json'), 'utf8').catch(() => '{"results":{}}')
+  const { results: known, ...knownWith } = JSON.parse(text)
+  // Results of an earlier commit or another machine must not pass for those of this one.
+  const isWhole = Object.keys(known).every(name => name in measured)
+  const measuredWith = isWhole ? installed : knownWith
+  const added = isWhole
+    ? measured
+    : Object.fromEntries(
+        Object.entries(measured).map(([name, one]) => [name, { measuredWith: installed, ...one }]),
+      )
+  const results = { ...known, ...added }
+  await writeFormatted('results.json', JSON.stringify({ ...measuredWith, results }, leaveOut, 1))
   const before = await readFile(at('RESULTS.md'), 'utf8').catch(() => '')
   const byHand = before.includes(BY_HAND) ? before.slice(before.indexOf(BY_HAND)) : `${BY_HAND}\n`
   await writeFormatted(
     'RESULTS.md',
-    `${head()}\n${targets(results)}\n${sections(results)}\n${byHand}`,
+    `${head(measuredWith)}\n${targets(results)}\n${sections(results)}\n${byHand}`,
   )
 }
 
@@ -52,8 +61,7 @@ function leaveOut(name, value) {
   return typeof value === 'number' ? Number(value.toPrecision(5)) : value
 }
 
-function head() {
-  const { node, machine, commit, versions, rclone } = installed
+function head({ node, machine, commit, versions, rclone }) {
   const peers = Object.entries(versions).map(([name, version]) => `\`${name}\` ${version}`)
   return `# Results
 
@@ -87,11 +95,14 @@ function targets(results) {
 
 function sections(results) {
   return Object.entries(results)
-    .map(([name, { title, text }]) => {
+    .map(([name, { title, text, measuredWith }]) => {
+      const when = measuredWith
+        ? `Measured at commit ${measuredWith.commit}, on ${measuredWith.machine}.\n\n`
+        : ''
       const picture = existsSync(at(`plots/${name}.svg`))
         ? `\n\n![${title}](plots/${name}.svg)`
         : ''
-      return `## ${name}\n\n${title}.\n\n${text}${picture}\n`
+      return `## ${name}\n\n${title}.\n\n${when}${text}${picture}\n`
     })
     .join('\n')
 }
