@@ -93,6 +93,9 @@ export function addTransferOptions(command: Command): Command {
   )
 }
 
+/** Settings of the objects themselves. */
+const OBJECT_SETTINGS = ['meta', 'header', 'contentType', 'storageClass', 'acl', 'tag'] as const
+
 /** Adds the options of `put` and `run`: properties of the object, and the expected bytes. */
 export function addUploadOptions(command: Command): Command {
   addTransferOptions(command).addOption(
@@ -109,12 +112,7 @@ export function addUploadOptions(command: Command): Command {
     'expectCrc64',
     'once',
     'noOverwrite',
-    'meta',
-    'header',
-    'contentType',
-    'storageClass',
-    'acl',
-    'tag',
+    ...OBJECT_SETTINGS,
     'gzip',
     'zstd',
     'dryRun',
@@ -133,12 +131,7 @@ export function addSplitOptions(command: Command): Command {
     'commit',
     'partSize',
     'maxSpool',
-    'meta',
-    'header',
-    'contentType',
-    'storageClass',
-    'acl',
-    'tag',
+    ...OBJECT_SETTINGS,
     'dryRun',
   )
 }
