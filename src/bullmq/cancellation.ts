@@ -1,6 +1,6 @@
 /**
  * Cancellation requests, stored as Redis keys. A request reaches the worker that currently runs the job, or the
- * next one that takes it. Ids are never reused, so a late request has no effect.
+ * next one that takes it. Requests are named by upload ids.
  */
 import type { RedisConnection } from '../redis/connection.js'
 

@@ -9,12 +9,14 @@ import { isHostName } from '../redis/host-registry.js'
 import type { RedisCheckpoints } from '../redis/redis-checkpoints.js'
 import type { QueueConnection, QueueSettings } from './queue-options.js'
 import type { JobData, JobProgress, JobResult, UploadJob } from './job.js'
+import { uploadIdOf } from './upload-id.js'
+import { releaseParents } from './waiting-parents.js'
 
 /** Child job in a host queue. Returns `null` if its host lost the bytes; then the parent runs again. */
 export type HostJob = Job<JobData, JobResult | null, string, JobProgress>
 
-/** Returns the upload id of a job: its own id, or the id of its parent if it is a child in a host queue. */
-export function uploadIdOf(job: UploadJob | HostJob): string {
+/** Returns the id of a job in the shared queue: its own id, or that of its parent if it is in a host queue. */
+export function sharedJobId(job: UploadJob | HostJob): string {
   const isChild = job.queueName.includes('@')
   return (isChild ? job.parent?.id : job.id) ?? ''
 }
@@ -89,6 +91,7 @@ export class HostQueues {
     const hosts = await this.#connection.call('SMEMBERS', this.#key('homes'))
     if (!Array.isArray(hosts)) return
     for (const host of hosts.filter(isHostName)) await this.#reclaimHost(host)
+    await releaseParents(this.#connection, this.#key(''))
   }
 
   async close(): Promise<void> {
@@ -129,5 +132,5 @@ export class HostQueues {
 
 /** Returns the id of a child, which changes with each attempt used up. */
 function childJobId(job: UploadJob): string {
-  return `${job.id}.${job.attemptsMade}`
+  return `${uploadIdOf(job.id ?? '')}.${job.attemptsMade}`
 }

@@ -1,7 +1,4 @@
-/**
- * Types and defaults of jobs. A job describes, in JSON, an upload that any worker of the fleet can run. Its id
- * is the id of the upload, so the queue and `oss-spool ls` show the same ids.
- */
+/** Types and defaults of jobs. A job describes, in JSON, an upload that any worker of the fleet can run. */
 import { createHash, randomUUID } from 'node:crypto'
 import type { Job, JobsOptions } from 'bullmq'
 import type { ProgressEvent, SourceOptions, UploadOptions, UploadResult } from '../index.js'

@@ -7,12 +7,13 @@ import { DelayedError, WaitingChildrenError, WaitingError } from 'bullmq'
 import { SpoolError } from '../errors.js'
 import type { Source, Spool } from '../index.js'
 import type { Cancellations } from './cancellation.js'
-import type { HostJob, HostQueues } from './host-queues.js'
+import { sharedJobId, type HostJob, type HostQueues } from './host-queues.js'
 import type { JobData, JobProgress, JobResult, ManifestData, Sources, UploadJob } from './job.js'
 import { checkJobData, isManifestData } from './job-data.js'
 import { createFlowManifest, formatFlowManifest } from './flow-manifest.js'
 import { toJobError, chooseFailureAction } from './failure-policy.js'
 import { ProgressThrottle } from './progress-throttle.js'
+import { uploadIdOf } from './upload-id.js'
 
 /** Abort reason of the job signal when the worker closes. Any other reason means that the job was cancelled. */
 export const CLOSING_REASON = 'closing'
@@ -56,7 +57,7 @@ export class Processor {
   /** Runs a job of the shared queue. */
   async runSharedJob(job: UploadJob, token: string, signal: AbortSignal): Promise<JobResult> {
     const { hostQueues } = this.#deps
-    const run = { job, uploadId: job.id ?? '', token, signal }
+    const run = { job, uploadId: uploadIdOf(job.id ?? ''), token, signal }
     const childResult = wasStartedBefore(job) ? await hostQueues.childResult(job) : undefined
     if (typeof childResult === 'string') throw toJobError(childResult, true)
     const resultOrHost = childResult ?? (await this.#uploadOrAbort(run))
@@ -70,7 +71,7 @@ export class Processor {
   async runHostJob(job: HostJob, token: string, signal: AbortSignal): Promise<JobResult | null> {
     const resultOrHost = await this.#uploadOrAbort({
       job,
-      uploadId: job.parent?.id ?? '',
+      uploadId: uploadIdOf(sharedJobId(job)),
       token,
       signal,
     })
@@ -85,7 +86,8 @@ export class Processor {
     const { cancellations, host, isClosing } = this.#deps
     const { job, uploadId, token, signal } = run
     if (isClosing()) return this.#returnToQueue(run)
-    const mayBeCancelled = wasStartedBefore(job) || isManifestData(job.data) || job.id !== uploadId
+    const mayBeCancelled =
+      job.id !== sharedJobId(job) || wasStartedBefore(job) || mayKeepWaiting(job)
     let isCancelled = mayBeCancelled && (await cancellations.filterCancelled([uploadId])).length > 0
     try {
       if (!isCancelled) {
@@ -96,7 +98,7 @@ export class Processor {
         if (signal.reason === CLOSING_REASON) return await this.#returnToQueue(run)
         isCancelled = true
       }
-      return await this.#abortCancelled(uploadId)
+      return await this.#abortCancelled(run)
     } catch (error) {
       if (error instanceof WaitingError) throw error
       const action = chooseFailureAction(error, host)
@@ -114,7 +116,7 @@ export class Processor {
     const { key, upload } = data
     const throttle = new ProgressThrottle(event => reportProgress(job, { ...event, host }))
     try {
-      const result = await spool.upload(key, this.#createSource(data, uploadId), {
+      const result = await spool.upload(key, this.#createSource(data, sharedJobId(job)), {
         ...upload,
         id: uploadId,
         // BullMQ reruns a finished job if Redis did not record its completion; the receipt then has the result.
@@ -129,8 +131,8 @@ export class Processor {
     }
   }
 
-  #createSource(data: JobData, uploadId: string): Source {
-    if (isManifestData(data)) return async () => [await this.#createManifest(data, uploadId)]
+  #createSource(data: JobData, jobId: string): Source {
+    if (isManifestData(data)) return async () => [await this.#createManifest(data, jobId)]
     const { sources, host } = this.#deps
     const source = Object.hasOwn(sources, data.source) ? sources[data.source] : undefined
     if (source === undefined) {
@@ -160,14 +162,19 @@ export class Processor {
   }
 
   /** Aborts the upload of a cancelled job, locally and on OSS. */
-  async #abortCancelled(uploadId: string): Promise<never> {
+  async #abortCancelled({ job, uploadId }: JobRun): Promise<never> {
     await this.#deps.spool.abort(uploadId).catch((error: unknown) => {
       if (!(error instanceof SpoolError && error.code === 'ERR_SPOOL_NOT_FOUND')) throw error
     })
     await this.#deps.cancellations.clearRequest(uploadId)
-    const message = `The job ${uploadId} was cancelled. Nothing was published`
+    const message = `The job ${sharedJobId(job)} was cancelled. Nothing was published`
     throw new SpoolError('ERR_SPOOL_ABORTED', message, { id: uploadId })
   }
+}
+
+/** Whether a job is still in the queue if it was cancelled before its first start. */
+function mayKeepWaiting({ data, repeatJobKey }: UploadJob | HostJob): boolean {
+  return isManifestData(data) || repeatJobKey !== undefined
 }
 
 /** Whether the job may have a child in a host queue, or may have been cancelled while it waited. */

@@ -15,6 +15,7 @@ import {
   type UploadJob,
   type UploadRequest,
 } from './job.js'
+import { jobIdOf, uploadIdOf } from './upload-id.js'
 
 /** Options of `UploadQueue`. */
 export interface UploadQueueOptions extends QueueOptions {
@@ -123,9 +124,9 @@ export class UploadQueue<S extends Sources> {
     return node.job as UploadJob
   }
 
-  /** Returns the job with this id, or `undefined`. */
+  /** Returns the job with this id, as in BullMQ or as given to `add`, or `undefined`. */
   async find(id: string): Promise<UploadJob | undefined> {
-    return this.queue.getJob(id)
+    return (await this.queue.getJob(id)) ?? this.queue.getJob(jobIdOf(id))
   }
 
   /**
@@ -137,13 +138,15 @@ export class UploadQueue<S extends Sources> {
     const job = await this.find(id)
     if (job === undefined) return 'unknown'
     if (await hasEnded(job)) return 'ended'
-    await this.#cancellations.requestCancel(id)
+    const { id: jobId = '' } = job
+    const uploadId = uploadIdOf(jobId)
+    await this.#cancellations.requestCancel(uploadId)
     if (isManifestData(job.data)) await this.#cancelChildren(job)
     if (
       job.attemptsStarted === 0 &&
-      (await this.queue.remove(id, { removeChildren: false })) === 1
+      (await this.queue.remove(jobId, { removeChildren: false })) === 1
     ) {
-      await this.#cancellations.clearRequest(id)
+      await this.#cancellations.clearRequest(uploadId)
       return 'removed'
     }
     // If a worker has just taken the job, there is nothing to promote.
@@ -158,7 +161,11 @@ export class UploadQueue<S extends Sources> {
 
   async #cancelChildren(job: UploadJob): Promise<void> {
     const { unprocessed = [] } = await job.getDependencies()
-    for (const key of unprocessed) await this.cancel(key.slice(key.lastIndexOf(':') + 1))
+    const prefix = this.queue.toKey('')
+    for (const key of unprocessed) {
+      // A child in a host queue has no cancellation of its own.
+      if (key.startsWith(prefix)) await this.cancel(key.slice(prefix.length))
+    }
   }
 }
 

@@ -9,9 +9,10 @@ import { Spool } from '../index.js'
 import { RedisCheckpoints } from '../redis/redis-checkpoints.js'
 import { Cancellations } from './cancellation.js'
 import { checkQueueOptions, type QueueOptions, type QueueSettings } from './queue-options.js'
-import { HostQueues, uploadIdOf, type HostJob } from './host-queues.js'
+import { HostQueues, sharedJobId, type HostJob } from './host-queues.js'
 import type { JobProgress, JobResult, Sources, UploadJob } from './job.js'
 import { CLOSING_REASON, Processor } from './processor.js'
+import { uploadIdOf } from './upload-id.js'
 import { errorMessage } from '../util/error-shape.js'
 
 /** Interval for checking whether an active job was cancelled. */
@@ -207,7 +208,7 @@ export class UploadWorker<S extends Sources> extends EventEmitter<{
     worker: Pick<Worker, 'cancelJob'>,
     run: () => Promise<R>,
   ): Promise<R> {
-    const id = uploadIdOf(job)
+    const id = uploadIdOf(sharedJobId(job))
     const active = { job, stop: () => void worker.cancelJob(job.id ?? '', CANCELLED_REASON) }
     this.#activeJobs.set(id, active)
     try {
@@ -226,7 +227,7 @@ export class UploadWorker<S extends Sources> extends EventEmitter<{
   #addListeners(worker: BullmqWorker<UploadJob> | BullmqWorker<HostJob>): void {
     // Redis has recorded the result, so this job never runs again.
     const forgetReceipt = (job: UploadJob | HostJob): void => {
-      const id = uploadIdOf(job)
+      const id = uploadIdOf(sharedJobId(job))
       if (this.#processor.finishedUploadIds.delete(id))
         this.#runInBackground(this.#spool.forget(id))
     }
@@ -237,7 +238,7 @@ export class UploadWorker<S extends Sources> extends EventEmitter<{
   /** Updates the progress of a job and, for a child in a host queue, of its parent, which dashboards show. */
   async #reportProgress(job: UploadJob | HostJob, progress: JobProgress): Promise<void> {
     const updates = [job.updateProgress(progress)]
-    const id = uploadIdOf(job)
+    const id = sharedJobId(job)
     if (id !== job.id) updates.push(this.#sharedQueue.updateJobProgress(id, progress))
     for (const each of updates) this.#runInBackground(each)
     await Promise.allSettled(updates)

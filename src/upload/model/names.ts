@@ -6,14 +6,18 @@ import type { Place } from '../../oss/bucket.js'
 import { homeDirectory } from '../../util/home-directory.js'
 
 /**
- * Checks an upload id. It is also a directory name, so names that are special on any platform are rejected on
- * all of them.
- * @throws TypeError if it is invalid
+ * Returns whether a text is a valid upload id. It is also a directory name, so names that are special on any
+ * platform are invalid on all of them.
  */
+export function isId(id: string): boolean {
+  const special = /^(quarantine|(con|prn|aux|nul|com\d|lpt\d)(\..*)?|.*\.)$/i
+  return /^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$/.test(id) && !special.test(id)
+}
+
+/** @throws TypeError if `id` is not a valid upload id */
 export function checkId(id: unknown): asserts id is string {
   if (typeof id !== 'string') throw invalidType('id', 'a string', id)
-  const special = /^(quarantine|(con|prn|aux|nul|com\d|lpt\d)(\..*)?|.*\.)$/i
-  if (!/^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$/.test(id) || special.test(id)) {
+  if (!isId(id)) {
     throw invalidValue(
       'id',
       'must be 1 to 128 of A-Za-z0-9._-, not start or end with a dot, and not be a reserved name',
