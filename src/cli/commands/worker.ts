@@ -96,9 +96,11 @@ async function runWorker(session: Session, flags: WorkerFlags): Promise<number> 
     else reportError(session, error.cause ?? error, flags, { command: 'oss-spool worker', object })
   })
   if (flags.health !== undefined) {
-    const { serveHealth } = await import('../health.js')
-    const health = await serveHealth(flags.health, () =>
-      fleet.checkHealth(uploadWorker, session.signal.aborted),
+    const { healthRoute, serveHealth } = await import('../health.js')
+    const checkHealth = () => fleet.checkHealth(uploadWorker, session.signal.aborted)
+    const health = await serveHealth(
+      flags.health,
+      new Map([['/healthz', healthRoute(checkHealth)]]),
     )
     session.onClose(() => health.close())
     if (!flags.quiet) session.logLine(`health on ${health.url}`)
