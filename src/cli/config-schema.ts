@@ -319,6 +319,12 @@ export const SETTING_DEFINITIONS: readonly SettingDefinition[] = [
   setting('--redis <URL>', STRING, 'Redis URL; a flag must not contain its password', {
     sharedEnv: 'REDIS_URL',
   }),
+  setting(
+    '--fleet <NAME>',
+    STRING,
+    'name of the fleet, which shares records, hosts and --fleet-rate (default: that of the queue)',
+  ),
+  setting('--redis-prefix <PREFIX>', STRING, "prefix of BullMQ's keys (default: bull)"),
   setting('--sources <FILE>', STRING, 'module whose functions produce the bytes of objects'),
   setting('--bucket <BUCKET>', STRING, 'bucket of the objects', {
     sharedEnv: 'OSS_BUCKET',

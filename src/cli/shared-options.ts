@@ -136,15 +136,18 @@ export function addSplitOptions(command: Command): Command {
   )
 }
 
+/** Adds the options of every command that connects to the Redis of a fleet. */
+export function addRedisOptions(command: Command): Command {
+  return addSettings(command, 'redis', 'queue', 'fleet', 'redisPrefix')
+}
+
 /** Adds the options of a worker: its queue, its host in the fleet, and how it sends. */
 export function addWorkerOptions(command: Command): Command {
   return addSettings(
-    addConnectionOptions(command),
-    'redis',
+    addRedisOptions(addConnectionOptions(command)),
     'sources',
     'bucket',
     'concurrency',
-    'queue',
     'host',
     'health',
     'fleetRate',

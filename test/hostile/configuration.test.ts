@@ -6,7 +6,7 @@ import t from 'tap'
 import { readConfigFile } from '../../src/cli/config-file.js'
 import { UsageError } from '../../src/cli/exit-status.js'
 import { readOssutilConfig } from '../../src/cli/ossutil-config.js'
-import { redisUrl } from '../../src/cli/worker-connections.js'
+import { checkRedisUrl } from '../../src/cli/redis-url.js'
 
 const skip = process.getuid?.() !== 0 && 'needs root, to give files away'
 const OURS = JSON.stringify({ endpoint: 'https://h' })
@@ -114,12 +114,12 @@ t.test('a password in any part of --redis is refused and not repeated', t => {
     'rediss://h/0?db=1&PassWord=hunter22',
     'redis://h?sentinelPassword=hunter22',
   ]) {
-    const message = errorOf(() => redisUrl(url, true))
+    const message = errorOf(() => checkRedisUrl(url, true))
     t.match(message, /REDIS_URL/, url)
     t.notMatch(message, /hunter22/)
-    t.equal(redisUrl(url, false), url)
+    t.equal(checkRedisUrl(url, false), url)
   }
-  t.equal(redisUrl('redis://h/?family=6', true), 'redis://h/?family=6')
+  t.equal(checkRedisUrl('redis://h/?family=6', true), 'redis://h/?family=6')
   t.end()
 })
 

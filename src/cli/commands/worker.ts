@@ -18,6 +18,8 @@ type WorkerFlags = SpoolFlags & {
   readonly sources?: string
   readonly bucket?: string
   readonly redis?: string
+  readonly fleet?: string
+  readonly redisPrefix?: string
   readonly concurrency?: number
   readonly queue?: string
   readonly host?: string
@@ -53,13 +55,12 @@ async function runWorker(session: Session, flags: WorkerFlags): Promise<number> 
     const { checkMetricsPath } = await import('../metrics-file.js')
     checkMetricsPath(flags.metrics)
   }
-  const { redisUrl, openFleet } = await import('../worker-connections.js')
-  const url = redisUrl(flags.redis, session.configuration.origins.get('redis')?.from === '--redis')
+  const { openFleet } = await import('../worker-connections.js')
   const { loadSources } = await import('../sources-file.js')
   const sources = await loadSources(flags.sources)
   const projectFolders = [dirname(resolve(flags.sources)), process.cwd()]
   const connection = await session.connect(flags, bucket)
-  const fleet = await openFleet(session, url, flags, projectFolders)
+  const fleet = await openFleet(session, flags, projectFolders)
   const { omitUndefined } = await import('../../util/omit-undefined.js')
   const spool = await session.openSpool(flags, connection, {
     checkpointStore: fleet.checkpointStore,
