@@ -10,7 +10,8 @@ import { checkFileSystem, checkHolePunching } from './disk/fs-capabilities.js'
 import { LocalRecordStore } from './disk/local-record-store.js'
 import { unsafePermissionsWarning } from './disk/trusted-files.js'
 import type { RecordStore } from './disk/record-store.js'
-import { renamedUploadWarning, SpoolDirectory } from './disk/spool-directory.js'
+import { SharedSpoolDirectory } from './disk/shared-spool-directory.js'
+import { renamedUploadWarning } from './disk/spool-directory.js'
 import { checkObject, checkProperties, invalidType, SpoolError } from './errors.js'
 import type { HintWording, RecordedPlace } from './hint.js'
 import type { OssConnection, Place } from './oss/bucket.js'
@@ -126,7 +127,7 @@ export class Spool extends EventEmitter<{
     this.dir = resolve(dir ?? defaultDirectory())
     this.defaults = defaults
     this.#records =
-      checkpointStore?.recordStoreFor(new SpoolDirectory(this.dir)) ??
+      checkpointStore?.recordStoreFor(new SharedSpoolDirectory(this.dir)) ??
       new LocalRecordStore(this.dir)
     this.#uploadSlots = new FairSemaphore(parallelUploads ?? MAX_PARALLEL_UPLOADS)
     this.#requestSlots = new FairSemaphore(MAX_PARALLEL_REQUESTS)

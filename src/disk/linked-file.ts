@@ -22,7 +22,7 @@ export class LinkedFileChangedError extends Error {
   readonly code = 'ERR_FILE_CHANGED'
 }
 
-const LINK_NAME = /^spool-link-(\d+)-(\d+)-(\d+)-[0-9a-f]{12}$/
+const LINK_NAME = /^spool-(?:[A-Za-z0-9._-]+-)?link-(\d+)-(\d+)-(\d+)-[0-9a-f]{12}$/
 
 /** Returns whether `name` is that of a link, not of a temp file. */
 export function isLinkName(name: string): boolean {
@@ -45,12 +45,14 @@ export class LinkedFile implements SpoolFile {
   /**
    * Links the user's file into `directory`. `append` then only counts bytes and writes nothing.
    * @param path – absolute path of the user's file
+   * @param host – becomes part of the link's name if several hosts share the checkpoints
    */
-  static async create(directory: string, path: string): Promise<LinkedFile> {
+  static async create(directory: string, path: string, host?: string): Promise<LinkedFile> {
     const stats = await stat(path, { bigint: true })
     if (!stats.isFile()) throw new LinkedFileChangedError('the file is not a regular file')
     const { dev, ino, mtimeNs } = stats
-    const name = `spool-link-${dev}-${ino}-${mtimeNs}-${randomSuffix()}`
+    const prefix = host === undefined ? 'spool' : `spool-${host}`
+    const name = `${prefix}-link-${dev}-${ino}-${mtimeNs}-${randomSuffix()}`
     await symlink(path, join(directory, name))
     const file = await LinkedFile.open(directory, name)
     file.#size = 0

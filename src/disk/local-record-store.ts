@@ -22,7 +22,14 @@ export class LocalRecordStore extends SpoolDirectory implements RecordStore {
 
   async lock(id: string): Promise<LockedRecord | 'owned' | 'gone'> {
     const lock = await Lock.acquire(this.directoryOf(id))
-    return typeof lock === 'string' ? lock : new LockedLocalRecord(this, id, lock)
+    if (typeof lock === 'string') return lock
+    try {
+      await this.checkOwn(id) // a process of a fleet may have been faster
+    } catch (error) {
+      lock.release()
+      throw error
+    }
+    return new LockedLocalRecord(this, id, lock)
   }
 }
 

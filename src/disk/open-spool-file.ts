@@ -5,7 +5,7 @@ import { TempFile } from './temp-file.js'
 
 /**
  * Creates the file of a new upload in `directory`.
- * @param host – becomes part of the temp file's name if several hosts share the checkpoints
+ * @param host – becomes part of the file's name if several hosts share the checkpoints
  * @param inPlace – absolute path of the user's file, if it is read in place
  */
 export async function createSpoolFile(
@@ -15,7 +15,7 @@ export async function createSpoolFile(
 ): Promise<SpoolFile> {
   return inPlace === undefined
     ? TempFile.create(directory, host)
-    : LinkedFile.create(directory, inPlace)
+    : LinkedFile.create(directory, inPlace, host)
 }
 
 /**

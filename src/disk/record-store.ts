@@ -6,14 +6,15 @@
 import type { Adapter } from 'lowdb'
 import type { Checkpoint, ObjectAddress } from './checkpoint.js'
 import type { Owner } from './lock.js'
-import type { RenamedUpload, SpoolDirectory } from './spool-directory.js'
+import type { SharedSpoolDirectory } from './shared-spool-directory.js'
+import type { RenamedUpload } from './spool-directory.js'
 
 /** Stores the checkpoints and locks of a `Spool` outside its directory; pass it as option `checkpoints`. */
 export interface CheckpointStore {
   /** Identifies a checkpoint store. */
   readonly kind: 'checkpoint-store'
   /** @internal Returns the records of the uploads whose bytes are in `spool`. */
-  recordStoreFor(spool: SpoolDirectory): RecordStore
+  recordStoreFor(spool: SharedSpoolDirectory): RecordStore
 }
 
 /** The records of a spool. Reading takes no lock; changing an upload requires its lock. */

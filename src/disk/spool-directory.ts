@@ -44,9 +44,12 @@ const NEW_FILE = constants.O_CREAT | constants.O_WRONLY | constants.O_NOFOLLOW
 const ID = /^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$/
 /** Names of uploads that are being removed: the id, and a digest of the record. */
 const REMOVED_NAME = /^\.removed-([A-Za-z0-9_-][A-Za-z0-9._-]{0,127})-([0-9a-f]{12})$/
-/** Names of the files in an upload's directory. */
+/** Names of the files in an upload's directory. Those with the bytes contain the host if records are shared. */
 const UPLOAD_FILE =
   /^(lock|checkpoint\.json(\..+\.tmp)?|spool-([A-Za-z0-9._-]+-)?\d+-[A-Za-z0-9]+)$/
+/** Names of those files if the record is in the directory, too. */
+const LOCAL_UPLOAD_FILE =
+  /^(lock|checkpoint\.json(\..+\.tmp)?|spool-(link-\d+-\d+-)?\d+-[A-Za-z0-9]+)$/
 
 /** An upload with the name of a removed one, which its owner did not give it. */
 export interface RenamedUpload {
@@ -107,9 +110,13 @@ export class SpoolDirectory {
 
   /** Like `create`, for a starting upload. @throws SpoolError if the directory is not an upload's */
   async prepare(id: string): Promise<void> {
-    const made = await this.create(id)
-    if (made || !(await this.isForeign(id))) return
-    const message = `${this.directoryOf(id)} contains files that do not belong to an upload`
+    if (!(await this.create(id))) await this.checkOwn(id)
+  }
+
+  /** @throws SpoolError if `isForeign(id)` */
+  async checkOwn(id: string): Promise<void> {
+    if (!(await this.isForeign(id))) return
+    const message = `${this.directoryOf(id)} contains files that do not belong to ${this.uploadText}`
     const hint = 'Use another id or another spool directory.'
     throw new SpoolError('ERR_SPOOL_UNREADABLE', message, { id, hint })
   }
@@ -130,13 +137,22 @@ export class SpoolDirectory {
 
   /**
    * Returns whether a directory has other content than an upload's, since the spool directory may be shared
-   * with other programs. Such a directory is never locked, cleaned up, moved or removed. An unreadable one
-   * counts as an upload.
+   * with other programs, and with a fleet. Such a directory is never locked, cleaned up, moved or removed. An
+   * unreadable one counts as an upload.
    */
   async isForeign(id: string): Promise<boolean> {
     const names = await readdir(this.directoryOf(id)).catch((): string[] => [])
+    return this.hasForeignFile(names)
+  }
+
+  /** Describes, in an error, the uploads that this directory is for. */
+  protected get uploadText(): string {
+    return 'an upload whose record is there'
+  }
+
+  protected hasForeignFile(names: readonly string[]): boolean {
     const complete = names.includes('lock') && names.includes(CHECKPOINT_FILE)
-    return !complete && names.some(name => !UPLOAD_FILE.test(name))
+    return !complete && names.some(name => !LOCAL_UPLOAD_FILE.test(name))
   }
 
   /**
@@ -281,11 +297,11 @@ export class SpoolDirectory {
       if (id === undefined) continue
       if (!(await sweepRemoved(path, digest).catch(() => true))) renamed.push({ id, path })
     }
-    if (names?.includes(MOVED) === true) await this.#sweepNotes()
+    if (names?.includes(MOVED) === true) await this.sweepNotes()
     return renamed
   }
 
-  async #sweepNotes(): Promise<void> {
+  protected async sweepNotes(): Promise<void> {
     for (const name of await this.#notes().catch((): string[] => [])) {
       // The directory of an upload exists before its note.
       const id = idOfNote(name)
@@ -375,6 +391,15 @@ export function isId(name: string): boolean {
 /** Returns whether `name` is one of an entry of a directory, and so leads to no other one. */
 export function isFileName(name: string): boolean {
   return /^[^/\0]+$/.test(name) && name !== '.' && name !== '..'
+}
+
+/**
+ * Returns whether `name` can be in the directory of an upload whose record is elsewhere: the lock, or bytes with
+ * a host in their name. Earlier versions gave links no host.
+ */
+export function isSharedUploadFile(name: string): boolean {
+  if (name === 'lock' || name.startsWith('spool-link-')) return true
+  return UPLOAD_FILE.test(name) && !LOCAL_UPLOAD_FILE.test(name)
 }
 
 /** Returns the names of an upload's files except its record, its lock and those named. */

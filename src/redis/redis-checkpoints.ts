@@ -4,7 +4,7 @@
  */
 import { hostname } from 'node:os'
 import type { CheckpointStore, RecordStore } from '../disk/record-store.js'
-import type { SpoolDirectory } from '../disk/spool-directory.js'
+import type { SharedSpoolDirectory } from '../disk/shared-spool-directory.js'
 import { checkInteger, invalidType, invalidValue } from '../errors.js'
 import type { RedisConnection } from './connection.js'
 import { HostRegistry, isHostName } from './host-registry.js'
@@ -63,7 +63,7 @@ export class RedisCheckpoints implements CheckpointStore {
   readonly kind = 'checkpoint-store'
 
   /** @internal Used by `new Spool({ checkpointStore })`. */
-  recordStoreFor(spool: SpoolDirectory): RecordStore {
+  recordStoreFor(spool: SharedSpoolDirectory): RecordStore {
     const settings = {
       connection: this.#connection,
       keys: this.#keys,

@@ -16,6 +16,7 @@ import {
   type ObjectAddress,
 } from '../disk/checkpoint.js'
 import { Lock, ownerOf, type Owner } from '../disk/lock.js'
+import type { SharedSpoolDirectory } from '../disk/shared-spool-directory.js'
 import { isTrustedDirectory } from '../disk/trusted-files.js'
 import type { LockedRecord, RecordStore } from '../disk/record-store.js'
 import { ignoreMissing } from '../disk/durable-fs.js'
@@ -27,7 +28,6 @@ import {
   noteName,
   quarantineName,
   type RenamedUpload,
-  type SpoolDirectory,
 } from '../disk/spool-directory.js'
 import { SpoolError } from '../errors.js'
 import { sendCommand, RedisError, stringReply, stringListReply } from './connection.js'
@@ -44,11 +44,15 @@ redis.call('srem', KEYS[3], ARGV[2])
 redis.call('zadd', KEYS[5], ARGV[3], ARGV[4])`)
 
 export class RedisRecordStore implements RecordStore {
-  readonly #spool: SpoolDirectory
+  readonly #spool: SharedSpoolDirectory
   readonly #settings: RedisLockSettings
   readonly #hostRegistry: HostRegistry
 
-  constructor(spool: SpoolDirectory, settings: RedisLockSettings, hostRegistry: HostRegistry) {
+  constructor(
+    spool: SharedSpoolDirectory,
+    settings: RedisLockSettings,
+    hostRegistry: HostRegistry,
+  ) {
     this.#spool = spool
     this.#settings = settings
     this.#hostRegistry = hostRegistry
@@ -91,6 +95,7 @@ export class RedisRecordStore implements RecordStore {
     if (typeof kernelLock === 'string') return kernelLock
     let lock: RedisLock | 'owned'
     try {
+      await this.#spool.checkOwn(id) // an upload whose record is in its directory may have been faster
       lock = await this.#translateErrors(() => RedisLock.acquire(this.#settings, id), id)
     } catch (error) {
       await this.#releaseDirectory(id, kernelLock)

@@ -12,7 +12,7 @@ import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import type { Sealed } from '../../src/disk/checkpoint.js'
 import { Claim } from '../../src/disk/claim.js'
-import { SpoolDirectory } from '../../src/disk/spool-directory.js'
+import { SharedSpoolDirectory } from '../../src/disk/shared-spool-directory.js'
 import type { Spool, SpoolOptions } from '../../src/index.js'
 import {
   redisCheckpoints,
@@ -398,7 +398,10 @@ fleetTest('a frozen worker that resumes while another one works cannot write', a
 
 fleetTest('a process that lost the lock can neither write nor remove', async (t, fleet) => {
   const claimOf = (host: string) =>
-    Claim.acquire(fleet.checkpoints(host).recordStoreFor(new SpoolDirectory(fleet.dir(host))), 'id')
+    Claim.acquire(
+      fleet.checkpoints(host).recordStoreFor(new SharedSpoolDirectory(fleet.dir(host))),
+      'id',
+    )
   const a = await claimOf('a')
   await a.db.write({ ...checkpointOf(spooling()), host: 'a' })
   await fleet.unlock()
@@ -416,7 +419,7 @@ fleetTest('a process that lost the lock can neither write nor remove', async (t,
 })
 
 fleetTest('a process that removes an upload is not considered dead', async (t, fleet) => {
-  const directory = new SpoolDirectory(fleet.dir('a'))
+  const directory = new SharedSpoolDirectory(fleet.dir('a'))
   const { prefix } = fleet
   const refused: unknown[] = []
   const claimOf = (call: RedisConnection['call']) =>
