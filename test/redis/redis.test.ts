@@ -3,6 +3,7 @@
  * Uses a real Redis, and real processes as machines.
  */
 import { createHash } from 'node:crypto'
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { existsSync, readdirSync, writeFileSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -13,7 +14,7 @@ import t, { type Test } from 'tap'
 import type { Sealed } from '../../src/disk/checkpoint.js'
 import { Claim } from '../../src/disk/claim.js'
 import { SharedSpoolDirectory } from '../../src/disk/shared-spool-directory.js'
-import type { Spool, SpoolOptions } from '../../src/index.js'
+import type { Spool, SpoolEvents, SpoolOptions } from '../../src/index.js'
 import {
   redisCheckpoints,
   type RedisCheckpointOptions,
@@ -240,8 +241,21 @@ fleetTest('an upload with usable bytes stays with its live host', async (t, flee
   )
 })
 
+/** Returns the hosts from which uploads are taken over until the test ends. */
+function takeovers(t: Test): (string | undefined)[] {
+  const hosts: (string | undefined)[] = []
+  const listener = (event: unknown): void => {
+    // The channel determines the type of a message.
+    hosts.push((event as SpoolEvents['oss-spool:upload:start']).takenOverFrom)
+  }
+  subscribe('oss-spool:upload:start', listener)
+  t.teardown(() => unsubscribe('oss-spool:upload:start', listener))
+  return hosts
+}
+
 fleetTest('takeover from a killed host reuses the parts on OSS', async (t, fleet) => {
   const { oss, get } = fleet.bench
+  const takenOverFrom = takeovers(t)
   const a = fleet.worker('a', { step: 'upload', hold: true })
   await fleet.parts(5)
   await a.kill()
@@ -253,6 +267,7 @@ fleetTest('takeover from a killed host reuses the parts on OSS', async (t, fleet
   const offsets: number[] = []
   const result = await b.upload('key', source(offsets), { id: 'id' })
   t.same(offsets, [0])
+  t.same(takenOverFrom, ['a'])
   t.match(result, { size: SIZE, sent: SIZE - 5 * PART, skipped: 5 * PART, sourceRead: true })
   t.same(fleet.sent(from), [6])
   t.same(await get('key'), content)
@@ -336,9 +351,11 @@ fleetTest('takeover of a sealed upload reads the source but sends no byte', asyn
 fleetTest('takeover of a published upload does not read the source', async (t, fleet) => {
   await completingOnGoneHost(t, fleet, 'done')
   const offsets: number[] = []
+  const takenOverFrom = takeovers(t)
   const result = await fleet.spool('b').upload('key', source(offsets), { id: 'id' })
   t.match(result, { size: SIZE, sent: 0, sourceRead: false, resumed: true })
   t.same(offsets, [])
+  t.same(takenOverFrom, ['a'])
   t.same(await fleet.left('b'), [])
 })
 

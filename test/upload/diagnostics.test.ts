@@ -18,6 +18,7 @@ const NAMES = [
   'oss-spool:upload:published',
   'oss-spool:upload:failed',
   'oss-spool:part:sent',
+  'oss-spool:part:failed',
   'oss-spool:part:found',
   'oss-spool:retry',
   'oss-spool:checkpoint',
@@ -85,6 +86,9 @@ t.test('a multipart upload publishes events for its start, parts, retries and en
   t.match(heard.of('oss-spool:retry'), [
     { ...upload, operation: 'UploadPart', reason: 'throttled', status: 503, part: Number },
   ])
+  const failed = heard.of('oss-spool:part:failed')
+  t.match(failed, [{ ...upload, part: Number, sent: Number }])
+  t.ok(failed.every(({ sent }) => sent <= PART))
   t.match(heard.of('oss-spool:upload:published'), [
     { ...upload, resumed: false, size: data.length, parts: 4, sent: data.length, skipped: 0 },
   ])
@@ -143,8 +147,8 @@ t.test('a resumed upload publishes sealed once, and one end event per start even
   t.same(
     heard.names(),
     [
-      'upload:start upload:sealed upload:failed',
-      'upload:start upload:failed',
+      'upload:start upload:sealed part:failed upload:failed',
+      'upload:start part:failed upload:failed',
       'upload:start part:sent upload:published',
     ]
       .join(' ')

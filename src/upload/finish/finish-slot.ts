@@ -26,7 +26,9 @@ import { isError } from '../../util/error-shape.js'
 
 /** Finishes the upload in `slot` and ends the claim, also on failure. */
 export async function finishSlot(context: UploadContext, slot: Slot): Promise<FinishResult> {
-  context.diagnostics.started({ resumed: true, spooled: context.checkpoint[slot]?.spooled ?? 0 })
+  const { checkpoint, claim, diagnostics } = context
+  const takenOverFrom = claim.bytesLost ? checkpoint.host : undefined
+  diagnostics.started({ resumed: true, spooled: checkpoint[slot]?.spooled ?? 0 }, takenOverFrom)
   try {
     return await finishAndRelease(context, slot)
   } catch (error) {

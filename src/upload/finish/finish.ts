@@ -117,7 +117,7 @@ async function putObject(resources: UploadResources): Promise<PublishedObject> {
   const since = performance.now()
   const body = () => wholeBody(resources, sealed)
   const reply = await progress.trackBody(() =>
-    progress.trackAttempt(sealed.size, meter =>
+    context.trackAttempt({ number: 1, size: sealed.size }, meter =>
       bucket.put(key, body, headers, { ...callOptions, meter }),
     ),
   )

@@ -6,6 +6,7 @@ import type { Claim } from '../../disk/claim.js'
 import type { Checkpoint } from '../../disk/checkpoint.js'
 import { systemErrorCode } from '../../disk/durable-fs.js'
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { BodyMeter } from '../../oss/body-meter.js'
 import { OssRequestError } from '../../oss/request-error.js'
 import type { Bucket, CallOptions, Place } from '../../oss/bucket.js'
 import type { FairShare } from '../../util/fair-semaphore.js'
@@ -165,6 +166,21 @@ export class UploadContext implements BucketContext {
   /** Aborts the requests and pauses of this upload only. */
   stop(): void {
     this.#abort.abort()
+  }
+
+  /** Runs one attempt to send a part, or an object as part 1. Reports its bytes if it fails. */
+  trackAttempt<T>(
+    { number, size }: { number: number; size: number },
+    send: (meter: BodyMeter) => Promise<T>,
+  ): Promise<T> {
+    return this.progress.trackAttempt(size, async meter => {
+      try {
+        return await send(meter)
+      } catch (error) {
+        this.diagnostics.partFailed(number, meter.accepted)
+        throw error
+      }
+    })
   }
 
   /** @param since – start of the first attempt, by `performance.now()` */

@@ -28,6 +28,8 @@ export interface SpoolEvents {
     readonly resumed: boolean
     /** Bytes in the temp file that were left by an earlier run and are reused. */
     readonly spooled: number
+    /** Host that had the upload and its bytes, if it is continued here without them. */
+    readonly takenOverFrom?: string
   }
   /** The source ended successfully and every byte is on disk. Not published for `resumed` uploads. */
   'oss-spool:upload:sealed': DiagnosticsContext & {
@@ -68,6 +70,13 @@ export interface SpoolEvents {
     readonly size: number
     /** Time since its first attempt began, including waits and retries. */
     readonly elapsed: number
+  }
+  /** A request with a part, or the single request of a small object (as part 1), failed or was aborted. */
+  'oss-spool:part:failed': DiagnosticsContext & {
+    /** Part number, from 1. */
+    readonly part: number
+    /** Bytes of its body that the system had accepted for sending. */
+    readonly sent: number
   }
   /** OSS already has the part, with the same bytes, so it is not sent. */
   'oss-spool:part:found': DiagnosticsContext & {
@@ -112,6 +121,7 @@ const channels: Readonly<Record<EventName, Channel>> = {
   'oss-spool:upload:published': channel('oss-spool:upload:published'),
   'oss-spool:upload:failed': channel('oss-spool:upload:failed'),
   'oss-spool:part:sent': channel('oss-spool:part:sent'),
+  'oss-spool:part:failed': channel('oss-spool:part:failed'),
   'oss-spool:part:found': channel('oss-spool:part:found'),
   'oss-spool:retry': channel('oss-spool:retry'),
   'oss-spool:checkpoint': channel('oss-spool:checkpoint'),
@@ -128,10 +138,18 @@ export class Diagnostics {
     this.#checkpoint = checkpoint
   }
 
-  started({ resumed, spooled }: { resumed: boolean; spooled: number }): void {
+  /** @param takenOverFrom – host whose upload is continued here without its bytes */
+  started(
+    { resumed, spooled }: { resumed: boolean; spooled: number },
+    takenOverFrom?: string,
+  ): void {
     this.#startedAt = performance.now()
     this.#resumed = resumed
-    this.#publish('oss-spool:upload:start', () => ({ resumed, spooled }))
+    this.#publish('oss-spool:upload:start', () => ({
+      resumed,
+      spooled,
+      ...(takenOverFrom === undefined ? {} : { takenOverFrom }),
+    }))
   }
 
   published(object: { size: number; parts: number; sent: number; skipped: number }): void {
@@ -161,6 +179,11 @@ export class Diagnostics {
   /** @param since – start of the first attempt, by `performance.now()` */
   partSent({ number: part, size }: Pick<CutPart, 'number' | 'size'>, since: number): void {
     this.#publish('oss-spool:part:sent', () => ({ part, size, elapsed: performance.now() - since }))
+  }
+
+  /** @param sent – bytes of the body that had left */
+  partFailed(part: number, sent: number): void {
+    this.#publish('oss-spool:part:failed', () => ({ part, sent }))
   }
 
   partFound(part: number, size: number): void {

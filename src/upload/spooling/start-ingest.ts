@@ -55,6 +55,7 @@ export async function startIngest(
   await claim.records.forgetMoves(context.id, destination)
   await refuseIfMovedTo(claim.records, context.id, destination)
   return context.runUntilAborted(settings.signal, async () => {
+    const takenOverFrom = claim.bytesLost ? claim.checkpoint?.host : undefined
     if (claim.checkpoint !== null) {
       await reconcileCompletingRecords(context)
       await takeOverIfBytesLost(context)
@@ -72,7 +73,8 @@ export async function startIngest(
       reused?.file ?? (await createSpoolFile(claim.directory, claim.host, settings.inPlace))
     try {
       const record = firstRecord(before, settings, plan, file, reused)
-      return await createIngest(context, place, settings, file, { before, record, reused })
+      const start = { before, record, reused, takenOverFrom }
+      return await createIngest(context, place, settings, file, start)
     } catch (error) {
       await file.close()
       if (reused === undefined) await file.remove()
@@ -120,7 +122,12 @@ async function createIngest(
   place: Place,
   settings: UploadSettings,
   file: SpoolFile,
-  start: { before: Checkpoint | null; record: Spooling; reused: ReusableBytes | undefined },
+  start: {
+    before: Checkpoint | null
+    record: Spooling
+    reused: ReusableBytes | undefined
+    takenOverFrom: string | undefined
+  },
 ): Promise<Ingest> {
   const { claim, progress } = context
   const { before, record, reused } = start
@@ -161,7 +168,7 @@ async function createIngest(
   })
   const { lockLost } = claim
   lockLost?.addEventListener('abort', () => fatal.abort(lockLost.reason), { once: true })
-  context.diagnostics.started({ resumed: false, spooled: offset })
+  context.diagnostics.started({ resumed: false, spooled: offset }, start.takenOverFrom)
   const size = objectSize(settings)
   if (size !== undefined) {
     const parts = { ...progress.state.parts, total: plannedPartCount(record.plan, size) }

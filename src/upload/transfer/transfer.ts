@@ -194,7 +194,7 @@ export class Transfer {
       const uploaded = await this.#limiter.run(() => {
         const headers = bodyHeaders(this.#writer.record.object)
         const body = { number, size, body: this.#source.body(part), headers }
-        return progress.trackAttempt(size, meter =>
+        return this.#context.trackAttempt(part, meter =>
           bucket.uploadPart(key, session.uploadId, body, { ...callOptions, meter }),
         )
       })
