@@ -51,7 +51,16 @@ function members(path: string, name: string): string[] {
   return found.members.map(member => member.name?.getText(file) ?? '')
 }
 
-t.test('options.md lists exactly the options of the library', async t => {
+/** Returns the names of the public methods of the class in a file. */
+function publicMethods(path: string): string[] {
+  const file = ts.createSourceFile(path, read(path), ts.ScriptTarget.Latest)
+  const members = file.statements.filter(ts.isClassDeclaration).flatMap(each => [...each.members])
+  const methods = members.filter(ts.isMethodDeclaration).filter(({ name }) => ts.isIdentifier(name))
+  const isInternal = (method: ts.Node): boolean => method.getFullText(file).includes('@internal')
+  return methods.filter(each => !isInternal(each)).map(({ name }) => name.getText(file))
+}
+
+t.test('options.md lists exactly the methods and options of the library', async t => {
   const options = [
     ...members('src/spool-options.ts', 'SpoolOptions'),
     ...members('src/spool-options.ts', 'ResumeOptions'),
@@ -65,7 +74,10 @@ t.test('options.md lists exactly the options of the library', async t => {
     ...members('src/spool-options.ts', 'AbortOptions'),
   ]
   const documented = rowsOf('docs/options.md').flatMap(([first]) => names(first))
-  t.same(sorted(documented), sorted(options))
+  const isMethod = (name: string): boolean => name.includes('(')
+  t.same(sorted(documented.filter(name => !isMethod(name))), sorted(options))
+  const methods = documented.filter(isMethod).map(name => name.split('(')[0] ?? '')
+  t.same(sorted(methods), sorted(publicMethods('src/spool.ts')))
   const callback = /`{ (.*) }`, as in `ali-oss`/.exec(read('docs/options.md'))?.[1] ?? ''
   t.same(
     callback.split(', ').toSorted(),
