@@ -8,14 +8,17 @@ export type {
   JobSource,
   JobUpload,
   ManifestData,
+  ObjectRequest,
   Sources,
   UploadData,
   UploadJob,
   UploadRequest,
 } from './job.js'
 export type { FlowManifest, FlowObject } from './flow-manifest.js'
+export type { JobOptions } from './job-options.js'
 export {
   UploadQueue,
+  type AddResult,
   type CancelResult,
   type FlowRequest,
   type UploadQueueOptions,

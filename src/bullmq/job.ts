@@ -3,6 +3,8 @@ import { createHash, randomUUID } from 'node:crypto'
 import type { Job, JobsOptions } from 'bullmq'
 import type { ProgressEvent, SourceOptions, UploadOptions, UploadResult } from '../index.js'
 import type { SourceStream } from '../upload/model/source.js'
+import type { JobOptions } from './job-options.js'
+import { readablePart } from './upload-id.js'
 
 /**
  * A registered source. Produces the bytes of an object from the `args` of its job; must give the same bytes on
@@ -22,25 +24,35 @@ export type JobUpload = Omit<
   'id' | 'once' | 'maxAge' | 'inPlace' | 'signal' | 'progress' | 'onProgress'
 >
 
-/** Request to upload an object from a registered source. `args` is optional if the source takes none. */
-export type UploadRequest<S extends Sources> = {
-  [Name in keyof S & string]: {
-    /** Key of the object. */
-    readonly key: string
-    /** Name of a registered source. */
-    readonly source: Name
-    /** Options of this upload. Default: the options of the worker's `Spool`. */
-    readonly upload?: JobUpload
-  } & (undefined extends Parameters<S[Name]>[0]
-    ? {
-        /** Arguments of the source, as JSON. */
-        readonly args?: Parameters<S[Name]>[0]
-      }
-    : {
-        /** Arguments of the source, as JSON. */
-        readonly args: Parameters<S[Name]>[0]
-      })
-}[keyof S & string]
+/**
+ * An object to upload from a registered source, and options of its job. `args` is optional if the source takes
+ * none.
+ */
+export type ObjectRequest<S extends Sources> = JobOptions &
+  {
+    [Name in keyof S & string]: {
+      /** Key of the object. */
+      readonly key: string
+      /** Name of a registered source. */
+      readonly source: Name
+      /** Options of this upload. Default: the options of the worker's `Spool`. */
+      readonly upload?: JobUpload
+    } & (undefined extends Parameters<S[Name]>[0]
+      ? {
+          /** Arguments of the source, as JSON. */
+          readonly args?: Parameters<S[Name]>[0]
+        }
+      : {
+          /** Arguments of the source, as JSON. */
+          readonly args: Parameters<S[Name]>[0]
+        })
+  }[keyof S & string]
+
+/** Request to upload an object. */
+export type UploadRequest<S extends Sources> = ObjectRequest<S> & {
+  /** Id of the job: 1 to 1,024 characters of any kind. Default: a new id that starts with the name of the object. */
+  readonly id?: string
+}
 
 /** Data of an upload job, as stored in Redis. */
 export interface UploadData {
@@ -52,6 +64,8 @@ export interface UploadData {
   readonly args?: unknown
   /** Options of this upload. */
   readonly upload?: JobUpload
+  /** Random text in jobs with a given id. Shows which of several equal requests added the job. */
+  readonly nonce?: string
 }
 
 /** Data of the job that writes the manifest of a flow. */
@@ -102,8 +116,7 @@ export const DEFAULT_JOB_OPTIONS = {
 
 /** Returns a new id that starts with the last segment of the key, for readability. */
 export function newJobId(key: string): string {
-  const name = key.slice(key.lastIndexOf('/') + 1).replace(/[^A-Za-z0-9_-]+/g, '-')
-  return `${name.slice(-40)}-${randomUUID()}`.replace(/^-+/, '')
+  return `${readablePart(key.slice(key.lastIndexOf('/') + 1))}-${randomUUID()}`
 }
 
 /** Returns the deduplication id of `key`, which allows one unfinished job per key. */

@@ -41,6 +41,13 @@ export function jobIdOf(id: string): string {
   return isUsable ? id : `${readablePart(id)}-${hash(`chosen:${id}`)}`
 }
 
+/** Returns whether BullMQ may have a job with this id. The key of any other id may hold something else. */
+export function mayNameJob(id: string): boolean {
+  const [name = '', ...others] = id.split(':')
+  if (name === 'repeat') return /^repeat:.+:\d+$/.test(id)
+  return !RESERVED_NAMES.has(name) && (others.length === 0 || others.length === 2)
+}
+
 /** Returns the characters of a text that are allowed in ids, for people who read them. */
 export function readablePart(text: string): string {
   const readable = text.replace(/[^A-Za-z0-9_-]+/g, '-').slice(-MAX_READABLE_CHARS)

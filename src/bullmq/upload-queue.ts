@@ -1,8 +1,11 @@
 /** Producer side of the shared queue, typed by the sources of its workers. */
+import { randomUUID } from 'node:crypto'
 import { FlowProducer, Queue, type JobsOptions } from 'bullmq'
 import { checkObject, checkProperties } from '../errors.js'
 import { Cancellations } from './cancellation.js'
 import { checkJobData, isManifestData } from './job-data.js'
+import { checkJobOptions } from './job-options.js'
+import { checkJobId, checkSameUpload, parseRequest } from './job-request.js'
 import { checkQueueOptions, type QueueOptions, type QueueSettings } from './queue-options.js'
 import {
   deduplicationId,
@@ -10,12 +13,13 @@ import {
   newJobId,
   type JobUpload,
   type ManifestData,
+  type ObjectRequest,
   type Sources,
   type UploadData,
   type UploadJob,
   type UploadRequest,
 } from './job.js'
-import { jobIdOf, uploadIdOf } from './upload-id.js'
+import { jobIdOf, mayNameJob, uploadIdOf } from './upload-id.js'
 
 /** Options of `UploadQueue`. */
 export interface UploadQueueOptions extends QueueOptions {
@@ -26,6 +30,14 @@ export interface UploadQueueOptions extends QueueOptions {
   readonly jobs?: Omit<JobsOptions, 'jobId' | 'parent' | 'deduplication'>
 }
 
+/** Result of `add()`. */
+export interface AddResult {
+  /** The job that was added or found. */
+  readonly job: UploadJob
+  /** False if an equal job with this key or id was found; nothing was added. */
+  readonly added: boolean
+}
+
 /** Request to upload several objects and a manifest that lists them. */
 export interface FlowRequest<S extends Sources> {
   /** Name of the flow in the manifest. */
@@ -33,7 +45,7 @@ export interface FlowRequest<S extends Sources> {
   /** Key of the manifest, which is written when all objects are on OSS. */
   readonly manifest: string
   /** One or more objects with distinct keys. */
-  readonly objects: readonly UploadRequest<S>[]
+  readonly objects: readonly ObjectRequest<S>[]
   /** Options of the manifest's upload. */
   readonly upload?: JobUpload
 }
@@ -59,6 +71,7 @@ export class UploadQueue<S extends Sources> {
   /** @throws TypeError for invalid options */
   constructor(options: UploadQueueOptions) {
     this.#settings = checkQueueOptions(options, { jobs: true })
+    checkJobOptions(options.jobs ?? {})
     this.#jobOptions = { ...DEFAULT_JOB_OPTIONS, ...options.jobs }
     const { connection, name, prefix } = this.#settings
     this.queue = new Queue(name, { connection, prefix })
@@ -67,22 +80,37 @@ export class UploadQueue<S extends Sources> {
   }
 
   /**
-   * Adds a job that uploads an object. If an unfinished job has the same key, that job is returned and nothing
-   * is added.
-   * @throws SpoolError `ERR_SPOOL_INVALID_KEY`, or TypeError or RangeError for invalid options
+   * Adds a job that uploads an object. If there is an unfinished job with the same key, or any job with the same
+   * `id`, that job is returned and nothing is added.
+   * @throws SpoolError `ERR_SPOOL_ID_IN_USE` if that job has another key, source, arguments or upload options;
+   * `ERR_SPOOL_INVALID_KEY`; TypeError or RangeError for invalid options
    */
-  async add(request: UploadRequest<S>): Promise<UploadJob> {
-    const data = toUploadData(request)
-    const jobId = newJobId(data.key)
-    const deduplication = { id: deduplicationId(data.key) }
-    const job = await this.queue.add(data.source, data, {
+  async add(request: UploadRequest<S>): Promise<AddResult> {
+    const { data, options } = parseRequest(request, { id: true })
+    const { id } = request
+    checkJobId(id)
+    const jobId = id === undefined ? newJobId(data.key) : jobIdOf(id)
+    if (id !== undefined) {
+      const existing = await this.queue.getJob(jobId)
+      if (existing !== undefined) return foundJob(existing, data)
+      await this.#cancellations.clearRequest(jobId) // of an earlier job with this id, which has completed
+    }
+    const nonce = randomUUID()
+    const job = await this.queue.add(data.source, id === undefined ? data : { ...data, nonce }, {
       ...this.#jobOptions,
+      ...options,
       jobId,
-      deduplication,
+      deduplication: { id: deduplicationId(data.key) },
     })
     // `Queue.add()` returns the general type of progress; a new job has none yet.
-    const added = job as UploadJob
-    return added.id === jobId ? added : ((await this.find(added.id ?? '')) ?? added)
+    const added = { job: job as UploadJob, added: true }
+    if (id === undefined && job.id === jobId) return added
+    const stored = await this.queue.getJob(job.id ?? '')
+    if (stored !== undefined) {
+      return 'nonce' in stored.data && stored.data.nonce === nonce ? added : foundJob(stored, data)
+    }
+    // The job has already been removed: the new one, or the one that made this one superfluous.
+    return job.id === jobId ? added : this.add(request)
   }
 
   /**
@@ -96,8 +124,8 @@ export class UploadQueue<S extends Sources> {
     checkProperties('flow', flow, { job: true, manifest: true, objects: true, upload: true })
     const { job, manifest, upload } = flow
     const { name: queueName, connection, prefix } = this.#settings
-    const objects = flow.objects.map(request => toUploadData(request))
-    const keys = objects.map(({ key }) => key)
+    const objects = flow.objects.map(request => parseRequest(request))
+    const keys = objects.map(({ data }) => data.key)
     if (keys.length === 0 || new Set([...keys, manifest]).size <= keys.length) {
       throw new TypeError('The "objects" of a flow must be one or more, with distinct keys')
     }
@@ -114,19 +142,20 @@ export class UploadQueue<S extends Sources> {
       data,
       opts: { ...this.#jobOptions, jobId: newJobId(manifest) },
       children: objects.map(object => ({
-        name: object.source,
+        name: object.data.source,
         queueName,
-        data: object,
-        opts: { ...this.#jobOptions, jobId: newJobId(object.key) },
+        data: object.data,
+        opts: { ...this.#jobOptions, ...object.options, jobId: newJobId(object.data.key) },
       })),
     })
     // Same cast as in `add`.
     return node.job as UploadJob
   }
 
-  /** Returns the job with this id, as in BullMQ or as given to `add`, or `undefined`. */
+  /** Returns the job with this id, as given to `add` or else as in BullMQ, or `undefined`. */
   async find(id: string): Promise<UploadJob | undefined> {
-    return (await this.queue.getJob(id)) ?? this.queue.getJob(jobIdOf(id))
+    const chosen = await this.queue.getJob(jobIdOf(id))
+    return chosen ?? (mayNameJob(id) ? this.queue.getJob(id) : undefined)
   }
 
   /**
@@ -179,16 +208,8 @@ async function hasEnded(job: UploadJob): Promise<boolean> {
   return ['completed', 'failed', 'unknown'].includes(await job.getState())
 }
 
-function toUploadData<S extends Sources>(request: UploadRequest<S>): UploadData {
-  checkObject('request', request)
-  checkProperties('request', request, { key: true, source: true, args: true, upload: true })
-  const { key, source, args, upload }: UploadData = request
-  const data = {
-    key,
-    source,
-    ...(args === undefined ? {} : { args }),
-    ...(upload === undefined ? {} : { upload }),
-  }
-  checkJobData(data)
-  return data
+/** @throws SpoolError `ERR_SPOOL_ID_IN_USE` */
+function foundJob(job: UploadJob, requested: UploadData): AddResult {
+  checkSameUpload(job, requested)
+  return { job, added: false }
 }

@@ -65,9 +65,9 @@ const deny = { do: 'answer', status: 403, code: 'AccessDenied' } as const
 fleetTest('a job publishes its object once and stores its result', async (t, fleet, { calls }) => {
   const { queue, bench: b } = fleet
   const request = { key: 'a/b.bin', source: 'bytes', args: { size: content.length } } as const
-  const job = await queue.add(request)
-  t.equal((await queue.add(request)).id, job.id, 'there is one unfinished job per key')
-  t.same((await queue.add(request)).data, job.data)
+  const { job } = await queue.add(request)
+  t.equal((await queue.add(request)).job.id, job.id, 'there is one unfinished job per key')
+  t.same((await queue.add(request)).job.data, job.data)
   const { worker } = fleet.machine('a')
   const done = await fleet.reaches(job.id, 'completed')
   t.match(done.returnvalue, { id: job.id, key: 'a/b.bin', size: content.length, host: 'a' })
@@ -77,7 +77,7 @@ fleetTest('a job publishes its object once and stores its result', async (t, fle
   await until(async () => (await fleet.records()).length === 0)
   t.equal(worker.active, 0)
 
-  const again = await queue.add({ ...request, args: { size: 5 } })
+  const { job: again } = await queue.add({ ...request, args: { size: 5 } })
   t.not(again.id, job.id, 'a completed job does not block a new one')
   await fleet.reaches(again.id, 'completed')
   t.same(await b.get('a/b.bin'), content.subarray(0, 5))
@@ -87,7 +87,7 @@ fleetTest('a job publishes its object once and stores its result', async (t, fle
 
 fleetTest('a job is not uploaded twice if its completion was lost', async (t, fleet, shop) => {
   const { queue, redis, prefix, bench: b } = fleet
-  const job = await queue.add({ key: 'k', source: 'gated' })
+  const { job } = await queue.add({ key: 'k', source: 'gated' })
   const { worker } = fleet.machine('a')
   await until(() => b.count('UploadPart') === 2)
   // Simulates data loss in Redis: the worker cannot report the completion.
@@ -108,22 +108,34 @@ fleetTest('temporary failures are retried, others fail permanently', async (t, f
   const failures: Error[] = []
   worker.on('failed', (_job, error) => failures.push(error))
   b.oss.inject({ operation: 'CompleteMultipartUpload', ...deny, times: 2 })
-  const denied = await queue.add({ key: 'd', source: 'bytes', args: { size: content.length } })
+  const { job: denied } = await queue.add({
+    key: 'd',
+    source: 'bytes',
+    args: { size: content.length },
+  })
   t.match(await fleet.reaches(denied.id, 'completed'), { attemptsStarted: 3 })
   t.equal(shop.calls.length, 1, 'the bytes are sealed, so the source is not called again')
   t.match(failures, [{ code: 'ERR_SPOOL_DENIED' }, { code: 'ERR_SPOOL_DENIED' }])
 
   shop.failures = 1
-  const broken = await queue.add({ key: 'b', source: 'broken', args: { retryable: false } })
+  const { job: broken } = await queue.add({
+    key: 'b',
+    source: 'broken',
+    args: { retryable: false },
+  })
   const failed = await fleet.reaches(broken.id, 'failed')
   t.match(failed, { attemptsMade: 1, failedReason: /^ERR_SPOOL_SOURCE_FAILED: .*broken/ })
   t.ok(failures[2] instanceof UnrecoverableError)
   t.match(failures[2], { code: 'ERR_SPOOL_SOURCE_FAILED', cause: { resumable: false } })
-  const next = await queue.add({ key: 'b', source: 'broken', args: { retryable: false } })
+  const { job: next } = await queue.add({ key: 'b', source: 'broken', args: { retryable: false } })
   t.not(next.id, broken.id, 'a failed job does not block a new one')
   await fleet.reaches(next.id, 'completed')
   shop.failures = 1
-  const passing = await queue.add({ key: 'p', source: 'broken', args: { retryable: true } })
+  const { job: passing } = await queue.add({
+    key: 'p',
+    source: 'broken',
+    args: { retryable: true },
+  })
   t.match(await fleet.reaches(passing.id, 'completed'), { attemptsMade: 2 })
 
   await queue.queue.add('none', { key: 'n', source: 'none' }, { jobId: 'n-1', attempts: 2 })
@@ -186,13 +198,13 @@ fleetTest('a flow publishes the manifest after all its objects', async (t, fleet
 
 fleetTest('a cancelled job leaves no upload locally or on OSS', async (t, fleet, shop) => {
   const { queue, bench: b } = fleet
-  const waiting = await queue.add({ key: 'w', source: 'bytes', args: { size: 1 } })
+  const { job: waiting } = await queue.add({ key: 'w', source: 'bytes', args: { size: 1 } })
   t.equal(await queue.cancel(waiting.id ?? ''), 'removed')
   t.equal(await queue.find(waiting.id ?? ''), undefined)
   t.equal(await queue.cancel('nothing'), 'unknown')
 
   const { spool } = fleet.machine('a')
-  const active = await queue.add({ key: 'a', source: 'gated' })
+  const { job: active } = await queue.add({ key: 'a', source: 'gated' })
   await until(() => b.count('UploadPart') === 2)
   t.equal(await queue.cancel(active.id ?? ''), 'stopping')
   const stopped = await fleet.reaches(active.id, 'failed')
@@ -203,7 +215,11 @@ fleetTest('a cancelled job leaves no upload locally or on OSS', async (t, fleet,
 
   // A sealed upload that waits for its next attempt.
   b.oss.inject({ operation: 'CompleteMultipartUpload', ...deny, times: 'always' })
-  const delayed = await queue.add({ key: 'd', source: 'bytes', args: { size: content.length } })
+  const { job: delayed } = await queue.add({
+    key: 'd',
+    source: 'bytes',
+    args: { size: content.length },
+  })
   await until(async () => (await spool.uploads()).some(({ phase }) => phase === 'sealed'))
   t.equal(await queue.cancel(delayed.id ?? ''), 'stopping')
   t.match(await fleet.reaches(delayed.id, 'failed'), { failedReason: /^ERR_SPOOL_ABORTED: / })
@@ -223,7 +239,7 @@ fleetTest('a job returns to its live host, using no attempt', async (t, fleet, s
   const { queue, bench: b } = fleet
   const refusal = b.oss.inject({ operation: 'CompleteMultipartUpload', ...deny, times: 1 })
   const a = fleet.disk('a')
-  const job = await queue.add({ key: 'k', source: 'bytes', args: { size: content.length } })
+  const { job } = await queue.add({ key: 'k', source: 'bytes', args: { size: content.length } })
   const id = job.id ?? ''
   const options = { id, once: true }
   const denied = { code: 'ERR_SPOOL_DENIED' }
@@ -249,7 +265,7 @@ fleetTest('a job is reclaimed from a host that is late or gone', async (t, fleet
   const { queue, bench: b } = fleet
   const a = fleet.disk('a')
   const refusal = b.oss.inject({ operation: 'CompleteMultipartUpload', ...deny, times: 'always' })
-  const job = await queue.add({ key: 'k', source: 'bytes', args: { size: content.length } })
+  const { job } = await queue.add({ key: 'k', source: 'bytes', args: { size: content.length } })
   const id = job.id ?? ''
   await t.rejects(
     a.spool.upload('k', () => streamOf(content), { id, once: true }),
@@ -272,7 +288,7 @@ fleetTest('a job is reclaimed from a host that is late or gone', async (t, fleet
 fleetTest('a closing worker returns its jobs to the queue', async (t, fleet, shop) => {
   const { queue, bench: b } = fleet
   const a = fleet.machine('a')
-  const job = await queue.add({ key: 'k', source: 'gated' })
+  const { job } = await queue.add({ key: 'k', source: 'gated' })
   await until(() => b.count('UploadPart') === 2)
   await a.worker.close()
   t.equal(await job.getState(), 'waiting')
@@ -286,7 +302,7 @@ fleetTest('a closing worker returns its jobs to the queue', async (t, fleet, sho
 
 fleetTest('a job waits for another process of its host', async (t, fleet, shop) => {
   const { queue, bench: b } = fleet
-  const job = await queue.add({ key: 'k', source: 'bytes', args: { size: 5 } })
+  const { job } = await queue.add({ key: 'k', source: 'bytes', args: { size: 5 } })
   const own = fleet.disk('a')
   // Simulates a worker that has lost its stalled job without noticing.
   const twin = own.spool.upload('k', () => shop.sources.gated(), { id: job.id ?? '', once: true })

@@ -79,7 +79,7 @@ const parts = (oss: Emulator) =>
 if (redis !== undefined) {
   t.test('SIGTERM returns the job to the queue, and SIGKILL does not lose it', async t => {
     const { dir, oss, queue, worker } = await site(t, redis)
-    const job = await queue.add({ key: 'k', source: 'gated' })
+    const { job } = await queue.add({ key: 'k', source: 'gated' })
     const a = worker('a', '--health=0')
     await until(() => parts(oss) === 1)
     await until(() => /health on (\S+)/.test(a.said()))
@@ -121,10 +121,10 @@ if (redis !== undefined) {
     const a = worker('a', `--metrics=${file}`, '--log-format=json', '--retries=1')
     await until(async () => /unfinished_uploads\{phase="spooling"\} 0/.test(await metrics()))
     t.notMatch(await metrics(), 'command="worker"', 'no job has completed')
-    const done = await queue.add({ key: 'quick', source: 'quick', args: { byte: 7 } })
+    const { job: done } = await queue.add({ key: 'quick', source: 'quick', args: { byte: 7 } })
     await until(async () => (await done.getState()) === 'completed')
     oss.inject({ operation: 'UploadPart', do: 'answer', status: 500, times: 'always' })
-    const failing = await queue.add({ key: 'failing', source: 'quick', args: { byte: 8 } })
+    const { job: failing } = await queue.add({ key: 'failing', source: 'quick', args: { byte: 8 } })
     await until(() => a.said().includes('will be retried'))
     a.child.kill('SIGTERM')
     const { status, err } = await a.done

@@ -12,7 +12,7 @@ void long(t, 'a frozen worker that resumes while another one works is stopped', 
   const { bench, queue, spool } = fleet
   const made = { seed: 7, size: 8 * PART + 9 }
   const frozen = fleet.start('frozen', '--json')
-  const job = await queue.add({ key: 'key', source: 'content', args: { ...made, pace: 250 } })
+  const { job } = await queue.add({ key: 'key', source: 'content', args: { ...made, pace: 250 } })
   await until(() => fleet.done('UploadPart').length >= 2)
   frozen.run.child.kill('SIGSTOP')
   const other = fleet.start('other', '--json')

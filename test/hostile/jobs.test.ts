@@ -75,7 +75,7 @@ if (server !== undefined) {
     }
     t.same(calls, [], 'no source was called')
     t.same(b.oss.requests, [], 'no request was sent')
-    const job = await queue.add({ key: 'good', source: 'bytes' })
+    const { job } = await queue.add({ key: 'good', source: 'bytes' })
     await fleet.reaches(job.id, 'completed')
     t.same(await b.get('good'), Buffer.from('bytes'))
   })
