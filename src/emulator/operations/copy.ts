@@ -87,7 +87,7 @@ export async function uploadPartCopy(context: OperationContext): Promise<Reply> 
   if (bytes === undefined) throw noSuchKey(copySource.key)
   const file = store.tempPath()
   try {
-    const digest = await writeAndDigest(bytes, file, settings)
+    const digest = await writeAndDigest({ chunks: bytes, length: span.length }, file, settings)
     const part = await store.uploads.putPart(bucket, upload, number, file, digest)
     if (part === undefined) throw noSuchUpload(upload.id, 'copy')
     const etag = `"${part.md5}"`

@@ -3,7 +3,8 @@
  * The file is not visible until an operation moves it into the store; an interrupted request leaves
  * nothing.
  */
-import { open } from 'node:fs/promises'
+import { closeSync, openSync, writeFile, writeFileSync } from 'node:fs'
+import { promisify } from 'node:util'
 import { OssError } from '../oss-error.js'
 import { createDigester, type Digest } from '../store/digest.js'
 import { removeFile } from '../store/files.js'
@@ -13,6 +14,15 @@ import { checkTrafficLimit } from './traffic-limit.js'
 
 /** Maximum body of a single PUT, POST or part: 5 GB. */
 export const MAX_UPLOAD_BODY_BYTES = 5 * 1024 ** 3
+
+/** Bodies of up to this many bytes are written synchronously: the thread pool would take longer. */
+const MAX_SYNC_BODY_BYTES = 256 * 1024
+
+/** Appends bytes to an open file. */
+type Append = (fd: number, bytes: Uint8Array) => Promise<void>
+
+const appendAsync: Append = promisify(writeFile)
+const appendSync: Append = async (fd, bytes) => writeFileSync(fd, bytes)
 
 /** A body that was received completely. */
 export interface ReceivedBody {
@@ -31,7 +41,11 @@ export async function receiveBody<T>(
   const md5 = checkBodyHeaders(context)
   const file = context.store.tempPath()
   try {
-    const digest = await writeAndDigest(context.body.chunks(), file, context.settings)
+    const digest = await writeAndDigest(
+      { chunks: context.body.chunks(), length: context.body.length },
+      file,
+      context.settings,
+    )
     checkReceivedBody(context, context.settings.verify === true ? md5 : undefined, digest)
     const staged: StagedBody = context.settings.discard
       ? { kind: 'none' }
@@ -42,27 +56,35 @@ export async function receiveBody<T>(
   }
 }
 
+/** Bytes to write, with their number if it is known. */
+export interface IncomingBytes {
+  readonly chunks: AsyncIterable<Uint8Array>
+  readonly length: number | undefined
+}
+
 /** Writes bytes to a new file and digests them. With `discard` the file stays empty. */
 export async function writeAndDigest(
-  bytes: AsyncIterable<Uint8Array>,
+  { chunks, length }: IncomingBytes,
   file: string,
   { verify, discard }: Pick<OperationContext['settings'], 'verify' | 'discard'>,
 ): Promise<Digest> {
   const digester = createDigester(verify)
   if (discard) {
     await createEmptyFile(file)
-    for await (const chunk of bytes) digester.update(chunk)
+    for await (const chunk of chunks) digester.update(chunk)
     return digester.end()
   }
-  const handle = await open(file, 'wx', 0o600)
+  const isSmall = length !== undefined && length <= MAX_SYNC_BODY_BYTES
+  const append = isSmall ? appendSync : appendAsync
+  const fd = openSync(file, 'wx', 0o600)
   try {
-    for await (const chunk of bytes) {
-      const written = handle.writeFile(chunk) // appends: the handle keeps its position
+    for await (const chunk of chunks) {
+      const written = append(fd, chunk)
       digester.update(chunk)
       await written
     }
   } finally {
-    await handle.close()
+    closeSync(fd)
   }
   return digester.end()
 }

@@ -1,7 +1,15 @@
 /** Buckets. Each is a directory and exists once its record does. */
-import { rename, rmdir } from 'node:fs/promises'
+import { rmdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { hasErrorCode, makeDir, listDir, readJsonFile, removeTree, writeJsonFile } from './files.js'
+import {
+  hasErrorCode,
+  makeDir,
+  listDir,
+  readJsonFile,
+  removeTree,
+  rename,
+  writeJsonFile,
+} from './files.js'
 import type { Layout } from './layout.js'
 import type { RunExclusive } from './lock.js'
 import type { BucketRecord } from './record.js'

@@ -4,7 +4,7 @@
  * only while names change, never while bytes are transferred.
  */
 import { createHash } from 'node:crypto'
-import { open } from 'node:fs/promises'
+import { closeSync, openSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { tryLock } from 'fs-native-extensions'
@@ -20,12 +20,12 @@ export function createRunExclusive(dir: string): RunExclusive {
   const queueTails = new Map<string, Promise<unknown>>()
 
   async function withKernelLock<T>(fileName: string, work: () => Promise<T>): Promise<T> {
-    const file = await open(join(dir, fileName), 'a', 0o600)
+    const file = openSync(join(dir, fileName), 'a', 0o600)
     try {
-      while (!tryLock(file.fd)) await sleep(LOCK_POLL_INTERVAL_MS)
+      while (!tryLock(file)) await sleep(LOCK_POLL_INTERVAL_MS)
       return await work()
     } finally {
-      await file.close() // releases the lock
+      closeSync(file) // releases the lock
     }
   }
 

@@ -2,10 +2,10 @@
  * The directory of an object: its body, its record, and removal of leftovers. All functions require the
  * key's lock.
  */
-import { copyFile, link, mkdir, open, rename, rmdir } from 'node:fs/promises'
+import { copyFile, link, open, rmdir } from 'node:fs/promises'
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
-import { hasErrorCode, ifExists, listDir, removeTree } from './files.js'
+import { hasErrorCode, ifExists, listDir, removeFile, removeTree, rename } from './files.js'
 import { keyFileName } from './layout.js'
 import type { ObjectRecord } from './record.js'
 import type { StoreContext } from './store-context.js'
@@ -28,15 +28,6 @@ export type StagedBody =
   | { readonly kind: 'parts'; readonly path: string }
   /** Discarded bytes. */
   | { readonly kind: 'none' }
-
-/** Creates the directory of an object. The directory of its bucket must exist. */
-export async function makeObjectDir(dir: string): Promise<void> {
-  try {
-    await mkdir(dir, { mode: 0o700 })
-  } catch (error) {
-    if (!hasErrorCode(error, 'EEXIST')) throw error
-  }
-}
 
 /** Moves bytes into an object's directory under a unique name. */
 export async function moveBody(dir: string, staged: StagedBody): Promise<ObjectRecord['body']> {
@@ -82,7 +73,8 @@ export async function removeLeftovers(
     if (record.body.kind === 'file') keep.add(record.body.name)
     if (record.body.kind === 'parts') keep.add(record.body.id)
   }
-  for (const name of await listDir(dir)) if (!keep.has(name)) await removeTree(join(dir, name))
+  for (const name of await listDir(dir))
+    if (!keep.has(name)) await (name.startsWith('body-') ? removeFile : removeTree)(join(dir, name))
   if (record === undefined) await ifExists(rmdir(dir))
 }
 

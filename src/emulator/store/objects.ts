@@ -13,6 +13,7 @@ import { readSegments, readZeros, type ByteSpan } from './stored-body.js'
 import {
   ifExists,
   pathExists,
+  makeChildDir,
   makeDir,
   listDir,
   readJsonFile,
@@ -23,7 +24,6 @@ import { keyOfFileName } from './layout.js'
 import {
   moveBody,
   linkOrCopy,
-  makeObjectDir,
   objectLockName,
   RECORD_FILE,
   finishComplete,
@@ -118,7 +118,7 @@ export function createObjectStore(context: StoreContext): ObjectStore {
     put: (bucket, key, staged, createRecord) =>
       withLock(bucket, key, async old => {
         const fields = createRecord(old)
-        await makeObjectDir(layout.object(bucket, key))
+        await makeChildDir(layout.object(bucket, key))
         return saveRecord(bucket, {
           ...fields,
           body: await moveBody(layout.object(bucket, key), staged),
@@ -132,7 +132,7 @@ export function createObjectStore(context: StoreContext): ObjectStore {
       withLock(bucket, key, async old => {
         const fields = createRecord(old)
         const dir = layout.object(bucket, key)
-        await makeObjectDir(dir)
+        await makeChildDir(dir)
         if (old === undefined || old.body.kind !== 'file' || staged.kind !== 'file')
           return saveRecord(bucket, { ...fields, body: await moveBody(dir, staged) })
         // bytes past the recorded size are not part of the object, so a crash here is harmless

@@ -3,10 +3,9 @@
  * directory listing returns up to a hundred. If two files have the same number, the newer one counts; the
  * older one was replaced by another upload of the part.
  */
-import { mkdir, rename } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Digest } from './digest.js'
-import { hasErrorCode, listDir, removeFile } from './files.js'
+import { listDir, makeChildDir, removeFile, rename } from './files.js'
 
 /** An uploaded part. */
 export interface StoredPart extends Digest {
@@ -58,11 +57,7 @@ export async function storePart(
 ): Promise<StoredPart> {
   const shard = shardName(number)
   const replaced = (await readShard(dir, shard)).filter(part => part.number === number)
-  try {
-    await mkdir(join(dir, shard), { mode: 0o700 })
-  } catch (error) {
-    if (!hasErrorCode(error, 'EEXIST')) throw error
-  }
+  await makeChildDir(join(dir, shard))
   // newer than the file it replaces even if the clock was set back
   const micros = Math.max(Date.now() * 1000, ...replaced.map(part => part.micros + 1))
   const name = partFileName(number, micros, digest)

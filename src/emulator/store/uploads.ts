@@ -5,18 +5,20 @@
  * start finishes the move.
  */
 import { randomBytes } from 'node:crypto'
-import { rename } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Digest } from './digest.js'
-import { makeDir, listDir, readJsonFile, removeFile, removeTree, writeJsonFile } from './files.js'
-import { isStoredUploadId } from './layout.js'
 import {
-  makeObjectDir,
-  objectLockName,
-  RECORD_FILE,
-  finishComplete,
-  removeLeftovers,
-} from './object-dir.js'
+  makeChildDir,
+  makeDir,
+  listDir,
+  readJsonFile,
+  removeFile,
+  removeTree,
+  rename,
+  writeJsonFile,
+} from './files.js'
+import { isStoredUploadId } from './layout.js'
+import { objectLockName, RECORD_FILE, finishComplete, removeLeftovers } from './object-dir.js'
 import { removeStoredPart, readStoredParts, storePart, type StoredPart } from './parts.js'
 import type { ObjectRecord, Segment, MultipartUploadRecord } from './record.js'
 import type { StoreContext } from './store-context.js'
@@ -140,7 +142,7 @@ export function createUploadStore(context: StoreContext): UploadStore {
         await writeJsonFile(workspace.tempPath(), join(from, 'manifest.json'), manifest)
 
         const dir = layout.object(bucket, key)
-        await makeObjectDir(dir)
+        await makeChildDir(dir)
         const record: ObjectRecord = {
           ...fields,
           body: discardBody ? { kind: 'none' } : { kind: 'parts', id },
