@@ -6,6 +6,7 @@ export type {
   JobProgress,
   JobResult,
   JobSource,
+  JobSourceLimits,
   JobUpload,
   ManifestData,
   ObjectRequest,
@@ -23,4 +24,4 @@ export {
   type FlowRequest,
   type UploadQueueOptions,
 } from './upload-queue.js'
-export { UploadWorker, type UploadWorkerOptions } from './upload-worker.js'
+export { UploadWorker, type IdleSource, type UploadWorkerOptions } from './upload-worker.js'

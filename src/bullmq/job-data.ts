@@ -2,10 +2,10 @@
  * Checks the data of jobs: when a job is added, and when a worker takes it, because anything that can write to Redis
  * can add jobs.
  */
-import { checkObject, checkProperties, invalidType } from '../errors.js'
+import { checkInteger, checkObject, checkProperties, invalidType } from '../errors.js'
 import { checkKey } from '../upload/model/names.js'
 import { checkOptions } from '../upload/model/options.js'
-import type { JobData, JobUpload, ManifestData } from './job.js'
+import type { JobData, JobSourceLimits, JobUpload, ManifestData } from './job.js'
 
 /**
  * Upload options that a job can set: none that names a file of the worker's machine or belongs to the worker. The
@@ -32,20 +32,31 @@ const JOB_UPLOAD_OPTIONS: Readonly<Record<keyof JobUpload, true>> = {
   callback: true,
 }
 
+/** The longest time that a timer of Node can wait, 24 days. */
+const MAX_TIMEOUT_MS = 2 ** 31 - 1
+
 /** @throws TypeError, RangeError, or SpoolError `ERR_SPOOL_INVALID_KEY` */
 export function checkJobData(data: unknown): asserts data is JobData {
-  const { key, source, manifest, upload = {} } = propertiesOf('data', data)
+  const properties = propertiesOf('data', data)
+  const { key, source, manifest, upload = {} } = properties
   checkKey(key)
   checkProperties('upload', propertiesOf('upload', upload), JOB_UPLOAD_OPTIONS)
   checkOptions(propertiesOf('upload', upload))
   if (manifest === undefined) {
     if (typeof source !== 'string') throw invalidType('source', 'a string', source)
+    checkSourceLimits(properties)
     return
   }
   const { job, keys } = propertiesOf('manifest', manifest)
   if (typeof job !== 'string') throw invalidType('manifest.job', 'a string', job)
   if (Array.isArray(keys) && keys.every(each => typeof each === 'string')) return
   throw invalidType('manifest.keys', 'an array of strings', keys)
+}
+
+/** @throws TypeError or RangeError */
+export function checkSourceLimits(limits: Readonly<Record<keyof JobSourceLimits, unknown>>): void {
+  checkInteger('sourceIdleTimeout', limits.sourceIdleTimeout, 1, MAX_TIMEOUT_MS)
+  checkInteger('sourceTimeout', limits.sourceTimeout, 1, MAX_TIMEOUT_MS)
 }
 
 function propertiesOf(name: string, value: unknown): Readonly<Record<string, unknown>> {

@@ -23,7 +23,14 @@ export function parseRequest<S extends Sources>(
   others: Readonly<Record<string, true>> = {},
 ): ParsedRequest {
   checkObject('request', request)
-  const data = { key: true, source: true, args: true, upload: true } as const
+  const data = {
+    key: true,
+    source: true,
+    args: true,
+    upload: true,
+    sourceIdleTimeout: true,
+    sourceTimeout: true,
+  } as const
   checkProperties('request', request, { ...data, ...JOB_OPTIONS, ...others })
   checkJobData(request)
   checkJobOptions(request)

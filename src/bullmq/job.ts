@@ -24,11 +24,23 @@ export type JobUpload = Omit<
   'id' | 'once' | 'maxAge' | 'inPlace' | 'signal' | 'progress' | 'onProgress'
 >
 
+/** Limits of each run of a source. Default: those of the worker. */
+export interface JobSourceLimits {
+  /**
+   * Time in ms without a byte from the source after which the attempt fails, while the upload waits for one.
+   * Time in which the upload makes the source wait does not count.
+   */
+  readonly sourceIdleTimeout?: number
+  /** Time in ms from the call of the source to its last byte after which the attempt fails. */
+  readonly sourceTimeout?: number
+}
+
 /**
  * An object to upload from a registered source, and options of its job. `args` is optional if the source takes
  * none.
  */
 export type ObjectRequest<S extends Sources> = JobOptions &
+  JobSourceLimits &
   {
     [Name in keyof S & string]: {
       /** Key of the object. */
@@ -55,7 +67,7 @@ export type UploadRequest<S extends Sources> = ObjectRequest<S> & {
 }
 
 /** Data of an upload job, as stored in Redis. */
-export interface UploadData {
+export interface UploadData extends JobSourceLimits {
   /** Key of the object. */
   readonly key: string
   /** Name of a registered source. */

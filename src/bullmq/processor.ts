@@ -8,11 +8,20 @@ import { SpoolError } from '../errors.js'
 import type { Source, Spool } from '../index.js'
 import type { Cancellations } from './cancellation.js'
 import { sharedJobId, type HostJob, type HostQueues } from './host-queues.js'
-import type { JobData, JobProgress, JobResult, ManifestData, Sources, UploadJob } from './job.js'
+import type {
+  JobData,
+  JobProgress,
+  JobResult,
+  JobSourceLimits,
+  ManifestData,
+  Sources,
+  UploadJob,
+} from './job.js'
 import { checkJobData, isManifestData } from './job-data.js'
 import { createFlowManifest, formatFlowManifest } from './flow-manifest.js'
 import { toJobError, chooseFailureAction } from './failure-policy.js'
 import { ProgressThrottle } from './progress-throttle.js'
+import { SourceWatch } from './source-watch.js'
 import { uploadIdOf } from './upload-id.js'
 
 /** Abort reason of the job signal when the worker closes. Any other reason means that the job was cancelled. */
@@ -25,6 +34,8 @@ const LOCKED_RETRY_DELAY_MS = 2_000
 export interface ProcessorDeps {
   readonly spool: Spool
   readonly sources: Sources
+  /** Limits of jobs that set none. */
+  readonly sourceLimits: JobSourceLimits
   /** Name of this host. */
   readonly host: string
   readonly hostQueues: HostQueues
@@ -48,6 +59,8 @@ interface JobRun {
 export class Processor {
   /** Ids of uploads finished here. Their receipts can be removed once Redis has marked the jobs completed. */
   readonly finishedUploadIds = new Set<string>()
+  /** Ids of the jobs whose sources run. */
+  readonly runningSources = new Map<SourceWatch, string>()
   readonly #deps: ProcessorDeps
 
   constructor(deps: ProcessorDeps) {
@@ -133,15 +146,21 @@ export class Processor {
 
   #createSource(data: JobData, jobId: string): Source {
     if (isManifestData(data)) return async () => [await this.#createManifest(data, jobId)]
-    const { sources, host } = this.#deps
+    const { sources, host, sourceLimits } = this.#deps
     const source = Object.hasOwn(sources, data.source) ? sources[data.source] : undefined
     if (source === undefined) {
       throw new Error(
         `The worker on ${host} has no source "${data.source}". Another worker may have it`,
       )
     }
-    // The type of the queue guarantees that these are the arguments of that source.
-    return options => source(data.args as never, options)
+    const { sourceIdleTimeout, sourceTimeout } = { ...sourceLimits, ...data }
+    return options => {
+      const limits = { idle: sourceIdleTimeout, total: sourceTimeout }
+      const watch = new SourceWatch(limits, ended => void this.runningSources.delete(ended))
+      this.runningSources.set(watch, jobId)
+      // The type of the queue guarantees that these are the arguments of that source.
+      return watch.open(each => source(data.args as never, each), options)
+    }
   }
 
   async #createManifest(data: ManifestData, jobId: string): Promise<string> {

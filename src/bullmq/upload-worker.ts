@@ -10,10 +10,12 @@ import { RedisCheckpoints } from '../redis/redis-checkpoints.js'
 import { Cancellations } from './cancellation.js'
 import { checkQueueOptions, type QueueOptions, type QueueSettings } from './queue-options.js'
 import { HostQueues, sharedJobId, type HostJob } from './host-queues.js'
-import type { JobProgress, JobResult, Sources, UploadJob } from './job.js'
+import type { JobProgress, JobResult, JobSourceLimits, Sources, UploadJob } from './job.js'
+import { checkSourceLimits } from './job-data.js'
 import { CLOSING_REASON, Processor } from './processor.js'
 import { uploadIdOf } from './upload-id.js'
 import { errorMessage } from '../util/error-shape.js'
+import { omitUndefined } from '../util/omit-undefined.js'
 
 /** Interval for checking whether an active job was cancelled. */
 const CANCEL_CHECK_INTERVAL_MS = 1_000
@@ -22,7 +24,7 @@ const CANCEL_CHECK_INTERVAL_MS = 1_000
 const MAX_STALLED_COUNT = 20
 
 /** Options of `UploadWorker`. */
-export interface UploadWorkerOptions<S extends Sources> extends QueueOptions {
+export interface UploadWorkerOptions<S extends Sources> extends QueueOptions, JobSourceLimits {
   /** Spool created with the same `checkpointStore`. */
   readonly spool: Spool
   /** Result of `redisCheckpoints()`. Knows the name of this host and which other hosts are alive. */
@@ -44,6 +46,14 @@ export interface UploadWorkerOptions<S extends Sources> extends QueueOptions {
    * @default 30 seconds
    */
   readonly lockTimeout?: number
+}
+
+/** A source that has been silent for long while the upload waited for it. */
+export interface IdleSource {
+  /** Id of the job. */
+  readonly id: string
+  /** Time in ms without a byte. */
+  readonly idle: number
 }
 
 const CANCELLED_REASON = 'cancelled'
@@ -107,6 +117,7 @@ export class UploadWorker<S extends Sources> extends EventEmitter<{
     super()
     const { spool, checkpointStore, sources, concurrency = 4 } = options
     const { hostQueueTimeout = 60_000, lockTimeout = 30_000 } = options
+    const { sourceIdleTimeout, sourceTimeout } = options
     const settings = checkQueueOptions(options, {
       spool: true,
       checkpointStore: true,
@@ -114,6 +125,8 @@ export class UploadWorker<S extends Sources> extends EventEmitter<{
       concurrency: true,
       hostQueueTimeout: true,
       lockTimeout: true,
+      sourceIdleTimeout: true,
+      sourceTimeout: true,
     })
     if (!(spool instanceof Spool)) throw invalidType('spool', 'a Spool', spool)
     if (!(checkpointStore instanceof RedisCheckpoints)) {
@@ -125,6 +138,8 @@ export class UploadWorker<S extends Sources> extends EventEmitter<{
     checkInteger('concurrency', concurrency, 1, 10_000)
     checkInteger('hostQueueTimeout', hostQueueTimeout, 1_000, 2 ** 31 - 1)
     checkInteger('lockTimeout', lockTimeout, 300, 2 ** 31 - 1)
+    const sourceLimits = { sourceIdleTimeout, sourceTimeout }
+    checkSourceLimits(sourceLimits)
     const { connection, name, prefix } = settings
     this.host = checkpointStore.host
     this.#spool = spool
@@ -135,6 +150,7 @@ export class UploadWorker<S extends Sources> extends EventEmitter<{
     const processor = (this.#processor = new Processor({
       spool,
       sources,
+      sourceLimits: omitUndefined(sourceLimits),
       host: this.host,
       hostQueues: this.#hostQueues,
       cancellations: this.#cancellations,
@@ -182,6 +198,13 @@ export class UploadWorker<S extends Sources> extends EventEmitter<{
   /** Number of active jobs. */
   get active(): number {
     return this.#activeJobs.size
+  }
+
+  /** Sources that have been idle for half of `sourceIdleTimeout`, or for 5 minutes without it. */
+  get idleSources(): IdleSource[] {
+    return [...this.#processor.runningSources]
+      .filter(([{ isIdle }]) => isIdle)
+      .map(([{ idleTime }, id]) => ({ id, idle: Math.round(idleTime) }))
   }
 
   /**
