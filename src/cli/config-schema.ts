@@ -354,6 +354,16 @@ export const SETTING_DEFINITIONS: readonly SettingDefinition[] = [
     DURATION,
     "release a worker's jobs after this long without a heartbeat (default: 30s)",
   ),
+  setting(
+    '--source-idle-timeout <TIME>',
+    DURATION,
+    'fail an attempt whose source produces no byte for this long (default: no limit)',
+  ),
+  setting(
+    '--source-timeout <TIME>',
+    DURATION,
+    'fail an attempt whose source does not end within this time (default: no limit)',
+  ),
 ]
 
 const SETTING_BY_NAME: ReadonlyMap<string, SettingDefinition> = new Map(

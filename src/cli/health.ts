@@ -2,7 +2,7 @@
 import { createServer, type ServerResponse } from 'node:http'
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
-import type { WorkerHealth } from './worker-connections.js'
+import { isHealthy, type WorkerHealth } from './worker-health.js'
 
 export interface HealthServer {
   /** URL of `/healthz`. */
@@ -20,12 +20,12 @@ export interface RouteReply {
 /** Produces the reply of one path. A rejection is a 503 without details. */
 export type Route = () => Promise<RouteReply>
 
-/** Replies 200 while the worker is healthy, and 503 while it stops or Redis does not answer. */
+/** Replies 200 while the worker works, and 503 while it stops or Redis does not answer. */
 export function healthRoute(checkHealth: () => Promise<WorkerHealth>): Route {
   return async () => {
     const health = await checkHealth().catch(() => ({ status: 'unreachable' as const }))
     return {
-      status: health.status === 'ok' ? 200 : 503,
+      status: isHealthy(health.status) ? 200 : 503,
       contentType: 'application/json',
       body: `${JSON.stringify(health)}\n`,
     }

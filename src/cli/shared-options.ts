@@ -160,6 +160,8 @@ export function addWorkerOptions(command: Command): Command {
     'hostTimeout',
     'hostQueueTimeout',
     'lockTimeout',
+    'sourceIdleTimeout',
+    'sourceTimeout',
   )
 }
 

@@ -6,6 +6,7 @@ import type { Spool } from '../spool.js'
 import { omitUndefined } from '../util/omit-undefined.js'
 import { importQueueModule, openRedis, type RedisFlags } from './redis-connection.js'
 import type { Session } from './session.js'
+import { EventLoopDelay, healthStatus, type WorkerHealth } from './worker-health.js'
 
 export interface FleetFlags extends RedisFlags {
   readonly host?: string
@@ -14,16 +15,8 @@ export interface FleetFlags extends RedisFlags {
   readonly hostTimeout?: number
   readonly hostQueueTimeout?: number
   readonly lockTimeout?: number
-}
-
-/** Body of a `/healthz` reply. */
-export interface WorkerHealth {
-  readonly status: 'ok' | 'stopping' | 'unreachable'
-  readonly host: string
-  /** Number of jobs in progress. */
-  readonly active: number
-  /** Whether Redis answers. */
-  readonly redis: boolean
+  readonly sourceIdleTimeout?: number
+  readonly sourceTimeout?: number
 }
 
 export interface Fleet {
@@ -64,7 +57,16 @@ export async function openFleet(
     omitUndefined({ host, hostTimeout, lockTimeout, prefix }),
   )
   session.onClose(() => checkpointStore.close())
-  const options = omitUndefined({ concurrency, hostQueueTimeout, lockTimeout })
+  const { sourceIdleTimeout, sourceTimeout } = flags
+  const options = omitUndefined({
+    concurrency,
+    hostQueueTimeout,
+    lockTimeout,
+    sourceIdleTimeout,
+    sourceTimeout,
+  })
+  const eventLoopDelay = new EventLoopDelay()
+  session.onClose(() => eventLoopDelay.stop())
   return {
     queueName: names.queue,
     checkpointStore,
@@ -81,10 +83,18 @@ export async function openFleet(
         sources,
         ...options,
       }),
-    checkHealth: async ({ active }, isStopping) => {
-      const answers = await redis.isReachable()
-      const status = isStopping ? 'stopping' : answers ? 'ok' : 'unreachable'
-      return { status, host: checkpointStore.host, active, redis: answers }
+    checkHealth: async ({ active, idleSources }, isStopping) => {
+      const health = {
+        redis: await redis.isReachable(),
+        idleSources,
+        eventLoopDelay: eventLoopDelay.max,
+      }
+      return {
+        status: healthStatus(health, isStopping),
+        host: checkpointStore.host,
+        active,
+        ...health,
+      }
     },
     whenGivenUp: async () => {
       let answeredAt = Date.now()

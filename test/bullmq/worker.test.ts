@@ -83,12 +83,14 @@ if (redis !== undefined) {
     const a = worker('a', '--health=0')
     await until(() => parts(oss) === 1)
     await until(() => /health on (\S+)/.test(a.said()))
-    const health = /health on (\S+)/.exec(a.said())?.[1] ?? ''
-    t.match(health, /^http:\/\/127\.0\.0\.1:/)
-    const healthy = await fetch(health)
+    const url = /health on (\S+)/.exec(a.said())?.[1] ?? ''
+    t.match(url, /^http:\/\/127\.0\.0\.1:/)
+    const healthy = await fetch(url)
     t.equal(healthy.status, 200)
-    t.same(await healthy.json(), { status: 'ok', host: 'a', active: 1, redis: true })
-    t.equal((await fetch(new URL('/', health))).status, 404)
+    const health: unknown = await healthy.json()
+    t.match(health, { status: 'ok', host: 'a', active: 1, redis: true, eventLoopDelay: Number })
+    t.match(health, { idleSources: { length: 0 } })
+    t.equal((await fetch(new URL('/', url))).status, 404)
     a.child.kill('SIGTERM')
     const ended = await a.done
     t.equal(ended.status, 143)

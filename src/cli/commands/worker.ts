@@ -28,6 +28,8 @@ type WorkerFlags = SpoolFlags & {
   readonly hostTimeout?: number
   readonly hostQueueTimeout?: number
   readonly lockTimeout?: number
+  readonly sourceIdleTimeout?: number
+  readonly sourceTimeout?: number
   readonly partSize?: number
   readonly maxSpool?: number
   readonly parallel?: number
