@@ -34,8 +34,10 @@ import { sendCommand, RedisError, stringReply, stringListReply } from './connect
 import type { HostRegistry } from './host-registry.js'
 import { fencedScript, parseLockHolder, RedisLock, type RedisLockSettings } from './redis-lock.js'
 
-const WRITE_SCRIPT = fencedScript(`redis.call('set', KEYS[2], ARGV[2])
-redis.call('sadd', KEYS[3], ARGV[3])`)
+/** A record exists if and only if its id is in the set, so only the first write of a record adds its id. */
+const WRITE_SCRIPT = fencedScript(
+  `if not redis.call('getset', KEYS[2], ARGV[2]) then redis.call('sadd', KEYS[3], ARGV[3]) end`,
+)
 const REMOVE_SCRIPT = fencedScript(`redis.call('del', KEYS[2])
 redis.call('srem', KEYS[3], ARGV[2])`)
 const QUARANTINE_SCRIPT =
