@@ -1,10 +1,17 @@
-/** Jobs of a fleet: jobs per second, and Redis commands per job. */
+/**
+ * Jobs of a fleet: jobs per second, and Redis commands per job.
+ *
+ * Commands are the calls of Redis' own `INFO commandstats`: every command that a client sends, and every command
+ * that a script runs. Nothing of the benchmark itself is among them, since it watches the output of the workers
+ * and not the queue, and starts to count when all workers are connected and a paused queue holds all jobs.
+ */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { Redis } from 'ioredis'
@@ -15,38 +22,105 @@ const BIN = fileURLToPath(new URL('../../dist/cli/bin.js', import.meta.url))
 const SOURCES = fileURLToPath(new URL('../fleet-sources.mjs', import.meta.url))
 const WORKERS = [1, 2, 4]
 const LOADS = [
-  { name: 'jobs of 64 KiB', size: 65_536, jobs: 600 },
-  { name: 'jobs of 64 MiB, parts of 8 MiB', size: 64 * MIB, jobs: 48 },
+  { name: '64 KiB', size: 65_536, jobs: 600 },
+  { name: '64 MiB', size: 64 * MIB, jobs: 48 },
 ]
+/** Seconds for which workers without jobs are counted, after the first load. */
+const IDLE_SECONDS = 20
+/** ms after its first line for a worker to subscribe to its queues. */
+const SETTLING_MS = 1_000
 
-export const title = 'Fleet: jobs on BullMQ, 1, 2 and 4 workers, each with four concurrent jobs'
+export const title =
+  'Fleet: jobs on BullMQ, 1, 2 and 4 workers, each with four concurrent jobs; parts of 8 MiB'
 
-export async function run(bench) {
+/** `--runs 1` measures a tenth of the jobs, to check the case and not to publish it. */
+export async function run(bench, { runs }) {
+  const share = runs === 1 ? 0.1 : 1
   const measured = {}
-  const rows = []
-  for (const load of LOADS) {
-    measured[load.name] = []
+  for (const { name, size, jobs } of LOADS) {
+    measured[name] = []
     for (const workers of WORKERS) {
-      const one = await runFleet(bench.places.oss, workers, load)
-      measured[load.name].push({ workers, ...one })
-      const { ms, commands, scripts } = one
-      const gigabytes = (load.size * load.jobs) / 1e9
-      rows.push([
-        load.name,
+      const idleSeconds = size === LOADS[0].size ? IDLE_SECONDS * share : 0
+      const load = { size, jobs: Math.ceil(jobs * share), idleSeconds }
+      measured[name].push({
         workers,
-        ((load.jobs / ms) * 1e3).toFixed(1),
-        ((gigabytes / ms) * 1e6).toFixed(0),
-        (scripts / load.jobs).toFixed(0),
-        (commands / load.jobs).toFixed(0),
-        (commands / gigabytes).toFixed(0),
-      ])
+        ...load,
+        ...(await runFleet(bench.places.oss, workers, load)),
+      })
+      process.stderr.write('.')
     }
   }
-  const head = ['', 'workers', 'jobs/s', 'MB/s', 'scripts/job', 'commands/job', 'commands/GB']
-  return { measured, text: table(head, rows), targets: [] }
+  process.stderr.write('\n')
+  return { measured, text: textOf(measured), targets: [] }
 }
 
-async function runFleet(oss, workers, { size, jobs }) {
+function textOf(measured) {
+  const points = Object.entries(measured).flatMap(([name, all]) =>
+    all.map(point => ({ name, ...point })),
+  )
+  const head = [
+    'jobs of',
+    'workers',
+    'jobs',
+    'jobs/s',
+    'MB/s',
+    'a job is active, s',
+    'commands/job',
+    'commands/GB',
+  ]
+  const perPoint = points.map(({ name, workers, jobs, size, ms, activeMs, commands }) => {
+    const gigabytes = (size * jobs) / 1e9
+    return [
+      name,
+      workers,
+      jobs,
+      ((jobs / ms) * 1e3).toFixed(1),
+      ((gigabytes / ms) * 1e6).toFixed(0),
+      (activeMs / 1e3).toFixed(2),
+      (sum(commands) / jobs).toFixed(0),
+      Number((sum(commands) / gigabytes).toPrecision(3)),
+    ]
+  })
+  const idle = points.filter(({ idleSeconds }) => idleSeconds > 0)
+  const perWorker = idle.map(({ workers, added, jobs, idle: counts, idleSeconds }) => [
+    workers,
+    (sum(added) / jobs).toFixed(1),
+    (sum(counts) / idleSeconds / workers).toFixed(1),
+  ])
+  return [
+    table(head, perPoint),
+    'Where the commands of a job go, by the name of the command (`evalsha`: scripts of BullMQ, `eval`: of this project;' +
+      ' the others are sent directly or by these scripts):',
+    breakdown(points),
+    'Not among them: the commands with which the producer adds a job, and those of a worker without jobs' +
+      ' (heartbeats, and the commands with which BullMQ waits for jobs).',
+    table(['workers', 'commands to add a job', 'commands/s of an idle worker'], perWorker),
+  ].join('\n\n')
+}
+
+/** Table of the commands per job, the most frequent ones first; those of less than one in two jobs are summed up. */
+function breakdown(points) {
+  const perJob = points.map(
+    ({ commands, jobs }) =>
+      name =>
+        (commands[name] ?? 0) / jobs,
+  )
+  const names = [...new Set(points.flatMap(({ commands }) => Object.keys(commands)))]
+  const most = name => Math.max(...perJob.map(of => of(name)))
+  const shown = names.filter(name => most(name) >= 0.5).toSorted((a, b) => most(b) - most(a))
+  const others = names.filter(name => !shown.includes(name))
+  const rows = shown.map(name => [`\`${name}\``, ...perJob.map(of => of(name).toFixed(1))])
+  rows.push([
+    'others',
+    ...perJob.map(of => others.reduce((total, name) => total + of(name), 0).toFixed(1)),
+  ])
+  return table(['', ...points.map(({ name, workers }) => `${name}, ${workers} w.`)], rows)
+}
+
+const sum = counts => Object.values(counts).reduce((total, count) => total + count, 0)
+const mean = values => values.reduce((total, value) => total + value, 0) / values.length
+
+async function runFleet(oss, workers, { size, jobs, idleSeconds }) {
   const dir = await mkdtemp(join(tmpdir(), 'oss-spool-bench-fleet-'))
   const port = await freePort()
   const args = ['--port', port, '--bind', '127.0.0.1', '--dir', dir, '--save', '', '--appendonly']
@@ -57,8 +131,11 @@ async function runFleet(oss, workers, { size, jobs }) {
   queue.queue.on('error', () => {}) // the queue reconnects too
   const running = []
   try {
+    await queue.queue.pause()
+    const before = await countsOf(redis)
     for (let i = 0; i < jobs; i++)
       await queue.add({ key: `f/${i}`, source: 'blocks', args: { size } })
+    const added = since(before, await countsOf(redis))
     const env = {
       ...process.env,
       REDIS_URL: `redis://127.0.0.1:${port}`,
@@ -68,34 +145,29 @@ async function runFleet(oss, workers, { size, jobs }) {
       OSS_ACCESS_KEY_ID: oss.accessKeyId,
       OSS_ACCESS_KEY_SECRET: oss.accessKeySecret,
     }
-    const before = await statsOf(redis)
-    for (let i = 0; i < workers; i++) {
-      const options = [
-        '--quiet',
-        '--sources',
-        SOURCES,
-        '--host',
-        `m${i}`,
-        '--spool',
-        join(dir, `m${i}`),
-      ]
-      running.push(spawn(process.execPath, [BIN, 'worker', ...options], { env, stdio: 'ignore' }))
-    }
-    const done = () => queue.queue.getCompletedCount()
-    while ((await done()) === 0) await sleep(20)
-    const [from, first] = [performance.now(), await done()]
-    while ((await done()) < jobs) await sleep(50)
-    const ms = ((performance.now() - from) * jobs) / (jobs - first)
-    const after = await statsOf(redis)
-    return {
-      ms,
-      commands: after.commands - before.commands,
-      scripts: after.scripts - before.scripts,
-    }
+    for (let i = 0; i < workers; i++) running.push(startWorker(env, `m${i}`, join(dir, `m${i}`)))
+    await Promise.all(running.map(({ ready }) => ready))
+    await sleep(SETTLING_MS)
+    const start = await countsOf(redis)
+    const from = performance.now()
+    await queue.queue.resume()
+    await completed(running, jobs)
+    const ms = performance.now() - from
+    await sleep(SETTLING_MS) // the receipts of the last jobs are removed
+    const end = await countsOf(redis)
+    const activeMs = mean(
+      (await queue.queue.getCompleted()).map(
+        ({ processedOn, finishedOn }) => finishedOn - processedOn,
+      ),
+    )
+    const idleFrom = await countsOf(redis)
+    await sleep(idleSeconds * 1_000)
+    const idle = since(idleFrom, await countsOf(redis))
+    return { ms, activeMs, commands: since(start, end), added, idle }
   } finally {
     await queue.close()
     redis.disconnect()
-    for (const child of [...running, server]) {
+    for (const child of [...running.map(worker => worker.child), server]) {
       child.kill('SIGKILL')
       if (child.exitCode === null && child.signalCode === null) await once(child, 'exit')
     }
@@ -103,14 +175,40 @@ async function runFleet(oss, workers, { size, jobs }) {
   }
 }
 
-/** Command counts of Redis, without this case's own commands. A script counts as one call plus one command for each it issues. */
-async function statsOf(redis) {
+function startWorker(env, host, spool) {
+  const args = [BIN, 'worker', '--sources', SOURCES, '--host', host, '--spool', spool]
+  const child = spawn(process.execPath, args, { env, stdio: ['ignore', 'pipe', 'pipe'] })
+  const messages = createInterface({ input: child.stderr })
+  const results = createInterface({ input: child.stdout })
+  const died = once(child, 'exit').then(() => {
+    throw new Error(`The worker ${host} died`)
+  })
+  died.catch(() => {}) // it is killed at the end
+  return { child, results, died, ready: Promise.race([once(messages, 'line'), died]) }
+}
+
+/** Resolves when the workers have printed the results of all jobs. */
+async function completed(workers, jobs) {
+  let left = jobs
+  const done = new Promise(resolve => {
+    for (const { results } of workers)
+      results.on('line', () => {
+        if (--left === 0) resolve()
+      })
+  })
+  await Promise.race([done, ...workers.map(({ died }) => died)])
+}
+
+/** Returns how often Redis has executed each command. */
+async function countsOf(redis) {
   const counts = (await redis.info('commandstats')).matchAll(/cmdstat_(\S+?):calls=(\d+)/g)
-  const all = new Map(Array.from(counts, ([, name, count]) => [name, Number(count)]))
-  for (const own of ['zcard', 'info']) all.delete(own)
-  const commands = [...all.values()].reduce((sum, count) => sum + count, 0)
-  const scripts = (all.get('eval') ?? 0) + (all.get('evalsha') ?? 0)
-  return { commands, scripts }
+  return new Map(Array.from(counts, ([, name, count]) => [name, Number(count)]))
+}
+
+/** Returns the commands executed meanwhile, without our own `info`. */
+function since(before, after) {
+  const counts = Array.from(after, ([name, count]) => [name, count - (before.get(name) ?? 0)])
+  return Object.fromEntries(counts.filter(([name, count]) => name !== 'info' && count > 0))
 }
 
 async function freePort() {
