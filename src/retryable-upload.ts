@@ -18,11 +18,13 @@ import type { UploadContext } from './upload/run/context.js'
 import type { Ingest } from './upload/spooling/ingest.js'
 import type { UploadSettings } from './upload/model/options.js'
 import { findFinishable } from './upload/spooling/previous-run.js'
-import { receiptOf, resultOf, type UploadResult } from './upload/run/result.js'
+import { receiptOf, recognisedResult, resultOf, type UploadResult } from './upload/run/result.js'
 import { finishSlot } from './upload/finish/finish-slot.js'
 import { checkLateExpectation } from './upload/finish/late-expectation.js'
 import { openSource, type Source, type SourceOptions } from './upload/model/source.js'
 import { checkSameDestination, startIngest } from './upload/spooling/start-ingest.js'
+import { abortUpload } from './upload/maintenance/abort.js'
+import { findRecognisedObject } from './upload/transfer/recognised-object.js'
 import { settleOldPlaces } from './upload/transfer/old-places.js'
 import { SpoolWriteStream } from './write-stream.js'
 import { toError } from './util/error-shape.js'
@@ -62,6 +64,10 @@ export async function retryableUpload(
       await compare(earlierUpload(checkpoint, upload))
       return receiptOf(checkpoint, upload, performance.now() - context.startedAt)
     }
+  }
+  const recognised = await recogniseObject(context, place, settings)
+  if (recognised !== undefined) return recognised
+  if (checkpoint !== null) {
     const slot = await findSlot(context, settings)
     const record = slot === undefined ? undefined : checkpoint[slot]
     if (slot !== undefined && isWhole(record) && !isTooOld(record, settings.maxAge)) {
@@ -111,6 +117,39 @@ async function settlePublished(context: UploadContext, upload: Published): Promi
     await claim.db.write({ ...checkpoint, movedFrom: places })
   }
   await claim.release()
+}
+
+/**
+ * Returns the object of an earlier run whose record is lost, or older than the object because Redis was restored.
+ * Bytes on this disk are finished instead, since only they can tell what became of their requests.
+ */
+async function recogniseObject(
+  context: UploadContext,
+  { bucket }: Place,
+  { fingerprint, signal }: UploadSettings,
+): Promise<UploadResult | undefined> {
+  const { claim, id, key, startedAt } = context
+  const { checkpoint } = claim
+  const hasBytes =
+    checkpoint !== null && !claim.bytesLost && resumableSlot(checkpoint) !== undefined
+  if (fingerprint === undefined || hasBytes) return undefined
+  const object = await context.runUntilAborted(signal, () =>
+    findRecognisedObject(context, fingerprint),
+  )
+  if (object === undefined) return undefined
+  if (checkpoint !== null) await abortInterruptedRun(context)
+  await claim.releaseOrRemove()
+  return recognisedResult({ id, bucket, key }, object, performance.now() - startedAt)
+}
+
+/** Aborts what the run left that the record describes. A failure is only a warning: `prune` aborts the rest. */
+async function abortInterruptedRun(context: UploadContext): Promise<void> {
+  try {
+    await abortUpload(context, context.claim.records)
+  } catch (cause) {
+    if (!(cause instanceof SpoolError)) throw cause
+    context.warn(`Cleaning up failed: ${cause.message}`, { cause })
+  }
 }
 
 function findSlot(context: UploadContext, settings: UploadSettings): Promise<Slot | undefined> {

@@ -35,13 +35,17 @@ const JOB_UPLOAD_OPTIONS: Readonly<Record<keyof JobUpload, true>> = {
 /** The longest time that a timer of Node can wait, 24 days. */
 const MAX_TIMEOUT_MS = 2 ** 31 - 1
 
+/** Has the length of every fingerprint. */
+const FINGERPRINT_OF_LENGTH = '0'.repeat(64)
+
 /** @throws TypeError, RangeError, or SpoolError `ERR_SPOOL_INVALID_KEY` */
 export function checkJobData(data: unknown): asserts data is JobData {
   const properties = propertiesOf('data', data)
   const { key, source, manifest, upload = {} } = properties
   checkKey(key)
   checkProperties('upload', propertiesOf('upload', upload), JOB_UPLOAD_OPTIONS)
-  checkOptions(propertiesOf('upload', upload))
+  // A worker adds the fingerprint to the metadata, whose size is limited.
+  checkOptions({ ...propertiesOf('upload', upload), fingerprint: FINGERPRINT_OF_LENGTH })
   if (manifest === undefined) {
     if (typeof source !== 'string') throw invalidType('source', 'a string', source)
     checkSourceLimits(properties)

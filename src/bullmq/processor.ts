@@ -20,6 +20,8 @@ import type {
 import { checkJobData, isManifestData } from './job-data.js'
 import { createFlowManifest, formatFlowManifest } from './flow-manifest.js'
 import { toJobError, chooseFailureAction } from './failure-policy.js'
+import { jobFingerprint } from './job-fingerprint.js'
+import type { InternalUploadOptions } from '../upload/model/options.js'
 import { ProgressThrottle } from './progress-throttle.js'
 import { SourceWatch } from './source-watch.js'
 import { uploadIdOf } from './upload-id.js'
@@ -129,15 +131,17 @@ export class Processor {
     const { key, upload } = data
     const throttle = new ProgressThrottle(event => reportProgress(job, { ...event, host }))
     try {
-      const result = await spool.upload(key, this.#createSource(data, sharedJobId(job)), {
+      const options: InternalUploadOptions = {
         ...upload,
         id: uploadId,
+        fingerprint: jobFingerprint(uploadId, data),
         // BullMQ reruns a finished job if Redis did not record its completion; the receipt then has the result.
         once: true,
         signal,
         onProgress: event => throttle.update(event),
-      })
-      this.finishedUploadIds.add(uploadId)
+      }
+      const result = await spool.upload(key, this.#createSource(data, sharedJobId(job)), options)
+      if (result.recognised !== true) this.finishedUploadIds.add(uploadId)
       return { ...result, host }
     } finally {
       await throttle.flush()

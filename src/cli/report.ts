@@ -87,7 +87,8 @@ function formatResult(result: CliUploadResult): string {
   const { bucket, key, size, parts, crc64, skipped, elapsed, receipt, resumed, sealedAt } = result
   const objectText = `oss://${bucket}/${key}: `
   const crcText = `CRC64 ${crc64}`
-  if (receipt) return `${objectText}already uploaded, ${formatBytes(size)}, ${crcText}`
+  if (receipt || result.recognised)
+    return `${objectText}already uploaded, ${formatBytes(size)}, ${crcText}`
   if (result.unchanged) return `${objectText}unchanged, ${formatBytes(size)}, ${crcText}`
   const skippedText = skipped > 0 ? `, ${formatBytes(skipped)} already on OSS` : ''
   const resumedText = resumed ? `, sealed at ${sealedAt}` : ''

@@ -12,6 +12,7 @@ import { stripControlChars } from '../util/control-chars.js'
 import type { SecretMask } from '../util/secret-mask.js'
 import { errorKind, isNoSuchUpload, OssRequestError, UNUSABLE_REPLY } from './request-error.js'
 import {
+  FINGERPRINT_META,
   TOKEN_HEADER,
   type Bucket,
   type CallOptions,
@@ -253,6 +254,7 @@ export class AliOssBucket implements Bucket {
       throw error
     }
     const token = firstValue(headers[TOKEN_HEADER])
+    const fingerprint = firstValue(headers[`x-oss-meta-${FINGERPRINT_META}`])
     const versionId = this.#masked(headers['x-oss-version-id'])
     return {
       size: Number(headers['content-length'] ?? Number.NaN),
@@ -261,6 +263,7 @@ export class AliOssBucket implements Bucket {
       requestId: this.#masked(headers['x-oss-request-id']) ?? '',
       ...crcHeader(headers),
       ...(token === undefined ? {} : { token }),
+      ...(fingerprint === undefined ? {} : { fingerprint }),
       ...(versionId === undefined ? {} : { versionId }),
     }
   }

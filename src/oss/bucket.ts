@@ -99,6 +99,8 @@ export interface ObjectInfo {
   readonly crc64?: bigint
   /** Our token, if the object carries one. */
   readonly token?: string
+  /** Fingerprint of the job that published the object, if it carries one. */
+  readonly fingerprint?: string
   /** Time by OSS's clock, in ms since 1970; whole seconds. */
   readonly lastModified: number
   readonly versionId?: string
@@ -182,3 +184,6 @@ export interface OssConnection {
 
 /** User metadata header that carries our token, set at Initiate or PutObject. */
 export const TOKEN_HEADER = 'x-oss-meta-oss-spool-token'
+
+/** Name of the user metadata with the fingerprint of the job that published the object. */
+export const FINGERPRINT_META = 'oss-spool-job'

@@ -11,6 +11,9 @@ export function isHostName(host: unknown): host is string {
   return typeof host === 'string' && /^[A-Za-z0-9._-]{1,128}$/.test(host)
 }
 
+/** Maximum interval of heartbeats in ms. If Redis loses its data, a host counts as gone for at most this long. */
+const MAX_HEARTBEAT_INTERVAL_MS = 15_000
+
 export class HostRegistry {
   readonly #connection: RedisConnection
   readonly #keys: RedisKeys
@@ -28,11 +31,12 @@ export class HostRegistry {
 
   /** Sends a heartbeat for this host and repeats it periodically. Resolves when the first one is recorded. */
   announce(): Promise<void> {
+    const interval = Math.min(this.#hostTimeout / 4, MAX_HEARTBEAT_INTERVAL_MS)
     return (this.#announced ??= this.#sendHeartbeat().then(
       () => {
         this.#heartbeatTimer = setInterval(() => {
           this.#sendHeartbeat().catch(() => undefined) // the next heartbeat follows soon
-        }, this.#hostTimeout / 4).unref()
+        }, interval).unref()
       },
       (error: unknown) => {
         this.#announced = undefined

@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { UnrecoverableError } from 'bullmq'
 import t, { type Test } from 'tap'
 import type { JobResult } from '../../src/bullmq/index.js'
+import { jobFingerprint } from '../../src/bullmq/job-fingerprint.js'
 import { toJobError, chooseFailureAction } from '../../src/bullmq/failure-policy.js'
 import { SpoolError } from '../../src/index.js'
 import { fleetRate } from '../../src/redis/index.js'
@@ -267,11 +268,11 @@ fleetTest('a job is reclaimed from a host that is late or gone', async (t, fleet
   const refusal = b.oss.inject({ operation: 'CompleteMultipartUpload', ...deny, times: 'always' })
   const { job } = await queue.add({ key: 'k', source: 'bytes', args: { size: content.length } })
   const id = job.id ?? ''
+  // As a worker on this host does.
+  const options = { id, once: true, meta: { 'oss-spool-job': jobFingerprint(id, job.data) } }
   await t.rejects(
-    a.spool.upload('k', () => streamOf(content), { id, once: true }),
-    {
-      code: 'ERR_SPOOL_DENIED',
-    },
+    a.spool.upload('k', () => streamOf(content), options),
+    { code: 'ERR_SPOOL_DENIED' },
   )
   refusal.remove()
   const { checkpoints } = fleet.machine('b', { hostQueueTimeout: 1_000 })

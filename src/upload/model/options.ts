@@ -9,7 +9,7 @@ import {
   outOfRange,
 } from '../../errors.js'
 import { checkObjectOptions, type ObjectOptions } from '../../oss/object-headers.js'
-import type { HttpResponse } from '../../oss/bucket.js'
+import { FINGERPRINT_META, type HttpResponse } from '../../oss/bucket.js'
 import { COMPRESSION_LEVELS, type Compression } from '../../util/compression.js'
 import { omitUndefined } from '../../util/omit-undefined.js'
 import type { Expectation } from './expectation.js'
@@ -120,6 +120,11 @@ export interface InternalUploadOptions extends UploadOptions {
    * `inPlace`, `checkpoint` and `replay: 'offset'`.
    */
   readonly compression?: Compression
+  /**
+   * Identifies the content, and is stored with the object. Before the source is called, an object that has this
+   * fingerprint is the result: an earlier run published it, although its record is lost.
+   */
+  readonly fingerprint?: string
 }
 
 /** The options with all defaults filled in. */
@@ -137,6 +142,7 @@ export interface UploadSettings {
   readonly maxAge: number | undefined
   readonly inPlace: string | undefined
   readonly compression: Compression | undefined
+  readonly fingerprint: string | undefined
   readonly once: boolean
   readonly retry: RetryOptions
   readonly timeout: number | undefined
@@ -160,6 +166,7 @@ const UPLOAD_OPTIONS: Readonly<Record<keyof InternalUploadOptions, true>> = {
   maxAge: true,
   inPlace: true,
   compression: true,
+  fingerprint: true,
   once: true,
   retry: true,
   timeout: true,
@@ -204,6 +211,7 @@ export function checkOptions(options: InternalUploadOptions): UploadSettings {
     once = false,
     inPlace,
     compression,
+    fingerprint,
     parallel = 5,
   } = options
   if (id !== undefined) checkId(id)
@@ -253,6 +261,7 @@ export function checkOptions(options: InternalUploadOptions): UploadSettings {
     callback,
   })
   checkObjectOptions(object)
+  const marked = fingerprint === undefined ? object : withFingerprint(object, fingerprint)
   return {
     partSize,
     parallel,
@@ -266,14 +275,22 @@ export function checkOptions(options: InternalUploadOptions): UploadSettings {
     maxAge: options.maxAge,
     inPlace: inPlace === undefined ? undefined : resolve(inPlace),
     compression,
+    fingerprint,
     once,
     retry: checkRetry(options.retry),
     timeout: options.timeout,
     signal,
     progress,
     onProgress,
-    object,
+    object: marked,
   }
+}
+
+/** @throws TypeError if there is no space left for it in the metadata */
+function withFingerprint(object: ObjectOptions, fingerprint: string): ObjectOptions {
+  const marked = { ...object, meta: { ...object.meta, [FINGERPRINT_META]: fingerprint } }
+  checkObjectOptions(marked)
+  return marked
 }
 
 function checkSignal(signal: unknown): AbortSignal | undefined {

@@ -1,5 +1,6 @@
 /** The result of a finished upload, built from the published record and the summary of the run. */
 import type { Checkpoint, Published } from '../../disk/checkpoint.js'
+import type { ObjectInfo } from '../../oss/bucket.js'
 
 /** Result of a finished upload: the object on OSS, and the work done by this call. */
 export interface UploadResult {
@@ -37,6 +38,11 @@ export interface UploadResult {
   readonly callback?: unknown
   /** Set if this is the receipt of an earlier upload, so that nothing was read or sent. */
   readonly receipt?: true
+  /**
+   * Set if OSS had the object already although no record of its upload was left. It was recognised by its metadata, and
+   * nothing was read or sent; `sealedAt` is its Last-Modified.
+   */
+  readonly recognised?: true
 }
 
 /** Summary of one run. */
@@ -84,4 +90,38 @@ export function receiptOf(
 ): UploadResult {
   const run = { sent: 0, skipped: published.size, sourceRead: false, resumed: false, elapsed }
   return { ...resultOf(checkpoint, published, run), receipt: true }
+}
+
+/** An object with a CRC64, which every result has. */
+export type RecognisedObject = ObjectInfo & Required<Pick<ObjectInfo, 'crc64'>>
+
+/** Returns the result of an upload whose object OSS had already, although its record is lost. */
+export function recognisedResult(
+  { id, bucket, key }: Pick<UploadResult, 'id' | 'bucket' | 'key'>,
+  { size, crc64, etag, lastModified, requestId, versionId }: RecognisedObject,
+  elapsed: number,
+): UploadResult {
+  return {
+    id,
+    bucket,
+    key,
+    size,
+    crc64: String(crc64),
+    etag,
+    parts: partsOf(etag),
+    sent: 0,
+    skipped: size,
+    sourceRead: false,
+    resumed: false,
+    sealedAt: new Date(lastModified).toISOString(),
+    elapsed: Math.round(elapsed),
+    requestId,
+    ...(versionId === undefined ? {} : { versionId }),
+    recognised: true,
+  }
+}
+
+/** The ETag of a multipart object ends with the number of its parts. */
+function partsOf(etag: string): number {
+  return Number(/-(\d+)"?$/.exec(etag)?.[1] ?? 1)
 }
