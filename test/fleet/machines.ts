@@ -67,8 +67,8 @@ export class Machines {
   }
 
   /** Starts a fleet. Returns `undefined` and reports it if Redis is not installed. */
-  static async open(t: Test): Promise<Machines | undefined> {
-    const server = await startRedis(t, '--appendonly', 'yes')
+  static async open(t: Test, ...config: string[]): Promise<Machines | undefined> {
+    const server = await startRedis(t, '--appendonly', 'yes', ...config)
     return server && new Machines(t, await bench(t), server)
   }
 

@@ -1,7 +1,7 @@
 /** A real Redis server for one test, on a free loopback port, removed when the test ends. */
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { cpSync, mkdtempSync, rmSync } from 'node:fs'
 import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -16,6 +16,13 @@ export interface RedisServer {
   /** Sends SIGKILL. Data that is not in the append-only file is lost. */
   readonly kill: () => Promise<void>
   readonly start: () => Promise<void>
+  /**
+   * Copies the data as it is on disk now.
+   * @returns a function that kills the server and starts it with that copy
+   */
+  readonly backUp: () => () => Promise<void>
+  /** Kills the server and starts it without any data. */
+  readonly restartEmpty: () => Promise<void>
 }
 
 /** Starts a server. Resolves with `undefined`, and reports a skipped assertion, if Redis is not installed. */
@@ -47,6 +54,22 @@ export async function startRedis(t: Test, ...config: string[]): Promise<RedisSer
     await probe.call('INFO').catch(() => sleep(100)) // a password error is a reply, too
     probe.disconnect()
   }
+  const restartEmpty = async (): Promise<void> => {
+    await kill()
+    rmSync(join(dir, 'appendonlydir'), { recursive: true, force: true })
+    await start()
+  }
+  const backUp = (): (() => Promise<void>) => {
+    const copy = mkdtempSync(join(tmpdir(), 'oss-spool-redis-'))
+    t.teardown(() => rmSync(copy, { recursive: true, force: true }))
+    cpSync(join(dir, 'appendonlydir'), copy, { recursive: true })
+    return async () => {
+      await kill()
+      rmSync(join(dir, 'appendonlydir'), { recursive: true })
+      cpSync(copy, join(dir, 'appendonlydir'), { recursive: true })
+      await start()
+    }
+  }
   const end = (): void => void server?.kill('SIGKILL')
   process.once('exit', end) // a test that crashes runs no teardown
   t.teardown(async () => {
@@ -55,7 +78,7 @@ export async function startRedis(t: Test, ...config: string[]): Promise<RedisSer
     rmSync(dir, { recursive: true, force: true })
   })
   await start()
-  return { port, connect, kill, start }
+  return { port, connect, kill, start, backUp, restartEmpty }
 }
 
 async function freePort(): Promise<number> {

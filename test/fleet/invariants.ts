@@ -1,0 +1,75 @@
+/** Invariants of a fleet at the end of a test, whatever happened before. */
+import { readdir } from 'node:fs/promises'
+import OSS from 'ali-oss'
+import type { Test } from 'tap'
+import { redisCheckpoints } from '../../src/redis/index.js'
+import { contentOf } from '../crash/seeded-content.js'
+import { until } from '../support/command-line.js'
+import { BUCKET } from '../support/oss.js'
+import type { Machines } from './machines.js'
+
+/** Arguments of the source of an object. */
+export interface Content {
+  readonly seed: number
+  readonly size: number
+}
+
+const PUBLISHING = ['CompleteMultipartUpload', 'PutObject'] as const
+
+/** Asserts that every object has the bytes of its source and was published once. */
+export async function checkObjects(
+  t: Test,
+  fleet: Machines,
+  objects: ReadonlyMap<string, Content>,
+): Promise<void> {
+  await checkContents(t, fleet, objects)
+  const published = fleet.done(...PUBLISHING).map(({ key = '' }) => key)
+  t.same(published.toSorted(), [...objects.keys()].toSorted(), 'each key is published once')
+}
+
+/** Asserts that every object has the bytes of its source. */
+export async function checkContents(
+  t: Test,
+  { bench }: Machines,
+  objects: ReadonlyMap<string, Content>,
+): Promise<void> {
+  for (const [key, { seed, size }] of objects) {
+    if (!(await bench.get(key))?.equals(contentOf(seed, size)))
+      t.fail(`${key} does not match its source`)
+  }
+}
+
+/** Asserts that nothing is left after `prune`: uploads, upload ids on OSS, keys in Redis, bytes of these hosts. */
+export async function checkNothingLeft(
+  t: Test,
+  fleet: Machines,
+  hosts: readonly string[],
+): Promise<void> {
+  const { bench, redis, spool } = fleet
+  await until(async () => (await redis.keys('oss-spool:lock:*')).length === 0)
+  t.same(await spool.uploads(), [], 'no upload is unfinished')
+  for (const host of hosts) {
+    const checkpoints = redisCheckpoints(redis, { host })
+    const dir = fleet.dir(host)
+    await bench
+      .another({ dir, checkpointStore: checkpoints })
+      .prune({ olderThan: 0, sealed: true, orphans: true })
+    checkpoints.close()
+    const files = await readdir(dir, { recursive: true }).catch(() => [])
+    t.same(
+      files.filter(name => name !== 'quarantine'),
+      [],
+      `no file is left on ${host}`,
+    )
+  }
+  const client = new OSS(bench.oss.clientOptions(BUCKET))
+  const { uploads } = await client.listUploads({ 'max-uploads': 1000 }, {})
+  t.same(uploads, [], 'no upload id is left on OSS')
+  const keys = await redis.keys('oss-spool:*')
+  const passing = /^oss-spool:(?:fence|host:.*)$/
+  t.same(
+    keys.filter(key => !passing.test(key)),
+    [],
+    'no key of an upload is left in Redis',
+  )
+}
