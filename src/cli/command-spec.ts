@@ -34,7 +34,7 @@ export function commandSpecsOf(program: Command): CommandSpec[] {
     return {
       name: command.name(),
       description: command.description(),
-      options: commandsWithOptions.flatMap(each => each.options.map(toOptionSpec)),
+      options: uniqueOptions(commandsWithOptions),
       operands: {
         choices:
           subcommands.length > 0
@@ -46,6 +46,12 @@ export function commandSpecsOf(program: Command): CommandSpec[] {
       },
     }
   })
+}
+
+/** Returns the options of commands, once per flag. */
+function uniqueOptions(commands: readonly Command[]): OptionSpec[] {
+  const options = commands.flatMap(each => each.options.map(toOptionSpec))
+  return [...new Map(options.map(option => [option.flag, option])).values()]
 }
 
 function shellChoices(argumentNames: readonly string[]): string[] {

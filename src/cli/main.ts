@@ -22,6 +22,7 @@ const COMMAND_LOADERS: ReadonlyMap<string, () => Promise<DefineCommand>> = new M
   ['abort', async () => (await import('./commands/abort.js')).defineAbort],
   ['prune', async () => (await import('./commands/prune.js')).definePrune],
   ['worker', async () => (await import('./commands/worker.js')).defineWorker],
+  ['jobs', async () => (await import('./commands/jobs.js')).defineJobs],
   ['doctor', async () => (await import('./commands/doctor.js')).defineDoctor],
   ['config', async () => (await import('./commands/config.js')).defineConfig],
   ['completion', async () => (await import('./commands/completion.js')).defineCompletion],
@@ -40,7 +41,7 @@ export async function main(argv: readonly string[], io: ProcessIo): Promise<numb
     await checkPlaces(argv, program, io.env['PATH'])
     await program.parseAsync(stripUnknownFlagValues(args, program), { from: 'user' })
   } catch (error) {
-    session.commandStatus = await reportFailure(session, error, args)
+    session.commandStatus = await reportFailure(session, error, args, program)
     if (!session.hasBegun && session.commandStatus !== EXIT_SUCCESS) {
       const command = program?.commands.find(each => each.name() === args[0])
       const { pingWrongUsage } = await import('./monitoring.js')
@@ -78,7 +79,8 @@ Examples:
 
 Environment: OSS_SPOOL_PART_SIZE=8MiB sets --part-size; 1 or 0 stands for an
 option without a value. Each command's --help lists its variables. Flags only:
---id, --to, --force, --yes, --all, --shell, and --dir and --host of emulator.
+--id, --to, --force, --yes, --all, --shell, --dir and --host of emulator, and
+those of jobs that are not listed there.
 
 Exit status: 0 success; 75 failed, but "oss-spool resume" can finish it;
 1 failed, nothing to resume; 2 wrong usage; with run, the status of the failed
@@ -100,12 +102,11 @@ async function reportFailure(
   session: Session,
   error: unknown,
   args: readonly string[],
+  program: Command | undefined,
 ): Promise<number> {
   if (error instanceof CommanderError && error.exitCode === 0) return EXIT_SUCCESS
   const { reportError } = await import('./report.js')
-  const context = {
-    command: COMMAND_LOADERS.has(args[0] ?? '') ? `oss-spool ${args[0]}` : 'oss-spool',
-  }
+  const context = { command: calledCommand(args, program) }
   const ownArgs = ownArguments(args)
   const flags = {
     json: session.isEnabled('json', ownArgs),
@@ -119,6 +120,13 @@ async function reportFailure(
       : reportError(session, new UsageError('Expected a command'), flags, context)
   }
   return reportError(session, new UsageError(commanderMessage(error)), flags, context)
+}
+
+/** Returns the called command with its subcommand, such as `oss-spool jobs add`. */
+function calledCommand([name, subname]: readonly string[], program: Command | undefined): string {
+  const command = program?.commands.find(each => each.name() === name)
+  const subcommand = command?.commands.find(each => each.name() === subname)
+  return ['oss-spool', command?.name(), subcommand?.name()].filter(Boolean).join(' ')
 }
 
 /** Returns the message without the arguments that commander quotes, which may be secrets in the wrong place. */

@@ -8,7 +8,7 @@ import { run, server, shell, terminal, until } from '../support/command-line.js'
 import { BUCKET } from '../support/oss.js'
 
 const COMMANDS =
-  'put run ls show resume abort prune worker doctor config completion emulator'.split(' ')
+  'put run ls show resume abort prune worker jobs doctor config completion emulator'.split(' ')
 
 t.test('every command prints help with two examples to standard output', async t => {
   const dir = t.testdir({})

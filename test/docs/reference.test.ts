@@ -180,7 +180,13 @@ t.test('cli.md lists every command, option and setting', async t => {
   )
   t.ok(commands.length > 5)
 
-  const pages = await Promise.all(commands.map(name => help(name, '--help')))
+  const groups = await Promise.all(commands.map(name => help(name, '--help')))
+  const subpages = commands.flatMap((name, i) => {
+    const [, subcommands = ''] = /\nCommands:\n([\s\S]*?)\n\n/.exec(groups[i] ?? '') ?? []
+    const subnames = [...subcommands.matchAll(/^ {2}([a-z]+)/gm)]
+    return subnames.map(([, subname = '']) => help(name, subname, '--help'))
+  })
+  const pages = [...groups, ...(await Promise.all(subpages))]
   const flags = pages.flatMap(page => [...page.matchAll(/^ +(?:-\w, )?(--[a-z0-9-]+)/gm)])
   const known = flags.map(([, flag = '']) => flag).filter(flag => flag !== '--help')
   const inTables = rows.flatMap(row => row.flatMap(names)).join(' ')

@@ -20,6 +20,7 @@ export const OUTPUTS: Readonly<Record<string, readonly string[]>> = {
   doctor: ['doctor', 'error'],
   config: ['settings', 'error'],
   worker: ['result', 'error'],
+  jobs: ['job', 'job-outcome', 'error'],
 }
 
 const ajv = new Ajv({

@@ -1,0 +1,80 @@
+/** `oss-spool jobs ls`: lists jobs of a queue. */
+import { EXIT_SUCCESS, UsageError } from '../exit-status.js'
+import type { Session } from '../session.js'
+import { formatTable } from '../table.js'
+import { formatBytes, formatDuration } from '../units.js'
+import { jobStatusOf, type JobStatus } from './job-status.js'
+import { DEFAULT_STATES, ENDED_STATES, type ListedState } from './job-states.js'
+import { openQueue, type JobFlags } from './open-queue.js'
+
+export type ListJobsFlags = JobFlags & {
+  readonly state?: readonly ListedState[]
+  readonly limit?: number
+}
+
+const DEFAULT_LIMIT = 100
+
+export async function listJobs(session: Session, flags: ListJobsFlags): Promise<number> {
+  const { state: states = DEFAULT_STATES, limit = DEFAULT_LIMIT } = flags
+  if (limit < 1) throw new UsageError('--limit must be 1 or more')
+  const { queue } = await openQueue(session, flags)
+  const jobs: JobStatus[] = []
+  for (const state of states) {
+    const room = limit - jobs.length
+    if (room <= 0) break
+    // Ended jobs from the latest one, others from the oldest one.
+    const found = await queue.getJobs([state], 0, room - 1, !ENDED_STATES.has(state))
+    // A job that was removed meanwhile is missing, and paused jobs are listed besides waiting ones.
+    jobs.push(
+      ...found
+        .filter(Boolean)
+        .slice(0, room)
+        .map(job => jobStatusOf(job, state)),
+    )
+  }
+  if (flags.json) for (const job of jobs) session.printJson(job)
+  else if (jobs.length > 0) for (const line of formatJobs(session, jobs)) session.print(line)
+  else if (session.io.stdout.isTTY && !flags.quiet) session.logLine('no jobs')
+  if (jobs.length === limit && !flags.quiet) {
+    const counts = Object.values(await queue.getJobCounts(...states))
+    const total = counts.reduce((sum, count) => sum + count, 0)
+    if (total > limit)
+      session.logLine(`the first ${limit} of ${total} jobs are listed; --limit lists more`)
+  }
+  return EXIT_SUCCESS
+}
+
+const COLUMNS = [
+  { name: 'ID' },
+  { name: 'STATE' },
+  { name: 'KEY', minWidth: 16 },
+  { name: 'SOURCE', minWidth: 8 },
+  { name: 'ATTEMPTS' },
+  { name: 'PROGRESS' },
+  { name: 'HOST', minWidth: 6 },
+  { name: 'AGE' },
+  { name: 'ERROR', minWidth: 10 },
+]
+
+function formatJobs({ io }: Session, jobs: readonly JobStatus[]): string[] {
+  const { isTTY, columns } = io.stdout
+  const now = Date.now()
+  const rows = jobs.map(job => [
+    job.id,
+    job.state,
+    job.key,
+    job.source ?? '(manifest)',
+    `${job.attempts}/${job.maxAttempts}`,
+    formatProgress(job),
+    job.host ?? '-',
+    job.addedAt === undefined ? '-' : formatDuration(Math.max(0, now - Date.parse(job.addedAt))),
+    job.error ?? '-',
+  ])
+  return formatTable(COLUMNS, rows, isTTY ? columns : undefined)
+}
+
+function formatProgress({ progress }: JobStatus): string {
+  if (progress === undefined) return '-'
+  const { uploaded, spooled, size = spooled } = progress
+  return `${formatBytes(uploaded)} / ${formatBytes(size)}`
+}
