@@ -29,7 +29,7 @@ const PUBLISHED = [
   /^schema\/[\w-]+\.schema\.json$/,
   /^docs\/[\w-]+\.(md|png)$/,
   /^benchmarks\/(RESULTS\.md|plots\/[\w-]+\.svg)$/,
-  /^examples\/([\w-]+\/)?([\w@-]+\.(mjs|md|sh|service|timer)|oss-spool)$/,
+  /^examples\/([\w-]+\/)?([\w@-]+\.(mjs|md|sh|service|timer|yaml)|oss-spool|Dockerfile)$/,
 ]
 
 /**
