@@ -8,7 +8,8 @@ import { resolve } from 'node:path'
 import { statsOfFd } from './file-stats.js'
 import { UsageError } from './exit-status.js'
 import { shellQuoted } from './command-words.js'
-import { SETTING_DEFINITIONS } from './config-schema.js'
+import { SETTING_DEFINITIONS, type SettingDefinition } from './config-schema.js'
+import { hasRedisPassword } from './redis-url.js'
 import { JsonTextError, parseJsonObject, type JsonObjectLines } from './json-lines.js'
 import { errorCode } from '../util/error-code.js'
 import { errorMessage } from '../util/error-shape.js'
@@ -116,11 +117,20 @@ export function readConfigFile(path: string, isRequired: boolean): FileSettings 
   const file = readSettingsFile(path, isRequired)
   if (file === undefined) return NO_FILE_SETTINGS
   const settings = parseConfig(path, file.text)
-  const secretSetting = SETTING_DEFINITIONS.find(
-    ({ name, secret: isSecret }) => isSecret === true && name in settings.values,
+  const secretSetting = SETTING_DEFINITIONS.find(definition =>
+    isSecretValue(definition, settings.values[definition.name]),
   )
   if (secretSetting !== undefined) checkSecretFile(file, secretSetting.name)
   return settings
+}
+
+/** Whether a value is a secret, or a URL of Redis with a password. */
+function isSecretValue({ name, secret }: SettingDefinition, value: unknown): boolean {
+  if (value === undefined) return false
+  return (
+    secret !== undefined ||
+    (name === 'redis' && typeof value === 'string' && hasRedisPassword(value))
+  )
 }
 
 function parseConfig(path: string, text: string): FileSettings {

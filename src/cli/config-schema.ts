@@ -14,6 +14,7 @@ import { ACLS, STORAGE_CLASSES } from '../oss/object-headers.js'
 import { LOG_FORMATS } from './log-format.js'
 import { DEFAULT_LOCAL_DIR } from './raw-flags.js'
 import { INVALID_PING_URL, isPingUrl, redactPingUrl } from './ping-url.js'
+import { redactRedisUrl } from './redis-url.js'
 import {
   digestParser,
   parseAddress,
@@ -62,8 +63,8 @@ export interface SettingDefinition {
   readonly ossutilName?: string
   /** Name of the library's option, if it is another one. */
   readonly option: string
-  /** Never shown. All secrets are taken from the same source. */
-  readonly secret?: true
+  /** Never shown, and no flag. All access keys are taken from the same source. */
+  readonly secret?: 'access key' | 'password'
   /** Not accepted in the configuration file, because it concerns single calls. */
   readonly perCall?: true
   /** Hides the secret parts of a value that is shown. */
@@ -318,6 +319,7 @@ export const SETTING_DEFINITIONS: readonly SettingDefinition[] = [
   // The worker.
   setting('--redis <URL>', STRING, 'Redis URL; a flag must not contain its password', {
     sharedEnv: 'REDIS_URL',
+    redact: redactRedisUrl,
   }),
   setting(
     '--fleet <NAME>',
@@ -325,6 +327,15 @@ export const SETTING_DEFINITIONS: readonly SettingDefinition[] = [
     'name of the fleet, which shares records, hosts and --fleet-rate (default: that of the queue)',
   ),
   setting('--redis-prefix <PREFIX>', STRING, "prefix of BullMQ's keys (default: bull)"),
+  setting(
+    '--redis-ca <FILE>',
+    STRING,
+    'certificates of the authority of Redis (default: those of Node.js)',
+  ),
+  setting('--redis-cert <FILE>', STRING, 'client certificate for Redis'),
+  setting('--redis-key <FILE>', STRING, 'key of the client certificate'),
+  password('redisPassword', 'REDIS_PASSWORD', 'password of Redis, unless its URL contains one'),
+  password('redisSentinelPassword', 'REDIS_SENTINEL_PASSWORD', 'password of the Sentinels'),
   setting('--sources <FILE>', STRING, 'module whose functions produce the bytes of objects'),
   setting('--bucket <BUCKET>', STRING, 'bucket of the objects', {
     sharedEnv: 'OSS_BUCKET',
@@ -417,8 +428,13 @@ function secret(
     env,
     ossutilName,
     option: `client.${name}`,
-    secret: true,
+    secret: 'access key',
   }
+}
+
+function password(name: string, sharedEnv: string, description: string): SettingDefinition {
+  const env = `OSS_SPOOL_${sharedEnv}`
+  return { name, description, type: STRING, env, sharedEnv, option: name, secret: 'password' }
 }
 
 function compression(format: CompressionFormat): SettingDefinition {

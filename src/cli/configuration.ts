@@ -82,7 +82,7 @@ export function readConfiguration({ flags, env, settings }: ConfigurationInput):
   const sources: readonly ConfigSource[] = [
     {
       originOf: ({ name }) => ({ from: toFlag(name), subject: toFlag(name) }),
-      find: ({ name, secret }) => (secret === true ? undefined : flags[name]),
+      find: ({ name, secret }) => (secret === undefined ? flags[name] : undefined),
     },
     environment(setting => setting.env),
     environment(setting => setting.sharedEnv),
@@ -158,7 +158,7 @@ function environmentSource(
 /** Returns the value of the first source of each setting, and the rank of that source. */
 function findAll(sources: readonly ConfigSource[]): ReadonlyMap<string, Ranked<unknown>> {
   const found = new Map<string, Ranked<unknown>>()
-  for (const setting of SETTING_DEFINITIONS.filter(({ secret }) => secret !== true)) {
+  for (const setting of SETTING_DEFINITIONS.filter(({ secret }) => secret !== 'access key')) {
     for (const [rank, source] of sources.entries()) {
       const value = source.find(setting)
       if (value === undefined) continue
@@ -209,7 +209,7 @@ function asString(found: Ranked<unknown> | undefined): Ranked<string> | undefine
 function findCredentials(
   sources: readonly ConfigSource[],
 ): Pick<Configuration, 'credentials' | 'origins'> {
-  const secretSettings = SETTING_DEFINITIONS.filter(({ secret }) => secret === true)
+  const secretSettings = SETTING_DEFINITIONS.filter(({ secret }) => secret === 'access key')
   for (const source of sources) {
     const found = secretSettings.flatMap(setting => {
       const value = source.find(setting)

@@ -1,24 +1,27 @@
-/**
- * Connects commands to Redis. `ioredis` and `bullmq` are imported only here, so other commands work without them.
- */
-import type { Redis } from 'ioredis'
+/** Connects commands to Redis, and imports the queue from the packages of the project. */
 import { SpoolError } from '../errors.js'
 import { errorCode } from '../util/error-code.js'
 import { errorMessage } from '../util/error-shape.js'
 import { UsageError } from './exit-status.js'
 import { fleetNames, type FleetNameFlags, type FleetNames } from './fleet-names.js'
 import { resolveFromProject } from './project-resolver.js'
-import { checkRedisUrl } from './redis-url.js'
+import {
+  createRedisClient,
+  readTlsFiles,
+  type RedisClient,
+  type RedisSecurityFlags,
+} from './redis-client.js'
+import { hasHashTag, parseRedisUrl } from './redis-url.js'
 import type { Session } from './session.js'
 
 /** Flags of every command that connects to Redis. */
-export interface RedisFlags extends FleetNameFlags {
+export interface RedisFlags extends FleetNameFlags, RedisSecurityFlags {
   readonly redis?: string
 }
 
 /** Connection to Redis, closed at the end of the session. */
 export interface CliRedis {
-  readonly client: Redis
+  readonly client: RedisClient
   readonly names: FleetNames
   /** Resolves to whether Redis answers a ping within 2 s. */
   isReachable(): Promise<boolean>
@@ -107,10 +110,18 @@ async function createConnection(
 ): Promise<CliRedis> {
   const names = fleetNames(flags)
   const isArgument = session.configuration.origins.get('redis')?.from === '--redis'
-  const url = checkRedisUrl(flags.redis, isArgument)
+  const target = parseRedisUrl(flags.redis, isArgument)
+  if (target.kind === 'cluster' && !hasHashTag(names.queuePrefix)) {
+    const hint = 'Set --redis-prefix to a word in braces, such as {uploads}, on every machine'
+    throw new UsageError(
+      `A Redis cluster needs --redis-prefix, so that all keys are in one slot. ${hint}`,
+    )
+  }
+  const tls = await readTlsFiles(target, flags)
   resolveFromProject(['bullmq', 'ioredis'], projectFolders)
-  const { Redis: RedisClass } = await import('ioredis').catch(rethrowMissingPackage)
-  const client = new RedisClass(url, { maxRetriesPerRequest })
+  const client = await createRedisClient(target, tls, flags, maxRetriesPerRequest).catch(
+    rethrowMissingPackage,
+  )
   session.onClose(() => client.disconnect())
   return {
     client,
@@ -120,7 +131,7 @@ async function createConnection(
   }
 }
 
-function answers(client: Redis): Promise<boolean> {
+function answers(client: RedisClient): Promise<boolean> {
   return Promise.race([
     client.ping().then(
       () => true,

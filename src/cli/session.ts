@@ -15,7 +15,7 @@ import type { SettingDefinition } from './config-schema.js'
 import type { CliConnection, ConnectionFlags } from './connection.js'
 import { EXIT_SUCCESS, EXIT_FAILURE } from './exit-status.js'
 import { escapeControlChars, toJsonLine } from '../util/control-chars.js'
-import { environmentSecrets, SecretMask } from '../util/secret-mask.js'
+import { environmentSecrets, passwordsOf, SecretMask } from '../util/secret-mask.js'
 import {
   checkLogFormat,
   formatLogJson,
@@ -143,6 +143,12 @@ export class Session {
     })
     const { credentials } = this.#configuration
     if (credentials !== undefined) this.#hide(Object.values(credentials))
+    const { redis, redisPassword, redisSentinelPassword } = this.#configuration.values
+    this.#hide([
+      redisPassword,
+      redisSentinelPassword,
+      ...(typeof redis === 'string' ? passwordsOf(redis) : []),
+    ])
     const merged = { ...this.#configuration.values, ...flags }
     if (merged.logFormat !== undefined) this.logFormat = checkLogFormat(merged.logFormat)
     if (merged.debug === true) {

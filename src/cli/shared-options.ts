@@ -138,7 +138,16 @@ export function addSplitOptions(command: Command): Command {
 
 /** Adds the options of every command that connects to the Redis of a fleet. */
 export function addRedisOptions(command: Command): Command {
-  return addSettings(command, 'redis', 'queue', 'fleet', 'redisPrefix')
+  return addSettings(
+    command,
+    'redis',
+    'queue',
+    'fleet',
+    'redisPrefix',
+    'redisCa',
+    'redisCert',
+    'redisKey',
+  )
 }
 
 /** Adds the options of a worker: its queue, its host in the fleet, and how it sends. */

@@ -230,8 +230,9 @@ export function hideLongWords(text: string): string {
   return text.replaceAll(LONG_RUNS, '...')
 }
 
-/** Variables of access keys, here and in the tools of Alibaba Cloud. */
-const KEY_VARIABLE = /ACCESS_?KEY_?(?:ID|SECRET)$|(?:SESSION|SECURITY|STS)_?TOKEN$/i
+/** Variables of access keys, here and in the tools of Alibaba Cloud, and of the passwords of Redis. */
+const KEY_VARIABLE =
+  /ACCESS_?KEY_?(?:ID|SECRET)$|(?:SESSION|SECURITY|STS)_?TOKEN$|REDIS_(?:SENTINEL_)?PASSWORD$/i
 /** Variables whose URL may contain a password. */
 const URL_VARIABLE =
   /^(?:(?:HTTPS?|ALL)_PROXY|(?:OSS_SPOOL_)?REDIS(?:_URL)?|OSS_(?:SPOOL_)?ENDPOINT)$/i
@@ -244,10 +245,10 @@ export function environmentSecrets(env: NodeJS.ProcessEnv): string[] {
   })
 }
 
-/** Returns the password of a URL, as it is written and decoded. */
-function passwordsOf(url: string): string[] {
-  if (!URL.canParse(url)) return []
-  const { password } = new URL(url)
+/** Returns the password of a URL, which may have several hosts, as it is written and decoded. */
+export function passwordsOf(url: string): string[] {
+  const password = /^[\w+.-]+:\/\/[^:/?#]*:([^/?#]*)@/.exec(url)?.[1]
+  if (password === undefined) return []
   try {
     return [password, decodeURIComponent(password)]
   } catch {

@@ -6,7 +6,7 @@ import t from 'tap'
 import { readConfigFile } from '../../src/cli/config-file.js'
 import { UsageError } from '../../src/cli/exit-status.js'
 import { readOssutilConfig } from '../../src/cli/ossutil-config.js'
-import { checkRedisUrl } from '../../src/cli/redis-url.js'
+import { parseRedisUrl } from '../../src/cli/redis-url.js'
 
 const skip = process.getuid?.() !== 0 && 'needs root, to give files away'
 const OURS = JSON.stringify({ endpoint: 'https://h' })
@@ -114,12 +114,22 @@ t.test('a password in any part of --redis is refused and not repeated', t => {
     'rediss://h/0?db=1&PassWord=hunter22',
     'redis://h?sentinelPassword=hunter22',
   ]) {
-    const message = errorOf(() => checkRedisUrl(url, true))
+    const message = errorOf(() => parseRedisUrl(url, true))
     t.match(message, /REDIS_URL/, url)
     t.notMatch(message, /hunter22/)
-    t.equal(checkRedisUrl(url, false), url)
+    t.match(parseRedisUrl(url, false), { kind: 'server', url })
   }
-  t.equal(checkRedisUrl('redis://h/?family=6', true), 'redis://h/?family=6')
+  t.match(parseRedisUrl('redis://h/?family=6', true), { url: 'redis://h/?family=6' })
+  for (const url of [
+    'redis+sentinel://:hunter22@a,b:2/main',
+    'rediss+cluster://user:hunter22@a,b:2',
+    'redis+sentinel://a/main?sentinelPassword=hunter22',
+    'nonsense://:hunter22@a,b',
+  ]) {
+    const message = errorOf(() => parseRedisUrl(url, true))
+    t.match(message, /REDIS_URL/, url)
+    t.notMatch(message, /hunter22/)
+  }
   t.end()
 })
 

@@ -63,7 +63,7 @@ async function collectSettings(
     const text = toScalar(value)
     return {
       name,
-      value: secret === true ? maskSecret(name, String(text)) : shown(text, redact),
+      value: secret === undefined ? shown(text, redact) : maskSecret(name, String(text)),
       from,
     }
   })

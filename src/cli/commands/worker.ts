@@ -8,20 +8,17 @@ import type { Command } from 'commander'
 import { EXIT_SUCCESS, UsageError } from '../exit-status.js'
 import { addExamples, addWorkerOptions } from '../shared-options.js'
 import { reportError, reportResult } from '../report.js'
+import type { RedisFlags } from '../redis-connection.js'
 import type { Session, SpoolFlags } from '../session.js'
 import { errorCode } from '../../util/error-code.js'
 import type { UploadStatus } from '../../upload/maintenance/status.js'
 import type { WorkerMetrics } from '../worker-metrics.js'
 
-type WorkerFlags = SpoolFlags & {
+interface WorkerFlags extends SpoolFlags, RedisFlags {
   readonly metrics?: string
   readonly sources?: string
   readonly bucket?: string
-  readonly redis?: string
-  readonly fleet?: string
-  readonly redisPrefix?: string
   readonly concurrency?: number
-  readonly queue?: string
   readonly host?: string
   readonly health?: { readonly host: string; readonly port: number }
   readonly fleetRate?: number
