@@ -1,10 +1,11 @@
 /**
  * Decides how a job continues after its upload failed; a pure function. Invariants: waiting for another process
- * uses up no attempt, and a job that a later attempt can finish never fails permanently.
+ * or for another worker uses up no attempt, and a job that a later attempt can finish never fails permanently.
  */
 import { UnrecoverableError } from 'bullmq'
 import { SpoolError, type SpoolErrorCode } from '../errors.js'
 import { errorMessage, isArgumentError, isError } from '../util/error-shape.js'
+import { UnsupportedJobError } from './unsupported-job.js'
 import { errorCode } from '../util/error-code.js'
 
 export type FailureAction =
@@ -12,6 +13,8 @@ export type FailureAction =
   | { readonly do: 'send to host'; readonly host: string }
   /** Another process on this host is working on the upload. */
   | { readonly do: 'wait' }
+  /** This worker cannot run the job, but another one may. The job returns to the queue some time later. */
+  | { readonly do: 'hand back' }
   /** Uses up an attempt; the backoff determines when the next one starts. */
   | { readonly do: 'retry' }
   | { readonly do: 'fail' }
@@ -23,8 +26,21 @@ const RETRYABLE_CODES: ReadonlySet<SpoolErrorCode> = new Set([
   'ERR_SPOOL_IO',
 ])
 
-/** @param host – name of this host */
-export function chooseFailureAction(error: unknown, host: string): FailureAction {
+/**
+ * Number of starts without an attempt after which a job whose source nobody has uses up attempts, so that it fails in
+ * the end instead of waiting forever. With one start each 30 s, a rolling deployment has 15 minutes.
+ */
+const MAX_STARTS_WITHOUT_SOURCE = 30
+
+/**
+ * @param host – name of this host
+ * @param starts – how often the job was started without using up an attempt
+ */
+export function chooseFailureAction(error: unknown, host: string, starts = 0): FailureAction {
+  if (error instanceof UnsupportedJobError) {
+    const isExpected = error.lacks === 'version' || starts <= MAX_STARTS_WITHOUT_SOURCE
+    return { do: isExpected ? 'hand back' : 'retry' }
+  }
   if (!(error instanceof SpoolError)) {
     return { do: isArgumentError(error) ? 'fail' : 'retry' }
   }
@@ -32,9 +48,15 @@ export function chooseFailureAction(error: unknown, host: string): FailureAction
     const isOnOtherHost = error.host !== undefined && error.host !== host
     return isOnOtherHost ? { do: 'send to host', host: error.host } : { do: 'wait' }
   }
+  if (isLaterFormat(error.cause)) return { do: 'hand back' }
   const canRetry =
     error.resumable || RETRYABLE_CODES.has(error.code) || isMarkedRetryable(error.cause)
   return { do: canRetry ? 'retry' : 'fail' }
+}
+
+/** Only the version that wrote the record, or a later one, can read it. */
+function isLaterFormat(cause: unknown): boolean {
+  return isError(cause) && cause.name === 'LaterFormatError'
 }
 
 /** A source marks a failure as temporary by throwing an error with `retryable: true`. */

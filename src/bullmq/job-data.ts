@@ -5,6 +5,7 @@
 import { checkInteger, checkObject, checkProperties, invalidType } from '../errors.js'
 import { checkKey } from '../upload/model/names.js'
 import { checkOptions } from '../upload/model/options.js'
+import { UnsupportedJobError } from './unsupported-job.js'
 import type { JobData, JobSourceLimits, JobUpload, ManifestData } from './job.js'
 
 /**
@@ -32,16 +33,30 @@ const JOB_UPLOAD_OPTIONS: Readonly<Record<keyof JobUpload, true>> = {
   callback: true,
 }
 
+/**
+ * Version of the data that this version writes, and the latest that it reads. Increase it with every property or upload
+ * option that changes the object, so that earlier workers leave the job to later ones.
+ */
+export const JOB_DATA_VERSION = 1
+
 /** The longest time that a timer of Node can wait, 24 days. */
 const MAX_TIMEOUT_MS = 2 ** 31 - 1
 
 /** Has the length of every fingerprint. */
 const FINGERPRINT_OF_LENGTH = '0'.repeat(64)
 
-/** @throws TypeError, RangeError, or SpoolError `ERR_SPOOL_INVALID_KEY` */
+/**
+ * @throws UnsupportedJobError for data of a later version, before anything else is checked
+ * @throws TypeError, RangeError, or SpoolError `ERR_SPOOL_INVALID_KEY`
+ */
 export function checkJobData(data: unknown): asserts data is JobData {
   const properties = propertiesOf('data', data)
-  const { key, source, manifest, upload = {} } = properties
+  const { v = 1, key, source, manifest, upload = {} } = properties
+  checkInteger('v', v, 1, Number.MAX_SAFE_INTEGER)
+  if (Number(v) > JOB_DATA_VERSION) {
+    const message = `The data of the job has version ${String(v)}; this worker reads versions up to ${JOB_DATA_VERSION}. Update oss-spool`
+    throw new UnsupportedJobError(message, { lacks: 'version' })
+  }
   checkKey(key)
   checkProperties('upload', propertiesOf('upload', upload), JOB_UPLOAD_OPTIONS)
   // A worker adds the fingerprint to the metadata, whose size is limited.

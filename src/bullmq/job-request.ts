@@ -3,7 +3,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { checkObject, checkProperties, invalidType, outOfRange, SpoolError } from '../errors.js'
 import { omitUndefined } from '../util/omit-undefined.js'
 import type { JobData, ObjectRequest, Sources, UploadData, UploadJob } from './job.js'
-import { checkJobData } from './job-data.js'
+import { checkJobData, JOB_DATA_VERSION } from './job-data.js'
 import { checkJobOptions, JOB_OPTIONS, type JobOptions } from './job-options.js'
 
 const MAX_ID_CHARS = 1_024
@@ -36,7 +36,7 @@ export function parseRequest<S extends Sources>(
   checkJobOptions(request)
   return {
     // The checks above are those of this type; a request has no manifest.
-    data: toJson(pick(request, data)) as UploadData,
+    data: toJson({ ...pick(request, data), v: JOB_DATA_VERSION }) as UploadData,
     options: pick(request, JOB_OPTIONS), // whose properties are all optional
   }
 }

@@ -68,6 +68,8 @@ export type UploadRequest<S extends Sources> = ObjectRequest<S> & {
 
 /** Data of an upload job, as stored in Redis. */
 export interface UploadData extends JobSourceLimits {
+  /** Version of this data. Workers leave jobs of later versions to later workers. @default 1 */
+  readonly v?: number
   /** Key of the object. */
   readonly key: string
   /** Name of a registered source. */
@@ -82,6 +84,8 @@ export interface UploadData extends JobSourceLimits {
 
 /** Data of the job that writes the manifest of a flow. */
 export interface ManifestData {
+  /** Version of this data. Workers leave jobs of later versions to later workers. @default 1 */
+  readonly v?: number
   /** Key of the manifest object. */
   readonly key: string
   /** Contents of the manifest. */

@@ -22,8 +22,10 @@ import { createFlowManifest, formatFlowManifest } from './flow-manifest.js'
 import { toJobError, chooseFailureAction } from './failure-policy.js'
 import { jobFingerprint } from './job-fingerprint.js'
 import type { InternalUploadOptions } from '../upload/model/options.js'
+import { errorMessage } from '../util/error-shape.js'
 import { ProgressThrottle } from './progress-throttle.js'
 import { SourceWatch } from './source-watch.js'
+import { unknownSourceError } from './unsupported-job.js'
 import { uploadIdOf } from './upload-id.js'
 
 /** Abort reason of the job signal when the worker closes. Any other reason means that the job was cancelled. */
@@ -31,6 +33,9 @@ export const CLOSING_REASON = 'closing'
 
 /** Delay before a job is retried whose upload is locked by another process of this host. */
 const LOCKED_RETRY_DELAY_MS = 2_000
+
+/** Delay before a job that this worker cannot run returns to the queue. */
+const HAND_BACK_DELAY_MS = 30_000
 
 /** Dependencies of `Processor`. */
 export interface ProcessorDeps {
@@ -46,6 +51,8 @@ export interface ProcessorDeps {
   readonly findJob: (id: string) => Promise<UploadJob | undefined>
   /** Stores the progress of a job in Redis. Never rejects. */
   readonly reportProgress: (job: UploadJob | HostJob, progress: JobProgress) => Promise<void>
+  /** Reports a problem of a job that did not fail. */
+  readonly warn: (message: string) => void
   /** Whether the worker is closing. */
   readonly isClosing: () => boolean
 }
@@ -98,8 +105,8 @@ export class Processor {
    * @throws the error that puts the job into its next BullMQ state
    */
   async #uploadOrAbort(run: JobRun): Promise<JobResult | string> {
-    const { cancellations, host, isClosing } = this.#deps
-    const { job, uploadId, token, signal } = run
+    const { cancellations, host, isClosing, warn } = this.#deps
+    const { job, uploadId, signal } = run
     if (isClosing()) return this.#returnToQueue(run)
     const mayBeCancelled =
       job.id !== sharedJobId(job) || wasStartedBefore(job) || mayKeepWaiting(job)
@@ -116,12 +123,20 @@ export class Processor {
       return await this.#abortCancelled(run)
     } catch (error) {
       if (error instanceof WaitingError) throw error
-      const action = chooseFailureAction(error, host)
+      const action = chooseFailureAction(error, host, startsWithoutAttempt(job))
       if (action.do === 'send to host') return action.host
-      if (action.do !== 'wait') throw toJobError(error, action.do === 'fail')
-      await job.moveToDelayed(Date.now() + LOCKED_RETRY_DELAY_MS, token)
-      throw new DelayedError()
+      if (action.do === 'wait') return this.#delay(run, LOCKED_RETRY_DELAY_MS)
+      if (action.do !== 'hand back') throw toJobError(error, action.do === 'fail')
+      const seconds = HAND_BACK_DELAY_MS / 1_000
+      warn(`Job ${job.id} returns to the queue in ${seconds} s: ${errorMessage(error)}`)
+      return this.#delay(run, HAND_BACK_DELAY_MS)
     }
+  }
+
+  /** Returns the job to the queue after a delay. Uses up no attempt. */
+  async #delay({ job, token }: JobRun, ms: number): Promise<never> {
+    await job.moveToDelayed(Date.now() + ms, token)
+    throw new DelayedError()
   }
 
   async #upload({ job, uploadId, signal }: JobRun): Promise<JobResult> {
@@ -153,9 +168,7 @@ export class Processor {
     const { sources, host, sourceLimits } = this.#deps
     const source = Object.hasOwn(sources, data.source) ? sources[data.source] : undefined
     if (source === undefined) {
-      throw new Error(
-        `The worker on ${host} has no source "${data.source}". Another worker may have it`,
-      )
+      throw unknownSourceError(data.source, host, Object.keys(sources))
     }
     const { sourceIdleTimeout, sourceTimeout } = { ...sourceLimits, ...data }
     return options => {
@@ -203,4 +216,9 @@ function mayKeepWaiting({ data, repeatJobKey }: UploadJob | HostJob): boolean {
 /** Whether the job may have a child in a host queue, or may have been cancelled while it waited. */
 function wasStartedBefore({ attemptsStarted }: UploadJob | HostJob): boolean {
   return attemptsStarted > 1
+}
+
+/** Number of starts that used up no attempt, this one excluded. */
+function startsWithoutAttempt({ attemptsStarted, attemptsMade }: UploadJob | HostJob): number {
+  return Math.max(0, attemptsStarted - attemptsMade - 1)
 }

@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { FlowProducer, Queue, type JobsOptions } from 'bullmq'
 import { checkObject, checkProperties } from '../errors.js'
 import { Cancellations } from './cancellation.js'
-import { checkJobData, isManifestData } from './job-data.js'
+import { checkJobData, isManifestData, JOB_DATA_VERSION } from './job-data.js'
 import { checkJobOptions } from './job-options.js'
 import { checkJobId, checkSameUpload, parseRequest } from './job-request.js'
 import { checkQueueOptions, type QueueOptions, type QueueSettings } from './queue-options.js'
@@ -130,6 +130,7 @@ export class UploadQueue<S extends Sources> {
       throw new TypeError('The "objects" of a flow must be one or more, with distinct keys')
     }
     const data: ManifestData = {
+      v: JOB_DATA_VERSION,
       key: manifest,
       manifest: { job, keys },
       upload: { mime: 'application/json', ...upload },

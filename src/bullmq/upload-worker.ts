@@ -156,6 +156,7 @@ export class UploadWorker<S extends Sources> extends EventEmitter<{
       cancellations: this.#cancellations,
       findJob: id => this.#sharedQueue.getJob(id),
       reportProgress: (job, progress) => this.#reportProgress(job, progress),
+      warn: message => this.#warn(new Error(message)),
       isClosing: () => this.#closing !== undefined,
     }))
     const workerOptions = bullmqWorkerOptions(settings, concurrency, lockTimeout)
