@@ -72,8 +72,9 @@ async function takeDump(redis: Redis): Promise<() => Promise<void>> {
     if (value !== null) dump.set(key, value)
   }
   return async () => {
-    await redis.flushall()
-    for (const [key, value] of dump) await redis.restore(key, 0, value)
+    const restoring = redis.multi().flushall() // at once, as the workers see it
+    for (const [key, value] of dump) restoring.restore(key, 0, value)
+    await restoring.exec()
   }
 }
 
