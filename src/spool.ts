@@ -223,6 +223,13 @@ export class Spool extends EventEmitter<{
     )
   }
 
+  /** @internal Lists the unfinished uploads with files on this host. Reads no record of the others. */
+  async localUploads(): Promise<UploadStatus[]> {
+    const warn = (warning: SpoolWarning): void => void this.emit('warning', warning)
+    const statuses = await listUploads(this.#records, warn, await this.#records.idsOnHost())
+    return statuses.filter(({ phase }) => phase !== 'receipt')
+  }
+
   /**
    * Lists the unfinished uploads of this client's endpoint, oldest first. Takes no lock and sends no request.
    * @param options – `all`: of every endpoint; `receipts`: also the receipts of finished uploads

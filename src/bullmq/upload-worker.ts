@@ -8,10 +8,16 @@ import { checkInteger, invalidType } from '../errors.js'
 import { Spool } from '../index.js'
 import { RedisCheckpoints } from '../redis/redis-checkpoints.js'
 import { Cancellations } from './cancellation.js'
-import { checkQueueOptions, type QueueOptions, type QueueSettings } from './queue-options.js'
+import {
+  checkQueueOptions,
+  type QueueConnection,
+  type QueueOptions,
+  type QueueSettings,
+} from './queue-options.js'
 import { HostQueues, sharedJobId, type HostJob } from './host-queues.js'
 import type { JobProgress, JobResult, JobSourceLimits, Sources, UploadJob } from './job.js'
 import { checkSourceLimits } from './job-data.js'
+import type { WorkerInternals } from './worker-internals.js'
 import { CLOSING_REASON, Processor } from './processor.js'
 import { uploadIdOf } from './upload-id.js'
 import { errorMessage } from '../util/error-shape.js'
@@ -101,6 +107,8 @@ export class UploadWorker<S extends Sources> extends EventEmitter<{
   /** Name of this host. */
   readonly host: string
   readonly #spool: Spool
+  readonly #connection: QueueConnection
+  readonly #checkpointStore: RedisCheckpoints
   readonly #sharedQueue: Queue<UploadJob>
   readonly #hostQueues: HostQueues
   readonly #cancellations: Cancellations
@@ -143,6 +151,8 @@ export class UploadWorker<S extends Sources> extends EventEmitter<{
     const { connection, name, prefix } = settings
     this.host = checkpointStore.host
     this.#spool = spool
+    this.#connection = connection
+    this.#checkpointStore = checkpointStore
     this.#sharedQueue = new Queue(name, { connection, prefix })
     this.#sharedQueue.on('error', error => this.#warn(error))
     this.#hostQueues = new HostQueues(settings, checkpointStore, hostQueueTimeout)
@@ -194,6 +204,20 @@ export class UploadWorker<S extends Sources> extends EventEmitter<{
         CANCEL_CHECK_INTERVAL_MS,
       ).unref(),
     ]
+  }
+
+  /** @internal Observed by `oss-spool/prometheus`. */
+  get internals(): WorkerInternals {
+    const [sharedWorker, hostWorker] = this.#workers
+    return {
+      connection: this.#connection,
+      spool: this.#spool,
+      checkpointStore: this.#checkpointStore,
+      sharedQueue: this.#sharedQueue,
+      sharedWorker,
+      hostWorker,
+      isActive: uploadId => this.#activeJobs.has(uploadId),
+    }
   }
 
   /** Number of active jobs. */

@@ -118,7 +118,7 @@ async function createConnection(
     )
   }
   const tls = await readTlsFiles(target, flags)
-  resolveFromProject(['bullmq', 'ioredis'], projectFolders)
+  resolveFromProject(['bullmq', 'ioredis', 'prom-client'], projectFolders)
   const client = await createRedisClient(target, tls, flags, maxRetriesPerRequest).catch(
     rethrowMissingPackage,
   )

@@ -11,6 +11,10 @@ import { CheckpointFile } from './checkpoint-db.js'
 import { checkDirectory } from './trusted-files.js'
 
 export class LocalRecordStore extends SpoolDirectory implements RecordStore {
+  idsOnHost(): Promise<string[]> {
+    return this.ids()
+  }
+
   async read(id: string): Promise<Checkpoint | null> {
     if (!checkDirectory(this.directoryOf(id))) return null
     return new CheckpointFile(this.checkpointPath(id)).read()

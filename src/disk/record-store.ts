@@ -26,6 +26,8 @@ export interface RecordStore {
   directoryOf(id: string): string
   /** Returns the ids of all possible uploads that `select` accepts, sorted. Reads no directory of the others. */
   ids(select?: (id: string) => boolean): Promise<string[]>
+  /** Returns the ids of all possible uploads with files on this host. */
+  idsOnHost(): Promise<string[]>
   /** Returns whether `ids()` contains `id`. */
   has(id: string): Promise<boolean>
   /**

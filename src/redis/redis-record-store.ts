@@ -69,6 +69,10 @@ export class RedisRecordStore implements RecordStore {
     return members.filter(id => isId(id) && select(id)).toSorted() // as in a directory, other names are not ours
   }
 
+  idsOnHost(): Promise<string[]> {
+    return this.#spool.ids()
+  }
+
   async has(id: string): Promise<boolean> {
     return isId(id) && (await this.#sendCommand('SISMEMBER', this.#keys.uploadIds, id)) === 1
   }

@@ -11,7 +11,7 @@ import { basename, dirname, join, relative } from 'node:path'
 import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
 import ts from 'typescript'
-import { start, type Run } from '../support/command-line.js'
+import { start, until, type Run } from '../support/command-line.js'
 import { install, unpack } from '../support/installed.js'
 import { long } from '../support/long.js'
 import { checkOutput } from '../support/schema.js'
@@ -29,7 +29,7 @@ const PUBLISHED = [
   /^schema\/[\w-]+\.schema\.json$/,
   /^docs\/[\w-]+\.(md|png)$/,
   /^benchmarks\/(RESULTS\.md|plots\/[\w-]+\.svg)$/,
-  /^examples\/([\w-]+\/)?([\w@-]+\.(mjs|md|sh|service|timer|yaml)|oss-spool|Dockerfile)$/,
+  /^examples\/([\w-]+\/)?([\w@-]+\.(mjs|md|sh|service|timer|yaml|yml|json)|oss-spool|Dockerfile)$/,
 ]
 
 /**
@@ -155,20 +155,29 @@ t.test('a worker of a global installation uses the packages of the project', asy
   const worker = (project: string): Run => {
     const sources = join(project, 'sources.mjs')
     writeFileSync(sources, 'export const source = () => []')
-    const args = ['worker', '--local', '--bucket=bucket', `--sources=${sources}`]
+    const args = ['worker', '--local', '--bucket=bucket', `--sources=${sources}`, '--health=0']
     return start(dir, args, undefined, { REDIS_URL: 'redis://127.0.0.1:1' }, bin)
   }
   const project = join(dir, 'project')
   install(project, '', ['bullmq', 'ioredis'])
-  const { child, done } = worker(project)
-  child.stderr?.on('data', text => {
-    if (String(text).includes('working on queue')) child.kill('SIGKILL')
-  })
-  t.match((await done).err, 'working on queue')
+  t.match(await metricsOf(worker(project)), { status: 501, err: /npm install prom-client/ })
+  install(project, '', ['prom-client'])
+  t.match(await metricsOf(worker(project)), { status: 200, err: /^(?!.*prom-client)/s })
   const empty = join(dir, 'empty')
   await mkdir(empty)
   t.match(await worker(empty).done, { status: 2, err: /npm install bullmq ioredis/ })
 })
+
+/** Stops a worker once it works. Resolves to the status of its `/metrics`, and to its messages. */
+async function metricsOf({ child, done }: Run): Promise<{ status: number; err: string }> {
+  let said = ''
+  child.stderr?.on('data', (text: Buffer) => (said += String(text)))
+  await until(() => said.includes('working on queue') || child.exitCode !== null)
+  const [, health = ''] = /health on (\S+)/.exec(said) ?? []
+  const { status } = await fetch(new URL('/metrics', health))
+  child.kill('SIGKILL')
+  return { status, err: (await done).err }
+}
 
 const versions = process.env['NODES']?.split(',') ?? []
 if (versions.length === 0)
@@ -189,8 +198,10 @@ for (const version of versions) {
   })
 }
 
-/** All entry points except the one that requires its peer. */
-const importable = entries.map(({ name }) => name).filter(name => name !== 'oss-spool/bullmq')
+/** All entry points except those that require their peers. */
+const importable = entries
+  .map(({ name }) => name)
+  .filter(name => !['oss-spool/bullmq', 'oss-spool/prometheus'].includes(name))
 
 let projects = 0
 

@@ -98,10 +98,13 @@ async function runWorker(session: Session, flags: WorkerFlags): Promise<number> 
   if (flags.health !== undefined) {
     const { healthRoute, serveHealth } = await import('../health.js')
     const checkHealth = () => fleet.checkHealth(uploadWorker, session.signal.aborted)
-    const health = await serveHealth(
-      flags.health,
-      new Map([['/healthz', healthRoute(checkHealth)]]),
-    )
+    const { metricsRoute } = await import('../metrics-route.js')
+    const warn = (message: string) => session.logLine(message, { level: 'warn' })
+    const routes = new Map([
+      ['/healthz', healthRoute(checkHealth)],
+      ['/metrics', await metricsRoute(uploadWorker, warn)],
+    ])
+    const health = await serveHealth(flags.health, routes)
     session.onClose(() => health.close())
     if (!flags.quiet) session.logLine(`health on ${health.url}`)
   }
