@@ -1,4 +1,7 @@
-/** Redis loses data while the processes of a fleet run: all of it, or what is newer than a backup. */
+/**
+ * Redis loses data while the processes of a fleet run: all of it, what is newer than a backup, or any keys that it
+ * evicts.
+ */
 import t, { type Test } from 'tap'
 import { setLongTimeout } from '../crash/long-timeout.js'
 import { until } from '../support/command-line.js'
@@ -98,4 +101,33 @@ t.test('a Redis that is restored from a backup publishes no finished object agai
   await scenario.addAll()
   await scenario.completed(JOBS)
   await scenario.check(settled)
+})
+
+t.test('a Redis that evicts keys loses jobs, and publishes nothing wrong', async t => {
+  const fleet = await Machines.open(t, '--maxmemory-policy', 'allkeys-lru')
+  if (fleet === undefined) return
+  const scenario = new Scenario(t, fleet)
+  await scenario.addAll()
+  await scenario.completed(2)
+  const { redis } = fleet
+  const statistic = async (name: string): Promise<number> =>
+    Number(new RegExp(`^${name}:(\\d+)`, 'm').exec(await redis.info())?.[1])
+  await redis.config('SET', 'maxmemory', (await statistic('used_memory')) + 100_000)
+  const evicted = async (): Promise<number> => {
+    await redis.set(`filler:${Math.random()}`, 'x'.repeat(10_000)).catch(() => undefined)
+    return statistic('evicted_keys')
+  }
+  await until(async () => (await evicted()) >= 200)
+  await redis.config('SET', 'maxmemory', 0)
+  t.ok(
+    [...publications(fleet).keys()].every(key => scenario.objects.has(key)),
+    'only objects of jobs are published',
+  )
+  const published = new Map([...scenario.objects].filter(([key]) => publications(fleet).has(key)))
+  await checkContents(t, fleet, published)
+  // What is left of the queue may be inconsistent: jobs that are in no list, and lists of jobs that are gone.
+  await redis.flushall()
+  await scenario.addAll()
+  await scenario.completed(JOBS)
+  await scenario.check([])
 })
