@@ -55,7 +55,7 @@ export async function dispatch(requestContext: RequestContext): Promise<Reply> {
   const now = Date.now() + activeFaults.clockSkewMs
   const { address, signed, authError } = tryAuthenticate(requestContext, target, candidates, now)
   await activeFaults.fire('start')
-  if (authError !== undefined) throw authError
+  if (authError !== undefined) throw await precedingError(operation, address, emulator, authError)
 
   await checkNames(address, emulator)
   const operationContext: OperationContext = {
@@ -153,6 +153,19 @@ function logOperation(
   const uploadId = query.get('uploadId')
   if (uploadId !== undefined) logEntry.uploadId = uploadId
   return operation
+}
+
+/** Returns the error of a refused request: the service looks for the bucket before it looks for the access key. */
+async function precedingError(
+  { access }: Operation,
+  { bucket }: Address,
+  { store, settings }: EmulatorContext,
+  authError: OssError,
+): Promise<OssError> {
+  const precedes =
+    authError.code === 'InvalidAccessKeyId' && access !== 'create' && !settings.createBuckets
+  if (!precedes || bucket === undefined || !isBucketName(bucket)) return authError
+  return (await store.buckets.get(bucket)) === undefined ? noSuchBucket(bucket) : authError
 }
 
 /** Throws 400 for an invalid name, or 404 NoSuchBucket for an invalid key in a bucket that does not exist. */

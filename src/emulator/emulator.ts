@@ -93,7 +93,13 @@ export async function startEmulator(options: EmulatorOptions = {}): Promise<Emul
       throw new TypeError(`Expected \`buckets\` to hold bucket names, got \`${name}\``)
 
   const dir = resolve(options.dir ?? (await mkdtemp(join(tmpdir(), 'oss-emulator-'))))
-  const store = await openStore(dir)
+  const removeTempDir = async () => {
+    if (options.dir === undefined) await removeTree(dir)
+  }
+  const store = await openStore(dir).catch(async (error: unknown) => {
+    await removeTempDir()
+    throw error
+  })
   const closeController = new AbortController()
   allowManyListeners(closeController.signal) // one listener per waiting request
   const closers: (() => Promise<void>)[] = []
@@ -101,7 +107,7 @@ export async function startEmulator(options: EmulatorOptions = {}): Promise<Emul
     closeController.abort()
     await Promise.all(closers.map(closeServer => closeServer()))
     await store.close()
-    if (options.dir === undefined) await removeTree(dir)
+    await removeTempDir()
   }
 
   const context: EmulatorContext = {

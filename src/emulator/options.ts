@@ -76,7 +76,7 @@ export function resolveSettings(options: EmulatorOptions): EmulatorSettings {
     region: options.region ?? 'oss-cn-hangzhou',
     accessKeys,
     createBuckets: options.createBuckets ?? false,
-    verify: options.verify ?? true,
+    verify: checkVerify(options.verify ?? true),
     discard: options.discard ?? false,
     idleTimeout: checkPositiveInteger('idleTimeout', options.idleTimeout ?? 60_000),
     cnames: options.cnames ?? {},
@@ -102,6 +102,12 @@ function createRandomKey(): AccessKey {
 // Array.isArray() does not narrow readonly arrays
 function isAccessKeyList<T, L extends readonly T[]>(value: T | L): value is L {
   return Array.isArray(value)
+}
+
+function checkVerify(value: boolean | 'crc64'): boolean | 'crc64' {
+  if (typeof value !== 'boolean' && value !== 'crc64')
+    throw new TypeError(`Expected \`verify\` to be a boolean or 'crc64', got \`${String(value)}\``)
+  return value
 }
 
 function checkPositiveInteger(name: string, value: number): number {

@@ -22,6 +22,12 @@ export const OSS_ERRORS = {
     message: 'The OSS access key id and security token you provided does not match.',
     ec: '0002-00000004',
   },
+  ArchiveRestoreFileStale: { status: 409, message: 'The archive file or restore info stale' },
+  ArchiveRestoreNotFinished: {
+    status: 409,
+    message: "The archive file's restore is not finished.",
+    ec: '0016-00000719',
+  },
   BadRequest: { status: 400, message: 'Invalid request.' },
   BucketAlreadyExists: {
     status: 409,
@@ -143,15 +149,22 @@ export const OSS_ERRORS = {
     message: 'The specified bucket does not have a website configuration.',
   },
   NoSuchKey: { status: 404, message: 'The specified key does not exist.', ec: '0026-00000001' },
+  NoSuchRegion: { status: 404, message: 'The specified region does not exist.' },
   NoSuchUpload: { status: 404, message: NO_SUCH_UPLOAD_MESSAGE, ec: '0042-00000002' },
   NotImplemented: {
     status: 400,
     message: 'A header you provided implies functionality that is not implemented.',
   },
+  NotSymlink: { status: 400, message: 'The object is not symlink' },
   ObjectNotAppendable: {
     status: 409,
     message: 'The object is not appendable',
     ec: '0026-00000018',
+  },
+  OperationNotSupported: {
+    status: 400,
+    message: 'The operation is not supported for this resource',
+    ec: '0016-00000702',
   },
   PartAlreadyExist: {
     status: 409,
@@ -182,6 +195,7 @@ export const OSS_ERRORS = {
       'Your socket connection to the server was not read from or written to within the timeout period. Idle connections will be closed.',
     ec: '0017-00000704',
   },
+  RestoreAlreadyInProgress: { status: 409, message: 'The restore operation is in progress.' },
   SecurityTokenExpired: {
     status: 403,
     message: 'The security token you provided has expired.',
@@ -192,6 +206,10 @@ export const OSS_ERRORS = {
     message:
       'The request signature we calculated does not match the signature you provided. Check your key and signing method.',
     ec: '0002-00000040',
+  },
+  SymlinkTargetNotExist: {
+    status: 404,
+    message: 'The target object you specified does not exist.',
   },
   WORMConfigurationLocked: { status: 409, message: 'The WORM Configuration is locked.' },
   TooManyBuckets: {

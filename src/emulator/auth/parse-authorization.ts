@@ -34,6 +34,8 @@ export interface Authorization {
 export function parseAuthorization(request: SignableRequest): Authorization | undefined {
   const { headers, query } = request
   const authorization = headers.get('authorization')
+  const version = authorization ?? query.get('x-oss-signature-version') ?? ''
+  if (/^OSS2( |$)/.test(version)) throw unsupportedVersion2(version)
   if (authorization !== undefined) {
     return authorization.startsWith('OSS4-HMAC-SHA256')
       ? parseHeaderV4(authorization, headers)
@@ -47,6 +49,9 @@ export function parseAuthorization(request: SignableRequest): Authorization | un
 
 const malformedAuthorization = (value: string): OssError =>
   invalidArgument('Authorization', value, 'Authorization header is invalid.')
+
+const unsupportedVersion2 = (value: string): OssError =>
+  invalidArgument('Authorization', value, 'Signatures of version 2 are not supported. Use 4 or 1.')
 
 const missingDate = (): OssError =>
   new OssError('AccessDenied', { message: 'OSS authentication requires a valid Date.' })

@@ -170,10 +170,10 @@ export class ActiveFaults {
     return upload && { bucket, upload }
   }
 
-  async #dropParts(parts: readonly number[] | undefined): Promise<void> {
+  async #dropParts(parts: number | readonly number[] | undefined): Promise<void> {
     const found = await this.#findUpload()
     const { partNumber } = this.#target.logEntry
-    for (const number of parts ?? (partNumber === undefined ? [] : [partNumber]))
+    for (const number of [parts ?? partNumber ?? []].flat())
       if (found) await this.#emulator.store.uploads.removePart(found.bucket, found.upload, number)
   }
 

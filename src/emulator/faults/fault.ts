@@ -108,8 +108,8 @@ export type FaultAction =
   | {
       /** Deletes stored parts of the request's upload. */
       readonly do: 'drop-part'
-      /** Part numbers. Default: the part number of the request. */
-      readonly parts?: readonly number[]
+      /** Part number or numbers. Default: the part number of the request. */
+      readonly parts?: number | readonly number[]
       /** Point at which it fires. Default `start`. */
       readonly at?: FaultPoint
     }

@@ -7,6 +7,7 @@ import type { Digest } from '../store/digest.js'
 import type { ObjectRecord } from '../store/record.js'
 import { isoTime } from '../iso-time.js'
 import type { OperationContext } from './operation-context.js'
+import { encryptionHeaders } from './encryption.js'
 import { crc64Header } from './object-read.js'
 import { defaultStorageClass } from './object-write.js'
 import { MAX_UPLOAD_BODY_BYTES, receiveBody } from './receive-body.js'
@@ -32,6 +33,7 @@ export async function appendObject(context: OperationContext): Promise<Reply> {
       ETag: `"${record.etag}"`,
       'x-oss-next-append-position': String(record.size),
       ...(settings.verify ? crc64Header(record) : {}),
+      ...encryptionHeaders(record),
     })
   })
 }

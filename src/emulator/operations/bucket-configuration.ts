@@ -7,7 +7,7 @@ import { OssError, type OssErrorCode } from '../oss-error.js'
 import { emptyReply, xmlReply, type Reply } from '../reply.js'
 import type { BucketRecord } from '../store/record.js'
 import { xmlDocument, type XmlValue } from '../xml.js'
-import { requireBucket } from './bucket.js'
+import { RESOURCE_GROUP_ID, requireBucket } from './bucket.js'
 import type { OperationContext } from './operation-context.js'
 import { parseXml, readTextBody } from './xml-body.js'
 
@@ -52,7 +52,12 @@ export const BUCKET_CONFIGURATIONS: readonly BucketConfiguration[] = [
   kind('accessmonitor', 'AccessMonitorConfiguration', { Status: 'Disabled' }, NO_DELETE),
   kind('transferAcceleration', ACCELERATION, 'NoSuchTransferAccelerationConfiguration', NO_DELETE),
   kind('publicAccessBlock', 'PublicAccessBlockConfiguration', { BlockPublicAccess: false }),
-  kind('resourceGroup', 'BucketResourceGroupConfiguration', { ResourceGroupId: '' }, NO_DELETE),
+  kind(
+    'resourceGroup',
+    'BucketResourceGroupConfiguration',
+    { ResourceGroupId: RESOURCE_GROUP_ID },
+    NO_DELETE,
+  ),
   kind('httpsConfig', 'HttpsConfiguration', { TLS: { Enable: false } }, NO_DELETE),
   kind('bucketArchiveDirectRead', 'ArchiveDirectReadConfiguration', { Enabled: false }, NO_DELETE),
 ]

@@ -14,10 +14,11 @@ const ELEMENTS: Readonly<Record<string, string>> = {
 
 export async function getBucketStat(context: OperationContext): Promise<Reply> {
   await requireBucket(context)
-  const { store, bucket, now } = context
+  const { store, bucket } = context
   const counts = new Map(Object.values(ELEMENTS).map(name => [name, { size: 0, count: 0 }]))
   let size = 0
   let count = 0
+  let lastModified = 0
   for (const key of await store.objects.listKeys(bucket)) {
     const object = await store.objects.get(bucket, key)
     if (object === undefined) continue // deleted meanwhile
@@ -28,6 +29,7 @@ export async function getBucketStat(context: OperationContext): Promise<Reply> {
     }
     size += object.size
     count++
+    lastModified = Math.max(lastModified, Date.parse(object.modified))
   }
   const uploads = await store.uploads.list(bucket)
   const elements = [...counts].flatMap(([name, { size: storage, count: objects }]) => [
@@ -40,7 +42,7 @@ export async function getBucketStat(context: OperationContext): Promise<Reply> {
     ObjectCount: count,
     MultipartUploadCount: uploads.length,
     LiveChannelCount: 0,
-    LastModifiedTime: Math.floor(now / 1000),
+    LastModifiedTime: Math.floor(lastModified / 1000),
     ...(Object.fromEntries(elements) as Record<string, number>), // pairs of a name and a number, see above
     MultipartPartCount: 0,
     DeleteMarkerCount: 0,

@@ -12,6 +12,9 @@ import { readXmlBody } from './xml-body.js'
 /** Maximum number of buckets per region and account. */
 const MAX_BUCKETS = 100
 
+/** Id of the resource group to which all buckets belong. */
+export const RESOURCE_GROUP_ID = 'rg-emulator'
+
 export async function putBucket(context: OperationContext): Promise<Reply> {
   const { store, bucket, headers } = context
   if (!isBucketName(bucket) || bucket.includes('_')) throw invalidBucketName(bucket)
@@ -71,7 +74,7 @@ export async function getBucketInfo(context: OperationContext): Promise<Reply> {
       Comment: '',
       CreationDate: bucket.created,
       ...bucketEndpoints(context.settings),
-      Location: context.settings.region,
+      Location: locationOf(context.settings),
       Name: bucket.name,
       StorageClass: bucket.storageClass,
       DataRedundancyType: 'LRS',
@@ -79,6 +82,7 @@ export async function getBucketInfo(context: OperationContext): Promise<Reply> {
       TransferAcceleration: 'Disabled',
       CrossRegionReplication: 'Disabled',
       BlockPublicAccess: false,
+      ResourceGroupId: RESOURCE_GROUP_ID,
       Owner: OWNER,
       AccessControlList: { Grant: bucket.acl },
       ServerSideEncryptionRule: { SSEAlgorithm: 'None' },
@@ -87,13 +91,17 @@ export async function getBucketInfo(context: OperationContext): Promise<Reply> {
   })
 }
 
-const bucketEndpoints = ({ region }: EmulatorSettings) => ({
-  ExtranetEndpoint: `${region}.aliyuncs.com`,
-  IntranetEndpoint: `${region}-internal.aliyuncs.com`,
+/** Returns the region with its prefix `oss-`, which the setting may lack. */
+export const locationOf = ({ region }: EmulatorSettings): string =>
+  `oss-${region.replace(/^oss-/, '')}`
+
+const bucketEndpoints = (settings: EmulatorSettings) => ({
+  ExtranetEndpoint: `${locationOf(settings)}.aliyuncs.com`,
+  IntranetEndpoint: `${locationOf(settings)}-internal.aliyuncs.com`,
 })
 
 export function getBucketLocation({ settings }: OperationContext): Promise<Reply> {
-  return Promise.resolve(xmlReply('LocationConstraint', settings.region))
+  return Promise.resolve(xmlReply('LocationConstraint', locationOf(settings)))
 }
 
 /** A bucket never has versioning, which the empty document says. */
@@ -135,10 +143,13 @@ export async function listBuckets(context: OperationContext): Promise<Reply> {
       Bucket: shown.map(bucket => ({
         CreationDate: bucket.created,
         ...bucketEndpoints(settings),
-        Location: settings.region,
+        Location: locationOf(settings),
         Name: bucket.name,
         Region: settings.region.replace(/^oss-/, ''),
         StorageClass: bucket.storageClass,
+        Tagging: query.has('tagging')
+          ? { TagSet: { Tag: bucket.tags.map(([Key, Value]) => ({ Key, Value })) } }
+          : undefined,
       })),
     },
   })

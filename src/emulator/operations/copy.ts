@@ -9,15 +9,11 @@ import { removeFile } from '../store/files.js'
 import type { ObjectRecord, ObjectMetadata } from '../store/record.js'
 import { isoTime } from '../iso-time.js'
 import type { OperationContext } from './operation-context.js'
+import { encryptionHeaders } from './encryption.js'
 import { checkConditions } from './conditions.js'
 import { noSuchUpload, parsePartNumber, requireUpload } from './multipart.js'
 import { noSuchKey } from './object-read.js'
-import {
-  defaultStorageClass,
-  encryptionHeader,
-  forbidsOverwrite,
-  throwIfExists,
-} from './object-write.js'
+import { defaultStorageClass, forbidsOverwrite, throwIfExists } from './object-write.js'
 import { parseRange } from './range.js'
 import { writeAndDigest } from './receive-body.js'
 import { objectAclOf, uploadMetadataOf } from './object-metadata.js'
@@ -66,7 +62,7 @@ export async function copyObject(context: OperationContext): Promise<Reply> {
       { LastModified: record.modified, ETag: `"${record.etag}"` },
       {
         ...(record.crc64 === undefined ? {} : { 'x-oss-hash-crc64ecma': record.crc64 }),
-        ...encryptionHeader(record),
+        ...encryptionHeaders(record),
       },
     )
   }

@@ -5,12 +5,8 @@ import type { StoredPart } from '../store/parts.js'
 import type { MultipartUploadRecord } from '../store/record.js'
 import { isoTime } from '../iso-time.js'
 import type { OperationContext } from './operation-context.js'
-import {
-  defaultStorageClass,
-  encryptionHeader,
-  forbidsOverwrite,
-  throwIfExists,
-} from './object-write.js'
+import { encryptionHeaders } from './encryption.js'
+import { defaultStorageClass, forbidsOverwrite, throwIfExists } from './object-write.js'
 import { readNameEncoding } from './name-encoding.js'
 import { digestHeaders, receiveBody } from './receive-body.js'
 import { uploadMetadataOf } from './object-metadata.js'
@@ -40,7 +36,7 @@ export async function initiateMultipartUpload(context: OperationContext): Promis
   return xmlReply(
     'InitiateMultipartUploadResult',
     { ...encoding, Bucket: bucket, Key: encodeName(key), UploadId: upload.id },
-    encryptionHeader(metadata),
+    encryptionHeaders(metadata),
   )
 }
 
@@ -54,7 +50,7 @@ export async function uploadPart(context: OperationContext): Promise<Reply> {
       : undefined
     const part = await store.uploads.putPart(bucket, upload, number, file, digest, check)
     if (part === undefined) throw noSuchUpload(upload.id, 'part')
-    return emptyReply(200, { ...digestHeaders(digest), ...encryptionHeader(upload) })
+    return emptyReply(200, { ...digestHeaders(digest), ...encryptionHeaders(upload) })
   })
 }
 

@@ -6,6 +6,7 @@ import { OWNER } from '../settings.js'
 import type { ObjectRecord } from '../store/record.js'
 import type { OperationContext } from './operation-context.js'
 import { readNameEncoding } from './name-encoding.js'
+import { restoreState } from './restore-state.js'
 import { compareKeys, paginate, type Page } from './pagination.js'
 import { integerParameter } from './multipart-list.js'
 
@@ -23,7 +24,9 @@ export async function listObjects(context: OperationContext): Promise<Reply> {
     Delimiter: encodeName(delimiter),
     IsTruncated: page.truncated,
     NextMarker: page.truncated ? encodeName(page.lastName ?? '') : undefined,
-    Contents: page.items.map(object => contentsElement(object, encodeName, true)),
+    Contents: page.items.map(object =>
+      contentsElement(object, encodeName, { now: context.now, fetchOwner: true }),
+    ),
     CommonPrefixes: page.prefixes.map(commonPrefix => ({ Prefix: encodeName(commonPrefix) })),
   })
 }
@@ -46,7 +49,10 @@ export async function listObjectVersions(context: OperationContext): Promise<Rep
     NextKeyMarker: page.truncated ? encodeName(page.lastName ?? '') : undefined,
     NextVersionIdMarker: page.truncated ? 'null' : undefined,
     Version: page.items.map(object => {
-      const { Key, ...rest } = contentsElement(object, encodeName, true)
+      const { Key, ...rest } = contentsElement(object, encodeName, {
+        now: context.now,
+        fetchOwner: true,
+      })
       return { Key, VersionId: 'null', IsLatest: true, ...rest }
     }),
     CommonPrefixes: page.prefixes.map(commonPrefix => ({ Prefix: encodeName(commonPrefix) })),
@@ -76,7 +82,9 @@ export async function listObjectsV2(context: OperationContext): Promise<Reply> {
     NextContinuationToken: page.truncated
       ? encodeContinuationToken(page.lastName ?? '')
       : undefined,
-    Contents: page.items.map(object => contentsElement(object, encodeName, fetchOwner)),
+    Contents: page.items.map(object =>
+      contentsElement(object, encodeName, { now: context.now, fetchOwner }),
+    ),
     CommonPrefixes: page.prefixes.map(commonPrefix => ({ Prefix: encodeName(commonPrefix) })),
     KeyCount: page.items.length + page.prefixes.length,
   })
@@ -111,7 +119,7 @@ async function listObjectPage(
 function contentsElement(
   object: ObjectRecord,
   encodeName: (text: string) => string,
-  fetchOwner: boolean,
+  { now, fetchOwner }: { now: number; fetchOwner: boolean },
 ) {
   return {
     Key: encodeName(object.key),
@@ -120,6 +128,7 @@ function contentsElement(
     Type: object.type,
     Size: object.size,
     StorageClass: object.storageClass,
+    RestoreInfo: restoreState(object, now),
     Owner: fetchOwner ? OWNER : undefined,
   }
 }

@@ -3,6 +3,7 @@ import { invalidArgument, OssError } from '../oss-error.js'
 import type { HeaderMap } from '../http/headers.js'
 import type { ObjectAcl, ObjectMetadata, Tag } from '../store/record.js'
 import { percentDecode } from '../http/request-target.js'
+import { parseEncryption } from './encryption.js'
 
 /** Headers that are stored and returned with the object. */
 export const STORED_HEADERS = [
@@ -15,7 +16,6 @@ export const STORED_HEADERS = [
 ] as const
 
 const SUPPORTED_STORAGE_CLASSES = ['Standard', 'IA', 'Archive', 'ColdArchive', 'DeepColdArchive']
-const ENCRYPTION_ALGORITHMS = ['AES256', 'KMS', 'SM4']
 const META_PREFIX = 'x-oss-meta-'
 const MAX_META_BYTES = 8 * 1024
 
@@ -106,13 +106,6 @@ export function parseObjectAcl(value: string): ObjectAcl {
   if (acl === undefined)
     throw invalidArgument('x-oss-object-acl', value, 'no such object access control exists')
   return acl
-}
-
-function parseEncryption(headers: HeaderMap): string | undefined {
-  const value = headers.get('x-oss-server-side-encryption')
-  if (value !== undefined && !ENCRYPTION_ALGORITHMS.includes(value))
-    throw new OssError('InvalidEncryptionAlgorithmError')
-  return value
 }
 
 /** Parses tags in the form `k1=v1&k2=v2`, percent-encoded. */

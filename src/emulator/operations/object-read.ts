@@ -5,7 +5,8 @@ import type { ByteSpan } from '../store/stored-body.js'
 import type { ObjectRecord } from '../store/record.js'
 import { httpTime, type OperationContext } from './operation-context.js'
 import { checkConditions } from './conditions.js'
-import { encryptionHeader } from './object-write.js'
+import { encryptionHeaders } from './encryption.js'
+import { restoreHeader } from './restore-state.js'
 import { parseRange } from './range.js'
 import { STORED_HEADERS } from './object-metadata.js'
 import { checkTrafficLimit } from './traffic-limit.js'
@@ -18,7 +19,7 @@ export async function getObject(context: OperationContext): Promise<Reply> {
   checkTrafficLimit(context)
   for (let attempt = 0; attempt < MAX_READ_ATTEMPTS; attempt++) {
     const record = await requireObject(context)
-    const objectReplyHeaders = objectHeaders(record)
+    const objectReplyHeaders = objectHeaders(record, context.now)
     if (checkConditions(headers, record) === 'unmodified')
       return emptyReply(304, objectReplyHeaders)
     const overrides = responseOverrides(query, signed)
@@ -55,7 +56,7 @@ const contentRange = ({ offset, length }: ByteSpan, size: number): string =>
 
 export async function headObject(context: OperationContext): Promise<Reply> {
   const record = await requireObject(context)
-  const objectReplyHeaders = objectHeaders(record)
+  const objectReplyHeaders = objectHeaders(record, context.now)
   if (checkConditions(context.headers, record) === 'unmodified')
     return emptyReply(304, objectReplyHeaders)
   return emptyReply(200, { ...objectReplyHeaders, 'Content-Length': String(record.size) })
@@ -71,15 +72,24 @@ export async function getObjectMeta(context: OperationContext): Promise<Reply> {
   })
 }
 
-/** Resolves with the object; throws 404 NoSuchKey. */
-export async function requireObject({
-  store,
-  bucket,
-  key,
-}: OperationContext): Promise<ObjectRecord> {
+/** Resolves with the object, also if it is a symlink; throws 404 NoSuchKey. */
+export async function requireLink({ store, bucket, key }: OperationContext): Promise<ObjectRecord> {
   const record = await store.objects.get(bucket, key)
   if (record === undefined) throw noSuchKey(key)
   return record
+}
+
+/**
+ * Resolves with the object. For a symlink it has the bytes of the target and the metadata of the link. Throws 404
+ * NoSuchKey or SymlinkTargetNotExist.
+ */
+export async function requireObject(context: OperationContext): Promise<ObjectRecord> {
+  const link = await requireLink(context)
+  if (link.target === undefined) return link
+  const target = await context.store.objects.get(context.bucket, link.target)
+  if (target === undefined || target.type === 'Symlink') throw new OssError('SymlinkTargetNotExist')
+  const { headers, meta, tags, storageClass } = link
+  return { ...target, headers, meta, tags, storageClass, type: 'Symlink' }
 }
 
 /** Returns 404 NoSuchKey. */
@@ -92,7 +102,7 @@ export function crc64Header({ crc64 }: ObjectRecord): Record<string, string> {
   return crc64 === undefined ? {} : { 'x-oss-hash-crc64ecma': crc64 }
 }
 
-function objectHeaders(record: ObjectRecord): Record<string, string> {
+function objectHeaders(record: ObjectRecord, now: number): Record<string, string> {
   const headers: Record<string, string> = {
     'Content-Type': 'application/octet-stream',
     'Accept-Ranges': 'bytes',
@@ -101,7 +111,8 @@ function objectHeaders(record: ObjectRecord): Record<string, string> {
     'x-oss-object-type': record.type,
     'x-oss-storage-class': record.storageClass,
     ...crc64Header(record),
-    ...encryptionHeader(record),
+    ...encryptionHeaders(record),
+    ...restoreHeader(record, now),
   }
   if (record.md5 !== undefined) headers['Content-MD5'] = record.md5
   if (record.type === 'Appendable') headers['x-oss-next-append-position'] = String(record.size)

@@ -6,6 +6,7 @@ import type { ObjectRecord, ObjectMetadata } from '../store/record.js'
 import { isoTime } from '../iso-time.js'
 import type { OperationContext } from './operation-context.js'
 import { prepareCallback } from './callback.js'
+import { encryptionHeaders } from './encryption.js'
 import { hexToBase64, digestHeaders, receiveBody } from './receive-body.js'
 import { metadataOf } from './object-metadata.js'
 
@@ -19,7 +20,7 @@ export async function putObject(context: OperationContext): Promise<Reply> {
       if (forbidsOverwrite(context)) throwIfExists(old)
       return normalObjectRecord(context, metadata, digest)
     })
-    const reply = emptyReply(200, { ...digestHeaders(digest), ...encryptionHeader(metadata) })
+    const reply = emptyReply(200, { ...digestHeaders(digest), ...encryptionHeaders(metadata) })
     return callback(reply, record)
   })
 }
@@ -59,9 +60,4 @@ export function throwIfExists(old: ObjectRecord | undefined, ec?: string): void 
 /** Resolves with the default storage class of objects in this bucket. */
 export async function defaultStorageClass({ store, bucket }: OperationContext): Promise<string> {
   return (await store.buckets.get(bucket))?.storageClass ?? 'Standard'
-}
-
-/** Returns `x-oss-server-side-encryption` if the object has one. */
-export function encryptionHeader({ encryption }: ObjectMetadata): Record<string, string> {
-  return encryption === undefined ? {} : { 'x-oss-server-side-encryption': encryption }
 }

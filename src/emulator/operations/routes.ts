@@ -30,6 +30,7 @@ import { completeMultipartUpload } from './complete.js'
 import { optionObject } from './cors.js'
 import { copyObject, uploadPartCopy } from './copy.js'
 import { deleteMultipleObjects } from './delete-multiple.js'
+import { listLiveChannels } from './live-channel.js'
 import { abortMultipartUpload, initiateMultipartUpload, uploadPart } from './multipart.js'
 import { listMultipartUploads, listParts } from './multipart-list.js'
 import type { OperationName } from './operation-name.js'
@@ -37,6 +38,9 @@ import { listObjects, listObjectsV2, listObjectVersions } from './object-list.js
 import { getObject, getObjectMeta, headObject } from './object-read.js'
 import { deleteObject, putObject } from './object-write.js'
 import type { Access, Level, Operation } from './operation.js'
+import { describeRegions } from './regions.js'
+import { cleanRestoredObject, restoreObject } from './restore.js'
+import { getSymlink, putSymlink } from './symlink.js'
 import { UNKNOWN_OPERATION, unsupportedOperation } from './unsupported.js'
 import {
   deleteBucketTags,
@@ -72,6 +76,8 @@ const SUB_RESOURCE_ROUTES: readonly OperationRoute[] = [
   ['GetBucketStat', 'GET', 'bucket', 'stat', 'owner', getBucketStat],
   ['GetBucketVersioning', 'GET', 'bucket', 'versioning', 'owner', getBucketVersioning],
   ['ListObjectVersions', 'GET', 'bucket', 'versions', 'read', listObjectVersions],
+  ['ListLiveChannel', 'GET', 'bucket', 'live', 'read', listLiveChannels],
+  ['DescribeRegions', 'GET', 'service', 'regions', 'owner', describeRegions],
   ['InitiateBucketWorm', 'POST', 'bucket', 'worm', 'owner', initiateBucketWorm],
   ['GetBucketWorm', 'GET', 'bucket', 'worm', 'owner', getBucketWorm],
   ['AbortBucketWorm', 'DELETE', 'bucket', 'worm', 'owner', abortBucketWorm],
@@ -104,6 +110,10 @@ const SUB_RESOURCE_ROUTES: readonly OperationRoute[] = [
   ['CompleteMultipartUpload', 'POST', 'object', 'uploadId', 'write', completeMultipartUpload],
   ['AbortMultipartUpload', 'DELETE', 'object', 'uploadId', 'write', abortMultipartUpload],
   ['AppendObject', 'POST', 'object', 'append', 'write', appendObject],
+  ['RestoreObject', 'POST', 'object', 'restore', 'write', restoreObject],
+  ['CleanRestoredObject', 'POST', 'object', 'cleanRestoredObject', 'write', cleanRestoredObject],
+  ['PutSymlink', 'PUT', 'object', 'symlink', 'write', putSymlink],
+  ['GetSymlink', 'GET', 'object', 'symlink', 'read', getSymlink],
   ['GetObjectMeta', 'HEAD', 'object', 'objectMeta', 'read', getObjectMeta],
   ['GetObjectAcl', 'GET', 'object', 'acl', 'owner', getObjectAcl],
   ['PutObjectAcl', 'PUT', 'object', 'acl', 'owner', putObjectAcl],

@@ -2,8 +2,8 @@
 import { invalidArgument } from '../oss-error.js'
 import type { OperationContext } from './operation-context.js'
 
-/** Limits in bit/s: 100 KiB/s and 100 MiB/s. */
-const MIN_BITS_PER_SECOND = 819_200
+/** Limits in bit/s: 30 KiB/s, which older documentation names and `ali-oss` tests rely on, and 100 MiB/s. */
+const MIN_BITS_PER_SECOND = 245_760
 const MAX_BITS_PER_SECOND = 838_860_800
 
 /** Throws 400 InvalidArgument for a limit that OSS refuses. It is a header, or a parameter of a presigned URL. */

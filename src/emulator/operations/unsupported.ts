@@ -20,7 +20,7 @@ const UNSUPPORTED_PARAMETERS = new Set(
 )
 
 /** Headers of operations that the emulator does not support. */
-const UNSUPPORTED_HEADERS = ['x-oss-process', 'x-oss-server-side-data-encryption']
+const UNSUPPORTED_HEADERS = ['x-oss-process']
 
 function notImplementedOperation(
   extra: Record<string, string>,

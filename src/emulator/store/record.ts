@@ -35,6 +35,16 @@ export interface RetentionPolicy {
   readonly isLocked: boolean
 }
 
+/** Encryption by the server. */
+export interface Encryption {
+  /** `AES256`, `KMS` or `SM4`. */
+  readonly method: string
+  /** Algorithm of data under KMS, `SM4`. */
+  readonly dataMethod?: string
+  /** Id of the KMS key. */
+  readonly keyId?: string
+}
+
 /** Metadata that a client sends when it creates an object, with PutObject or Initiate. */
 export interface ObjectMetadata {
   /** Stored response headers by lower-case name (content-type, cache-control, expires, ...). */
@@ -44,8 +54,8 @@ export interface ObjectMetadata {
   readonly storageClass: string
   readonly acl: ObjectAcl
   readonly tags: readonly Tag[]
-  /** `AES256`, `KMS` or `SM4`. Stored and returned, never applied. */
-  readonly encryption?: string
+  /** Encryption that the client requested. Stored and returned, never applied. */
+  readonly encryption?: Encryption
 }
 
 /** Location of an object's bytes. */
@@ -60,19 +70,31 @@ export type ObjectBody =
 /** An object. */
 export interface ObjectRecord extends ObjectMetadata {
   readonly key: string
-  /** `Normal`, `Multipart` or `Appendable`, as in `x-oss-object-type`. */
-  readonly type: 'Normal' | 'Multipart' | 'Appendable'
+  /** As in `x-oss-object-type`. */
+  readonly type: 'Normal' | 'Multipart' | 'Appendable' | 'Symlink'
+  /** Key that a symlink names. */
+  readonly target?: string
+  /** The last restore of an object of an archive class. */
+  readonly restore?: Restore
   /** Size in bytes. */
   readonly size: number
   /** Upper case, without quotes. */
   readonly etag: string
-  /** MD5 of the content in base64; Normal objects only. */
+  /** MD5 of the content in base64; only of Normal objects and of sequential uploads. */
   readonly md5?: string
   /** Unsigned decimal; absent if the content was not hashed. */
   readonly crc64?: string
   /** ISO 8601 with ms. */
   readonly modified: string
   readonly body: ObjectBody
+}
+
+/** A restore of an archived object. */
+export interface Restore {
+  /** ISO 8601. */
+  readonly requested: string
+  /** Number of days that the restored object can be read. */
+  readonly days: number
 }
 
 /** A segment of a body: a file, relative to the manifest's directory, and its size in bytes. */

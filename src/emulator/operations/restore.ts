@@ -1,0 +1,71 @@
+/**
+ * RestoreObject and CleanRestoredObject. A restore takes a minute, as an expedited one of the service does, and is
+ * only a state: the emulator also reads archived objects that were never restored.
+ */
+import { isoTime } from '../iso-time.js'
+import { OssError } from '../oss-error.js'
+import { emptyReply, type Reply } from '../reply.js'
+import type { ObjectRecord } from '../store/record.js'
+import type { OperationContext } from './operation-context.js'
+import { requireObject } from './object-read.js'
+import { expiryOf, isOngoing, RESTORE_MS, restoreState } from './restore-state.js'
+import { readXmlBody, type XmlElement } from './xml-body.js'
+
+const MAX_DAYS = 365
+
+/** Storage classes whose restores have a priority. */
+const COLD_CLASSES = ['ColdArchive', 'DeepColdArchive']
+
+export async function restoreObject(context: OperationContext): Promise<Reply> {
+  const { store, bucket, key, now } = context
+  const { storageClass } = await requireArchivedObject(context)
+  const request = await readXmlBody(context, 'RestoreRequest', true)
+  const isCold = COLD_CLASSES.includes(storageClass)
+  const days = parseDays(request)
+  const priority = parsePriority(request, isCold)
+  let wasRestored = false
+  await store.objects.update(bucket, key, old => {
+    if (isOngoing(old, now)) throw new OssError('RestoreAlreadyInProgress')
+    wasRestored = old.restore !== undefined && expiryOf(old.restore) > now
+    const requested = wasRestored ? isoTime(now - RESTORE_MS) : isoTime(now)
+    return { ...old, restore: { requested, days } }
+  })
+  const headers: Record<string, string> = isCold
+    ? { 'x-oss-object-restore-priority': priority }
+    : {}
+  return emptyReply(wasRestored ? 200 : 202, headers)
+}
+
+export async function cleanRestoredObject(context: OperationContext): Promise<Reply> {
+  const { store, bucket, key, now } = context
+  await requireArchivedObject(context)
+  await store.objects.update(bucket, key, old => {
+    if (isOngoing(old, now)) throw new OssError('ArchiveRestoreNotFinished')
+    if (restoreState(old, now) === undefined) throw new OssError('ArchiveRestoreFileStale')
+    const { restore: _restore, ...rest } = old
+    return rest
+  })
+  return emptyReply(200)
+}
+
+async function requireArchivedObject(context: OperationContext): Promise<ObjectRecord> {
+  const object = await requireObject(context)
+  if (!object.storageClass.endsWith('Archive')) throw new OssError('OperationNotSupported')
+  return object
+}
+
+function parseDays(request: XmlElement | undefined): number {
+  const days = Number(request?.text('Days') ?? 1)
+  if (!Number.isInteger(days) || days < 1 || days > MAX_DAYS) throw new OssError('MalformedXML')
+  return days
+}
+
+/** Returns the priority; throws 400 MalformedXML for an object of class Archive, which has none. */
+function parsePriority(request: XmlElement | undefined, isCold: boolean): string {
+  const parameters = request?.child('JobParameters')
+  if (parameters === undefined) return 'Standard'
+  const tier = parameters.text('Tier') ?? 'Standard'
+  if (!isCold || !['Expedited', 'Standard', 'Bulk'].includes(tier))
+    throw new OssError('MalformedXML')
+  return tier
+}
