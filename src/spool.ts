@@ -317,13 +317,32 @@ export class Spool extends EventEmitter<{
    * @throws SpoolError `ERR_SPOOL_NOT_FOUND`, `ERR_SPOOL_LOCKED`, or another one if OSS refuses: the upload is kept
    */
   async abort(id: string, options: AbortOptions = {}): Promise<void> {
+    return this.#abort(id, options, () => this.#acquireExisting(id))
+  }
+
+  /**
+   * @internal As `abort`, for a person: also if the bytes are on another host that is alive. That host quarantines them
+   * when it finds them without a record.
+   */
+  async abortFromAnyHost(id: string, options: AbortOptions = {}): Promise<void> {
+    return this.#abort(id, options, async () => {
+      await this.#sweep(id)
+      return Claim.acquireForAbort(this.#records, id)
+    })
+  }
+
+  async #abort(
+    id: string,
+    options: AbortOptions,
+    acquire: () => Promise<Claim & { checkpoint: Checkpoint }>,
+  ): Promise<void> {
     checkId(id)
     checkObject('options', options)
     checkProperties('options', options, ABORT_OPTIONS)
     const { remote = true } = options
     if (typeof remote !== 'boolean') throw invalidType('remote', 'a boolean', remote)
     await this.#withErrorCodes({ id }, () =>
-      this.#withClaim(this.#acquireExisting(id), claim => {
+      this.#withClaim(acquire(), claim => {
         if (!remote) return this.#remove(claim)
         const { checkpoint } = claim
         this.#checkEndpoint(checkpoint, (say, at) => say.abort(id, { at }))

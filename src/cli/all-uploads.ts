@@ -9,7 +9,7 @@ import type { CliConnection } from './connection.js'
 import type { IsOwnUpload, Session } from './session.js'
 
 /** Why `resume --all` leaves out an upload. */
-export type SkipReason = 'owned' | 'unsealed' | 'exists' | 'elsewhere'
+export type SkipReason = 'other host' | 'owned' | 'unsealed' | 'exists' | 'elsewhere'
 
 /**
  * Returns why `resume --all` leaves out an upload, or `undefined` if it finishes it.

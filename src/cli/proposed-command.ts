@@ -11,11 +11,41 @@ import { shellQuoted, toFlag } from './command-words.js'
 export type SelectingFlags = ConnectionFlags & {
   readonly config?: string
   readonly spool?: string
+  readonly redis?: string
+  readonly redisPrefix?: string
+  readonly redisCa?: string
+  readonly redisCert?: string
+  readonly redisKey?: string
+  readonly queue?: string
+  readonly fleet?: string
+  readonly host?: string
 }
+
+/** Flags that select the records of a fleet. */
+export const FLEET_FLAGS = [
+  'redis',
+  'redisCa',
+  'redisCert',
+  'redisKey',
+  'redisPrefix',
+  'queue',
+  'fleet',
+  'host',
+] as const
+
+/** Commands that accept them. */
+const FLEET_COMMANDS: ReadonlySet<string> = new Set(['ls', 'show', 'resume', 'abort', 'prune'])
 
 /** Commands that only read the spool and accept no flags of a connection. */
 const OFFLINE_COMMANDS: ReadonlySet<string> = new Set(['ls', 'show'])
-const PATH_FLAGS: ReadonlySet<string> = new Set(['config', 'spool', 'local'])
+const PATH_FLAGS: ReadonlySet<string> = new Set([
+  'config',
+  'spool',
+  'local',
+  'redisCa',
+  'redisCert',
+  'redisKey',
+])
 const SPOOL_FLAGS = ['config', 'spool'] as const
 const CONNECTION_FLAGS = [
   ...SPOOL_FLAGS,
@@ -34,7 +64,11 @@ const CONNECTION_FLAGS = [
  * @param given – flags to repeat; paths are made absolute
  */
 export function proposedCommand(args: readonly string[], given: SelectingFlags): string {
-  const names = OFFLINE_COMMANDS.has(args[0] ?? '') ? SPOOL_FLAGS : CONNECTION_FLAGS
+  const [command = ''] = args
+  const names = [
+    ...(OFFLINE_COMMANDS.has(command) ? SPOOL_FLAGS : CONNECTION_FLAGS),
+    ...(FLEET_COMMANDS.has(command) ? FLEET_FLAGS : []),
+  ]
   const flags = names.flatMap(name => {
     const value = given[name]
     if (value === undefined || value === false || args.includes(toFlag(name))) return []
@@ -54,7 +88,9 @@ export function selectPlace(
   { endpoint, region }: RecordedPlace,
 ): SelectingFlags {
   const { config, spool, pathStyle, requestPayer } = given
+  const fleetFlags = FLEET_FLAGS.filter(name => given[name] !== undefined)
   const kept = {
+    ...Object.fromEntries(fleetFlags.map(name => [name, given[name]])),
     ...(config === undefined ? {} : { config }),
     ...(spool === undefined ? {} : { spool }),
     ...(pathStyle === undefined ? {} : { pathStyle }),

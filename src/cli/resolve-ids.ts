@@ -1,11 +1,11 @@
 /** Resolves the arguments of `resume`, `show` and `abort`: an id, the unique start of one, or the URL of an object. */
-import { SpoolDirectory } from '../disk/spool-directory.js'
+import type { RecordStore } from '../disk/record-store.js'
 import { SpoolError } from '../errors.js'
 import type { UploadStatus } from '../upload/maintenance/status.js'
-import { checkId, defaultDirectory } from '../upload/model/names.js'
+import { checkId } from '../upload/model/names.js'
 import { UsageError } from './exit-status.js'
-import type { GlobalFlags, IsOwnUpload, Session } from './session.js'
-import { readSpoolContent } from './spool-content.js'
+import { selectedContent, selectedRecords, type FleetRecordFlags } from './fleet-records.js'
+import type { IsOwnUpload, Session } from './session.js'
 import { parseTarget } from './target.js'
 
 /**
@@ -16,24 +16,24 @@ import { parseTarget } from './target.js'
 export async function resolveIds(
   session: Session,
   args: readonly string[],
-  flags: GlobalFlags,
+  flags: FleetRecordFlags,
   isOwn: IsOwnUpload = () => false,
 ): Promise<string[]> {
-  const directory = new SpoolDirectory(flags.spool ?? defaultDirectory(session.io.env))
+  const records = await selectedRecords(session, flags)
   const hasUrl = args.some(isUrl)
-  const { uploads } = hasUrl ? await readSpoolContent(session, flags) : { uploads: [] }
+  const { uploads } = hasUrl ? await selectedContent(session, flags) : { uploads: [] }
   const ids: string[] = []
   for (const arg of args) {
     if (isUrl(arg)) ids.push(idOfObject(arg, uploads, isOwn))
-    else if (await hasOrUnknown(directory, arg)) ids.push(arg)
-    else ids.push(idStartingWith(arg, await directory.ids()))
+    else if (await hasOrUnknown(records, arg)) ids.push(arg)
+    else ids.push(idStartingWith(arg, await records.ids()))
   }
   return [...new Set(ids)]
 }
 
 /** An inaccessible directory is reported by the command itself. */
-function hasOrUnknown(directory: SpoolDirectory, id: string): Promise<boolean> {
-  return directory.has(id).catch(() => true)
+function hasOrUnknown(records: RecordStore, id: string): Promise<boolean> {
+  return records.has(id).catch(() => true)
 }
 
 function isUrl(arg: string): boolean {

@@ -25,7 +25,12 @@ import {
 } from './log-format.js'
 import type { RunOutcome } from './run-outcome.js'
 import type { RecordedPlace } from '../hint.js'
-import { proposedCommand, selectPlace, type SelectingFlags } from './proposed-command.js'
+import {
+  FLEET_FLAGS,
+  proposedCommand,
+  selectPlace,
+  type SelectingFlags,
+} from './proposed-command.js'
 
 /** Parts of `process` that the commands use. */
 export type ProcessIo = Pick<
@@ -157,6 +162,11 @@ export class Session {
     }
     this.hasBegun = true
     this.commandStatus = await command(merged)
+  }
+
+  /** Whether the command line selects the records of a fleet. Variables and the configuration do not. */
+  get selectsFleet(): boolean {
+    return FLEET_FLAGS.some(name => this.#givenFlags[name] !== undefined)
   }
 
   /** Sets the settings that the called command has options for. */

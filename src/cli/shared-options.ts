@@ -150,6 +150,11 @@ export function addRedisOptions(command: Command): Command {
   )
 }
 
+/** Adds the options that select the uploads of a fleet instead of those in the spool directory. */
+export function addFleetOptions(command: Command): Command {
+  return addSettings(addRedisOptions(command), 'host')
+}
+
 /** Adds the options of a worker: its queue, its host in the fleet, and how it sends. */
 export function addWorkerOptions(command: Command): Command {
   return addSettings(

@@ -7,7 +7,8 @@ import type { GlobalFlags, Session } from './session.js'
 export interface QuarantinedUpload {
   /** `<id>-<time>`. */
   readonly name: string
-  readonly path: string
+  /** Absent if it is on another host of a fleet. */
+  readonly path?: string
   /** ISO 8601, UTC. */
   readonly since: string
 }

@@ -1,8 +1,9 @@
 /** Finds uploads that nobody finished in time, so that a stuck backup is noticed. */
 import { isCommitted, isFinishable, type Checkpoint } from '../disk/checkpoint.js'
+import type { RecordStore } from '../disk/record-store.js'
 import { idArgument } from './proposed-command.js'
-import type { GlobalFlags, Session } from './session.js'
-import { readQuarantine, spoolDirectoryOf } from './spool-content.js'
+import type { Session } from './session.js'
+import { selectedRecords, type FleetRecordFlags } from './fleet-records.js'
 import { formatDuration } from './units.js'
 
 /**
@@ -11,17 +12,18 @@ import { formatDuration } from './units.js'
  */
 export async function reportStaleUploads(
   session: Session,
-  flags: GlobalFlags,
+  flags: FleetRecordFlags,
   staleAfter: number,
 ): Promise<boolean> {
   const now = Date.now()
+  const records = await selectedRecords(session, flags)
   const stale = [
-    ...(await staleUploads(session, flags, now, staleAfter)),
-    ...(await readQuarantine(session, flags))
-      .filter(({ since }) => now - Date.parse(since) > staleAfter)
+    ...(await staleUploads(session, records, now, staleAfter)),
+    ...(await records.quarantined())
+      .filter(({ since }) => now - since > staleAfter)
       .map(({ name, path, since }) => ({
         id: name,
-        message: `${name} is stale: in quarantine since ${since}, at ${path}`,
+        message: `${name} is stale: in quarantine since ${new Date(since).toISOString()}, at ${path ?? 'another host'}`,
       })),
   ]
   for (const { message, id } of stale) session.logLine(message, { level: 'error', id })
@@ -30,12 +32,10 @@ export async function reportStaleUploads(
 
 async function staleUploads(
   session: Session,
-  flags: GlobalFlags,
+  records: RecordStore,
   now: number,
   staleAfter: number,
 ): Promise<{ id: string; message: string }[]> {
-  const { LocalRecordStore } = await import('../disk/local-record-store.js')
-  const records = new LocalRecordStore(await spoolDirectoryOf(session, flags))
   const stale: { id: string; message: string }[] = []
   for (const id of await records.ids()) {
     const checkpoint = await records.read(id).catch(() => null) // listing has reported it

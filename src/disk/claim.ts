@@ -86,9 +86,25 @@ export class Claim {
   }
 
   /** Like `acquire`, for an existing upload. @throws SpoolError also `ERR_SPOOL_NOT_FOUND` */
-  static async acquireExisting(
+  static acquireExisting(
     records: RecordStore,
     id: string,
+  ): Promise<Claim & { checkpoint: Checkpoint }> {
+    return Claim.#acquireExisting(records, id, needsBytes)
+  }
+
+  /** Like `acquireExisting`, for aborting: the bytes may be on another host, which finds them without a record. */
+  static acquireForAbort(
+    records: RecordStore,
+    id: string,
+  ): Promise<Claim & { checkpoint: Checkpoint }> {
+    return Claim.#acquireExisting(records, id, () => false)
+  }
+
+  static async #acquireExisting(
+    records: RecordStore,
+    id: string,
+    requiresBytes: (checkpoint: Checkpoint) => boolean,
   ): Promise<Claim & { checkpoint: Checkpoint }> {
     let claim: Claim | undefined
     while (claim === undefined) {
@@ -96,7 +112,7 @@ export class Claim {
         throw toUnreadableError(id, error)
       })
       if (!exists) throw await notFoundError(records, id)
-      claim = await Claim.#lockAndRead(records, id)
+      claim = await Claim.#lockAndRead(records, id, requiresBytes)
     }
     if (claim.checkpoint === null) {
       await claim.remove() // left by a crash before the first checkpoint
@@ -184,8 +200,15 @@ export class Claim {
     held.delete(this.directory)
   }
 
-  /** Returns `undefined` if the directory or its owner disappeared meanwhile: the caller retries. */
-  static async #lockAndRead(records: RecordStore, id: string): Promise<Claim | undefined> {
+  /**
+   * Returns `undefined` if the directory or its owner disappeared meanwhile: the caller retries.
+   * @param requiresBytes – whether bytes on another host, which is alive, make this host the wrong one
+   */
+  static async #lockAndRead(
+    records: RecordStore,
+    id: string,
+    requiresBytes: (checkpoint: Checkpoint) => boolean = needsBytes,
+  ): Promise<Claim | undefined> {
     const directory = records.directoryOf(id)
     const record = await records.lock(id).catch(async (error: unknown) => {
       if (error instanceof SpoolError) throw error
@@ -219,7 +242,7 @@ export class Claim {
       if (checkpoint === null) return createClaim(false)
       await record.makeDurable?.()
       const where = await record.locateBytes(checkpoint)
-      if (where === 'elsewhere' && needsBytes(checkpoint)) throw bytesElsewhereError(checkpoint)
+      if (where === 'elsewhere' && requiresBytes(checkpoint)) throw bytesElsewhereError(checkpoint)
       return createClaim(where !== 'here')
     } catch (error) {
       const claim = createClaim(false)

@@ -10,21 +10,24 @@ import {
   ID_DESCRIPTION,
   addConnectionOptions,
   addExamples,
+  addFleetOptions,
   addSettings,
 } from '../shared-options.js'
 import { toJsonLine } from '../../util/control-chars.js'
 import { reportError } from '../report.js'
 import { resolveIds } from '../resolve-ids.js'
+import { fleetOptions, type FleetRecordFlags } from '../fleet-records.js'
 import type { Session, SpoolFlags } from '../session.js'
 
-type AbortFlags = SpoolFlags & {
-  readonly all?: boolean
-  readonly noRemote?: boolean
-  readonly yes?: boolean
-}
+type AbortFlags = SpoolFlags &
+  FleetRecordFlags & {
+    readonly all?: boolean
+    readonly noRemote?: boolean
+    readonly yes?: boolean
+  }
 
 export function defineAbort(program: Command, session: Session): void {
-  const command = addConnectionOptions(program.command('abort'))
+  const command = addFleetOptions(addConnectionOptions(program.command('abort')))
     .description('abort uploads, on this disk and on OSS; their bytes are lost')
     .argument('[ID...]', ID_DESCRIPTION)
     .addOption(new Option('--all', 'abort every unfinished upload of this endpoint'))
@@ -35,6 +38,7 @@ export function defineAbort(program: Command, session: Session): void {
   addExamples(addSettings(command, 'noRemote'), [
     'oss-spool abort mydb-2026-11-23',
     'oss-spool abort --all --local --yes',
+    'oss-spool abort orders-2026-11-24 --fleet oss-spool',
   ])
 }
 
@@ -45,24 +49,29 @@ async function abortUploads(
 ): Promise<number> {
   if (ids.length === 0 && !flags.all) throw new UsageError('Expected upload ids or --all')
   if (ids.length > 0 && flags.all) throw new UsageError('Expected upload ids or --all, not both')
+  if (flags.all && session.selectsFleet)
+    throw new UsageError(
+      '--all is not for a fleet: its uploads belong to jobs. Expected upload ids',
+    )
   const connection = await (!flags.noRemote
     ? session.connect(flags)
     : openOfflineFor(session, flags))
-  const spool = await session.openSpool(flags, connection)
+  const spool = await session.openSpool(flags, connection, await fleetOptions(session, flags))
   const isOwn = !flags.noRemote ? ownUploadsOf(connection) : undefined
   const selectedIds = flags.all
     ? await selectAbortable(session, spool, connection, flags)
     : await resolveIds(session, ids, flags, isOwn)
   if (selectedIds.length === 0) return EXIT_SUCCESS
   const subject = selectedIds.length === 1 ? selectedIds[0] : `${selectedIds.length} uploads`
-  const places = !flags.noRemote ? 'on this disk and on OSS' : 'on this disk only'
+  const here = session.selectsFleet ? 'in the fleet' : 'on this disk'
+  const places = !flags.noRemote ? `${here} and on OSS` : `${here} only`
   const question = `Abort ${subject}, ${places}? All spooled bytes will be lost.`
   if (!flags.yes && !(await confirm(session, question))) return EXIT_FAILURE
   let status = EXIT_SUCCESS
   for (const id of selectedIds) {
     try {
-      await spool.abort(id, { remote: !flags.noRemote })
-      session.print(formatAborted(id, flags))
+      await spool.abortFromAnyHost(id, { remote: !flags.noRemote })
+      session.print(formatAborted(id, here, flags))
     } catch (error) {
       if (flags.all && error instanceof SpoolError && SETTLED_ELSEWHERE.has(error.code)) {
         if (!flags.quiet)
@@ -118,7 +127,7 @@ async function selectAbortable(
   return ids
 }
 
-function formatAborted(id: string, { json, noRemote }: AbortFlags): string {
+function formatAborted(id: string, here: string, { json, noRemote }: AbortFlags): string {
   if (json) return toJsonLine({ id, aborted: true, ...(noRemote ? { remote: false } : {}) })
-  return noRemote ? `${id}: aborted on this disk only` : `${id}: aborted`
+  return noRemote ? `${id}: aborted ${here} only` : `${id}: aborted`
 }

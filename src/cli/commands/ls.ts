@@ -1,5 +1,6 @@
 /**
- * `oss-spool ls`: lists the uploads in the spool. Reads only the spool directory, so it needs no credentials.
+ * `oss-spool ls`: lists the uploads in the spool, or those of a fleet. Reads only their records, so it needs no
+ * credentials.
  */
 import { existsSync, realpathSync } from 'node:fs'
 import { resolve } from 'node:path'
@@ -7,16 +8,25 @@ import { Option, type Command } from 'commander'
 import type { UploadStatus } from '../../upload/maintenance/status.js'
 import type { ConnectionFlags } from '../connection.js'
 import { EXIT_SUCCESS } from '../exit-status.js'
-import { addConnectionOptions, addExamples, addSettings } from '../shared-options.js'
+import {
+  addConnectionOptions,
+  addExamples,
+  addFleetOptions,
+  addSettings,
+} from '../shared-options.js'
 import { measured, type MetricsFlags } from '../monitoring.js'
 import { formatBytes, formatDuration } from '../units.js'
 import type { Session, SpoolFlags } from '../session.js'
-import { readSpoolContent, type QuarantinedUpload } from '../spool-content.js'
+import { selectedContent, type FleetRecordFlags } from '../fleet-records.js'
+import type { QuarantinedUpload } from '../spool-content.js'
 
-type LsFlags = SpoolFlags & MetricsFlags & { readonly all?: boolean }
+type LsFlags = SpoolFlags & MetricsFlags & FleetRecordFlags & { readonly all?: boolean }
 
 export function defineLs(program: Command, session: Session): void {
-  const command = addSettings(addConnectionOptions(program.command('ls')), 'metrics')
+  const command = addSettings(
+    addFleetOptions(addConnectionOptions(program.command('ls'))),
+    'metrics',
+  )
     .description('list unfinished uploads and the quarantine')
     .addOption(new Option('--all', 'also list receipts and, with --json, the quarantine'))
     .action((flags: LsFlags) =>
@@ -25,7 +35,11 @@ export function defineLs(program: Command, session: Session): void {
         measured(session, 'ls', merged => listSpool(session, merged, flags)),
       ),
     )
-  addExamples(command, ['oss-spool ls', `oss-spool ls --json | jq -r 'select(.resumable).id'`])
+  addExamples(command, [
+    'oss-spool ls',
+    `oss-spool ls --json | jq -r 'select(.resumable).id'`,
+    'oss-spool ls --fleet oss-spool   # of all hosts, with REDIS_URL set',
+  ])
 }
 
 async function listSpool(
@@ -33,7 +47,7 @@ async function listSpool(
   flags: LsFlags,
   givenFlags: ConnectionFlags,
 ): Promise<number> {
-  const { uploads, quarantine } = await readSpoolContent(session, flags)
+  const { uploads, quarantine } = await selectedContent(session, flags)
   const selected = uploads.filter(
     status => matchesFlags(status, givenFlags) && (flags.all || status.phase !== 'receipt'),
   )
@@ -43,7 +57,7 @@ async function listSpool(
     return EXIT_SUCCESS
   }
   if (selected.length + quarantine.length > 0) {
-    const lines = await formatTables(selected, quarantine, session.io.stdout)
+    const lines = await formatTables(session, selected, quarantine)
     for (const line of lines) session.print(line)
   } else if (session.io.stdout.isTTY && !flags.quiet) {
     session.logLine('no unfinished uploads')
@@ -76,10 +90,11 @@ function withoutOssPrefix(region: string): string {
 }
 
 async function formatTables(
+  { io, selectsFleet }: Session,
   uploads: readonly UploadStatus[],
   quarantine: readonly QuarantinedUpload[],
-  { isTTY, columns }: NodeJS.WriteStream,
 ): Promise<string[]> {
+  const { isTTY, columns } = io.stdout
   const { formatTable } = await import('../table.js')
   const width = isTTY ? columns : undefined
   const now = Date.now()
@@ -91,12 +106,18 @@ async function formatTables(
     formatResumable(status),
     formatSent(status),
     formatAge(status.createdAt),
+    ...(selectsFleet ? [status.host ?? '-'] : []),
     status.owner === undefined ? '-' : `${status.owner.pid}@${status.owner.host}`,
     status.error?.code ?? '-',
   ])
-  const quarantineRows = quarantine.map(({ name, path, since }) => [name, path, formatAge(since)])
+  const quarantineRows = quarantine.map(({ name, path, since }) => [
+    name,
+    path ?? '(another host)',
+    formatAge(since),
+  ])
+  const uploadColumns = selectsFleet ? FLEET_COLUMNS : UPLOAD_COLUMNS
   return [
-    ...(uploadRows.length === 0 ? [] : formatTable(UPLOAD_COLUMNS, uploadRows, width)),
+    ...(uploadRows.length === 0 ? [] : formatTable(uploadColumns, uploadRows, width)),
     ...(uploadRows.length === 0 || quarantineRows.length === 0 ? [] : ['']),
     ...(quarantineRows.length === 0 ? [] : formatTable(QUARANTINE_COLUMNS, quarantineRows, width)),
   ]
@@ -112,6 +133,9 @@ const UPLOAD_COLUMNS = [
   { name: 'OWNER', minWidth: 6 },
   { name: 'LAST ERROR', minWidth: 10 },
 ]
+
+/** The host has the bytes, the owner is the process that works on them. */
+const FLEET_COLUMNS = UPLOAD_COLUMNS.toSpliced(6, 0, { name: 'HOST', minWidth: 6 })
 
 const QUARANTINE_COLUMNS = [
   { name: 'QUARANTINE' },

@@ -4,32 +4,41 @@ import { SpoolError, type SpoolErrorCode } from '../../errors.js'
 import type { Pruned } from '../../upload/maintenance/prune.js'
 import { confirm } from '../confirm.js'
 import { EXIT_SUCCESS, EXIT_FAILURE } from '../exit-status.js'
-import { addConnectionOptions, addExamples, addSettings } from '../shared-options.js'
+import {
+  addConnectionOptions,
+  addExamples,
+  addFleetOptions,
+  addSettings,
+} from '../shared-options.js'
 import { reportFailure } from '../report.js'
+import { fleetOptions, type FleetRecordFlags } from '../fleet-records.js'
 import type { Session, SpoolFlags } from '../session.js'
 
-type PruneFlags = SpoolFlags & {
-  readonly olderThan?: number
-  readonly sealed?: boolean
-  readonly orphans?: boolean
-  readonly dryRun?: boolean
-  readonly yes?: boolean
-}
+type PruneFlags = SpoolFlags &
+  FleetRecordFlags & {
+    readonly olderThan?: number
+    readonly sealed?: boolean
+    readonly orphans?: boolean
+    readonly dryRun?: boolean
+    readonly yes?: boolean
+  }
 
 export function definePrune(program: Command, session: Session): void {
-  const command = addConnectionOptions(program.command('prune'))
+  const command = addFleetOptions(addConnectionOptions(program.command('prune')))
     .description('remove stale uploads, receipts and quarantined files')
     .addOption(new Option('--yes', 'do not ask for confirmation'))
     .action((flags: PruneFlags) => session.run(flags, merged => pruneSpool(session, merged)))
   addExamples(addSettings(command, 'olderThan', 'sealed', 'orphans', 'dryRun'), [
     'oss-spool prune --older-than 30d --dry-run',
     'oss-spool prune --older-than 14d --orphans --yes',
+    'oss-spool prune --fleet oss-spool --dry-run',
   ])
 }
 
 async function pruneSpool(session: Session, flags: PruneFlags): Promise<number> {
   const { olderThan, sealed = false, orphans = false, dryRun = false } = flags
-  const spool = await session.openSpool(flags, await session.connect(flags))
+  const connection = await session.connect(flags)
+  const spool = await session.openSpool(flags, connection, await fleetOptions(session, flags))
   const needsConfirmation = !dryRun && !flags.yes
   const question = sealed
     ? 'Remove stale uploads, receipts and quarantined files? The bytes of sealed and committed uploads will be lost.'

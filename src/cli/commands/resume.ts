@@ -19,6 +19,7 @@ import {
 import {
   ID_DESCRIPTION,
   addExamples,
+  addFleetOptions,
   addSettings,
   addTransferOptions,
   valueOption,
@@ -32,9 +33,11 @@ import { resolveIds } from '../resolve-ids.js'
 import type { CliConnection, ConnectionFlags } from '../connection.js'
 import { spoolErrorHint } from '../spool-error-hint.js'
 import { reportStaleUploads } from '../stale-uploads.js'
+import { fleetOptions, type FleetRecordFlags } from '../fleet-records.js'
 import type { Session, SpoolFlags } from '../session.js'
 
 type ResumeFlags = SpoolFlags &
+  FleetRecordFlags &
   MonitoringFlags &
   ProgressFlags & {
     readonly all?: boolean
@@ -47,7 +50,7 @@ type ResumeFlags = SpoolFlags &
   }
 
 export function defineResume(program: Command, session: Session): void {
-  const command = addTransferOptions(program.command('resume'))
+  const command = addFleetOptions(addTransferOptions(program.command('resume')))
     .description('finish sealed and committed uploads without their sources')
     .argument('[ID...]', ID_DESCRIPTION)
     .addOption(new Option('--all', 'finish every sealed or committed upload of this endpoint'))
@@ -67,6 +70,7 @@ export function defineResume(program: Command, session: Session): void {
   addExamples(addSettings(command, 'staleAfter', 'parallelUploads'), [
     'oss-spool resume --all --quiet --stale-after 24h   # from cron',
     'oss-spool resume oss://backups/mydb-2026-11-23.dump',
+    'oss-spool resume orders-2026-11-24 --fleet oss-spool',
     'oss-spool resume mydb-2026-11-23 --to oss://backups/mydb-2026-11-23.dump --region cn-beijing',
   ])
 }
@@ -88,13 +92,15 @@ async function resumeUploads(
   }
   const connection = await session.connect(flags)
   const to = target && { ...target, ...moveEndpoint(connection, givenFlags) }
-  const spool = await session.openSpool(flags, connection)
+  const fleet = await fleetOptions(session, flags)
+  const spool = await session.openSpool(flags, connection, fleet)
   if (!flags.all) {
     const isOwn = ownUploadsOf(connection)
     const selectedIds = await resolveIds(session, ids, flags, isOwn)
     return combineExitStatuses(await resumeEach(session, spool, selectedIds, flags, to))
   }
-  const status = await resumeAll(session, spool, connection, flags)
+  const isHere = ({ host }: UploadStatus): boolean => host === fleet.checkpointStore?.host
+  const status = await resumeAll(session, spool, connection, isHere, flags)
   if (flags.staleAfter === undefined || session.signal.aborted) return status
   // Stale uploads need a person, while 75 says that a later run may succeed.
   return (await reportStaleUploads(session, flags, flags.staleAfter)) ? EXIT_FAILURE : status
@@ -104,6 +110,7 @@ async function resumeAll(
   session: Session,
   spool: Spool,
   connection: CliConnection,
+  isHere: (status: UploadStatus) => boolean,
   flags: ResumeFlags,
 ): Promise<number> {
   const lostStatuses: number[] = []
@@ -117,7 +124,7 @@ async function resumeAll(
   const isOwn = ownUploadsOf(connection)
   for (const status of uploads) {
     const isOurs = isOwn(status)
-    const reason = skipReason(status, isOurs)
+    const reason = isHere(status) ? skipReason(status, isOurs) : 'other host'
     const isForced = reason === 'exists' && flags.force === true && isOurs
     if (reason === undefined || isForced) ids.push(status.id)
     else if (!flags.quiet) logSkippedUpload(session, status, reason, isOurs)
@@ -135,6 +142,8 @@ function logSkippedUpload(
 ): void {
   const propose = (...args: string[]): string => proposeFor(session, status, isOurs, ...args)
   switch (reason) {
+    case 'other host':
+      return logSkipped(session, status, `its bytes are on host ${status.host}`)
     case 'owned':
       return logSkipped(session, status, ownerText(status))
     case 'unsealed':

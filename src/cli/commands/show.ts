@@ -2,34 +2,35 @@
 import { join } from 'node:path'
 import type { Command } from 'commander'
 import { type Checkpoint, type UploadRecord } from '../../disk/checkpoint.js'
-import { SpoolDirectory } from '../../disk/spool-directory.js'
 import { freedParts } from '../../upload/model/freed-parts.js'
 import type { UploadStatus } from '../../upload/maintenance/status.js'
 import { keyTakenHint, wordHint, type HintWording } from '../../hint.js'
 import { proposeFor, wordingFor } from '../all-uploads.js'
 import { EXIT_SUCCESS } from '../exit-status.js'
-import { ID_DESCRIPTION, addExamples, addSpoolOptions } from '../shared-options.js'
+import { ID_DESCRIPTION, addExamples, addFleetOptions, addSpoolOptions } from '../shared-options.js'
 import { formatBytes, formatDuration } from '../units.js'
 import { resolveIds } from '../resolve-ids.js'
-import type { GlobalFlags, Session, SpoolFlags } from '../session.js'
-import { readSpoolContent } from '../spool-content.js'
+import { selectedContent, selectedRecords, type FleetRecordFlags } from '../fleet-records.js'
+import type { Session, SpoolFlags } from '../session.js'
 
 export function defineShow(program: Command, session: Session): void {
-  const command = addSpoolOptions(program.command('show'))
+  const command = addFleetOptions(addSpoolOptions(program.command('show')))
     .description('show the state of one upload')
     .argument('<ID>', ID_DESCRIPTION)
-    .action((id: string, flags: GlobalFlags) =>
+    .action((id: string, flags: FleetRecordFlags) =>
       session.run(flags, merged => showUpload(session, id, merged)),
     )
   addExamples(command, [
     'oss-spool show mydb-2026-11-23',
     'oss-spool show mydb-2026-11-23 --json | jq .crc64',
+    'oss-spool show orders-2026-11-24 --fleet oss-spool',
   ])
 }
 
 /** Output of `--json`: the status, plus details from the checkpoint. */
 interface UploadDetails extends UploadStatus {
-  readonly directory: string
+  /** Absent if the bytes are on another host of a fleet. */
+  readonly directory?: string
   readonly file?: string
   readonly token: string
   readonly partSize: number
@@ -42,16 +43,22 @@ interface UploadDetails extends UploadStatus {
   readonly unanswered: readonly string[]
 }
 
-async function showUpload(session: Session, arg: string, flags: SpoolFlags): Promise<number> {
+async function showUpload(
+  session: Session,
+  arg: string,
+  flags: SpoolFlags & FleetRecordFlags,
+): Promise<number> {
   const [id = arg] = await resolveIds(session, [arg], flags)
-  const { directory, uploads } = await readSpoolContent(session, flags)
+  const { directory, uploads } = await selectedContent(session, flags)
+  const records = await selectedRecords(session, flags)
   const status = uploads.find(each => each.id === id)
-  const checkpoint = status && (await readCheckpoint(directory, id))
+  const checkpoint = status && (await records.read(id))
   if (status === undefined || !checkpoint) {
     const { notFoundError } = await import('../../disk/quarantined-upload.js')
-    throw await notFoundError(new SpoolDirectory(directory), id)
+    throw await notFoundError(records, id)
   }
-  const details = toUploadDetails(status, checkpoint, join(directory, id))
+  const isHere = !session.selectsFleet || (await records.hasBytes(id))
+  const details = toUploadDetails(status, checkpoint, isHere ? join(directory, id) : undefined)
   if (flags.json) {
     session.printJson(details)
     return EXIT_SUCCESS
@@ -67,29 +74,26 @@ async function showUpload(session: Session, arg: string, flags: SpoolFlags): Pro
   return EXIT_SUCCESS
 }
 
-async function readCheckpoint(directory: string, id: string): Promise<Checkpoint | null> {
-  const { CheckpointFile } = await import('../../disk/checkpoint-db.js')
-  return new CheckpointFile(join(directory, id, 'checkpoint.json')).read()
-}
-
 function toUploadDetails(
   status: UploadStatus,
   checkpoint: Checkpoint,
-  directory: string,
+  directory: string | undefined,
 ): UploadDetails {
   const record = selectRecord(status, checkpoint)
   const { token, file, plan, object } = record
   const freed = countFreedBytes(record)
   return {
     ...status,
-    directory,
+    ...(directory === undefined ? {} : { directory }),
     token,
     partSize: plan.base,
     object,
     ...(freed === 0 ? {} : { freed }),
     superseded: checkpoint.superseded,
     unanswered: checkpoint.unanswered ?? [],
-    ...(record.phase === 'published' ? {} : { file: join(directory, file) }),
+    ...(record.phase === 'published' || directory === undefined
+      ? {}
+      : { file: join(directory, file) }),
     ...('sealedAt' in record ? { crc64: record.crc64 } : {}),
   }
 }
@@ -121,6 +125,7 @@ function formatDetails(details: UploadDetails, checkpoint: Checkpoint): string[]
     `  ${owner === undefined ? 'no process works on it' : `process ${owner.pid} on ${owner.host} works on it`}`,
     ...formatPhase(details),
     ...(details.uploadId === undefined ? [] : [`  upload id on OSS: ${details.uploadId}`]),
+    ...(details.host === undefined ? [] : [`  bytes on host ${details.host}`]),
     ...(details.file === undefined ? [] : [`  bytes in ${details.file}`]),
     ...(previous !== undefined && details.phase === 'spooling'
       ? ['  an older sealed upload with this id is kept until this one is sealed']
@@ -152,9 +157,10 @@ function formatPhase(details: UploadDetails): string[] {
   }
   if (phase === 'receipt') return [`  published: ${sealedText}; this is its receipt (--once)`]
   const content = committed === undefined ? 'every byte' : 'every byte up to its last commit'
+  const where = details.directory === undefined ? 'on the disk of its host' : 'on this disk'
   const stateText =
     phase === 'sealed'
-      ? `sealed: ${content} is on this disk${freed === 0 ? '' : ' or on OSS'}; the source is no longer needed`
+      ? `sealed: ${content} is ${where}${freed === 0 ? '' : ' or on OSS'}; the source is no longer needed`
       : 'completing: OSS was asked to publish the object; the outcome is not known'
   return [`  ${stateText}`, `  ${sealedText}`, `  ${sentText}`, ...freedLines]
 }
@@ -163,11 +169,14 @@ function formatPhase(details: UploadDetails): string[] {
 type ProposeCommand = (...args: string[]) => string
 
 function nextStep(
-  { id, phase, committed, freed = 0, owner, error }: UploadDetails,
+  { id, phase, committed, freed = 0, owner, error, directory, host, resumable }: UploadDetails,
   propose: ProposeCommand,
   wording: HintWording,
 ): string {
   if (owner !== undefined) return 'wait until that process finishes'
+  if (directory === undefined && resumable) {
+    return `resume it on host ${host}, which has its bytes, or run "${propose('abort')}" to discard them`
+  }
   if (error?.code === 'ERR_SPOOL_OBJECT_EXISTS') {
     const isLost = phase === 'spooling' && committed === undefined
     const kept = isLost ? 'nowhere' : freed > 0 ? 'partly on OSS' : 'here'
