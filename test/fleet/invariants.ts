@@ -6,6 +6,7 @@ import { redisCheckpoints } from '../../src/redis/index.js'
 import { contentOf } from '../crash/seeded-content.js'
 import { until } from '../support/command-line.js'
 import { BUCKET } from '../support/oss.js'
+import type { RedisAccess } from '../support/redis.js'
 import type { Machines } from './machines.js'
 
 /** Arguments of the source of an object. */
@@ -19,7 +20,7 @@ const PUBLISHING = ['CompleteMultipartUpload', 'PutObject'] as const
 /** Asserts that every object has the bytes of its source and was published once. */
 export async function checkObjects(
   t: Test,
-  fleet: Machines,
+  fleet: Machines<RedisAccess>,
   objects: ReadonlyMap<string, Content>,
 ): Promise<void> {
   await checkContents(t, fleet, objects)
@@ -33,7 +34,7 @@ export async function checkObjects(
 }
 
 /** Returns how often each key was published. */
-export function publications(fleet: Machines): Map<string, number> {
+export function publications(fleet: Machines<RedisAccess>): Map<string, number> {
   const counts = new Map<string, number>()
   for (const { key = '' } of fleet.done(...PUBLISHING)) counts.set(key, (counts.get(key) ?? 0) + 1)
   return counts
@@ -42,7 +43,7 @@ export function publications(fleet: Machines): Map<string, number> {
 /** Asserts that every object has the bytes of its source. */
 export async function checkContents(
   t: Test,
-  { bench }: Machines,
+  { bench }: Machines<RedisAccess>,
   objects: ReadonlyMap<string, Content>,
 ): Promise<void> {
   for (const [key, { seed, size }] of objects) {
@@ -57,7 +58,7 @@ export async function checkContents(
  */
 export async function checkNothingLeft(
   t: Test,
-  fleet: Machines,
+  fleet: Machines<RedisAccess>,
   hosts: readonly string[],
   lostUploadIds = 0,
 ): Promise<void> {

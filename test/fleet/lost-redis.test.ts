@@ -1,11 +1,13 @@
 /**
- * Redis loses data while the processes of a fleet run: all of it, what is newer than a backup, or any keys that it
- * evicts.
+ * Redis loses data while the processes of a fleet run: all of it, what is newer than a backup, what a replica did
+ * not have, or any keys that it evicts.
  */
 import t, { type Test } from 'tap'
 import { setLongTimeout } from '../crash/long-timeout.js'
 import { until } from '../support/command-line.js'
 import { LONG } from '../support/long.js'
+import type { RedisAccess } from '../support/redis.js'
+import { startSentinel } from '../support/redis-topologies.js'
 import { randomOf } from '../support/seed.js'
 import { checkContents, checkNothingLeft, publications, type Content } from './invariants.js'
 import { Machines, PART } from './machines.js'
@@ -19,11 +21,11 @@ setLongTimeout(t)
 
 /** A fleet whose producer adds the same jobs again if it does not know whether they are in the queue. */
 class Scenario {
-  readonly fleet: Machines
+  readonly fleet: Machines<RedisAccess>
   readonly objects = new Map<string, Content & { pace: number }>()
   readonly #t: Test
 
-  constructor(test: Test, fleet: Machines) {
+  constructor(test: Test, fleet: Machines<RedisAccess>) {
     this.#t = test
     this.fleet = fleet
     const random = randomOf(test)
@@ -130,4 +132,16 @@ t.test('a Redis that evicts keys loses jobs, and publishes nothing wrong', async
   await scenario.addAll()
   await scenario.completed(JOBS)
   await scenario.check([])
+})
+
+t.test('a replica that replaces its primary publishes no finished object again', async t => {
+  const server = await startSentinel(t)
+  if (server === undefined) return
+  const scenario = new Scenario(t, await Machines.on(t, server))
+  await scenario.addAll()
+  await scenario.completed(Math.floor(JOBS / 3))
+  const settled = await scenario.completedKeys()
+  await server.failOver()
+  await scenario.completed(JOBS)
+  await scenario.check(settled)
 })

@@ -10,7 +10,7 @@ import type { Spool } from '../../src/index.js'
 import { redisCheckpoints, type RedisCheckpoints } from '../../src/redis/index.js'
 import { environment, start, type Run } from '../support/command-line.js'
 import { bench, BUCKET, type Bench } from '../support/oss.js'
-import { startRedis, type RedisServer } from '../support/redis.js'
+import { startRedis, type RedisAccess, type RedisServer } from '../support/redis.js'
 import { pathOf } from '../support/project.js'
 import { removeDirectory } from '../support/remove-directory.js'
 
@@ -34,9 +34,9 @@ export interface Machine {
   readonly run: Run
 }
 
-export class Machines {
+export class Machines<S extends RedisAccess = RedisServer> {
   readonly bench: Bench
-  readonly server: RedisServer
+  readonly server: S
   readonly redis: Redis
   readonly queue: UploadQueue<TestSources>
   /** Checkpoints of a host that only observes. */
@@ -45,7 +45,7 @@ export class Machines {
   readonly #t: Test
   #alive = new Set<Machine>()
 
-  private constructor(t: Test, b: Bench, server: RedisServer) {
+  private constructor(t: Test, b: Bench, server: S) {
     this.#t = t
     this.bench = b
     this.server = server
@@ -69,7 +69,12 @@ export class Machines {
   /** Starts a fleet. Returns `undefined` and reports it if Redis is not installed. */
   static async open(t: Test, ...config: string[]): Promise<Machines | undefined> {
     const server = await startRedis(t, '--appendonly', 'yes', ...config)
-    return server && new Machines(t, await bench(t), server)
+    return server && Machines.on(t, server)
+  }
+
+  /** Starts a fleet on an existing Redis. */
+  static async on<S extends RedisAccess>(t: Test, server: S): Promise<Machines<S>> {
+    return new Machines(t, await bench(t), server)
   }
 
   dir(host: string): string {
@@ -93,7 +98,7 @@ export class Machines {
         ...environment(this.bench.oss),
         OSS_BUCKET: BUCKET,
         OSS_SPOOL_DIR: this.dir(host),
-        REDIS_URL: `redis://127.0.0.1:${this.server.port}`,
+        REDIS_URL: this.server.url,
       },
     )
     const machine = { host, run }

@@ -9,10 +9,16 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import type { Test } from 'tap'
 
-export interface RedisServer {
-  readonly port: number
+/** A way to reach Redis. */
+export interface RedisAccess {
+  /** URL for the command line. */
+  readonly url: string
   /** Creates a client that waits while the server is down. It is closed when the test ends. */
   readonly connect: (t: Test) => Redis
+}
+
+export interface RedisServer extends RedisAccess {
+  readonly port: number
   /** Sends SIGKILL. Data that is not in the append-only file is lost. */
   readonly kill: () => Promise<void>
   readonly start: () => Promise<void>
@@ -78,7 +84,7 @@ export async function startRedis(t: Test, ...config: string[]): Promise<RedisSer
     rmSync(dir, { recursive: true, force: true })
   })
   await start()
-  return { port, connect, kill, start, backUp, restartEmpty }
+  return { port, url: `redis://127.0.0.1:${port}`, connect, kill, start, backUp, restartEmpty }
 }
 
 async function freePort(): Promise<number> {
