@@ -112,10 +112,10 @@ async function createConnection(
   const isArgument = session.configuration.origins.get('redis')?.from === '--redis'
   const target = parseRedisUrl(flags.redis, isArgument)
   if (target.kind === 'cluster' && !hasHashTag(names.queuePrefix)) {
-    const hint = 'Set --redis-prefix to a word in braces, such as {uploads}, on every machine'
-    throw new UsageError(
-      `A Redis cluster needs --redis-prefix, so that all keys are in one slot. ${hint}`,
-    )
+    const hint = 'Set --redis-prefix to a word in braces, such as {uploads}, on every machine.'
+    throw new UsageError('A Redis cluster needs --redis-prefix, so that all keys are in one slot', {
+      hint,
+    })
   }
   const tls = await readTlsFiles(target, flags)
   resolveFromProject(['bullmq', 'ioredis', 'prom-client'], projectFolders)

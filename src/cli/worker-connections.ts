@@ -5,6 +5,7 @@ import type { RedisCheckpoints } from '../redis/index.js'
 import type { Spool } from '../spool.js'
 import { omitUndefined } from '../util/omit-undefined.js'
 import { importQueueModule, openRedis, type RedisFlags } from './redis-connection.js'
+import { checkRedisAtStart } from './redis-start-check.js'
 import type { Session } from './session.js'
 import { EventLoopDelay, healthStatus, type WorkerHealth } from './worker-health.js'
 
@@ -47,6 +48,7 @@ export async function openFleet(
   projectFolders: readonly string[],
 ): Promise<Fleet> {
   const redis = await openRedis(session, flags, projectFolders)
+  await checkRedisAtStart(session, redis)
   const { UploadWorker: UploadWorkerClass } = await importQueueModule()
   const { fleetRate, redisCheckpoints } = await import('../redis/index.js')
   const { client, names } = redis

@@ -62,6 +62,8 @@ export interface SentinelTopology {
   /** URL for the command line. */
   readonly url: string
   readonly sentinelPorts: readonly number[]
+  /** Port of the server that is a replica at first. */
+  readonly replicaPort: number
   /** Name that the Sentinels have for the primary. */
   readonly name: string
   /** Creates a client of the current primary, closed when the test ends. */
@@ -117,6 +119,7 @@ export async function startSentinel(t: Test): Promise<SentinelTopology | undefin
   return {
     url: `redis+sentinel://${sentinelPorts.map(port => `127.0.0.1:${port}`).join(',')}/${name}`,
     sentinelPorts,
+    replicaPort: replica,
     name,
     connect: () => {
       const sentinels = sentinelPorts.map(port => ({ host: '127.0.0.1', port }))

@@ -3,22 +3,26 @@ import type { Command } from 'commander'
 import type { CliConnection } from '../connection.js'
 import type { CheckResult } from '../doctor/check-result.js'
 import { EXIT_SUCCESS, EXIT_FAILURE, UsageError } from '../exit-status.js'
-import { addConnectionOptions, addExamples } from '../shared-options.js'
+import type { RedisFlags } from '../redis-connection.js'
+import { addConnectionOptions, addExamples, addRedisOptions } from '../shared-options.js'
 import type { Session, SpoolFlags } from '../session.js'
 import { readSpoolContent } from '../spool-content.js'
 import { parseBucketTarget } from '../target.js'
-import { isArgumentError } from '../../util/error-shape.js'
+import { errorMessage, isArgumentError } from '../../util/error-shape.js'
 import { describeArgumentError } from '../argument-errors.js'
 
+type DoctorFlags = SpoolFlags & RedisFlags
+
 export function defineDoctor(program: Command, session: Session): void {
-  const command = addConnectionOptions(program.command('doctor'))
-    .description('check spool directory, credentials, clock, bucket and permissions')
+  const command = addRedisOptions(addConnectionOptions(program.command('doctor')))
+    .description('check spool directory, credentials, clock, bucket, permissions and Redis')
     .argument('[oss://BUCKET/PREFIX]', 'target of the uploads; without it, OSS is not contacted')
-    .action((target: string | undefined, flags: SpoolFlags) =>
+    .action((target: string | undefined, flags: DoctorFlags) =>
       session.run(flags, merged => runDoctor(session, target, merged)),
     )
   addExamples(command, [
     'oss-spool doctor oss://backups/nightly/',
+    'oss-spool doctor --redis redis://10.0.0.5',
     `oss-spool doctor --json | jq '.checks[] | select(.state != "ok")'`,
   ])
 }
@@ -26,7 +30,7 @@ export function defineDoctor(program: Command, session: Session): void {
 async function runDoctor(
   session: Session,
   target: string | undefined,
-  flags: SpoolFlags,
+  flags: DoctorFlags,
 ): Promise<number> {
   const bucketTarget = target === undefined ? undefined : parseBucketTarget(target)
   const { checkSpoolContent, checkSpoolDirectory } = await import('../doctor/spool.js')
@@ -43,6 +47,7 @@ async function runDoctor(
         )
       : []),
     ...(await checkConnection(session, flags, bucketTarget)),
+    ...(selectsRedis(session) ? await checkRedisConnection(session, flags) : []),
   ]
   const isOk = checks.every(({ state }) => state !== 'failed')
   if (flags.json) session.printJson({ ok: isOk, checks })
@@ -88,6 +93,29 @@ async function checkConnection(
   return ossChecks.some(({ check }) => check === 'credentials')
     ? ossChecks
     : [credentialsResult, ...ossChecks]
+}
+
+/** Whether Redis is selected by anything but a variable of other programs. */
+function selectsRedis({ configuration: { origins } }: Session): boolean {
+  const isNamed = ['queue', 'fleet', 'redisPrefix'].some(name => origins.has(name))
+  const from = origins.get('redis')?.from
+  return isNamed || (from !== undefined && from !== '$REDIS_URL')
+}
+
+async function checkRedisConnection(session: Session, flags: RedisFlags): Promise<CheckResult[]> {
+  const { openRedisOnce } = await import('../redis-connection.js')
+  const { checkRedis } = await import('../doctor/redis.js')
+  try {
+    const { client } = await openRedisOnce(session, flags)
+    return await checkRedis(client)
+  } catch (error) {
+    const { failedResult } = await import('../doctor/check-result.js')
+    const hint =
+      error instanceof UsageError
+        ? `Run "${session.propose('config', 'show')}" to see the settings and where they come from`
+        : 'Check the server, the URL of Redis (--redis, REDIS_URL) and its password'
+    return [failedResult('redis', errorMessage(error), hint)]
+  }
 }
 
 function formatCheck({ check, state, message, hint }: CheckResult): string[] {
