@@ -1,7 +1,15 @@
 /** Connections of commands to Redis: names of fleets, and failures. */
 import t from 'tap'
+import { UploadQueue, type JobSource } from '../../src/bullmq/index.js'
 import { UsageError } from '../../src/cli/exit-status.js'
 import { fleetNames } from '../../src/cli/fleet-names.js'
+import { environment, start, until } from '../support/command-line.js'
+import { bench, BUCKET } from '../support/oss.js'
+import { pathOf } from '../support/project.js'
+import { startRedis } from '../support/redis.js'
+import { removeDirectory } from '../support/remove-directory.js'
+
+type TestSources = { readonly content: JobSource<{ seed: number; size: number }> }
 
 t.test('a fleet is named after its queue unless it has a name', t => {
   t.same(fleetNames({}), { queue: 'oss-spool', queuePrefix: 'bull', recordPrefix: 'oss-spool' })
@@ -44,4 +52,50 @@ t.test('invalid names are usage errors', t => {
     t.throws(() => fleetNames(flags), UsageError, JSON.stringify(flags))
   }
   t.end()
+})
+
+t.test('fleets on one Redis share a rate, records and hosts only by their name', async t => {
+  const redis = await startRedis(t)
+  if (redis === undefined) return
+  const b = await bench(t)
+  const client = redis.connect(t)
+  const jobs = { a: 'rows-a', b: 'rows-b' }
+  for (const [name, key] of Object.entries(jobs)) {
+    const queue = new UploadQueue<TestSources>({ connection: client, name })
+    t.teardown(() => queue.close())
+    await queue.add({ key, source: 'content', args: { seed: 1, size: 200_000 } })
+  }
+  const startWorker = (queue: string, ...args: string[]): void => {
+    const spool = `${b.dir}-${queue}`
+    const worker = start(
+      t.testdirName,
+      [
+        'worker',
+        `--sources=${pathOf('test/fleet/sources.mjs')}`,
+        `--redis=redis://127.0.0.1:${redis.port}`,
+        `--queue=${queue}`,
+        '--fleet-rate=50MB',
+        '--host=same',
+        ...args,
+      ],
+      undefined,
+      { ...environment(b.oss), OSS_BUCKET: BUCKET, OSS_SPOOL_DIR: spool },
+    )
+    t.teardown(async () => {
+      worker.child.kill('SIGKILL')
+      await worker.done
+      await removeDirectory(spool)
+    })
+  }
+  startWorker('a')
+  startWorker('b', '--fleet=other')
+  await until(async () => (await Promise.all(Object.values(jobs).map(b.get))).every(Boolean))
+  const keys = (await client.keys('*')).filter(key => !key.startsWith('bull:'))
+  for (const fleet of ['a', 'other']) {
+    for (const name of ['host:same', 'rate', 'fence']) t.ok(keys.includes(`${fleet}:${name}`), name)
+  }
+  t.same(
+    keys.filter(key => !/^(a|other):/.test(key)),
+    [],
+  )
 })
