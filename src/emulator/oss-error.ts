@@ -92,6 +92,7 @@ export const OSS_ERRORS = {
     ec: '0042-00000209',
   },
   InvalidPolicyDocument: { status: 400, message: 'The policy document is not valid JSON.' },
+  InvalidTargetType: { status: 400, message: "The symbolic's target file type is invalid" },
   InvalidWORMConfiguration: {
     status: 400,
     message: 'The worm configuration is invalid.',

@@ -81,13 +81,14 @@ export async function requireLink({ store, bucket, key }: OperationContext): Pro
 
 /**
  * Resolves with the object. For a symlink it has the bytes of the target and the metadata of the link. Throws 404
- * NoSuchKey or SymlinkTargetNotExist.
+ * NoSuchKey or SymlinkTargetNotExist, or 400 InvalidTargetType.
  */
 export async function requireObject(context: OperationContext): Promise<ObjectRecord> {
   const link = await requireLink(context)
   if (link.target === undefined) return link
   const target = await context.store.objects.get(context.bucket, link.target)
-  if (target === undefined || target.type === 'Symlink') throw new OssError('SymlinkTargetNotExist')
+  if (target === undefined) throw new OssError('SymlinkTargetNotExist')
+  if (target.type === 'Symlink') throw new OssError('InvalidTargetType')
   const { headers, meta, tags, storageClass } = link
   return { ...target, headers, meta, tags, storageClass, type: 'Symlink' }
 }
