@@ -27,7 +27,7 @@ const LOADS = [
 ]
 /** Seconds for which workers without jobs are counted, after the first load. */
 const IDLE_SECONDS = 20
-/** ms after its first line for a worker to subscribe to its queues. */
+/** ms after it has said that it works for a worker to subscribe to its queues. */
 const SETTLING_MS = 1_000
 
 export const title =
@@ -178,13 +178,17 @@ async function runFleet(oss, workers, { size, jobs, idleSeconds }) {
 function startWorker(env, host, spool) {
   const args = [BIN, 'worker', '--sources', SOURCES, '--host', host, '--spool', spool]
   const child = spawn(process.execPath, args, { env, stdio: ['ignore', 'pipe', 'pipe'] })
-  const messages = createInterface({ input: child.stderr })
+  const ready = new Promise(resolve => {
+    createInterface({ input: child.stderr }).on('line', line => {
+      if (line.includes('working on queue')) resolve()
+    })
+  })
   const results = createInterface({ input: child.stdout })
   const died = once(child, 'exit').then(() => {
     throw new Error(`The worker ${host} died`)
   })
   died.catch(() => {}) // it is killed at the end
-  return { child, results, died, ready: Promise.race([once(messages, 'line'), died]) }
+  return { child, results, died, ready: Promise.race([ready, died]) }
 }
 
 /** Resolves when the workers have printed the results of all jobs. */
