@@ -26,6 +26,19 @@ const FLAGS_ONLY = [
   'emulator --host',
 ]
 
+/** Flags of `jobs`, which concern single jobs or calls. */
+const JOB_FLAGS = [
+  'add --source',
+  'add --args',
+  'add --id',
+  'add --priority',
+  'add --delay',
+  'add --attempts',
+  'ls --state',
+  'ls --limit',
+  'retry --failed',
+]
+
 t.test('every option of every command is a setting, except a few', async t => {
   const program = new Command()
   const session = new Session(process)
@@ -43,7 +56,7 @@ t.test('every option of every command is a setting, except a few', async t => {
       .filter(option => !flags.has(option.flags))
       .map(({ long }) => `${command.name()} ${long}`)
   })
-  t.same(others.toSorted(), FLAGS_ONLY.toSorted())
+  t.same(others.toSorted(), [...FLAGS_ONLY, ...JOB_FLAGS].toSorted())
   const help = await run(t.testdir({}), ['--help'])
   for (const flag of new Set(FLAGS_ONLY.map(each => each.split(' ')[1]))) t.match(help.out, flag)
 })
