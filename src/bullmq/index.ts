@@ -10,6 +10,7 @@ export type {
   JobUpload,
   ManifestData,
   ObjectRequest,
+  ScheduledData,
   Sources,
   UploadData,
   UploadJob,
@@ -17,6 +18,8 @@ export type {
 } from './job.js'
 export type { FlowManifest, FlowObject } from './flow-manifest.js'
 export type { JobOptions } from './job-options.js'
+export type { Schedule } from './schedule-times.js'
+export type { ScheduleStatus } from './schedules.js'
 export {
   UploadQueue,
   type AddResult,

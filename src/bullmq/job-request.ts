@@ -77,6 +77,6 @@ function pick(object: object, names: Readonly<Record<string, true>>): object {
 }
 
 /** Returns data as it comes back from Redis. */
-function toJson(data: unknown): unknown {
+export function toJson(data: unknown): unknown {
   return JSON.parse(JSON.stringify(data))
 }

@@ -82,6 +82,15 @@ export interface UploadData extends JobSourceLimits {
   readonly nonce?: string
 }
 
+/** Data of a run of a schedule before its first start, when the worker replaces the placeholders. */
+export interface ScheduledData extends UploadData {
+  /** Marks the key and arguments as texts with placeholders. */
+  readonly placeholders: {
+    /** Time zone of date placeholders. */
+    readonly timeZone: string
+  }
+}
+
 /** Data of the job that writes the manifest of a flow. */
 export interface ManifestData {
   /** Version of this data. Workers leave jobs of later versions to later workers. @default 1 */
@@ -100,7 +109,7 @@ export interface ManifestData {
 }
 
 /** Data of a job in the shared queue. */
-export type JobData = UploadData | ManifestData
+export type JobData = UploadData | ScheduledData | ManifestData
 
 /** Progress of a job, stored in Redis once per second. */
 export interface JobProgress extends ProgressEvent {

@@ -23,6 +23,7 @@ import { toJobError, chooseFailureAction } from './failure-policy.js'
 import { jobFingerprint } from './job-fingerprint.js'
 import type { InternalUploadOptions } from '../upload/model/options.js'
 import { errorMessage } from '../util/error-shape.js'
+import { fillPlaceholders, isScheduledData, runTime } from './run-placeholders.js'
 import { ProgressThrottle } from './progress-throttle.js'
 import { SourceWatch } from './source-watch.js'
 import { unknownSourceError } from './unsupported-job.js'
@@ -141,6 +142,9 @@ export class Processor {
 
   async #upload({ job, uploadId, signal }: JobRun): Promise<JobResult> {
     const { spool, host, reportProgress } = this.#deps
+    if (isScheduledData(job.data)) {
+      await job.updateData(fillPlaceholders(job.data, runTime(job.id ?? '')))
+    }
     const { data } = job
     checkJobData(data)
     const { key, upload } = data

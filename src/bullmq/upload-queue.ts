@@ -19,6 +19,8 @@ import {
   type UploadJob,
   type UploadRequest,
 } from './job.js'
+import type { Schedule } from './schedule-times.js'
+import { Schedules, type ScheduleStatus } from './schedules.js'
 import { jobIdOf, mayNameJob, uploadIdOf } from './upload-id.js'
 
 /** Options of `UploadQueue`. */
@@ -66,6 +68,7 @@ export class UploadQueue<S extends Sources> {
   readonly #settings: QueueSettings
   readonly #jobOptions: NonNullable<UploadQueueOptions['jobs']>
   readonly #cancellations: Cancellations
+  readonly #schedules: Schedules
   #flowProducer: FlowProducer | undefined
 
   /** @throws TypeError for invalid options */
@@ -77,6 +80,7 @@ export class UploadQueue<S extends Sources> {
     this.queue = new Queue(name, { connection, prefix })
     this.queue.on('error', noop)
     this.#cancellations = new Cancellations(connection, this.queue.toKey(''))
+    this.#schedules = new Schedules(this.queue, this.#jobOptions)
   }
 
   /**
@@ -161,7 +165,7 @@ export class UploadQueue<S extends Sources> {
 
   /**
    * Cancels a job; cancelling the job of a manifest cancels all jobs of its flow. A job that has never started
-   * is removed. Any other job fails with `ERR_SPOOL_ABORTED`, within a second or when a worker takes it, and
+   * is removed, unless it is the run of a schedule. Any other job fails with `ERR_SPOOL_ABORTED`, within a second or when a worker takes it, and
    * its upload is aborted locally and on OSS. An object that is already published stays.
    */
   async cancel(id: string): Promise<CancelResult> {
@@ -172,16 +176,41 @@ export class UploadQueue<S extends Sources> {
     const uploadId = uploadIdOf(jobId)
     await this.#cancellations.requestCancel(uploadId)
     if (isManifestData(job.data)) await this.#cancelChildren(job)
-    if (
-      job.attemptsStarted === 0 &&
-      (await this.queue.remove(jobId, { removeChildren: false })) === 1
-    ) {
+    // The next run of a schedule cannot be removed; a worker takes it, which adds the run after it.
+    const mayBeRemoved = job.attemptsStarted === 0 && job.repeatJobKey === undefined
+    if (mayBeRemoved && (await this.queue.remove(jobId, { removeChildren: false })) === 1) {
       await this.#cancellations.clearRequest(uploadId)
       return 'removed'
     }
     // If a worker has just taken the job, there is nothing to promote.
     if (await job.isDelayed()) await job.promote().catch(() => undefined)
     return 'stopping'
+  }
+
+  /**
+   * Sets a schedule. Each run is a job with its own id, `repeat:NAME:MS`, and its own upload. In the key and in
+   * texts in `args`, `{scheduled}` stands for the time of the run, such as `2026-11-29T02-00-00Z`, and `{yyyy}`,
+   * `{MM}`, `{dd}`, `{HH}`, `{mm}` and `{ss}` for its fields in the time zone of the schedule. Setting a schedule to
+   * what it is changes nothing; otherwise the new one replaces it, also for a run that has not started.
+   * @param name – name of the schedule: 1 to 100 of `A-Za-z0-9._-`
+   * @param request – as for `add`, without `id` and `delay`. Its key must be different for each run
+   * @throws TypeError or RangeError for invalid options, or SpoolError `ERR_SPOOL_INVALID_KEY`
+   */
+  schedule(name: string, schedule: Schedule, request: ObjectRequest<S>): Promise<ScheduleStatus> {
+    return this.#schedules.set(name, schedule, request)
+  }
+
+  /**
+   * Removes a schedule and its next run, unless that is due already. Resolves to whether there was one.
+   * @throws TypeError for an invalid name
+   */
+  unschedule(name: string): Promise<boolean> {
+    return this.#schedules.remove(name)
+  }
+
+  /** Returns the schedules that `schedule` has set, by the time of their next run. */
+  schedules(): Promise<ScheduleStatus[]> {
+    return this.#schedules.list()
   }
 
   /** Closes the queue. The caller closes the connection. */
