@@ -2,6 +2,7 @@
 import { QueueKeys } from 'bullmq'
 import * as fc from 'fast-check'
 import t, { type Test } from 'tap'
+import { jobFingerprint } from '../../src/bullmq/job-fingerprint.js'
 import { jobIdOf, uploadIdOf } from '../../src/bullmq/upload-id.js'
 import { checkId } from '../../src/upload/model/names.js'
 import { until } from '../support/command-line.js'
@@ -131,7 +132,10 @@ if (server !== undefined) {
       times: 'always',
     })
     for (const [i, jobId] of BULLMQ_IDS.entries()) {
-      const options = { id: uploadIdOf(jobId), once: true }
+      const id = uploadIdOf(jobId)
+      const fingerprint = jobFingerprint(id, { key: `key-${i}`, source: 'bytes' })
+      // As a worker on this host does.
+      const options = { id, once: true, meta: { 'oss-spool-job': fingerprint } }
       await t.rejects(
         a.spool.upload(`key-${i}`, () => streamOf(content), options),
         { code: 'ERR_SPOOL_DENIED' },
