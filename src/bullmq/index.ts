@@ -27,4 +27,9 @@ export {
   type FlowRequest,
   type UploadQueueOptions,
 } from './upload-queue.js'
-export { UploadWorker, type IdleSource, type UploadWorkerOptions } from './upload-worker.js'
+export {
+  UploadWorker,
+  type CloseOptions,
+  type IdleSource,
+  type UploadWorkerOptions,
+} from './upload-worker.js'

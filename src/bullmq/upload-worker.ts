@@ -4,7 +4,7 @@
  */
 import { EventEmitter } from 'node:events'
 import { Queue, Worker, type Job, type RedisQueueBackend, type WorkerOptions } from 'bullmq'
-import { checkInteger, invalidType } from '../errors.js'
+import { checkInteger, checkObject, checkProperties, invalidType } from '../errors.js'
 import { Spool } from '../index.js'
 import { RedisCheckpoints } from '../redis/redis-checkpoints.js'
 import { Cancellations } from './cancellation.js'
@@ -52,6 +52,12 @@ export interface UploadWorkerOptions<S extends Sources> extends QueueOptions, Jo
    * @default 30 seconds
    */
   readonly lockTimeout?: number
+}
+
+/** Options of `UploadWorker.close`. */
+export interface CloseOptions {
+  /** Time in ms for which active jobs may go on. @default 0 */
+  readonly drain?: number
 }
 
 /** A source that has been silent for long while the upload waited for it. */
@@ -233,21 +239,32 @@ export class UploadWorker<S extends Sources> extends EventEmitter<{
   }
 
   /**
-   * Stops taking jobs, and stops active jobs and returns them to the queue: another worker can take them
-   * immediately, no attempt is used up, and their uploads stay resumable. The caller closes the spool and the
-   * connection.
+   * Stops taking jobs, lets active jobs run for `drain` ms, then stops those that are left and returns them to the
+   * queue: another worker can take them immediately, no attempt is used up, and their uploads stay resumable. It
+   * may be called again, such as without `drain` to wait no longer. The caller closes the spool and the connection.
+   * @throws TypeError or RangeError, by rejecting, for an invalid option
    */
-  close(): Promise<void> {
-    return (this.#closing ??= this.#close())
+  async close(options: CloseOptions = {}): Promise<void> {
+    checkObject('options', options)
+    checkProperties('options', options, { drain: true })
+    const { drain = 0 } = options
+    checkInteger('drain', drain, 0, 2 ** 31 - 1)
+    this.#closing ??= this.#close()
+    if (drain === 0) this.#returnActiveJobs()
+    else this.#timers.push(setTimeout(() => this.#returnActiveJobs(), drain).unref())
+    return this.#closing
   }
 
   async #close(): Promise<void> {
     await Promise.resolve() // `isClosing()` is true from here on, for jobs that start at this moment
-    for (const timer of this.#timers) clearInterval(timer)
-    for (const worker of this.#workers) worker.cancelAllJobs(CLOSING_REASON)
     await Promise.all(this.#workers.map(worker => worker.close()))
+    for (const timer of this.#timers) clearInterval(timer)
     await Promise.all(this.#backgroundTasks)
     await Promise.all([this.#sharedQueue.close(), this.#hostQueues.close()])
+  }
+
+  #returnActiveJobs(): void {
+    for (const worker of this.#workers) worker.cancelAllJobs(CLOSING_REASON)
   }
 
   /** Runs a job that can be cancelled meanwhile. */

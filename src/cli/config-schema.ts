@@ -375,6 +375,11 @@ export const SETTING_DEFINITIONS: readonly SettingDefinition[] = [
     DURATION,
     'fail an attempt whose source does not end within this time (default: no limit)',
   ),
+  setting(
+    '--drain <TIME>',
+    DURATION,
+    'how long active jobs may go on after SIGTERM or SIGINT (default: not at all)',
+  ),
 ]
 
 const SETTING_BY_NAME: ReadonlyMap<string, SettingDefinition> = new Map(

@@ -81,6 +81,7 @@ export class Session {
   readonly #closeHandlers: (() => Promise<void> | void)[] = []
   readonly #exitHandlers: ((status: number) => Promise<void>)[] = []
   #interruptedBy: InterruptSignal | undefined
+  #onSecondSignal: (() => void) | undefined
   #outputFailed = false
   /** Flags on the command line, without configured values. */
   #givenFlags: SelectingFlags = {}
@@ -89,6 +90,9 @@ export class Session {
   readonly #onSignal = (signal: NodeJS.Signals): void => {
     const signalName = INTERRUPT_SIGNALS.find(name => name === signal) ?? 'SIGTERM'
     if (this.#interruptedBy !== undefined) {
+      const handler = this.#onSecondSignal
+      this.#onSecondSignal = undefined
+      if (handler !== undefined) return handler()
       this.statusLine?.clear()
       this.io.exit(128 + constants.signals[signalName])
     }
@@ -333,6 +337,11 @@ export class Session {
   /** Stops the work as the signal does, for a terminal in raw mode that sends none. */
   interrupt(signal: InterruptSignal): void {
     this.#onSignal(signal)
+  }
+
+  /** Calls `handler` at the second interrupt signal. Only a third one exits the process at once then. */
+  onSecondSignal(handler: () => void): void {
+    this.#onSecondSignal = handler
   }
 
   /** Registers a handler for `close()`. Handlers run in reverse order. */

@@ -32,6 +32,8 @@ export type TestSources = {
 export interface Machine {
   readonly host: string
   readonly run: Run
+  /** Returns its stderr so far. */
+  readonly said: () => string
 }
 
 export class Machines<S extends RedisAccess = RedisServer> {
@@ -101,7 +103,9 @@ export class Machines<S extends RedisAccess = RedisServer> {
         REDIS_URL: this.server.url,
       },
     )
-    const machine = { host, run }
+    let said = ''
+    run.child.stderr?.on('data', (text: Buffer) => (said += String(text)))
+    const machine = { host, run, said: () => said }
     this.#alive.add(machine)
     void run.done.finally(() => this.#alive.delete(machine))
     return machine

@@ -29,6 +29,9 @@ export interface RedisServer extends RedisAccess {
   readonly backUp: () => () => Promise<void>
   /** Kills the server and starts it without any data. */
   readonly restartEmpty: () => Promise<void>
+  /** Stops the process, so that its connections stay open and nothing is answered. */
+  readonly freeze: () => void
+  readonly thaw: () => void
 }
 
 /** Starts a server. Resolves with `undefined`, and reports a skipped assertion, if Redis is not installed. */
@@ -84,7 +87,10 @@ export async function startRedis(t: Test, ...config: string[]): Promise<RedisSer
     rmSync(dir, { recursive: true, force: true })
   })
   await start()
-  return { port, url: `redis://127.0.0.1:${port}`, connect, kill, start, backUp, restartEmpty }
+  const freeze = (): void => void server?.kill('SIGSTOP')
+  const thaw = (): void => void server?.kill('SIGCONT')
+  const url = `redis://127.0.0.1:${port}`
+  return { port, url, connect, kill, start, backUp, restartEmpty, freeze, thaw }
 }
 
 async function freePort(): Promise<number> {

@@ -1,16 +1,18 @@
 /**
  * `oss-spool worker`: uploads the jobs of a queue until SIGINT or SIGTERM, then returns unfinished jobs to
- * the queue.
+ * the queue, at once or after `--drain`.
  */
 import { once } from 'node:events'
 import { dirname, resolve } from 'node:path'
 import type { Command } from 'commander'
+import { checkInteger } from '../../errors.js'
 import { EXIT_SUCCESS, UsageError } from '../exit-status.js'
 import { addExamples, addWorkerOptions } from '../shared-options.js'
 import { reportError, reportResult } from '../report.js'
 import type { RedisFlags } from '../redis-connection.js'
 import type { Session, SpoolFlags } from '../session.js'
 import { errorCode } from '../../util/error-code.js'
+import { formatDuration } from '../units.js'
 import type { UploadStatus } from '../../upload/maintenance/status.js'
 import type { WorkerMetrics } from '../worker-metrics.js'
 
@@ -27,6 +29,7 @@ interface WorkerFlags extends SpoolFlags, RedisFlags {
   readonly lockTimeout?: number
   readonly sourceIdleTimeout?: number
   readonly sourceTimeout?: number
+  readonly drain?: number
   readonly partSize?: number
   readonly maxSpool?: number
   readonly parallel?: number
@@ -47,7 +50,8 @@ export function defineWorker(program: Command, session: Session): void {
 }
 
 async function runWorker(session: Session, flags: WorkerFlags): Promise<number> {
-  const { bucket } = flags
+  const { bucket, drain = 0 } = flags
+  checkInteger('drain', drain, 0, 2 ** 31 - 1)
   if (bucket === undefined) throw new UsageError('No bucket: set --bucket or OSS_BUCKET')
   if (flags.sources === undefined) throw new UsageError('No sources: set --sources')
   if (flags.metrics !== undefined) {
@@ -111,7 +115,11 @@ async function runWorker(session: Session, flags: WorkerFlags): Promise<number> 
   if (!flags.quiet)
     session.logLine(`working on queue ${fleet.queueName} as host ${uploadWorker.host}`)
   if (!session.signal.aborted) await once(session.signal, 'abort')
-  await Promise.race([uploadWorker.close(), fleet.whenGivenUp()])
+  if (drain > 0) session.onSecondSignal(() => void uploadWorker.close().catch(() => {})) // the first call reports it
+  if (drain > 0 && uploadWorker.active > 0 && !flags.quiet) {
+    session.logLine(`stopping, active jobs may go on for ${formatDuration(drain)}`)
+  }
+  await Promise.race([uploadWorker.close({ drain }), fleet.whenGivenUp()])
   await metrics?.stop()
   // A source that ignores its signal must not keep the process alive.
   setTimeout(() => session.io.exit(session.exitStatus()), SOURCE_GRACE_MS).unref()
