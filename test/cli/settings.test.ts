@@ -22,12 +22,6 @@ const FLAGS_ONLY = [
   'abort --all',
   'abort --yes',
   'prune --yes',
-  'emulator --dir',
-  'emulator --host',
-]
-
-/** Flags of `jobs`, which concern single jobs or calls. */
-const JOB_FLAGS = [
   'add --source',
   'add --args',
   'add --id',
@@ -37,6 +31,8 @@ const JOB_FLAGS = [
   'ls --state',
   'ls --limit',
   'retry --failed',
+  'emulator --dir',
+  'emulator --host',
 ]
 
 t.test('every option of every command is a setting, except a few', async t => {
@@ -56,7 +52,7 @@ t.test('every option of every command is a setting, except a few', async t => {
       .filter(option => !flags.has(option.flags))
       .map(({ long }) => `${command.name()} ${long}`)
   })
-  t.same(others.toSorted(), [...FLAGS_ONLY, ...JOB_FLAGS].toSorted())
+  t.same(others.toSorted(), FLAGS_ONLY.toSorted())
   const help = await run(t.testdir({}), ['--help'])
   for (const flag of new Set(FLAGS_ONLY.map(each => each.split(' ')[1]))) t.match(help.out, flag)
 })
