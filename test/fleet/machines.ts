@@ -27,6 +27,7 @@ const SOURCES = pathOf('test/fleet/sources.mjs')
 export type TestSources = {
   readonly content: JobSource<{ seed: number; size: number; pace?: number }>
   readonly broken: JobSource<undefined>
+  readonly lines: JobSource<{ text: string; lines: number; pace?: number }>
 }
 
 export interface Machine {

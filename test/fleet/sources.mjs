@@ -18,3 +18,12 @@ export async function* content({ seed, size, pace = 0 }, { offset }) {
 export async function broken() {
   throw new Error('the database is unavailable')
 }
+
+/** Lines with the same text, in ten chunks. */
+export async function* lines({ text, lines: count, pace = 0 }) {
+  const size = Math.ceil(count / 10)
+  for (let i = 0; i < count; i += size) {
+    await sleep(pace)
+    yield `${text}\n`.repeat(Math.min(size, count - i))
+  }
+}
