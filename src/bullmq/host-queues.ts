@@ -21,6 +21,20 @@ export function sharedJobId(job: UploadJob | HostJob): string {
   return (isChild ? job.parent?.id : job.id) ?? ''
 }
 
+/** Keys of a queue that hold its jobs. */
+const JOB_KEYS = ['wait', 'paused', 'active', 'prioritized', 'delayed', 'completed', 'failed']
+
+/** Keys that a queue without jobs may have. */
+const OTHER_KEYS = ['meta', 'id', 'pc', 'marker', 'events', 'stalled', 'stalled-check', 'limiter']
+
+/** Removes a queue, unless it has jobs, and its host (`ARGV[1]`) from the list of hosts (`KEYS[1]`). */
+const REMOVE_QUEUE_SCRIPT = `
+for i = 2, ${1 + JOB_KEYS.length} do
+  if redis.call('exists', KEYS[i]) == 1 then return 0 end
+end
+for i = ${2 + JOB_KEYS.length}, #KEYS do redis.call('del', KEYS[i]) end
+return redis.call('srem', KEYS[1], ARGV[1])`
+
 /** Maximum number of jobs of one host to examine per reclaim. */
 const MAX_RECLAIMED_JOBS = 1_000
 
@@ -51,7 +65,7 @@ export class HostQueues {
   /** Adds a child of `job` to the queue of `host`. Idempotent: there is one child per attempt. */
   async addChild(job: UploadJob, host: string): Promise<void> {
     const { attempts = 1, backoff, priority } = job.opts
-    await this.#connection.call('SADD', this.#key('homes'), host)
+    await this.#register(host)
     await this.#queueFor(host).add(job.name, job.data, {
       jobId: childJobId(job),
       parent: { id: job.id ?? '', queue: job.queueQualifiedName },
@@ -62,6 +76,7 @@ export class HostQueues {
       removeOnComplete: true,
       removeOnFail: true,
     })
+    await this.#register(host) // it may have been removed before the child was there
   }
 
   /** Returns the result of the child of this attempt, or the reason why it failed permanently. */
@@ -76,10 +91,12 @@ export class HostQueues {
   }
 
   /**
-   * Returns jobs to the shared queue whose host is gone or has not started them in time. Runs on one worker of
-   * the fleet at a time, twice per `hostQueueTimeout`.
+   * Returns jobs to the shared queue whose host is gone or has not started them in time, and removes the queues of
+   * hosts that are gone. Runs on one worker of the fleet at a time, twice per `hostQueueTimeout`.
    */
   async reclaim(): Promise<void> {
+    // Again and again, since Redis may have lost it. A worker leaves keys in Redis even if its host never gets a job.
+    await this.#register(this.#checkpointStore.host)
     const lockArgs = [
       this.#key('homes-turn'),
       '1',
@@ -109,17 +126,28 @@ export class HostQueues {
     const reclaimed = jobs.filter(job => isGone || isLate(job))
     // `remove()` does nothing for an active job: a host declared gone may work on it until its lock expires.
     for (const { id = '' } of reclaimed) await queue.remove(id)
-    if (!isGone || jobs.length > 0) return
-    await this.#connection.call('SREM', this.#key('homes'), host)
+    if (!isGone) return
+    const keys = [...JOB_KEYS, ...OTHER_KEYS].map(name => queue.toKey(name))
+    const allKeys = [this.#key('homes'), ...keys]
+    await this.#connection.call('EVAL', REMOVE_QUEUE_SCRIPT, allKeys.length, ...allKeys, host)
     this.#queues.delete(host)
     await queue.close()
+  }
+
+  /** Adds a host to those whose queues are examined. */
+  async #register(host: string): Promise<void> {
+    await this.#connection.call('SADD', this.#key('homes'), host)
   }
 
   #queueFor(host: string): Queue<HostJob> {
     const existing = this.#queues.get(host)
     if (existing !== undefined) return existing
     const { connection, prefix } = this.#settings
-    const queue = new Queue<HostJob>(this.queueName(host), { connection, prefix })
+    const queue = new Queue<HostJob>(this.queueName(host), {
+      connection,
+      prefix,
+      skipMetasUpdate: true, // which would come back after a queue was removed
+    })
     queue.on('error', () => {}) // the worker reports errors of the connection
     this.#queues.set(host, queue)
     return queue

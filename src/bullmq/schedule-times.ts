@@ -19,6 +19,7 @@ export type Schedule = {
   | {
       /** Five fields of cron, or six that start with seconds, such as `30 2 * * *`. */
       readonly cron: string
+      /** Not together with `cron`. */
       readonly every?: undefined
     }
   | {
@@ -27,6 +28,7 @@ export type Schedule = {
        * hour.
        */
       readonly every: number
+      /** Not together with `every`. */
       readonly cron?: undefined
     }
 )

@@ -210,6 +210,7 @@ export class UploadWorker<S extends Sources> extends EventEmitter<{
         CANCEL_CHECK_INTERVAL_MS,
       ).unref(),
     ]
+    this.#runInBackground(this.#hostQueues.reclaim()) // registers this host
   }
 
   /** @internal Observed by `oss-spool/prometheus`. */
