@@ -20,6 +20,7 @@ export type { FlowManifest, FlowObject } from './flow-manifest.js'
 export type { JobOptions } from './job-options.js'
 export type { Schedule } from './schedule-times.js'
 export type { ScheduleStatus } from './schedules.js'
+export { sandboxedSources, SourceProcessError, type SandboxOptions } from './sandboxed-sources.js'
 export {
   UploadQueue,
   type AddResult,

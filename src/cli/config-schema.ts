@@ -375,6 +375,7 @@ export const SETTING_DEFINITIONS: readonly SettingDefinition[] = [
     DURATION,
     'fail an attempt whose source does not end within this time (default: no limit)',
   ),
+  setting('--sandbox', BOOLEAN, 'run each source in a process of its own'),
   setting(
     '--drain <TIME>',
     DURATION,

@@ -176,6 +176,7 @@ export function addWorkerOptions(command: Command): Command {
     'lockTimeout',
     'sourceIdleTimeout',
     'sourceTimeout',
+    'sandbox',
     'drain',
   )
 }

@@ -2,6 +2,8 @@
 import { resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import type { Sources } from '../bullmq/index.js'
+import { sandboxedSources } from '../bullmq/sandboxed-sources.js'
+import { importSources } from '../bullmq/source-module.js'
 import { UsageError } from './exit-status.js'
 import { errorMessage } from '../util/error-shape.js'
 
@@ -9,22 +11,19 @@ import { errorMessage } from '../util/error-shape.js'
  * Resolves to the functions of the default export if that is an object, otherwise to all exported functions.
  * @throws UsageError if the module cannot be loaded or exports no functions
  */
-export async function loadSources(path: string): Promise<Sources> {
-  let module: Record<string, unknown>
-  try {
-    module = await import(pathToFileURL(resolve(path)).href)
-  } catch (error) {
-    throw new UsageError(`${path} cannot be loaded: ${errorMessage(error)}`, { cause: error })
-  }
-  const { default: defaultExport, ...namedExports } = module
-  const entries =
-    typeof defaultExport === 'object' && defaultExport !== null
-      ? Object.entries(defaultExport)
-      : Object.entries(namedExports)
-  const sources = entries.filter(([, value]) => typeof value === 'function')
-  if (sources.length === 0) {
-    throw new UsageError(`${path} exports no functions. Export one function per source.`)
-  }
-  // Their arguments cannot be checked here: they are defined by the code that adds the jobs.
-  return Object.fromEntries(sources) as Sources
+export function loadSources(path: string): Promise<Sources> {
+  return checked(path, importSources(pathToFileURL(resolve(path)).href))
+}
+
+/** Like `loadSources`, but the module is loaded only by the processes in which its functions run. */
+export function loadSandboxedSources(path: string): Promise<Sources> {
+  return checked(path, sandboxedSources(path))
+}
+
+async function checked(path: string, loading: Promise<Sources>): Promise<Sources> {
+  const sources = await loading.catch((cause: unknown) => {
+    throw new UsageError(`${path} cannot be loaded: ${errorMessage(cause)}`, { cause })
+  })
+  if (Object.keys(sources).length > 0) return sources
+  throw new UsageError(`${path} exports no functions. Export one function per source.`)
 }

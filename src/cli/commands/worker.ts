@@ -27,6 +27,7 @@ interface WorkerFlags extends SpoolFlags, RedisFlags {
   readonly hostTimeout?: number
   readonly hostQueueTimeout?: number
   readonly lockTimeout?: number
+  readonly sandbox?: boolean
   readonly sourceIdleTimeout?: number
   readonly sourceTimeout?: number
   readonly drain?: number
@@ -59,8 +60,9 @@ async function runWorker(session: Session, flags: WorkerFlags): Promise<number> 
     checkMetricsPath(flags.metrics)
   }
   const { openFleet } = await import('../worker-connections.js')
-  const { loadSources } = await import('../sources-file.js')
-  const sources = await loadSources(flags.sources)
+  const { loadSandboxedSources, loadSources } = await import('../sources-file.js')
+  const load = flags.sandbox === true ? loadSandboxedSources : loadSources
+  const sources = await load(flags.sources)
   const projectFolders = [dirname(resolve(flags.sources)), process.cwd()]
   const connection = await session.connect(flags, bucket)
   const fleet = await openFleet(session, flags, projectFolders)
