@@ -169,6 +169,26 @@ t.test('a completed object whose parts were not moved yet can be read and replac
   t.same(readdirSync(join(bucket, 'uploads')), [])
 })
 
+t.test('an object whose parts are moved while it is read is returned whole', async t => {
+  const dir = t.testdir()
+  const oss = await startEmulator({ dir, buckets: ['bkt'] })
+  t.teardown(() => oss.close())
+  const client = aliOss(oss, 'bkt')
+  const parts = 100 // more than the buffers of a connection hold
+  const { uploadId, done } = await upload(client, 'm', parts)
+  await client.completeMultipartUpload('m', uploadId, done)
+  const bucket = join(dir, 'buckets/bkt')
+  const moved = join(bucket, 'objects/m.object', uploadId)
+  renameSync(moved, join(bucket, 'uploads', uploadId))
+  const { stream } = await client.getStream('m')
+  let bytes = 0
+  for await (const chunk of stream) {
+    if (bytes === 0) renameSync(join(bucket, 'uploads', uploadId), moved)
+    bytes += chunk.length
+  }
+  t.equal(bytes, parts * PART.length)
+})
+
 void long(t, 'several processes share one directory, even if one of them is killed', async t => {
   const dir = t.testdir()
   const here = await startEmulator({ dir, createBuckets: true })

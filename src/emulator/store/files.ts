@@ -89,8 +89,3 @@ export async function removeFile(path: string): Promise<void> {
 export async function removeTree(path: string): Promise<void> {
   await rm(path, { recursive: true, force: true })
 }
-
-/** Returns whether a path exists. */
-export async function pathExists(path: string): Promise<boolean> {
-  return existsSync(path)
-}

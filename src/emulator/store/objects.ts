@@ -12,7 +12,6 @@ import { pipeline } from 'node:stream/promises'
 import { readSegments, readZeros, type ByteSpan } from './stored-body.js'
 import {
   ifExists,
-  pathExists,
   makeChildDir,
   makeDir,
   listDir,
@@ -88,13 +87,16 @@ export function createObjectStore(context: StoreContext): ObjectStore {
       return work(old)
     })
 
-  /** Resolves with the directory of a body's parts and their manifest. */
+  /** Resolves with the manifest of a body's parts, and the directories where they may be, in the order to look. */
   async function locateParts(bucket: string, record: ObjectRecord, id: string) {
-    const movedDir = join(layout.object(bucket, record.key), id)
-    // shortly after Complete the parts are still in the upload's directory
-    const dir = (await pathExists(movedDir)) ? movedDir : layout.upload(bucket, id)
-    const manifest = await readJsonFile<Segment[]>(join(dir, MANIFEST_FILE))
-    return manifest && { dir, manifest }
+    const moved = join(layout.object(bucket, record.key), id)
+    // Shortly after Complete the parts are still in the upload's directory, and they may be moved at any moment.
+    const dirs = [moved, layout.upload(bucket, id), moved]
+    for (const dir of dirs) {
+      const manifest = await readJsonFile<Segment[]>(join(dir, MANIFEST_FILE))
+      if (manifest !== undefined) return { dirs, manifest }
+    }
+    return undefined
   }
 
   async function saveRecord(bucket: string, record: ObjectRecord): Promise<ObjectRecord> {
@@ -110,9 +112,10 @@ export function createObjectStore(context: StoreContext): ObjectStore {
       const { body } = record
       if (body.kind === 'none') return readZeros(span.length)
       const dir = layout.object(bucket, record.key)
-      if (body.kind === 'file') return ifExists(readSegments(dir, [[body.name, record.size]], span))
+      if (body.kind === 'file')
+        return ifExists(readSegments([dir], [[body.name, record.size]], span))
       const parts = await locateParts(bucket, record, body.id)
-      return parts && ifExists(readSegments(parts.dir, parts.manifest, span))
+      return parts && ifExists(readSegments(parts.dirs, parts.manifest, span))
     },
 
     put: (bucket, key, staged, createRecord) =>
@@ -157,8 +160,7 @@ export function createObjectStore(context: StoreContext): ObjectStore {
       await makeDir(path)
       await writeJsonFile(workspace.tempPath(), join(path, MANIFEST_FILE), segments)
       for (const [i, [file]] of parts.manifest.entries())
-        if (!(await ifExists(linkOrCopy(join(parts.dir, file), join(path, String(i))))))
-          return undefined
+        if (!(await linkFrom(parts.dirs, file, join(path, String(i))))) return undefined
       return { kind: 'parts', path }
     },
 
@@ -176,6 +178,12 @@ export function createObjectStore(context: StoreContext): ObjectStore {
       return keys.filter(key => key !== undefined)
     },
   }
+}
+
+/** Links a file of the first directory that has it. Resolves with false if none does. */
+async function linkFrom(dirs: readonly string[], name: string, to: string): Promise<boolean> {
+  for (const dir of dirs) if (await ifExists(linkOrCopy(join(dir, name), to))) return true
+  return false
 }
 
 async function readKey(objects: string, name: string): Promise<string | undefined> {

@@ -6,6 +6,7 @@
 import { open } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
+import { hasErrorCode } from './files.js'
 import type { Segment } from './record.js'
 
 const CHUNK_BYTES = 256 * 1024
@@ -17,20 +18,23 @@ export interface ByteSpan {
   readonly length: number
 }
 
-/** Reads a span of the concatenated files. The first file is open when this resolves. */
+/**
+ * Reads a span of the concatenated files. The first file is open when this resolves.
+ * @param dirs – where the files may be, in the order in which to look, since Complete moves them during a read
+ */
 export async function readSegments(
-  dir: string,
+  dirs: readonly string[],
   segments: readonly Segment[],
   span: ByteSpan,
 ): Promise<Readable> {
   const fileSpans = fileSpansOf(segments, span)
   const [first] = fileSpans
-  const opened = first && (await open(join(dir, first.file), 'r'))
+  const opened = first && (await openIn(dirs, first.file))
   return toReadable(async function* () {
     let file = opened
     try {
       for (const fileSpan of fileSpans) {
-        file ??= await open(join(dir, fileSpan.file), 'r')
+        file ??= await openIn(dirs, fileSpan.file)
         yield* readFileSpan(file, fileSpan)
         await file.close()
         file = undefined
@@ -39,6 +43,17 @@ export async function readSegments(
       await file?.close()
     }
   })
+}
+
+/** Opens a file in the first directory that has it. */
+async function openIn(dirs: readonly string[], name: string): Promise<FileHandle> {
+  const [dir = '', ...others] = dirs
+  try {
+    return await open(join(dir, name), 'r')
+  } catch (error) {
+    if (others.length === 0 || !hasErrorCode(error, 'ENOENT')) throw error
+    return openIn(others, name)
+  }
 }
 
 /** Returns a stream of `length` zeros, for discarded bodies. */
