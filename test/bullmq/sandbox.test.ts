@@ -1,4 +1,4 @@
-/** Sources in processes of their own: whatever one does, its worker and the other jobs go on. */
+/** Sources in processes of their own: a failure of one leaves its worker and the other jobs alone. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
