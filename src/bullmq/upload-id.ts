@@ -51,7 +51,8 @@ export function mayNameJob(id: string): boolean {
 /** Returns the characters of a text that are allowed in ids, for people who read them. */
 export function readablePart(text: string): string {
   const readable = text.replace(/[^A-Za-z0-9_-]+/g, '-').slice(-MAX_READABLE_CHARS)
-  return readable.replace(/^-+|-+$/g, '') || 'job'
+  const words = readable.split('-').filter(word => word !== '')
+  return words.join('-') || 'job'
 }
 
 function hash(text: string): string {
