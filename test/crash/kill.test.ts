@@ -18,6 +18,7 @@ const PARTS = [1, 2, 3, 4, 5].map(number => ['UploadPart', number] as const)
 
 const REQUESTS: readonly (readonly [Scenario, Requests])[] = [
   [SCENARIOS.small, ['PutObject']],
+  [SCENARIOS.published, ['PutObject']],
   [SCENARIOS.slow, ['InitiateMultipartUpload', 'PutObject', 'AbortMultipartUpload']],
   [SCENARIOS.parts, ['InitiateMultipartUpload', ...PARTS, 'CompleteMultipartUpload']],
   [SCENARIOS.spooling, ['InitiateMultipartUpload', ['UploadPart', 1], ['UploadPart', 4]]],

@@ -136,6 +136,15 @@ export const SCENARIOS = {
     size: SMALL,
     job: { step: 'stream', pace: 400 },
   },
+  published: {
+    name: 'a small stream that an earlier run has published',
+    size: SMALL,
+    job: { step: 'stream' },
+    prepare: async fixture => {
+      const { key, id, content } = fixture
+      await pipeline(streamOf(content), fixture.spool().createWriteStream(key, { id }))
+    },
+  },
   parts: { name: 'a stream of five parts', size: FIVE_PARTS, job: { step: 'stream' } },
   spooling: {
     name: 'a stream without an end',

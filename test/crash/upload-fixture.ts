@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import OSS from 'ali-oss'
 import { decodeCheckpoint, type Checkpoint } from '../../src/disk/checkpoint.js'
 import { Spool, type UploadOptions } from '../../src/index.js'
+import { TOKEN_HEADER } from '../../src/oss/bucket.js'
 import { partsOf, createPlan } from '../../src/upload/model/plan.js'
 import { BUCKET, QUICK, type Bench } from '../support/oss.js'
 import { WorkerProcess, type DiskPlan, type Job } from './worker-process.js'
@@ -65,6 +66,18 @@ export class UploadFixture {
 
   get(): Promise<Buffer | undefined> {
     return this.bench.get(this.key)
+  }
+
+  /** Returns the token of the object, which names the run that wrote it. */
+  async token(): Promise<string | undefined> {
+    try {
+      const { res } = await this.oss.head(this.key)
+      const { [TOKEN_HEADER]: token } = res.headers as Record<string, string | undefined>
+      return token
+    } catch (error) {
+      if (error instanceof Error && 'status' in error && error.status === 404) return undefined
+      throw error
+    }
   }
 
   /** Reads the checkpoint from the disk. Resolves with `undefined` if there is none. */

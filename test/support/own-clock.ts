@@ -11,7 +11,7 @@ import type { Test } from 'tap'
 export interface OwnClock {
   /** Duration of each pause, in ms. */
   readonly pauses: number[]
-  /** `performance.now()` when it was created. */
+  /** `performance.now()` when it was created, rounded up to a ms. */
   readonly startedAt: number
   /** Total duration of all pauses, in ms. */
   passed: number
@@ -52,7 +52,8 @@ export function useOwnClocks(t: Test): void {
 export function ownClock(): OwnClock {
   const clock: OwnClock = {
     pauses: [],
-    startedAt: performance.now(),
+    // Whole ms, so that sums of pauses are exact.
+    startedAt: Math.ceil(performance.now()),
     passed: 0,
     run: work => current.run(clock, work),
   }

@@ -96,6 +96,20 @@ t.test('a rejected Initiate leaves no record of an orphan', async t => {
   t.same(await readdir(b.dir), [])
 })
 
+t.test('prune() drops the record of a lost Initiate that never took effect', async t => {
+  const b = await bench(t)
+  b.oss.inject({ operation: 'InitiateMultipartUpload', do: 'reset' })
+  const refused = { do: 'answer', status: 403, code: 'AccessDenied', times: 'always' } as const
+  const list = b.oss.inject({ operation: 'ListMultipartUploads', ...refused })
+  await pipeline(streamOf(bytes(3 * PART)), b.spool.createWriteStream('k', { id: 'u' }))
+  t.same(await readdir(b.dir), ['u'], 'whether it left an upload id could not be asked')
+  await b.another().prune()
+  t.same(await readdir(b.dir), ['u'])
+  list.remove()
+  await b.another().prune()
+  t.same(await readdir(b.dir), [])
+})
+
 t.test('prune() keeps the empty upload id of another upload of the same key', async t => {
   const b = await bench(t)
   b.oss.inject({ operation: 'InitiateMultipartUpload', do: 'reset', at: 'done' })

@@ -22,7 +22,7 @@ import { abortUploadId, abortUploadIds } from '../transfer/abort-upload-ids.js'
 import { BytesLostError, hasFreedParts } from '../model/freed-parts.js'
 import { AlreadyPublishedError } from '../transfer/multipart-session.js'
 import { settleOldPlaces, withOldPlaces } from '../transfer/old-places.js'
-import { mayHaveOrphans } from '../transfer/orphans.js'
+import { windowsToKeep } from '../transfer/orphans.js'
 import {
   startCompleting,
   dropPrevious,
@@ -401,13 +401,13 @@ async function cleanUp(
   await claim.removeOtherFiles([]) // before the requests, which may take minutes
   if (isAlone) return published.once ? claim.release() : context.removeUpload()
   const leftover = await abortUploadIds(context, unused)
-  const orphans = lost.length > 0 && (await mayHaveOrphans(context, lost, new Set(leftover)))
+  const windows = await windowsToKeep(context, lost, new Set(leftover))
   const places = await settleOldPlaces(context)
-  const isSettled = leftover.length === 0 && !orphans && places.length === 0
+  const isSettled = leftover.length + windows.length + places.length === 0
   if (!published.once && isSettled) return context.removeUpload()
   const left = {
     superseded: leftover,
-    lost: orphans ? lost : [],
+    lost: windows,
     ...withOldPlaces(writer.checkpoint, places),
   }
   await writer.save({ ...writer.with(published), ...left })

@@ -16,7 +16,7 @@ import type { BucketContext, UploadContext } from '../run/context.js'
 import { abortUploadId, abortUploadIds } from '../transfer/abort-upload-ids.js'
 import { errorContext, toDiskError, toSpoolError } from '../run/error-mapping.js'
 import { settleOldPlaces, withOldPlaces } from '../transfer/old-places.js'
-import { findOrphans } from '../transfer/orphans.js'
+import { findOrphans, windowsToKeep } from '../transfer/orphans.js'
 import { withLostInitiates } from '../model/phase.js'
 
 /** Options of `spool.prune()`. */
@@ -196,7 +196,7 @@ async function cleanUpPublished(
   context: UploadContext,
   claim: Claim & { checkpoint: Checkpoint },
 ): Promise<Pruned[]> {
-  const { id, bucket, key, upload, lost } = claim.checkpoint
+  const { id, bucket, key, upload } = claim.checkpoint
   if (upload.phase !== 'published') return []
   const errors: unknown[] = []
   const superseded = await abortUploadIds(context, claim.checkpoint.superseded, (_, error) => {
@@ -204,11 +204,12 @@ async function cleanUpPublished(
   })
   await context.cleanUp(() => claim.removeOtherFiles([]))
   const places = await settleOldPlaces(context)
+  const lost = await windowsToKeep(context, claim.checkpoint.lost, new Set(superseded))
   const isSettled = superseded.length + lost.length + places.length === 0
   if (!upload.once && isSettled) await context.removeUpload()
   else {
     const left = withOldPlaces(claim.checkpoint, places)
-    await claim.db.write({ ...claim.checkpoint, superseded, ...left })
+    await claim.db.write({ ...claim.checkpoint, superseded, lost, ...left })
   }
   const error = errors.find(each => each instanceof SpoolError)
   return error === undefined ? [] : [{ kind: 'upload', id, bucket, key, error }]

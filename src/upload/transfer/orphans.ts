@@ -143,18 +143,19 @@ async function hasNoParts(context: BucketContext, uploadId: string): Promise<boo
 }
 
 /**
- * Returns whether a lost Initiate may have left an upload id. True if OSS cannot be asked: the windows are then
- * kept, and `prune` checks them again.
+ * Returns the windows to keep once the object is published: all of them while one may have left an upload id,
+ * otherwise none. If OSS cannot be asked they are kept, and `prune` checks them again.
  */
-export async function mayHaveOrphans(
+export async function windowsToKeep(
   context: BucketContext,
   lost: readonly InitiateWindow[],
   used: ReadonlySet<string>,
-): Promise<boolean> {
+): Promise<InitiateWindow[]> {
+  if (lost.length === 0) return []
   try {
-    return await hasOrphans(context, lost, used)
+    return (await hasOrphans(context, lost, used)) ? [...lost] : []
   } catch (error) {
-    if (error instanceof OssRequestError) return true
+    if (error instanceof OssRequestError) return [...lost]
     throw error
   }
 }
