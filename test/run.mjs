@@ -29,14 +29,21 @@ const limit = named.length > 0 ? ['--timeout=0'] : []
 const suite = [...limit, ...options, ...files.toSorted().map(compiled)].map(
   arg => `--test-arg=${arg}`,
 )
-const tap = ['run', `--output-file=${output}`, ...options, '--timeout=0', ...suite]
+// tap's own report redraws its lines, which nobody can read in a log.
+const isLog = process.stdout.isTTY !== true
+const report = isLog ? ['--reporter=min'] : []
+const tap = ['run', `--output-file=${output}`, ...report, ...options, '--timeout=0', ...suite]
+let printed = 0
 const child = spawn(process.execPath, [program('tap', 'tap'), ...tap, 'test/suite.mjs'], {
   cwd: root,
   stdio: 'inherit',
 })
+const progress = isLog ? setInterval(printFinished, 1_000) : undefined
 // tap gets the signal too, or is given it here, and reports before it exits.
 for (const signal of ['SIGTERM', 'SIGINT']) process.on(signal, () => child.kill(signal))
 child.on('close', (code, signal) => {
+  clearInterval(progress)
+  if (isLog) printFinished()
   const tapLines = readFileSync(output, 'utf8')
   const { pass, fail, skip } = count(tapLines)
   // A file that timed out or crashed fails the run even if none of its assertions did.
@@ -50,6 +57,16 @@ child.on('close', (code, signal) => {
   rmSync(directory, { recursive: true, force: true })
   process.exitCode = code ?? (signal === null ? 0 : 1)
 })
+
+/** Prints a line for each file that has finished since the last call. */
+function printFinished() {
+  const text = existsSync(output) ? readFileSync(output, 'utf8') : ''
+  const finished = [...text.matchAll(/^ {4}((?:not )?ok) \d+ - \.tests\/(\S+)\.js # time=(\d+)/gm)]
+  for (const [, result, file, ms] of finished.slice(printed)) {
+    console.log(`${result} ${file}.ts (${Math.round(ms / 1000)} s)`)
+  }
+  printed = finished.length
+}
 
 /** Returns the totals of the last `# { total: 5, pass: 4, skip: 1 }` line of tap's output. */
 function count(tapLines) {
