@@ -3,7 +3,8 @@
  * `N passed, N failed, N skipped`, so that the end of a log is enough.
  *
  * Arguments are test files (default: all) and options of tap. The timeout of a file is ten minutes when all
- * files are run, and unlimited when files are named; `--timeout=` (seconds) overrides both.
+ * files are run, and unlimited when files are named; `--timeout=` (seconds) overrides both. Where the output is
+ * not a terminal, each finished file is a line.
  */
 import { spawn } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
