@@ -125,6 +125,11 @@ function defaultHint(code: SpoolErrorCode, id: string, resumable: boolean): Hint
     case 'ERR_SPOOL_ID_IN_USE':
       return say =>
         `Use another ${say.option('id')}. To discard the other upload, ${say.abort(id)}.`
+    case 'ERR_SPOOL_FULL':
+      return resumable
+        ? say => `All bytes are on disk. Free disk space, then ${say.resume(id)}.`
+        : say =>
+            `Free disk space, or limit what is kept on disk with ${say.option('maxSpoolBytes')}. Then upload again from the source.`
     default:
       return resumable
         ? say => `All bytes are on disk. Fix the cause, then ${say.resume(id)}.`

@@ -129,7 +129,7 @@ t.test(
     const done = await run(dir, args, bytes(2 * PART), env)
     t.match(done, {
       status: 1,
-      err: /ERR_SPOOL_FULL: oss:\/\/test-bucket\/k: .*\. Nothing was published\n/,
+      err: /ERR_SPOOL_FULL: oss:\/\/test-bucket\/k: .*\. Nothing was published\n.*--max-spool/,
     })
     t.match(JSON.parse(done.out), { error: { code: 'ERR_SPOOL_FULL', resumable: false } })
     isClear(t, done)
