@@ -13,7 +13,14 @@ export async function svgOf(specification) {
     legend: { labelLimit: 300 },
   }
   const { spec } = compile({ ...specification, config })
-  return new View(parse(spec), { renderer: 'none' }).toSVG()
+  return slim(await new View(parse(spec), { renderer: 'none' }).toSVG())
+}
+
+/** Removes the half of Vega's SVG that an image does not show: roles, empty paths and names of classes. */
+function slim(svg) {
+  return svg
+    .replaceAll(/ (?:aria-[\w-]+|role|class|pointer-events)="[^"]*"/g, '')
+    .replaceAll(/<path[^>]* display="none"\/>|<path d="M0,0h0v0h0Z"\/>/g, '')
 }
 
 const plain = label => label.replaceAll('`', '')

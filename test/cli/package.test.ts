@@ -33,11 +33,11 @@ const PUBLISHED = [
 ]
 
 /**
- * Limits of the packed and unpacked size, in bytes, slightly above the current sizes (537,240 and 1,933,614, of
+ * Limits of the packed and unpacked size, in bytes, above the current sizes (553,856 and 1,930,651, of
  * which documentation and examples are a third) to catch unintended growth.
  */
-const MAX_PACKED = 610_000
-const MAX_UNPACKED = 2_200_000
+const MAX_PACKED = 600_000
+const MAX_UNPACKED = 2_100_000
 
 interface Packed {
   readonly filename: string

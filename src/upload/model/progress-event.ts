@@ -1,9 +1,7 @@
-import type { UploadRecord } from '../../disk/checkpoint.js'
-
 /** Argument of the `progress` event and of `onProgress`. */
 export interface ProgressEvent {
   /** Phase of the upload. */
-  readonly phase: UploadRecord['phase']
+  readonly phase: 'spooling' | 'sealed' | 'completing' | 'published'
   /** Bytes read from the source. With `maxSpoolBytes`, some of them may be only on OSS. */
   readonly spooled: number
   /** Bytes in acknowledged parts. */

@@ -7,6 +7,7 @@ import { channel, type Channel } from 'node:diagnostics_channel'
 import type { Checkpoint } from '../../disk/checkpoint.js'
 import { errorKind, type RequestErrorKind, type OssRequestError } from '../../oss/request-error.js'
 import type { CutPart } from '../model/plan.js'
+import type { ProgressEvent } from '../model/progress-event.js'
 
 /** Fields of all events: the upload concerned. */
 export interface DiagnosticsContext {
@@ -103,7 +104,7 @@ export interface SpoolEvents {
   /** The checkpoint was written and fsynced: on every change of phase, and otherwise at most once a second. */
   'oss-spool:checkpoint': DiagnosticsContext & {
     /** Phase of the upload. */
-    readonly phase: Checkpoint['upload']['phase']
+    readonly phase: ProgressEvent['phase']
     /** Bytes in the temp file so far. */
     readonly spooled: number
     /** Bytes in acknowledged parts so far. */
