@@ -7,6 +7,7 @@ import { Queue, Worker, type Job, type RedisQueueBackend, type WorkerOptions } f
 import { checkInteger, checkObject, checkProperties, invalidType } from '../errors.js'
 import { Spool } from '../index.js'
 import { RedisCheckpoints } from '../redis/redis-checkpoints.js'
+import { whenBlockingConnected } from './blocking-connection.js'
 import { Cancellations } from './cancellation.js'
 import {
   checkQueueOptions,
@@ -242,7 +243,8 @@ export class UploadWorker<S extends Sources> extends EventEmitter<{
   /**
    * Stops taking jobs, lets active jobs run for `drain` ms, then stops those that are left and returns them to the
    * queue: another worker can take them immediately, no attempt is used up, and their uploads stay resumable. It
-   * may be called again, such as without `drain` to wait no longer. The caller closes the spool and the connection.
+   * may be called again, such as without `drain` to wait no longer. Waits for Redis if it does not answer. The caller
+   * closes the spool and the connection.
    * @throws TypeError or RangeError, by rejecting, for an invalid option
    */
   async close(options: CloseOptions = {}): Promise<void> {
@@ -258,10 +260,16 @@ export class UploadWorker<S extends Sources> extends EventEmitter<{
 
   async #close(): Promise<void> {
     await Promise.resolve() // `isClosing()` is true from here on, for jobs that start at this moment
-    await Promise.all(this.#workers.map(worker => worker.close()))
+    await Promise.all(this.#workers.map(worker => this.#closeBullmqWorker(worker)))
     for (const timer of this.#timers) clearInterval(timer)
     await Promise.all(this.#backgroundTasks)
     await Promise.all([this.#sharedQueue.close(), this.#hostQueues.close()])
+  }
+
+  async #closeBullmqWorker(worker: BullmqWorker<UploadJob> | BullmqWorker<HostJob>): Promise<void> {
+    await worker.pause(true) // takes no more jobs once Redis answers
+    await whenBlockingConnected(worker.backend)
+    await worker.close()
   }
 
   #returnActiveJobs(): void {
