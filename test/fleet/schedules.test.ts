@@ -7,11 +7,12 @@ import t from 'tap'
 import { runTime } from '../../src/bullmq/run-placeholders.js'
 import { setLongTimeout } from '../crash/long-timeout.js'
 import { until } from '../support/command-line.js'
+import { LONG } from '../support/long.js'
 import { randomOf } from '../support/seed.js'
 import { Machines, PART } from './machines.js'
 
-const RUNS = 48
-const DEATHS = 1
+const RUNS = LONG ? 480 : 48
+const DEATHS = LONG ? 8 : 1
 const SCHEDULES = 8
 const MACHINES = 2
 
