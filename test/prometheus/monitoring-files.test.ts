@@ -23,15 +23,17 @@ interface Dashboard {
 
 const dashboard: Dashboard = JSON.parse(DASHBOARD)
 
-/** Expressions of the dashboard, with values for Grafana's variables. */
-const expressions = dashboard.panels.flatMap(({ targets }) =>
-  targets.map(({ expr }) =>
+/** Returns the expressions of a panel, with values for Grafana's variables. */
+function expressionsOf({ targets }: Dashboard['panels'][number]): string[] {
+  return targets.map(({ expr }) =>
     expr
       .replaceAll('$__rate_interval', '1m')
       .replaceAll('$__range', '1h')
       .replaceAll('$queue', '.*'),
-  ),
-)
+  )
+}
+
+const expressions = dashboard.panels.flatMap(expressionsOf)
 
 function metricsIn(text: string): string[] {
   return [...new Set(text.match(/\b(oss_spool|process|nodejs)_\w+/g))].toSorted()
@@ -81,6 +83,44 @@ t.test('every expression of the dashboard is valid', async t => {
   const groups = rules.map((rule, i) => ({ name: `panel-${i}`, rules: [rule] }))
   writeFileSync(file, JSON.stringify({ groups }))
   const checked = promtool(t, ['check', 'rules', '--lint=none', file])
+  if (checked !== undefined) t.equal(checked.status, 0, checked.output)
+})
+
+t.test('panels add the jobs of several queues, and show a Redis that does not answer', async t => {
+  /** Returns an expectation for the first expression of a panel. */
+  const panelHas = (title: string, ...samples: readonly (readonly [string, number])[]) => ({
+    expr: dashboard.panels.filter(panel => panel.title === title).flatMap(expressionsOf)[0],
+    eval_time: '1m',
+    exp_samples: samples.map(([labels, value]) => ({ labels, value })),
+  })
+  const series = {
+    'oss_spool_jobs{queue="p", state="waiting", instance="a"}': 2,
+    'oss_spool_jobs{queue="p", state="waiting", instance="b"}': 2,
+    'oss_spool_jobs{queue="q", state="waiting", instance="c"}': 3,
+    'oss_spool_jobs{queue="q", state="completed", instance="c"}': 9,
+    'oss_spool_redis_up{queue="p", instance="a"}': 1,
+    'oss_spool_redis_round_trip_seconds{queue="p", instance="a"}': 0.001,
+    'oss_spool_redis_up{queue="p", instance="b"}': 0,
+  }
+  const busy = {
+    input_series: Object.entries(series).map(([name, value]) => ({
+      series: name,
+      values: `${value}x2`,
+    })),
+    promql_expr_test: [
+      panelHas('Workers', ['{}', 2]),
+      panelHas('Jobs waiting', ['{}', 5]),
+      panelHas('Jobs by state', ['{state="waiting"}', 5]),
+      panelHas(
+        'Redis round trip',
+        ['oss_spool_redis_round_trip_seconds{queue="p", instance="a"}', 0.001],
+        ['{queue="p", instance="b"}', 2],
+      ),
+    ],
+  }
+  const gone = { input_series: [], promql_expr_test: [panelHas('Workers', ['{}', 0])] }
+  const dir = t.testdir({ 'test.json': JSON.stringify({ tests: [busy, gone] }) })
+  const checked = promtool(t, ['test', 'rules', join(dir, 'test.json')])
   if (checked !== undefined) t.equal(checked.status, 0, checked.output)
 })
 
