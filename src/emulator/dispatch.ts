@@ -18,6 +18,8 @@ import { OssError } from './oss-error.js'
 import type { Reply } from './reply.js'
 import type { RequestRecord } from './request-log.js'
 import { isBucketName } from './store/buckets.js'
+import type { BucketRecord } from './store/record.js'
+import { findVersion } from './store/versions.js'
 
 /** Maximum length of a key, in bytes of UTF-8. */
 const MAX_KEY_BYTES = 1023
@@ -58,6 +60,9 @@ export async function dispatch(requestContext: RequestContext): Promise<Reply> {
   if (authError !== undefined) throw await precedingError(operation, address, emulator, authError)
 
   await checkNames(address, emulator)
+  const versionId = target.query.get('versionId')
+  const addressed = { ...address, versionId }
+  const bucket = await authorize(requestContext, operation.access, addressed, signed)
   const operationContext: OperationContext = {
     method: logEntry.method,
     headers,
@@ -73,9 +78,11 @@ export async function dispatch(requestContext: RequestContext): Promise<Reply> {
     store: emulator.store,
     settings: emulator.settings,
     callbackKey: emulator.callbackKey,
-    authorizeRead: (bucket, key) => authorize(requestContext, 'read', { bucket, key }, signed),
+    versioning: bucket?.versioning,
+    async authorizeRead(object) {
+      await authorize(requestContext, 'read', object, signed)
+    },
   }
-  await authorize(requestContext, operation.access, address, signed)
   if (body.isEmpty) await body.reachEnd()
   const reply = await operation.run(operationContext)
   return withCorsHeaders(reply, logEntry.method, headers, () =>
@@ -189,14 +196,16 @@ function checkKey(key: string): OssError | undefined {
 /**
  * Throws unless the bucket exists and the client has this access. Creates the bucket first if
  * `createBuckets` is set and the request is signed.
+ *
+ * @returns the bucket; undefined if the access does not require one
  */
 async function authorize(
   { emulator }: RequestContext,
   access: Operation['access'],
-  { bucket: name, key }: Address,
+  { bucket: name, key, versionId }: Address & { readonly versionId: string | undefined },
   signed: boolean,
-): Promise<void> {
-  if (access === 'anyone') return
+): Promise<BucketRecord | undefined> {
+  if (access === 'anyone') return undefined
   const { store, settings } = emulator
   if (access === 'create' || name === undefined) {
     if (!signed)
@@ -204,14 +213,15 @@ async function authorize(
         message: ANONYMOUS_FORBIDDEN_MESSAGE,
         ec: '0003-00000001',
       })
-    return
+    return undefined
   }
   if (settings.createBuckets && signed) await store.buckets.ensure(newBucket(name, Date.now()))
   const bucket = await store.buckets.get(name)
   if (bucket === undefined) throw noSuchBucket(name)
-  if (signed) return
-  const object = key === undefined ? undefined : await store.objects.get(name, key)
-  checkAnonymousAccess(access, bucket, object)
+  if (signed) return bucket
+  const versions = key === undefined ? [] : await store.objects.versions(name, key)
+  checkAnonymousAccess(access, bucket, findVersion(versions, versionId))
+  return bucket
 }
 
 const ANONYMOUS_FORBIDDEN_MESSAGE = 'Anonymous access is forbidden for this operation.'

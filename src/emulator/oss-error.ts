@@ -152,6 +152,7 @@ export const OSS_ERRORS = {
   NoSuchKey: { status: 404, message: 'The specified key does not exist.', ec: '0026-00000001' },
   NoSuchRegion: { status: 404, message: 'The specified region does not exist.' },
   NoSuchUpload: { status: 404, message: NO_SUCH_UPLOAD_MESSAGE, ec: '0042-00000002' },
+  NoSuchVersion: { status: 404, message: 'The specified version does not exist.' },
   NotImplemented: {
     status: 400,
     message: 'A header you provided implies functionality that is not implemented.',

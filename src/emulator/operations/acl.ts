@@ -3,11 +3,12 @@ import { emptyReply, xmlReply, type Reply } from '../reply.js'
 import { OWNER } from '../settings.js'
 import { parseBucketAcl, newBucket, requireBucket } from './bucket.js'
 import type { OperationContext } from './operation-context.js'
-import { requireObject, noSuchKey } from './object-read.js'
+import { requireObject, updateObject } from './object-read.js'
 import { parseObjectAcl } from './object-metadata.js'
+import { versionHeader } from './versioning.js'
 
-const aclReply = (grant: string): Reply =>
-  xmlReply('AccessControlPolicy', { Owner: OWNER, AccessControlList: { Grant: grant } })
+const aclReply = (grant: string, headers: Record<string, string> = {}): Reply =>
+  xmlReply('AccessControlPolicy', { Owner: OWNER, AccessControlList: { Grant: grant } }, headers)
 
 export async function getBucketAcl(context: OperationContext): Promise<Reply> {
   return aclReply((await requireBucket(context)).acl)
@@ -22,13 +23,12 @@ export async function putBucketAcl(context: OperationContext): Promise<Reply> {
 }
 
 export async function getObjectAcl(context: OperationContext): Promise<Reply> {
-  return aclReply((await requireObject(context)).acl)
+  const object = await requireObject(context)
+  return aclReply(object.acl, versionHeader(context, object))
 }
 
 export async function putObjectAcl(context: OperationContext): Promise<Reply> {
-  const { store, bucket, key, headers } = context
-  const acl = parseObjectAcl(headers.get('x-oss-object-acl') ?? '')
-  const changed = await store.objects.update(bucket, key, old => ({ ...old, acl }))
-  if (changed === undefined) throw noSuchKey(key)
-  return emptyReply(200)
+  const acl = parseObjectAcl(context.headers.get('x-oss-object-acl') ?? '')
+  const changed = await updateObject(context, old => ({ ...old, acl }))
+  return emptyReply(200, versionHeader(context, changed))
 }

@@ -5,6 +5,7 @@ import { invalidArgument, OssError } from '../oss-error.js'
 import { emptyReply, type Reply } from '../reply.js'
 import type { Digest } from '../store/digest.js'
 import type { ObjectRecord } from '../store/record.js'
+import { newVersionId } from '../store/versions.js'
 import { isoTime } from '../iso-time.js'
 import type { OperationContext } from './operation-context.js'
 import { encryptionHeaders } from './encryption.js'
@@ -12,6 +13,7 @@ import { crc64Header } from './object-read.js'
 import { defaultStorageClass } from './object-write.js'
 import { MAX_UPLOAD_BODY_BYTES, receiveBody } from './receive-body.js'
 import { metadataOf } from './object-metadata.js'
+import { versionHeader } from './versioning.js'
 
 export async function appendObject(context: OperationContext): Promise<Reply> {
   const { store, bucket, key, headers, settings } = context
@@ -26,7 +28,11 @@ export async function appendObject(context: OperationContext): Promise<Reply> {
       throw new OssError('InvalidArgument', { message: 'The object must not exceed 5 GB.' })
     const record = await store.objects.append(bucket, key, staged, old => {
       checkPosition(old, position)
-      const fields = old === undefined ? { ...metadata, key } : { ...old, acl: aclAfterAppend(old) }
+      // appending to an object changes its version
+      const fields =
+        old === undefined
+          ? { ...metadata, key, ...newVersionId(context.versioning) }
+          : { ...old, acl: aclAfterAppend(old) }
       return { ...fields, ...appendedDigest(old, digest), ...appendableFields(context) }
     })
     return emptyReply(200, {
@@ -34,6 +40,7 @@ export async function appendObject(context: OperationContext): Promise<Reply> {
       'x-oss-next-append-position': String(record.size),
       ...(settings.verify ? crc64Header(record) : {}),
       ...encryptionHeaders(record),
+      ...versionHeader(context, record),
     })
   })
 }

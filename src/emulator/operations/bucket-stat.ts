@@ -1,4 +1,4 @@
-/** GetBucketStat: numbers and sizes of the objects and unfinished uploads of a bucket. */
+/** GetBucketStat: numbers and sizes of the objects, with all versions, and unfinished uploads of a bucket. */
 import { xmlReply, type Reply } from '../reply.js'
 import { requireBucket } from './bucket.js'
 import type { OperationContext } from './operation-context.js'
@@ -19,17 +19,22 @@ export async function getBucketStat(context: OperationContext): Promise<Reply> {
   let size = 0
   let count = 0
   let lastModified = 0
+  let markers = 0
   for (const key of await store.objects.listKeys(bucket)) {
-    const object = await store.objects.get(bucket, key)
-    if (object === undefined) continue // deleted meanwhile
-    const ofClass = counts.get(ELEMENTS[object.storageClass] ?? 'Standard')
-    if (ofClass !== undefined) {
-      ofClass.size += object.size
-      ofClass.count++
+    for (const version of await store.objects.versions(bucket, key)) {
+      lastModified = Math.max(lastModified, Date.parse(version.modified))
+      if (version.type === 'DeleteMarker') {
+        markers++
+        continue
+      }
+      const ofClass = counts.get(ELEMENTS[version.storageClass] ?? 'Standard')
+      if (ofClass !== undefined) {
+        ofClass.size += version.size
+        ofClass.count++
+      }
+      size += version.size
+      count++
     }
-    size += object.size
-    count++
-    lastModified = Math.max(lastModified, Date.parse(object.modified))
   }
   const uploads = await store.uploads.list(bucket)
   const elements = [...counts].flatMap(([name, { size: storage, count: objects }]) => [
@@ -45,6 +50,6 @@ export async function getBucketStat(context: OperationContext): Promise<Reply> {
     LastModifiedTime: Math.floor(lastModified / 1000),
     ...(Object.fromEntries(elements) as Record<string, number>), // pairs of a name and a number, see above
     MultipartPartCount: 0,
-    DeleteMarkerCount: 0,
+    DeleteMarkerCount: markers,
   })
 }

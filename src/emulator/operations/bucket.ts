@@ -77,6 +77,7 @@ export async function getBucketInfo(context: OperationContext): Promise<Reply> {
       Location: locationOf(context.settings),
       Name: bucket.name,
       StorageClass: bucket.storageClass,
+      Versioning: bucket.versioning,
       DataRedundancyType: 'LRS',
       AccessMonitor: 'Disabled',
       TransferAcceleration: 'Disabled',
@@ -102,12 +103,6 @@ const bucketEndpoints = (settings: EmulatorSettings) => ({
 
 export function getBucketLocation({ settings }: OperationContext): Promise<Reply> {
   return Promise.resolve(xmlReply('LocationConstraint', locationOf(settings)))
-}
-
-/** A bucket never has versioning, which the empty document says. */
-export async function getBucketVersioning(context: OperationContext): Promise<Reply> {
-  await requireBucket(context)
-  return xmlReply('VersioningConfiguration', {})
 }
 
 export async function listBuckets(context: OperationContext): Promise<Reply> {

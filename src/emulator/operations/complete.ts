@@ -9,6 +9,7 @@ import { xmlReply, type Reply } from '../reply.js'
 import { multipartETag } from '../store/digest.js'
 import type { StoredPart } from '../store/parts.js'
 import type { ObjectRecord, MultipartUploadRecord } from '../store/record.js'
+import { newVersionId, versionIdOf } from '../store/versions.js'
 import { isoTime } from '../iso-time.js'
 import type { OperationContext } from './operation-context.js'
 import { encryptionHeaders } from './encryption.js'
@@ -18,6 +19,7 @@ import { noSuchUpload, requireUpload } from './multipart.js'
 import { crc64Header } from './object-read.js'
 import { forbidsOverwrite, throwIfExists } from './object-write.js'
 import { objectAclOf } from './object-metadata.js'
+import { versionHeader } from './versioning.js'
 import { readXmlBody } from './xml-body.js'
 
 /** Minimum size, in bytes, of all parts but the last. */
@@ -44,7 +46,11 @@ export async function completeMultipartUpload(context: OperationContext): Promis
       checkPartSizes(parts)
       return {
         parts,
-        fields: { ...multipartObjectRecord(upload, parts, isoTime(context.now)), acl },
+        fields: {
+          ...multipartObjectRecord(upload, parts, isoTime(context.now)),
+          ...newVersionId(context.versioning),
+          acl,
+        },
       }
     },
     settings.discard,
@@ -61,7 +67,12 @@ export async function completeMultipartUpload(context: OperationContext): Promis
       Key: encodeName(key),
       ETag: `"${record.etag}"`,
     },
-    { ETag: `"${record.etag}"`, ...crc64Header(record), ...encryptionHeaders(record) },
+    {
+      ETag: `"${record.etag}"`,
+      ...crc64Header(record),
+      ...encryptionHeaders(record),
+      ...versionHeader(context, record),
+    },
   )
   return callback(reply, record)
 }
@@ -74,7 +85,9 @@ async function addMd5({ store, bucket }: OperationContext, record: ObjectRecord)
   const hash = createHash('md5')
   for await (const chunk of bytes as AsyncIterable<Buffer>) hash.update(chunk) // of buffers, see stored-body.ts
   const md5 = hash.digest('base64')
-  await store.objects.update(bucket, key, old => (old.etag === etag ? { ...old, md5 } : old))
+  await store.objects.update(bucket, key, versionIdOf(record), old =>
+    old.etag === etag ? { ...old, md5 } : old,
+  )
 }
 
 async function parsePartList(context: OperationContext): Promise<readonly RequestedPart[] | 'all'> {

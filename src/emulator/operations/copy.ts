@@ -7,27 +7,24 @@ import { emptyReply, xmlReply, type Reply } from '../reply.js'
 import { percentDecode } from '../http/request-target.js'
 import { removeFile } from '../store/files.js'
 import type { ObjectRecord, ObjectMetadata } from '../store/record.js'
+import { newVersionId } from '../store/versions.js'
 import { isoTime } from '../iso-time.js'
-import type { OperationContext } from './operation-context.js'
+import type { ObjectAddress, OperationContext } from './operation-context.js'
 import { encryptionHeaders } from './encryption.js'
 import { checkConditions } from './conditions.js'
 import { noSuchUpload, parsePartNumber, requireUpload } from './multipart.js'
-import { noSuchKey } from './object-read.js'
+import { noSuchKey, requireVersion } from './object-read.js'
 import { defaultStorageClass, forbidsOverwrite, throwIfExists } from './object-write.js'
 import { parseRange } from './range.js'
 import { writeAndDigest } from './receive-body.js'
 import { objectAclOf, uploadMetadataOf } from './object-metadata.js'
+import { versionHeader } from './versioning.js'
 
 /** Maximum size of the source of CopyObject: 1 GB. */
 const MAX_COPY_BYTES = 1024 ** 3
 
 /** Number of attempts to copy while the source is being replaced. */
 const MAX_COPY_ATTEMPTS = 20
-
-interface CopySource {
-  readonly bucket: string
-  readonly key: string
-}
 
 export async function copyObject(context: OperationContext): Promise<Reply> {
   const { store, bucket, key, settings } = context
@@ -48,11 +45,12 @@ export async function copyObject(context: OperationContext): Promise<Reply> {
     if (bytes === undefined) continue
     const record = await store.objects.put(bucket, key, bytes, old => {
       if (forbidsOverwrite(context)) throwIfExists(old)
-      const { body: _body, ...fields } = source
+      const { body: _body, versionId: _versionId, ...fields } = source
       return {
         ...fields,
         ...metadata,
         key,
+        ...newVersionId(context.versioning),
         type: source.type === 'Appendable' ? 'Normal' : source.type,
         modified: isoTime(context.now),
       }
@@ -63,6 +61,8 @@ export async function copyObject(context: OperationContext): Promise<Reply> {
       {
         ...(record.crc64 === undefined ? {} : { 'x-oss-hash-crc64ecma': record.crc64 }),
         ...encryptionHeaders(record),
+        ...versionHeader(context, record),
+        ...sourceVersionHeader(copySource, source),
       },
     )
   }
@@ -90,32 +90,41 @@ export async function uploadPartCopy(context: OperationContext): Promise<Reply> 
     return xmlReply(
       'CopyPartResult',
       { LastModified: isoTime(part.modified), ETag: etag },
-      { ETag: etag }, // ali-oss reads the header
+      // ali-oss reads the ETag from the header
+      { ETag: etag, ...sourceVersionHeader(copySource, source) },
     )
   } finally {
     await removeFile(file)
   }
 }
 
-/** Parses `x-oss-copy-source`, which is `/bucket/key` with a percent-encoded key. */
-function parseCopySource({ headers }: OperationContext): CopySource {
+/** Parses `x-oss-copy-source`, which is `/bucket/key` with a percent-encoded key, and `?versionId=ID` or nothing. */
+function parseCopySource({ headers }: OperationContext): ObjectAddress {
   const text = headers.get('x-oss-copy-source') ?? ''
   const [path = '', query] = text.split('?')
   const [, bucket, raw] = /^\/?([^/]+)\/(.+)$/s.exec(path) ?? []
   const key = raw === undefined ? undefined : percentDecode(raw)
-  if (bucket === undefined || key === undefined || (query && query !== 'versionId=null'))
+  const [, versionId] = /^versionId=(.+)$/.exec(query ?? '') ?? []
+  if (bucket === undefined || key === undefined || (query && versionId === undefined))
     throw invalidArgument('x-oss-copy-source', text, 'The copy source is invalid.')
-  return { bucket, key }
+  return { bucket, key, versionId }
 }
 
 async function getSourceObject(
   context: OperationContext,
-  { bucket, key }: CopySource,
+  copySource: ObjectAddress,
 ): Promise<ObjectRecord> {
-  await context.authorizeRead(bucket, key)
-  const record = await context.store.objects.get(bucket, key)
-  if (record === undefined) throw noSuchKey(key)
-  return record
+  await context.authorizeRead(copySource)
+  return requireVersion(context, copySource)
+}
+
+/** Returns the header with the id of the copied version, if it has one or the client named it. */
+function sourceVersionHeader(
+  { versionId }: ObjectAddress,
+  source: ObjectRecord,
+): Record<string, string> {
+  const id = source.versionId ?? versionId
+  return id === undefined ? {} : { 'x-oss-copy-source-version-id': id }
 }
 
 /** Resolves with the metadata of the copy, taken from the source or the request. */

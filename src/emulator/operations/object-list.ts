@@ -1,4 +1,4 @@
-/** ListObjects, ListObjectsV2 and ListObjectVersions. */
+/** ListObjects and ListObjectsV2. */
 import { invalidArgument } from '../oss-error.js'
 import { isoTime } from '../iso-time.js'
 import { xmlReply, type Reply } from '../reply.js'
@@ -27,34 +27,6 @@ export async function listObjects(context: OperationContext): Promise<Reply> {
     Contents: page.items.map(object =>
       contentsElement(object, encodeName, { now: context.now, fetchOwner: true }),
     ),
-    CommonPrefixes: page.prefixes.map(commonPrefix => ({ Prefix: encodeName(commonPrefix) })),
-  })
-}
-
-/** ListObjectVersions of a bucket without versioning: each object has one version, `null`. */
-export async function listObjectVersions(context: OperationContext): Promise<Reply> {
-  const keyMarker = context.query.get('key-marker') ?? ''
-  const { prefix, delimiter, max } = listParameters(context)
-  const page = await listObjectPage(context, keyMarker)
-  const { encodeName, encoding } = readNameEncoding(context)
-  return xmlReply('ListVersionsResult', {
-    ...encoding,
-    Name: context.bucket,
-    Prefix: encodeName(prefix),
-    KeyMarker: encodeName(keyMarker),
-    VersionIdMarker: context.query.get('version-id-marker') ?? '',
-    MaxKeys: max,
-    Delimiter: encodeName(delimiter),
-    IsTruncated: page.truncated,
-    NextKeyMarker: page.truncated ? encodeName(page.lastName ?? '') : undefined,
-    NextVersionIdMarker: page.truncated ? 'null' : undefined,
-    Version: page.items.map(object => {
-      const { Key, ...rest } = contentsElement(object, encodeName, {
-        now: context.now,
-        fetchOwner: true,
-      })
-      return { Key, VersionId: 'null', IsLatest: true, ...rest }
-    }),
     CommonPrefixes: page.prefixes.map(commonPrefix => ({ Prefix: encodeName(commonPrefix) })),
   })
 }
@@ -90,7 +62,8 @@ export async function listObjectsV2(context: OperationContext): Promise<Reply> {
   })
 }
 
-function listParameters({ query }: OperationContext) {
+/** Returns the parameters that the lists of objects and of versions share. */
+export function listParameters({ query }: OperationContext) {
   return {
     prefix: query.get('prefix') ?? '',
     delimiter: query.get('delimiter') ?? '',
@@ -116,7 +89,8 @@ async function listObjectPage(
   })
 }
 
-function contentsElement(
+/** Returns the elements of a listed object. */
+export function contentsElement(
   object: ObjectRecord,
   encodeName: (text: string) => string,
   { now, fetchOwner }: { now: number; fetchOwner: boolean },

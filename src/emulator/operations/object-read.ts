@@ -3,13 +3,15 @@ import { invalidArgument, OssError } from '../oss-error.js'
 import { emptyReply, type Reply } from '../reply.js'
 import type { ByteSpan } from '../store/stored-body.js'
 import type { ObjectRecord } from '../store/record.js'
-import { httpTime, type OperationContext } from './operation-context.js'
+import { findVersion, versionIdOf } from '../store/versions.js'
+import { httpTime, type ObjectAddress, type OperationContext } from './operation-context.js'
 import { checkConditions } from './conditions.js'
 import { encryptionHeaders } from './encryption.js'
 import { restoreHeader } from './restore-state.js'
 import { parseRange } from './range.js'
 import { STORED_HEADERS } from './object-metadata.js'
 import { checkTrafficLimit } from './traffic-limit.js'
+import { deleteMarkerHeaders, versionHeader } from './versioning.js'
 
 /** Number of attempts to read an object while it is being replaced. */
 const MAX_READ_ATTEMPTS = 20
@@ -19,7 +21,7 @@ export async function getObject(context: OperationContext): Promise<Reply> {
   checkTrafficLimit(context)
   for (let attempt = 0; attempt < MAX_READ_ATTEMPTS; attempt++) {
     const record = await requireObject(context)
-    const objectReplyHeaders = objectHeaders(record, context.now)
+    const objectReplyHeaders = objectHeaders(context, record)
     if (checkConditions(headers, record) === 'unmodified')
       return emptyReply(304, objectReplyHeaders)
     const overrides = responseOverrides(query, signed)
@@ -56,7 +58,7 @@ const contentRange = ({ offset, length }: ByteSpan, size: number): string =>
 
 export async function headObject(context: OperationContext): Promise<Reply> {
   const record = await requireObject(context)
-  const objectReplyHeaders = objectHeaders(record, context.now)
+  const objectReplyHeaders = objectHeaders(context, record)
   if (checkConditions(context.headers, record) === 'unmodified')
     return emptyReply(304, objectReplyHeaders)
   return emptyReply(200, { ...objectReplyHeaders, 'Content-Length': String(record.size) })
@@ -68,20 +70,51 @@ export async function getObjectMeta(context: OperationContext): Promise<Reply> {
     'Content-Length': String(record.size),
     ETag: `"${record.etag}"`,
     'Last-Modified': httpTime(record.modified),
+    ...versionHeader(context, record),
     ...crc64Header(record),
   })
 }
 
-/** Resolves with the object, also if it is a symlink; throws 404 NoSuchKey. */
-export async function requireLink({ store, bucket, key }: OperationContext): Promise<ObjectRecord> {
-  const record = await store.objects.get(bucket, key)
-  if (record === undefined) throw noSuchKey(key)
-  return record
+/**
+ * Resolves with a version of an object, also if it is a symlink. Throws 404 NoSuchKey or NoSuchVersion, or 405
+ * MethodNotAllowed for the id of a delete marker.
+ */
+export async function requireVersion(
+  { store }: OperationContext,
+  { bucket, key, versionId }: ObjectAddress,
+): Promise<ObjectRecord> {
+  const version = findVersion(await store.objects.versions(bucket, key), versionId)
+  if (version === undefined) {
+    if (versionId === undefined) throw noSuchKey(key)
+    throw new OssError('NoSuchVersion', { extra: { Key: key, VersionId: versionId } })
+  }
+  if (version.type !== 'DeleteMarker') return version
+  const headers = deleteMarkerHeaders(version)
+  if (versionId === undefined) throw noSuchKey(key, headers)
+  throw new OssError('MethodNotAllowed', { headers: { ...headers, Allow: 'DELETE' } })
+}
+
+/** Resolves with the version that the request names, also if it is a symlink; throws like `requireVersion`. */
+export function requireLink(context: OperationContext): Promise<ObjectRecord> {
+  const { bucket, key, query } = context
+  return requireVersion(context, { bucket, key, versionId: query.get('versionId') })
+}
+
+/** Changes the metadata of the version that the request names; throws like `requireVersion`. */
+export async function updateObject(
+  context: OperationContext,
+  edit: (old: ObjectRecord) => ObjectRecord,
+): Promise<ObjectRecord> {
+  const { store, bucket, key } = context
+  const versionId = versionIdOf(await requireLink(context))
+  const changed = await store.objects.update(bucket, key, versionId, edit)
+  if (changed === undefined) throw noSuchKey(key)
+  return changed
 }
 
 /**
- * Resolves with the object. For a symlink it has the bytes of the target and the metadata of the link. Throws 404
- * NoSuchKey or SymlinkTargetNotExist, or 400 InvalidTargetType.
+ * Resolves with the version that the request names. For a symlink it has the bytes of the target and the metadata of the
+ * link. Throws like `requireVersion`, 404 SymlinkTargetNotExist, or 400 InvalidTargetType.
  */
 export async function requireObject(context: OperationContext): Promise<ObjectRecord> {
   const link = await requireLink(context)
@@ -90,12 +123,13 @@ export async function requireObject(context: OperationContext): Promise<ObjectRe
   if (target === undefined) throw new OssError('SymlinkTargetNotExist')
   if (target.type === 'Symlink') throw new OssError('InvalidTargetType')
   const { headers, meta, tags, storageClass } = link
-  return { ...target, headers, meta, tags, storageClass, type: 'Symlink' }
+  const versionId = versionIdOf(link)
+  return { ...target, headers, meta, tags, storageClass, versionId, type: 'Symlink' }
 }
 
 /** Returns 404 NoSuchKey. */
-export function noSuchKey(key: string): OssError {
-  return new OssError('NoSuchKey', { extra: { Key: key } })
+export function noSuchKey(key: string, headers: Record<string, string> = {}): OssError {
+  return new OssError('NoSuchKey', { extra: { Key: key }, headers })
 }
 
 /** Returns `x-oss-hash-crc64ecma` if the object has a CRC-64. */
@@ -103,7 +137,7 @@ export function crc64Header({ crc64 }: ObjectRecord): Record<string, string> {
   return crc64 === undefined ? {} : { 'x-oss-hash-crc64ecma': crc64 }
 }
 
-function objectHeaders(record: ObjectRecord, now: number): Record<string, string> {
+function objectHeaders(context: OperationContext, record: ObjectRecord): Record<string, string> {
   const headers: Record<string, string> = {
     'Content-Type': 'application/octet-stream',
     'Accept-Ranges': 'bytes',
@@ -113,7 +147,8 @@ function objectHeaders(record: ObjectRecord, now: number): Record<string, string
     'x-oss-storage-class': record.storageClass,
     ...crc64Header(record),
     ...encryptionHeaders(record),
-    ...restoreHeader(record, now),
+    ...restoreHeader(record, context.now),
+    ...versionHeader(context, record),
   }
   if (record.md5 !== undefined) headers['Content-MD5'] = record.md5
   if (record.type === 'Appendable') headers['x-oss-next-append-position'] = String(record.size)

@@ -1,14 +1,16 @@
-/** PutObject and DeleteObject. */
+/** PutObject. */
 import { emptyReply, type Reply } from '../reply.js'
 import { OssError } from '../oss-error.js'
 import type { Digest } from '../store/digest.js'
 import type { ObjectRecord, ObjectMetadata } from '../store/record.js'
+import { newVersionId } from '../store/versions.js'
 import { isoTime } from '../iso-time.js'
 import type { OperationContext } from './operation-context.js'
 import { prepareCallback } from './callback.js'
 import { encryptionHeaders } from './encryption.js'
 import { hexToBase64, digestHeaders, receiveBody } from './receive-body.js'
 import { metadataOf } from './object-metadata.js'
+import { versionHeader } from './versioning.js'
 
 export async function putObject(context: OperationContext): Promise<Reply> {
   const { store, bucket, key, headers } = context
@@ -20,25 +22,25 @@ export async function putObject(context: OperationContext): Promise<Reply> {
       if (forbidsOverwrite(context)) throwIfExists(old)
       return normalObjectRecord(context, metadata, digest)
     })
-    const reply = emptyReply(200, { ...digestHeaders(digest), ...encryptionHeaders(metadata) })
+    const reply = emptyReply(200, {
+      ...digestHeaders(digest),
+      ...encryptionHeaders(metadata),
+      ...versionHeader(context, record),
+    })
     return callback(reply, record)
   })
 }
 
-export async function deleteObject({ store, bucket, key }: OperationContext): Promise<Reply> {
-  await store.objects.remove(bucket, key)
-  return emptyReply(204)
-}
-
 /** Returns the record of an object written by PutObject. */
 export function normalObjectRecord(
-  { key, now }: OperationContext,
+  { key, now, versioning }: OperationContext,
   metadata: ObjectMetadata,
   { size, md5, crc64 }: Digest,
 ): Omit<ObjectRecord, 'body'> {
   return {
     ...metadata,
     key,
+    ...newVersionId(versioning),
     type: 'Normal',
     size,
     etag: md5,
@@ -47,9 +49,9 @@ export function normalObjectRecord(
   }
 }
 
-/** Returns whether the client forbids replacing an object. */
-export function forbidsOverwrite({ headers }: OperationContext): boolean {
-  return headers.get('x-oss-forbid-overwrite')?.toLowerCase() === 'true'
+/** Returns whether the client forbids replacing an object, which OSS ignores in a bucket that has, or had, versioning. */
+export function forbidsOverwrite({ headers, versioning }: OperationContext): boolean {
+  return versioning === undefined && headers.get('x-oss-forbid-overwrite')?.toLowerCase() === 'true'
 }
 
 /** Throws 409 FileAlreadyExists if the object exists. */

@@ -4,6 +4,7 @@ import type { HeaderMap } from '../http/headers.js'
 import type { RequestBody } from '../request-body.js'
 import type { RequestRecord } from '../request-log.js'
 import type { EmulatorSettings } from '../settings.js'
+import type { Versioning } from '../store/record.js'
 import type { Store } from '../store/store.js'
 
 /** The ends of the connection that a request came by. */
@@ -12,6 +13,14 @@ export interface RequestConnection {
   readonly clientIp: string
   /** URL of the emulator as the client reached it. */
   readonly endpoint: string
+}
+
+/** An object of any bucket. */
+export interface ObjectAddress {
+  readonly bucket: string
+  readonly key: string
+  /** Undefined for the current version. */
+  readonly versionId: string | undefined
 }
 
 export interface OperationContext {
@@ -36,8 +45,10 @@ export interface OperationContext {
   readonly store: Store
   readonly settings: EmulatorSettings
   readonly callbackKey: CallbackKey
+  /** Versioning of the bucket; undefined if it was never enabled. */
+  readonly versioning: Versioning | undefined
   /** Throws unless the client may read this object; used for the sources of copies. */
-  readonly authorizeRead: (bucket: string, key: string) => Promise<void>
+  readonly authorizeRead: (object: ObjectAddress) => Promise<void>
 }
 
 /** Formats a time for `Last-Modified` and `Date`. */

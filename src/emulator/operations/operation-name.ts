@@ -6,6 +6,7 @@ export type OperationName =
   | 'GetBucketLocation'
   | 'GetBucketStat'
   | 'GetBucketVersioning'
+  | 'PutBucketVersioning'
   | 'GetBucketConfiguration'
   | 'PutBucketConfiguration'
   | 'DeleteBucketConfiguration'

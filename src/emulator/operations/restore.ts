@@ -7,8 +7,9 @@ import { OssError } from '../oss-error.js'
 import { emptyReply, type Reply } from '../reply.js'
 import type { ObjectRecord } from '../store/record.js'
 import type { OperationContext } from './operation-context.js'
-import { requireObject } from './object-read.js'
+import { requireObject, updateObject } from './object-read.js'
 import { expiryOf, isOngoing, RESTORE_MS, restoreState } from './restore-state.js'
+import { versionHeader } from './versioning.js'
 import { readXmlBody, type XmlElement } from './xml-body.js'
 
 const MAX_DAYS = 365
@@ -17,29 +18,29 @@ const MAX_DAYS = 365
 const COLD_CLASSES = ['ColdArchive', 'DeepColdArchive']
 
 export async function restoreObject(context: OperationContext): Promise<Reply> {
-  const { store, bucket, key, now } = context
+  const { now } = context
   const { storageClass } = await requireArchivedObject(context)
   const request = await readXmlBody(context, 'RestoreRequest', true)
   const isCold = COLD_CLASSES.includes(storageClass)
   const days = parseDays(request)
   const priority = parsePriority(request, isCold)
   let wasRestored = false
-  await store.objects.update(bucket, key, old => {
+  const restored = await updateObject(context, old => {
     if (isOngoing(old, now)) throw new OssError('RestoreAlreadyInProgress')
     wasRestored = old.restore !== undefined && expiryOf(old.restore) > now
     const requested = wasRestored ? isoTime(now - RESTORE_MS) : isoTime(now)
     return { ...old, restore: { requested, days } }
   })
-  const headers: Record<string, string> = isCold
-    ? { 'x-oss-object-restore-priority': priority }
-    : {}
-  return emptyReply(wasRestored ? 200 : 202, headers)
+  return emptyReply(wasRestored ? 200 : 202, {
+    ...(isCold ? { 'x-oss-object-restore-priority': priority } : {}),
+    ...versionHeader(context, restored),
+  })
 }
 
 export async function cleanRestoredObject(context: OperationContext): Promise<Reply> {
-  const { store, bucket, key, now } = context
+  const { now } = context
   await requireArchivedObject(context)
-  await store.objects.update(bucket, key, old => {
+  await updateObject(context, old => {
     if (isOngoing(old, now)) throw new OssError('ArchiveRestoreNotFinished')
     if (restoreState(old, now) === undefined) throw new OssError('ArchiveRestoreFileStale')
     const { restore: _restore, ...rest } = old

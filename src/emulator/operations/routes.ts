@@ -17,14 +17,7 @@ import {
   putInventory,
 } from './bucket-configuration.js'
 import { getBucketStat } from './bucket-stat.js'
-import {
-  deleteBucket,
-  getBucketInfo,
-  getBucketLocation,
-  getBucketVersioning,
-  listBuckets,
-  putBucket,
-} from './bucket.js'
+import { deleteBucket, getBucketInfo, getBucketLocation, listBuckets, putBucket } from './bucket.js'
 import type { OperationContext } from './operation-context.js'
 import { completeMultipartUpload } from './complete.js'
 import { optionObject } from './cors.js'
@@ -34,9 +27,10 @@ import { listLiveChannels } from './live-channel.js'
 import { abortMultipartUpload, initiateMultipartUpload, uploadPart } from './multipart.js'
 import { listMultipartUploads, listParts } from './multipart-list.js'
 import type { OperationName } from './operation-name.js'
-import { listObjects, listObjectsV2, listObjectVersions } from './object-list.js'
+import { deleteObject } from './object-delete.js'
+import { listObjects, listObjectsV2 } from './object-list.js'
 import { getObject, getObjectMeta, headObject } from './object-read.js'
-import { deleteObject, putObject } from './object-write.js'
+import { putObject } from './object-write.js'
 import type { Access, Level, Operation } from './operation.js'
 import { describeRegions } from './regions.js'
 import { cleanRestoredObject, restoreObject } from './restore.js'
@@ -50,6 +44,8 @@ import {
   putBucketTags,
   putObjectTagging,
 } from './tagging.js'
+import { listObjectVersions } from './version-list.js'
+import { getBucketVersioning, putBucketVersioning } from './versioning.js'
 import {
   abortBucketWorm,
   completeBucketWorm,
@@ -75,6 +71,7 @@ const SUB_RESOURCE_ROUTES: readonly OperationRoute[] = [
   ['GetBucketLocation', 'GET', 'bucket', 'location', 'owner', getBucketLocation],
   ['GetBucketStat', 'GET', 'bucket', 'stat', 'owner', getBucketStat],
   ['GetBucketVersioning', 'GET', 'bucket', 'versioning', 'owner', getBucketVersioning],
+  ['PutBucketVersioning', 'PUT', 'bucket', 'versioning', 'owner', putBucketVersioning],
   ['ListObjectVersions', 'GET', 'bucket', 'versions', 'read', listObjectVersions],
   ['ListLiveChannel', 'GET', 'bucket', 'live', 'read', listLiveChannels],
   ['DescribeRegions', 'GET', 'service', 'regions', 'owner', describeRegions],

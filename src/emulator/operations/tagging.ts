@@ -4,15 +4,20 @@ import { emptyReply, xmlReply, type Reply } from '../reply.js'
 import type { Tag } from '../store/record.js'
 import { requireBucket } from './bucket.js'
 import type { OperationContext } from './operation-context.js'
-import { requireObject, noSuchKey } from './object-read.js'
+import { requireObject, updateObject } from './object-read.js'
 import { checkTags } from './object-metadata.js'
+import { versionHeader } from './versioning.js'
 import { readXmlBody } from './xml-body.js'
 
 const MAX_BUCKET_TAGS = 20
 const MAX_OBJECT_TAGS = 10
 
-const taggingReply = (tags: readonly Tag[]): Reply =>
-  xmlReply('Tagging', { TagSet: { Tag: tags.map(([key, value]) => ({ Key: key, Value: value })) } })
+const taggingReply = (tags: readonly Tag[], headers: Record<string, string> = {}): Reply =>
+  xmlReply(
+    'Tagging',
+    { TagSet: { Tag: tags.map(([key, value]) => ({ Key: key, Value: value })) } },
+    headers,
+  )
 
 async function parseTagsBody(context: OperationContext, maxTags: number): Promise<Tag[]> {
   const set = (await readXmlBody(context, 'Tagging'))?.child('TagSet')
@@ -43,23 +48,22 @@ export async function deleteBucketTags(context: OperationContext): Promise<Reply
 }
 
 export async function getObjectTagging(context: OperationContext): Promise<Reply> {
-  return taggingReply((await requireObject(context)).tags)
+  const object = await requireObject(context)
+  return taggingReply(object.tags, versionHeader(context, object))
 }
 
 export async function putObjectTagging(context: OperationContext): Promise<Reply> {
-  await setTags(context, await parseTagsBody(context, MAX_OBJECT_TAGS))
-  return emptyReply(200)
+  return emptyReply(200, await setTags(context, await parseTagsBody(context, MAX_OBJECT_TAGS)))
 }
 
 export async function deleteObjectTagging(context: OperationContext): Promise<Reply> {
-  await setTags(context, [])
-  return emptyReply(204)
+  return emptyReply(204, await setTags(context, []))
 }
 
+/** Resolves with the headers of the reply. */
 async function setTags(
-  { store, bucket, key }: OperationContext,
+  context: OperationContext,
   tags: readonly Tag[],
-): Promise<void> {
-  const changed = await store.objects.update(bucket, key, old => ({ ...old, tags }))
-  if (changed === undefined) throw noSuchKey(key)
+): Promise<Record<string, string>> {
+  return versionHeader(context, await updateObject(context, old => ({ ...old, tags })))
 }

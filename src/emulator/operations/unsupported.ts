@@ -48,9 +48,6 @@ export function unsupportedOperation(
 ): Operation | undefined {
   const parameter = [...query.keys()].find(name => UNSUPPORTED_PARAMETERS.has(name))
   if (parameter !== undefined) return notImplementedOperation({ Parameter: parameter })
-  const version = query.get('versionId')
-  if (version !== undefined && version !== 'null')
-    return notImplementedOperation({ Parameter: 'versionId' })
   const header = UNSUPPORTED_HEADERS.find(name => headers.has(name))
   if (header !== undefined) return notImplementedOperation({ Header: header })
   // form uploads, whose signature is in the form

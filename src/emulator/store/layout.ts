@@ -6,8 +6,8 @@
  *     DIR/locks/<00..ff>                             kernel lock files, see lock.ts
  *     DIR/tmp/<owner>/                               unfinished files of a live process, see workspace.ts
  *     DIR/buckets/<bucket>/bucket.json
- *     DIR/buckets/<bucket>/objects/<name>/record.json    the object, replaced by one rename
- *     DIR/buckets/<bucket>/objects/<name>/<body>         its bytes in one file, or ...
+ *     DIR/buckets/<bucket>/objects/<name>/record.json    the object with all its versions, replaced by one rename
+ *     DIR/buckets/<bucket>/objects/<name>/<body>         the bytes of a version in one file, or ...
  *     DIR/buckets/<bucket>/objects/<name>/<upload id>/   ... in the parts of its upload
  *     DIR/buckets/<bucket>/uploads/<upload id>/upload.json
  *     DIR/buckets/<bucket>/uploads/<upload id>/<00..99>/<part>

@@ -1,17 +1,43 @@
 /**
- * The directory of an object: its body, its record, and removal of leftovers. All functions require the
- * key's lock.
+ * The directory of an object: its bodies, its record, and removal of leftovers. All functions that change something
+ * require the key's lock.
  */
 import { copyFile, link, open, rmdir } from 'node:fs/promises'
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
-import { hasErrorCode, ifExists, listDir, removeFile, removeTree, rename } from './files.js'
+import {
+  hasErrorCode,
+  ifExists,
+  listDir,
+  readJsonFile,
+  removeFile,
+  removeTree,
+  rename,
+  writeJsonFile,
+} from './files.js'
 import { keyFileName } from './layout.js'
 import type { ObjectRecord } from './record.js'
 import type { StoreContext } from './store-context.js'
+import { packVersions, unpackVersions, type StoredVersions } from './versions.js'
 
 /** Record file. The object exists once this file does. */
-export const RECORD_FILE = 'record.json'
+const RECORD_FILE = 'record.json'
+
+/** Reads the versions of an object, newest first; none if it does not exist. */
+export async function readVersions(dir: string): Promise<ObjectRecord[]> {
+  return unpackVersions(await readJsonFile<StoredVersions>(join(dir, RECORD_FILE)))
+}
+
+/** Replaces the versions of an object by one rename; without any, removes the record. */
+export async function writeVersions(
+  { workspace }: StoreContext,
+  dir: string,
+  versions: readonly ObjectRecord[],
+): Promise<void> {
+  const stored = packVersions(versions)
+  if (stored === undefined) await removeFile(join(dir, RECORD_FILE))
+  else await writeJsonFile(workspace.tempPath(), join(dir, RECORD_FILE), stored)
+}
 
 /** Returns the name of an object's lock, which uploads to the key share. */
 export const objectLockName = (bucket: string, key: string): string =>
@@ -52,30 +78,33 @@ export async function linkOrCopy(from: string, to: string): Promise<true> {
   return true
 }
 
-/** Finishes a Complete that was interrupted between writing the record and moving the parts. */
+/**
+ * Finishes a Complete that was interrupted between writing the record and moving the parts. Only the newest version can
+ * be in this state, since every change of the versions starts with this.
+ */
 export async function finishComplete(
   { layout }: StoreContext,
   bucket: string,
-  { key, body }: ObjectRecord,
+  [newest]: readonly ObjectRecord[],
 ): Promise<void> {
-  if (body.kind !== 'parts') return
+  if (newest?.body.kind !== 'parts') return
+  const { key, body } = newest
   await ifExists(rename(layout.upload(bucket, body.id), join(layout.object(bucket, key), body.id)))
 }
 
-/** Removes files that the record does not name from an object's directory; without a record, all of it. */
+/** Removes files that no version names from an object's directory; without versions, all of it. */
 export async function removeLeftovers(
   dir: string,
-  record: ObjectRecord | undefined,
+  versions: readonly ObjectRecord[],
 ): Promise<void> {
-  const keep = new Set<string>()
-  if (record !== undefined) {
-    keep.add(RECORD_FILE)
-    if (record.body.kind === 'file') keep.add(record.body.name)
-    if (record.body.kind === 'parts') keep.add(record.body.id)
+  const keep = new Set(versions.length === 0 ? [] : [RECORD_FILE])
+  for (const { body } of versions) {
+    if (body.kind === 'file') keep.add(body.name)
+    if (body.kind === 'parts') keep.add(body.id)
   }
   for (const name of await listDir(dir))
     if (!keep.has(name)) await (name.startsWith('body-') ? removeFile : removeTree)(join(dir, name))
-  if (record === undefined) await ifExists(rmdir(dir))
+  if (versions.length === 0) await ifExists(rmdir(dir))
 }
 
 /** Creates an empty file in place of discarded bytes. */

@@ -1,5 +1,5 @@
 /**
- * Objects. Each is a directory named after the key, holding the record and the bytes it refers to. An
+ * Objects. Each is a directory named after the key, holding the record of its versions and their bytes. An
  * object is created, changed or replaced atomically by renaming the record; bytes are moved into the
  * directory before and removed after, both under the key's lock. Leftovers of a crash are removed by the
  * next change of that key.
@@ -24,25 +24,30 @@ import {
   moveBody,
   linkOrCopy,
   objectLockName,
-  RECORD_FILE,
   finishComplete,
+  readVersions,
   removeLeftovers,
+  writeVersions,
   type StagedBody,
 } from './object-dir.js'
 import type { ObjectRecord, Segment } from './record.js'
 import type { StoreContext } from './store-context.js'
+import { addVersion, currentVersion, findVersion } from './versions.js'
 
 const MANIFEST_FILE = 'manifest.json'
 
 /** The objects of one data directory. */
 export interface ObjectStore {
+  /** Resolves with the current version; undefined if there is none, or a delete marker. */
   get(bucket: string, key: string): Promise<ObjectRecord | undefined>
+  /** Resolves with all versions, newest first, including delete markers. */
+  versions(bucket: string, key: string): Promise<readonly ObjectRecord[]>
   /** Reads the bytes of a record. Undefined if the object has been replaced; call `get` again. */
   read(bucket: string, record: ObjectRecord, span: ByteSpan): Promise<Readable | undefined>
   /**
-   * Creates or replaces an object atomically.
+   * Adds a version atomically. It replaces the version of the same id; without versioning, all have the id `null`.
    *
-   * @param createRecord – called with the existing object under the lock; may throw to change nothing
+   * @param createRecord – called with the current version under the lock; may throw to change nothing
    */
   put(
     bucket: string,
@@ -50,13 +55,18 @@ export interface ObjectStore {
     staged: StagedBody,
     createRecord: (old: ObjectRecord | undefined) => Omit<ObjectRecord, 'body'>,
   ): Promise<ObjectRecord>
-  /** Changes the metadata of an object, not its bytes. Undefined if it does not exist. */
+  /** Changes the metadata of a version, not its bytes. Undefined if it does not exist. */
   update(
     bucket: string,
     key: string,
+    versionId: string,
     edit: (old: ObjectRecord) => ObjectRecord,
   ): Promise<ObjectRecord | undefined>
-  /** Appends the bytes of a file to the object; otherwise like `put`. */
+  /**
+   * Appends the bytes of a file to the newest version; otherwise like `put`.
+   *
+   * @param createRecord – called with the newest version, which may be a delete marker
+   */
   append(
     bucket: string,
     key: string,
@@ -65,26 +75,25 @@ export interface ObjectStore {
   ): Promise<ObjectRecord>
   /** Links the bytes of a record for a copy. Undefined if the object has been replaced. */
   linkBody(bucket: string, record: ObjectRecord): Promise<StagedBody | undefined>
-  /** Removes an object. Resolves with false if it did not exist. */
-  remove(bucket: string, key: string): Promise<boolean>
+  /** Removes a version and resolves with it; undefined if it did not exist. */
+  remove(bucket: string, key: string, versionId: string): Promise<ObjectRecord | undefined>
   /** Lists all keys, unordered. Some may have been removed when they are read. */
   listKeys(bucket: string): Promise<string[]>
 }
 
 export function createObjectStore(context: StoreContext): ObjectStore {
   const { layout, workspace, runExclusive } = context
-  const recordPath = (bucket: string, key: string) => join(layout.object(bucket, key), RECORD_FILE)
-  const get = (bucket: string, key: string) => readJsonFile<ObjectRecord>(recordPath(bucket, key))
+  const versionsOf = (bucket: string, key: string) => readVersions(layout.object(bucket, key))
 
   const withLock = <T>(
     bucket: string,
     key: string,
-    work: (old: ObjectRecord | undefined) => Promise<T>,
+    work: (versions: readonly ObjectRecord[]) => Promise<T>,
   ) =>
     runExclusive(objectLockName(bucket, key), async () => {
-      const old = await get(bucket, key)
-      if (old !== undefined) await finishComplete(context, bucket, old)
-      return work(old)
+      const versions = await versionsOf(bucket, key)
+      await finishComplete(context, bucket, versions)
+      return work(versions)
     })
 
   /** Resolves with the manifest of a body's parts, and the directories where they may be, in the order to look. */
@@ -99,14 +108,17 @@ export function createObjectStore(context: StoreContext): ObjectStore {
     return undefined
   }
 
-  async function saveRecord(bucket: string, record: ObjectRecord): Promise<ObjectRecord> {
-    await writeJsonFile(workspace.tempPath(), recordPath(bucket, record.key), record)
-    await removeLeftovers(layout.object(bucket, record.key), record)
-    return record
+  async function saveVersions(dir: string, versions: readonly ObjectRecord[]): Promise<void> {
+    await writeVersions(context, dir, versions)
+    await removeLeftovers(dir, versions)
   }
 
   return {
-    get,
+    async get(bucket, key) {
+      return currentVersion(await versionsOf(bucket, key))
+    },
+
+    versions: versionsOf,
 
     async read(bucket, record, span) {
       const { body } = record
@@ -119,31 +131,46 @@ export function createObjectStore(context: StoreContext): ObjectStore {
     },
 
     put: (bucket, key, staged, createRecord) =>
-      withLock(bucket, key, async old => {
-        const fields = createRecord(old)
-        await makeChildDir(layout.object(bucket, key))
-        return saveRecord(bucket, {
-          ...fields,
-          body: await moveBody(layout.object(bucket, key), staged),
-        })
+      withLock(bucket, key, async versions => {
+        const fields = createRecord(currentVersion(versions))
+        const dir = layout.object(bucket, key)
+        await makeChildDir(dir)
+        const record = { ...fields, body: await moveBody(dir, staged) }
+        await saveVersions(dir, addVersion(versions, record))
+        return record
       }),
 
-    update: (bucket, key, edit) =>
-      withLock(bucket, key, async old => old && saveRecord(bucket, edit(old))),
+    update: (bucket, key, versionId, edit) =>
+      withLock(bucket, key, async versions => {
+        const old = findVersion(versions, versionId)
+        if (old === undefined) return undefined
+        const record = edit(old)
+        await saveVersions(
+          layout.object(bucket, key),
+          versions.map(version => (version === old ? record : version)),
+        )
+        return record
+      }),
 
     append: (bucket, key, staged, createRecord) =>
-      withLock(bucket, key, async old => {
+      withLock(bucket, key, async versions => {
+        const [old] = versions
         const fields = createRecord(old)
         const dir = layout.object(bucket, key)
         await makeChildDir(dir)
+        const appendTo = async (body: ObjectRecord['body']) => {
+          const record = { ...fields, body }
+          await saveVersions(dir, addVersion(versions, record))
+          return record
+        }
         if (old === undefined || old.body.kind !== 'file' || staged.kind !== 'file')
-          return saveRecord(bucket, { ...fields, body: await moveBody(dir, staged) })
+          return appendTo(await moveBody(dir, staged))
         // bytes past the recorded size are not part of the object, so a crash here is harmless
         const body = join(dir, old.body.name)
         await truncate(body, old.size)
         await pipeline(createReadStream(staged.path), createWriteStream(body, { flags: 'a' }))
         await removeFile(staged.path)
-        return saveRecord(bucket, { ...fields, body: old.body })
+        return appendTo(old.body)
       }),
 
     async linkBody(bucket, record) {
@@ -164,12 +191,14 @@ export function createObjectStore(context: StoreContext): ObjectStore {
       return { kind: 'parts', path }
     },
 
-    remove: (bucket, key) =>
-      withLock(bucket, key, async old => {
-        const dir = layout.object(bucket, key)
-        await removeFile(join(dir, RECORD_FILE))
-        await removeLeftovers(dir, undefined)
-        return old !== undefined
+    remove: (bucket, key, versionId) =>
+      withLock(bucket, key, async versions => {
+        const removed = findVersion(versions, versionId)
+        await saveVersions(
+          layout.object(bucket, key),
+          versions.filter(version => version !== removed),
+        )
+        return removed
       }),
 
     async listKeys(bucket) {
@@ -187,7 +216,5 @@ async function linkFrom(dirs: readonly string[], name: string, to: string): Prom
 }
 
 async function readKey(objects: string, name: string): Promise<string | undefined> {
-  return (
-    keyOfFileName(name) ?? (await readJsonFile<ObjectRecord>(join(objects, name, RECORD_FILE)))?.key
-  )
+  return keyOfFileName(name) ?? (await readVersions(join(objects, name)))[0]?.key
 }

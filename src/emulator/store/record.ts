@@ -12,6 +12,9 @@ export type ObjectAcl = Acl | 'default'
 /** Name and value of a tag. */
 export type Tag = readonly [key: string, value: string]
 
+/** State of the versioning of a bucket. */
+export type Versioning = 'Enabled' | 'Suspended'
+
 /** A bucket. */
 export interface BucketRecord {
   readonly name: string
@@ -23,6 +26,8 @@ export interface BucketRecord {
   /** Configuration documents as sent, by sub-resource; an inventory as `inventory/ID`. */
   readonly configurations?: Readonly<Record<string, string>>
   readonly retention?: RetentionPolicy
+  /** Absent until versioning is enabled for the first time. */
+  readonly versioning?: Versioning
 }
 
 /** A retention policy of a bucket. */
@@ -67,11 +72,13 @@ export type ObjectBody =
   /** No file: the bytes were discarded (`discard`) and are read as zeros. */
   | { readonly kind: 'none' }
 
-/** An object. */
+/** An object, or one of its versions. */
 export interface ObjectRecord extends ObjectMetadata {
   readonly key: string
-  /** As in `x-oss-object-type`. */
-  readonly type: 'Normal' | 'Multipart' | 'Appendable' | 'Symlink'
+  /** Absent for the version `null`. */
+  readonly versionId?: string
+  /** As in `x-oss-object-type`; a delete marker stands for a deleted object. */
+  readonly type: 'Normal' | 'Multipart' | 'Appendable' | 'Symlink' | 'DeleteMarker'
   /** Key that a symlink names. */
   readonly target?: string
   /** The last restore of an object of an archive class. */

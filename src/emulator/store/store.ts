@@ -5,13 +5,12 @@
  */
 import { join } from 'node:path'
 import { createBucketStore, type BucketStore } from './buckets.js'
-import { makeDir, listDir, readJsonFile } from './files.js'
+import { makeDir, listDir } from './files.js'
 import { createLayout } from './layout.js'
 import { createRunExclusive } from './lock.js'
-import { directoryLockName, RECORD_FILE, finishComplete, removeLeftovers } from './object-dir.js'
+import { directoryLockName, finishComplete, readVersions, removeLeftovers } from './object-dir.js'
 import { createObjectStore, type ObjectStore } from './objects.js'
 import type { StoreContext } from './store-context.js'
-import type { ObjectRecord } from './record.js'
 import { createUploadStore, type UploadStore } from './uploads.js'
 import { openWorkspace } from './workspace.js'
 
@@ -52,9 +51,9 @@ async function recoverFromCrash(context: StoreContext): Promise<void> {
     for (const name of await listDir(layout.objects(bucket))) {
       const dir = join(layout.objects(bucket), name)
       await runExclusive(directoryLockName(bucket, name), async () => {
-        const record = await readJsonFile<ObjectRecord>(join(dir, RECORD_FILE))
-        if (record !== undefined) await finishComplete(context, bucket, record)
-        await removeLeftovers(dir, record)
+        const versions = await readVersions(dir)
+        await finishComplete(context, bucket, versions)
+        await removeLeftovers(dir, versions)
       })
     }
 }

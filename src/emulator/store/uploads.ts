@@ -18,10 +18,17 @@ import {
   writeJsonFile,
 } from './files.js'
 import { isStoredUploadId } from './layout.js'
-import { objectLockName, RECORD_FILE, finishComplete, removeLeftovers } from './object-dir.js'
+import {
+  objectLockName,
+  finishComplete,
+  readVersions,
+  removeLeftovers,
+  writeVersions,
+} from './object-dir.js'
 import { removeStoredPart, readStoredParts, storePart, type StoredPart } from './parts.js'
 import type { ObjectRecord, Segment, MultipartUploadRecord } from './record.js'
 import type { StoreContext } from './store-context.js'
+import { addVersion, currentVersion } from './versions.js'
 
 /** Unfinished uploads of a data directory. `undefined` and false mean that there is no such upload. */
 export interface UploadStore {
@@ -46,7 +53,7 @@ export interface UploadStore {
   /**
    * Creates the object.
    *
-   * @param chooseParts – called with the stored parts and the existing object under the lock; may throw
+   * @param chooseParts – called with the stored parts and the current version under the lock; may throw
    */
   complete(
     bucket: string,
@@ -63,8 +70,6 @@ export interface UploadStore {
 export function createUploadStore(context: StoreContext): UploadStore {
   const { layout, workspace, runExclusive } = context
   const recordPath = (bucket: string, id: string) => join(layout.upload(bucket, id), 'upload.json')
-  const readObjectRecord = (bucket: string, key: string) =>
-    readJsonFile<ObjectRecord>(join(layout.object(bucket, key), RECORD_FILE))
 
   async function readUpload(
     bucket: string,
@@ -72,8 +77,8 @@ export function createUploadStore(context: StoreContext): UploadStore {
   ): Promise<MultipartUploadRecord | undefined> {
     const upload = await readJsonFile<MultipartUploadRecord>(recordPath(bucket, id))
     if (upload === undefined) return undefined
-    const object = await readObjectRecord(bucket, upload.key)
-    const completed = object?.body.kind === 'parts' && object.body.id === id
+    const [newest] = await readVersions(layout.object(bucket, upload.key))
+    const completed = newest?.body.kind === 'parts' && newest.body.id === id
     return completed ? undefined : upload
   }
 
@@ -134,23 +139,24 @@ export function createUploadStore(context: StoreContext): UploadStore {
       withLock(bucket, upload, async () => {
         const { key, id } = upload
         const from = layout.upload(bucket, id)
-        const old = await readObjectRecord(bucket, key)
-        if (old !== undefined) await finishComplete(context, bucket, old)
+        const dir = layout.object(bucket, key)
+        const old = await readVersions(dir)
+        await finishComplete(context, bucket, old)
         const storedParts = await readStoredParts(from)
-        const { fields, parts } = chooseParts(storedParts, old)
+        const { fields, parts } = chooseParts(storedParts, currentVersion(old))
         const manifest: Segment[] = parts.map(part => [part.file, part.size])
         await writeJsonFile(workspace.tempPath(), join(from, 'manifest.json'), manifest)
 
-        const dir = layout.object(bucket, key)
         await makeChildDir(dir)
         const record: ObjectRecord = {
           ...fields,
           body: discardBody ? { kind: 'none' } : { kind: 'parts', id },
         }
         // from here on the upload is completed
-        await writeJsonFile(workspace.tempPath(), join(dir, RECORD_FILE), record)
+        const versions = addVersion(old, record)
+        await writeVersions(context, dir, versions)
         await rename(from, join(dir, id))
-        await removeLeftovers(dir, record)
+        await removeLeftovers(dir, versions)
 
         const used = new Set(parts.map(part => part.file))
         const unusedParts = storedParts.filter(part => !used.has(part.file))
