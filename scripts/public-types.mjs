@@ -3,7 +3,7 @@
  * import it, and it is half of the declarations. Usage: node scripts/public-types.mjs BUILD-DIRECTORY
  */
 import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { join, relative, resolve } from 'node:path'
+import { relative, resolve } from 'node:path'
 import ts from 'typescript'
 
 const [build = ''] = process.argv.slice(2)
