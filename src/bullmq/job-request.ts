@@ -62,11 +62,15 @@ export function checkSameUpload(job: UploadJob, requested: UploadData): void {
   const different = fields.filter(field => !isDeepStrictEqual(stored[field], requested[field]))
   if (different.length === 0) return
   const { id = '' } = job
-  const message = `The job ${id} exists with a different ${different.join(' and ')}`
+  const message = `The job ${id} exists with a different ${different.join(', ')}`
+  // A second unfinished job with the same key is refused whatever its id is.
+  const isIdTaken = job.finishedOn !== undefined || different.includes('key')
   throw new SpoolError('ERR_SPOOL_ID_IN_USE', message, {
     id,
     hint: say =>
-      `Use another ${say.option('id')}. Another upload to the same key can be added when that job has ended.`,
+      isIdTaken
+        ? `Use another ${say.option('id')}.`
+        : 'Cancel that job, or add this one when that job has ended.',
   })
 }
 

@@ -173,6 +173,11 @@ export class Session {
     return FLEET_FLAGS.some(name => this.#givenFlags[name] !== undefined)
   }
 
+  /** Makes proposed commands select the fleet of this queue, unless the command line selects one. */
+  proposeForQueue(queue: string): void {
+    if (!this.selectsFleet) this.#givenFlags = { ...this.#givenFlags, queue }
+  }
+
   /** Sets the settings that the called command has options for. */
   useSettings(settings: readonly SettingDefinition[]): void {
     this.#settings = settings

@@ -9,6 +9,7 @@ import {
   get,
   run,
   server,
+  shell as command,
   start,
   until,
   type Ended,
@@ -103,6 +104,40 @@ jobsTest('jobs add adds a job once, which a worker runs', async (t, shell) => {
       endedAt: String,
     },
   ])
+})
+
+jobsTest('jobs add proposes another id only where it helps', async (t, shell) => {
+  const add = (key: string, ...args: string[]) =>
+    shell.jobs('add', key, '--source=content', ...args)
+  await add('key', '--args', CONTENT, '--id=one')
+  const inUse = { status: 1, err: /ERR_SPOOL_ID_IN_USE/ }
+  const sameId = await add('other', '--args', CONTENT, '--id=one')
+  t.match(sameId, { ...inUse, err: /Use another --id/ })
+  t.equal((await add('other', '--args', CONTENT, '--id=two')).status, 0)
+  const sameKey = await add('key', '--id=three')
+  t.match(sameKey, inUse)
+  t.notMatch(sameKey.err, /another --id/)
+  t.equal((await shell.jobs('cancel', 'one')).status, 0)
+  t.equal((await add('key', '--id=three')).status, 0)
+})
+
+jobsTest('a worker proposes commands that find the uploads of its jobs', async (t, shell) => {
+  const refusal = shell.oss.inject({
+    operation: 'PutObject',
+    do: 'answer',
+    status: 403,
+    times: 'always',
+  })
+  await shell.jobs('add', 'key', '--source=content', '--args', CONTENT, '--id=one', '--attempts=1')
+  const worker = start(shell.dir, ['worker', '--sources', SOURCES], undefined, shell.env)
+  await until(async () => (await shell.queue.getFailedCount()) === 1)
+  worker.child.kill('SIGTERM')
+  const { err } = await worker.done
+  refusal.remove()
+  const line = /run "(oss-spool resume [^"]*)"/.exec(err)?.[1] ?? 'false'
+  const resumed = await command(shell.dir, line, shell.env).done
+  t.match(resumed, { status: 0 }, `${line}: ${resumed.err}`)
+  t.equal((await get(shell.oss, 'key'))?.length, 1000)
 })
 
 jobsTest('jobs add passes the options of the job', async (t, shell) => {

@@ -66,6 +66,7 @@ async function runWorker(session: Session, flags: WorkerFlags): Promise<number> 
   const projectFolders = [dirname(resolve(flags.sources)), process.cwd()]
   const connection = await session.connect(flags, bucket)
   const fleet = await openFleet(session, flags, projectFolders)
+  session.proposeForQueue(fleet.queueName)
   const { omitUndefined } = await import('../../util/omit-undefined.js')
   const spool = await session.openSpool(flags, connection, {
     checkpointStore: fleet.checkpointStore,
