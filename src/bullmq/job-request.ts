@@ -63,7 +63,7 @@ export function checkSameUpload(job: UploadJob, requested: UploadData): void {
   if (different.length === 0) return
   const { id = '' } = job
   const message = `The job ${id} exists with a different ${different.join(', ')}`
-  // A second unfinished job with the same key is refused whatever its id is.
+  // With any id, a second unfinished job with the same key is refused.
   const isIdTaken = job.finishedOn !== undefined || different.includes('key')
   throw new SpoolError('ERR_SPOOL_ID_IN_USE', message, {
     id,
