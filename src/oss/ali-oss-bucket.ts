@@ -30,7 +30,7 @@ import {
 import { errorCode } from '../util/error-code.js'
 import type { ClientSettings } from './client-options.js'
 import { ServerClock } from './server-clock.js'
-import type { TransportContext, Transport, TransportRequest } from './transport.js'
+import type { SendRequest, TransportContext, TransportRequest } from './transport.js'
 
 interface AliOssResult {
   res: { status: number; headers: Record<string, string | string[] | undefined> }
@@ -122,14 +122,14 @@ const MAX_PAGES = 100
 export class AliOssBucket implements Bucket {
   readonly #place: Place
   readonly #settings: ClientSettings
-  readonly #transport: Transport
+  readonly #sendRequest: SendRequest
   #client: Promise<AliOss> | undefined
   readonly #clock = new ServerClock()
 
-  constructor(place: Place, settings: ClientSettings, transport: Transport) {
+  constructor(place: Place, settings: ClientSettings, sendRequest: SendRequest) {
     this.#place = place
     this.#settings = settings
-    this.#transport = transport
+    this.#sendRequest = sendRequest
   }
 
   now(): number {
@@ -386,7 +386,7 @@ export class AliOssBucket implements Bucket {
     const { endpoint, region, bucket, cname, pathStyle } = this.#place
     // `ali-oss` rejects IPv6 addresses. It is given an IPv4 address, which the transport replaces.
     const accepted = endpoint.replace(/\[.*\]/, '127.0.0.1')
-    const { request } = this.#transport
+    const send = this.#sendRequest
     const options = {
       ...keys,
       endpoint: accepted,
@@ -400,7 +400,7 @@ export class AliOssBucket implements Bucket {
       refreshSTSTokenInterval: Number.MAX_SAFE_INTEGER, // silences its warning about stsToken
       urllib: {
         request: (url: string, params: TransportRequest) =>
-          request(url.startsWith(accepted) ? endpoint + url.slice(accepted.length) : url, params),
+          send(url.startsWith(accepted) ? endpoint + url.slice(accepted.length) : url, params),
       },
     }
     // The typings lack half of these options and describe replies that do not exist.

@@ -16,7 +16,7 @@ import {
 } from './client-options.js'
 import { withheldCredentials } from './credentials.js'
 import { unverifiedTlsWarning } from './tls-identity.js'
-import { Transport } from './transport.js'
+import { Transport, type SendRequest } from './transport.js'
 
 /** Stable name for the address of an embedded OSS, whose port changes on every start. */
 export interface EndpointAlias {
@@ -29,15 +29,18 @@ export interface EndpointAlias {
 /**
  * Creates a connection from `client`. Sends nothing.
  * @param bucketEndpoints – further endpoints that are configured, each for one bucket
+ * @param wrap – returns the function that sends all requests, around the given one
  * @throws TypeError if `client` is neither an `ali-oss` client nor options to create one
  */
 export function connect(
   client: AliOssClient | ClientOptions,
   alias?: EndpointAlias,
   bucketEndpoints: ReadonlyMap<string, string> = new Map(),
+  wrap = (send: SendRequest): SendRequest => send,
 ): OssConnection {
   const { settings, place } = readClient(client)
   const transport = new Transport(settings.agents, settings.ca)
+  const sendRequest = wrap(transport.request)
   const own = { ...place, endpoint: alias?.name ?? place.endpoint }
   const buckets = new Map<string, Bucket>()
   const isConfiguredFor = (endpoint: string, bucket: string): boolean => {
@@ -68,7 +71,11 @@ export function connect(
       if (known !== undefined) return known
       const endpoint = at.endpoint === alias?.name ? alias.endpoint : at.endpoint
       const credentials = mayReach(at) ? settings.credentials : withheldCredentials(at.endpoint)
-      const bucket = new AliOssBucket({ ...at, endpoint }, { ...settings, credentials }, transport)
+      const bucket = new AliOssBucket(
+        { ...at, endpoint },
+        { ...settings, credentials },
+        sendRequest,
+      )
       buckets.set(name, bucket)
       return bucket
     },

@@ -58,6 +58,9 @@ export interface TransportResponse {
   res: { status: number; headers: IncomingMessage['headers']; requestUrls: string[] }
 }
 
+/** Sends one request. Rejects if there is no complete reply. */
+export type SendRequest = (url: string, params: TransportRequest) => Promise<TransportResponse>
+
 export interface Agents {
   readonly http: http.Agent
   readonly https: http.Agent
@@ -105,7 +108,7 @@ export class Transport {
   }
 
   /** Sends one request. An arrow function, because `ali-oss` calls it without its receiver. */
-  readonly request = (url: string, params: TransportRequest): Promise<TransportResponse> =>
+  readonly request: SendRequest = (url, params) =>
     new Promise((resolve, rejectRequest) => {
       const exchange = params.ctx?.() ?? {}
       const reject = (error: unknown): void => {

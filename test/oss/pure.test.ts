@@ -478,7 +478,7 @@ t.test('classification of failures', async t => {
       const request = (): Promise<never> => Promise.reject(thrown)
       Object.assign(transport, { request })
       const { settings, place } = readClient({ ...keys, region: 'oss-x' })
-      const bucket = new AliOssBucket({ ...place, bucket: 'bucket' }, settings, transport)
+      const bucket = new AliOssBucket({ ...place, bucket: 'bucket' }, settings, transport.request)
       const reason: unknown = await bucket.head('key', {}).catch((error: unknown) => error)
       t.type(reason, OssRequestError, JSON.stringify(thrown))
       if (reason instanceof OssRequestError) t.equal(errorKind(reason), kind, reason.describe())
