@@ -124,7 +124,7 @@ t.test('ARCHITECTURE.md describes every folder, and names only files that exist'
   const paragraphs = layout.split(/^\*\*/m).slice(1)
   const described: string[] = []
   for (const paragraph of paragraphs) {
-    const folder = /^`([\w/]+\/)`\*\*/.exec(paragraph)?.[1] ?? ''
+    const folder = /^`([\w/-]+\/)`\*\*/.exec(paragraph)?.[1] ?? ''
     if (folder !== '') described.push(folder)
     const names = quoted(paragraph).filter(
       name => /^[\w/-]+(\.ts|\/)$/.test(name) && name !== folder,

@@ -3,6 +3,11 @@ import { createInterface } from 'node:readline'
 import { escapeControlChars } from '../util/control-chars.js'
 import type { Session } from './session.js'
 
+/** Whether there is a terminal to ask. */
+export function canAsk({ io: { stdin, stderr } }: Session): boolean {
+  return stdin.isTTY && stderr.isTTY
+}
+
 /**
  * Resolves to the answer, or to `true` without asking unless standard input and standard error are terminals. The end
  * of the input and an interrupt count as no.
@@ -10,7 +15,7 @@ import type { Session } from './session.js'
 export async function confirm(session: Session, text: string): Promise<boolean> {
   const question = escapeControlChars(text)
   const { stdin, stderr } = session.io
-  if (!stdin.isTTY || !stderr.isTTY) return true
+  if (!canAsk(session)) return true
   const isJson = session.logFormat === 'json'
   // As JSON, the question is a line, and the terminal itself echoes the answer.
   const prompt = createInterface({ input: stdin, output: isJson ? undefined : stderr })

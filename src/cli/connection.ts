@@ -43,15 +43,28 @@ export async function openConnection(
   bucket?: string,
 ): Promise<CliConnection> {
   if (flags.local !== undefined) return openLocalConnection(flags.local, bucket)
+  const options = await readClientOptions(flags, isConfigured, configuration, bucket)
+  const endpoints = isConfigured ? endpointOfBuckets(configuration) : undefined
+  const connection = connect(options, undefined, endpoints)
+  return { ...connection, close: async () => connection.close() }
+}
+
+/**
+ * Returns the options of a client for the selected OSS.
+ * @throws UsageError if there are no credentials or no region
+ */
+export async function readClientOptions(
+  flags: ConnectionFlags,
+  isConfigured: boolean,
+  configuration: Configuration,
+  bucket: string | undefined,
+): Promise<ClientOptions> {
   const place = isConfigured ? configuredPlace(flags, configuration, bucket) : flags
-  const options = {
+  return {
     ...(await credentialOptions(configuration.credentials)),
     ...endpointOptions({ ...place, ...selectOther(flags) }),
     ...(bucket === undefined ? {} : { bucket }),
   }
-  const endpoints = isConfigured ? endpointOfBuckets(configuration) : undefined
-  const connection = connect(options, undefined, endpoints)
-  return { ...connection, close: async () => connection.close() }
 }
 
 function endpointOfBuckets({ bucketEndpoints }: Configuration): ReadonlyMap<string, string> {

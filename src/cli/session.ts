@@ -13,6 +13,7 @@ import { isError } from '../util/error-shape.js'
 import type { Configuration } from './configuration.js'
 import type { SettingDefinition } from './config-schema.js'
 import type { CliConnection, ConnectionFlags } from './connection.js'
+import type { ClientOptions } from '../oss/client-options.js'
 import { EXIT_SUCCESS, EXIT_FAILURE } from './exit-status.js'
 import { escapeControlChars, toJsonLine } from '../util/control-chars.js'
 import { environmentSecrets, passwordsOf, SecretMask } from '../util/secret-mask.js'
@@ -208,6 +209,13 @@ export class Session {
     const connection = await openConnection(flags, isConfigured, this.configuration, bucket)
     this.onClose(() => connection.close())
     return connection
+  }
+
+  /** Returns the options of a client for `bucket` of the same OSS. @throws UsageError */
+  async clientOptions(flags: ConnectionFlags, bucket: string): Promise<ClientOptions> {
+    const { readClientOptions } = await import('./connection.js')
+    const isConfigured = this.#isConfiguredPlace(flags)
+    return readClientOptions(flags, isConfigured, this.configuration, bucket)
   }
 
   /**

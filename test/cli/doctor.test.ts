@@ -1,7 +1,7 @@
 /** `doctor`, `config show`, and JSON output that matches the published schemas. */
 import { spawnSync } from 'node:child_process'
 import { readdirSync } from 'node:fs'
-import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
 import { SETTING_DEFINITIONS } from '../../src/cli/config-schema.js'
@@ -51,6 +51,38 @@ t.test('doctor passes in a working environment, and its probe leaves nothing beh
   t.ok(oss.requests.every(({ key }) => key?.startsWith('in/.oss-spool-probe-')))
   const human = await run(dir, ['doctor', WHERE], undefined, env)
   t.match(human.out, /^ok {7}spool directory {2}.*\n(.*\n)*ok {7}may abort/)
+})
+
+t.test('doctor --live-check compares a bucket with the emulator', async t => {
+  const dir = t.testdir({})
+  const { oss, env } = await server(t, dir)
+  const args = ['doctor', '--live-check', '--json']
+  for (const wrong of [args, [...args, WHERE], [...args, WHERE, '--yes', '--local']]) {
+    t.equal((await run(dir, wrong, undefined, env)).status, 2)
+  }
+  t.equal(oss.requests.length, 0)
+
+  const same = await run(dir, [...args, WHERE, '--yes'], undefined, env)
+  t.equal(same.status, 0, same.out)
+  t.match(same.err, `below ${WHERE}oss-spool-live-check-`)
+  const report = JSON.parse(same.out)
+  t.match(report, { ok: true, liveCheck: { differences: [] } })
+  const { transcript } = report.liveCheck
+  t.equal((await stat(transcript)).mode & 0o777, 0o600)
+  const lines = (await readFile(transcript, 'utf8')).trim().split('\n')
+  t.ok(lines.length > report.liveCheck.requests, 'has both sides')
+  t.notMatch(lines.join(), env['OSS_ACCESS_KEY_ID'])
+
+  oss.inject({
+    operation: 'DeleteObject',
+    do: 'answer',
+    status: 500,
+    code: 'InternalError',
+    times: 1,
+  })
+  const { out, status } = await run(dir, ['doctor', '--live-check', WHERE, '--yes'], undefined, env)
+  t.equal(status, 1)
+  t.match(out, /\nFAILED {3}live check .*\n(.*\n)*status +500 +204 +DELETE: DELETE\n/)
 })
 
 const authority = makeAuthority(t)

@@ -1,7 +1,9 @@
 /** `oss-spool doctor`: checks whether an upload would work here, and how to fix problems. */
-import type { Command } from 'commander'
+import { Option, type Command } from 'commander'
 import type { CliConnection } from '../connection.js'
 import type { CheckResult } from '../doctor/check-result.js'
+import { canAsk } from '../confirm.js'
+import type { LiveCheckOutcome } from '../doctor/live-check.js'
 import { EXIT_SUCCESS, EXIT_FAILURE, UsageError } from '../exit-status.js'
 import type { RedisFlags } from '../redis-connection.js'
 import { addConnectionOptions, addExamples, addRedisOptions } from '../shared-options.js'
@@ -11,18 +13,22 @@ import { parseBucketTarget } from '../target.js'
 import { errorMessage, isArgumentError } from '../../util/error-shape.js'
 import { describeArgumentError } from '../argument-errors.js'
 
-type DoctorFlags = SpoolFlags & RedisFlags
+type DoctorFlags = SpoolFlags &
+  RedisFlags & { readonly liveCheck?: boolean; readonly yes?: boolean }
 
 export function defineDoctor(program: Command, session: Session): void {
   const command = addRedisOptions(addConnectionOptions(program.command('doctor')))
     .description('check spool directory, credentials, clock, bucket, permissions and Redis')
     .argument('[oss://BUCKET/PREFIX]', 'target of the uploads; without it, OSS is not contacted')
+    .addOption(new Option('--live-check', 'compare OSS with the emulator, request by request'))
+    .addOption(new Option('--yes', 'do not ask for confirmation'))
     .action((target: string | undefined, flags: DoctorFlags) =>
       session.run(flags, merged => runDoctor(session, target, merged)),
     )
   addExamples(command, [
     'oss-spool doctor oss://backups/nightly/',
     'oss-spool doctor --redis redis://10.0.0.5',
+    'oss-spool doctor --live-check oss://test-bucket/tmp/',
     `oss-spool doctor --json | jq '.checks[] | select(.state != "ok")'`,
   ])
 }
@@ -33,6 +39,7 @@ async function runDoctor(
   flags: DoctorFlags,
 ): Promise<number> {
   const bucketTarget = target === undefined ? undefined : parseBucketTarget(target)
+  if (flags.liveCheck) checkLiveCheckFlags(session, flags, bucketTarget)
   const { checkSpoolContent, checkSpoolDirectory } = await import('../doctor/spool.js')
   const { defaultDirectory } = await import('../../upload/model/names.js')
   const directoryChecks = await checkSpoolDirectory(flags.spool ?? defaultDirectory(session.io.env))
@@ -49,10 +56,38 @@ async function runDoctor(
     ...(await checkConnection(session, flags, bucketTarget)),
     ...(selectsRedis(session) ? await checkRedisConnection(session, flags) : []),
   ]
-  const isOk = checks.every(({ state }) => state !== 'failed')
-  if (flags.json) session.printJson({ ok: isOk, checks })
-  else for (const line of checks.flatMap(formatCheck)) session.print(line)
+  const isReady = checks.every(({ state }) => state !== 'failed')
+  const isLive = flags.liveCheck === true && bucketTarget !== undefined && isReady
+  const live = isLive ? await runLiveCheck(session, flags, bucketTarget) : undefined
+  const results = [...checks, ...(live?.checks ?? [])]
+  const isOk = results.every(({ state }) => state !== 'failed')
+  if (flags.json) session.printJson({ ok: isOk, checks: results, liveCheck: live?.report })
+  else
+    for (const line of [...results.flatMap(formatCheck), ...(live?.table ?? [])])
+      session.print(line)
   return isOk ? EXIT_SUCCESS : EXIT_FAILURE
+}
+
+/** @throws UsageError */
+function checkLiveCheckFlags(
+  session: Session,
+  flags: DoctorFlags,
+  target: object | undefined,
+): void {
+  if (target === undefined) throw new UsageError('--live-check needs a bucket: oss://BUCKET/PREFIX')
+  if (flags.local !== undefined)
+    throw new UsageError('--live-check compares OSS with the embedded one. Remove --local')
+  if (!flags.yes && !canAsk(session))
+    throw new UsageError('--live-check sends requests that are charged. Add --yes to send them')
+}
+
+async function runLiveCheck(
+  session: Session,
+  flags: DoctorFlags,
+  target: { bucket: string; prefix: string },
+): Promise<LiveCheckOutcome> {
+  const { liveCheck } = await import('../doctor/live-check.js')
+  return liveCheck(session, flags, target, flags.yes === true)
 }
 
 async function checkConnection(
