@@ -54,6 +54,7 @@ import {
   type Pruned,
   type PruneOptions,
 } from './upload/maintenance/prune.js'
+import { pruneSelected, type PruneSelection } from './upload/maintenance/prune-selected.js'
 import type { UploadResult } from './upload/run/result.js'
 import type { Source } from './upload/model/source.js'
 import { startIngest } from './upload/spooling/start-ingest.js'
@@ -386,20 +387,31 @@ export class Spool extends EventEmitter<{
   async prune(options: PruneOptions = {}): Promise<Pruned[]> {
     checkObject('options', options)
     checkProperties('options', options, PRUNE_OPTIONS)
+    return this.#prune(deps => prune(deps, options))
+  }
+
+  /**
+   * @internal Removes the uploads without an owner that `select` accepts, of any phase and age. Their bytes may be on
+   * another host that is alive, which quarantines them when it finds them without a record.
+   */
+  async pruneSelected(selection: PruneSelection): Promise<Pruned[]> {
+    return this.#prune(deps => pruneSelected(deps, selection))
+  }
+
+  async #prune(run: (deps: PruneDeps) => Promise<Pruned[]>): Promise<Pruned[]> {
     const settings = checkOptions(this.defaults)
-    const deps: PruneDeps = {
-      records: this.#records,
-      contextOf: (claim, checkpoint) => {
-        this.#checkEndpoint(checkpoint, (say, at) => say.abort(checkpoint.id, { at }))
-        return this.#createContext(claim, placeOf(checkpoint), checkpoint.key, settings)
-      },
-      warn: (id, cause) => {
-        this.emit('warning', { id, message: errorMessage(cause), cause })
-      },
-    }
     return withDiskErrors(async () => {
       await this.#sweep()
-      return prune(deps, options)
+      return run({
+        records: this.#records,
+        contextOf: (claim, checkpoint) => {
+          this.#checkEndpoint(checkpoint, (say, at) => say.abort(checkpoint.id, { at }))
+          return this.#createContext(claim, placeOf(checkpoint), checkpoint.key, settings)
+        },
+        warn: (id, cause) => {
+          this.emit('warning', { id, message: errorMessage(cause), cause })
+        },
+      })
     })
   }
 

@@ -1,7 +1,9 @@
 /** Producer side of the shared queue, typed by the sources of its workers. */
 import { randomUUID } from 'node:crypto'
 import { FlowProducer, Queue, type JobsOptions } from 'bullmq'
-import { checkObject, checkProperties } from '../errors.js'
+import { checkObject, checkProperties, invalidType } from '../errors.js'
+import { Spool, type Pruned } from '../index.js'
+import { hasFingerprint } from '../upload/model/options.js'
 import { Cancellations } from './cancellation.js'
 import { checkJobData, isManifestData, JOB_DATA_VERSION } from './job-data.js'
 import { checkJobOptions } from './job-options.js'
@@ -19,6 +21,7 @@ import {
   type UploadJob,
   type UploadRequest,
 } from './job.js'
+import { KnownUploads } from './known-uploads.js'
 import type { Schedule } from './schedule-times.js'
 import { Schedules, type ScheduleStatus } from './schedules.js'
 import { jobIdOf, mayNameJob, uploadIdOf } from './upload-id.js'
@@ -211,6 +214,29 @@ export class UploadQueue<S extends Sources> {
   /** Returns the schedules that `schedule` has set, by the time of their next run. */
   schedules(): Promise<ScheduleStatus[]> {
     return this.#schedules.list()
+  }
+
+  /**
+   * Removes unfinished uploads whose jobs are in no queue with this prefix, such as after a restore of Redis or if jobs
+   * were removed by hand: aborts them on OSS, and removes their records and their bytes on this host. The bytes of
+   * sealed ones are lost. Never changes an upload that has an owner, or a job in any state.
+   * @param spool – a spool with the checkpoint store of the workers
+   * @param options – `dryRun`: remove nothing, and only return what would be removed
+   * @returns what was removed; entries with an `error` could not be removed
+   * @throws TypeError, by rejecting, for invalid options
+   */
+  async pruneUnknownJobs(spool: Spool, options: { dryRun?: boolean } = {}): Promise<Pruned[]> {
+    if (!(spool instanceof Spool)) throw invalidType('spool', 'a Spool', spool)
+    checkObject('options', options)
+    checkProperties('options', options, { dryRun: true })
+    const { dryRun = false } = options
+    if (typeof dryRun !== 'boolean') throw invalidType('dryRun', 'a boolean', dryRun)
+    const jobs = await KnownUploads.find(this.#settings)
+    return spool.pruneSelected({
+      dryRun,
+      select: async ({ id, upload }) =>
+        upload.phase !== 'published' && hasFingerprint(upload.object) && !(await jobs.has(id)),
+    })
   }
 
   /** Closes the queue. The caller closes the connection. */

@@ -304,6 +304,14 @@ export const SETTING_DEFINITIONS: readonly SettingDefinition[] = [
     'also abort empty multipart uploads left on OSS by lost Initiate responses',
   ),
   setting(
+    '--unknown-jobs',
+    BOOLEAN,
+    'also remove uploads whose jobs are in no queue of the fleet',
+    {
+      perCall: true,
+    },
+  ),
+  setting(
     '--stale-after <TIME>',
     DURATION,
     'with --all: exit with 1 if an upload remains whose seal, last commit or quarantine is older',

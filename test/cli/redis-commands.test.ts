@@ -1,8 +1,11 @@
 /** `ls`, `show`, `resume`, `abort` and `prune` with the records of a fleet in a real Redis. */
 import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
+import type { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
+import { UploadQueue } from '../../src/bullmq/index.js'
 import type { Spool } from '../../src/index.js'
+import type { InternalUploadOptions } from '../../src/upload/model/options.js'
 import { redisCheckpoints } from '../../src/redis/index.js'
 import { environment, run, type Ended } from '../support/command-line.js'
 import { bench, BUCKET, type Bench } from '../support/oss.js'
@@ -26,6 +29,10 @@ class FleetShell {
     this.#server = server
   }
 
+  connect(): Redis {
+    return this.#server.connect(this.#t)
+  }
+
   dir(host: string): string {
     const dir = `${this.bench.dir}-${host}`
     this.#t.teardown(() => removeDirectory(dir))
@@ -34,7 +41,7 @@ class FleetShell {
 
   spool(host: string): Spool {
     const options = { host, prefix: this.fleet }
-    const checkpointStore = redisCheckpoints(this.#server.connect(this.#t), options)
+    const checkpointStore = redisCheckpoints(this.connect(), options)
     this.#t.teardown(() => checkpointStore.close())
     return this.bench.another({ dir: this.dir(host), checkpointStore })
   }
@@ -197,3 +204,44 @@ t.test('wrong flags of a fleet are usage errors', async t => {
     t.notMatch(err, 'some-password')
   }
 })
+
+fleetTest(
+  'prune --unknown-jobs removes the uploads of jobs that no queue has',
+  async (t, shell) => {
+    const refused = { do: 'answer', status: 403, code: 'AccessDenied', times: 'always' } as const
+    shell.bench.oss.inject({ operation: 'CompleteMultipartUpload', ...refused })
+    const source = () => [Buffer.alloc(SIZE)]
+    for (const id of ['lost', 'known']) {
+      const options: InternalUploadOptions = { id, fingerprint: 'of-a-job' }
+      await t.rejects(shell.spool('a').upload(`key-${id}`, source, options))
+    }
+    await t.rejects(shell.spool('a').upload('key-own', source, { id: 'own' }))
+    const connection = shell.connect()
+    const queue = new UploadQueue({ connection, name: shell.fleet })
+    t.teardown(() => queue.close())
+    await queue.queue.add('any', { key: 'key-known', source: 'any' }, { jobId: 'known' })
+
+    t.match(await shell.run('a', 'prune', '--unknown-jobs'), { status: 2, out: '' })
+    const entry = { kind: 'upload', id: 'lost', bucket: BUCKET, key: 'key-lost' }
+    const all = ['prune', '--unknown-jobs', '--older-than', '0s', '--sealed', '--dry-run', '--json']
+    const listed = await shell.onFleet('office', ...all)
+    t.equal(listed.status, 0)
+    const lines = listed.out
+      .trim()
+      .split('\n')
+      .map(line => JSON.parse(line))
+    t.same(
+      lines.filter(({ id }) => id === 'lost'),
+      [entry],
+      'is listed once',
+    )
+    const pruned = await shell.onFleet('office', 'prune', '--unknown-jobs', '--json')
+    t.match(pruned, { status: 0, out: `${JSON.stringify(entry)}\n` })
+    t.equal(shell.bench.count('AbortMultipartUpload'), 1)
+    const left = await shell.spool('a').uploads()
+    t.same(
+      left.map(({ id }) => id),
+      ['known', 'own'],
+    )
+  },
+)

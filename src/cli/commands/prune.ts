@@ -3,7 +3,8 @@ import { Option, type Command } from 'commander'
 import { SpoolError, type SpoolErrorCode } from '../../errors.js'
 import type { Pruned } from '../../upload/maintenance/prune.js'
 import { confirm } from '../confirm.js'
-import { EXIT_SUCCESS, EXIT_FAILURE } from '../exit-status.js'
+import type { Spool } from '../../spool.js'
+import { EXIT_SUCCESS, EXIT_FAILURE, UsageError } from '../exit-status.js'
 import {
   addConnectionOptions,
   addExamples,
@@ -19,6 +20,7 @@ type PruneFlags = SpoolFlags &
     readonly olderThan?: number
     readonly sealed?: boolean
     readonly orphans?: boolean
+    readonly unknownJobs?: boolean
     readonly dryRun?: boolean
     readonly yes?: boolean
   }
@@ -28,33 +30,55 @@ export function definePrune(program: Command, session: Session): void {
     .description('remove stale uploads, receipts and quarantined files')
     .addOption(new Option('--yes', 'do not ask for confirmation'))
     .action((flags: PruneFlags) => session.run(flags, merged => pruneSpool(session, merged)))
-  addExamples(addSettings(command, 'olderThan', 'sealed', 'orphans', 'dryRun'), [
+  addExamples(addSettings(command, 'olderThan', 'sealed', 'orphans', 'unknownJobs', 'dryRun'), [
     'oss-spool prune --older-than 30d --dry-run',
     'oss-spool prune --older-than 14d --orphans --yes',
-    'oss-spool prune --fleet oss-spool --dry-run',
+    'oss-spool prune --fleet oss-spool --unknown-jobs --dry-run',
   ])
 }
 
 async function pruneSpool(session: Session, flags: PruneFlags): Promise<number> {
-  const { olderThan, sealed = false, orphans = false, dryRun = false } = flags
+  const { olderThan, sealed = false, orphans = false, unknownJobs = false, dryRun = false } = flags
+  if (unknownJobs && !session.selectsFleet)
+    throw new UsageError('--unknown-jobs needs a fleet: add --fleet NAME')
   const connection = await session.connect(flags)
   const spool = await session.openSpool(flags, connection, await fleetOptions(session, flags))
   const needsConfirmation = !dryRun && !flags.yes
-  const question = sealed
-    ? 'Remove stale uploads, receipts and quarantined files? The bytes of sealed and committed uploads will be lost.'
-    : 'Remove stale uploads, receipts and quarantined files?'
-  if (needsConfirmation && !(await confirm(session, question))) return EXIT_FAILURE
+  if (needsConfirmation && !(await confirm(session, questionFor(flags)))) return EXIT_FAILURE
   const olderThanOption = olderThan === undefined ? {} : { olderThan }
   let status = EXIT_SUCCESS
   spool.on('warning', ({ cause }) => {
     if (!(cause instanceof SpoolError)) return
     if (!NO_FAILURE.has(cause.code)) status = EXIT_FAILURE
   })
-  for (const pruned of await spool.prune({ ...olderThanOption, sealed, orphans, dryRun })) {
+  const ofUnknownJobs = unknownJobs ? await pruneUnknownJobs(session, flags, spool) : []
+  const stale = await spool.prune({ ...olderThanOption, sealed, orphans, dryRun })
+  // What was only listed is still there.
+  const listed = new Set(ofUnknownJobs.map(({ id }) => id))
+  const others = stale.filter(({ kind, id }) => kind !== 'upload' || !listed.has(id))
+  for (const pruned of [...ofUnknownJobs, ...others]) {
     if (pruned.error !== undefined) status = EXIT_FAILURE
     reportPruned(session, pruned, flags)
   }
   return status
+}
+
+function questionFor({ sealed = false, unknownJobs = false }: PruneFlags): string {
+  const items = 'stale uploads, receipts and quarantined files'
+  const subject = unknownJobs ? `uploads without a job, and ${items}` : items
+  const isLost = sealed || unknownJobs
+  const loss = isLost ? ' The bytes of sealed and committed uploads will be lost.' : ''
+  return `Remove ${subject}?${loss}`
+}
+
+async function pruneUnknownJobs(
+  session: Session,
+  flags: PruneFlags,
+  spool: Spool,
+): Promise<Pruned[]> {
+  const { openQueue } = await import('../jobs/open-queue.js')
+  const queue = await openQueue(session, flags)
+  return queue.pruneUnknownJobs(spool, { dryRun: flags.dryRun === true })
 }
 
 /** A damaged upload is in the quarantine now, and one of another embedded OSS is pruned with `--local`. */

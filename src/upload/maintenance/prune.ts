@@ -63,28 +63,38 @@ export const WEEK_MS = 7 * 24 * 60 * 60 * 1000
 /** Dependencies of `prune`. */
 export interface PruneDeps {
   readonly records: RecordStore
-  contextOf(claim: Claim, checkpoint: Checkpoint): UploadContext
-  warn(id: string, error: unknown): void
+  readonly contextOf: (claim: Claim, checkpoint: Checkpoint) => UploadContext
+  readonly warn: (id: string, error: unknown) => void
 }
 
 export async function prune(pruner: PruneDeps, options: PruneOptions): Promise<Pruned[]> {
   const { olderThan = WEEK_MS, dryRun = false } = options
   if (typeof olderThan !== 'number') throw invalidType('olderThan', 'a number', olderThan)
   if (!(olderThan >= 0)) throw outOfRange('olderThan', '>= 0', olderThan)
-  const pruned: Pruned[] = []
-  for (const id of await pruner.records.ids()) {
-    try {
-      pruned.push(...(await pruneUpload(pruner, id, { ...options, olderThan, dryRun })))
-    } catch (cause) {
-      const error = toDiskError(cause)
-      if (!(error instanceof SpoolError)) throw error
-      if (error.code !== 'ERR_SPOOL_LOCKED') pruner.warn(id, error)
-    }
-  }
+  const settings = { ...options, olderThan, dryRun }
+  const pruned = await pruneEach(pruner, id => pruneUpload(pruner, id, settings))
   for (const { name, since } of await pruner.records.quarantined()) {
     if (Date.now() - since < olderThan) continue
     if (!dryRun) await pruner.records.discardQuarantined(name)
     pruned.push({ kind: 'quarantine', id: name })
+  }
+  return pruned
+}
+
+/** Calls `pruneOne` for each upload. One that has an owner is skipped, any other failure is reported. */
+export async function pruneEach(
+  { records, warn }: PruneDeps,
+  pruneOne: (id: string) => Promise<Pruned[]>,
+): Promise<Pruned[]> {
+  const pruned: Pruned[] = []
+  for (const id of await records.ids()) {
+    try {
+      pruned.push(...(await pruneOne(id)))
+    } catch (cause) {
+      const error = toDiskError(cause)
+      if (!(error instanceof SpoolError)) throw error
+      if (error.code !== 'ERR_SPOOL_LOCKED') warn(id, error)
+    }
   }
   return pruned
 }
@@ -98,10 +108,7 @@ async function pruneUpload(
 ): Promise<Pruned[]> {
   const checkpoint = await pruner.records.read(id).catch(() => null)
   if (checkpoint !== null && !(await needsPruning(pruner.records, checkpoint, options))) return []
-  const claim = await Claim.acquireExisting(pruner.records, id).catch((error: unknown) => {
-    if (error instanceof SpoolError && error.code === 'ERR_SPOOL_NOT_FOUND') return undefined
-    throw error
-  })
+  const claim = await Claim.acquireExisting(pruner.records, id).catch(ignoreNotFound)
   if (claim === undefined) return [] // leftovers of a crash, which were just removed
   try {
     return await pruneClaimed(pruner, claim, options)
@@ -110,6 +117,12 @@ async function pruneUpload(
   } finally {
     await claim.releaseOrRemove()
   }
+}
+
+/** Handler for a claim of an upload that may have ended meanwhile. */
+export function ignoreNotFound(error: unknown): undefined {
+  if (error instanceof SpoolError && error.code === 'ERR_SPOOL_NOT_FOUND') return undefined
+  throw error
 }
 
 async function pruneClaimed(
@@ -174,7 +187,7 @@ async function pruneOrphans(
 }
 
 /** Runs `remove`. Resolves to the error of a failure. */
-async function failureOf(
+export async function failureOf(
   remove: () => Promise<void>,
   checkpoint: Checkpoint,
 ): Promise<SpoolError | undefined> {

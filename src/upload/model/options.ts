@@ -293,6 +293,11 @@ function withFingerprint(object: ObjectOptions, fingerprint: string): ObjectOpti
   return marked
 }
 
+/** Returns whether an upload was started by a job. */
+export function hasFingerprint({ meta }: ObjectOptions): boolean {
+  return meta?.[FINGERPRINT_META] !== undefined
+}
+
 function checkSignal(signal: unknown): AbortSignal | undefined {
   if (signal === undefined) return undefined
   if (!isAbortSignal(signal)) throw invalidType('signal', 'an AbortSignal', signal)
