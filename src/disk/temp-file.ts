@@ -100,10 +100,11 @@ export class TempFile implements SpoolFile {
   }
 
   chunks(start: number, size: number): AsyncIterable<Buffer> {
-    return this.#reader.chunks(start, size)
+    return this.#reader.chunks(start, size, this.#size)
   }
 
   async truncate(size: number): Promise<void> {
+    this.#reader.forget()
     await ftruncate(this.#fd, size)
     this.#size = size
   }
