@@ -1,11 +1,10 @@
 /**
  * Renders the progress line. The bar has two segments: bytes on OSS or on the wire, and bytes only on this
- * disk. Pure
- * functions from numbers and a width to text that fits.
+ * disk. Pure functions from numbers and a width to text that fits.
  */
 import { styleText } from 'node:util'
 import stringWidth from 'string-width'
-import { formatBytes, formatDuration } from './units.js'
+import { formatFigures } from './progress-line.js'
 import type { ProgressTotal } from './progress-total.js'
 import { escapeControlChars } from '../util/control-chars.js'
 
@@ -25,7 +24,7 @@ export function formatProgressBar(
   style: BarStyle,
 ): string {
   const width = Math.max(1, columns - 1) // some terminals wrap after the last column
-  const stats = formatStats(total)
+  const stats = formatFigures(total)
   // Drop the least important figures until the rest fits.
   while (stats.length > 1 && stringWidth(stats.join('  ')) + MIN_BAR_COLUMNS + 4 > width)
     stats.pop()
@@ -42,28 +41,8 @@ export function formatProgressBar(
   return `${label === '' ? '' : `${label}  `}[${bar}]  ${statsText}`
 }
 
-/** Renders the same figures without a bar, for logs. */
-export function formatProgressLine(total: ProgressTotal): string {
-  return [total.stage, ...formatStats(total)].join(', ')
-}
-
 function formatPercent({ sent, spooled, size = spooled }: ProgressTotal): string {
   return `${Math.floor((sent / Math.max(1, size)) * 100)}%`
-}
-
-/** Returns the figures, most important first. */
-function formatStats({ spooled, sent, size, rate, eta, retries }: ProgressTotal): string[] {
-  const sentText = formatBytes(sent)
-  const progressText =
-    size === undefined
-      ? `${sentText} sent of ${formatBytes(spooled)} read`
-      : `${sentText} of ${formatBytes(size)}`
-  return [
-    progressText,
-    ...(rate > 0 ? [`${formatBytes(Math.round(rate))}/s`] : []),
-    ...(eta === undefined ? [] : [`${formatDuration(eta * 1000)} to go`]),
-    ...(retries === 0 ? [] : [`${retries} ${retries === 1 ? 'retry' : 'retries'}`]),
-  ]
 }
 
 /** Renders three segments: bytes on OSS or on the wire, bytes only on this disk, bytes still to come. */

@@ -3,7 +3,8 @@
  * programs, nothing with `--quiet`. Concurrent uploads are shown as their sum.
  */
 import type { ProgressEvent } from '../upload/model/progress-event.js'
-import { formatProgressBar, formatProgressLine, type BarStyle } from './progress-bar.js'
+import type { BarStyle } from './progress-bar.js'
+import { formatProgressLine } from './progress-line.js'
 import { watchRequests } from './request-watcher.js'
 import type { Session } from './session.js'
 import { toJsonLine } from '../util/control-chars.js'
@@ -77,15 +78,24 @@ function startBar(
     hasUnicode: /utf-?8/i.test(env['LC_ALL'] || env['LC_CTYPE'] || env['LANG'] || ''),
   }
   const clear = (): void => void stderr.write(`\r${ERASE_TO_LINE_END}`)
-  const draw = (): void =>
-    void stderr.write(
-      `\r${formatProgressBar(name, computeTotal(), stderr.columns, style)}${ERASE_TO_LINE_END}`,
-    )
-  const timer = setInterval(draw, FRAME_INTERVAL_MS).unref()
+  let timer: NodeJS.Timeout | undefined
+  let isStopped = false
+  const startDrawing = async (): Promise<void> => {
+    // Only for a terminal, since `string-width` compiles large regular expressions.
+    const { formatProgressBar } = await import('./progress-bar.js')
+    if (isStopped) return
+    const draw = (): void =>
+      void stderr.write(
+        `\r${formatProgressBar(name, computeTotal(), stderr.columns, style)}${ERASE_TO_LINE_END}`,
+      )
+    timer = setInterval(draw, FRAME_INTERVAL_MS).unref()
+    draw()
+  }
+  void startDrawing()
   session.statusLine = { clear }
-  draw()
   return {
     stop: () => {
+      isStopped = true
       clearInterval(timer)
       clear()
       session.statusLine = undefined

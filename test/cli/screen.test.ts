@@ -1,12 +1,8 @@
 /** The progress bar, tables and progress sums, at any width and in any script. */
 import stringWidth from 'string-width'
 import t from 'tap'
-import {
-  formatProgressBar,
-  truncateMiddle,
-  formatProgressLine,
-  type BarStyle,
-} from '../../src/cli/progress-bar.js'
+import { formatProgressBar, truncateMiddle, type BarStyle } from '../../src/cli/progress-bar.js'
+import { formatProgressLine } from '../../src/cli/progress-line.js'
 import { computeProgressTotal, type ProgressTotal } from '../../src/cli/progress-total.js'
 import { formatTable } from '../../src/cli/table.js'
 import { escapeControlChars } from '../../src/util/control-chars.js'
