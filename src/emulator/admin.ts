@@ -8,6 +8,7 @@ import type { AddressInfo } from 'node:net'
 import type { EmulatorContext } from './emulator-context.js'
 import { checkFault } from './faults/check-fault.js'
 import type { FaultHandle } from './faults/fault.js'
+import { advanceClock } from './lifecycle.js'
 import { normalizeHost } from './http/bucket-address.js'
 import { isLoopback } from './http/browser-guard.js'
 import { checkLinkOptions } from './simulated-network.js'
@@ -66,6 +67,10 @@ const ADMIN_ROUTES: Readonly<Record<string, AdminHandler>> = {
   'GET /requests': ({ emulator }) => emulator.requests,
   'DELETE /requests': ({ emulator }) => {
     emulator.requests.length = 0
+    return {}
+  },
+  'POST /advance': async ({ body, emulator }) => {
+    await advanceClock(emulator, readField(body, 'ms', 0))
     return {}
   },
   'POST /sts': ({ body, emulator }) =>

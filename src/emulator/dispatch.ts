@@ -73,7 +73,7 @@ export async function dispatch(requestContext: RequestContext): Promise<Reply> {
     host,
     connection: requestContext.connection,
     request: logEntry,
-    now,
+    now: emulator.clock.now() + activeFaults.clockSkewMs,
     body,
     store: emulator.store,
     settings: emulator.settings,

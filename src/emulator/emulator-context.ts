@@ -1,6 +1,7 @@
 /** State shared by all requests of one emulator. */
 import type { CredentialStore } from './auth/credentials.js'
 import type { CallbackKey } from './callback-key.js'
+import type { Clock } from './clock.js'
 import type { FaultTable } from './faults/fault-table.js'
 import type { Network } from './simulated-network.js'
 import type { RequestRecord } from './request-log.js'
@@ -15,6 +16,7 @@ export interface EmulatorContext {
   readonly network: Network
   readonly requests: RequestRecord[]
   readonly callbackKey: CallbackKey
+  readonly clock: Clock
   /** Aborted when the emulator closes; ends all waits. */
   readonly signal: AbortSignal
   /** Reports an internal failure of the emulator. */

@@ -8,11 +8,13 @@ import { join, resolve } from 'node:path'
 import { inspect } from 'node:util'
 import { createCredentialStore, type AccessKey, type Sts } from './auth/credentials.js'
 import { CallbackKey } from './callback-key.js'
+import { Clock } from './clock.js'
 import type { EmulatorContext } from './emulator-context.js'
 import { startAdminServer } from './admin.js'
 import { checkFault } from './faults/check-fault.js'
 import { createFaultTable } from './faults/fault-table.js'
 import type { Fault, FaultHandle } from './faults/fault.js'
+import { advanceClock } from './lifecycle.js'
 import { checkLinkOptions, createNetwork, type LinkOptions } from './simulated-network.js'
 import { newBucket } from './operations/bucket.js'
 import { resolveSettings, type EmulatorOptions } from './options.js'
@@ -52,6 +54,13 @@ export interface Emulator {
   inject(fault: Fault): FaultHandle
   /** Removes all faults and resumes the requests that hang on them. */
   clearFaults(): void
+  /**
+   * Moves the clock of stored times ahead and applies the lifecycle rules of all buckets; resolves when done. Rules are
+   * applied at no other time.
+   *
+   * @throws `RangeError` unless `ms` is a number of at least 0
+   */
+  advance(ms: number): Promise<void>
   /**
    * Closes all connections and releases all resources; resolves when done. Removes the data directory
    * if it was created because `dir` was not set.
@@ -118,6 +127,7 @@ export async function startEmulator(options: EmulatorOptions = {}): Promise<Emul
     network: createNetwork(link, closeController.signal),
     requests: [],
     callbackKey: new CallbackKey(),
+    clock: new Clock(),
     signal: closeController.signal,
     reportError: error => process.emitWarning(escapeControlChars(inspect(error))), // refuses errors of other realms
   }
@@ -137,7 +147,7 @@ export async function startEmulator(options: EmulatorOptions = {}): Promise<Emul
 
 /** Builds the public interface. */
 function toEmulator(
-  { settings, credentialStore, faultTable, network, requests }: EmulatorContext,
+  context: EmulatorContext,
   {
     dir,
     server,
@@ -150,6 +160,7 @@ function toEmulator(
     close: () => Promise<void>
   },
 ): Emulator {
+  const { settings, credentialStore, faultTable, network, requests } = context
   const [key] = settings.accessKeys
   const { endpoint, host, port } = server
   let closed: Promise<void> | undefined
@@ -179,6 +190,7 @@ function toEmulator(
     }),
     inject: fault => faultTable.inject(checkFault(fault)),
     clearFaults: () => faultTable.clear(),
+    advance: ms => advanceClock(context, ms),
     close: () => (closed ??= close()),
   }
 }

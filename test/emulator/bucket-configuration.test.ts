@@ -12,9 +12,11 @@ const client: Client = aliOss(oss, 'bkt')
 
 t.test('documents are stored as sent, returned, replaced and deleted', async t => {
   for (const { parameter, root, missing, methods } of BUCKET_CONFIGURATIONS) {
-    const isPolicy = parameter === 'policy'
-    const document = (text: string) =>
-      isPolicy ? JSON.stringify({ Statement: [text] }) : `<${root}><Text>${text}</Text></${root}>`
+    const document = (text: string) => {
+      if (parameter === 'policy') return JSON.stringify({ Statement: [text] })
+      const rule = `<Rule><ID>${text}</ID><Status>Enabled</Status></Rule>`
+      return `<${root}>${parameter === 'lifecycle' ? rule : `<Text>${text}</Text>`}</${root}>`
+    }
     const path = `/bkt/?${parameter}`
     const query = parameter
     const signed = await isSubResource(path)
@@ -49,7 +51,7 @@ t.test('ali-oss configures a bucket', async t => {
   const rule = { id: 'old', prefix: 'logs/', status: 'Enabled', expiration: { days: 1 } }
   await client.putBucketLifecycle('bkt', [rule])
   t.match((await client.getBucketLifecycle('bkt')).rules, [{ id: 'old', prefix: 'logs/' }])
-  const rules = '<Rule><Prefix>a</Prefix></Rule><Rule><ID>b</ID></Rule>'
+  const rules = '<Rule><Status>Enabled</Status></Rule><Rule><ID>b</ID><Status>Disabled</Status></Rule>'
   const body = `<LifecycleConfiguration>${rules}</LifecycleConfiguration>`
   await ask(oss, 'PUT', '/bkt/?lifecycle', { body })
   const [{ id }, { id: second }] = (await client.getBucketLifecycle('bkt')).rules

@@ -1,6 +1,7 @@
 /**
  * Configuration documents of buckets. They are checked for their form, stored, and returned as they came, so that scripts
- * that set up buckets work unchanged. Only CORS has an effect, see `cors.ts`.
+ * that set up buckets work unchanged. Only CORS and lifecycle rules have an effect, see `cors.ts` and
+ * `../lifecycle.ts`.
  */
 import { randomUUID } from 'node:crypto'
 import { OssError, type OssErrorCode } from '../oss-error.js'
@@ -8,6 +9,7 @@ import { emptyReply, xmlReply, type Reply } from '../reply.js'
 import type { BucketRecord } from '../store/record.js'
 import { xmlDocument, type XmlValue } from '../xml.js'
 import { RESOURCE_GROUP_ID, requireBucket } from './bucket.js'
+import { parseLifecycle } from './lifecycle-rules.js'
 import type { OperationContext } from './operation-context.js'
 import { parseXml, readTextBody } from './xml-body.js'
 
@@ -34,7 +36,7 @@ const kind = (
 
 export const POLICY = kind('policy', '', 'NoSuchBucketPolicy')
 export const CORS = kind('cors', 'CORSConfiguration', 'NoSuchCORSConfiguration')
-const LIFECYCLE = kind('lifecycle', 'LifecycleConfiguration', 'NoSuchLifecycle')
+export const LIFECYCLE = kind('lifecycle', 'LifecycleConfiguration', 'NoSuchLifecycle')
 const LOG_FIELDS = 'UserDefinedLogFieldsConfiguration'
 const ACCELERATION = 'TransferAccelerationConfiguration'
 const NO_REFERERS = { AllowEmptyReferer: true, RefererList: {} }
@@ -100,6 +102,7 @@ async function putConfiguration(
 ): Promise<Reply> {
   const text = await readTextBody(context)
   if (configuration === POLICY) checkPolicy(text)
+  else if (configuration === LIFECYCLE) await parseLifecycle(text)
   else await parseXml(text, configuration.root)
   const document = configuration === LIFECYCLE ? withRuleIds(text) : text
   await setDocument(context, configuration.parameter, document)
