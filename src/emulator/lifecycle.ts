@@ -1,6 +1,7 @@
 /** Lifecycle rules of all buckets: aborts uploads and removes objects that are due. */
 import type { EmulatorContext } from './emulator-context.js'
 import { configurationOf, LIFECYCLE } from './operations/bucket-configuration.js'
+import { deleteVersion } from './operations/object-delete.js'
 import { isObjectDue, isUploadDue, parseLifecycle } from './operations/lifecycle-rules.js'
 import type { Store } from './store/store.js'
 
@@ -19,15 +20,16 @@ export async function advanceClock(
 
 async function applyRules(store: Store, now: number): Promise<void> {
   for (const bucket of await store.buckets.list()) {
+    const { name, versioning } = bucket
     const document = configurationOf(bucket, LIFECYCLE)
     if (document === undefined) continue
     const rules = await parseLifecycle(document)
-    for (const upload of await store.uploads.list(bucket.name))
-      if (isUploadDue(rules, upload, now)) await store.uploads.abort(bucket.name, upload)
-    for (const key of await store.objects.listKeys(bucket.name)) {
-      const object = await store.objects.get(bucket.name, key)
+    for (const upload of await store.uploads.list(name))
+      if (isUploadDue(rules, upload, now)) await store.uploads.abort(name, upload)
+    for (const key of await store.objects.listKeys(name)) {
+      const object = await store.objects.get(name, key)
       if (object !== undefined && isObjectDue(rules, object, now))
-        await store.objects.remove(bucket.name, key)
+        await deleteVersion({ store, bucket: name, versioning, now }, key, undefined)
     }
   }
 }

@@ -51,7 +51,8 @@ t.test('ali-oss configures a bucket', async t => {
   const rule = { id: 'old', prefix: 'logs/', status: 'Enabled', expiration: { days: 1 } }
   await client.putBucketLifecycle('bkt', [rule])
   t.match((await client.getBucketLifecycle('bkt')).rules, [{ id: 'old', prefix: 'logs/' }])
-  const rules = '<Rule><Status>Enabled</Status></Rule><Rule><ID>b</ID><Status>Disabled</Status></Rule>'
+  const rules =
+    '<Rule><Status>Enabled</Status></Rule><Rule><ID>b</ID><Status>Disabled</Status></Rule>'
   const body = `<LifecycleConfiguration>${rules}</LifecycleConfiguration>`
   await ask(oss, 'PUT', '/bkt/?lifecycle', { body })
   const [{ id }, { id: second }] = (await client.getBucketLifecycle('bkt')).rules

@@ -74,6 +74,22 @@ t.test('Expiration removes objects of this age, prefix and tags', async t => {
   t.same(await keysOf(), [])
 })
 
+t.test(
+  'Expiration in a bucket with versioning keeps the version under a delete marker',
+  async t => {
+    await client.putBucketVersioning('bkt', 'Enabled')
+    await client.put('versioned', Buffer.from('x'))
+    await putRules(rule('<Prefix>versioned</Prefix><Expiration><Days>1</Days></Expiration>'))
+    await oss.advance(DAY)
+    const list = () => client.getBucketVersions({ prefix: 'versioned' })
+    const { objects, deleteMarker } = await list()
+    t.same([objects.length, deleteMarker.length], [1, 1])
+    await oss.advance(DAY)
+    t.equal((await list()).deleteMarker.length, 1, 'a delete marker does not expire')
+    await client.putBucketVersioning('bkt', 'Suspended')
+  },
+)
+
 t.test('the clock moves the stored times, not those of signatures', async t => {
   await client.put('time', Buffer.from('x'))
   const modified = tag((await ask(oss, 'GET', '/bkt/')).body, 'LastModified') ?? ''

@@ -21,7 +21,12 @@ export async function deleteObject(context: OperationContext): Promise<Reply> {
  * @returns the removed version or the new delete marker; undefined if there was no such version
  */
 export function deleteVersion(
-  { store, bucket, versioning, now }: OperationContext,
+  {
+    store,
+    bucket,
+    versioning,
+    now,
+  }: Pick<OperationContext, 'store' | 'bucket' | 'versioning' | 'now'>,
   key: string,
   versionId: string | undefined,
 ): Promise<ObjectRecord | undefined> {
