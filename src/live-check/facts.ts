@@ -32,21 +32,20 @@ export interface Step {
   readonly facts: ReadonlyMap<string, string>
 }
 
-/** Replaces upload ids by their order of appearance. */
+/** Upload ids of one check, and what replaces them: their order of appearance. */
 type Ids = Map<string, string>
 
 /** Returns the steps of one side, in order. */
 export function stepsOf(entries: readonly Entry[]): Step[] {
-  const ids: Ids = new Map()
-  return entries.map(entry =>
-    isNote(entry)
-      ? {
-          check: entry.check,
-          request: entry.note,
-          facts: new Map([['value', replaceIds(entry.value, ids)]]),
-        }
-      : { check: entry.check, request: requestName(entry), facts: factsOf(entry, ids) },
-  )
+  const idsOfCheck = new Map<string, Ids>()
+  return entries.map(entry => {
+    const { check } = entry
+    const ids = idsOfCheck.get(check) ?? new Map<string, string>()
+    idsOfCheck.set(check, ids)
+    return isNote(entry)
+      ? { check, request: entry.note, facts: new Map([['value', entry.value]]) }
+      : { check, request: requestName(entry), facts: factsOf(entry, ids) }
+  })
 }
 
 /** Returns the method and the names of the query, except those of a signature: `PUT ?partNumber&uploadId`. */

@@ -61,9 +61,8 @@ function versionsOf({ recorder, folder }: Target): { key: string; versionId: str
   return recorder.entries.flatMap(entry => {
     if (isNote(entry) || !['PUT', 'POST', 'DELETE'].includes(entry.method)) return []
     const versionId = entry.replyHeaders['x-oss-version-id']
-    const { pathname } = new URL(entry.url)
-    const start = pathname.indexOf(folder)
-    if (versionId === undefined || start < 0) return []
-    return [{ key: decodeURIComponent(pathname.slice(start)), versionId }]
+    const path = decodeURIComponent(new URL(entry.url).pathname)
+    const start = path.indexOf(folder)
+    return versionId === undefined || start < 0 ? [] : [{ key: path.slice(start), versionId }]
   })
 }

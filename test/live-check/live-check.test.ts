@@ -139,6 +139,25 @@ t.test('exactly the changes of a server are reported, and no secret is recorded'
   )
 })
 
+t.test('every version is removed from a bucket that keeps them', async t => {
+  const oss = await emulator(t)
+  const { default: OSS } = await import('ali-oss')
+  // The typings lack the calls about versions.
+  const client = Object(new OSS(oss.clientOptions(BUCKET)))
+  await client.putBucketVersioning(BUCKET, 'Enabled')
+  const check = checkOf(oss.clientOptions())
+  await check.rehearse()
+  const { leftBehind, differences } = await check.run()
+  t.equal(leftBehind, undefined)
+  t.ok(differences.some(({ fact }) => fact === 'header x-oss-version-id'))
+  t.notOk(
+    differences.some(({ fact }) => fact.endsWith('/UploadId')),
+    'upload ids of one check do not depend on another',
+  )
+  const { objects, deleteMarker } = await client.getBucketVersions({ prefix: 'live/' })
+  t.same([objects ?? [], deleteMarker ?? []].flat(), [])
+})
+
 t.test('everything is removed after an interrupt', async t => {
   const oss = await emulator(t)
   const controller = new AbortController()
