@@ -102,6 +102,11 @@ t.test('doctor checks Redis if it is named by more than REDIS_URL', async t => {
   t.same(await doctor(t, ['--redis=redis://127.0.0.1:1']), { redis: 'failed' })
 })
 
+t.test('doctor proposes the flag that a cluster needs', async t => {
+  const args = ['doctor', '--redis=redis+cluster://127.0.0.1:1']
+  t.match(await run(t.testdir({}), args), { status: 1, out: /Set --redis-prefix / })
+})
+
 t.test('doctor names what a user may not ask', async t => {
   const redis = await startRedis(t, '--appendonly', 'yes')
   if (redis === undefined) return

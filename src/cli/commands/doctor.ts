@@ -145,9 +145,10 @@ async function checkRedisConnection(session: Session, flags: RedisFlags): Promis
     return await checkRedis(client)
   } catch (error) {
     const { failedResult } = await import('../doctor/check-result.js')
+    const configShow = `Run "${session.propose('config', 'show')}" to see the settings and where they come from`
     const hint =
       error instanceof UsageError
-        ? `Run "${session.propose('config', 'show')}" to see the settings and where they come from`
+        ? (error.hint?.replace(/\.$/, '') ?? configShow)
         : 'Check the server, the URL of Redis (--redis, REDIS_URL) and its password'
     return [failedResult('redis', errorMessage(error), hint)]
   }
