@@ -1,4 +1,4 @@
-/** Whoever installs the package gets only dependencies whose licences permit any use. */
+/** Users of the package get only dependencies whose licences permit any use. */
 import { readFileSync } from 'node:fs'
 import t from 'tap'
 import { pathOf } from './support/project.js'
