@@ -197,7 +197,11 @@ export const OSS_ERRORS = {
       'Your socket connection to the server was not read from or written to within the timeout period. Idle connections will be closed.',
     ec: '0017-00000704',
   },
-  RestoreAlreadyInProgress: { status: 409, message: 'The restore operation is in progress.' },
+  RestoreAlreadyInProgress: {
+    status: 409,
+    message: 'The restore operation is in progress.',
+    ec: '0016-00000701',
+  },
   SecurityTokenExpired: {
     status: 403,
     message: 'The security token you provided has expired.',

@@ -68,7 +68,20 @@ t.test('ali-oss configures a bucket', async t => {
   const policy = { Version: '1', Statement: [{ Effect: 'Allow', Action: ['oss:GetObject'] }] }
   await client.putBucketPolicy('bkt', policy)
   t.same((await client.getBucketPolicy('bkt')).policy, policy)
+  const isPublic = async () => tag((await ask(oss, 'GET', '/bkt/?policyStatus')).body, 'IsPublic')
+  t.equal(await isPublic(), 'false')
+  const everybody = { ...policy.Statement[0], Principal: ['*'] }
+  await client.putBucketPolicy('bkt', { ...policy, Statement: [everybody] })
+  t.equal(await isPublic(), 'true')
+  const condition = { IpAddress: { 'acs:SourceIp': ['10.0.0.0/8'] } }
+  const limited = { ...everybody, Condition: condition }
+  await client.putBucketPolicy('bkt', { ...policy, Statement: [limited, 'x'] })
+  t.equal(await isPublic(), 'false')
   await client.deleteBucketPolicy('bkt')
+  const noPolicy = await ask(oss, 'GET', '/bkt/?policyStatus')
+  t.equal(tag(noPolicy.body, 'Code'), 'NoSuchBucketPolicy')
+  const logFields = await ask(oss, 'GET', '/bkt/?userDefinedLogFieldsConfig')
+  t.equal(tag(logFields.body, 'Code'), 'NoSuchUserDefinedLogFieldsConfig')
 
   await client.putBucketWebsite('bkt', { index: 'index.html' })
   t.equal((await client.getBucketWebsite('bkt')).index, 'index.html')

@@ -21,14 +21,15 @@ const toLatin1 = (text: string): string => Buffer.from(text).toString('latin1')
 const SIGNED_SUB_RESOURCES = new Set(
   (
     'accessPoint acl accessPointPolicy append archiveDirectRead asyncFetch bucketArchiveDirectRead bucketInfo callback callback-var ' +
-    'cloudboxes cname comp continuation-token cors delete encryption endTime ' +
-    'httpsConfig img inventory inventoryId lifecycle live location logging metaQuery ' +
-    'objectMeta partNumber policy policyStatus position publicAccessBlock qos qosInfo regionList referer ' +
+    'cleanRestoredObject cloudboxes cname comp continuation-token cors delete encryption endTime ' +
+    'httpsConfig img inventory inventoryId legalHold lifecycle live location logging metaQuery ' +
+    'objectMeta objectWorm overwriteConfig partNumber policy policyStatus position publicAccessBlock qos qosInfo regionList referer ' +
     'replication replicationLocation replicationProgress requestPayment resourceGroup response-cache-control ' +
     'response-content-disposition response-content-encoding response-content-language ' +
-    'response-content-type response-expires restore rtc security-token sequential startTime stat ' +
-    'status style styleName symlink tagging transferAcceleration uploadId uploads versionId ' +
-    'versioning versions vod website withHashContext worm wormExtend wormId x-oss-ac-forward-allow'
+    'response-content-type response-expires restore retention rtc seal security-token sequential startTime stat ' +
+    'status style styleName symlink tagging transferAcceleration uploadId uploads ' +
+    'userDefinedLogFieldsConfig versionId versioning versions vod website withHashContext worm wormExtend ' +
+    'wormId x-oss-ac-forward-allow'
   ).split(' '),
 )
 

@@ -120,6 +120,21 @@ function checkPolicy(text: string): void {
   throw new OssError('InvalidPolicyDocument')
 }
 
+/** GetBucketPolicyStatus: whether the policy allows something to everybody without a condition. */
+export async function getPolicyStatus(context: OperationContext): Promise<Reply> {
+  const document = configurationOf(await requireBucket(context), POLICY)
+  if (document === undefined) throw new OssError('NoSuchBucketPolicy')
+  const { Statement } = JSON.parse(document) as Record<string, unknown> // checked when it was stored
+  const statements: unknown[] = Array.isArray(Statement) ? Statement : []
+  return xmlReply('PolicyStatus', { IsPublic: statements.some(isPublicStatement) })
+}
+
+function isPublicStatement(statement: unknown): boolean {
+  const fields = new Map<string, unknown>(Object.entries(statement ?? {}))
+  const principals = [fields.get('Principal')].flat()
+  return fields.get('Effect') === 'Allow' && principals.includes('*') && !fields.has('Condition')
+}
+
 /** Gives an id to each rule that has none, as the service does. */
 function withRuleIds(document: string): string {
   return document

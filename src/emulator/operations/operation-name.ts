@@ -14,6 +14,7 @@ export type OperationName =
   | 'GetBucketInventory'
   | 'DeleteBucketInventory'
   | 'ListBucketInventory'
+  | 'GetBucketPolicyStatus'
   | 'DescribeRegions'
   | 'ListLiveChannel'
   | 'InitiateBucketWorm'

@@ -13,6 +13,7 @@ import {
   configurationOperation,
   deleteInventory,
   getInventory,
+  getPolicyStatus,
   listInventories,
   putInventory,
 } from './bucket-configuration.js'
@@ -35,7 +36,12 @@ import type { Access, Level, Operation } from './operation.js'
 import { describeRegions } from './regions.js'
 import { cleanRestoredObject, restoreObject } from './restore.js'
 import { getSymlink, putSymlink } from './symlink.js'
-import { UNKNOWN_OPERATION, unsupportedOperation } from './unsupported.js'
+import {
+  refuseMetaQueryAction,
+  refuseSealing,
+  UNKNOWN_OPERATION,
+  unsupportedOperation,
+} from './unsupported.js'
 import {
   deleteBucketTags,
   deleteObjectTagging,
@@ -73,6 +79,7 @@ const SUB_RESOURCE_ROUTES: readonly OperationRoute[] = [
   ['GetBucketVersioning', 'GET', 'bucket', 'versioning', 'owner', getBucketVersioning],
   ['PutBucketVersioning', 'PUT', 'bucket', 'versioning', 'owner', putBucketVersioning],
   ['ListObjectVersions', 'GET', 'bucket', 'versions', 'read', listObjectVersions],
+  ['GetBucketPolicyStatus', 'GET', 'bucket', 'policyStatus', 'owner', getPolicyStatus],
   ['ListLiveChannel', 'GET', 'bucket', 'live', 'read', listLiveChannels],
   ['DescribeRegions', 'GET', 'service', 'regions', 'owner', describeRegions],
   ['InitiateBucketWorm', 'POST', 'bucket', 'worm', 'owner', initiateBucketWorm],
@@ -91,6 +98,7 @@ const SUB_RESOURCE_ROUTES: readonly OperationRoute[] = [
   ['DeleteBucketTags', 'DELETE', 'bucket', 'tagging', 'owner', deleteBucketTags],
   ['ListMultipartUploads', 'GET', 'bucket', 'uploads', 'read', listMultipartUploads],
   ['DeleteMultipleObjects', 'POST', 'bucket', 'delete', 'write', deleteMultipleObjects],
+  ['NotImplemented', 'POST', 'bucket', 'metaQuery action', 'owner', refuseMetaQueryAction],
 
   ['InitiateMultipartUpload', 'POST', 'object', 'uploads', 'write', initiateMultipartUpload],
   [
@@ -109,6 +117,7 @@ const SUB_RESOURCE_ROUTES: readonly OperationRoute[] = [
   ['AppendObject', 'POST', 'object', 'append', 'write', appendObject],
   ['RestoreObject', 'POST', 'object', 'restore', 'write', restoreObject],
   ['CleanRestoredObject', 'POST', 'object', 'cleanRestoredObject', 'write', cleanRestoredObject],
+  ['NotImplemented', 'POST', 'object', 'seal', 'owner', refuseSealing],
   ['PutSymlink', 'PUT', 'object', 'symlink', 'write', putSymlink],
   ['GetSymlink', 'GET', 'object', 'symlink', 'read', getSymlink],
   ['GetObjectMeta', 'HEAD', 'object', 'objectMeta', 'read', getObjectMeta],

@@ -1,6 +1,7 @@
 /** Operations that OSS supports and the emulator does not, and unknown operations. */
 import type { HeaderMap } from '../http/headers.js'
 import { OssError } from '../oss-error.js'
+import type { Reply } from '../reply.js'
 import type { Operation } from './operation.js'
 
 /** Query parameters of operations that the emulator does not support. */
@@ -8,11 +9,11 @@ const UNSUPPORTED_PARAMETERS = new Set(
   (
     'accessPoint accessPointConfigForObjectProcess accessPointForObjectProcess accessPointPolicy ' +
     'accessPointPolicyForObjectProcess accessmonitor antiDDosList archiveDirectRead asyncFetch asyncProcess ' +
-    'bucketArchiveDirectRead callback-policy cleanRestoredObject cloudBoxes cname comp cors defaultAntiDDosInfo ' +
-    'encryption httpsConfig img inventory inventoryId lifecycle live logging metaQuery objectLink policy ' +
+    'bucketArchiveDirectRead callback-policy cleanRestoredObject cloudBoxes cname comp cors dataPipeline defaultAntiDDosInfo ' +
+    'encryption httpsConfig img inventory inventoryId legalHold lifecycle live logging metaQuery objectLink objectWorm overwriteConfig policy ' +
     'policyStatus processConfiguration publicAccessBlock qos qosInfo qosRequester redundancyTransition referer ' +
     'regionList regions replication replicationLocation replicationProgress requestPayment requesterQosInfo ' +
-    'requesterQoSInfo resourceGroup resourcePool resourcePoolBuckets resourcePoolInfo restore rtc seal select ' +
+    'requesterQoSInfo resourceGroup resourcePool resourcePoolBuckets resourcePoolInfo restore retention rtc seal select ' +
     'stat status style styleName symlink transferAcceleration userAntiDDosInfo userDefinedLogFieldsConfig ' +
     'versioning versions vod website worm wormExtend wormId x-oss-async-process x-oss-process ' +
     'x-oss-redundancy-transition-taskid'
@@ -54,6 +55,17 @@ export function unsupportedOperation(
   if (method === 'POST' && level === 'bucket' && !query.has('delete'))
     return notImplementedOperation({ Method: method }, 'anyone')
   return undefined
+}
+
+/** SealAppendObject. Answers as the service does where it lacks the operation. */
+export function refuseSealing(): Promise<Reply> {
+  const message = 'SealAppendable is not supported.'
+  return Promise.reject(new OssError('OperationNotSupported', { message, ec: '0016-00000513' }))
+}
+
+/** An action on the data sets of MetaQuery. Answers as the service does where it lacks the operation. */
+export function refuseMetaQueryAction(): Promise<Reply> {
+  return Promise.reject(new OssError('OperationNotSupported', { ec: '0037-00000001' }))
 }
 
 /** A request that matches no route. */
