@@ -1,6 +1,8 @@
 /** Jobs of a fleet over Sentinel, a cluster and TLS: added by the library, done by the command line. */
 import t, { type Test } from 'tap'
 import { UploadQueue, type JobSource, type UploadRequest } from '../../src/bullmq/index.js'
+import { redisCheckpoints } from '../../src/redis/index.js'
+import type { InternalUploadOptions } from '../../src/upload/model/options.js'
 import { environment, start, until, type Env, type Run } from '../support/command-line.js'
 import { bench, BUCKET, type Bench } from '../support/oss.js'
 import { pathOf } from '../support/project.js'
@@ -69,6 +71,30 @@ async function openCluster(
     Promise.all(connection.nodes('master').map(node => node.keys('*')))
   return { b, queue, keys }
 }
+
+t.test('pruneUnknownJobs() finds the jobs of every queue of a cluster', async t => {
+  const cluster = await startCluster(t)
+  if (cluster === undefined) return
+  const { b, queue } = await openCluster(t, cluster)
+  const connection = cluster.connect()
+  const other = new UploadQueue<TestSources>({ connection, prefix: '{spool}', name: 'other' })
+  const checkpointStore = redisCheckpoints(connection, { prefix: '{spool}@fleet' })
+  t.teardown(async () => {
+    checkpointStore.close()
+    await other.close()
+  })
+  const spool = b.another({ checkpointStore })
+  const refused = { do: 'answer', status: 403, code: 'AccessDenied', times: 'always' } as const
+  b.oss.inject({ operation: 'PutObject', ...refused })
+  for (const id of ['lost', 'known']) {
+    const options: InternalUploadOptions = { id, fingerprint: 'of-a-job' }
+    await t.rejects(spool.upload(id, () => [Buffer.alloc(1)], options))
+  }
+  const args = { seed: 1, size: 1 }
+  await other.add({ key: 'known', source: 'content', args, id: 'known' })
+  t.match(await queue.pruneUnknownJobs(spool), [{ id: 'lost' }])
+  t.match(await spool.uploads(), [{ id: 'known' }])
+})
 
 t.test('workers do the jobs of a cluster, where all keys are in one slot', async t => {
   const cluster = await startCluster(t)
