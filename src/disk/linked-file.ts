@@ -99,7 +99,7 @@ export class LinkedFile implements SpoolFile {
   }
 
   chunks(start: number, size: number): AsyncIterable<Buffer> {
-    return this.#reader.chunks(start, size, this.#size)
+    return this.#reader.chunks(start, size)
   }
 
   /** Sets the number of counted bytes; the file itself is never changed. */

@@ -100,11 +100,10 @@ export class TempFile implements SpoolFile {
   }
 
   chunks(start: number, size: number): AsyncIterable<Buffer> {
-    return this.#reader.chunks(start, size, this.#size)
+    return this.#reader.chunks(start, size)
   }
 
   async truncate(size: number): Promise<void> {
-    this.#reader.forget()
     await ftruncate(this.#fd, size)
     this.#size = size
   }
