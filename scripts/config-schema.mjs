@@ -10,6 +10,7 @@ const SCHEMA_BY_TYPE = {
   boolean: () => ({ type: 'boolean' }),
   choice: ({ choices }) => ({ enum: choices }),
   count: () => numberOrText('^[0-9]{1,9}$'),
+  'count or auto': () => numberOrText('^([0-9]{1,9}|auto)$'),
   level: ({ range: { min, max } }) => ({ type: 'integer', minimum: min, maximum: max }),
   duration: () => ({ type: 'string', pattern: '^[0-9]{1,9}[smhdw]$' }),
   pairs: () => ({ type: 'object', additionalProperties: { type: 'string' } }),

@@ -46,6 +46,7 @@ import {
   type UploadSettings,
 } from './upload/model/options.js'
 import { ProgressTracker } from './upload/run/progress.js'
+import { minParallel } from './upload/model/parallel.js'
 import type { ProgressEvent } from './upload/model/progress-event.js'
 import {
   prune,
@@ -572,7 +573,7 @@ export class Spool extends EventEmitter<{
       bucket: this.#connection.open(place),
       bucketAt: other =>
         this.#connection.mayReach(other) ? this.#connection.open(other) : undefined,
-      share: this.#requestSlots.share(parallel),
+      share: this.#requestSlots.share(minParallel(parallel)),
       key,
       settings,
       progress,

@@ -20,6 +20,7 @@ import {
   parseAddress,
   parseCount,
   parseDuration,
+  parseParallel,
   parseRate,
   parseSize,
 } from './units.js'
@@ -31,6 +32,7 @@ export interface SettingType {
     | 'boolean'
     | 'choice'
     | 'count'
+    | 'count or auto'
     | 'duration'
     | 'level'
     | 'pairs'
@@ -93,6 +95,7 @@ const BOOLEAN: SettingType = {
 const SIZE = numberType('size', parseSize, 'a number, or a string such as "8MiB"')
 const RATE = numberType('size', parseRate, 'a number, or a string such as "500KB"')
 const COUNT = numberType('count', parseCount, 'a number')
+const PARALLEL = numberType('count or auto', parseParallel, 'a number or "auto"')
 const DURATION = textType('duration', parseDuration, 'a string such as "7d"')
 /** Repeatable `NAME=VALUE`: one per line of a variable, an object in the configuration file. */
 const PAIRS: SettingType = {
@@ -195,7 +198,7 @@ export const SETTING_DEFINITIONS: readonly SettingDefinition[] = [
     "write metrics for node_exporter's textfile collector to FILE, which must end in .prom",
   ),
   // How to send.
-  setting('--parallel <N>', COUNT, 'parts in flight per upload (default: 5)'),
+  setting('--parallel <N>', PARALLEL, 'parts in flight per upload (default: auto, 5 to 32)'),
   setting('--parallel-uploads <N>', COUNT, 'concurrent uploads (default: 4)'),
   setting('--retries <N>', COUNT, 'attempts per part after the source has ended (default: 5)', {
     option: 'retry.attempts',
@@ -506,7 +509,7 @@ function parseString(value: unknown): string {
 /** A type whose JSON is a number, or a string in the format of the flag. */
 function numberType(
   name: SettingType['name'],
-  parseText: (text: string) => number,
+  parseText: (text: string) => number | string,
   expected: string,
 ): SettingType {
   return {

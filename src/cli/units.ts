@@ -64,6 +64,11 @@ export function parseCount(text: string): number {
   return Number(text)
 }
 
+/** Parses the number of parts in flight. */
+export function parseParallel(text: string): number | 'auto' {
+  return text === 'auto' ? text : parseCount(text)
+}
+
 /** Parses `9091`, `0.0.0.0:9091` or `[::]:9091`. The host defaults to the loopback address. */
 export function parseAddress(text: string): { host: string; port: number } {
   const [, host = '127.0.0.1', port = ''] = /^(?:\[?([\w.:-]+?)\]?:)?(\d{1,5})$/.exec(text) ?? []

@@ -15,7 +15,7 @@ export type UploadFlags = SpoolFlags &
     readonly id?: string
     readonly partSize?: number
     readonly maxSpool?: number
-    readonly parallel?: number
+    readonly parallel?: number | 'auto'
     readonly size?: number
     readonly expectBytes?: number
     readonly expectMd5?: string

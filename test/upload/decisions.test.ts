@@ -381,7 +381,7 @@ t.test('checkOptions()', async t => {
   t.test('checkOptions() applies defaults', async t => {
     t.match(checkOptions({}), {
       partSize: 8 * 2 ** 20,
-      parallel: 5,
+      parallel: 'auto',
       start: 'eager',
       replay: 'restart',
       once: false,
@@ -409,6 +409,7 @@ t.test('checkOptions()', async t => {
       { partSize: '8MiB' },
       { partSize: 8n },
       { parallel: null },
+      { parallel: '5' },
       { size: '5' },
       { timeout: true },
       { maxAge: '1d' },
@@ -497,6 +498,7 @@ t.test('checkOptions()', async t => {
   t.test('checkOptions() accepts numbers at their limits', async t => {
     for (const options of [
       { partSize: 102_400, parallel: 1, size: 0, timeout: 1, maxAge: 0 },
+      { parallel: 'auto' as const },
       { partSize: 5 * 2 ** 30, parallel: 1000, size: 10_000 * 5 * 2 ** 30 },
       { retry: { attempts: 1, minDelay: 0, maxDelay: 0 } },
       { expect: { bytes: 0, md5: 'A'.repeat(32), sha256: 'f'.repeat(64), crc64: '0' } },

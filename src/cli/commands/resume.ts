@@ -43,7 +43,7 @@ type ResumeFlags = SpoolFlags &
     readonly all?: boolean
     readonly force?: boolean
     readonly to?: string
-    readonly parallel?: number
+    readonly parallel?: number | 'auto'
     readonly parallelUploads?: number
     readonly retries?: number
     readonly staleAfter?: number

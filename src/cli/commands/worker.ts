@@ -33,7 +33,7 @@ interface WorkerFlags extends SpoolFlags, RedisFlags {
   readonly drain?: number
   readonly partSize?: number
   readonly maxSpool?: number
-  readonly parallel?: number
+  readonly parallel?: number | 'auto'
   readonly retries?: number
 }
 

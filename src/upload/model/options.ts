@@ -14,6 +14,7 @@ import { COMPRESSION_LEVELS, type Compression } from '../../util/compression.js'
 import { omitUndefined } from '../../util/omit-undefined.js'
 import type { Expectation } from './expectation.js'
 import { checkId } from './names.js'
+import { minParallel, type Parallel } from './parallel.js'
 import { maxPartSizeFor, MAX_PART_SIZE, MAX_PARTS, MIB, MIN_PART_SIZE } from './plan.js'
 import type { ProgressEvent } from './progress-event.js'
 import type { RetryOptions } from './retry.js'
@@ -53,8 +54,11 @@ export interface UploadOptions extends ObjectOptions {
   readonly id?: string
   /** Size of the first parts in bytes, 100 KiB to 5 GiB. @default 8 MiB */
   readonly partSize?: number
-  /** Maximum number of parts in flight, 1 to 1,000. @default 5 */
-  readonly parallel?: number
+  /**
+   * Maximum number of parts in flight, 1 to 1,000. `'auto'` starts with 5, and allows up to 32 while each increase
+   * raises the throughput. @default 'auto'
+   */
+  readonly parallel?: number | 'auto'
   /** Size of the whole stream in bytes, if known. Determines the plan and is verified. */
   readonly size?: number
   /** Expected size and digests. On a mismatch, nothing is sealed or published: `ERR_SPOOL_EXPECTATION`. */
@@ -67,7 +71,7 @@ export interface UploadOptions extends ObjectOptions {
   /**
    * Pauses the source while this many bytes are on disk, and frees acknowledged parts in the temp file. From
    * then on, the upload fails if its upload id disappears. No part is larger than
-   * `maxSpoolBytes / (parallel + 1)`, which must be at least 100 KiB. Excludes `start: 'sealed'`; does not apply
+   * `maxSpoolBytes / (parallel + 1)`, which must be at least 100 KiB; `'auto'` counts as 5. Excludes `start: 'sealed'`; does not apply
    * to `inPlace`. @default no limit: all bytes stay on disk until the end
    */
   readonly maxSpoolBytes?: number
@@ -130,7 +134,7 @@ export interface InternalUploadOptions extends UploadOptions {
 /** The options with all defaults filled in. */
 export interface UploadSettings {
   readonly partSize: number
-  readonly parallel: number
+  readonly parallel: Parallel
   readonly size: number | undefined
   readonly expect: Expectation
   readonly start: NonNullable<UploadOptions['start']>
@@ -212,11 +216,11 @@ export function checkOptions(options: InternalUploadOptions): UploadSettings {
     inPlace,
     compression,
     fingerprint,
-    parallel = 5,
+    parallel = 'auto',
   } = options
   if (id !== undefined) checkId(id)
   checkInteger('partSize', options.partSize, MIN_PART_SIZE, MAX_PART_SIZE)
-  checkInteger('parallel', parallel, 1, 1000)
+  checkParallel(parallel)
   checkInteger('timeout', options.timeout, 1, 2 ** 31 - 1)
   checkInteger('maxAge', options.maxAge, 0, Number.MAX_SAFE_INTEGER)
   checkObject('expect', expect)
@@ -234,9 +238,11 @@ export function checkOptions(options: InternalUploadOptions): UploadSettings {
   if (typeof once !== 'boolean') throw invalidType('once', 'a boolean', once)
   // A file that is read in place takes no space in the spool.
   const maxSpoolBytes = inPlace === undefined ? options.maxSpoolBytes : undefined
-  checkMaxSpoolBytes(maxSpoolBytes, parallel, start)
+  checkMaxSpoolBytes(maxSpoolBytes, minParallel(parallel), start)
   const maxPartSize =
-    maxSpoolBytes === undefined ? MAX_PART_SIZE : maxPartSizeFor(maxSpoolBytes, parallel)
+    maxSpoolBytes === undefined
+      ? MAX_PART_SIZE
+      : maxPartSizeFor(maxSpoolBytes, minParallel(parallel))
   if (checkpoint !== undefined) checkImportedCheckpoint(checkpoint, options.size, maxPartSize)
   const { partSize = 8 * MIB } = checkpoint ?? options
   const size = checkpoint?.fileSize ?? options.size
@@ -319,6 +325,12 @@ function checkCompression(
   if (inPlace === undefined && checkpoint === undefined && replay !== 'offset') return
   const reason = "must not be combined with inPlace, checkpoint or replay: 'offset'"
   throw invalidValue('compression', reason, compression)
+}
+
+function checkParallel(parallel: unknown): void {
+  if (parallel === 'auto') return
+  if (typeof parallel !== 'number') throw invalidType('parallel', "a number or 'auto'", parallel)
+  checkInteger('parallel', parallel, 1, 1000)
 }
 
 /** The minimum is one part of the smallest size for each part in flight, and one to fill. */

@@ -11,6 +11,7 @@ import { OssRequestError } from '../../oss/request-error.js'
 import type { Bucket, CallOptions, Place } from '../../oss/bucket.js'
 import type { FairShare } from '../../util/fair-semaphore.js'
 import type { UploadOptions } from '../model/options.js'
+import type { Parallel } from '../model/parallel.js'
 import type { ProgressTracker } from './progress.js'
 import type { RetryPolicy, RetryOptions } from '../model/retry.js'
 import { Diagnostics } from './diagnostics.js'
@@ -30,7 +31,7 @@ export interface SpoolWarning {
 
 /** Settings of this run, as opposed to those of the object, which the checkpoint holds. */
 export interface RunSettings {
-  readonly parallel: number
+  readonly parallel: Parallel
   readonly retry: RetryOptions
   readonly timeout: number | undefined
   /** Publish over anything, and although OSS refuses or does not answer everything else (rule 8). */

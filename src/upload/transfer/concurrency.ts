@@ -1,11 +1,13 @@
 /**
- * Limits how many parts of one upload are in flight. All parts back off together when OSS throttles.
- * `resumeAll()` ends all pauses; `close()` rejects everything that waits.
+ * Limits how many parts of one upload are in flight: a fixed number, or one that follows the throughput. All parts back
+ * off together when OSS throttles. `resumeAll()` ends all pauses; `close()` rejects everything that waits.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { errorKind, OssRequestError } from '../../oss/request-error.js'
 import type { UploadContext } from '../run/context.js'
+import { minParallel } from '../model/parallel.js'
 import { retryDelay } from '../model/retry.js'
+import { AutoParallel } from './auto-parallel.js'
 
 /** Abort reason. Preallocated because creating a `DOMException` captures a stack, which is expensive. */
 const PAUSE_ENDED = new Error('the pause was ended')
@@ -13,6 +15,8 @@ const PAUSE_ENDED = new Error('the pause was ended')
 export class ConcurrencyLimiter {
   readonly #context: UploadContext
   readonly #congestion: Congestion
+  /** Sets the maximum of `#congestion`, unless it is fixed. */
+  readonly #auto?: AutoParallel
   /** Parts being sent; the other parts in flight pause or wait for their turn. */
   #sending = 0
   #waiting: (() => void)[] = []
@@ -22,7 +26,9 @@ export class ConcurrencyLimiter {
 
   constructor(context: UploadContext) {
     this.#context = context
-    this.#congestion = new Congestion(context.settings.parallel)
+    const { parallel } = context.settings
+    if (parallel === 'auto') this.#auto = new AutoParallel()
+    this.#congestion = new Congestion(minParallel(parallel))
   }
 
   /** Parts that may be in flight now. */
@@ -30,20 +36,27 @@ export class ConcurrencyLimiter {
     return this.#congestion.limit
   }
 
-  /** Runs `send` when no pause is in effect and fewer parts than the limit are being sent. */
-  async run<T>(send: () => Promise<T>): Promise<T> {
+  /**
+   * Runs `send` when no pause is in effect and fewer parts than the limit are being sent.
+   * @param size – bytes that it sends
+   */
+  async run<T>(size: number, send: () => Promise<T>): Promise<T> {
     while (this.#congestion.pause > 0 || this.#sending >= this.limit) {
       if (this.#congestion.pause > 0) await this.pause(0)
       else await new Promise<void>(resolve => this.#waiting.push(resolve))
       this.#throwIfClosed()
     }
     this.#sending++
+    const start = performance.now()
     try {
       const reply = await send()
       this.#congestion.increase()
+      this.#onSent(size, start)
       return reply
     } catch (error) {
-      this.onThrottled(error) // before the next part's turn
+      // Before the next part's turn.
+      this.onThrottled(error)
+      this.#onFailed(error, start)
       throw error
     } finally {
       this.#sending--
@@ -55,6 +68,19 @@ export class ConcurrencyLimiter {
   onThrottled(error: unknown): void {
     if (!(error instanceof OssRequestError) || errorKind(error) !== 'throttled') return
     this.#congestion.reduce(times => retryDelay(this.#context.settings.retry, times))
+  }
+
+  #onSent(size: number, start: number): void {
+    if (this.#auto === undefined) return
+    this.#auto.sent(size, start, performance.now(), this.#sending)
+    this.#congestion.max = this.#auto.limit
+  }
+
+  #onFailed(error: unknown, start: number): void {
+    if (this.#auto === undefined || !(error instanceof OssRequestError)) return
+    if (!['throttled', 'transient'].includes(errorKind(error))) return
+    this.#auto.failed(start, performance.now())
+    this.#congestion.max = this.#auto.limit
   }
 
   /**
@@ -91,13 +117,13 @@ export class ConcurrencyLimiter {
  * one per round of successes. All parts pause together, since each of them would be throttled too.
  */
 export class Congestion {
-  readonly #max: number
+  #max: number
   #limit: number
   /** Nothing new is sent before this time, by `performance.now()`. */
   #pausedUntil = 0
   #timesThrottled = 0
 
-  /** @param max – the `parallel` option */
+  /** @param max – parts in flight while nothing is throttled */
   constructor(max: number) {
     this.#max = max
     this.#limit = max
@@ -106,6 +132,12 @@ export class Congestion {
   /** Parts that may be in flight now; at least 1. */
   get limit(): number {
     return Math.floor(this.#limit)
+  }
+
+  /** A limit that is not reduced follows its maximum. */
+  set max(max: number) {
+    this.#limit = this.#limit < this.#max ? Math.min(this.#limit, max) : max
+    this.#max = max
   }
 
   /** ms until the next request may be sent. */

@@ -191,7 +191,7 @@ export class Transfer {
     const { number, size } = part
     const since = performance.now()
     const attempt = async (): Promise<UploadedPart> => {
-      const uploaded = await this.#limiter.run(() => {
+      const uploaded = await this.#limiter.run(size, () => {
         const headers = bodyHeaders(this.#writer.record.object)
         const body = { number, size, body: this.#source.body(part), headers }
         return this.#context.trackAttempt(part, meter =>
