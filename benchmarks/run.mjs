@@ -17,6 +17,7 @@ export const CASES = [
   'overlap',
   'many-parts',
   'latency',
+  'auto',
   'memory',
   'resume',
   'small-objects',
