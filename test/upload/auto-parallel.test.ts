@@ -1,6 +1,9 @@
-/** `parallel: 'auto'` on simulated lines, with a virtual clock: no time passes, and every number is exact. */
+/** `parallel: 'auto'` on simulated lines, with a virtual clock; and that uploads do as it decides. */
+import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { AutoParallel } from '../../src/upload/transfer/auto-parallel.js'
+import { Congestion } from '../../src/upload/transfer/concurrency.js'
+import { bench, bytes, streamOf } from '../support/oss.js'
 
 const MIB = 2 ** 20
 const PART = 8 * MIB
@@ -179,4 +182,49 @@ t.test('AutoParallel counts failures of parts that were in flight together once'
   t.equal(auto.limit, 20)
   for (let i = 0; i < 32; i++) auto.failed(5e6 + 2 * i, 5e6 + 2 * i + 1)
   t.equal(auto.limit, 5)
+})
+
+t.test('a congestion limit follows its maximum unless it is reduced', async t => {
+  const congestion = new Congestion(5)
+  congestion.max = 32
+  t.equal(congestion.limit, 32)
+  congestion.reduce(() => 0)
+  congestion.max = 25
+  t.equal(congestion.limit, 16)
+  congestion.max = 12
+  t.equal(congestion.limit, 12)
+  for (let i = 0; i < 100; i++) congestion.increase()
+  t.equal(congestion.limit, 12)
+})
+
+t.test(
+  'an upload has more parts in flight after a round of five, unless `parallel` is 5',
+  async t => {
+    for (const [parallel, most] of [
+      ['auto', 10],
+      [undefined, 10],
+      [5, 5],
+    ] as const) {
+      const b = await bench(t, { spool: parallel === undefined ? {} : { parallel } })
+      const of = { operation: 'UploadPart' } as const
+      const held = b.oss.inject({ ...of, do: 'hang', nth: 13, times: 'always' })
+      const data = bytes(40 * 102_400)
+      const done = b.spool.upload('k', () => streamOf(data, 1_000_000), { start: 'sealed' })
+      await held.hit(most)
+      await sleep(100)
+      t.equal(held.hits, most, String(parallel))
+      held.remove()
+      t.match(await done, { size: data.length, parts: 40 })
+      t.ok((await b.get('k'))?.equals(data))
+    }
+  },
+)
+
+t.test('parts with `auto` in a bounded spool are as large as with 5', async t => {
+  const b = await bench(t, { spool: { maxSpoolBytes: 6 * 102_400, partSize: 204_800 } })
+  const data = bytes(40 * 102_400)
+  const result = await b.spool.upload('k', () => streamOf(data, 1_000_000))
+  t.equal(result.parts, 40)
+  t.ok((await b.get('k'))?.equals(data))
+  t.throws(() => b.another({ maxSpoolBytes: 6 * 102_400 - 1 }), RangeError)
 })
