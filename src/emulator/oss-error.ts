@@ -36,6 +36,10 @@ export const OSS_ERRORS = {
       'The requested bucket name is not available. The bucket namespace is shared by all users of the system. Please select a different name and try again.',
     ec: '0015-00000104',
   },
+  BucketCallbackPolicyNotExist: {
+    status: 404,
+    message: 'The bucket callback policy does not exist.',
+  },
   BucketNotEmpty: {
     status: 409,
     message: 'The bucket has objects. Please delete them first.',

@@ -17,8 +17,8 @@ t.test('documents are stored as sent, returned, replaced and deleted', async t =
       const rule = `<Rule><ID>${text}</ID><Status>Enabled</Status></Rule>`
       return `<${root}>${parameter === 'lifecycle' ? rule : `<Text>${text}</Text>`}</${root}>`
     }
-    const path = `/bkt/?${parameter}`
-    const query = parameter
+    const query = parameter.replace(' ', '&')
+    const path = `/bkt/?${query}`
     const signed = await isSubResource(path)
     const request = (method: string, body?: string) =>
       signed
@@ -95,6 +95,52 @@ t.test('ali-oss configures a bucket', async t => {
   await client.putBucketRequestPayment('bkt', 'Requester')
   t.equal((await client.getBucketRequestPayment('bkt')).payer, 'Requester')
   t.equal((await client.getBucketVersioning('bkt')).versionStatus, undefined)
+})
+
+t.test('booleans are returned in lower case, which oss2 for Python requires', async t => {
+  const body =
+    '<RefererConfiguration><AllowEmptyReferer> True </AllowEmptyReferer><A>True</A></RefererConfiguration>'
+  await ask(oss, 'PUT', '/bkt/?referer', { body })
+  t.match((await ask(oss, 'GET', '/bkt/?referer')).body, /<AllowEmptyReferer> true <.*<A>true</)
+})
+
+t.test('GetBucketInfo repeats the configuration', async t => {
+  const info = async () => (await ask(oss, 'GET', '/bkt/?bucketInfo')).body
+  await client.deleteBucketEncryption('bkt')
+  const before = await info()
+  t.equal(tag(before, 'SSEAlgorithm'), 'None')
+  const rule =
+    '<SSEAlgorithm>KMS</SSEAlgorithm><KMSMasterKeyID>key</KMSMasterKeyID><KMSDataEncryption>SM4</KMSDataEncryption>'
+  for (const [query, root, content] of [
+    [
+      'encryption',
+      'ServerSideEncryptionRule',
+      `<ApplyServerSideEncryptionByDefault>${rule}</ApplyServerSideEncryptionByDefault>`,
+    ],
+    ['transferAcceleration', 'TransferAccelerationConfiguration', '<Enabled>true</Enabled>'],
+    [
+      'publicAccessBlock',
+      'PublicAccessBlockConfiguration',
+      '<BlockPublicAccess>true</BlockPublicAccess>',
+    ],
+  ] as const) {
+    const body = `<${root}>${content}</${root}>`
+    t.equal((await ask(oss, 'PUT', `/bkt/?${query}`, { body })).status, 200, query)
+  }
+  const body = '<AccessMonitorConfiguration><Status>Enabled</Status></AccessMonitorConfiguration>'
+  await ask(oss, 'PUT', '/bkt/', { query: 'accessmonitor', body })
+  const after = await info()
+  t.same(
+    [
+      'SSEAlgorithm',
+      'KMSMasterKeyID',
+      'KMSDataEncryption',
+      'TransferAcceleration',
+      'BlockPublicAccess',
+      'AccessMonitor',
+    ].map(name => tag(after, name)),
+    ['KMS', 'key', 'SM4', 'Enabled', 'true', 'Enabled'],
+  )
 })
 
 t.test('inventories are stored by their ids', async t => {

@@ -341,6 +341,22 @@ t.test('listed buckets have their tags if tags select them', async t => {
   t.match(buckets, [{ name: 'other', tag: { team: 'a' } }])
 })
 
+t.test('tags with characters that the service refuses are refused', async t => {
+  await ask(oss, 'PUT', '/bkt/tagged', { body: 'x' })
+  const put = async (key: string, value: string) => {
+    const body = `<Tagging><TagSet><Tag><Key>${key}</Key><Value>${value}</Value></Tag></TagSet></Tagging>`
+    return tag((await ask(oss, 'PUT', '/bkt/tagged?tagging', { body })).body, 'Code')
+  }
+  t.equal(await put('%@abc', 'x'), 'InvalidArgument')
+  t.equal(await put('x', '%abc'), 'InvalidArgument')
+  t.equal(await put('aA1 +-=._:/', '标签'), undefined)
+  const headers = { 'x-oss-tagging': 'a=100%25' }
+  t.equal(
+    tag((await ask(oss, 'PUT', '/bkt/tagged', { headers, body: 'x' })).body, 'Code'),
+    'InvalidArgument',
+  )
+})
+
 t.test('signatures of version 2 are refused', async t => {
   const Authorization = 'OSS2 AccessKeyId:id,Signature:c2ln'
   const byHeader = await send(oss, { path: '/bkt/time', headers: { Authorization } })

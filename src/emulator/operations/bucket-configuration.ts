@@ -15,7 +15,7 @@ import { parseXml, readTextBody } from './xml-body.js'
 
 /** A kind of document. */
 export interface BucketConfiguration {
-  /** Query parameter that names it. */
+  /** Query parameters that name it, in alphabetical order. */
   readonly parameter: string
   /** Root element. A policy is JSON. */
   readonly root: string
@@ -35,13 +35,32 @@ const kind = (
 ): BucketConfiguration => ({ parameter, root, missing, methods })
 
 export const POLICY = kind('policy', '', 'NoSuchBucketPolicy')
+export const ENCRYPTION = kind(
+  'encryption',
+  'ServerSideEncryptionRule',
+  'NoSuchServerSideEncryptionRule',
+)
 export const CORS = kind('cors', 'CORSConfiguration', 'NoSuchCORSConfiguration')
 export const LIFECYCLE = kind('lifecycle', 'LifecycleConfiguration', 'NoSuchLifecycle')
 const LOG_FIELDS = 'UserDefinedLogFieldsConfiguration'
-const ACCELERATION = 'TransferAccelerationConfiguration'
+export const ACCESS_MONITOR = kind(
+  'accessmonitor',
+  'AccessMonitorConfiguration',
+  { Status: 'Disabled' },
+  NO_DELETE,
+)
+export const ACCELERATION = kind(
+  'transferAcceleration',
+  'TransferAccelerationConfiguration',
+  'NoSuchTransferAccelerationConfiguration',
+)
+export const ACCESS_BLOCK = kind('publicAccessBlock', 'PublicAccessBlockConfiguration', {
+  BlockPublicAccess: false,
+})
 const NO_REFERERS = { AllowEmptyReferer: true, RefererList: {} }
 
 export const BUCKET_CONFIGURATIONS: readonly BucketConfiguration[] = [
+  kind('comp=callback policy', 'BucketCallbackPolicy', 'BucketCallbackPolicyNotExist'),
   POLICY,
   CORS,
   LIFECYCLE,
@@ -49,11 +68,11 @@ export const BUCKET_CONFIGURATIONS: readonly BucketConfiguration[] = [
   kind('logging', 'BucketLoggingStatus', {}),
   kind('userDefinedLogFieldsConfig', LOG_FIELDS, 'NoSuchUserDefinedLogFieldsConfig'),
   kind('referer', 'RefererConfiguration', NO_REFERERS, NO_DELETE),
-  kind('encryption', 'ServerSideEncryptionRule', 'NoSuchServerSideEncryptionRule'),
+  ENCRYPTION,
   kind('requestPayment', 'RequestPaymentConfiguration', { Payer: 'BucketOwner' }, NO_DELETE),
-  kind('accessmonitor', 'AccessMonitorConfiguration', { Status: 'Disabled' }, NO_DELETE),
-  kind('transferAcceleration', ACCELERATION, 'NoSuchTransferAccelerationConfiguration', NO_DELETE),
-  kind('publicAccessBlock', 'PublicAccessBlockConfiguration', { BlockPublicAccess: false }),
+  ACCESS_MONITOR,
+  ACCELERATION,
+  ACCESS_BLOCK,
   kind(
     'resourceGroup',
     'BucketResourceGroupConfiguration',
@@ -105,7 +124,8 @@ async function putConfiguration(
   else if (configuration === LIFECYCLE) await parseLifecycle(text)
   else await parseXml(text, configuration.root)
   const document = configuration === LIFECYCLE ? withRuleIds(text) : text
-  await setDocument(context, configuration.parameter, document)
+  const stored = configuration === POLICY ? document : withLowerCaseBooleans(document)
+  await setDocument(context, configuration.parameter, stored)
   return emptyReply(200)
 }
 
@@ -133,6 +153,11 @@ function isPublicStatement(statement: unknown): boolean {
   const fields = new Map<string, unknown>(Object.entries(statement ?? {}))
   const principals = [fields.get('Principal')].flat()
   return fields.get('Effect') === 'Allow' && principals.includes('*') && !fields.has('Condition')
+}
+
+/** Writes booleans as the service does. oss2 for Python sends `True`, and accepts only `true`. */
+function withLowerCaseBooleans(document: string): string {
+  return document.replace(/>\s*(True|False)\s*<(?=\/)/g, text => text.toLowerCase())
 }
 
 /** Gives an id to each rule that has none, as the service does. */
@@ -174,7 +199,7 @@ export async function putInventory(context: OperationContext): Promise<Reply> {
   const text = await readTextBody(context)
   const id = (await parseXml(text, 'InventoryConfiguration')).text('Id')
   if (id !== context.query.get('inventoryId')) throw new OssError('MalformedXML')
-  await setDocument(context, inventoryName(context), text)
+  await setDocument(context, inventoryName(context), withLowerCaseBooleans(text))
   return emptyReply(200)
 }
 

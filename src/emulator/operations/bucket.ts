@@ -1,4 +1,4 @@
-/** ListBuckets, PutBucket, DeleteBucket, GetBucketInfo and GetBucketLocation. */
+/** ListBuckets, PutBucket, DeleteBucket and GetBucketLocation. */
 import { invalidArgument, OssError } from '../oss-error.js'
 import { emptyReply, xmlReply, type Reply } from '../reply.js'
 import { OWNER, type EmulatorSettings } from '../settings.js'
@@ -67,36 +67,12 @@ export async function deleteBucket({ store, bucket }: OperationContext): Promise
   return emptyReply(204)
 }
 
-export async function getBucketInfo(context: OperationContext): Promise<Reply> {
-  const bucket = await requireBucket(context)
-  return xmlReply('BucketInfo', {
-    Bucket: {
-      Comment: '',
-      CreationDate: bucket.created,
-      ...bucketEndpoints(context.settings),
-      Location: locationOf(context.settings),
-      Name: bucket.name,
-      StorageClass: bucket.storageClass,
-      Versioning: bucket.versioning,
-      DataRedundancyType: 'LRS',
-      AccessMonitor: 'Disabled',
-      TransferAcceleration: 'Disabled',
-      CrossRegionReplication: 'Disabled',
-      BlockPublicAccess: false,
-      ResourceGroupId: RESOURCE_GROUP_ID,
-      Owner: OWNER,
-      AccessControlList: { Grant: bucket.acl },
-      ServerSideEncryptionRule: { SSEAlgorithm: 'None' },
-      BucketPolicy: { LogBucket: '', LogPrefix: '' },
-    },
-  })
-}
-
 /** Returns the region with its prefix `oss-`, which the setting may lack. */
 export const locationOf = ({ region }: EmulatorSettings): string =>
   `oss-${region.replace(/^oss-/, '')}`
 
-const bucketEndpoints = (settings: EmulatorSettings) => ({
+/** Returns the elements with the endpoints of a bucket. */
+export const bucketEndpoints = (settings: EmulatorSettings) => ({
   ExtranetEndpoint: `${locationOf(settings)}.aliyuncs.com`,
   IntranetEndpoint: `${locationOf(settings)}-internal.aliyuncs.com`,
 })

@@ -1,6 +1,7 @@
 /** Lifecycle rules: parses and checks the document, and decides what is due. Pure but for the parser. */
 import { invalidArgument, OssError } from '../oss-error.js'
 import type { MultipartUploadRecord, ObjectRecord, Tag } from '../store/record.js'
+import { checkTags } from './object-metadata.js'
 import { parseXml, type XmlElement } from './xml-body.js'
 
 /** An enabled rule. */
@@ -34,7 +35,9 @@ function parseRule(xml: XmlElement): LifecycleRule | undefined {
   if (status !== 'Enabled' && status !== 'Disabled') throw new OssError('MalformedXML')
   const rule = {
     prefix: xml.text('Prefix') ?? '',
-    tags: xml.children('Tag').map((tag): Tag => [tag.text('Key') ?? '', tag.text('Value') ?? '']),
+    tags: checkTags(
+      xml.children('Tag').map((tag): Tag => [tag.text('Key') ?? '', tag.text('Value') ?? '']),
+    ),
     expiration: parseDeadline(xml.child('Expiration')),
     abortion: parseDeadline(xml.child('AbortMultipartUpload')),
   }

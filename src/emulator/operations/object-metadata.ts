@@ -120,13 +120,20 @@ export function parseTagsHeader(value: string | undefined): Tag[] {
   )
 }
 
-/** Checks tags: at most `maxTags`, keys of 1 to 128 and values of up to 256 characters, no duplicate keys. */
+/** ASCII but letters, digits, spaces and `+-=._:/`. */
+const FORBIDDEN_IN_TAGS = /[^\w +\-=.:/\u0080-\uffff]/
+
+/** Checks tags: at most `maxTags`, keys of 1 to 128 and values of up to 256 valid characters, no duplicate keys. */
 export function checkTags(tags: Tag[], maxTags = 10): Tag[] {
   const keys = new Set(tags.map(([key]) => key))
-  const lengthsValid = tags.every(
-    ([key, value]) => key.length >= 1 && key.length <= 128 && value.length <= 256,
+  const isValid = tags.every(
+    ([key, value]) =>
+      key.length >= 1 &&
+      key.length <= 128 &&
+      value.length <= 256 &&
+      !FORBIDDEN_IN_TAGS.test(key + value),
   )
-  if (tags.length > maxTags || keys.size !== tags.length || !lengthsValid)
+  if (tags.length > maxTags || keys.size !== tags.length || !isValid)
     throw new OssError('InvalidArgument', { message: 'The tagging is invalid.' })
   return tags
 }

@@ -17,8 +17,9 @@ import {
   listInventories,
   putInventory,
 } from './bucket-configuration.js'
+import { getBucketInfo } from './bucket-info.js'
 import { getBucketStat } from './bucket-stat.js'
-import { deleteBucket, getBucketInfo, getBucketLocation, listBuckets, putBucket } from './bucket.js'
+import { deleteBucket, getBucketLocation, listBuckets, putBucket } from './bucket.js'
 import type { OperationContext } from './operation-context.js'
 import { completeMultipartUpload } from './complete.js'
 import { optionObject } from './cors.js'
