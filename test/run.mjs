@@ -31,7 +31,7 @@ const suite = [...limit, ...options, ...files.toSorted().map(compiled)].map(
   arg => `--test-arg=${arg}`,
 )
 // tap's own report redraws its lines, which nobody can read in a log.
-const isLog = process.stdout.isTTY !== true
+const isLog = !process.stdout.isTTY
 const report = isLog ? ['--reporter=min'] : []
 const tap = ['run', `--output-file=${output}`, ...report, ...options, '--timeout=0', ...suite]
 let printed = 0
