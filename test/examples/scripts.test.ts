@@ -7,9 +7,15 @@ import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { readdirSync, readFileSync } from 'node:fs'
 import { appendFile, truncate, writeFile } from 'node:fs/promises'
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import {
+  createServer,
+  request as startRequest,
+  type IncomingMessage,
+  type ServerResponse,
+} from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { start, until } from '../support/command-line.js'
 import { EXAMPLES, stage } from '../support/example.js'
@@ -35,6 +41,44 @@ t.test('every example has at most 60 lines', async t => {
   for (const name of readdirSync(EXAMPLES).filter(file => file.endsWith('.mjs'))) {
     t.ok(readFileSync(join(EXAMPLES, name), 'utf8').split('\n').length <= 60, name)
   }
+})
+
+t.test('upload-server publishes whole files only', async t => {
+  const { example, oss, get } = await stage(t, {}, { MAX_BYTES: '300000' })
+  const { child, done } = example('upload-server.mjs', ['0'])
+  let printed = ''
+  child.stdout?.on('data', (text: Buffer) => (printed += String(text)))
+  await until(() => printed.includes('\n'))
+  const url = printed.trim()
+  const send = (size: number) => {
+    const form = new FormData()
+    form.append('file', new Blob([Buffer.alloc(size, 'x')], { type: 'text/plain' }), 'f.txt')
+    return fetch(url, { method: 'POST', body: form })
+  }
+  const published = () =>
+    oss.requests.filter(({ operation, status }) => operation === 'PutObject' && status === 200)
+
+  const whole = await send(200_000)
+  t.equal(whole.status, 201)
+  const [object] = JSON.parse(await whole.text())
+  t.equal((await get(object.key))?.length, 200_000)
+  t.equal((await send(300_001)).status, 400)
+  t.equal((await fetch(url, { method: 'POST', body: 'no form' })).status, 400)
+
+  const head = '--b\r\nContent-Disposition: form-data; name="f"; filename="f"\r\n\r\nsome bytes'
+  const headers = { 'content-type': 'multipart/form-data; boundary=b', 'content-length': 1000 }
+  const cut = startRequest(url, { method: 'POST', headers })
+  cut.on('error', () => undefined)
+  const closed = new Promise(resolve => cut.once('close', resolve)) // `once()` rejects at 'error'
+  cut.write(head)
+  await sleep(200) // the server has read it
+  cut.destroy()
+  await closed
+  t.equal((await send(0)).status, 201, 'the server lives on')
+  t.equal(published().length, 2)
+  child.kill('SIGTERM')
+  await done
+  t.same(readdirSync(join(t.testdirName, 'spool')), [])
 })
 
 t.test('an example without OSS credentials starts a local emulator', async t => {
