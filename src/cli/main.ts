@@ -79,9 +79,9 @@ Examples:
 
 Environment: OSS_SPOOL_PART_SIZE=8MiB sets --part-size; 1 or 0 stands for an
 option without a value. Each command's --help lists its variables. Flags only:
---id, --to, --force, --yes, --all, --shell, --dir and --host of emulator; of
-jobs: --source, --args, --priority, --delay, --attempts, --state, --limit and
---failed.
+--id, --to, --force, --yes, --all, --shell, --live-check, --dir and --host of
+emulator; of jobs: --source, --args, --priority, --delay, --attempts, --state,
+--limit and --failed.
 
 Exit status: 0 success; 75 failed, but "oss-spool resume" can finish it;
 1 failed, nothing to resume; 2 wrong usage; with run, the status of the failed

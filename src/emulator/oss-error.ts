@@ -154,7 +154,13 @@ export const OSS_ERRORS = {
     message: 'The specified bucket does not have a website configuration.',
   },
   NoSuchKey: { status: 404, message: 'The specified key does not exist.', ec: '0026-00000001' },
+  NoSuchReplicationConfiguration: {
+    status: 404,
+    message: 'The replication configuration does not exist.',
+  },
+  NoSuchReplicationRule: { status: 404, message: 'The replication rule does not exist.' },
   NoSuchRegion: { status: 404, message: 'The specified region does not exist.' },
+  NoSuchStyle: { status: 404, message: 'The style does not exist.' },
   NoSuchUpload: { status: 404, message: NO_SUCH_UPLOAD_MESSAGE, ec: '0042-00000002' },
   NoSuchVersion: { status: 404, message: 'The specified version does not exist.' },
   NotImplemented: {

@@ -31,6 +31,8 @@ const FLAGS_ONLY = [
   'ls --state',
   'ls --limit',
   'retry --failed',
+  'doctor --live-check',
+  'doctor --yes',
   'emulator --dir',
   'emulator --host',
 ]

@@ -175,7 +175,8 @@ function documentReply(document: string, contentType = 'application/xml'): Reply
   return { status: 200, headers: { 'Content-Type': contentType }, body }
 }
 
-async function setDocument(
+/** Stores a document of the bucket under a name. */
+export async function setDocument(
   context: OperationContext,
   name: string,
   document: string,
@@ -185,7 +186,8 @@ async function setDocument(
   await context.store.buckets.put({ ...bucket, configurations })
 }
 
-async function removeDocument(context: OperationContext, name: string): Promise<Reply> {
+/** Removes a document of the bucket; a missing one is no error. */
+export async function removeDocument(context: OperationContext, name: string): Promise<Reply> {
   const bucket = await requireBucket(context)
   const { [name]: _removed, ...configurations } = bucket.configurations ?? {}
   await context.store.buckets.put({ ...bucket, configurations })

@@ -35,8 +35,17 @@ import { getObject, getObjectMeta, headObject } from './object-read.js'
 import { putObject } from './object-write.js'
 import type { Access, Level, Operation } from './operation.js'
 import { describeRegions } from './regions.js'
+import {
+  deleteReplication,
+  getReplication,
+  getReplicationLocation,
+  getReplicationProgress,
+  putReplication,
+  putReplicationTimeControl,
+} from './replication.js'
 import { cleanRestoredObject, restoreObject } from './restore.js'
 import { getSymlink, putSymlink } from './symlink.js'
+import { deleteStyle, getStyle, listStyles, putStyle } from './styles.js'
 import {
   refuseMetaQueryAction,
   refuseSealing,
@@ -92,6 +101,37 @@ const SUB_RESOURCE_ROUTES: readonly OperationRoute[] = [
   ['GetBucketInventory', 'GET', 'bucket', 'inventory inventoryId', 'owner', getInventory],
   ['DeleteBucketInventory', 'DELETE', 'bucket', 'inventory inventoryId', 'owner', deleteInventory],
   ['ListBucketInventory', 'GET', 'bucket', 'inventory', 'owner', listInventories],
+  ['PutStyle', 'PUT', 'bucket', 'style styleName', 'owner', putStyle],
+  ['GetStyle', 'GET', 'bucket', 'style styleName', 'owner', getStyle],
+  ['DeleteStyle', 'DELETE', 'bucket', 'style styleName', 'owner', deleteStyle],
+  ['ListStyle', 'GET', 'bucket', 'style', 'owner', listStyles],
+  ['PutBucketReplication', 'POST', 'bucket', 'comp=add replication', 'owner', putReplication],
+  [
+    'DeleteBucketReplication',
+    'POST',
+    'bucket',
+    'comp=delete replication',
+    'owner',
+    deleteReplication,
+  ],
+  ['GetBucketReplication', 'GET', 'bucket', 'replication', 'owner', getReplication],
+  [
+    'GetBucketReplicationLocation',
+    'GET',
+    'bucket',
+    'replicationLocation',
+    'owner',
+    getReplicationLocation,
+  ],
+  [
+    'GetBucketReplicationProgress',
+    'GET',
+    'bucket',
+    'replicationProgress',
+    'owner',
+    getReplicationProgress,
+  ],
+  ['PutBucketRtc', 'PUT', 'bucket', 'rtc', 'owner', putReplicationTimeControl],
   ['GetBucketAcl', 'GET', 'bucket', 'acl', 'owner', getBucketAcl],
   ['PutBucketAcl', 'PUT', 'bucket', 'acl', 'create', putBucketAcl],
   ['GetBucketTags', 'GET', 'bucket', 'tagging', 'owner', getBucketTags],
