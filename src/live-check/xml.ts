@@ -14,8 +14,8 @@ export function flattenXml(xml: string): Map<string, string> {
   const open: { readonly path: string; readonly counts: Map<string, number> }[] = []
   const rootCounts = new Map<string, number>()
   let textStart = 0
-  for (const tag of xml.matchAll(/<(\/?)([\w:-]+)[^>]*?(\/?)>/g)) {
-    const [whole, closing, name = '', empty] = tag
+  for (const tag of xml.matchAll(/<(\/?)([^\s<>/?!]+)(?:[\s/][^<>]*)?>/g)) {
+    const [whole, closing, name = ''] = tag
     if (closing === '') {
       const counts = open.at(-1)?.counts ?? rootCounts
       const count = (counts.get(name) ?? 0) + 1
@@ -23,8 +23,8 @@ export function flattenXml(xml: string): Map<string, string> {
       const parent = open.at(-1)?.path
       const step = count === 1 ? name : `${name}[${count}]`
       const path = parent === undefined ? step : `${parent}/${step}`
-      if (empty === '') open.push({ path, counts: new Map() })
-      else texts.set(path, '')
+      if (whole.endsWith('/>')) texts.set(path, '')
+      else open.push({ path, counts: new Map() })
     } else {
       const element = open.pop()
       if (element?.counts.size === 0)
