@@ -1,38 +1,44 @@
 /** Reads the XML of OSS, which has no attributes besides `xmlns` and no mixed content. */
+import { XMLParser } from 'fast-xml-parser'
 
-const ENTITIES: Readonly<Record<string, string>> = {
-  '&lt;': '<',
-  '&gt;': '>',
-  '&quot;': '"',
-  '&apos;': "'",
-  '&amp;': '&',
-}
+/** Name under which the parser keeps the text of an element that has children: the space between them. */
+const TEXT = '#text'
+
+const PARSER = new XMLParser({
+  ignoreDeclaration: true,
+  parseTagValue: false,
+  trimValues: false,
+  textNodeName: TEXT,
+})
 
 /** Elements with text, by their paths: `Error/Code`, or `ListPartsResult/Part[2]/Size` for a repeated element. */
 export function flattenXml(xml: string): Map<string, string> {
   const texts = new Map<string, string>()
-  const open: { readonly path: string; readonly counts: Map<string, number> }[] = []
-  const rootCounts = new Map<string, number>()
-  let textStart = 0
-  for (const tag of xml.matchAll(/<(\/?)([^\s<>/?!]+)(?:[\s/][^<>]*)?>/g)) {
-    const [whole, closing, name = ''] = tag
-    if (closing === '') {
-      const counts = open.at(-1)?.counts ?? rootCounts
-      const count = (counts.get(name) ?? 0) + 1
-      counts.set(name, count)
-      const parent = open.at(-1)?.path
-      const step = count === 1 ? name : `${name}[${count}]`
-      const path = parent === undefined ? step : `${parent}/${step}`
-      if (whole.endsWith('/>')) texts.set(path, '')
-      else open.push({ path, counts: new Map() })
-    } else {
-      const element = open.pop()
-      if (element?.counts.size === 0)
-        texts.set(element.path, unescape(xml.slice(textStart, tag.index)))
-    }
-    textStart = tag.index + whole.length
-  }
+  collect(parse(xml), '', texts)
   return texts
+}
+
+/** Returns the elements by their names; none if the text is no XML. */
+function parse(xml: string): unknown {
+  try {
+    return PARSER.parse(xml)
+  } catch {
+    return {}
+  }
+}
+
+function collect(element: unknown, path: string, texts: Map<string, string>): void {
+  if (typeof element !== 'object' || element === null) {
+    if (path !== '') texts.set(path, String(element))
+    return
+  }
+  for (const [name, value] of Object.entries(element)) {
+    if (name === TEXT) continue
+    for (const [i, child] of [value].flat().entries()) {
+      const step = i === 0 ? name : `${name}[${i + 1}]`
+      collect(child, path === '' ? step : `${path}/${step}`, texts)
+    }
+  }
 }
 
 /** Returns the text of the first element of that name. */
@@ -49,8 +55,4 @@ export function elementTexts(xml: string, name: string): string[] {
       ? [text]
       : [],
   )
-}
-
-function unescape(text: string): string {
-  return text.replaceAll(/&(?:lt|gt|quot|apos|amp);/g, entity => ENTITIES[entity] ?? entity)
 }

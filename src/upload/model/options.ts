@@ -71,8 +71,8 @@ export interface UploadOptions extends ObjectOptions {
   /**
    * Pauses the source while this many bytes are on disk, and frees acknowledged parts in the temp file. From
    * then on, the upload fails if its upload id disappears. No part is larger than
-   * `maxSpoolBytes / (parallel + 1)`, which must be at least 100 KiB; `'auto'` counts as 5. Excludes `start: 'sealed'`; does not apply
-   * to `inPlace`. @default no limit: all bytes stay on disk until the end
+   * `maxSpoolBytes / (parallel + 1)`, which must be at least 100 KiB; `'auto'` counts as 5. Excludes
+   * `start: 'sealed'`; does not apply to `inPlace`. @default no limit: all bytes stay on disk until the end
    */
   readonly maxSpoolBytes?: number
   /** Start of a source that is read again: 0 (`'restart'`) or after the verified bytes. @default 'restart' */
