@@ -175,6 +175,13 @@ function documentReply(document: string, contentType = 'application/xml'): Reply
   return { status: 200, headers: { 'Content-Type': contentType }, body }
 }
 
+/** Resolves with the documents whose names start with `prefix`, by name. */
+export async function documentsBelow(context: OperationContext, prefix: string): Promise<string[]> {
+  const { configurations = {} } = await requireBucket(context)
+  const names = Object.keys(configurations).filter(name => name.startsWith(prefix))
+  return names.toSorted().flatMap(name => configurations[name] ?? [])
+}
+
 /** Stores a document of the bucket under a name. */
 export async function setDocument(
   context: OperationContext,
@@ -217,10 +224,9 @@ export function deleteInventory(context: OperationContext): Promise<Reply> {
 }
 
 export async function listInventories(context: OperationContext): Promise<Reply> {
-  const { configurations = {} } = await requireBucket(context)
-  const names = Object.keys(configurations).filter(name => name.startsWith('inventory/'))
-  if (names.length === 0) throw new OssError('NoSuchInventory')
-  const documents = names.toSorted().map(name => withoutDeclaration(configurations[name] ?? ''))
+  const inventories = await documentsBelow(context, 'inventory/')
+  if (inventories.length === 0) throw new OssError('NoSuchInventory')
+  const documents = inventories.map(withoutDeclaration)
   const list = xmlDocument('ListInventoryConfigurationsResult', { IsTruncated: false })
   const end = list.lastIndexOf('</')
   const body = `${list.slice(0, end)}${documents.join('\n')}\n${list.slice(end)}`

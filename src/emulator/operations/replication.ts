@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { OssError } from '../oss-error.js'
 import { emptyReply, xmlReply, type Reply } from '../reply.js'
 import type { XmlValue } from '../xml.js'
-import { removeDocument, setDocument } from './bucket-configuration.js'
+import { documentsBelow, removeDocument, setDocument } from './bucket-configuration.js'
 import { requireBucket } from './bucket.js'
 import type { OperationContext } from './operation-context.js'
 import { readXmlBody, type XmlElement } from './xml-body.js'
@@ -116,8 +116,6 @@ async function requireRules(context: OperationContext): Promise<ReplicationRule[
 }
 
 async function readRules(context: OperationContext): Promise<ReplicationRule[]> {
-  const { configurations = {} } = await requireBucket(context)
-  const names = Object.keys(configurations).filter(name => name.startsWith(PREFIX))
-  // written by saveRule()
-  return names.map(name => JSON.parse(configurations[name] ?? '') as ReplicationRule)
+  const documents = await documentsBelow(context, PREFIX)
+  return documents.map(document => JSON.parse(document) as ReplicationRule) // written by saveRule()
 }

@@ -2,8 +2,7 @@
 import { isoTime } from '../iso-time.js'
 import { invalidArgument, OssError } from '../oss-error.js'
 import { emptyReply, xmlReply, type Reply } from '../reply.js'
-import { removeDocument, setDocument } from './bucket-configuration.js'
-import { requireBucket } from './bucket.js'
+import { documentsBelow, removeDocument, setDocument } from './bucket-configuration.js'
 import type { OperationContext } from './operation-context.js'
 import { readXmlBody } from './xml-body.js'
 
@@ -58,8 +57,6 @@ function styleName({ query }: OperationContext): string {
 
 /** Resolves with the styles of the bucket, by name. */
 async function readStyles(context: OperationContext): Promise<Style[]> {
-  const { configurations = {} } = await requireBucket(context)
-  const names = Object.keys(configurations).filter(name => name.startsWith(PREFIX))
-  // written by putStyle()
-  return names.toSorted().map(name => JSON.parse(configurations[name] ?? '') as Style)
+  const documents = await documentsBelow(context, PREFIX)
+  return documents.map(document => JSON.parse(document) as Style) // written by putStyle()
 }
