@@ -84,7 +84,8 @@ export async function uploadPartCopy(context: OperationContext): Promise<Reply> 
   const file = store.tempPath()
   try {
     const digest = await writeAndDigest({ chunks: bytes, length: span.length }, file, settings)
-    const part = await store.uploads.putPart(bucket, upload, number, file, digest)
+    const kept = settings.discard ? undefined : file
+    const part = await store.uploads.putPart(bucket, upload, number, kept, digest)
     if (part === undefined) throw noSuchUpload(upload.id, 'copy')
     const etag = `"${part.md5}"`
     return xmlReply(

@@ -43,12 +43,13 @@ export async function initiateMultipartUpload(context: OperationContext): Promis
 export async function uploadPart(context: OperationContext): Promise<Reply> {
   const number = parsePartNumber(context)
   const upload = await requireUpload(context, 'part')
-  return receiveBody(context, async ({ file, digest }) => {
+  return receiveBody(context, async ({ staged, digest }) => {
     const { store, bucket } = context
     const check = upload.sequential
       ? (parts: readonly StoredPart[]) => checkPartSequence(parts, number)
       : undefined
-    const part = await store.uploads.putPart(bucket, upload, number, file, digest, check)
+    const source = staged.kind === 'file' ? staged.path : undefined
+    const part = await store.uploads.putPart(bucket, upload, number, source, digest, check)
     if (part === undefined) throw noSuchUpload(upload.id, 'part')
     return emptyReply(200, { ...digestHeaders(digest), ...encryptionHeaders(upload) })
   })

@@ -8,7 +8,7 @@ import { promisify } from 'node:util'
 import { OssError } from '../oss-error.js'
 import { createDigester, type Digest } from '../store/digest.js'
 import { removeFile } from '../store/files.js'
-import { createEmptyFile, type StagedBody } from '../store/object-dir.js'
+import type { StagedBody } from '../store/object-dir.js'
 import type { OperationContext } from './operation-context.js'
 import { checkTrafficLimit } from './traffic-limit.js'
 
@@ -24,12 +24,12 @@ type Append = (fd: number, bytes: Uint8Array) => Promise<void>
 const appendAsync: Append = promisify(writeFile)
 const appendSync: Append = async (fd, bytes) => writeFileSync(fd, bytes)
 
+/** Bytes in a temp file, or discarded. */
+export type StagedFile = Exclude<StagedBody, { readonly kind: 'parts' }>
+
 /** A body that was received completely. */
 export interface ReceivedBody {
-  /** Temp file with the bytes; empty if bodies are discarded. */
-  readonly file: string
-  /** The same bytes as the body of an object. */
-  readonly staged: StagedBody
+  readonly staged: StagedFile
   readonly digest: Digest
 }
 
@@ -47,10 +47,10 @@ export async function receiveBody<T>(
       context.settings,
     )
     checkReceivedBody(context, context.settings.verify === true ? md5 : undefined, digest)
-    const staged: StagedBody = context.settings.discard
+    const staged: StagedFile = context.settings.discard
       ? { kind: 'none' }
       : { kind: 'file', path: file }
-    return await use({ file, staged, digest })
+    return await use({ staged, digest })
   } finally {
     await removeFile(file)
   }
@@ -62,7 +62,7 @@ export interface IncomingBytes {
   readonly length: number | undefined
 }
 
-/** Writes bytes to a new file and digests them. With `discard` the file stays empty. */
+/** Writes bytes to a new file and digests them. With `discard` it only digests them. */
 export async function writeAndDigest(
   { chunks, length }: IncomingBytes,
   file: string,
@@ -70,7 +70,6 @@ export async function writeAndDigest(
 ): Promise<Digest> {
   const digester = createDigester(verify)
   if (discard) {
-    await createEmptyFile(file)
     for await (const chunk of chunks) digester.update(chunk)
     return digester.end()
   }

@@ -44,12 +44,18 @@ async function readText(path: string): Promise<string> {
 }
 
 /**
- * Writes JSON to `temp` and renames it to `path`, so that readers see the old file or the new one. This
- * rename is asynchronous: ext4 writes out a file that replaces another one.
+ * Writes JSON to `temp` and renames it to `path`, so that readers see the old file or the new one. A rename that
+ * replaces a file is asynchronous: ext4 writes out the new one.
  */
 export async function writeJsonFile(temp: string, path: string, value: unknown): Promise<void> {
   writeFileSync(temp, JSON.stringify(value), { mode: 0o600 })
-  await replaceFile(temp, path)
+  if (existsSync(path)) await replaceFile(temp, path)
+  else renameSync(temp, path)
+}
+
+/** Creates an empty file, which must not exist. */
+export async function createEmptyFile(path: string): Promise<void> {
+  writeFileSync(path, '', { flag: 'wx', mode: 0o600 })
 }
 
 /** Renames a file or directory to a name that does not exist. */

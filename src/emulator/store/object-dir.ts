@@ -2,7 +2,7 @@
  * The directory of an object: its bodies, its record, and removal of leftovers. All functions that change something
  * require the key's lock.
  */
-import { copyFile, link, open, rmdir } from 'node:fs/promises'
+import { copyFile, link, rmdir } from 'node:fs/promises'
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import {
@@ -105,9 +105,4 @@ export async function removeLeftovers(
   for (const name of await listDir(dir))
     if (!keep.has(name)) await (name.startsWith('body-') ? removeFile : removeTree)(join(dir, name))
   if (versions.length === 0) await ifExists(rmdir(dir))
-}
-
-/** Creates an empty file in place of discarded bytes. */
-export async function createEmptyFile(path: string): Promise<void> {
-  await (await open(path, 'w', 0o600)).close()
 }

@@ -5,7 +5,7 @@
  */
 import { join } from 'node:path'
 import type { Digest } from './digest.js'
-import { listDir, makeChildDir, removeFile, rename } from './files.js'
+import { createEmptyFile, listDir, makeChildDir, removeFile, rename } from './files.js'
 
 /** An uploaded part. */
 export interface StoredPart extends Digest {
@@ -48,11 +48,14 @@ async function readShard(dir: string, shard: string) {
   return names.map(name => parsePartFileName(shard, name)).filter(part => part !== undefined)
 }
 
-/** Moves `source` into the upload's directory as part `number`. Requires the key's lock. */
+/**
+ * Stores part `number` in the upload's directory. Requires the key's lock.
+ * @param source – file to move there; undefined if the bytes were discarded
+ */
 export async function storePart(
   dir: string,
   number: number,
-  source: string,
+  source: string | undefined,
   digest: Digest,
 ): Promise<StoredPart> {
   const shard = shardName(number)
@@ -61,7 +64,9 @@ export async function storePart(
   // newer than the file it replaces even if the clock was set back
   const micros = Math.max(Date.now() * 1000, ...replaced.map(part => part.micros + 1))
   const name = partFileName(number, micros, digest)
-  await rename(source, join(dir, shard, name))
+  const path = join(dir, shard, name)
+  if (source === undefined) await createEmptyFile(path)
+  else await rename(source, path)
   for (const part of replaced) await removeFile(join(dir, part.file))
   return { ...digest, number, modified: Math.floor(micros / 1000), file: `${shard}/${name}` }
 }

@@ -39,13 +39,14 @@ export interface UploadStore {
   /**
    * Stores a part.
    *
+   * @param source – file with its bytes; undefined if they were discarded
    * @param check – called with the stored parts under the lock; may throw to change nothing
    */
   putPart(
     bucket: string,
     upload: MultipartUploadRecord,
     number: number,
-    source: string,
+    source: string | undefined,
     digest: Digest,
     check?: (parts: readonly StoredPart[]) => void,
   ): Promise<StoredPart | undefined>
