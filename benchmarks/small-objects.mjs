@@ -1,6 +1,6 @@
 /** Objects of 10 KB: generation, parallel upload, verification. */
 import OSS from 'ali-oss'
-import { crc64 } from '../dist/crc64.js'
+import { crc64 } from '../.build/crc64.js'
 
 export const OBJECT = 10_000
 

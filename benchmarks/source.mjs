@@ -5,7 +5,7 @@
 import { createCipheriv } from 'node:crypto'
 import { Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { combineCrc64, crc64, EMPTY_CRC64 } from '../dist/crc64.js'
+import { combineCrc64, crc64, EMPTY_CRC64 } from '../.build/crc64.js'
 
 export const CHUNK = 64 * 1024
 const POOL_CHUNKS = 193

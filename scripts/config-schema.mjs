@@ -3,7 +3,7 @@
  */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { format } from 'prettier'
-import { SETTING_DEFINITIONS } from '../dist/cli/config-schema.js'
+import { SETTING_DEFINITIONS } from '../.build/cli/config-schema.js'
 
 const SIZE_PATTERN = String.raw`^[0-9]+(\.[0-9]+)?\s*([KMGTkmgt]?[Bb]?|[KMGTkmgt][Ii][Bb])$`
 const SCHEMA_BY_TYPE = {

@@ -5,7 +5,7 @@
  */
 import { randomBytes } from 'node:crypto'
 import { createServer } from 'node:http'
-import { combineCrc64, Crc64, EMPTY_CRC64 } from '../../dist/crc64.js'
+import { combineCrc64, Crc64, EMPTY_CRC64 } from '../../.build/crc64.js'
 import { listening } from './listening.mjs'
 
 export function startS3() {

@@ -2,9 +2,9 @@
 import { statSync } from 'node:fs'
 import { join } from 'node:path'
 import { JSONFilePreset } from 'lowdb/node'
-import { CheckpointDb, CheckpointFile } from '../../dist/disk/checkpoint-db.js'
-import { newCheckpoint, startSpooling } from '../../dist/upload/model/phase.js'
-import { createPlan } from '../../dist/upload/model/plan.js'
+import { CheckpointDb, CheckpointFile } from '../../.build/disk/checkpoint-db.js'
+import { newCheckpoint, startSpooling } from '../../.build/upload/model/phase.js'
+import { createPlan } from '../../.build/upload/model/plan.js'
 
 const WRITES = 20
 const PART = 8 * 2 ** 20

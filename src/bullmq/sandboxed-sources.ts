@@ -12,9 +12,10 @@ import {
   type Readable,
   type TransformCallback,
 } from 'node:stream'
-import { fileURLToPath, pathToFileURL } from 'node:url'
+import { pathToFileURL } from 'node:url'
 import { invalidType } from '../errors.js'
 import type { SourceOptions } from '../index.js'
+import { packageFile } from '../util/package-file.js'
 import type { Sources } from './job.js'
 import {
   ABORT_MESSAGE,
@@ -24,7 +25,8 @@ import {
   type SourceTask,
 } from './source-messages.js'
 
-const PROGRAM = fileURLToPath(new URL('./source-process.js', import.meta.url))
+/** Path of the program in the package. */
+const PROGRAM = 'dist/bullmq/source-process.js'
 
 /** Not passed on: a source has no need of the credentials of the uploads. */
 const SECRET_VARIABLES: ReadonlySet<string> = new Set([
@@ -100,7 +102,7 @@ async function listNames(url: string, options: SandboxOptions): Promise<readonly
 /** Starts a process. Its standard output and error are the standard error of this process. */
 function start(task: SourceTask, { execArgv }: SandboxOptions): ChildProcess {
   const env = Object.entries(process.env).filter(([name]) => !SECRET_VARIABLES.has(name))
-  const child = fork(PROGRAM, {
+  const child = fork(packageFile(PROGRAM), {
     env: Object.fromEntries(env),
     stdio: ['ignore', process.stderr.fd, process.stderr.fd, 'pipe', 'ipc'],
     ...(execArgv === undefined ? {} : { execArgv: [...execArgv] }),

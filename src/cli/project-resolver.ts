@@ -1,25 +1,12 @@
 /**
- * Module hooks that resolve optional peers from the project of the user, for a global installation of oss-spool,
- * which has none. Node 20 runs them in a thread of their own, so this module must not depend on others.
+ * Resolves optional peers from the project of the user, for a global installation of oss-spool, which has none.
  */
 import module, { createRequire, type ResolveHook } from 'node:module'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
-
-/** Where the peers are resolved from; `undefined` before `initialize()`. */
-let redirect: { readonly names: readonly string[]; readonly importer: string } | undefined
-
-/** Called by Node in the thread of the hooks. */
-export function initialize(data: NonNullable<typeof redirect>): void {
-  redirect = data
-}
-
-/** Resolves the names of the redirect as if its importer imported them. */
-export const resolve: ResolveHook = (specifier, context, nextResolve) => {
-  if (redirect?.names.includes(specifier) !== true) return nextResolve(specifier, context)
-  return nextResolve(specifier, { ...context, parentURL: redirect.importer })
-}
+import { packageFile } from '../util/package-file.js'
+import { initialize, resolve } from './resolve-hook.js'
 
 /** In-process hooks, since Node 22.15; the typings are those of Node 20. */
 type RegisterHooks = (hooks: { resolve: ResolveHook }) => unknown
@@ -34,7 +21,7 @@ export function resolveFromProject(names: readonly string[], folders: readonly s
   if ('registerHooks' in module) {
     initialize(data)
     ;(module.registerHooks as RegisterHooks)({ resolve })
-  } else module.register(import.meta.url, { data })
+  } else module.register(packageFile('dist/cli/resolve-hook.js'), { data })
 }
 
 function canImport(name: string): boolean {

@@ -15,7 +15,7 @@ import { Agent, request } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { Crc64, combineCrc64 } from '../../dist/crc64.js'
+import { Crc64, combineCrc64 } from '../../.build/crc64.js'
 import { startEmulator } from '../../dist/emulator/index.js'
 
 const MIB = 2 ** 20
