@@ -62,7 +62,7 @@ export async function dispatch(requestContext: RequestContext): Promise<Reply> {
   await checkNames(address, emulator)
   const versionId = target.query.get('versionId')
   const addressed = { ...address, versionId }
-  const bucket = await authorize(requestContext, operation.access, addressed, signed)
+  const bucket = await authorize(requestContext, operation, addressed, signed)
   const operationContext: OperationContext = {
     method: logEntry.method,
     headers,
@@ -80,7 +80,7 @@ export async function dispatch(requestContext: RequestContext): Promise<Reply> {
     callbackKey: emulator.callbackKey,
     versioning: bucket?.versioning,
     async authorizeRead(object) {
-      await authorize(requestContext, 'read', object, signed)
+      await authorize(requestContext, { access: 'read' }, object, signed)
     },
   }
   if (body.isEmpty) await body.reachEnd()
@@ -201,7 +201,7 @@ function checkKey(key: string): OssError | undefined {
  */
 async function authorize(
   { emulator }: RequestContext,
-  access: Operation['access'],
+  { access, putsBucket = false }: Pick<Operation, 'access' | 'putsBucket'>,
   { bucket: name, key, versionId }: Address & { readonly versionId: string | undefined },
   signed: boolean,
 ): Promise<BucketRecord | undefined> {
@@ -217,7 +217,8 @@ async function authorize(
   }
   if (settings.createBuckets && signed) await store.buckets.ensure(newBucket(name, Date.now()))
   const bucket = await store.buckets.get(name)
-  if (bucket === undefined) throw noSuchBucket(name)
+  if (bucket === undefined)
+    throw putsBucket ? new OssError('MalformedXML', { ec: '0015-00000231' }) : noSuchBucket(name)
   if (signed) return bucket
   const versions = key === undefined ? [] : await store.objects.versions(name, key)
   checkAnonymousAccess(access, bucket, findVersion(versions, versionId))

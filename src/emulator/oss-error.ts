@@ -154,6 +154,10 @@ export const OSS_ERRORS = {
     message: 'The specified bucket does not have a website configuration.',
   },
   NoSuchKey: { status: 404, message: 'The specified key does not exist.', ec: '0026-00000001' },
+  NoSuchOverwriteConfiguration: {
+    status: 404,
+    message: 'The overwrite configuration does not exist.',
+  },
   NoSuchReplicationConfiguration: {
     status: 404,
     message: 'The replication configuration does not exist.',

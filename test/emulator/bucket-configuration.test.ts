@@ -6,8 +6,11 @@ import { BUCKET_CONFIGURATIONS } from '../../src/emulator/operations/bucket-conf
 import { matchingRule } from '../../src/emulator/operations/cors.js'
 import { aliOss, ask, send, tag, type Client } from './clients.js'
 
-const oss = await startEmulator({ buckets: ['bkt'] })
+const oss = await startEmulator({ buckets: ['bkt', 'versioned'] })
 t.teardown(() => oss.close())
+await ask(oss, 'PUT', '/versioned/?versioning', {
+  body: '<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>',
+})
 const client: Client = aliOss(oss, 'bkt')
 
 t.test('documents are stored as sent, returned, replaced and deleted', async t => {
@@ -18,12 +21,13 @@ t.test('documents are stored as sent, returned, replaced and deleted', async t =
       return `<${root}>${parameter === 'lifecycle' ? rule : `<Text>${text}</Text>`}</${root}>`
     }
     const query = parameter.replace(' ', '&')
-    const path = `/bkt/?${query}`
+    const bucket = parameter === 'objectWorm' ? 'versioned' : 'bkt'
+    const path = `/${bucket}/?${query}`
     const signed = await isSubResource(path)
     const request = (method: string, body?: string) =>
       signed
         ? ask(oss, method, path, body === undefined ? {} : { body })
-        : ask(oss, method, '/bkt/', body === undefined ? { query } : { query, body })
+        : ask(oss, method, `/${bucket}/`, body === undefined ? { query } : { query, body })
     const none = await request('GET')
     if (typeof missing === 'string')
       t.same([none.status, tag(none.body, 'Code')], [404, missing], parameter)
@@ -95,6 +99,33 @@ t.test('ali-oss configures a bucket', async t => {
   await client.putBucketRequestPayment('bkt', 'Requester')
   t.equal((await client.getBucketRequestPayment('bkt')).payer, 'Requester')
   t.equal((await client.getBucketVersioning('bkt')).versionStatus, undefined)
+})
+
+t.test('a document for a missing bucket is refused as the service refuses it', async t => {
+  const put = async (parameter: string, root: string) => {
+    const answer = await ask(oss, 'PUT', `/nowhere/?${parameter}`, { body: `<${root}/>` })
+    return [answer.status, tag(answer.body, 'Code'), tag(answer.body, 'EC')]
+  }
+  t.same(await put('cors', 'CORSConfiguration'), [404, 'NoSuchBucket', '0015-00000101'])
+  const asBucket = [400, 'MalformedXML', '0015-00000231']
+  t.same(await put('overwriteConfig', 'OverwriteConfiguration'), asBucket)
+  t.same(await put('objectWorm', 'ObjectWormConfiguration'), asBucket)
+})
+
+t.test('public access to all buckets of the account is blocked on request', async t => {
+  const path = '/?publicAccessBlock'
+  const isBlocked = async () => tag((await ask(oss, 'GET', path)).body, 'BlockPublicAccess')
+  t.equal(await isBlocked(), 'false')
+  const block = '<BlockPublicAccess>true</BlockPublicAccess>'
+  const body = `<PublicAccessBlockConfiguration>${block}</PublicAccessBlockConfiguration>`
+  t.equal((await ask(oss, 'PUT', path, { body })).status, 200)
+  t.equal((await ask(oss, 'PUT', path, { body: '<Wrong/>' })).status, 400)
+  t.equal(await isBlocked(), 'true')
+  const ofBucket = await ask(oss, 'GET', '/bkt/?publicAccessBlock')
+  t.equal(tag(ofBucket.body, 'BlockPublicAccess'), 'false')
+  t.equal((await ask(oss, 'DELETE', path)).status, 204)
+  t.equal(await isBlocked(), 'false')
+  t.equal((await send(oss, { path })).status, 403, 'requires a signature')
 })
 
 t.test('booleans are returned in lower case, which oss2 for Python requires', async t => {

@@ -149,18 +149,46 @@ t.test('tags of buckets are deleted by name and select listed buckets', async t 
 })
 
 t.test('what is not implemented never answers another operation', async t => {
-  for (const [method, path, query] of [
-    ['GET', '/', 'resourcePool'],
-    ['GET', '/bkt/', 'redundancyTransition'],
+  for (const [method, resource, query] of [
+    ['GET', '/?resourcePool', ''],
+    ['GET', '/?cloudboxes', ''],
+    ['GET', '/bkt/?redundancyTransition', ''],
     ['PUT', '/bkt/', 'processConfiguration'],
-    ['GET', '/bkt/key', 'accessPointPolicyForObjectProcess'],
+    ['GET', '/bkt/key?accessPointPolicyForObjectProcess', ''],
   ] as const) {
-    const answer = await ask(oss, method, path, { query })
-    t.same([answer.status, tag(answer.body, 'Code')], [400, 'NotImplemented'], query)
+    const answer = await ask(oss, method, resource, { query })
+    t.same([answer.status, tag(answer.body, 'Code')], [400, 'NotImplemented'], resource)
+  }
+  for (const method of ['GET', 'PUT', 'DELETE']) {
+    const point = 'publicAccessBlock&x-oss-access-point-name=ap'
+    const answer = await ask(oss, method, `/bkt/?${point}`)
+    t.same([answer.status, tag(answer.body, 'Code')], [400, 'NotImplemented'], 'access point')
   }
   const form = { method: 'POST', path: '/bkt/', headers: { 'Content-Length': 0 } }
   const answer = await send(oss, form)
   t.same([answer.status, tag(answer.body, 'Code')], [400, 'NotImplemented'], 'PostObject')
+})
+
+t.test('a sub-resource with a method that it lacks reaches no other operation', async t => {
+  await ask(oss, 'PUT', '/bkt/precious', { body: 'x' })
+  for (const [method, resource] of [
+    ['DELETE', '/bkt/precious?acl'],
+    ['DELETE', '/bkt/precious?uploads'],
+    ['PUT', '/bkt/precious?uploadId=1'],
+    ['PUT', '/bkt/precious?append&position=0'],
+    ['GET', '/bkt/precious?uploads'],
+    ['DELETE', '/other/?acl'],
+    ['DELETE', '/other/?bucketInfo'],
+    ['GET', '/other/?delete'],
+    ['GET', '/?acl'],
+  ] as const) {
+    const { status, body } = await ask(oss, method, resource)
+    t.same([status, tag(body, 'Code')], [405, 'MethodNotAllowed'], `${method} ${resource}`)
+  }
+  t.equal((await ask(oss, 'GET', '/bkt/precious')).body, 'x')
+  t.equal((await ask(oss, 'GET', '/other/?bucketInfo')).status, 200)
+  const preflight = { method: 'OPTIONS', path: '/bkt/precious?restore' }
+  t.equal(tag((await send(oss, preflight)).body, 'Code'), 'BadRequest', 'needs an Origin')
 })
 
 t.test('refusals name the reason that the service names', async t => {

@@ -169,8 +169,8 @@ t.test('raw requests are answered as by OSS', async t => {
       [put({}, 'x', part.replace('10001', '1')), [404, 'NoSuchUpload', '0042-00000104']],
       [ask(oss, 'PATCH', '/bkt/k'), [405, 'MethodNotAllowed', '']],
       [ask(oss, 'GET', '/bkt/?vod'), [400, 'NotImplemented', '']],
-      [ask(oss, 'GET', '/bkt/?overwriteConfig'), [400, 'NotImplemented', '']],
-      [ask(oss, 'GET', '/bkt/k?retention'), [400, 'NotImplemented', '']],
+      [ask(oss, 'GET', '/bkt/?overwriteConfig'), [404, 'NoSuchOverwriteConfiguration', '']],
+      [ask(oss, 'GET', '/bkt/k?retention'), [400, 'InvalidRequest', '']],
       [ask(oss, 'POST', '/bkt/k?position=0&seal'), [400, 'OperationNotSupported', '0016-00000513']],
       [
         ask(oss, 'POST', '/bkt/?metaQuery', { query: 'action=listDatasets' }),

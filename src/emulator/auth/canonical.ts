@@ -20,14 +20,17 @@ const toLatin1 = (text: string): string => Buffer.from(text).toString('latin1')
 /** Sub-resources covered by V1 signatures, besides all parameters that start with `x-oss-`. */
 const SIGNED_SUB_RESOURCES = new Set(
   (
-    'accessPoint acl accessPointPolicy append archiveDirectRead asyncFetch bucketArchiveDirectRead bucketInfo callback callback-var ' +
-    'cleanRestoredObject cloudboxes cname comp continuation-token cors delete encryption endTime ' +
-    'httpsConfig img inventory inventoryId legalHold lifecycle live location logging metaQuery ' +
-    'objectMeta objectWorm overwriteConfig partNumber policy policyStatus position publicAccessBlock qos qosInfo regionList referer ' +
-    'replication replicationLocation replicationProgress requestPayment resourceGroup response-cache-control ' +
+    'accessPoint accessPointConfigForObjectProcess accessPointForObjectProcess accessPointPolicy ' +
+    'accessPointPolicyForObjectProcess acl append archiveDirectRead asyncFetch bucketArchiveDirectRead ' +
+    'bucketInfo callback callback-var cleanRestoredObject cloudboxes cname comp continuation-token cors ' +
+    'delete encryption endTime httpsConfig img inventory inventoryId legalHold lifecycle live location ' +
+    'logging metaQuery objectMeta objectWorm overwriteConfig partNumber policy policyStatus position ' +
+    'publicAccessBlock qos qosInfo qosRequester redundancyTransition referer regionList ' +
+    'replication replicationLocation replicationProgress requesterQosInfo requestPayment resourceGroup ' +
+    'resourcePool resourcePoolBuckets resourcePoolInfo response-cache-control ' +
     'response-content-disposition response-content-encoding response-content-language ' +
-    'response-content-type response-expires restore retention rtc seal security-token sequential startTime stat ' +
-    'status style styleName symlink tagging transferAcceleration uploadId uploads ' +
+    'response-content-type response-expires restore retention rtc seal security-token sequential ' +
+    'startTime stat status style styleName symlink tagging transferAcceleration uploadId uploads ' +
     'userDefinedLogFieldsConfig versionId versioning versions vod website withHashContext worm wormExtend ' +
     'wormId x-oss-ac-forward-allow'
   ).split(' '),

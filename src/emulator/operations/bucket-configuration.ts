@@ -22,6 +22,8 @@ export interface BucketConfiguration {
   /** The error if there is none, or the content of the document that stands for none. */
   readonly missing: OssErrorCode | { readonly [name: string]: XmlValue }
   readonly methods: readonly ('GET' | 'PUT' | 'DELETE')[]
+  /** Whether a PUT to a missing bucket is read as a PutBucket, whose body this is not. Recorded from the service. */
+  readonly putsBucket: boolean
 }
 
 const ALL = ['GET', 'PUT', 'DELETE'] as const
@@ -32,7 +34,7 @@ const kind = (
   root: string,
   missing: BucketConfiguration['missing'],
   methods: BucketConfiguration['methods'] = ALL,
-): BucketConfiguration => ({ parameter, root, missing, methods })
+): BucketConfiguration => ({ parameter, root, missing, methods, putsBucket: false })
 
 export const POLICY = kind('policy', '', 'NoSuchBucketPolicy')
 export const ENCRYPTION = kind(
@@ -57,6 +59,10 @@ export const ACCELERATION = kind(
 export const ACCESS_BLOCK = kind('publicAccessBlock', 'PublicAccessBlockConfiguration', {
   BlockPublicAccess: false,
 })
+export const OBJECT_WORM: BucketConfiguration = {
+  ...kind('objectWorm', 'ObjectWormConfiguration', 'NoSuchWORMConfiguration', NO_DELETE),
+  putsBucket: true,
+}
 const NO_REFERERS = { AllowEmptyReferer: true, RefererList: {} }
 
 export const BUCKET_CONFIGURATIONS: readonly BucketConfiguration[] = [
@@ -81,6 +87,11 @@ export const BUCKET_CONFIGURATIONS: readonly BucketConfiguration[] = [
   ),
   kind('httpsConfig', 'HttpsConfiguration', { TLS: { Enable: false } }, NO_DELETE),
   kind('bucketArchiveDirectRead', 'ArchiveDirectReadConfiguration', { Enabled: false }, NO_DELETE),
+  {
+    ...kind('overwriteConfig', 'OverwriteConfiguration', 'NoSuchOverwriteConfiguration'),
+    putsBucket: true,
+  },
+  OBJECT_WORM,
 ]
 
 /** Returns the operation for one document and one method. */
@@ -95,10 +106,10 @@ export function configurationOperation(
 
 /** Returns the stored document; undefined if there is none. */
 export function configurationOf(
-  bucket: BucketRecord | undefined,
+  owner: Pick<BucketRecord, 'configurations'> | undefined,
   { parameter }: BucketConfiguration,
 ): string | undefined {
-  const documents = bucket?.configurations ?? {}
+  const documents = owner?.configurations ?? {}
   return Object.hasOwn(documents, parameter) ? documents[parameter] : undefined
 }
 
@@ -106,8 +117,18 @@ async function getConfiguration(
   context: OperationContext,
   configuration: BucketConfiguration,
 ): Promise<Reply> {
+  return configurationReply(
+    configuration,
+    configurationOf(await requireBucket(context), configuration),
+  )
+}
+
+/** Returns the stored document, or what stands for none. */
+export function configurationReply(
+  configuration: BucketConfiguration,
+  document: string | undefined,
+): Reply {
   const { root, missing } = configuration
-  const document = configurationOf(await requireBucket(context), configuration)
   if (document === undefined) {
     if (typeof missing === 'string') throw new OssError(missing)
     return xmlReply(root, missing)
@@ -119,14 +140,31 @@ async function putConfiguration(
   context: OperationContext,
   configuration: BucketConfiguration,
 ): Promise<Reply> {
-  const text = await readTextBody(context)
-  if (configuration === POLICY) checkPolicy(text)
-  else if (configuration === LIFECYCLE) await parseLifecycle(text)
-  else await parseXml(text, configuration.root)
-  const document = configuration === LIFECYCLE ? withRuleIds(text) : text
-  const stored = configuration === POLICY ? document : withLowerCaseBooleans(document)
-  await setDocument(context, configuration.parameter, stored)
+  const document = await readConfiguration(context, configuration)
+  if (configuration === OBJECT_WORM && context.versioning !== 'Enabled')
+    throw new OssError('InvalidRequest', {
+      message: 'The versioning of the bucket is not enabled.',
+    })
+  await setDocument(context, configuration.parameter, document)
   return emptyReply(200)
+}
+
+/** Checks the body. Resolves with the document to store. */
+export async function readConfiguration(
+  context: OperationContext,
+  configuration: BucketConfiguration,
+): Promise<string> {
+  const text = await readTextBody(context)
+  if (configuration === POLICY) {
+    checkPolicy(text)
+    return text
+  }
+  if (configuration === LIFECYCLE) {
+    await parseLifecycle(text)
+    return withLowerCaseBooleans(withRuleIds(text))
+  }
+  await parseXml(text, configuration.root)
+  return withLowerCaseBooleans(text)
 }
 
 /** Throws 400 InvalidPolicyDocument unless the text is a JSON object. */

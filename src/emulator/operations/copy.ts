@@ -45,9 +45,8 @@ export async function copyObject(context: OperationContext): Promise<Reply> {
     if (bytes === undefined) continue
     const record = await store.objects.put(bucket, key, bytes, old => {
       if (forbidsOverwrite(context)) throwIfExists(old)
-      const { body: _body, versionId: _versionId, ...fields } = source
       return {
-        ...fields,
+        ...contentOf(source),
         ...metadata,
         key,
         ...newVersionId(context.versioning),
@@ -117,6 +116,18 @@ async function getSourceObject(
 ): Promise<ObjectRecord> {
   await context.authorizeRead(copySource)
   return requireVersion(context, copySource)
+}
+
+/** Returns the fields that a copy has in common with its source under any request. */
+function contentOf({
+  body: _body,
+  versionId: _versionId,
+  restore: _restore,
+  retention: _retention,
+  isOnHold: _isOnHold,
+  ...content
+}: ObjectRecord): Omit<ObjectRecord, 'body'> {
+  return content
 }
 
 /** Returns the header with the id of the copied version, if it has one or the client named it. */

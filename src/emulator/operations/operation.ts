@@ -22,5 +22,7 @@ export interface Operation {
   /** Required header. */
   readonly header?: string
   readonly access: Access
+  /** Whether the service reads the request as a PutBucket if the bucket is missing. */
+  readonly putsBucket?: boolean
   readonly run: (context: OperationContext) => Promise<Reply>
 }

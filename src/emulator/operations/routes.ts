@@ -6,6 +6,11 @@
 import type { Address } from '../http/bucket-address.js'
 import type { HeaderMap } from '../http/headers.js'
 import type { Reply } from '../reply.js'
+import {
+  deleteAccountAccessBlock,
+  getAccountAccessBlock,
+  putAccountAccessBlock,
+} from './account-access-block.js'
 import { getBucketAcl, getObjectAcl, putBucketAcl, putObjectAcl } from './acl.js'
 import { appendObject } from './append.js'
 import {
@@ -32,6 +37,12 @@ import type { OperationName } from './operation-name.js'
 import { deleteObject } from './object-delete.js'
 import { listObjects, listObjectsV2 } from './object-list.js'
 import { getObject, getObjectMeta, headObject } from './object-read.js'
+import {
+  getObjectLegalHold,
+  getObjectRetention,
+  putObjectLegalHold,
+  putObjectRetention,
+} from './object-retention.js'
 import { putObject } from './object-write.js'
 import type { Access, Level, Operation } from './operation.js'
 import { describeRegions } from './regions.js'
@@ -47,6 +58,7 @@ import { cleanRestoredObject, restoreObject } from './restore.js'
 import { getSymlink, putSymlink } from './symlink.js'
 import { deleteStyle, getStyle, listStyles, putStyle } from './styles.js'
 import {
+  ACCESS_POINT_PARAMETER,
   refuseMetaQueryAction,
   refuseSealing,
   UNKNOWN_OPERATION,
@@ -83,6 +95,10 @@ type OperationRoute = [
 const COPY_SOURCE_HEADER = 'x-oss-copy-source'
 
 const SUB_RESOURCE_ROUTES: readonly OperationRoute[] = [
+  // of requests with any sub-resource
+  ['OptionObject', 'OPTIONS', 'bucket', '', 'anyone', optionObject],
+  ['OptionObject', 'OPTIONS', 'object', '', 'anyone', optionObject],
+  ['ListBuckets', 'GET', 'service', 'tagging', 'owner', listBuckets],
   ['GetBucketInfo', 'GET', 'bucket', 'bucketInfo', 'owner', getBucketInfo],
   ['GetBucketLocation', 'GET', 'bucket', 'location', 'owner', getBucketLocation],
   ['GetBucketStat', 'GET', 'bucket', 'stat', 'owner', getBucketStat],
@@ -92,6 +108,16 @@ const SUB_RESOURCE_ROUTES: readonly OperationRoute[] = [
   ['GetBucketPolicyStatus', 'GET', 'bucket', 'policyStatus', 'owner', getPolicyStatus],
   ['ListLiveChannel', 'GET', 'bucket', 'live', 'read', listLiveChannels],
   ['DescribeRegions', 'GET', 'service', 'regions', 'owner', describeRegions],
+  ['GetPublicAccessBlock', 'GET', 'service', 'publicAccessBlock', 'owner', getAccountAccessBlock],
+  ['PutPublicAccessBlock', 'PUT', 'service', 'publicAccessBlock', 'owner', putAccountAccessBlock],
+  [
+    'DeletePublicAccessBlock',
+    'DELETE',
+    'service',
+    'publicAccessBlock',
+    'owner',
+    deleteAccountAccessBlock,
+  ],
   ['InitiateBucketWorm', 'POST', 'bucket', 'worm', 'owner', initiateBucketWorm],
   ['GetBucketWorm', 'GET', 'bucket', 'worm', 'owner', getBucketWorm],
   ['AbortBucketWorm', 'DELETE', 'bucket', 'worm', 'owner', abortBucketWorm],
@@ -166,13 +192,15 @@ const SUB_RESOURCE_ROUTES: readonly OperationRoute[] = [
   ['PutObjectAcl', 'PUT', 'object', 'acl', 'owner', putObjectAcl],
   ['GetObjectTagging', 'GET', 'object', 'tagging', 'read', getObjectTagging],
   ['PutObjectTagging', 'PUT', 'object', 'tagging', 'write', putObjectTagging],
+  ['GetObjectRetention', 'GET', 'object', 'retention', 'owner', getObjectRetention],
+  ['PutObjectRetention', 'PUT', 'object', 'retention', 'owner', putObjectRetention],
+  ['GetObjectLegalHold', 'GET', 'object', 'legalHold', 'owner', getObjectLegalHold],
+  ['PutObjectLegalHold', 'PUT', 'object', 'legalHold', 'owner', putObjectLegalHold],
   ['DeleteObjectTagging', 'DELETE', 'object', 'tagging', 'write', deleteObjectTagging],
 ]
 
 /** Routes without a sub-resource. Matched last, after the operations that are not implemented. */
 const PLAIN_ROUTES: readonly OperationRoute[] = [
-  ['OptionObject', 'OPTIONS', 'bucket', '', 'anyone', optionObject],
-  ['OptionObject', 'OPTIONS', 'object', '', 'anyone', optionObject],
   ['ListBuckets', 'GET', 'service', '', 'owner', listBuckets],
 
   ['PutBucket', 'PUT', 'bucket', '', 'create', putBucket],
@@ -201,23 +229,25 @@ const toOperations = (routes: readonly OperationRoute[]): Operation[] =>
   }))
 
 /** Operations on configuration documents, such as `GET ?lifecycle`. */
-const CONFIGURATION_ROUTES = BUCKET_CONFIGURATIONS.flatMap(configuration =>
-  configuration.methods.map((method): OperationRoute => {
-    const { parameter } = configuration
-    const run = configurationOperation(configuration, method)
-    return [
-      `${CONFIGURATION_VERBS[method]}BucketConfiguration`,
-      method,
-      'bucket',
-      parameter,
-      'owner',
-      run,
-    ]
-  }),
+const CONFIGURATION_OPERATIONS = BUCKET_CONFIGURATIONS.flatMap(configuration =>
+  configuration.methods.map((method): Operation => ({
+    name: `${CONFIGURATION_VERBS[method]}BucketConfiguration`,
+    method,
+    level: 'bucket',
+    query: configuration.parameter.split(' '),
+    access: 'owner',
+    run: configurationOperation(configuration, method),
+    putsBucket: method === 'PUT' && configuration.putsBucket,
+  })),
 )
 
-const SUB_RESOURCE_OPERATIONS = toOperations([...SUB_RESOURCE_ROUTES, ...CONFIGURATION_ROUTES])
+const SUB_RESOURCE_OPERATIONS = [...toOperations(SUB_RESOURCE_ROUTES), ...CONFIGURATION_OPERATIONS]
 const PLAIN_OPERATIONS = toOperations(PLAIN_ROUTES)
+
+/** Names of the sub-resources that the emulator supports, e.g. `acl`. */
+const SUB_RESOURCES = new Set(
+  SUB_RESOURCE_OPERATIONS.flatMap(({ query }) => query.map(parameter => parameter.split('=')[0])),
+)
 
 /** Returns the operation of a request. For an unknown one, returns an operation that answers an error. */
 export function findOperation(
@@ -233,12 +263,14 @@ export function findOperation(
     operation.level === level &&
     operation.query.every(parameter => matchesQuery(query, parameter)) &&
     (operation.header === undefined || headers.has(operation.header))
-  return (
-    SUB_RESOURCE_OPERATIONS.find(matches) ??
-    unsupportedOperation(method, level, query, headers) ??
-    PLAIN_OPERATIONS.find(matches) ??
-    UNKNOWN_OPERATION
-  )
+  const operation = query.has(ACCESS_POINT_PARAMETER)
+    ? undefined
+    : SUB_RESOURCE_OPERATIONS.find(matches)
+  const found = operation ?? unsupportedOperation(method, level, query, headers)
+  if (found !== undefined) return found
+  // `DELETE ?acl` must not delete the bucket
+  if ([...query.keys()].some(name => SUB_RESOURCES.has(name))) return UNKNOWN_OPERATION
+  return PLAIN_OPERATIONS.find(matches) ?? UNKNOWN_OPERATION
 }
 
 function matchesQuery(query: ReadonlyMap<string, string>, parameter: string): boolean {

@@ -7,18 +7,24 @@ import type { Operation } from './operation.js'
 /** Query parameters of operations that the emulator does not support. */
 const UNSUPPORTED_PARAMETERS = new Set(
   (
-    'accessPoint accessPointConfigForObjectProcess accessPointForObjectProcess accessPointPolicy ' +
-    'accessPointPolicyForObjectProcess accessmonitor antiDDosList archiveDirectRead asyncFetch asyncProcess ' +
-    'bucketArchiveDirectRead callback-policy cleanRestoredObject cloudBoxes cname comp cors dataPipeline defaultAntiDDosInfo ' +
-    'encryption httpsConfig img inventory inventoryId legalHold lifecycle live logging metaQuery objectLink objectWorm overwriteConfig policy ' +
-    'policyStatus processConfiguration publicAccessBlock qos qosInfo qosRequester redundancyTransition referer ' +
-    'regionList regions replication replicationLocation replicationProgress requestPayment requesterQosInfo ' +
-    'requesterQoSInfo resourceGroup resourcePool resourcePoolBuckets resourcePoolInfo restore retention rtc seal select ' +
-    'stat status style styleName symlink transferAcceleration userAntiDDosInfo userDefinedLogFieldsConfig ' +
-    'versioning versions vod website worm wormExtend wormId x-oss-async-process x-oss-process ' +
-    'x-oss-redundancy-transition-taskid'
+    'accessmonitor accessPoint accessPointConfigForObjectProcess accessPointForObjectProcess ' +
+    'accessPointPolicy accessPointPolicyForObjectProcess antiDDosList archiveDirectRead asyncFetch ' +
+    'asyncProcess bucketArchiveDirectRead callback-policy cleanRestoredObject cloudBoxes cloudboxes cname ' +
+    'comp cors dataPipeline defaultAntiDDosInfo encryption httpsConfig img inventory inventoryId ' +
+    'legalHold lifecycle live logging metaQuery objectInfo objectLink objectWorm overwriteConfig policy ' +
+    'policyStatus processConfiguration publicAccessBlock qos qosInfo qosRequester redundancyTransition ' +
+    'referer regionList regions replication replicationLocation replicationProgress requesterQosInfo ' +
+    'requesterQoSInfo requestPayment resourceGroup resourcePool resourcePoolBuckets resourcePoolInfo ' +
+    'restore retention rtc seal select stat status style styleName symlink transferAcceleration udf ' +
+    'udfApplication udfApplicationLog udfId udfImage udfImageDesc udfName userAntiDDosInfo ' +
+    'userDefinedLogFieldsConfig versioning versions vod website worm wormExtend wormId ' +
+    'x-oss-access-point-name x-oss-async-process x-oss-process x-oss-redundancy-transition-taskid ' +
+    'x-oss-write-get-object-response'
   ).split(' '),
 )
+
+/** Query parameter that makes a request one about an access point, with any sub-resource. */
+export const ACCESS_POINT_PARAMETER = 'x-oss-access-point-name'
 
 /** Headers of operations that the emulator does not support. */
 const UNSUPPORTED_HEADERS = ['x-oss-process']

@@ -5,6 +5,7 @@
  *
  *     DIR/locks/<00..ff>                             kernel lock files, see lock.ts
  *     DIR/tmp/<owner>/                               unfinished files of a live process, see workspace.ts
+ *     DIR/account.json                               configuration of all buckets
  *     DIR/buckets/<bucket>/bucket.json
  *     DIR/buckets/<bucket>/objects/<name>/record.json    the object with all its versions, replaced by one rename
  *     DIR/buckets/<bucket>/objects/<name>/<body>         the bytes of a version in one file, or ...
@@ -28,6 +29,7 @@ export function createLayout(root: string) {
     root,
     locks: join(root, 'locks'),
     temp: join(root, 'tmp'),
+    accountRecord: join(root, 'account.json'),
     buckets,
     bucket,
     bucketRecord: (name: string) => join(bucket(name), 'bucket.json'),

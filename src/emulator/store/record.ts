@@ -30,6 +30,12 @@ export interface BucketRecord {
   readonly versioning?: Versioning
 }
 
+/** The account that owns all buckets. */
+export interface AccountRecord {
+  /** Configuration documents as sent, by sub-resource. */
+  readonly configurations?: Readonly<Record<string, string>>
+}
+
 /** A retention policy of a bucket. */
 export interface RetentionPolicy {
   readonly id: string
@@ -83,6 +89,10 @@ export interface ObjectRecord extends ObjectMetadata {
   readonly target?: string
   /** The last restore of an object of an archive class. */
   readonly restore?: Restore
+  /** Time until which the version must not be deleted. Stored and returned, never applied. */
+  readonly retention?: ObjectRetention
+  /** Whether the version is under a legal hold. Stored and returned, never applied. */
+  readonly isOnHold?: boolean
   /** Size in bytes. */
   readonly size: number
   /** Upper case, without quotes. */
@@ -102,6 +112,13 @@ export interface Restore {
   readonly requested: string
   /** Number of days that the restored object can be read. */
   readonly days: number
+}
+
+/** A retention of an object version. */
+export interface ObjectRetention {
+  readonly mode: 'COMPLIANCE' | 'GOVERNANCE'
+  /** ISO 8601. */
+  readonly until: string
 }
 
 /** A segment of a body: a file, relative to the manifest's directory, and its size in bytes. */

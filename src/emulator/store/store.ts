@@ -4,6 +4,7 @@
  * survives process crashes, not system crashes.
  */
 import { join } from 'node:path'
+import { createAccountStore, type AccountStore } from './account.js'
 import { createBucketStore, type BucketStore } from './buckets.js'
 import { makeDir, listDir } from './files.js'
 import { createLayout } from './layout.js'
@@ -16,6 +17,7 @@ import { openWorkspace } from './workspace.js'
 
 /** An open data directory. */
 export interface Store {
+  readonly account: AccountStore
   readonly buckets: BucketStore
   readonly objects: ObjectStore
   readonly uploads: UploadStore
@@ -36,6 +38,7 @@ export async function openStore(root: string): Promise<Store> {
   }
   if (crashed) await recoverFromCrash(context)
   return {
+    account: createAccountStore(layout, workspace),
     buckets: createBucketStore(layout, workspace, context.runExclusive),
     objects: createObjectStore(context),
     uploads: createUploadStore(context),
