@@ -25,9 +25,12 @@ t.on('spawn', file => file.on('process', failIfOutputStaysOpen(file.name)))
 const fixtures = join('.tap', 'fixtures')
 mkdirSync(fixtures, { recursive: true })
 for (const file of positionals) {
-  // Only `mockImport` needs a loader, since it replaces modules while they are loaded.
+  // Only `mockImport` needs a loader, since it replaces modules while they are loaded, and the tap of that loader.
   const mocks = readFileSync(file, 'utf8').includes('mockImport')
-  const node = [process.execPath, ...(mocks ? ['--import=@tapjs/mock/import'] : [])]
+  const node = [
+    process.execPath,
+    ...(mocks ? ['--import=@tapjs/mock/import', '--conditions=unbundled'] : []),
+  ]
   const options = { name: file, buffered: true, timeout: Number(values.timeout) * 1000 }
   // The file reports its own timeout, which replaces the one above. The suite's own is unlimited.
   const environment = ['TAP_SAVE_FIXTURE=1', `TAP_TIMEOUT=${values.timeout}`]
