@@ -69,7 +69,7 @@ const UPLOADS: readonly Scenario[] = [
   SCENARIOS.supersedeCommitted,
 ]
 
-for (const scenario of sampled(t, UPLOADS, 4)) {
+for (const scenario of sampled(t, UPLOADS, 6)) {
   t.test(`${scenario.name}: survives a failure of each disk operation`, async t => {
     const b = await bench(t)
     const operations = await countOperations(b, scenario, { reads: true })

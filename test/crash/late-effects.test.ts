@@ -6,7 +6,7 @@ import t, { type Test } from 'tap'
 import type { FaultAction, FaultHandle } from '../../src/emulator/index.js'
 import type { RequestRecord } from '../../src/emulator/request-log.js'
 import type { UploadOptions } from '../../src/index.js'
-import { LONG } from '../support/long.js'
+import { LONG, sampled } from '../support/long.js'
 import { bench, type Bench } from '../support/oss.js'
 import { SLOWEST } from '../support/slowest.js'
 import { setLongTimeout } from './long-timeout.js'
@@ -97,7 +97,7 @@ async function isNewer(t: Test, { fixture }: Interrupted, newer: Newer): Promise
   if (expected !== undefined) t.match(meta, expected)
 }
 
-for (const newer of [...NEWER, SAME_OPTIONS]) {
+for (const newer of [...sampled(t, NEWER, 4), SAME_OPTIONS]) {
   if (LONG)
     t.test(
       `a late Complete does not replace a newer object with ${newer.name}`,
@@ -155,7 +155,7 @@ function refuseAbort(b: Bench, { key }: UploadFixture, failure: FaultAction): Fa
   return b.oss.inject({ operation: 'AbortMultipartUpload', key, times: 'always', ...failure })
 }
 
-for (const { name, code, failure, some } of REFUSALS) {
+for (const { name, code, failure, some } of sampled(t, REFUSALS, 2)) {
   for (const newer of LONG ? NEWER : some) {
     t.test(
       `an abort of the old upload id that is ${name} fails ${newer.name}`,

@@ -38,7 +38,7 @@ const CASES: readonly (readonly [Scenario, boolean])[] = [
   [SCENARIOS.replaceCommitted, LONG],
 ]
 
-for (const [scenario, every] of sampled(t, CASES, 5)) {
+for (const [scenario, every] of sampled(t, CASES, 8)) {
   t.test(`${scenario.name}: survives a power cut after each disk operation`, async t => {
     const b = await bench(t)
     const operations = await countOperations(b, scenario)
@@ -48,7 +48,7 @@ for (const [scenario, every] of sampled(t, CASES, 5)) {
     }
     await runCases(
       t,
-      sampled(t, cases, 13, 8).map(({ at, loss }) => ({
+      sampled(t, cases, 21, 8).map(({ at, loss }) => ({
         name: `power cut after operation ${at}, loss of ${loss}`,
         run: () => lose(at, loss),
       })),

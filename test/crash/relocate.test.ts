@@ -162,7 +162,7 @@ t.test('a move killed at any request is completed by another process', async t =
       }))
     }),
   )
-  await runCases(t, sampled(t, cases, 10))
+  await runCases(t, sampled(t, cases, 20))
 })
 
 async function countOperations(b: Bench, start: Start): Promise<number> {
@@ -174,13 +174,13 @@ async function countOperations(b: Bench, start: Start): Promise<number> {
 
 t.test('a move killed at any disk operation is completed by another process', async t => {
   const b = await bench(t)
-  for (const start of sampled(t, STARTS, 4)) {
+  for (const start of sampled(t, STARTS, 5)) {
     const operations = await countOperations(b, start)
     t.ok(operations > 10, `${start.name}: has ${operations} disk operations`)
     const moments = Array.from({ length: operations }, (_, i) => i + 1).flatMap(at =>
       (['before', 'after'] as const).map(when => ({ at, when })),
     )
-    const cases = sampled(t, moments, 16, 8).map(({ at, when }) => ({
+    const cases = sampled(t, moments, 36, 8).map(({ at, when }) => ({
       name: `${start.name}, ${when} disk operation ${at}`,
       run: async () => {
         const fixture = await setUp(b, start)
@@ -196,12 +196,12 @@ const LOSSES: readonly Loss[] = ['all', 'data', 'names']
 
 t.test('a move survives a power cut after each disk operation', async t => {
   const b = await bench(t)
-  for (const start of sampled(t, STARTS, 4)) {
+  for (const start of sampled(t, STARTS, 5)) {
     const operations = await countOperations(b, start)
     const moments = Array.from({ length: operations }, (_, i) => i + 1).flatMap(at =>
       LOSSES.map(loss => ({ at, loss })),
     )
-    const cases = sampled(t, moments, 24, 12).map(({ at, loss }) => ({
+    const cases = sampled(t, moments, 54, 12).map(({ at, loss }) => ({
       name: `${start.name}, power cut after operation ${at}, loss of ${loss}`,
       run: async () => {
         const fixture = await setUp(b, start)

@@ -10,13 +10,13 @@ import { gunzipSync } from 'node:zlib'
 import OSS from 'ali-oss'
 import t, { type Test } from 'tap'
 import type { Manifest } from '../../src/etl/index.js'
-import { LONG } from '../support/long.js'
+import { LONG, sampled } from '../support/long.js'
 import { bench, BUCKET, QUICK, type Bench } from '../support/oss.js'
 import { pathOf } from '../support/project.js'
 import { randomOf } from '../support/seed.js'
 
 const WORKER = pathOf('test/etl/exactly-once-worker.mjs')
-const [RECORDS, KILLS] = LONG ? [1_000_000, 20] : [30_000, 5]
+const [RECORDS, KILLS] = LONG ? [1_000_000, 20] : [12_000, 3]
 /** Each kill happens after at most this many requests, so that most kills hit a job that is under way. */
 const MAX_REQUESTS = LONG ? 30 : 12
 /** Objects of the longest partition. */
@@ -181,7 +181,7 @@ t.test('a killed job stores every record once, and refuses every changed source'
     'a changed last record': { changed: RECORDS - 1 },
     'records of a partition in another order': { swapped: 0 },
   }
-  for (const [change, changed] of Object.entries(changes)) {
+  for (const [change, changed] of sampled(t, Object.entries(changes), 3)) {
     const from = work.oss.requests.length
     const refused = await outcomeOf(start(work, { ...task(), ...changed }))
     t.match(refused.error, { code: 'ERR_SPOOL_EXPECTATION' }, change)

@@ -17,6 +17,7 @@ import {
 import { ObjectTimers } from '../../src/etl/object-timers.js'
 import { OpenObjects } from '../../src/etl/open-objects.js'
 import type { SpoolOptions } from '../../src/index.js'
+import { LONG, sampled } from '../support/long.js'
 import { bench, BUCKET, type Bench } from '../support/oss.js'
 import { pathOf } from '../support/project.js'
 import { randomOf } from '../support/seed.js'
@@ -28,6 +29,8 @@ interface Row {
 }
 
 const WORKER = pathOf('test/etl/open-objects-worker.mjs')
+/** Kills of the job that is killed while objects end early. */
+const KILLS = LONG ? 5 : 2
 /** More than a batch. */
 const WIDE_TEXT = 'x'.repeat(70_000)
 /** Longer than an open upload with `start: 'eager'` waits before it initiates. */
@@ -98,7 +101,9 @@ t.test('`start` of the upload options or of the spool is kept', async t => {
     const b = await bench(t, { spool: { ...defaults, partSize: 8 * 2 ** 20 } })
     const sink = open(b, { upload })
     sink.write({ id: 0, of: 'a', text: WIDE_TEXT })
-    await sleep(SLOW_MS)
+    const isEager = (upload.start ?? defaults.start) === 'eager'
+    if (isEager) while (b.count('InitiateMultipartUpload') === 0) await sleep(5)
+    else await sleep(SLOW_MS)
     sink.end()
     await sink.result
     return b.count('InitiateMultipartUpload')
@@ -238,7 +243,7 @@ t.test('a rerun after a failure gives the same objects as a run without', async 
   const expected = await reference.result
 
   const other = await bench(t)
-  for (const cut of [10, 100, 200, 299]) {
+  for (const cut of sampled(t, [10, 100, 200, 299], 2)) {
     const sink = open({ ...other, spool: other.another() }, { ...limits, manifest: 'reference' })
     const source = async function* (): AsyncGenerator<Row> {
       for (const record of records.slice(0, cut)) {
@@ -287,7 +292,7 @@ t.test('a job killed while objects end early gives the same objects', async t =>
   await runWorker(undisturbed, Infinity)
   const b = await bench(t)
   const random = randomOf(t)
-  for (let kills = 0; kills < 5; kills++) await runWorker(b, Math.floor(random() * 12))
+  for (let kills = 0; kills < KILLS; kills++) await runWorker(b, Math.floor(random() * 12))
   await runWorker(b, Infinity)
   const objects = await workerResult(t, b)
   t.same(objects, await workerResult(t, undisturbed))

@@ -5,7 +5,7 @@
 import t, { type Test } from 'tap'
 import { setLongTimeout } from '../crash/long-timeout.js'
 import { until } from '../support/command-line.js'
-import { LONG } from '../support/long.js'
+import { LONG, sampled } from '../support/long.js'
 import type { RedisAccess } from '../support/redis.js'
 import { startSentinel } from '../support/redis-topologies.js'
 import { randomOf } from '../support/seed.js'
@@ -74,74 +74,87 @@ class Scenario {
   }
 }
 
-t.test(
-  'jobs that are added again to an emptied Redis publish no finished object again',
-  async t => {
-    const fleet = await Machines.open(t)
-    if (fleet === undefined) return
-    const scenario = new Scenario(t, fleet)
-    await scenario.addAll()
-    await scenario.completed(Math.floor(JOBS / 3))
-    const settled = await scenario.completedKeys()
-    await fleet.server.restartEmpty()
-    await scenario.addAll()
-    await scenario.completed(JOBS)
-    await scenario.check(settled)
-  },
-)
+/** Ways to lose data. `test/bullmq/lost-redis.test.ts` covers the decisions of the workers, without processes. */
+const LOSSES: readonly (readonly [name: string, body: (t: Test) => Promise<void>])[] = [
+  [
+    'jobs that are added again to an emptied Redis publish no finished object again',
+    async t => {
+      const fleet = await Machines.open(t)
+      if (fleet === undefined) return
+      const scenario = new Scenario(t, fleet)
+      await scenario.addAll()
+      await scenario.completed(Math.floor(JOBS / 3))
+      const settled = await scenario.completedKeys()
+      await fleet.server.restartEmpty()
+      await scenario.addAll()
+      await scenario.completed(JOBS)
+      await scenario.check(settled)
+    },
+  ],
+  [
+    'a Redis that is restored from a backup publishes no finished object again',
+    async t => {
+      const fleet = await Machines.open(t, '--appendfsync', 'always')
+      if (fleet === undefined) return
+      const scenario = new Scenario(t, fleet)
+      await scenario.addAll()
+      await scenario.completed(Math.floor(JOBS / 4))
+      const restore = fleet.server.backUp()
+      await scenario.completed(Math.floor((JOBS * 3) / 4))
+      const settled = await scenario.completedKeys()
+      await restore()
+      await scenario.addAll()
+      await scenario.completed(JOBS)
+      await scenario.check(settled)
+    },
+  ],
+  [
+    'a Redis that evicts keys loses jobs, and publishes nothing wrong',
+    async t => {
+      const fleet = await Machines.open(t, '--maxmemory-policy', 'allkeys-lru')
+      if (fleet === undefined) return
+      const scenario = new Scenario(t, fleet)
+      await scenario.addAll()
+      await scenario.completed(2)
+      const { redis } = fleet
+      const statistic = async (name: string): Promise<number> =>
+        Number(new RegExp(`^${name}:(\\d+)`, 'm').exec(await redis.info())?.[1])
+      await redis.config('SET', 'maxmemory', (await statistic('used_memory')) + 100_000)
+      const evicted = async (): Promise<number> => {
+        await redis.set(`filler:${Math.random()}`, 'x'.repeat(10_000)).catch(() => undefined)
+        return statistic('evicted_keys')
+      }
+      await until(async () => (await evicted()) >= 200)
+      await redis.config('SET', 'maxmemory', 0)
+      t.ok(
+        [...publications(fleet).keys()].every(key => scenario.objects.has(key)),
+        'only objects of jobs are published',
+      )
+      const published = new Map(
+        [...scenario.objects].filter(([key]) => publications(fleet).has(key)),
+      )
+      await checkContents(t, fleet, published)
+      // What is left of the queue may be inconsistent: jobs that are in no list, and lists of jobs that are gone.
+      await redis.flushall()
+      await scenario.addAll()
+      await scenario.completed(JOBS)
+      await scenario.check([])
+    },
+  ],
+  [
+    'a replica that replaces its primary publishes no finished object again',
+    async t => {
+      const server = await startSentinel(t)
+      if (server === undefined) return
+      const scenario = new Scenario(t, await Machines.on(t, server))
+      await scenario.addAll()
+      await scenario.completed(Math.floor(JOBS / 3))
+      const settled = await scenario.completedKeys()
+      await server.failOver()
+      await scenario.completed(JOBS)
+      await scenario.check(settled)
+    },
+  ],
+]
 
-t.test('a Redis that is restored from a backup publishes no finished object again', async t => {
-  const fleet = await Machines.open(t, '--appendfsync', 'always')
-  if (fleet === undefined) return
-  const scenario = new Scenario(t, fleet)
-  await scenario.addAll()
-  await scenario.completed(Math.floor(JOBS / 4))
-  const restore = fleet.server.backUp()
-  await scenario.completed(Math.floor((JOBS * 3) / 4))
-  const settled = await scenario.completedKeys()
-  await restore()
-  await scenario.addAll()
-  await scenario.completed(JOBS)
-  await scenario.check(settled)
-})
-
-t.test('a Redis that evicts keys loses jobs, and publishes nothing wrong', async t => {
-  const fleet = await Machines.open(t, '--maxmemory-policy', 'allkeys-lru')
-  if (fleet === undefined) return
-  const scenario = new Scenario(t, fleet)
-  await scenario.addAll()
-  await scenario.completed(2)
-  const { redis } = fleet
-  const statistic = async (name: string): Promise<number> =>
-    Number(new RegExp(`^${name}:(\\d+)`, 'm').exec(await redis.info())?.[1])
-  await redis.config('SET', 'maxmemory', (await statistic('used_memory')) + 100_000)
-  const evicted = async (): Promise<number> => {
-    await redis.set(`filler:${Math.random()}`, 'x'.repeat(10_000)).catch(() => undefined)
-    return statistic('evicted_keys')
-  }
-  await until(async () => (await evicted()) >= 200)
-  await redis.config('SET', 'maxmemory', 0)
-  t.ok(
-    [...publications(fleet).keys()].every(key => scenario.objects.has(key)),
-    'only objects of jobs are published',
-  )
-  const published = new Map([...scenario.objects].filter(([key]) => publications(fleet).has(key)))
-  await checkContents(t, fleet, published)
-  // What is left of the queue may be inconsistent: jobs that are in no list, and lists of jobs that are gone.
-  await redis.flushall()
-  await scenario.addAll()
-  await scenario.completed(JOBS)
-  await scenario.check([])
-})
-
-t.test('a replica that replaces its primary publishes no finished object again', async t => {
-  const server = await startSentinel(t)
-  if (server === undefined) return
-  const scenario = new Scenario(t, await Machines.on(t, server))
-  await scenario.addAll()
-  await scenario.completed(Math.floor(JOBS / 3))
-  const settled = await scenario.completedKeys()
-  await server.failOver()
-  await scenario.completed(JOBS)
-  await scenario.check(settled)
-})
+for (const [name, body] of sampled(t, LOSSES, 2)) t.test(name, body)
