@@ -31,7 +31,7 @@ export interface SpoolOptions extends Omit<UploadOptions, 'id' | 'checkpoint'> {
   readonly maxRate?: number | RateLimit | readonly [RateLimit, number]
 }
 
-/** Options of `resume`: how to send, not what. */
+/** Options of `spool.resume()`: how to send, not what. */
 export interface ResumeOptions extends Pick<
   UploadOptions,
   'parallel' | 'retry' | 'timeout' | 'signal' | 'progress' | 'onProgress'
@@ -45,7 +45,7 @@ export interface ResumeOptions extends Pick<
   readonly to?: MoveTarget
 }
 
-/** Where to move an upload. What is not given stays as it was. */
+/** Where `spool.resume()` moves an upload: its option `to`. What is not given stays as it was. */
 export interface MoveTarget {
   /** Another bucket. */
   readonly bucket?: string
@@ -98,7 +98,7 @@ export function checkMoveTarget(to: MoveTarget): void {
     throw invalidType('to.cname', 'a boolean', cname)
 }
 
-/** Options of `abort`. */
+/** Options of `spool.abort()`. */
 export interface AbortOptions {
   /**
    * Also aborts the upload on OSS, and keeps it if OSS refuses. `false` gives up on this disk only, also if OSS

@@ -5,10 +5,10 @@
 import type { Manifest, ManifestObject } from '../etl/manifest.js'
 import type { JobResult, ManifestData } from './job.js'
 
-/** Manifest entry of one object. Has no record count, which only the source knows. */
+/** Entry of one object in a `FlowManifest`. Has no record count, which only the source knows. */
 export type FlowObject = Pick<ManifestObject, 'key' | 'size' | 'crc64' | 'created'>
 
-/** The JSON of the manifest object. */
+/** The manifest of a flow of jobs, as JSON in its own object: all objects of the flow. */
 export interface FlowManifest extends Pick<Manifest, 'job' | 'size'> {
   /** Entries in the order in which the objects were added. */
   readonly objects: readonly FlowObject[]

@@ -11,7 +11,7 @@ import {
 import { Calendar } from '../etl/date-fields.js'
 import { errorMessage } from '../util/error-shape.js'
 
-/** When a schedule runs. */
+/** When a schedule of `UploadQueue.schedule()` runs: by `cron` or at intervals. */
 export type Schedule = {
   /** IANA name of the time zone of `cron` and of date placeholders, such as `Europe/Berlin`. @default 'UTC' */
   readonly timeZone?: string

@@ -35,7 +35,7 @@ export interface UploadQueueOptions extends QueueOptions {
   readonly jobs?: Omit<JobsOptions, 'jobId' | 'parent' | 'deduplication'>
 }
 
-/** Result of `add()`. */
+/** Result of `UploadQueue.add()`. */
 export interface AddResult {
   /** The job that was added or found. */
   readonly job: UploadJob
@@ -56,7 +56,7 @@ export interface FlowRequest<S extends Sources> {
 }
 
 /**
- * Outcome of `cancel()`. `'removed'`: the job was removed before it started. `'stopping'`: its current or next
+ * Outcome of `UploadQueue.cancel()`. `'removed'`: the job was removed before it started. `'stopping'`: its current or next
  * worker stops it. `'ended'`: it had already ended. `'unknown'`: there is no such job.
  */
 export type CancelResult = 'removed' | 'stopping' | 'ended' | 'unknown'

@@ -9,7 +9,7 @@ import type { Owner } from './lock.js'
 import type { SharedSpoolDirectory } from './shared-spool-directory.js'
 import type { RenamedUpload } from './spool-directory.js'
 
-/** Stores the checkpoints and locks of a `Spool` outside its directory; pass it as option `checkpoints`. */
+/** Stores the checkpoints and locks of a `Spool` outside its directory: the option `checkpointStore` of a `Spool`. */
 export interface CheckpointStore {
   /** Identifies a checkpoint store. */
   readonly kind: 'checkpoint-store'

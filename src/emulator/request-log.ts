@@ -1,7 +1,7 @@
 /** Log of the requests in order of arrival, for tests and benchmarks. */
 import type { OperationName } from './operations/operation-name.js'
 
-/** A request. It is logged when it arrives; the other fields are filled in while it is handled. */
+/** A request to the emulator. It is logged when it arrives; the other fields are filled in while it is handled. */
 export interface RequestRecord {
   /** Request id, as in `x-oss-request-id`. */
   readonly id: string

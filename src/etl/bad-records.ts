@@ -7,7 +7,7 @@ import { errorCode } from '../util/error-code.js'
 import { toError } from '../util/error-shape.js'
 import { invalidResult } from './callback-result.js'
 
-/** A bad record. */
+/** A record that `rotate` could not write, as `onBadRecord` receives it. */
 export interface BadRecord<T> {
   /** The record as it was written to the sink. */
   readonly record: T

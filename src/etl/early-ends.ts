@@ -1,9 +1,9 @@
 /** Counts the objects of a job that ended because of a limit on open objects, and reports them as warnings. */
 
-/** Options that limit open objects. */
+/** Name of an option of `rotate` that limits open objects. */
 export type OpenLimit = 'maxOpen' | 'maxOpenFiles'
 
-/** Objects ended early because of a limit on open objects. */
+/** Argument of the `warning` event of `rotate`: objects ended early because of a limit on open objects. */
 export interface RotateWarning {
   /** Description for people. */
   readonly message: string

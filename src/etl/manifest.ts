@@ -3,10 +3,10 @@
  * run of the job gives the same manifest.
  */
 
-/** Identifies a record in the manifest. */
+/** Identifies a record in a `Manifest`. */
 export type RecordId = string | number
 
-/** Manifest entry of one object. */
+/** Entry of one object in a `Manifest`. */
 export interface ManifestObject {
   /** Key of the object. */
   readonly key: string
@@ -24,7 +24,7 @@ export interface ManifestObject {
   readonly created: string
 }
 
-/** The JSON of the manifest object. */
+/** The manifest of a job of `rotate`, as JSON in its own object: all objects of the job. */
 export interface Manifest {
   /** Name of the job. */
   readonly job: string

@@ -3,7 +3,7 @@ import { Transform } from 'node:stream'
 import { checkObject, checkProperties, invalidType, outOfRange } from '../errors.js'
 import { toError } from '../util/error-shape.js'
 
-/** Counts reported by a tap. */
+/** Counts that a stream of `tap()` reports. */
 export interface TapCounts {
   /** Number of records so far. */
   readonly records: number

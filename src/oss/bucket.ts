@@ -5,7 +5,7 @@
 import type { FairShare } from '../util/fair-semaphore.js'
 import type { BodyMeter } from './body-meter.js'
 
-/** Decides when bytes may be sent. */
+/** Limits the rate at which bytes are sent: the option `maxRate` of a `Spool`. `fleetRate()` creates one. */
 export interface RateLimit {
   /** Maximum number of bytes per `take()`. */
   readonly slice: number

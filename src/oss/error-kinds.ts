@@ -5,6 +5,7 @@
  */
 
 /**
+ * Kind of a failed request, which decides how it is handled; `reason` of the event `oss-spool:retry`.
  * - `aborted`: we aborted the request ourselves
  * - `recovered`: its cause was removed (credentials renewed, clock corrected); retry at once
  * - `throttled`: OSS limits the rate; pause all parts and send fewer concurrently

@@ -5,7 +5,7 @@ import * as zlib from 'node:zlib'
 /** A compression format of Node's zlib. `'zstd'` needs Node 22.15. */
 export type CompressionFormat = 'gzip' | 'zstd'
 
-/** How bytes are compressed. */
+/** Format and level of a built-in compressor. */
 export interface Compression {
   /** Format of the compressed bytes. */
   readonly format: CompressionFormat

@@ -130,7 +130,7 @@ export type FaultAction =
       readonly ms: number
     }
 
-/** A fault: requests to match and an effect. */
+/** A fault that the emulator injects: requests to match and an effect. */
 export type Fault = FaultMatch & FaultAction
 
 /** Handle of an injected fault. */

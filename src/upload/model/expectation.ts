@@ -1,6 +1,6 @@
 /** The `expect` option, and its comparison with the bytes of the source. */
 
-/** Expected size and digests of the source's bytes, checked before the seal. */
+/** Expected size and digests of the source's bytes, checked before anything is published: the option `expect`. */
 export interface Expectation {
   /** Number of bytes. */
   readonly bytes?: number

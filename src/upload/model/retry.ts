@@ -4,7 +4,7 @@
  */
 import { errorKind, OssRequestError, type RequestErrorKind } from '../../oss/request-error.js'
 
-/** The caller's `retry` option with its defaults filled in. */
+/** How failed requests are retried: the option `retry` of an upload. */
 export interface RetryOptions {
   /** Attempts per part, counted from the seal; before it, there is no limit. */
   readonly attempts: number

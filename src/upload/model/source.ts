@@ -8,7 +8,7 @@ import type { ReadableStream } from 'node:stream/web'
 import { invalidType, SpoolError } from '../../errors.js'
 import { toError } from '../../util/error-shape.js'
 
-/** Argument of a source. */
+/** Argument of the source function of `upload()`. */
 export interface SourceOptions {
   /** Number of bytes to skip; 0 unless `replay: 'offset'` is set. */
   readonly offset: number

@@ -9,7 +9,7 @@ import { errorKind, type RequestErrorKind, type OssRequestError } from '../../os
 import type { CutPart } from '../model/plan.js'
 import type { ProgressEvent } from '../model/progress-event.js'
 
-/** Fields of all events: the upload concerned. */
+/** Fields of every event on a diagnostics channel: the upload concerned. */
 export interface DiagnosticsContext {
   /** Id of the upload. */
   readonly id: string
@@ -21,7 +21,7 @@ export interface DiagnosticsContext {
   readonly key: string
 }
 
-/** Maps each channel to the shape of its events. Times are in ms, sizes in bytes. */
+/** Maps each diagnostics channel (`node:diagnostics_channel`) to the shape of its events. Times are in ms, sizes in bytes. */
 export interface SpoolEvents {
   /** Work on an upload begins. `published` or `failed` follows unless the process dies. */
   'oss-spool:upload:start': DiagnosticsContext & {
