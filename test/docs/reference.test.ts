@@ -1,4 +1,5 @@
 /** Tables of the documentation have exactly the rows that the code defines. */
+import { spawnSync } from 'node:child_process'
 import { EventEmitter } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -135,6 +136,14 @@ t.test('failures.md lists exactly the kinds and OSS codes of error-kinds.ts', as
       `an unlisted code with status ${status} is ${kind}`,
     )
   }
+})
+
+t.test('reference.md is what its script writes', async t => {
+  const { status, stderr } = spawnSync(process.execPath, ['scripts/reference.mjs', '--check'], {
+    cwd: ROOT,
+    encoding: 'utf8',
+  })
+  t.equal(status, 0, stderr)
 })
 
 t.test(
