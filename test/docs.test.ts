@@ -41,13 +41,17 @@ const PLANNED_PAGES: string[] = []
 
 /** All examples that are not run, with the reason. */
 const NOT_RUN = [
-  'docs/emulator.md: needs Jest or Vitest',
+  'docs/http-uploads.md: test/docs/registry.test.ts runs it with Express',
+  'docs/http-uploads.md: test/docs/registry.test.ts runs it with Fastify',
   'docs/live-check.md: needs a bucket of OSS',
   'docs/live-check.md: a RAM policy',
   'docs/security.md: a RAM policy',
   'docs/security.md: a RAM policy',
   'docs/security.md: it is part of a package.json',
   'docs/split.md: a unit of systemd',
+  'docs/testing.md: test/docs/registry.test.ts runs it with Vitest',
+  'docs/testing.md: test/docs/registry.test.ts runs it with Jest',
+  'docs/testing.md: test/docs/registry.test.ts runs it with Jest',
   'examples/README.md: each is run by test/examples/',
 ]
 
