@@ -1,10 +1,11 @@
-/** The command line as a real process: stored objects, output and exit status. */
+/** The command line: stored objects, output and exit status. */
 import { readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import OSS from 'ali-oss'
 import t, { type Test } from 'tap'
 import { startEmulator } from '../../src/emulator/index.js'
-import { environment, PART, run, start } from '../support/command-line.js'
+import { environment, PART, start } from '../support/command-line.js'
+import { run } from '../support/in-process.js'
 import { BUCKET, bytes, streamOf } from '../support/oss.js'
 import { long } from '../support/long.js'
 import { urlOf } from '../support/project.js'

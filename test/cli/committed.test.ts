@@ -1,13 +1,14 @@
 /**
- * The command line and committed uploads: streams that died after a `commit()`. Every command runs as a real
- * process; the streams are written by the library.
+ * The command line and committed uploads: streams that died after a `commit()`. The streams are written by the
+ * library.
  */
 import { readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { Spool, type SpoolWriteStream, type UploadOptions } from '../../src/index.js'
 import type { Emulator } from '../../src/emulator/index.js'
-import { get, PART, run, server, terminal } from '../support/command-line.js'
+import { get, PART, server, terminal } from '../support/command-line.js'
+import { run } from '../support/in-process.js'
 import { BUCKET, bytes } from '../support/oss.js'
 
 const DENIED = { do: 'answer', status: 403, code: 'AccessDenied', times: 'always' } as const

@@ -9,7 +9,8 @@ import t from 'tap'
 import { crc64 } from '../../src/crc64.js'
 import type { Emulator } from '../../src/emulator/index.js'
 import { createDecompressor, isCompressionSupported } from '../../src/util/compression.js'
-import { get, PART, run, server, shell, start, until, type Env } from '../support/command-line.js'
+import { get, PART, server, shell, start, until, type Env } from '../support/command-line.js'
+import { run } from '../support/in-process.js'
 import { BUCKET, bytes, sha256 } from '../support/oss.js'
 
 const K = `oss://${BUCKET}/k`
@@ -294,7 +295,7 @@ t.test(
     const dir = t.testdir({})
     await writeFile(join(dir, 'data'), data)
     const { oss, env } = await server(t, dir)
-    const slow = ['--', 'sh', '-c', 'cat data; [ -e go ] || sleep 60']
+    const slow = ['--', 'sh', '-c', 'cat data; until [ -e go ]; do sleep 0.1; done']
     const { child, done } = start(dir, [...RUN, ...slow], undefined, env)
     const uploaded = async (): Promise<number> => {
       const { out } = await run(dir, ['ls', '--json'])
@@ -302,9 +303,9 @@ t.test(
     }
     await until(async () => (await uploaded()) >= 4)
     child.kill('SIGKILL')
+    await writeFile(join(dir, 'go'), '') // the command outlives the kill, with the output open
     await done
     t.match(await run(dir, ['resume', 'k'], undefined, env), { status: 1, err: /UNSEALED/ })
-    await writeFile(join(dir, 'go'), '')
     const again = await run(dir, [...RUN, '--json', ...slow], undefined, env)
     t.equal(again.status, 0, again.err)
     t.ok(parsed(again).skipped >= 4 * PART)

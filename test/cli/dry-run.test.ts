@@ -1,7 +1,8 @@
 /** `--dry-run` of `put` and `run`. */
 import { readdirSync } from 'node:fs'
 import t from 'tap'
-import { run, server } from '../support/command-line.js'
+import { server } from '../support/command-line.js'
+import { run } from '../support/in-process.js'
 import { BUCKET } from '../support/oss.js'
 
 const K = `oss://${BUCKET}/k`

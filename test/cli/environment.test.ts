@@ -10,12 +10,12 @@ import {
   bare,
   BIN,
   ended,
-  run,
   server,
   terminal,
   type Ended,
   type Env,
 } from '../support/command-line.js'
+import { run } from '../support/in-process.js'
 import { BUCKET } from '../support/oss.js'
 import { startRedis } from '../support/redis.js'
 

@@ -4,7 +4,8 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { spawnSync } from 'node:child_process'
 import t from 'tap'
-import { run, server, shell, terminal, until } from '../support/command-line.js'
+import { server, shell, terminal, until } from '../support/command-line.js'
+import { run } from '../support/in-process.js'
 import { BUCKET } from '../support/oss.js'
 
 const COMMANDS =
@@ -12,23 +13,31 @@ const COMMANDS =
 
 t.test('every command prints help with two examples to standard output', async t => {
   const dir = t.testdir({})
-  const line = COMMANDS.map(name => `echo "== ${name}"; oss-spool ${name} --help`).join('\n')
-  const { out, err, status } = await shell(dir, `${line}\noss-spool`, {}).done
-  t.equal(status, 2, 'a missing command is wrong usage')
-  const pages = out.split(/^== .*\n/m).slice(1)
-  t.equal(pages.length, COMMANDS.length)
-  pages.forEach((page, i) => {
+  for (const name of COMMANDS) {
+    const { out: page, err, status } = await run(dir, [name, '--help'])
+    t.match({ status, err }, { status: 0, err: '' }, name)
     const examples = page.split('\nExamples:\n')[1] ?? ''
-    t.ok(examples.trim().split('\n').length >= 2, COMMANDS[i] ?? '')
-    t.match(examples, `oss-spool ${COMMANDS[i]}`)
+    t.ok(examples.trim().split('\n').length >= 2, name)
+    t.match(examples, `oss-spool ${name}`)
     t.match(page, /^Usage: oss-spool /)
-  })
+  }
+  const { err, status } = await run(dir, [])
+  t.equal(status, 2, 'a missing command is wrong usage')
   for (const name of COMMANDS) t.match(err, `\n  ${name}`)
 })
 
 t.test('help fits a terminal of 80 columns', async t => {
-  const line = ['', ...COMMANDS].map(name => `oss-spool ${name} --help`).join('; ')
-  const { out } = await terminal(t.testdir({}), line, 80).done
+  const { href } = new URL('../../src/cli/main.js', import.meta.url)
+  const calls = [[], ...COMMANDS.map(name => [name])].map(args => [...args, '--help'])
+  // One process prints them all.
+  const dir = t.testdir({
+    'help.mjs': `import { main } from '${href}'
+      for (const stream of [process.stdout, process.stderr]) stream.setMaxListeners(0)
+      for (const args of ${JSON.stringify(calls)}) process.exitCode ||= await main(args, process)`,
+  })
+  const { out, status } = await terminal(dir, 'node help.mjs', 80).done
+  t.equal(status, 0)
+  t.equal(out.match(/^Usage: oss-spool /gm)?.length, calls.length)
   const tooLong = out.split(/\r?\n/).filter(each => each.length > 80)
   // Examples are lines to copy, and stay whole.
   t.same(

@@ -3,7 +3,8 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import type { Emulator } from '../../src/emulator/index.js'
-import { get, run, server, shell, type Env } from '../support/command-line.js'
+import { get, server, type Env } from '../support/command-line.js'
+import { run, runLine } from '../support/in-process.js'
 import { BUCKET } from '../support/oss.js'
 
 /** Leaves a sealed upload of `content` to the key `key`. */
@@ -104,7 +105,7 @@ t.test('an upload in quarantine is uploaded by the proposed command', async t =>
       if (proposed === undefined || command !== 'resume') continue
       t.match(proposed, `${dir}/spool/quarantine/${id}-2`)
       const line = proposed.replace('oss://BUCKET/KEY', `"oss://${BUCKET}/unreadable '1'"`)
-      const uploaded = await shell(dir, line, env).done
+      const uploaded = await runLine(dir, line, env)
       t.equal(uploaded.status, id === 'flipped' ? 1 : 0, uploaded.err)
       if (id === 'flipped') t.match(uploaded.err, /ERR_SPOOL_EXPECTATION/)
       t.equal(

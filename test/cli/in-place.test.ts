@@ -12,7 +12,8 @@ import {
 } from 'node:fs/promises'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { get, PART, run, server, start, until, type Env } from '../support/command-line.js'
+import { get, PART, server, start, until, type Env } from '../support/command-line.js'
+import { run } from '../support/in-process.js'
 import { BUCKET, bytes } from '../support/oss.js'
 import { long } from '../support/long.js'
 

@@ -7,7 +7,6 @@ import { UsageError } from '../../src/cli/exit-status.js'
 import {
   environment,
   get,
-  run,
   server,
   shell as command,
   start,
@@ -15,6 +14,7 @@ import {
   type Ended,
   type Env,
 } from '../support/command-line.js'
+import { run } from '../support/in-process.js'
 import type { Emulator } from '../../src/emulator/index.js'
 import { BUCKET } from '../support/oss.js'
 import { pathOf } from '../support/project.js'

@@ -3,7 +3,8 @@ import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { run, shell, type Ended } from '../support/command-line.js'
+import type { Ended } from '../support/command-line.js'
+import { run, runLine } from '../support/in-process.js'
 import { BUCKET } from '../support/oss.js'
 
 const K = `oss://${BUCKET}/k`
@@ -18,7 +19,7 @@ async function correct(t: Test, dir: string, args: readonly string[]): Promise<E
   const wrong = await run(dir, args)
   t.match(wrong, { status: 2, err: /ERR_USAGE/ }, args.join(' '))
   t.notOk(existsSync(join(dir, 'spool')), 'no spool directory was created')
-  const corrected = await shell(dir, proposed(wrong)).done
+  const corrected = await runLine(dir, proposed(wrong))
   t.equal(corrected.status, 0, `${proposed(wrong)}: ${corrected.err}`)
   return corrected
 }

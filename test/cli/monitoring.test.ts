@@ -1,4 +1,4 @@
-/** `--ping`, `--metrics` and `--log-format`, by real processes and servers. */
+/** `--ping`, `--metrics` and `--log-format`, with real servers. */
 import { once } from 'node:events'
 import { chmod, mkdir, readFile, readdir, stat, writeFile } from 'node:fs/promises'
 import { createServer, type IncomingMessage, type RequestListener } from 'node:http'
@@ -7,7 +7,8 @@ import { join } from 'node:path'
 import { PassThrough } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import t, { type Test } from 'tap'
-import { run, server, start, until, type Ended } from '../support/command-line.js'
+import { server, start, until, type Ended } from '../support/command-line.js'
+import { run } from '../support/in-process.js'
 import { BUCKET } from '../support/oss.js'
 import { schema } from '../support/schema.js'
 
@@ -320,12 +321,13 @@ t.test('commands that end together do not lose the metrics of one another', asyn
   const dir = t.testdir({ f: 'x' })
   const { env } = await server(t, dir)
   const flags = ['--metrics', 'oss.prom']
-  await Promise.all([
-    run(dir, ['put', `oss://${BUCKET}/a`, 'f', ...flags], undefined, env),
-    run(dir, ['run', `oss://${BUCKET}/b`, ...flags, '--', 'echo'], undefined, env),
-    run(dir, ['resume', '--all', ...flags], undefined, env),
-    run(dir, ['ls', ...flags], undefined, env),
-  ])
+  const commands = [
+    ['put', `oss://${BUCKET}/a`, 'f', ...flags],
+    ['run', `oss://${BUCKET}/b`, ...flags, '--', 'echo'],
+    ['resume', '--all', ...flags],
+    ['ls', ...flags],
+  ]
+  await Promise.all(commands.map(args => start(dir, args, undefined, env).done))
   const samples = await metricsOf(dir)
   for (const name of ['put', 'run', 'resume', 'ls']) {
     t.ok(samples[`${DURATION}{command="${name}"}`], name)
@@ -414,7 +416,7 @@ t.test('--log-format json passes through what the command of run writes', async 
   const { env } = await server(t, dir)
   const line = 'printf "plain\\n" >&2; exit 1'
   const args = ['run', WHERE, '--log-format', 'json', '--', 'sh', '-c', line, '--log-format=text']
-  const { err, status } = await run(dir, args, undefined, env)
+  const { err, status } = await start(dir, args, undefined, env).done
   t.equal(status, 1)
   t.match(err, /^plain$/m)
   t.match(logOf({ err: err.replace('plain\n', '') }), [{ level: 'error' }])

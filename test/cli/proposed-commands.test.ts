@@ -1,7 +1,7 @@
 /**
  * Every command that a message proposes works as it is printed: with the flags that were given, from any directory,
- * once its cause is fixed. Each scenario fails as a real process; the commands between double quotes are extracted
- * from its output and run by `sh`.
+ * once its cause is fixed. The commands between double quotes are extracted from the output of each scenario, and
+ * `sh` splits them into arguments.
  */
 import { execFileSync } from 'node:child_process'
 import { appendFile, mkdir, rm, writeFile } from 'node:fs/promises'
@@ -11,16 +11,8 @@ import OSS from 'ali-oss'
 import t, { type Test } from 'tap'
 import { startEmulator, type Emulator, type Fault } from '../../src/emulator/index.js'
 import { Spool } from '../../src/index.js'
-import {
-  get,
-  PART,
-  run,
-  shell,
-  start,
-  until,
-  type Ended,
-  type Env,
-} from '../support/command-line.js'
+import { get, PART, start, until, type Ended, type Env } from '../support/command-line.js'
+import { run, runLine } from '../support/in-process.js'
 import { BUCKET, bytes } from '../support/oss.js'
 import { sampled } from '../support/long.js'
 import { tinyDisk } from '../support/tiny-disk.js'
@@ -101,8 +93,8 @@ function proposalsIn(text: string): string[] {
 }
 
 function runProposed({ dir, keys }: Site, command: string): Promise<Ended> {
-  const env = { HOME: dir, OSS_SPOOL_DIR: join(dir, 'spool'), ...keys, PROPOSED: command }
-  return shell(join(dir, 'elsewhere'), 'sh -c "$PROPOSED"', env).done
+  const env = { HOME: dir, OSS_SPOOL_DIR: join(dir, 'spool'), ...keys }
+  return runLine(join(dir, 'elsewhere'), command, env)
 }
 
 /**

@@ -2,7 +2,8 @@
 import t, { type Test } from 'tap'
 import { judgeRedis } from '../../src/cli/doctor/redis.js'
 import type { RedisFacts } from '../../src/cli/doctor/redis-facts.js'
-import { run, start, until, type Env } from '../support/command-line.js'
+import { start, until, type Env } from '../support/command-line.js'
+import { run } from '../support/in-process.js'
 import { startRedis } from '../support/redis.js'
 import { startCluster, startSentinel } from '../support/redis-topologies.js'
 

@@ -5,7 +5,7 @@ import t from 'tap'
 import { UsageError } from '../../src/cli/exit-status.js'
 import { hasHashTag, parseRedisUrl, redactRedisUrl } from '../../src/cli/redis-url.js'
 import { environmentSecrets } from '../../src/util/secret-mask.js'
-import { run } from '../support/command-line.js'
+import { run } from '../support/in-process.js'
 
 t.test('a URL names a server, a primary of Sentinel, or a cluster', t => {
   t.same(parseRedisUrl('rediss://u:p@h:1/2?family=6', false), {

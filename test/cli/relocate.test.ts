@@ -1,4 +1,4 @@
-/** `resume --to`, and the messages that propose it. Every command runs as a real process. */
+/** `resume --to`, and the messages that propose it. */
 import { readdir, readFile, realpath } from 'node:fs/promises'
 import { join } from 'node:path'
 import OSS from 'ali-oss'
@@ -6,7 +6,8 @@ import t, { type Test } from 'tap'
 import { startEmulator, type Emulator } from '../../src/emulator/index.js'
 import { connect } from '../../src/oss/connection.js'
 import { Spool } from '../../src/spool.js'
-import { environment, get, PART, run, server, type Env } from '../support/command-line.js'
+import { environment, get, PART, server, type Env } from '../support/command-line.js'
+import { run } from '../support/in-process.js'
 import { BUCKET, bytes } from '../support/oss.js'
 
 const DATA = bytes(2 * PART + 5)

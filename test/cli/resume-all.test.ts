@@ -1,6 +1,6 @@
 /**
  * Commands that work on all uploads, as cron runs them: what counts as a failure, what is only named, and how stuck
- * uploads are noticed. Each command is a real process.
+ * uploads are noticed.
  */
 import { mkdir, readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -8,7 +8,8 @@ import { PassThrough } from 'node:stream'
 import t, { type Test } from 'tap'
 import { Spool } from '../../src/index.js'
 import type { Emulator } from '../../src/emulator/index.js'
-import { get, PART, run, server, start, until, type Env } from '../support/command-line.js'
+import { get, PART, server, start, until, type Env } from '../support/command-line.js'
+import { run } from '../support/in-process.js'
 import { BUCKET, bytes } from '../support/oss.js'
 
 const REFUSED = { do: 'answer', status: 403, code: 'AccessDenied', times: 'always' } as const

@@ -4,7 +4,8 @@ import { readFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import t from 'tap'
 import { descendants } from '../../src/cli/process-tree.js'
-import { get, run, server, shell, start, terminal, until } from '../support/command-line.js'
+import { get, server, shell, start, terminal, until } from '../support/command-line.js'
+import { run } from '../support/in-process.js'
 import { BUCKET } from '../support/oss.js'
 
 const K = `oss://${BUCKET}/k`
@@ -30,7 +31,9 @@ t.test('exits with the status of the command that failed, and publishes nothing'
     [143, '(echo half; kill -TERM $BASHPID) | cat'],
     [2, 'echo "'],
   ] as const) {
-    const done = await run(dir, ['run', '--id=k', K, '--shell', line], undefined, env)
+    // A process of its own, since bash writes to standard error.
+    const { done: ended } = start(dir, ['run', '--id=k', K, '--shell', line], undefined, env)
+    const done = await ended
     t.equal(done.status, status, done.err)
     t.match(done.err, /ERR_SPOOL_SOURCE_FAILED/)
     t.notMatch(done.err, /^oss-spool: .*s3cret/m, 'the line may contain a password')

@@ -3,7 +3,8 @@ import { existsSync } from 'node:fs'
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
-import { get, PART, run, server, shell, start, until } from '../support/command-line.js'
+import { get, PART, server, shell, start, until } from '../support/command-line.js'
+import { run } from '../support/in-process.js'
 import { BUCKET } from '../support/oss.js'
 import { long } from '../support/long.js'
 
@@ -13,12 +14,12 @@ const ARGS = ['run', K, '--part-size=100KiB', '--id=k']
 t.test('uploads the output of a successful command and passes its stderr through', async t => {
   const dir = t.testdir({})
   const { oss, env } = await server(t, dir)
-  const done = await run(
+  const done = await start(
     dir,
     [...ARGS, '--json', '--', 'sh', '-c', 'echo "$0 $1"; cat; echo heard >&2', 'a b', '--json'],
     Buffer.from('stdin is inherited'),
     env,
-  )
+  ).done
   t.match(done, { status: 0, err: 'heard\n' })
   t.match(JSON.parse(done.out), { id: 'k', size: 29, sourceRead: true, resumed: false })
   t.equal(String(await get(oss, 'k')), 'a b --json\nstdin is inherited')

@@ -8,7 +8,8 @@ import { gunzipSync } from 'node:zlib'
 import t, { type Test } from 'tap'
 import type { Emulator } from '../../src/emulator/index.js'
 import { Spool, type UploadStatus } from '../../src/index.js'
-import { bare, BIN, ended, get, run, server, until, type Env } from '../support/command-line.js'
+import { bare, BIN, ended, get, server, until, type Env } from '../support/command-line.js'
+import { run } from '../support/in-process.js'
 import { LONG } from '../support/long.js'
 import { BUCKET } from '../support/oss.js'
 import { randomOf } from '../support/seed.js'
@@ -448,7 +449,7 @@ for (const flags of [[], ['--gzip']]) {
 
   t.test(`SIGKILL at random moments loses no committed line (${name})`, async t => {
     const random = randomOf(t)
-    for (let i = 0; i < (LONG ? 30 : 4); i++) {
+    for (let i = 0; i < (LONG ? 30 : 2); i++) {
       const place = await setUp(t)
       place.oss.inject({ do: 'delay', ms: 10, operation: 'PutObject', times: 'always' })
       const { child, done } = start(place, [TEMPLATE, '--every=700lines', '--every=1s', ...flags])

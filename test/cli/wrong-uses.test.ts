@@ -3,7 +3,8 @@ import { chmodSync, writeFileSync } from 'node:fs'
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { get, PART, run, server, shell, start, type Ended } from '../support/command-line.js'
+import { get, PART, server, shell, start, type Ended } from '../support/command-line.js'
+import { run } from '../support/in-process.js'
 import { BUCKET, bytes } from '../support/oss.js'
 import { tinyDisk } from '../support/tiny-disk.js'
 
@@ -61,18 +62,13 @@ t.test('wrong arguments exit with 2 before anything is touched', async t => {
     [[...put, '--header=x-oss-request-payer=requester'], /--request-payer/],
     [[...put, '--header=x-oss-traffic-limit=1'], /819200 to 838860800/],
   ]
-  // Run two at once, one per processor of the machine.
-  for (let i = 0; i < wrong.length; i += 2) {
-    await Promise.all(
-      wrong.slice(i, i + 2).map(async ([args, hint]) => {
-        const done = await run(dir, args, undefined, env)
-        t.equal(done.status, 2, `${args.join(' ')}: ${done.err}`)
-        t.equal(done.out, '')
-        t.match(done.err, hint)
-        isClear(t, done)
-        t.notMatch(done.err, /s3cret/)
-      }),
-    )
+  for (const [args, hint] of wrong) {
+    const done = await run(dir, args, undefined, env)
+    t.equal(done.status, 2, `${args.join(' ')}: ${done.err}`)
+    t.equal(done.out, '')
+    t.match(done.err, hint)
+    isClear(t, done)
+    t.notMatch(done.err, /s3cret/)
   }
   t.equal(oss.requests.length, 0, 'no request was sent to OSS')
   t.notOk((await readdir(dir)).includes('spool'), 'no spool directory was created')

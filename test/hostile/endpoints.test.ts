@@ -7,7 +7,8 @@ import { startEmulator, type Emulator } from '../../src/emulator/index.js'
 import { Spool, type SpoolError } from '../../src/index.js'
 import { isServiceEndpoint } from '../../src/oss/client-options.js'
 import { connect } from '../../src/oss/connection.js'
-import { environment, run } from '../support/command-line.js'
+import { environment } from '../support/command-line.js'
+import { run } from '../support/in-process.js'
 import { bench, BUCKET, bytes, failingAfter, streamOf, type Bench } from '../support/oss.js'
 
 const DATA = bytes(250_000)

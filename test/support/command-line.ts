@@ -63,7 +63,7 @@ export function start(
 }
 
 /** Checks all JSON output against the published schemas, in every test. */
-async function checked(args: readonly string[], all: Ended): Promise<Ended> {
+export async function checked(args: readonly string[], all: Ended): Promise<Ended> {
   const end = args.indexOf('--')
   if (!args.slice(0, end < 0 ? undefined : end).includes('--json')) return all
   const { checkOutput } = await import('./schema.js') // slow to load, and few tests need it
