@@ -376,7 +376,7 @@ export class Spool extends EventEmitter<{
     if (cause === undefined) return
     // On the next tick, so that an exception of a listener does not fail the call.
     process.nextTick(() => {
-      this.emit('warning', { id, message: `Cleaning up failed: ${String(cause)}`, cause })
+      this.emit('warning', { id, message: `Cleaning up failed: ${errorMessage(cause)}`, cause })
     })
   }
 

@@ -17,7 +17,7 @@ import type { Ingest } from './upload/spooling/ingest.js'
 import type { ProgressEvent } from './upload/model/progress-event.js'
 import { resultOf, type UploadResult } from './upload/run/result.js'
 import { errorCode } from './util/error-code.js'
-import { toError } from './util/error-shape.js'
+import { errorMessage, toError } from './util/error-shape.js'
 
 /**
  * Bytes buffered while a batch is written. Large batches speed up disk writes, but even larger ones would block
@@ -314,7 +314,7 @@ export class SpoolWriteStream extends Writable {
       return (reason = this.#reasonFor(error))
     })
     abandoned.then(ended, (cause: unknown) => {
-      const message = `Saving the state of ${this.id} failed: ${String(cause)}`
+      const message = `Saving the state of ${this.id} failed: ${errorMessage(cause)}`
       ingest.context.warn(message, { cause })
       ended()
     })

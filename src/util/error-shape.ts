@@ -18,7 +18,8 @@ export function isArgumentError(value: unknown): value is Error {
 
 /** The message of an error, or the text of anything else that was thrown. */
 export function errorMessage(thrown: unknown): string {
-  return isError(thrown) ? thrown.message : String(thrown)
+  if (isError(thrown)) return thrown.message
+  return typeof thrown === 'string' ? thrown : inspect(thrown) // `String()` throws for some objects
 }
 
 /** Returns an error unchanged, and an error that shows anything else that was thrown. */

@@ -3,8 +3,9 @@
  * verify.
  */
 import { getEventListeners } from 'node:events'
-import { readdir, rm, truncate } from 'node:fs/promises'
-import { join } from 'node:path'
+import { createReadStream } from 'node:fs'
+import { readdir, rm, truncate, utimes, writeFile } from 'node:fs/promises'
+import { basename, join } from 'node:path'
 import { PassThrough, Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -196,6 +197,28 @@ t.test(
   },
 )
 
+t.test('bytes that changed on the disk are reported as such by the only attempt', async t => {
+  const sealedAt = new Date(1_000_000)
+  for (const isInPlace of [false, true]) {
+    const b = await bench(t, { spool: { retry: { attempts: 1 } } })
+    const source = join(b.dir, '..', `${basename(b.dir)}-file`)
+    const data = bytes(3 * PART)
+    await writeFile(source, data)
+    await utimes(source, sealedAt, sealedAt)
+    t.teardown(() => rm(source))
+    const fault = b.oss.inject({ ...unavailable, times: 'always' })
+    const options = isInPlace ? { id: 'id', inPlace: source } : { id: 'id' }
+    await t.rejects(b.spool.upload('key', () => createReadStream(source), options))
+    fault.remove()
+    const name = (await readdir(join(b.dir, 'id'))).find(file => file.startsWith('spool-')) ?? ''
+    await writeFile(join(b.dir, 'id', name), data.toReversed(), { flag: 'r+' })
+    await utimes(source, sealedAt, sealedAt)
+    const code = isInPlace ? 'ERR_SPOOL_SOURCE_FAILED' : 'ERR_SPOOL_CORRUPT'
+    await t.rejects(b.spool.resume('id'), { code, resumable: false })
+    t.equal(await b.get('key'), undefined)
+  }
+})
+
 t.test('progress is finally called with 1, null and the reply, as in ali-oss', async t => {
   const b = await bench(t)
   for (const size of [10, 3 * PART]) {
@@ -213,6 +236,9 @@ t.test('a progress function that throws or rejects causes only a warning', async
   for (const progress of [
     () => {
       throw new Error('broken')
+    },
+    () => {
+      throw Object.create(null) // no text can be made of it by String()
     },
     () => Promise.reject(new Error('broken')),
   ]) {

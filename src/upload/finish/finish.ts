@@ -37,6 +37,7 @@ import {
 } from '../model/phase.js'
 import { asUnpublished, isOurObject, reconcile } from '../transfer/publish-outcome.js'
 import { isRetryable, retryDelay, withRetry } from '../model/retry.js'
+import { errorMessage } from '../../util/error-shape.js'
 import type { UploadResources } from './upload-resources.js'
 
 /** The published record, and the response of the caller's callback server. */
@@ -369,7 +370,7 @@ async function recordPublished(
     // The object is published, even if this fails. The next run of this id, or `prune`, cleans up.
     const { lockLost } = context.claim
     if (lockLost?.aborted !== true) {
-      const message = `The object is published, but cleaning up failed: ${String(error)}`
+      const message = `The object is published, but cleaning up failed: ${errorMessage(error)}`
       context.warn(message, { cause: error })
     }
     await context.claim.release().catch(() => undefined) // the lock ends with the process at the latest

@@ -88,8 +88,9 @@ export interface UploadOptions extends ObjectOptions {
   readonly maxAge?: number
   /**
    * Path of the file that the source reads, from start to end. Its bytes are not copied: parts are read from the
-   * file, which is never moved, changed or removed. If it changes before the upload is done, even after the
-   * seal, the upload fails with `ERR_SPOOL_SOURCE_FAILED` and nothing is published.
+   * file, which is never moved, changed or removed. If its size, time or inode has changed at the seal or at a
+   * later `resume()`, or its bytes change before they are sent, the upload fails with `ERR_SPOOL_SOURCE_FAILED`
+   * and nothing is published.
    */
   readonly inPlace?: string
   /** Leave a receipt: later `upload()` calls with this id return it without reading or sending anything. */

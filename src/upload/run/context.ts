@@ -16,6 +16,7 @@ import type { ProgressTracker } from './progress.js'
 import type { RetryPolicy, RetryOptions } from '../model/retry.js'
 import { Diagnostics } from './diagnostics.js'
 import { allowManyListeners } from '../../util/abort-signals.js'
+import { errorMessage } from '../../util/error-shape.js'
 
 /** Argument of the `warning` event: a problem that did not fail the upload but needs attention. */
 export interface SpoolWarning {
@@ -210,7 +211,7 @@ export class UploadContext implements BucketContext {
   /** Removes the upload from this host and ends the claim. Files that cannot be removed are only a warning. */
   async removeUpload(): Promise<void> {
     const cause = await this.claim.remove()
-    if (cause !== undefined) this.warn(`Cleaning up failed: ${String(cause)}`, { cause })
+    if (cause !== undefined) this.warn(`Cleaning up failed: ${errorMessage(cause)}`, { cause })
   }
 
   /** Removes what is no longer needed. A failure is only a warning: a later run or `prune` removes it. */
@@ -219,7 +220,7 @@ export class UploadContext implements BucketContext {
       await step()
     } catch (cause) {
       if (systemErrorCode(cause) === undefined) throw cause
-      this.warn(`Cleaning up failed: ${String(cause)}`, { cause })
+      this.warn(`Cleaning up failed: ${errorMessage(cause)}`, { cause })
     }
   }
 

@@ -7,6 +7,7 @@ import type { HttpResponse } from '../../oss/bucket.js'
 import type { UploadContext } from './context.js'
 import type { AliOssCheckpoint } from '../model/options.js'
 import { uniformPartSize, type DonePart } from '../model/plan.js'
+import { errorMessage } from '../../util/error-shape.js'
 
 export class PartReporter {
   readonly #context: UploadContext
@@ -66,7 +67,7 @@ export class PartReporter {
     reply: HttpResponse | undefined,
   ): void {
     const warn = (cause: unknown): void =>
-      this.#context.warn(`The progress function failed: ${String(cause)}`, { cause })
+      this.#context.warn(`The progress function failed: ${errorMessage(cause)}`, { cause })
     try {
       Promise.resolve(this.#context.settings.progress?.(fraction, checkpoint, reply)).catch(warn)
     } catch (error) {

@@ -199,11 +199,10 @@ export class Transfer {
         )
       })
       if (uploaded.crc64 === undefined || uploaded.crc64 === part.crc64) return uploaded
+      await this.#source.verify(part) // if the disk is to blame, no attempt can succeed
       throw checksumMismatch(part, uploaded.crc64)
     }
-    const policy = this.#retryPolicy(number, async failure => {
-      if (failure.name === 'ChecksumMismatch') await this.#source.verify(part)
-    })
+    const policy = this.#retryPolicy(number)
     const uploaded = await progress.trackBody(() => withRetry(attempt, policy))
     session.done.set(number, { number, etag: uploaded.etag })
     this.#acknowledgedCount++
@@ -211,8 +210,7 @@ export class Transfer {
     return uploaded
   }
 
-  #retryPolicy(part?: number, inspect?: (failure: OssRequestError) => Promise<void>): RetryPolicy {
-    let inspection = Promise.resolve()
+  #retryPolicy(part?: number): RetryPolicy {
     return {
       retry: this.#context.settings.retry,
       fatalKinds: ['no-upload', 'exists'],
@@ -222,12 +220,8 @@ export class Transfer {
       onFailure: failure => {
         this.#context.reportRetry(failure, part)
         if (part === undefined) this.#limiter.onThrottled(failure)
-        if (inspect !== undefined) inspection = inspect(failure)
       },
-      pause: async ms => {
-        await inspection
-        await this.#limiter.pause(ms)
-      },
+      pause: ms => this.#limiter.pause(ms),
     }
   }
 
