@@ -213,6 +213,14 @@ export function outOfRange(name: string, range: string, received: unknown): Rang
   return withProblem(error, name, reason, received)
 }
 
+/** @throws TypeError unless each value is `undefined` or a boolean */
+export function checkBooleans(options: Readonly<Record<string, unknown>>): void {
+  for (const [name, value] of Object.entries(options)) {
+    if (value !== undefined && typeof value !== 'boolean')
+      throw invalidType(name, 'a boolean', value)
+  }
+}
+
 /** @throws TypeError or RangeError unless `value` is `undefined` or an integer from `min` to `max` */
 export function checkInteger(name: string, value: unknown, min: number, max: number): void {
   if (value === undefined) return

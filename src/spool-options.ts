@@ -1,6 +1,13 @@
 /** Options of `Spool` and its methods, besides those of each upload. */
 import type { CheckpointStore } from './disk/record-store.js'
-import { checkInteger, checkObject, checkProperties, invalidType, invalidValue } from './errors.js'
+import {
+  checkBooleans,
+  checkInteger,
+  checkObject,
+  checkProperties,
+  invalidType,
+  invalidValue,
+} from './errors.js'
 import type { RateLimit } from './oss/bucket.js'
 import { checkBucketName, type AliOssClient, type ClientOptions } from './oss/client-options.js'
 import { checkRate, TokenBucket } from './oss/rate-limiter.js'
@@ -94,8 +101,7 @@ export function checkMoveTarget(to: MoveTarget): void {
     if (typeof value !== 'string' || value === '')
       throw invalidType(`to.${name}`, 'a non-empty string', value)
   }
-  if (cname !== undefined && typeof cname !== 'boolean')
-    throw invalidType('to.cname', 'a boolean', cname)
+  checkBooleans({ 'to.cname': cname })
 }
 
 /** Options of `spool.abort()`. */
@@ -114,6 +120,7 @@ export const ABORT_OPTIONS: Readonly<Record<keyof AbortOptions, true>> = { remot
 export function checkSpoolOptions(options: Omit<SpoolOptions, 'client'>): void {
   const { dir, checkpointStore, maxRate, parallelUploads } = options
   if (dir !== undefined && typeof dir !== 'string') throw invalidType('dir', 'a string', dir)
+  if (dir === '') throw invalidValue('dir', 'must not be empty', dir)
   if (checkpointStore !== undefined && checkpointStore?.kind !== 'checkpoint-store') {
     throw invalidType('checkpointStore', 'a checkpoint store', checkpointStore)
   }

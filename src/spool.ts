@@ -12,7 +12,7 @@ import { unsafePermissionsWarning } from './disk/trusted-files.js'
 import type { RecordStore } from './disk/record-store.js'
 import { SharedSpoolDirectory } from './disk/shared-spool-directory.js'
 import { renamedUploadWarning } from './disk/spool-directory.js'
-import { checkObject, checkProperties, invalidType, SpoolError } from './errors.js'
+import { checkBooleans, checkObject, checkProperties, invalidType, SpoolError } from './errors.js'
 import type { HintWording, RecordedPlace } from './hint.js'
 import type { OssConnection, Place } from './oss/bucket.js'
 import { connect } from './oss/connection.js'
@@ -239,6 +239,7 @@ export class Spool extends EventEmitter<{
   async uploads(options: { all?: boolean; receipts?: boolean } = {}): Promise<UploadStatus[]> {
     checkObject('options', options)
     checkProperties('options', options, { all: true, receipts: true })
+    checkBooleans(options)
     const statuses = await withDiskErrors(async () => {
       await this.#sweep()
       return listUploads(this.#records, warning => this.emit('warning', warning))
@@ -280,6 +281,7 @@ export class Spool extends EventEmitter<{
     checkObject('options', options)
     checkProperties('options', options, RESUME_OPTIONS)
     const { force = false, to, ...run } = options
+    checkBooleans({ force })
     if (to !== undefined) checkMoveTarget(to)
     // No source has to wait, so `maxSpoolBytes` has no effect and must not restrict `parallel`.
     const { maxSpoolBytes: _bound, ...defaults } = this.defaults
@@ -342,7 +344,7 @@ export class Spool extends EventEmitter<{
     checkObject('options', options)
     checkProperties('options', options, ABORT_OPTIONS)
     const { remote = true } = options
-    if (typeof remote !== 'boolean') throw invalidType('remote', 'a boolean', remote)
+    checkBooleans({ remote })
     await this.#withErrorCodes({ id }, () =>
       this.#withClaim(acquire(), claim => {
         if (!remote) return this.#remove(claim)

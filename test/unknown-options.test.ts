@@ -49,10 +49,21 @@ t.test('an option of resume() is not an option of what is resumed', async t => {
   await t.rejects(spool.resume('id', options), { code: 'ERR_INVALID_ARG_VALUE' })
 })
 
-t.test('remote of abort() must be a boolean', async t => {
+t.test('flags of methods must be booleans', async t => {
   const spool = new Spool({ client, dir: t.testdir() })
-  const options: object = { remote: 'no' }
-  await t.rejects(spool.abort('id', options), { code: 'ERR_INVALID_ARG_TYPE' })
+  const calls: Record<string, (options: object) => Promise<unknown>> = {
+    remote: options => spool.abort('id', options),
+    force: options => spool.resume('id', options),
+    all: options => spool.uploads(options),
+    receipts: options => spool.uploads(options),
+    sealed: options => spool.prune(options),
+    orphans: options => spool.prune(options),
+    dryRun: options => spool.prune(options),
+  }
+  for (const [name, call] of Object.entries(calls)) {
+    const wrong = { name: 'TypeError', code: 'ERR_INVALID_ARG_TYPE' }
+    await t.rejects(call({ [name]: 'no' }), wrong, name)
+  }
 })
 
 t.test('maxRate must be a number, a shared limit, or both', async t => {
@@ -62,7 +73,8 @@ t.test('maxRate must be a number, a shared limit, or both', async t => {
   }
 })
 
-t.test('dir must be a string', async t => {
+t.test('dir must be a string that is not empty', async t => {
   const options: object = { client, dir: 5 }
   t.throws(() => new Spool(options as SpoolOptions), { code: 'ERR_INVALID_ARG_TYPE' })
+  t.throws(() => new Spool({ client, dir: '' }), { code: 'ERR_INVALID_ARG_VALUE' })
 })

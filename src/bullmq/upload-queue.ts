@@ -1,7 +1,7 @@
 /** Producer side of the shared queue, typed by the sources of its workers. */
 import { randomUUID } from 'node:crypto'
 import { FlowProducer, Queue, type JobsOptions } from 'bullmq'
-import { checkObject, checkProperties, invalidType } from '../errors.js'
+import { checkBooleans, checkObject, checkProperties, invalidType } from '../errors.js'
 import { Spool, type Pruned } from '../index.js'
 import { hasFingerprint } from '../upload/model/options.js'
 import { Cancellations } from './cancellation.js'
@@ -230,7 +230,7 @@ export class UploadQueue<S extends Sources> {
     checkObject('options', options)
     checkProperties('options', options, { dryRun: true })
     const { dryRun = false } = options
-    if (typeof dryRun !== 'boolean') throw invalidType('dryRun', 'a boolean', dryRun)
+    checkBooleans({ dryRun })
     const jobs = await KnownUploads.find(this.#settings)
     return spool.pruneSelected({
       dryRun,

@@ -122,10 +122,13 @@ const PING_URL: SettingType = {
   parseJson: parsePingUrl,
 }
 
+/** A flag with the value of an unset variable must not mean the current directory. */
+const DIRECTORY: SettingType = { ...STRING, parseFlag: parseDirectory }
+
 /** A value that may be left out: `1` selects the default, `0` clears it. */
 const LOCAL_DIR: SettingType = {
   name: 'string or default',
-  parseFlag: text => text,
+  parseFlag: parseDirectory,
   parseText: text => (text === '1' ? DEFAULT_LOCAL_DIR : text === '0' ? undefined : text),
   parseJson: parseString,
 }
@@ -165,7 +168,7 @@ export const SETTING_DEFINITIONS: readonly SettingDefinition[] = [
     { perCall: true },
   ),
   // The spool and the output.
-  setting('--spool <DIR>', STRING, 'spool directory (default: in the XDG state directory)', {
+  setting('--spool <DIR>', DIRECTORY, 'spool directory (default: in the XDG state directory)', {
     env: 'OSS_SPOOL_DIR',
     option: 'dir',
   }),
@@ -499,6 +502,11 @@ function choice(...choices: string[]): SettingType {
 
 function digest(length: number): SettingType {
   return textType('string', digestParser(length), `${length} hexadecimal digits`)
+}
+
+function parseDirectory(text: string): string {
+  if (text !== '') return text
+  throw new InvalidArgumentError('Expected a directory, got "".')
 }
 
 function parseString(value: unknown): string {

@@ -32,6 +32,9 @@ export function hintForError(
   if (code === 'ENOMEM' || isOutOfMemory(error)) {
     return 'Free memory, or lower --part-size, --parallel or --parallel-uploads.'
   }
+  if (/^WebAssembly\.\w+\(\): Out of memory/.test(errorMessage(error))) {
+    return 'Raise the limit of virtual memory (ulimit -v), then run the command again.'
+  }
   if (code.startsWith('EADDR')) return addressHint(command)
   if (NETWORK_CODE.test(code))
     return 'Check the network and the address, then run the command again.'

@@ -118,8 +118,9 @@ function toErrorReport(session: Session, error: unknown, context: ReportContext)
       id: mask(id),
     }
   }
-  const text = describeArgumentError(session, error)
   const code = errorCode(error) ?? 'ERR_UNEXPECTED'
+  // Messages of the system start with the code, which is shown before the message.
+  const text = describeArgumentError(session, error).replace(`${code}: `, '')
   const isUsageError = code === 'ERR_USAGE' || /^ERR_(INVALID_ARG|OUT_OF_RANGE)/.test(code)
   const message = isUsageError || context.object === undefined ? text : `${context.object}: ${text}`
   const helpHint = `Nothing was read or published. Run "${context.command} --help" for its usage.`

@@ -148,6 +148,13 @@ t.test('a worker whose Redis is gone exits within 10 s of SIGTERM', async t => {
   t.ok(Date.now() - start < 10_000, `${Date.now() - start} ms`)
 })
 
+t.test('a failure of the system shows its code once', async t => {
+  const dir = t.testdir({ file: 'x' })
+  const { status, err } = await run(dir, ['put', '--local=file/sub', `oss://${BUCKET}/k`, 'file'])
+  t.equal(status, 1)
+  t.match(err, /^oss-spool: ENOTDIR: not a directory/)
+})
+
 t.test('no failure of the system, of Redis or of the installation is called a bug', async t => {
   const codes = [...Object.keys(constants.errno), 'ENOTFOUND', 'EAI_AGAIN', 'ERR_SYSTEM_ERROR']
   const errors: unknown[] = [...codes, 'ERR_MODULE_NOT_FOUND', 'ERR_DLOPEN_FAILED'].map(code =>
@@ -155,6 +162,7 @@ t.test('no failure of the system, of Redis or of the installation is called a bu
   )
   errors.push(new Error('Connection is closed.'), new Error('NOAUTH Authentication required.'))
   errors.push(new RangeError('Array buffer allocation failed'))
+  errors.push(new RangeError('WebAssembly.Instance(): Out of memory: Cannot allocate Wasm memory'))
   for (const error of errors) {
     t.notMatch(
       hintForError(error, 'oss-spool put', () => 'x'),

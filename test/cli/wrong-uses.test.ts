@@ -37,6 +37,8 @@ t.test('wrong arguments exit with 2 before anything is touched', async t => {
     [[...put, '--max-spool=1KiB'], /--max-spool must be an integer/],
     [[...put, '--max-spool=1MiB', '--size=10GiB'], /--size must be an integer/],
     [[...put, '--id=a', '--id=b'], /--id.*twice/],
+    [[...put, 'a', '--spool='], /--spool.*Expected a directory/],
+    [[...put, 'a', '--local='], /--local.*Expected a directory/],
     [['put', FOLDER, 'a', 'b', '--id=x'], /--id applies to one stream/],
     [['put', K, 'a', 'b'], /trailing slash/],
     [['put', FOLDER, 'a', 'sub/a'], /would both be uploaded as "in\/a"/],

@@ -10,7 +10,7 @@ import {
   type OldPlace,
 } from '../../disk/checkpoint.js'
 import type { RecordStore } from '../../disk/record-store.js'
-import { invalidType, outOfRange, SpoolError } from '../../errors.js'
+import { checkBooleans, invalidType, outOfRange, SpoolError } from '../../errors.js'
 import { abortUpload, toAbortError } from './abort.js'
 import type { BucketContext, UploadContext } from '../run/context.js'
 import { abortUploadId, abortUploadIds } from '../transfer/abort-upload-ids.js'
@@ -68,7 +68,8 @@ export interface PruneDeps {
 }
 
 export async function prune(pruner: PruneDeps, options: PruneOptions): Promise<Pruned[]> {
-  const { olderThan = WEEK_MS, dryRun = false } = options
+  const { olderThan = WEEK_MS, sealed, orphans, dryRun = false } = options
+  checkBooleans({ sealed, orphans, dryRun })
   if (typeof olderThan !== 'number') throw invalidType('olderThan', 'a number', olderThan)
   if (!(olderThan >= 0)) throw outOfRange('olderThan', '>= 0', olderThan)
   const settings = { ...options, olderThan, dryRun }

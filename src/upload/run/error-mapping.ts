@@ -171,6 +171,15 @@ export function toSpoolError(error: unknown, upload: ErrorContext): unknown {
   const errno = systemErrorCode(error)
   if (errno === undefined) return error
   const details = { id, resumable, hint, cause: error }
+  if (errno === 'EFBIG') {
+    const message = `${object}: the temp file reached the largest size that the disk or the process permits (EFBIG). ${state}`
+    const again =
+      'Raise the limit of file sizes (ulimit -f) or use another disk, then upload again from the source.'
+    return new SpoolError('ERR_SPOOL_FULL', message, {
+      ...details,
+      hint: resumable ? hint : again,
+    })
+  }
   if (FULL_DISK.has(errno)) {
     const message = `${object}: no space left on the disk of the spool directory (${errno}). ${state}`
     return new SpoolError('ERR_SPOOL_FULL', message, details)
