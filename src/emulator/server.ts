@@ -55,10 +55,8 @@ export async function startServer(
         connection.isClosing = true
         return handleClientError(new OssError('BadRequest'), request.socket)
       }
-      if (hasAmbiguousLength(request)) {
-        connection.isClosing = true
-        response.shouldKeepAlive = false
-      }
+      if (hasAmbiguousLength(request)) response.shouldKeepAlive = false
+      if (!response.shouldKeepAlive) connection.isClosing = true
       const { pacer, previousRequest } = connection
       // serve pipelined requests one at a time
       const handled = previousRequest.then(() =>

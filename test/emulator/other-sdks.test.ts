@@ -55,12 +55,20 @@ t.test('DeleteMultipleObjects deletes the named keys only', async t => {
       ['a&#38;#11;', 'a&#11;'],
       ['&lt;&gt;&quot;&apos;&#x1F600;', '<>"\'\u{1F600}'],
       ['<![CDATA[a&#11;&b]]>', 'a&#11;&b'],
+      ['\r', '\r'],
+      ['a\r\nb\r<![CDATA[c]]>\r', 'a\r\nb\rc\r'],
     ] as const)
       t.equal(await key(text), expected, text)
   })
   t.test('references to no character, and unknown entities, are refused', async t => {
     for (const text of ['&#0;', '&#xD800;', '&#1114112;', '&#;', '&#xZ;', '&nbsp;', '&x;', '&'])
       await t.rejects(key(`a${text}`), { code: 'MalformedXML' }, text)
+    await t.rejects(key('<![CDATA[a\r]]>'), { code: 'MalformedXML' })
+  })
+  t.test('documents may have any line ends', async t => {
+    const document =
+      '<?xml version="1.0"?>\r\n<Delete\r\n xmlns="x">\r\n<Quiet>true</Quiet>\r\n</Delete>\r\n'
+    t.equal((await parseXml(document, 'Delete')).text('Quiet'), 'true')
   })
   await ask(oss, 'PUT', '/bkt/dc-report', { body: 'kept' })
   const xml = '<Delete><Object><Key>dc-report&#11;</Key></Object></Delete>'
@@ -79,13 +87,22 @@ t.test('Content-Length together with chunked encoding is accepted', async t => {
       .map(([name, value]) => `${name}: ${value}\r\n`)
       .join('')
   const put = `PUT /bkt/both HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n${head('/bkt/both', 'PUT')}\r\n3\r\nabc\r\n0\r\n\r\n`
+  const next = `DELETE /bkt/dc-report HTTP/1.1\r\nHost: localhost\r\n${head('/bkt/dc-report', 'DELETE')}\r\n`
   t.test('the connection is closed after it, and what follows is ignored', async t => {
-    const next = `DELETE /bkt/dc-report HTTP/1.1\r\nHost: localhost\r\n${head('/bkt/dc-report', 'DELETE')}\r\n`
     const answers = await sendBytes(oss, put, next)
     t.match(answers, /^HTTP\/1.1 200.*Connection: close/s)
     t.equal(answers.match(/HTTP\/1.1/g)?.length, 1)
     t.equal((await ask(oss, 'GET', '/bkt/both')).body, 'abc')
     t.equal((await ask(oss, 'GET', '/bkt/dc-report')).status, 200)
+  })
+  t.test('nothing is done after a request that closes the connection', async t => {
+    const plain = put.replace('Content-Length: 1\r\n', '')
+    const closing = plain.replace('Host:', 'Connection: close\r\nHost:')
+    for (const request of [closing, plain.replace('HTTP/1.1', 'HTTP/1.0')]) {
+      const answers = await sendBytes(oss, request, next)
+      t.equal(answers.match(/HTTP\/1.1 200/g)?.length, 1)
+      t.equal((await ask(oss, 'GET', '/bkt/dc-report')).status, 200)
+    }
   })
   t.test('other ambiguous or invalid requests are refused', async t => {
     const plain = put.replace('Content-Length: 1\r\n', '')
@@ -98,6 +115,8 @@ t.test('Content-Length together with chunked encoding is accepted', async t => {
       ),
       plain.replace('Transfer-Encoding: chunked', 'Content-Length: 1\r\nContent-Length: 2'),
       plain.replace('HTTP/1.1', 'HTTP/3.0'),
+      put.replace('Transfer-Encoding:', 'Transfer-Encoding :'),
+      plain.replace('Host: localhost', 'Host: localhost\r\nHost: other'),
     ])
       t.match(await sendBytes(oss, request), /^HTTP\/1.1 400.*<Code>BadRequest</s)
   })

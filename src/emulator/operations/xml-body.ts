@@ -60,7 +60,7 @@ export async function parseXml(document: string, root: string): Promise<XmlEleme
   if (/<!DOCTYPE|<!ENTITY/i.test(document)) throw new OssError('MalformedXML')
   const { XMLParser, XMLValidator } = await import('fast-xml-parser')
   if (XMLValidator.validate(document) !== true) throw new OssError('MalformedXML')
-  const text = decodeControlReferences(document)
+  const text = keepControlCharacters(document)
   const parser = new XMLParser({
     ignoreAttributes: true,
     ignoreDeclaration: true,
@@ -81,18 +81,24 @@ export async function parseXml(document: string, root: string): Promise<XmlEleme
 }
 
 /**
- * Replaces references to control characters by the characters, since the parser drops such references and a key would
- * become the key of another object. Throws 400 MalformedXML for references to no character and for unknown
- * entities. References in CDATA sections are text.
+ * Keeps control characters, so that no key becomes the key of another object: the parser drops references to them, and
+ * reads a carriage return as a newline. Throws 400 MalformedXML for references to no character, for unknown
+ * entities, and for carriage returns in CDATA sections. References in these sections are text.
  */
-function decodeControlReferences(document: string): string {
+function keepControlCharacters(document: string): string {
   return document
     .split('<![CDATA[')
     .map((section, i) => {
       const textStart = i === 0 ? 0 : section.indexOf(']]>')
-      return section.slice(0, textStart) + decodeReferences(section.slice(textStart))
+      const data = section.slice(0, textStart)
+      if (data.includes('\r')) throw new OssError('MalformedXML')
+      return data + keepCarriageReturns(decodeReferences(section.slice(textStart)))
     })
     .join('<![CDATA[')
+}
+
+function keepCarriageReturns(text: string): string {
+  return text.replace(/(<[^>]*>)|\r/g, (_, tag?: string) => tag ?? '&#13;')
 }
 
 function decodeReferences(text: string): string {
