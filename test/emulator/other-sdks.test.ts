@@ -300,6 +300,12 @@ t.test('callbacks', async t => {
     t.ok(verify('RSA-MD5', Buffer.from(text), createPublicKey(pem), signature))
     t.notOk(verify('RSA-MD5', Buffer.from(`${text}x`), createPublicKey(pem), signature))
   })
+  t.test('have the Host that the client asks for', async t => {
+    const { received, url } = await startHandler(200, '{}')
+    const callback = { url, host: 'app.example.com', body: 'x' }
+    await aliOss(oss, 'bkt').put('called', Buffer.from('x'), { callback })
+    t.equal(received[0]?.headers.host, 'app.example.com')
+  })
   t.test('that do not answer JSON, or redirect, are 203 CallbackFailed', async t => {
     const plain = await startHandler(200, 'OK')
     await t.rejects(put(oss, plain.url), { status: 203, code: 'CallbackFailed' })

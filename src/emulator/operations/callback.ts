@@ -9,16 +9,16 @@ import { normalizeHost } from '../http/bucket-address.js'
 import { percentDecode } from '../http/request-target.js'
 import { PUBLIC_KEY_PATH } from '../callback-key.js'
 import type { ObjectRecord } from '../store/record.js'
+import { postCallback } from './callback-request.js'
 import type { OperationContext } from './operation-context.js'
 import { errorMessage } from '../../util/error-shape.js'
 
 const MAX_CALLBACK_HEADER_BYTES = 5 * 1024
-const MAX_CALLBACK_RESPONSE_BYTES = 1024 * 1024
-const CALLBACK_TIMEOUT_MS = 5000
 
 /** A parsed callback configuration. */
 interface Callback {
   readonly urls: readonly URL[]
+  /** Value of the Host header; undefined for that of the URL. */
   readonly host: string | undefined
   readonly body: string
   readonly contentType: string
@@ -132,24 +132,16 @@ async function sendCallback(
   const publicKeyUrl = Buffer.from(`${connection.endpoint}${PUBLIC_KEY_PATH}`).toString('base64')
   let reason = 'no address'
   for (const url of callback.urls) {
+    const path = percentDecode(url.pathname) ?? url.pathname
+    const headers = {
+      ...(callback.host === undefined ? {} : { Host: callback.host }),
+      'Content-Type': callback.contentType,
+      authorization: await callbackKey.sign(`${path}${url.search}\n${body}`),
+      'x-oss-pub-key-url': publicKeyUrl,
+    }
     try {
-      const path = percentDecode(url.pathname) ?? url.pathname
-      const headers = {
-        'Content-Type': callback.contentType,
-        authorization: await callbackKey.sign(`${path}${url.search}\n${body}`),
-        'x-oss-pub-key-url': publicKeyUrl,
-      }
-      const signal = AbortSignal.timeout(CALLBACK_TIMEOUT_MS)
-      // a redirect could lead to another machine
-      const response = await fetch(url, {
-        method: 'POST',
-        headers,
-        body,
-        signal,
-        redirect: 'manual',
-      })
-      if (response.status === 200) return checkJson(await readLimited(response.body ?? []))
-      await response.body?.cancel()
+      const response = await postCallback(url, headers, body)
+      if (response.status === 200) return checkJson(response.body)
       reason = String(response.status)
     } catch (error) {
       if (error instanceof OssError) throw error
@@ -168,18 +160,4 @@ function checkJson(response: Buffer): Buffer {
     const message = 'Response body is not valid json format.'
     throw new OssError('CallbackFailed', { message, ec: '0007-00000205' })
   }
-}
-
-/** Reads a response. Throws as soon as it exceeds the limit, which also closes its connection. */
-async function readLimited(
-  body: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
-): Promise<Buffer> {
-  const chunks: Uint8Array[] = []
-  let size = 0
-  for await (const chunk of body) {
-    size += chunk.length
-    if (size > MAX_CALLBACK_RESPONSE_BYTES) throw new Error('the response is too long')
-    chunks.push(chunk)
-  }
-  return Buffer.concat(chunks)
 }

@@ -1,5 +1,6 @@
 /** Replication rules of buckets. They are stored and returned; nothing is replicated. */
 import { randomUUID } from 'node:crypto'
+import { isoTime } from '../iso-time.js'
 import { OssError } from '../oss-error.js'
 import { emptyReply, xmlReply, type Reply } from '../reply.js'
 import type { XmlValue } from '../xml.js'
@@ -50,7 +51,7 @@ export async function getReplicationProgress(context: OperationContext): Promise
   return xmlReply('ReplicationProgress', {
     Rule: rules.map(rule => ({
       ...ruleElements(rule),
-      Progress: { HistoricalObject: '0.0', NewObject: new Date(context.now).toISOString() },
+      Progress: { HistoricalObject: '0.0', NewObject: isoTime(context.now) },
     })),
   })
 }
