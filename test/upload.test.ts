@@ -347,13 +347,13 @@ t.test('resume() finishes a sealed upload whose unsealed successor failed', asyn
   refusal.remove()
   const changed = Buffer.from(old)
   changed[2 * PART]! ^= 1
+  const second = b.spool.createWriteStream('super')
   await t.rejects(
-    pipeline(
-      failingAfter(changed.subarray(0, 3 * PART + 9), new Error('dies')),
-      b.spool.createWriteStream('super'),
-    ),
+    pipeline(failingAfter(changed.subarray(0, 3 * PART + 9), new Error('dies')), second),
     { message: 'dies' },
   )
+  // It holds the lock until it is closed. once() would reject with its error.
+  if (!second.closed) await new Promise<void>(resolve => second.once('close', resolve))
   t.match(await b.spool.uploads(), [{ phase: 'sealed', size: old.length }])
   t.match(await b.another().resume(first.id), { size: old.length })
   t.same(await b.get('super'), old, 'the complete predecessor')
