@@ -4,17 +4,21 @@
  * its coverage hooks, which takes a third of the time of all tests.
  */
 import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import t from 'tap'
 
+const isLong = process.env['LONG'] !== undefined
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   strict: false, // the other options are tap's
   options: {
-    jobs: { type: 'string', default: '3' },
+    // Files that run concurrently. Exceeds the number of cores, since most files wait for processes, for syncs of
+    // the disk or for timeouts. Long tests of crashes run several processes each.
+    jobs: { type: 'string', default: String((isLong ? 2 : 3) * availableParallelism()) },
     // Timeout of one file in seconds, or 0 for none. A file that hangs fails.
-    timeout: { type: 'string', default: process.env['LONG'] === undefined ? '600' : '1800' },
+    timeout: { type: 'string', default: isLong ? '1800' : '600' },
   },
 })
 t.jobs = Number(values.jobs)
