@@ -1,15 +1,17 @@
 /**
  * Runs the tests that `npm test` skips or samples.
  *
- *     npm run torture                                all tests, including slow ones and every crash point
+ *     npm run torture                                all of them, and the other tests of their files
  *     npm run torture -- test/crash/kill.test.ts     all tests of the given files
  *     npm run torture -- --kills 10000 [--seed N]    random kills, with a progress line every 100 kills
  *
  * Exits with 1 if any check failed.
  */
 import { spawn } from 'node:child_process'
-import { join } from 'node:path'
+import { readFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { glob } from 'tinyglobby'
 import { compile, compiled, root } from './compile.mjs'
 
 const { values, positionals } = parseArgs({
@@ -25,7 +27,7 @@ if (values.kills !== undefined) compile()
 const seed = values.seed === undefined ? {} : { SEED: values.seed }
 const [args, env] =
   values.kills === undefined
-    ? [[join(root, 'test/run.mjs'), ...positionals], { LONG: '1', ...seed }]
+    ? [[join(root, 'test/run.mjs'), ...(await filesToRun())], { LONG: '1', ...seed }]
     : [
         [join(root, compiled('test/crash/random.test.ts'))],
         { KILLS: values.kills, TAP_TIMEOUT: '0', ...seed },
@@ -34,3 +36,19 @@ const child = spawn(process.execPath, args, { stdio: 'inherit', env: { ...proces
 child.on('close', code => {
   process.exitCode = code ?? 1
 })
+
+/** Returns arguments of `run.mjs`: the given files, or all whose tests `npm test` skips or samples, with a timeout. */
+async function filesToRun() {
+  if (positionals.length > 0) return positionals
+  const files = await glob('test/**/*.test.ts', { cwd: root, absolute: true })
+  return ['--timeout=1800', ...files.filter(file => usesLong(file))]
+}
+
+/** Returns whether a file of the tests imports `support/long.ts`, directly or through other files of the tests. */
+function usesLong(file, seen = new Set()) {
+  if (file === join(root, 'test/support/long.ts')) return true
+  if (seen.has(file) || !file.startsWith(join(root, 'test/'))) return false
+  seen.add(file)
+  const imports = readFileSync(file, 'utf8').matchAll(/ from '(\.[^']*)\.js'/g)
+  return [...imports].some(([, path]) => usesLong(join(dirname(file), `${path}.ts`), seen))
+}

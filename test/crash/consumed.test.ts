@@ -5,7 +5,7 @@
 import { inspect } from 'node:util'
 import t from 'tap'
 import { errorCode } from '../../src/util/error-code.js'
-import { LONG, sampled } from '../support/long.js'
+import { sampled } from '../support/long.js'
 import { bench, streamOf } from '../support/oss.js'
 import { runCases } from './lanes.js'
 import { setLongTimeout } from './long-timeout.js'
@@ -18,6 +18,7 @@ setLongTimeout(t)
 /** Disk operations at the end of an upload, among them all that follow its publication. */
 const LAST = 10
 const ONE_IN = 7
+const ONE_IN_LONG = 2
 
 const CASES: readonly Scenario[] = [
   SCENARIOS.once,
@@ -38,7 +39,7 @@ for (const scenario of sampled(t, CASES, 5)) {
         run: () => killed(at, when),
       })),
     )
-    await runCases(t, LONG ? cases : sampled(t, cases, ONE_IN))
+    await runCases(t, sampled(t, cases, ONE_IN, ONE_IN_LONG))
 
     async function killed(at: number, when: 'before' | 'after'): Promise<string> {
       const fixture = await setUp(b, scenario)

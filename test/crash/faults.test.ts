@@ -53,7 +53,7 @@ const planOf = ({ dir }: UploadFixture, failure: Failure): DiskPlan => ({
 
 /** A prime, so that the samples are of different errors. */
 const ONE_IN = 577
-const ONE_IN_LONG = 71
+const ONE_IN_LONG = 101
 
 const UPLOADS: readonly Scenario[] = [
   SCENARIOS.small,

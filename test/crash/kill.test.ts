@@ -97,7 +97,7 @@ t.test('an upload killed at any point of any request is recovered by another pro
 /** Samples few scenarios, since the operations of each are counted before. */
 const SCENARIOS_ONE_IN = 7
 const KILLS_ONE_IN = 36
-const KILLS_ONE_IN_LONG = 6
+const KILLS_ONE_IN_LONG = 12
 
 /** Kills at each disk operation, or at every other one where operations are much alike. */
 const STEPS: readonly (readonly [Scenario, readonly ('before' | 'after')[]])[] = [

@@ -48,7 +48,7 @@ for (const [scenario, every] of sampled(t, CASES, 8)) {
     }
     await runCases(
       t,
-      sampled(t, cases, 21, 8).map(({ at, loss }) => ({
+      sampled(t, cases, 21, 16).map(({ at, loss }) => ({
         name: `power cut after operation ${at}, loss of ${loss}`,
         run: () => lose(at, loss),
       })),

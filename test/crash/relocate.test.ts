@@ -180,7 +180,7 @@ t.test('a move killed at any disk operation is completed by another process', as
     const moments = Array.from({ length: operations }, (_, i) => i + 1).flatMap(at =>
       (['before', 'after'] as const).map(when => ({ at, when })),
     )
-    const cases = sampled(t, moments, 36, 8).map(({ at, when }) => ({
+    const cases = sampled(t, moments, 36, 16).map(({ at, when }) => ({
       name: `${start.name}, ${when} disk operation ${at}`,
       run: async () => {
         const fixture = await setUp(b, start)
@@ -201,7 +201,7 @@ t.test('a move survives a power cut after each disk operation', async t => {
     const moments = Array.from({ length: operations }, (_, i) => i + 1).flatMap(at =>
       LOSSES.map(loss => ({ at, loss })),
     )
-    const cases = sampled(t, moments, 54, 12).map(({ at, loss }) => ({
+    const cases = sampled(t, moments, 54, 24).map(({ at, loss }) => ({
       name: `${start.name}, power cut after operation ${at}, loss of ${loss}`,
       run: async () => {
         const fixture = await setUp(b, start)

@@ -30,7 +30,7 @@ t.test('either of two streams can be finished after a kill at any step on a slow
   const moments = Array.from({ length: operations }, (_, i) => i + 1).flatMap(at =>
     MOMENTS.map(part => ({ at, after: part * DELAY })),
   )
-  const cases = sampled(t, moments, 37).map(({ at, after }) => ({
+  const cases = sampled(t, moments, 37, 4).map(({ at, after }) => ({
     name: `killed ${after} ms after disk operation ${at} began`,
     run: () => killed(at, after),
   }))
