@@ -101,6 +101,33 @@ t.test('ali-oss configures a bucket', async t => {
   t.equal((await client.getBucketVersioning('bkt')).versionStatus, undefined)
 })
 
+t.test('changes of a bucket at the same time are all kept', async t => {
+  const tags = '<Tagging><TagSet><Tag><Key>k</Key><Value>v</Value></Tag></TagSet></Tagging>'
+  const documents = ['httpsConfig', 'transferAcceleration', 'publicAccessBlock', 'overwriteConfig']
+  const roots = [
+    'HttpsConfiguration',
+    'TransferAccelerationConfiguration',
+    'PublicAccessBlockConfiguration',
+    'OverwriteConfiguration',
+  ]
+  const puts = await Promise.all([
+    ask(oss, 'PUT', '/bkt/?tagging', { body: tags }),
+    ask(oss, 'PUT', '/bkt/?acl', { headers: { 'x-oss-acl': 'public-read' } }),
+    ...documents.map((name, i) =>
+      ask(oss, 'PUT', `/bkt/?${name}`, { body: `<${roots[i]}><A/></${roots[i]}>` }),
+    ),
+  ])
+  t.same(new Set(puts.map(({ status }) => status)), new Set([200]))
+  t.equal(tag((await ask(oss, 'GET', '/bkt/?tagging')).body, 'Value'), 'v')
+  t.equal(tag((await ask(oss, 'GET', '/bkt/?acl')).body, 'Grant'), 'public-read')
+  for (const name of documents) {
+    t.match((await ask(oss, 'GET', `/bkt/?${name}`)).body, '<A/>', name)
+    if (name !== 'httpsConfig') await ask(oss, 'DELETE', `/bkt/?${name}`)
+  }
+  await ask(oss, 'PUT', '/bkt/?acl', { headers: { 'x-oss-acl': 'private' } })
+  await ask(oss, 'DELETE', '/bkt/?tagging')
+})
+
 t.test('a document for a missing bucket is refused as the service refuses it', async t => {
   const put = async (parameter: string, root: string) => {
     const answer = await ask(oss, 'PUT', `/nowhere/?${parameter}`, { body: `<${root}/>` })

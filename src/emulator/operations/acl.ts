@@ -18,7 +18,7 @@ export async function getBucketAcl(context: OperationContext): Promise<Reply> {
 export async function putBucketAcl(context: OperationContext): Promise<Reply> {
   const acl = parseBucketAcl(context.headers.get('x-oss-acl') ?? '')
   const { store, bucket, now } = context
-  await store.buckets.put({ ...((await store.buckets.get(bucket)) ?? newBucket(bucket, now)), acl })
+  await store.buckets.update(bucket, (old = newBucket(bucket, now)) => ({ ...old, acl }))
   return emptyReply(200, { Location: `/${bucket}` })
 }
 

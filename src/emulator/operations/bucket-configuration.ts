@@ -8,7 +8,7 @@ import { OssError, type OssErrorCode } from '../oss-error.js'
 import { emptyReply, xmlReply, type Reply } from '../reply.js'
 import type { BucketRecord } from '../store/record.js'
 import { xmlDocument, type XmlValue } from '../xml.js'
-import { RESOURCE_GROUP_ID, requireBucket } from './bucket.js'
+import { RESOURCE_GROUP_ID, requireBucket, updateBucket } from './bucket.js'
 import { parseLifecycle } from './lifecycle-rules.js'
 import type { OperationContext } from './operation-context.js'
 import { parseXml, readTextBody } from './xml-body.js'
@@ -221,21 +221,23 @@ export async function documentsBelow(context: OperationContext, prefix: string):
 }
 
 /** Stores a document of the bucket under a name. */
-export async function setDocument(
+export function setDocument(
   context: OperationContext,
   name: string,
   document: string,
 ): Promise<void> {
-  const bucket = await requireBucket(context)
-  const configurations = { ...bucket.configurations, [name]: document }
-  await context.store.buckets.put({ ...bucket, configurations })
+  return updateBucket(context, old => ({
+    ...old,
+    configurations: { ...old.configurations, [name]: document },
+  }))
 }
 
 /** Removes a document of the bucket; a missing one is no error. */
 export async function removeDocument(context: OperationContext, name: string): Promise<Reply> {
-  const bucket = await requireBucket(context)
-  const { [name]: _removed, ...configurations } = bucket.configurations ?? {}
-  await context.store.buckets.put({ ...bucket, configurations })
+  await updateBucket(context, old => {
+    const { [name]: _removed, ...configurations } = old.configurations ?? {}
+    return { ...old, configurations }
+  })
   return emptyReply(204)
 }
 

@@ -24,17 +24,16 @@ export async function putBucket(context: OperationContext): Promise<Reply> {
     'Standard',
   )
   const acl = headers.get('x-oss-acl')
-  const existing = await store.buckets.get(bucket)
-  if (existing === undefined && (await store.buckets.list()).length >= MAX_BUCKETS)
+  const isNew = (await store.buckets.get(bucket)) === undefined
+  if (isNew && (await store.buckets.list()).length >= MAX_BUCKETS)
     throw new OssError('TooManyBuckets')
-  // the owner may put an existing bucket to set its ACL, but not with a different storage class
-  if (existing !== undefined && xml?.text('StorageClass') !== undefined)
-    if (existing.storageClass !== storageClass)
+  const changes = acl === undefined ? {} : { acl: parseBucketAcl(acl) }
+  await store.buckets.update(bucket, old => {
+    if (old === undefined) return { ...newBucket(bucket, context.now), storageClass, ...changes }
+    // the owner may put an existing bucket to set its ACL, but not with a different storage class
+    if (xml?.text('StorageClass') !== undefined && old.storageClass !== storageClass)
       throw new OssError('BucketAlreadyExists', { extra: { BucketName: bucket } })
-  await store.buckets.put({
-    ...(existing ?? newBucket(bucket, context.now)),
-    storageClass: existing?.storageClass ?? storageClass,
-    ...(acl === undefined ? {} : { acl: parseBucketAcl(acl) }),
+    return { ...old, ...changes }
   })
   return emptyReply(200, { Location: `/${bucket}` })
 }
@@ -59,6 +58,17 @@ export async function requireBucket({ store, bucket }: OperationContext): Promis
   const record = await store.buckets.get(bucket)
   if (record === undefined) throw noSuchBucket(bucket)
   return record
+}
+
+/** Changes the bucket; throws 404 NoSuchBucket. */
+export function updateBucket(
+  { store, bucket }: OperationContext,
+  edit: (old: BucketRecord) => BucketRecord,
+): Promise<void> {
+  return store.buckets.update(bucket, old => {
+    if (old === undefined) throw noSuchBucket(bucket)
+    return edit(old)
+  })
 }
 
 export async function deleteBucket({ store, bucket }: OperationContext): Promise<Reply> {

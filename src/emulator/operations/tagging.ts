@@ -2,7 +2,7 @@
 import { OssError } from '../oss-error.js'
 import { emptyReply, xmlReply, type Reply } from '../reply.js'
 import type { Tag } from '../store/record.js'
-import { requireBucket } from './bucket.js'
+import { requireBucket, updateBucket } from './bucket.js'
 import type { OperationContext } from './operation-context.js'
 import { requireObject, updateObject } from './object-read.js'
 import { checkTags } from './object-metadata.js'
@@ -34,16 +34,15 @@ export async function getBucketTags(context: OperationContext): Promise<Reply> {
 
 export async function putBucketTags(context: OperationContext): Promise<Reply> {
   const tags = await parseTagsBody(context, MAX_BUCKET_TAGS)
-  await context.store.buckets.put({ ...(await requireBucket(context)), tags })
+  await updateBucket(context, old => ({ ...old, tags }))
   return emptyReply(200)
 }
 
 /** Deletes the tags named by `?tagging=KEY,KEY`, or all. */
 export async function deleteBucketTags(context: OperationContext): Promise<Reply> {
   const names = context.query.get('tagging') ?? ''
-  const bucket = await requireBucket(context)
   const isNamed = ([key]: Tag) => names === '' || names.split(',').includes(key)
-  await context.store.buckets.put({ ...bucket, tags: bucket.tags.filter(tag => !isNamed(tag)) })
+  await updateBucket(context, old => ({ ...old, tags: old.tags.filter(tag => !isNamed(tag)) }))
   return emptyReply(204)
 }
 

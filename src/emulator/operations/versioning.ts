@@ -3,14 +3,14 @@ import { OssError } from '../oss-error.js'
 import { emptyReply, xmlReply, type Reply } from '../reply.js'
 import type { ObjectRecord } from '../store/record.js'
 import { versionIdOf } from '../store/versions.js'
-import { requireBucket } from './bucket.js'
+import { requireBucket, updateBucket } from './bucket.js'
 import type { OperationContext } from './operation-context.js'
 import { readXmlBody } from './xml-body.js'
 
 export async function putBucketVersioning(context: OperationContext): Promise<Reply> {
   const status = (await readXmlBody(context, 'VersioningConfiguration'))?.text('Status')
   if (status !== 'Enabled' && status !== 'Suspended') throw new OssError('MalformedXML')
-  await context.store.buckets.put({ ...(await requireBucket(context)), versioning: status })
+  await updateBucket(context, old => ({ ...old, versioning: status }))
   return emptyReply(200)
 }
 

@@ -4,7 +4,7 @@ import { isoTime } from '../iso-time.js'
 import { OssError } from '../oss-error.js'
 import { emptyReply, xmlReply, type Reply } from '../reply.js'
 import type { RetentionPolicy } from '../store/record.js'
-import { requireBucket } from './bucket.js'
+import { requireBucket, updateBucket } from './bucket.js'
 import type { OperationContext } from './operation-context.js'
 import { readXmlBody } from './xml-body.js'
 
@@ -16,15 +16,18 @@ const MAX_DAYS = 365 * 70
 
 export async function initiateBucketWorm(context: OperationContext): Promise<Reply> {
   const days = await readDays(context, 'InitiateWormConfiguration')
-  if (retentionOf(await requireBucket(context), context) !== undefined)
-    throw new OssError('WORMConfigurationLocked')
   const id = randomBytes(16).toString('hex').toUpperCase()
-  await setRetention(context, { id, days, created: isoTime(context.now), isLocked: false })
+  await updateRetention(context, old => {
+    if (old !== undefined) throw new OssError('WORMConfigurationLocked')
+    return { id, days, created: isoTime(context.now), isLocked: false }
+  })
   return emptyReply(200, { 'x-oss-worm-id': id })
 }
 
 export async function getBucketWorm(context: OperationContext): Promise<Reply> {
-  const { id, days, created, isLocked } = await requireRetention(context)
+  const bucket = await requireBucket(context)
+  const retention = validRetention(bucket.retention, context)
+  const { id, days, created, isLocked } = requireRetention(context, retention)
   const lifetimeMs = isLocked ? days * DAY_MS : DRAFT_MS
   return xmlReply('WormConfiguration', {
     WormId: id,
@@ -36,24 +39,29 @@ export async function getBucketWorm(context: OperationContext): Promise<Reply> {
 }
 
 export async function abortBucketWorm(context: OperationContext): Promise<Reply> {
-  const retention = retentionOf(await requireBucket(context), context)
-  if (retention?.isLocked) throw new OssError('WORMConfigurationLocked')
-  await setRetention(context, undefined)
+  await updateRetention(context, old => {
+    if (old?.isLocked) throw new OssError('WORMConfigurationLocked')
+    return undefined
+  })
   return emptyReply(204)
 }
 
 export async function completeBucketWorm(context: OperationContext): Promise<Reply> {
-  const retention = await requireRetention(context)
-  if (retention.isLocked) throw new OssError('WORMConfigurationLocked')
-  await setRetention(context, { ...retention, isLocked: true })
+  await updateRetention(context, old => {
+    const retention = requireRetention(context, old)
+    if (retention.isLocked) throw new OssError('WORMConfigurationLocked')
+    return { ...retention, isLocked: true }
+  })
   return emptyReply(200)
 }
 
 export async function extendBucketWorm(context: OperationContext): Promise<Reply> {
   const days = await readDays(context, 'ExtendWormConfiguration')
-  const retention = await requireRetention(context)
-  if (!retention.isLocked || days < retention.days) throw new OssError('InvalidWORMConfiguration')
-  await setRetention(context, { ...retention, days })
+  await updateRetention(context, old => {
+    const retention = requireRetention(context, old)
+    if (!retention.isLocked || days < retention.days) throw new OssError('InvalidWORMConfiguration')
+    return { ...retention, days }
+  })
   return emptyReply(200)
 }
 
@@ -64,26 +72,32 @@ async function readDays(context: OperationContext, root: string): Promise<number
   return days
 }
 
-/** Resolves with the policy that `wormId`, if given, names; throws 404 NoSuchWORMConfiguration. */
-async function requireRetention(context: OperationContext): Promise<RetentionPolicy> {
-  const retention = retentionOf(await requireBucket(context), context)
-  const id = context.query.get('wormId') ?? retention?.id
-  if (retention === undefined || retention.id !== id) throw new OssError('NoSuchWORMConfiguration')
+/** Returns the policy unless `wormId` names another one; throws 404 NoSuchWORMConfiguration. */
+function requireRetention(
+  { query }: OperationContext,
+  retention: RetentionPolicy | undefined,
+): RetentionPolicy {
+  if (retention === undefined || (query.get('wormId') ?? retention.id) !== retention.id)
+    throw new OssError('NoSuchWORMConfiguration')
   return retention
 }
 
-function retentionOf(
-  { retention }: { readonly retention?: RetentionPolicy },
+/** Returns the policy unless it is a draft that has ended. */
+function validRetention(
+  retention: RetentionPolicy | undefined,
   { now }: OperationContext,
 ): RetentionPolicy | undefined {
   if (retention === undefined || retention.isLocked) return retention
   return now < Date.parse(retention.created) + DRAFT_MS ? retention : undefined
 }
 
-async function setRetention(
+/** Changes the policy; `edit` returns undefined to remove it. */
+function updateRetention(
   context: OperationContext,
-  retention: RetentionPolicy | undefined,
+  edit: (old: RetentionPolicy | undefined) => RetentionPolicy | undefined,
 ): Promise<void> {
-  const { retention: _old, ...bucket } = await requireBucket(context)
-  await context.store.buckets.put({ ...bucket, ...(retention === undefined ? {} : { retention }) })
+  return updateBucket(context, ({ retention: old, ...bucket }) => {
+    const retention = edit(validRetention(old, context))
+    return retention === undefined ? bucket : { ...bucket, retention }
+  })
 }

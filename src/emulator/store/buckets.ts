@@ -25,8 +25,12 @@ export interface BucketStore {
   get(name: string): Promise<BucketRecord | undefined>
   /** Lists the buckets in order of their names. */
   list(): Promise<BucketRecord[]>
-  /** Creates or changes a bucket. */
-  put(record: BucketRecord): Promise<void>
+  /**
+   * Creates or changes a bucket.
+   *
+   * @param edit – called under the lock, with undefined for a new bucket; may throw to change nothing
+   */
+  update(name: string, edit: (old: BucketRecord | undefined) => BucketRecord): Promise<void>
   /** Creates a bucket unless it exists. */
   ensure(record: BucketRecord): Promise<void>
   /** Removes a bucket. Resolves with false if it holds objects or unfinished uploads. */
@@ -43,11 +47,15 @@ export function createBucketStore(
       ? readJsonFile<BucketRecord>(layout.bucketRecord(name))
       : Promise.resolve(undefined)
 
-  async function put(record: BucketRecord): Promise<void> {
-    await makeDir(layout.objects(record.name))
-    await makeDir(layout.uploads(record.name))
-    await writeJsonFile(workspace.tempPath(), layout.bucketRecord(record.name), record)
-  }
+  const withLock = <T>(name: string, work: () => Promise<T>) => runExclusive(`bucket ${name}`, work)
+
+  const update: BucketStore['update'] = (name, edit) =>
+    withLock(name, async () => {
+      const record = edit(await get(name))
+      await makeDir(layout.objects(name))
+      await makeDir(layout.uploads(name))
+      await writeJsonFile(workspace.tempPath(), layout.bucketRecord(name), record)
+    })
 
   return {
     get,
@@ -56,26 +64,24 @@ export function createBucketStore(
       const records = await Promise.all(names.map(get))
       return records.filter(record => record !== undefined)
     },
-    put,
+    update,
     async ensure(record) {
-      if ((await get(record.name)) !== undefined) return
-      await runExclusive(`bucket ${record.name}`, async () => {
-        if ((await get(record.name)) === undefined) await put(record)
-      })
+      if ((await get(record.name)) === undefined) await update(record.name, old => old ?? record)
     },
-    async remove(name) {
-      const trashPath = workspace.tempPath()
-      try {
-        await rmdir(layout.objects(name)) // fails while there is an object
-        await rmdir(layout.uploads(name))
-      } catch (error) {
-        if (!hasErrorCode(error, 'ENOTEMPTY', 'EEXIST')) throw error
-        await makeDir(layout.objects(name))
-        return false
-      }
-      await rename(join(layout.buckets, name), trashPath)
-      await removeTree(trashPath)
-      return true
-    },
+    remove: name =>
+      withLock(name, async () => {
+        const trashPath = workspace.tempPath()
+        try {
+          await rmdir(layout.objects(name)) // fails while there is an object
+          await rmdir(layout.uploads(name))
+        } catch (error) {
+          if (!hasErrorCode(error, 'ENOTEMPTY', 'EEXIST')) throw error
+          await makeDir(layout.objects(name))
+          return false
+        }
+        await rename(join(layout.buckets, name), trashPath)
+        await removeTree(trashPath)
+        return true
+      }),
   }
 }
