@@ -6,6 +6,7 @@
 import { chmodSync, readFileSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import { build } from 'esbuild'
+import { bundleAliOss } from './bundle-ali-oss.mjs'
 
 /** Programs that are started by their path (`src/util/package-file.ts`). */
 const PROGRAMS = ['dist/bullmq/source-process.js', 'dist/cli/resolve-hook.js']
@@ -15,14 +16,7 @@ const { bin, exports } = JSON.parse(readFileSync('package.json', 'utf8'))
 const published = Object.values(exports).flatMap(({ default: file }) => file ?? [])
 const files = [...published, ...Object.values(bin), ...PROGRAMS].map(file => relative('dist', file))
 
-await build({
-  entryPoints: files.map(file => join(compiled, file)),
-  outbase: compiled,
-  outdir: target,
-  chunkNames: 'chunks/[name]-[hash]',
-  bundle: true,
-  splitting: true,
-  packages: 'external',
+const options = {
   format: 'esm',
   platform: 'node',
   target: 'node20.19',
@@ -30,5 +24,16 @@ await build({
   minifyWhitespace: true,
   lineLimit: 160,
   logLevel: 'warning',
+}
+await build({
+  ...options,
+  entryPoints: files.map(file => join(compiled, file)),
+  outbase: compiled,
+  outdir: target,
+  chunkNames: 'chunks/[name]-[hash]',
+  bundle: true,
+  splitting: true,
+  packages: 'external',
 })
+await bundleAliOss(join(target, 'oss'), options)
 for (const program of Object.values(bin)) chmodSync(join(target, relative('dist', program)), 0o755)

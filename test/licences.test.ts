@@ -1,5 +1,5 @@
 /** Users of the package get only dependencies whose licences permit any use. */
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import t from 'tap'
 import { pathOf } from './support/project.js'
 
@@ -28,4 +28,26 @@ t.test('every run-time dependency has a permissive licence', async t => {
   for (const [path, { license = 'unknown' }] of shipped) {
     t.ok(PERMISSIVE.has(OLD_NAMES.get(path) ?? license), `${path}: ${license}`)
   }
+})
+
+t.test('the copy of ali-oss ends with the licences of all packages in it', t => {
+  const [file = ''] = readdirSync(pathOf('dist/oss')).filter(name => /^ali-oss-.*\.js$/.test(name))
+  const text = readFileSync(pathOf(`dist/oss/${file}`), 'utf8')
+  const [code = '', notices = ''] = text.split('/*!\n')
+  const inside = new Set(
+    [...code.matchAll(/\{"node_modules\/((?:@[\w-]+\/)?[\w.-]+)\//g)].map(([, name]) => name),
+  )
+  t.ok(inside.size > 30, `${inside.size} packages`)
+  const licences = new Map<string, string>(
+    [...notices.matchAll(/^(\S+)@[\d.]+ \((.+)\)$/gm)].map(([, name = '', licence = '']) => [
+      name,
+      licence,
+    ]),
+  )
+  t.same(new Set(licences.keys()), inside)
+  for (const [name, licence] of licences) t.ok(PERMISSIVE.has(licence), `${name}: ${licence}`)
+  const page = readFileSync(pathOf('docs/security.md'), 'utf8')
+  t.ok(page.includes(`dist/oss/${file}`), 'docs/security.md names its version')
+  t.match(notices, /Permission is hereby granted/)
+  t.end()
 })

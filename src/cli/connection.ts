@@ -5,6 +5,7 @@
 import { mkdir, realpath } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { EMBEDDED_PREFIX } from '../hint.js'
+import { importBundledAliOss } from '../oss/bundled-ali-oss.js'
 import { connect } from '../oss/connection.js'
 import { defaultCredentials, CredentialsPackageMissingError } from '../oss/default-credentials.js'
 import type { OssConnection } from '../oss/bucket.js'
@@ -45,7 +46,10 @@ export async function openConnection(
   if (flags.local !== undefined) return openLocalConnection(flags.local, bucket)
   const options = await readClientOptions(flags, isConfigured, configuration, bucket)
   const endpoints = isConfigured ? endpointOfBuckets(configuration) : undefined
-  const connection = connect(options, undefined, endpoints)
+  const connection = connect(options, undefined, {
+    bucketEndpoints: endpoints,
+    importClient: importBundledAliOss,
+  })
   return { ...connection, close: async () => connection.close() }
 }
 
@@ -108,7 +112,7 @@ export async function openOffline(
       ? connect(
           { ...endpointOptions({ ...place, ...selectOther(flags) }), ...credentials },
           undefined,
-          isConfigured ? endpointOfBuckets(configuration) : undefined,
+          { bucketEndpoints: isConfigured ? endpointOfBuckets(configuration) : undefined },
         )
       : connect(
           { region: 'local', ...credentials },
@@ -143,10 +147,11 @@ async function openLocalConnection(
     credentials: 'random',
   })
   const { endpoint } = emulator
-  const connection = connect(emulator.clientOptions(bucket ?? 'unused'), {
-    name: EMBEDDED_PREFIX + realDirectory,
-    endpoint,
-  })
+  const connection = connect(
+    emulator.clientOptions(bucket ?? 'unused'),
+    { name: EMBEDDED_PREFIX + realDirectory, endpoint },
+    { importClient: importBundledAliOss },
+  )
   return {
     ...connection,
     close: async () => {

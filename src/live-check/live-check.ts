@@ -96,7 +96,7 @@ export class LiveCheck {
         if (typeof secret === 'string') this.#secrets.add(secret)
       return keys
     }
-    const connection = connect({ ...client, credentials }, undefined, undefined, recorder.wrap)
+    const connection = connect({ ...client, credentials }, undefined, { wrap: recorder.wrap })
     const directory = await mkdtemp(join(tmpdir(), 'oss-spool-live-check-'))
     try {
       const { signal } = this.#options

@@ -5,7 +5,6 @@
  * uploads, hides errors and cannot verify (ali-oss #1242, #904, #1388).
  */
 import { createHash } from 'node:crypto'
-import { createRequire } from 'node:module'
 import { Readable } from 'node:stream'
 import type { Credentials } from './credentials.js'
 import { stripControlChars } from '../util/control-chars.js'
@@ -27,8 +26,8 @@ import {
   type UploadBody,
   type UploadedPart,
 } from './bucket.js'
-import { errorCode } from '../util/error-code.js'
 import type { ClientSettings } from './client-options.js'
+import { importAliOss, type ImportAliOss } from './import-ali-oss.js'
 import { ServerClock } from './server-clock.js'
 import type { SendRequest, TransportContext, TransportRequest } from './transport.js'
 
@@ -123,13 +122,20 @@ export class AliOssBucket implements Bucket {
   readonly #place: Place
   readonly #settings: ClientSettings
   readonly #sendRequest: SendRequest
+  readonly #importClient: ImportAliOss
   #client: Promise<AliOss> | undefined
   readonly #clock = new ServerClock()
 
-  constructor(place: Place, settings: ClientSettings, sendRequest: SendRequest) {
+  constructor(
+    place: Place,
+    settings: ClientSettings,
+    sendRequest: SendRequest,
+    importClient = importAliOss,
+  ) {
     this.#place = place
     this.#settings = settings
     this.#sendRequest = sendRequest
+    this.#importClient = importClient
   }
 
   now(): number {
@@ -382,7 +388,7 @@ export class AliOssBucket implements Bucket {
   }
 
   async #connect(keys: Credentials): Promise<AliOss> {
-    const { default: OSS } = await importMuted()
+    const { default: OSS } = await this.#importClient()
     const { endpoint, region, bucket, cname, pathStyle } = this.#place
     // `ali-oss` rejects IPv6 addresses. It is given an IPv4 address, which the transport replaces.
     const accepted = endpoint.replace(/\[.*\]/, '127.0.0.1')
@@ -417,32 +423,6 @@ function takeTurn<T>({ share, signal }: CallOptions, step: () => Promise<T>): Pr
 function ignoreNoSuchUpload(error: unknown): undefined {
   if (isNoSuchUpload(error)) return undefined
   throw error
-}
-
-const MUTED_NAMESPACES = '-ali-oss,-ali-oss:*'
-
-/** Imports `ali-oss`. Excludes it from `DEBUG`, because it logs headers, including the security token, and strings to sign. */
-async function importMuted() {
-  const namespaces = process.env['DEBUG']
-  if (!namespaces || namespaces.endsWith(MUTED_NAMESPACES)) return import('ali-oss')
-  const muted = `${namespaces},${MUTED_NAMESPACES}`
-  process.env['DEBUG'] = muted // `debug` reads it when it is loaded
-  const module = await import('ali-oss')
-  debugOfAliOss()?.enable(muted)
-  return module
-}
-
-/** Returns the instance of `debug` that `ali-oss` uses, or `undefined` in a bundle. */
-function debugOfAliOss(): { enable(namespaces: string): void } | undefined {
-  try {
-    const aliOss = createRequire(import.meta.url).resolve('ali-oss')
-    // We do not depend on the typings of `debug`.
-    return createRequire(aliOss)('debug') as { enable(namespaces: string): void }
-  } catch (error) {
-    // A bundle has no package `ali-oss` and, as CommonJS, no `import.meta.url`.
-    if (!['MODULE_NOT_FOUND', 'ERR_INVALID_ARG_VALUE'].includes(errorCode(error) ?? '')) throw error
-    return undefined
-  }
 }
 
 /** Fields of the errors of `ali-oss`. */

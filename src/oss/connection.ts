@@ -15,6 +15,7 @@ import {
   type ClientOptions,
 } from './client-options.js'
 import { withheldCredentials } from './credentials.js'
+import type { ImportAliOss } from './import-ali-oss.js'
 import { unverifiedTlsWarning } from './tls-identity.js'
 import { Transport, type SendRequest } from './transport.js'
 
@@ -26,17 +27,24 @@ export interface EndpointAlias {
   readonly endpoint: string
 }
 
+/** Settings of a connection that are not those of a client. */
+export interface ConnectOptions {
+  /** Further endpoints that are configured, each for one bucket. */
+  readonly bucketEndpoints?: ReadonlyMap<string, string> | undefined
+  /** Returns the function that sends all requests, around the given one. */
+  readonly wrap?: (send: SendRequest) => SendRequest
+  /** @default the installed `ali-oss` */
+  readonly importClient?: ImportAliOss
+}
+
 /**
  * Creates a connection from `client`. Sends nothing.
- * @param bucketEndpoints – further endpoints that are configured, each for one bucket
- * @param wrap – returns the function that sends all requests, around the given one
  * @throws TypeError if `client` is neither an `ali-oss` client nor options to create one
  */
 export function connect(
   client: AliOssClient | ClientOptions,
   alias?: EndpointAlias,
-  bucketEndpoints: ReadonlyMap<string, string> = new Map(),
-  wrap = (send: SendRequest): SendRequest => send,
+  { bucketEndpoints, wrap = send => send, importClient }: ConnectOptions = {},
 ): OssConnection {
   const { settings, place } = readClient(client)
   const transport = new Transport(settings.agents, settings.ca)
@@ -44,7 +52,7 @@ export function connect(
   const own = { ...place, endpoint: alias?.name ?? place.endpoint }
   const buckets = new Map<string, Bucket>()
   const isConfiguredFor = (endpoint: string, bucket: string): boolean => {
-    const ofBucket = bucketEndpoints.get(bucket)
+    const ofBucket = bucketEndpoints?.get(bucket)
     return (
       endpoint === own.endpoint ||
       (ofBucket !== undefined && endpoint === canonicalEndpoint(ofBucket))
@@ -75,6 +83,7 @@ export function connect(
         { ...at, endpoint },
         { ...settings, credentials },
         sendRequest,
+        importClient,
       )
       buckets.set(name, bucket)
       return bucket
