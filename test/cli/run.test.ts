@@ -61,6 +61,8 @@ t.test('waits for the exit status after the output has ended', async t => {
   const done = await run(dir, [...ARGS, '--', 'sh', '-c', late], undefined, env)
   t.equal(done.status, 4)
   t.equal(await get(oss, 'k'), undefined)
+  const shown = await run(dir, ['show', 'k', '--json'], undefined, env)
+  t.notOk('file' in JSON.parse(shown.out), 'show names no temp file, since it was removed')
 })
 
 void long(t, 'when OSS fails, the command runs to its end and is never started again', async t => {

@@ -1,4 +1,5 @@
 /** `oss-spool show`: describes one upload, its state and the next step. */
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Command } from 'commander'
 import { type Checkpoint, type UploadRecord } from '../../disk/checkpoint.js'
@@ -31,6 +32,7 @@ export function defineShow(program: Command, session: Session): void {
 interface UploadDetails extends UploadStatus {
   /** Absent if the bytes are on another host of a fleet. */
   readonly directory?: string
+  /** The temp file, if it exists. */
   readonly file?: string
   readonly token: string
   readonly partSize: number
@@ -80,7 +82,8 @@ function toUploadDetails(
   directory: string | undefined,
 ): UploadDetails {
   const record = selectRecord(status, checkpoint)
-  const { token, file, plan, object } = record
+  const { token, plan, object } = record
+  const file = directory === undefined ? undefined : join(directory, record.file)
   const freed = countFreedBytes(record)
   return {
     ...status,
@@ -91,9 +94,8 @@ function toUploadDetails(
     ...(freed === 0 ? {} : { freed }),
     superseded: checkpoint.superseded,
     unanswered: checkpoint.unanswered ?? [],
-    ...(record.phase === 'published' || directory === undefined
-      ? {}
-      : { file: join(directory, file) }),
+    // Removed when the object is published, and when the source fails before the seal.
+    ...(file === undefined || !existsSync(file) ? {} : { file }),
     ...('sealedAt' in record ? { crc64: record.crc64 } : {}),
   }
 }
