@@ -12,6 +12,9 @@ import { sourceOf } from './source.mjs'
 
 const MOST_TOUCHED = 2 ** 30
 
+/** A run that takes longer, in ms, has hung, and must not keep the others from being measured. */
+const LONGEST_RUN = 15 * 60_000
+
 /** Discarded bodies trigger frequent major GCs in the server, which would steal CPU from the subject. */
 const SERVER_FLAGS = ['--initial-old-space-size=256']
 
@@ -36,17 +39,25 @@ export class Bench {
     return answer
   }
 
-  /** Runs a subject once. */
+  /**
+   * Runs a subject once.
+   * @param spec – `size` in bytes; `server`: the one to which a client of OSS sends, default the emulator that discards;
+   *   all else is described in `child.mjs` and in the subjects
+   */
   async run(subject, spec) {
-    const { key = `${subject}-${this.#runs++}` } = spec
+    const { key = `${subject}-${this.#runs++}`, server = 'oss' } = spec
+    const places = { ...this.places, oss: this.places[server] }
     const releaseMemory = await touchMemory(Math.min(spec.size, MOST_TOUCHED))
-    const child = fork(here('child.mjs'))
+    const child = fork(here('child.mjs'), { execArgv: ['--no-warnings'] })
+    const limit = setTimeout(() => child.kill('SIGKILL'), LONGEST_RUN)
     const nextMessage = () =>
       Promise.race([
         once(child, 'message'),
-        once(child, 'exit').then(([code]) => [{ failed: `${subject} ended with ${code}` }]),
+        once(child, 'exit').then(([code, signal]) => [
+          { failed: `${subject} ended with ${code ?? signal}` },
+        ]),
       ])
-    child.send({ ...spec, subject, key, places: this.places })
+    child.send({ ...spec, subject, key, places })
     let [{ measured, failed }] = await nextMessage()
     await releaseMemory()
     await this.ask('forget') // requests of the warm-up
@@ -55,12 +66,13 @@ export class Bench {
       child.send('go')
       ;[{ measured, failed }] = await nextMessage()
     }
-    if (child.exitCode === null) await once(child, 'exit')
+    if (child.exitCode === null && child.signalCode === null) await once(child, 'exit')
+    clearTimeout(limit)
     if (failed !== undefined) throw new Error(failed)
     const after = await this.ask('cpu')
-    const server = (after.user + after.system - before.user - before.system) / 1e6
+    const serverCpu = (after.user + after.system - before.user - before.system) / 1e6
     const writes = spec.countWrites ? { writes: await this.ask('writes') } : {}
-    return { ...measured, ...writes, server }
+    return { ...measured, ...writes, server: serverCpu }
   }
 
   /**

@@ -1,6 +1,6 @@
 /**
  * The process of one run. Measures one subject from the first byte requested to the answer, and compares the
- * answer with the bytes. A small run before it warms up code and connections.
+ * answer with the bytes. Uploads before it (`spec.before`, sizes in bytes) warm up code and connections.
  */
 import { existsSync, readdirSync, statSync, watch } from 'node:fs'
 import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises'
@@ -10,6 +10,7 @@ import { monitorEventLoopDelay } from 'node:perf_hooks'
 import OSS from 'ali-oss'
 import { crcOf, sourceOf } from './source.mjs'
 
+/** The upload before a run whose specification names no other. */
 const WARM_UP = 32 * 2 ** 20
 
 process.once('message', spec => {
@@ -25,9 +26,9 @@ async function measure(spec) {
   const subject = await import(`./subjects/${spec.subject}.mjs`)
   const dir = await mkdtemp(join(tmpdir(), 'oss-spool-bench-'))
   try {
-    if (spec.warmUp !== false) {
-      const size = Math.min(WARM_UP, spec.size)
-      await once(subject, { ...spec, key: `${spec.key}-warm`, size, rate: undefined }, dir)
+    const before = spec.before ?? [Math.min(WARM_UP, spec.size)]
+    for (const [i, size] of before.entries()) {
+      await once(subject, { ...spec, key: `${spec.key}-before-${i}`, size, rate: undefined }, dir)
     }
     process.send({ ready: true })
     await new Promise(resolve => process.once('message', resolve)) // "go"
@@ -128,7 +129,7 @@ async function check(where, { places, key, size }, dir, expected) {
     found = [Number(headers['content-length']), headers['x-oss-hash-crc64ecma']]
   } else if (where === 's3') {
     const { headers } = await fetch(`${places.s3}/bench/${key}`, { method: 'HEAD' })
-    found = [Number(headers.get('content-length')), headers.get('x-bench-crc64')]
+    found = [Number(headers.get('content-length')), headers.get('x-oss-hash-crc64ecma')]
   } else if (where === 'disk') {
     found = [(await stat(join(dir, 'file'))).size, expected]
   } else return

@@ -17,6 +17,9 @@ export function ratio(a, b) {
   return median(a.map((value, i) => value / b[i]))
 }
 
+/** Returns a share of a number of bytes, objects or rounds: a whole number, and at least `least`. */
+export const scaled = (count, scale, least = 1) => Math.max(least, Math.ceil(count * scale))
+
 /** Rates in MB/s, with MB = 10^6 bytes. */
 export const rates = (size, runs) => runs.map(({ ms }) => size / 1e3 / ms)
 

@@ -11,7 +11,10 @@ const rclone = spawnSync('rclone', ['version'], { encoding: 'utf8' }).stdout?.sp
 export const installed = {
   node: process.version,
   machine: `${cpus().length} × ${cpus()[0]?.model.trim()}, ${(totalmem() / 2 ** 30).toFixed(0)} GiB, Linux ${release()}`,
-  commit: execFileSync('git', ['rev-parse', '--short', 'HEAD'], { encoding: 'utf8' }).trim(),
+  /** With "-dirty" if a file differs from that commit. */
+  commit: execFileSync('git', ['describe', '--always', '--dirty', '--exclude=*'], {
+    encoding: 'utf8',
+  }).trim(),
   versions: {
     'ali-oss': version('ali-oss'),
     '@aws-sdk/lib-storage': version('@aws-sdk/lib-storage'),

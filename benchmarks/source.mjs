@@ -21,6 +21,14 @@ function* chunks(size) {
   }
 }
 
+/** Returns the bytes from `start` to `end` of the stream, as a view where they are in the pool in one piece. */
+export function bytesOf(start, end) {
+  const at = start % pool.length
+  const whole = pool.subarray(at, at + end - start)
+  if (whole.length === end - start) return whole
+  return Buffer.concat([whole, bytesOf(start + whole.length, end)])
+}
+
 /** Returns a stream of `size` bytes, at full speed or at `rate` bytes per second. */
 export function sourceOf(size, rate = Infinity) {
   if (rate === Infinity) {

@@ -1,5 +1,5 @@
 /** `parallel: 'auto'` against fixed numbers of parts in flight, on a fast line and on a slow one. */
-import { MIB, ratio, rates, spread, table, verdict } from '../figures.mjs'
+import { MIB, ratio, rates, scaled, spread, table, verdict } from '../figures.mjs'
 
 const PARALLEL = ['auto', 5, 16, 32]
 /** On the first line, as on one of 1,000 MB/s at 100 ms, a connection is idle for a third of its time. */
@@ -13,18 +13,18 @@ const LINES = {
     spec: { partSize: MIB / 2, size: 20 * MIB },
   },
 }
-/** It is nearly all waiting, so rounds differ little. */
-const ROUNDS = 2
+/** It is nearly all waiting: rounds differ by a hundredth. */
+const ROUNDS = 1
 
 export const title = '`parallel`: auto, 5, 16 and 32 parts in flight'
 
-export async function run(bench) {
+export async function run(bench, { scale }) {
   const measured = {}
   for (const [line, { link, spec }] of Object.entries(LINES)) {
     await bench.ask('link', link)
     const cases = PARALLEL.map(parallel => [
       `${line}, ${parallel}`,
-      { subject: 'oss-spool', ...spec, parallel, warmUp: false },
+      { subject: 'oss-spool', ...spec, size: scaled(spec.size, scale), parallel, before: [] },
     ])
     Object.assign(measured, await bench.compare(Object.fromEntries(cases), ROUNDS))
   }
@@ -42,7 +42,9 @@ export async function run(bench) {
       ['MB/s', ...PARALLEL],
       Object.entries(LINES).map(([line, { spec }]) => [
         line,
-        ...PARALLEL.map(each => spread(rates(spec.size, measured[`${line}, ${each}`]), 1)),
+        ...PARALLEL.map(each =>
+          spread(rates(scaled(spec.size, scale), measured[`${line}, ${each}`]), 1),
+        ),
       ]),
     ),
     targets: [

@@ -1,7 +1,7 @@
 /** Time until a cancelled upload has released its resources. */
 import { MIB, median, spread, table, verdict } from '../figures.mjs'
 
-const SPEC = { size: 256 * MIB, partSize: 8 * MIB, parallel: 5, warmUp: false }
+const SPEC = { size: 256 * MIB, partSize: 8 * MIB, parallel: 5, before: [] }
 const LINK = { latency: 30, totalBandwidth: 20e6 }
 
 export const title = 'Cancel: an upload with 5 parts on a link of 20 MB/s, aborted by its signal'

@@ -7,10 +7,7 @@ const LABELS = { ours: 'oss-spool, synced', lowdb: "`ali-oss`'s checkpoint in lo
 export const title = 'Checkpoints: one write, by the number of parts'
 
 export async function run(bench, { runs }) {
-  const cases = PARTS.map(parts => [
-    parts,
-    { subject: 'checkpoint', size: 0, warmUp: false, parts },
-  ])
+  const cases = PARTS.map(parts => [parts, { subject: 'checkpoint', size: 0, before: [], parts }])
   const measured = await bench.compare(Object.fromEntries(cases), runs)
   const cell = (parts, of, digits) => median(measured[parts].map(of)).toFixed(digits)
   return {

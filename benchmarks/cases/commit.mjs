@@ -1,8 +1,9 @@
 /** Cost of `commit()`: a paced stream with and without commits, and concurrent callers that share syncs. */
-import { MIB, median, ratio, spread, table, verdict } from '../figures.mjs'
+import { MIB, median, ratio, scaled, spread, table, verdict } from '../figures.mjs'
 
 const RATE = 10e6
-const PACED = { size: 40 * MIB, partSize: 8 * MIB, parallel: 5, rate: RATE }
+const SIZE = 40 * MIB
+const PACED = { partSize: 8 * MIB, parallel: 5, rate: RATE }
 const COMMITS_PER_SECOND = 100
 /** Concurrent callers, each of which writes a record of 1 KiB and awaits its commit, and the bytes of all. */
 const CALLERS = { 1: MIB / 2, 16: 4 * MIB, 256: 16 * MIB }
@@ -10,12 +11,13 @@ const CALLERS = { 1: MIB / 2, 16: 4 * MIB, 256: 16 * MIB }
 export const title =
   'Commits: 100 a second in a stream of 10 MB/s, and records of 1 KiB that are each committed'
 
-export async function run(bench, { runs }) {
+export async function run(bench, { runs, scale }) {
+  const pacedSize = scaled(SIZE, scale)
   const everyMs = 1000 / COMMITS_PER_SECOND
   const paced = await bench.compare(
     {
-      'without commits': { subject: 'commit', ...PACED },
-      '100 commits a second': { subject: 'commit', ...PACED, everyMs },
+      'without commits': { subject: 'commit', ...PACED, size: pacedSize },
+      '100 commits a second': { subject: 'commit', ...PACED, size: pacedSize, everyMs },
     },
     runs,
   )
@@ -23,7 +25,13 @@ export async function run(bench, { runs }) {
     Object.fromEntries(
       Object.entries(CALLERS).map(([callers, size]) => [
         callers,
-        { subject: 'commit', size, partSize: 8 * MIB, parallel: 5, callers: Number(callers) },
+        {
+          subject: 'commit',
+          size: scaled(size, scale),
+          partSize: 8 * MIB,
+          parallel: 5,
+          callers: Number(callers),
+        },
       ]),
     ),
     runs,
@@ -39,7 +47,7 @@ export async function run(bench, { runs }) {
         Object.entries(paced).map(([label, all]) => [
           label,
           spread(
-            all.map(one => PACED.size / 1e3 / one.ms),
+            all.map(one => pacedSize / 1e3 / one.ms),
             2,
           ),
           spread(

@@ -1,5 +1,5 @@
 /** Cost of `rotate`: many small and a few large gzip objects, compared with a hand-written loop that is not safe. */
-import { ratio, spread, table, verdict } from '../figures.mjs'
+import { ratio, scaled, spread, table, verdict } from '../figures.mjs'
 import { objectCount, RECORD } from '../records.mjs'
 
 /** Numbers of records, records per object, and the limits of the ratios of time and processor time. */
@@ -21,11 +21,12 @@ const WORKLOADS = {
 export const title =
   'Records in 10 partitions into gzip objects: 30,000 into small ones, 300,000 into large ones'
 
-export async function run(bench, { runs }) {
+export async function run(bench, { runs, scale }) {
   const measured = {}
   const texts = []
   const targets = []
-  for (const [workload, { records, perObject, time, cpu }] of Object.entries(WORKLOADS)) {
+  for (const [workload, { records: all, perObject, time, cpu }] of Object.entries(WORKLOADS)) {
+    const records = scaled(all, scale)
     const spec = { size: records * RECORD, perObject, countWrites: true }
     const compared = await bench.compare(
       {

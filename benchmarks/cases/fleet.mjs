@@ -5,7 +5,7 @@
  * that a script runs. Nothing of the benchmark itself is among them, since it watches the output of the workers
  * and not the queue, and starts to count when all workers are connected and a paused queue holds all jobs.
  */
-import { spawn } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { createServer } from 'node:net'
@@ -16,7 +16,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { Redis } from 'ioredis'
 import { UploadQueue } from '../../dist/bullmq/index.js'
-import { MIB, table } from '../figures.mjs'
+import { environmentOf } from '../environment.mjs'
+import { MIB, scaled, table } from '../figures.mjs'
 
 const BIN = fileURLToPath(new URL('../../dist/cli/bin.js', import.meta.url))
 const SOURCES = fileURLToPath(new URL('../fleet-sources.mjs', import.meta.url))
@@ -26,22 +27,24 @@ const LOADS = [
   { name: '64 MiB', size: 64 * MIB, jobs: 48 },
 ]
 /** Seconds for which workers without jobs are counted, after the first load. */
-const IDLE_SECONDS = 20
+const IDLE_SECONDS = 10
 /** ms after it has said that it works for a worker to subscribe to its queues. */
 const SETTLING_MS = 1_000
 
 export const title =
   'Fleet: jobs on BullMQ, 1, 2 and 4 workers, each with four concurrent jobs; parts of 8 MiB'
 
-/** `--runs 1` measures a tenth of the jobs, to check the case and not to publish it. */
-export async function run(bench, { runs }) {
-  const share = runs === 1 ? 0.1 : 1
+/** Returns what is missing on this machine, if anything. */
+export const missing = () =>
+  spawnSync('redis-server', ['--version']).error && 'redis-server is not installed'
+
+export async function run(bench, { scale }) {
   const measured = {}
   for (const { name, size, jobs } of LOADS) {
     measured[name] = []
     for (const workers of WORKERS) {
-      const idleSeconds = size === LOADS[0].size ? IDLE_SECONDS * share : 0
-      const load = { size, jobs: Math.ceil(jobs * share), idleSeconds }
+      const idleSeconds = size === LOADS[0].size ? scaled(IDLE_SECONDS, scale) : 0
+      const load = { size, jobs: scaled(jobs, scale), idleSeconds }
       measured[name].push({
         workers,
         ...load,
@@ -136,15 +139,7 @@ async function runFleet(oss, workers, { size, jobs, idleSeconds }) {
     for (let i = 0; i < jobs; i++)
       await queue.add({ key: `f/${i}`, source: 'blocks', args: { size } })
     const added = since(before, await countsOf(redis))
-    const env = {
-      ...process.env,
-      REDIS_URL: `redis://127.0.0.1:${port}`,
-      OSS_ENDPOINT: oss.endpoint,
-      OSS_REGION: oss.region.replace(/^oss-/, ''),
-      OSS_BUCKET: oss.bucket,
-      OSS_ACCESS_KEY_ID: oss.accessKeyId,
-      OSS_ACCESS_KEY_SECRET: oss.accessKeySecret,
-    }
+    const env = { ...environmentOf(oss), REDIS_URL: `redis://127.0.0.1:${port}` }
     for (let i = 0; i < workers; i++) running.push(startWorker(env, `m${i}`, join(dir, `m${i}`)))
     await Promise.all(running.map(({ ready }) => ready))
     await sleep(SETTLING_MS)

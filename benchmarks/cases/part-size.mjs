@@ -2,23 +2,28 @@
 import { MIB, table, verdict } from '../figures.mjs'
 
 const PART_SIZES = [100 * 1024, MIB, 4 * MIB, 8 * MIB, 16 * MIB, 64 * MIB, 256 * MIB]
-const PARALLEL = [1, 5, 16, 32]
+const PARALLEL = [1, 5, 16, 32, 'auto']
+/** The number of parts in flight that `auto` may reach, and how many times the bytes it gets, since it starts with 5. */
+const AUTO = { most: 32, times: 4 }
 const LATENCIES = [0, 20, 100]
 const LINKS = [10, 100, 1000]
 /** Longest time of a part, in s; longer ones add no information. */
 const LONGEST_PART = 1
+/** Bytes of a cell, as the time in s that the link takes for them. */
+const CELL_SECONDS = 0.3
 
 export const title = 'Part size × parts in flight × latency × link, MB/s'
 
 export const nameOf = bytes => (bytes < MIB ? `${bytes / 1024} KiB` : `${bytes / MIB} MiB`)
 
-export async function run(bench) {
+export async function run(bench, { scale }) {
   const measured = []
   for (const link of LINKS) {
     for (const latency of LATENCIES) {
       await bench.ask('link', { latency, totalBandwidth: link * 1e6 })
-      const cells = cellsOf(link, latency)
-      const spec = { cells, size: MIB, warmUp: link === 1000 }
+      const cells = cellsOf(link, latency, scale)
+      // The warm-up measures all cells once more: only a fast link shows code that is not compiled yet.
+      const spec = { cells, size: MIB, before: link === 1000 ? [MIB] : [] }
       const { rates } = await bench.run('matrix', spec)
       for (const [i, cell] of cells.entries()) {
         measured.push({ link, latency, ...cell, rate: rates[i] })
@@ -29,20 +34,24 @@ export async function run(bench) {
   process.stderr.write('\n')
   return {
     measured,
-    text: LINKS.map(link => tableOf(measured, link)).join('\n\n'),
+    text: `${LINKS.map(link => tableOf(measured, link)).join('\n\n')}
+
+\`auto\` sends ${AUTO.times} times the bytes of the others, since it starts with 5 parts in flight.`,
     targets: targets(measured),
   }
 }
 
-function cellsOf(link, latency) {
+function cellsOf(link, latency, scale) {
   const cells = []
   for (const partSize of PART_SIZES) {
     if (partSize / (link * 1e6) > LONGEST_PART) continue
     for (const parallel of PARALLEL) {
-      const rounds = latency === 0 ? Infinity : 800 / latency
-      const most = Math.min(100, Math.ceil((link * 1e6 * 0.3) / partSize))
-      const parts = Math.max(2, Math.min(most, rounds * parallel))
-      cells.push({ partSize, parallel, size: parts * partSize })
+      const rounds = latency === 0 ? Infinity : (800 / latency) * scale
+      const most = Math.min(100, Math.ceil((link * 1e6 * CELL_SECONDS * scale) / partSize))
+      const inFlight = parallel === 'auto' ? AUTO.most : parallel
+      const parts = Math.max(2, Math.min(most, Math.ceil(rounds * inFlight)))
+      const times = parallel === 'auto' ? AUTO.times : 1
+      cells.push({ partSize, parallel, size: parts * partSize * times })
     }
   }
   return cells
@@ -68,13 +77,13 @@ function tableOf(measured, link) {
   return `A link of ${link} MB/s:\n\n${table(['', ...head], rows)}`
 }
 
-/** Compares the default, 8 MiB × 5, with the best setting, on the worst link. */
+/** Compares the default, 8 MiB × auto, with the best setting, on the worst link. */
 function targets(measured) {
   const shares = LINKS.flatMap(link =>
     LATENCIES.map(latency => {
       const here = measured.filter(m => m.link === link && m.latency === latency)
-      const usual = here.find(m => m.partSize === 8 * MIB && m.parallel === 5)
-      return usual.rate / Math.max(...here.map(({ rate }) => rate))
+      const byDefault = here.find(m => m.partSize === 8 * MIB && m.parallel === 'auto')
+      return byDefault.rate / Math.max(...here.map(({ rate }) => rate))
     }),
   )
   return [

@@ -2,22 +2,23 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { mib, MIB, median, ratio, spread, table, verdict } from '../figures.mjs'
+import { mib, MIB, median, ratio, scaled, spread, table, verdict } from '../figures.mjs'
 
-const SIZE = 512 * MIB
-const SPEC = { size: SIZE, partSize: 8 * MIB, parallel: 5 }
-const PARTS = SIZE / SPEC.partSize
+const PARTS = 64
+const SPEC = { partSize: 8 * MIB, parallel: 5 }
 
 export const title = 'Resume of a sealed upload with half its parts on OSS'
 
-export async function run(bench, { runs }) {
+export async function run(bench, { runs, scale }) {
+  const parts = scaled(PARTS, scale, 4)
+  const spec = { ...SPEC, size: parts * SPEC.partSize }
   const measured = { 'a full upload': [], 'a resume': [] }
   const spool = await mkdtemp(join(tmpdir(), 'oss-spool-bench-resume-'))
   try {
     for (let i = 0; i < runs; i++) {
-      measured['a full upload'].push(await bench.run('oss-spool', SPEC))
-      await bench.ask('refuse', PARTS / 2 + 1)
-      const half = { ...SPEC, spool, id: `half-${i}`, warmUp: false }
+      measured['a full upload'].push(await bench.run('oss-spool', spec))
+      await bench.ask('refuse', parts / 2 + 1)
+      const half = { ...spec, spool, id: `half-${i}`, before: [] }
       const { key } = await bench.run('sealed-half', half)
       await bench.ask('heal')
       measured['a resume'].push(await bench.run('resume', { ...half, key }))

@@ -1,26 +1,34 @@
 /**
- * The server process: the emulator, discarding bodies; the same with S3's protocol; and a no-op server that shows
- * the cost of a server by itself. All three are controlled over IPC.
+ * The server process: the emulator, discarding bodies; an emulator that stores them; a server that costs next to nothing,
+ * for OSS's and S3's protocol; and one that ignores the bytes. All are controlled over IPC.
  */
 import { existsSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { startEmulator } from '../../dist/emulator/index.js'
+import { startDiscarding } from './discarding.mjs'
 import { startNoop } from './noop.mjs'
-import { startS3 } from './s3.mjs'
 
-/** Parent of the data directory, in memory if possible, so that the server's files do not slow down the subjects. */
+/** Parent of the data directories, in memory if possible, so that the server's files do not slow down the subjects. */
 const parent = existsSync('/dev/shm') ? '/dev/shm' : tmpdir()
 const dir = await mkdtemp(join(parent, 'oss-spool-bench-oss-'))
-const oss = await startEmulator({ dir, buckets: ['bench'], discard: true, verify: 'crc64' })
-const [s3, noop] = await Promise.all([startS3(), startNoop()])
+const emulator = { buckets: ['bench'], verify: 'crc64' }
+const oss = await startEmulator({ ...emulator, dir: join(dir, 'discarded'), discard: true })
+const [storing, discarding, noop] = await Promise.all([
+  startEmulator({ ...emulator, dir: join(dir, 'stored') }),
+  startDiscarding(),
+  startNoop(),
+])
 
 /** Functions that the benchmark can call. */
 const calls = {
+  /** Options of a client for each server of OSS's protocol, and URLs of the others. */
   places: () => ({
     oss: oss.clientOptions('bench'),
-    s3: s3.endpoint,
+    storing: storing.clientOptions('bench'),
+    discarding: { ...oss.clientOptions('bench'), endpoint: discarding.endpoint },
+    s3: discarding.endpoint,
     noop: noop.endpoint,
   }),
   link: link => void (oss.link = link),
@@ -45,7 +53,7 @@ process.on('message', ({ name, argument }) => {
   process.send({ answer: calls[name](argument) })
 })
 process.on('disconnect', () => {
-  void Promise.all([oss.close(), s3.close(), noop.close()])
+  void Promise.all([oss, storing, discarding, noop].map(server => server.close()))
     .then(() => rm(dir, { recursive: true, force: true }))
     .then(() => process.exit())
 })

@@ -1,6 +1,6 @@
 /**
- * The minimal work of any resumable sink: the bytes are written to a file while `parallel` concurrent workers send
- * them by plain `uploadPart` calls of `ali-oss`. Nothing is checked, retried or remembered.
+ * The loop that most people write: the bytes go to a file while `parallel` concurrent workers send them by `uploadPart`
+ * calls of `ali-oss`. Nothing is checked, retried or remembered.
  */
 import { createWriteStream } from 'node:fs'
 import { join } from 'node:path'

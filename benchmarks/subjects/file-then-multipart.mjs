@@ -1,4 +1,4 @@
-/** The usual recipe: a temp file, then `multipartUpload`, which writes its checkpoint to `lowdb` after each part. */
+/** A temp file, then `multipartUpload`, which writes its checkpoint to `lowdb` after each part. */
 import { createWriteStream } from 'node:fs'
 import { unlink } from 'node:fs/promises'
 import { join } from 'node:path'
