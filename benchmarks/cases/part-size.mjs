@@ -22,9 +22,9 @@ export async function run(bench, { scale }) {
     for (const latency of LATENCIES) {
       await bench.ask('link', { latency, totalBandwidth: link * 1e6 })
       const cells = cellsOf(link, latency, scale)
-      // The warm-up measures all cells once more: only a fast link shows code that is not compiled yet.
-      const spec = { cells, size: MIB, before: link === 1000 ? [MIB] : [] }
-      const { rates } = await bench.run('matrix', spec)
+      const warmUp = { partSize: MIB, parallel: 5, size: link * 1e6 * CELL_SECONDS }
+      const spec = { cells: [warmUp, ...cells], size: MIB, before: [] }
+      const [, ...rates] = (await bench.run('matrix', spec)).rates
       for (const [i, cell] of cells.entries()) {
         measured.push({ link, latency, ...cell, rate: rates[i] })
       }
