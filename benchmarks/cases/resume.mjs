@@ -10,7 +10,7 @@ const SPEC = { partSize: 8 * MIB, parallel: 5 }
 export const title = 'Resume of a sealed upload with half its parts on OSS'
 
 export async function run(bench, { runs, scale }) {
-  const parts = scaled(PARTS, scale, 4)
+  const parts = 2 * scaled(PARTS / 2, scale, 2)
   const spec = { ...SPEC, size: parts * SPEC.partSize }
   const measured = { 'a full upload': [], 'a resume': [] }
   const spool = await mkdtemp(join(tmpdir(), 'oss-spool-bench-resume-'))
