@@ -153,3 +153,32 @@ t.test('an upload of a Spool resumes under a new upload id when its own was remo
   await b.another().resume('id')
   t.same(await b.get('key'), data)
 })
+
+t.test('transitions happen in the order of their classes and before the expiration', async t => {
+  const step = (name: string, storageClass: string, when: string) =>
+    `<${name}>${when}<StorageClass>${storageClass}</StorageClass></${name}>`
+  const put = async (...steps: string[]) => tag((await putRules(rule(steps.join('')))).body, 'Code')
+  const days = (n: number) => `<Days>${n}</Days>`
+  const date = '<CreatedBeforeDate>2020-01-01T00:00:00.000Z</CreatedBeforeDate>'
+  const archive = step('Transition', 'Archive', days(20))
+  const expiration = `<Expiration>${days(30)}</Expiration>`
+  t.equal(await put(archive, step('Transition', 'IA', days(10)), expiration), undefined)
+  t.equal(await put(archive, step('Transition', 'IA', days(21))), 'InvalidArgument')
+  t.equal(await put(step('Transition', 'IA', days(31)), expiration), 'InvalidArgument')
+  t.equal(await put(step('Transition', 'IA', days(0))), 'InvalidArgument')
+  t.equal(await put(step('Transition', 'IA', date), expiration), 'InvalidRequest')
+  const markers =
+    '<Expiration><ExpiredObjectDeleteMarker>true</ExpiredObjectDeleteMarker></Expiration>'
+  t.equal(await put(archive, markers), undefined)
+})
+
+t.test('tags of a rule have valid characters, and any number and length', async t => {
+  const put = async (...keys: string[]) => {
+    const tags = keys.map(key => `<Tag><Key>${key}</Key><Value>v</Value></Tag>`)
+    const expiration = '<Expiration><Days>1</Days></Expiration>'
+    return tag((await putRules(rule(tags.join('') + expiration))).body, 'Code')
+  }
+  t.equal(await put('k'.repeat(129)), undefined)
+  t.equal(await put(...Array.from({ length: 20 }, (_, i) => `k${i}`)), undefined)
+  t.equal(await put('%'), 'InvalidArgument')
+})

@@ -245,6 +245,19 @@ t.test('a presigned V4 URL without its additional header is 400', async t => {
   t.equal((await put({ 'x-who': 'you' })).status, 403)
 })
 
+t.test('a bucket has the redundancy that it was created with', async t => {
+  const create = (redundancy: string) => {
+    const type = `<DataRedundancyType>${redundancy}</DataRedundancyType>`
+    const body = `<CreateBucketConfiguration>${type}</CreateBucketConfiguration>`
+    return ask(oss, 'PUT', '/zones/', { body })
+  }
+  t.equal((await create('XYZ')).status, 400)
+  await create('ZRS')
+  const { body } = await ask(oss, 'GET', '/zones/?bucketInfo')
+  t.equal(tag(body, 'DataRedundancyType'), 'ZRS')
+  await ask(oss, 'DELETE', '/zones/')
+})
+
 t.test('bucket information has the fields that SDKs read', async t => {
   const { body } = await ask(oss, 'GET', '/bkt/?bucketInfo')
   for (const name of ['DataRedundancyType', 'AccessMonitor', 'TransferAcceleration'])
@@ -394,7 +407,11 @@ t.test('listed buckets have their tags if tags select them', async t => {
   t.match(buckets, [{ name: 'other', tag: { team: 'a' } }])
 })
 
-t.test('tags with characters that the service refuses are refused', async t => {
+t.test('tags of objects have valid characters, those of buckets any', async t => {
+  const tagging = '<Tagging><TagSet><Tag><Key>%@abc</Key><Value>a%</Value></Tag></TagSet></Tagging>'
+  t.equal((await ask(oss, 'PUT', '/bkt/?tagging', { body: tagging })).status, 200)
+  t.equal(tag((await ask(oss, 'GET', '/bkt/?tagging')).body, 'Key'), '%@abc')
+  await ask(oss, 'DELETE', '/bkt/?tagging')
   await ask(oss, 'PUT', '/bkt/tagged', { body: 'x' })
   const put = async (key: string, value: string) => {
     const body = `<Tagging><TagSet><Tag><Key>${key}</Key><Value>${value}</Value></Tag></TagSet></Tagging>`

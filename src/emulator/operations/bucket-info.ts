@@ -30,7 +30,7 @@ export async function getBucketInfo(context: OperationContext): Promise<Reply> {
       Name: bucket.name,
       StorageClass: bucket.storageClass,
       Versioning: bucket.versioning,
-      DataRedundancyType: 'LRS',
+      DataRedundancyType: bucket.redundancy ?? 'LRS',
       AccessMonitor: (await read(ACCESS_MONITOR))?.text('Status') ?? 'Disabled',
       TransferAcceleration: isAccelerated ? 'Enabled' : 'Disabled',
       CrossRegionReplication: 'Disabled',

@@ -27,9 +27,18 @@ export async function putBucket(context: OperationContext): Promise<Reply> {
   const isNew = (await store.buckets.get(bucket)) === undefined
   if (isNew && (await store.buckets.list()).length >= MAX_BUCKETS)
     throw new OssError('TooManyBuckets')
+  const redundancy = xml?.text('DataRedundancyType')
+  if (redundancy !== undefined && redundancy !== 'LRS' && redundancy !== 'ZRS')
+    throw invalidArgument('DataRedundancyType', redundancy, 'The redundancy type is invalid.')
   const changes = acl === undefined ? {} : { acl: parseBucketAcl(acl) }
   await store.buckets.update(bucket, old => {
-    if (old === undefined) return { ...newBucket(bucket, context.now), storageClass, ...changes }
+    if (old === undefined)
+      return {
+        ...newBucket(bucket, context.now),
+        storageClass,
+        ...(redundancy === undefined ? {} : { redundancy }),
+        ...changes,
+      }
     // the owner may put an existing bucket to set its ACL, but not with a different storage class
     if (xml?.text('StorageClass') !== undefined && old.storageClass !== storageClass)
       throw new OssError('BucketAlreadyExists', { extra: { BucketName: bucket } })

@@ -1,7 +1,7 @@
 /** Lifecycle rules: parses and checks the document, and decides what is due. Pure but for the parser. */
 import { invalidArgument, OssError } from '../oss-error.js'
 import type { MultipartUploadRecord, ObjectRecord, Tag } from '../store/record.js'
-import { checkTags } from './object-metadata.js'
+import { checkRuleTags } from './tag-rules.js'
 import { parseXml, type XmlElement } from './xml-body.js'
 
 /** An enabled rule. */
@@ -35,12 +35,13 @@ function parseRule(xml: XmlElement): LifecycleRule | undefined {
   if (status !== 'Enabled' && status !== 'Disabled') throw new OssError('MalformedXML')
   const rule = {
     prefix: xml.text('Prefix') ?? '',
-    tags: checkTags(
+    tags: checkRuleTags(
       xml.children('Tag').map((tag): Tag => [tag.text('Key') ?? '', tag.text('Value') ?? '']),
     ),
     expiration: parseDeadline(xml.child('Expiration')),
     abortion: parseDeadline(xml.child('AbortMultipartUpload')),
   }
+  checkTransitions(xml)
   return status === 'Enabled' && xml.child('Filter') === undefined ? rule : undefined
 }
 
@@ -51,6 +52,28 @@ function parseDeadline(xml: XmlElement | undefined): Deadline | undefined {
   if (createdBefore !== undefined) return { createdBefore: parseDate(createdBefore) }
   const date = xml?.text('Date')
   return date === undefined ? undefined : { date: parseDate(date) }
+}
+
+/** Classes of storage to which objects move, in the order in which they can. */
+const TRANSITION_CLASSES = ['IA', 'Archive', 'ColdArchive', 'DeepColdArchive']
+
+/** Throws unless the transitions of a rule happen in the order of their classes and before its expiration. */
+function checkTransitions(xml: XmlElement): void {
+  const transitions = xml.children('Transition').toSorted(byStorageClass)
+  const expiration = xml.child('Expiration')
+  const steps = [...transitions, ...(expiration === undefined ? [] : [expiration])]
+  const isByDays = (step: XmlElement) => step.text('Days') !== undefined
+  const isByDate = (step: XmlElement) => step.text('CreatedBeforeDate') !== undefined
+  if (steps.some(isByDays) && steps.some(isByDate)) throw new OssError('InvalidRequest')
+  const days = steps.filter(isByDays).map(step => parseDays(step.text('Days') ?? ''))
+  const early = days.find((value, i) => value < (days[i - 1] ?? 0))
+  if (early !== undefined)
+    throw invalidArgument('Days', String(early), 'Days must not be less than before.')
+}
+
+function byStorageClass(a: XmlElement, b: XmlElement): number {
+  const rank = (xml: XmlElement) => TRANSITION_CLASSES.indexOf(xml.text('StorageClass') ?? '')
+  return rank(a) - rank(b)
 }
 
 function parseDays(text: string): number {

@@ -4,6 +4,7 @@ import type { HeaderMap } from '../http/headers.js'
 import type { ObjectAcl, ObjectMetadata, Tag } from '../store/record.js'
 import { percentDecode } from '../http/request-target.js'
 import { parseEncryption } from './encryption.js'
+import { checkObjectTags } from './tag-rules.js'
 
 /** Headers that are stored and returned with the object. */
 export const STORED_HEADERS = [
@@ -111,29 +112,11 @@ export function parseObjectAcl(value: string): ObjectAcl {
 /** Parses tags in the form `k1=v1&k2=v2`, percent-encoded. */
 export function parseTagsHeader(value: string | undefined): Tag[] {
   if (value === undefined || value === '') return []
-  return checkTags(
+  return checkObjectTags(
     value.split('&').map((pair): Tag => {
       const [key = '', ...rest] = pair.split('=')
       const decode = (text: string) => percentDecode(text.replaceAll('+', ' ')) ?? text
       return [decode(key), decode(rest.join('='))]
     }),
   )
-}
-
-/** ASCII but letters, digits, spaces and `+-=._:/`. */
-const FORBIDDEN_IN_TAGS = /[^\w +\-=.:/\u0080-\uffff]/
-
-/** Checks tags: at most `maxTags`, keys of 1 to 128 and values of up to 256 valid characters, no duplicate keys. */
-export function checkTags(tags: Tag[], maxTags = 10): Tag[] {
-  const keys = new Set(tags.map(([key]) => key))
-  const isValid = tags.every(
-    ([key, value]) =>
-      key.length >= 1 &&
-      key.length <= 128 &&
-      value.length <= 256 &&
-      !FORBIDDEN_IN_TAGS.test(key + value),
-  )
-  if (tags.length > maxTags || keys.size !== tags.length || !isValid)
-    throw new OssError('InvalidArgument', { message: 'The tagging is invalid.' })
-  return tags
 }

@@ -5,12 +5,9 @@ import type { Tag } from '../store/record.js'
 import { requireBucket, updateBucket } from './bucket.js'
 import type { OperationContext } from './operation-context.js'
 import { requireObject, updateObject } from './object-read.js'
-import { checkTags } from './object-metadata.js'
+import { checkBucketTags, checkObjectTags } from './tag-rules.js'
 import { versionHeader } from './versioning.js'
 import { readXmlBody } from './xml-body.js'
-
-const MAX_BUCKET_TAGS = 20
-const MAX_OBJECT_TAGS = 10
 
 const taggingReply = (tags: readonly Tag[], headers: Record<string, string> = {}): Reply =>
   xmlReply(
@@ -19,13 +16,10 @@ const taggingReply = (tags: readonly Tag[], headers: Record<string, string> = {}
     headers,
   )
 
-async function parseTagsBody(context: OperationContext, maxTags: number): Promise<Tag[]> {
+async function parseTagsBody(context: OperationContext): Promise<Tag[]> {
   const set = (await readXmlBody(context, 'Tagging'))?.child('TagSet')
   if (set === undefined) throw new OssError('MalformedXML')
-  const tags = set
-    .children('Tag')
-    .map((tag): Tag => [tag.text('Key') ?? '', tag.text('Value') ?? ''])
-  return checkTags(tags, maxTags)
+  return set.children('Tag').map((tag): Tag => [tag.text('Key') ?? '', tag.text('Value') ?? ''])
 }
 
 export async function getBucketTags(context: OperationContext): Promise<Reply> {
@@ -33,7 +27,7 @@ export async function getBucketTags(context: OperationContext): Promise<Reply> {
 }
 
 export async function putBucketTags(context: OperationContext): Promise<Reply> {
-  const tags = await parseTagsBody(context, MAX_BUCKET_TAGS)
+  const tags = checkBucketTags(await parseTagsBody(context))
   await updateBucket(context, old => ({ ...old, tags }))
   return emptyReply(200)
 }
@@ -52,7 +46,8 @@ export async function getObjectTagging(context: OperationContext): Promise<Reply
 }
 
 export async function putObjectTagging(context: OperationContext): Promise<Reply> {
-  return emptyReply(200, await setTags(context, await parseTagsBody(context, MAX_OBJECT_TAGS)))
+  const tags = checkObjectTags(await parseTagsBody(context))
+  return emptyReply(200, await setTags(context, tags))
 }
 
 export async function deleteObjectTagging(context: OperationContext): Promise<Reply> {

@@ -22,6 +22,8 @@ export interface BucketRecord {
   readonly created: string
   readonly acl: Acl
   readonly storageClass: string
+  /** Whether data is in one zone or several; absent for `LRS`. Stored and returned. */
+  readonly redundancy?: 'LRS' | 'ZRS'
   readonly tags: readonly Tag[]
   /** Configuration documents as sent, by sub-resource; an inventory as `inventory/ID`. */
   readonly configurations?: Readonly<Record<string, string>>
