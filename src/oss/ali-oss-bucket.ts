@@ -9,7 +9,13 @@ import { Readable } from 'node:stream'
 import type { Credentials } from './credentials.js'
 import { stripControlChars } from '../util/control-chars.js'
 import type { SecretMask } from '../util/secret-mask.js'
-import { errorKind, isNoSuchUpload, OssRequestError, UNUSABLE_REPLY } from './request-error.js'
+import {
+  errorKind,
+  FOREIGN_ERROR,
+  isNoSuchUpload,
+  OssRequestError,
+  UNUSABLE_REPLY,
+} from './request-error.js'
 import {
   FINGERPRINT_META,
   TOKEN_HEADER,
@@ -445,6 +451,9 @@ const MAX_MESSAGE_CHARS = 500
 /** Characters of a server's message that are searched for secrets, which masking shortens. */
 const MAX_SEARCHED_CHARS = 65_536
 
+/** Code of `ali-oss` for a reply without one, as to HEAD. Its message then repeats the status, or is its parser's. */
+const NO_CODE = 'UnknownError'
+
 /** Keeps the useful facts, drops URLs, headers and keys, and masks `secrets` in every field. */
 function toRequestError(
   operation: string,
@@ -464,20 +473,29 @@ function toRequestError(
     const name = toToken(value)
     return name === undefined ? undefined : secrets.mask(name)
   }
-  const code = failure === undefined ? token(raw.code) : undefined
+  const given = raw.code === NO_CODE ? undefined : raw.code
+  const code = failure === undefined ? token(given) : undefined
+  const hasNoReason = failure === undefined && given === undefined && (reply?.status ?? 0) >= 400
   const text = raw.message || raw.name || 'It failed without a reason'
   // Mask before cutting: a secret that is cut could not be found as a whole.
   const message = stripControlChars(
     secrets.mask(text.split(RAW_XML_MARKER)[0]!.slice(0, MAX_SEARCHED_CHARS)),
   )
   // `ali-oss` appends a reply it cannot parse. Without a request id, the reply is a proxy's page, not OSS's.
-  const unreadable = text.includes(RAW_XML_MARKER) && headers['x-oss-request-id'] !== undefined
+  const isOss = headers['x-oss-request-id'] !== undefined
+  const unreadable = text.includes(RAW_XML_MARKER) && isOss
+  const unexplained = isOss
+    ? { name: NO_CODE, message: 'The reply does not say why' }
+    : { name: FOREIGN_ERROR, message: FOREIGN_REPLY }
+  const explained = {
+    name: (failure === undefined ? code : token(raw.code)) ?? token(raw.name) ?? 'Error',
+    message: message.slice(0, MAX_MESSAGE_CHARS),
+  }
   return new OssRequestError({
     operation,
     recovered,
     truncated: failure !== undefined || unreadable,
-    name: (failure === undefined ? code : token(raw.code)) ?? token(raw.name) ?? 'Error',
-    message: message.slice(0, MAX_MESSAGE_CHARS),
+    ...(hasNoReason ? unexplained : explained),
     status: reply?.status,
     ossCode: code,
     ec: token(raw.ecCode) ?? token(headers['x-oss-ec']),

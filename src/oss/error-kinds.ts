@@ -112,6 +112,9 @@ const KIND_BY_STATUS: Readonly<Record<number, RequestErrorKind>> = {
 /** Name of failures whose reply is not OSS's, or not an answer to the request. */
 export const UNUSABLE_REPLY = 'UnusableReply'
 
+/** Name of failures whose reply is an error of something on the way to OSS. */
+export const FOREIGN_ERROR = 'ForeignError'
+
 /** Known facts about a failure. */
 export interface RequestErrorFacts {
   readonly name: string

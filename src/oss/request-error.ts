@@ -3,9 +3,9 @@
  * ids and strings to sign, so none of them leaves this folder. An `OssRequestError` keeps the facts that users
  * and the retry policy need; `error-kinds.ts` classifies it.
  */
-import { classify, UNUSABLE_REPLY, type RequestErrorKind } from './error-kinds.js'
+import { classify, FOREIGN_ERROR, UNUSABLE_REPLY, type RequestErrorKind } from './error-kinds.js'
 
-export { UNUSABLE_REPLY }
+export { FOREIGN_ERROR, UNUSABLE_REPLY }
 export type { RequestErrorKind }
 
 export interface OssRequestErrorDetails {
@@ -86,8 +86,18 @@ const WRONG_TARGET_BY_CODE: Readonly<Record<string, 'bucket' | 'endpoint' | 'key
 /** Messages about a bucket in another region, whose codes have other meanings, too. */
 const OTHER_REGION = /must be addressed using the specified endpoint|invalid signing region/i
 
+/** Names of failures that are usual where no OSS is: no such host or port, no HTTP, or another certificate. */
+const NO_OSS_THERE: ReadonlySet<string> = new Set([
+  'ENOTFOUND',
+  'ECONNREFUSED',
+  'EPROTO',
+  'ERR_TLS_CERT_ALTNAME_INVALID',
+  FOREIGN_ERROR,
+  UNUSABLE_REPLY,
+])
+
 /**
- * Returns what of the target makes the request fail however often it is sent: there is no such bucket or host, the
+ * Returns what of the target may make the request fail however often it is sent: there is no such bucket or no OSS, the
  * bucket is in another region, or OSS accepts no such key.
  */
 export function wrongTarget({
@@ -100,7 +110,8 @@ export function wrongTarget({
     return WRONG_TARGET_BY_CODE[ossCode]
   }
   const isRedirect = status !== undefined && status >= 300 && status < 400
-  return name === 'ENOTFOUND' || isRedirect || OTHER_REGION.test(message) ? 'endpoint' : undefined
+  const isNoOss = NO_OSS_THERE.has(name) || name.startsWith('HPE_')
+  return isNoOss || isRedirect || OTHER_REGION.test(message) ? 'endpoint' : undefined
 }
 
 /** True when the retention of the bucket or of the object (WORM) forbids replacing the object now. */

@@ -69,6 +69,33 @@ t.test('a success that is not from OSS is transient and ambiguous for every oper
   }
 })
 
+t.test('an error without a reason says whether it is from OSS', async t => {
+  const b = await bench(t)
+  const bucket = open(t, b)
+  for (const operation of ['PutObject', 'HeadObject'] as const) {
+    for (const [body, status, kind] of [
+      [PORTAL, 502, 'transient'],
+      ['{"error":"no"}', 403, 'denied'],
+      ['', 407, 'refused'],
+    ] as const) {
+      const fault = { operation, do: 'answer', status, body } as const
+      b.oss.inject({ ...fault, headers: FOREIGN })
+      const foreign = await failureOf(CALLS[operation]!(bucket, ''))
+      t.match(foreign, {
+        name: 'ForeignError',
+        status,
+        ossCode: undefined,
+        message: /not from OSS/,
+      })
+      t.equal(foreign && errorKind(foreign), kind)
+      b.oss.inject({ ...fault, body: '' })
+      const own = await failureOf(CALLS[operation]!(bucket, ''))
+      t.match(own, { name: 'UnknownError', status, ossCode: undefined, message: /not say why/ })
+      t.equal(own && errorKind(own), kind)
+    }
+  }
+})
+
 t.test('a 404 that is not from OSS does not mean that the object is missing', async t => {
   const b = await bench(t)
   const bucket = open(t, b)

@@ -1,5 +1,7 @@
 /** Moving an upload to another bucket, key or endpoint (`resume` with `to`). */
+import { once } from 'node:events'
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import OSS from 'ali-oss'
@@ -235,6 +237,16 @@ const WRONG_TARGETS = [
     'to: { endpoint, region }',
   ],
   ['the key is refused', { status: 400, code: 'InvalidObjectName' }, 'to: { bucket, key }'],
+  [
+    'another server answers with an error',
+    { status: 403, body: '<html/>', headers: { 'x-oss-request-id': null } },
+    'to: { endpoint, region }',
+  ],
+  [
+    'another server answers with success',
+    { status: 200, body: '<html/>', headers: { 'x-oss-request-id': null } },
+    'to: { endpoint, region }',
+  ],
 ] as const
 
 for (const [what, answer, call] of WRONG_TARGETS) {
@@ -251,6 +263,27 @@ for (const [what, answer, call] of WRONG_TARGETS) {
     t.notMatch(error.hint, 'to:', 'not without its bytes')
   })
 }
+
+t.test('an error proposes to move the upload if no OSS is at its endpoint', async t => {
+  const b = await bench(t, BUCKETS)
+  const smtp = createServer(socket => socket.end('220 ready\r\n'))
+  smtp.listen(0, '127.0.0.1')
+  await once(smtp, 'listening')
+  t.teardown(() => smtp.close())
+  const { port } = Object(smtp.address())
+  const { host } = new URL(b.oss.endpoint)
+  for (const endpoint of ['http://127.0.0.1:9', `https://${host}`, `http://127.0.0.1:${port}`]) {
+    const client = {
+      ...b.oss.clientOptions(BUCKET),
+      endpoint,
+      secure: endpoint.startsWith('https'),
+    }
+    const upload = b.another({ client }).upload('key', () => streamOf(DATA), { id: 'id' })
+    const hint = "spool.resume('id', { to: { endpoint, region } })"
+    await t.rejects(upload, { code: 'ERR_SPOOL_UPLOAD_FAILED', resumable: true, hint }, endpoint)
+    await b.another({ client }).abort('id', { remote: false })
+  }
+})
 
 t.test(
   'an error proposes no move if the cause can be fixed, or some bytes are only on OSS',
