@@ -73,6 +73,7 @@ export async function retryableUpload(
     if (slot !== undefined && isWhole(record) && !isTooOld(record, settings.maxAge)) {
       if (!claim.bytesLost) await checkLateExpectation(context, record, settings)
       await compare(earlierUpload(checkpoint, record))
+      await requestReceipt(context, slot, settings)
       return finishSealed(context, slot, settings)
     }
   }
@@ -185,6 +186,17 @@ async function readSource(
     if (!stream.destroyed) stream.destroy(toError(error))
   }
   return stream.result
+}
+
+/** The run that sealed it may have had no `once`. What was moved leaves no receipt. */
+async function requestReceipt(
+  { claim, checkpoint }: UploadContext,
+  slot: Slot,
+  { once }: UploadSettings,
+): Promise<void> {
+  const record = checkpoint[slot]
+  if (!once || record === undefined || record.once || checkpoint.movedFrom !== undefined) return
+  await claim.db.write({ ...checkpoint, [slot]: { ...record, once } })
 }
 
 async function finishSealed(

@@ -338,6 +338,16 @@ t.test(
   },
 )
 
+t.test('upload() with once leaves a receipt of an upload that was sealed without it', async t => {
+  const b = await bench(t)
+  const refusal = refuse(b)
+  await t.rejects(b.spool.upload('step', () => streamOf(bytes(4 * PART))))
+  refusal.remove()
+  const never = (): never => t.fail('called') as never
+  t.match(await b.spool.upload('step', never, { once: true }), { resumed: true })
+  t.match(await b.spool.upload('step', never), { receipt: true })
+})
+
 t.test('resume() finishes a sealed upload whose unsealed successor failed', async t => {
   const b = await bench(t)
   const old = bytes(4 * PART)
