@@ -138,6 +138,16 @@ t.test('failures.md lists exactly the kinds and OSS codes of error-kinds.ts', as
   }
 })
 
+t.test('docs/README.md lists every page of docs', async t => {
+  const pages = readPages().filter(({ path }) => path.startsWith('docs/'))
+  const index = pages.find(({ path }) => path === 'docs/README.md')
+  const listed = new Set(index?.links.map(link => `docs/${link.split('#')[0]}`))
+  t.same(
+    pages.map(({ path }) => path).filter(path => path !== index?.path && !listed.has(path)),
+    [],
+  )
+})
+
 t.test('reference.md is what its script writes', async t => {
   const { status, stderr } = spawnSync(process.execPath, ['scripts/reference.mjs', '--check'], {
     cwd: ROOT,
