@@ -22,20 +22,40 @@ const here = name => fileURLToPath(new URL(name, import.meta.url))
 
 export class Bench {
   #server
+  /** Rejects when the server process ends. */
+  #serverEnd
   #runs = 0
 
-  static async open() {
+  static async #open() {
     const bench = new Bench()
     bench.#server = fork(here('servers/serve.mjs'), { execArgv: SERVER_FLAGS })
-    await once(bench.#server, 'message')
+    bench.#serverEnd = once(bench.#server, 'exit').then(([code, signal]) => {
+      throw new Error(`The server ended with ${code ?? signal}`)
+    })
+    bench.#serverEnd.catch(() => {}) // whoever waits for an answer gets it
+    await bench.#answer()
     bench.places = await bench.ask('places')
     return bench
   }
 
+  /** Starts a server process, calls `work`, and ends the server. */
+  static async use(work) {
+    const bench = await Bench.#open()
+    try {
+      return await work(bench)
+    } finally {
+      await bench.#close()
+    }
+  }
+
   /** Calls a function of the server process. */
   async ask(name, argument) {
-    this.#server.send({ name, argument })
-    const [{ answer }] = await once(this.#server, 'message')
+    this.#server.send({ name, argument }, () => {}) // a failure shows as the end of the server
+    return this.#answer()
+  }
+
+  async #answer() {
+    const [{ answer }] = await Promise.race([once(this.#server, 'message'), this.#serverEnd])
     return answer
   }
 
@@ -93,9 +113,9 @@ export class Bench {
     return measured
   }
 
-  async close() {
-    this.#server.disconnect()
-    await once(this.#server, 'exit')
+  async #close() {
+    if (this.#server.connected) this.#server.disconnect()
+    await this.#serverEnd.catch(() => {})
   }
 }
 

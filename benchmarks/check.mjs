@@ -32,18 +32,14 @@ const boundOf = ({ must, atMost }) => (atMost ? must / LOOSENESS : must * LOOSEN
 const missed = []
 for (const [name, { runs, scale }] of Object.entries(CHECKS)) {
   const { run } = await import(`./cases/${name}.mjs`)
-  const bench = await Bench.open()
-  try {
-    const { targets } = await run(bench, { runs, scale, installed })
-    for (const target of targets) {
-      const bound = boundOf(target)
-      const holds = target.atMost ? target.value <= bound : target.value >= bound
-      const text = `${name}: ${target.name}: ${target.text}, ${target.atMost ? 'at most' : 'at least'} ${bound.toFixed(2)}`
-      if (!holds) missed.push(text)
-      console.log(`${holds ? 'ok' : 'MISSED'}: ${text}`)
-    }
-  } finally {
-    await bench.close()
+  const { targets } = await Bench.use(bench => run(bench, { runs, scale, installed }))
+  for (const target of targets) {
+    const bound = boundOf(target)
+    const holds = target.atMost ? target.value <= bound : target.value >= bound
+    const limit = `${target.atMost ? 'at most' : 'at least'} ${bound.toFixed(2)}`
+    const text = `${name}: ${target.name}: ${target.text}, ${limit}`
+    if (!holds) missed.push(text)
+    console.log(`${holds ? 'ok' : 'MISSED'}: ${text}`)
   }
 }
 if (missed.length > 0) {

@@ -68,16 +68,13 @@ for (const name of named.length === 0 ? CASES : named) {
     console.log(`Skipped: ${reason}`)
     continue
   }
-  const bench = await Bench.open()
   const from = performance.now()
   try {
-    results[name] = { title, ...(await run(bench, options)) }
+    results[name] = { title, ...(await Bench.use(bench => run(bench, options))) }
     report(results[name])
   } catch (error) {
     failures.push(name)
     console.error(error)
-  } finally {
-    await bench.close()
   }
   console.log(`${((performance.now() - from) / 1000).toFixed(0)} s`)
 }

@@ -3,7 +3,7 @@ import { median, scaled, spread, table } from '../figures.mjs'
 
 const REQUESTS = 1000
 const BYTES = 100 * 1024
-const ROUNDS = 3
+const ROUNDS = 2
 const SERVERS = {
   storing: 'emulator',
   oss: 'emulator with `discard`',
@@ -16,7 +16,7 @@ export const title = 'Emulator: 1,000 requests of 100 KiB from `ali-oss`, 5 conc
 export async function run(bench, { runs, scale }) {
   const requests = scaled(REQUESTS, scale)
   const size = requests * BYTES
-  const spec = { size, partSize: BYTES, parallel: 5, before: [size] }
+  const spec = { size, partSize: BYTES, parallel: 5, before: [scaled(requests, 0.25) * BYTES] }
   const cases = Object.entries(SUBJECTS).flatMap(([operation, subject]) =>
     Object.entries(SERVERS).map(([server, name]) => [
       `${operation}: ${name}`,

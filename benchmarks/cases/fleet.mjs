@@ -23,11 +23,11 @@ const BIN = fileURLToPath(new URL('../../dist/cli/bin.js', import.meta.url))
 const SOURCES = fileURLToPath(new URL('../fleet-sources.mjs', import.meta.url))
 const WORKERS = [1, 2, 4]
 const LOADS = [
-  { name: '64 KiB', size: 65_536, jobs: 600 },
+  { name: '64 KiB', size: 65_536, jobs: 400 },
   { name: '64 MiB', size: 64 * MIB, jobs: 48 },
 ]
 /** Seconds for which workers without jobs are counted, after the first load. */
-const IDLE_SECONDS = 10
+const IDLE_SECONDS = 5
 /** ms after it has said that it works for a worker to subscribe to its queues. */
 const SETTLING_MS = 1_000
 
