@@ -9,6 +9,7 @@ import { text } from 'node:stream/consumers'
 import t, { type Test } from 'tap'
 import { server, start, until, type Ended } from '../support/command-line.js'
 import { run } from '../support/in-process.js'
+import { sampled } from '../support/long.js'
 import { BUCKET } from '../support/oss.js'
 import { schema } from '../support/schema.js'
 
@@ -195,10 +196,11 @@ t.test('a service that never answers delays the end by at most 5 s, and nothing 
 t.test('an interrupted upload is pinged as a failure', async t => {
   const dir = t.testdir({})
   const { env } = await server(t, dir)
-  for (const [signal, expected] of [
+  const signals = [
     ['SIGINT', 130],
     ['SIGTERM', 143],
-  ] as const) {
+  ] as const
+  for (const [signal, expected] of sampled(t, signals, 2)) {
     const { url, pings } = await monitor(t)
     const { child, done } = start(dir, ['put', WHERE, '--ping', url], new PassThrough(), env)
     await until(() => pings.length > 0)

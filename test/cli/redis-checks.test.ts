@@ -4,6 +4,7 @@ import { judgeRedis } from '../../src/cli/doctor/redis.js'
 import type { RedisFacts } from '../../src/cli/doctor/redis-facts.js'
 import { start, until, type Env } from '../support/command-line.js'
 import { run } from '../support/in-process.js'
+import { sampled } from '../support/long.js'
 import { startRedis } from '../support/redis.js'
 import { startCluster, startSentinel } from '../support/redis-topologies.js'
 
@@ -144,18 +145,29 @@ t.test('a worker that waits for Redis checks it later', async t => {
 })
 
 t.test('a worker does not start on a replica, a Sentinel or one node of a cluster', async t => {
+  for (const refuse of sampled(t, [refuseSentinel, refuseCluster], 2)) await refuse(t)
+})
+
+async function refuseSentinel(t: Test): Promise<void> {
   const sentinel = await startSentinel(t)
-  const cluster = await startCluster(t)
-  if (sentinel === undefined || cluster === undefined) return
-  for (const port of [sentinel.replicaPort, sentinel.sentinelPorts[0], cluster.ports[0]]) {
-    const url = `--redis=redis://127.0.0.1:${port}`
-    t.match(await doctor(t, [url]), { redis: 'failed' })
-    t.match(await startWorker(t, url).done, { status: 1, err: /ERR_SPOOL_UNREADABLE/ })
-  }
+  if (sentinel === undefined) return
+  for (const port of [sentinel.replicaPort, sentinel.sentinelPorts[0]]) await refuseServer(t, port)
   t.match(await doctor(t, ['--redis', sentinel.url]), { redis: 'ok' })
+}
+
+async function refuseCluster(t: Test): Promise<void> {
+  const cluster = await startCluster(t)
+  if (cluster === undefined) return
+  await refuseServer(t, cluster.ports[0])
   const prefix = '--redis-prefix={a}'
   t.match(await doctor(t, ['--redis', cluster.url, prefix]), { redis: 'ok', 'redis clock': 'ok' })
-})
+}
+
+async function refuseServer(t: Test, port: number | undefined): Promise<void> {
+  const url = `--redis=redis://127.0.0.1:${port}`
+  t.match(await doctor(t, [url]), { redis: 'failed' })
+  t.match(await startWorker(t, url).done, { status: 1, err: /ERR_SPOOL_UNREADABLE/ })
+}
 
 /** Runs a worker until it works, and returns its standard error. */
 async function startAndStop(t: Test, ...args: string[]): Promise<string> {

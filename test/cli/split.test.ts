@@ -10,7 +10,7 @@ import type { Emulator } from '../../src/emulator/index.js'
 import { Spool, type UploadStatus } from '../../src/index.js'
 import { bare, BIN, ended, get, server, until, type Env } from '../support/command-line.js'
 import { run } from '../support/in-process.js'
-import { LONG } from '../support/long.js'
+import { LONG, sampled } from '../support/long.js'
 import { BUCKET } from '../support/oss.js'
 import { randomOf } from '../support/seed.js'
 
@@ -297,11 +297,13 @@ t.test('objects that OSS refused are published once it accepts them', async t =>
   t.equal(joined(await objects(place)), lines(1000))
 })
 
-for (const [signal, status] of [
+const SIGNALS = [
   ['SIGTERM', 143],
   ['SIGINT', 130],
   ['SIGHUP', 129],
-] as const) {
+] as const
+
+for (const [signal, status] of sampled(t, SIGNALS, 3)) {
   t.test(`${signal} publishes all that was read, an unfinished line as well`, async t => {
     const place = await setUp(t)
     const { child, done } = start(place, [TEMPLATE, '--every=100lines', '--json'])
@@ -431,7 +433,7 @@ t.test('a second signal exits at once', async t => {
   t.match(await done, { status: 130 })
 })
 
-for (const flags of [[], ['--gzip']]) {
+for (const flags of sampled(t, [[], ['--gzip']], 2)) {
   const name = flags.join() || 'no compression'
   const unpack = flags.length === 0 ? String : (data: Buffer): string => gunzipSync(data).toString()
 

@@ -6,7 +6,7 @@
 import { existsSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { chromium, type Page } from 'playwright-core'
+import { chromium, type Browser, type Page } from 'playwright-core'
 import t, { type Test } from 'tap'
 import {
   DEFAULT_KEY,
@@ -336,18 +336,22 @@ for (const allowBrowsers of [false, true])
     },
   )
 
-/** Opens Chromium; `attacker.example` and its subdomains lead to this machine. Undefined if there is none. */
+let browser: Browser | undefined
+t.teardown(() => browser?.close())
+
+/** Opens a page in Chromium; `attacker.example` and its subdomains lead to this machine. Undefined if there is none. */
 async function openBrowser(t: Test): Promise<Page | undefined> {
   if (!existsSync(CHROMIUM)) {
     t.pass('Chromium is not installed: apt-get install chromium', { skip: true })
     return undefined
   }
-  const browser = await chromium.launch({
+  browser ??= await chromium.launch({
     executablePath: CHROMIUM,
     args: ['--no-sandbox', '--host-resolver-rules=MAP *.attacker.example 127.0.0.1'],
   })
-  t.teardown(() => browser.close())
-  return browser.newPage()
+  const page = await browser.newPage()
+  t.teardown(() => page.close())
+  return page
 }
 
 /** Serves an empty page on a port; `close` frees the port. */

@@ -7,10 +7,10 @@ import { LONG } from '../support/long.js'
 
 export type Random = () => number
 
-/** Multiplier of the number of runs. `npm run fuzz` sets `RUNS`; `npm test` uses 100. */
-const SCALE = Number(process.env['RUNS'] ?? (LONG ? 1000 : 100)) / 100
+/** Multiplier of the number of runs. `npm run fuzz` sets `RUNS`; `npm test` uses 50. */
+const SCALE = Number(process.env['RUNS'] ?? (LONG ? 1000 : 50)) / 100
 
-/** Returns the number of runs to make where `npm test` makes `short`. */
+/** Returns the number of runs to make where `RUNS=100` makes `short`. */
 export function runs(short: number): number {
   return Math.ceil(short * SCALE)
 }

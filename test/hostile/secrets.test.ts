@@ -14,7 +14,7 @@ import { environment, server, start, until, type Env } from '../support/command-
 import { run } from '../support/in-process.js'
 import { BUCKET, bytes, streamOf } from '../support/oss.js'
 import { SECRETS, secretsIn, secretsUnder } from '../support/secrets.js'
-import { LONG, long } from '../support/long.js'
+import { LONG, long, sampled } from '../support/long.js'
 import { SecretMask } from '../../src/util/secret-mask.js'
 import { hostileServer, reply } from './hostile-server.js'
 
@@ -269,18 +269,8 @@ t.test('the time to mask grows with the text, not with its square', async t => {
     })
     return Math.min(...times)
   }
-  for (const unit of [
-    'a',
-    '%',
-    '%2',
-    '%25',
-    '&#x',
-    '&amp;',
-    '\\',
-    KEY_SECRET,
-    LONG_TOKEN,
-    percent(KEY_SECRET),
-  ]) {
+  const marks = ['a', '%', '%2', '%25', '&#x', '&amp;', '\\']
+  for (const unit of sampled(t, [...marks, KEY_SECRET, LONG_TOKEN, percent(KEY_SECRET)], 3)) {
     const ratio = (8 * time(unit, 1)) / time(unit, 8)
     t.ok(ratio < 30, `${unit.slice(0, 20)}: eight times the text took ${ratio} times as long`) // the square would take 64
   }
