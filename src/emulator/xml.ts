@@ -32,16 +32,20 @@ function isXmlList(value: XmlValue): value is readonly XmlValue[] {
   return Array.isArray(value)
 }
 
-const ENTITIES: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;' }
+const ENTITIES: Readonly<Record<string, string>> = {
+  '&': '&amp;',
+  '<': '&lt;',
+  '>': '&gt;',
+  '\t': '&#9;',
+  '\n': '&#10;',
+  '\r': '&#13;',
+}
 
 /**
- * Escapes text for use in an element. Control characters become references, so that tabs and newlines
- * survive the client's parser; the others are illegal in XML 1.0 (use `encoding-type=url`).
+ * Escapes text for use in an element. Tabs and line ends become references, so that they survive the client's parser.
+ * Other control characters stay as they are, which `ali-oss` reads; it refuses references to them, and either form is
+ * illegal in XML 1.0 (use `encoding-type=url`).
  */
 export function escapeXml(text: string): string {
-  return text.replace(
-    // oxlint-disable-next-line no-control-regex -- control characters are matched on purpose
-    /[&<>\u0000-\u001f\u007f]/g,
-    char => ENTITIES[char] ?? `&#${char.charCodeAt(0)};`,
-  )
+  return text.replace(/[&<>\t\n\r]/g, char => ENTITIES[char] ?? char)
 }

@@ -77,6 +77,20 @@ t.test('DeleteMultipleObjects deletes the named keys only', async t => {
   t.equal((await ask(oss, 'GET', '/bkt/dc-report')).body, 'kept')
 })
 
+t.test('ali-oss lists and deletes keys of control characters', async t => {
+  const client = aliOss(oss, 'bkt')
+  const name = 'control-\u0001\n\u000c\u0007\t\r\u007f'
+  await client.put(name, Buffer.from('x'))
+  const listed = async () => {
+    const { objects } = await client.list({ prefix: 'control-' })
+    return (objects ?? []).map((object: { name: string }) => object.name)
+  }
+  t.same(await listed(), [name])
+  const { deleted } = await client.deleteMulti([name])
+  t.equal(deleted[0].Key, name)
+  t.same(await listed(), [])
+})
+
 t.test('Content-Length together with chunked encoding is accepted', async t => {
   const client = aliOss(oss, 'bkt')
   const body = Readable.from([Buffer.from('abc'), Buffer.from('de')])
