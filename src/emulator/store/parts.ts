@@ -21,9 +21,11 @@ const PART_FILE_NAME = /^(\d{5})-(\d{16})-(\d+)-([0-9A-F]{32})-(\d+|x)$/
 
 const shardName = (number: number): string => String(Math.floor(number / 100)).padStart(3, '0')
 
+/** Start of the names of all files of a part. */
+const namePrefix = (number: number): string => `${String(number).padStart(5, '0')}-`
+
 function partFileName(number: number, micros: number, { size, md5, crc64 }: Digest): string {
-  const padDigits = (value: number, width: number) => String(value).padStart(width, '0')
-  return `${padDigits(number, 5)}-${padDigits(micros, 16)}-${size}-${md5}-${crc64 ?? 'x'}`
+  return `${namePrefix(number)}${String(micros).padStart(16, '0')}-${size}-${md5}-${crc64 ?? 'x'}`
 }
 
 function parsePartFileName(
@@ -43,9 +45,12 @@ function parsePartFileName(
   }
 }
 
-async function readShard(dir: string, shard: string) {
-  const names = await listDir(join(dir, shard))
+function parsePartFileNames(shard: string, names: readonly string[]) {
   return names.map(name => parsePartFileName(shard, name)).filter(part => part !== undefined)
+}
+
+async function readShard(dir: string, shard: string) {
+  return parsePartFileNames(shard, await listDir(join(dir, shard)))
 }
 
 /**
@@ -59,8 +64,10 @@ export async function storePart(
   digest: Digest,
 ): Promise<StoredPart> {
   const shard = shardName(number)
-  const replaced = (await readShard(dir, shard)).filter(part => part.number === number)
-  await makeChildDir(join(dir, shard))
+  const names = await listDir(join(dir, shard))
+  if (names.length === 0) await makeChildDir(join(dir, shard))
+  const ofNumber = names.filter(name => name.startsWith(namePrefix(number)))
+  const replaced = parsePartFileNames(shard, ofNumber)
   // newer than the file it replaces even if the clock was set back
   const micros = Math.max(Date.now() * 1000, ...replaced.map(part => part.micros + 1))
   const name = partFileName(number, micros, digest)
