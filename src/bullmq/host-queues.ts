@@ -12,7 +12,7 @@ import type { JobData, JobProgress, JobResult, UploadJob } from './job.js'
 import { uploadIdOf } from './upload-id.js'
 import { releaseParents } from './waiting-parents.js'
 
-/** Child job in a host queue. Returns `null` if its host lost the bytes; then the parent runs again. */
+/** A job in the queue of one host, which has the bytes of its upload. Returns `null` if its host lost the bytes; then the parent runs again. */
 export type HostJob = Job<JobData, JobResult | null, string, JobProgress>
 
 /** Returns the id of a job in the shared queue: its own id, or that of its parent if it is in a host queue. */

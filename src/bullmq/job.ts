@@ -7,7 +7,7 @@ import type { JobOptions } from './job-options.js'
 import { readablePart } from './upload-id.js'
 
 /**
- * A registered source. Produces the bytes of an object from the `args` of its job; must give the same bytes on
+ * A source that workers offer to jobs. Produces the bytes of an object from the `args` of its job; must give the same bytes on
  * every machine.
  */
 export type JobSource<Args> = (

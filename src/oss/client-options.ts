@@ -14,7 +14,7 @@ import { SecretMask } from '../util/secret-mask.js'
 import type { Place, PlaceChange } from './bucket.js'
 import type { Agents, CertificateAuthorities } from './transport.js'
 
-/** Options of an `ali-oss` client, with the names and defaults of `ali-oss` except for two defaults. */
+/** Options of an `ali-oss` client, as in `ali-oss`, except that `secure` and `authorizationV4` are true by default. */
 export interface ClientOptions {
   /** Access key id. Required together with `accessKeySecret`, unless `credentials` is set. */
   readonly accessKeyId?: string
