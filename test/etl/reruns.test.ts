@@ -279,7 +279,7 @@ void t.test('an object that another process writes fails the job', async t => {
     yield B_BYTES
     await closed
   }
-  const other = work.another()
+  const other = work.another({ start: 'sealed' }) // sends nothing meanwhile
   const uploading = other.upload('B', () => source(), { id: B_ID, once: true })
   while ((await work.spool.uploads()).length === 0) await sleep(5)
   t.match(await rerun(work, GONE), { code: 'ERR_SPOOL_LOCKED', changes: 0 })
@@ -291,7 +291,7 @@ void t.test('an object that another process writes fails the job', async t => {
 
 void t.test('a job that waits for several locks at once fails and ends', async t => {
   const work = await bench(t)
-  const other = work.another()
+  const other = work.another({ start: 'sealed' }) // sends nothing meanwhile
   let close = (): void => {}
   const closed = new Promise<void>(resolve => (close = resolve))
   const source = async function* () {
