@@ -59,12 +59,18 @@ async function reaches(queue: UploadQueue<TestSources>, id: string, state: strin
   })
 }
 
+/** All tests share a cluster, because it takes long to start. */
+const cluster = await startCluster(t)
+
+/** Empties the cluster for one test. */
 async function openCluster(
   t: Test,
   cluster: ClusterTopology,
 ): Promise<{ b: Bench; queue: UploadQueue<TestSources>; keys: () => Promise<string[][]> }> {
   const b = await bench(t)
   const connection = cluster.connect()
+  await connection.get('any') // connects to the nodes
+  await Promise.all(connection.nodes('master').map(node => node.flushall()))
   const queue = new UploadQueue<TestSources>({ connection, prefix: '{spool}' })
   t.teardown(() => queue.close())
   const keys = (): Promise<string[][]> =>
@@ -73,7 +79,6 @@ async function openCluster(
 }
 
 t.test('pruneUnknownJobs() finds the jobs of every queue of a cluster', async t => {
-  const cluster = await startCluster(t)
   if (cluster === undefined) return
   const { b, queue } = await openCluster(t, cluster)
   const connection = cluster.connect()
@@ -97,7 +102,6 @@ t.test('pruneUnknownJobs() finds the jobs of every queue of a cluster', async t 
 })
 
 t.test('workers do the jobs of a cluster, where all keys are in one slot', async t => {
-  const cluster = await startCluster(t)
   if (cluster === undefined) return
   const { b, queue, keys } = await openCluster(t, cluster)
   const args = [`--redis=${cluster.url}`, '--redis-prefix={spool}', '--fleet-rate=50MB']
@@ -126,7 +130,6 @@ t.test('workers do the jobs of a cluster, where all keys are in one slot', async
 })
 
 t.test('a job of a cluster waits for the host that has its bytes', async t => {
-  const cluster = await startCluster(t)
   if (cluster === undefined) return
   const { b, queue, keys } = await openCluster(t, cluster)
   const args = [`--redis=${cluster.url}`, '--redis-prefix={spool}']
