@@ -3,12 +3,13 @@ import t, { type Test } from 'tap'
 import { UploadWorker } from '../../src/bullmq/index.js'
 import { redisCheckpoints } from '../../src/redis/index.js'
 import { until } from '../support/command-line.js'
+import { LONG } from '../support/long.js'
 import { bench, bytes } from '../support/oss.js'
 import { startRedis } from '../support/redis.js'
 import { removeDirectory } from '../support/remove-directory.js'
 import { Fleet } from './fleet.js'
 
-const HOSTS = 100
+const HOSTS = LONG ? 100 : 20
 const content = bytes(1_000)
 const sources = { content: () => [content] }
 

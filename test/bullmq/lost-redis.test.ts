@@ -7,12 +7,14 @@ import type { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import { jobFingerprint } from '../../src/bullmq/job-fingerprint.js'
 import { until } from '../support/command-line.js'
+import { LONG } from '../support/long.js'
 import { bench, bytes, streamOf } from '../support/oss.js'
 import { startRedis, type RedisServer } from '../support/redis.js'
 import { randomOf } from '../support/seed.js'
 import { Fleet } from './fleet.js'
 
 const PART = 102_400
+const JOBS = LONG ? 40 : 16
 const content = bytes(3 * PART + 17)
 const PUBLISHING = ['PutObject', 'CompleteMultipartUpload']
 
@@ -209,7 +211,7 @@ lostTest('a publication in flight while Redis forgets may happen twice', async (
   t.same(await b.get('k.bin'), content.subarray(0, 17), 'with the same bytes')
 })
 
-t.test('40 jobs are published once although Redis restarts empty', async t => {
+t.test(`${JOBS} jobs are published once although Redis restarts empty`, async t => {
   const own = await startRedis(t)
   if (own === undefined) return
   const random = randomOf(t)
@@ -224,7 +226,7 @@ t.test('40 jobs are published once although Redis restarts empty', async t => {
   const b = await bench(t)
   const fleet = new Fleet(t, b, own, { ...shop.sources, paced }, { attempts: 100 })
   fleet.queue.queue.on('error', () => {})
-  const ids = Array.from({ length: 40 }, (_, i) => `job-${i}`)
+  const ids = Array.from({ length: JOBS }, (_, i) => `job-${i}`)
   const argsOf = new Map(
     ids.map(id => [id, { size: 1 + below(2) * PART + below(PART), pace: below(30) }]),
   )
@@ -243,7 +245,7 @@ t.test('40 jobs are published once although Redis restarts empty', async t => {
     b.oss.requests.filter(
       ({ operation, status }) => PUBLISHING.includes(operation) && status === 200,
     )
-  const reached = 5 + below(20)
+  const reached = 5 + below(JOBS / 2)
   await until(() => publications().length >= reached)
   const answered = new Set(publications().map(({ id }) => id))
   await own.kill()

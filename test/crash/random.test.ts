@@ -12,7 +12,7 @@ import { setLongTimeout } from './long-timeout.js'
 import { SCENARIOS, type Scenario } from './scenario.js'
 import type { UploadFixture } from './upload-fixture.js'
 
-const KILLS = Number(process.env['KILLS'] ?? (LONG ? 40 : 4))
+const KILLS = Number(process.env['KILLS'] ?? (LONG ? 40 : 2))
 const SEED = Number(process.env['SEED'] ?? Math.floor(Math.random() * 2 ** 31))
 
 /** Maximum delay of a kill in ms, somewhat longer than an upload takes. */

@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import type { FaultPoint } from '../../src/emulator/index.js'
 import type { OperationName } from '../../src/emulator/operations/operation-name.js'
 import { sampled } from '../support/long.js'
@@ -139,7 +139,7 @@ const MOMENTS: Readonly<Partial<Record<OperationName, readonly Exclude<FaultPoin
   HeadObject: ['start', 'done'],
 }
 
-t.test('a move killed at any request is completed by another process', async t => {
+async function killedAtRequests(t: Test): Promise<void> {
   const b = await bench(t)
   const cases: Case[] = STARTS.flatMap(start =>
     Object.entries(MOMENTS).flatMap(([name, moments]) => {
@@ -163,7 +163,7 @@ t.test('a move killed at any request is completed by another process', async t =
     }),
   )
   await runCases(t, sampled(t, cases, 20))
-})
+}
 
 async function countOperations(b: Bench, start: Start): Promise<number> {
   const fixture = await setUp(b, start)
@@ -172,7 +172,7 @@ async function countOperations(b: Bench, start: Start): Promise<number> {
   return operations
 }
 
-t.test('a move killed at any disk operation is completed by another process', async t => {
+async function killedAtOperations(t: Test): Promise<void> {
   const b = await bench(t)
   for (const start of sampled(t, STARTS, 5)) {
     const operations = await countOperations(b, start)
@@ -190,11 +190,11 @@ t.test('a move killed at any disk operation is completed by another process', as
     }))
     await runCases(t, cases)
   }
-})
+}
 
 const LOSSES: readonly Loss[] = ['all', 'data', 'names']
 
-t.test('a move survives a power cut after each disk operation', async t => {
+async function losePower(t: Test): Promise<void> {
   const b = await bench(t)
   for (const start of sampled(t, STARTS, 5)) {
     const operations = await countOperations(b, start)
@@ -219,4 +219,13 @@ t.test('a move survives a power cut after each disk operation', async t => {
     }))
     await runCases(t, cases)
   }
-})
+}
+
+/** Kinds of interruptions. `npm test` tries one of them, because the other tests of crashes try all with other calls. */
+const INTERRUPTIONS = [
+  ['killed at any request is completed by another process', killedAtRequests],
+  ['killed at any disk operation is completed by another process', killedAtOperations],
+  ['cut off from power after each disk operation is completed', losePower],
+] as const
+
+for (const [name, body] of sampled(t, INTERRUPTIONS, 3)) t.test(`a move ${name}`, body)

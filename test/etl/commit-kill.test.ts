@@ -15,7 +15,7 @@ import { unpackers } from '../support/unpack.js'
 
 const WORKER = pathOf('test/etl/queue-worker.mjs')
 const MESSAGES = 3000
-const KILLS = LONG ? 20 : 4
+const KILLS = LONG ? 20 : 2
 /** Each kill happens within this many ms after the worker is ready. */
 const MAX_DELAY_MS = 250
 

@@ -16,7 +16,7 @@ import { pathOf } from '../support/project.js'
 import { randomOf } from '../support/seed.js'
 
 const WORKER = pathOf('test/etl/exactly-once-worker.mjs')
-const [RECORDS, KILLS] = LONG ? [300_000, 12] : [12_000, 3]
+const [RECORDS, KILLS] = LONG ? [300_000, 12] : [12_000, 2]
 /** Each kill happens after at most this many requests, so that most kills hit a job that is under way. */
 const MAX_REQUESTS = LONG ? 30 : 12
 /** Objects of the longest partition. */

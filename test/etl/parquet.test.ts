@@ -20,6 +20,7 @@ import {
   type ParquetOptions,
 } from '../../src/etl/index.js'
 import { pathOf } from '../support/project.js'
+import { sampled } from '../support/long.js'
 import { bench, BUCKET, bytes, type Bench } from '../support/oss.js'
 
 /** One column of each type, and some optional ones. */
@@ -380,7 +381,8 @@ t.test('a job that was killed and rerun publishes the same files as without', as
   const undisturbed = await bench(t)
   t.equal(await run(undisturbed), true)
   const work = await bench(t)
-  for (const requests of [1, 4, 9]) t.equal(await run(work, requests), false, 'killed')
+  for (const requests of sampled(t, [1, 4, 9], 3))
+    t.equal(await run(work, requests), false, 'killed')
   t.equal(await run(work), true)
   const contents = await contentsOf(t, work)
   t.same(contents, await contentsOf(t, undisturbed))

@@ -11,7 +11,7 @@ import { LONG } from '../support/long.js'
 import { randomOf } from '../support/seed.js'
 import { Machines, PART } from './machines.js'
 
-const RUNS = LONG ? 480 : 48
+const RUNS = LONG ? 480 : 24
 const DEATHS = LONG ? 8 : 1
 const SCHEDULES = 8
 const MACHINES = 2
