@@ -1,9 +1,11 @@
 /** Connects the items of a chain: adjacent functions become one stream, which costs least. */
 import type { Duplex, Writable } from 'node:stream'
 import { asStream, gen } from 'stream-chain'
+import { getFunctionList } from 'stream-chain/defs.js'
 import { invalidType } from '../errors.js'
 import type { NodeStream } from './discard.js'
 import type { ChainItems, StepFunction } from './items.js'
+import { withErrors } from './step-errors.js'
 
 /**
  * Streams to pipe into each other. A chain is split at each group of functions, since a function can stop what is
@@ -55,7 +57,9 @@ function createGroup(
   emitsBytes: boolean,
   onStop: (group: Duplex) => void,
 ): Duplex {
-  const group: Duplex = asStream(gen(...functions))
+  // Without nested lists. The type of `gen()` does not say that it is one.
+  const steps: readonly StepFunction[] = getFunctionList(gen(...functions) as never)
+  const group: Duplex = asStream(gen(...steps.map(withErrors)))
   const push = group.push.bind(group)
   // A stopped group still accepts records, and drops them. An endless source would never return to the event loop.
   group.push = chunk => {

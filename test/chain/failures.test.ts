@@ -5,7 +5,7 @@ import { Duplex, PassThrough, Readable, Writable } from 'node:stream'
 import { ReadableStream, TransformStream, WritableStream } from 'node:stream/web'
 import { setTimeout as delay } from 'node:timers/promises'
 import { createGzip } from 'node:zlib'
-import chain from 'stream-chain'
+import chain, { gen } from 'stream-chain'
 import t, { type Test } from 'tap'
 import { final, runChain } from '../../src/chain/index.js'
 import { jsonl, rotate } from '../../src/etl/index.js'
@@ -124,6 +124,38 @@ for (const [what, run] of Object.entries(failing)) {
     // Another upload of this id finds nothing locked.
     await runChain([['new'], spool.createWriteStream('k')])
     t.equal((await get('k'))?.toString(), 'new')
+  })
+}
+
+const falsy: Record<string, (text: string) => unknown> = {
+  'a function': text => {
+    // oxlint-disable-next-line typescript/only-throw-error -- as code of others does
+    if (text === 'b') throw undefined
+    return text
+  },
+  'a promise': text => (text === 'b' ? Promise.reject() : text),
+  'a generator': function* (text) {
+    yield text
+    // oxlint-disable-next-line typescript/only-throw-error -- as code of others does
+    if (text === 'b') throw undefined
+  },
+  'an asynchronous generator': async function* (text) {
+    yield text
+    if (text === 'b') await Promise.reject()
+  },
+  'a function of a list': gen(
+    (text: string) => text,
+    (text: string) => (text === 'b' ? Promise.reject() : text),
+  ),
+}
+
+for (const [what, step] of Object.entries(falsy)) {
+  t.test(`runChain() rejects if ${what} fails without a reason`, async t => {
+    const b = await bench(t)
+    const sink = b.spool.createWriteStream('key')
+    const chained = runChain([['a', 'b', 'c'], step as (text: string) => string, sink])
+    await t.rejects(chained, { message: /failed with undefined/ })
+    t.equal(await b.get('key'), undefined)
   })
 }
 
