@@ -259,6 +259,18 @@ t.test('a presigned V4 URL without its additional header is 400', async t => {
   t.equal((await put({ 'x-who': 'you' })).status, 403)
 })
 
+t.test('metadata of a later append is ignored, also if it is invalid', async t => {
+  const tags = Array.from({ length: 11 }, (_, i) => `k${i}=v`).join('&')
+  const append = (position: number, headers: Record<string, string>) =>
+    ask(oss, 'POST', `/bkt/log?append&position=${position}`, { body: 'x', headers })
+  const tooMany = { 'x-oss-tagging': tags }
+  t.equal(tag((await append(0, tooMany)).body, 'Code'), 'InvalidArgument')
+  t.equal((await append(0, { 'x-oss-tagging': 'a=b' })).status, 200)
+  t.equal((await append(1, tooMany)).status, 200)
+  t.equal(tag((await append(2, { 'If-Match': '*' })).body, 'Code'), 'NotImplemented')
+  t.equal(tag((await ask(oss, 'GET', '/bkt/log?tagging')).body, 'Key'), 'a')
+})
+
 t.test('a bucket has the redundancy that it was created with', async t => {
   const create = (redundancy: string) => {
     const type = `<DataRedundancyType>${redundancy}</DataRedundancyType>`

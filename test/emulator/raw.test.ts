@@ -180,6 +180,10 @@ t.test('raw requests are answered as by OSS', async t => {
       [ask(oss, 'GET', '/bkt/k?x-oss-process=image/resize'), [400, 'NotImplemented', '']],
       [ask(oss, 'POST', '/bkt/', { body: 'form' }), [400, 'NotImplemented', '']],
       [ask(oss, 'GET', '/bkt/', { query: 'max-keys=1001' }), [400, 'InvalidArgument', '']],
+      [
+        ask(oss, 'GET', '/bkt/', { query: `prefix=${'p'.repeat(1024)}` }),
+        [400, 'InvalidArgument', ''],
+      ],
       [ask(oss, 'GET', '/bkt/', { query: 'encoding-type=gzip' }), [400, 'InvalidArgument', '']],
       [ask(oss, 'PUT', '/Bad_Name/'), [400, 'InvalidBucketName', '']],
       [ask(oss, 'POST', '/bkt/k?append', { body: 'x' }), [400, 'InvalidArgument', '0016-00000501']],

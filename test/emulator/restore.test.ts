@@ -55,7 +55,7 @@ t.test('priorities are those of the cold classes', async t => {
   await archived('warm', 'Archive')
   t.same(await code(restore('warm', job('Standard'))), [400, 'MalformedXML'])
   await archived('cold', 'ColdArchive')
-  t.same(await code(restore('cold', job('Soon'))), [400, 'MalformedXML'])
+  t.same(await code(restore('cold', job('Soon'))), [400, 'InvalidArgument'])
   const never = '<RestoreRequest><Days>0</Days></RestoreRequest>'
   t.same(await code(restore('cold', never)), [400, 'MalformedXML'])
 })

@@ -9,7 +9,6 @@ import type { CredentialScope } from './signature.js'
 
 /** A signature as sent, with the fields needed to verify it. */
 export interface Authorization {
-  readonly version: 1 | 4
   readonly accessKeyId: string
   readonly signature: string
   readonly token: string | undefined
@@ -64,7 +63,6 @@ function parseHeaderV1(authorization: string, headers: HeaderMap): Authorization
   const signedAt = Date.parse(date ?? '')
   if (date === undefined || Number.isNaN(signedAt)) throw missingDate()
   return {
-    version: 1,
     accessKeyId,
     signature,
     token: headers.get('x-oss-security-token'),
@@ -81,7 +79,6 @@ function parseQueryV1(query: ReadonlyMap<string, string>): Authorization {
   if (!/^\d+$/.test(expiresSeconds))
     throw new OssError('AccessDenied', { message: 'Invalid date (should be seconds since epoch).' })
   return {
-    version: 1,
     accessKeyId: query.get('OSSAccessKeyId') ?? '',
     signature: query.get('Signature') ?? '',
     token: query.get('security-token'),
@@ -109,7 +106,6 @@ function parseHeaderV4(authorization: string, headers: HeaderMap): Authorization
   const signedAt = parseCompactTime(date)
   if (date === undefined || signedAt === undefined) throw missingDate()
   return {
-    version: 4,
     ...credential,
     signature,
     token: headers.get('x-oss-security-token'),
@@ -142,7 +138,6 @@ function parseQueryV4(query: ReadonlyMap<string, string>, headers: HeaderMap): A
   if (missing !== undefined)
     throw invalidArgument(missing, '', `The additional header ${missing} is missing.`)
   return {
-    version: 4,
     ...credential,
     signature,
     token: query.get('x-oss-security-token'),

@@ -12,17 +12,19 @@ import { encryptionHeaders } from './encryption.js'
 import { crc64Header } from './object-read.js'
 import { defaultStorageClass } from './object-write.js'
 import { MAX_UPLOAD_BODY_BYTES, receiveBody } from './receive-body.js'
-import { metadataOf } from './object-metadata.js'
+import { metadataOf, objectAclOf, refuseConditions } from './object-metadata.js'
 import { versionHeader } from './versioning.js'
 
 export async function appendObject(context: OperationContext): Promise<Reply> {
   const { store, bucket, key, headers, settings } = context
   const position = parsePosition(context)
-  const metadata = metadataOf(headers, await defaultStorageClass(context))
-  checkPosition(await store.objects.get(bucket, key), position)
+  const storageClass = await defaultStorageClass(context)
+  const existing = await store.objects.get(bucket, key)
+  checkPosition(existing, position)
   // later appends may change only the ACL; other metadata is ignored
-  const aclAfterAppend = (old: ObjectRecord) =>
-    headers.has('x-oss-object-acl') ? metadata.acl : old.acl
+  if (existing === undefined) metadataOf(headers, storageClass)
+  else refuseConditions(headers)
+  const acl = objectAclOf(headers)
   return receiveBody(context, async ({ staged, digest }) => {
     if (position + digest.size > MAX_UPLOAD_BODY_BYTES)
       throw new OssError('InvalidArgument', { message: 'The object must not exceed 5 GB.' })
@@ -31,8 +33,8 @@ export async function appendObject(context: OperationContext): Promise<Reply> {
       // appending to an object changes its version
       const fields =
         old === undefined
-          ? { ...metadata, key, ...newVersionId(context.versioning) }
-          : { ...old, acl: aclAfterAppend(old) }
+          ? { ...metadataOf(headers, storageClass), key, ...newVersionId(context.versioning) }
+          : { ...old, ...(headers.has('x-oss-object-acl') ? { acl } : {}) }
       return { ...fields, ...appendedDigest(old, digest), ...appendableFields(context) }
     })
     return emptyReply(200, {

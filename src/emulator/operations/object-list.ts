@@ -62,10 +62,16 @@ export async function listObjectsV2(context: OperationContext): Promise<Reply> {
   })
 }
 
-/** Returns the parameters that the lists of objects and of versions share. */
+/** Maximum length of a prefix, which is that of a key, in bytes of UTF-8. */
+const MAX_PREFIX_BYTES = 1023
+
+/** Returns the parameters that the lists of objects and of versions share; throws 400 InvalidArgument. */
 export function listParameters({ query }: OperationContext) {
+  const prefix = query.get('prefix') ?? ''
+  if (Buffer.byteLength(prefix) > MAX_PREFIX_BYTES)
+    throw invalidArgument('prefix', prefix, 'The prefix is too long.')
   return {
-    prefix: query.get('prefix') ?? '',
+    prefix,
     delimiter: query.get('delimiter') ?? '',
     max: integerParameter(query, 'max-keys', 100, 1000),
   }

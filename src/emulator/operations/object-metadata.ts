@@ -34,10 +34,15 @@ const UNSUPPORTED_WRITE_HEADERS = [
  * @param fallbackClass – the bucket's storage class
  */
 export function metadataOf(headers: HeaderMap, fallbackClass: string): ObjectMetadata {
-  const unsupported = UNSUPPORTED_WRITE_HEADERS.find(name => headers.has(name))
-  if (unsupported !== undefined)
-    throw unsupportedHeader(unsupported, headers.get(unsupported) ?? '')
+  refuseConditions(headers)
   return { ...uploadMetadataOf(headers, fallbackClass), acl: objectAclOf(headers) }
+}
+
+/** Throws 400 NotImplemented, naming the header, if a write has a condition. */
+export function refuseConditions(headers: HeaderMap): void {
+  const name = UNSUPPORTED_WRITE_HEADERS.find(each => headers.has(each))
+  if (name === undefined) return
+  throw new OssError('NotImplemented', { extra: { Header: name, Value: headers.get(name) ?? '' } })
 }
 
 /**
@@ -59,11 +64,6 @@ export function uploadMetadataOf(headers: HeaderMap, fallbackClass: string): Obj
 /** Returns the ACL that the headers request. */
 export function objectAclOf(headers: HeaderMap): ObjectAcl {
   return parseObjectAcl(headers.get('x-oss-object-acl') ?? 'default')
-}
-
-/** Returns 400 NotImplemented, naming the header. */
-export function unsupportedHeader(header: string, value: string): OssError {
-  return new OssError('NotImplemented', { extra: { Header: header, Value: value } })
 }
 
 export function storedHeaders(headers: HeaderMap): Record<string, string> {

@@ -3,7 +3,7 @@
  * only a state: the emulator also reads archived objects that were never restored.
  */
 import { isoTime } from '../iso-time.js'
-import { OssError } from '../oss-error.js'
+import { invalidArgument, OssError } from '../oss-error.js'
 import { emptyReply, type Reply } from '../reply.js'
 import type { ObjectRecord } from '../store/record.js'
 import type { OperationContext } from './operation-context.js'
@@ -61,12 +61,13 @@ function parseDays(request: XmlElement | undefined): number {
   return days
 }
 
-/** Returns the priority; throws 400 MalformedXML for an object of class Archive, which has none. */
+/** Returns the priority; throws 400 MalformedXML for an object of class Archive, which has none, or InvalidArgument. */
 function parsePriority(request: XmlElement | undefined, isCold: boolean): string {
   const parameters = request?.child('JobParameters')
   if (parameters === undefined) return 'Standard'
   const tier = parameters.text('Tier') ?? 'Standard'
-  if (!isCold || !['Expedited', 'Standard', 'Bulk'].includes(tier))
-    throw new OssError('MalformedXML')
+  if (!isCold) throw new OssError('MalformedXML')
+  if (!['Expedited', 'Standard', 'Bulk'].includes(tier))
+    throw invalidArgument('Tier', tier, 'The restore priority is invalid.')
   return tier
 }
