@@ -151,7 +151,7 @@ const MAINTENANCE: readonly (readonly [Scenario, (fixture: UploadFixture) => Pro
     ],
   ]
 
-for (const [scenario, finish] of sampled(t, MAINTENANCE, 2)) {
+for (const [scenario, finish] of sampled(t, MAINTENANCE, 4)) {
   t.test(`${scenario.name}: survives a failure of each disk operation`, async t => {
     const b = await bench(t)
     const operations = await countOperations(b, scenario, { reads: true })

@@ -157,4 +157,4 @@ const LOSSES: readonly (readonly [name: string, body: (t: Test) => Promise<void>
   ],
 ]
 
-for (const [name, body] of sampled(t, LOSSES, 2)) t.test(name, body)
+for (const [name, body] of sampled(t, LOSSES, 4)) t.test(name, body)

@@ -7,12 +7,12 @@ import t from 'tap'
 import { runTime } from '../../src/bullmq/run-placeholders.js'
 import { setLongTimeout } from '../crash/long-timeout.js'
 import { until } from '../support/command-line.js'
-import { LONG } from '../support/long.js'
+import { long } from '../support/long.js'
 import { randomOf } from '../support/seed.js'
 import { Machines, PART } from './machines.js'
 
-const RUNS = LONG ? 480 : 24
-const DEATHS = LONG ? 8 : 1
+const RUNS = 480
+const DEATHS = 8
 const SCHEDULES = 8
 const MACHINES = 2
 
@@ -21,7 +21,8 @@ const LINES = Math.ceil((2.5 * PART) / '2026-11-29T02-00-00Z\n'.length)
 
 setLongTimeout(t)
 
-t.test(`${RUNS} runs of schedules are each published once while machines die`, async t => {
+// `test/bullmq/schedules.test.ts` covers the decisions, without processes.
+void long(t, `${RUNS} runs of schedules are each published once while machines die`, async t => {
   const fleet = await Machines.open(t)
   if (fleet === undefined) return
   const { bench, queue } = fleet

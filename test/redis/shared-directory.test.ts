@@ -158,7 +158,7 @@ directoryTest('a file that a fleet reads in place is not a local upload', async 
 directoryTest('a local upload killed at any step is left by the fleet', async (t, shared) => {
   shared.refuse()
   let killed = 0
-  for (const at of sampled(t, KILLS, 10)) {
+  for (const at of sampled(t, KILLS, 20)) {
     const id = `local-${at}`
     await shared.worker('local', { id }, { root: shared.dir, at, do: 'kill', when: 'before' })
     const before = shared.files(id)
@@ -177,7 +177,7 @@ directoryTest(
   async (t, shared) => {
     shared.refuse()
     let killed = 0
-    for (const at of sampled(t, KILLS, 10)) {
+    for (const at of sampled(t, KILLS, 20)) {
       const id = `fleet-${at}`
       await shared.worker('fleet', { id }, { root: shared.dir, at, do: 'kill', when: 'before' })
       const before = shared.files(id)

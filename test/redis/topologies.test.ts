@@ -4,6 +4,7 @@ import { UploadQueue, type JobSource, type UploadRequest } from '../../src/bullm
 import { redisCheckpoints } from '../../src/redis/index.js'
 import type { InternalUploadOptions } from '../../src/upload/model/options.js'
 import { environment, start, until, type Env, type Run } from '../support/command-line.js'
+import { long } from '../support/long.js'
 import { bench, BUCKET, type Bench } from '../support/oss.js'
 import { pathOf } from '../support/project.js'
 import {
@@ -129,7 +130,8 @@ t.test('workers do the jobs of a cluster, where all keys are in one slot', async
   t.ok(perNode.flat().includes('{spool}@oss-spool:rate'))
 })
 
-t.test('a job of a cluster waits for the host that has its bytes', async t => {
+// `test/bullmq/jobs.test.ts` covers the decision, and the test above the keys in a cluster.
+void long(t, 'a job of a cluster waits for the host that has its bytes', async t => {
   if (cluster === undefined) return
   const { b, queue, keys } = await openCluster(t, cluster)
   const args = [`--redis=${cluster.url}`, '--redis-prefix={spool}']
@@ -168,7 +170,8 @@ t.test('a job continues after a Sentinel failover, and others follow', async t =
   t.match(await worker.done, { status: 143, err: /Redis is unreachable/ })
 })
 
-t.test('a primary that hangs is left for its successor', async t => {
+// The test above covers the way to a successor.
+void long(t, 'a primary that hangs is left for its successor', async t => {
   const sentinel = await startSentinel(t)
   if (sentinel === undefined) return
   const b = await bench(t)
