@@ -52,7 +52,7 @@ const suite = [...limit, ...options, ...longestFirst(files).map(compiled)].map(
 )
 // tap's own report redraws its lines, which nobody can read in a log.
 const isLog = !process.stdout.isTTY
-const report = isLog ? ['--reporter=min'] : []
+const report = isLog ? ['--reporter=silent'] : []
 const tap = ['run', `--output-file=${output}`, ...report, ...options, '--timeout=0', ...suite]
 let printed = 0
 const child = spawn(process.execPath, [program('tap', 'tap'), ...tap, 'test/suite.mjs'], {
