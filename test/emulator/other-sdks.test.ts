@@ -259,6 +259,12 @@ t.test('a presigned V4 URL without its additional header is 400', async t => {
   t.equal((await put({ 'x-who': 'you' })).status, 403)
 })
 
+t.test('white space before the declaration of a document is accepted', async t => {
+  const body = '\n  <?xml version="1.0"?>\n<BucketLoggingStatus><A/></BucketLoggingStatus>\n'
+  t.equal((await ask(oss, 'PUT', '/bkt/?logging', { body })).status, 200)
+  t.match((await ask(oss, 'GET', '/bkt/?logging')).body, /^<\?xml[^>]*>\s*<BucketLoggingStatus>/)
+})
+
 t.test('metadata of a later append is ignored, also if it is invalid', async t => {
   const tags = Array.from({ length: 11 }, (_, i) => `k${i}=v`).join('&')
   const append = (position: number, headers: Record<string, string>) =>

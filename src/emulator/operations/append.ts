@@ -28,7 +28,8 @@ export async function appendObject(context: OperationContext): Promise<Reply> {
   return receiveBody(context, async ({ staged, digest }) => {
     if (position + digest.size > MAX_UPLOAD_BODY_BYTES)
       throw new OssError('InvalidArgument', { message: 'The object must not exceed 5 GB.' })
-    const record = await store.objects.append(bucket, key, staged, old => {
+    const record = await store.objects.append(bucket, key, staged, newest => {
+      const old = newest?.type === 'DeleteMarker' ? undefined : newest
       checkPosition(old, position)
       // appending to an object changes its version
       const fields =

@@ -213,11 +213,11 @@ function documentReply(document: string, contentType = 'application/xml'): Reply
   return { status: 200, headers: { 'Content-Type': contentType }, body }
 }
 
-/** Resolves with the documents whose names start with `prefix`, by name. */
+/** Resolves with the documents whose names start with `prefix`, in the order in which they were first stored. */
 export async function documentsBelow(context: OperationContext, prefix: string): Promise<string[]> {
   const { configurations = {} } = await requireBucket(context)
   const names = Object.keys(configurations).filter(name => name.startsWith(prefix))
-  return names.toSorted().flatMap(name => configurations[name] ?? [])
+  return names.flatMap(name => configurations[name] ?? [])
 }
 
 /** Stores a document of the bucket under a name. */

@@ -100,7 +100,7 @@ function ruleElements(rule: ReplicationRule): { readonly [name: string]: XmlValu
       Location: destination.location,
       TransferType: destination.transferType,
     },
-    Status: 'doing',
+    Status: 'starting',
     HistoricalObjectReplication: historical,
     RTC: timeControl === undefined ? undefined : { Status: timeControl },
   }

@@ -34,18 +34,18 @@ export async function readXmlBody(
   mayBeEmpty = false,
 ): Promise<XmlElement | undefined> {
   const text = await readTextBody(context)
-  if (text.trim() === '') {
+  if (text === '') {
     if (mayBeEmpty) return undefined
     throw new OssError('MalformedXML')
   }
   return parseXml(text, root)
 }
 
-/** Reads the body as text and checks its Content-MD5. */
+/** Reads the body as text and checks its Content-MD5. The service accepts white space before an XML declaration. */
 export async function readTextBody(context: OperationContext): Promise<string> {
   const text = context.body.isPresent ? await context.body.readText(MAX_XML_BYTES) : ''
   checkContentMd5(context, text)
-  return text
+  return text.trim()
 }
 
 function checkContentMd5({ headers }: OperationContext, text: string): void {
