@@ -31,7 +31,7 @@ export async function run(
 
 /** Runs a line that is a single `oss-spool` command, as messages propose it. `sh` splits it into arguments. */
 export async function runLine(cwd: string, line: string, env: Env = {}): Promise<Ended> {
-  if (LONG || !line.startsWith('oss-spool ')) return shell(cwd, line, env).done
+  if (LONG) return shell(cwd, 'sh -c "$LINE"', { ...env, LINE: line }).done
   const print = line.replace('oss-spool', String.raw`printf '%s\0'`)
   const args = execFileSync('sh', ['-c', print], { encoding: 'utf8' }).split('\0').slice(0, -1)
   return run(cwd, args, undefined, env)
