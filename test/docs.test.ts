@@ -12,6 +12,7 @@ import { decodeCheckpoint } from '../src/disk/checkpoint.js'
 import { startEmulator } from '../src/emulator/index.js'
 import { bare, ended, environment, type Ended } from './support/command-line.js'
 import { install, pack } from './support/installed.js'
+import { sampled } from './support/long.js'
 import { startRedis } from './support/redis.js'
 import { schema } from './support/schema.js'
 import {
@@ -26,6 +27,9 @@ import { installedBy, readPages, ROOT, type Block, type Page } from './docs/page
 
 /** Timeout of an example in ms, after which it is killed and fails. */
 const EXAMPLE_TIMEOUT = 120_000
+
+/** Pages take seconds each, so only some of them run with the other tests. `LONG=1` runs all of them. */
+const ONE_IN = 5
 
 /** Packages that type-checking the examples needs in addition. */
 const TYPES = ['@types/node', '@types/ali-oss', 'ali-oss', 'stream-chain']
@@ -117,10 +121,12 @@ t.test('examples compile and run in a project with the packed package', async t 
   writeFileSync(join(checked, 'example-globals.mts'), GLOBALS_SOURCE)
   t.same(typeErrors(checked).split('\n'), [''], 'examples have no type errors')
 
+  const withPrograms = pages.filter(page => programsOf(page).length > 0)
+  const readme = withPrograms.filter(({ path }) => path === 'README.md')
+  const others = withPrograms.filter(page => !readme.includes(page))
   t.jobs = 2
-  for (const page of pages) {
-    const programs = page.blocks.filter(({ language, notRun }) => language !== 'json' && !notRun)
-    if (programs.length === 0) continue
+  for (const page of [...readme, ...sampled(t, others, ONE_IN)]) {
+    const programs = programsOf(page)
     const project = join(dir, page.path.replaceAll(/\W/g, '-'))
     createProject(project, packed, page)
     const own = modules.filter(({ block }) => block.page === page.path)
@@ -149,6 +155,10 @@ t.test('examples compile and run in a project with the packed package', async t 
     }
   }
 })
+
+function programsOf({ blocks: all }: Page): Block[] {
+  return all.filter(({ language, notRun }) => language !== 'json' && !notRun)
+}
 
 /** Creates what a reader of the page has: the package, what the page says to install, and the files it names. */
 function createProject(project: string, packed: string, page: Page): void {
