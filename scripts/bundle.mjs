@@ -7,6 +7,7 @@ import { chmodSync, readFileSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import { build } from 'esbuild'
 import { bundleAliOss } from './bundle-ali-oss.mjs'
+import { chunkGroups } from './chunk-groups.mjs'
 
 /** Programs that are started by their path (`src/util/package-file.ts`). */
 const PROGRAMS = ['dist/bullmq/source-process.js', 'dist/cli/resolve-hook.js']
@@ -25,15 +26,17 @@ const options = {
   lineLimit: 160,
   logLevel: 'warning',
 }
+const entryPoints = files.map(file => join(compiled, file))
 await build({
   ...options,
-  entryPoints: files.map(file => join(compiled, file)),
+  entryPoints,
   outbase: compiled,
   outdir: target,
   chunkNames: 'chunks/[name]-[hash]',
   bundle: true,
   splitting: true,
   packages: 'external',
+  plugins: [await chunkGroups(compiled, entryPoints)],
 })
 await bundleAliOss(join(target, 'oss'), options)
 for (const program of Object.values(bin)) chmodSync(join(target, relative('dist', program)), 0o755)
