@@ -24,6 +24,9 @@ const PACKAGES = {
   'mz/fs': unreachable('mz/fs'),
   // For the message of an error that means a defect of `qs`.
   'object-inspect': 'module.exports = String',
+  // Node warns of `url.parse()` outside `node_modules`, as in a checkout. This is what it calls.
+  url: `const url = require('node:url')
+    module.exports = { ...url, parse: (...args) => { const all = new url.Url(); all.parse(...args); return all } }`,
   // Logs headers, including the security token, and strings to sign.
   debug: 'module.exports = () => () => {}',
   // Parse user agents. The client then names Node itself.
