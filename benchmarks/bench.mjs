@@ -32,7 +32,7 @@ export class Bench {
     bench.#serverEnd = once(bench.#server, 'exit').then(([code, signal]) => {
       throw new Error(`The server ended with ${code ?? signal}`)
     })
-    bench.#serverEnd.catch(() => {}) // whoever waits for an answer gets it
+    bench.#serverEnd.catch(() => {}) // those who wait for an answer get it
     await bench.#answer()
     bench.places = await bench.ask('places')
     return bench

@@ -5,7 +5,7 @@
 import { inspect } from 'node:util'
 import type { StepFunction } from './items.js'
 
-/** Returns the step with an `Error` for whatever it throws that is falsy. It keeps the marks of `stream-chain`. */
+/** Returns the step with an `Error` in place of any falsy value that it throws. It keeps the marks of `stream-chain`. */
 export function withErrors(step: StepFunction): StepFunction {
   const guarded = (record: unknown): unknown => {
     try {
