@@ -263,6 +263,10 @@ t.test('white space before the declaration of a document is accepted', async t =
   const body = '\n  <?xml version="1.0"?>\n<BucketLoggingStatus><A/></BucketLoggingStatus>\n'
   t.equal((await ask(oss, 'PUT', '/bkt/?logging', { body })).status, 200)
   t.match((await ask(oss, 'GET', '/bkt/?logging')).body, /^<\?xml[^>]*>\s*<BucketLoggingStatus>/)
+  const policy = ' { "Statement": [] }\n'
+  t.equal((await ask(oss, 'PUT', '/bkt/?policy', { body: policy })).status, 200)
+  t.equal((await ask(oss, 'GET', '/bkt/?policy')).body, policy, 'a policy is returned as sent')
+  await ask(oss, 'DELETE', '/bkt/?policy')
 })
 
 t.test('metadata of a later append is ignored, also if it is invalid', async t => {

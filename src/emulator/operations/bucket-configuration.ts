@@ -11,7 +11,7 @@ import { xmlDocument, type XmlValue } from '../xml.js'
 import { RESOURCE_GROUP_ID, requireBucket, updateBucket } from './bucket.js'
 import { parseLifecycle } from './lifecycle-rules.js'
 import type { OperationContext } from './operation-context.js'
-import { parseXml, readTextBody } from './xml-body.js'
+import { parseXml, readTextBody, readXmlText } from './xml-body.js'
 
 /** A kind of document. */
 export interface BucketConfiguration {
@@ -154,11 +154,12 @@ export async function readConfiguration(
   context: OperationContext,
   configuration: BucketConfiguration,
 ): Promise<string> {
-  const text = await readTextBody(context)
   if (configuration === POLICY) {
-    checkPolicy(text)
-    return text
+    const policy = await readTextBody(context)
+    checkPolicy(policy)
+    return policy
   }
+  const text = await readXmlText(context)
   if (configuration === LIFECYCLE) {
     await parseLifecycle(text)
     return withLowerCaseBooleans(withRuleIds(text))
@@ -245,7 +246,7 @@ const inventoryName = ({ query }: OperationContext): string =>
   `inventory/${query.get('inventoryId') ?? ''}`
 
 export async function putInventory(context: OperationContext): Promise<Reply> {
-  const text = await readTextBody(context)
+  const text = await readXmlText(context)
   const id = (await parseXml(text, 'InventoryConfiguration')).text('Id')
   if (id !== context.query.get('inventoryId')) throw new OssError('MalformedXML')
   await setDocument(context, inventoryName(context), withLowerCaseBooleans(text))

@@ -33,7 +33,7 @@ export async function readXmlBody(
   root: string,
   mayBeEmpty = false,
 ): Promise<XmlElement | undefined> {
-  const text = await readTextBody(context)
+  const text = await readXmlText(context)
   if (text === '') {
     if (mayBeEmpty) return undefined
     throw new OssError('MalformedXML')
@@ -41,11 +41,16 @@ export async function readXmlBody(
   return parseXml(text, root)
 }
 
-/** Reads the body as text and checks its Content-MD5. The service accepts white space before an XML declaration. */
+/** Reads the body as text and checks its Content-MD5. */
 export async function readTextBody(context: OperationContext): Promise<string> {
   const text = context.body.isPresent ? await context.body.readText(MAX_XML_BYTES) : ''
   checkContentMd5(context, text)
-  return text.trim()
+  return text
+}
+
+/** Reads the body like `readTextBody`, without the white space around it, which the service accepts. */
+export async function readXmlText(context: OperationContext): Promise<string> {
+  return (await readTextBody(context)).trim()
 }
 
 function checkContentMd5({ headers }: OperationContext, text: string): void {
