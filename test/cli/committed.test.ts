@@ -108,7 +108,7 @@ t.test(
   'resume --all finishes sealed and committed uploads, and names all others without failing',
   async t => {
     const { dir, oss, env } = await setUp(t)
-    const elsewhere = await server(t, t.testdir({ elsewhere: {} }))
+    const elsewhere = await server(t, join(dir, 'elsewhere'))
     const data = bytes(COMMITTED)
     await leaveCommitted(dir, oss, 'committed', data)
     await leaveCommitted(dir, elsewhere.oss, 'elsewhere', data)

@@ -133,7 +133,7 @@ t.test('resume --all --stale-after exits with 1 if something waits for longer', 
 t.test('--stale-after judges all owners, endpoints and the quarantine', async t => {
   const site = await setUp(t)
   const { dir, oss, env } = site
-  const elsewhere = { dir, ...(await server(t, t.testdir({ elsewhere: {} }))) }
+  const elsewhere = { dir, ...(await server(t, join(dir, 'elsewhere'))) }
   await seal(t, elsewhere, 'elsewhere')
   const spool = new Spool({ client: oss.clientOptions(BUCKET), dir: join(dir, 'spool') })
   const owned = spool.createWriteStream('owned', { id: 'owned' })
@@ -204,7 +204,7 @@ t.test('abort --no-remote needs neither OSS nor credentials', async t => {
 t.test('abort --all leaves uploads of other endpoints, and names them', async t => {
   const site = await setUp(t)
   const { dir, env } = site
-  const elsewhere = { dir, ...(await server(t, t.testdir({ elsewhere: {} }))) }
+  const elsewhere = { dir, ...(await server(t, join(dir, 'elsewhere'))) }
   await seal(t, elsewhere, 'elsewhere')
   await seal(t, site, 'here')
   const { status, out, err } = await run(dir, ['abort', '--all'], undefined, env)
@@ -216,7 +216,7 @@ t.test('abort --all leaves uploads of other endpoints, and names them', async t 
 t.test('doctor counts the waiting uploads of each endpoint', async t => {
   const site = await setUp(t)
   const { dir, env } = site
-  const elsewhere = { dir, ...(await server(t, t.testdir({ elsewhere: {} }))) }
+  const elsewhere = { dir, ...(await server(t, join(dir, 'elsewhere'))) }
   await seal(t, elsewhere, 'elsewhere')
   for (const id of ['a', 'b']) await seal(t, site, id)
   const { out } = await run(dir, ['doctor', '--json'], undefined, env)
