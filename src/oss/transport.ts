@@ -117,18 +117,21 @@ export class Transport {
       }
       const { body, meter } = exchange
       const aborted = (): Error => namedError('AbortError', 'The request was aborted')
-      // Aborts waits of the request: for the rate limit and for its tunnel.
-      const ended = new AbortController()
+      let isOver = false
+      // Ends waits of the request: for the rate limit and for its tunnel. Created on demand, since few requests
+      // wait and aborting a signal is expensive.
+      let waits: AbortController | undefined
+      const waitSignal = (): AbortSignal => (waits ??= new AbortController()).signal
       const content =
         typeof params.content === 'string' ? Buffer.from(params.content) : params.content
       const source = body ?? content
       const isPaced = source !== undefined && this.#limits.length > 0
-      const paced = isPaced ? pace(this.#limits, source, ended.signal) : undefined
+      const paced = isPaced ? pace(this.#limits, source, waitSignal()) : undefined
       let route: Route
       let request: http.ClientRequest
       try {
         if (exchange.signal?.aborted) throw aborted()
-        route = this.#route(url, ended.signal)
+        route = this.#route(url, waitSignal)
         request = (route.secure ? https : http).request({
           ...route.options,
           method: params.method,
@@ -160,8 +163,9 @@ export class Transport {
       })
       if (source !== undefined) this.#load.requestsSending++
       const end = (): void => {
-        if (ended.signal.aborted) return
-        ended.abort(REQUEST_OVER)
+        if (isOver) return
+        isOver = true
+        waits?.abort(REQUEST_OVER)
         if (source !== undefined) this.#load.requestsSending--
         stopTimeouts()
         exchange.signal?.removeEventListener('abort', onAbort)
@@ -208,7 +212,7 @@ export class Transport {
   }
 
   /** Routes `url` directly or through the proxy from the environment. The caller's agent is never proxied. */
-  #route(url: string, ended: AbortSignal): Route {
+  #route(url: string, waitSignal: () => AbortSignal): Route {
     const secure = url.startsWith('https:')
     const { host, path, hostname, port = secure ? 443 : 80 } = splitUrl(url)
     const headers = { host }
@@ -221,7 +225,7 @@ export class Transport {
       return { secure, options, headers }
     }
     if (secure) {
-      const tunnel = { tunnelSignal: ended, agent: this.#tunnel(proxy) }
+      const tunnel = { tunnelSignal: waitSignal(), agent: this.#tunnel(proxy) }
       const options = { ...target, ...tlsIdentityOptions(hostname), ...tunnel }
       return { proxy, secure, options, headers }
     }
