@@ -20,8 +20,8 @@ export class ConcurrencyLimiter {
   /** Parts being sent; the other parts in flight pause or wait for their turn. */
   #sending = 0
   #waiting: (() => void)[] = []
-  /** Aborted, and replaced, to end all pauses. */
-  #wake = new AbortController()
+  /** Aborted to end all pauses. */
+  #wake: AbortController | undefined
   #closed = false
 
   constructor(context: UploadContext) {
@@ -88,6 +88,8 @@ export class ConcurrencyLimiter {
    * @throws OssRequestError of kind `aborted` when the upload is stopped
    */
   async pause(ms: number): Promise<void> {
+    this.#throwIfClosed()
+    this.#wake ??= new AbortController()
     const signal = AbortSignal.any([this.#wake.signal, this.#context.signal])
     const longest = Math.max(ms, this.#congestion.pause)
     await sleep(longest, undefined, { signal }).catch(() => undefined) // ended early
@@ -96,14 +98,14 @@ export class ConcurrencyLimiter {
 
   /** Ends all pauses. */
   resumeAll(): void {
-    this.#wake.abort(PAUSE_ENDED)
-    this.#wake = new AbortController()
+    this.#wake?.abort(PAUSE_ENDED)
+    this.#wake = undefined
   }
 
   /** Rejects everything that pauses or waits for its turn. */
   close(): void {
     this.#closed = true
-    this.#wake.abort(PAUSE_ENDED)
+    this.resumeAll()
   }
 
   #throwIfClosed(): void {
