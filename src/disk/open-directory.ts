@@ -65,12 +65,14 @@ export class OpenDirectory {
     return join(this.#here(), name)
   }
 
-  /** Checks the owner of every entry. @throws UntrustedFileError */
-  checkEntries(): void {
-    for (const name of this.names()) {
+  /** Checks the owner of every entry. Returns their names. @throws UntrustedFileError */
+  checkEntries(): string[] {
+    const names = this.names()
+    for (const name of names) {
       const stats = fs.lstatSync(this.entry(name), { throwIfNoEntry: false })
       if (stats !== undefined) checkOwner(stats, join(this.#path, name))
     }
+    return names
   }
 
   /** Removes an entry and everything in it. Links are removed, not followed. @throws UntrustedFileError */

@@ -162,11 +162,11 @@ export class SpoolDirectory {
   async remove(id: string, lock?: DirectoryLock): Promise<Error | undefined> {
     const directory = this.#openUpload(id, lock)
     try {
-      directory.checkEntries()
+      const names = directory.checkEntries()
       const record = readRecord(directory)
       // Without a record, a sweep could not tell that these bytes are to be removed. The lock stays held.
       if (record === undefined)
-        for (const name of otherFiles(directory.names(), [])) await directory.remove(name)
+        for (const name of otherFiles(names, [])) await directory.remove(name)
       // Only those who can read the record know its digest: a rename by another user is no removal.
       const suffix = record === undefined ? randomSuffix() : shortDigest(record)
       const removed = join(this.path, `.removed-${id}-${suffix}`)
@@ -174,7 +174,7 @@ export class SpoolDirectory {
       // Otherwise, a power cut could bring back the upload without its bytes.
       await this.#directorySync.run().catch(() => undefined)
       // The sweep of another process may be removing it, too.
-      return await removeUpload(directory, removed)
+      return await removeUpload(directory, names, removed)
         .catch(ignoreMissing)
         .then(() => undefined, toError)
     } finally {
@@ -255,9 +255,9 @@ export class SpoolDirectory {
   }
 
   async forgetMoves(id: string, except?: ObjectAddress): Promise<void> {
-    const kept = except === undefined ? undefined : noteName(except, id)
     for (const name of await this.#notes()) {
-      if (idOfNote(name) === id && name !== kept) await this.#removeNote(name)
+      const isKept = except !== undefined && name === noteName(except, id)
+      if (idOfNote(name) === id && !isKept) await this.#removeNote(name)
     }
   }
 
@@ -434,20 +434,25 @@ async function sweepRemoved(path: string, digest: string | undefined): Promise<b
   try {
     // Before the names are read, since the record is removed last.
     const record = readRecord(directory)
+    const names = directory.names()
     const isOurs =
-      record === undefined
-        ? directory.names().every(name => name === 'lock')
-        : shortDigest(record) === digest
-    if (isOurs) await removeUpload(directory, path)
+      record === undefined ? names.every(name => name === 'lock') : shortDigest(record) === digest
+    if (isOurs) await removeUpload(directory, names, path)
     return isOurs
   } finally {
     directory.close()
   }
 }
 
-/** Removes the files of an opened upload, the checkpoint last, then the empty directory at `path`. */
-async function removeUpload(directory: OpenDirectory, path: string): Promise<void> {
-  const names = directory.names()
+/**
+ * Removes the files of an opened upload, the checkpoint last, then the empty directory at `path`.
+ * @param names – all its files; one that was added meanwhile is left to the next sweep
+ */
+async function removeUpload(
+  directory: OpenDirectory,
+  names: readonly string[],
+  path: string,
+): Promise<void> {
   const others = names.filter(name => name !== CHECKPOINT_FILE)
   for (const name of others) await directory.remove(name)
   if (names.length > others.length) await directory.remove(CHECKPOINT_FILE)
