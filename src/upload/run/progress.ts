@@ -66,7 +66,7 @@ export class ProgressTracker {
   update(change: Partial<ProgressState>): void {
     const phaseChanged = change.phase !== undefined && change.phase !== this.#state.phase
     this.#state = { ...this.#state, ...change }
-    if (this.#ended) return
+    if (this.#ended || !this.#listener.isActive()) return
     const wait = this.#lastEmittedAt + EVENT_INTERVAL_MS - performance.now()
     if (phaseChanged || wait <= 0) this.#emitNow()
     else this.#timer ??= setTimeout(() => this.#emitNow(), wait).unref()
