@@ -2,9 +2,9 @@
  * Runs tap. After tap's own report, prints a short list of failures and ends with the summary line
  * `N passed, N failed, N skipped`, so that the end of a log is enough.
  *
- * Arguments are test files (default: all) and options of tap. The timeout of a file is ten minutes when all
- * files are run, and unlimited when files are named; `--timeout=` (seconds) overrides both. Where the output is
- * not a terminal, each finished file is a line.
+ * Arguments are test files and options of tap. Without files, it runs all files, but only one in three of those with
+ * slow tests unless `LONG` is set. The timeout of a file is then ten minutes, and unlimited when files are named;
+ * `--timeout=` (seconds) overrides both. Where the output is not a terminal, each finished file is a line.
  */
 import { spawn } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
@@ -12,6 +12,7 @@ import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 import { glob } from 'tinyglobby'
 import { compile, compiled, program, root } from './compile.mjs'
+import { sampleSlow } from './slow-files.mjs'
 
 /** Prefixes of the files that take longest, as measured, both in `npm test` and in `npm run torture`. */
 const LONGEST = [
@@ -36,7 +37,10 @@ const LONGEST = [
 compile()
 const args = process.argv.slice(2)
 const named = args.filter(arg => !arg.startsWith('-')).map(file => relative(root, file))
-const files = named.length > 0 ? named : await glob('test/**/*.test.ts', { cwd: root })
+const isLong = process.env['LONG'] !== undefined
+const all = named.length > 0 ? named : await glob('test/**/*.test.ts', { cwd: root })
+const { chosen: files, left } =
+  named.length > 0 || isLong ? { chosen: all, left: [] } : sampleSlow(all)
 const unknown = files.filter(file => !existsSync(join(root, file)))
 if (unknown.length > 0) {
   console.error(`There is no ${unknown.join(' ')}`)
@@ -72,8 +76,9 @@ child.on('close', (code, signal) => {
   if (failed > 0) console.log(failures(tapLines))
   const missing = files.map(compiled).filter(file => !tapLines.includes(` - ${file} #`))
   if (missing.length > 0) console.log(`Not finished: ${missing.toSorted().join(' ')}`)
-  if (process.env['LONG'] === undefined)
+  if (!isLong)
     console.log('Slow tests were skipped or sampled. Run "npm run torture" for all of them.')
+  if (left.length > 0) console.log(`Not run this time: ${left.join(' ')}`)
   console.log(`${pass} passed, ${failed} failed, ${skip} skipped`)
   rmSync(directory, { recursive: true, force: true })
   process.exitCode = code ?? (signal === null ? 0 : 1)

@@ -8,11 +8,11 @@
  * Exits with 1 if any check failed.
  */
 import { spawn } from 'node:child_process'
-import { readFileSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { glob } from 'tinyglobby'
 import { compile, compiled, root } from './compile.mjs'
+import { isSlow } from './slow-files.mjs'
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -41,14 +41,5 @@ child.on('close', code => {
 async function filesToRun() {
   if (positionals.length > 0) return positionals
   const files = await glob('test/**/*.test.ts', { cwd: root, absolute: true })
-  return ['--timeout=1800', ...files.filter(file => usesLong(file))]
-}
-
-/** Returns whether a file of the tests imports `support/long.ts`, directly or through other files of the tests. */
-function usesLong(file, seen = new Set()) {
-  if (file === join(root, 'test/support/long.ts')) return true
-  if (seen.has(file) || !file.startsWith(join(root, 'test/'))) return false
-  seen.add(file)
-  const imports = readFileSync(file, 'utf8').matchAll(/ from '(\.[^']*)\.js'/g)
-  return [...imports].some(([, path]) => usesLong(join(dirname(file), `${path}.ts`), seen))
+  return ['--timeout=1800', ...files.filter(file => isSlow(file))]
 }

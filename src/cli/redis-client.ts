@@ -10,6 +10,7 @@ import { errorMessage } from '../util/error-shape.js'
 import { omitUndefined } from '../util/omit-undefined.js'
 import { UsageError } from './exit-status.js'
 import type { RedisTarget } from './redis-url.js'
+import { watchedConnector } from './sentinel-connector.js'
 
 export type RedisClient = Redis | Cluster
 
@@ -63,7 +64,7 @@ export async function createRedisClient(
   { redisPassword, redisSentinelPassword }: RedisSecurityFlags,
   maxRetriesPerRequest: number | null,
 ): Promise<RedisClient> {
-  const { Cluster: ClusterClass, Redis: RedisClass } = await import('ioredis')
+  const { Cluster: ClusterClass, Redis: RedisClass, SentinelConnector } = await import('ioredis')
   const common = { maxRetriesPerRequest, ...omitUndefined({ tls }) }
   if (target.kind === 'server')
     return new RedisClass(withPassword(target.url, redisPassword), common)
@@ -80,6 +81,7 @@ export async function createRedisClient(
       sentinelCommandTimeout: SENTINEL_TIMEOUT_MS,
       // A primary that is cut off does not close its connections.
       failoverDetector: true,
+      Connector: watchedConnector(SentinelConnector),
       // 2: connects to the new primary, and sends the command again, which the demoted one has not executed.
       reconnectOnError: error => (error.message.startsWith('READONLY') ? 2 : false),
     })

@@ -3,10 +3,13 @@ import t from 'tap'
 import { UploadQueue, type JobSource } from '../../src/bullmq/index.js'
 import { UsageError } from '../../src/cli/exit-status.js'
 import { fleetNames } from '../../src/cli/fleet-names.js'
+import { createRedisClient } from '../../src/cli/redis-client.js'
+import { parseRedisUrl } from '../../src/cli/redis-url.js'
 import { environment, start, until } from '../support/command-line.js'
 import { bench, BUCKET } from '../support/oss.js'
 import { pathOf } from '../support/project.js'
 import { startRedis } from '../support/redis.js'
+import { startSentinel } from '../support/redis-topologies.js'
 import { removeDirectory } from '../support/remove-directory.js'
 
 type TestSources = { readonly content: JobSource<{ seed: number; size: number }> }
@@ -52,6 +55,21 @@ t.test('invalid names are usage errors', t => {
     t.throws(() => fleetNames(flags), UsageError, JSON.stringify(flags))
   }
   t.end()
+})
+
+t.test('a client of Sentinel learns of a new primary while it waits for a frozen Sentinel', async t => {
+  const sentinel = await startSentinel(t)
+  if (sentinel === undefined) return
+  const target = parseRedisUrl(sentinel.url, true)
+  if (target.kind !== 'sentinel') throw new Error('not the URL of a Sentinel')
+  const frozenFirst = { ...target, nodes: target.nodes.toReversed() }
+  const client = await createRedisClient(frozenFirst, undefined, {}, null)
+  t.teardown(() => client.disconnect())
+  client.on('error', () => {}) // the primary is killed
+  t.equal(await client.ping(), 'PONG')
+  await sentinel.freezeLastSentinel()
+  await sentinel.failOver()
+  t.equal(await client.ping(), 'PONG')
 })
 
 t.test('fleets on one Redis share a rate, records and hosts only by their name', async t => {

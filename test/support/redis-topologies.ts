@@ -6,8 +6,9 @@ import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { SecureContextOptions } from 'node:tls'
-import { Cluster, Redis } from 'ioredis'
+import { Cluster, Redis, SentinelConnector, type RedisOptions } from 'ioredis'
 import type { Test } from 'tap'
+import { watchedConnector } from '../../src/cli/sentinel-connector.js'
 import { makeAuthority } from './authority.js'
 import { until } from './command-line.js'
 
@@ -18,6 +19,7 @@ interface ClientOptions {
   readonly sentinels?: { readonly host: string; readonly port: number }[]
   readonly name?: string
   readonly failoverDetector?: boolean
+  readonly Connector?: RedisOptions['Connector']
 }
 
 /** Processes of one test, killed and removed when it ends. */
@@ -72,6 +74,8 @@ export interface SentinelTopology {
   readonly primaryPort: () => Promise<number>
   /** Sends a signal to the primary; SIGSTOP makes it hang. Resolves, after SIGKILL, once it is gone. */
   readonly killPrimary: (signal?: NodeJS.Signals) => Promise<void>
+  /** Makes the last of the Sentinels hang. */
+  readonly freezeLastSentinel: () => Promise<void>
   /** Kills the primary, and resolves to the port of its successor. */
   readonly failOver: () => Promise<number>
 }
@@ -123,12 +127,14 @@ export async function startSentinel(t: Test): Promise<SentinelTopology | undefin
     name,
     connect: () => {
       const sentinels = sentinelPorts.map(port => ({ host: '127.0.0.1', port }))
-      const client = quietClient({ sentinels, name, failoverDetector: true })
+      const Connector = watchedConnector(SentinelConnector)
+      const client = quietClient({ sentinels, name, failoverDetector: true, Connector })
       t.teardown(() => client.disconnect())
       return client
     },
     primaryPort,
     killPrimary,
+    freezeLastSentinel: async () => servers.kill(sentinelPorts.at(-1) ?? 0, 'SIGSTOP'),
     failOver: async () => {
       const previous = await primaryPort()
       await killPrimary()
