@@ -3,8 +3,8 @@ import { readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { root } from './compile.mjs'
 
-/** `npm test` runs one in so many of them. */
-const ONE_IN = 3
+/** `npm test` runs one in four of them. */
+const ONE_IN = 4
 
 /** Returns whether a file of the tests imports `support/long.ts`, directly or through other files of the tests. */
 export function isSlow(file, seen = new Set()) {

@@ -57,20 +57,23 @@ t.test('invalid names are usage errors', t => {
   t.end()
 })
 
-t.test('a client of Sentinel learns of a new primary while it waits for a frozen Sentinel', async t => {
-  const sentinel = await startSentinel(t)
-  if (sentinel === undefined) return
-  const target = parseRedisUrl(sentinel.url, true)
-  if (target.kind !== 'sentinel') throw new Error('not the URL of a Sentinel')
-  const frozenFirst = { ...target, nodes: target.nodes.toReversed() }
-  const client = await createRedisClient(frozenFirst, undefined, {}, null)
-  t.teardown(() => client.disconnect())
-  client.on('error', () => {}) // the primary is killed
-  t.equal(await client.ping(), 'PONG')
-  await sentinel.freezeLastSentinel()
-  await sentinel.failOver()
-  t.equal(await client.ping(), 'PONG')
-})
+t.test(
+  'a client of Sentinel learns of a new primary while it waits for a frozen Sentinel',
+  async t => {
+    const sentinel = await startSentinel(t)
+    if (sentinel === undefined) return
+    const target = parseRedisUrl(sentinel.url, true)
+    if (target.kind !== 'sentinel') throw new Error('not the URL of a Sentinel')
+    const frozenFirst = { ...target, nodes: target.nodes.toReversed() }
+    const client = await createRedisClient(frozenFirst, undefined, {}, null)
+    t.teardown(() => client.disconnect())
+    client.on('error', () => {}) // the primary is killed
+    t.equal(await client.ping(), 'PONG')
+    await sentinel.freezeLastSentinel()
+    await sentinel.failOver()
+    t.equal(await client.ping(), 'PONG')
+  },
+)
 
 t.test('fleets on one Redis share a rate, records and hosts only by their name', async t => {
   const redis = await startRedis(t)
