@@ -8,6 +8,7 @@ import { pipeline } from 'node:stream/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { Spool, type SourceStream } from '../src/index.js'
+import { closed } from './support/closed.js'
 import { bench, bytes, failingAfter, sha256, streamOf, type Bench } from './support/oss.js'
 
 const PART = 102_400
@@ -362,8 +363,7 @@ t.test('resume() finishes a sealed upload whose unsealed successor failed', asyn
     pipeline(failingAfter(changed.subarray(0, 3 * PART + 9), new Error('dies')), second),
     { message: 'dies' },
   )
-  // It holds the lock until it is closed. once() would reject with its error.
-  if (!second.closed) await new Promise<void>(resolve => second.once('close', resolve))
+  await closed(second)
   t.match(await b.spool.uploads(), [{ phase: 'sealed', size: old.length }])
   t.match(await b.another().resume(first.id), { size: old.length })
   t.same(await b.get('super'), old, 'the complete predecessor')

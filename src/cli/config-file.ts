@@ -133,6 +133,11 @@ function isSecretValue({ name, secret }: SettingDefinition, value: unknown): boo
   )
 }
 
+/** A name with digits or other characters is no setting, but may be a value in the wrong place, such as a secret. */
+function quoteName(name: string): string {
+  return /^[$a-z_-]*$/i.test(name) ? quoteHarmless(name) : `of ${name.length} characters`
+}
+
 function parseConfig(path: string, text: string): FileSettings {
   const { value: json, lines } = parseText(path, text)
   const values: Record<string, unknown> = {}
@@ -144,7 +149,7 @@ function parseConfig(path: string, text: string): FileSettings {
       const known = SETTING_DEFINITIONS.filter(({ perCall }) => perCall !== true)
       const knownNames = known.map(each => each.name).join(', ')
       throw new UsageError(
-        `${where}: unknown setting ${quoteHarmless(name)}. Expected one of ${knownNames}`,
+        `${where}: unknown setting ${quoteName(name)}. Expected one of ${knownNames}`,
       )
     }
     if (setting.perCall === true) {

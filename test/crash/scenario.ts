@@ -3,6 +3,7 @@ import { pipeline } from 'node:stream/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Fault } from '../../src/emulator/index.js'
 import type { UploadOptions } from '../../src/index.js'
+import { closed } from '../support/closed.js'
 import { failingAfter, QUICK, streamOf, type Bench } from '../support/oss.js'
 import type { Expected } from './recovery.js'
 import type { DiskPlan, Job, WorkerOutcome } from './worker-process.js'
@@ -75,6 +76,7 @@ async function interrupted(fixture: UploadFixture, content: Buffer, failure: Fau
     () => Promise.reject(new Error('the upload succeeded although it was to fail')),
     () => undefined,
   )
+  await closed(sink)
   fault.remove()
   head.remove()
 }
@@ -232,6 +234,7 @@ export const SCENARIOS = {
       const sink = fixture.spool().createWriteStream(fixture.key, { id: fixture.id })
       const source = failingAfter(other(fixture).subarray(0, SMALL), new Error('cut'))
       await pipeline(source, sink).catch(() => undefined)
+      await closed(sink)
     },
   },
   once: {

@@ -103,7 +103,7 @@ function keepControlCharacters(document: string): string {
 }
 
 function keepCarriageReturns(text: string): string {
-  return text.replace(/(<[^>]*>)|\r/g, (_, tag?: string) => tag ?? '&#13;')
+  return text.replace(/<[^<>]*>|\r/g, found => (found === '\r' ? '&#13;' : found))
 }
 
 function decodeReferences(text: string): string {
