@@ -75,7 +75,7 @@ await build({
       groups: Object.entries(CHUNKS).map(([name, paths], at) => ({
         name,
         test: file => paths.some(path => isIn(path, relative(compiled, file))),
-        priority: -at,
+        priority: Object.keys(CHUNKS).length - at, // a priority below 0 puts the group last
       })),
     },
   },

@@ -17,10 +17,12 @@ export async function run(bench, { runs, scale }) {
   const spec = { size: count * OBJECT, parallel: 16, before: [BEFORE * OBJECT] }
   const label = (name, server) => `${name}; ${SERVERS[server].name}`
   const [ours, theirs] = ['oss-spool', '`client.put` of `ali-oss`']
+  const floor = `the disk steps alone, then ${theirs}`
   const servers = Object.keys(SERVERS)
   const cases = servers.flatMap(server => [
     [label(ours, server), { subject: 'small-objects', ...spec, server }],
     [label(theirs, server), { subject: 'small-puts', ...spec, server }],
+    [label(floor, server), { subject: 'small-puts-durable', ...spec, server }],
   ])
   const measured = await bench.compare(Object.fromEntries(cases), runs)
   const perSecond = all => all.map(({ ms }) => count / (ms / 1000))

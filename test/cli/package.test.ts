@@ -6,6 +6,7 @@
 import { execFile } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { mkdir, mkdtemp, readdir, readFile, realpath, rm, writeFile } from 'node:fs/promises'
+import { isBuiltin } from 'node:module'
 import { tmpdir } from 'node:os'
 import { basename, dirname, join, relative } from 'node:path'
 import { promisify } from 'node:util'
@@ -127,6 +128,20 @@ t.test('the tarball contains exactly the declarations that its entry points reac
     return targets.filter(target => !ours.includes(target))
   })
   t.same(absent, [], 'every import of a declaration resolves')
+  t.end()
+})
+
+t.test('the start of the command line loads no package but commander', t => {
+  const packages = new Set<string>()
+  const files = new Set([pathOf('dist/cli/bin.js')])
+  for (const file of files) {
+    for (const [, imported = ''] of readFileSync(file, 'utf8').matchAll(/\bfrom ?"([^"\s]+)"/g)) {
+      if (imported.startsWith('.')) files.add(join(dirname(file), imported))
+      else if (!isBuiltin(imported)) packages.add(imported)
+    }
+  }
+  t.ok(files.size > 1, 'its chunks were followed')
+  t.same([...packages], ['commander'])
   t.end()
 })
 
