@@ -159,10 +159,10 @@ export class PublishQueue {
     this.#options.onFailure(error)
   }
 
-  /** Unref'd: the source of the records keeps the process alive, not this timer. */
+  /** The timer keeps the process alive: a source that waits for space on the disk may not. */
   #pause(): void {
     if (this.#timer !== undefined) return
-    this.#timer = setTimeout(() => this.#endPause(), this.#pauseMs).unref()
+    this.#timer = setTimeout(() => this.#endPause(), this.#pauseMs)
     this.#pauseMs = Math.min(2 * this.#pauseMs, MAX_PAUSE_MS)
   }
 

@@ -2,14 +2,20 @@
  * `rotate({ commit: { onUploadFailure } })`: records do not wait for OSS, ended objects wait on the disk and
  * are published once OSS accepts them. Also keys by the time of arrival.
  */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { createInterface } from 'node:readline'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { gunzipSync } from 'node:zlib'
 import t from 'tap'
 import { rotate, type RotateOptions, type RotateStream } from '../../src/etl/index.js'
 import type { UploadResult } from '../../src/index.js'
-import { bench, type Bench } from '../support/oss.js'
+import { bench, BUCKET, type Bench } from '../support/oss.js'
 import { until } from '../support/command-line.js'
+import { pathOf } from '../support/project.js'
+
+const WORKER = pathOf('test/etl/outage-worker.mjs')
 
 const DENIED = { do: 'answer', status: 403, code: 'AccessDenied', times: 'always' } as const
 const PUTS = { operation: 'PutObject', ...DENIED } as const
@@ -169,6 +175,28 @@ t.test('maxSpoolBytes also limits the bytes of objects that wait', async t => {
   denied.remove()
   await writing
   t.equal(results.length, 60)
+})
+
+t.test('a process whose records wait for OSS stays alive until they are published', async t => {
+  const b = await bench(t)
+  const denied = b.oss.inject(PUTS)
+  const records = 6
+  const client = b.oss.clientOptions(BUCKET)
+  const options = { client, dir: b.dir, records }
+  const { NODE_OPTIONS: _loader, ...env } = process.env
+  const child = spawn(process.execPath, [WORKER, JSON.stringify(options)], {
+    env,
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  const closed = once(child, 'close')
+  // Three objects fill the spool. A fourth failure is one after a pause.
+  let failures = 0
+  createInterface({ input: child.stdout }).on('line', () => {
+    if (++failures === 4) denied.remove()
+  })
+  t.same(await closed, [0, null])
+  t.ok(failures >= 4)
+  t.equal(b.count('PutObject'), records)
 })
 
 t.test('{seq} counts on when the date of arrival changes', async t => {
