@@ -7,7 +7,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { createGzip } from 'node:zlib'
 import chain, { gen } from 'stream-chain'
 import t, { type Test } from 'tap'
-import { final, runChain } from '../../src/chain/index.js'
+import { final, many, runChain } from '../../src/chain/index.js'
 import { jsonl, rotate } from '../../src/etl/index.js'
 import type { SpoolWriteStream } from '../../src/index.js'
 import { until } from '../support/command-line.js'
@@ -143,6 +143,20 @@ const falsy: Record<string, (text: string) => unknown> = {
     yield text
     if (text === 'b') await Promise.reject()
   },
+  'a promise among several results': text => many([text, text === 'b' ? Promise.reject() : text]),
+  'a generator among several results': text =>
+    many([
+      (function* () {
+        yield text
+        // oxlint-disable-next-line typescript/only-throw-error -- as code of others does
+        if (text === 'b') throw undefined
+      })(),
+    ]),
+  'a promise that a generator yields': function* (text) {
+    yield text === 'b' ? Promise.reject() : text
+  },
+  'several results of a promise': async text =>
+    many([text === 'b' ? Promise.reject() : text, text]),
   'a function of a list': gen(
     (text: string) => text,
     (text: string) => (text === 'b' ? Promise.reject() : text),
@@ -158,6 +172,13 @@ for (const [what, step] of Object.entries(falsy)) {
     t.equal(await b.get('key'), undefined)
   })
 }
+
+t.test('runChain() rejects with the first failure of promises among several results', async t => {
+  const { spool } = await bench(t)
+  const step = (): unknown => many([delay(50).then(() => Promise.reject(lost)), Promise.reject(1)])
+  const chained = runChain([['a'], step as () => string, spool.createWriteStream('key')])
+  await t.rejects(chained, lost)
+})
 
 t.test('runChain() rejects with the SpoolError of the sink if OSS fails', async t => {
   const { oss, spool, get } = await bench(t)
