@@ -262,3 +262,21 @@ t.test('prune leaves and names an upload of another embedded OSS', async t => {
   t.match(JSON.parse(pruned.out), { kind: 'upload', id: 'k' })
   t.same(await idsIn(dir), [])
 })
+
+t.test(
+  'resume --all proposes no other place for an upload whose bytes are partly only on OSS',
+  async t => {
+    const site = await setUp(t)
+    const { dir, oss, env } = site
+    const taken = { do: 'answer', status: 409, code: 'FileAlreadyExists', times: 'always' } as const
+    const fault = oss.inject({ operation: 'CompleteMultipartUpload', ...taken })
+    const put = ['put', `oss://${BUCKET}/k`, '--id=k', '--part-size=100KiB', '--max-spool=1MiB']
+    const { status } = await run(dir, [...put, '--no-overwrite'], bytes(30 * PART), env)
+    t.equal(status, 1)
+    const skipped = await run(dir, ['resume', '--all'], undefined, env)
+    t.equal(skipped.status, 0)
+    t.match(skipped.err, 'oss-spool abort k')
+    t.notMatch(skipped.err, '--to')
+    fault.remove()
+  },
+)

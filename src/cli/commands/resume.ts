@@ -6,6 +6,7 @@ import { SpoolError, type SpoolErrorCode } from '../../errors.js'
 import type { SpoolWarning } from '../../upload/run/context.js'
 import type { UploadStatus } from '../../upload/maintenance/status.js'
 import { EXIT_FAILURE, EXIT_SUCCESS, UsageError, combineExitStatuses } from '../exit-status.js'
+import { keptPlaceOf } from '../../upload/model/destination.js'
 import { keyTakenHint, wordHint } from '../../hint.js'
 import {
   logSkipped,
@@ -33,7 +34,7 @@ import { resolveIds } from '../resolve-ids.js'
 import type { CliConnection, ConnectionFlags } from '../connection.js'
 import { spoolErrorHint } from '../spool-error-hint.js'
 import { reportStaleUploads } from '../stale-uploads.js'
-import { fleetOptions, type FleetRecordFlags } from '../fleet-records.js'
+import { fleetOptions, selectedRecords, type FleetRecordFlags } from '../fleet-records.js'
 import type { Session, SpoolFlags } from '../session.js'
 
 type ResumeFlags = SpoolFlags &
@@ -127,42 +128,42 @@ async function resumeAll(
     const reason = isHere(status) ? skipReason(status, isOurs) : 'other host'
     const isForced = reason === 'exists' && flags.force === true && isOurs
     if (reason === undefined || isForced) ids.push(status.id)
-    else if (!flags.quiet) logSkippedUpload(session, status, reason, isOurs)
+    else if (!flags.quiet) {
+      const nextStep = await nextStepOf(session, status, reason, isOurs, flags)
+      logSkipped(session, status, REASON_TEXTS[reason](status), nextStep)
+    }
   }
   if (uploads.length === 0 && lostStatuses.length === 0 && !flags.quiet)
     session.logLine('nothing to do')
   return combineExitStatuses([...lostStatuses, ...(await resumeEach(session, spool, ids, flags))])
 }
 
-function logSkippedUpload(
+/** Why an upload is skipped. */
+const REASON_TEXTS: Readonly<Record<SkipReason, (status: UploadStatus) => string>> = {
+  'other host': ({ host }) => `its bytes are on host ${host}`,
+  owned: ownerText,
+  unsealed: () => 'it is not sealed and needs its source again',
+  exists: () => 'its key is taken by an existing object',
+  elsewhere: ({ endpoint }) => `it belongs to ${endpoint}`,
+}
+
+/** Returns what the user can do about a skipped upload, if there is anything. */
+async function nextStepOf(
   session: Session,
   status: UploadStatus,
   reason: SkipReason,
   isOurs: boolean,
-): void {
-  const propose = (...args: string[]): string => proposeFor(session, status, isOurs, ...args)
-  switch (reason) {
-    case 'other host':
-      return logSkipped(session, status, `its bytes are on host ${status.host}`)
-    case 'owned':
-      return logSkipped(session, status, ownerText(status))
-    case 'unsealed':
-      return logSkipped(session, status, 'it is not sealed and needs its source again')
-    case 'exists':
-      return logSkipped(
-        session,
-        status,
-        'its key is taken by an existing object',
-        wordHint(keyTakenHint(status.id, 'here'), wordingFor(session, status, isOurs)),
-      )
-    case 'elsewhere':
-      return logSkipped(
-        session,
-        status,
-        `it belongs to ${status.endpoint}`,
-        `To finish it, run "${propose('resume')}".`,
-      )
+  flags: ResumeFlags,
+): Promise<string | undefined> {
+  if (reason === 'elsewhere') {
+    return `To finish it, run "${proposeFor(session, status, isOurs, 'resume')}".`
   }
+  if (reason !== 'exists') return undefined
+  const records = await selectedRecords(session, flags)
+  const checkpoint = await records.read(status.id).catch(() => null) // may be gone or damaged by now
+  if (checkpoint === null) return undefined
+  const hint = keyTakenHint(status.id, keptPlaceOf(checkpoint))
+  return wordHint(hint, wordingFor(session, status, isOurs))
 }
 
 async function resumeEach(

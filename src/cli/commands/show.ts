@@ -4,8 +4,9 @@ import { join } from 'node:path'
 import type { Command } from 'commander'
 import { type Checkpoint, type UploadRecord } from '../../disk/checkpoint.js'
 import { freedParts } from '../../upload/model/freed-parts.js'
+import { keptPlaceOf } from '../../upload/model/destination.js'
 import type { UploadStatus } from '../../upload/maintenance/status.js'
-import { keyTakenHint, wordHint, type HintWording } from '../../hint.js'
+import { keyTakenHint, wordHint, type HintWording, type KeptPlace } from '../../hint.js'
 import { proposeFor, wordingFor } from '../all-uploads.js'
 import { EXIT_SUCCESS } from '../exit-status.js'
 import { ID_DESCRIPTION, addExamples, addFleetOptions, addSpoolOptions } from '../shared-options.js'
@@ -71,7 +72,7 @@ async function showUpload(
   const next =
     status.phase === 'receipt'
       ? `nothing; "${receipts}" removes old receipts`
-      : nextStep(details, propose, wordingFor(session, status, isOwn))
+      : nextStep(details, keptPlaceOf(checkpoint), propose, wordingFor(session, status, isOwn))
   for (const line of [...formatDetails(details, checkpoint), `Next: ${next}`]) session.print(line)
   return EXIT_SUCCESS
 }
@@ -171,7 +172,8 @@ function formatPhase(details: UploadDetails): string[] {
 type ProposeCommand = (...args: string[]) => string
 
 function nextStep(
-  { id, phase, committed, freed = 0, owner, error, directory, host, resumable }: UploadDetails,
+  { id, phase, committed, owner, error, directory, host, resumable }: UploadDetails,
+  kept: KeptPlace,
   propose: ProposeCommand,
   wording: HintWording,
 ): string {
@@ -180,8 +182,6 @@ function nextStep(
     return `resume it on host ${host}, which has its bytes, or run "${propose('abort')}" to discard them`
   }
   if (error?.code === 'ERR_SPOOL_OBJECT_EXISTS') {
-    const isLost = phase === 'spooling' && committed === undefined
-    const kept = isLost ? 'nowhere' : freed > 0 ? 'partly on OSS' : 'here'
     return `the key is taken. ${wordHint(keyTakenHint(id, kept), wording)}`
   }
   if (phase === 'spooling') {
@@ -196,7 +196,7 @@ function nextStep(
   }
   const next = `run "${propose('resume')}"`
   // The record does not say whether the target can work. Bytes that are only on OSS cannot be moved.
-  return error === undefined || freed > 0
+  return error === undefined || kept !== 'here'
     ? next
     : `${next}, or, if its bucket, key or endpoint is wrong, ${wording.resume(id, { to: 'object' })}`
 }

@@ -10,6 +10,7 @@ import type {
   Published,
   UploadRecord,
 } from '../../disk/checkpoint.js'
+import type { KeptPlace } from '../../hint.js'
 import type { Place } from '../../oss/bucket.js'
 import { freedParts, hasFreedParts } from './freed-parts.js'
 import {
@@ -51,6 +52,14 @@ export function isOver({ upload }: Checkpoint): boolean {
 export function lacksBytes(record: UploadRecord): boolean {
   if (record.phase !== 'spooling') return hasFreedParts(record)
   return freedParts(record, record.committed?.size ?? record.spooled).length > 0
+}
+
+/** Returns where the bytes are that `resume` can publish. */
+export function keptPlaceOf(checkpoint: Checkpoint): KeptPlace {
+  const slot = resumableSlot(checkpoint)
+  const record = slot && checkpoint[slot]
+  if (record === undefined) return 'nowhere'
+  return lacksBytes(record) ? 'partly on OSS' : 'here'
 }
 
 /**
