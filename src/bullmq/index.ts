@@ -1,7 +1,4 @@
-/**
- * Uploads as jobs for a fleet of workers.
- * @module oss-spool/bullmq
- */
+/** Public API of `oss-spool/bullmq`: uploads as jobs for a fleet of workers. */
 export type { QueueConnection, QueueOptions } from './queue-options.js'
 export type { HostJob } from './host-queues.js'
 export type {

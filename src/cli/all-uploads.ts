@@ -16,11 +16,12 @@ export type SkipReason = 'other host' | 'owned' | 'unsealed' | 'exists' | 'elsew
  * @param isOwn – it belongs to the selected OSS
  */
 export function skipReason(
-  { resumable, owner, error }: UploadStatus,
+  { resumable, owner, error, phase }: UploadStatus,
   isOwn: boolean,
 ): SkipReason | undefined {
   if (owner !== undefined) return 'owned'
-  if (!resumable) return 'unsealed'
+  // One that is sealed and not resumable has lost its bytes, which is a failure to report.
+  if (!resumable && phase === 'spooling') return 'unsealed'
   if (error?.code === 'ERR_SPOOL_OBJECT_EXISTS') return 'exists'
   return isOwn ? undefined : 'elsewhere'
 }

@@ -1,4 +1,5 @@
 /** Hints of the library's errors, worded as commands with the given flags. */
+import { LinkedFileFailedError } from '../disk/linked-file.js'
 import { SpoolError } from '../errors.js'
 import type { RecordedPlace } from '../hint.js'
 import { hintForError } from './error-hints.js'
@@ -16,7 +17,8 @@ export function hintOf(error: unknown, proposer: CommandProposer): string | unde
 }
 
 export function spoolErrorHint(error: SpoolError, proposer: CommandProposer): string {
-  const isDiskFailure = error.code === 'ERR_SPOOL_IO' && !error.resumable
+  const isOfSpool = !(error.cause instanceof LinkedFileFailedError)
+  const isDiskFailure = error.code === 'ERR_SPOOL_IO' && !error.resumable && isOfSpool
   return isDiskFailure
     ? hintForError(error.cause ?? { code: 'EIO' }, '', (...args) => proposer.propose(...args))
     : error.hintIn(commandWording((args, at) => proposer.proposeAt(at, ...args)))

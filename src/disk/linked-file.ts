@@ -7,7 +7,7 @@ import * as fs from 'node:fs'
 import { stat, symlink, unlink } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { promisify } from 'node:util'
-import { ignoreMissing, isSystemError, randomSuffix } from './durable-fs.js'
+import { ignoreMissing, isSystemError, randomSuffix, systemErrorCode } from './durable-fs.js'
 import { FileReader } from './file-reader.js'
 import { checkOwner, NONBLOCK } from './trusted-files.js'
 import type { SpoolFile } from './spool-file.js'
@@ -22,11 +22,47 @@ export class LinkedFileChangedError extends Error {
   readonly code = 'ERR_FILE_CHANGED'
 }
 
+/** A system call on the file failed. The disk of the spool directory has no part in it. */
+export class LinkedFileFailedError extends Error {
+  override readonly name = 'LinkedFileFailedError'
+  readonly code = 'ERR_FILE_FAILED'
+}
+
+/** Codes of a process that has no descriptors left, which concern no file. */
+const TOO_MANY_FILES = ['EMFILE', 'ENFILE']
+
+/** Codes of file systems that write nothing, such as ISO 9660 and squashfs: there is nothing to sync. */
+const NO_SYNC = ['EINVAL', 'ENOSYS', 'ENOTSUP', 'EOPNOTSUPP', 'EROFS']
+
+/** For `.catch()` of system calls on the file. */
+function failed(cause: unknown): never {
+  if (systemErrorCode(cause) === undefined || isSystemError(cause, ...TOO_MANY_FILES)) throw cause
+  throw new LinkedFileFailedError((cause as Error).message, { cause }) // `systemErrorCode` accepts only errors
+}
+
 const LINK_NAME = /^spool-(?:[A-Za-z0-9._-]+-)?link-(\d+)-(\d+)-(\d+)-[0-9a-f]{12}$/
 
 /** Returns whether `name` is that of a link, not of a temp file. */
 export function isLinkName(name: string): boolean {
   return LINK_NAME.test(name)
+}
+
+/** Returns whether `name` is a link in `directory` to a file that was changed, replaced or removed since. */
+export async function hasLinkedFileChanged(directory: string, name: string): Promise<boolean> {
+  if (!isLinkName(name)) return false
+  const path = join(directory, name)
+  if (fs.lstatSync(path, { throwIfNoEntry: false }) === undefined) return false // on another host
+  try {
+    return !isSameFile(name, await stat(path, { bigint: true }))
+  } catch (error) {
+    return isSystemError(error, 'ENOENT')
+  }
+}
+
+/** Returns whether a file is the one whose identity is in the name of the link. */
+function isSameFile(linkName: string, { dev, ino, mtimeNs }: fs.BigIntStats): boolean {
+  const [, ...identity] = LINK_NAME.exec(linkName) ?? []
+  return identity.join('-') === `${dev}-${ino}-${mtimeNs}`
 }
 
 export class LinkedFile implements SpoolFile {
@@ -48,7 +84,7 @@ export class LinkedFile implements SpoolFile {
    * @param host – becomes part of the link's name if several hosts share the checkpoints
    */
   static async create(directory: string, path: string, host?: string): Promise<LinkedFile> {
-    const stats = await stat(path, { bigint: true })
+    const stats = await stat(path, { bigint: true }).catch(failed)
     if (!stats.isFile()) throw new LinkedFileChangedError('the file is not a regular file')
     const { dev, ino, mtimeNs } = stats
     const prefix = host === undefined ? 'spool' : `spool-${host}`
@@ -69,7 +105,7 @@ export class LinkedFile implements SpoolFile {
     if (link !== undefined) checkOwner(link, path)
     const flags = fs.constants.O_RDONLY | NONBLOCK
     const fd = await promisify(fs.open)(path, flags).catch((cause: unknown) => {
-      if (!isSystemError(cause, 'ENOENT', 'ENXIO')) throw cause
+      if (!isSystemError(cause, 'ENOENT', 'ENXIO')) return failed(cause)
       throw new LinkedFileChangedError('the file is gone', { cause })
     })
     const file = new LinkedFile(fd, path, Number((await bigStat(fd)).size))
@@ -95,11 +131,15 @@ export class LinkedFile implements SpoolFile {
   }
 
   read(start: number, size: number): Promise<Buffer> {
-    return this.#reader.read(start, size)
+    return this.#reader.read(start, size).catch(failed)
   }
 
-  chunks(start: number, size: number): AsyncIterable<Buffer> {
-    return this.#reader.chunks(start, size)
+  async *chunks(start: number, size: number): AsyncIterable<Buffer> {
+    try {
+      yield* this.#reader.chunks(start, size)
+    } catch (error) {
+      failed(error)
+    }
   }
 
   /** Sets the number of counted bytes; the file itself is never changed. */
@@ -113,7 +153,9 @@ export class LinkedFile implements SpoolFile {
   }
 
   async sync(): Promise<void> {
-    await fdatasync(this.#fd)
+    await fdatasync(this.#fd).catch((error: unknown) => {
+      if (!isSystemError(error, ...NO_SYNC)) failed(error)
+    })
     await this.#check()
   }
 
@@ -123,15 +165,10 @@ export class LinkedFile implements SpoolFile {
 
   /** Compares both the open file and the file now at its path with the recorded identity. */
   async #check(): Promise<void> {
-    const found = await bigStat(this.#fd)
-    const there = await promisify(fs.stat)(this.path, { bigint: true }).catch(ignoreMissing)
-    const same = there !== undefined && this.#isSame(there) && this.#isSame(found)
+    const found = await bigStat(this.#fd).catch(failed)
+    const there = await stat(this.path, { bigint: true }).catch(ignoreMissing).catch(failed)
+    const same = there !== undefined && [there, found].every(each => isSameFile(this.name, each))
     if (!same || Number(found.size) !== this.#size) throw this.damagedError('the file has changed')
-  }
-
-  #isSame({ dev, ino, mtimeNs }: fs.BigIntStats): boolean {
-    const [, ...identity] = LINK_NAME.exec(this.name) ?? []
-    return identity.join('-') === `${dev}-${ino}-${mtimeNs}`
   }
 
   async close(): Promise<void> {

@@ -2,8 +2,9 @@
  * Lists uploads without taking their locks. A damaged upload is quarantined and reported, and does not affect
  * the others (rule 10).
  */
-import { CheckpointDamagedError } from '../../disk/checkpoint.js'
+import { CheckpointDamagedError, resumableSlot, type Checkpoint } from '../../disk/checkpoint.js'
 import { Claim, waitForReleases, toUnreadableError } from '../../disk/claim.js'
+import { hasLinkedFileChanged } from '../../disk/linked-file.js'
 import type { RecordStore } from '../../disk/record-store.js'
 import { LIST_CONCURRENCY } from '../../disk/spool-directory.js'
 import { SpoolError } from '../../errors.js'
@@ -42,13 +43,28 @@ export async function listUploads(
 async function readStatus(records: RecordStore, id: string): Promise<UploadStatus | undefined> {
   try {
     const checkpoint = await records.read(id)
-    if (checkpoint?.id === id) return statusOf(checkpoint, await records.owner(id))
+    if (checkpoint?.id === id) {
+      const status = statusOf(checkpoint, await records.owner(id))
+      if (status === undefined || !(await areBytesGone(records, checkpoint))) return status
+      return { ...status, resumable: false }
+    }
   } catch (error) {
     if (!(error instanceof CheckpointDamagedError)) throw error
   }
   // No checkpoint, or a damaged one. Cleaning up and quarantining require the lock.
   await quarantineIfDamaged(records, id)
   return undefined
+}
+
+/** Returns whether the bytes that `resume` would send were in a file, read in place, that has changed since. */
+async function areBytesGone(records: RecordStore, checkpoint: Checkpoint): Promise<boolean> {
+  const slot = resumableSlot(checkpoint)
+  const record = slot && checkpoint[slot]
+  if (record === undefined) return false
+  // While it is completing, OSS may have the object already, unless the last run needed the file.
+  const isNeeded = record.phase !== 'completing' || record.error?.code === 'ERR_SPOOL_SOURCE_FAILED'
+  if (!isNeeded) return false
+  return hasLinkedFileChanged(records.directoryOf(checkpoint.id), record.file)
 }
 
 async function quarantineIfDamaged(records: RecordStore, id: string): Promise<void> {

@@ -25,7 +25,10 @@ export interface UploadStatus {
   readonly phase: 'spooling' | 'sealed' | 'completing' | 'receipt'
   /** Bytes read from the source. With `maxSpoolBytes`, some may be only on OSS. */
   readonly spooled: number
-  /** Whether `resume` can finish it without its source: sealed, or committed. */
+  /**
+   * Whether `resume` can finish it without its source: it is sealed or committed, and if its file is read in place,
+   * that is unchanged.
+   */
   readonly resumable: boolean
   /** Bytes up to the last commit, which `resume` publishes unless the stream is sealed as a whole. */
   readonly committed?: number

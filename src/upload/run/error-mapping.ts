@@ -10,7 +10,7 @@ import {
   type UploadRecord,
 } from '../../disk/checkpoint.js'
 import { systemErrorCode } from '../../disk/durable-fs.js'
-import { LinkedFileChangedError } from '../../disk/linked-file.js'
+import { LinkedFileChangedError, LinkedFileFailedError } from '../../disk/linked-file.js'
 import { TempFileDamagedError } from '../../disk/temp-file.js'
 import { UntrustedFileError } from '../../disk/trusted-files.js'
 import { SpoolError, type SpoolErrorCode } from '../../errors.js'
@@ -158,6 +158,19 @@ export function toSpoolError(error: unknown, upload: ErrorContext): unknown {
     const again: Hint = say =>
       `Upload the current file again. To discard this upload, ${say.abort(id)}.`
     return new SpoolError('ERR_SPOOL_SOURCE_FAILED', message, { id, hint: again, cause: error })
+  }
+  if (error instanceof LinkedFileFailedError) {
+    const isFull = FULL_DISK.has(systemErrorCode(error.cause) ?? '')
+    const message = `${object}: the file that is read in place failed (${error.message}). ${state}`
+    const again: Hint = 'Fix the disk or the permissions of the file, then upload it again.'
+    const resume: Hint = say =>
+      `Fix the disk or the permissions of the file, which has the bytes, then ${say.resume(id)}.`
+    return new SpoolError(isFull ? 'ERR_SPOOL_FULL' : 'ERR_SPOOL_IO', message, {
+      id,
+      resumable,
+      hint: resumable ? resume : again,
+      cause: error,
+    })
   }
   if (error instanceof TempFileDamagedError) {
     const message = `${object}: ${error.message}. ${PUBLISHED_TEXT[upload.published]}`

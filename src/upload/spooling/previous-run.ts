@@ -4,6 +4,7 @@
  * file has a hole in their place, and their parts count as freed.
  */
 import { resumableSlot, type Checkpoint, type Slot, type Spooling } from '../../disk/checkpoint.js'
+import { LinkedFileChangedError } from '../../disk/linked-file.js'
 import { openSpoolFile } from '../../disk/open-spool-file.js'
 import type { SpoolFile } from '../../disk/spool-file.js'
 import { TempFile, TempFileDamagedError } from '../../disk/temp-file.js'
@@ -122,7 +123,8 @@ export async function findReusableBytes(
     const file = await openSpoolFile(context.claim.directory, upload.file)
     return { file, crcs: upload.crcs, spooled: upload.spooled, freed: upload.freed }
   } catch (error) {
-    if (error instanceof TempFileDamagedError) return undefined
+    if (error instanceof TempFileDamagedError || error instanceof LinkedFileChangedError)
+      return undefined
     throw error
   }
 }
