@@ -1,6 +1,6 @@
 /**
- * `npm run bench:check`: short versions of the cases, which hold every target with a loose bound, and ratios with
- * neighbouring runs, so that the machine's speed matters little. Exits with 1 if a target is missed, and names it.
+ * `npm run bench:check`: short versions of the cases below, which hold each of their targets with a loose bound, and
+ * ratios with neighbouring runs, so that the machine's speed matters little. Exits with 1 if a target is missed, and names it.
  * A target that the published run missed is held to what that run measured, so that it gets no worse.
  */
 import { readFileSync } from 'node:fs'

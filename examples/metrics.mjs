@@ -29,6 +29,7 @@ function metrics() {
     count('oss_spool_sent_bytes_total', {}, size)
     count('oss_spool_part_seconds_total', {}, elapsed / 1000)
   })
+  on('part:failed', () => count('oss_spool_part_failures_total', {}))
   on('part:found', ({ size }) => count('oss_spool_skipped_bytes_total', {}, size))
   on('retry', ({ operation, reason }) => count('oss_spool_retries_total', { operation, reason }))
   on('checkpoint', ({ elapsed }) => {

@@ -30,7 +30,7 @@ for (const file of files) {
   else writeFileSync(file, shortened(program.getSourceFile(file), statements))
 }
 
-/** Keeps a statement and all that it names. */
+/** Keeps a statement and all that it names. An import names more than is used here, so each use keeps its own. */
 function keep(statement) {
   const { fileName, statements } = statement.getSourceFile()
   if (!kept.has(fileName)) {
@@ -40,7 +40,7 @@ function keep(statement) {
   }
   if (kept.get(fileName).has(statement)) return
   kept.get(fileName).add(statement)
-  keepNamed(statement)
+  if (!ts.isImportDeclaration(statement)) keepNamed(statement)
 }
 
 function isNeeded(statement) {

@@ -1,4 +1,7 @@
-/** Public API of `oss-spool/bullmq`: uploads as jobs for a fleet of workers. */
+/**
+ * Uploads as jobs for a fleet of workers.
+ * @module oss-spool/bullmq
+ */
 export type { QueueConnection, QueueOptions } from './queue-options.js'
 export type { HostJob } from './host-queues.js'
 export type {

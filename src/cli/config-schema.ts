@@ -416,11 +416,6 @@ export function settingOfOption(option: string): SettingDefinition | undefined {
   return SETTING_BY_OPTION.get(option)
 }
 
-/** Converts the name of a setting to its flag: `partSize` → `--part-size`. */
-export function toFlag(name: string): string {
-  return `--${name.replaceAll(/[A-Z]/g, letter => `-${letter.toLowerCase()}`)}`
-}
-
 function setting(
   flags: string,
   type: SettingType,

@@ -1,5 +1,5 @@
 /**
- * Interface between OSS and the rest of the project: one bucket, ten calls. `ali-oss-bucket.ts` implements it with
+ * Interface between OSS and the rest of the project: one bucket, eight operations. `ali-oss-bucket.ts` implements it with
  * the real client. Every method rejects with an `OssRequestError`, or with the error of a body that fails.
  */
 import type { FairShare } from '../util/fair-semaphore.js'

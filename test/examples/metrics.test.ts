@@ -26,6 +26,7 @@ t.test('the metrics example counts two uploads and one throttled request', async
   t.equal(series.get('oss_spool_uploads_started_total{resumed="false"}'), 2)
   t.equal(series.get('oss_spool_uploads_published_total'), 2)
   t.equal(series.get('oss_spool_parts_sent_total'), 4, 'three parts and a small object')
+  t.equal(series.get('oss_spool_part_failures_total'), 1)
   t.equal(series.get('oss_spool_sent_bytes_total'), 20 * MIB + 12)
   t.equal(series.get('oss_spool_spooled_bytes_total'), 20 * MIB + 12)
   const throttled = 'oss_spool_retries_total{operation="UploadPart",reason="throttled"}'

@@ -251,7 +251,7 @@ t.test('phases', async t => {
     t.notOk('error' in record)
   })
   t.test(
-    'reopen() reverts complete(), and publish() drops properties no longer needed',
+    'backToSealed() reverts startCompleting(), and markPublished() drops properties no longer needed',
     async t => {
       const record = sealed({}, 'U')
       const { updatedAt: _new, ...reopened } = backToSealed(completing('U'))

@@ -12,10 +12,10 @@
  *   A stream in `spooling` with a commit counts as sealed there: `resume`, or a successor, seals it at its last
  *   commit.
  *
- *   spooling --seal--> sealed --complete--> completing --publish--> published --> (removed)
- *      ^                 |^------- reopen -------'|
- *      |----- unseal ----|------------------------|   OSS lost bytes that only it had
- *      '---- takeOver ---'------------------------'   the disk with the bytes is gone
+ *   spooling --seal--> sealed --startCompleting--> completing --markPublished--> published --> (removed)
+ *      ^                 |^------- backToSealed ------'|
+ *      |----- unseal ----|-----------------------------|   OSS lost bytes that only it had
+ *      '---- takeOver ---'-----------------------------'   the disk with the bytes is gone
  */
 import { randomUUID } from 'node:crypto'
 import { digestOf } from '../../disk/checkpoint.js'
