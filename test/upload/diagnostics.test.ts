@@ -100,6 +100,19 @@ t.test('a multipart upload publishes events for its start, parts, retries and en
   t.notMatch(heard.text(), accessKeyId)
 })
 
+t.test('an upload that resume() seals at its last commit publishes no sealed event', async t => {
+  const { spool, another } = await bench(t)
+  const sink = spool.createWriteStream('key', { id: 'id' })
+  sink.on('error', () => {})
+  sink.write(bytes(100))
+  await sink.commit()
+  sink.destroy()
+  await t.rejects(sink.result)
+  const heard = listen(t)
+  t.match(await another().resume('id'), { size: 100 })
+  t.same(heard.names(), ['upload:start', 'part:sent', 'upload:published'])
+})
+
 t.test('a small upload publishes one part event between sealed and published', async t => {
   const { spool } = await bench(t)
   const heard = listen(t)

@@ -36,6 +36,19 @@ async function leftAt(
   return sink.id
 }
 
+t.test('an empty object that a later stream found on OSS has one part', async t => {
+  const b = await bench(t)
+  b.oss.inject({ operation: 'PutObject', do: 'reset', at: 'done' })
+  const lost = b.oss.inject({ operation: 'HeadObject', do: 'reset', times: 'always' })
+  await t.rejects(b.spool.upload('empty', () => streamOf(Buffer.alloc(0)), { id: 'id' }))
+  lost.remove()
+  const inPlace = join(b.dir, 'missing')
+  await t.rejects(
+    b.spool.createWriteStream('empty', { id: 'id', inPlace }).on('error', () => {}).result,
+  )
+  t.match(await b.another().resume('id'), { size: 0, parts: 1, receipt: true })
+})
+
 t.test('resume() detects a late Complete of a killed process between its checks', async t => {
   const b = await bench(t)
   const data = bytes(3 * PART)

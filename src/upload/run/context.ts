@@ -20,7 +20,7 @@ import { errorMessage } from '../../util/error-shape.js'
 
 /** Argument of the `warning` event: a problem that did not fail the upload but needs attention. */
 export interface SpoolWarning {
-  /** Id of the upload. */
+  /** Id of the upload; empty for a problem of the whole spool that a method without an id found. */
   readonly id: string
   /** Description of the problem, on one line. */
   readonly message: string

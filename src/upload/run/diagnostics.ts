@@ -4,7 +4,7 @@
  * none contains a credential, a header or an error text.
  */
 import { channel, type Channel } from 'node:diagnostics_channel'
-import type { Checkpoint } from '../../disk/checkpoint.js'
+import { isFinishable, type Checkpoint } from '../../disk/checkpoint.js'
 import { errorKind, type RequestErrorKind, type OssRequestError } from '../../oss/request-error.js'
 import type { CutPart } from '../model/plan.js'
 import type { ProgressEvent } from '../model/progress-event.js'
@@ -210,7 +210,8 @@ export class Diagnostics {
     const { phase, spooled, uploaded } = now.upload
     this.#publish('oss-spool:checkpoint', () => ({ phase, spooled, uploaded, elapsed }))
     const open = before === null || before.upload.phase === 'spooling'
-    if (!open || (phase !== 'sealed' && phase !== 'completing')) return
+    if (!open || !isFinishable(now.upload)) return
+    if (now.upload.prefix === true) return // sealed at a commit: its source did not end
     this.#publish('oss-spool:upload:sealed', () => ({ size: spooled, elapsed: this.#elapsed }))
   }
 

@@ -19,6 +19,7 @@ import {
   initiationDigest,
   isTakenOver,
   markPublished,
+  partCount,
   takeOver,
   uploadIdsToAbort,
 } from '../model/phase.js'
@@ -56,7 +57,7 @@ export async function reconcileCompletingRecords(context: UploadContext): Promis
       const { outcome, object } = await reconcile(record, bucket, key, call)
       if (outcome === 'ours' && object !== undefined) {
         const { etag, requestId } = object
-        const published = markPublished(record, { etag, requestId, parts: record.crcs.length })
+        const published = markPublished(record, { etag, requestId, parts: partCount(record) })
         const { checkpoint } = writer
         const rest = slot === 'upload' ? writer.with(published) : dropPrevious(checkpoint)
         const superseded = uploadIdsToAbort(checkpoint, record, { answered: false })
