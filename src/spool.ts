@@ -87,10 +87,11 @@ interface Listeners {
 
 /**
  * A spool directory and the OSS bucket its uploads go to. Any number of processes may share a directory. Emits
- * `warning` (`SpoolWarning`) when a step of an upload failed and is retried, or an upload was quarantined.
+ * `warning` (`SpoolWarning`) for problems that fail no upload: a step is retried, an upload was quarantined, or the
+ * spool directory or the connection is not safe.
  */
 export class Spool extends EventEmitter<{
-  /** A step of an upload failed and is retried, or an upload was quarantined. */
+  /** A problem that fails no upload, such as a step that is retried. */
   warning: [SpoolWarning]
 }> {
   /** Absolute path of the spool directory. */
