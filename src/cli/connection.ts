@@ -2,7 +2,7 @@
  * Connects the command line to the OSS selected by flags and configuration, or to the embedded OSS. Secrets
  * come from the environment or a file, never from an argument.
  */
-import { mkdir, realpath } from 'node:fs/promises'
+import { realpath } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { EMBEDDED_PREFIX } from '../hint.js'
 import { importBundledAliOss } from '../oss/bundled-ali-oss.js'
@@ -12,6 +12,7 @@ import type { OssConnection } from '../oss/bucket.js'
 import type { ClientOptions } from '../oss/client-options.js'
 import type { Configuration, ConfiguredCredentials } from './configuration.js'
 import { UsageError } from './exit-status.js'
+import { makeDirectories } from '../util/make-directories.js'
 import { omitUndefined } from '../util/omit-undefined.js'
 
 export interface ConnectionFlags {
@@ -139,7 +140,7 @@ async function openLocalConnection(
   bucket: string | undefined,
 ): Promise<CliConnection> {
   const { startEmulator } = await import('../emulator/index.js')
-  await mkdir(directory, { recursive: true, mode: 0o700 })
+  await makeDirectories(directory)
   const realDirectory = await realpath(directory)
   const emulator = await startEmulator({
     dir: realDirectory,

@@ -10,11 +10,12 @@
  */
 import { randomUUID } from 'node:crypto'
 import * as fs from 'node:fs'
-import { mkdir, rename, unlink } from 'node:fs/promises'
+import { rename, unlink } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { promisify } from 'node:util'
 import { errorCode } from '../util/error-code.js'
 import { isError } from '../util/error-shape.js'
+import { makeDirectories } from '../util/make-directories.js'
 
 const open = promisify(fs.open)
 const writeFile = promisify(fs.writeFile)
@@ -63,27 +64,8 @@ export function randomSuffix(): string {
 
 /** Creates a directory and its missing parents. Resolves when they are durable. */
 export async function makeDirectory(path: string): Promise<void> {
-  const first = await mkdir(path, { recursive: true, mode: 0o700 }).catch(
-    async (error: unknown) => {
-      throw isSystemError(error, 'ENOENT') ? await findMkdirError(resolve(path), error) : error
-    },
-  )
-  if (first !== undefined) await syncParents(resolve(path), resolve(first))
-}
-
-/**
- * On a read-only file system, a recursive `mkdir` fails with ENOENT; without `recursive` it reports the
- * cause.
- */
-async function findMkdirError(path: string, error: NodeJS.ErrnoException): Promise<unknown> {
-  try {
-    await mkdir(path, { mode: 0o700 })
-    return error
-  } catch (cause) {
-    if (isSystemError(cause, 'ENOENT') && dirname(path) !== path)
-      return findMkdirError(dirname(path), error)
-    return cause
-  }
+  const first = await makeDirectories(path)
+  if (first !== undefined) await syncParents(resolve(path), first)
 }
 
 /** Makes the directory entries of `path` and of its parents durable, up to and including `first`. */

@@ -11,6 +11,7 @@ import { join } from 'node:path'
 import { SpoolError } from '../errors.js'
 import { toError } from '../util/error-shape.js'
 import { mapLimit } from '../util/map-limit.js'
+import { makeDirectories } from '../util/make-directories.js'
 import { quoteHarmless } from '../util/secret-mask.js'
 import {
   ignoreMissing,
@@ -197,7 +198,7 @@ export class SpoolDirectory {
    */
   async quarantine(id: string, name = quarantineName(id)): Promise<string> {
     const folder = join(this.path, QUARANTINE)
-    await mkdir(folder, { recursive: true, mode: 0o700 })
+    await makeDirectories(folder)
     checkDirectory(folder)
     const path = join(folder, name)
     await rename(this.directoryOf(id), path)

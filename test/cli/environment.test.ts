@@ -81,6 +81,21 @@ t.test('a read-only root file system is enough if the spool is elsewhere', async
   t.match(refused, { status: 1, err: /ERR_SPOOL_IO.*EROFS.*\n.*--spool/ })
 })
 
+t.test(
+  'a directory that cannot be created is an error at once',
+  { skip: process.platform !== 'linux' && 'needs /proc' },
+  async t => {
+    const dir = t.testdir({})
+    for (const [args, err] of [
+      [['put', K, BIN, `--local=${join(dir, 'd')}`, '--spool=/proc/x'], /ERR_SPOOL_IO.*ENOENT/],
+      [['put', K, BIN, '--local=/proc/x'], /ENOENT.*\/proc\/x/],
+      [['emulator', '--dir', '/proc/x'], /ENOENT.*\/proc\/x/],
+    ] as const) {
+      t.match(await wrapped(t, ['env'], args, dir, {}), { status: 1, err }, args.join(' '))
+    }
+  },
+)
+
 t.test('process 1 reports the status of its command and handles signals', async t => {
   const dir = t.testdir({})
   const wrapper = ['unshare', '--pid', '--fork', '--mount-proc']

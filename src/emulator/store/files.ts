@@ -16,6 +16,7 @@ import {
 } from 'node:fs'
 import { rename as replaceFile, rm, unlink } from 'node:fs/promises'
 import { errorCode } from '../../util/error-code.js'
+import { makeDirectories } from '../../util/make-directories.js'
 
 /** Returns whether an error has one of these codes. */
 export function hasErrorCode(error: unknown, ...codes: string[]): boolean {
@@ -65,7 +66,12 @@ export async function rename(from: string, to: string): Promise<void> {
 
 /** Creates a directory and its parents, accessible only to the user. */
 export async function makeDir(path: string): Promise<void> {
-  mkdirSync(path, { recursive: true, mode: 0o700 })
+  try {
+    await makeChildDir(path)
+  } catch (error) {
+    if (!hasErrorCode(error, 'ENOENT')) throw error
+    await makeDirectories(path)
+  }
 }
 
 /** Creates a directory unless it exists. Its parent must exist. */
