@@ -21,6 +21,7 @@ import { findFinishable } from './upload/spooling/previous-run.js'
 import { receiptOf, recognisedResult, resultOf, type UploadResult } from './upload/run/result.js'
 import { finishSlot } from './upload/finish/finish-slot.js'
 import { checkLateExpectation } from './upload/finish/late-expectation.js'
+import { isTooOld } from './upload/model/phase.js'
 import { openSource, type Source, type SourceOptions } from './upload/model/source.js'
 import { checkSameDestination, startIngest } from './upload/spooling/start-ingest.js'
 import { abortUpload } from './upload/maintenance/abort.js'
@@ -227,10 +228,6 @@ async function rejectWhenClosed({ result }: SpoolWriteStream): Promise<never> {
 /** A prefix never passes for the whole stream (rule 13). */
 function isWhole(record: UploadRecord | undefined): record is Finishable {
   return isFinishable(record) && record.prefix !== true
-}
-
-function isTooOld({ sealedAt }: Finishable, maxAge = Infinity): boolean {
-  return Date.now() - Date.parse(sealedAt) > maxAge
 }
 
 function earlierUpload(

@@ -8,6 +8,7 @@ import { pipeline } from 'node:stream/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { Spool, type SourceStream } from '../src/index.js'
+import { dateAhead } from './support/clock-ahead.js'
 import { closed } from './support/closed.js'
 import { bench, bytes, failingAfter, sha256, streamOf, type Bench } from './support/oss.js'
 
@@ -227,6 +228,22 @@ t.test('upload() replaces a sealed upload older than maxAge', async t => {
   const result = await b.spool.upload('old', () => streamOf(fresh), { maxAge: 10 })
   t.match(result, { resumed: false, sourceRead: true })
   t.same(await b.get('old'), fresh)
+})
+
+t.test('upload() replaces a sealed upload that is dated further ahead than maxAge', async t => {
+  const b = await bench(t)
+  const refusal = refuse(b)
+  const id = 'ahead'
+  await t.rejects(
+    b.spool.upload('key', () => streamOf(bytes(3 * PART)), { id }),
+    { code: 'ERR_SPOOL_DENIED' },
+  )
+  refusal.remove()
+  await dateAhead(b.dir, id, 3_600_000)
+  const fresh = bytes(3 * PART)
+  const result = await b.another().upload('key', () => streamOf(fresh), { id, maxAge: 60_000 })
+  t.match(result, { resumed: false, sourceRead: true })
+  t.same(await b.get('key'), fresh)
 })
 
 t.test('upload() sends only the changed and missing parts of a source it reads again', async t => {

@@ -3,6 +3,7 @@ import { isFinishable, resumableSlot, type Checkpoint } from '../disk/checkpoint
 import { LocalRecordStore } from '../disk/local-record-store.js'
 import { SpoolError } from '../errors.js'
 import { defaultId } from '../upload/model/names.js'
+import { isTooOld } from '../upload/model/phase.js'
 import { checkSameDestination } from '../upload/spooling/start-ingest.js'
 import type { Compression } from '../util/compression.js'
 import { omitUndefined } from '../util/omit-undefined.js'
@@ -78,7 +79,7 @@ async function planUpload(
   const receipt = reuses === 'nothing' ? undefined : receiptOf(checkpoint)
   if (receipt !== undefined) return { dryRun: true, action: 'none', ...object, ...receipt }
   const sealed = reuses === 'receipt or sealed bytes' ? sealedBytesOf(checkpoint) : undefined
-  return sealed !== undefined && Date.now() - Date.parse(sealed.sealedAt) <= maxAge
+  return sealed !== undefined && !isTooOld(sealed, maxAge)
     ? { dryRun: true, action: 'finish', ...object, ...sealed }
     : {
         dryRun: true,

@@ -4,7 +4,7 @@ import type { RecordStore } from '../disk/record-store.js'
 import { idArgument } from './proposed-command.js'
 import type { Session } from './session.js'
 import { selectedRecords, type FleetRecordFlags } from './fleet-records.js'
-import { formatDuration } from './units.js'
+import { formatAgo } from './units.js'
 
 /**
  * Logs a line for each upload that is still there and whose seal, last commit or quarantine was more than
@@ -17,10 +17,12 @@ export async function reportStaleUploads(
 ): Promise<boolean> {
   const now = Date.now()
   const records = await selectedRecords(session, flags)
+  // A date in the future is of a clock that was wrong: its true age is unknown.
+  const isStale = (since: number): boolean => Math.abs(now - since) > staleAfter
   const stale = [
-    ...(await staleUploads(session, records, now, staleAfter)),
+    ...(await staleUploads(session, records, now, isStale)),
     ...(await records.quarantined())
-      .filter(({ since }) => now - since > staleAfter)
+      .filter(({ since }) => isStale(since))
       .map(({ name, path, since }) => ({
         id: name,
         message: `${name} is stale: in quarantine since ${new Date(since).toISOString()}, at ${path ?? 'another host'}`,
@@ -34,17 +36,17 @@ async function staleUploads(
   session: Session,
   records: RecordStore,
   now: number,
-  staleAfter: number,
+  isStale: (since: number) => boolean,
 ): Promise<{ id: string; message: string }[]> {
   const stale: { id: string; message: string }[] = []
   for (const id of await records.ids()) {
     const checkpoint = await records.read(id).catch(() => null) // listing has reported it
     const since = checkpoint === null ? undefined : durableSince(checkpoint)
-    if (checkpoint === null || since === undefined || now - since <= staleAfter) continue
+    if (checkpoint === null || since === undefined || !isStale(since)) continue
     const { bucket, key, endpoint } = checkpoint
-    const age = formatDuration(now - since)
+    const age = formatAgo(since, now)
     const command = session.propose('show', ...idArgument(id))
-    const message = `${id} (oss://${bucket}/${key} at ${endpoint}) is stale: sealed or committed ${age} ago and not published. To see its state, run "${command}"`
+    const message = `${id} (oss://${bucket}/${key} at ${endpoint}) is stale: sealed or committed ${age} and not published. To see its state, run "${command}"`
     stale.push({ id, message })
   }
   return stale

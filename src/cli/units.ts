@@ -98,6 +98,21 @@ export function formatBytes(bytes: number): string {
   return `${unitIndex === 0 ? bytes : bytes.toFixed(1)} ${units[unitIndex]}`
 }
 
+/** Clocks of hosts that are off by less than this, in ms, are not worth a word. */
+const CLOCK_TOLERANCE_MS = 60_000
+
+/** Formats the time from `since` to `now`, both in ms. A later one was written by a clock that was wrong. */
+export function formatAge(since: number, now: number): string {
+  if (since > now + CLOCK_TOLERANCE_MS) return 'in the future'
+  return formatDuration(Math.max(0, now - since))
+}
+
+/** Like `formatAge`, for a sentence: `1 min 15 s ago`. */
+export function formatAgo(since: number, now: number): string {
+  const age = formatAge(since, now)
+  return since > now + CLOCK_TOLERANCE_MS ? age : `${age} ago`
+}
+
 /** Formats ms: 75,000 → `1 min 15 s`. */
 export function formatDuration(ms: number): string {
   if (ms < 9_950) return `${(ms / 1000).toFixed(1)} s`

@@ -478,9 +478,8 @@ function toRequestError(
   const hasNoReason = failure === undefined && given === undefined && (reply?.status ?? 0) >= 400
   const text = raw.message || raw.name || 'It failed without a reason'
   // Mask before cutting: a secret that is cut could not be found as a whole.
-  const message = stripControlChars(
-    secrets.mask(text.split(RAW_XML_MARKER)[0]!.slice(0, MAX_SEARCHED_CHARS)),
-  )
+  const masked = secrets.mask(text.split(RAW_XML_MARKER)[0]!.slice(0, MAX_SEARCHED_CHARS))
+  const message = stripControlChars(masked.replaceAll(OPENSSL_ERROR, 'TLS failed: $1')).trim()
   // `ali-oss` appends a reply it cannot parse. Without a request id, the reply is a proxy's page, not OSS's.
   const isOss = headers['x-oss-request-id'] !== undefined
   const unreadable = text.includes(RAW_XML_MARKER) && isOss
@@ -502,6 +501,10 @@ function toRequestError(
     requestId: token(raw.requestId) ?? token(headers['x-oss-request-id']),
   })
 }
+
+/** OpenSSL's text of an error, with the reason before the place in its source. Bounded, since servers send texts. */
+const OPENSSL_ERROR =
+  /(?:write EPROTO )?[0-9A-F]{1,16}:error:[0-9A-F]{1,8}:[^:]{0,80}:[^:]{0,80}:([^:]{1,200}):[^:]{0,300}:\d{1,6}:[^\n]*/g
 
 const FOREIGN_REPLY =
   'The reply has no x-oss-request-id, so it is not from OSS but from something on the way to it'

@@ -9,6 +9,7 @@ import t, { type Test } from 'tap'
 import { Spool } from '../../src/index.js'
 import type { Emulator } from '../../src/emulator/index.js'
 import { get, PART, server, start, until, type Env } from '../support/command-line.js'
+import { dateAhead } from '../support/clock-ahead.js'
 import { run } from '../support/in-process.js'
 import { BUCKET, bytes } from '../support/oss.js'
 
@@ -280,3 +281,18 @@ t.test(
     fault.remove()
   },
 )
+
+t.test('uploads of a clock that was ahead are stale, and shown as of the future', async t => {
+  const site = await setUp(t)
+  const { dir, oss, env } = site
+  await seal(t, site, 'ahead')
+  await dateAhead(join(dir, 'spool'), 'ahead', 48 * 60 * 60 * 1000)
+  for (const args of [['ls'], ['show', 'ahead']]) {
+    t.match((await run(dir, args, undefined, env)).out, 'in the future')
+  }
+  const refusal = oss.inject({ operation: PUBLISHING, ...REFUSED })
+  const all = ['resume', '--all', '--retries=1', '--quiet']
+  t.equal((await run(dir, [...all, '--stale-after=72h'], undefined, env)).status, 75)
+  t.equal((await run(dir, [...all, '--stale-after=24h'], undefined, env)).status, 1)
+  refusal.remove()
+})

@@ -220,3 +220,17 @@ if (!skip)
       t.ok(lingered < SLOWEST, `${title}: exited ${lingered} ms later`)
     }
   })
+
+t.test('a server that speaks no TLS fails with the reason, and a hint at the scheme', async t => {
+  const oss = await startEmulator({ buckets: [BUCKET] })
+  t.teardown(() => oss.close())
+  const endpoint = oss.endpoint.replace('http:', 'https:')
+  const { spool, warnings } = spoolFor(oss, t.testdir({}), { endpoint, secure: true })
+  const options = { id: 'k', retry: { attempts: 1 } }
+  const failure: unknown = await spool
+    .upload('k', () => streamOf(bytes(10)), options)
+    .catch((error: unknown) => error)
+  t.match(failure, { code: 'ERR_SPOOL_UPLOAD_FAILED', hint: /http:\/\// })
+  // What OpenSSL writes has its error number and the place in its source.
+  for (const text of [String(failure), ...warnings]) t.notMatch(text, /error:|\.c:|: \./)
+})

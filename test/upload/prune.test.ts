@@ -6,6 +6,7 @@ import { pipeline } from 'node:stream/promises'
 import OSS from 'ali-oss'
 import t from 'tap'
 import { bench, BUCKET, bytes, failingAfter, streamOf, type Bench } from '../support/oss.js'
+import { dateAhead } from '../support/clock-ahead.js'
 import { long } from '../support/long.js'
 
 const PART = 102_400
@@ -202,3 +203,11 @@ t.test(
     t.same(await uploadIds(b), [])
   },
 )
+
+t.test('prune() keeps what a clock dated into the future, unless any age will do', async t => {
+  const b = await bench(t)
+  await b.spool.upload('key', () => streamOf(bytes(5)), { id: 'receipt', once: true })
+  await dateAhead(b.dir, 'receipt', 30 * 24 * 60 * 60 * 1000)
+  t.same(await b.spool.prune({ olderThan: 1 }), [])
+  t.match(await b.spool.prune({ olderThan: 0 }), [{ kind: 'receipt', id: 'receipt' }])
+})

@@ -15,7 +15,7 @@ import {
   addSettings,
 } from '../shared-options.js'
 import { measured, type MetricsFlags } from '../monitoring.js'
-import { formatBytes, formatDuration } from '../units.js'
+import { formatAge, formatBytes } from '../units.js'
 import type { Session, SpoolFlags } from '../session.js'
 import { selectedContent, type FleetRecordFlags } from '../fleet-records.js'
 import type { QuarantinedUpload } from '../spool-content.js'
@@ -98,14 +98,14 @@ async function formatTables(
   const { formatTable } = await import('../table.js')
   const width = isTTY ? columns : undefined
   const now = Date.now()
-  const formatAge = (since: string): string => formatDuration(Math.max(0, now - Date.parse(since)))
+  const ageOf = (since: string): string => formatAge(Date.parse(since), now)
   const uploadRows = uploads.map(status => [
     status.id,
     `oss://${status.bucket}/${status.key}`,
     status.phase,
     formatResumable(status),
     formatSent(status),
-    formatAge(status.createdAt),
+    ageOf(status.createdAt),
     ...(selectsFleet ? [status.host ?? '-'] : []),
     status.owner === undefined ? '-' : `${status.owner.pid}@${status.owner.host}`,
     status.error?.code ?? '-',
@@ -113,7 +113,7 @@ async function formatTables(
   const quarantineRows = quarantine.map(({ name, path, since }) => [
     name,
     path ?? '(another host)',
-    formatAge(since),
+    ageOf(since),
   ])
   const uploadColumns = selectsFleet ? FLEET_COLUMNS : UPLOAD_COLUMNS
   return [

@@ -10,7 +10,7 @@ import { keyTakenHint, wordHint, type HintWording, type KeptPlace } from '../../
 import { proposeFor, wordingFor } from '../all-uploads.js'
 import { EXIT_SUCCESS } from '../exit-status.js'
 import { ID_DESCRIPTION, addExamples, addFleetOptions, addSpoolOptions } from '../shared-options.js'
-import { formatBytes, formatDuration } from '../units.js'
+import { formatAgo, formatBytes } from '../units.js'
 import { resolveIds } from '../resolve-ids.js'
 import { selectedContent, selectedRecords, type FleetRecordFlags } from '../fleet-records.js'
 import type { Session, SpoolFlags } from '../session.js'
@@ -114,8 +114,7 @@ function selectRecord({ phase }: UploadStatus, { upload, previous }: Checkpoint)
 function formatDetails(details: UploadDetails, checkpoint: Checkpoint): string[] {
   const { id, bucket, key, endpoint, createdAt, updatedAt, owner, error } = details
   const now = Date.now()
-  const formatAgo = (time: string): string =>
-    `${formatDuration(Math.max(0, now - Date.parse(time)))} ago`
+  const agoOf = (time: string): string => formatAgo(Date.parse(time), now)
   const { cname, previous } = checkpoint
   return [
     `Upload ${id} to oss://${bucket}/${key}`,
@@ -124,7 +123,7 @@ function formatDetails(details: UploadDetails, checkpoint: Checkpoint): string[]
       old =>
         `  moved from oss://${old.bucket}/${old.key} at ${old.endpoint}, where its upload ids are aborted after the publication`,
     ),
-    `  started ${formatAgo(createdAt)} (${createdAt}), last updated ${formatAgo(updatedAt)}`,
+    `  started ${agoOf(createdAt)} (${createdAt}), last updated ${agoOf(updatedAt)}`,
     `  ${owner === undefined ? 'no process works on it' : `process ${owner.pid} on ${owner.host} works on it`}`,
     ...formatPhase(details),
     ...(details.uploadId === undefined ? [] : [`  upload id on OSS: ${details.uploadId}`]),

@@ -3,7 +3,7 @@
  * The probe initiates and aborts a multipart upload, so no object is created.
  */
 import { randomBytes } from 'node:crypto'
-import { errorKind, OssRequestError } from '../../oss/request-error.js'
+import { errorKind, OssRequestError, wrongTarget } from '../../oss/request-error.js'
 import type { Bucket } from '../../oss/bucket.js'
 import type { CliConnection } from '../connection.js'
 import type { Session } from '../session.js'
@@ -119,7 +119,7 @@ function explainInitiateFailure(
   const { status, ossCode } = error
   const message = errorText(error)
   if (status === undefined) {
-    const hint = 'Check the endpoint, region, proxy and network'
+    const hint = 'Check the endpoint, its scheme (http:// or https://), region, proxy and network'
     return [
       failedResult('endpoint', `cannot be reached: ${message}`, hint),
       ...skipRemaining('no connection'),
@@ -159,12 +159,12 @@ function explainInitiateFailure(
       ...skipRemaining('not allowed to write', 2),
     ]
   }
+  const hint =
+    wrongTarget(error) === 'endpoint'
+      ? `Correct the endpoint or the region. Run "${showConfig}" to see where they come from`
+      : `Run "${session.propose('doctor', target)}" again later`
   return [
-    failedResult(
-      'bucket',
-      `${bucketUrl}: ${message}`,
-      `Run "${session.propose('doctor', target)}" again later`,
-    ),
+    failedResult('bucket', `${bucketUrl}: ${message}`, hint),
     clockResult,
     ...skipRemaining('bucket check failed', 1),
   ]

@@ -2,7 +2,7 @@
 import { EXIT_SUCCESS, UsageError } from '../exit-status.js'
 import type { Session } from '../session.js'
 import { formatTable } from '../table.js'
-import { formatBytes, formatDuration } from '../units.js'
+import { formatAge, formatBytes } from '../units.js'
 import { jobStatusOf, type JobStatus } from './job-status.js'
 import { DEFAULT_STATES, ENDED_STATES, type ListedState } from './job-states.js'
 import { openQueue, type JobFlags } from './open-queue.js'
@@ -67,7 +67,7 @@ function formatJobs({ io }: Session, jobs: readonly JobStatus[]): string[] {
     `${job.attempts}/${job.maxAttempts}`,
     formatProgress(job),
     job.host ?? '-',
-    job.addedAt === undefined ? '-' : formatDuration(Math.max(0, now - Date.parse(job.addedAt))),
+    job.addedAt === undefined ? '-' : formatAge(Date.parse(job.addedAt), now),
     job.error ?? '-',
   ])
   return formatTable(COLUMNS, rows, isTTY ? columns : undefined)

@@ -75,7 +75,7 @@ export async function prune(pruner: PruneDeps, options: PruneOptions): Promise<P
   const settings = { ...options, olderThan, dryRun }
   const pruned = await pruneEach(pruner, id => pruneUpload(pruner, id, settings))
   for (const { name, since } of await pruner.records.quarantined()) {
-    if (Date.now() - since < olderThan) continue
+    if (ageOf(since) < olderThan) continue
     if (!dryRun) await pruner.records.discardQuarantined(name)
     pruned.push({ kind: 'quarantine', id: name })
   }
@@ -248,13 +248,18 @@ function hasLostInitiates(checkpoint: Checkpoint): boolean {
   return lost.length > 0 || movedFrom.some(place => place.lost.length > 0)
 }
 
+/** Returns the age in ms. A date in the future is of a clock that was wrong; its entry is kept, unless any age will do. */
+function ageOf(since: number): number {
+  return Math.max(0, Date.now() - since)
+}
+
 /** Returns the kind to report if this upload should be removed, or `undefined` to keep it. */
 function pruneKind(
   checkpoint: Checkpoint,
   options: PruneSettings,
 ): 'upload' | 'receipt' | undefined {
   const { upload } = checkpoint
-  if (Date.now() - Date.parse(upload.updatedAt) < options.olderThan) return undefined
+  if (ageOf(Date.parse(upload.updatedAt)) < options.olderThan) return undefined
   if (upload.phase === 'published') return upload.once ? 'receipt' : undefined
   return resumableSlot(checkpoint) !== undefined && options.sealed !== true ? undefined : 'upload'
 }

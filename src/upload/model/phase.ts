@@ -378,3 +378,11 @@ export function filesOf(checkpoint: Checkpoint): string[] {
 export function timestamp(): string {
   return new Date().toISOString()
 }
+
+/**
+ * Returns whether sealed bytes are older than `maxAge` ms. A time that is as far in the future was written by a wrong
+ * clock, so that nobody knows how old the bytes are.
+ */
+export function isTooOld({ sealedAt }: Pick<Finishable, 'sealedAt'>, maxAge = Infinity): boolean {
+  return Math.abs(Date.now() - Date.parse(sealedAt)) > maxAge
+}

@@ -272,7 +272,7 @@ function resumeHint({ id, kept, hasFreedParts: freed }: ErrorContext): Hint | un
 
 const WRONG_TARGET_TEXT = {
   bucket: 'the name of the bucket',
-  endpoint: 'the endpoint or the region',
+  endpoint: 'the endpoint, its scheme (http:// or https://) or the region',
   key: 'the key',
 } as const
 
@@ -280,8 +280,9 @@ const WRONG_TARGET_TEXT = {
 function moveHint(error: OssRequestError, upload: ErrorContext): Hint | undefined {
   const { id, kept, hasFreedParts: freed } = upload
   const wrong = wrongTarget(error)
-  if (wrong === undefined || kept === 'nothing' || freed || upload.hint !== undefined) {
-    return undefined
+  if (wrong === undefined || freed || upload.hint !== undefined) return undefined
+  if (kept === 'nothing') {
+    return `If ${WRONG_TARGET_TEXT[wrong]} is wrong, correct it. Otherwise fix the cause. Then upload again from the source.`
   }
   const bytes = kept === 'all' ? 'All bytes' : 'The bytes up to the last commit'
   const to = wrong === 'endpoint' ? 'endpoint' : 'object'
