@@ -1,7 +1,15 @@
 /** A mistyped option is an error everywhere: it would silently have no effect. */
 import t from 'tap'
+import {
+  sandboxedSources,
+  UploadWorker,
+  type Sources,
+  type UploadWorkerOptions,
+} from '../src/bullmq/index.js'
+import { startEmulator } from '../src/emulator/index.js'
 import { csv, rotate, tap } from '../src/etl/index.js'
 import { Spool, type SpoolOptions } from '../src/index.js'
+import { fleetRate, redisCheckpoints } from '../src/redis/index.js'
 
 const WRONG = { name: 'TypeError', code: 'ERR_INVALID_ARG_VALUE', message: /partsize/ }
 
@@ -36,6 +44,36 @@ t.test('an unknown option is a TypeError that names it', async t => {
   t.throws(() => rotate(spool, { ...job, transform: mistyped({ format: 'gzip' as const }) }), WRONG)
   t.throws(() => tap(() => {}, mistyped({})), WRONG)
   await t.rejects(csv(mistyped({})), WRONG)
+  const redis = { call: async (): Promise<unknown> => 'OK' }
+  t.throws(() => redisCheckpoints(redis, mistyped({})), WRONG)
+  t.throws(() => fleetRate(redis, 5_000, mistyped({})), WRONG)
+  await t.rejects(sandboxedSources('/sources.mjs', mistyped({})), WRONG)
+  await t.rejects(startEmulator(mistyped({})), { name: 'TypeError', message: /partsize/ })
+})
+
+t.test('options that are no object are a TypeError', async t => {
+  const redis = { call: async (): Promise<unknown> => 'OK' }
+  const wrong = { name: 'TypeError', code: 'ERR_INVALID_ARG_TYPE' }
+  for (const value of [null, 5, 'text']) {
+    const none = value as unknown as object // hidden from the compiler
+    t.throws(() => redisCheckpoints(redis, none), wrong)
+    t.throws(() => fleetRate(redis, 5_000, none), wrong)
+    t.throws(() => new UploadWorker(none as UploadWorkerOptions<Sources>), wrong)
+    await t.rejects(sandboxedSources('/sources.mjs', none), wrong)
+    await t.rejects(startEmulator(none), { name: 'TypeError', message: /options/ })
+    t.throws(() => rotate<string>(none as Spool, { job: 'job', key: '{seq}.txt' }), wrong)
+  }
+})
+
+t.test('options of a fleet have their types', async t => {
+  const wrong = { name: 'TypeError', code: 'ERR_INVALID_ARG_TYPE' }
+  const redis = { call: async (): Promise<unknown> => 'OK' }
+  const prefix: object = { prefix: 5 }
+  t.throws(() => fleetRate(redis, 5_000, prefix), wrong)
+  for (const execArgv of ['--max-old-space-size=512', [5], null]) {
+    const options: object = { execArgv }
+    await t.rejects(sandboxedSources('/sources.mjs', options), wrong)
+  }
 })
 
 t.test('the error proposes the name in the right case', async t => {

@@ -13,7 +13,7 @@ import {
   type TransformCallback,
 } from 'node:stream'
 import { pathToFileURL } from 'node:url'
-import { invalidType } from '../errors.js'
+import { checkObject, checkProperties, invalidType } from '../errors.js'
 import type { SourceOptions } from '../index.js'
 import { packageFile } from '../util/package-file.js'
 import type { Sources } from './job.js'
@@ -62,13 +62,14 @@ export class SourceProcessError extends Error {
  * Returns the sources of a module, each call of which runs in its own process. This process does not import the module.
  * @param file – the module: a URL or a path. Its sources are the functions of its default export if that is an object,
  * otherwise all exported functions
- * @throws the error of the module if it cannot be imported
+ * @throws TypeError, by rejecting, for invalid arguments; otherwise the error of a module that cannot be imported
  */
 export async function sandboxedSources(
   file: string | URL,
   options: SandboxOptions = {},
 ): Promise<Sources> {
   const url = toModuleUrl(file)
+  checkOptions(options)
   const names = await listNames(url, options)
   return Object.fromEntries(
     names.map(source => [
@@ -80,6 +81,16 @@ export async function sandboxedSources(
       },
     ]),
   )
+}
+
+function checkOptions(options: SandboxOptions): void {
+  checkObject('options', options)
+  checkProperties('options', options, { execArgv: true })
+  const execArgv: unknown = options.execArgv
+  const areStrings = Array.isArray(execArgv) && execArgv.every(each => typeof each === 'string')
+  if (execArgv !== undefined && !areStrings) {
+    throw invalidType('execArgv', 'an array of strings', execArgv)
+  }
 }
 
 function toModuleUrl(file: unknown): string {

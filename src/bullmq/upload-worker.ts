@@ -130,9 +130,6 @@ export class UploadWorker<S extends Sources> extends EventEmitter<{
   /** Starts taking jobs immediately. @throws TypeError or RangeError for invalid options */
   constructor(options: UploadWorkerOptions<S>) {
     super()
-    const { spool, checkpointStore, sources, concurrency = 4 } = options
-    const { hostQueueTimeout = 60_000, lockTimeout = 30_000 } = options
-    const { sourceIdleTimeout, sourceTimeout } = options
     const settings = checkQueueOptions(options, {
       spool: true,
       checkpointStore: true,
@@ -143,6 +140,9 @@ export class UploadWorker<S extends Sources> extends EventEmitter<{
       sourceIdleTimeout: true,
       sourceTimeout: true,
     })
+    const { spool, checkpointStore, sources, concurrency = 4 } = options
+    const { hostQueueTimeout = 60_000, lockTimeout = 30_000 } = options
+    const { sourceIdleTimeout, sourceTimeout } = options
     if (!(spool instanceof Spool)) throw invalidType('spool', 'a Spool', spool)
     if (!(checkpointStore instanceof RedisCheckpoints)) {
       throw invalidType('checkpointStore', 'the result of redisCheckpoints()', checkpointStore)

@@ -89,7 +89,7 @@ export interface EmulatorClientOptions {
 /**
  * Starts an emulator. Resolves when it accepts connections.
  *
- * @throws `TypeError` or `RangeError` for an invalid option, `EADDRINUSE` if the port is in use; leaves
+ * @throws `TypeError` or `RangeError` for an unknown or invalid option, `EADDRINUSE` if the port is in use; leaves
  * nothing open
  */
 export async function startEmulator(options: EmulatorOptions = {}): Promise<Emulator> {

@@ -57,6 +57,27 @@ export interface EmulatorOptions {
   readonly maxRequests?: number
 }
 
+/** Names of the options. The compiler checks that none is missing. */
+const OPTIONS: Readonly<Record<keyof EmulatorOptions, true>> = {
+  dir: true,
+  port: true,
+  host: true,
+  region: true,
+  credentials: true,
+  buckets: true,
+  createBuckets: true,
+  faults: true,
+  link: true,
+  verify: true,
+  discard: true,
+  tls: true,
+  admin: true,
+  cnames: true,
+  allowBrowsers: true,
+  idleTimeout: true,
+  maxRequests: true,
+}
+
 /** Default access key. It is public: anyone who can reach the port can use it. */
 export const DEFAULT_KEY: AccessKey = {
   accessKeyId: 'LTAI5tOssSpoolEmulator00',
@@ -66,9 +87,10 @@ export const DEFAULT_KEY: AccessKey = {
 /**
  * Fills in the defaults of the options.
  *
- * @throws `TypeError` or `RangeError` for an invalid value
+ * @throws `TypeError` or `RangeError` for an unknown option or an invalid value
  */
 export function resolveSettings(options: EmulatorOptions): EmulatorSettings {
+  checkNames(options)
   const { credentials: keys = DEFAULT_KEY } = options
   const credentials = keys === 'random' ? createRandomKey() : keys
   const accessKeys = isAccessKeyList(credentials) ? credentials : ([credentials] as const)
@@ -85,6 +107,15 @@ export function resolveSettings(options: EmulatorOptions): EmulatorSettings {
     hasPublicKey: accessKeys.some(isPublicKey),
     maxRequests: checkPositiveInteger('maxRequests', options.maxRequests ?? 100_000),
   }
+}
+
+/** A misspelt option would silently have no effect. */
+function checkNames(options: unknown): void {
+  if (typeof options !== 'object' || options === null) {
+    throw new TypeError(`Expected \`options\` to be an object, got \`${String(options)}\``)
+  }
+  const unknown = Object.keys(options).find(name => !Object.hasOwn(OPTIONS, name))
+  if (unknown !== undefined) throw new TypeError(`Unknown option \`${unknown}\``)
 }
 
 /** Returns whether everybody knows the secret of `key`. */

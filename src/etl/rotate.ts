@@ -3,8 +3,8 @@
  * is written after them.
  */
 import { Writable } from 'node:stream'
-import { SpoolError, invalidState } from '../errors.js'
-import type { Spool, UploadResult } from '../index.js'
+import { SpoolError, invalidState, invalidType } from '../errors.js'
+import { Spool, type UploadResult } from '../index.js'
 import { CommitQueue } from './commit-queue.js'
 import type { RotateWarning } from './early-ends.js'
 import { explainCollision } from './key-collision.js'
@@ -33,6 +33,7 @@ export function rotate<T = string | Uint8Array>(
   spool: Spool,
   options: RotateOptions<T>,
 ): RotateStream<T> {
+  if (!(spool instanceof Spool)) throw invalidType('spool', 'a Spool', spool)
   return new Rotation<T>(spool, checkRotateOptions<T>(options))
 }
 

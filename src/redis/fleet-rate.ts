@@ -5,7 +5,7 @@
  * nothing is sent while Redis does not respond.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { invalidType } from '../errors.js'
+import { checkObject, checkProperties, invalidType } from '../errors.js'
 import type { RateLimit } from '../oss/bucket.js'
 import { checkRate } from '../oss/rate-limiter.js'
 import { WaitQueue } from '../util/wait-queue.js'
@@ -117,11 +117,15 @@ class FleetRateLimit implements RateLimit {
 export function fleetRate(
   connection: RedisConnection,
   bytesPerSecond: number,
-  { prefix = 'oss-spool' }: FleetRateOptions = {},
+  options: FleetRateOptions = {},
 ): RateLimit {
   if (typeof connection?.call !== 'function') {
     throw invalidType('connection', 'an ioredis client', typeof connection)
   }
   checkRate('bytesPerSecond', bytesPerSecond)
+  checkObject('options', options)
+  checkProperties('options', options, { prefix: true })
+  const { prefix = 'oss-spool' } = options
+  if (typeof prefix !== 'string') throw invalidType('prefix', 'a string', prefix)
   return new FleetRateLimit(connection, new RedisKeys(prefix).rateLimit, bytesPerSecond)
 }

@@ -5,7 +5,7 @@
 import { hostname } from 'node:os'
 import type { CheckpointStore, RecordStore } from '../disk/record-store.js'
 import type { SharedSpoolDirectory } from '../disk/shared-spool-directory.js'
-import { checkInteger, invalidType, invalidValue } from '../errors.js'
+import { checkInteger, checkObject, checkProperties, invalidType, invalidValue } from '../errors.js'
 import type { RedisConnection } from './connection.js'
 import { HostRegistry, isHostName } from './host-registry.js'
 import { RedisKeys } from './keys.js'
@@ -32,6 +32,14 @@ export interface RedisCheckpointOptions {
   readonly prefix?: string
 }
 
+/** Names of the options. The compiler checks that none is missing. */
+const CHECKPOINT_OPTIONS: Readonly<Record<keyof RedisCheckpointOptions, true>> = {
+  host: true,
+  hostTimeout: true,
+  lockTimeout: true,
+  prefix: true,
+}
+
 /** Checkpoint store in Redis. Create one per process and host name. */
 export class RedisCheckpoints implements CheckpointStore {
   /** Name of this host. */
@@ -46,6 +54,8 @@ export class RedisCheckpoints implements CheckpointStore {
     if (typeof connection?.call !== 'function') {
       throw invalidType('connection', 'an ioredis client', typeof connection)
     }
+    checkObject('options', options)
+    checkProperties('options', options, CHECKPOINT_OPTIONS)
     const { host = hostname(), prefix = 'oss-spool' } = options
     const { hostTimeout = 15 * 60_000, lockTimeout = 30_000 } = options
     checkHost(host)
