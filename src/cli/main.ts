@@ -5,6 +5,7 @@
 import { createRequire } from 'node:module'
 import { Command, CommanderError } from 'commander'
 import { EXIT_SUCCESS, EXIT_USAGE, UsageError } from './exit-status.js'
+import { HELP_LAYOUT } from './help-layout.js'
 import { BARE_FLAG_VALUES, ownArguments, rawFlagValue } from './raw-flags.js'
 import { Session, type ProcessIo } from './session.js'
 import { hideLongWords } from '../util/secret-mask.js'
@@ -59,7 +60,7 @@ async function buildProgram(session: Session, name: string | undefined): Promise
     .version(packageVersion(), '-V, --version')
     .exitOverride()
     .showSuggestionAfterError()
-    .configureHelp({ minWidthToWrap: 24 }) // the list of commands leaves 34 of 80 columns
+    .configureHelp(HELP_LAYOUT)
     .configureOutput({
       writeOut: text => void stdout.write(text),
       writeErr: text => {

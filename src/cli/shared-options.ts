@@ -194,11 +194,14 @@ function environmentHelp(command: Command): string {
     sharedEnv === undefined ? env : `${env} (or ${sharedEnv})`,
   )
   const heading = 'Environment, for options that are not given (1 or 0 for those without a value):'
-  return `\n${[heading, ...wrapped(names, HELP_WIDTH)].join('\n  ')}\n`
+  const columns = command.configureOutput().getOutHelpWidth?.() ?? HELP_COLUMNS
+  const width = Math.min(columns, HELP_COLUMNS)
+  const title = command.createHelp().boxWrap(heading, width)
+  return `\n${[title, ...wrapped(names, width - 3)].join('\n  ')}\n`
 }
 
-/** Leaves room for the indentation and a comma in 80 columns. */
-const HELP_WIDTH = 77
+/** Columns of a terminal of the usual width. Three of them are for the indentation and a comma. */
+const HELP_COLUMNS = 80
 
 /** Joins words with commas into lines of at most `width` characters. */
 function wrapped(words: readonly string[], width: number): string[] {

@@ -46,6 +46,20 @@ t.test('help fits a terminal of 80 columns', async t => {
   )
 })
 
+t.test('help puts descriptions below the options on a terminal of 40 columns', async t => {
+  const { href } = new URL('../../src/cli/main.js', import.meta.url)
+  const dir = t.testdir({
+    'help.mjs': `import { main } from '${href}'
+      process.exitCode = await main(['put', '--help'], process)`,
+  })
+  const { out } = await terminal(dir, 'node help.mjs', 40).done
+  t.match(out.replaceAll('\r', ''), /\n {2}--part-size <SIZE>\n {6}size of the first parts/)
+  const [lists = ''] = out.split('Examples:') // those are lines to copy, and stay whole
+  const tooLong = lists.split(/\r?\n/).filter(each => each.length > 40)
+  t.match(tooLong, [/^Usage: /])
+  t.equal(tooLong.length, 1)
+})
+
 t.test('bash completes commands, options, words, ids and files', async t => {
   const dir = t.testdir({ 'some-file': '' })
   const { env } = await server(t, dir)
