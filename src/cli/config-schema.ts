@@ -20,7 +20,9 @@ import {
   parseAddress,
   parseCount,
   parseDuration,
+  parseNonEmpty,
   parseParallel,
+  parsePort,
   parseRate,
   parseSize,
 } from './units.js'
@@ -80,7 +82,13 @@ type SettingDetails = Partial<
   >
 >
 
-const STRING: SettingType = { name: 'string', parseText: text => text, parseJson: parseString }
+/** A flag with the value of an unset variable must not mean a default, or everything. */
+const STRING: SettingType = {
+  name: 'string',
+  parseFlag: parseNonEmpty,
+  parseText: text => text,
+  parseJson: parseString,
+}
 const BOOLEAN: SettingType = {
   name: 'boolean',
   parseText(text) {
@@ -94,6 +102,7 @@ const BOOLEAN: SettingType = {
 }
 const SIZE = numberType('size', parseSize, 'a number, or a string such as "8MiB"')
 const RATE = numberType('size', parseRate, 'a number, or a string such as "500KB"')
+const PORT = numberType('count', parsePort, 'a number')
 const COUNT = numberType('count', parseCount, 'a number')
 const PARALLEL = numberType('count or auto', parseParallel, 'a number or "auto"')
 const DURATION = textType('duration', parseDuration, 'a string such as "7d"')
@@ -329,7 +338,7 @@ export const SETTING_DEFINITIONS: readonly SettingDefinition[] = [
     { perCall: true, option: 'remote' },
   ),
   setting('--dry-run', BOOLEAN, 'only print what would be sent or removed', { perCall: true }),
-  setting('--port <N>', COUNT, 'port to listen on (default: any free port)', { perCall: true }),
+  setting('--port <N>', PORT, 'port to listen on (default: any free port)', { perCall: true }),
   // The worker.
   setting('--redis <URL>', STRING, 'Redis URL; a flag must not contain its password', {
     sharedEnv: 'REDIS_URL',
@@ -396,6 +405,17 @@ export const SETTING_DEFINITIONS: readonly SettingDefinition[] = [
     'how long active jobs may go on after SIGTERM or SIGINT (default: not at all)',
   ),
 ]
+
+/** Settings that select an OSS and say how to reach it. */
+export const CONNECTION_SETTINGS = [
+  'local',
+  'endpoint',
+  'region',
+  'internal',
+  'cname',
+  'pathStyle',
+  'requestPayer',
+] as const
 
 const SETTING_BY_NAME: ReadonlyMap<string, SettingDefinition> = new Map(
   SETTING_DEFINITIONS.map(each => [each.name, each]),

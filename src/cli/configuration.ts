@@ -6,7 +6,12 @@ import { isAbsolute, join } from 'node:path'
 import { NO_FILE_SETTINGS, readConfigFile } from './config-file.js'
 import { parseOssutilConfig, readOssutilConfig, type BucketEndpoint } from './ossutil-config.js'
 import { toFlag } from './command-words.js'
-import { settingNamed, SETTING_DEFINITIONS, type SettingDefinition } from './config-schema.js'
+import {
+  CONNECTION_SETTINGS,
+  settingNamed,
+  SETTING_DEFINITIONS,
+  type SettingDefinition,
+} from './config-schema.js'
 import { UsageError } from './exit-status.js'
 import { placeFor, type PlaceSettings, type Ranked } from './place-settings.js'
 import { errorMessage } from '../util/error-shape.js'
@@ -117,6 +122,22 @@ export function readConfiguration({ flags, env, settings }: ConfigurationInput):
     bucketEndpoints,
     placeFor: placeOf,
   }
+}
+
+/**
+ * Returns the configured values of the given settings, of the passwords, and of the settings that select an OSS, which
+ * decide what `show` proposes. A setting of other commands must not change this one: `once` is not for `split`.
+ */
+export function valuesFor(
+  settings: readonly SettingDefinition[],
+  { values }: Configuration,
+): Readonly<Record<string, unknown>> {
+  const passwords = SETTING_DEFINITIONS.filter(({ secret }) => secret === 'password')
+  const names = new Set([
+    ...[...settings, ...passwords].map(each => each.name),
+    ...CONNECTION_SETTINGS,
+  ])
+  return Object.fromEntries(Object.entries(values).filter(([name]) => names.has(name)))
 }
 
 /** An XDG directory must be absolute; a relative one is ignored. */

@@ -145,7 +145,7 @@ export class Session {
     command: (flags: F) => Promise<number>,
   ): Promise<void> {
     this.#givenFlags = flags
-    const { readConfiguration } = await import('./configuration.js')
+    const { readConfiguration, valuesFor } = await import('./configuration.js')
     this.#configuration = readConfiguration({
       flags: Object.fromEntries(Object.entries(flags)),
       env: this.io.env,
@@ -159,7 +159,7 @@ export class Session {
       redisSentinelPassword,
       ...(typeof redis === 'string' ? passwordsOf(redis) : []),
     ])
-    const merged = { ...this.#configuration.values, ...flags }
+    const merged = { ...valuesFor(this.#settings, this.#configuration), ...flags }
     if (merged.logFormat !== undefined) this.logFormat = checkLogFormat(merged.logFormat)
     if (merged.debug === true) {
       const { logRequests } = await import('./debug-log.js')

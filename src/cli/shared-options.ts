@@ -3,8 +3,9 @@
  * twice, because the last of two ids is no more likely to be intended than the first.
  */
 import { Command, Option } from 'commander'
-import { settingNamed, type SettingDefinition } from './config-schema.js'
+import { CONNECTION_SETTINGS, settingNamed, type SettingDefinition } from './config-schema.js'
 import { UsageError } from './exit-status.js'
+import { parseNonEmpty } from './units.js'
 
 /** Description of the argument `ID`. */
 export const ID_DESCRIPTION =
@@ -17,7 +18,7 @@ const SETTING_OF_OPTION = new WeakMap<Option, SettingDefinition>()
 export function valueOption(
   flags: string,
   description: string,
-  parse = (text: string): unknown => text,
+  parse: (text: string) => unknown = parseNonEmpty,
 ): Option {
   return new Option(flags, description).argParser((text: string, previous: unknown) => {
     // An InvalidArgumentError would quote the value, which may be a secret.
@@ -68,16 +69,7 @@ export function addSpoolOptions(command: Command): Command {
 
 /** Adds the options of every command that connects to OSS. */
 export function addConnectionOptions(command: Command): Command {
-  return addSettings(
-    addSpoolOptions(command),
-    'local',
-    'endpoint',
-    'region',
-    'internal',
-    'cname',
-    'pathStyle',
-    'requestPayer',
-  )
+  return addSettings(addSpoolOptions(command), ...CONNECTION_SETTINGS)
 }
 
 /** Adds the options for sending, for progress and for monitoring. */

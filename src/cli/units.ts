@@ -64,15 +64,30 @@ export function parseCount(text: string): number {
   return Number(text)
 }
 
+/** Parses the number of a TCP port. */
+export function parsePort(text: string): number {
+  const port = parseCount(text)
+  if (port <= MAX_PORT) return port
+  throw new InvalidArgumentError(`Expected a port up to ${MAX_PORT}, got ${quoteHarmless(text)}.`)
+}
+
+/** Returns any text but an empty one. */
+export function parseNonEmpty(text: string): string {
+  if (text !== '') return text
+  throw new InvalidArgumentError('Expected a value, got "".')
+}
+
 /** Parses the number of parts in flight. */
 export function parseParallel(text: string): number | 'auto' {
   return text === 'auto' ? text : parseCount(text)
 }
 
+const MAX_PORT = 65_535
+
 /** Parses `9091`, `0.0.0.0:9091` or `[::]:9091`. The host defaults to the loopback address. */
 export function parseAddress(text: string): { host: string; port: number } {
   const [, host = '127.0.0.1', port = ''] = /^(?:\[?([\w.:-]+?)\]?:)?(\d{1,5})$/.exec(text) ?? []
-  if (port === '' || Number(port) > 65_535) {
+  if (port === '' || Number(port) > MAX_PORT) {
     throw new InvalidArgumentError(`Expected [HOST:]PORT, got ${quoteHarmless(text)}.`)
   }
   return { host, port: Number(port) }

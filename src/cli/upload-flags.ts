@@ -58,7 +58,7 @@ export async function toUploadOptions(flags: UploadFlags): Promise<InternalUploa
     retry: retries === undefined ? undefined : { attempts: retries },
     meta: parsePairs('--meta', flags.meta),
     headers: parsePairs('--header', flags.header),
-    tags: parsePairs('--tag', flags.tag),
+    tags: parsePairs('--tag', flags.tag, name => name),
     compression: toCompression(flags),
     expect: omitUndefined({ bytes, md5, sha256, crc64 }),
   })
@@ -66,17 +66,24 @@ export async function toUploadOptions(flags: UploadFlags): Promise<InternalUploa
   return options
 }
 
+/** @param comparable – maps equivalent names to the same text. By default, upper and lower case are equivalent */
 function parsePairs(
   flag: string,
   values: readonly string[] | undefined,
+  comparable = (name: string) => name.toLowerCase(),
 ): Record<string, string> | undefined {
   if (values === undefined) return undefined
+  const names = new Set<string>()
   return Object.fromEntries(
     values.map(value => {
       const separatorIndex = value.indexOf('=')
       if (separatorIndex < 1)
         throw new UsageError(`Expected ${flag} NAME=VALUE, got ${quoteHarmless(value)}`)
-      return [value.slice(0, separatorIndex), value.slice(separatorIndex + 1)]
+      const name = value.slice(0, separatorIndex)
+      if (names.has(comparable(name)))
+        throw new UsageError(`${flag} has two values for ${quoteHarmless(name)}`)
+      names.add(comparable(name))
+      return [name, value.slice(separatorIndex + 1)]
     }),
   )
 }

@@ -121,6 +121,31 @@ t.test('a configured option does not fail the calls that it does not concern', a
   t.match(await run(dir, ['resume', 'none', '--stale-after=1d'], undefined, env), { status: 2 })
 })
 
+t.test('a setting of other commands does not change a command', async t => {
+  const dir = t.testdir({})
+  const { env } = await server(t, dir)
+  const ofOthers = {
+    ...env,
+    OSS_SPOOL_ONCE: '1',
+    OSS_SPOOL_NO_OVERWRITE: '1',
+    OSS_SPOOL_SIZE: '1',
+    OSS_SPOOL_EXPECT_BYTES: '1',
+    OSS_SPOOL_PARALLEL_UPLOADS: '0',
+  }
+  const template = `oss://${BUCKET}/{job}-{seq}`
+  const split = await run(
+    dir,
+    ['split', template, '--every=1lines'],
+    Buffer.from('a\nb\n'),
+    ofOthers,
+  )
+  t.match(split, { status: 0, err: '' })
+  t.equal((await run(dir, ['ls', '--all'], undefined, env)).out, '', 'no receipt is left')
+  const wrong = { ...env, OSS_SPOOL_PARALLEL_UPLOADS: '0' }
+  t.match(await run(dir, ['run', K, '--', 'echo', 'x'], undefined, wrong), { status: 0 })
+  t.match(await run(dir, ['put', K], Buffer.from('x'), wrong), { status: 2 })
+})
+
 t.test('config show rejects a wrong variable of any command', async t => {
   const dir = t.testdir({})
   const wrong = await run(dir, ['config', 'show'], undefined, { OSS_SPOOL_PART_SIZE: 'huge' })

@@ -1,22 +1,28 @@
 /** `oss-spool emulator`: runs a local OSS until SIGINT or SIGTERM. */
 import { once } from 'node:events'
-import { Option, type Command } from 'commander'
+import type { Command } from 'commander'
 import { EXIT_SUCCESS } from '../exit-status.js'
-import { addExamples, addSettings } from '../shared-options.js'
+import { addExamples, addSettings, valueOption } from '../shared-options.js'
+import { DEFAULT_LOCAL_DIR } from '../raw-flags.js'
 import type { GlobalFlags, Session } from '../session.js'
 
 type EmulatorFlags = GlobalFlags & {
-  readonly dir: string
+  readonly dir?: string
   readonly port?: number
-  readonly host: string
+  readonly host?: string
 }
 
 export function defineEmulator(program: Command, session: Session): void {
   const command = program
     .command('emulator')
     .description('run a local OSS')
-    .addOption(new Option('--dir <DIR>', 'directory of buckets and objects').default('./oss-data'))
-    .addOption(new Option('--host <H>', 'address to listen on').default('127.0.0.1'))
+    .addOption(
+      valueOption(
+        '--dir <DIR>',
+        `directory of buckets and objects (default: ${DEFAULT_LOCAL_DIR})`,
+      ),
+    )
+    .addOption(valueOption('--host <H>', 'address to listen on (default: 127.0.0.1)'))
     .action((flags: EmulatorFlags) => session.run(flags, merged => runEmulator(session, merged)))
   addSettings(command, 'port', 'logFormat')
   addExamples(command, ['oss-spool emulator', 'oss-spool emulator --dir /var/tmp/oss --port 9000'])
@@ -24,7 +30,7 @@ export function defineEmulator(program: Command, session: Session): void {
 
 async function runEmulator(
   session: Session,
-  { dir, port = 0, host }: EmulatorFlags,
+  { dir = DEFAULT_LOCAL_DIR, port = 0, host = '127.0.0.1' }: EmulatorFlags,
 ): Promise<number> {
   const { describeEmulator, startEmulator } = await import('../../emulator/index.js')
   const emulator = await startEmulator({ dir, port, host, createBuckets: true })

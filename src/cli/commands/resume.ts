@@ -94,7 +94,13 @@ async function resumeUploads(
   const connection = await session.connect(flags)
   const to = target && { ...target, ...moveEndpoint(connection, givenFlags) }
   const fleet = await fleetOptions(session, flags)
-  const spool = await session.openSpool(flags, connection, fleet)
+  const { parallel, retries } = flags
+  // As defaults, they are checked even if there is nothing to resume.
+  const spool = await session.openSpool(flags, connection, {
+    ...fleet,
+    ...(parallel === undefined ? {} : { parallel }),
+    ...(retries === undefined ? {} : { retry: { attempts: retries } }),
+  })
   if (!flags.all) {
     const isOwn = ownUploadsOf(connection)
     const selectedIds = await resolveIds(session, ids, flags, isOwn)
@@ -210,8 +216,6 @@ async function resumeOne(
       force: flags.force === true,
       ...(to === undefined ? {} : { to }),
       onProgress: event => progress.update(id, event),
-      ...(flags.parallel === undefined ? {} : { parallel: flags.parallel }),
-      ...(flags.retries === undefined ? {} : { retry: { attempts: flags.retries } }),
     })
     reportResult(session, result, flags)
     return EXIT_SUCCESS
