@@ -30,6 +30,8 @@ export class OssRequestError extends Error {
   declare readonly ossCode?: string
   declare readonly ec?: string
   declare readonly requestId?: string
+  /** Number of the part that failed. Set by the transfer, which sends it. */
+  declare part?: number
   readonly operation: string
   readonly recovered: boolean
   readonly truncated: boolean

@@ -232,6 +232,25 @@ t.test('repeated loss of the upload id ends in an error, not in an endless loop'
   })
 })
 
+t.test('the error of a part that OSS refuses has its part number', async t => {
+  const b = await bench(t)
+  const code = 'AccessDenied'
+  const refused = { do: 'answer', status: 403, code, times: 'always' } as const
+  const refusedPart = b.oss.inject({ ...refused, operation: 'UploadPart', partNumber: 3 })
+  const sink = b.spool.createWriteStream('refused')
+  const failing = pipeline(streamOf(bytes(5 * PART)), sink)
+  await t.rejects(failing, { code: 'ERR_SPOOL_DENIED', part: 3, resumable: true })
+  await t.rejects(b.another().resume(sink.id), { code: 'ERR_SPOOL_DENIED', part: 3 })
+  refusedPart.remove()
+  b.oss.inject({ ...refused, operation: 'CompleteMultipartUpload' })
+  const error: unknown = await b
+    .another()
+    .resume(sink.id)
+    .catch((cause: unknown) => cause)
+  t.match(error, { code: 'ERR_SPOOL_DENIED' })
+  t.notOk(Object.hasOwn(Object(error), 'part'))
+})
+
 t.test('a part lost by OSS before Complete is sent again', async t => {
   const b = await bench(t)
   b.oss.inject({ operation: 'CompleteMultipartUpload', do: 'drop-part', parts: [2] })

@@ -62,7 +62,6 @@ export interface ErrorContext {
   /** True if some parts are no longer on this disk. */
   readonly hasFreedParts: boolean
   readonly uploadId?: string | undefined
-  readonly part?: number | undefined
   /** What a failed request means, put before its description. */
   readonly explanation?: string
   /** Next step for the user, instead of the usual one. */
@@ -115,7 +114,7 @@ function publishedState(
 /** Returns the public error for a failure. Errors of other origins are returned unchanged. */
 export function toSpoolError(error: unknown, upload: ErrorContext): unknown {
   if (error instanceof SpoolError) return error
-  const { id, uploadId, part, kept } = upload
+  const { id, uploadId, kept } = upload
   const object = `oss://${upload.bucket}/${upload.key}`
   const state = stateText(upload)
   const resumable = kept !== 'nothing'
@@ -135,12 +134,11 @@ export function toSpoolError(error: unknown, upload: ErrorContext): unknown {
   if (error instanceof OssRequestError) {
     const code = CODE_BY_KIND[errorKind(error)]
     if (code === 'ERR_SPOOL_ABORTED') return abortedError(upload, error)
-    const where = part === undefined ? '' : `part ${part} of `
     const what = `${upload.explanation ?? ''}${withoutPeriod(error.describe())}`
-    return new SpoolError(code, `${where}${object}: ${what}. ${state}`, {
+    return new SpoolError(code, `${object}: ${what}. ${state}`, {
       id,
       uploadId,
-      part,
+      part: error.part,
       resumable: resumable && code !== 'ERR_SPOOL_OBJECT_EXISTS',
       hint:
         code === 'ERR_SPOOL_OBJECT_EXISTS'

@@ -52,7 +52,7 @@ export class Transfer {
   #active = 0
   #session: Promise<MultipartSession> | undefined
   #sessions = 0
-  #failure: { error: unknown; part?: number } | undefined
+  #failure: { error: unknown } | undefined
   #unlimited: boolean
   readonly #limiter: ConcurrencyLimiter
   #idleWaiters: (() => void)[] = []
@@ -131,7 +131,7 @@ export class Transfer {
   }
 
   #fail(error: unknown, part?: number): void {
-    this.#failure ??= part === undefined ? { error } : { error, part }
+    this.#failure ??= { error }
     this.#queue = []
     this.#limiter.close()
     this.#events.onFailure(error, part)
@@ -203,7 +203,12 @@ export class Transfer {
       throw checksumMismatch(part, uploaded.crc64)
     }
     const policy = this.#retryPolicy(number)
-    const uploaded = await progress.trackBody(() => withRetry(attempt, policy))
+    const uploaded = await progress
+      .trackBody(() => withRetry(attempt, policy))
+      .catch((error: unknown) => {
+        if (error instanceof OssRequestError) error.part = number
+        throw error
+      })
     session.done.set(number, { number, etag: uploaded.etag })
     this.#acknowledgedCount++
     this.#context.countSent(part, since)
