@@ -37,7 +37,7 @@ export interface ObjectFormat<T> {
 export function encoderFactory<T>(format: Format<T> | ObjectFormat<T>): () => ObjectEncoder<T> {
   if (typeof format !== 'function') {
     const job = {}
-    return () => format.createEncoder(job)
+    return () => checkedEncoder(format.createEncoder(job))
   }
   const formatRecord = freshFormat(format)
   return () => {
@@ -45,12 +45,32 @@ export function encoderFactory<T>(format: Format<T> | ObjectFormat<T>): () => Ob
     return {
       add: record => {
         const bytes: unknown = formatRecord(record, isFirst)
-        if (typeof bytes !== 'string' && !types.isUint8Array(bytes))
-          throw invalidResult('format', 'a string or bytes', bytes)
+        if (!isContent(bytes)) throw invalidResult('format', 'a string or bytes', bytes)
         isFirst = false
         return bytes
       },
       end: () => undefined,
     }
   }
+}
+
+/** @throws TypeError if the caller's encoder has no `add()` or `end()`, which would make every record a bad one */
+function checkedEncoder<T>(encoder: ObjectEncoder<T>): ObjectEncoder<T> {
+  const given: { readonly add?: unknown; readonly end?: unknown } | null = encoder // callers in JavaScript
+  if (typeof given?.add !== 'function' || typeof given.end !== 'function') {
+    throw invalidResult('format.createEncoder', 'an object with add() and end()', encoder)
+  }
+  return {
+    add: record => checkContent('add', encoder.add(record)),
+    end: () => checkContent('end', encoder.end()),
+  }
+}
+
+function checkContent(method: string, result: unknown): string | Uint8Array | undefined {
+  if (result === undefined || isContent(result)) return result
+  throw invalidResult(`format.createEncoder().${method}`, 'a string, bytes or undefined', result)
+}
+
+function isContent(value: unknown): value is string | Uint8Array {
+  return typeof value === 'string' || types.isUint8Array(value)
 }

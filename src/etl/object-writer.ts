@@ -13,7 +13,8 @@ import { TransformChain } from './transform-chain.js'
 
 /** A record that the encoder of its object has accepted. */
 export interface EncodedRecord<T> {
-  readonly record: T
+  /** The record, if the next one of its object is compared with it. It may be a small slice of a large chunk. */
+  readonly record: T | undefined
   readonly id: RecordId
   /** Result of the encoder: bytes to append, or `undefined` if it holds the record for now. */
   readonly bytes: string | Uint8Array | undefined

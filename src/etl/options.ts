@@ -335,6 +335,7 @@ export function checkRotateOptions<T = string | Uint8Array>(
     throw invalidValue('deadLetter.key', reason, deadLetter.key)
   }
   const reservedKeys = [...jobKeys, deadLetter?.key].filter(key => key !== undefined)
+  checkKeyIsFree(options, keyTemplate, reservedKeys)
   return {
     job,
     keyTemplate,
@@ -426,6 +427,20 @@ function checkCommit({
     throw invalidValue('upload', 'must not have "overwrite: true" with "commit"', upload)
   }
   return { ms, records: records ?? Infinity, onUploadFailure }
+}
+
+/** @throws TypeError if the first object has the key of another object of the job in any case */
+function checkKeyIsFree(
+  { key, job, commit }: Pick<RotateOptions<never>, 'key' | 'job' | 'commit'>,
+  template: KeyTemplate,
+  reservedKeys: readonly string[],
+): void {
+  const { placeholders } = template
+  if (placeholders.has('partition') || template.hasDate) return
+  if (commit !== undefined && placeholders.has('seq')) return // the number is skipped
+  if (!reservedKeys.includes(template.key({ ...SAMPLE_KEY_FIELDS, job, date: undefined }))) return
+  const reason = 'must not be the key of the manifest, the success marker or the dead letter object'
+  throw invalidValue('key', reason, key)
 }
 
 /** @returns the key of the marker, or `undefined` if there is none */

@@ -13,7 +13,7 @@ import type { RotateSettings } from './options.js'
 /** The record in process. Its partition is added once it is known. */
 export type CurrentRecord<T> = { -readonly [K in keyof BadRecord<T>]: BadRecord<T>[K] }
 
-/** The latest record of an object that accepts records, and its encoder. */
+/** The latest record of an object that accepts records, if the job has `cutBefore`, and its encoder. */
 export interface PlacementTarget<T> {
   readonly latestRecord: T | undefined
   readonly encoder: ObjectEncoder<T>
@@ -54,7 +54,8 @@ export class RecordPlacement<T> {
     if (startsObject) this.#sequences.checkNextKey(sequence)
     const id = this.#idOf(record, number)
     const bytes = (startsObject ? nextEncoder : target.encoder).add(record)
-    return { record, id, bytes, sequence, startsObject }
+    const kept = this.#settings.cutBefore === undefined ? undefined : record
+    return { record: kept, id, bytes, sequence, startsObject }
   }
 
   #isCutBefore(record: T, { latestRecord }: PlacementTarget<T>): boolean {

@@ -233,7 +233,7 @@ export class RotateJob<T> {
     const { writer } = (this.#deadLetter ??= this.#beginDeadLetter(deadLetter.key))
     const line = deadLetterLine(bad, reason)
     if (this.#settings.commit !== undefined) this.#uncommitted.add(writer)
-    await writer.write({ record: line, id: bad.number, bytes: line })
+    await writer.write({ record: undefined, id: bad.number, bytes: line })
   }
 
   get #canSkip(): boolean {
@@ -390,7 +390,8 @@ export class RotateJob<T> {
       }
       this.#listener.onObject(manifestObject(counts, result), result)
     })
-    await queue.untilAtMost(this.#settings.upload.maxSpoolBytes ?? Infinity)
+    const { maxSpoolBytes = Infinity } = { ...this.#spool.defaults, ...this.#settings.upload }
+    await queue.untilAtMost(maxSpoolBytes)
   }
 
   #committable(key: string, upload: UploadOptions): CommittableOutput {

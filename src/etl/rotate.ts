@@ -84,6 +84,12 @@ class Rotation<T> extends Writable implements RotateStream<T> {
   readonly result: Promise<Manifest>
   readonly #settings: RotateSettings<T>
   readonly #job: RotateJob<T>
+  /** The signal that is a default of the spool. The job itself has no option for one. */
+  readonly #signal: AbortSignal | undefined
+  readonly #onAbort = (): void => {
+    const what = `The job ${this.#settings.job} was aborted`
+    void this.destroy(this.#firstFailure(this.#abortedError(what, this.#signal?.reason)))
+  }
   /** Commits, if the job has them. */
   readonly #commits: CommitQueue | undefined
   /** Records that were written to this sink, buffered ones included. */
@@ -117,6 +123,9 @@ class Rotation<T> extends Writable implements RotateStream<T> {
       this.#rejectResult = reject
     })
     this.result.catch(() => {}) // users must handle the stream's `error` event instead
+    this.#signal = spool.defaults.signal
+    if (this.#signal?.aborted === true) this.#onAbort()
+    else this.#signal?.addEventListener('abort', this.#onAbort, { once: true })
   }
 
   commit(): Promise<void> {
@@ -185,6 +194,7 @@ class Rotation<T> extends Writable implements RotateStream<T> {
   }
 
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
+    this.#signal?.removeEventListener('abort', this.#onAbort)
     const reason = this.#resultError(error)
     // Node treats a sink destroyed between `end()` and `finish` as finished.
     const wouldLookFinished = error === null && !this.#isDone && this.writableEnded
@@ -236,24 +246,33 @@ class Rotation<T> extends Writable implements RotateStream<T> {
   #resultError(error: Error | null): Error {
     if (this.#failure !== undefined) return this.#failure
     if (error instanceof SpoolError) return error
-    const { job } = this.#settings
-    const [consequence, hint] =
-      this.#commits === undefined
-        ? [
-            `The manifest of the job ${job} was not published`,
-            'Run the job again. It sends only what is missing.',
-          ]
-        : [
-            `Records after the last commit of the job ${job} are not published`,
-            'Publish what was committed: call `spool.resume(id)` for each resumable upload of `spool.uploads()`.',
-          ]
     if (error === null && this.writableEnded) {
-      const message = `The sink was destroyed before it finished. ${consequence}`
-      return new SpoolError('ERR_SPOOL_ABORTED', message, { hint })
+      return this.#abortedError('The sink was destroyed before it finished')
     }
     const reason = error === null ? 'the sink was destroyed before it ended' : error.message
     const cause = error === null ? {} : { cause: error }
-    const message = `The source of the job ${job} failed: ${reason}. ${consequence}`
+    const { consequence, hint } = this.#consequence
+    const message = `The source of the job ${this.#settings.job} failed: ${reason}. ${consequence}`
     return new SpoolError('ERR_SPOOL_SOURCE_FAILED', message, { hint, ...cause })
+  }
+
+  #abortedError(what: string, cause?: unknown): Error {
+    const { consequence, hint } = this.#consequence
+    return new SpoolError('ERR_SPOOL_ABORTED', `${what}. ${consequence}`, { hint, cause })
+  }
+
+  /** What a failure leaves, and what to do then. */
+  get #consequence(): { readonly consequence: string; readonly hint: string } {
+    const { job } = this.#settings
+    if (this.#commits === undefined) {
+      return {
+        consequence: `The manifest of the job ${job} was not published`,
+        hint: 'Run the job again. It sends only what is missing.',
+      }
+    }
+    return {
+      consequence: `Records after the last commit of the job ${job} are not published`,
+      hint: 'Publish what was committed: call `spool.resume(id)` for each resumable upload of `spool.uploads()`.',
+    }
   }
 }

@@ -21,9 +21,10 @@ class ChainedTransform {
       this.#ended = true
       this.#onEnd()
     })
-    stream.on('error', error => {
-      this.#error ??= error
-      this.#onError(this.#error)
+    stream.on('error', error => this.#fail(error))
+    // A stream that destroys itself without an error calls nobody back.
+    stream.once('close', () => {
+      if (!this.#ended) this.#fail(prematureCloseError())
     })
   }
 
@@ -44,8 +45,12 @@ class ChainedTransform {
   }
 
   destroy(): void {
-    this.#error ??= new Error('The transform was destroyed')
+    this.#fail(new Error('The transform was destroyed'))
     this.#stream.destroy()
+  }
+
+  #fail(error: Error): void {
+    this.#error ??= error
     this.#onError(this.#error)
   }
 
@@ -117,4 +122,10 @@ export class TransformChain {
     }
     return output
   }
+}
+
+/** In the form of Node. */
+function prematureCloseError(): Error {
+  const error = new Error('A transform closed before its end')
+  return Object.assign(error, { code: 'ERR_STREAM_PREMATURE_CLOSE' })
 }

@@ -76,6 +76,42 @@ t.test('an encoder that fails fails the job', async t => {
   }
 })
 
+t.test('an encoder without its methods, or with another result, fails the job', async t => {
+  const work = await bench(t)
+  const encoder = { add: (): string => '', end: (): string => '' }
+  const results = [
+    ...[null, 5, ['a'], {}].map(result => () => result),
+    async () => 'a',
+    () => Promise.reject(new Error('late')),
+  ]
+  const wrong = [
+    null,
+    {},
+    { add: encoder.add },
+    { end: encoder.end },
+    ...results.flatMap(result => [
+      { ...encoder, add: result },
+      { ...encoder, end: result },
+    ]),
+  ]
+  for (const [i, each] of wrong.entries()) {
+    const format = { createEncoder: () => each as ObjectEncoder<number> } // hidden from the compiler
+    const sink = rotate<number>(work.spool, { job: `job-${i}`, key: '{job}', format })
+    await t.rejects(pipeline([0, 1], sink), { code: 'ERR_INVALID_ARG_TYPE' }, String(i))
+    t.equal(await work.get(`job-${i}`), undefined)
+  }
+})
+
+t.test('an encoder without its methods does not turn all records into bad ones', async t => {
+  const work = await bench(t)
+  const format = { createEncoder: () => ({}) as ObjectEncoder<number> }
+  const options = { job: 'job', key: '{job}', format, deadLetter: { key: 'bad' } }
+  await t.rejects(pipeline([0, 1], rotate<number>(work.spool, options)), {
+    code: 'ERR_INVALID_ARG_TYPE',
+  })
+  t.equal(await work.get('bad'), undefined)
+})
+
 t.test('a format that is neither function nor object, and excluded options, are refused', t => {
   const client = { accessKeyId: 'k', accessKeySecret: 's', region: 'oss-cn-hangzhou', bucket: 'b' }
   const spool = new Spool({ client, dir: '/nonexistent/oss-spool' }) // never accessed

@@ -4,6 +4,8 @@ import { EventEmitter, once } from 'node:events'
 import { PassThrough, Readable, Transform } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import t, { type Test } from 'tap'
 import { EarlyEnds } from '../../src/etl/early-ends.js'
 import {
@@ -17,6 +19,7 @@ import {
 import { ObjectTimers } from '../../src/etl/object-timers.js'
 import { OpenObjects } from '../../src/etl/open-objects.js'
 import type { SpoolOptions } from '../../src/index.js'
+import { until } from '../support/command-line.js'
 import { long, sampled } from '../support/long.js'
 import { bench, BUCKET, type Bench } from '../support/oss.js'
 import { pathOf } from '../support/project.js'
@@ -27,6 +30,9 @@ interface Row {
   readonly of: string
   readonly text: string
 }
+
+setFlagsFromString('--expose-gc')
+const collectGarbage: () => void = runInNewContext('gc')
 
 const WORKER = pathOf('test/etl/open-objects-worker.mjs')
 /** More than a batch. */
@@ -214,6 +220,48 @@ t.test('a transform that cannot be created fails the job with its error', async 
   }
   t.same(operations(b), {})
 })
+
+t.test('a transform that closes before its end fails the job', async t => {
+  const b = await bench(t)
+  for (const at of ['transform', 'flush'] as const) {
+    const closing = (): Transform => {
+      const stream = new PassThrough()
+      stream[`_${at}`] = () => stream.destroy()
+      return stream
+    }
+    const sink = open(b, { job: at, transform: closing })
+    const failure = { code: 'ERR_STREAM_PREMATURE_CLOSE' }
+    await t.rejects(pipeline(rows(3, 1), sink), failure, at)
+    await t.rejects(sink.result, failure)
+  }
+  t.equal(b.count('PutObject'), 0)
+})
+
+t.test(
+  'open objects do not keep their latest record, which may be a slice of a large chunk',
+  async t => {
+    const b = await bench(t)
+    const sink = rotate<Buffer>(b.spool, {
+      job: 'job',
+      key: '{job}/{partition}',
+      partitionBy: record => record.toString(),
+    })
+    const chunks: WeakRef<object>[] = []
+    for (let i = 0; i < 20; i++) {
+      const chunk = Buffer.alloc(100_000, String(i))
+      chunks.push(new WeakRef(chunk.buffer))
+      await new Promise(resolve => sink.write(chunk.subarray(0, 2), resolve))
+    }
+    const kept = (): number => {
+      collectGarbage()
+      return chunks.filter(chunk => chunk.deref() !== undefined).length
+    }
+    // The current one may be in use.
+    await until(() => kept() <= 1)
+    sink.end()
+    t.equal((await sink.result).records, 20)
+  },
+)
 
 t.test('destroy() while objects wait for their output settles the job', async t => {
   const b = await bench(t)

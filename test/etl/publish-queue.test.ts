@@ -154,27 +154,30 @@ t.test('a destroyed job keeps its sealed objects', async t => {
 })
 
 t.test('maxSpoolBytes also limits the bytes of objects that wait', async t => {
-  const b = await bench(t, { spool: { parallel: 1 } })
-  const denied = b.oss.inject(PUTS)
-  const chunk = 'x'.repeat(99_999) + '\n'
-  const { sink, results } = open(b, {
-    every: { records: 1 },
-    upload: { maxSpoolBytes: 1_000_000 },
-  })
-  let written = 0
-  const writing = pipeline(
-    Readable.from(
-      (function* () {
-        for (; written < 60; written++) yield chunk
-      })(),
-    ),
-    sink,
-  )
-  await until(async () => (await b.another().uploads()).length >= 10)
-  t.ok(written < 60, 'records wait')
-  denied.remove()
-  await writing
-  t.equal(results.length, 60)
+  for (const isDefault of [false, true]) {
+    const limit = { maxSpoolBytes: 1_000_000 }
+    const b = await bench(t, { spool: { parallel: 1, ...(isDefault ? limit : {}) } })
+    const denied = b.oss.inject(PUTS)
+    const chunk = 'x'.repeat(99_999) + '\n'
+    const { sink, results } = open(b, {
+      every: { records: 1 },
+      upload: isDefault ? {} : limit,
+    })
+    let written = 0
+    const writing = pipeline(
+      Readable.from(
+        (function* () {
+          for (; written < 60; written++) yield chunk
+        })(),
+      ),
+      sink,
+    )
+    await until(async () => (await b.another().uploads()).length >= 10)
+    t.ok(written < 60, 'records wait')
+    denied.remove()
+    await writing
+    t.equal(results.length, 60)
+  }
 })
 
 t.test('a process whose records wait for OSS stays alive until they are published', async t => {

@@ -143,6 +143,10 @@ t.test('rotate() rejects invalid options before any work, with the right code', 
     ['ERR_INVALID_ARG_VALUE', { transform: 'brotli' }],
     ['ERR_INVALID_ARG_TYPE', { transform: 7 }],
     ['ERR_INVALID_ARG_VALUE', { manifest: 'm-{seq}' }],
+    ['ERR_INVALID_ARG_VALUE', { key: '_manifest-{job}.json' }],
+    ['ERR_INVALID_ARG_VALUE', { key: '{job}-{seq:02}', successMarker: 'j-00' }],
+    ['ERR_INVALID_ARG_VALUE', { key: '{job}-{seq}', deadLetter: { key: '{job}-0' } }],
+    ['ERR_INVALID_ARG_VALUE', { key: '{job}', deadLetter: { key: '{job}' }, commit: { ms: 1 } }],
     ['ERR_SPOOL_INVALID_KEY', { manifest: '/m' }],
     ['ERR_OUT_OF_RANGE', { upload: { partSize: 1 } }],
     ['ERR_INVALID_ARG_VALUE', { upload: { id: 'mine' } }],
@@ -204,9 +208,16 @@ t.test('a job never uses a key twice', t => {
   t.equal(next('a1'), 'a10')
   for (let i = 2; i < 10; i++) t.equal(next('a'), `a${i}`)
   t.throws(() => next('a'), { code: 'ERR_SPOOL_OBJECT_EXISTS', resumable: false })
-  const fixed = new KeySequences(checkRotateOptions({ job: 'j', key: 'm', manifest: 'm' }))
+  const chosen = new KeySequences(
+    checkRotateOptions<string>({
+      job: 'j',
+      key: '{partition}',
+      partitionBy: record => record,
+      manifest: 'm',
+    }),
+  )
   t.throws(
-    () => fixed.nextKey(fixed.sequenceFor('')),
+    () => chosen.nextKey(chosen.sequenceFor('m')),
     { code: 'ERR_SPOOL_OBJECT_EXISTS' },
     'the key of the manifest is taken',
   )

@@ -496,6 +496,27 @@ t.test('destroy() before or after end() publishes no unfinished object', async t
   await t.rejects(never.result, { code: 'ERR_SPOOL_SOURCE_FAILED' })
 })
 
+t.test('a job fails when the signal that is a default of its spool is aborted', async t => {
+  const work = await bench(t)
+  const reason = new Error('shutdown')
+  const isAborted = { code: 'ERR_SPOOL_ABORTED', cause: reason }
+  for (const [name, more] of Object.entries({ rerun: {}, committed: { commit: { ms: 1 } } })) {
+    const controller = new AbortController()
+    const { signal } = controller
+    const spool = work.another({ signal })
+    const open = (job: string): RotateStream<Row> =>
+      rotate<Row>(spool, { job: `${job}-${name}`, key: '{job}/{seq}', format: jsonl, ...more })
+    const during = open('during')
+    const failed = once(during, 'error')
+    for (const row of rows(5)) during.write(row)
+    controller.abort(reason)
+    t.match(await failed, [isAborted])
+    await t.rejects(during.result, isAborted)
+    await t.rejects(pipeline(rows(5), open('after')), isAborted)
+  }
+  t.equal(work.count('PutObject'), 0)
+})
+
 t.test('works as the last item of a chain and as the destination of web streams', async t => {
   const work = await bench(t)
   const make = (job: string): RotateStream<Row> =>
