@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import type { AccessKey } from './auth/credentials.js'
 import type { Fault } from './faults/fault.js'
+import { isBoolean, isOneOf, isRecordOf, isString, type FieldCheck } from './field-checks.js'
 import type { LinkOptions } from './simulated-network.js'
 import type { EmulatorSettings } from './settings.js'
 
@@ -57,25 +58,34 @@ export interface EmulatorOptions {
   readonly maxRequests?: number
 }
 
-/** Names of the options. The compiler checks that none is missing. */
-const OPTIONS: Readonly<Record<keyof EmulatorOptions, true>> = {
-  dir: true,
-  port: true,
-  host: true,
-  region: true,
-  credentials: true,
-  buckets: true,
-  createBuckets: true,
-  faults: true,
-  link: true,
-  verify: true,
-  discard: true,
-  tls: true,
-  admin: true,
-  cnames: true,
-  allowBrowsers: true,
-  idleTimeout: true,
-  maxRequests: true,
+const isNumber: FieldCheck = value => typeof value === 'number'
+const isObject: FieldCheck = value => typeof value === 'object' && value !== null
+const isAccessKey: FieldCheck = value => {
+  const fields = new Map<string, unknown>(isObject(value) ? Object.entries(Object(value)) : [])
+  return isString(fields.get('accessKeyId')) && isString(fields.get('accessKeySecret'))
+}
+
+/** Types of the options. Numbers, and what is in `buckets`, `faults` and `link`, are checked where they are used. */
+const OPTION_CHECKS: Readonly<Record<keyof EmulatorOptions, FieldCheck>> = {
+  dir: isString,
+  port: isNumber,
+  host: isString,
+  region: isString,
+  credentials: value =>
+    value === 'random' ||
+    (Array.isArray(value) ? value.length > 0 && value.every(isAccessKey) : isAccessKey(value)),
+  buckets: Array.isArray,
+  createBuckets: isBoolean,
+  faults: Array.isArray,
+  link: isObject,
+  verify: isOneOf(true, false, 'crc64'),
+  discard: isBoolean,
+  tls: isObject,
+  admin: value => isBoolean(value) || isNumber(value),
+  cnames: isRecordOf(isString),
+  allowBrowsers: isBoolean,
+  idleTimeout: isNumber,
+  maxRequests: isNumber,
 }
 
 /** Default access key. It is public: anyone who can reach the port can use it. */
@@ -90,7 +100,9 @@ export const DEFAULT_KEY: AccessKey = {
  * @throws `TypeError` or `RangeError` for an unknown option or an invalid value
  */
 export function resolveSettings(options: EmulatorOptions): EmulatorSettings {
-  checkNames(options)
+  checkOptions(options)
+  checkPort('port', options.port ?? 0)
+  if (typeof options.admin === 'number') checkPort('admin', options.admin)
   const { credentials: keys = DEFAULT_KEY } = options
   const credentials = keys === 'random' ? createRandomKey() : keys
   const accessKeys = isAccessKeyList(credentials) ? credentials : ([credentials] as const)
@@ -98,7 +110,7 @@ export function resolveSettings(options: EmulatorOptions): EmulatorSettings {
     region: options.region ?? 'oss-cn-hangzhou',
     accessKeys,
     createBuckets: options.createBuckets ?? false,
-    verify: checkVerify(options.verify ?? true),
+    verify: options.verify ?? true,
     discard: options.discard ?? false,
     idleTimeout: checkPositiveInteger('idleTimeout', options.idleTimeout ?? 60_000),
     cnames: options.cnames ?? {},
@@ -110,12 +122,21 @@ export function resolveSettings(options: EmulatorOptions): EmulatorSettings {
 }
 
 /** A misspelt option would silently have no effect. */
-function checkNames(options: unknown): void {
+function checkOptions(options: unknown): void {
   if (typeof options !== 'object' || options === null) {
     throw new TypeError(`Expected \`options\` to be an object, got \`${String(options)}\``)
   }
-  const unknown = Object.keys(options).find(name => !Object.hasOwn(OPTIONS, name))
-  if (unknown !== undefined) throw new TypeError(`Unknown option \`${unknown}\``)
+  const checks = new Map<string, FieldCheck>(Object.entries(OPTION_CHECKS))
+  for (const [name, value] of Object.entries(options)) {
+    const check = checks.get(name)
+    if (check === undefined) throw new TypeError(`Unknown option \`${name}\``)
+    if (value !== undefined && !check(value)) throw new TypeError(`Invalid option \`${name}\``)
+  }
+}
+
+function checkPort(name: string, port: number): void {
+  if (!Number.isInteger(port) || port < 0 || port > 65_535)
+    throw new RangeError(`Expected \`${name}\` to be a port from 0 to 65535, got \`${port}\``)
 }
 
 /** Returns whether everybody knows the secret of `key`. */
@@ -133,12 +154,6 @@ function createRandomKey(): AccessKey {
 // Array.isArray() does not narrow readonly arrays
 function isAccessKeyList<T, L extends readonly T[]>(value: T | L): value is L {
   return Array.isArray(value)
-}
-
-function checkVerify(value: boolean | 'crc64'): boolean | 'crc64' {
-  if (typeof value !== 'boolean' && value !== 'crc64')
-    throw new TypeError(`Expected \`verify\` to be a boolean or 'crc64', got \`${String(value)}\``)
-  return value
 }
 
 function checkPositiveInteger(name: string, value: number): number {

@@ -658,6 +658,23 @@ t.test('emulator options are validated and applied', async t => {
     const verify = 'nonsense' as 'crc64' // as JavaScript may pass it
     await t.rejects(startEmulator({ verify }), TypeError)
     await t.rejects(startEmulator({ link: { bandwidth: -1 } }), RangeError)
+    await t.rejects(startEmulator({ port: 65_536 }), RangeError)
+    await t.rejects(startEmulator({ admin: -1 }), RangeError)
+    const fromJavaScript: Record<string, unknown>[] = [
+      { bucket: 'photos' }, // unknown
+      { Dir: '/tmp' },
+      { port: '9000' },
+      { credentials: { accessKeyId: 'id' } },
+      { credentials: [] },
+      { credentials: null },
+      { buckets: 'photos' },
+      { createBuckets: 1 },
+      { faults: {} },
+      { cnames: { 'a.example.com': 5 } },
+      { tls: true },
+    ]
+    for (const options of fromJavaScript)
+      await t.rejects(startEmulator(options), TypeError, JSON.stringify(options))
     const taken = createServer().listen(0, '127.0.0.1')
     await new Promise(resolve => taken.once('listening', resolve))
     const address = taken.address()

@@ -2,26 +2,17 @@
  * Checks faults. They come from JavaScript and over the admin port, and a misspelt field would silently
  * do nothing, so every field must be known and of the right type.
  */
+import {
+  isFiniteNumber,
+  isNonNegativeInteger,
+  isOneOf,
+  isOneOrMany,
+  isPositiveInteger,
+  isRecordOf,
+  isString,
+  type FieldCheck,
+} from '../field-checks.js'
 import type { Fault, FaultAction, FaultPoint } from './fault.js'
-
-type FieldCheck = (value: unknown) => boolean
-
-const isString: FieldCheck = value => typeof value === 'string'
-const isFiniteNumber: FieldCheck = value => typeof value === 'number' && Number.isFinite(value)
-const isNonNegativeInteger: FieldCheck = value => Number.isSafeInteger(value) && Number(value) >= 0
-const isPositiveInteger: FieldCheck = value => isNonNegativeInteger(value) && value !== 0
-const isOneOrMany =
-  (check: FieldCheck): FieldCheck =>
-  value =>
-    Array.isArray(value) ? value.every(check) : check(value)
-const isOneOf =
-  (...values: readonly unknown[]): FieldCheck =>
-  value =>
-    values.includes(value)
-const isRecordOf =
-  (check: FieldCheck): FieldCheck =>
-  value =>
-    typeof value === 'object' && value !== null && Object.values(value).every(check)
 
 const FAULT_POINTS: readonly FaultPoint[] = ['start', 'body', 'received', 'done', 'reply']
 const isFaultPoint = isOneOf(...FAULT_POINTS)
