@@ -5,6 +5,9 @@
 import { errorCode } from '../util/error-code.js'
 import { errorMessage, isArgumentError, isError } from '../util/error-shape.js'
 
+/** It has no spool. */
+const EMULATOR = 'oss-spool emulator'
+
 /** Errors of Redis and its clients that have no code. */
 const REDIS_ERROR = /^(RedisError|ReplyError|MaxRetriesPerRequestError|ClusterAllFailedError)$/
 const REDIS_MESSAGE =
@@ -38,20 +41,23 @@ export function hintForError(
   if (code.startsWith('EADDR')) return addressHint(command)
   if (NETWORK_CODE.test(code))
     return 'Check the network and the address, then run the command again.'
-  if (/^(E[A-Z0-9]+|ERR_SYSTEM_ERROR|ERR_FS_\w+)$/.test(code)) return diskHint(code, propose)
+  if (/^(E[A-Z0-9]+|ERR_SYSTEM_ERROR|ERR_FS_\w+)$/.test(code))
+    return diskHint(code, command, propose)
   if (command === 'oss-spool worker' && !isArgumentError(error)) {
     return 'Fix the source or the queue, then add the job again.'
   }
   return 'This is probably a bug. Please report it with the output of --debug.'
 }
 
-function diskHint(code: string, propose: (...args: string[]) => string): string {
+function diskHint(code: string, command: string, propose: (...args: string[]) => string): string {
   if (code === 'EMFILE' || code === 'ENFILE') {
     return 'Raise the limit of open files (ulimit -n), or lower --parallel-uploads.'
   }
-  if (code === 'ENAMETOOLONG') return 'Use a shorter path, or set --spool to a shorter one.'
+  if (code === 'ENAMETOOLONG' && command !== EMULATOR)
+    return 'Use a shorter path, or set --spool to a shorter one.'
   if (code === 'EAGAIN')
     return 'Raise the limit of processes (ulimit -u), then run the command again.'
+  if (command === EMULATOR) return 'Use another --dir.'
   return `Run "${propose('doctor')}" to check the spool directory, or set --spool to another one.`
 }
 

@@ -106,6 +106,14 @@ t.test('an unreadable file exits with 2', async t => {
   isClear(t, done)
 })
 
+t.test('a directory that emulator cannot use exits with 1, and the hint names --dir', async t => {
+  const done = await run(t.testdir({ file: '' }), ['emulator', '--dir=file'])
+  t.match(done, { status: 1, err: /ENOTDIR/ })
+  t.match(done.err, '--dir')
+  t.notMatch(done.err, /--spool|doctor/)
+  isClear(t, done)
+})
+
 t.test('a read-only spool directory exits with 1, and doctor says how to fix it', async t => {
   const disk = tinyDisk(t)
   if (disk === undefined) return
