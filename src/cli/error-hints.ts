@@ -19,7 +19,7 @@ const NETWORK_CODE =
 
 /**
  * Returns the next step.
- * @param command – command that failed, such as `oss-spool put`
+ * @param command – command that failed, such as `oss-spool put`; empty for an error of the spool directory
  * @param propose – words a command line with the given flags
  */
 export function hintForError(
@@ -41,6 +41,7 @@ export function hintForError(
   if (code.startsWith('EADDR')) return addressHint(command)
   if (NETWORK_CODE.test(code))
     return 'Check the network and the address, then run the command again.'
+  if (isOfEmbeddedOss(error, command)) return 'Use another directory for --local.'
   if (/^(E[A-Z0-9]+|ERR_SYSTEM_ERROR|ERR_FS_\w+)$/.test(code))
     return diskHint(code, command, propose)
   if (command === 'oss-spool worker' && !isArgumentError(error)) {
@@ -59,6 +60,13 @@ function diskHint(code: string, command: string, propose: (...args: string[]) =>
     return 'Raise the limit of processes (ulimit -u), then run the command again.'
   if (command === EMULATOR) return 'Use another --dir.'
   return `Run "${propose('doctor')}" to check the spool directory, or set --spool to another one.`
+}
+
+/** Returns whether the directory of `--local` could not be created. That of the spool has a `SpoolError`. */
+function isOfEmbeddedOss(error: unknown, command: string): boolean {
+  const isOfSpool = command === ''
+  const isMkdir = isError(error) && 'syscall' in error && error.syscall === 'mkdir'
+  return isMkdir && !isOfSpool && command !== EMULATOR
 }
 
 function addressHint(command: string): string {

@@ -88,8 +88,8 @@ t.test(
     const dir = t.testdir({})
     for (const [args, err] of [
       [['put', K, BIN, `--local=${join(dir, 'd')}`, '--spool=/proc/x'], /ERR_SPOOL_IO.*ENOENT/],
-      [['put', K, BIN, '--local=/proc/x'], /ENOENT.*\/proc\/x/],
-      [['emulator', '--dir', '/proc/x'], /ENOENT.*\/proc\/x/],
+      [['put', K, BIN, '--local=/proc/x'], /ENOENT.*\/proc\/x.*\n.*--local/],
+      [['emulator', '--dir', '/proc/x'], /ENOENT.*\/proc\/x.*\n.*--dir/],
     ] as const) {
       t.match(await wrapped(t, ['env'], args, dir, {}), { status: 1, err }, args.join(' '))
     }

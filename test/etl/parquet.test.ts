@@ -10,6 +10,7 @@ import * as zlib from 'node:zlib'
 import { DuckDBInstance } from '@duckdb/node-api'
 import { parquetMetadata, parquetReadObjects } from 'hyparquet'
 import { compressors } from 'hyparquet-compressors'
+import { ParquetWriter } from 'hyparquet-writer'
 import t, { type Test } from 'tap'
 import {
   parquet,
@@ -325,6 +326,29 @@ t.test('a bad record is named, or skipped without a trace in its file', async t 
   const file = toArrayBuffer((await work.get('skipping.parquet')) ?? Buffer.alloc(0))
   t.same(await parquetReadObjects({ file }), [{ id: 1 }, { id: 2 }, { id: 4 }])
 })
+
+t.test(
+  'a row group that could not be written fails the job, although bad records are skipped',
+  async t => {
+    const work = await bench(t)
+    const { write } = ParquetWriter.prototype
+    t.teardown(() => void (ParquetWriter.prototype.write = write))
+    ParquetWriter.prototype.write = function (...args) {
+      ParquetWriter.prototype.write = write
+      write.apply(this, args) // the writer's state is what it is in the middle of a file
+      throw new RangeError('Array buffer allocation failed')
+    }
+    const job = rotate<object>(work.spool, {
+      job: 'damaged',
+      key: '{job}.parquet',
+      format: await parquet({ schema: { id: 'int32' }, rowGroup: 2 }),
+      onBadRecord: () => 'skip',
+    })
+    const records = [{ id: 1 }, { id: 2 }, { id: 3 }]
+    await t.rejects(pipeline(records, job), { message: /allocation failed/ })
+    t.equal(await work.get('damaged.parquet'), undefined)
+  },
+)
 
 t.test('every.bytes ends an object with the row group that reaches it', async t => {
   const work = await bench(t)

@@ -4,6 +4,7 @@ import type { ObjectEncoder } from '../object-format.js'
 import type { ParquetSettings } from './check-options.js'
 import { codecOptions } from './codec.js'
 import type { MemoryBudget } from './memory-budget.js'
+import { toError } from '../../util/error-shape.js'
 import { RowGroup } from './row-group.js'
 import { RowReader, type Column } from './row.js'
 
@@ -28,6 +29,8 @@ export class ParquetEncoder implements ObjectEncoder<object> {
   readonly #rowGroup: RowGroup
   readonly #bytes: ByteWriter
   readonly #file: ParquetWriter
+  /** A row group that could not be written. Its records are lost, so the object must not be published. */
+  #failure: Error | undefined
 
   constructor(
     { ByteWriter, ParquetWriter }: ParquetLibrary,
@@ -48,6 +51,7 @@ export class ParquetEncoder implements ObjectEncoder<object> {
   }
 
   add(record: object): Uint8Array | undefined {
+    if (this.#failure !== undefined) throw this.#failure
     this.#rowGroup.add(this.#reader.read(record))
     if (!this.#rowGroup.isFull) return undefined
     this.#writeRowGroup()
@@ -55,6 +59,7 @@ export class ParquetEncoder implements ObjectEncoder<object> {
   }
 
   end(): Uint8Array {
+    if (this.#failure !== undefined) throw this.#failure
     if (this.#rowGroup.rows > 0) this.#writeRowGroup()
     this.#file.schema = schemaOf(this.#columns, ({ type }) => type.element)
     void this.#file.finish() // no promise, because a `ByteWriter` returns none
@@ -68,7 +73,11 @@ export class ParquetEncoder implements ObjectEncoder<object> {
       data: values,
       statistics: this.#columns[i]?.type.hasStatistics ?? false,
     }))
-    void this.#file.write({ columnData, rowGroupSize, pageSize: PAGE_BYTES }) // no promise, as above
+    try {
+      void this.#file.write({ columnData, rowGroupSize, pageSize: PAGE_BYTES }) // no promise, as above
+    } catch (error) {
+      throw (this.#failure = toError(error))
+    }
   }
 
   /** Returns the bytes since the last call. They are not copied: the writer gets new memory. */
