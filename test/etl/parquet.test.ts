@@ -331,7 +331,8 @@ t.test(
   'a row group that could not be written fails the job, although bad records are skipped',
   async t => {
     const work = await bench(t)
-    const { write } = ParquetWriter.prototype
+    // oxlint-disable-next-line typescript/unbound-method -- it is called with its file
+  const { write } = ParquetWriter.prototype
     t.teardown(() => void (ParquetWriter.prototype.write = write))
     ParquetWriter.prototype.write = function (...args) {
       ParquetWriter.prototype.write = write
