@@ -332,7 +332,7 @@ t.test(
   async t => {
     const work = await bench(t)
     // oxlint-disable-next-line typescript/unbound-method -- it is called with its file
-  const { write } = ParquetWriter.prototype
+    const { write } = ParquetWriter.prototype
     t.teardown(() => void (ParquetWriter.prototype.write = write))
     ParquetWriter.prototype.write = function (...args) {
       ParquetWriter.prototype.write = write
