@@ -14,7 +14,7 @@ export const title = '10,000 parts of 100 KiB, 5 in flight'
 
 export async function run(bench, { runs, scale }) {
   const spec = { size: scaled(PARTS, scale) * PART, partSize: PART, parallel: 5 }
-  const all = server => ({
+  const uploads = server => ({
     [`${OURS}; ${SERVERS[server]}`]: {
       subject: 'oss-spool',
       ...spec,
@@ -26,7 +26,7 @@ export async function run(bench, { runs, scale }) {
     [`${BESIDE_FILE}; ${SERVERS[server]}`]: { subject: 'part-loop', ...spec, server },
   })
   const compared = await bench.compare(
-    { ...all('discarding'), ...all('oss') },
+    { ...uploads('discarding'), ...uploads('oss') },
     Math.min(runs, ROUNDS),
   )
   const others = await bench.compare(
