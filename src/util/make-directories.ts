@@ -17,22 +17,23 @@ export async function makeDirectories(path: string): Promise<string | undefined>
     await mkdir(directory, { mode: 0o700 })
     return directory
   } catch (error) {
-    if (await isDirectory(directory)) return undefined
-    if (errorCode(error) !== 'ENOENT' || dirname(directory) === directory) throw error
+    if (errorCode(error) !== 'ENOENT' || dirname(directory) === directory)
+      return checkExists(directory, error)
   }
   const first = await makeDirectories(dirname(directory))
   try {
     await mkdir(directory, { mode: 0o700 })
     return first ?? directory
   } catch (error) {
-    if (await isDirectory(directory)) return first // another process was faster
-    throw error
+    await checkExists(directory, error) // another process was faster
+    return first
   }
 }
 
-async function isDirectory(path: string): Promise<boolean> {
-  return stat(path).then(
-    stats => stats.isDirectory(),
-    () => false,
-  )
+/** Resolves if the directory exists although `mkdir` failed. @throws its failure, or that of looking at what exists */
+async function checkExists(path: string, failure: unknown): Promise<undefined> {
+  const stats = await stat(path).catch((error: unknown) => {
+    throw errorCode(failure) === 'EEXIST' ? error : failure
+  })
+  if (!stats.isDirectory()) throw failure
 }
