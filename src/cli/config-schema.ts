@@ -406,17 +406,6 @@ export const SETTING_DEFINITIONS: readonly SettingDefinition[] = [
   ),
 ]
 
-/** Settings that select an OSS and say how to reach it. */
-export const CONNECTION_SETTINGS = [
-  'local',
-  'endpoint',
-  'region',
-  'internal',
-  'cname',
-  'pathStyle',
-  'requestPayer',
-] as const
-
 const SETTING_BY_NAME: ReadonlyMap<string, SettingDefinition> = new Map(
   SETTING_DEFINITIONS.map(each => [each.name, each]),
 )

@@ -5,13 +5,8 @@
 import { isAbsolute, join } from 'node:path'
 import { NO_FILE_SETTINGS, readConfigFile } from './config-file.js'
 import { parseOssutilConfig, readOssutilConfig, type BucketEndpoint } from './ossutil-config.js'
-import { toFlag } from './command-words.js'
-import {
-  CONNECTION_SETTINGS,
-  settingNamed,
-  SETTING_DEFINITIONS,
-  type SettingDefinition,
-} from './config-schema.js'
+import { CONNECTION_SETTINGS, toFlag } from './command-words.js'
+import { settingNamed, SETTING_DEFINITIONS, type SettingDefinition } from './config-schema.js'
 import { UsageError } from './exit-status.js'
 import { placeFor, type PlaceSettings, type Ranked } from './place-settings.js'
 import { errorMessage } from '../util/error-shape.js'

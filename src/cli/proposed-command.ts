@@ -5,7 +5,7 @@
 import { resolve } from 'node:path'
 import { EMBEDDED_PREFIX, type HintWording, type MoveHint, type RecordedPlace } from '../hint.js'
 import type { ConnectionFlags } from './connection.js'
-import { shellQuoted, toFlag } from './command-words.js'
+import { CONNECTION_SETTINGS, shellQuoted, toFlag } from './command-words.js'
 
 /** The given flags that select what a command works on. */
 export type SelectingFlags = ConnectionFlags & {
@@ -47,16 +47,7 @@ const PATH_FLAGS: ReadonlySet<string> = new Set([
   'redisKey',
 ])
 const SPOOL_FLAGS = ['config', 'spool'] as const
-const CONNECTION_FLAGS = [
-  ...SPOOL_FLAGS,
-  'local',
-  'endpoint',
-  'region',
-  'internal',
-  'cname',
-  'pathStyle',
-  'requestPayer',
-] as const
+const CONNECTION_FLAGS = [...SPOOL_FLAGS, ...CONNECTION_SETTINGS] as const
 
 /**
  * Returns an `oss-spool` command line, quoted for a shell.

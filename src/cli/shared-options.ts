@@ -3,7 +3,8 @@
  * twice, because the last of two ids is no more likely to be intended than the first.
  */
 import { Command, Option } from 'commander'
-import { CONNECTION_SETTINGS, settingNamed, type SettingDefinition } from './config-schema.js'
+import { CONNECTION_SETTINGS } from './command-words.js'
+import { settingNamed, type SettingDefinition } from './config-schema.js'
 import { UsageError } from './exit-status.js'
 import { parseNonEmpty } from './units.js'
 
