@@ -171,6 +171,26 @@ for (const { operation, size } of cases) {
     t.same(await readdir(b.dir), [])
   })
 
+  t.test(`${operation}: an object written after the last attempt of a run is kept`, async t => {
+    const b = await bench(t, { spool: { retry: { attempts: 2, minDelay: 1, maxDelay: 1 } } })
+    b.oss.inject({ operation, do: 'reset', at: 'received', times: 2 })
+    const data = bytes(size)
+    const sink = b.spool.createWriteStream('later')
+    await t.rejects(pipeline(streamOf(data), sink), { code: 'ERR_SPOOL_UPLOAD_FAILED' })
+    await sink.result.catch(() => undefined)
+    t.match(await b.spool.uploads(), [{ phase: 'completing', resumable: true }])
+    const theirs = bytes(77)
+    const client = clientOf(b)
+    await client.put('later', theirs)
+    for (const { uploadId } of (await client.listUploads({ 'max-uploads': 10 }, {})).uploads) {
+      await client.abortMultipartUpload('later', uploadId)
+    }
+    await t.rejects(b.another().resume(sink.id), { code: 'ERR_SPOOL_OBJECT_EXISTS' })
+    t.same(await b.get('later'), theirs)
+    t.match(await b.another().resume(sink.id, { force: true }), { size })
+    t.same(await b.get('later'), data)
+  })
+
   t.test(
     `${operation}: someone else's object with equal bytes is not mistaken for ours`,
     async t => {

@@ -35,7 +35,12 @@ import {
   uploadIdsToSettle,
   withLostInitiates,
 } from '../model/phase.js'
-import { asUnpublished, isOurObject, reconcile } from '../transfer/publish-outcome.js'
+import {
+  asUnpublished,
+  isOurObject,
+  reconcile,
+  type Unpublished,
+} from '../transfer/publish-outcome.js'
 import { isRetryable, retryDelay, withRetry } from '../model/retry.js'
 import { errorMessage } from '../../util/error-shape.js'
 import type { UploadResources } from './upload-resources.js'
@@ -93,7 +98,12 @@ export async function finish(resources: UploadResources): Promise<FinishResult> 
 
 /** Reconciles a record that is in `completing` after a crash or a lost response (rule 8). */
 async function reconcileOnStart(resources: UploadResources): Promise<PublishedObject | undefined> {
-  return resources.sealed.phase === 'completing' ? reconcileRecord(resources) : undefined
+  const record = resources.sealed
+  if (record.phase !== 'completing') return undefined
+  const { outcome, object } = await askOutcome(resources, record)
+  if (outcome === 'ours') return object
+  await saveUnpublished(resources, record, outcome)
+  return undefined
 }
 
 /** Sends the remaining parts, saves `completing`, sends Complete or PutObject, and verifies the object. */
@@ -273,25 +283,29 @@ async function handleFailure(
 ): Promise<PublishedObject | undefined> {
   const { context, writer } = resources
   const kind = errorKind(failure)
-  const { phase } = resources.sealed
+  const record = resources.sealed
+  const isCompleting = record.phase === 'completing'
   // Already retried by the caller, unless our own earlier attempt may have created the object.
-  if (phase !== 'completing' && !mayBeOurOwn(failure)) throw failure
+  if (!isCompleting && !mayBeOurOwn(failure)) throw failure
   // Whether Complete succeeded could not be found out.
-  if (phase === 'completing' && !Object.values(OPERATIONS).includes(failure.operation))
-    throw failure
+  if (isCompleting && !Object.values(OPERATIONS).includes(failure.operation)) throw failure
   if (kind === 'aborted') throw failure
   context.warnOnce(failure)
   if (mayBeOurOwn(failure)) {
     const object = await findOwnObject(resources)
     if (object !== undefined) return object
-    await writer.write(backToSealed(resources.sealed))
+    await writer.write(backToSealed(record))
     throw failure
   }
-  if (kind === 'no-upload' || (isRetryable(kind) && isAmbiguous(failure))) {
-    const done = await reconcileRecord(resources)
-    if (done !== undefined) return done
+  if (isCompleting && (kind === 'no-upload' || (isRetryable(kind) && isAmbiguous(failure)))) {
+    const { outcome, object } = await askOutcome(resources, record)
+    if (outcome === 'ours') return object
+    // At the end of a run, `completing` is kept while the request may still take effect: then the next run
+    // recognises an object that someone else writes until then.
+    if (!isLast || !mayTakeEffect(record, outcome))
+      await saveUnpublished(resources, record, outcome)
   } else {
-    await writer.write(backToSealed(resources.sealed))
+    await writer.write(backToSealed(record))
     if (kind === 'stale-part') resources.discardTransfer()
   }
   if (isLast || (!isRetryable(kind) && kind !== 'no-upload' && kind !== 'stale-part')) throw failure
@@ -315,22 +329,19 @@ async function findOwnObject({
   return object !== undefined && isOurObject(sealed, object) ? object : undefined
 }
 
-/** Asks OSS whether Complete or PutObject succeeded (rule 8), and saves the answer. */
-async function reconcileRecord(resources: UploadResources): Promise<PublishedObject | undefined> {
-  const { context, writer } = resources
-  const record = resources.sealed
-  if (record.phase !== 'completing') return undefined
+/**
+ * Asks OSS whether Complete or PutObject succeeded (rule 8).
+ * @throws SpoolError if someone else wrote the key
+ */
+async function askOutcome(
+  { context, writer }: UploadResources,
+  record: Completing,
+): Promise<{ outcome: Unpublished | 'ours'; object: ObjectInfo | undefined }> {
   const { outcome, object } = await withRetry(
     () => reconcile(record, context.bucket, context.key, context.callOptions),
     context.retryPolicy,
   )
-  if (outcome === 'ours') return object
-  if (outcome !== 'foreign') {
-    if (outcome === 'wrong') await writer.dropWrongUploadId()
-    else await writer.unanswered(record, asUnpublished(record, outcome))
-    resources.discardTransfer() // the next transfer lists the parts on OSS, or initiates a new upload
-    return undefined
-  }
+  if (outcome !== 'foreign') return { outcome, object }
   // Keep the record in `completing`, so that every later run reconciles again and none overwrites that
   // object.
   throw new SpoolError(
@@ -342,6 +353,22 @@ async function reconcileRecord(resources: UploadResources): Promise<PublishedObj
       hint: keyTakenHint(context.id, hasFreedParts(record) ? 'partly on OSS' : 'here'),
     },
   )
+}
+
+/** True if a request without an answer may still publish the object. */
+function mayTakeEffect({ method }: Completing, outcome: Unpublished): boolean {
+  return outcome === 'pending' || (outcome === 'absent' && method === 'put')
+}
+
+async function saveUnpublished(
+  resources: UploadResources,
+  record: Completing,
+  outcome: Unpublished,
+): Promise<void> {
+  const { writer } = resources
+  if (outcome === 'wrong') await writer.dropWrongUploadId()
+  else await writer.unanswered(record, asUnpublished(record, outcome))
+  resources.discardTransfer() // the next transfer lists the parts on OSS, or initiates a new upload
 }
 
 /** Records a verified object, then cleans up: upload ids on OSS, the temp file, the checkpoint last (rule 6). */

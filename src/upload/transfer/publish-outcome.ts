@@ -16,6 +16,9 @@ import { publishMethod, backToSealed, withUploadId } from '../model/phase.js'
  */
 export type Outcome = 'ours' | 'pending' | 'foreign' | 'wrong' | 'absent'
 
+/** The outcomes after which the upload continues. */
+export type Unpublished = Exclude<Outcome, 'ours' | 'foreign'>
+
 /** True if the object is this upload's. False without a CRC64, which a server may not compute. */
 export function isOurObject(record: Finishable, object: ObjectInfo): boolean {
   if (record.imported === true && isOlderThanRequest(record, object)) return false
@@ -89,7 +92,7 @@ export async function reconcile(
 }
 
 /** Returns the record after OSS has said that nothing was published so far and that no one else wrote the key after us. */
-export function asUnpublished(record: Completing, outcome: 'pending' | 'absent'): Sealed {
+export function asUnpublished(record: Completing, outcome: Exclude<Unpublished, 'wrong'>): Sealed {
   const sealed = backToSealed(record)
   // It may take effect later. An upload id that PutObject did not use is still to be aborted.
   if (record.method === 'put') return { ...sealed, unansweredPut: true }
