@@ -23,11 +23,25 @@ export interface SpoolContent {
 /**
  * Reads everything. Quarantines damaged records (rule 10), and removes the leftovers of killed processes.
  * @param warn – called for each damaged record, and if others can write there; by default, logs the warning
+ * @throws SpoolError if the directory cannot be read
  */
 export async function readSpoolContent(
   session: Session,
   flags: GlobalFlags,
   warn: (warning: SpoolWarning) => void = warning => session.logSpoolWarning(warning),
+): Promise<SpoolContent> {
+  try {
+    return await readContent(session, flags, warn)
+  } catch (error) {
+    const { toDiskError } = await import('../upload/run/error-mapping.js')
+    throw toDiskError(error)
+  }
+}
+
+async function readContent(
+  session: Session,
+  flags: GlobalFlags,
+  warn: (warning: SpoolWarning) => void,
 ): Promise<SpoolContent> {
   const { SpoolDirectory, renamedUploadWarning } = await import('../disk/spool-directory.js')
   const directory = await spoolDirectoryOf(session, flags)
@@ -50,10 +64,7 @@ export async function spoolDirectoryOf(session: Session, flags: GlobalFlags): Pr
 }
 
 /** Lists the quarantine. */
-export async function readQuarantine(
-  session: Session,
-  flags: GlobalFlags,
-): Promise<QuarantinedUpload[]> {
+async function readQuarantine(session: Session, flags: GlobalFlags): Promise<QuarantinedUpload[]> {
   const { SpoolDirectory } = await import('../disk/spool-directory.js')
   const quarantined = await new SpoolDirectory(await spoolDirectoryOf(session, flags)).quarantined()
   return quarantined.map(({ name, path, since }) => ({

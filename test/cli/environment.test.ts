@@ -96,6 +96,21 @@ t.test(
   },
 )
 
+t.test('a spool directory that cannot be read is an error with a code', async t => {
+  const dir = t.testdir({ file: '' })
+  const spool = `--spool=${join(dir, 'file', 'spool')}`
+  const commands = [['ls'], ['show', 'x'], ['prune'], ['resume', '--all'], ['abort', 'x']]
+  for (const command of commands) {
+    const args = [
+      ...command,
+      spool,
+      ...(['ls', 'show'].includes(command[0] ?? '') ? [] : ['--local=d']),
+    ]
+    const err = /ERR_SPOOL_IO.*ENOTDIR.*\n.*doctor --spool/
+    t.match(await wrapped(t, ['env'], args, dir, {}), { status: 1, err }, args.join(' '))
+  }
+})
+
 t.test('process 1 reports the status of its command and handles signals', async t => {
   const dir = t.testdir({})
   const wrapper = ['unshare', '--pid', '--fork', '--mount-proc']
