@@ -1,7 +1,7 @@
 /** Parses `oss://BUCKET/KEY` and maps files to keys. */
 import { constants } from 'node:fs'
 import { access, stat } from 'node:fs/promises'
-import { basename, relative } from 'node:path'
+import { basename, join, relative } from 'node:path'
 import { checkKey } from '../upload/model/names.js'
 import { UsageError } from './exit-status.js'
 import { errorCode } from '../util/error-code.js'
@@ -69,10 +69,8 @@ export async function resolveTargets(
     key: isFolder ? key + name : key,
   }))
   checkDistinctKeys(targets)
-  for (const { file, key: objectKey } of targets) {
-    checkKey(objectKey)
-    await checkReadable(file)
-  }
+  for (const { file } of targets) await checkReadable(file)
+  for (const { key: objectKey } of targets) checkKey(objectKey)
   return targets
 }
 
@@ -134,6 +132,6 @@ async function checkReadable(file: string): Promise<void> {
     throw new UsageError(`${file} cannot be read: ${errorCode(error) ?? String(error)}`)
   }
   if ((await stat(file)).isDirectory()) {
-    throw new UsageError(`${file} is a directory. Specify its files, such as '${file}/**'`)
+    throw new UsageError(`${file} is a directory. Specify its files, such as '${join(file, '**')}'`)
   }
 }

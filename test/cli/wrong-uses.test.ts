@@ -58,6 +58,8 @@ t.test('wrong arguments exit with 2 before anything is touched', async t => {
     [['put', FOLDER, '*.nothing'], /No file matches/],
     [['put', FOLDER], /Standard input has no name/],
     [['put', FOLDER, 'folder'], /is a directory/],
+    [['put', FOLDER, '.'], /is a directory/],
+    [['put', FOLDER, '/'], /is a directory.*'\/\*\*'/],
     [[...put, 'missing'], /ENOENT/],
     [[...put, '--if-changed'], /--if-changed needs a FILE/],
     [[...put, '--progress=loud'], /auto, json/],
