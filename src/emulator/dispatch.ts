@@ -14,7 +14,7 @@ import { withCorsHeaders } from './operations/cors.js'
 import type { OperationContext, RequestConnection } from './operations/operation-context.js'
 import type { Operation } from './operations/operation.js'
 import { findOperation } from './operations/routes.js'
-import { OssError } from './oss-error.js'
+import { invalidArgument, OssError } from './oss-error.js'
 import type { Reply } from './reply.js'
 import type { RequestRecord } from './request-log.js'
 import { isBucketName } from './store/buckets.js'
@@ -61,6 +61,7 @@ export async function dispatch(requestContext: RequestContext): Promise<Reply> {
 
   await checkNames(address, emulator)
   const versionId = target.query.get('versionId')
+  checkVersionId(versionId)
   const addressed = { ...address, versionId }
   const bucket = await authorize(requestContext, operation, addressed, signed)
   const operationContext: OperationContext = {
@@ -185,6 +186,12 @@ async function checkNames({ bucket, key }: Address, emulator: EmulatorContext): 
   throw exists ? keyError : noSuchBucket(bucket)
 }
 
+/** Throws 400 InvalidArgument for an id that no version can have, and that no header can return. */
+function checkVersionId(versionId: string | undefined): void {
+  if (versionId !== undefined && /[^\x20-\x7e]/.test(versionId))
+    throw invalidArgument('versionId', versionId, 'Invalid version id specified.')
+}
+
 function checkKey(key: string): OssError | undefined {
   const extra = { ObjectName: key }
   const message = 'The Length of Object name must be less than 1024.'
@@ -215,7 +222,9 @@ async function authorize(
       })
     return undefined
   }
-  if (settings.createBuckets && signed) await store.buckets.ensure(newBucket(name, Date.now()))
+  // the source of a copy may have any name
+  if (settings.createBuckets && signed && isBucketName(name))
+    await store.buckets.ensure(newBucket(name, Date.now()))
   const bucket = await store.buckets.get(name)
   if (bucket === undefined)
     throw putsBucket ? new OssError('MalformedXML', { ec: '0015-00000231' }) : noSuchBucket(name)

@@ -6,6 +6,7 @@
 import { randomBytes } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
+import { Readable } from 'node:stream'
 import type { EmulatorContext } from './emulator-context.js'
 import { ResetConnectionError, ReplaceReplyError, ActiveFaults } from './faults/active-faults.js'
 import { headerMap } from './http/headers.js'
@@ -41,9 +42,12 @@ export async function handleRequest(
   const { request, response, pacer } = incoming
   const requestContext = createRequestContext(emulator, incoming)
   const { logEntry, activeFaults } = requestContext
+  let openBody: Reply['body']
   try {
     await emulator.network.waitLatency()
-    const { reply, closeConnection } = await produceReply(requestContext)
+    const originalReply = await withErrorReply(requestContext, () => dispatch(requestContext))
+    openBody = originalReply.body
+    const { reply, closeConnection } = await finishRequest(requestContext, originalReply)
     logEntry.status = reply.status
     const now = Date.now() + activeFaults.clockSkewMs
     await sendReply(reply, {
@@ -54,7 +58,7 @@ export async function handleRequest(
       now,
       closeConnection,
     })
-    if (closeConnection) closeAfterLinger(request)
+    if (closeConnection) closeAfterLinger(request.socket)
   } catch (error) {
     // only the connection is left to close: the client is gone, a fault cut it, or we failed
     if (error instanceof ResetConnectionError) error.resetSocket(request.socket)
@@ -62,6 +66,9 @@ export async function handleRequest(
       emulator.reportError(error)
     response.destroy()
     request.socket.destroy()
+  } finally {
+    // a fault may have replaced the reply, or the client may be gone
+    if (openBody instanceof Readable) openBody.destroy()
   }
 }
 
@@ -118,13 +125,13 @@ function connectionOf(socket: Socket): RequestConnection {
   }
 }
 
-/** Resolves with the reply once everything it reports is done. */
-async function produceReply(
+/** Drains the body and applies the faults that follow. Resolves with the reply to send. */
+async function finishRequest(
   requestContext: RequestContext,
+  originalReply: Reply,
 ): Promise<{ reply: Reply; closeConnection: boolean }> {
   const { activeFaults, body } = requestContext
-  let closeConnection = false
-  const originalReply = await withErrorReply(requestContext, () => dispatch(requestContext))
+  let closeConnection = true // unless the body was drained
   const reply = await withErrorReply(requestContext, async () => {
     closeConnection = !(await body.drain(MAX_DRAIN_BYTES))
     await activeFaults.fire('done')
@@ -154,7 +161,7 @@ async function withErrorReply(
 }
 
 /** Closes the connection after a delay, so that the client can read the reply: a reset would discard it. */
-function closeAfterLinger({ socket }: IncomingMessage): void {
+export function closeAfterLinger(socket: Socket): void {
   socket.resume()
   setTimeout(() => socket.destroy(), LINGER_TIMEOUT_MS).unref()
 }

@@ -98,15 +98,15 @@ export class RequestBody {
   }
 
   /**
-   * Discards the rest of the body. A client that still waits for `100 Continue` sends none.
+   * Discards the rest of the body. Throws 400 RequestTimeout if the client stops sending.
    *
-   * @returns false if the connection cannot be reused because more than `maxBytes` were left or the
-   * client stopped sending
+   * @returns false if the connection cannot be reused: more than `maxBytes` were left, the client had stopped sending
+   * before, or it still waits for `100 Continue` and may send the body or another request
    */
   async drain(maxBytes: number): Promise<boolean> {
     if (this.#ended || !this.isPresent) return true
     if (this.#timedOut) return false
-    if (this.#expectsContinue && !this.#started) return true
+    if (this.#expectsContinue && !this.#started) return false
     let remaining = maxBytes
     for (;;) {
       const chunk = await this.#nextChunk()

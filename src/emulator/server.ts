@@ -3,7 +3,7 @@ import { createServer, type IncomingMessage, type RequestListener, type Server }
 import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
 import type { EmulatorContext } from './emulator-context.js'
-import { handleRequest } from './handle-request.js'
+import { closeAfterLinger, handleRequest } from './handle-request.js'
 import { hasAmbiguousLength, isWellFormed } from './http/framing.js'
 import type { ConnectionPacer } from './simulated-network.js'
 import { OssError } from './oss-error.js'
@@ -24,6 +24,8 @@ interface ConnectionState {
   readonly pacer: ConnectionPacer
   /** Settles when the previous request of this connection is done. */
   previousRequest: Promise<void>
+  /** The newest request, whose body may not be complete yet. */
+  newestRequest?: IncomingMessage
   /** Whether further requests of this connection are ignored. */
   isClosing: boolean
 }
@@ -49,12 +51,11 @@ export async function startServer(
   const createListener =
     (expectsContinue: boolean): RequestListener =>
     (request, response) => {
-      const connection = connectionStateOf(request)
+      const connection = connectionStateOf(request.socket)
       if (connection.isClosing) return
-      if (!isWellFormed(request)) {
-        connection.isClosing = true
-        return handleClientError(new OssError('BadRequest'), request.socket)
-      }
+      if (!isWellFormed(request))
+        return refuseNext(connection, request.socket, new OssError('BadRequest'))
+      connection.newestRequest = request
       if (hasAmbiguousLength(request)) response.shouldKeepAlive = false
       if (!response.shouldKeepAlive) connection.isClosing = true
       const { pacer, previousRequest } = connection
@@ -66,7 +67,7 @@ export async function startServer(
       activeRequests.add(handled)
       void handled.finally(() => activeRequests.delete(handled))
     }
-  const connectionStateOf = ({ socket }: IncomingMessage): ConnectionState => {
+  const connectionStateOf = (socket: Socket): ConnectionState => {
     const existingState = connections.get(socket)
     const connection = existingState ?? {
       pacer: emulator.network.createPacer(),
@@ -82,7 +83,13 @@ export async function startServer(
     : createServer(SERVER_OPTIONS)
   server.on('request', createListener(false))
   server.on('checkContinue', createListener(true))
-  server.on('clientError', handleClientError)
+  server.on('clientError', (error: ClientError, socket: Socket) => {
+    const connection = connectionStateOf(socket)
+    const isMidRequest = connection.newestRequest?.complete === false
+    if (error.code === 'ECONNRESET' || !socket.writable) socket.destroy()
+    else if (isMidRequest) refuse(socket, toOssError(error))
+    else if (!connection.isClosing) refuseNext(connection, socket, toOssError(error))
+  })
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)
     server.listen(port, host, () => {
@@ -112,18 +119,25 @@ function wildcardToLoopback(address: string): string {
   return address === '[::]' ? '127.0.0.1' : address // `::` accepts IPv4 too, which all clients support
 }
 
-/** Answers requests that are not valid HTTP or end in the middle of a body. */
-function handleClientError(error: Error & { readonly code?: string }, socket: Socket): void {
-  if (error.code === 'ECONNRESET' || !socket.writable) {
-    socket.destroy()
-    return
-  }
-  const ossError = new OssError(
-    error.code === 'HPE_INVALID_EOF_STATE' ? 'IncompleteBody' : 'BadRequest',
-  )
-  const { status, body } = errorReply(ossError, { method: '', id: '', host: '' })
-  socket.end(
-    `HTTP/1.1 ${status} Bad Request\r\nServer: AliyunOSS\r\nConnection: close\r\n` +
-      `Content-Type: application/xml\r\n\r\n${typeof body === 'string' ? body : ''}`,
-  )
+/** An error of the HTTP parser or the socket. */
+type ClientError = Error & { readonly code?: string }
+
+const toOssError = ({ code }: ClientError): OssError =>
+  new OssError(code === 'HPE_INVALID_EOF_STATE' ? 'IncompleteBody' : 'BadRequest')
+
+/** Refuses what follows the requests of a connection, after their replies: clients match replies by their order. */
+function refuseNext(connection: ConnectionState, socket: Socket, error: OssError): void {
+  connection.isClosing = true
+  void connection.previousRequest.then(() => refuse(socket, error))
+}
+
+/** Answers a request that is not valid HTTP or ends in the middle of its body. */
+function refuse(socket: Socket, error: OssError): void {
+  const { status, body } = errorReply(error, { method: '', id: '', host: '' })
+  if (socket.writable)
+    socket.end(
+      `HTTP/1.1 ${status} Bad Request\r\nServer: AliyunOSS\r\nConnection: close\r\n` +
+        `Content-Type: application/xml\r\n\r\n${typeof body === 'string' ? body : ''}`,
+    )
+  closeAfterLinger(socket)
 }

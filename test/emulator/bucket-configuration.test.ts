@@ -3,7 +3,7 @@ import { assert as check, property, stringMatching } from 'fast-check'
 import t from 'tap'
 import { startEmulator } from '../../src/emulator/index.js'
 import { BUCKET_CONFIGURATIONS } from '../../src/emulator/operations/bucket-configuration.js'
-import { matchingRule } from '../../src/emulator/operations/cors.js'
+import { matchingRule } from '../../src/emulator/operations/cors-rules.js'
 import { aliOss, ask, send, tag, type Client } from './clients.js'
 
 const oss = await startEmulator({ buckets: ['bkt', 'versioned'] })

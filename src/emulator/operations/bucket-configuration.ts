@@ -9,6 +9,7 @@ import { emptyReply, xmlReply, type Reply } from '../reply.js'
 import type { BucketRecord } from '../store/record.js'
 import { xmlDocument, type XmlValue } from '../xml.js'
 import { RESOURCE_GROUP_ID, requireBucket, updateBucket } from './bucket.js'
+import { parseCors } from './cors-rules.js'
 import { parseLifecycle } from './lifecycle-rules.js'
 import type { OperationContext } from './operation-context.js'
 import { parseXml, readTextBody, readXmlText } from './xml-body.js'
@@ -164,7 +165,8 @@ export async function readConfiguration(
     await parseLifecycle(text)
     return withLowerCaseBooleans(withRuleIds(text))
   }
-  await parseXml(text, configuration.root)
+  if (configuration === CORS) await parseCors(text)
+  else await parseXml(text, configuration.root)
   return withLowerCaseBooleans(text)
 }
 

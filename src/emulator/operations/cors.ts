@@ -8,25 +8,8 @@ import { emptyReply, type Reply } from '../reply.js'
 import type { BucketRecord } from '../store/record.js'
 import { CORS, configurationOf } from './bucket-configuration.js'
 import { requireBucket } from './bucket.js'
+import { matchingRule, parseCors, type CorsRequest, type CorsRule } from './cors-rules.js'
 import type { OperationContext } from './operation-context.js'
-import { parseXml } from './xml-body.js'
-
-/** A rule. Origins and headers may contain one `*`. */
-export interface CorsRule {
-  readonly origins: readonly string[]
-  readonly methods: readonly string[]
-  readonly headers: readonly string[]
-  readonly exposedHeaders: readonly string[]
-  readonly maxAgeSeconds: string | undefined
-}
-
-/** A request of a page, or the one that a preflight request announces. */
-export interface CorsRequest {
-  readonly origin: string
-  readonly method: string
-  /** Names of the headers that a page sets. */
-  readonly headers: readonly string[]
-}
 
 /** Answers a preflight request; throws 403 AccessForbidden if no rule allows the request that it announces. */
 export async function optionObject(context: OperationContext): Promise<Reply> {
@@ -62,27 +45,6 @@ export async function withCorsHeaders(
   return { ...reply, headers: { ...reply.headers, ...corsHeaders(rule, request) } }
 }
 
-/** Returns the first rule that allows a request. Pure. */
-export function matchingRule(
-  rules: readonly CorsRule[],
-  { origin, method, headers }: CorsRequest,
-): CorsRule | undefined {
-  return rules.find(
-    rule =>
-      rule.methods.includes(method) &&
-      rule.origins.some(pattern => matchesPattern(pattern, origin)) &&
-      headers.every(name => rule.headers.some(pattern => matchesPattern(pattern, name))),
-  )
-}
-
-/** Compares case-insensitively; one `*` stands for any text. */
-function matchesPattern(pattern: string, text: string): boolean {
-  const [start = '', end] = pattern.toLowerCase().split('*', 2)
-  const lower = text.toLowerCase()
-  if (end === undefined) return lower === start
-  return lower.length >= start.length + end.length && lower.startsWith(start) && lower.endsWith(end)
-}
-
 function corsHeaders(rule: CorsRule, { origin, headers }: CorsRequest): Record<string, string> {
   const { methods, exposedHeaders, maxAgeSeconds } = rule
   return {
@@ -100,14 +62,7 @@ function corsHeaders(rule: CorsRule, { origin, headers }: CorsRequest): Record<s
 async function rulesOf(bucket: BucketRecord | undefined): Promise<readonly CorsRule[]> {
   const document = configurationOf(bucket, CORS)
   if (document === undefined) return []
-  const configuration = await parseXml(document, CORS.root)
-  return configuration.children('CORSRule').map(rule => ({
-    origins: rule.texts('AllowedOrigin'),
-    methods: rule.texts('AllowedMethod'),
-    headers: rule.texts('AllowedHeader'),
-    exposedHeaders: rule.texts('ExposeHeader'),
-    maxAgeSeconds: rule.text('MaxAgeSeconds'),
-  }))
+  return parseCors(document)
 }
 
 function listOf(header = ''): string[] {

@@ -78,9 +78,11 @@ export async function deleteReplication(context: OperationContext): Promise<Repl
 function parseRule(rule: XmlElement): ReplicationRule {
   const destination = rule.child('Destination')
   const [bucket, location] = [destination?.text('Bucket'), destination?.text('Location')]
-  if (!bucket || !location) throw new OssError('MalformedXML')
+  const id = rule.text('ID') || randomUUID()
+  // the id is returned in a header
+  if (!bucket || !location || /[^\x20-\x7e]/.test(id)) throw new OssError('MalformedXML')
   return {
-    id: rule.text('ID') || randomUUID(),
+    id,
     prefixes: rule.child('PrefixSet')?.texts('Prefix') ?? [],
     action: rule.text('Action') || 'ALL',
     destination: { bucket, location, transferType: destination?.text('TransferType') },

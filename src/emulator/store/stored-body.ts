@@ -19,7 +19,7 @@ export interface ByteSpan {
 }
 
 /**
- * Reads a span of the concatenated files. The first file is open when this resolves.
+ * Reads a span of the concatenated files. The first file is open when this resolves; destroy the stream unless it is read.
  * @param dirs – where the files may be, in the order in which to look, since Complete moves them during a read
  */
 export async function readSegments(
@@ -29,20 +29,18 @@ export async function readSegments(
 ): Promise<Readable> {
   const fileSpans = fileSpansOf(segments, span)
   const [first] = fileSpans
-  const opened = first && (await openIn(dirs, first.file))
-  return toReadable(async function* () {
-    let file = opened
-    try {
-      for (const fileSpan of fileSpans) {
-        file ??= await openIn(dirs, fileSpan.file)
-        yield* readFileSpan(file, fileSpan)
-        await file.close()
-        file = undefined
-      }
-    } finally {
-      await file?.close()
+  let file = first && (await openIn(dirs, first.file))
+  const body = toReadable(async function* () {
+    for (const fileSpan of fileSpans) {
+      file ??= await openIn(dirs, fileSpan.file)
+      yield* readFileSpan(file, fileSpan)
+      await file.close()
+      file = undefined
     }
   })
+  // a generator that was never started runs no `finally`
+  body.once('close', () => void file?.close())
+  return body
 }
 
 /** Opens a file in the first directory that has it. */
