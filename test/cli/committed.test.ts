@@ -220,3 +220,22 @@ t.test('show names the upload ids whose Complete was never answered', async t =>
   t.match(JSON.parse((await run(dir, ['show', 'k', '--json'])).out), { unanswered: [uploadId] })
   t.match((await run(dir, ['show', 'k'])).out, `upload id ${uploadId} was never answered`)
 })
+
+t.test(
+  'show says that an older upload is kept if that is sealed, not if it is a receipt',
+  async t => {
+    const { dir, oss, env } = await setUp(t)
+    const put = ['put', `oss://${BUCKET}/k`, '--id=k', '--once', '--retries=1']
+    const refused = oss.inject({ operation: 'PutObject', ...DENIED })
+    t.match(await run(dir, put, bytes(1000), env), { status: 75 })
+    await leaveCommitted(dir, oss, 'k', bytes(COMMITTED))
+    t.match((await run(dir, ['show', 'k'])).out, 'an older sealed upload with this id is kept')
+    refused.remove()
+    t.match(await run(dir, ['abort', 'k', '--yes'], undefined, env), { status: 0 })
+    t.match(await run(dir, put, bytes(1000), env), { status: 0 })
+    await leaveCommitted(dir, oss, 'k', bytes(COMMITTED))
+    const { out } = await run(dir, ['show', 'k'])
+    t.match(out, 'spooling')
+    t.notMatch(out, 'an older sealed upload')
+  },
+)

@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Command } from 'commander'
-import { type Checkpoint, type UploadRecord } from '../../disk/checkpoint.js'
+import { isFinishable, type Checkpoint, type UploadRecord } from '../../disk/checkpoint.js'
 import { freedParts } from '../../upload/model/freed-parts.js'
 import { keptPlaceOf } from '../../upload/model/destination.js'
 import type { UploadStatus } from '../../upload/maintenance/status.js'
@@ -129,7 +129,7 @@ function formatDetails(details: UploadDetails, checkpoint: Checkpoint): string[]
     ...(details.uploadId === undefined ? [] : [`  upload id on OSS: ${details.uploadId}`]),
     ...(details.host === undefined ? [] : [`  bytes on host ${details.host}`]),
     ...(details.file === undefined ? [] : [`  bytes in ${details.file}`]),
-    ...(previous !== undefined && details.phase === 'spooling'
+    ...(isFinishable(previous) && details.phase === 'spooling'
       ? ['  an older sealed upload with this id is kept until this one is sealed']
       : []),
     ...details.unanswered.map(
