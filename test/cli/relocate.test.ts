@@ -134,6 +134,20 @@ t.test('an upload of an embedded OSS moves to another endpoint', async t => {
   t.same(await readdir(join(dir, 'spool')), [])
 })
 
+t.test('abort of an upload with parts at another endpoint: the proposed command works', async t => {
+  const { dir } = await leaveSealed(t)
+  const there = await elsewhere(t)
+  there.oss.inject({ operation: 'InitiateMultipartUpload', ...DENIED })
+  const to = ['resume', 'k', '--to', `oss://${OTHER}/new`, ...there.flags]
+  t.match(await run(dir, to, undefined, there.env), { status: 75 })
+  const abort = ['abort', 'k', '--yes', ...there.flags]
+  const { status, err } = await run(dir, abort, undefined, there.env)
+  t.match({ status, err }, { status: 1, err: 'ERR_SPOOL_ENDPOINT' })
+  const [command = []] = proposed(err)
+  t.match(await run(dir, [...command, '--yes'], undefined, there.env), { status: 0 })
+  t.same(await readdir(join(dir, 'spool')), [])
+})
+
 t.test('wrong uses of --to are reported before any work', async t => {
   const { dir, env } = await leaveSealed(t)
   const spool = join(dir, 'spool', 'k', 'checkpoint.json')

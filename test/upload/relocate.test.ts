@@ -403,9 +403,29 @@ t.test('abort() keeps an upload whose old place is at another endpoint', async t
   const id = await leaveSealed(b)
   oss.inject({ operation: 'InitiateMultipartUpload', ...DENIED, times: 'always' })
   await spool.resume(id, { to: { endpoint: oss.endpoint, bucket: OTHER } }).catch(() => undefined)
-  await t.rejects(spool.abort(id), { code: 'ERR_SPOOL_ENDPOINT', id, resumable: true })
+  await t.rejects(spool.abort(id), {
+    code: 'ERR_SPOOL_ENDPOINT',
+    id,
+    resumable: true,
+    hint: `spool.abort('${id}', { remote: false })`,
+  })
   t.match(await spool.uploads(), [{ id }])
 })
+
+t.test(
+  'abort() needs no old place at which nothing but an empty upload id may be left',
+  async t => {
+    const b = await bench(t, BUCKETS)
+    const { oss, spool } = await elsewhere(t, b)
+    b.oss.inject({ operation: 'InitiateMultipartUpload', ...LOST, times: 'always' })
+    const id = await leaveSealed(b)
+    oss.inject({ operation: 'InitiateMultipartUpload', ...DENIED, times: 'always' })
+    await spool.resume(id, { to: { endpoint: oss.endpoint, bucket: OTHER } }).catch(() => undefined)
+    t.match((await checkpointOf(b, id)).movedFrom, [{ superseded: [], lost: { length: 1 } }])
+    await spool.abort(id)
+    t.same(await readdir(b.dir), [])
+  },
+)
 
 t.test('an upload whose bytes are partly freed is not moved', async t => {
   const b = await bench(t, BUCKETS)

@@ -6,9 +6,10 @@ import { resumableSlot, type Checkpoint, type OldPlace } from '../../disk/checkp
 import type { RecordStore } from '../../disk/record-store.js'
 import type { Hint } from '../../hint.js'
 import { OssRequestError } from '../../oss/request-error.js'
+import { SpoolError } from '../../errors.js'
 import type { UploadContext } from '../run/context.js'
 import { abortUploadId } from '../transfer/abort-upload-ids.js'
-import { endpointError, errorContext, toSpoolError } from '../run/error-mapping.js'
+import { errorContext, toSpoolError } from '../run/error-mapping.js'
 import { objectText } from '../transfer/old-places.js'
 import { findOrphans } from '../transfer/orphans.js'
 import { withLostInitiates } from '../model/phase.js'
@@ -42,10 +43,17 @@ async function abortAtOldPlace(
   const { id, checkpoint } = context
   const at = context.at(place)
   if (at === undefined) {
-    throw endpointError(
-      checkpoint,
-      place.endpoint,
-      `Upload ${id} may have parts left at ${objectText(place)}`,
+    // What an Initiate without an answer may have left has no parts.
+    if (place.superseded.length === 0) return
+    throw new SpoolError(
+      'ERR_SPOOL_ENDPOINT',
+      `Upload ${id} may have parts left at ${objectText(place)}, to which the credentials of this client are not sent. Its record is kept`,
+      {
+        id,
+        resumable: resumableSlot(checkpoint) !== undefined,
+        hint: say =>
+          `To give up on this disk only, ${say.abort(id, { remote: false })}. Its parts there stay then.`,
+      },
     )
   }
   try {
