@@ -123,6 +123,31 @@ t.test('the older upload id is not aborted first if its Complete was refused', a
   t.same(await b.get('key'), data)
 })
 
+t.test('an upload id whose Complete was answered at last is not aborted before others', async t => {
+  const b = await bench(t)
+  refuse(b, 'AbortMultipartUpload')
+  b.oss.inject({ operation: COMPLETE, do: 'reset', at: 'start', times: 1 })
+  await b.another().upload('key', () => [bytes(2 * PART + 5)], { id: 'id', once: true })
+  const data = bytes(3 * PART + 7)
+  const sink = b.another().createWriteStream('key', { id: 'id' })
+  sink.end(data)
+  await sink.result
+  await published(t, b, data)
+})
+
+t.test('an upload id that is gone is not aborted before the object is published', async t => {
+  const b = await bench(t)
+  refuse(b, 'AbortMultipartUpload')
+  const lost = b.oss.inject({ operation: COMPLETE, do: 'reset', at: 'start', times: 1 })
+  const data = bytes(2 * PART + 5)
+  const uploading = b.another().upload('key', () => [data], { id: 'id' })
+  await lost.hit()
+  b.oss.inject({ operation: COMPLETE, do: 'drop-upload', times: 1 })
+  await uploading
+  t.equal(b.count('InitiateMultipartUpload'), 2)
+  await published(t, b, data)
+})
+
 // --- a write-only policy --------------------------------------------------------------------------
 
 for (const data of [bytes(2 * PART + 5), bytes(1000)]) {

@@ -34,6 +34,7 @@ import {
   uploadIdsToAbort,
   uploadIdsToSettle,
   withLostInitiates,
+  withUploadIdsToAbort,
 } from '../model/phase.js'
 import {
   asUnpublished,
@@ -416,7 +417,7 @@ async function cleanUp(
 ): Promise<void> {
   const { claim } = context
   if (writer.slot === 'previous') {
-    await writer.save({ ...dropPrevious(writer.checkpoint), superseded: unused })
+    await writer.save(withUploadIdsToAbort(dropPrevious(writer.checkpoint), unused))
     await claim.removeFile(published.file)
     await claim.release()
     return
@@ -425,7 +426,7 @@ async function cleanUp(
   const isShared = claim.host !== undefined // its record outlives its bytes
   const isAlone = unused.length === 0 && lost.length === 0 && movedFrom.length === 0
   if (!published.once && !isShared && isAlone) return context.removeUpload()
-  await writer.save({ ...writer.with(published), superseded: unused })
+  await writer.save(withUploadIdsToAbort(writer.with(published), unused))
   await claim.removeOtherFiles([]) // before the requests, which may take minutes
   if (isAlone) return published.once ? claim.release() : context.removeUpload()
   const leftover = await abortUploadIds(context, unused)
@@ -433,12 +434,8 @@ async function cleanUp(
   const places = await settleOldPlaces(context)
   const isSettled = leftover.length + windows.length + places.length === 0
   if (!published.once && isSettled) return context.removeUpload()
-  const left = {
-    superseded: leftover,
-    lost: windows,
-    ...withOldPlaces(writer.checkpoint, places),
-  }
-  await writer.save({ ...writer.with(published), ...left })
+  const left = { lost: windows, ...withOldPlaces(writer.checkpoint, places) }
+  await writer.save({ ...withUploadIdsToAbort(writer.with(published), leftover), ...left })
   await claim.release()
 }
 

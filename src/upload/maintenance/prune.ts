@@ -17,7 +17,7 @@ import { abortUploadId, abortUploadIds } from '../transfer/abort-upload-ids.js'
 import { errorContext, toDiskError, toSpoolError } from '../run/error-mapping.js'
 import { settleOldPlaces, withOldPlaces } from '../transfer/old-places.js'
 import { findOrphans, windowsToKeep } from '../transfer/orphans.js'
-import { withLostInitiates } from '../model/phase.js'
+import { withLostInitiates, withUploadIdsToAbort } from '../model/phase.js'
 
 /** Options of `spool.prune()`. */
 export interface PruneOptions {
@@ -223,7 +223,7 @@ async function cleanUpPublished(
   if (!upload.once && isSettled) await context.removeUpload()
   else {
     const left = withOldPlaces(claim.checkpoint, places)
-    await claim.db.write({ ...claim.checkpoint, superseded, lost, ...left })
+    await claim.db.write({ ...withUploadIdsToAbort(claim.checkpoint, superseded), lost, ...left })
   }
   const error = errors.find(each => each instanceof SpoolError)
   return error === undefined ? [] : [{ kind: 'upload', id, bucket, key, error }]

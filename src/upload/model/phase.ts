@@ -320,6 +320,15 @@ export function removeUnanswered(checkpoint: Checkpoint, uploadId: string): Chec
   return left.length === 0 ? rest : { ...rest, unanswered: left }
 }
 
+/**
+ * Sets the upload ids to abort of a published upload. A Complete under any other one was answered, or can no longer
+ * take effect.
+ */
+export function withUploadIdsToAbort(checkpoint: Checkpoint, uploadIds: string[]): Checkpoint {
+  const settled = (checkpoint.unanswered ?? []).filter(uploadId => !uploadIds.includes(uploadId))
+  return settled.reduce(removeUnanswered, { ...checkpoint, superseded: uploadIds })
+}
+
 /** True if an unanswered Complete or PutObject may have published `record`, although it is in phase `sealed`. */
 export function mayBePublished({ unanswered }: Checkpoint, record: UploadRecord): boolean {
   if (record.phase === 'completing') return true

@@ -164,7 +164,10 @@ export class RecordWriter {
   async unanswered(record: Finishable, sealed: Sealed): Promise<void> {
     const checkpoint = this.with(sealed)
     // Without its upload id, nothing can take effect any more.
-    await this.save(sealed.uploadId === undefined ? checkpoint : addUnanswered(checkpoint, record))
+    const isGone = sealed.uploadId === undefined && record.uploadId !== undefined
+    await this.save(
+      isGone ? removeUnanswered(checkpoint, record.uploadId) : addUnanswered(checkpoint, record),
+    )
   }
 
   /** Records that OSS no longer knows `uploadId`, so that nothing can take effect under it. */

@@ -22,6 +22,7 @@ import {
   partCount,
   takeOver,
   uploadIdsToAbort,
+  withUploadIdsToAbort,
 } from '../model/phase.js'
 import { firstPart, nextPart } from '../model/plan.js'
 import { asUnpublished, reconcile } from '../transfer/publish-outcome.js'
@@ -60,8 +61,8 @@ export async function reconcileCompletingRecords(context: UploadContext): Promis
         const published = markPublished(record, { etag, requestId, parts: partCount(record) })
         const { checkpoint } = writer
         const rest = slot === 'upload' ? writer.with(published) : dropPrevious(checkpoint)
-        const superseded = uploadIdsToAbort(checkpoint, record, { answered: false })
-        await writer.save({ ...rest, superseded })
+        const unused = uploadIdsToAbort(checkpoint, record, { answered: false })
+        await writer.save(withUploadIdsToAbort(rest, unused))
         await context.cleanUp(() => claim.removeFile(record.file))
       } else if (outcome === 'wrong') {
         await writer.dropWrongUploadId()
