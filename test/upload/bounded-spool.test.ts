@@ -10,13 +10,15 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
+import OSS from 'ali-oss'
 import t from 'tap'
 import { decodeCheckpoint, type Checkpoint } from '../../src/disk/checkpoint.js'
-import { Spool, type UploadOptions } from '../../src/index.js'
+import { Spool, type SpoolError, type UploadOptions } from '../../src/index.js'
+import { keptPlaceOf } from '../../src/upload/model/destination.js'
 import { hasFreedParts } from '../../src/upload/model/freed-parts.js'
 import { checkOptions } from '../../src/upload/model/options.js'
 import { sampled } from '../support/long.js'
-import { bench, bytes, failingAfter, streamOf, type Bench } from '../support/oss.js'
+import { bench, BUCKET, bytes, failingAfter, streamOf, type Bench } from '../support/oss.js'
 
 const PART = 102_400
 /** Space for four parts, of which three are in flight and one is being filled. */
@@ -212,6 +214,29 @@ t.test('resume() fails if Complete reports that a freed part is missing', async 
   await t.rejects(b.spool.resume('k'), LOST)
   t.equal(await b.get('k'), undefined)
 })
+
+t.test(
+  "no use of force is proposed where someone else's object took the place of freed parts",
+  async t => {
+    const b = await bench(t, { spool: { retry: { attempts: 1 } } })
+    b.oss.inject({ operation: 'CompleteMultipartUpload', do: 'reset', at: 'received' })
+    const uploading = bounded(b).upload('k', () => streamOf(bytes(12 * PART)), { id: 'k' })
+    await t.rejects(uploading, { code: 'ERR_SPOOL_UPLOAD_FAILED', resumable: true })
+    const client = new OSS(b.oss.clientOptions(BUCKET))
+    await client.put('k', bytes(77))
+    for (const { uploadId } of (await client.listUploads({ 'max-uploads': 10 }, {})).uploads) {
+      await client.abortMultipartUpload('k', uploadId)
+    }
+    const error = await b.spool.resume('k').then(
+      () => Promise.reject(new Error('The upload did not fail')),
+      (reason: unknown) => reason as SpoolError, // whose code is asserted below
+    )
+    t.match(error, { code: 'ERR_SPOOL_OBJECT_EXISTS', resumable: false, hint: "spool.abort('k')" })
+    t.notMatch(error.hint, 'force')
+    t.equal(keptPlaceOf(await checkpointOf(b.dir, 'k')), 'nowhere')
+    await t.rejects(b.spool.resume('k', { force: true }), LOST)
+  },
+)
 
 t.test('a wrong CRC64 in the reply to Complete is not resumable with freed parts', async t => {
   const b = await bench(t)

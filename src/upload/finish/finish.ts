@@ -343,15 +343,17 @@ async function askOutcome(
     context.retryPolicy,
   )
   if (outcome !== 'foreign') return { outcome, object }
+  // Parts that are only on OSS went with the upload id.
+  const hasBytes = !context.claim.bytesLost && !hasFreedParts(record)
   // Keep the record in `completing`, so that every later run reconciles again and none overwrites that
   // object.
   throw new SpoolError(
     'ERR_SPOOL_OBJECT_EXISTS',
-    `oss://${writer.checkpoint.bucket}/${context.key} was written by someone else while this upload was completing. That object is kept, and so are all bytes on this host`,
+    `oss://${writer.checkpoint.bucket}/${context.key} was written by someone else while this upload was completing. That object is kept${hasBytes ? ', and so are all bytes on this host' : ''}`,
     {
       id: context.id,
       requestId: object?.requestId,
-      hint: keyTakenHint(context.id, hasFreedParts(record) ? 'partly on OSS' : 'here'),
+      hint: keyTakenHint(context.id, hasBytes ? 'here' : 'nowhere'),
     },
   )
 }

@@ -59,7 +59,11 @@ export function keptPlaceOf(checkpoint: Checkpoint): KeptPlace {
   const slot = resumableSlot(checkpoint)
   const record = slot && checkpoint[slot]
   if (record === undefined) return 'nowhere'
-  return lacksBytes(record) ? 'partly on OSS' : 'here'
+  if (!lacksBytes(record)) return 'here'
+  // Someone else's object was found instead of the upload id.
+  const isUploadIdGone =
+    record.phase === 'completing' && record.error?.code === 'ERR_SPOOL_OBJECT_EXISTS'
+  return isUploadIdGone ? 'nowhere' : 'partly on OSS'
 }
 
 /**
