@@ -1,19 +1,39 @@
 /** Detecting the outcome of Complete and PutObject (rule 8) when their reply is ambiguous. */
 import { createHash } from 'node:crypto'
-import { readdir, readFile, writeFile } from 'node:fs/promises'
+import { createReadStream } from 'node:fs'
+import { appendFile, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
 import OSS from 'ali-oss'
-import t from 'tap'
+import t, { type Test } from 'tap'
+import type { RequestRecord } from '../../src/emulator/index.js'
 import { bench, BUCKET, bytes, streamOf, type Bench } from '../support/oss.js'
 
 const PART = 102_400
+const DENIED = { do: 'answer', status: 403, code: 'AccessDenied' } as const
 const cases = [
   { operation: 'CompleteMultipartUpload', size: 3 * PART },
   { operation: 'PutObject', size: 1000 },
 ] as const
 
 const clientOf = ({ oss }: Bench) => new OSS(oss.clientOptions(BUCKET))
+
+const isAnsweredHead = ({ operation, status }: RequestRecord) =>
+  operation === 'HeadObject' && status !== undefined
+
+/** Expects that someone else's object is kept, which is written now, when the upload id is gone. */
+async function expectTheirsKept(test: Test, b: Bench, key: string, id: string): Promise<void> {
+  test.match(await b.spool.uploads(), [{ id, phase: 'completing', resumable: true }])
+  const theirs = bytes(77)
+  const client = clientOf(b)
+  await client.put(key, theirs)
+  for (const { uploadId } of (await client.listUploads({ 'max-uploads': 10 }, {})).uploads) {
+    await client.abortMultipartUpload(key, uploadId)
+  }
+  await test.rejects(b.another().resume(id), { code: 'ERR_SPOOL_OBJECT_EXISTS' })
+  test.same(await b.get(key), theirs)
+}
 
 /**
  * Uploads until `operation` is pending, then destroys the sink so that it never takes effect. Resolves with
@@ -178,17 +198,47 @@ for (const { operation, size } of cases) {
     const sink = b.spool.createWriteStream('later')
     await t.rejects(pipeline(streamOf(data), sink), { code: 'ERR_SPOOL_UPLOAD_FAILED' })
     await sink.result.catch(() => undefined)
-    t.match(await b.spool.uploads(), [{ phase: 'completing', resumable: true }])
-    const theirs = bytes(77)
-    const client = clientOf(b)
-    await client.put('later', theirs)
-    for (const { uploadId } of (await client.listUploads({ 'max-uploads': 10 }, {})).uploads) {
-      await client.abortMultipartUpload('later', uploadId)
-    }
-    await t.rejects(b.another().resume(sink.id), { code: 'ERR_SPOOL_OBJECT_EXISTS' })
-    t.same(await b.get('later'), theirs)
+    await expectTheirsKept(t, b, 'later', sink.id)
     t.match(await b.another().resume(sink.id, { force: true }), { size })
     t.same(await b.get('later'), data)
+  })
+
+  t.test(`${operation}: an object written after a run was aborted in a pause is kept`, async t => {
+    const b = await bench(t, { spool: { retry: { attempts: 2, minDelay: 60_000 } } })
+    b.oss.inject({ operation, do: 'reset', at: 'received' })
+    const stop = new AbortController()
+    const { signal } = stop
+    const uploading = b.spool.upload('pause', () => [bytes(size)], { id: 'id', signal })
+    const failed = t.rejects(uploading, { code: 'ERR_SPOOL_ABORTED', resumable: true })
+    while (!b.oss.requests.some(isAnsweredHead)) await sleep(5)
+    await sleep(100) // the pause begins when the reply has arrived
+    stop.abort()
+    await failed
+    await expectTheirsKept(t, b, 'pause', 'id')
+  })
+
+  t.test(
+    `${operation}: an object written after a run whose first request alone was not answered is kept`,
+    async t => {
+      const b = await bench(t)
+      const lost = b.oss.inject({ operation, do: 'reset', at: 'received' })
+      const uploading = b.spool.upload('first', () => [bytes(size)], { id: 'id' })
+      const failed = t.rejects(uploading, { code: 'ERR_SPOOL_DENIED', resumable: true })
+      await lost.hit()
+      b.oss.inject({ operation, ...DENIED })
+      await failed
+      await expectTheirsKept(t, b, 'first', 'id')
+    },
+  )
+
+  t.test(`${operation}: a forced run that fails too keeps an object written after it`, async t => {
+    const b = await bench(t)
+    const id = await leftAt(operation, b, 'forced', bytes(size))
+    b.oss.inject({ operation, ...DENIED })
+    const forced = b.another().resume(id, { force: true })
+    const error = await forced.catch((reason: unknown) => reason)
+    t.match(error, { code: 'ERR_SPOOL_DENIED', resumable: true, hint: `spool.resume('${id}')` })
+    await expectTheirsKept(t, b, 'forced', id)
   })
 
   t.test(
@@ -228,6 +278,23 @@ for (const { operation, size } of cases) {
     },
   )
 }
+
+t.test(
+  'force finishes an upload in place that is published, although its file changed',
+  async t => {
+    const b = await bench(t)
+    const inPlace = `${b.dir}-file`
+    t.teardown(() => rm(inPlace, { force: true }))
+    await writeFile(inPlace, bytes(1000))
+    b.oss.inject({ operation: 'PutObject', do: 'reset', at: 'done' })
+    const lost = b.oss.inject({ operation: 'HeadObject', do: 'reset', times: 'always' })
+    const uploading = b.spool.upload('key', () => createReadStream(inPlace), { id: 'id', inPlace })
+    await t.rejects(uploading, { code: 'ERR_SPOOL_UPLOAD_FAILED', resumable: true })
+    lost.remove()
+    await appendFile(inPlace, 'more')
+    t.match(await b.another().resume('id', { force: true }), { size: 1000, sent: 0 })
+  },
+)
 
 t.test('a lost upload id causes everything to be sent again from the temp file', async t => {
   const b = await bench(t)

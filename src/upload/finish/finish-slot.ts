@@ -3,6 +3,7 @@
  * upload is quarantined and never published.
  */
 import type { Finishable, Slot, UploadRecord } from '../../disk/checkpoint.js'
+import { LinkedFileChangedError } from '../../disk/linked-file.js'
 import { TempFileDamagedError } from '../../disk/temp-file.js'
 import { errorCode } from '../../util/error-code.js'
 import type { UploadContext } from '../run/context.js'
@@ -14,12 +15,12 @@ import {
   addUnanswered,
   initiationDigest,
   partCount,
-  backToSealed,
   timestamp,
   withLostInitiates,
   withUploadId,
 } from '../model/phase.js'
 import { RecordWriter } from '../run/record-writer.js'
+import { asUnpublished } from '../transfer/publish-outcome.js'
 import { sealAtLastCommit } from './seal-at-commit.js'
 import { UploadResources } from './upload-resources.js'
 import { isError } from '../../util/error-shape.js'
@@ -81,7 +82,8 @@ async function hasFile(resources: UploadResources): Promise<boolean> {
     await resources.file()
     return true
   } catch (error) {
-    if (error instanceof TempFileDamagedError) return false
+    if (error instanceof TempFileDamagedError || error instanceof LinkedFileChangedError)
+      return false
     throw error
   }
 }
@@ -89,7 +91,8 @@ async function hasFile(resources: UploadResources): Promise<boolean> {
 /** Permits overwriting (`--force`). This changes the options sent at initiation (rule 4). */
 async function forceOverwrite(writer: RecordWriter, record: Finishable): Promise<void> {
   const { overwrite, ...object } = record.object
-  const { error: _overruled, ...reopened } = backToSealed(record)
+  const unpublished = record.phase === 'completing' ? asUnpublished(record, 'pending') : record
+  const { error: _overruled, ...reopened } = unpublished
   if (overwrite !== false) return writer.unanswered(record, reopened)
   const forced = { ...reopened, object, digest: initiationDigest(object) }
   // Parts that are only on OSS cannot be sent under another upload id, so only Complete changes.

@@ -86,6 +86,8 @@ export async function finish(resources: UploadResources): Promise<FinishResult> 
         if (done === undefined) {
           context.diagnostics.retry(error)
           await context.pause(retryDelay(context.settings.retry, failures))
+          const record = resources.sealed
+          if (record.phase === 'completing') await saveUnpublished(resources, record, 'pending')
         }
       } else throw error
     }
@@ -274,7 +276,9 @@ function unverifiableError(
 }
 
 /**
- * Handles a failed request other than UploadPart.
+ * Handles a failed request other than UploadPart. While a request may still take effect, the record stays in
+ * `completing` until the next attempt: a run that ends before that recognises an object that someone else writes
+ * meanwhile.
  * @returns the object if the request succeeded after all; `undefined` to retry
  */
 async function handleFailure(
@@ -286,6 +290,7 @@ async function handleFailure(
   const kind = errorKind(failure)
   const record = resources.sealed
   const isCompleting = record.phase === 'completing'
+  const isOver = isLast || !(isRetryable(kind) || ['no-upload', 'stale-part'].includes(kind))
   // Already retried by the caller, unless our own earlier attempt may have created the object.
   if (!isCompleting && !mayBeOurOwn(failure)) throw failure
   // Whether Complete succeeded could not be found out.
@@ -301,15 +306,12 @@ async function handleFailure(
   if (isCompleting && (kind === 'no-upload' || (isRetryable(kind) && isAmbiguous(failure)))) {
     const { outcome, object } = await askOutcome(resources, record)
     if (outcome === 'ours') return object
-    // At the end of a run, `completing` is kept while the request may still take effect: then the next run
-    // recognises an object that someone else writes until then.
-    if (!isLast || !mayTakeEffect(record, outcome))
-      await saveUnpublished(resources, record, outcome)
-  } else {
+    if (!mayTakeEffect(record, outcome)) await saveUnpublished(resources, record, outcome)
+  } else if (!isOver || !mayBePublished(writer.checkpoint, backToSealed(record))) {
     await writer.write(backToSealed(record))
     if (kind === 'stale-part') resources.discardTransfer()
   }
-  if (isLast || (!isRetryable(kind) && kind !== 'no-upload' && kind !== 'stale-part')) throw failure
+  if (isOver) throw failure
   return undefined
 }
 

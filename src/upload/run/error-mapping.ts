@@ -45,6 +45,9 @@ const PUBLISHED_TEXT: Readonly<Record<ErrorContext['published'], string>> = {
   yes: 'It is published',
 }
 
+/** Requests that ask whether the object was published. */
+const QUESTIONS: ReadonlySet<string> = new Set(['HeadObject', 'ListParts'])
+
 /** The disk has no space for these bytes. */
 const FULL_DISK: ReadonlySet<string> = new Set(['ENOSPC', 'EDQUOT', 'EFBIG'])
 
@@ -302,7 +305,7 @@ function deniedHint(error: OssRequestError, upload: ErrorContext): Hint | undefi
       `The retention of the bucket or of the object forbids replacing it now. The bytes are kept: once it is over, or an administrator of the bucket allows it, ${say.resume(id)}.`
   }
   // A write-only policy: OSS does not say whether the object was published.
-  if (published !== 'unknown') return undefined
+  if (published !== 'unknown' || !QUESTIONS.has(error.operation)) return undefined
   return say =>
     `To find out, permit oss:GetObject and oss:ListParts, then ${say.resume(id)}. To publish it again from this disk, ${say.resume(id, { force: true })}.`
 }
