@@ -19,11 +19,19 @@ export type FailureAction =
   | { readonly do: 'retry' }
   | { readonly do: 'fail' }
 
-/** Errors that are not resumable but local to this machine or temporary, so the source can be called again. */
+/**
+ * Errors after which another attempt can succeed even if they are not resumable: they are temporary or local to this
+ * machine, or bytes were lost, which the source has.
+ */
 const RETRYABLE_CODES: ReadonlySet<SpoolErrorCode> = new Set([
   'ERR_SPOOL_UNREADABLE',
   'ERR_SPOOL_FULL',
   'ERR_SPOOL_IO',
+  'ERR_SPOOL_NO_LOCKS',
+  'ERR_SPOOL_CORRUPT',
+  'ERR_SPOOL_UPLOAD_FAILED',
+  'ERR_SPOOL_VERIFY',
+  'ERR_SPOOL_DENIED',
 ])
 
 /**

@@ -3,6 +3,8 @@
  * emulator; each host has its own spool directory.
  */
 import { once } from 'node:events'
+import { readdir, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { UnrecoverableError } from 'bullmq'
 import t, { type Test } from 'tap'
@@ -144,11 +146,41 @@ fleetTest('temporary failures are retried, others fail permanently', async (t, f
   t.same(chooseFailureAction(locked('b'), 'a'), { do: 'send to host', host: 'b' })
   t.same(chooseFailureAction(locked('a'), 'a'), { do: 'wait' })
   t.same(chooseFailureAction(locked(), 'a'), { do: 'wait' })
-  for (const code of ['ERR_SPOOL_UNREADABLE', 'ERR_SPOOL_FULL', 'ERR_SPOOL_IO'] as const) {
+  const localOrTemporary = [
+    'ERR_SPOOL_UNREADABLE',
+    'ERR_SPOOL_FULL',
+    'ERR_SPOOL_IO',
+    'ERR_SPOOL_NO_LOCKS',
+    'ERR_SPOOL_CORRUPT',
+    'ERR_SPOOL_UPLOAD_FAILED',
+    'ERR_SPOOL_VERIFY',
+    'ERR_SPOOL_DENIED',
+  ] as const
+  for (const code of localOrTemporary) {
     t.same(chooseFailureAction(new SpoolError(code, 'x'), 'a'), { do: 'retry' }, code)
   }
   t.same(chooseFailureAction(new TypeError('x'), 'a'), { do: 'fail' })
   t.match(toJobError('ERR_X: y', true), { message: 'ERR_X: y' })
+})
+
+fleetTest('a job whose sealed bytes are damaged calls its source again', async (t, fleet, shop) => {
+  const { queue, bench: b } = fleet
+  const { spool, worker } = fleet.machine('a')
+  const refusal = b.oss.inject({ operation: 'UploadPart', ...deny, times: 'always' })
+  const { job } = await queue.add({
+    key: 'k',
+    source: 'bytes',
+    args: { size: content.length },
+    backoff: { type: 'fixed', delay: 2_000 },
+  })
+  await once(worker, 'failed')
+  const directory = join(spool.dir, job.id ?? '')
+  const [name = ''] = (await readdir(directory)).filter(each => each.startsWith('spool-'))
+  await writeFile(join(directory, name), 'damaged', { flag: 'r+' })
+  refusal.remove()
+  t.match(await fleet.reaches(job.id, 'completed'), { attemptsMade: 3 })
+  t.equal(shop.calls.length, 2)
+  t.same(await b.get('k'), content)
 })
 
 fleetTest('a flow publishes the manifest after all its objects', async (t, fleet, shop) => {
