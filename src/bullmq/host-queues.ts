@@ -95,7 +95,9 @@ export class HostQueues {
    * hosts that are gone. Runs on one worker of the fleet at a time, twice per `hostQueueTimeout`.
    */
   async reclaim(): Promise<void> {
-    // Again and again, since Redis may have lost it. A worker leaves keys in Redis even if its host never gets a job.
+    // Again and again, since Redis may have refused or lost it. A worker leaves keys in Redis even if its host never
+    // gets a job.
+    await this.#checkpointStore.announce()
     await this.#register(this.#checkpointStore.host)
     const lockArgs = [
       this.#key('homes-turn'),
@@ -107,8 +109,12 @@ export class HostQueues {
     if ((await this.#connection.call('SET', ...lockArgs)) !== 'OK') return
     const hosts = await this.#connection.call('SMEMBERS', this.#key('homes'))
     if (!Array.isArray(hosts)) return
-    for (const host of hosts.filter(isHostName)) await this.#reclaimHost(host)
+    const failures: unknown[] = []
+    for (const host of hosts.filter(isHostName)) {
+      await this.#reclaimHost(host).catch((error: unknown) => failures.push(error))
+    }
     await releaseParents(this.#connection, this.#key(''))
+    if (failures.length > 0) throw failures[0]
   }
 
   async close(): Promise<void> {

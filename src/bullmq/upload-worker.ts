@@ -3,7 +3,7 @@
  * it is closed, killed or frozen, another worker can take its unfinished jobs.
  */
 import { EventEmitter } from 'node:events'
-import { Queue, Worker, type Job, type RedisQueueBackend, type WorkerOptions } from 'bullmq'
+import { Queue, type Job, type Worker, type WorkerOptions } from 'bullmq'
 import { checkInteger, checkObject, checkProperties, invalidType } from '../errors.js'
 import { Spool } from '../index.js'
 import { RedisCheckpoints } from '../redis/redis-checkpoints.js'
@@ -19,6 +19,7 @@ import { HostQueues, sharedJobId, type HostJob } from './host-queues.js'
 import type { JobProgress, JobResult, JobSourceLimits, Sources, UploadJob } from './job.js'
 import { checkSourceLimits } from './job-data.js'
 import type { WorkerInternals } from './worker-internals.js'
+import { PacedWorker } from './paced-worker.js'
 import { CLOSING_REASON, Processor } from './processor.js'
 import { uploadIdOf } from './upload-id.js'
 import { errorMessage } from '../util/error-shape.js'
@@ -75,8 +76,8 @@ const CANCELLED_REASON = 'cancelled'
 const NEVER_ABORTED = new AbortController().signal
 
 type BullmqWorker<J> =
-  J extends Job<infer Data, infer Result, infer Name, infer Progress>
-    ? Worker<Data, Result, Name, RedisQueueBackend, Progress>
+  J extends Job<infer Data, infer Result, string, infer Progress>
+    ? PacedWorker<Data, Result, Progress>
     : never
 
 interface ActiveJob {
@@ -178,7 +179,7 @@ export class UploadWorker<S extends Sources> extends EventEmitter<{
     }))
     const workerOptions = bullmqWorkerOptions(settings, concurrency, lockTimeout)
     // BullMQ passes a signal only to functions that declare three parameters.
-    const sharedWorker: BullmqWorker<UploadJob> = new Worker(
+    const sharedWorker: BullmqWorker<UploadJob> = new PacedWorker(
       name,
       (job, token, signal) =>
         this.#runCancellable(job, sharedWorker, () =>
@@ -186,7 +187,7 @@ export class UploadWorker<S extends Sources> extends EventEmitter<{
         ),
       workerOptions,
     )
-    const hostWorker: BullmqWorker<HostJob> = new Worker(
+    const hostWorker: BullmqWorker<HostJob> = new PacedWorker(
       this.#hostQueues.queueName(this.host),
       (job, token, signal) =>
         this.#runCancellable(job, hostWorker, () =>
@@ -200,7 +201,6 @@ export class UploadWorker<S extends Sources> extends EventEmitter<{
     sharedWorker.on('completed', (job, result) => this.emit('completed', job, result))
     sharedWorker.on('failed', (job, error) => this.emit('failed', job, error))
     hostWorker.on('failed', (_job, error) => this.#warn(error)) // the parent reports the final outcome
-    checkpointStore.announce().catch((error: unknown) => this.#warn(error))
     this.#timers = [
       setInterval(
         () => this.#runInBackground(this.#hostQueues.reclaim()),
@@ -211,7 +211,7 @@ export class UploadWorker<S extends Sources> extends EventEmitter<{
         CANCEL_CHECK_INTERVAL_MS,
       ).unref(),
     ]
-    this.#runInBackground(this.#hostQueues.reclaim()) // registers this host
+    this.#runInBackground(this.#hostQueues.reclaim()) // announces this host
   }
 
   /** @internal Observed by `oss-spool/prometheus`. */

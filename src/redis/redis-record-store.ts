@@ -279,8 +279,11 @@ export class RedisRecordStore implements RecordStore {
       return await action()
     } catch (error) {
       if (!(error instanceof RedisError)) throw error
-      const message = `Access to the checkpoints in Redis failed: ${error.message}. Nothing was changed`
-      const hint = 'Run it again when Redis responds.'
+      const cause = error.message.replace(/\.$/, '')
+      const message = `Access to the checkpoints in Redis failed: ${cause}. Nothing was changed`
+      const hint = error.isReply
+        ? 'Fix what Redis reports, then run it again.'
+        : 'Run it again when Redis responds.'
       throw new SpoolError('ERR_SPOOL_UNREADABLE', message, { id, hint, cause: error })
     }
   }
