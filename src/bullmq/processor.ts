@@ -207,7 +207,8 @@ export class Processor {
       if (!(error instanceof SpoolError && error.code === 'ERR_SPOOL_NOT_FOUND')) throw error
     })
     await this.#deps.cancellations.clearRequest(uploadId)
-    const message = `The job ${sharedJobId(job)} was cancelled. Nothing was published`
+    // An earlier run may have published the object, or the last request of this one.
+    const message = `The job ${sharedJobId(job)} was cancelled, and its upload was aborted. If its object is already on OSS, it stays there`
     throw new SpoolError('ERR_SPOOL_ABORTED', message, { id: uploadId })
   }
 }

@@ -264,6 +264,19 @@ fleetTest('a cancelled job leaves no upload locally or on OSS', async (t, fleet,
   t.same(await Promise.all(['a', 'd', 'f', 'm'].map(key => b.get(key))), Array(4).fill(undefined))
 })
 
+fleetTest('a job cancelled while OSS publishes its object denies nothing', async (t, fleet) => {
+  const { queue, bench: b } = fleet
+  fleet.machine('a')
+  b.oss.inject({ operation: 'CompleteMultipartUpload', do: 'hang', at: 'done' })
+  const { job } = await queue.add({ key: 'k', source: 'bytes', args: { size: content.length } })
+  await until(async () => (await b.get('k')) !== undefined)
+  t.equal(await queue.cancel(job.id ?? ''), 'stopping')
+  const { failedReason } = await fleet.reaches(job.id, 'failed')
+  t.match(failedReason, /^ERR_SPOOL_ABORTED: /)
+  t.notMatch(failedReason, /nothing was published/i)
+  t.same(await b.get('k'), content)
+})
+
 fleetTest('a job returns to its live host, using no attempt', async (t, fleet, shop) => {
   const { queue, bench: b } = fleet
   const refusal = b.oss.inject({ operation: 'CompleteMultipartUpload', ...deny, times: 1 })
