@@ -18,6 +18,7 @@ import { invalidArgument, OssError } from './oss-error.js'
 import type { Reply } from './reply.js'
 import type { RequestRecord } from './request-log.js'
 import { isBucketName } from './store/buckets.js'
+import { hasErrorCode } from './store/files.js'
 import type { BucketRecord } from './store/record.js'
 import { findVersion } from './store/versions.js'
 
@@ -85,10 +86,21 @@ export async function dispatch(requestContext: RequestContext): Promise<Reply> {
     },
   }
   if (body.isEmpty) await body.reachEnd()
-  const reply = await operation.run(operationContext)
+  const reply = await operation.run(operationContext).catch(async (error: unknown) => {
+    throw await errorOfDeletedBucket(operationContext, error)
+  })
   return withCorsHeaders(reply, logEntry.method, headers, () =>
     emulator.store.buckets.get(operationContext.bucket),
   )
+}
+
+/** Returns 404 NoSuchBucket instead of a missing directory if the bucket was deleted while the request was handled. */
+async function errorOfDeletedBucket(
+  { store, bucket }: OperationContext,
+  error: unknown,
+): Promise<unknown> {
+  if (bucket === '' || !hasErrorCode(error, 'ENOENT')) return error
+  return (await store.buckets.get(bucket)) === undefined ? noSuchBucket(bucket) : error
 }
 
 async function publicKeyReply(callbackKey: CallbackKey): Promise<Reply> {

@@ -8,6 +8,7 @@ import {
   readdirSync,
   readFileSync,
   renameSync,
+  rmdirSync,
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
@@ -17,7 +18,11 @@ import { startEmulator } from '../../src/emulator/index.js'
 import { fileSpansOf } from '../../src/emulator/store/stored-body.js'
 import { keyFileName, keyOfFileName } from '../../src/emulator/store/layout.js'
 import { createRunExclusive } from '../../src/emulator/store/lock.js'
+import { newBucket } from '../../src/emulator/operations/bucket.js'
+import { upTo } from '../../src/emulator/operations/receive-body.js'
 import { readStoredParts, storePart } from '../../src/emulator/store/parts.js'
+import type { ObjectRecord } from '../../src/emulator/store/record.js'
+import { openStore } from '../../src/emulator/store/store.js'
 import { aliOss, rejects, type Client } from './clients.js'
 import { long } from '../support/long.js'
 import { pathOf } from '../support/project.js'
@@ -29,6 +34,12 @@ const filesIn = (dir: string): string[] =>
   readdirSync(dir, { recursive: true, withFileTypes: true })
     .filter(entry => entry.isFile())
     .map(entry => join(entry.parentPath, entry.name).slice(dir.length + 1))
+
+/** Lists the unfinished files of live processes. */
+const temporaryFiles = (dir: string): string[] =>
+  readdirSync(join(dir, 'tmp')).flatMap(owner =>
+    readdirSync(join(dir, 'tmp', owner)).filter(name => name !== 'lock'),
+  )
 
 const upload = async (client: Client, key: string, parts: number) => {
   const { uploadId } = await client.initMultipartUpload(key)
@@ -115,7 +126,7 @@ t.test('an object overwritten while it is read is returned in its old version', 
 
 t.test('unfinished steps of a killed process are repaired on start', async t => {
   const dir = t.testdir()
-  const first = await startEmulator({ dir, buckets: ['bkt'] })
+  const first = await startEmulator({ dir, buckets: ['bkt', 'half'] })
   const one = aliOss(first, 'bkt')
   const { uploadId, done } = await upload(one, 'm', 2)
   await one.completeMultipartUpload('m', uploadId, done)
@@ -133,6 +144,8 @@ t.test('unfinished steps of a killed process are repaired on start', async t => 
   mkdirSync(join(dir, 'tmp/dead'))
   writeFileSync(join(dir, 'tmp/dead/lock'), '')
   writeFileSync(join(dir, 'tmp/dead/1'), 'half')
+  // ... with a bucket that was about to be removed
+  rmdirSync(join(dir, 'buckets/half/objects'))
   // and as if another process was just starting
   mkdirSync(join(dir, 'tmp/new-starting'))
 
@@ -151,6 +164,119 @@ t.test('unfinished steps of a killed process are repaired on start', async t => 
   t.equal(filesIn(bucket).filter(f => f.endsWith('body-new')).length, 0)
   t.notOk(existsSync(join(dir, 'tmp/dead')))
   t.ok(existsSync(join(dir, 'tmp/new-starting')))
+  const half = aliOss(lenient, 'half')
+  await half.put('k', PART)
+  t.ok(PART.equals((await half.get('k')).content), 'the bucket is whole')
+})
+
+t.test('a request whose bucket is deleted meanwhile is 404 NoSuchBucket', async t => {
+  const dir = t.testdir()
+  const oss = await startEmulator({ dir, buckets: ['bkt'] })
+  t.teardown(() => oss.close())
+  const client = aliOss(oss, 'bkt')
+  const calls = {
+    PutObject: () => client.put('k', PART),
+    AppendObject: () => client.append('log', PART),
+    InitiateMultipartUpload: () => client.initMultipartUpload('m'),
+  } as const
+  for (const operation of ['PutObject', 'AppendObject', 'InitiateMultipartUpload'] as const) {
+    await client.putBucket('bkt')
+    const hang = oss.inject({ operation, do: 'hang', at: 'received' })
+    const call = calls[operation]()
+    await hang.hit()
+    await client.deleteBucket('bkt')
+    hang.release()
+    await rejects(t, call, { status: 404, code: 'NoSuchBucket' })
+  }
+  t.same(temporaryFiles(dir), [])
+  t.same(readdirSync(join(dir, 'buckets')), [])
+})
+
+t.test('what is refused or fails leaves no bytes', async t => {
+  t.test('a copy', async t => {
+    const dir = t.testdir()
+    const oss = await startEmulator({ dir, buckets: ['bkt'] })
+    t.teardown(() => oss.close())
+    const client = aliOss(oss, 'bkt')
+    await client.put('k', PART)
+    const { uploadId, done } = await upload(client, 'm', 2)
+    await client.completeMultipartUpload('m', uploadId, done)
+    const headers = { 'x-oss-forbid-overwrite': 'true' }
+    for (const source of ['k', 'm'])
+      await rejects(t, client.copy('k', source, { headers }), { code: 'FileAlreadyExists' })
+    t.same(temporaryFiles(dir), [])
+  })
+
+  t.test('an object whose record cannot be written', async t => {
+    const dir = t.testdir()
+    const store = await openStore(dir)
+    t.teardown(() => store.close())
+    await store.buckets.ensure(newBucket('bkt', Date.now()))
+    const put = (key: string, content: string, meta: ObjectRecord['meta'] = {}) => {
+      const path = store.tempPath()
+      writeFileSync(path, content)
+      return store.objects.put('bkt', key, { kind: 'file', path }, () => ({
+        key,
+        type: 'Normal',
+        size: content.length,
+        etag: 'A',
+        modified: '2026-01-01T00:00:00.000Z',
+        headers: {},
+        meta,
+        storageClass: 'Standard',
+        acl: 'default',
+        tags: [],
+      }))
+    }
+    const unwritable = {
+      get name(): string {
+        throw new Error('the disk is full')
+      },
+    }
+    const old = await put('old', 'bytes')
+    for (const key of ['old', 'new']) await t.rejects(put(key, 'others', unwritable))
+    t.same(filesIn(join(dir, 'buckets/bkt/objects')).length, 2, 'a record and its body')
+    t.same(await store.objects.get('bkt', 'old'), old)
+    const stream = await store.objects.read('bkt', old, { offset: 0, length: 5 })
+    t.equal(Buffer.concat(await (stream?.toArray() ?? [])).toString(), 'bytes')
+    await store.objects.remove('bkt', 'old', 'null')
+    t.equal(await store.buckets.remove('bkt'), true, 'the bucket is empty')
+  })
+
+  t.test('a body of unknown length, once it is too large', async t => {
+    let sent = 0
+    async function* endless() {
+      for (;;) {
+        sent++
+        yield PART
+      }
+    }
+    const passed: Uint8Array[] = []
+    const receive = async () => {
+      for await (const chunk of upTo(3 * PART.length, endless())) passed.push(chunk)
+    }
+    await rejects(t, receive(), { code: 'EntityTooLarge' })
+    t.same([passed.length, sent], [3, 4])
+  })
+})
+
+t.test('parts are copied from an object that is replaced at the same time', async t => {
+  const oss = await startEmulator({ buckets: ['bkt'] })
+  t.teardown(() => oss.close())
+  const client = aliOss(oss, 'bkt')
+  await client.put('k', PART)
+  const { uploadId } = await client.initMultipartUpload('m')
+  const copied = new AbortController()
+  const replace = async () => {
+    while (!copied.signal.aborted) await client.put('k', PART)
+  }
+  const replaced = Promise.all([replace(), replace()])
+  const source = { sourceKey: 'k', sourceBucketName: 'bkt' }
+  for (let number = 1; number <= 50; number++)
+    await client.uploadPartCopy('m', uploadId, number, `0-${PART.length - 1}`, source)
+  copied.abort()
+  await replaced
+  t.equal((await client.listParts('m', uploadId)).parts.length, 50)
 })
 
 t.test('a completed object whose parts were not moved yet can be read and replaced', async t => {

@@ -6,6 +6,7 @@ import { invalidArgument, OssError } from '../oss-error.js'
 import { emptyReply, xmlReply, type Reply } from '../reply.js'
 import { percentDecode } from '../http/request-target.js'
 import { removeFile } from '../store/files.js'
+import { discardStaged, type StagedBody } from '../store/object-dir.js'
 import type { ObjectRecord, ObjectMetadata } from '../store/record.js'
 import { newVersionId } from '../store/versions.js'
 import { isoTime } from '../iso-time.js'
@@ -13,7 +14,7 @@ import type { ObjectAddress, OperationContext } from './operation-context.js'
 import { encryptionHeaders } from './encryption.js'
 import { checkConditions } from './conditions.js'
 import { noSuchUpload, parsePartNumber, requireUpload } from './multipart.js'
-import { noSuchKey, requireVersion } from './object-read.js'
+import { requireVersion } from './object-read.js'
 import { defaultStorageClass, forbidsOverwrite, throwIfExists } from './object-write.js'
 import { parseRange } from './range.js'
 import { writeAndDigest } from './receive-body.js'
@@ -27,7 +28,7 @@ const MAX_COPY_BYTES = 1024 ** 3
 const MAX_COPY_ATTEMPTS = 20
 
 export async function copyObject(context: OperationContext): Promise<Reply> {
-  const { store, bucket, key, settings } = context
+  const { store, key, settings } = context
   const copySource = parseCopySource(context)
   for (let attempt = 0; attempt < MAX_COPY_ATTEMPTS; attempt++) {
     const source = await getSourceObject(context, copySource)
@@ -43,7 +44,7 @@ export async function copyObject(context: OperationContext): Promise<Reply> {
       ? ({ kind: 'none' } as const)
       : await store.objects.linkBody(copySource.bucket, source)
     if (bytes === undefined) continue
-    const record = await store.objects.put(bucket, key, bytes, old => {
+    const record = await putOrDiscard(context, bytes, old => {
       if (forbidsOverwrite(context)) throwIfExists(old)
       return {
         ...contentOf(source),
@@ -68,34 +69,52 @@ export async function copyObject(context: OperationContext): Promise<Reply> {
   throw new OssError('InternalError')
 }
 
+/** Adds the copy, or removes its bytes if it is refused. */
+async function putOrDiscard(
+  { store, bucket, key }: OperationContext,
+  bytes: StagedBody,
+  createRecord: (old: ObjectRecord | undefined) => Omit<ObjectRecord, 'body'>,
+): Promise<ObjectRecord> {
+  try {
+    return await store.objects.put(bucket, key, bytes, createRecord)
+  } catch (error) {
+    await discardStaged(bytes)
+    throw error
+  }
+}
+
 export async function uploadPartCopy(context: OperationContext): Promise<Reply> {
   const { store, bucket, settings, headers } = context
   const number = parsePartNumber(context)
   const upload = await requireUpload(context, 'copy')
   const copySource = parseCopySource(context)
-  const source = await getSourceObject(context, copySource)
-  if (checkConditions(headers, source, 'x-oss-copy-source-') === 'unmodified')
-    return emptyReply(304)
-  const range = parseRange(headers.get('x-oss-copy-source-range'), source.size, false)
-  const span = typeof range === 'object' ? range : { offset: 0, length: source.size }
-  const bytes = await store.objects.read(copySource.bucket, source, span)
-  if (bytes === undefined) throw noSuchKey(copySource.key)
-  const file = store.tempPath()
-  try {
-    const digest = await writeAndDigest({ chunks: bytes, length: span.length }, file, settings)
-    const kept = settings.discard ? undefined : file
-    const part = await store.uploads.putPart(bucket, upload, number, kept, digest)
-    if (part === undefined) throw noSuchUpload(upload.id, 'copy')
-    const etag = `"${part.md5}"`
-    return xmlReply(
-      'CopyPartResult',
-      { LastModified: isoTime(part.modified), ETag: etag },
-      // ali-oss reads the ETag from the header
-      { ETag: etag, ...sourceVersionHeader(copySource, source) },
-    )
-  } finally {
-    await removeFile(file)
+  for (let attempt = 0; attempt < MAX_COPY_ATTEMPTS; attempt++) {
+    const source = await getSourceObject(context, copySource)
+    if (checkConditions(headers, source, 'x-oss-copy-source-') === 'unmodified')
+      return emptyReply(304)
+    const range = parseRange(headers.get('x-oss-copy-source-range'), source.size, false)
+    const span = typeof range === 'object' ? range : { offset: 0, length: source.size }
+    const bytes = await store.objects.read(copySource.bucket, source, span)
+    if (bytes === undefined) continue
+    const file = store.tempPath()
+    try {
+      const digest = await writeAndDigest({ chunks: bytes, length: span.length }, file, settings)
+      const kept = settings.discard ? undefined : file
+      const part = await store.uploads.putPart(bucket, upload, number, kept, digest)
+      if (part === undefined) throw noSuchUpload(upload.id, 'copy')
+      const etag = `"${part.md5}"`
+      return xmlReply(
+        'CopyPartResult',
+        { LastModified: isoTime(part.modified), ETag: etag },
+        // ali-oss reads the ETag from the header
+        { ETag: etag, ...sourceVersionHeader(copySource, source) },
+      )
+    } finally {
+      bytes.destroy()
+      await removeFile(file)
+    }
   }
+  throw new OssError('InternalError')
 }
 
 /** Parses `x-oss-copy-source`, which is `/bucket/key` with a percent-encoded key, and `?versionId=ID` or nothing. */

@@ -41,11 +41,7 @@ export async function receiveBody<T>(
   const md5 = checkBodyHeaders(context)
   const file = context.store.tempPath()
   try {
-    const digest = await writeAndDigest(
-      { chunks: context.body.chunks(), length: context.body.length },
-      file,
-      context.settings,
-    )
+    const digest = await writeAndDigest(incomingBytes(context.body), file, context.settings)
     checkReceivedBody(context, context.settings.verify === true ? md5 : undefined, digest)
     const staged: StagedFile = context.settings.discard
       ? { kind: 'none' }
@@ -60,6 +56,26 @@ export async function receiveBody<T>(
 export interface IncomingBytes {
   readonly chunks: AsyncIterable<Uint8Array>
   readonly length: number | undefined
+}
+
+/** Returns the bytes of a body. One of unknown length is refused as soon as it is too large. */
+function incomingBytes(body: OperationContext['body']): IncomingBytes {
+  const { length } = body
+  const chunks = body.chunks()
+  return { chunks: length === undefined ? upTo(MAX_UPLOAD_BODY_BYTES, chunks) : chunks, length }
+}
+
+/** Passes on bytes; throws 400 EntityTooLarge once there are more than `max`. */
+export async function* upTo(
+  max: number,
+  chunks: AsyncIterable<Uint8Array>,
+): AsyncGenerator<Uint8Array> {
+  let size = 0
+  for await (const chunk of chunks) {
+    size += chunk.length
+    if (size > max) throw new OssError('EntityTooLarge')
+    yield chunk
+  }
 }
 
 /** Writes bytes to a new file and digests them. With `discard` it only digests them. */
@@ -109,7 +125,6 @@ function checkReceivedBody(
   md5: string | undefined,
   digest: Digest,
 ): void {
-  if (digest.size > MAX_UPLOAD_BODY_BYTES) throw new OssError('EntityTooLarge')
   const actual = hexToBase64(digest.md5)
   if (md5 !== undefined && md5 !== actual)
     throw new OssError('InvalidDigest', {

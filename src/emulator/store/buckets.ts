@@ -35,6 +35,8 @@ export interface BucketStore {
   ensure(record: BucketRecord): Promise<void>
   /** Removes a bucket. Resolves with false if it holds objects or unfinished uploads. */
   remove(name: string): Promise<boolean>
+  /** Creates the directories that an interrupted `remove` of an existing bucket has removed. */
+  repair(name: string): Promise<void>
 }
 
 export function createBucketStore(
@@ -49,11 +51,19 @@ export function createBucketStore(
 
   const withLock = <T>(name: string, work: () => Promise<T>) => runExclusive(`bucket ${name}`, work)
 
+  const makeDirs = async (name: string) => {
+    await makeDir(layout.objects(name))
+    await makeDir(layout.uploads(name))
+  }
+
+  const isEmpty = async (name: string) =>
+    (await listDir(layout.objects(name))).length === 0 &&
+    (await listDir(layout.uploads(name))).length === 0
+
   const update: BucketStore['update'] = (name, edit) =>
     withLock(name, async () => {
       const record = edit(await get(name))
-      await makeDir(layout.objects(name))
-      await makeDir(layout.uploads(name))
+      await makeDirs(name)
       await writeJsonFile(workspace.tempPath(), layout.bucketRecord(name), record)
     })
 
@@ -70,18 +80,23 @@ export function createBucketStore(
     },
     remove: name =>
       withLock(name, async () => {
+        if (!(await isEmpty(name))) return false
         const trashPath = workspace.tempPath()
         try {
-          await rmdir(layout.objects(name)) // fails while there is an object
+          await rmdir(layout.objects(name)) // fails if an object was created just now
           await rmdir(layout.uploads(name))
         } catch (error) {
           if (!hasErrorCode(error, 'ENOTEMPTY', 'EEXIST')) throw error
-          await makeDir(layout.objects(name))
+          await makeDirs(name)
           return false
         }
         await rename(join(layout.buckets, name), trashPath)
         await removeTree(trashPath)
         return true
+      }),
+    repair: name =>
+      withLock(name, async () => {
+        if ((await get(name)) !== undefined) await makeDirs(name)
       }),
   }
 }

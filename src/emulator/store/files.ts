@@ -49,9 +49,14 @@ async function readText(path: string): Promise<string> {
  * replaces a file is asynchronous: ext4 writes out the new one.
  */
 export async function writeJsonFile(temp: string, path: string, value: unknown): Promise<void> {
-  writeFileSync(temp, JSON.stringify(value), { mode: 0o600 })
-  if (existsSync(path)) await replaceFile(temp, path)
-  else renameSync(temp, path)
+  try {
+    writeFileSync(temp, JSON.stringify(value), { mode: 0o600 })
+    if (existsSync(path)) await replaceFile(temp, path)
+    else renameSync(temp, path)
+  } catch (error) {
+    await removeFile(temp)
+    throw error
+  }
 }
 
 /** Creates an empty file, which must not exist. */

@@ -28,15 +28,24 @@ export async function readVersions(dir: string): Promise<ObjectRecord[]> {
   return unpackVersions(await readJsonFile<StoredVersions>(join(dir, RECORD_FILE)))
 }
 
-/** Replaces the versions of an object by one rename; without any, removes the record. */
+/**
+ * Replaces the versions `old` of an object by one rename; without new ones, removes the record. If that fails, e.g. on a
+ * full disk, removes the bodies that only new versions name.
+ */
 export async function writeVersions(
   { workspace }: StoreContext,
   dir: string,
+  old: readonly ObjectRecord[],
   versions: readonly ObjectRecord[],
 ): Promise<void> {
   const stored = packVersions(versions)
-  if (stored === undefined) await removeFile(join(dir, RECORD_FILE))
-  else await writeJsonFile(workspace.tempPath(), join(dir, RECORD_FILE), stored)
+  try {
+    if (stored === undefined) await removeFile(join(dir, RECORD_FILE))
+    else await writeJsonFile(workspace.tempPath(), join(dir, RECORD_FILE), stored)
+  } catch (error) {
+    await removeLeftovers(dir, old)
+    throw error
+  }
 }
 
 /** Returns the name of an object's lock, which uploads to the key share. */
@@ -54,6 +63,11 @@ export type StagedBody =
   | { readonly kind: 'parts'; readonly path: string }
   /** Discarded bytes. */
   | { readonly kind: 'none' }
+
+/** Removes bytes that were not moved. */
+export async function discardStaged(staged: StagedBody): Promise<void> {
+  if (staged.kind !== 'none') await removeTree(staged.path)
+}
 
 /** Moves bytes into an object's directory under a unique name. */
 export async function moveBody(dir: string, staged: StagedBody): Promise<ObjectRecord['body']> {

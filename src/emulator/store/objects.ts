@@ -21,6 +21,7 @@ import {
 } from './files.js'
 import { keyOfFileName } from './layout.js'
 import {
+  discardStaged,
   moveBody,
   linkOrCopy,
   objectLockName,
@@ -108,8 +109,12 @@ export function createObjectStore(context: StoreContext): ObjectStore {
     return undefined
   }
 
-  async function saveVersions(dir: string, versions: readonly ObjectRecord[]): Promise<void> {
-    await writeVersions(context, dir, versions)
+  async function saveVersions(
+    dir: string,
+    old: readonly ObjectRecord[],
+    versions: readonly ObjectRecord[],
+  ): Promise<void> {
+    await writeVersions(context, dir, old, versions)
     await removeLeftovers(dir, versions)
   }
 
@@ -136,7 +141,7 @@ export function createObjectStore(context: StoreContext): ObjectStore {
         const dir = layout.object(bucket, key)
         await makeChildDir(dir)
         const record = { ...fields, body: await moveBody(dir, staged) }
-        await saveVersions(dir, addVersion(versions, record))
+        await saveVersions(dir, versions, addVersion(versions, record))
         return record
       }),
 
@@ -147,6 +152,7 @@ export function createObjectStore(context: StoreContext): ObjectStore {
         const record = edit(old)
         await saveVersions(
           layout.object(bucket, key),
+          versions,
           versions.map(version => (version === old ? record : version)),
         )
         return record
@@ -160,7 +166,7 @@ export function createObjectStore(context: StoreContext): ObjectStore {
         await makeChildDir(dir)
         const appendTo = async (body: ObjectRecord['body']) => {
           const record = { ...fields, body }
-          await saveVersions(dir, addVersion(versions, record))
+          await saveVersions(dir, versions, addVersion(versions, record))
           return record
         }
         if (old === undefined || old.body.kind !== 'file' || staged.kind !== 'file')
@@ -184,11 +190,15 @@ export function createObjectStore(context: StoreContext): ObjectStore {
       const parts = await locateParts(bucket, record, body.id)
       if (parts === undefined) return undefined
       const segments = parts.manifest.map(([, size], i): Segment => [String(i), size])
+      const staged: StagedBody = { kind: 'parts', path }
       await makeDir(path)
       await writeJsonFile(workspace.tempPath(), join(path, MANIFEST_FILE), segments)
       for (const [i, [file]] of parts.manifest.entries())
-        if (!(await linkFrom(parts.dirs, file, join(path, String(i))))) return undefined
-      return { kind: 'parts', path }
+        if (!(await linkFrom(parts.dirs, file, join(path, String(i))))) {
+          await discardStaged(staged)
+          return undefined
+        }
+      return staged
     },
 
     remove: (bucket, key, versionId) =>
@@ -196,6 +206,7 @@ export function createObjectStore(context: StoreContext): ObjectStore {
         const removed = findVersion(versions, versionId)
         await saveVersions(
           layout.object(bucket, key),
+          versions,
           versions.filter(version => version !== removed),
         )
         return removed

@@ -36,10 +36,11 @@ export async function openStore(root: string): Promise<Store> {
     workspace,
     runExclusive: createRunExclusive(layout.locks),
   }
-  if (crashed) await recoverFromCrash(context)
+  const buckets = createBucketStore(layout, workspace, context.runExclusive)
+  if (crashed) await recoverFromCrash(context, buckets)
   return {
     account: createAccountStore(layout, workspace),
-    buckets: createBucketStore(layout, workspace, context.runExclusive),
+    buckets,
     objects: createObjectStore(context),
     uploads: createUploadStore(context),
     tempPath: () => workspace.tempPath(),
@@ -47,10 +48,14 @@ export async function openStore(root: string): Promise<Store> {
   }
 }
 
-/** Moves parts that an interrupted Complete left behind, and removes bodies without a record. */
-async function recoverFromCrash(context: StoreContext): Promise<void> {
+/**
+ * Restores buckets whose removal was interrupted, moves parts that an interrupted Complete left behind, and removes
+ * bodies without a record.
+ */
+async function recoverFromCrash(context: StoreContext, buckets: BucketStore): Promise<void> {
   const { layout, runExclusive } = context
-  for (const bucket of await listDir(layout.buckets))
+  for (const bucket of await listDir(layout.buckets)) {
+    await buckets.repair(bucket)
     for (const name of await listDir(layout.objects(bucket))) {
       const dir = join(layout.objects(bucket), name)
       await runExclusive(directoryLockName(bucket, name), async () => {
@@ -59,4 +64,5 @@ async function recoverFromCrash(context: StoreContext): Promise<void> {
         await removeLeftovers(dir, versions)
       })
     }
+  }
 }

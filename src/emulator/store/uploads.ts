@@ -106,9 +106,14 @@ export function createUploadStore(context: StoreContext): UploadStore {
     async create(bucket, record) {
       const upload = { ...record, id: randomBytes(16).toString('hex').toUpperCase() }
       const dir = workspace.tempPath()
-      await makeDir(dir)
-      await writeJsonFile(workspace.tempPath(), join(dir, 'upload.json'), upload)
-      await rename(dir, layout.upload(bucket, upload.id))
+      try {
+        await makeDir(dir)
+        await writeJsonFile(workspace.tempPath(), join(dir, 'upload.json'), upload)
+        await rename(dir, layout.upload(bucket, upload.id))
+      } catch (error) {
+        await removeTree(dir)
+        throw error
+      }
       return upload
     },
 
@@ -155,7 +160,7 @@ export function createUploadStore(context: StoreContext): UploadStore {
         }
         // from here on the upload is completed
         const versions = addVersion(old, record)
-        await writeVersions(context, dir, versions)
+        await writeVersions(context, dir, old, versions)
         await rename(from, join(dir, id))
         await removeLeftovers(dir, versions)
 
