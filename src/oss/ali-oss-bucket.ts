@@ -355,8 +355,7 @@ export class AliOssBucket implements Bucket {
     return takeTurn(call, async () => {
       const { signal, idleTimeout, body, meter } = call
       Object.assign(exchange, { signal, idleTimeout, body, meter })
-      const { credentials } = this.#settings
-      const keys = await credentials.get()
+      const keys = await this.#credentials(operation, signal)
       this.#secrets.add(keys.accessKeyId, keys.accessKeySecret, keys.stsToken)
       try {
         const oss = await (this.#client ??= this.#connect(keys))
@@ -376,6 +375,17 @@ export class AliOssBucket implements Bucket {
     })
   }
 
+  /** @throws OssRequestError of the operation, whose request was not sent */
+  async #credentials(operation: string, signal: AbortSignal | undefined): Promise<Credentials> {
+    try {
+      return await this.#settings.credentials.get(signal)
+    } catch (error) {
+      if (!(error instanceof OssRequestError)) throw error
+      const { name, message } = error
+      throw new OssRequestError({ operation, name, message })
+    }
+  }
+
   /** Tries to remove the cause of `failure`. Resolves with `true` if the same request may succeed now. */
   async #recover(
     failure: OssRequestError,
@@ -383,7 +393,7 @@ export class AliOssBucket implements Bucket {
     exchange: TransportContext,
   ): Promise<boolean> {
     const kind = errorKind(failure)
-    if (kind === 'expired') return this.#settings.credentials.renew(keys)
+    if (kind === 'expired') return this.#settings.credentials.renew(keys, exchange.signal)
     const oss = await this.#client
     const { reply } = exchange
     if (kind !== 'skewed' || reply === undefined || oss === undefined) return false

@@ -28,15 +28,24 @@ export type CredentialsProvider = () => ProvidedCredentials | Promise<ProvidedCr
 
 /** Source of the credentials of requests. */
 export interface CredentialSource {
-  /** Resolves with the current credentials. Rejects with an `OssRequestError` if none are available. */
-  get(): Promise<Credentials>
+  /**
+   * Resolves with the current credentials. Rejects with an `OssRequestError` if none are available.
+   * @param signal – ends the wait for a provider
+   */
+  get(signal?: AbortSignal): Promise<Credentials>
   /**
    * Replaces credentials that OSS rejected.
    * @param rejected – the credentials of the failed request
+   * @param signal – ends the wait for a provider
    * @returns `true` if the current credentials are different ones
    */
-  renew(rejected: Credentials): Promise<boolean>
+  renew(rejected: Credentials, signal?: AbortSignal): Promise<boolean>
 }
+
+/**
+ * Wait for a provider at most this long, in ms. A vault or a metadata service may accept a connection and never answer.
+ */
+const PROVIDER_TIMEOUT_MS = 60_000
 
 /** Renew credentials this many ms before they expire, or after 4/5 of their lifetime, whichever is later. */
 const REFRESH_AHEAD_MS = 5 * 60_000
@@ -76,10 +85,10 @@ export class RefreshingCredentials implements CredentialSource {
     this.#provider = provider
   }
 
-  async get(): Promise<Credentials> {
+  async get(signal?: AbortSignal): Promise<Credentials> {
     if (this.#current !== undefined && Date.now() < this.#freshUntil) return this.#current
     try {
-      return await this.#fetch()
+      return await this.#fetch(signal)
     } catch (error) {
       // The current credentials are still valid; the next request retries the fetch.
       if (this.#current !== undefined && Date.now() < this.#expiresAt) return this.#current
@@ -87,28 +96,29 @@ export class RefreshingCredentials implements CredentialSource {
     }
   }
 
-  async renew(rejected: Credentials): Promise<boolean> {
+  async renew(rejected: Credentials, signal?: AbortSignal): Promise<boolean> {
     if (this.#current !== undefined && isSameCredentials(this.#current, rejected))
       this.#freshUntil = -Infinity
     try {
-      return !isSameCredentials(await this.#fetchUnlessFresh(), rejected)
+      return !isSameCredentials(await this.#fetchUnlessFresh(signal), rejected)
     } catch (error) {
       if (error instanceof OssRequestError) return false
       throw error
     }
   }
 
-  #fetchUnlessFresh(): Promise<Credentials> {
+  #fetchUnlessFresh(signal: AbortSignal | undefined): Promise<Credentials> {
     return Date.now() < this.#freshUntil && this.#current !== undefined
       ? Promise.resolve(this.#current)
-      : this.#fetch()
+      : this.#fetch(signal)
   }
 
-  /** Fetches new credentials. Concurrent calls share one fetch. */
-  #fetch(): Promise<Credentials> {
-    return (this.#fetching ??= this.#callProvider().finally(() => {
+  /** Fetches new credentials. Concurrent calls share one fetch, which goes on when some stop waiting for it. */
+  #fetch(signal: AbortSignal | undefined): Promise<Credentials> {
+    this.#fetching ??= this.#callProvider().finally(() => {
       this.#fetching = undefined
-    }))
+    })
+    return waitForProvider(this.#fetching, signal)
   }
 
   async #callProvider(): Promise<Credentials> {
@@ -132,6 +142,31 @@ export class RefreshingCredentials implements CredentialSource {
     const { accessKeyId, accessKeySecret, stsToken } = provided
     this.#current = { accessKeyId, accessKeySecret, ...(stsToken ? { stsToken } : {}) }
     return this.#current
+  }
+}
+
+/** @throws OssRequestError `CredentialsTimeout` after a minute, or of kind `aborted` */
+async function waitForProvider<T>(
+  fetching: Promise<T>,
+  signal: AbortSignal | undefined,
+): Promise<T> {
+  let stop: (name: string, message: string) => void = () => {}
+  const stopped = new Promise<never>((_, reject) => {
+    stop = (name, message) =>
+      reject(new OssRequestError({ operation: 'Credentials', name, message }))
+  })
+  const onAbort = (): void => stop('AbortError', 'The request was aborted')
+  const timer = setTimeout(() => {
+    const message = `The credentials provider did not answer within ${PROVIDER_TIMEOUT_MS} ms`
+    stop('CredentialsTimeout', message)
+  }, PROVIDER_TIMEOUT_MS)
+  signal?.addEventListener('abort', onAbort, { once: true })
+  if (signal?.aborted) onAbort()
+  try {
+    return await Promise.race([fetching, stopped])
+  } finally {
+    clearTimeout(timer)
+    signal?.removeEventListener('abort', onAbort)
   }
 }
 

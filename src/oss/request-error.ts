@@ -136,6 +136,7 @@ const NEVER_SENT: ReadonlySet<string> = new Set([
   'EHOSTUNREACH',
   'ENETUNREACH',
   'ConnectTimeout',
+  'CredentialsTimeout',
   'ProxyDenied',
   'ProxyFailure',
 ])

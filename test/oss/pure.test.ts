@@ -2,6 +2,7 @@
  * The parts of the OSS adapter that need no network: object headers, client settings and the classification of
  * failures. Also checks that no user-visible text contains a secret.
  */
+import { mock } from 'node:test'
 import { inspect } from 'node:util'
 import OSS from 'ali-oss'
 import t from 'tap'
@@ -304,6 +305,21 @@ t.test('client settings', async t => {
     })
   })
 
+  t.test('a provider that does not answer fails its waiters after a minute', async t => {
+    mock.timers.enable({ apis: ['setTimeout'] })
+    t.teardown(() => mock.timers.reset())
+    let answer: (found: typeof keys) => void = () => {}
+    const provider = () => new Promise<typeof keys>(resolve => (answer = resolve))
+    const { settings } = readClient({ region: 'oss-cn-beijing', credentials: provider })
+    const late = settings.credentials.get()
+    mock.timers.tick(59_999)
+    const early = settings.credentials.get()
+    mock.timers.tick(1)
+    await t.rejects(late, { name: 'CredentialsTimeout' })
+    answer(keys)
+    t.same(await early, keys, 'the others still wait for the same call')
+  })
+
   t.test('the bucket is validated when it is used', async t => {
     const of = (bucket?: string) =>
       connect({ ...keys, region: 'oss-cn-beijing', ...(bucket && { bucket }) })
@@ -513,7 +529,7 @@ t.test('classification of failures', async t => {
     for (const status of [400, 403, 404, 409, 412, 429]) {
       t.notOk(isAmbiguous(failure({ status })), String(status))
     }
-    for (const name of ['ECONNREFUSED', 'ENOTFOUND', 'ConnectTimeout']) {
+    for (const name of ['ECONNREFUSED', 'ENOTFOUND', 'ConnectTimeout', 'CredentialsTimeout']) {
       t.notOk(isAmbiguous(failure({ name })), `${name}: the request was never sent`)
     }
   })

@@ -1,6 +1,6 @@
 /** Uploads over slow, failing and throttled connections, with expiring tokens and wrong clocks. */
 import { createServer } from 'node:http'
-import { once } from 'node:events'
+import { EventEmitter, once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { PassThrough } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
@@ -135,7 +135,28 @@ t.test('a failing credentials provider causes a resumable error without its mess
   t.notMatch(inspect(error, { depth: 9 }), 'secret-of-the-vault')
   t.equal(b.oss.requests.length, 0)
   await sink.result.catch(() => undefined)
+  t.match(await b.spool.uploads(), [{ phase: 'sealed' }], 'no request may have published it')
   t.match(await b.another().resume(sink.id), { size: 10 }, 'other credentials finish the upload')
+})
+
+t.test('an abort does not wait for a credentials provider that does not answer', async t => {
+  const b = await bench(t)
+  const { endpoint, region } = b.oss.clientOptions(BUCKET)
+  const asked = new EventEmitter()
+  const credentials = () => {
+    process.nextTick(() => asked.emit('call'))
+    return new Promise<never>(() => {})
+  }
+  const spool = new Spool({ client: { endpoint, region, bucket: BUCKET, credentials }, dir: b.dir })
+  const abort = new AbortController()
+  const call = once(asked, 'call')
+  const sink = spool.createWriteStream('silent-vault', { signal: abort.signal })
+  const uploading = pipeline(streamOf(bytes(10)), sink)
+  await call
+  abort.abort()
+  await t.rejects(uploading, { code: 'ERR_SPOOL_ABORTED', resumable: true })
+  await t.rejects(sink.result, { code: 'ERR_SPOOL_ABORTED', resumable: true })
+  t.match(await b.another().resume(sink.id), { size: 10 })
 })
 
 t.test(
