@@ -14,7 +14,7 @@ import { proxyFor, proxyRefused, TunnelAgent, proxyUnreachable, type Proxy } fro
 import { pace } from './rate-limiter.js'
 import type { BodyMeter } from './body-meter.js'
 import { sanitizeXml } from './sanitize-xml.js'
-import { toError } from '../util/error-shape.js'
+import { isError, toError } from '../util/error-shape.js'
 
 /**
  * Maximum size of a reply. OSS sends XML with at most 1,000 parts or 200 uploads, or a callback's JSON (1 MiB).
@@ -170,7 +170,8 @@ export class Transport {
         stopTimeouts()
         exchange.signal?.removeEventListener('abort', onAbort)
       }
-      request.on('error', (error: NodeJS.ErrnoException) => {
+      request.on('error', failure => {
+        const error = connectError(failure)
         const connecting = error.syscall === 'connect' || error.syscall === 'getaddrinfo'
         fail(
           proxy !== undefined && connecting && !isTunnel ? proxyUnreachable(proxy, error) : error,
@@ -248,6 +249,19 @@ export class Transport {
     }
     return agent
   }
+}
+
+/**
+ * Returns the error of a host of which no address could be connected to, with the reason of each. Node's own has no
+ * message, and the code of the first address, which may only be that of its short time limit; the last has none.
+ */
+function connectError(error: NodeJS.ErrnoException): NodeJS.ErrnoException {
+  const reasons: unknown = 'errors' in error ? error.errors : undefined
+  if (!Array.isArray(reasons) || !reasons.every(isError)) return error
+  const last: NodeJS.ErrnoException | undefined = reasons.at(-1)
+  if (last === undefined) return error
+  const message = reasons.map(reason => reason.message).join('; ')
+  return Object.assign(new Error(message), { code: last.code, syscall: last.syscall })
 }
 
 /**

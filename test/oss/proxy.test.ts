@@ -2,10 +2,12 @@
  * Proxies from the environment in front of the emulator, for HTTP and through a tunnel for HTTPS. Covers requests
  * that use the proxy, requests that bypass it, and errors of a refusing proxy, which never contain its password.
  */
+import dns from 'node:dns'
 import { once } from 'node:events'
 import * as http from 'node:http'
 import * as https from 'node:https'
 import * as net from 'node:net'
+import { mock } from 'node:test'
 import { inspect } from 'node:util'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
@@ -254,6 +256,21 @@ t.test('errors name a refusing proxy without its password', async t => {
     if (code === denied) t.equal(requests.length, 1, `${title}: one request`)
   }
   t.equal(oss.requests.length, 0)
+})
+
+t.test('an unreachable proxy with several addresses is named', async t => {
+  const oss = await emulator(t)
+  const addresses = ['127.0.0.1', '127.0.0.2'].map(address => ({ address, family: 4 }))
+  // The typings have one overload for each form of the result.
+  const lookup = ((_, __, callback) => callback(null, addresses)) as net.LookupFunction
+  mock.method(dns, 'lookup', lookup)
+  t.teardown(() => mock.restoreAll())
+  for (const secure of [false, true]) {
+    const proxy = 'http://proxies.example.org:1'
+    useProxies({ HTTP_PROXY: proxy, HTTPS_PROXY: proxy })
+    const failed = upload(spoolFor(t, oss, secure), bytes(10))
+    await t.rejects(failed, { code: 'ERR_SPOOL_UPLOAD_FAILED', message: `proxy ${proxy} ` })
+  }
 })
 
 t.test('abort and timeout close the connection of a tunnel that is being established', async t => {

@@ -252,6 +252,19 @@ t.test('unreachable servers', async t => {
     t.match(exchange.failure, { code: 'ECONNREFUSED' })
     await released(stream)
   })
+  t.test('a host with several refusing addresses fails with the reason of each', async t => {
+    const server = net.createServer().listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const port = portOf(server)
+    server.close()
+    const addresses = ['127.0.0.1', '127.0.0.2'].map(address => ({ address, family: 4 }))
+    const lookup: net.LookupFunction = (_, __, callback) => callback(null, addresses)
+    const transport = new Transport({ http: new http.Agent({ lookup }) })
+    const exchange: TransportContext = {}
+    const request = transport.request(`http://two.example.org:${port}/`, get(exchange))
+    await t.rejects(request, { code: 'ECONNREFUSED', syscall: 'connect' })
+    for (const { address } of addresses) t.match(exchange.failure, { message: address })
+  })
   t.test('a server that does not accept connections fails with ConnectTimeout', async t => {
     if (process.platform !== 'linux') {
       t.pass('needs the accept queue of Linux', { skip: true })
