@@ -81,6 +81,16 @@ t.test('a sink sends parts while the source is still flowing', async t => {
   await done
 })
 
+t.test('a sink initiates its upload before the first of its large parts is complete', async t => {
+  const { spool, count } = await bench(t)
+  const sink = spool.createWriteStream('large-parts', { partSize: 64 * 1024 * 1024 })
+  sink.on('error', () => {}) // `destroy()` ends the test
+  sink.write(Buffer.alloc(17 * 1024 * 1024)) // more than one PutObject sends
+  while (count('InitiateMultipartUpload') < 1) await sleep(5)
+  sink.destroy()
+  await t.rejects(sink.result)
+})
+
 t.test('a slow short sink with start: first-part costs one request', async t => {
   const { spool, oss, get } = await bench(t)
   const sink = spool.createWriteStream('small', { start: 'first-part' })

@@ -321,8 +321,9 @@ export class Ingest {
   }
 
   #sendCutParts(): void {
-    clearTimeout(this.#timer)
-    for (const part of this.#deps.cut.splice(0)) this.#deps.transfer.add(part)
+    const parts = this.#deps.cut.splice(0)
+    if (parts.length > 0) clearTimeout(this.#timer) // the first of them initiates the upload
+    for (const part of parts) this.#deps.transfer.add(part)
   }
 
   #expectationError(mismatch: string): SpoolError {
