@@ -34,6 +34,11 @@ async function run({ url, call }: SourceTask, signal: AbortSignal): Promise<Sour
   return { end: output.bytesWritten }
 }
 
+/** A terminal and some service managers send their signals to this process, too. Its worker decides when it stops. */
+const IGNORED_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
+const ignore = (): void => {}
+for (const signal of IGNORED_SIGNALS) process.on(signal, ignore)
+
 const exitWithWorker = (): void => process.exit(1)
 process.once('disconnect', exitWithWorker)
 const watchdogOptions = { eval: true, workerData: process.ppid, execArgv: [], env: {} }
@@ -43,7 +48,9 @@ const stop = new AbortController()
 // Only `sandboxedSources()` sends messages: first the task.
 const [task] = (await once(process, 'message')) as [SourceTask]
 process.on('message', message => {
-  if (message === ABORT_MESSAGE) stop.abort()
+  if (message !== ABORT_MESSAGE) return
+  for (const signal of IGNORED_SIGNALS) process.off(signal, ignore)
+  stop.abort()
 })
 const report = await run(task, stop.signal).catch((error: unknown) => ({
   error: toErrorData(error),

@@ -2,9 +2,11 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
-import { mkdtemp, writeFile } from 'node:fs/promises'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
+import type { Readable } from 'node:stream'
+import { text } from 'node:stream/consumers'
 import { pathToFileURL } from 'node:url'
 import t, { type Test } from 'tap'
 import { sandboxedSources, type JobSource, type Sources } from '../../src/bullmq/index.js'
@@ -31,6 +33,13 @@ export async function* eats() { const all = []; for (;;) { all.push(new Array(10
 export async function* fails() { yield chunk; throw Object.assign(new Error('no'), { code: 'E_NO', retryable: true }) }
 export async function* prints() { console.log('printed'); yield 'bytes' }
 export const environment = () => [JSON.stringify(Object.keys(process.env))]
+export async function* waits({ file }) {
+  const { existsSync, writeFileSync } = await import('node:fs')
+  writeFileSync(file, String(process.pid))
+  yield 'begin '
+  while (!existsSync(file + '.open')) await sleep(20)
+  yield 'end'
+}
 export async function* hangs({ file }) {
   const { writeFileSync } = await import('node:fs')
   writeFileSync(file, String(process.pid))
@@ -45,6 +54,15 @@ async function moduleFile(t: Test): Promise<string> {
   const file = join(directory, 'sources.mjs')
   await writeFile(file, MODULE)
   return file
+}
+
+function isGone(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return false
+  } catch {
+    return true
+  }
 }
 
 const call = { offset: 0, signal: new AbortController().signal }
@@ -80,6 +98,29 @@ t.test('a process that ends before its source is a retryable failure', async t =
     )
   }
   await t.rejects(read(sources, 'fails'), { message: 'no', code: 'E_NO', retryable: true })
+})
+
+t.test('signals that are meant for the worker do not end its sandboxed sources', async t => {
+  const file = await moduleFile(t)
+  const { waits } = (await sandboxedSources(file)) as Record<string, JobSource<object>>
+  const pidFile = join(dirname(file), 'pid')
+  const start = async (signal: AbortSignal) => {
+    const stream = (await waits?.({ file: pidFile }, { offset: 0, signal })) as Readable
+    await once(stream, 'readable')
+    return { stream, pid: Number(readFileSync(pidFile, 'utf8')) }
+  }
+  const interrupted = await start(new AbortController().signal)
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.kill(interrupted.pid, signal)
+  await writeFile(`${pidFile}.open`, '')
+  t.equal(await text(interrupted.stream), 'begin end')
+  await rm(`${pidFile}.open`)
+
+  const stop = new AbortController()
+  const aborted = await start(stop.signal)
+  stop.abort()
+  await t.rejects(text(aborted.stream))
+  await until(() => isGone(aborted.pid))
+  t.pass('its worker stopped it')
 })
 
 t.test('a sandboxed source does not see the credentials of OSS', async t => {
@@ -145,13 +186,6 @@ t.test('the process of a source ends with its worker, even if it blocks', async 
   await once(worker.stdout, 'data')
   const pid = Number(readFileSync(pidFile, 'utf8'))
   worker.kill('SIGKILL')
-  await until(() => {
-    try {
-      process.kill(pid, 0)
-      return false
-    } catch {
-      return true
-    }
-  })
+  await until(() => isGone(pid))
   t.ok(pid > 0)
 })
