@@ -66,8 +66,14 @@ export async function createRedisClient(
 ): Promise<RedisClient> {
   const { Cluster: ClusterClass, Redis: RedisClass, SentinelConnector } = await import('ioredis')
   const common = { maxRetriesPerRequest, ...omitUndefined({ tls }) }
-  if (target.kind === 'server')
-    return new RedisClass(withPassword(target.url, redisPassword), common)
+  if (target.kind === 'server') {
+    return new RedisClass(withPassword(target.url, redisPassword), {
+      ...common,
+      // 1: connects again, since the name may stand for the new primary by now. The command fails: a server that stays
+      // a replica must not keep it.
+      reconnectOnError: error => (isDemoted(error) ? 1 : false),
+    })
+  }
   const { nodes, username, password = redisPassword } = target
   const options = { ...common, ...omitUndefined({ username, password }) }
   if (target.kind === 'sentinel') {
@@ -83,7 +89,7 @@ export async function createRedisClient(
       failoverDetector: true,
       Connector: watchedConnector(SentinelConnector),
       // 2: connects to the new primary, and sends the command again, which the demoted one has not executed.
-      reconnectOnError: error => (error.message.startsWith('READONLY') ? 2 : false),
+      reconnectOnError: error => (isDemoted(error) ? 2 : false),
     })
   }
   return new ClusterClass([...nodes], {
@@ -91,6 +97,11 @@ export async function createRedisClient(
     // Keeps host names, which certificates contain instead of addresses.
     dnsLookup: (host, callback) => callback(null, host),
   })
+}
+
+/** Whether the server has become a replica. */
+function isDemoted({ message }: Error): boolean {
+  return message.startsWith('READONLY')
 }
 
 /** A password in the URL takes precedence. */

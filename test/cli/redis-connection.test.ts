@@ -11,6 +11,7 @@ import { pathOf } from '../support/project.js'
 import { startRedis } from '../support/redis.js'
 import { startSentinel } from '../support/redis-topologies.js'
 import { removeDirectory } from '../support/remove-directory.js'
+import { TcpProxy } from '../support/tcp-proxy.js'
 
 type TestSources = { readonly content: JobSource<{ seed: number; size: number }> }
 
@@ -74,6 +75,22 @@ t.test(
     t.equal(await client.ping(), 'PONG')
   },
 )
+
+t.test('a client follows a name to the new primary when its server becomes a replica', async t => {
+  const old = await startRedis(t)
+  const successor = await startRedis(t)
+  if (old === undefined || successor === undefined) return
+  const proxy = await TcpProxy.open(t, old.port)
+  const target = parseRedisUrl(`redis://127.0.0.1:${proxy.port}`, false)
+  const client = await createRedisClient(target, undefined, {}, null)
+  t.teardown(() => client.disconnect())
+  await client.set('key', 'old')
+  proxy.target = successor.port
+  await old.connect(t).replicaof('127.0.0.1', successor.port)
+  await t.rejects(client.set('key', 'new'), /READONLY/)
+  t.equal(await client.set('key', 'new'), 'OK')
+  t.equal(await successor.connect(t).get('key'), 'new')
+})
 
 t.test('fleets on one Redis share a rate, records and hosts only by their name', async t => {
   const redis = await startRedis(t)

@@ -5,21 +5,24 @@ import type { Test } from 'tap'
 
 export class TcpProxy {
   readonly port: number
+  /** Port to which new connections are forwarded. */
+  target: number
   readonly #sockets = new Set<Socket>()
   #isCut = false
 
-  private constructor(port: number) {
+  private constructor(port: number, target: number) {
     this.port = port
+    this.target = target
   }
 
   /** Forwards a free loopback port to `target` until the test ends. */
   static async open(t: Test, target: number): Promise<TcpProxy> {
-    const server = createServer(client => proxy.#forward(client, target))
+    const server = createServer(client => proxy.#forward(client))
     server.listen(0, '127.0.0.1')
     await once(server, 'listening')
     // An AddressInfo, because it listens on a port and not on a path.
     const { port } = server.address() as AddressInfo
-    const proxy = new TcpProxy(port)
+    const proxy = new TcpProxy(port, target)
     t.teardown(() => {
       for (const socket of proxy.#sockets) socket.destroy()
       server.close()
@@ -39,8 +42,8 @@ export class TcpProxy {
     for (const socket of this.#sockets) socket.resume()
   }
 
-  #forward(client: Socket, target: number): void {
-    const server = connect(target, '127.0.0.1')
+  #forward(client: Socket): void {
+    const server = connect(this.target, '127.0.0.1')
     for (const [from, to] of [
       [client, server],
       [server, client],
