@@ -5,7 +5,7 @@
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { createReadStream, existsSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs'
-import { readdir, readFile, writeFile } from 'node:fs/promises'
+import { open, readdir, readFile, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
@@ -329,6 +329,30 @@ t.test('upload() with replay: offset continues after the freed parts', async t =
     t.same(await b.get('k'), data)
   })
 })
+
+t.test(
+  'replay: offset publishes a source that ends with its first part, which is freed',
+  async t => {
+    const b = await bench(t)
+    const data = bytes(2 * PART + 50)
+    const spool = b.another({ maxSpoolBytes: 2 * PART, parallel: 1, replay: 'offset' })
+    const source = failingAfter(data, new Error('cut'), () => b.count('UploadPart') === 2)
+    await t.rejects(
+      spool.upload('k', () => source, { id: 'k' }),
+      { code: 'ERR_SPOOL_SOURCE_FAILED' },
+    )
+    const { upload } = await checkpointOf(b.dir, 'k')
+    t.same(upload.phase === 'spooling' && upload.freed, [[1, 1]])
+    const file = await open(join(b.dir, 'k', upload.file), 'r+')
+    await file.write(Buffer.alloc(100), 0, 100, PART) // the second part is damaged
+    await file.close()
+    const result = await spool.upload('k', ({ offset }) => streamOf(data.subarray(offset, PART)), {
+      id: 'k',
+    })
+    t.match(result, { size: PART, sent: 0, parts: 1 })
+    t.same(await b.get('k'), data.subarray(0, PART))
+  },
+)
 
 t.test('a bounded stream over a sealed upload uses its own upload id', async t => {
   const b = await bench(t)

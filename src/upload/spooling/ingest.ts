@@ -12,6 +12,7 @@ import type { UploadContext } from '../run/context.js'
 import { errorContext, sourceFailedError, type ErrorContext } from '../run/error-mapping.js'
 import { splitAt, type DiskQuota } from './disk-quota.js'
 import { firstMismatch } from '../model/expectation.js'
+import { hasFreedParts } from '../model/freed-parts.js'
 import { finish, type FinishResult } from '../finish/finish.js'
 import type { UploadSettings } from '../model/options.js'
 import { replacePrevious, seal, timestamp } from '../model/phase.js'
@@ -309,9 +310,10 @@ export class Ingest {
     if (this.#sendsWhileSpooling && !this.#isShort()) this.#sendCutParts()
   }
 
-  /** Returns whether all bytes so far fit into one PutObject. */
+  /** Returns whether one PutObject can send all bytes so far. None can send those that are only on OSS. */
   #isShort(): boolean {
-    return isSinglePut(this.#spooling().plan, this.#deps.cutter.size)
+    const record = this.#spooling()
+    return isSinglePut(record.plan, this.#deps.cutter.size) && !hasFreedParts(record)
   }
 
   /** Returns the record fields from which a source can continue after the spooled bytes. */
