@@ -461,6 +461,24 @@ t.test('progress passes a checkpoint that ali-oss itself can finish', async t =>
   t.match(result, { sent: 0, skipped: data.length }, 'resume() detects that the upload is complete')
 })
 
+t.test('a sink saves its progress after the clock was set back', async t => {
+  const { spool } = await bench(t)
+  const sink = spool.createWriteStream('back', { start: 'sealed' })
+  sink.on('error', () => {}) // `destroy()` ends the test
+  const untilSaved = async (size: number): Promise<void> => {
+    while ((await spool.uploads())[0]?.spooled !== size) await sleep(5)
+  }
+  sink.write(bytes(1000))
+  await untilSaved(1000)
+  const { now } = Date
+  mock.method(Date, 'now', () => now() - 3_600_000)
+  t.teardown(() => mock.restoreAll())
+  sink.write(bytes(1000))
+  await untilSaved(2000)
+  sink.destroy()
+  await t.rejects(sink.result)
+})
+
 t.test('a short stream writes one checkpoint and is not reported as sealed before it', async t => {
   const b = await bench(t)
   /** Opens a sink and records its reported phases and the number of times its checkpoint was replaced. */

@@ -72,7 +72,7 @@ export class CheckpointDb extends EventEmitter<{
   #saved: Checkpoint | null = null
   #durable: Checkpoint | null = null
   #isSavedUnknown = false
-  #savedAt = 0
+  #savedAt = -Infinity
 
   constructor(adapter: Adapter<Checkpoint | null>) {
     super()
@@ -100,7 +100,7 @@ export class CheckpointDb extends EventEmitter<{
     return this.#durable
   }
 
-  /** Time of the last write by this process, in ms since 1970; 0 if there was none. */
+  /** Time of the last write by this process, by `performance.now()`; `-Infinity` if there was none. */
   get savedAt(): number {
     return this.#savedAt
   }
@@ -134,7 +134,7 @@ export class CheckpointDb extends EventEmitter<{
       await this.#db.write()
       this.#durable = this.#saved = state
       this.#isSavedUnknown = false
-      this.#savedAt = Date.now()
+      this.#savedAt = performance.now()
     } catch (error) {
       // Usually the old state is still there; the new one if only the last fsync failed. Read it back, since
       // callers rely on `saved`.

@@ -102,7 +102,8 @@ export class RecordWriter {
    * 'offset'` continues, depend on it, so a failure is left to the next save that matters.
    */
   scheduleSave(): void {
-    this.#scheduleSave(Math.max(0, this.#claim.db.savedAt + SAVE_INTERVAL_MS - Date.now()))
+    const wait = this.#claim.db.savedAt + SAVE_INTERVAL_MS - performance.now()
+    this.#scheduleSave(Math.max(0, wait))
   }
 
   #scheduleSave(delay: number): void {

@@ -7,6 +7,7 @@ import { combineCrc64, Crc64, EMPTY_CRC64 } from '../../crc64.js'
 import type { SpoolFile } from '../../disk/spool-file.js'
 import type { ListedPart } from '../../oss/bucket.js'
 import type { Expectation } from '../model/expectation.js'
+import { updateHash } from '../../util/update-hash.js'
 import { isFreed, type FreedRanges } from '../model/freed-parts.js'
 import {
   firstPart,
@@ -138,7 +139,7 @@ export class PartCutter {
 
   /** Hashes a chunk, which may span several parts. Returns the parts that it completes. */
   #consume(chunk: Uint8Array): CutPart[] {
-    for (const [, hash] of this.#hashes) hash.update(chunk)
+    for (const [, hash] of this.#hashes) updateHash(hash, chunk)
     const cut: CutPart[] = []
     for (let at = 0; at < chunk.length;) {
       if (this.#currentPart.number > MAX_PARTS) {

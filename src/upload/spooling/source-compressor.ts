@@ -9,6 +9,7 @@ import {
   type CompressionFormat,
 } from '../../util/compression.js'
 import { errorMessage } from '../../util/error-shape.js'
+import { updateHash } from '../../util/update-hash.js'
 import type { Expectation } from '../model/expectation.js'
 
 /** The compressor failed, for example for lack of memory. */
@@ -47,7 +48,7 @@ export class SourceCompressor {
       const writing = this.#transform.write(chunk) // in another thread
       this.#size += chunk.length
       this.#crc.update(chunk)
-      for (const [, hash] of this.#hashes) hash.update(chunk)
+      for (const [, hash] of this.#hashes) updateHash(hash, chunk)
       await writing.catch((error: unknown) => this.#fail(error))
     }
     return this.#takeOutput()
