@@ -9,6 +9,7 @@ import type { SpoolWarning } from './upload/run/context.js'
 import {
   abortedError,
   errorContext,
+  isResumable,
   sourceFailedError,
   toSpoolError,
   type ErrorContext,
@@ -303,7 +304,8 @@ export class SpoolWriteStream extends Writable {
     const ingest = this.#ingest
     const ended = (): void => {
       this.#hasEnded = true
-      if (!this.#published) ingest?.context.diagnostics.failed(reason)
+      if (this.#published) reason = this.#reasonFor(error)
+      else ingest?.context.diagnostics.failed(reason)
       this.#reject(reason) // without effect if it was published meanwhile
       this.#settleCommits()
       callback(error === this.#failure || this.#wouldLookFinished(error) ? reason : error)
@@ -323,11 +325,10 @@ export class SpoolWriteStream extends Writable {
   /** The error of the result: our own failure, or the source's. */
   #reasonFor(error: Error | null): Error & { code: string } {
     const context = this.#state
-    const isResumable = context.kept !== 'nothing'
     if (this.#failure !== undefined) {
       const own = this.#failure
-      // Only now is it known whether the seal or a commit is durable.
-      if (own instanceof SpoolError && own.resumable !== isResumable) {
+      // Only now is it known whether the seal or a commit is durable, or the object published.
+      if (own instanceof SpoolError && own.resumable !== isResumable(context)) {
         if (own.code === 'ERR_SPOOL_ABORTED') return abortedError(context, own.cause)
         const again = toSpoolError(own.cause, context)
         if (again instanceof SpoolError && again.code === own.code) return again
@@ -367,7 +368,8 @@ export class SpoolWriteStream extends Writable {
   }
 
   get #state(): ErrorContext {
-    return this.#finalState ?? this.#ingest?.savedState ?? errorContext(this.#options, null)
+    const state = this.#finalState ?? this.#ingest?.savedState ?? errorContext(this.#options, null)
+    return this.#published ? { ...state, published: 'yes' } : state
   }
 
   get #isSealed(): boolean {

@@ -341,6 +341,23 @@ t.test('a signal aborts an unsealed upload for good and keeps a sealed one resum
   t.same(await get('late'), data)
 })
 
+t.test('a sink aborted after OSS has its object says so and is not resumable', async t => {
+  const { spool, oss, get, count } = await bench(t)
+  const data = bytes(3 * PART)
+  const before = failingAfter(data, new Error('cut'), () => count('UploadPart') === 2)
+  await t.rejects(pipeline(before, spool.createWriteStream('done')))
+  const aborting = oss.inject({ operation: 'AbortMultipartUpload', do: 'hang' })
+  const abort = new AbortController()
+  // Its own upload id, as the metadata differ: the other one is aborted at the end.
+  const sink = spool.createWriteStream('done', { meta: { a: 'b' }, signal: abort.signal })
+  const uploading = pipeline(streamOf(data), sink)
+  await aborting.hit()
+  abort.abort()
+  await t.rejects(uploading, { code: 'ERR_SPOOL_ABORTED', resumable: false })
+  t.match(await sink.result, { size: data.length })
+  t.same(await get('done'), data)
+})
+
 t.test('a sink that is destroyed while another one has its lock closes', async t => {
   const { spool, another } = await bench(t)
   const first = spool.createWriteStream('key', { id: 'id' })

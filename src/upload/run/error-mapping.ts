@@ -99,6 +99,11 @@ function keptBytes(record: UploadRecord | undefined): ErrorContext['kept'] {
   return record.prefix === true ? 'committed' : 'all'
 }
 
+/** Returns whether `resume` has something to publish. */
+export function isResumable({ kept, published }: ErrorContext): boolean {
+  return kept !== 'nothing' && published !== 'yes'
+}
+
 /** Returns whether bytes that `resume` would publish are only on OSS. */
 function hasFreedPartsToSend(record: UploadRecord | undefined): boolean {
   if (isCommitted(record)) return freedParts(record, record.committed.size).length > 0
@@ -231,13 +236,17 @@ export function endpointError(checkpoint: Checkpoint, endpoint: string, what: st
 
 /** Returns the error of an upload aborted by its `signal`, or by `destroy()` after the source ended. */
 export function abortedError(upload: ErrorContext, cause?: unknown): SpoolError {
-  const { id, kept } = upload
-  const resumable = kept !== 'nothing'
+  const { id } = upload
+  const resumable = isResumable(upload)
   const message = `The upload of oss://${upload.bucket}/${upload.key} was aborted. ${stateText(upload)}`
+  const again =
+    upload.published === 'yes'
+      ? 'Nothing has to be uploaded again.'
+      : 'Upload again from the source. Parts that OSS already has are not sent again.'
   const hint: Hint = resumable
     ? (resumeHint(upload) ??
       (say => `All bytes are on disk. To finish the upload, ${say.resume(id)}.`))
-    : 'Upload again from the source. Parts that OSS already has are not sent again.'
+    : again
   return new SpoolError('ERR_SPOOL_ABORTED', message, { id, resumable, hint, cause })
 }
 
