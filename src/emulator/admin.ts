@@ -9,6 +9,7 @@ import type { EmulatorContext } from './emulator-context.js'
 import { checkFault } from './faults/check-fault.js'
 import type { FaultHandle } from './faults/fault.js'
 import { advanceClock } from './lifecycle.js'
+import { isNonNegativeInteger } from './field-checks.js'
 import { normalizeHost } from './http/bucket-address.js'
 import { isLoopback } from './http/browser-guard.js'
 import { checkLinkOptions } from './simulated-network.js'
@@ -50,6 +51,8 @@ const ADMIN_ROUTES: Readonly<Record<string, AdminHandler>> = {
   'GET /faults/:': async request => {
     const handle = requireFaultHandle(request)
     const hits = Number(request.query.get('hits') ?? 0)
+    if (!isNonNegativeInteger(hits))
+      throw new AdminRequestError(400, 'The parameter hits must be an integer >= 0')
     if (hits > 0) await handle.hit(hits)
     return toFaultJson(request.id, handle)
   },

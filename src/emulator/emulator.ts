@@ -58,7 +58,7 @@ export interface Emulator {
    * Moves the clock of stored times ahead and applies the lifecycle rules of all buckets; resolves when done. Rules are
    * applied at no other time.
    *
-   * @throws `RangeError` unless `ms` is a number of at least 0
+   * @throws `RangeError` unless `ms` is a number of at least 0 that leads to a valid time
    */
   advance(ms: number): Promise<void>
   /**

@@ -100,8 +100,7 @@ function createRequestContext(
       logEntry.bytes += bytes
       return pacer.pace('up', bytes, activeFaults.bandwidth)
     },
-    faultOffset: length => activeFaults.faultOffset('body', length),
-    onFaultOffset: () => activeFaults.fire('body'),
+    onProgress: (bytes, total) => activeFaults.fireWithin('body', bytes, total),
     onEnd: () => activeFaults.fire('received'),
   })
   return {

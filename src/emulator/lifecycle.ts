@@ -8,7 +8,7 @@ import type { Store } from './store/store.js'
 /**
  * Moves the clock ahead and applies the rules.
  *
- * @throws `RangeError` unless `ms` is a number of at least 0
+ * @throws `RangeError` unless `ms` is a number of at least 0 that leads to a valid time
  */
 export async function advanceClock(
   { clock, store }: Pick<EmulatorContext, 'clock' | 'store'>,

@@ -1,10 +1,22 @@
 /** Options of `startEmulator`, with their defaults and checks. */
 import { randomBytes } from 'node:crypto'
+import { createSecureContext } from 'node:tls'
+import { types } from 'node:util'
 import type { AccessKey } from './auth/credentials.js'
 import type { Fault } from './faults/fault.js'
-import { isBoolean, isOneOf, isRecordOf, isString, type FieldCheck } from './field-checks.js'
+import {
+  isBoolean,
+  isOneOf,
+  isRecordOf,
+  isString,
+  MAX_TIMER_MS,
+  type FieldCheck,
+} from './field-checks.js'
+import { normalizeHost } from './http/bucket-address.js'
 import type { LinkOptions } from './simulated-network.js'
 import type { EmulatorSettings } from './settings.js'
+import { isBucketName } from './store/buckets.js'
+import { errorMessage } from '../util/error-shape.js'
 
 /** Options of `startEmulator`. All are optional. */
 export interface EmulatorOptions {
@@ -59,18 +71,26 @@ export interface EmulatorOptions {
 }
 
 const isNumber: FieldCheck = value => typeof value === 'number'
+const isText: FieldCheck = value => isString(value) && value !== ''
 const isObject: FieldCheck = value => typeof value === 'object' && value !== null
 const isAccessKey: FieldCheck = value => {
   const fields = new Map<string, unknown>(isObject(value) ? Object.entries(Object(value)) : [])
-  return isString(fields.get('accessKeyId')) && isString(fields.get('accessKeySecret'))
+  return isText(fields.get('accessKeyId')) && isText(fields.get('accessKeySecret'))
+}
+const isRegion: FieldCheck = value =>
+  isString(value) && /^(?!oss-$)[a-z0-9_-]+$/.test(String(value))
+const isPem: FieldCheck = value => isText(value) || types.isUint8Array(value)
+const isKeyPair: FieldCheck = value => {
+  const fields = new Map<string, unknown>(isObject(value) ? Object.entries(Object(value)) : [])
+  return isPem(fields.get('key')) && isPem(fields.get('cert'))
 }
 
 /** Types of the options. Numbers, and what is in `buckets`, `faults` and `link`, are checked where they are used. */
 const OPTION_CHECKS: Readonly<Record<keyof EmulatorOptions, FieldCheck>> = {
-  dir: isString,
+  dir: isText,
   port: isNumber,
-  host: isString,
-  region: isString,
+  host: isText,
+  region: isRegion,
   credentials: value =>
     value === 'random' ||
     (Array.isArray(value) ? value.length > 0 && value.every(isAccessKey) : isAccessKey(value)),
@@ -80,9 +100,9 @@ const OPTION_CHECKS: Readonly<Record<keyof EmulatorOptions, FieldCheck>> = {
   link: isObject,
   verify: isOneOf(true, false, 'crc64'),
   discard: isBoolean,
-  tls: isObject,
+  tls: isKeyPair,
   admin: value => isBoolean(value) || isNumber(value),
-  cnames: isRecordOf(isString),
+  cnames: isRecordOf(value => isString(value) && isBucketName(String(value))),
   allowBrowsers: isBoolean,
   idleTimeout: isNumber,
   maxRequests: isNumber,
@@ -103,6 +123,7 @@ export function resolveSettings(options: EmulatorOptions): EmulatorSettings {
   checkOptions(options)
   checkPort('port', options.port ?? 0)
   if (typeof options.admin === 'number') checkPort('admin', options.admin)
+  if (options.tls !== undefined) checkTls(options.tls)
   const { credentials: keys = DEFAULT_KEY } = options
   const credentials = keys === 'random' ? createRandomKey() : keys
   const accessKeys = isAccessKeyList(credentials) ? credentials : ([credentials] as const)
@@ -112,12 +133,16 @@ export function resolveSettings(options: EmulatorOptions): EmulatorSettings {
     createBuckets: options.createBuckets ?? false,
     verify: options.verify ?? true,
     discard: options.discard ?? false,
-    idleTimeout: checkPositiveInteger('idleTimeout', options.idleTimeout ?? 60_000),
-    cnames: options.cnames ?? {},
+    idleTimeout: checkPositiveInteger('idleTimeout', options.idleTimeout ?? 60_000, MAX_TIMER_MS),
+    cnames: byHostName(options.cnames ?? {}),
     allowBrowsers: options.allowBrowsers ?? false,
     host: options.host ?? '127.0.0.1',
     hasPublicKey: accessKeys.some(isPublicKey),
-    maxRequests: checkPositiveInteger('maxRequests', options.maxRequests ?? 100_000),
+    maxRequests: checkPositiveInteger(
+      'maxRequests',
+      options.maxRequests ?? 100_000,
+      Number.MAX_SAFE_INTEGER,
+    ),
   }
 }
 
@@ -156,8 +181,21 @@ function isAccessKeyList<T, L extends readonly T[]>(value: T | L): value is L {
   return Array.isArray(value)
 }
 
-function checkPositiveInteger(name: string, value: number): number {
-  if (!Number.isSafeInteger(value) || value < 1)
-    throw new RangeError(`Expected \`${name}\` to be an integer >= 1, got \`${value}\``)
+function checkPositiveInteger(name: string, value: number, max: number): number {
+  if (!Number.isSafeInteger(value) || value < 1 || value > max)
+    throw new RangeError(`Expected \`${name}\` to be an integer from 1 to ${max}, got \`${value}\``)
   return value
 }
+
+/** Throws TypeError for a key and a certificate that no server can use, such as those of different pairs. */
+function checkTls({ key, cert }: NonNullable<EmulatorOptions['tls']>): void {
+  try {
+    createSecureContext({ key, cert })
+  } catch (error) {
+    throw new TypeError(`Invalid option \`tls\`: ${errorMessage(error)}`, { cause: error })
+  }
+}
+
+/** Returns the buckets by the names that requests are compared with: in lower case, without port. */
+const byHostName = (cnames: Readonly<Record<string, string>>): Record<string, string> =>
+  Object.fromEntries(Object.entries(cnames).map(([name, bucket]) => [normalizeHost(name), bucket]))

@@ -12,12 +12,10 @@ export interface RequestBodyHooks {
   onStart(): void
   /** Called after each chunk; resolves when the link allows the next one. */
   onChunk(bytes: number): Promise<void>
-  /** Called once, at `faultOffset` or at the end of a shorter body. */
-  onFaultOffset(): Promise<void>
+  /** Called before the first byte, after each chunk and at the end, with the number of bytes out of `total`. */
+  onProgress(bytes: number, total: number): Promise<void>
   /** Called once, after the last byte. */
   onEnd(): Promise<void>
-  /** Returns the number of bytes after which `onFaultOffset` is due. */
-  faultOffset(length: number): number
   /** Maximum wait for the next byte, in ms. */
   readonly idleTimeout: number
 }
@@ -33,7 +31,6 @@ export class RequestBody {
   readonly isPresent: boolean
   #bytesRead = 0
   #ended = false
-  #faultOffsetReached = false
   #endReached = false
   #started = false
   #timedOut = false
@@ -59,13 +56,14 @@ export class RequestBody {
     const hooks = this.#hooks
     this.#started = true
     hooks.onStart()
-    const faultOffset = hooks.faultOffset(this.length ?? 0)
+    const total = this.length ?? Number.POSITIVE_INFINITY
+    await hooks.onProgress(0, total)
     for (;;) {
       const chunk = await this.#nextChunk()
       if (chunk === undefined) break
       await hooks.onChunk(chunk.length)
       this.#bytesRead += chunk.length
-      if (this.#bytesRead >= faultOffset && faultOffset > 0) await this.#reachFaultOffset()
+      await hooks.onProgress(this.#bytesRead, total)
       yield chunk
     }
     this.#ended = true
@@ -77,11 +75,12 @@ export class RequestBody {
     return !this.isPresent || this.length === 0
   }
 
-  /** Calls the remaining hooks of a body that is empty or fully read, each once. */
+  /** Calls the remaining hooks of a body that is empty or fully read. */
   async reachEnd(): Promise<void> {
-    await this.#reachFaultOffset()
     if (this.#endReached) return
     this.#endReached = true
+    const total = this.length ?? Number.POSITIVE_INFINITY
+    await this.#hooks.onProgress(total, total)
     await this.#hooks.onEnd()
   }
 
@@ -115,12 +114,6 @@ export class RequestBody {
       remaining -= chunk.length
       if (remaining < 0) return false
     }
-  }
-
-  async #reachFaultOffset(): Promise<void> {
-    if (this.#faultOffsetReached) return
-    this.#faultOffsetReached = true
-    await this.#hooks.onFaultOffset()
   }
 
   /** Resolves with the next bytes, or undefined at the end. Throws 400 RequestTimeout when idle. */

@@ -45,7 +45,7 @@ export async function sendReply(reply: Reply, options: SendOptions): Promise<voi
   if (logEntry.method !== 'HEAD' && body !== undefined)
     await sendBody(Buffer.isBuffer(body) ? [body] : body, Number(length), options)
   else if (body !== undefined && !Buffer.isBuffer(body)) body.destroy()
-  else await activeFaults.fire('reply')
+  else await activeFaults.fireWithin('reply', 0, 0)
   response.end()
 }
 
@@ -55,20 +55,19 @@ async function sendBody(
   options: SendOptions,
 ): Promise<void> {
   const { logEntry, activeFaults } = options
-  const faultOffset = activeFaults.faultOffset('reply', length)
-  let faultsFired = false
   for await (const chunk of body) {
     let rest = chunk.subarray(0, length - logEntry.sent)
-    if (!faultsFired && logEntry.sent + rest.length >= faultOffset) {
-      const bytesBeforeFault = faultOffset - logEntry.sent
+    for (;;) {
+      const bytesBeforeFault = activeFaults.nextOffset('reply', length) - logEntry.sent
+      if (bytesBeforeFault > rest.length) break
       await writeChunk(rest.subarray(0, bytesBeforeFault), options)
-      faultsFired = true
-      await activeFaults.fire('reply')
+      await activeFaults.fireWithin('reply', logEntry.sent, length)
       rest = rest.subarray(bytesBeforeFault)
     }
     await writeChunk(rest, options)
     if (logEntry.sent >= length) break
   }
+  await activeFaults.fireWithin('reply', length, length) // of a stream without bytes
 }
 
 async function writeChunk(chunk: Buffer, options: SendOptions): Promise<void> {

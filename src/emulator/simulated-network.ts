@@ -3,7 +3,7 @@
  * bandwidth. Bytes are counted when the emulator reads or writes them; because of the kernel's socket
  * buffers, a client may be some 100 KiB ahead.
  */
-import { setTimeout as sleep } from 'node:timers/promises'
+import { MAX_TIMER_MS } from './field-checks.js'
 
 /** Options of the simulated network. All may be changed while it is in use. Default: no limit, no delay. */
 export interface LinkOptions {
@@ -29,9 +29,10 @@ export function checkLinkOptions(value: unknown): LinkOptions {
     throw new TypeError(`Expected \`link\` to be an object, got \`${String(value)}\``)
   for (const [name, number] of Object.entries(value)) {
     if (!LINK_FIELDS.includes(name)) throw new TypeError(`Unknown field \`${name}\` in \`link\``)
-    const minimum = name.endsWith('andwidth') ? 1 : 0
-    if (number !== undefined && !(typeof number === 'number' && number >= minimum))
-      throw new RangeError(`Expected \`link.${name}\` to be a number >= ${minimum}`)
+    const [minimum, maximum] = name.endsWith('andwidth') ? [1, Infinity] : [0, MAX_TIMER_MS]
+    if (number === undefined) continue
+    if (!(typeof number === 'number' && number >= minimum && number <= maximum))
+      throw new RangeError(`Expected \`link.${name}\` to be a number from ${minimum} to ${maximum}`)
   }
   return value // all fields were checked
 }
@@ -63,24 +64,26 @@ export interface Network {
  *
  * @param signal – ends all waits without an error; the connections are being closed anyway
  */
-export function createNetwork(link: LinkOptions, signal: AbortSignal): Network {
-  const wait = async (ms: number) => {
-    if (ms > 0)
-      await sleep(ms, undefined, { signal }).catch((error: unknown) => {
-        if (!signal.aborted) throw error
-      })
-  }
+export function createNetwork(initialLink: LinkOptions, signal: AbortSignal): Network {
+  const linkWaits = createWaits(signal)
+  const requestWaits = createWaits(signal)
   const totalMeters = { up: createBandwidthMeter(), down: createBandwidthMeter() }
-  const network: Network = {
-    link,
-    waitLatency: () =>
-      wait((network.link.latency ?? 0) + Math.random() * (network.link.jitter ?? 0)),
+  let link = initialLink
+  return {
+    get link() {
+      return link
+    },
+    set link(changed) {
+      link = changed
+      linkWaits.endAll()
+    },
+    waitLatency: () => linkWaits.wait((link.latency ?? 0) + Math.random() * (link.jitter ?? 0)),
     createPacer() {
       const connectionMeters = { up: createBandwidthMeter(), down: createBandwidthMeter() }
       const requestMeters = { up: createBandwidthMeter(), down: createBandwidthMeter() }
       return {
         async pace(direction, bytes, requestBandwidth) {
-          const { bandwidth, totalBandwidth } = network.link
+          const { bandwidth, totalBandwidth } = link
           if (
             bandwidth === undefined &&
             totalBandwidth === undefined &&
@@ -88,23 +91,61 @@ export function createNetwork(link: LinkOptions, signal: AbortSignal): Network {
           )
             return
           const now = performance.now()
-          const until = Math.max(
+          const linkUntil = Math.max(
             connectionMeters[direction](now, bytes, bandwidth),
             totalMeters[direction](now, bytes, totalBandwidth),
-            requestMeters[direction](now, bytes, requestBandwidth),
           )
-          await wait(until - now)
+          const requestUntil = requestMeters[direction](now, bytes, requestBandwidth)
+          await Promise.all([
+            linkWaits.wait(linkUntil - now),
+            requestWaits.wait(requestUntil - now),
+          ])
         },
       }
     },
   }
-  return network
 }
 
-/** Creates a function that queues bytes and returns the time, in ms, at which the last one has passed. */
+/** Waits of any number of requests. */
+interface Waits {
+  wait(ms: number): Promise<void>
+  /** Ends the waits in progress. */
+  endAll(): void
+}
+
+function createWaits(signal: AbortSignal): Waits {
+  const endings = new Set<() => void>()
+  const endAll = () => {
+    for (const end of endings) end()
+  }
+  signal.addEventListener('abort', endAll)
+  return {
+    endAll,
+    async wait(ms) {
+      if (ms <= 0 || signal.aborted) return
+      await new Promise<void>(resolve => {
+        const end = () => {
+          clearTimeout(timer)
+          endings.delete(end)
+          resolve()
+        }
+        const timer = setTimeout(end, Math.min(ms, MAX_TIMER_MS))
+        endings.add(end)
+      })
+    },
+  }
+}
+
+/**
+ * Creates a function that queues bytes and returns the time, in ms, at which the last one has passed. Bytes that were
+ * queued at another rate do not delay later ones.
+ */
 function createBandwidthMeter(): (now: number, bytes: number, rate: number | undefined) => number {
   let busyUntil = 0
+  let lastRate: number | undefined
   return (now, bytes, rate) => {
+    if (rate !== lastRate) busyUntil = 0
+    lastRate = rate
     if (rate === undefined) return now
     busyUntil = Math.max(busyUntil, now) + (bytes / rate) * 1000
     return busyUntil

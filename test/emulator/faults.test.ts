@@ -1,17 +1,28 @@
 /** Tests of each fault: its effect on the real client, and the resulting state. */
 import { randomBytes } from 'node:crypto'
+import { get as getHttp, type IncomingMessage } from 'node:http'
+import { Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import { startEmulator, type Fault } from '../../src/emulator/index.js'
+import { startEmulator, type Emulator, type Fault } from '../../src/emulator/index.js'
 import {
   createFaultTable,
   matchesRequest,
   createSeededRandom,
 } from '../../src/emulator/faults/fault-table.js'
-import { aliOss, ask, rejects, tag, type Client } from './clients.js'
+import { aliOss, ask, rejects, signed, tag, type Client } from './clients.js'
 import { SLOWEST } from '../support/slowest.js'
 
 const PART = randomBytes(102_400)
+
+/** Reads an object and resolves with the response, whose body is discarded. */
+const raw = ({ port, credentials }: Emulator, path: string): Promise<IncomingMessage> =>
+  new Promise((resolve, reject) =>
+    getHttp(
+      { port, path, headers: signed({ credentials }, { resource: path }), agent: false },
+      response => resolve(response.resume()),
+    ).on('error', reject),
+  )
 
 t.test('each fault has its documented effect on ali-oss', async t => {
   const oss = await startEmulator({ buckets: ['bkt'], admin: true })
@@ -169,6 +180,36 @@ t.test('each fault has its documented effect on ali-oss', async t => {
     t.equal(oss.requests.at(-1)?.sent, 1000)
   })
 
+  t.test('a fault within a body fires after the bytes that it names', async t => {
+    const reset = { operation: 'PutObject', do: 'reset', at: 'body' } as const
+    const chunk = randomBytes(16_384)
+    const chunks = (count: number) => Readable.from(Array.from({ length: count }, () => chunk))
+    oss.inject({ ...reset, after: 1000 })
+    await t.rejects(client.putStream('k', chunks(200)))
+    t.ok((oss.requests.at(-1)?.bytes ?? 0) < 200 * chunk.length, 'of a body of unknown length')
+
+    oss.inject({ ...reset, after: 0 })
+    await t.rejects(client.put('k', PART))
+    t.equal(oss.requests.at(-1)?.bytes, 0)
+
+    await client.put('big', randomBytes(1_000_000))
+    const late = oss.inject({ operation: 'GetObject', do: 'reset', at: 'reply', after: 700_000 })
+    const early = oss.inject({ operation: 'GetObject', do: 'hang', at: 'reply', after: 300_000 })
+    const get = client.get('big')
+    get.catch(() => {})
+    await early.hit()
+    t.equal(oss.requests.at(-1)?.sent, 300_000, 'each of several has its own')
+    t.equal(late.hits, 0)
+    early.release()
+    await t.rejects(get)
+    t.equal(oss.requests.at(-1)?.sent, 700_000)
+
+    await client.put('empty', Buffer.alloc(0))
+    const delay = oss.inject({ operation: 'GetObject', do: 'delay', ms: 1, at: 'reply' })
+    await client.get('empty')
+    t.equal(delay.hits, 1, 'also if there is no byte')
+  })
+
   t.test('hang: stalls the request at each fault point until it is released', async t => {
     const impatient = aliOss(oss, 'bkt', { timeout: 150 })
     for (const at of ['start', 'body', 'received', 'done', 'reply'] as const) {
@@ -229,6 +270,22 @@ t.test('each fault has its documented effect on ali-oss', async t => {
     t.equal((await part()).etag, '"0"')
     oss.inject({ operation: 'ListParts', do: 'alter', replace: [['<Size>102400<', '<Size>7<']] })
     t.equal((await client.listParts('lie', uploadId)).parts.Size, '7')
+  })
+
+  t.test('alter: replaces the headers of all replies, in any case', async t => {
+    await client.put('k', PART)
+    const headers = {
+      date: 'Thu, 01 Jan 1970 00:00:00 GMT',
+      server: 'nginx',
+      'content-length': '7',
+    }
+    oss.inject({ operation: 'GetObject', do: 'alter', headers })
+    const { rawHeaders } = await raw(oss, '/bkt/k')
+    const names = rawHeaders.filter((_, i) => i % 2 === 0).map(name => name.toLowerCase())
+    for (const [name, value] of Object.entries(headers)) {
+      t.equal(names.filter(each => each === name).length, 1, `${name} is sent once`)
+      t.equal(rawHeaders[names.indexOf(name) * 2 + 1], value)
+    }
   })
 
   t.test('drop-part: loses a stored part', async t => {
@@ -310,6 +367,7 @@ t.test('each fault has its documented effect on ali-oss', async t => {
     t.equal((await put).res.status, 200)
     t.same((await admin('DELETE', `/faults/${id}`)).body, {})
     t.equal((await admin('GET', `/faults/${id}`)).status, 404)
+    const { body: again } = await admin('POST', '/faults', { do: 'reset', key: 'none' })
     t.match((await admin('GET', '/requests')).body, [{ operation: 'PutObject', key: 'admin' }])
     await admin('DELETE', '/requests')
     t.equal(oss.requests.length, 0)
@@ -320,6 +378,8 @@ t.test('each fault has its documented effect on ali-oss', async t => {
       error: /opration/,
     })
     t.match((await admin('POST', '/faults', { do: 'nothing' })).status, 400)
+    t.equal((await admin('GET', `/faults/${again.id}?hits=one`)).status, 400)
+    await admin('DELETE', '/faults')
     const { body: token } = await admin('POST', '/sts', { seconds: 60 })
     await admin('POST', '/sts/expire', { token: token.stsToken })
     const refresh = { refreshSTSToken: () => Promise.resolve(token), refreshSTSTokenInterval: 1e9 }
@@ -357,6 +417,40 @@ t.test('each fault has its documented effect on ali-oss', async t => {
     await sleep(50)
     oss.link = {}
     await slow
+  })
+
+  t.test('link: a change ends the waits of bodies in progress', async t => {
+    oss.link = { bandwidth: 1 }
+    const put = client.put('slow', PART)
+    while (!oss.requests.at(-1)?.bytes) await sleep(5)
+    oss.link = { bandwidth: 100_000_000 }
+    t.equal((await put).status ?? 200, 200)
+
+    oss.link = { latency: 2 ** 31 - 1 }
+    const head = client.head('slow')
+    while (oss.requests.length < 2) await sleep(5)
+    oss.link = {}
+    t.equal((await head).status, 200)
+  })
+
+  t.test('invalid faults and links are refused', t => {
+    const faults: unknown[] = [
+      { do: 'reset', operation: 'UploadParts' },
+      { do: 'reset', operation: ['UploadPart', 'put'] },
+      { do: 'alter', headers: { 'bad name': 'x' } },
+      { do: 'alter', headers: { name: 'two\nlines' } },
+      { do: 'answer', status: 500, headers: { name: '→' } },
+      { do: 'answer', status: 500, ec: 'two\nlines' },
+      { do: 'delay', ms: 2 ** 31 },
+      { do: 'reset', after: 1000 },
+      { do: 'hang', at: 'done', after: 1000 },
+      { do: 'skew', ms: 1e300 },
+    ]
+    for (const fault of faults)
+      t.throws(() => oss.inject(fault as Fault), TypeError, JSON.stringify(fault)) // as from JavaScript
+    for (const latency of [2 ** 31, Number.POSITIVE_INFINITY, Number.NaN])
+      t.throws(() => (oss.link = { latency }), RangeError)
+    t.end()
   })
 })
 

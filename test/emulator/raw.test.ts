@@ -21,7 +21,7 @@ const error = (answer: Answer) => [
 t.test('raw requests are answered as by OSS', async t => {
   const oss = await startEmulator({
     buckets: ['bkt', 'other'],
-    cnames: { 'static.example.com': 'bkt' },
+    cnames: { 'static.example.com': 'bkt', 'CDN.Example.com:80': 'bkt' },
     idleTimeout: 300,
   })
   t.teardown(() => oss.close())
@@ -42,6 +42,7 @@ t.test('raw requests are answered as by OSS', async t => {
         'bkt.oss-cn-hangzhou.aliyuncs.com',
         'bkt.localhost:1',
         'static.example.com',
+        'cdn.example.com',
       ])
         t.equal(await get('/a/b', '/bkt/a/b', host), 'found', host)
       t.equal(
@@ -655,6 +656,7 @@ t.test('emulator options are validated and applied', async t => {
   t.test('invalid options are rejected', async t => {
     await t.rejects(startEmulator({ buckets: ['../x'] }), TypeError)
     await t.rejects(startEmulator({ idleTimeout: 0 }), RangeError)
+    await t.rejects(startEmulator({ idleTimeout: 2 ** 31 }), RangeError, 'no timer is that long')
     const verify = 'nonsense' as 'crc64' // as JavaScript may pass it
     await t.rejects(startEmulator({ verify }), TypeError)
     await t.rejects(startEmulator({ link: { bandwidth: -1 } }), RangeError)
@@ -671,7 +673,15 @@ t.test('emulator options are validated and applied', async t => {
       { createBuckets: 1 },
       { faults: {} },
       { cnames: { 'a.example.com': 5 } },
+      { cnames: { 'a.example.com': 'Bad.Name' } },
       { tls: true },
+      { tls: {} },
+      { tls: { key: 'no PEM', cert: CERT } },
+      { dir: '' },
+      { host: '' },
+      { region: '' },
+      { region: 'oss-' },
+      { credentials: { accessKeyId: '', accessKeySecret: 'secret' } },
     ]
     for (const options of fromJavaScript)
       await t.rejects(startEmulator(options), TypeError, JSON.stringify(options))

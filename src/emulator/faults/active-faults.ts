@@ -11,6 +11,9 @@ import { faultPointOf, type Fault, type FaultPoint } from './fault.js'
 import { faultLabel, type MatchedFault } from './fault-table.js'
 import { createFaultReply, truncateReply, alterReply } from './fault-replies.js'
 
+/** Points within the body of a request or a reply. */
+type BodyPoint = 'body' | 'reply'
+
 /** Replaces the real reply. */
 export class ReplaceReplyError extends Error {
   readonly reply: Reply
@@ -42,6 +45,8 @@ export class ActiveFaults {
   readonly #emulator: EmulatorContext
   readonly #target: FaultTarget
   #matched: MatchedFault[] = []
+  /** Faults that have fired within a body. */
+  readonly #fired = new Set<MatchedFault>()
 
   constructor(emulator: EmulatorContext, target: FaultTarget) {
     this.#emulator = emulator
@@ -71,16 +76,38 @@ export class ActiveFaults {
     return this.#actionsOf('slow')[0]?.bandwidth
   }
 
-  /** Number of bytes, out of `total`, after which faults at this point fire. Default: half. */
-  faultOffset(point: 'body' | 'reply', total: number): number {
-    for (const { fault } of this.#matched)
-      if (faultPointOf(fault) === point && 'after' in fault && fault.after !== undefined)
-        return Math.min(fault.after, total)
-    return Math.ceil(total / 2)
+  /**
+   * Returns the number of bytes after which the next fault within a body fires, or Infinity.
+   *
+   * @param total – length of the body; Infinity if it is unknown
+   */
+  nextOffset(point: BodyPoint, total: number): number {
+    return Math.min(...this.#pending(point, total).map(({ offset }) => offset))
   }
 
-  /** Fires the faults at this point. May throw `ReplaceReplyError` or `ResetConnectionError`, may wait. */
-  async fire(point: FaultPoint): Promise<void> {
+  /** Fires the faults that are due once `bytes` bytes of a body have passed, each once. Throws and waits like `fire`. */
+  async fireWithin(point: BodyPoint, bytes: number, total: number): Promise<void> {
+    for (const { matchedFault, offset } of this.#pending(point, total)) {
+      if (offset > bytes) return
+      this.#fired.add(matchedFault)
+      await this.#apply(matchedFault)
+    }
+  }
+
+  /** Returns the faults that have not fired within a body yet, by their offsets. The default offset is half of the body. */
+  #pending(point: BodyPoint, total: number): { matchedFault: MatchedFault; offset: number }[] {
+    return this.#matched
+      .filter(each => faultPointOf(each.fault) === point && !this.#fired.has(each))
+      .map(matchedFault => {
+        const { fault } = matchedFault
+        const after = 'after' in fault ? fault.after : undefined
+        return { matchedFault, offset: Math.min(after ?? Math.ceil(total / 2), total) }
+      })
+      .toSorted((a, b) => a.offset - b.offset)
+  }
+
+  /** Fires the faults at a point that is not within a body. May throw `ReplaceReplyError` or `ResetConnectionError`, may wait. */
+  async fire(point: Exclude<FaultPoint, BodyPoint>): Promise<void> {
     for (const matchedFault of this.#matched)
       if (faultPointOf(matchedFault.fault) === point) await this.#apply(matchedFault)
   }

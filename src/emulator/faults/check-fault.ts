@@ -2,6 +2,7 @@
  * Checks faults. They come from JavaScript and over the admin port, and a misspelt field would silently
  * do nothing, so every field must be known and of the right type.
  */
+import { validateHeaderName, validateHeaderValue } from 'node:http'
 import {
   isFiniteNumber,
   isNonNegativeInteger,
@@ -10,17 +11,44 @@ import {
   isPositiveInteger,
   isRecordOf,
   isString,
+  isTime,
+  MAX_TIMER_MS,
   type FieldCheck,
 } from '../field-checks.js'
-import type { Fault, FaultAction, FaultPoint } from './fault.js'
+import { OPERATION_NAMES } from '../operations/operation-name.js'
+import { faultPointOf, type Fault, type FaultAction, type FaultPoint } from './fault.js'
 
 const FAULT_POINTS: readonly FaultPoint[] = ['start', 'body', 'received', 'done', 'reply']
 const isFaultPoint = isOneOf(...FAULT_POINTS)
 const isStringPair: FieldCheck = value =>
   Array.isArray(value) && value.length === 2 && value.every(isString)
 
+const isHeaderValue: FieldCheck = value =>
+  isString(value) && isAccepted(() => validateHeaderValue('name', String(value)))
+const isHeaders: FieldCheck = value =>
+  isRecordOf(text => text === null || isHeaderValue(text))(value) &&
+  Object.keys(Object(value)).every(name => isAccepted(() => validateHeaderName(name)))
+const isDelay: FieldCheck = value => isNonNegativeInteger(value) && Number(value) <= MAX_TIMER_MS
+const isSkew: FieldCheck = value => isFiniteNumber(value) && isTime(Date.now() + Number(value))
+
+/** Returns whether bytes pass at the point of a fault. */
+function hasBytes(fault: Fault): boolean {
+  const point = faultPointOf(fault)
+  return point === 'body' || point === 'reply'
+}
+
+/** Returns whether `check` does not throw. */
+function isAccepted(check: () => void): boolean {
+  try {
+    check()
+    return true
+  } catch {
+    return false
+  }
+}
+
 const MATCH_FIELDS: Readonly<Record<string, FieldCheck>> = {
-  operation: isOneOrMany(isString),
+  operation: isOneOrMany(isOneOf(...OPERATION_NAMES)),
   bucket: isString,
   key: isString,
   partNumber: isOneOrMany(isPositiveInteger),
@@ -36,24 +64,24 @@ const ACTION_FIELDS: Readonly<Record<FaultAction['do'], Readonly<Record<string, 
     'status!': value => isPositiveInteger(value) && Number(value) >= 200 && Number(value) <= 599,
     code: isString,
     message: isString,
-    ec: isString,
+    ec: isHeaderValue,
     body: isString,
-    headers: isRecordOf(value => value === null || isString(value)),
+    headers: isHeaders,
     at: isOneOf('start', 'body', 'received', 'done'),
   },
   reset: { at: isFaultPoint, after: isNonNegativeInteger },
   hang: { at: isFaultPoint, after: isNonNegativeInteger },
-  delay: { 'ms!': isNonNegativeInteger, at: isFaultPoint, after: isNonNegativeInteger },
+  delay: { 'ms!': isDelay, at: isFaultPoint, after: isNonNegativeInteger },
   slow: { 'bandwidth!': isPositiveInteger },
   truncate: { after: isNonNegativeInteger },
   alter: {
-    headers: isRecordOf(value => value === null || isString(value)),
+    headers: isHeaders,
     replace: value => Array.isArray(value) && value.every(isStringPair),
   },
   'drop-part': { parts: isOneOrMany(isPositiveInteger), at: isFaultPoint },
   'drop-upload': { at: isFaultPoint },
   expire: {},
-  skew: { 'ms!': isFiniteNumber },
+  skew: { 'ms!': isSkew },
 }
 
 /**
@@ -83,5 +111,8 @@ export function checkFault(value: unknown): Fault {
   const [unknown] = fields.keys()
   if (unknown !== undefined)
     throw new TypeError(`Unknown field \`${unknown}\` in a \`${String(actionName)}\` fault`)
-  return value as Fault // all fields were checked
+  const fault = value as Fault // all fields were checked
+  if ('after' in fault && fault.after !== undefined && !hasBytes(fault))
+    throw new TypeError('`after` in a fault requires `at` to be body or reply')
+  return fault
 }

@@ -41,6 +41,21 @@ function plainFaultReply(fault: AnswerAction, logEntry: RequestRecord): Reply {
   }
 }
 
+/** Headers that are added to a reply later, unless it has them under exactly these names. */
+const LATER_HEADERS = [
+  'Server',
+  'Date',
+  'Connection',
+  'Content-Length',
+  'x-oss-request-id',
+  'x-oss-server-time',
+]
+
+/** Returns the name under which a header is sent. */
+function sentName(name: string): string {
+  return LATER_HEADERS.find(each => each.toLowerCase() === name.toLowerCase()) ?? name
+}
+
 /** Returns the reply with altered headers or text. */
 export function alterReply(reply: Reply, { headers = {}, replace = [] }: AlterAction): Reply {
   const alteredHeaders = new Map(Object.entries(reply.headers))
@@ -48,7 +63,7 @@ export function alterReply(reply: Reply, { headers = {}, replace = [] }: AlterAc
   for (const [name, value] of Object.entries(headers)) {
     for (const existingName of alteredHeaders.keys())
       if (existingName.toLowerCase() === name.toLowerCase()) alteredHeaders.delete(existingName)
-    if (value !== null) alteredHeaders.set(name, value)
+    if (value !== null) alteredHeaders.set(sentName(name), value)
   }
   const body =
     typeof reply.body === 'string'

@@ -7,7 +7,7 @@ import type { OperationName } from '../operations/operation-name.js'
 /**
  * Points in the handling of a request at which a fault can fire:
  * - `start`: the headers have been read, nothing has been done;
- * - `body`: `after` bytes of the request's body have been read (default: half of it);
+ * - `body`: `after` bytes of the request's body have been read (default: half of it, or all if its length is unknown);
  * - `received`: the whole body has been read, nothing has been done;
  * - `done`: the operation is done and on disk, the reply has not been sent;
  * - `reply`: `after` bytes of the reply's body have been sent (default: half of it).

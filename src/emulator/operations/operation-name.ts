@@ -1,79 +1,85 @@
-/** Operations known to the emulator, by their names in OSS's documentation. */
-export type OperationName =
-  | 'ListBuckets'
-  | 'PutBucket'
-  | 'GetBucketInfo'
-  | 'GetBucketLocation'
-  | 'GetBucketStat'
-  | 'GetBucketVersioning'
-  | 'PutBucketVersioning'
-  | 'GetBucketConfiguration'
-  | 'PutBucketConfiguration'
-  | 'DeleteBucketConfiguration'
-  | 'PutBucketInventory'
-  | 'GetBucketInventory'
-  | 'DeleteBucketInventory'
-  | 'ListBucketInventory'
-  | 'GetBucketPolicyStatus'
-  | 'PutStyle'
-  | 'GetStyle'
-  | 'DeleteStyle'
-  | 'ListStyle'
-  | 'PutBucketReplication'
-  | 'GetBucketReplication'
-  | 'DeleteBucketReplication'
-  | 'GetBucketReplicationLocation'
-  | 'GetBucketReplicationProgress'
-  | 'PutBucketRtc'
-  | 'GetPublicAccessBlock'
-  | 'PutPublicAccessBlock'
-  | 'DeletePublicAccessBlock'
-  | 'DescribeRegions'
-  | 'ListLiveChannel'
-  | 'InitiateBucketWorm'
-  | 'GetBucketWorm'
-  | 'AbortBucketWorm'
-  | 'CompleteBucketWorm'
-  | 'ExtendBucketWorm'
-  | 'GetBucketAcl'
-  | 'PutBucketAcl'
-  | 'GetBucketTags'
-  | 'PutBucketTags'
-  | 'DeleteBucketTags'
-  | 'DeleteBucket'
-  | 'ListObjects'
-  | 'ListObjectsV2'
-  | 'ListObjectVersions'
-  | 'DeleteMultipleObjects'
-  | 'OptionObject'
-  | 'ListMultipartUploads'
-  | 'PutObject'
-  | 'CopyObject'
-  | 'AppendObject'
-  | 'GetObject'
-  | 'HeadObject'
-  | 'GetObjectMeta'
-  | 'DeleteObject'
-  | 'RestoreObject'
-  | 'CleanRestoredObject'
-  | 'PutSymlink'
-  | 'GetSymlink'
-  | 'GetObjectAcl'
-  | 'PutObjectAcl'
-  | 'GetObjectTagging'
-  | 'GetObjectRetention'
-  | 'PutObjectRetention'
-  | 'GetObjectLegalHold'
-  | 'PutObjectLegalHold'
-  | 'PutObjectTagging'
-  | 'DeleteObjectTagging'
-  | 'InitiateMultipartUpload'
-  | 'UploadPart'
-  | 'UploadPartCopy'
-  | 'ListParts'
-  | 'CompleteMultipartUpload'
-  | 'AbortMultipartUpload'
+/** Names of operations, as a list and as a type. */
+
+/** All values of `OperationName`. */
+export const OPERATION_NAMES = [
+  'ListBuckets',
+  'PutBucket',
+  'GetBucketInfo',
+  'GetBucketLocation',
+  'GetBucketStat',
+  'GetBucketVersioning',
+  'PutBucketVersioning',
+  'GetBucketConfiguration',
+  'PutBucketConfiguration',
+  'DeleteBucketConfiguration',
+  'PutBucketInventory',
+  'GetBucketInventory',
+  'DeleteBucketInventory',
+  'ListBucketInventory',
+  'GetBucketPolicyStatus',
+  'PutStyle',
+  'GetStyle',
+  'DeleteStyle',
+  'ListStyle',
+  'PutBucketReplication',
+  'GetBucketReplication',
+  'DeleteBucketReplication',
+  'GetBucketReplicationLocation',
+  'GetBucketReplicationProgress',
+  'PutBucketRtc',
+  'GetPublicAccessBlock',
+  'PutPublicAccessBlock',
+  'DeletePublicAccessBlock',
+  'DescribeRegions',
+  'ListLiveChannel',
+  'InitiateBucketWorm',
+  'GetBucketWorm',
+  'AbortBucketWorm',
+  'CompleteBucketWorm',
+  'ExtendBucketWorm',
+  'GetBucketAcl',
+  'PutBucketAcl',
+  'GetBucketTags',
+  'PutBucketTags',
+  'DeleteBucketTags',
+  'DeleteBucket',
+  'ListObjects',
+  'ListObjectsV2',
+  'ListObjectVersions',
+  'DeleteMultipleObjects',
+  'OptionObject',
+  'ListMultipartUploads',
+  'PutObject',
+  'CopyObject',
+  'AppendObject',
+  'GetObject',
+  'HeadObject',
+  'GetObjectMeta',
+  'DeleteObject',
+  'RestoreObject',
+  'CleanRestoredObject',
+  'PutSymlink',
+  'GetSymlink',
+  'GetObjectAcl',
+  'PutObjectAcl',
+  'GetObjectTagging',
+  'GetObjectRetention',
+  'PutObjectRetention',
+  'GetObjectLegalHold',
+  'PutObjectLegalHold',
+  'PutObjectTagging',
+  'DeleteObjectTagging',
+  'InitiateMultipartUpload',
+  'UploadPart',
+  'UploadPartCopy',
+  'ListParts',
+  'CompleteMultipartUpload',
+  'AbortMultipartUpload',
   /** An operation that OSS supports and the emulator does not. */
-  | 'NotImplemented'
+  'NotImplemented',
   /** Not an operation of OSS. */
-  | 'Unknown'
+  'Unknown',
+] as const
+
+/** Operations known to the emulator, by their names in OSS's documentation. */
+export type OperationName = (typeof OPERATION_NAMES)[number]
