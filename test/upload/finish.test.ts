@@ -296,6 +296,22 @@ t.test(
   },
 )
 
+t.test(
+  'an upload in place whose file has changed stays sealed, since nothing was sent',
+  async t => {
+    const b = await bench(t)
+    const inPlace = `${b.dir}-file`
+    t.teardown(() => rm(inPlace, { force: true }))
+    await writeFile(inPlace, bytes(1000))
+    b.oss.inject({ operation: 'PutObject', ...DENIED })
+    const uploading = b.spool.upload('key', () => createReadStream(inPlace), { id: 'id', inPlace })
+    await t.rejects(uploading, { code: 'ERR_SPOOL_DENIED', resumable: true })
+    await appendFile(inPlace, 'more')
+    await t.rejects(b.another().resume('id'), { code: 'ERR_SPOOL_SOURCE_FAILED', resumable: false })
+    t.match(await b.spool.uploads(), [{ phase: 'sealed', resumable: false }])
+  },
+)
+
 t.test('a lost upload id causes everything to be sent again from the temp file', async t => {
   const b = await bench(t)
   b.oss.inject({ operation: 'UploadPart', partNumber: 4, do: 'drop-upload' })

@@ -117,6 +117,7 @@ async function tryComplete(resources: UploadResources): Promise<PublishedObject>
 async function putObject(resources: UploadResources): Promise<PublishedObject> {
   const { context } = resources
   const { bucket, key, callOptions, progress } = context
+  await resources.file() // nothing is sent, and the record stays as it is, without the bytes
   await settleOlderUploadIds(resources)
   const sealed = backToSealed(resources.sealed)
   const completing = startCompleting(sealed, 'put', bucket.now())
