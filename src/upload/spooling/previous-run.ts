@@ -57,8 +57,10 @@ export async function reconcileCompletingRecords(context: UploadContext): Promis
       const call = { ...callOptions, idleTimeout: RECONCILE_TIMEOUT_MS }
       const { outcome, object } = await reconcile(record, bucket, key, call)
       if (outcome === 'ours' && object !== undefined) {
-        const { etag, requestId } = object
-        const published = markPublished(record, { etag, requestId, parts: partCount(record) })
+        const { etag, requestId, versionId } = object
+        const version = versionId === undefined ? {} : { versionId }
+        const parts = partCount(record)
+        const published = markPublished(record, { etag, requestId, parts, ...version })
         const { checkpoint } = writer
         const rest = slot === 'upload' ? writer.with(published) : dropPrevious(checkpoint)
         const unused = uploadIdsToAbort(checkpoint, record, { answered: false })
