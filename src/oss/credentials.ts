@@ -43,7 +43,7 @@ export interface CredentialSource {
 }
 
 /**
- * Wait for a provider at most this long, in ms. A vault or a metadata service may accept a connection and never answer.
+ * Wait for an answer of a provider at most this long, in ms. A vault or a metadata service may accept a connection and never answer.
  */
 const PROVIDER_TIMEOUT_MS = 60_000
 
@@ -115,10 +115,10 @@ export class RefreshingCredentials implements CredentialSource {
 
   /** Fetches new credentials. Concurrent calls share one fetch, which goes on when some stop waiting for it. */
   #fetch(signal: AbortSignal | undefined): Promise<Credentials> {
-    this.#fetching ??= this.#callProvider().finally(() => {
+    this.#fetching ??= withTimeLimit(this.#callProvider()).finally(() => {
       this.#fetching = undefined
     })
-    return waitForProvider(this.#fetching, signal)
+    return untilAborted(this.#fetching, signal)
   }
 
   async #callProvider(): Promise<Credentials> {
@@ -145,29 +145,32 @@ export class RefreshingCredentials implements CredentialSource {
   }
 }
 
-/** @throws OssRequestError `CredentialsTimeout` after a minute, or of kind `aborted` */
-async function waitForProvider<T>(
-  fetching: Promise<T>,
-  signal: AbortSignal | undefined,
-): Promise<T> {
-  let stop: (name: string, message: string) => void = () => {}
-  const stopped = new Promise<never>((_, reject) => {
-    stop = (name, message) =>
-      reject(new OssRequestError({ operation: 'Credentials', name, message }))
-  })
-  const onAbort = (): void => stop('AbortError', 'The request was aborted')
-  const timer = setTimeout(() => {
+/** @throws OssRequestError `CredentialsTimeout` after a minute, so that the provider can be called again */
+async function withTimeLimit<T>(fetching: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_, reject) => {
     const message = `The credentials provider did not answer within ${PROVIDER_TIMEOUT_MS} ms`
-    stop('CredentialsTimeout', message)
-  }, PROVIDER_TIMEOUT_MS)
+    const fail = (): void => reject(waitError('CredentialsTimeout', message))
+    timer = setTimeout(fail, PROVIDER_TIMEOUT_MS)
+  })
+  return Promise.race([fetching, late]).finally(() => clearTimeout(timer))
+}
+
+/** @throws OssRequestError of kind `aborted` */
+async function untilAborted<T>(fetching: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  let onAbort = (): void => {}
+  const aborted = new Promise<never>((_, reject) => {
+    onAbort = () => reject(waitError('AbortError', 'The request was aborted'))
+  })
   signal?.addEventListener('abort', onAbort, { once: true })
   if (signal?.aborted) onAbort()
-  try {
-    return await Promise.race([fetching, stopped])
-  } finally {
-    clearTimeout(timer)
+  return Promise.race([fetching, aborted]).finally(() => {
     signal?.removeEventListener('abort', onAbort)
-  }
+  })
+}
+
+function waitError(name: string, message: string): OssRequestError {
+  return new OssRequestError({ operation: 'Credentials', name, message })
 }
 
 function checkProvided(provided: unknown): asserts provided is ProvidedCredentials {
