@@ -79,6 +79,8 @@ export class SpoolWriteStream extends Writable {
   readonly #options: SinkOptions
   readonly #opening = new AbortController()
   #ingest: Ingest | undefined
+  /** The argument of a `destroy()` during the opening. Node adds the failure of the opening, which is a consequence. */
+  #earlyDestroyError: Error | null | undefined
   /** What was durable when the sink was destroyed. */
   #finalState: ErrorContext | undefined
   #published = false
@@ -280,9 +282,10 @@ export class SpoolWriteStream extends Writable {
   override destroy(error?: Error): this {
     if (!this.destroyed) {
       this.#hasLostBytes ||= this.writableLength > 0
-      if (this.#ingest === undefined)
+      if (this.#ingest === undefined) {
+        this.#earlyDestroyError = error ?? null
         this.#opening.abort() // `_destroy` comes after `_construct`
-      else {
+      } else {
         const closed = new Promise<void>(resolve => this.once('close', resolve))
         announceRelease(this.#options.directory, closed)
       }
@@ -291,7 +294,8 @@ export class SpoolWriteStream extends Writable {
   }
 
   /** @internal */
-  override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
+  override _destroy(given: Error | null, callback: (error?: Error | null) => void): void {
+    const error = this.#earlyDestroyError === undefined ? given : this.#earlyDestroyError
     openSinks--
     this.#options.signal?.removeEventListener('abort', this.#onAbort)
     if (this.#published) {

@@ -358,6 +358,44 @@ t.test('a sink aborted after OSS has its object says so and is not resumable', a
   t.same(await get('done'), data)
 })
 
+t.test('a sink that is destroyed while it asks for the outcome of an earlier upload', async t => {
+  const { spool, oss } = await bench(t)
+  oss.inject({ operation: 'PutObject', do: 'reset', at: 'done', times: 'always' })
+  const refused = oss.inject({
+    operation: 'HeadObject',
+    do: 'answer',
+    status: 403,
+    times: 'always',
+  })
+  await t.rejects(pipeline(streamOf(bytes(10)), spool.createWriteStream('early')))
+  refused.remove()
+  const boom = new Error('boom')
+  const abort = new AbortController()
+  const cases = [
+    ['fails with the reason of its source', boom, boom, 'ERR_SPOOL_SOURCE_FAILED'],
+    ['emits no error without one', undefined, undefined, 'ERR_SPOOL_SOURCE_FAILED'],
+    ['fails as aborted by its signal', abort, SpoolError, 'ERR_SPOOL_ABORTED'],
+  ] as const
+  for (const [title, how, expected, code] of cases) {
+    await t.test(title, async t => {
+      const asking = oss.inject({ operation: 'HeadObject', do: 'hang' })
+      const sink = spool.createWriteStream('early', { signal: abort.signal })
+      const errors: Error[] = []
+      sink.on('error', error => errors.push(error))
+      const closed = new Promise<void>(resolve => sink.once('close', resolve))
+      await asking.hit()
+      if (how instanceof AbortController) how.abort()
+      else sink.destroy(how)
+      await t.rejects(sink.result, { code, resumable: false })
+      await closed
+      asking.remove()
+      t.equal(errors.length, expected === undefined ? 0 : 1)
+      if (expected === SpoolError) t.match(errors, [{ name: 'SpoolError', code }])
+      else if (expected !== undefined) t.equal(errors[0], expected)
+    })
+  }
+})
+
 t.test('a sink that is destroyed while another one has its lock closes', async t => {
   const { spool, another } = await bench(t)
   const first = spool.createWriteStream('key', { id: 'id' })
