@@ -25,12 +25,14 @@ export interface CliRedis {
   readonly names: FleetNames
   /** Resolves to whether Redis answers a ping within 2 s. */
   isReachable(): Promise<boolean>
+  /** Resolves to whether Redis executes a command within 2 s that needs memory and a primary. */
+  acceptsWrites(): Promise<boolean>
   /** Logs a warning, unless Redis is known to be unreachable, which explains the warning. */
   warn(message: string): void
 }
 
-/** ms to wait for Redis to answer a ping. */
-const PING_TIMEOUT_MS = 2_000
+/** ms to wait for Redis to answer a probe. */
+const PROBE_TIMEOUT_MS = 2_000
 /** ms that a command which ends waits for the connection. */
 const CONNECT_TIMEOUT_MS = 5_000
 
@@ -126,18 +128,20 @@ async function createConnection(
   return {
     client,
     names,
-    isReachable: () => answers(client),
+    isReachable: () => succeeds(client.ping()),
+    acceptsWrites: () =>
+      succeeds(client.set(`${names.recordPrefix}:probe`, '', 'PX', PROBE_TIMEOUT_MS)),
     warn: message => session.logLine(message, { level: 'warn' }),
   }
 }
 
-function answers(client: RedisClient): Promise<boolean> {
+function succeeds(command: Promise<unknown>): Promise<boolean> {
   return Promise.race([
-    client.ping().then(
+    command.then(
       () => true,
       () => false,
     ),
-    new Promise<false>(resolve => setTimeout(resolve, PING_TIMEOUT_MS, false).unref()),
+    new Promise<false>(resolve => setTimeout(resolve, PROBE_TIMEOUT_MS, false).unref()),
   ])
 }
 

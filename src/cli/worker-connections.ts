@@ -29,13 +29,13 @@ export interface Fleet {
   warn(message: string): void
   startWorker(spool: Spool, sources: Sources): UploadWorker<Sources>
   checkHealth(worker: UploadWorker<Sources>, isStopping: boolean): Promise<WorkerHealth>
-  /** Resolves, with a notice, once Redis has not answered for a while. Then nothing can be returned to it. */
+  /** Resolves, with a notice, once Redis has accepted nothing for a while. Then no job can be returned to it. */
   whenGivenUp(): Promise<void>
 }
 
-/** ms without an answer of Redis after which a worker that stops no longer waits for it. */
+/** ms without success after which a worker that stops no longer waits for Redis. */
 const GIVE_UP_AFTER_MS = 5_000
-const PING_INTERVAL_MS = 500
+const PROBE_INTERVAL_MS = 500
 
 /**
  * Connects to Redis and keeps reconnecting, since it may be unreachable now or later.
@@ -99,13 +99,13 @@ export async function openFleet(
       }
     },
     whenGivenUp: async () => {
-      let answeredAt = Date.now()
-      while (Date.now() - answeredAt < GIVE_UP_AFTER_MS) {
-        await new Promise<void>(resolve => setTimeout(resolve, PING_INTERVAL_MS).unref())
-        if (await redis.isReachable()) answeredAt = Date.now()
+      let acceptedAt = Date.now()
+      while (Date.now() - acceptedAt < GIVE_UP_AFTER_MS) {
+        await new Promise<void>(resolve => setTimeout(resolve, PROBE_INTERVAL_MS).unref())
+        if (await redis.acceptsWrites()) acceptedAt = Date.now()
       }
       session.logLine(
-        'Redis does not answer: its jobs return to the queue when their locks expire',
+        'Redis does not answer or refuses commands: its jobs return to the queue when their locks expire',
         { level: 'warn' },
       )
     },

@@ -1,8 +1,9 @@
 /**
- * SIGTERM in each state of a job, with a Redis that answers, is frozen or is dead: the worker exits within its
+ * SIGTERM in each state of a job, with a Redis that answers, is frozen, is dead or refuses: the worker exits within its
  * grace period, and every job is finished or continues without having used up an attempt.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import { contentOf } from '../crash/seeded-content.js'
 import { until } from '../support/command-line.js'
@@ -32,10 +33,19 @@ type Disturbance = readonly [
   repair: (fleet: Machines) => Promise<void>,
 ]
 
+async function setMaxMemory(redis: Redis, bytes: number): Promise<void> {
+  await redis.config('SET', 'maxmemory', bytes)
+}
+
 const DISTURBANCES: readonly Disturbance[] = [
   ['answers', async () => {}, async () => {}],
   ['is frozen', async ({ server }) => server.freeze(), async ({ server }) => server.thaw()],
   ['is dead', ({ server }) => server.kill(), ({ server }) => server.start()],
+  [
+    'has no memory',
+    ({ redis }) => setMaxMemory(redis, 1),
+    ({ redis }) => setMaxMemory(redis, 0), // no limit
+  ],
 ]
 
 async function stopInEachState(t: Test, [name, disturb, repair]: Disturbance): Promise<void> {
