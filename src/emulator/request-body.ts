@@ -103,7 +103,7 @@ export class RequestBody {
    * before, or it still waits for `100 Continue` and may send the body or another request
    */
   async drain(maxBytes: number): Promise<boolean> {
-    if (this.#ended || !this.isPresent) return true
+    if (this.#ended || this.isEmpty) return true
     if (this.#timedOut) return false
     if (this.#expectsContinue && !this.#started) return false
     let remaining = maxBytes

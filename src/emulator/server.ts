@@ -81,6 +81,12 @@ export async function startServer(
   const server: Server = tls
     ? createTlsServer({ ...SERVER_OPTIONS, key: tls.key, cert: tls.cert })
     : createServer(SERVER_OPTIONS)
+  server.maxHeadersCount = 0 // `maxHeaderSize` limits them; those beyond a number would be ignored
+  const sockets = new Set<Socket>()
+  server.on('connection', (socket: Socket) => {
+    sockets.add(socket)
+    socket.on('close', () => sockets.delete(socket))
+  })
   server.on('request', createListener(false))
   server.on('checkContinue', createListener(true))
   server.on('clientError', (error: ClientError, socket: Socket) => {
@@ -106,7 +112,7 @@ export async function startServer(
     port: address.port,
     async close() {
       const closed = new Promise(resolve => server.close(resolve))
-      server.closeAllConnections()
+      for (const socket of sockets) socket.destroy() // also those in a TLS handshake
       await Promise.all(activeRequests)
       await closed
     },

@@ -1,9 +1,11 @@
 /** Connections of raw clients: order of replies, their end, and what a reply leaves open. */
+import { once } from 'node:events'
 import { readdirSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { startEmulator, type Emulator } from '../../src/emulator/index.js'
+import { CERT, KEY } from './certificate.js'
 import { aliOss, ask, rejects, send, signed, tag } from './clients.js'
 
 /** A client that keeps its side of a connection open. */
@@ -90,6 +92,24 @@ t.test('connections end in order', async t => {
     await closed
     t.match(received(), /^HTTP\/1.1 404 .*\r\nConnection: close\r\n/s)
   })
+})
+
+t.test('close() closes connections that have sent nothing, with and without TLS', async t => {
+  for (const options of [{}, { tls: { key: KEY, cert: CERT } }]) {
+    const oss = await startEmulator(options)
+    const { socket, closed } = openClient(oss)
+    await once(socket, 'connect')
+    await oss.close()
+    await closed
+  }
+  t.pass('all connections are closed')
+})
+
+t.test('headers of any number are read', async t => {
+  const oss = await startEmulator({ buckets: ['bkt'] })
+  t.teardown(() => oss.close())
+  const many = Object.fromEntries(Array.from({ length: 3000 }, (_, i) => [`a${i}`, 'b']))
+  t.equal((await ask(oss, 'PUT', '/bkt/k', { headers: many, body: 'x' })).status, 200)
 })
 
 t.test('no open file is left by a read whose reply is replaced or lost', async t => {
