@@ -3,6 +3,7 @@
  * Later attempts must neither leave anything on OSS nor prevent this from being detected (rule 8).
  */
 import { readdir } from 'node:fs/promises'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import OSS from 'ali-oss'
 import t, { type Test } from 'tap'
@@ -48,6 +49,40 @@ async function nothingLeft(test: Test, b: Bench, data: Buffer): Promise<void> {
     {},
   )
   test.same(uploads, [])
+}
+
+for (const finished of ['upload()', 'resume()'] as const) {
+  t.test(
+    `once leaves a receipt if ${finished} finishes what a later stream was to replace`,
+    async t => {
+      const b = await bench(t)
+      const once = { id: 'id', once: true }
+      b.oss.inject({ ...COMPLETE, ...DENIED })
+      await t.rejects(
+        b.spool.upload('key', () => [DATA], once),
+        { code: 'ERR_SPOOL_DENIED' },
+      )
+      const older = (await b.spool.uploads())[0]?.uploadId
+      const died = b.spool.createWriteStream('key', { id: 'id', meta: { run: 'b' } })
+      died.on('error', () => {})
+      died.write(DATA.toReversed())
+      const isRecorded = async (): Promise<boolean> => {
+        const [{ uploadId } = {}] = await b.another().uploads()
+        return uploadId !== undefined && uploadId !== older
+      }
+      while (!(await isRecorded())) await sleep(5)
+      died.destroy(new Error('died'))
+      await died.result.catch(() => undefined)
+      const never = () => Promise.reject(new Error('The source was called'))
+      const again =
+        finished === 'upload()' ? b.spool.upload('key', never, once) : b.spool.resume('id')
+      t.match(await again, { size: DATA.length, sourceRead: false, receipt: undefined })
+      t.match(await b.another().upload('key', never, once), { size: DATA.length, receipt: true })
+      t.same((await readdir(join(b.dir, 'id'))).toSorted(), ['checkpoint.json', 'lock'])
+      await b.another().forget('id')
+      await nothingLeft(t, b, DATA)
+    },
+  )
 }
 
 for (const { operation, data } of cases) {

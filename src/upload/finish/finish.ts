@@ -26,6 +26,7 @@ import { windowsToKeep } from '../transfer/orphans.js'
 import {
   startCompleting,
   dropPrevious,
+  keepReceipt,
   partCount,
   markPublished,
   mayBePublished,
@@ -421,26 +422,30 @@ async function cleanUp(
   unused: string[],
 ): Promise<void> {
   const { claim } = context
-  if (writer.slot === 'previous') {
+  if (writer.slot === 'previous' && !published.once) {
     await writer.save(withUploadIdsToAbort(dropPrevious(writer.checkpoint), unused))
     await claim.removeFile(published.file)
     await claim.release()
     return
   }
-  const { lost, movedFrom = [] } = withLostInitiates(writer.checkpoint)
+  const checkpoint =
+    writer.slot === 'previous'
+      ? keepReceipt(writer.checkpoint, published, unused)
+      : withUploadIdsToAbort({ ...withLostInitiates(writer.checkpoint), upload: published }, unused)
+  const { superseded, lost, movedFrom = [] } = checkpoint
   const isShared = claim.host !== undefined // its record outlives its bytes
-  const isAlone = unused.length === 0 && lost.length === 0 && movedFrom.length === 0
+  const isAlone = superseded.length === 0 && lost.length === 0 && movedFrom.length === 0
   if (!published.once && !isShared && isAlone) return context.removeUpload()
-  await writer.save(withUploadIdsToAbort(writer.with(published), unused))
+  await writer.save(checkpoint)
   await claim.removeOtherFiles([]) // before the requests, which may take minutes
   if (isAlone) return published.once ? claim.release() : context.removeUpload()
-  const leftover = await abortUploadIds(context, unused)
+  const leftover = await abortUploadIds(context, superseded)
   const windows = await windowsToKeep(context, lost, new Set(leftover))
   const places = await settleOldPlaces(context)
   const isSettled = leftover.length + windows.length + places.length === 0
   if (!published.once && isSettled) return context.removeUpload()
-  const left = { lost: windows, ...withOldPlaces(writer.checkpoint, places) }
-  await writer.save({ ...withUploadIdsToAbort(writer.with(published), leftover), ...left })
+  const left = { lost: windows, ...withOldPlaces(checkpoint, places) }
+  await writer.save({ ...withUploadIdsToAbort(checkpoint, leftover), ...left })
   await claim.release()
 }
 

@@ -329,6 +329,25 @@ export function withUploadIdsToAbort(checkpoint: Checkpoint, uploadIds: string[]
   return settled.reduce(removeUnanswered, { ...checkpoint, superseded: uploadIds })
 }
 
+/**
+ * Returns the checkpoint with the receipt of the finished predecessor in place of the later stream, which did not
+ * end.
+ * @param unused – upload ids to abort, except the one of the later stream
+ */
+export function keepReceipt(
+  checkpoint: Checkpoint,
+  receipt: Published,
+  unused: string[],
+): Checkpoint {
+  const { previous, upload, ...rest } = withLostInitiates(checkpoint)
+  const borrowed = upload.uploadId === previous?.uploadId
+  const superseded = addSuperseded(
+    { ...checkpoint, superseded: unused },
+    borrowed ? undefined : upload.uploadId,
+  )
+  return withUploadIdsToAbort({ ...rest, upload: receipt }, superseded)
+}
+
 /** True if an unanswered Complete or PutObject may have published `record`, although it is in phase `sealed`. */
 export function mayBePublished({ unanswered }: Checkpoint, record: UploadRecord): boolean {
   if (record.phase === 'completing') return true
