@@ -185,14 +185,14 @@ export class Processor {
   }
 
   async #createManifest(data: ManifestData, jobId: string): Promise<string> {
+    const results = await this.#childResults(jobId).catch(throwRetryable)
+    return formatFlowManifest(createFlowManifest(data.manifest, results))
+  }
+
+  async #childResults(jobId: string): Promise<JobResult[]> {
     const job = await this.#deps.findJob(jobId)
     const results = Object.values((await job?.getChildrenValues<JobResult | null>()) ?? {})
-    return formatFlowManifest(
-      createFlowManifest(
-        data.manifest,
-        results.filter(result => result !== null),
-      ),
-    )
+    return results.filter(result => result !== null)
   }
 
   /** Returns the job to the queue, where another worker can take it immediately. Uses up no attempt. */
@@ -211,6 +211,11 @@ export class Processor {
     const message = `The job ${sharedJobId(job)} was cancelled, and its upload was aborted. If its object is already on OSS, it stays there`
     throw new SpoolError('ERR_SPOOL_ABORTED', message, { id: uploadId })
   }
+}
+
+/** Marks a failure of Redis as temporary, as the source of a manifest. */
+function throwRetryable(error: unknown): never {
+  throw Object.assign(new Error(errorMessage(error)), { retryable: true })
 }
 
 /** Whether a job is still in the queue if it was cancelled before its first start. */

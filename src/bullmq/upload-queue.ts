@@ -87,8 +87,8 @@ export class UploadQueue<S extends Sources> {
   }
 
   /**
-   * Adds a job that uploads an object. If there is an unfinished job with the same key, or any job with the same
-   * `id`, that job is returned and nothing is added.
+   * Adds a job that uploads an object. If an earlier call has added an unfinished job with the same key, which has not
+   * failed, or any job with the same `id`, that job is returned and nothing is added.
    * @throws SpoolError `ERR_SPOOL_ID_IN_USE` if that job has another key, source, arguments or upload options;
    * `ERR_SPOOL_INVALID_KEY`; TypeError or RangeError for invalid options
    */
@@ -131,6 +131,7 @@ export class UploadQueue<S extends Sources> {
     checkProperties('flow', flow, { job: true, manifest: true, objects: true, upload: true })
     const { job, manifest, upload } = flow
     const { name: queueName, connection, prefix } = this.#settings
+    if (!Array.isArray(flow.objects)) throw invalidType('objects', 'an array', flow.objects)
     const objects = flow.objects.map(request => parseRequest(request))
     const keys = objects.map(({ data }) => data.key)
     if (keys.length === 0 || new Set([...keys, manifest]).size <= keys.length) {
@@ -160,8 +161,12 @@ export class UploadQueue<S extends Sources> {
     return node.job as UploadJob
   }
 
-  /** Returns the job with this id, as given to `add` or else as in BullMQ, or `undefined`. */
+  /**
+   * Returns the job with this id, as given to `add` or else as in BullMQ, or `undefined`.
+   * @throws TypeError, by rejecting, if `id` is not a string
+   */
   async find(id: string): Promise<UploadJob | undefined> {
+    if (typeof id !== 'string') throw invalidType('id', 'a string', id)
     const chosen = await this.queue.getJob(jobIdOf(id))
     return chosen ?? (mayNameJob(id) ? this.queue.getJob(id) : undefined)
   }

@@ -221,9 +221,36 @@ fleetTest('a flow publishes the manifest after all its objects', async (t, fleet
     queue.add({ key: 'k', source: 'bytes', args: { size: 1 }, upload: mistyped }),
     unknown,
   )
+  const untyped = undefined as never // as from JavaScript
+  const withoutObjects = { job: 'x', manifest: 'm', objects: untyped }
+  await t.rejects(queue.addFlow(withoutObjects), { code: 'ERR_INVALID_ARG_TYPE' })
+  await t.rejects(queue.find(untyped), { code: 'ERR_INVALID_ARG_TYPE' })
+  await t.rejects(queue.cancel(untyped), { code: 'ERR_INVALID_ARG_TYPE' })
   const twice = [objects[0], objects[0]]
   await t.rejects(queue.addFlow({ job: 'x', manifest: 'm', objects: twice }), TypeError)
 })
+
+fleetTest(
+  'a manifest is retried if Redis fails while it is made',
+  async (t, { bench: b }, shop) => {
+    if (server === undefined) return
+    const backoff = { type: 'fixed', delay: 2_000 } as const
+    const fleet = new Fleet(t, b, server, shop.sources, { backoff })
+    const { queue, redis, prefix } = fleet
+    const delay = b.oss.inject({ operation: 'HeadObject', key: 'm', do: 'delay', ms: 1_000 })
+    const { worker } = fleet.machine('a')
+    const objects = [{ key: 'f/1', source: 'bytes', args: { size: 2 } }] as const
+    const flow = await queue.addFlow({ job: 'daily', manifest: 'm', objects })
+    await delay.hit()
+    // Before the source of the manifest reads this key, whose type is wrong for a while.
+    const processed = `${prefix}:oss-spool:${flow.id}:processed`
+    await redis.rename(processed, `${processed}-kept`)
+    await redis.set(processed, '')
+    await once(worker, 'failed')
+    await redis.rename(`${processed}-kept`, processed)
+    t.match(await fleet.reaches(flow.id, 'completed'), { attemptsMade: 2 })
+  },
+)
 
 fleetTest('a cancelled job leaves no upload locally or on OSS', async (t, fleet, shop) => {
   const { queue, bench: b } = fleet
