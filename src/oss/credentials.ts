@@ -4,7 +4,7 @@
  * (`ali-oss` sends parallel requests with the expired token while it fetches a new one, #1363, #1391.)
  */
 import { invalidType } from '../errors.js'
-import { OssRequestError } from './request-error.js'
+import { errorKind, OssRequestError } from './request-error.js'
 import { isError } from '../util/error-shape.js'
 
 /** Credentials that sign requests. */
@@ -80,6 +80,9 @@ export class RefreshingCredentials implements CredentialSource {
   #freshUntil = -Infinity
   #expiresAt = -Infinity
   #fetching: Promise<Credentials> | undefined
+  /** Time limit of the fetch. It keeps the process alive only while a request waits. */
+  #limit: NodeJS.Timeout | undefined
+  #waiting = 0
 
   constructor(provider: CredentialsProvider) {
     this.#provider = provider
@@ -102,8 +105,8 @@ export class RefreshingCredentials implements CredentialSource {
     try {
       return !isSameCredentials(await this.#fetchUnlessFresh(signal), rejected)
     } catch (error) {
-      if (error instanceof OssRequestError) return false
-      throw error
+      if (!(error instanceof OssRequestError) || errorKind(error) === 'aborted') throw error
+      return false
     }
   }
 
@@ -115,10 +118,24 @@ export class RefreshingCredentials implements CredentialSource {
 
   /** Fetches new credentials. Concurrent calls share one fetch, which goes on when some stop waiting for it. */
   #fetch(signal: AbortSignal | undefined): Promise<Credentials> {
-    this.#fetching ??= withTimeLimit(this.#callProvider()).finally(() => {
+    this.#fetching ??= this.#callWithinLimit().finally(() => {
       this.#fetching = undefined
     })
-    return untilAborted(this.#fetching, signal)
+    this.#waiting++
+    this.#limit?.ref()
+    return untilAborted(this.#fetching, signal).finally(() => {
+      if (--this.#waiting === 0) this.#limit?.unref()
+    })
+  }
+
+  /** @throws OssRequestError `CredentialsTimeout` after a minute, so that the provider can be called again */
+  #callWithinLimit(): Promise<Credentials> {
+    const late = new Promise<never>((_, reject) => {
+      const message = `The credentials provider did not answer within ${PROVIDER_TIMEOUT_MS} ms`
+      const fail = (): void => reject(waitError('CredentialsTimeout', message))
+      this.#limit = setTimeout(fail, PROVIDER_TIMEOUT_MS)
+    })
+    return Promise.race([this.#callProvider(), late]).finally(() => clearTimeout(this.#limit))
   }
 
   async #callProvider(): Promise<Credentials> {
@@ -143,17 +160,6 @@ export class RefreshingCredentials implements CredentialSource {
     this.#current = { accessKeyId, accessKeySecret, ...(stsToken ? { stsToken } : {}) }
     return this.#current
   }
-}
-
-/** @throws OssRequestError `CredentialsTimeout` after a minute, so that the provider can be called again */
-async function withTimeLimit<T>(fetching: Promise<T>): Promise<T> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_, reject) => {
-    const message = `The credentials provider did not answer within ${PROVIDER_TIMEOUT_MS} ms`
-    const fail = (): void => reject(waitError('CredentialsTimeout', message))
-    timer = setTimeout(fail, PROVIDER_TIMEOUT_MS)
-  })
-  return Promise.race([fetching, late]).finally(() => clearTimeout(timer))
 }
 
 /** @throws OssRequestError of kind `aborted` */

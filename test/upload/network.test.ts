@@ -159,6 +159,25 @@ t.test('an abort does not wait for a credentials provider that does not answer',
   t.match(await b.another().resume(sink.id), { size: 10 })
 })
 
+t.test('an abort does not wait for new credentials in place of expired ones', async t => {
+  const b = await bench(t)
+  const refused = b.oss.inject({ do: 'answer', status: 403, code: 'AccessDenied', times: 'always' })
+  await t.rejects(pipeline(streamOf(bytes(10)), b.spool.createWriteStream('k', { id: 'k' })))
+  refused.remove()
+  b.oss.inject({ do: 'answer', status: 403, code: 'SecurityTokenExpired', times: 'always' })
+  const { accessKeyId, accessKeySecret, ...place } = b.oss.clientOptions(BUCKET)
+  const abort = new AbortController()
+  let calls = 0
+  const credentials = () => {
+    if (calls++ === 0) return { accessKeyId, accessKeySecret }
+    process.nextTick(() => abort.abort())
+    return new Promise<never>(() => {})
+  }
+  const spool = new Spool({ client: { ...place, credentials }, dir: b.dir })
+  const resuming = spool.resume('k', { signal: abort.signal })
+  await t.rejects(resuming, { code: 'ERR_SPOOL_ABORTED', resumable: true })
+})
+
 t.test(
   "a clock that is wrong by an hour is corrected to the server's time after the first request",
   async t => {
