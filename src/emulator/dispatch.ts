@@ -47,14 +47,16 @@ export async function dispatch(requestContext: RequestContext): Promise<Reply> {
   const { emulator, headers, body, logEntry, activeFaults } = requestContext
   const target = parseRequestTarget(requestContext.url)
   const host = target.host ?? headers.get('host') ?? ''
-  if (logEntry.method === 'GET' && target.path === PUBLIC_KEY_PATH)
-    return publicKeyReply(emulator.callbackKey)
   const candidates = candidateAddresses(host, target.path, emulator.settings)
+  // an object of any name may have the same path, with its bucket in the Host
+  const isPathStyle = candidates[0].bucket === PUBLIC_KEY_PATH.slice(1)
+  if (logEntry.method === 'GET' && target.path === PUBLIC_KEY_PATH && isPathStyle)
+    return publicKeyReply(emulator.callbackKey)
 
   const preliminary = tryAuthenticate(requestContext, target, candidates, Date.now())
   refuseWebPages(requestContext, host, preliminary)
   const operation = logOperation(requestContext, target, preliminary.address)
-  activeFaults.match()
+  activeFaults.match(securityTokenOf(headers, target.query))
   const now = Date.now() + activeFaults.clockSkewMs
   const { address, signed, authError } = tryAuthenticate(requestContext, target, candidates, now)
   await activeFaults.fire('start')
@@ -156,6 +158,15 @@ function tryAuthenticate(
     if (!(error instanceof OssError)) throw error
     return { address: candidates[0], signed: true, authError: error }
   }
+}
+
+/** Returns the STS token of a request, which presigned URLs have in the query. */
+function securityTokenOf(
+  headers: HeaderMap,
+  query: ReadonlyMap<string, string>,
+): string | undefined {
+  const name = 'x-oss-security-token'
+  return headers.get(name) ?? query.get(name) ?? query.get('security-token')
 }
 
 /** Logs operation, bucket, key, part number and upload id, which faults match on. */

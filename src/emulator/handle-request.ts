@@ -87,10 +87,7 @@ function createRequestContext(
     sent: 0,
   }
   logRequest(emulator.requests, logEntry, emulator.settings.maxRequests)
-  const activeFaults = new ActiveFaults(emulator, {
-    logEntry,
-    securityToken: headers.get('x-oss-security-token'),
-  })
+  const activeFaults = new ActiveFaults(emulator, logEntry)
   const body = new RequestBody(request, {
     idleTimeout: emulator.settings.idleTimeout,
     onStart: () => {

@@ -272,6 +272,27 @@ t.test('each fault has its documented effect on ali-oss', async t => {
     t.equal((await client.listParts('lie', uploadId)).parts.Size, '7')
   })
 
+  t.test('expire: expires the token of a presigned URL', async t => {
+    await client.put('k', PART)
+    const address = { sldEnable: true, endpoint: `http://localhost:${oss.port}` }
+    const sign = (version: 1 | 4): Promise<string> => {
+      const token = oss.sts.issue()
+      const refresh = {
+        refreshSTSToken: () => Promise.resolve(token),
+        refreshSTSTokenInterval: 1e9,
+      }
+      const signer = aliOss(oss, 'bkt', { ...token, ...refresh, ...address })
+      return version === 4 ? signer.signatureUrlV4('GET', 60, {}, 'k') : signer.signatureUrl('k')
+    }
+    for (const version of [1, 4] as const) {
+      const url = await sign(version)
+      t.equal((await fetch(url)).status, 200)
+      oss.inject({ operation: 'GetObject', do: 'expire' })
+      for (const answer of [await fetch(url), await fetch(url)])
+        t.equal(tag(await answer.text(), 'Code'), 'SecurityTokenExpired')
+    }
+  })
+
   t.test('alter: replaces the headers of all replies, in any case', async t => {
     await client.put('k', PART)
     const headers = {

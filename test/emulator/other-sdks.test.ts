@@ -348,6 +348,11 @@ t.test('callbacks', async t => {
     const signature = Buffer.from(String(callback?.headers.authorization), 'base64')
     t.ok(verify('RSA-MD5', Buffer.from(text), createPublicKey(pem), signature))
     t.notOk(verify('RSA-MD5', Buffer.from(`${text}x`), createPublicKey(pem), signature))
+
+    const name = new URL(keyUrl).pathname.slice(1)
+    const client = aliOss(oss, 'bkt')
+    await client.put(name, Buffer.from('an object'))
+    t.equal((await client.get(name)).content.toString(), 'an object', 'its name stays free')
   })
   t.test('have the Host that the client asks for', async t => {
     const { received, url } = await startHandler(200, '{}')

@@ -607,6 +607,14 @@ t.test('emulator options are validated and applied', async t => {
     t.match(stored.res.headers.etag, /^"[0-9A-F]{32}"$/)
     t.notOk('x-oss-hash-crc64ecma' in stored.res.headers)
     t.ok(body.equals((await quick.get('k')).content))
+
+    const withoutMd5 = await startEmulator({ buckets: ['bkt'], verify: 'crc64' })
+    t.teardown(() => withoutMd5.close())
+    for (const method of ['PUT', 'HEAD']) {
+      const { headers } = await ask(withoutMd5, method, '/bkt/k', { body: '123456789' })
+      t.equal(headers['x-oss-hash-crc64ecma'], '11051210869376104954')
+      t.notOk('content-md5' in headers, 'no MD5 that is not the one of the content')
+    }
   })
 
   t.test('tls serves HTTPS, and faults apply to it', async t => {

@@ -33,36 +33,34 @@ export class ResetConnectionError extends Error {
   }
 }
 
-/** The request that faults act on. */
-export interface FaultTarget {
-  readonly logEntry: RequestRecord
-  /** STS token of the request. */
-  readonly securityToken: string | undefined
-}
-
 /** The faults of one request. */
 export class ActiveFaults {
   readonly #emulator: EmulatorContext
-  readonly #target: FaultTarget
+  /** Entry of the request that the faults act on. */
+  readonly #logEntry: RequestRecord
   #matched: MatchedFault[] = []
   /** Faults that have fired within a body. */
   readonly #fired = new Set<MatchedFault>()
 
-  constructor(emulator: EmulatorContext, target: FaultTarget) {
+  constructor(emulator: EmulatorContext, logEntry: RequestRecord) {
     this.#emulator = emulator
-    this.#target = target
+    this.#logEntry = logEntry
   }
 
-  /** Selects the faults for the request and fires those that precede the signature check. */
-  match(): void {
-    const { operation, bucket, key, partNumber } = this.#target.logEntry
+  /**
+   * Selects the faults for the request and fires those that precede the signature check.
+   *
+   * @param securityToken – STS token of the request
+   */
+  match(securityToken: string | undefined): void {
+    const { operation, bucket, key, partNumber } = this.#logEntry
     this.#matched = this.#emulator.faultTable.match({ operation, bucket, key, partNumber })
     for (const matchedFault of this.#matched) {
       const { do: action } = matchedFault.fault
       if (action !== 'expire' && action !== 'skew' && action !== 'slow') continue
       this.#recordHit(matchedFault)
-      if (action === 'expire' && this.#target.securityToken !== undefined)
-        this.#emulator.credentialStore.sts.expire(this.#target.securityToken)
+      if (action === 'expire' && securityToken !== undefined)
+        this.#emulator.credentialStore.sts.expire(securityToken)
     }
   }
 
@@ -133,7 +131,7 @@ export class ActiveFaults {
   }
 
   #recordHit(matchedFault: MatchedFault): void {
-    const { logEntry } = this.#target
+    const logEntry = this.#logEntry
     const label = faultLabel(matchedFault.fault)
     logEntry.fault = logEntry.fault === undefined ? label : `${logEntry.fault} ${label}`
     matchedFault.recordHit()
@@ -144,7 +142,7 @@ export class ActiveFaults {
     switch (fault.do) {
       case 'answer':
         this.#recordHit(matchedFault)
-        throw new ReplaceReplyError(createFaultReply(fault, this.#target.logEntry))
+        throw new ReplaceReplyError(createFaultReply(fault, this.#logEntry))
       case 'reset':
         this.#recordHit(matchedFault)
         throw new ResetConnectionError()
@@ -191,7 +189,7 @@ export class ActiveFaults {
   }
 
   async #findUpload() {
-    const { bucket, key, uploadId } = this.#target.logEntry
+    const { bucket, key, uploadId } = this.#logEntry
     if (bucket === undefined || key === undefined || uploadId === undefined) return undefined
     const upload = await this.#emulator.store.uploads.get(bucket, key, uploadId)
     return upload && { bucket, upload }
@@ -199,7 +197,7 @@ export class ActiveFaults {
 
   async #dropParts(parts: number | readonly number[] | undefined): Promise<void> {
     const found = await this.#findUpload()
-    const { partNumber } = this.#target.logEntry
+    const { partNumber } = this.#logEntry
     for (const number of [parts ?? partNumber ?? []].flat())
       if (found) await this.#emulator.store.uploads.removePart(found.bucket, found.upload, number)
   }

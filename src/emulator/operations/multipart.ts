@@ -51,7 +51,7 @@ export async function uploadPart(context: OperationContext): Promise<Reply> {
     const source = staged.kind === 'file' ? staged.path : undefined
     const part = await store.uploads.putPart(bucket, upload, number, source, digest, check)
     if (part === undefined) throw noSuchUpload(upload.id, 'part')
-    return emptyReply(200, { ...digestHeaders(digest), ...encryptionHeaders(upload) })
+    return emptyReply(200, { ...digestHeaders(digest, context), ...encryptionHeaders(upload) })
   })
 }
 

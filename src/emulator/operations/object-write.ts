@@ -23,7 +23,7 @@ export async function putObject(context: OperationContext): Promise<Reply> {
       return normalObjectRecord(context, metadata, digest)
     })
     const reply = emptyReply(200, {
-      ...digestHeaders(digest),
+      ...digestHeaders(digest, context),
       ...encryptionHeaders(metadata),
       ...versionHeader(context, record),
     })
@@ -33,7 +33,7 @@ export async function putObject(context: OperationContext): Promise<Reply> {
 
 /** Returns the record of an object written by PutObject. */
 export function normalObjectRecord(
-  { key, now, versioning }: OperationContext,
+  { key, now, versioning, settings }: OperationContext,
   metadata: ObjectMetadata,
   { size, md5, crc64 }: Digest,
 ): Omit<ObjectRecord, 'body'> {
@@ -44,7 +44,8 @@ export function normalObjectRecord(
     type: 'Normal',
     size,
     etag: md5,
-    ...(crc64 === undefined ? {} : { md5: hexToBase64(md5), crc64: String(crc64) }),
+    ...(settings.verify === true ? { md5: hexToBase64(md5) } : {}), // else it is random
+    ...(crc64 === undefined ? {} : { crc64: String(crc64) }),
     modified: isoTime(now),
   }
 }

@@ -142,10 +142,13 @@ export function hexToBase64(hex: string): string {
 }
 
 /** Returns the reply headers with the digests of the received body. */
-export function digestHeaders({ md5, crc64 }: Digest): Record<string, string> {
+export function digestHeaders(
+  { md5, crc64 }: Digest,
+  { settings }: Pick<OperationContext, 'settings'>,
+): Record<string, string> {
   return {
     ETag: `"${md5}"`,
     ...(crc64 === undefined ? {} : { 'x-oss-hash-crc64ecma': String(crc64) }),
-    'Content-MD5': hexToBase64(md5),
+    ...(settings.verify === true ? { 'Content-MD5': hexToBase64(md5) } : {}), // else it is random
   }
 }
