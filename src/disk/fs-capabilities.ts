@@ -14,7 +14,8 @@ import { newProbePath } from './probe-file.js'
 
 const open = promisify(fs.open)
 const read = promisify(fs.read)
-const write = promisify(fs.write)
+/** Unlike `write`, fails if there is no space for all bytes. */
+const writeAll = promisify(fs.writeFile)
 
 /** Magic numbers (statfs(2)) of file systems whose locks depend on a server or a driver. */
 const REMOTE_FILE_SYSTEMS: ReadonlyMap<number, string> = new Map([
@@ -51,7 +52,7 @@ export async function checkHolePunching(directory: string): Promise<void> {
   const path = newProbePath(directory)
   const file = await open(path, 'wx+', 0o600)
   try {
-    await write(file, Buffer.alloc(2 * PROBE_BYTES, 1))
+    await writeAll(file, Buffer.alloc(2 * PROBE_BYTES, 1))
     await punchHole(file, directory)
     const { buffer } = await read(file, Buffer.alloc(2 * PROBE_BYTES), 0, 2 * PROBE_BYTES, 0)
     if (buffer.indexOf(1) !== PROBE_BYTES || buffer.includes(0, PROBE_BYTES))

@@ -19,6 +19,7 @@ import { hasFreedParts } from '../../src/upload/model/freed-parts.js'
 import { checkOptions } from '../../src/upload/model/options.js'
 import { sampled } from '../support/long.js'
 import { bench, BUCKET, bytes, failingAfter, streamOf, type Bench } from '../support/oss.js'
+import { tinyDisk } from '../support/tiny-disk.js'
 
 const PART = 102_400
 /** Space for four parts, of which three are in flight and one is being filled. */
@@ -410,6 +411,16 @@ t.test('invalid combinations with maxSpoolBytes are rejected before any I/O', as
   t.throws(open({ ...BOUNDED, size: largest + 1 }), RangeError)
   t.equal(checkOptions({ ...BOUNDED, size: largest }).maxPartSize, PART)
   t.equal(b.oss.requests.length, 0)
+})
+
+t.test('maxSpoolBytes fails with ERR_SPOOL_FULL on a full disk', async t => {
+  const disk = tinyDisk(t) // with less space than the check for holes needs
+  if (disk === undefined) return
+  const b = await bench(t)
+  const source = () => t.fail('the source was called') as never
+  const uploading = b.another({ dir: disk.path }).upload('k', source, BOUNDED)
+  await t.rejects(uploading, { code: 'ERR_SPOOL_FULL', resumable: false })
+  t.same(await readdir(disk.path), [], 'the spool directory is empty')
 })
 
 t.test('maxSpoolBytes fails with ERR_SPOOL_NO_HOLES on a file system without holes', async t => {
