@@ -17,7 +17,7 @@ import type { Place } from './oss/bucket.js'
 import type { UploadContext } from './upload/run/context.js'
 import type { Ingest } from './upload/spooling/ingest.js'
 import type { UploadSettings } from './upload/model/options.js'
-import { findFinishable } from './upload/spooling/previous-run.js'
+import { findFinishable, hasLostFile } from './upload/spooling/previous-run.js'
 import { receiptOf, recognisedResult, resultOf, type UploadResult } from './upload/run/result.js'
 import { finishSlot } from './upload/finish/finish-slot.js'
 import { checkLateExpectation } from './upload/finish/late-expectation.js'
@@ -71,7 +71,8 @@ export async function retryableUpload(
   if (checkpoint !== null) {
     const slot = await findSlot(context, settings)
     const record = slot === undefined ? undefined : checkpoint[slot]
-    if (slot !== undefined && isWhole(record) && !isTooOld(record, settings.maxAge)) {
+    const canFinish = isWhole(record) && !isTooOld(record, settings.maxAge)
+    if (slot !== undefined && canFinish && !(await hasLostFile(context, record))) {
       if (!claim.bytesLost) await checkLateExpectation(context, record, settings)
       await compare(earlierUpload(checkpoint, record))
       await requestReceipt(context, slot, settings)

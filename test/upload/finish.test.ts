@@ -299,6 +299,28 @@ t.test(
   },
 )
 
+t.test('upload() in place reads a file that has changed since it was sealed', async t => {
+  const inPlace = `${t.testdirName}-file`
+  t.teardown(() => rm(inPlace, { force: true }))
+  for (const { operation, size } of cases) {
+    for (const isRefusedAgain of [false, true]) {
+      const b = await bench(t)
+      const upload = () =>
+        b.another().upload('key', () => createReadStream(inPlace), { id: 'id', inPlace })
+      await writeFile(inPlace, bytes(size))
+      const refused = b.oss.inject({ operation, ...DENIED, times: 'always' })
+      await t.rejects(upload(), { code: 'ERR_SPOOL_DENIED', resumable: true })
+      const data = bytes(size)
+      await writeFile(inPlace, data)
+      if (isRefusedAgain) await t.rejects(upload(), { code: 'ERR_SPOOL_DENIED' })
+      refused.remove()
+      t.match(await upload(), { size, sourceRead: !isRefusedAgain })
+      t.same(await b.get('key'), data)
+      t.same(await readdir(b.dir), [])
+    }
+  }
+})
+
 t.test(
   'an upload in place whose file has changed stays sealed, since nothing was sent',
   async t => {

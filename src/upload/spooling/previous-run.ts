@@ -3,8 +3,14 @@
  * continue, the bytes before its offset. These are in the spool file or only on OSS; in the latter case the
  * file has a hole in their place, and their parts count as freed.
  */
-import { resumableSlot, type Checkpoint, type Slot, type Spooling } from '../../disk/checkpoint.js'
-import { LinkedFileChangedError } from '../../disk/linked-file.js'
+import {
+  resumableSlot,
+  type Checkpoint,
+  type Finishable,
+  type Slot,
+  type Spooling,
+} from '../../disk/checkpoint.js'
+import { hasLinkedFileChanged, LinkedFileChangedError } from '../../disk/linked-file.js'
 import { openSpoolFile } from '../../disk/open-spool-file.js'
 import type { SpoolFile } from '../../disk/spool-file.js'
 import { TempFile, TempFileDamagedError } from '../../disk/temp-file.js'
@@ -101,6 +107,14 @@ export async function findFinishable(context: UploadContext): Promise<Slot | und
   const ask = () => reconcile(record, bucket, key, callOptions)
   const { outcome } = await withRetry(ask, retryPolicy)
   return outcome === 'ours' || (outcome === 'foreign' && !force) ? slot : undefined
+}
+
+/** Returns whether the bytes were in a file, read in place, that has changed since. In `completing`, OSS may have them. */
+export async function hasLostFile(
+  { claim }: UploadContext,
+  { phase, file }: Finishable,
+): Promise<boolean> {
+  return phase === 'sealed' && hasLinkedFileChanged(claim.directory, file)
 }
 
 /**
