@@ -26,6 +26,8 @@ interface ConnectionState {
   previousRequest: Promise<void>
   /** The newest request, whose body may not be complete yet. */
   newestRequest?: IncomingMessage
+  /** Settles when the requests before the newest one are done. */
+  beforeNewest: Promise<void>
   /** Whether further requests of this connection are ignored. */
   isClosing: boolean
 }
@@ -59,6 +61,7 @@ export async function startServer(
       if (hasAmbiguousLength(request)) response.shouldKeepAlive = false
       if (!response.shouldKeepAlive) connection.isClosing = true
       const { pacer, previousRequest } = connection
+      connection.beforeNewest = previousRequest
       // serve pipelined requests one at a time
       const handled = previousRequest.then(() =>
         handleRequest(emulator, { request, response, pacer, expectsContinue }),
@@ -72,6 +75,7 @@ export async function startServer(
     const connection = existingState ?? {
       pacer: emulator.network.createPacer(),
       previousRequest: Promise.resolve(),
+      beforeNewest: Promise.resolve(),
       isClosing: false,
     }
     connections.set(socket, connection)
@@ -93,7 +97,8 @@ export async function startServer(
     const connection = connectionStateOf(socket)
     const isMidRequest = connection.newestRequest?.complete === false
     if (error.code === 'ECONNRESET' || !socket.writable) socket.destroy()
-    else if (isMidRequest) refuse(socket, toOssError(error))
+    else if (isMidRequest)
+      void connection.beforeNewest.then(() => refuse(socket, toOssError(error)))
     else if (!connection.isClosing) refuseNext(connection, socket, toOssError(error))
   })
   await new Promise<void>((resolve, reject) => {

@@ -71,6 +71,19 @@ t.test('connections end in order', async t => {
     t.same(statuses(received()), ['200', '400'])
   })
 
+  t.test('a malformed body is refused after the replies before its request', async t => {
+    const hang = oss.inject({ operation: 'PutObject', do: 'hang', at: 'received' })
+    const { socket, received, closed } = openClient(oss)
+    const put = head(oss, 'PUT', '/bkt/k', { 'Content-Length': '1' })
+    const chunked = head(oss, 'PUT', '/bkt/c', { 'Transfer-Encoding': 'chunked' })
+    socket.write(`${put}x${chunked}1\r\na\r\nno length\r\n`)
+    await hang.hit()
+    hang.release()
+    await closed
+    t.same(statuses(received()), ['200', '400'])
+    t.equal((await ask(oss, 'HEAD', '/bkt/c')).status, 404)
+  })
+
   t.test('a refused connection is closed even if the client keeps its side open', async t => {
     const { socket, received, closed } = openClient(oss)
     socket.write('NONSENSE\r\n\r\n')
