@@ -251,6 +251,31 @@ jobsTest('queues of other names and prefixes have other jobs', async (t, shell) 
   t.match(await shell.jobs('cancel', 'one', '--queue=third'), { status: 1 })
 })
 
+jobsTest('a job that cannot be read hides no other one', async (t, shell) => {
+  const add = (id: string) =>
+    shell.jobs('add', `key-${id}`, '--source=content', '--args', CONTENT, `--id=${id}`)
+  for (const id of ['one', 'damaged', 'two']) t.equal((await add(id)).status, 0)
+  const client = redis?.connect(t)
+  await client?.hset(shell.queue.toKey('damaged'), 'data', '{"key": ')
+  t.match(await shell.lines('ls'), [
+    { id: 'one', key: 'key-one' },
+    { id: 'damaged', key: '', error: /damaged/ },
+    { id: 'two', key: 'key-two' },
+  ])
+  const cancelled = await shell.jobs('cancel', 'damaged', 'two', '--json')
+  t.equal(cancelled.status, 1)
+  t.match(
+    cancelled.out
+      .split('\n')
+      .filter(Boolean)
+      .map(line => JSON.parse(line)),
+    [
+      { id: 'damaged', outcome: 'damaged' },
+      { id: 'two', outcome: 'removed' },
+    ],
+  )
+})
+
 t.test('jobs fails within seconds if Redis does not answer', async t => {
   const dir = t.testdir({})
   for (const url of [

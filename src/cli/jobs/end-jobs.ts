@@ -3,6 +3,7 @@ import type { UploadQueue } from '../../bullmq/index.js'
 import { EXIT_FAILURE, EXIT_SUCCESS, UsageError } from '../exit-status.js'
 import type { Session } from '../session.js'
 import { reportJob, type JobOutcome } from './job-outcome.js'
+import { isDamagedJob } from './job-status.js'
 import { openQueue, type JobFlags, type UnknownSources } from './open-queue.js'
 
 export type RetryJobsFlags = JobFlags & { readonly failed?: boolean }
@@ -45,6 +46,12 @@ async function retry(queue: Queue, id: string): Promise<JobOutcome['outcome']> {
   }
 }
 
+/** A job that cannot be read does not keep the others from being changed. */
+function toDamaged(error: unknown): 'damaged' {
+  if (isDamagedJob(error)) return 'damaged'
+  throw error
+}
+
 /** Changes each job and reports the outcome. Resolves to the exit status. */
 async function changeEach(
   session: Session,
@@ -55,7 +62,7 @@ async function changeEach(
   let status = EXIT_SUCCESS
   for (const id of ids) {
     if (session.signal.aborted) break
-    const outcome = await change(id)
+    const outcome = await change(id).catch(toDamaged)
     if (!reportJob(session, { id, outcome }, flags)) status = EXIT_FAILURE
   }
   return status

@@ -1,5 +1,6 @@
 /** Reports what became of one job. */
 import type { Session } from '../session.js'
+import { DAMAGED_TEXT } from './job-status.js'
 
 /** Output of `--json`. */
 export interface JobOutcome {
@@ -16,6 +17,7 @@ const OUTCOME_TEXTS = {
   retried: 'waits for a worker',
   'not-failed': 'not retried: it has not failed',
   unknown: 'there is no such job',
+  damaged: DAMAGED_TEXT,
 } as const
 
 /** Outcomes that are not what the command is for. */
@@ -23,6 +25,7 @@ const FAILURES: ReadonlySet<string> = new Set<JobOutcome['outcome']>([
   'ended',
   'not-failed',
   'unknown',
+  'damaged',
 ])
 
 /** Prints the outcome; a failure to standard error, too. Returns whether it is a success. */

@@ -3,6 +3,7 @@
  * but its id is sure to be there, or to have the right type.
  */
 import type { UploadJob } from '../../bullmq/index.js'
+import { isError } from '../../util/error-shape.js'
 
 /** Status of a job, as `jobs ls --json` prints it. */
 export interface JobStatus {
@@ -49,6 +50,13 @@ type StoredJob = Pick<
   | 'progress'
   | 'returnvalue'
 >
+
+export const DAMAGED_TEXT = 'its data in Redis is damaged'
+
+/** Returns whether a job cannot be read: BullMQ throws the error of the JSON in it. */
+export function isDamagedJob(error: unknown): boolean {
+  return isError(error) && error.name === 'SyntaxError'
+}
 
 /** @param state – state of the job in BullMQ, which is not part of the job */
 export function jobStatusOf(job: StoredJob, state: string): JobStatus {

@@ -3,7 +3,7 @@ import { EXIT_SUCCESS, UsageError } from '../exit-status.js'
 import type { Session } from '../session.js'
 import { formatTable } from '../table.js'
 import { formatAge, formatBytes } from '../units.js'
-import { jobStatusOf, type JobStatus } from './job-status.js'
+import { DAMAGED_TEXT, isDamagedJob, jobStatusOf, type JobStatus } from './job-status.js'
 import { DEFAULT_STATES, ENDED_STATES, type ListedState } from './job-states.js'
 import { openQueue, type JobFlags } from './open-queue.js'
 
@@ -23,14 +23,10 @@ export async function listJobs(session: Session, flags: ListJobsFlags): Promise<
     const room = limit - jobs.length
     if (room <= 0) break
     // Ended jobs from the latest one, others from the oldest one.
-    const found = await queue.getJobs([state], 0, room - 1, !ENDED_STATES.has(state))
-    // A job that was removed meanwhile is missing, and paused jobs are listed besides waiting ones.
-    jobs.push(
-      ...found
-        .filter(Boolean)
-        .slice(0, room)
-        .map(job => jobStatusOf(job, state)),
-    )
+    const ids = await queue.getRanges([state], 0, room - 1, !ENDED_STATES.has(state))
+    const found = await Promise.all(ids.map(id => readStatus(queue, id, state)))
+    // A job that was removed meanwhile is missing.
+    jobs.push(...found.filter(job => job !== undefined).slice(0, room))
   }
   if (flags.json) for (const job of jobs) session.printJson(job)
   else if (jobs.length > 0) for (const line of formatJobs(session, jobs)) session.print(line)
@@ -42,6 +38,20 @@ export async function listJobs(session: Session, flags: ListJobsFlags): Promise<
       session.logLine(`the first ${limit} of ${total} jobs are listed; --limit lists more`)
   }
   return EXIT_SUCCESS
+}
+
+async function readStatus(
+  queue: Awaited<ReturnType<typeof openQueue>>['queue'],
+  id: string,
+  state: ListedState,
+): Promise<JobStatus | undefined> {
+  try {
+    const job = await queue.getJob(id)
+    return job && jobStatusOf(job, state)
+  } catch (error) {
+    if (!isDamagedJob(error)) throw error
+    return { id, state, key: '', attempts: 0, maxAttempts: 1, error: DAMAGED_TEXT }
+  }
 }
 
 const COLUMNS = [
