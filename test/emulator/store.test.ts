@@ -260,6 +260,25 @@ t.test('what is refused or fails leaves no bytes', async t => {
   })
 })
 
+t.test('the parts of an upload that ends while they are listed are not an empty list', async t => {
+  const store = await openStore(t.testdir())
+  t.teardown(() => store.close())
+  await store.buckets.ensure(newBucket('bkt', Date.now()))
+  const upload = await store.uploads.create('bkt', {
+    key: 'k',
+    initiated: '2026-01-01T00:00:00.000Z',
+    sequential: false,
+    headers: {},
+    meta: {},
+    storageClass: 'Standard',
+    acl: 'default',
+    tags: [],
+  })
+  t.same(await store.uploads.listParts('bkt', upload), [])
+  await store.uploads.abort('bkt', upload)
+  t.equal(await store.uploads.listParts('bkt', upload), undefined)
+})
+
 t.test('parts are copied from an object that is replaced at the same time', async t => {
   const oss = await startEmulator({ buckets: ['bkt'] })
   t.teardown(() => oss.close())

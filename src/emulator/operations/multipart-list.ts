@@ -5,14 +5,16 @@ import { isoTime } from '../iso-time.js'
 import type { OperationContext } from './operation-context.js'
 import { readNameEncoding } from './name-encoding.js'
 import { compareKeys, paginate } from './pagination.js'
-import { requireUpload } from './multipart.js'
+import { noSuchUpload, requireUpload } from './multipart.js'
 
 export async function listParts(context: OperationContext): Promise<Reply> {
   const { store, bucket, key, query } = context
   const max = integerParameter(query, 'max-parts', 1000, 1000)
   const marker = integerParameter(query, 'part-number-marker', 0, Number.MAX_SAFE_INTEGER, 0)
   const upload = await requireUpload(context, 'list')
-  const parts = (await store.uploads.listParts(bucket, upload.id)).filter(p => p.number > marker)
+  const stored = await store.uploads.listParts(bucket, upload)
+  if (stored === undefined) throw noSuchUpload(upload.id, 'list')
+  const parts = stored.filter(part => part.number > marker)
   const shown = parts.slice(0, max)
   const { encodeName, encoding } = readNameEncoding(context)
   return xmlReply('ListPartsResult', {

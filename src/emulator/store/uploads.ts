@@ -35,7 +35,7 @@ export interface UploadStore {
   create(bucket: string, record: Omit<MultipartUploadRecord, 'id'>): Promise<MultipartUploadRecord>
   get(bucket: string, key: string, id: string): Promise<MultipartUploadRecord | undefined>
   list(bucket: string): Promise<MultipartUploadRecord[]>
-  listParts(bucket: string, id: string): Promise<StoredPart[]>
+  listParts(bucket: string, upload: MultipartUploadRecord): Promise<StoredPart[] | undefined>
   /**
    * Stores a part.
    *
@@ -125,7 +125,11 @@ export function createUploadStore(context: StoreContext): UploadStore {
       return uploads.filter(upload => upload !== undefined)
     },
 
-    listParts: (bucket, id) => readStoredParts(layout.upload(bucket, id)),
+    async listParts(bucket, { key, id }) {
+      const parts = await readStoredParts(layout.upload(bucket, id))
+      // Complete and Abort move them away, which must not look like a loss of parts
+      return (await get(bucket, key, id)) === undefined ? undefined : parts
+    },
 
     putPart: (bucket, upload, number, source, digest, check) =>
       withLock(bucket, upload, async () => {
