@@ -5,6 +5,7 @@
 import type { RecordStore } from '../disk/record-store.js'
 import type { SharedSpoolDirectory } from '../disk/shared-spool-directory.js'
 import type { RedisCheckpoints } from '../redis/redis-checkpoints.js'
+import type { UploadStatus } from '../upload/maintenance/status.js'
 import type { SpoolWarning } from '../upload/run/context.js'
 import { omitUndefined } from '../util/omit-undefined.js'
 import type { RedisFlags } from './redis-connection.js'
@@ -60,6 +61,17 @@ export async function selectedContent(
       since: new Date(since).toISOString(),
     })),
   }
+}
+
+/** Returns whether this host, which its name identifies, has the bytes of an upload. */
+export async function hasBytesHere(
+  session: Session,
+  flags: FleetRecordFlags,
+  { id, host }: Pick<UploadStatus, 'id' | 'host'>,
+): Promise<boolean> {
+  if (!session.selectsFleet) return true
+  const store = await openStore(session, flags)
+  return host === store.host && (await (await selectedRecords(session, flags)).hasBytes(id))
 }
 
 function openStore(session: Session, flags: FleetRecordFlags): Promise<RedisCheckpoints> {

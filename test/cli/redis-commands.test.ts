@@ -98,6 +98,12 @@ fleetTest('ls and show describe the uploads of all hosts', async (t, shell) => {
   const own = await shell.onFleet('a', 'show', 'one')
   t.match(own, { status: 0, out: `resume one --fleet ${shell.fleet}` })
   t.match(own.out, shell.dir('a'))
+  const unnamed = await shell.onFleet('a', 'show', 'one', '--host=c')
+  t.match(
+    unnamed,
+    { status: 0, out: /Next: resume it on host a/ },
+    'its directory has another name',
+  )
   t.match(await shell.onFleet('b', 'show', 'none'), { status: 1, err: /ERR_SPOOL_NOT_FOUND/ })
 })
 

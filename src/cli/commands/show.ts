@@ -12,7 +12,12 @@ import { EXIT_SUCCESS } from '../exit-status.js'
 import { ID_DESCRIPTION, addExamples, addFleetOptions, addSpoolOptions } from '../shared-options.js'
 import { formatAgo, formatBytes } from '../units.js'
 import { resolveIds } from '../resolve-ids.js'
-import { selectedContent, selectedRecords, type FleetRecordFlags } from '../fleet-records.js'
+import {
+  hasBytesHere,
+  selectedContent,
+  selectedRecords,
+  type FleetRecordFlags,
+} from '../fleet-records.js'
 import type { Session, SpoolFlags } from '../session.js'
 
 export function defineShow(program: Command, session: Session): void {
@@ -60,7 +65,7 @@ async function showUpload(
     const { notFoundError } = await import('../../disk/quarantined-upload.js')
     throw await notFoundError(records, id)
   }
-  const isHere = !session.selectsFleet || (await records.hasBytes(id))
+  const isHere = await hasBytesHere(session, flags, status)
   const details = toUploadDetails(status, checkpoint, isHere ? join(directory, id) : undefined)
   if (flags.json) {
     session.printJson(details)
