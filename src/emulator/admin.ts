@@ -193,10 +193,17 @@ function requireFaultHandle({ id, faultHandles }: AdminRequest): FaultHandle {
 
 const toFaultJson = (id: string, { fault, hits }: FaultHandle) => ({ id, fault, hits })
 
-/** Reads a field of a JSON object. Throws `TypeError` unless it has the type of `fallback`. */
+/**
+ * Reads the only field of a JSON object. Throws `TypeError` if there are others, if it does not have the type of
+ * `fallback`, or if it is an empty string.
+ */
 function readField<T extends string | number>(body: unknown, name: string, fallback: T): T {
-  const value = new Map<string, unknown>(Object.entries(body ?? {})).get(name) ?? fallback
-  if (typeof value !== typeof fallback)
+  const fields = new Map<string, unknown>(Object.entries(body ?? {}))
+  const value = fields.get(name) ?? fallback
+  fields.delete(name)
+  const [unknown] = fields.keys()
+  if (unknown !== undefined) throw new TypeError(`Unknown field \`${unknown}\``)
+  if (typeof value !== typeof fallback || value === '')
     throw new TypeError(`Expected \`${name}\` to be a ${typeof fallback}`)
   return value as T // the type was checked above
 }

@@ -407,6 +407,13 @@ t.test('each fault has its documented effect on ali-oss', async t => {
     await rejects(t, aliOss(oss, 'bkt', { ...token, ...refresh }).get('k'), {
       code: 'SecurityTokenExpired',
     })
+    for (const [path, body] of [
+      ['/advance', { days: 7 }],
+      ['/sts', { second: 1 }],
+      ['/sts/expire', {}],
+      ['/sts/revoke', { stsToken: 'x' }],
+    ] as const)
+      t.equal((await admin('POST', path, body)).status, 400, path)
     const page = await fetch(`${oss.adminEndpoint}/requests`, {
       headers: { Origin: 'http://evil' },
     })
