@@ -139,6 +139,25 @@ void long(
   },
 )
 
+t.test('show proposes no resume of an upload whose file has changed', async t => {
+  const dir = t.testdir({ file: 'content' })
+  const { oss, env } = await server(t, dir)
+  const refused = oss.inject({
+    operation: 'PutObject',
+    do: 'answer',
+    status: 403,
+    code: 'AccessDenied',
+  })
+  t.equal((await run(dir, PUT, undefined, env)).status, 75)
+  refused.remove()
+  t.match((await run(dir, ['show', 'k'], undefined, env)).out, 'Next: run "oss-spool resume')
+  await appendFile(join(dir, 'file'), 'more')
+  const { out } = await run(dir, ['show', 'k'], undefined, env)
+  t.match(out, 'Next: upload the current file again')
+  t.notMatch(out, 'every byte')
+  t.equal((await run(dir, PUT, undefined, env)).status, 0)
+})
+
 t.test('a change while the file is read publishes nothing', async t => {
   const dir = t.testdir({})
   const { oss, env } = await server(t, dir)

@@ -165,9 +165,12 @@ function formatPhase(details: UploadDetails): string[] {
   if (phase === 'receipt') return [`  published: ${sealedText}; this is its receipt (--once)`]
   const content = committed === undefined ? 'every byte' : 'every byte up to its last commit'
   const where = details.directory === undefined ? 'on the disk of its host' : 'on this disk'
+  const sealedState = details.resumable
+    ? `${content} is ${where}${freed === 0 ? '' : ' or on OSS'}; the source is no longer needed`
+    : 'its bytes were in a file, read in place, that has changed since'
   const stateText =
     phase === 'sealed'
-      ? `sealed: ${content} is ${where}${freed === 0 ? '' : ' or on OSS'}; the source is no longer needed`
+      ? `sealed: ${sealedState}`
       : 'completing: OSS was asked to publish the object; the outcome is not known'
   return [`  ${stateText}`, `  ${sealedText}`, `  ${sentText}`, ...freedLines]
 }
@@ -194,8 +197,9 @@ function nextStep(
     }
     return `upload again from the source (parts on OSS are not sent again), or run "${propose('abort')}"`
   }
-  // A committed upload is not read in place: its source failed after the commit.
-  if (error?.code === 'ERR_SPOOL_SOURCE_FAILED' && committed === undefined) {
+  // Its file is read in place and has changed. A committed one is not: its source failed after the commit.
+  const isSourceLost = error?.code === 'ERR_SPOOL_SOURCE_FAILED' && committed === undefined
+  if (!resumable || isSourceLost) {
     return `upload the current file again, or run "${propose('abort')}"`
   }
   const next = `run "${propose('resume')}"`
