@@ -199,7 +199,13 @@ export class UploadWorker<S extends Sources> extends EventEmitter<{
     this.#addListeners(sharedWorker)
     this.#addListeners(hostWorker)
     sharedWorker.on('completed', (job, result) => this.emit('completed', job, result))
-    sharedWorker.on('failed', (job, error) => this.emit('failed', job, error))
+    sharedWorker.on('failed', (job, error) => {
+      this.emit('failed', job, error)
+      // A cancellation that came too late must not stop the job when somebody retries it.
+      if (job?.finishedOn !== undefined) {
+        this.#runInBackground(this.#cancellations.clearRequest(uploadIdOf(sharedJobId(job))))
+      }
+    })
     hostWorker.on('failed', (_job, error) => this.#warn(error)) // the parent reports the final outcome
     this.#timers = [
       setInterval(

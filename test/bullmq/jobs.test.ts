@@ -291,6 +291,22 @@ fleetTest('a cancelled job leaves no upload locally or on OSS', async (t, fleet,
   t.same(await Promise.all(['a', 'd', 'f', 'm'].map(key => b.get(key))), Array(4).fill(undefined))
 })
 
+fleetTest('a cancellation that comes too late does not stop a retry', async (t, fleet, shop) => {
+  const { queue, redis, prefix, bench: b } = fleet
+  shop.failures = 1
+  const { job } = await queue.add({ key: 'k', source: 'broken', args: { retryable: false } })
+  // As if the job had failed before its worker noticed it.
+  const request = `${prefix}:oss-spool:cancel:${job.id}`
+  await redis.set(request, '1')
+  fleet.machine('a')
+  const failed = await fleet.reaches(job.id, 'failed')
+  t.match(failed, { failedReason: /^ERR_SPOOL_SOURCE_FAILED/ })
+  await until(async () => (await redis.exists(request)) === 0)
+  await failed.retry()
+  await fleet.reaches(job.id, 'completed')
+  t.same(await b.get('k'), Buffer.from('whole'))
+})
+
 fleetTest('a job cancelled while OSS publishes its object denies nothing', async (t, fleet) => {
   const { queue, bench: b } = fleet
   fleet.machine('a')
