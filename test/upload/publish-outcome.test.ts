@@ -135,6 +135,23 @@ t.test('an upload id whose Complete was answered at last is not aborted before o
   await published(t, b, data)
 })
 
+t.test('an upload id that is gone needs no abort, although its object was replaced', async t => {
+  const b = await bench(t)
+  const uploadId = await leaveUnanswered(b, bytes(2 * PART + 5))
+  const client = new OSS(b.oss.clientOptions(BUCKET))
+  await client.abortMultipartUpload('key', uploadId)
+  await client.put('key', bytes(77))
+  refuse(b, 'AbortMultipartUpload')
+  const data = bytes(3 * PART + 7)
+  const sink = b.another().createWriteStream('key', { id: 'id', meta: { run: 'b' } })
+  sink.end(data)
+  await sink.result
+  t.same(await b.get('key'), data)
+  b.oss.clearFaults()
+  await b.another().prune({ olderThan: 0 })
+  await published(t, b, data)
+})
+
 t.test('an upload id that is gone is not aborted before the object is published', async t => {
   const b = await bench(t)
   refuse(b, 'AbortMultipartUpload')

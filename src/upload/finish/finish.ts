@@ -208,6 +208,10 @@ async function settleOlderUploadIds({ context, writer, sealed }: UploadResources
       await writer.settled(uploadId)
     } catch (error) {
       if (!(error instanceof OssRequestError) || errorKind(error) === 'aborted') throw error
+      if (isRefusal(error) && (await isGone(context, uploadId))) {
+        await writer.settled(uploadId)
+        continue
+      }
       const explanation = `A Complete of an earlier run was never answered and may still replace the object, because its upload id ${uploadId} cannot be aborted: `
       if (settings.force !== true) {
         const cause = isRefusal(error)
@@ -220,6 +224,20 @@ async function settleOlderUploadIds({ context, writer, sealed }: UploadResources
       }
       context.warn(explanation + error.describe(), { cause: error })
     }
+  }
+}
+
+/** Returns whether OSS says that the upload id does not exist. `false` also if OSS refuses or does not answer. */
+async function isGone(
+  { bucket, key, callOptions, retryPolicy }: UploadContext,
+  uploadId: string,
+): Promise<boolean> {
+  try {
+    const list = () => bucket.listParts(key, uploadId, callOptions)
+    return (await withRetry(list, retryPolicy)) === undefined
+  } catch (error) {
+    if (!(error instanceof OssRequestError) || errorKind(error) === 'aborted') throw error
+    return false
   }
 }
 
