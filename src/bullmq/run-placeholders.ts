@@ -22,7 +22,7 @@ export function isScheduledData(data: unknown): data is ScheduledData {
  */
 export function runTime(jobId: string): number {
   const ms = /^repeat:.+:(\d+)$/.exec(jobId)?.[1]
-  if (ms === undefined) throw invalidValue('placeholders', 'need a run of a schedule', jobId)
+  if (ms === undefined) throw invalidValue('placeholders', 'needs a run of a schedule', jobId)
   return Number(ms)
 }
 
