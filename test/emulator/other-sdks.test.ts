@@ -369,6 +369,16 @@ t.test('callbacks', async t => {
   })
 })
 
+t.test('keys with spaces, as the Go SDK encodes them, are copied and linked to', async t => {
+  await aliOss(oss, 'bkt').put('go go+', Buffer.from('a space and a plus'))
+  const copy = { 'x-oss-copy-source': '/bkt/go+go%2B' }
+  t.equal((await ask(oss, 'PUT', '/bkt/go-copy', { headers: copy })).status, 200)
+  const link = { 'x-oss-symlink-target': 'go+go%2B' }
+  t.equal((await ask(oss, 'PUT', '/bkt/go-link?symlink', { headers: link })).status, 200)
+  for (const key of ['go-copy', 'go-link'])
+    t.equal((await ask(oss, 'GET', `/bkt/${key}`)).body, 'a space and a plus')
+})
+
 t.test('a multipart upload without parts becomes an empty object', async t => {
   const { body: upload } = await ask(oss, 'POST', '/bkt/empty?uploads')
   const body = '<CompleteMultipartUpload></CompleteMultipartUpload>'

@@ -122,7 +122,8 @@ function parseCopySource({ headers }: OperationContext): ObjectAddress {
   const text = headers.get('x-oss-copy-source') ?? ''
   const [path = '', query] = text.split('?')
   const [, bucket, raw] = /^\/?([^/]+)\/(.+)$/s.exec(path) ?? []
-  const key = raw === undefined ? undefined : percentDecode(raw)
+  // a plus is a space as in a path, since the Go SDK encodes spaces that way
+  const key = raw === undefined ? undefined : percentDecode(raw.replaceAll('+', ' '))
   const [, versionId] = /^versionId=(.+)$/.exec(query ?? '') ?? []
   if (bucket === undefined || key === undefined || (query && versionId === undefined))
     throw invalidArgument('x-oss-copy-source', text, 'The copy source is invalid.')

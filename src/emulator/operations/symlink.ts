@@ -16,7 +16,7 @@ const TARGET_HEADER = 'x-oss-symlink-target'
 export async function putSymlink(context: OperationContext): Promise<Reply> {
   const { store, bucket, key, headers, now, versioning } = context
   const value = headers.get(TARGET_HEADER) ?? ''
-  const target = percentDecode(value)
+  const target = percentDecode(value.replaceAll('+', ' ')) // as in a path
   if (target === undefined || target === '')
     throw invalidArgument(TARGET_HEADER, value, 'The symlink target is invalid.')
   const metadata = metadataOf(headers, await defaultStorageClass(context))
