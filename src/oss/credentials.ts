@@ -1,6 +1,6 @@
 /**
  * Credentials, either fixed or from a provider. Fixed ones are read again for each request, because their owner
- * may replace them in place. A provider is called before its credentials expire, and never concurrently.
+ * may replace them in place. A provider is called before its credentials expire, and not again before it has answered, for up to a minute.
  * (`ali-oss` sends parallel requests with the expired token while it fetches a new one, #1363, #1391.)
  */
 import { invalidType } from '../errors.js'
