@@ -99,10 +99,10 @@ export async function openFleet(
       }
     },
     whenGivenUp: async () => {
-      let acceptedAt = Date.now()
-      while (Date.now() - acceptedAt < GIVE_UP_AFTER_MS) {
+      let acceptedAt = performance.now()
+      while (performance.now() - acceptedAt < GIVE_UP_AFTER_MS) {
         await new Promise<void>(resolve => setTimeout(resolve, PROBE_INTERVAL_MS).unref())
-        if (await redis.acceptsWrites()) acceptedAt = Date.now()
+        if (await redis.acceptsWrites()) acceptedAt = performance.now()
       }
       session.logLine(
         'Redis does not answer or refuses commands: its jobs return to the queue when their locks expire',
