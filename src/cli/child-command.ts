@@ -2,12 +2,12 @@
  * Runs the command or the shell line of `oss-spool run`. Its standard output is the source, which ends successfully only after
  * the command has exited with 0 (rule 2), because the end of a pipe proves nothing.
  */
-import { spawn, type ChildProcess, type ChildProcessByStdio } from 'node:child_process'
+import { spawn, type ChildProcessByStdio } from 'node:child_process'
 import { once } from 'node:events'
 import { constants } from 'node:os'
 import type { Readable } from 'node:stream'
 import { CommandFailedError } from './exit-status.js'
-import { killTree } from './process-tree.js'
+import { killProcess, killTree } from './process-tree.js'
 import { errorCode } from '../util/error-code.js'
 
 /** What `run` starts. */
@@ -16,13 +16,19 @@ export interface ProducerCommand {
   readonly name: string
   readonly file: string
   readonly args: readonly string[]
-  readonly kill: (child: ChildProcess, signal: NodeJS.Signals) => void
+  readonly kill: (pid: number, signal: NodeJS.Signals) => void
 }
 
 /** A program without a shell. It forwards signals to its own children, if it has any. */
 export function programCommand([file = '', ...args]: readonly string[]): ProducerCommand {
-  return { name: file, file, args, kill: (child, signal) => void child.kill(signal) }
+  return { name: file, file, args, kill: killProcess }
 }
+
+/**
+ * Bash replaces itself with the only command of a line, unless a trap is set. Node takes a command for successful that a
+ * real-time signal has killed, but bash reports it.
+ */
+const STAY_PARENT = 'trap : WINCH; '
 
 /**
  * A line of bash that fails if any command of a pipeline fails. Signals reach all of its commands, and always as SIGTERM:
@@ -32,10 +38,8 @@ export function shellCommand(line: string): ProducerCommand {
   return {
     name: 'the line of --shell', // which may contain a password
     file: 'bash',
-    args: ['-o', 'pipefail', '-c', line],
-    kill: ({ pid }) => {
-      if (pid !== undefined) killTree(pid, 'SIGTERM')
-    },
+    args: ['-o', 'pipefail', '-c', STAY_PARENT + line],
+    kill: pid => killTree(pid, 'SIGTERM'),
   }
 }
 
@@ -53,32 +57,48 @@ export class Producer {
   }
 
   /**
-   * Starts the command and yields its standard output.
+   * Starts the command and yields its standard output, which ends when all processes that inherited it have closed it,
+   * or when the command fails.
    * @param signal – stops the command, with SIGINT if that is the reason, otherwise with SIGTERM
    * @throws CommandFailedError unless the command starts and exits with 0
    */
   async *output(signal: AbortSignal): AsyncGenerator<Buffer> {
     const child = await this.#spawn()
-    const closed = once(child, 'close') as Promise<[number | null, NodeJS.Signals | null]>
+    const closed = once(child, 'close')
     this.#closed = closed
-    let isStopped = false
-    const stop = (): void => {
-      isStopped = true
-      this.#command.kill(child, signal.reason === 'SIGINT' ? 'SIGINT' : 'SIGTERM')
-      child.stdout.destroy() // another process with the write end open would keep us waiting
+    let failure: CommandFailedError | undefined
+    let isRunning = true
+    const onExit = (exitCode: number | null, signalName: NodeJS.Signals | null): void => {
+      isRunning = false
+      failure = this.#failureOf(exitCode, signalName)
+      // Another process with the write end open would keep us waiting, as below.
+      if (failure !== undefined) child.stdout.destroy(failure)
     }
+    const stop = (): void => {
+      const signalName = signal.reason === 'SIGINT' ? 'SIGINT' : 'SIGTERM'
+      if (isRunning && child.pid !== undefined) this.#command.kill(child.pid, signalName)
+      child.stdout.destroy()
+    }
+    child.once('exit', onExit)
     signal.addEventListener('abort', stop, { once: true })
     if (signal.aborted) stop()
     try {
       yield* child.stdout
-      const [exitCode, signalName] = await closed
-      if (signalName !== null)
-        throw this.#createError(`was killed by ${signalName}`, 128 + constants.signals[signalName])
-      if (exitCode !== 0) throw this.#createError(`exited with ${exitCode}`, exitCode ?? 1)
+      await closed
+      if (failure !== undefined) throw failure
     } finally {
       signal.removeEventListener('abort', stop)
-      if (child.exitCode === null && child.signalCode === null && !isStopped) stop() // the consumer stopped reading
+      if (!signal.aborted) stop() // no effect, unless the consumer stopped reading
     }
+  }
+
+  #failureOf(
+    exitCode: number | null,
+    signalName: NodeJS.Signals | null,
+  ): CommandFailedError | undefined {
+    if (signalName !== null)
+      return this.#createError(`was killed by ${signalName}`, 128 + constants.signals[signalName])
+    return exitCode === 0 ? undefined : this.#createError(`exited with ${exitCode}`, exitCode ?? 1)
   }
 
   async #spawn(): Promise<ChildProcessByStdio<null, Readable, null>> {

@@ -1,4 +1,4 @@
-/** Sends signals to a process and its descendants, such as the commands of a pipeline and the shell that runs it. */
+/** Sends signals to a process, or also to its descendants, such as the commands of a pipeline and the shell that runs it. */
 import { execFileSync } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
 import { isSystemError } from '../disk/durable-fs.js'
@@ -6,12 +6,19 @@ import { isSystemError } from '../disk/durable-fs.js'
 /** Sends `signal` to a process and all its descendants. Those that have exited meanwhile are skipped. */
 export function killTree(pid: number, signal: NodeJS.Signals): void {
   // Listed first: when the parent has exited, its children no longer name it.
-  for (const each of [pid, ...descendants(pid, listParents())]) {
-    try {
-      process.kill(each, signal)
-    } catch (error) {
-      if (!isSystemError(error, 'ESRCH', 'EPERM')) throw error
-    }
+  for (const each of [pid, ...descendants(pid, listParents())]) killProcess(each, signal)
+}
+
+/**
+ * Sends `signal` to a process, and continues it if it is stopped, because it would not handle the signal. Has no effect if
+ * it has exited, or belongs to another user, as `sudo` does.
+ */
+export function killProcess(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal)
+    process.kill(pid, 'SIGCONT')
+  } catch (error) {
+    if (!isSystemError(error, 'ESRCH', 'EPERM')) throw error
   }
 }
 

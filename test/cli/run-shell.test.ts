@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import t from 'tap'
-import { descendants } from '../../src/cli/process-tree.js'
+import { descendants, killProcess } from '../../src/cli/process-tree.js'
 import { get, server, shell, start, terminal, until } from '../support/command-line.js'
 import { run } from '../support/in-process.js'
 import { LONG } from '../support/long.js'
@@ -31,6 +31,8 @@ t.test('exits with the status of the command that failed, and publishes nothing'
     [141, 'yes | head -n 1'],
     [143, '(echo half; kill -TERM $BASHPID) | cat'],
     [2, 'echo "'],
+    // A real-time signal, of which Node says nothing. It has no number elsewhere.
+    ...(process.platform === 'linux' ? [[163, `sh -c 'echo half; kill -35 $$'`] as const] : []),
   ] as const) {
     // A process of its own, since bash writes to standard error.
     const { done: ended } = start(dir, ['run', '--id=k', K, '--shell', line], undefined, env)
@@ -142,4 +144,14 @@ t.test('descendants() returns the whole tree, parents first', async t => {
   ] as const
   t.same(descendants(3, parents), [5, 4, 7])
   t.same(descendants(8, parents), [])
+})
+
+t.test('killProcess() ignores processes of other users', t => {
+  const kill = process.kill.bind(process)
+  t.teardown(() => (process.kill = kill))
+  process.kill = () => {
+    throw Object.assign(new Error('kill EPERM'), { code: 'EPERM' })
+  }
+  t.doesNotThrow(() => killProcess(process.pid, 'SIGTERM'))
+  t.end()
 })

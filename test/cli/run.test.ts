@@ -9,6 +9,7 @@ import { BUCKET } from '../support/oss.js'
 import { long } from '../support/long.js'
 
 const K = `oss://${BUCKET}/k`
+const isLinux = process.platform === 'linux'
 const ARGS = ['run', K, '--part-size=100KiB', '--id=k']
 
 t.test('uploads the output of a successful command and passes its stderr through', async t => {
@@ -174,6 +175,29 @@ t.test('a second signal exits at once even if the command ignores signals', asyn
   t.equal(child.exitCode, 143)
   process.kill(pid, 'SIGKILL')
   await done.catch(() => undefined)
+})
+
+t.test('a command that fails ends the run although another process holds its output', async t => {
+  const dir = t.testdir({})
+  const { env } = await server(t, dir)
+  const command = 'sleep 600 2>/dev/null & echo $! > pid; exit 3'
+  const done = await start(dir, [...ARGS, '--', 'sh', '-c', command], undefined, env).done
+  process.kill(Number(await readFile(join(dir, 'pid'), 'utf8')), 'SIGKILL')
+  t.equal(done.status, 3, done.err)
+})
+
+t.test('a signal ends a command that is stopped', { skip: !isLinux }, async t => {
+  const dir = t.testdir({})
+  const { env } = await server(t, dir)
+  const command = 'echo $$ > pid; kill -STOP $$; exec sleep 600'
+  const { child, done } = start(dir, [...ARGS, '--', 'sh', '-c', command], undefined, env)
+  const stateOf = async (): Promise<string> => {
+    const pid = await readFile(join(dir, 'pid'), 'utf8').catch(() => '')
+    return pid === '' ? '' : readFile(`/proc/${pid.trim()}/stat`, 'utf8')
+  }
+  await until(async () => (await stateOf()).includes(') T '))
+  child.kill('SIGTERM')
+  t.match(await done, { status: 143 })
 })
 
 t.test('after a kill in any phase, the next run uses the state that was kept', async t => {
