@@ -7,8 +7,8 @@ import type { CliUploadResult } from './report.js'
 import type { Session } from './session.js'
 
 /**
- * Resolves to a result if the object equals the file, otherwise to `undefined`. Reads the file only if the
- * sizes are equal. If HeadObject fails, the file counts as changed, and the upload handles further failures.
+ * Resolves to a result if the object equals the file, otherwise, or after a signal, to `undefined`. Reads the file only
+ * if the sizes are equal. If HeadObject fails, the file counts as changed, and the upload handles further failures.
  */
 export async function resultIfUnchanged(
   connection: CliConnection,
@@ -19,24 +19,28 @@ export async function resultIfUnchanged(
 ): Promise<CliUploadResult | undefined> {
   const startedAt = performance.now()
   const place = connection.place()
+  const { signal } = session
   const object = await connection
     .open(place)
-    .head(key, { signal: session.signal })
+    .head(key, { signal })
     .catch((error: Error) => {
+      if (signal.aborted) return
       session.logLine(`${file} counts as changed because HeadObject failed: ${error.message}`, {
         level: 'warn',
       })
     })
   if (object?.crc64 === undefined || object.size !== (await stat(file)).size) return undefined
-  if ((await fileCrc64(file)) !== object.crc64) return undefined
+  if ((await fileCrc64(file, signal)) !== object.crc64) return undefined
   const target = { id, bucket: place.bucket, key }
   return unchangedResult(target, object, object.crc64, performance.now() - startedAt)
 }
 
-async function fileCrc64(file: string): Promise<bigint> {
+/** Resolves to `undefined` after a signal. */
+async function fileCrc64(file: string, signal: AbortSignal): Promise<bigint | undefined> {
   const { Crc64 } = await import('../crc64.js')
   const crc = new Crc64()
   for await (const chunk of createReadStream(file, { highWaterMark: 1024 * 1024 })) {
+    if (signal.aborted) return undefined
     crc.update(chunk as Buffer) // no encoding is set, so chunks are buffers
   }
   return crc.digest()

@@ -1,13 +1,15 @@
 /** `put`: several files, patterns, folders, unchanged files, and unusable standard input. */
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { execFileSync } from 'node:child_process'
+import { mkdir, open, readdir, readFile, readlink, rm, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
-import { get, server, shell } from '../support/command-line.js'
+import { get, server, shell, start, until } from '../support/command-line.js'
 import { run } from '../support/in-process.js'
 import { BUCKET, bytes } from '../support/oss.js'
 import { schema } from '../support/schema.js'
 import { long } from '../support/long.js'
 
+const isLinux = process.platform === 'linux'
 const FOLDER = `oss://${BUCKET}/in/`
 
 void long(
@@ -201,3 +203,63 @@ void long(t, 'a file that is removed while it waits fails alone', async t => {
   t.equal(done.status, 1, done.err)
   t.match(done.out, /"key":"in\/c".*\n.*ERR_SPOOL_SOURCE_FAILED/)
 })
+
+t.test('SIGTERM ends the read of a FIFO', { skip: !isLinux }, async t => {
+  const dir = t.testdir({})
+  const { oss, env } = await server(t, dir)
+  for (const hasWriter of [false, true]) {
+    const name = `fifo-${hasWriter}`
+    const fifo = join(dir, name)
+    execFileSync('mkfifo', [fifo])
+    const { child, done } = start(dir, ['put', FOLDER, name], undefined, env)
+    const writer = hasWriter ? await open(fifo, 'w') : undefined
+    await writer?.write('idle')
+    await until(() => isOpenIn(child.pid, fifo))
+    child.kill('SIGTERM')
+    t.match(await done, { status: 143, err: /ERR_SPOOL_ABORTED/ })
+    await writer?.close()
+    t.equal(await get(oss, `in/${name}`), undefined)
+  }
+})
+
+t.test('a FIFO is read to its end, however late its writer opens it', async t => {
+  const dir = t.testdir({})
+  const { oss, env } = await server(t, dir)
+  execFileSync('mkfifo', [join(dir, 'fifo')])
+  const { child, done } = start(dir, ['put', FOLDER, 'fifo'], undefined, env)
+  if (isLinux) await until(() => isOpenIn(child.pid, join(dir, 'fifo')))
+  const content = bytes(300_000)
+  await writeFile(join(dir, 'fifo'), content)
+  t.match(await done, { status: 0 })
+  t.same(await get(oss, 'in/fifo'), content)
+})
+
+t.test('--if-changed stops comparing at a signal', { skip: !isLinux }, async t => {
+  const size = 2 ** 40
+  const dir = t.testdir({ large: '' })
+  const { oss, env } = await server(t, dir)
+  await truncate(join(dir, 'large'), size)
+  t.equal((await run(dir, ['put', FOLDER + 'large'], Buffer.from('x'), env)).status, 0)
+  oss.inject({
+    operation: 'HeadObject',
+    do: 'alter',
+    headers: { 'content-length': String(size) },
+    times: 'always',
+  })
+  const args = ['put', FOLDER, 'large', '--if-changed']
+  const { child, done } = start(dir, args, undefined, env)
+  await until(() => isOpenIn(child.pid, join(dir, 'large')))
+  child.kill('SIGINT')
+  t.match(await done, { status: 130, out: '', err: /ERR_SPOOL_ABORTED/ })
+  t.notOk(oss.requests.some(({ operation }) => operation === 'UploadPart'))
+})
+
+/** Resolves with whether a process has a file open. */
+async function isOpenIn(pid: number | undefined, file: string): Promise<boolean> {
+  const directory = `/proc/${pid}/fd`
+  const names = await readdir(directory).catch(() => [])
+  const files = await Promise.all(
+    names.map(name => readlink(join(directory, name)).catch(() => '')),
+  )
+  return files.includes(file)
+}

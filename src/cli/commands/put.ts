@@ -1,5 +1,4 @@
 /** `oss-spool put`: uploads files or standard input through the spool. */
-import { createReadStream, type ReadStream } from 'node:fs'
 import type { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import type { Command } from 'commander'
@@ -15,6 +14,7 @@ import { monitored } from '../monitoring.js'
 import { reportError, reportResult, type CliUploadResult } from '../report.js'
 import type { Session } from '../session.js'
 import { toFlag } from '../command-words.js'
+import { openInputFile } from '../input-file.js'
 import { openStdin } from '../stdin.js'
 import { resolveTargets, type UploadTarget } from '../target.js'
 import { resultIfUnchanged } from '../if-changed.js'
@@ -154,8 +154,7 @@ async function putFile(context: PutContext, key: string, file: string): Promise<
       : await resultIfUnchanged(connection, key, file, id, session)
     if (unchanged !== undefined) return unchanged
   }
-  const source = (): ReadStream => createReadStream(file, { highWaterMark: 1024 * 1024 })
-  return spool.upload(key, source, {
+  return spool.upload(key, () => openInputFile(file), {
     ...options,
     ...(flags.inPlace ? { inPlace: file } : {}),
     maxAge: 0, // upload the file as it is now, not the bytes sealed earlier
