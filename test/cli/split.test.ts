@@ -13,6 +13,7 @@ import { run } from '../support/in-process.js'
 import { LONG, long, sampled } from '../support/long.js'
 import { BUCKET } from '../support/oss.js'
 import { randomOf } from '../support/seed.js'
+import { tinyDisk } from '../support/tiny-disk.js'
 
 const DENIED = { do: 'answer', status: 403, code: 'AccessDenied', times: 'always' } as const
 const TEMPLATE = `oss://${BUCKET}/logs/{job}-{seq:05}`
@@ -372,25 +373,50 @@ void long(t, 'SIGTERM loses no line of more partitions than objects can be open'
   t.same(await uploadsOf(place), [])
 })
 
-t.test('a failed read of the input publishes the lines before it, and is status 1', async t => {
-  const place = await setUp(t)
+/** Starts `split`, writes two lines to its input, a socket, and resets that once they are in an upload. */
+async function runWithFailedInput(place: Place, args: readonly string[]) {
   const listener = createServer({ pauseOnConnect: true }).listen(0, '127.0.0.1')
   await once(listener, 'listening')
   const { port } = listener.address() as AddressInfo // never a string: it listens on TCP
   const peer = connect(port, '127.0.0.1')
   const [input] = (await once(listener, 'connection')) as [Socket] // as documented
-  const { done } = start(place, [TEMPLATE, '--json'], input)
+  const { done } = start(place, args, input)
   peer.write(lines(2))
   await until(async () => (await uploadsOf(place)).length > 0)
   peer.resetAndDestroy()
   const all = await done
   input.destroy()
   listener.close()
+  return all
+}
+
+t.test('a failed read of the input publishes the lines before it, and is status 1', async t => {
+  const place = await setUp(t)
+  const all = await runWithFailedInput(place, [TEMPLATE, '--json'])
   t.equal(all.status, 1, all.err)
   const [object, failure] = all.out.trim().split('\n')
   t.match(JSON.parse(object ?? ''), { size: lines(2).length })
   t.match(JSON.parse(failure ?? ''), { error: { code: 'ERR_SPOOL_SOURCE_FAILED' } })
   t.equal(joined(await objects(place)), lines(2))
+})
+
+t.test('a failed read of the input is reported although OSS refuses as well', async t => {
+  const place = await setUp(t)
+  place.oss.inject({ operation: 'PutObject', ...DENIED })
+  const all = await runWithFailedInput(place, [TEMPLATE, '--json', '--retries=1'])
+  t.equal(all.status, 75, all.err)
+  const [input, output] = all.out.trim().split('\n')
+  t.match(JSON.parse(input ?? ''), { error: { code: 'ERR_SPOOL_SOURCE_FAILED' } })
+  t.match(JSON.parse(output ?? ''), { error: { code: 'ERR_SPOOL_DENIED' } })
+})
+
+t.test('a failure of the disk ends the run while the input is idle', async t => {
+  const place = await setUp(t)
+  const disk = tinyDisk(t)
+  if (disk === undefined) return
+  const { child, done } = start(place, [TEMPLATE, `--spool=${disk.path}/spool`])
+  await write(child, lines(20_000))
+  t.match(await done, { status: 1, err: /ERR_SPOOL_FULL/ })
 })
 
 t.test('--max-spool pauses the input while OSS does not answer', async t => {

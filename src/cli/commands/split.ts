@@ -8,7 +8,7 @@ import type { RotateStream } from '../../etl/rotate.js'
 import type { Spool } from '../../spool.js'
 import { errorMessage } from '../../util/error-shape.js'
 import { omitUndefined } from '../../util/omit-undefined.js'
-import { EXIT_RESUMABLE, EXIT_SUCCESS } from '../exit-status.js'
+import { combineExitStatuses, EXIT_RESUMABLE, EXIT_SUCCESS } from '../exit-status.js'
 import { readLines } from '../line-reader.js'
 import { monitored } from '../monitoring.js'
 import { reportError } from '../report.js'
@@ -101,14 +101,17 @@ async function splitStdin(session: Session, target: string, flags: SplitFlags): 
   const isBounded = flags.maxSpool !== undefined
   const writeGraceMs = isBounded ? BOUNDED_WRITE_GRACE_MS : undefined
   const writing = destroyAfter(sink, session.signal, writeGraceMs)
+  sink.on('close', () => input.destroy()) // otherwise, a failure would be reported after the next line only
   const inputError = await feed(sink, readLines(input, session.signal), report)
   writing.cancel()
   const sealGraceMs = isBounded ? BOUNDED_SEAL_GRACE_MS : undefined
-  const error = (await finish(sink, session, sealGraceMs)) ?? inputError
+  const outputError = await finish(sink, session, sealGraceMs)
   report.stop()
-  if (error === undefined) return EXIT_SUCCESS
-  const status = reportError(session, error, flags, { command: 'oss-spool split', object: target })
-  return (await reportLeft(session, spool, job)) ? EXIT_RESUMABLE : status
+  const errors = [inputError, outputError].filter(error => error !== undefined)
+  if (errors.length === 0) return EXIT_SUCCESS
+  const context = { command: 'oss-spool split', object: target }
+  const statuses = errors.map(error => reportError(session, error, flags, context))
+  return (await reportLeft(session, spool, job)) ? EXIT_RESUMABLE : combineExitStatuses(statuses)
 }
 
 /** Writes all lines. Resolves with the error of the input. Ends as well if the sink fails. */
