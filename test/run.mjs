@@ -2,7 +2,7 @@
  * Runs tap. After tap's own report, prints a short list of failures and ends with the summary line
  * `N passed, N failed, N skipped`, so that the end of a log is enough.
  *
- * Arguments are test files and options of tap. Without files, it runs all files, but only one in five of those with
+ * Arguments are test files and options of tap. Without files, it runs all files, but only one in six of those with
  * slow tests unless `LONG` is set. The timeout of a file is then ten minutes, and unlimited when files are named;
  * `--timeout=` (seconds) overrides both. Where the output is not a terminal, each finished file is a line.
  */
